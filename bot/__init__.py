@@ -1,0 +1,1 @@
+"""Put together and run: configuration, commands, the pipeline's assembly and the server."""

@@ -1,0 +1,265 @@
+"""Every fact of a call, in the past tense."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted:
+    """A leg was answered and the pipeline runs."""
+
+    transport: str
+    agent: str
+    caller: str = ""  # masked, as `+1555****100`
+    called: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded:
+    """The call is over; nothing of it runs any more."""
+
+    reason: str  # caller_hung_up, agent_hung_up, silence, max_length, failed, shutdown, transfer
+    length_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRefused:
+    """A call was not taken."""
+
+    transport: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailed:
+    """Our own mistake ended the call; the caller heard a goodbye."""
+
+    where: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseMoved:
+    """The call went from one phase to another."""
+
+    before: str
+    after: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseRefused:
+    """Something happened that the phase table has no edge for; the phase stayed."""
+
+    phase: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerStarted:
+    """The caller began to speak."""
+
+    at_s: float  # monotonic, of the first voiced sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerStopped:
+    """The caller fell silent; the turn's budget runs from here."""
+
+    at_s: float  # monotonic, of the last voiced sample: the VAD's moment less its stop delay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnDecided:
+    """Turn detection says that it is our turn to speak."""
+
+    turn: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptFinal:
+    """The recogniser's last word on what the caller said."""
+
+    turn: int
+    at_s: float
+    provider: str
+    text: str
+    language: str | None = None
+    confidence: float | None = None  # 0..1
+    alternatives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstToken:
+    """The language model gave its first word of this turn."""
+
+    turn: int
+    at_s: float
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstSpeech:
+    """The first synthesised audio of this turn arrived."""
+
+    turn: int
+    at_s: float
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerHeard:
+    """The first audible sample of the answer was written to the caller's line."""
+
+    turn: int
+    at_s: float
+    v2v_s: float  # caller's last voiced sample to our first audible sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetMissed:
+    """A turn took longer than `latency.budget_s`."""
+
+    turn: int
+    v2v_s: float
+    budget_s: float
+    most: str  # the part that took most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BargedIn:
+    """The caller spoke over the agent, who fell silent."""
+
+    turn: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSaid:
+    """What the caller heard of one answer; fewer words than were written after a barge-in."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnded:
+    """An answer was heard to its end, or cut short by the caller."""
+
+    turn: int
+    at_s: float
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageMeasured:
+    """What a provider will bill for."""
+
+    turn: int
+    stage: str
+    provider: str
+    model: str
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    characters: int = 0
+    audio_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFailed:
+    """A provider did not do what it was asked."""
+
+    stage: str
+    provider: str
+    error: str  # redacted: never a key, a header or a caller's word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerSilent:
+    """The caller said nothing for long; `prompts` gentle questions were asked so far."""
+
+    prompts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled:
+    """The model used a tool."""
+
+    turn: int
+    tool: str
+    outcome: str  # ok, late, failed, refused
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonWanted:
+    """The caller is to be connected with a person."""
+
+    turn: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackWanted:
+    """The caller is to be called back."""
+
+    turn: int
+    when: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPressed:
+    """The caller pressed a key of the telephone."""
+
+    key: str  # 0-9, *, #
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRefused:
+    """The far end sent something that we do not take; the call or socket it came on was ended or it was ignored."""
+
+    transport: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextShortened:
+    """The conversation outgrew its window."""
+
+    how: str  # summarised, truncated
+    tokens_before: int
+    tokens_after: int
+
+
+Event: TypeAlias = (
+    CallStarted
+    | CallEnded
+    | CallRefused
+    | CallFailed
+    | PhaseMoved
+    | PhaseRefused
+    | CallerStarted
+    | CallerStopped
+    | TurnDecided
+    | TranscriptFinal
+    | FirstToken
+    | FirstSpeech
+    | AnswerHeard
+    | BudgetMissed
+    | BargedIn
+    | AgentSaid
+    | TurnEnded
+    | UsageMeasured
+    | ProviderFailed
+    | CallerSilent
+    | ToolCalled
+    | PersonWanted
+    | CallbackWanted
+    | KeyPressed
+    | InputRefused
+    | ContextShortened
+)
+"""Whatever happened. Listeners ignore what they do not know."""

@@ -1,0 +1,1 @@
+"""Do: what every telephone offers a call, one file a telephone."""
