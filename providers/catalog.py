@@ -1,0 +1,61 @@
+"""The list of providers; importing it imports none of them."""
+
+from typing import Final
+
+from providers.provider import Provider, Stage
+
+PROVIDERS: Final[tuple[Provider, ...]] = (
+    Provider(
+        stage="stt",
+        kind="deepgram",
+        module="providers.deepgram",
+        url="wss://api.deepgram.com",
+        schemes=("wss", "ws"),
+        key_env="DEEPGRAM_API_KEY",
+    ),
+    Provider(stage="stt", kind="local", module="providers.local_stt"),
+    Provider(
+        stage="llm",
+        kind="openai",
+        module="providers.openai",
+        url="https://api.openai.com/v1",
+        schemes=("https", "http"),
+        key_env="OPENAI_API_KEY",
+    ),
+    Provider(
+        stage="tts",
+        kind="cartesia",
+        module="providers.cartesia",
+        url="wss://api.cartesia.ai/tts/websocket",
+        schemes=("wss", "ws"),
+        key_env="CARTESIA_API_KEY",
+        word_times=True,
+    ),
+    Provider(
+        stage="tts",
+        kind="elevenlabs",
+        module="providers.elevenlabs",
+        url="wss://api.elevenlabs.io",
+        schemes=("wss", "ws"),
+        key_env="ELEVENLABS_API_KEY",
+        word_times=True,
+    ),
+    Provider(stage="tts", kind="local", module="providers.local_tts", word_times=True),
+)
+
+
+def kinds(stage: Stage) -> tuple[str, ...]:
+    """Return the kinds that a rung of this stage may have."""
+    return tuple(each.kind for each in PROVIDERS if each.stage == stage)
+
+
+def provider(stage: Stage, kind: str) -> Provider:
+    """Return the provider of that kind.
+
+    Raises:
+        KeyError: The stage has no such kind; `kinds` lists those it has.
+    """
+    for each in PROVIDERS:
+        if (each.stage, each.kind) == (stage, kind):
+            return each
+    raise KeyError((stage, kind))

@@ -1,0 +1,76 @@
+"""What a provider is to the rest of the house: how it is built, and how it is probed."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+
+if TYPE_CHECKING:  # importing Pipecat prints a banner, and configuration is read before that
+    from pipecat.processors.frame_processor import FrameProcessor
+
+Stage: TypeAlias = Literal["stt", "llm", "tts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One place in a stage's ladder, with all that its service is built from."""
+
+    name: str
+    stage: Stage
+    kind: str
+    url: str
+    sample_rate_hz: int  # of the leg; the provider is asked for the same, so nothing is resampled
+    language: str = "en"
+    model: str | None = None  # None: the provider's default, named in its file
+    voice: str | None = None
+    api_key: str = field(default="", repr=False)
+    timeout_s: float = 10.0  # bounds one request; a turn's deadline is shorter and not set here
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class ProbeFailedError(Exception):
+    """A provider refused or did not answer a probe; the text is one redacted line."""
+
+
+class ProviderModule(Protocol):
+    """What a provider's file defines."""
+
+    def build(self, rung: Rung) -> "FrameProcessor":
+        """Return the Pipecat service that speaks to this rung."""
+        ...
+
+    async def probe(self, rung: Rung, *, timeout_s: float) -> None:
+        """Ask a cheap authenticated question.
+
+        Raises:
+            ProbeFailedError: The provider refused, or did not answer in time.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One vendor in one stage, as the catalogue lists it."""
+
+    stage: Stage
+    kind: str
+    module: str  # loaded only when a call needs it
+    url: str = ""
+    schemes: tuple[str, ...] = ()  # what `url` may begin with, the safe one first
+    key_env: str | None = None  # None: needs no key
+    word_times: bool = False  # says when each word is spoken; otherwise it is estimated
+
+    def build(self, rung: Rung) -> "FrameProcessor":
+        """Return the Pipecat service that speaks to this rung."""
+        return self._load().build(rung)
+
+    async def probe(self, rung: Rung, *, timeout_s: float) -> None:
+        """Ask the rung's server a cheap authenticated question.
+
+        Raises:
+            ProbeFailedError: The provider refused, or did not answer in time.
+        """
+        await self._load().probe(rung, timeout_s=timeout_s)
+
+    def _load(self) -> ProviderModule:
+        return cast(ProviderModule, importlib.import_module(self.module))
