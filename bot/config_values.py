@@ -1,0 +1,47 @@
+"""The kinds of value that a configuration holds, each with its limits."""
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `multi`: detect
+ENTRY_POINT: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+
+
+class Section(BaseModel):
+    """One mapping of the configuration: never changed once read, no key that we do not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):  # Python counts `true` as 1, a person who writes it does not
+        raise ValueError("a number")  # noqa: TRY004 - Pydantic collects only ValueError
+    return value
+
+
+def _as_number(value: Any) -> Any:
+    """Give a telephone number back its plus: YAML reads `+15550100` as an integer."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"+{value}"
+    return re.sub(r"[\s().-]", "", value) if isinstance(value, str) else value
+
+
+_NotBool = BeforeValidator(_not_bool, json_schema_input_type=float)
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Port = Annotated[int, _NotBool, Field(ge=0, le=65535)]
+Count = Annotated[int, _NotBool, Field(ge=1)]
+CountOrNone = Annotated[int, _NotBool, Field(ge=0)]
+Seconds = Annotated[float, _NotBool, Field(gt=0, allow_inf_nan=False)]
+SecondsOrZero = Annotated[float, _NotBool, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, _NotBool, Field(ge=0, le=1, allow_inf_nan=False)]
+Factor = Annotated[float, _NotBool, Field(ge=1, allow_inf_nan=False)]
+Language = Annotated[str, StringConstraints(pattern=LANGUAGE)]
+EntryPoint = Annotated[str, StringConstraints(pattern=ENTRY_POINT)]
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
+SocketUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^/\s]+")]
+Number = Annotated[
+    str, BeforeValidator(_as_number), StringConstraints(pattern=r"^\+?[0-9*#]{2,20}$")
+]
