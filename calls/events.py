@@ -67,6 +67,7 @@ class CallerStopped:
     """The caller fell silent; the turn's budget runs from here."""
 
     at_s: float  # monotonic, of the last voiced sample: the VAD's moment less its stop delay
+    noticed_at_s: float  # when the VAD was sure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +110,25 @@ class FirstSpeech:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnParts:
+    """Where the time of one answer went; the parts add up to `v2v_s`."""
+
+    vad_s: float  # last voiced sample until the VAD was sure
+    transcript_s: float  # until the final transcript
+    decision_s: float  # until turn detection said that it is our turn
+    llm_s: float  # until the model's first word
+    tts_s: float  # until the first synthesised audio, the model's first sentence included
+    transport_s: float  # until the first audible sample was written to the line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerHeard:
     """The first audible sample of the answer was written to the caller's line."""
 
     turn: int
     at_s: float
     v2v_s: float  # caller's last voiced sample to our first audible sample
+    parts: TurnParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +233,7 @@ class KeyPressed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRefused:
-    """The far end sent something that we do not take; the call or socket it came on was ended or it was ignored."""
+    """The far end sent something that we do not take: it was ignored, or its socket closed."""
 
     transport: str
     reason: str

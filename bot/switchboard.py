@@ -1,0 +1,96 @@
+"""Seats for calls: how many at once, which are in progress, and how they end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from calls.entry import Tell
+from calls.events import CallRefused
+from transports.leg import Leg
+
+
+class SwitchboardFullError(Exception):
+    """Every seat is taken, or the house is closing; the text is a sentence for the caller."""
+
+
+class RunningCall(Protocol):
+    """A call in progress."""
+
+    call_id: str
+
+    async def run(self) -> None:
+        """Run until the call has ended."""
+        ...
+
+    async def end(self, reason: str) -> None:
+        """Have the call say goodbye and end."""
+        ...
+
+    async def cancel(self, reason: str) -> None:
+        """End the call at once."""
+        ...
+
+
+class Switchboard:
+    """Answers legs, each in its own call, up to a number of seats."""
+
+    def __init__(
+        self, *, seats: int, make_call: Callable[[Leg], Awaitable[RunningCall]], tell: Tell
+    ) -> None:
+        self._seats = seats
+        self._make_call = make_call
+        self._taken = 0
+        self._closing = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.tell = tell
+        self.calls: dict[str, RunningCall] = {}
+
+    @property
+    def open(self) -> bool:
+        """Whether a call could be taken now."""
+        return not self._closing and self._taken < self._seats
+
+    @property
+    def why_closed(self) -> str:
+        """The name of the reason why no call can be taken, or nothing."""
+        if self._closing:
+            return "draining"
+        return "" if self.open else "full"
+
+    async def answer(self, leg: Leg) -> None:
+        """Run a call on `leg` until it ends.
+
+        Raises:
+            SwitchboardFullError: No seat is free or the house is closing; the leg was not touched.
+        """
+        if not self.open:
+            self.tell(CallRefused(transport=leg.facts.transport, reason=self.why_closed))
+            raise SwitchboardFullError(
+                "All our lines are busy. Please call again in a few minutes."
+            )
+        self._taken += 1
+        self._empty.clear()
+        try:
+            call = await self._make_call(leg)
+            self.calls[call.call_id] = call
+            try:
+                await call.run()
+            finally:
+                del self.calls[call.call_id]
+        finally:
+            self._taken -= 1
+            if not self._taken:
+                self._empty.set()
+
+    async def close(self, *, drain_s: float) -> None:
+        """Take no more calls, let those in progress end, and end the rest after `drain_s`."""
+        self._closing = True
+        try:
+            async with asyncio.timeout(drain_s):
+                await self._empty.wait()
+        except TimeoutError:
+            for call in tuple(self.calls.values()):
+                await call.cancel("shutdown")
+            async with asyncio.timeout(5.0):  # a cancel is bounded itself; this bounds the bound
+                await self._empty.wait()

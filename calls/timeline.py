@@ -1,0 +1,99 @@
+"""The turn in progress: when each part of the answer was there.
+
+The parts form a chain: the caller stops, the VAD is sure, the transcript is final, the turn is
+decided, the model's first word, the first audio, the first audible sample on the line. A part that
+was there before its predecessor took no time of its own, so the parts always add up to the whole.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from calls.events import (
+    AnswerHeard,
+    BudgetMissed,
+    CallerStarted,
+    CallerStopped,
+    Event,
+    FirstSpeech,
+    FirstToken,
+    TranscriptFinal,
+    TurnDecided,
+    TurnParts,
+)
+
+CHAIN: Final = ("noticed", "transcript", "decided", "first_token", "first_speech", "heard")
+PARTS: Final = ("vad_s", "transcript_s", "decision_s", "llm_s", "tts_s", "transport_s")
+
+
+@dataclass(slots=True)
+class _Turn:
+    stopped_at_s: float
+    marks: dict[str, float] = field(default_factory=dict[str, float])
+
+    def parts(self) -> TurnParts:
+        moments = [self.stopped_at_s]
+        heard = self.marks["heard"]
+        for name in CHAIN:
+            at_s = self.marks.get(name, moments[-1])
+            moments.append(min(heard, max(moments[-1], at_s)))
+        spans = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+        return TurnParts(**dict(zip(PARTS, spans, strict=True)))
+
+
+class Timeline:
+    """Turns facts with a time into a measured answer.
+
+    `handle` takes each fact as it happens and returns what follows from it. Facts carry their own
+    time, so the order in which they are handed over does not matter within a turn.
+    """
+
+    def __init__(self, *, budget_s: float) -> None:
+        self._budget_s = budget_s
+        self._turn: _Turn | None = None
+        self.number = 0  # of the latest decided turn; the greeting is before the first
+
+    def handle(self, event: Event) -> tuple[AnswerHeard | BudgetMissed, ...]:
+        """Note a fact of the turn in progress."""
+        match event:
+            case CallerStopped():
+                self._turn = _Turn(event.at_s, {"noticed": event.noticed_at_s})
+            case CallerStarted():
+                self._turn = None  # speaking on, or over us: what was under way is not the answer
+            case TurnDecided():
+                self.number = event.turn
+                self._mark("decided", event.at_s)
+            case TranscriptFinal():
+                self._mark("transcript", event.at_s)
+            case FirstToken():
+                self._mark("first_token", event.at_s)
+            case FirstSpeech():
+                self._mark("first_speech", event.at_s)
+            case _:
+                pass
+        return ()
+
+    def heard(self, at_s: float) -> tuple[AnswerHeard | BudgetMissed, ...]:
+        """Note the first audible sample on the line; measure the turn if it answers one."""
+        turn = self._turn
+        if turn is None or "decided" not in turn.marks:
+            return ()  # the greeting, a prompt, or speech that nobody asked for
+        self._turn = None
+        turn.marks["heard"] = max(at_s, turn.stopped_at_s)
+        parts = turn.parts()
+        v2v_s = turn.marks["heard"] - turn.stopped_at_s
+        answer = AnswerHeard(turn=self.number, at_s=at_s, v2v_s=v2v_s, parts=parts)
+        if v2v_s <= self._budget_s:
+            return (answer,)
+        most = max(PARTS, key=lambda part: getattr(parts, part))
+        return (
+            answer,
+            BudgetMissed(turn=self.number, v2v_s=v2v_s, budget_s=self._budget_s, most=most),
+        )
+
+    def _mark(self, name: str, at_s: float) -> None:
+        if self._turn is None:
+            return
+        if name == "transcript" and "decided" not in self._turn.marks:
+            self._turn.marks[name] = at_s  # the last of several finals is the one waited for
+        else:
+            self._turn.marks.setdefault(name, at_s)
