@@ -1,0 +1,133 @@
+"""Make the recorded callers of tests/fixtures/callers again, the same to the last sample.
+
+    .venv/bin/python scripts/make_callers.py [--out DIR]
+
+`caller_list.py` says who calls and what is expected of the agent; this file puts the speech in
+time and writes each recording with its sidecar. The sidecar's format is told in
+tests/fixtures/callers/README.md.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import caller_sound
+import numpy as np
+import soundfile
+import soxr
+import yaml
+from caller_list import CALLERS, REFUSED, Caller, Line, Tones
+from caller_voice import Samples, Voices
+
+HERE: Final = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "callers"
+
+
+class Tape:
+    """A caller's recording while it is put together: sound, and where in it somebody speaks."""
+
+    def __init__(self, voices: Voices, caller: Caller) -> None:
+        self._voices = voices
+        self._caller = caller
+        self._parts: list[Samples] = []
+        self._length = 0
+        self.utterances: list[dict[str, Any]] = []
+        self.tones: list[dict[str, Any]] = []
+        self.speech: list[Samples] = []
+
+    def add(self, item: Line | Tones) -> None:
+        """Add the silence before `item`, then `item`."""
+        self._append(np.zeros(round(item.wait_s * self._caller.rate_hz)))
+        start_s = self._now_s
+        if isinstance(item, Tones):
+            self._append(caller_sound.keypad(item.keys, self._caller.rate_hz))
+            self.tones.append({"start_s": start_s, "end_s": self._now_s, "keys": item.keys})
+            return
+        said = self._spoken(item)
+        self.speech.append(said)
+        self._append(said)
+        fact: dict[str, Any] = {"start_s": start_s, "end_s": self._now_s, "words": item.words}
+        if item.pause_s:
+            fact["pause_s"] = item.pause_s
+        self.utterances.append(fact | {"cue": {"when": item.cue, "after_s": item.cue_after_s}})
+
+    def finished(self) -> Samples:
+        """Return the whole recording, with what the line and the room do to it."""
+        caller = self._caller
+        self._append(np.zeros(round(caller.tail_s * caller.rate_hz)))
+        sound = np.concatenate(self._parts)
+        spoken = np.concatenate(self.speech) if self.speech else sound
+        for step in caller.steps:
+            sound = step.does(sound, caller.rate_hz, caller_sound.power(spoken))
+        return sound
+
+    @property
+    def _now_s(self) -> float:
+        return round(self._length / self._caller.rate_hz, 3)
+
+    def _append(self, sound: Samples) -> None:
+        self._parts.append(sound)
+        self._length += sound.size
+
+    def _spoken(self, line: Line) -> Samples:
+        caller = self._caller
+        pause = np.zeros(round(line.pause_s * caller.rate_hz))
+        pieces: list[Samples] = []
+        for part in line.parts:
+            said = self._voices.say(
+                part, voice=caller.voice, words_a_minute=caller.words_a_minute, pitch=caller.pitch
+            )
+            pieces += [soxr.resample(said, self._voices.rate_hz, caller.rate_hz), pause]
+        return caller_sound.at_level(np.concatenate(pieces[:-1]), rms_db=caller.rms_db)
+
+
+def write_caller(voices: Voices, caller: Caller, out: Path) -> None:
+    """Write one caller's recording and sidecar into `out`."""
+    tape = Tape(voices, caller)
+    for item in caller.items:
+        tape.add(item)
+    sound = np.clip(np.round(tape.finished() * 32768), -32768, 32767).astype(np.int16)
+    soundfile.write(out / f"{caller.name}.wav", sound, caller.rate_hz, subtype="PCM_16")
+    voice = f"espeak-ng {caller.voice}, {caller.words_a_minute} words a minute"
+    facts: dict[str, Any] = {
+        "file": f"{caller.name}.wav",
+        "about": caller.about,
+        "made_by": {
+            "voice": voice if tape.utterances else "none",
+            "processing": [step.tells for step in caller.steps],
+        },
+        "rate_hz": caller.rate_hz,
+        "length_s": round(sound.size / caller.rate_hz, 3),
+        "utterances": tape.utterances,
+    }
+    if tape.tones:
+        facts["tones"] = tape.tones
+    write_sidecar(out / f"{caller.name}.yaml", {**facts, **caller.facts, "expect": caller.expect})
+
+
+def write_sidecar(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write `facts` as YAML, in their own order."""
+    text = yaml.safe_dump(dict(facts), sort_keys=False, allow_unicode=True, width=100)
+    path.write_text(f"# Made by scripts/make_callers.py.\n{text}", encoding="utf-8")
+
+
+def main() -> None:
+    """Write every recording and sidecar."""
+    options = argparse.ArgumentParser(description="Make the recorded callers again.")
+    options.add_argument("--out", type=Path, default=HERE, help="folder to write into")
+    out: Path = options.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    voices = Voices()
+    for caller in CALLERS:
+        write_caller(voices, caller, out)
+    for broken in REFUSED:
+        (out / f"{broken.name}.wav").write_bytes(broken.content())
+        expect = {"refused": True, "reason": broken.reason}
+        facts = {"file": f"{broken.name}.wav", "about": broken.about, "expect": expect}
+        write_sidecar(out / f"{broken.name}.yaml", facts)
+    sys.stdout.write(f"{len(CALLERS)} callers and {len(REFUSED)} broken files in {out}\n")
+
+
+if __name__ == "__main__":
+    main()
