@@ -1,1 +1,1 @@
-"""The world on loopback: simulated providers and callers that speak the real protocols and break on purpose."""
+"""The world on loopback: simulated providers and callers on the real protocols, made to break."""

@@ -1,0 +1,352 @@
+"""What a provider can do wrong: one frozen value for each fault, and its form in YAML and JSON."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How one field of a fault may be written.
+
+    Attributes:
+        takes: The valid values in words, for messages and for the page.
+        accepts: Whether a value is one of them.
+        choices: The values, when there is a short list of them.
+    """
+
+    takes: str
+    accepts: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_SECONDS: Final = Form(
+    takes="seconds, 0 or more", accepts=lambda value: _number(value) and value >= 0
+)
+_MAYBE_SECONDS: Final = Form(
+    takes="seconds, 0 or more, or null",
+    accepts=lambda value: value is None or _SECONDS.accepts(value),
+)
+_WORDS: Final = Form(
+    takes="a whole number, 0 or more", accepts=lambda value: _whole(value) and value >= 0
+)
+_STATUS: Final = Form(
+    takes="an HTTP status from 400 to 599",
+    accepts=lambda value: _whole(value) and 400 <= value <= 599,
+)
+_SHARE: Final = Form(
+    takes="a number above 0 and at most 1",
+    accepts=lambda value: _number(value) and 0 < value <= 1,
+)
+_MAYBE_TEXT: Final = Form(
+    takes="a text or null", accepts=lambda value: value is None or isinstance(value, str)
+)
+_SWITCH: Final = Form(takes="true or false", accepts=lambda value: isinstance(value, bool))
+
+
+def _one_of(*choices: str) -> Form:
+    return Form(takes=" or ".join(choices), accepts=lambda value: value in choices, choices=choices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    name: ClassVar[str] = ""
+    label: ClassVar[str] = ""
+    forms: ClassVar[Mapping[str, Form]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse(_Named):
+    """Nobody listens on the port; connections in progress are reset."""
+
+    name: ClassVar = "refuse"
+    label: ClassVar = "Connection refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset(_Named):
+    """The connection is accepted and then reset."""
+
+    name: ClassVar = "reset"
+    label: ClassVar = "Connection reset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http(_Named):
+    """Requests and upgrades are answered with this status and the provider's own body for it.
+
+    Attributes:
+        status: The HTTP status.
+        code: The provider's own code, when it has several for one status.
+        retry_after_s: Sent as `retry-after` when given.
+    """
+
+    name: ClassVar = "http"
+    label: ClassVar = "HTTP error"
+    forms: ClassVar = {"status": _STATUS, "code": _MAYBE_TEXT, "retry_after_s": _MAYBE_SECONDS}
+    status: int
+    code: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotTls(_Named):
+    """The port answers with bytes that are neither TLS nor HTTP."""
+
+    name: ClassVar = "not_tls"
+    label: ClassVar = "Not TLS, not HTTP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silent(_Named):
+    """The request is accepted and nothing ever comes.
+
+    Attributes:
+        where: `handshake`: not even an answer to the request; `stream`: an open stream, no output.
+    """
+
+    name: ClassVar = "silent"
+    label: ClassVar = "Accepts, then says nothing"
+    forms: ClassVar = {"where": _one_of("handshake", "stream")}
+    where: str = "stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowStart(_Named):
+    """The first output comes `delay_s` later than it would."""
+
+    name: ClassVar = "slow_start"
+    label: ClassVar = "Slow start"
+    forms: ClassVar = {"delay_s": _SECONDS}
+    delay_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowRate(_Named):
+    """Output flows at `factor` of its normal rate."""
+
+    name: ClassVar = "slow_rate"
+    label: ClassVar = "Slow rate"
+    forms: ClassVar = {"factor": _SHARE}
+    factor: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut(_Named):
+    """Output ends after so many words.
+
+    Attributes:
+        after_words: Whole words that come out first.
+        how: `reset` (TCP RST), `close` (a clean end as if finished), `error` (the provider's error
+            message on the open stream).
+        inside_word: End in the middle of the next word instead of before it.
+    """
+
+    name: ClassVar = "cut"
+    label: ClassVar = "Cut in the middle"
+    forms: ClassVar = {
+        "after_words": _WORDS,
+        "how": _one_of("reset", "close", "error"),
+        "inside_word": _SWITCH,
+    }
+    after_words: int = 4
+    how: str = "reset"
+    inside_word: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall(_Named):
+    """Output stops after so many words; the connection stays open."""
+
+    name: ClassVar = "stall"
+    label: ClassVar = "Stalls in the middle"
+    forms: ClassVar = {"after_words": _WORDS}
+    after_words: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive(_Named):
+    """Signs of life (keep-alives, role-only chunks, silent audio), no content."""
+
+    name: ClassVar = "alive"
+    label: ClassVar = "Alive without content"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garbage(_Named):
+    """Frames and bodies that cannot be parsed."""
+
+    name: ClassVar = "garbage"
+    label: ClassVar = "Garbage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate(_Named):
+    """Every output frame comes twice."""
+
+    name: ClassVar = "duplicate"
+    label: ClassVar = "Everything twice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateAfterCancel(_Named):
+    """Output goes on for `delay_s` after it was cancelled."""
+
+    name: ClassVar = "late_after_cancel"
+    label: ClassVar = "Goes on after a cancel"
+    forms: ClassVar = {"delay_s": _SECONDS}
+    delay_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota(_Named):
+    """The provider's own words for "no credit left".
+
+    Attributes:
+        where: `request`: answered at the request or upgrade; `event`: on the open stream.
+        code: The provider's own code, when it has several.
+    """
+
+    name: ClassVar = "quota"
+    label: ClassVar = "Quota exhausted"
+    forms: ClassVar = {"where": _one_of("request", "event"), "code": _MAYBE_TEXT}
+    where: str = "request"
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorEvent(_Named):
+    """The stream opens, then carries the provider's error message instead of output.
+
+    Attributes:
+        status: The HTTP status that the provider would name.
+        code: The provider's own code, when it has several for one status.
+    """
+
+    name: ClassVar = "error_event"
+    label: ClassVar = "Error on the open stream"
+    forms: ClassVar = {"status": _STATUS, "code": _MAYBE_TEXT}
+    status: int = 500
+    code: str | None = None
+
+
+Fault: TypeAlias = (
+    Refuse
+    | Reset
+    | Http
+    | NotTls
+    | Silent
+    | SlowStart
+    | SlowRate
+    | Cut
+    | Stall
+    | Alive
+    | Garbage
+    | Duplicate
+    | LateAfterCancel
+    | Quota
+    | ErrorEvent
+)
+
+FAULTS: Final[Mapping[str, type[Fault]]] = {
+    fault.name: fault
+    for fault in (
+        Refuse,
+        Reset,
+        Http,
+        NotTls,
+        Silent,
+        SlowStart,
+        SlowRate,
+        Cut,
+        Stall,
+        Alive,
+        Garbage,
+        Duplicate,
+        LateAfterCancel,
+        Quota,
+        ErrorEvent,
+    )
+}
+
+
+def parse(mapping: Mapping[str, Any]) -> Fault:
+    """Return the fault that a YAML or JSON mapping describes.
+
+    Args:
+        mapping: `{"fault": NAME, FIELD: VALUE, ...}` and nothing else.
+
+    Raises:
+        ValueError: A wrong name, field or value, in one line with what would be valid.
+    """
+    fault = _fault_named(mapping.get("fault"))
+    fields = {key: value for key, value in mapping.items() if key != "fault"}
+    for key, value in fields.items():
+        if key not in fault.forms:
+            raise ValueError(f"fault {fault.name}: unknown key {suggestion(key, fault.forms)}")
+        if not fault.forms[key].accepts(value):
+            raise ValueError(
+                f"fault {fault.name}: {key} is {value!r}; it takes {fault.forms[key].takes}"
+            )
+    missing = [
+        field.name
+        for field in dataclasses.fields(fault)
+        if field.default is dataclasses.MISSING and field.name not in fields
+    ]
+    if missing:
+        raise ValueError(f"fault {fault.name}: {missing[0]} is missing; {_takes(fault, missing)}")
+    return fault(**fields)
+
+
+def as_mapping(fault: Fault) -> dict[str, Any]:
+    """Return what `parse` would make the same fault of."""
+    return {"fault": fault.name, **dataclasses.asdict(fault)}
+
+
+def menu() -> list[dict[str, Any]]:
+    """Return every fault with its fields, for a page that offers them."""
+    return [
+        {"fault": name, "label": fault.label, "fields": [_field(fault, key) for key in fault.forms]}
+        for name, fault in FAULTS.items()
+    ]
+
+
+def suggestion(key: object, known: Mapping[str, Any]) -> str:
+    """Return a wrong word in quotes with the nearest known ones, for the end of a message."""
+    near = difflib.get_close_matches(str(key), list(known), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"{key!r}{hint} ({', '.join(known) or 'none here'})"
+
+
+def _fault_named(name: object) -> type[Fault]:
+    if name is None:
+        raise ValueError(f"fault is missing; it takes one of {', '.join(FAULTS)}")
+    if name not in FAULTS:
+        raise ValueError(f"unknown fault {suggestion(name, FAULTS)}")
+    return FAULTS[str(name)]
+
+
+def _takes(fault: type[Fault], missing: list[str]) -> str:
+    return f"it takes {fault.forms[missing[0]].takes}"
+
+
+def _field(fault: type[Fault], key: str) -> dict[str, Any]:
+    form = fault.forms[key]
+    default = next(field.default for field in dataclasses.fields(fault) if field.name == key)
+    return {
+        "name": key,
+        "default": 503 if default is dataclasses.MISSING else default,
+        "takes": form.takes,
+        "choices": list(form.choices),
+    }

@@ -1,0 +1,158 @@
+"""The whole lab in one event loop: a set of simulated providers, their faults, their record."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+from faultlab.clock import monotonic
+from faultlab.control import Control
+from faultlab.instance import Core, Instance
+from faultlab.record import Record
+from faultlab.schedule import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One simulated provider to be built.
+
+    Attributes:
+        name: Unique in the lab; what schedules and the control address it by.
+        kind: A key of `KINDS`.
+        api_key: The key it accepts; None: a random one.
+        options: Keyword arguments of its class.
+    """
+
+    name: str
+    kind: str
+    api_key: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+KINDS: Final[Mapping[str, str]] = {
+    "deepgram": "faultlab.deepgram:Deepgram",
+    "openai": "faultlab.openai:OpenAI",
+    "cartesia": "faultlab.cartesia:Cartesia",
+    "elevenlabs": "faultlab.elevenlabs:ElevenLabs",
+}
+
+DEFAULT: Final = (
+    Spec(name="deepgram", kind="deepgram"),
+    Spec(name="deepgram-b", kind="deepgram"),
+    Spec(name="openai", kind="openai"),
+    Spec(name="openai-b", kind="openai"),
+    Spec(name="cartesia", kind="cartesia"),
+    Spec(name="elevenlabs", kind="elevenlabs"),
+)
+
+
+class Lab:
+    """Simulated providers, started and stopped together: `async with Lab() as lab:`."""
+
+    def __init__(
+        self,
+        instances: Sequence[Spec] = DEFAULT,
+        *,
+        schedule: Mapping[str, Sequence[Window]] | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+        core: Core | None = None,
+    ) -> None:
+        """Build the instances.
+
+        Args:
+            instances: Which providers.
+            schedule: Their faults, in seconds from the lab's start.
+            speed: Divides every simulated delay.
+            seed: Of all dice.
+            core: The rest of what instances share, such as a certificate.
+
+        Raises:
+            ValueError: An unknown kind or option, a name twice, a schedule for nobody; one line.
+        """
+        given = core or Core()
+        self.record = Record()
+        shared = Core(
+            record=self.record,
+            clock=given.clock,
+            started_at=given.clock() if core else monotonic(),
+            speed=speed,
+            seed=seed,
+            tls=given.tls,
+        )
+        self.instances: dict[str, Instance] = {}
+        for spec in instances:
+            if spec.name in self.instances:
+                raise ValueError(f"the lab has two instances named {spec.name!r}")
+            self.instances[spec.name] = _build(spec, shared)
+        for name, windows in (schedule or {}).items():
+            self.instance(name).set_faults(windows, since_lab_start=True)
+        self.control = Control(self.instances, record=self.record)
+
+    def instance(self, name: str) -> Instance:
+        """Return the instance of that name.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if name not in self.instances:
+            raise ValueError(
+                f"the lab has no instance {name!r}; it has {', '.join(self.instances)}"
+            )
+        return self.instances[name]
+
+    @property
+    def control_url(self) -> str:
+        """Where the control listens; its bearer token is in `describe()`."""
+        return self.control.url
+
+    def describe(self) -> dict[str, Any]:
+        """Return addresses and keys, for a program that is to use the lab."""
+        return {
+            "control": {"url": self.control.url, "token": self.control.token},
+            "instances": [
+                {
+                    "name": each.name,
+                    "kind": each.kind,
+                    "url": each.url,
+                    "port": each.port,
+                    "api_key": each.api_key,
+                }
+                for each in self.instances.values()
+            ],
+        }
+
+    async def __aenter__(self) -> Self:
+        """Start everything; on a failure stop what was started."""
+        try:
+            for instance in self.instances.values():
+                await instance.start()
+            await self.control.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop everything."""
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop everything, also when only a part was started."""
+        await self.control.stop()
+        for instance in self.instances.values():
+            await instance.stop()
+
+
+def _build(spec: Spec, core: Core) -> Instance:
+    if spec.kind not in KINDS:
+        raise ValueError(f"{spec.name}: kind is {spec.kind!r}; it takes {', '.join(KINDS)}")
+    module, name = KINDS[spec.kind].split(":")
+    build: type[Instance] = getattr(importlib.import_module(module), name)
+    return build(spec.name, api_key=spec.api_key, core=core, **spec.options)

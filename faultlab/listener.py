@@ -1,0 +1,70 @@
+"""A listening loopback port that can refuse connections and take them again."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+class Listener:
+    """A listening port that can be closed and opened again at once, on the same number."""
+
+    def __init__(
+        self, protocol: Callable[[], asyncio.BaseProtocol], *, tls: ssl.SSLContext | None
+    ) -> None:
+        self._protocol = protocol
+        self._tls = tls
+        self._holder: socket.socket | None = None
+        self._waiting: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._port = 0
+
+    async def open(self) -> int:
+        """Take a free port, listen on it and return its number."""
+        # Bound but never listening, it keeps the port ours while connections are refused.
+        self._holder = _bound(0)
+        self._port = self._holder.getsockname()[1]
+        self.accept()
+        await self.serve()
+        return self._port
+
+    def accept(self) -> None:
+        """Take connections from now on; they queue until `serve` runs."""
+        if self._server is None and self._waiting is None and self._holder is not None:
+            self._waiting = _bound(self._port)
+            self._waiting.listen(128)
+
+    async def serve(self) -> None:
+        """Serve the connections that are queued, if the port was opened again."""
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            self._server = await asyncio.get_running_loop().create_server(
+                self._protocol, sock=waiting, ssl=self._tls
+            )
+
+    def refuse(self) -> None:
+        """Refuse connections from now on; those that are open stay open."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
+
+    def close(self) -> None:
+        """Give the port back."""
+        self.refuse()
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
+
+
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.settimeout(0)
+    bound.bind((LOOPBACK, port))
+    return bound

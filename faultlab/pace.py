@@ -1,0 +1,56 @@
+"""How fast a provider is: delays drawn from a seeded distribution."""
+
+import asyncio
+import math
+import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tempo:
+    """A provider's distribution of delays.
+
+    Attributes:
+        ttfb_s: Median seconds from request to first output.
+        spread: Sigma of the log-normal around it; 0.25 puts p95 at 1.5 times the median.
+        rate: Units of output a second: tokens, or seconds of audio.
+        jitter: Share by which the gap between outputs varies, evenly up and down.
+        source: Where the numbers come from.
+    """
+
+    ttfb_s: float
+    rate: float
+    source: str
+    spread: float = 0.25
+    jitter: float = 0.3
+
+
+class Pace:
+    """Draws the delays of one instance; the same seed draws the same ones."""
+
+    def __init__(self, tempo: Tempo, *, seed: int = 0, speed: float = 1.0) -> None:
+        self.tempo = tempo
+        self._speed = speed
+        self._chance = random.Random(seed)  # noqa: S311 - a simulation's dice, not a secret
+
+    def ttfb_s(self) -> float:
+        """Draw the seconds from request to first output."""
+        drawn = self._chance.lognormvariate(math.log(self.tempo.ttfb_s), self.tempo.spread)
+        return drawn / self._speed
+
+    def gap_s(self, units: float = 1.0, *, factor: float = 1.0) -> float:
+        """Draw the seconds that `units` of output take at `factor` of the normal rate."""
+        jitter = 1 + self._chance.uniform(-self.tempo.jitter, self.tempo.jitter)
+        return units * jitter / (self.tempo.rate * factor * self._speed)
+
+    async def wait_first(self) -> float:
+        """Wait as long as the first output takes, and return how long that was, in seconds."""
+        delay_s = self.ttfb_s()
+        await asyncio.sleep(delay_s)
+        return delay_s
+
+    async def wait_gap(self, units: float = 1.0, *, factor: float = 1.0) -> float:
+        """Wait as long as `units` of output take, and return how long that was, in seconds."""
+        delay_s = self.gap_s(units, factor=factor)
+        await asyncio.sleep(delay_s)
+        return delay_s
