@@ -5,6 +5,7 @@ decided, the model's first word, the first audio, the first audible sample on th
 was there before its predecessor took no time of its own, so the parts always add up to the whole.
 """
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,7 +37,7 @@ class _Turn:
         for name in CHAIN:
             at_s = self.marks.get(name, moments[-1])
             moments.append(min(heard, max(moments[-1], at_s)))
-        spans = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+        spans = [after - before for before, after in itertools.pairwise(moments)]
         return TurnParts(**dict(zip(PARTS, spans, strict=True)))
 
 

@@ -1,0 +1,48 @@
+"""The live view: whoever watches gets every entry as it happens."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from calls.entry import Entry
+from telemetry.privacy import without_words
+
+WATCHER_ENTRIES: Final = 1_000  # a browser that falls behind further loses the oldest
+RECENT_ENTRIES: Final = 500  # what a page that opens in the middle of a call is shown first
+
+
+class Live:
+    """Fans entries out to watchers; a slow watcher loses the oldest, never slows a call."""
+
+    def __init__(self, *, words: bool) -> None:
+        self._words = words  # False: callers' words and numbers stay in the calls' own records
+        self._watchers: set[asyncio.Queue[dict[str, Any]]] = set()
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT_ENTRIES)
+
+    async def hear(self, entry: Entry) -> None:
+        """Hand one entry to everyone who watches."""
+        shown = entry.as_json() if self._words else without_words(entry).as_json()
+        self._recent.append(shown)
+        for queue in self._watchers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(shown)
+
+    async def watch(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the recent entries, then each new one, until the watcher goes."""
+        with self._seat() as queue:
+            for shown in tuple(self._recent):
+                yield shown
+            while True:
+                yield await queue.get()
+
+    @contextmanager
+    def _seat(self) -> Iterator[asyncio.Queue[dict[str, Any]]]:
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(WATCHER_ENTRIES)
+        self._watchers.add(queue)
+        try:
+            yield queue
+        finally:
+            self._watchers.discard(queue)

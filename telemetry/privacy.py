@@ -1,0 +1,45 @@
+"""What must not be told to everyone: numbers and words."""
+
+from dataclasses import replace
+
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    CallbackWanted,
+    CallStarted,
+    KeyPressed,
+    PersonWanted,
+    TranscriptFinal,
+)
+
+
+def masked(number: str) -> str:
+    """Return a phone number with its middle hidden: `+15551234567` is `+1555****67`."""
+    if len(number) <= 6:
+        return "*" * len(number)
+    return f"{number[:5]}****{number[-2:]}"
+
+
+def counted(text: str) -> str:
+    """Return how many words there are instead of the words."""
+    return f"[{len(text.split())} words]" if text else ""
+
+
+def without_words(entry: Entry) -> Entry:
+    """Return the entry as everyone but the call's own record may see it."""
+    match entry.event:
+        case TranscriptFinal() as event:
+            hidden = replace(event, text=counted(event.text), alternatives=())
+        case AgentSaid() as event:
+            hidden = replace(event, text=counted(event.text))
+        case CallStarted() as event:
+            hidden = replace(event, caller=masked(event.caller), called=masked(event.called))
+        case PersonWanted() as event:
+            hidden = replace(event, reason=counted(event.reason))
+        case CallbackWanted() as event:
+            hidden = replace(event, when=counted(event.when), reason=counted(event.reason))
+        case KeyPressed() as event:
+            hidden = replace(event, key="*")
+        case event:
+            hidden = event
+    return replace(entry, event=hidden)
