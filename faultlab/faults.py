@@ -241,6 +241,31 @@ class ErrorEvent(_Named):
     code: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistaken(_Named):
+    """A speaking provider breaks its own protocol in one detail.
+
+    Attributes:
+        what: `odd_pcm` (16-bit samples torn between two messages), `wrong_context` (audio under an
+            id that nobody opened), `error_without_context`, `no_final` (no `done`, no `isFinal`),
+            `snake_case` (keys spelled another way), `null_alignment` (no word or character times).
+    """
+
+    name: ClassVar = "mistaken"
+    label: ClassVar = "Breaks its own protocol"
+    forms: ClassVar = {
+        "what": _one_of(
+            "odd_pcm",
+            "wrong_context",
+            "error_without_context",
+            "no_final",
+            "snake_case",
+            "null_alignment",
+        )
+    }
+    what: str = "odd_pcm"
+
+
 Fault: TypeAlias = (
     Refuse
     | Reset
@@ -257,6 +282,7 @@ Fault: TypeAlias = (
     | LateAfterCancel
     | Quota
     | ErrorEvent
+    | Mistaken
 )
 
 FAULTS: Final[Mapping[str, type[Fault]]] = {
@@ -277,6 +303,7 @@ FAULTS: Final[Mapping[str, type[Fault]]] = {
         LateAfterCancel,
         Quota,
         ErrorEvent,
+        Mistaken,
     )
 }
 
