@@ -1,0 +1,87 @@
+"""What is wrong with a configuration, one line for each problem."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+Key: TypeAlias = tuple[str | int, ...]
+"""Where a value stands: `("stages", "tts", 1, "kind")`."""
+
+MASK: Final = "********"
+LONGEST_CHARACTERS: Final = 60  # of a value that a line shows
+SECRET_KEY: Final = re.compile(
+    r"(^|_)(api_?key|auth_?token|access_?token|bot_?token|token|secret|api_?secret|passw(or)?d"
+    r"|credentials?|authorization|private_?key)$",
+    re.IGNORECASE,
+)
+SECRET_VALUE: Final = re.compile(  # the prefixes of OpenAI, ElevenLabs, Cartesia, Slack and GitHub
+    r"\b(sk[-_][A-Za-z0-9_-]{12,}|xox[a-z]-[A-Za-z0-9-]{10,}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|Bearer\s+\S{8,})"
+)
+SECRET_IN_URL: Final = re.compile(
+    r"(?P<before>://[^/@\s:]*:|[?&](?:api_?key|key|token|secret|password)=)(?P<secret>[^@&\s]+)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that a person must change."""
+
+    where: str  # `holdline.yaml:14`, `environment HOLDLINE__AGENT__NAME`, `flag --port`
+    text: str
+    key: Key = ()
+
+    @property
+    def line(self) -> str:
+        """Return the problem as the one line that a person reads."""
+        return " ".join(f"{self.where}: {self.text}".split())
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used, with every problem found in it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(each.line for each in self.problems))
+
+
+def dotted(key: Key) -> str:
+    """Return a key as people write it: `stages.tts[1].kind`."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `word` was probably meant to be, if there is one."""
+    lower = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    return lower[found[0]] if found else None
+
+
+def is_secret(key: Key) -> bool:
+    """Return whether a value under this key would be a secret."""
+    return bool(key) and isinstance(key[-1], str) and bool(SECRET_KEY.search(key[-1]))
+
+
+def without_secrets(text: str) -> str:
+    """Return the text with whatever looks like a key or a password masked."""
+    text = SECRET_IN_URL.sub(lambda found: found["before"] + MASK, text)
+    return SECRET_VALUE.sub(MASK, text)
+
+
+def shown(value: Any, key: Key = ()) -> str:
+    """Return a value as an error line may show it: short, and never a secret."""
+    if is_secret(key):
+        return MASK
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list" if value else "empty"
+    text = without_secrets(json.dumps(value, ensure_ascii=False, default=str))
+    return text if len(text) <= LONGEST_CHARACTERS else f"{text[:LONGEST_CHARACTERS]}…"
