@@ -10,7 +10,7 @@ class CallStarted:
 
     transport: str
     agent: str
-    caller: str = ""  # masked, as `+1555****100`
+    caller: str = ""  # hidden by every listener but the call's own record
     called: str = ""
 
 

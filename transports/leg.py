@@ -2,8 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
+import numpy as np
+from pipecat.frames.frames import OutputAudioRawFrame
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
 
@@ -17,6 +19,9 @@ class LegFacts:
     caller: str = ""  # unmasked: goes into the call's own record only
     called: str = ""
 
+
+Clock: TypeAlias = Callable[[], float]
+"""Seconds on the monotonic clock."""
 
 Gone: TypeAlias = Callable[[str], Awaitable[None]]
 """Called once with the reason's name when the far end has gone."""
@@ -39,6 +44,40 @@ class Leg(Protocol):
         """Have `gone` called when the far end has gone, whatever the way."""
         ...
 
+    async def answered(self) -> None:
+        """Return once the caller can hear us."""
+        ...
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Show a JSON message on the caller's own screen; a telephone without one shows nothing."""
+        ...
+
     async def hang_up(self) -> None:
         """End the connection from our side; harmless when it has ended already."""
         ...
+
+
+AUDIBLE: Final = 164  # of 32768, about -46 dBFS: above a codec's comfort noise, below any syllable
+
+
+def listen(output: BaseOutputTransport, heard: Callable[[float], None], clock: Clock) -> None:
+    """Have `heard` called with the moment of each audible chunk written to the line.
+
+    The moment is taken just before the write, on the monotonic clock of `clock`: a write may block
+    for the chunk's own length.
+    """
+    write = output.write_audio_frame
+
+    async def write_and_tell(frame: OutputAudioRawFrame) -> bool:
+        if audible(frame.audio):
+            heard(clock())
+        return await write(frame)
+
+    # Every transport writes through this one method, and only this instance is watched.
+    output.write_audio_frame = write_and_tell  # type: ignore[method-assign]
+
+
+def audible(pcm: bytes) -> bool:
+    """Say whether 16-bit little-endian PCM holds a sample that a person could hear."""
+    samples = np.frombuffer(pcm, dtype="<i2")
+    return bool(samples.size) and int(np.abs(samples.astype(np.int32)).max()) > AUDIBLE

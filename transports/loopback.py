@@ -1,0 +1,195 @@
+"""A telephone without a network: recorded audio in, what the caller heard out."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    InputAudioRawFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+
+from transports.leg import Clock, Gone, LegFacts
+
+FRAME_S: Final = 0.02
+
+
+class LoopbackLeg:
+    """Plays a caller's recording into a call at real time and keeps what the call plays back.
+
+    Args:
+        caller: 16-bit mono samples at `sample_rate_hz`; silence follows when it has been said.
+        sample_rate_hz: 8000 or 16000.
+        linger_s: How long the caller stays on the line after the last sample.
+        clock: Seconds on the monotonic clock.
+    """
+
+    def __init__(
+        self, caller: NDArray[np.int16], *, sample_rate_hz: int, linger_s: float, clock: Clock
+    ) -> None:
+        self.facts = LegFacts(transport="loopback", sample_rate_hz=sample_rate_hz)
+        self._gone: Gone | None = None
+        params = TransportParams(
+            audio_in_enabled=True,
+            audio_out_enabled=True,
+            audio_out_end_silence_secs=0,
+            audio_out_10ms_chunks=2,
+        )
+        self.line = Line(sample_rate_hz=sample_rate_hz, clock=clock)
+        self._input = _Input(params, caller, linger_s, self.line, self._hung_up)
+        self._output = _Output(params, self.line)
+
+    def input(self) -> BaseInputTransport:
+        """Return the processor that brings the caller's audio."""
+        return self._input
+
+    def output(self) -> BaseOutputTransport:
+        """Return the processor that keeps what the caller hears."""
+        return self._output
+
+    def on_gone(self, gone: Gone) -> None:
+        """Have `gone` called when the recording and its lingering are over."""
+        self._gone = gone
+
+    async def answered(self) -> None:
+        """Return at once: nobody has to pick up."""
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Show nothing: this telephone has no screen."""
+
+    async def hang_up(self) -> None:
+        """End the line."""
+        self.line.closed = True
+
+    async def _hung_up(self) -> None:
+        gone, self._gone = self._gone, None
+        if gone:
+            await gone("caller_hung_up")
+
+
+class Line:
+    """What was heard on the line, sample by sample from the moment the call was answered."""
+
+    def __init__(self, *, sample_rate_hz: int, clock: Clock) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.clock = clock
+        self.started_at_s: float | None = None
+        self.closed = False
+        self._pieces: list[tuple[int, NDArray[np.int16]]] = []
+
+    def open(self) -> None:
+        """Start the line's time."""
+        self.started_at_s = self.clock()
+
+    def play(self, at_s: float, samples: NDArray[np.int16]) -> None:
+        """Keep samples that the caller hears from `at_s` on, a monotonic moment."""
+        start_s = at_s - (self.started_at_s if self.started_at_s is not None else at_s)
+        self._pieces.append((max(0, round(start_s * self.sample_rate_hz)), samples))
+
+    def heard(self) -> NDArray[np.int16]:
+        """Return all that was heard as one recording, silence where nothing was played."""
+        length = max((start + each.size for start, each in self._pieces), default=0)
+        whole = np.zeros(length, dtype=np.int16)
+        for start, each in self._pieces:
+            whole[start : start + each.size] = each
+        return whole
+
+
+class _Input(BaseInputTransport):
+    def __init__(
+        self,
+        params: TransportParams,
+        caller: NDArray[np.int16],
+        linger_s: float,
+        line: Line,
+        hung_up: Callable[[], Any],
+    ) -> None:
+        super().__init__(params)
+        self._caller = caller
+        self._linger_s = linger_s
+        self._line = line
+        self._hung_up = hung_up
+        self._speaking: asyncio.Task[None] | None = None
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to speak."""
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+        self._line.open()
+        self._speaking = self.create_task(self._speak(), "the recorded caller speaks")
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Fall silent."""
+        await self._hush()
+        await super().stop(frame)
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Fall silent at once."""
+        await self._hush()
+        await super().cancel(frame)
+
+    async def cleanup(self) -> None:
+        """Leave no task behind."""
+        await self._hush()
+        await super().cleanup()
+
+    async def _hush(self) -> None:
+        task, self._speaking = self._speaking, None
+        if task and task is not asyncio.current_task():
+            await self.cancel_task(task)
+
+    async def _speak(self) -> None:
+        rate_hz = self._line.sample_rate_hz
+        step = round(FRAME_S * rate_hz)
+        silence = np.zeros(step, dtype=np.int16)
+        frames = -(-self._caller.size // step) + round(self._linger_s / FRAME_S)
+        started_at_s = self._line.clock()
+        for number in range(frames):
+            if self._line.closed:
+                return
+            piece = self._caller[number * step : (number + 1) * step]
+            piece = np.concatenate([piece, silence[piece.size :]])
+            await self.push_audio_frame(
+                InputAudioRawFrame(audio=piece.tobytes(), sample_rate=rate_hz, num_channels=1)
+            )
+            due_s = started_at_s + (number + 1) * FRAME_S
+            await asyncio.sleep(max(0.0, due_s - self._line.clock()))
+        await self._hung_up()
+
+
+class _Output(BaseOutputTransport):
+    def __init__(self, params: TransportParams, line: Line) -> None:
+        super().__init__(params)
+        self._line = line
+        self._free_at_s = 0.0
+
+    async def start(self, frame: StartFrame) -> None:
+        """Open the line."""
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def process_frame(self, frame: Any, direction: FrameDirection) -> None:
+        """Forget the pacing of what an interruption threw away."""
+        if isinstance(frame, InterruptionFrame):
+            self._free_at_s = 0.0
+        await super().process_frame(frame, direction)
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        """Play one chunk at real-time pace, as a loudspeaker would."""
+        now_s = self._line.clock()
+        begin_s = max(now_s, self._free_at_s)
+        samples = np.frombuffer(frame.audio, dtype="<i2").astype(np.int16)
+        self._line.play(begin_s, samples)
+        self._free_at_s = begin_s + samples.size / frame.sample_rate
+        await asyncio.sleep(max(0.0, self._free_at_s - FRAME_S - now_s))
+        return True

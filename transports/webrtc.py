@@ -1,0 +1,92 @@
+"""The browser's telephone: audio over WebRTC, captions over its data channel."""
+
+import asyncio
+from typing import Any, Final
+
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
+from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
+
+from transports.leg import Gone, LegFacts
+
+SAMPLE_RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
+LOST_AFTER_S: Final = 1.0  # on top of the 3 s without a ping after which Pipecat sees no peer
+LOOK_EVERY_S: Final = 0.25
+CONNECT_S: Final = 20.0  # an offer whose browser never connects
+
+
+class WebrtcLeg:
+    """One browser.
+
+    A page that is closed says so. A browser that is killed does not, and ICE notices only after
+    half a minute: the page's pings stop, and `watch` ends the leg.
+    """
+
+    def __init__(self, connection: SmallWebRTCConnection) -> None:
+        self.facts = LegFacts(transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ)
+        self._connection = connection
+        self._gone: Gone | None = None
+        self._connected = asyncio.Event()
+        self._transport = SmallWebRTCTransport(
+            webrtc_connection=connection,
+            params=TransportParams(
+                audio_in_enabled=True,
+                audio_out_enabled=True,
+                audio_out_10ms_chunks=2,
+                audio_out_end_silence_secs=0,
+            ),
+        )
+        self._transport.add_event_handler("on_client_connected", self._on_connected)
+        self._transport.add_event_handler("on_client_disconnected", self._on_disconnected)
+
+    def input(self) -> BaseInputTransport:
+        """Return the processor that brings the caller's audio."""
+        return self._transport.input()
+
+    def output(self) -> BaseOutputTransport:
+        """Return the processor that plays to the caller."""
+        return self._transport.output()
+
+    def on_gone(self, gone: Gone) -> None:
+        """Have `gone` called when the browser has gone."""
+        self._gone = gone
+
+    async def answered(self) -> None:
+        """Return once the browser is connected.
+
+        Raises:
+            TimeoutError: It never was.
+        """
+        async with asyncio.timeout(CONNECT_S):
+            await self._connected.wait()
+
+    async def watch(self) -> None:
+        """Return when the browser's pings have stopped; tell `gone` before."""
+        await self._connected.wait()
+        missing_s = 0.0
+        while missing_s < LOST_AFTER_S:
+            await asyncio.sleep(LOOK_EVERY_S)
+            missing_s = 0.0 if self._connection.is_connected() else missing_s + LOOK_EVERY_S
+        await self._tell_gone("line_lost")
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Send a JSON message to the page."""
+        if self._connection.is_connected():
+            self._connection.send_app_message(message)
+
+    async def hang_up(self) -> None:
+        """Close the connection."""
+        await self._connection.disconnect()
+
+    async def _on_connected(self, _transport: Any, _client: Any) -> None:
+        self._connected.set()
+
+    async def _on_disconnected(self, _transport: Any, _client: Any) -> None:
+        await self._tell_gone("caller_hung_up")
+
+    async def _tell_gone(self, reason: str) -> None:
+        gone, self._gone = self._gone, None
+        if gone:
+            await gone(reason)
