@@ -1,0 +1,1 @@
+"""The pages that a browser gets: the telephone at `/client/` and the console at `/`."""

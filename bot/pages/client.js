@@ -1,0 +1,5 @@
+/** The telephone alone, at /client/. */
+
+import { mountTelephone } from "./telephone_view.js";
+
+mountTelephone(document.getElementById("phone"), document.getElementById("transcript"));

@@ -1,0 +1,46 @@
+/** The token with which a call that broke off can be taken up again; kept over a reload of the page. */
+
+const KEY = "holdline.call";
+const KEPT_MS = 30000; // the server keeps a conversation this long after its leg has gone
+
+/** Remember the call that is in progress. */
+export function remember({ call_id, resume_token }) {
+  write({ call_id, resume_token, seen: Date.now() });
+}
+
+/** Say that the call still lives; its 30 s run from the last time. */
+export function touch() {
+  const kept = read();
+  if (kept) write({ ...kept, seen: Date.now() });
+}
+
+export function forget() {
+  try {
+    sessionStorage.removeItem(KEY);
+  } catch {
+    // storage may be switched off: then there is nothing to forget
+  }
+}
+
+/** The token and the time left, or null when there is no call to take up. */
+export function resumable() {
+  const kept = read();
+  const leftMs = kept ? kept.seen + KEPT_MS - Date.now() : 0;
+  return leftMs > 0 && kept.resume_token ? { token: kept.resume_token, leftMs } : null;
+}
+
+function read() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEY));
+  } catch {
+    return null;
+  }
+}
+
+function write(value) {
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify(value));
+  } catch {
+    // without storage a call cannot be taken up again; calling works all the same
+  }
+}

@@ -1,0 +1,55 @@
+"""Serves the pages: the telephone and all its files under `/client/`, the console at `/`."""
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import FileResponse
+
+FOLDER: Final = Path(__file__).parent
+CONTENT_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+HEADERS: Final = {
+    # Nothing of a page comes from elsewhere or goes elsewhere, and no text becomes code.
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'self'; object-src 'none'"
+    ),
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # An update must never run old script against new markup; the files are small and near.
+    "Cache-Control": "no-cache",
+}
+
+
+def page(name: str) -> FileResponse:
+    """Return one of the pages' files.
+
+    Raises:
+        HTTPException: 404 when there is no such file.
+    """
+    path = FOLDER / name
+    content_type = CONTENT_TYPES.get(path.suffix)
+    if content_type is None or path.parent != FOLDER or not path.is_file():
+        raise HTTPException(404, "There is no such page.")
+    return FileResponse(path, headers=HEADERS, media_type=content_type)
+
+
+def client_routes() -> APIRouter:
+    """Return the telephone's routes; the console loads its script and style from them too."""
+    router = APIRouter()
+    router.add_api_route("/client/", lambda: page("client.html"), include_in_schema=False)
+    router.add_api_route("/client/{name}", page, include_in_schema=False, response_model=None)
+    return router
+
+
+def console_routes() -> APIRouter:
+    """Return the console's route."""
+    router = APIRouter()
+    router.add_api_route("/", lambda: page("console.html"), include_in_schema=False)
+    return router

@@ -1,0 +1,59 @@
+/** What both sides say, as it is said. */
+
+import { el } from "./dom.js";
+
+const NAMES = { caller: "You", agent: "Agent" };
+
+/**
+ * A list of utterances. A line that is still growing is hidden from screen readers and replaced by a
+ * finished one, so that each utterance is read out once and whole.
+ */
+export class Transcript {
+  #growing = { caller: null, agent: null };
+  #empty = el("li", { class: "empty" }, "What you and the agent say appears here.");
+  #list = el("ol", { class: "transcript", role: "log", "aria-label": "Transcript", tabindex: "0" }, this.#empty);
+
+  get element() {
+    return this.#list;
+  }
+
+  clear() {
+    this.#growing = { caller: null, agent: null };
+    this.#list.replaceChildren(this.#empty);
+  }
+
+  /** Show `text`, the whole of an utterance so far; `final` closes it. */
+  said({ who, text, final }) {
+    if (!(who in NAMES)) return;
+    const stays = this.#atEnd();
+    const before = this.#growing[who];
+    if (!text) before?.remove();
+    else this.#put(before, line(who, text, final));
+    this.#growing[who] = text && !final ? this.#list.querySelector(`li[data-who=${who}].growing`) : null;
+    if (stays) this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
+  /** Put in a remark that nobody said. */
+  note(text) {
+    const stays = this.#atEnd();
+    this.#put(null, el("li", { class: "note" }, text));
+    if (stays) this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
+  #put(before, next) {
+    this.#empty.remove();
+    if (before) before.replaceWith(next);
+    else this.#list.append(next);
+  }
+
+  #atEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    return scrollHeight - scrollTop - clientHeight < 40; // px: about a line; else somebody reads further up
+  }
+}
+
+function line(who, text, final) {
+  const attributes = { class: final ? "said" : "said growing", "data-who": who };
+  if (!final) attributes["aria-hidden"] = "true";
+  return el("li", attributes, el("span", { class: "who" }, NAMES[who]), el("span", { class: "words" }, text));
+}

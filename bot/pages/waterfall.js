@@ -1,0 +1,90 @@
+/** The last turns of a call as bars against the latency budget, and as a table. */
+
+import { el, seconds } from "./dom.js";
+import { PARTS } from "./turns.js";
+
+const SHOWN = 6;
+const LABELLED_SHARE = 0.07; // of the width: a narrower part has no room for its number
+const HEADROOM = 1.2;
+
+/** Draws what `Turns` says. */
+export class Waterfall {
+  #chart = el("div", { class: "chart", role: "img" });
+  #rows = el("tbody");
+  #budget_s;
+
+  constructor(place, budget_s) {
+    this.#budget_s = budget_s;
+    place.append(this.#chart, legend(), this.#table());
+    this.draw([]);
+  }
+
+  set budget_s(value) {
+    this.#budget_s = value;
+  }
+
+  draw(turns) {
+    const last = turns.slice(-SHOWN);
+    const longest = Math.max(this.#budget_s, ...last.map(({ v2v_s }) => v2v_s));
+    const scale = longest * HEADROOM;
+    this.#chart.replaceChildren(...last.map((turn) => this.#row(turn, scale)), this.#ruler(scale));
+    if (!last.length) this.#chart.prepend(el("p", { class: "empty" }, "No turn yet. Each answer shows here where its time went."));
+    this.#chart.setAttribute("aria-label", this.#summary(last));
+    this.#rows.replaceChildren(...turns.slice(-SHOWN).map((turn) => tableRow(turn)));
+  }
+
+  #row(turn, scale) {
+    const taken = turn.parts.filter(({ length_s }) => length_s > 0);
+    const bar = el("div", { class: "bar" }, ...taken.map((part) => segment(part, scale)));
+    const over = turn.v2v_s > this.#budget_s;
+    const total = el("span", { class: over ? "total over" : "total" }, this.#verdict(turn));
+    const name = el("span", { class: "name", title: turn.bargedIn ? "The caller spoke over this answer" : null }, `Turn ${turn.number}`);
+    return el("div", { class: "turn" }, name, el("div", { class: "track" }, bar), total);
+  }
+
+  #ruler(scale) {
+    const line = el("span", { class: "budget" }, el("span", {}, `${this.#budget_s} s budget`));
+    line.style.insetInlineStart = share(this.#budget_s, scale);
+    return el("div", { class: "ruler" }, el("div", { class: "track" }, line));
+  }
+
+  #summary(turns) {
+    if (!turns.length) return "No turn yet";
+    return `Budget ${this.#budget_s} s. ` + turns.map((turn) => `Turn ${turn.number}: ${this.#verdict(turn)}`).join(". ");
+  }
+
+  #verdict({ v2v_s }) {
+    return v2v_s > this.#budget_s ? `${seconds(v2v_s)} over` : seconds(v2v_s);
+  }
+
+  #table() {
+    const heads = ["Turn", ...PARTS.map(({ label }) => label), "Sum"].map((text) => el("th", { scope: "col" }, text));
+    const caption = el("caption", {}, "Time from the caller’s last sound to the agent’s first, in seconds");
+    const table = el("table", {}, caption, el("thead", {}, el("tr", {}, ...heads)), this.#rows);
+    return el("details", {}, el("summary", {}, "As a table"), el("div", { class: "scroll", tabindex: "0" }, table));
+  }
+}
+
+function segment({ key, label, length_s }, scale) {
+  const wide = length_s / scale >= LABELLED_SHARE;
+  const title = `${label}: ${seconds(length_s)}`;
+  const part = el("span", { class: "part", "data-part": key, title }, wide ? length_s.toFixed(2) : "");
+  part.style.width = share(length_s, scale);
+  return part;
+}
+
+function legend() {
+  const items = PARTS.map(({ key, label, says }) =>
+    el("li", { title: says }, el("span", { class: "key", "data-part": key }), label),
+  );
+  return el("ul", { class: "legend", "aria-label": "Parts of a turn" }, ...items);
+}
+
+function tableRow(turn) {
+  const cells = turn.parts.map(({ length_s }) => el("td", {}, length_s.toFixed(2)));
+  return el("tr", {}, el("th", { scope: "row" }, String(turn.number)), ...cells, el("td", {}, turn.v2v_s.toFixed(2)));
+}
+
+function share(value, whole) {
+  return `${(100 * value) / whole}%`;
+}
