@@ -1,7 +1,7 @@
 """Watches the frames of a call from outside and tells what they mean; it delays nothing."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
@@ -19,7 +19,6 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.metrics.metrics import LLMUsageMetricsData, STTUsageMetricsData, TTSUsageMetricsData
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.processors.frame_processor import FrameDirection
 
@@ -41,8 +40,10 @@ from calls.events import (
 )
 from calls.phase import CallPhase, Phase
 from calls.timeline import Timeline
+from processors.readings import alternatives, stage_of, usage
 
-Read: TypeAlias = Callable[["CallObserver", Any, FramePushed, float], None]
+Read: TypeAlias = Callable[[Any, FramePushed, float], None]
+"""Reads a frame of one type, given how and when (monotonic, s) it was pushed."""
 
 
 class CallObserver(BaseObserver):
@@ -73,16 +74,40 @@ class CallObserver(BaseObserver):
         self._turn_open = False  # the caller has said something that we have not answered
         self._awaited: set[type[Frame]] = set()  # whose first frame of this turn is yet to come
         self._cut_short = False
+        self._heard_at_s: float | None = None
+        self._reads: Mapping[type[Frame], Read] = {
+            VADUserStartedSpeakingFrame: self._caller_started,
+            VADUserStoppedSpeakingFrame: self._caller_stopped,
+            TranscriptionFrame: self._transcribed,
+            LLMContextFrame: self._decided,
+            LLMTextFrame: self._first_token,
+            TTSAudioRawFrame: self._first_speech,
+            BotStartedSpeakingFrame: self._speaking,
+            InterruptionFrame: self._interrupted,
+            BotStoppedSpeakingFrame: self._silent,
+            LLMContextAssistantTurnFrame: self._agent_said,
+            InputDTMFFrame: self._key,
+            ErrorFrame: self._failed,
+            MetricsFrame: self._measured,
+        }
 
     async def on_push_frame(self, data: FramePushed) -> None:
         """Read one frame, when it is one that means something."""
-        read = READS.get(type(data.frame))
+        read = self._reads.get(type(data.frame))
         if read and (data.direction is FrameDirection.DOWNSTREAM or type(data.frame) is ErrorFrame):
-            read(self, data.frame, data, self._moment_s(data))
+            read(data.frame, data, self._moment_s(data))
+        if self._heard_at_s is not None:
+            at_s, self._heard_at_s = self._heard_at_s, None
+            self._say(*self._timeline.heard(at_s))
 
     def heard(self, at_s: float) -> None:
-        """Note the first audible sample of an utterance on the caller's line."""
-        self._say(*self._timeline.heard(at_s))
+        """Note the first audible sample of an utterance on the caller's line.
+
+        The line is ahead of the observer's queue, so the moment waits there until the frames that
+        came before it have been read; the chunk itself is the next frame to pass.
+        """
+        if self._heard_at_s is None:
+            self._heard_at_s = at_s
 
     def ended(self) -> None:
         """Note that the call is over."""
@@ -178,7 +203,7 @@ class CallObserver(BaseObserver):
             self._say(AgentSaid(turn=self._timeline.number, text=frame.text))
 
     def _key(self, frame: InputDTMFFrame, _data: FramePushed, _at_s: float) -> None:
-        self._say(*(KeyPressed(key=each.value) for each in frame.buttons))
+        self._say(KeyPressed(key=frame.button.value))
 
     def _failed(self, frame: ErrorFrame, data: FramePushed, _at_s: float) -> None:
         source = frame.processor.name if frame.processor else data.source.name
@@ -187,78 +212,21 @@ class CallObserver(BaseObserver):
             ProviderFailed(
                 stage=stage_of(source),
                 provider=self._provider_of.get(source, source),
-                error=f"{frame.category.value}: {cause}",
+                error=f"{frame.category.value if frame.category else 'unknown'}: {cause}",
             )
         )
 
     def _measured(self, frame: MetricsFrame, _data: FramePushed, _at_s: float) -> None:
         for each in frame.data:
-            if usage := USES.get(type(each)):
-                stage, amounts = usage
+            measured = usage(each)
+            if measured:
+                stage, amounts = measured
                 self._say(
                     UsageMeasured(
                         turn=self._timeline.number,
                         stage=stage,
                         provider=self._provider_of.get(each.processor, each.processor),
                         model=each.model or "",
-                        **amounts(each),
+                        **amounts,
                     )
                 )
-
-
-def stage_of(processor: str) -> str:
-    """Return the stage that a Pipecat processor's name speaks of: stt, llm, tts or line."""
-    return next((stage for stage in ("stt", "llm", "tts") if stage in processor.lower()), "line")
-
-
-def alternatives(result: Any) -> list[tuple[str, float | None]]:
-    """Return a recogniser's readings with their confidence (0..1), the best one first.
-
-    Args:
-        result: What the service attached to its transcript: Deepgram's Results message, whose
-            shape is `channel.alternatives[].{transcript, confidence}`; anything else gives none.
-    """
-    found = getattr(getattr(result, "channel", None), "alternatives", None) or ()
-    return [(str(each.transcript), getattr(each, "confidence", None)) for each in found]
-
-
-def _tokens(data: LLMUsageMetricsData) -> dict[str, Any]:
-    return {
-        "prompt_tokens": data.value.prompt_tokens,
-        "completion_tokens": data.value.completion_tokens,
-        "cached_tokens": data.value.cache_read_input_tokens or 0,
-    }
-
-
-def _characters(data: TTSUsageMetricsData) -> dict[str, Any]:
-    return {"characters": data.value}
-
-
-def _seconds(data: STTUsageMetricsData) -> dict[str, Any]:
-    return {"audio_s": data.value.audio_seconds}
-
-
-USES: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
-    LLMUsageMetricsData: ("llm", _tokens),
-    TTSUsageMetricsData: ("tts", _characters),
-    STTUsageMetricsData: ("stt", _seconds),
-}
-
-READS: Final[Mapping[type[Frame], Read]] = {
-    VADUserStartedSpeakingFrame: CallObserver._caller_started,
-    VADUserStoppedSpeakingFrame: CallObserver._caller_stopped,
-    TranscriptionFrame: CallObserver._transcribed,
-    LLMContextFrame: CallObserver._decided,
-    LLMTextFrame: CallObserver._first_token,
-    TTSAudioRawFrame: CallObserver._first_speech,
-    BotStartedSpeakingFrame: CallObserver._speaking,
-    InterruptionFrame: CallObserver._interrupted,
-    BotStoppedSpeakingFrame: CallObserver._silent,
-    LLMContextAssistantTurnFrame: CallObserver._agent_said,
-    InputDTMFFrame: CallObserver._key,
-    ErrorFrame: CallObserver._failed,
-    MetricsFrame: CallObserver._measured,
-}
-
-Captions: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-"""Shows one caption to the caller's own screen: `who`, `text` and whether it is `final`."""
