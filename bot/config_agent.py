@@ -64,5 +64,6 @@ class AgentSettings(Section):
     disclosure: Text | None = None  # spoken first and cannot be barged in
     silence: SilenceSettings = SilenceSettings()
     max_call_s: Seconds = 1800.0
+    resumed: Text = "We were cut off for a moment, and I am back. Please go on."
     farewell: Text = "Thank you for calling. Goodbye."
     tools: tuple[ToolSettings, ...] = ()

@@ -22,7 +22,8 @@ SECRET_VALUE: Final = re.compile(  # the prefixes of OpenAI, ElevenLabs, Cartesi
     r"|Bearer\s+\S{8,})"
 )
 SECRET_IN_URL: Final = re.compile(
-    r"(?P<before>://[^/@\s:]*:|[?&](?:api_?key|key|token|secret|password)=)(?P<secret>[^@&\s]+)",
+    r"(?P<before>://[^/@\s:]*:)[^/@\s]+(?=@)"
+    r"|(?P<named>[?&](?:api_?key|key|\w*token|secret|password)=)[^&\s\"]+",
     re.IGNORECASE,
 )
 
@@ -71,7 +72,7 @@ def is_secret(key: Key) -> bool:
 
 def without_secrets(text: str) -> str:
     """Return the text with whatever looks like a key or a password masked."""
-    text = SECRET_IN_URL.sub(lambda found: found["before"] + MASK, text)
+    text = SECRET_IN_URL.sub(lambda found: (found["before"] or found["named"]) + MASK, text)
     return SECRET_VALUE.sub(MASK, text)
 
 

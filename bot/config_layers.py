@@ -72,7 +72,8 @@ class Layers:
                 return origin
         while key and key not in self.origins:
             key = key[:-1]
-        return self.origins.get(key, DEFAULT)
+        origin = self.origins.get(key, DEFAULT)
+        return "built-in default" if origin == DEFAULT else origin
 
     def at(self, key: Key) -> Any:
         """Return the value there, None when there is none."""

@@ -1,12 +1,13 @@
 """The ladders: for each stage, its rungs in the order of preference."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from pydantic import Field, SecretStr, model_validator
 
-from bot.config_values import Count, CountOrNone, Factor, Language, Seconds, Section, Text
+from bot.config_values import Count, CountOrZero, Factor, Language, Seconds, Section, Text
 from providers.catalog import PROVIDERS
-from providers.provider import Stage
+from providers.provider import Rung, Stage
 
 STAGES: Final[tuple[Stage, ...]] = ("stt", "llm", "tts")
 URLS: Final = {(each.stage, each.kind): each.url for each in PROVIDERS}
@@ -27,6 +28,28 @@ class RungSettings(Section):
     timeout_s: Seconds = 10.0  # bounds one request; a turn's deadline is shorter
     options: dict[str, Any] = Field(default_factory=dict)
 
+    def as_rung(self, stage: Stage, *, sample_rate_hz: int, language: str) -> Rung:
+        """Return what the provider's service is built from.
+
+        Args:
+            stage: The ladder that this rung stands in.
+            sample_rate_hz: The leg's.
+            language: The agent's, for a rung that names none.
+        """
+        return Rung(
+            name=self.name,
+            stage=stage,
+            kind=self.kind,
+            url=self.url,
+            sample_rate_hz=sample_rate_hz,
+            language=self.language or language,
+            model=self.model,
+            voice=self.voice,
+            api_key=self.api_key.get_secret_value() if self.api_key else "",
+            timeout_s=self.timeout_s,
+            options=self.options,
+        )
+
 
 Ladder = Annotated[tuple[RungSettings, ...], Field(min_length=1)]
 
@@ -45,6 +68,13 @@ class StagesSettings(Section):
     stt: Ladder
     llm: Ladder
     tts: Ladder
+
+    def rungs(self) -> Iterator[tuple[Stage, RungSettings]]:
+        """Yield every rung of every stage, in order."""
+        ladders = (self.stt, self.llm, self.tts)
+        for stage, ladder in zip(STAGES, ladders, strict=True):
+            for rung in ladder:
+                yield stage, rung
 
     @model_validator(mode="before")
     @classmethod
@@ -78,7 +108,7 @@ class RetrySettings(Section):
 
     initial_s: Seconds = 5.0
     factor: Factor = 2.0
-    attempts: CountOrNone = 3
+    attempts: CountOrZero = 3
 
 
 class ResilienceSettings(Section):

@@ -1,0 +1,76 @@
+"""The command line: `holdline COMMAND`, which is `python -m bot COMMAND`."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from bot.commands import demo, doctor, lab, mic, replay, serve
+from bot.config_errors import ConfigError, without_secrets
+from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
+
+INTERRUPTED = 130  # what shells expect after Ctrl-C
+
+app = typer.Typer(
+    name="holdline",
+    help="A telephone agent that never goes silent.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.command)
+app.command("serve")(serve.command)
+app.command("mic")(mic.command)
+app.command("replay")(replay.command)
+app.command("lab")(lab.command)
+app.command("doctor")(doctor.command)
+
+
+def main() -> None:
+    """Run the command that the arguments name and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Return the exit code of a command: 0 done, 1 ran and failed, 2 bad usage.
+
+    Whatever goes wrong is told in one line on stderr for each problem, never in a traceback.
+    """
+    try:
+        result = app(args=list(arguments), prog_name="holdline", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the top of the process: a line, not a traceback
+        code, lines = _told(error)
+        for line in lines:
+            print(" ".join(line.split()), file=sys.stderr)  # noqa: T201 - for the terminal
+        return code
+    return result if isinstance(result, int) else DONE
+
+
+def _told(error: Exception) -> tuple[int, Sequence[str]]:
+    match error:
+        case ConfigError():
+            return BAD_USAGE, [each.line for each in error.problems]
+        case typer.TyperException():
+            return BAD_USAGE, [
+                f"holdline: {error.format_message()} (holdline --help lists what there is)"
+            ]
+        case UsageError() | CommandError():
+            return error.code, [f"holdline: {error}"]
+        case ExceptionGroup():
+            return _told(error.exceptions[0])
+        case _:
+            return FAILED, [_unexpected(error)]
+
+
+def _unexpected(error: Exception) -> str:
+    """Name a mistake of ours and where it happened, since there is no traceback to read it from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"holdline failed: {type(error).__name__}: {without_secrets(str(error))}{place}"
+
+
+if __name__ == "__main__":
+    main()

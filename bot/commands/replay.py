@@ -1,0 +1,22 @@
+"""`holdline replay`: puts recorded callers through the whole pipeline."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.commands.options import FaultsOption
+
+
+def command(
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recorded callers.")],
+    faults: FaultsOption = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where heard.wav and the rest go.")
+    ] = Path("out"),
+) -> None:
+    """Write what each recorded caller heard, the timeline and a summary."""
+    from bot.replay import replay  # noqa: PLC0415 - imports Pipecat, whose banner comes after errors
+
+    raise typer.Exit(asyncio.run(replay(audio, faults=faults, out=out)))

@@ -1,0 +1,28 @@
+"""`holdline serve`: answers calls on every transport that the configuration enables."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from bot.commands.options import ConfigOption
+from bot.config_loading import load
+from bot.config_print import as_yaml
+
+
+def command(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Where to listen; 0: any.")] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Show what would be used, and who said it.")
+    ] = False,
+) -> None:
+    """Answer calls until SIGTERM, then let the calls in progress end."""
+    loaded = load(config, flags={"server.host": host, "server.port": port})
+    if print_config:
+        typer.echo(as_yaml(loaded), nl=False)
+        return
+    from bot.server import serve  # noqa: PLC0415 - imports Pipecat, whose banner comes after errors
+
+    asyncio.run(serve(loaded.settings))
