@@ -1,0 +1,165 @@
+"""A small house behind the Twilio door: a server on loopback and calls that say what they are told."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    InputDTMFFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.workers.runner import WorkerRunner
+from pydantic import SecretStr
+
+from bot.switchboard import SwitchboardFullError
+from bot.twilio_door import twilio_router
+from calls.events import Event
+from transports.leg import Leg
+from transports.twilio import TwilioLeg
+from transports.twilio_rest import TwilioRest
+
+TOKEN = "12345"
+RATE_HZ = 8000
+
+
+def tone(seconds: float, hz: float = 440.0) -> NDArray[np.int16]:
+    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    return (8000 * np.sin(2 * np.pi * hz * t)).astype(np.int16)
+
+
+class Ears(FrameProcessor):
+    """Keeps what came in from the caller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.audio = bytearray()
+        self.keys: list[str] = []
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            self.audio += frame.audio
+        else:
+            if isinstance(frame, InputDTMFFrame):
+                self.keys.append(frame.button.value)
+            await self.push_frame(frame, direction)
+
+
+@dataclass
+class Call:
+    """One call of the house: hears, and says what a test tells it to."""
+
+    leg: TwilioLeg
+    ears: Ears = field(default_factory=Ears)
+    gone_for: list[str] = field(default_factory=list)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.worker = PipelineWorker(
+            Pipeline([self.leg.input(), self.ears, self.leg.output()]),
+            params=PipelineParams(
+                audio_in_sample_rate=self.leg.facts.sample_rate_hz,
+                audio_out_sample_rate=self.leg.facts.sample_rate_hz,
+            ),
+            enable_rtvi=False,
+            idle_timeout_secs=None,
+        )
+        self.leg.on_gone(self.gone)
+
+    async def gone(self, reason: str) -> None:
+        self.gone_for.append(reason)
+        await self.worker.cancel(reason=reason)
+
+    async def run(self) -> None:
+        runner = WorkerRunner(handle_sigint=False)
+        await runner.add_workers(self.worker)
+        try:
+            await runner.run()
+        finally:
+            self.over.set()
+
+    async def say(self, pcm: NDArray[np.int16]) -> None:
+        """Hand a whole utterance to the line at once, as a fast voice does."""
+        await self.worker.queue_frame(TTSStartedFrame())
+        await self.worker.queue_frame(TTSAudioRawFrame(pcm.tobytes(), RATE_HZ, 1))
+        await self.worker.queue_frame(TTSStoppedFrame())
+
+
+class House:
+    """A switchboard with as many seats as a test wants, and the server before it."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.why_closed = ""
+        self.full = False
+        self.calls: list[Call] = []
+        self.told: list[Event] = []
+        self.port = 0
+        self.now_ahead_s = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def clock(self) -> float:
+        return time.monotonic() + self.now_ahead_s
+
+    def reasons(self) -> list[str]:
+        return [getattr(event, "reason", "") for event in self.told]
+
+    async def answer(self, leg: Leg) -> None:
+        if self.full:
+            raise SwitchboardFullError
+        assert isinstance(leg, TwilioLeg)
+        call = Call(leg)
+        self.calls.append(call)
+        await call.run()
+
+    async def call(self, number: int = 0) -> Call:
+        """Return a call as soon as it has been answered."""
+        async with asyncio.timeout(5):
+            while len(self.calls) <= number:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+        return self.calls[number]
+
+
+@asynccontextmanager
+async def house(*, rest: TwilioRest | None = None) -> AsyncIterator[House]:
+    """Open the door on a free port of loopback."""
+    it = House()
+    config = uvicorn.Config(FastAPI(), port=0, log_level="error", lifespan="off", ws_max_size=2**24)
+    server = uvicorn.Server(config)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.005)
+        it.port = server.servers[0].sockets[0].getsockname()[1]
+        app = config.app
+        assert isinstance(app, FastAPI)
+        app.include_router(
+            twilio_router(
+                public_url=it.url,
+                auth_token=SecretStr(TOKEN),
+                switchboard=it,
+                tell=it.told.append,
+                clock=it.clock,
+                rest=rest,
+            )
+        )
+        try:
+            yield it
+        finally:
+            server.should_exit = True

@@ -1,0 +1,118 @@
+"""A call over Twilio Media Streams, as a leg."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import WebSocket
+
+from calls.entry import Tell
+from calls.events import ProviderFailed
+from transports.leg import Gone, LegFacts
+from transports.twilio_line import (
+    NORMAL,
+    STALLED_S,
+    TwilioInput,
+    TwilioLine,
+    TwilioOutput,
+    close,
+)
+from transports.twilio_rest import TwilioRest
+from transports.twilio_wire import RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwilioCall:
+    """What the webhook and the stream's `start` said of a call."""
+
+    call_sid: str
+    stream_sid: str
+    caller: str = ""
+    called: str = ""
+
+
+class TwilioLeg:
+    """The caller's audio connection through Twilio.
+
+    Reasons given to `on_gone`: `caller_hung_up` (Twilio said `stop`), `connection_lost` (the
+    socket closed without it), `stalled` (no media came, or nothing we sent was taken),
+    `input_refused` (what came cannot be Twilio's; the socket was closed).
+    """
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        call: TwilioCall,
+        *,
+        tell: Tell,
+        clock: Callable[[], float],
+        rest: TwilioRest | None = None,
+        stalled_s: float = STALLED_S,
+    ) -> None:
+        """Take over a socket whose `start` has been read.
+
+        Args:
+            websocket: Accepted; nothing else reads or writes it from here on.
+            call: Whose it is.
+            tell: Is told of keys and of what was refused.
+            clock: Monotonic seconds.
+            rest: Where a hang-up is asked for; without it, closing the socket ends the call,
+                since no TwiML follows the `<Connect>`.
+            stalled_s: How long the line may bring nothing before it counts as dead.
+        """
+        self.facts = LegFacts(
+            transport="twilio", sample_rate_hz=RATE_HZ, caller=call.caller, called=call.called
+        )
+        self._call_sid = call.call_sid
+        self._rest = rest
+        self._websocket = websocket
+        self._hung_up = False
+        self._line = TwilioLine(
+            websocket, stream_sid=call.stream_sid, tell=tell, clock=clock, stalled_s=stalled_s
+        )
+
+    def input(self) -> TwilioInput:
+        """Return the processor that brings the caller's audio."""
+        return self._line.twilio_input
+
+    def output(self) -> TwilioOutput:
+        """Return the processor that plays to the caller."""
+        return self._line.twilio_output
+
+    def tell_to(self, tell: Tell) -> None:
+        """Have keys and refusals told to the call's own journal from here on."""
+        self._line.tell = tell
+
+    def played_s(self) -> float:
+        """Return the seconds of our audio that the carrier says it has played to the caller.
+
+        It says so by marks, one behind every 0.2 s and behind the last of an utterance; audio
+        that a `clear` threw away is not counted. Never more than was heard, and behind the ear by
+        up to 0.2 s and a message's way back.
+        """
+        return self._line.marks.played_s
+
+    def on_gone(self, gone: Gone) -> None:
+        """Have `gone` called when the far end has gone; it must not wait for the call's end."""
+
+        async def call(_: TwilioLine, reason: str) -> None:
+            await gone(reason)
+
+        self._line.add_event_handler("on_gone", call)
+
+    async def answered(self) -> None:
+        """Return at once: Twilio opens a stream when the call is answered."""
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Show nothing: a telephone line has no screen."""
+
+    async def hang_up(self) -> None:
+        """End the call at Twilio, where we may, and close the socket, which ends it too."""
+        if self._hung_up:
+            return
+        self._hung_up = True
+        if self._rest is not None:
+            error = await self._rest.complete(self._call_sid)
+            if error is not None:
+                self._line.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
+        await close(self._websocket, NORMAL)
