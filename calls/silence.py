@@ -1,0 +1,125 @@
+"""What to do about a caller who says nothing, and about a call that does not end.
+
+The caller's time runs only while nobody speaks and nothing is being worked on: not while the agent
+speaks, not while it thinks. Any sound of the caller starts it anew and forgives all earlier
+silence. Each time it runs out the caller is asked gently, as often as there are questions; after
+the last one comes the goodbye, once. Work that never ends stops counting after `work_limit_s`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+WORK_LIMIT_S: Final = 15.0
+"""Longest work that excuses silence: three times a tool's usual 5 s. Chosen, not measured."""
+
+
+class Heard(StrEnum):
+    """What the silence rule needs to know of a call."""
+
+    CALLER = "caller"  # any sound, or a key
+    CALLER_STOPPED = "caller_stopped"
+    AGENT = "agent"
+    AGENT_STOPPED = "agent_stopped"
+    WORK = "work"  # a model or a tool was asked
+    WORK_DONE = "work_done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Ask whether the caller is still there."""
+
+    words: str
+    prompts: int  # asked so far, this one included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goodbye:
+    """Say the last words and hang up."""
+
+    reason: str  # silence, max_length
+    words: str
+
+
+Step: TypeAlias = Prompt | Goodbye
+
+
+class Silence:
+    """Prompt, prompt again, goodbye."""
+
+    def __init__(
+        self,
+        *,
+        prompt_after_s: float,
+        prompts: Sequence[str],
+        goodbye: str,
+        work_limit_s: float = WORK_LIMIT_S,
+    ) -> None:
+        self.prompts = 0
+        self._after_s = prompt_after_s
+        self._prompts = tuple(prompts)
+        self._goodbye = goodbye
+        self._work_limit_s = work_limit_s
+        self._caller_speaks = self._agent_speaks = self._over = False
+        self._work = 0
+        self._since: float | None = None  # when the present state of things began
+
+    @property
+    def wake_at(self) -> float | None:
+        """The moment at which `tick` has something to do, or None."""
+        if self._since is None or self._over or self._caller_speaks or self._agent_speaks:
+            return None
+        return self._since + self._after_s + (self._work_limit_s if self._work else 0.0)
+
+    def handle(self, heard: Heard, now: float) -> None:
+        """Take in what happened."""
+        self._since = now
+        match heard:
+            case Heard.CALLER:
+                self._caller_speaks, self.prompts, self._over = True, 0, False
+            case Heard.CALLER_STOPPED:
+                self._caller_speaks = False
+            case Heard.AGENT:
+                self._agent_speaks = True
+            case Heard.AGENT_STOPPED:
+                self._agent_speaks = False
+            case Heard.WORK:
+                self._work += 1
+            case Heard.WORK_DONE:
+                self._work = max(0, self._work - 1)
+
+    def forget_work(self) -> None:
+        """Nothing is worked on any more: the caller spoke, and all of it was dropped."""
+        self._work = 0
+
+    def tick(self, now: float) -> tuple[Step, ...]:
+        """Return what to say when the caller's time has run out."""
+        if self.wake_at is None or now < self.wake_at:
+            return ()
+        self._since, self._work = now, 0
+        if self.prompts < len(self._prompts):
+            self.prompts += 1
+            return (Prompt(words=self._prompts[self.prompts - 1], prompts=self.prompts),)
+        self._over = True
+        return (Goodbye(reason="silence", words=self._goodbye),)
+
+
+class CallLength:
+    """A call that has lasted its time ends politely, once."""
+
+    def __init__(self, *, max_call_s: float, farewell: str) -> None:
+        self.wake_at: float | None = None
+        self._max_call_s = max_call_s
+        self._farewell = farewell
+
+    def start(self, now: float) -> None:
+        """Begin to count."""
+        self.wake_at = now + self._max_call_s
+
+    def tick(self, now: float) -> tuple[Step, ...]:
+        """Return the goodbye when the time is over."""
+        if self.wake_at is None or now < self.wake_at:
+            return ()
+        self.wake_at = None
+        return (Goodbye(reason="max_length", words=self._farewell),)

@@ -1,0 +1,132 @@
+"""Ends a call after the last word was heard, unless the caller goes on talking."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from pipecat.frames.frames import (
+    CancelFrame,
+    ControlFrame,
+    EndFrame,
+    EndWorkerFrame,
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    TTSSpeakFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+PATIENCE_S: Final = 20.0  # a goodbye that has not been spoken by then never will be
+
+End: TypeAlias = Callable[[str], Awaitable[None]]
+"""Ends the call whatever hangs in it; given the reason of `CallEnded`."""
+
+
+@dataclass
+class PartFrame(ControlFrame):
+    """Asks to end the call, from inside the stream: it is seen behind the words sent before it.
+
+    Attributes:
+        reason: As in `CallEnded`.
+        words: Spoken last, but only when the answer in progress said nothing.
+    """
+
+    reason: str = "agent_hung_up"
+    words: str | None = None
+
+
+class Farewell(FrameProcessor):
+    """Stands between the language model and the voice, and delays nothing.
+
+    The request to end travels behind the last words: a voice hands on what follows its speech only
+    when that speech was played. A caller who barges in drops both, and the call goes on, except
+    where it must end (`final`).
+    """
+
+    def __init__(self, *, end: End | None = None, patience_s: float = PATIENCE_S) -> None:
+        """Take `end` for a goodbye that does not come through within `patience_s`."""
+        super().__init__()
+        self.reason: str | None = None
+        """Why the call ends, or None as long as it is not ending."""
+        self._end = end
+        self._patience_s = patience_s
+        self._words: str | None = None
+        self._final = self._answering = self._spoke = self._asked = False
+        self._alarm: asyncio.Task[None] | None = None
+
+    async def part(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
+        """End the call after what is being said, and after `words` if there are any.
+
+        Args:
+            reason: As in `CallEnded`: agent_hung_up, silence, max_length, failed, shutdown.
+            words: Spoken last, verbatim. None when the goodbye is under way already.
+            final: The call ends even if the caller speaks now.
+        """
+        if self.reason is not None and (self._final or not final):
+            return
+        self.reason, self._words, self._final = reason, words, final
+        if self._alarm is None:
+            self._alarm = self.create_task(self._give_up(), "give up on the goodbye")
+        if not self._answering:
+            await self._ask()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on; follow the model's answer and put the end behind it."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, PartFrame):
+            await self.part(frame.reason, words=None if self._spoke else frame.words)
+            return
+        await self.push_frame(frame, direction)
+        match frame:
+            case LLMFullResponseStartFrame():
+                self._answering, self._spoke = True, False
+            case LLMTextFrame():
+                self._spoke = self._spoke or bool(frame.text.strip())
+            case LLMFullResponseEndFrame():
+                self._answering = False
+                await self._ask()
+            case InterruptionFrame():
+                await self._interrupted()
+            case EndFrame() | CancelFrame():
+                await self._quiet()
+            case _:
+                pass
+
+    async def cleanup(self) -> None:
+        """Stop waiting."""
+        await super().cleanup()
+        await self._quiet()
+
+    async def _ask(self) -> None:
+        if self.reason is None or self._asked:
+            return
+        self._asked = True
+        if self._words:
+            speech = TTSSpeakFrame(self._words)
+            speech.interruptible = not self._final
+            await self.push_frame(speech)
+        end = EndWorkerFrame(reason=self.reason)
+        end.interruptible = not self._final  # a barge-in drops it together with the speech
+        await self.push_frame(end)
+
+    async def _interrupted(self) -> None:
+        self._answering = False
+        if self._final:
+            await self._ask()
+            return
+        self.reason, self._words, self._asked = None, None, False
+        await self._quiet()
+
+    async def _give_up(self) -> None:
+        await asyncio.sleep(self._patience_s)
+        self._alarm = None
+        if self._end is not None and self.reason is not None:
+            await self._end(self.reason)
+
+    async def _quiet(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None and alarm is not asyncio.current_task():
+            await self.cancel_task(alarm)

@@ -1,0 +1,138 @@
+"""The end of a call, behind its last words."""
+
+import asyncio
+
+from pipecat.frames.frames import (
+    EndWorkerFrame,
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    TTSSpeakFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.tests.utils import SleepFrame, run_test
+
+from processors.farewell import Farewell, PartFrame
+
+
+class Voice(FrameProcessor):
+    """Speaks for `speech_s`, and hands on what follows its speech when that was played."""
+
+    def __init__(self, *, speech_s: float) -> None:
+        super().__init__()
+        self.speech_s = speech_s
+        self.spoken: list[str] = []
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, LLMTextFrame | TTSSpeakFrame):
+            await asyncio.sleep(self.speech_s)
+            self.spoken.append(frame.text)
+        await self.push_frame(frame, direction)
+
+
+def answer(*words: str) -> list[Frame]:
+    texts = [LLMTextFrame(each) for each in words]
+    return [
+        LLMFullResponseStartFrame(),
+        *texts,
+        PartFrame(words="Goodbye."),
+        LLMFullResponseEndFrame(),
+    ]
+
+
+async def played(
+    frames: list[Frame], *, speech_s: float = 0.0, farewell: Farewell | None = None
+) -> tuple[list[Frame], Voice]:
+    voice = Voice(speech_s=speech_s)
+    pipeline = Pipeline([farewell or Farewell(), voice])
+    async with asyncio.timeout(5.0):
+        down, _ = await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
+    return list(down), voice
+
+
+async def test_the_end_follows_the_models_own_goodbye() -> None:
+    down, voice = await played(answer("Bye", " bye."))
+
+    assert voice.spoken == ["Bye", " bye."]
+    assert isinstance(down[-1], EndWorkerFrame)
+    assert down[-1].reason == "agent_hung_up"
+
+
+async def test_a_model_that_says_nothing_is_spoken_for() -> None:
+    down, voice = await played(answer())
+
+    assert voice.spoken == ["Goodbye."]
+    assert isinstance(down[-1], EndWorkerFrame)
+
+
+async def test_a_call_that_nobody_ends_goes_on() -> None:
+    down, _ = await played(
+        [LLMFullResponseStartFrame(), LLMTextFrame("Hi"), LLMFullResponseEndFrame()]
+    )
+
+    assert not [each for each in down if isinstance(each, EndWorkerFrame)]
+
+
+async def test_a_caller_who_speaks_into_the_goodbye_keeps_the_call() -> None:
+    farewell = Farewell()
+    frames = [*answer("Goodbye."), SleepFrame(0.03), InterruptionFrame(), SleepFrame(0.15)]
+
+    down, voice = await played(frames, speech_s=0.1, farewell=farewell)
+
+    assert voice.spoken == []
+    assert not [each for each in down if isinstance(each, EndWorkerFrame)]
+    assert farewell.reason is None
+
+
+async def test_after_a_goodbye_that_was_taken_back_the_next_one_ends_the_call() -> None:
+    frames = [
+        *answer("Bye."),
+        SleepFrame(0.03),
+        InterruptionFrame(),
+        SleepFrame(0.03),
+        *answer("Bye!"),
+    ]
+
+    down, voice = await played([*frames, SleepFrame(0.15)], speech_s=0.1)
+
+    assert voice.spoken == ["Bye!"]
+    assert len([each for each in down if isinstance(each, EndWorkerFrame)]) == 1
+
+
+async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
+    farewell = Farewell()
+
+    async def part() -> None:
+        await asyncio.sleep(0.03)
+        await farewell.part("max_length", words="Time is over.", final=True)
+
+    frames = [SleepFrame(0.06), InterruptionFrame(), SleepFrame(0.15)]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(part())
+        down, voice = await played(frames, speech_s=0.1, farewell=farewell)
+
+    assert voice.spoken == ["Time is over."]
+    assert isinstance(down[-1], EndWorkerFrame)
+    assert down[-1].reason == "max_length"
+
+
+async def test_a_goodbye_that_never_comes_through_ends_the_call_all_the_same() -> None:
+    ended: list[str] = []
+
+    async def end(reason: str) -> None:
+        ended.append(reason)
+
+    frames = [*answer("Bye.")[:-1], SleepFrame(0.1)]  # the answer never ends
+    await played(frames, farewell=Farewell(end=end, patience_s=0.05))
+
+    assert ended == ["agent_hung_up"]
+
+
+async def test_asking_twice_ends_the_call_once() -> None:
+    down, _ = await played([PartFrame(), PartFrame(reason="late")])
+
+    assert [each.reason for each in down if isinstance(each, EndWorkerFrame)] == ["agent_hung_up"]
