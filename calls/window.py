@@ -1,0 +1,152 @@
+"""Cuts a conversation to its window, as the last resort after summarising.
+
+Kept whole: every system message, then the newest turns, then the summary of the older ones, as far
+as they go. A turn is what the caller said and all that followed it, so a tool call never loses its
+results. When even the newest turn is too long its texts are shortened and marked; when that does
+not do, its older steps go. What is left is the least that can be asked, even if it exceeds a window
+that is smaller than the system message.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
+
+Message: TypeAlias = Mapping[str, Any]
+"""One message as OpenAI's chat completions take it: `role`, `content`, `tool_calls`, …"""
+
+Count: TypeAlias = Callable[[Message], int]
+"""Returns the tokens of one message."""
+
+CUT: Final = " […]"  # marks a text that was shortened
+SUMMARY: Final = "Summary of the call so far: "  # begins the message that stands for older turns
+
+_PER_MESSAGE: Final = 4
+"""Tokens around each message: OpenAI's cookbook ("How to count tokens") has 3, and 1 for a name."""
+_ASCII_PER_TOKEN: Final = 4
+"""Characters to a token of English, by OpenAI's rule of thumb (help centre, "What are tokens")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A conversation that fits its window."""
+
+    messages: tuple[Message, ...]
+    tokens_before: int
+    tokens_after: int
+
+    @property
+    def shortened(self) -> bool:
+        """Whether anything was left out."""
+        return self.tokens_after < self.tokens_before
+
+
+def estimate(message: Message) -> int:
+    """Return the tokens of a message, without a tokeniser: its tables would have to be fetched.
+
+    Four ASCII characters are one token and any other character is one by itself, which errs on the
+    high side for every language but English, where it is right to about a fifth.
+    """
+    return _PER_MESSAGE + sum(_tokens(each) for each in _texts(message))
+
+
+def fit(messages: Sequence[Message], limit_tokens: int, count: Count = estimate) -> Fitted:
+    """Return the messages cut to `limit_tokens`, unchanged when they fit."""
+    before = sum(map(count, messages))
+    if before <= limit_tokens:
+        return Fitted(messages=tuple(messages), tokens_before=before, tokens_after=before)
+    kept = _cut(messages, limit_tokens, count)
+    after = sum(map(count, kept))
+    return Fitted(messages=tuple(kept), tokens_before=before, tokens_after=after)
+
+
+def _cut(messages: Sequence[Message], limit_tokens: int, count: Count) -> list[Message]:
+    system = [each for each in messages if each["role"] == "system"]
+    rest = [each for each in messages if each["role"] != "system"]
+    summary = rest[:1] if rest and _is_summary(rest[0]) else []
+    turns = _turns(rest[len(summary) :])
+    left = limit_tokens - sum(map(count, system))
+    if not turns:
+        return [*system, *_shortened(summary, left, count)]
+    newest = _squeezed(turns[-1], left, count)
+    left -= sum(map(count, newest))
+    head = summary if sum(map(count, summary)) <= left else []
+    left -= sum(map(count, head))
+    return [*system, *head, *_newest_that_fit(turns[:-1], left, count), *newest]
+
+
+def _newest_that_fit(turns: Sequence[list[Message]], left: int, count: Count) -> list[Message]:
+    kept: list[Message] = []
+    for turn in reversed(turns):
+        left -= sum(map(count, turn))
+        if left < 0:
+            break
+        kept = [*turn, *kept]
+    return kept
+
+
+def _turns(messages: Sequence[Message]) -> list[list[Message]]:
+    """Split before every message of the caller."""
+    return _split(messages, lambda each: each["role"] == "user")
+
+
+def _steps(turn: Sequence[Message]) -> list[list[Message]]:
+    """Split a turn into what may be left out alone: a message, or tool calls with their results."""
+    return _split(turn, lambda each: each["role"] != "tool")
+
+
+def _split(messages: Sequence[Message], begins: Callable[[Message], bool]) -> list[list[Message]]:
+    starts = [at for at, each in enumerate(messages) if at == 0 or begins(each)]
+    return [list(messages[a:b]) for a, b in pairwise([*starts, len(messages)])]
+
+
+def _squeezed(turn: list[Message], left: int, count: Count) -> list[Message]:
+    """Shorten the newest turn until it fits: first its texts, then its older steps."""
+    steps = _steps(turn)
+    while True:
+        flat = [each for step in steps for each in step]
+        short = _shortened(flat, left, count)
+        if sum(map(count, short)) <= left or len(steps) <= 1:
+            return short
+        steps.pop(1)  # the oldest but the caller's own words, which open the turn
+
+
+def _shortened(messages: Sequence[Message], left: int, count: Count) -> list[Message]:
+    """Cut the longest texts, all to one length, the longest that fits."""
+    low, high = 0, max((len(_content(each)) for each in messages), default=0)
+    if sum(map(count, messages)) <= left:
+        return list(messages)
+    while low < high:  # the longest `low` at which everything fits
+        middle = (low + high + 1) // 2
+        if sum(count(_clipped(each, middle)) for each in messages) <= left:
+            low = middle
+        else:
+            high = middle - 1
+    return [_clipped(each, low) for each in messages]
+
+
+def _clipped(message: Message, characters: int) -> Message:
+    content = _content(message)
+    if len(content) <= characters + len(CUT):  # cutting would not make it shorter
+        return message
+    return {**message, "content": content[:characters].rstrip() + CUT}
+
+
+def _is_summary(message: Message) -> bool:
+    return message["role"] == "user" and _content(message).startswith(SUMMARY)
+
+
+def _content(message: Message) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else "" if content is None else str(content)
+
+
+def _texts(message: Message) -> list[str]:
+    calls = [each.get("function", {}) for each in message.get("tool_calls") or ()]
+    named = [str(call.get(key, "")) for call in calls for key in ("name", "arguments")]
+    return [_content(message), *named]
+
+
+def _tokens(text: str) -> int:
+    ascii_characters = sum(each.isascii() for each in text)
+    return -(-ascii_characters // _ASCII_PER_TOKEN) + len(text) - ascii_characters

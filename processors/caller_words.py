@@ -1,0 +1,50 @@
+"""Cleans and bounds what the recogniser says the caller said, before the conversation reads it."""
+
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    UserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+from calls.entry import Tell
+from calls.events import InputRefused
+from calls.words import LIMIT, clean
+
+
+class CallerWords(FrameProcessor):
+    """Stands between the recogniser and the caller's side of the context, and delays nothing.
+
+    One turn may bring several final transcripts; together they never exceed `limit` characters.
+    What is too much is dropped and told once a turn.
+    """
+
+    def __init__(self, *, tell: Tell, limit: int = LIMIT) -> None:
+        super().__init__()
+        self._tell = tell
+        self._limit = limit
+        self._left = limit
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Clean transcripts in place and pass everything on."""
+        await super().process_frame(frame, direction)
+        match frame:
+            case TranscriptionFrame():
+                self._bound(frame)
+            case InterimTranscriptionFrame():
+                frame.text = clean(frame.text, self._limit)
+            case UserStoppedSpeakingFrame():
+                self._left = self._limit
+            case _:
+                pass
+        await self.push_frame(frame, direction)
+
+    def _bound(self, frame: TranscriptionFrame) -> None:
+        had_room = self._left > 0
+        too_long = len(frame.text.strip()) > self._left
+        frame.text = clean(frame.text, self._left)
+        self._left -= len(frame.text)
+        if too_long and had_room:
+            self._left = 0
+            self._tell(InputRefused(transport="stt", reason="transcript_too_long"))
