@@ -1,0 +1,72 @@
+"""Checks a tool's arguments against its JSON schema, for what people write in configurations.
+
+Written here rather than taken from a library: the keywords below are what the models' function
+calling takes, and a dependency for forty lines would be locked, hashed and updated for ever. A
+keyword that is not listed here guides the model only and is not checked.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "object": lambda value: isinstance(value, Mapping),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+    "integer": lambda value: _number(value) and float(value).is_integer(),
+    "number": _number,
+}
+
+LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
+    "enum": (lambda value, limit: value in limit, "is none of"),
+    "const": (lambda value, limit: value == limit, "is not"),
+    "minimum": (lambda value, limit: not _number(value) or value >= limit, "is less than"),
+    "maximum": (lambda value, limit: not _number(value) or value <= limit, "is more than"),
+    "minLength": (lambda v, limit: not isinstance(v, str) or len(v) >= limit, "is shorter than"),
+    "maxLength": (lambda v, limit: not isinstance(v, str) or len(v) <= limit, "is longer than"),
+    "minItems": (lambda v, limit: not isinstance(v, list) or len(v) >= limit, "has fewer than"),
+    "maxItems": (lambda v, limit: not isinstance(v, list) or len(v) <= limit, "has more than"),
+    "pattern": (
+        lambda value, limit: not isinstance(value, str) or re.search(limit, value) is not None,
+        "does not match",
+    ),
+}
+
+
+def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments") -> list[str]:
+    """Return what is wrong with `value`, one sentence each, in words that a model can act on."""
+    wanted = schema.get("type")
+    names: Sequence[str] = [wanted] if isinstance(wanted, str) else wanted or ()
+    if names and not any(TYPES[name](value) for name in names if name in TYPES):
+        return [f"{where} must be {' or '.join(names)}"]
+    found = [
+        f"{where} {words} {schema[key]}"
+        for key, (holds, words) in LIMITS.items()
+        if key in schema and not holds(value, schema[key])
+    ]
+    if isinstance(value, Mapping):
+        found += _of_object(value, schema, where)
+    if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        for at, each in enumerate(value):
+            found += problems(each, schema["items"], where=f"{where}[{at}]")
+    return found
+
+
+def _of_object(value: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> list[str]:
+    known: Mapping[str, Any] = schema.get("properties") or {}
+    found = [
+        f"{where}.{name} is missing" for name in schema.get("required", ()) if name not in value
+    ]
+    if schema.get("additionalProperties") is False:
+        found += [f"{where}.{name} is not known" for name in value if name not in known]
+    for name, each in value.items():
+        if isinstance(known.get(name), Mapping):
+            found += problems(each, known[name], where=f"{where}.{name}")
+    return found
