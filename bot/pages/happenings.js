@@ -12,7 +12,7 @@ const WORDS = {
   CallRefused: ({ reason }) => ["bad", `Call refused: ${words(reason)}`],
   CallFailed: ({ where }) => ["bad", `The call failed on our side, in ${where}`],
   ProviderFailed: ({ provider, error }) => ["bad", `${provider} failed: ${error}`],
-  BudgetMissed: ({ turn, v2v_s, most }) => ["warn", `Turn ${turn} took ${v2v_s.toFixed(2)} s, most of it ${PART_NAMES.get(most) ?? words(most)}`],
+  BudgetMissed: ({ turn, v2v_s, most }) => ["warn", `Turn ${turn} took ${v2v_s.toFixed(2)} s, most of it: ${PART_NAMES.get(most) ?? words(most)}`],
   BargedIn: () => ["plain", "The caller spoke over the agent"],
   CallerSilent: () => ["plain", "The caller is silent; asked gently"],
   ToolCalled: ({ tool, outcome, took_s }) => [outcome === "ok" ? "plain" : "warn", `Tool ${tool}: ${outcome} in ${took_s.toFixed(2)} s`],

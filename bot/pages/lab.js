@@ -55,8 +55,8 @@ class Card {
   #busy = false;
   #broken = false;
 
-  #state = el("span", { class: "health" });
-  #requests = el("span", { class: "requests" });
+  #state = el("span", { class: "working" });
+  #requests = el("span");
   #faults = el("select", { onchange: () => this.#chosen() });
   #fields = el("div", { class: "fields", onchange: () => this.#changed() });
   #often = el("select", { onchange: () => this.#changed() }, ...OFTEN.map(([label]) => el("option", {}, label)));
@@ -70,15 +70,14 @@ class Card {
     this.#faults.setAttribute("aria-label", `What goes wrong with ${this.#name}`);
     this.#switch.setAttribute("aria-label", `Break ${this.#name}`);
     this.#often.setAttribute("aria-label", `How often it goes wrong with ${this.#name}`);
-    this.#showFields();
+    this.#select(instance.faults ?? []);
     this.element = el(
       "div",
       { class: "provider", role: "group", "aria-label": this.#name, "data-provider": this.#name },
-      el("div", { class: "who" }, el("strong", {}, this.#name), this.#requests),
-      this.#state,
+      el("strong", {}, this.#name),
+      el("p", { class: "health" }, this.#state, this.#requests),
       this.#switch,
-      el("div", { class: "choice" }, this.#faults, this.#often),
-      this.#fields,
+      el("div", { class: "choice" }, this.#faults, this.#often, this.#fields),
       this.#problem,
     );
     this.show(instance);
@@ -88,8 +87,8 @@ class Card {
   show({ faults = [], requests = 0 }) {
     if (this.#busy) return; // an answer to the last click is on its way and knows better
     this.#broken = faults.length > 0;
-    const named = faults.map((fault) => (typeof fault === "string" ? fault : fault.fault));
-    this.#state.textContent = this.#broken ? named.map((name) => this.#menu.get(name)?.label ?? name).join(", ") : "working";
+    const labels = faults.map(({ fault }) => this.#menu.get(fault)?.label ?? fault);
+    this.#state.textContent = this.#broken ? labels.join(", ") : "Working";
     this.#switch.setAttribute("aria-checked", String(this.#broken));
     this.element.classList.toggle("broken", this.#broken);
     this.#requests.textContent = requests === 1 ? "1 request" : `${requests} requests`;
@@ -97,6 +96,11 @@ class Card {
 
   #flip() {
     return this.#broken ? this.#send("DELETE") : this.#send("PUT", [this.#window()]);
+  }
+
+  #select([first]) {
+    if (this.#menu.has(first?.fault)) this.#faults.value = first.fault; // broken before this page was opened
+    this.#showFields();
   }
 
   #chosen() {

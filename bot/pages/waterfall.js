@@ -4,7 +4,6 @@ import { el, seconds } from "./dom.js";
 import { PARTS } from "./turns.js";
 
 const SHOWN = 6;
-const LABELLED_SHARE = 0.07; // of the width: a narrower part has no room for its number
 const HEADROOM = 1.2;
 
 /** Draws what `Turns` says. */
@@ -37,7 +36,7 @@ export class Waterfall {
     const taken = turn.parts.filter(({ length_s }) => length_s > 0);
     const bar = el("div", { class: "bar" }, ...taken.map((part) => segment(part, scale)));
     const over = turn.v2v_s > this.#budget_s;
-    const total = el("span", { class: over ? "total over" : "total" }, this.#verdict(turn));
+    const total = el("span", { class: over ? "total over" : "total" }, seconds(turn.v2v_s), el("span", { hidden: !over }, " over"));
     const name = el("span", { class: "name", title: turn.bargedIn ? "The caller spoke over this answer" : null }, `Turn ${turn.number}`);
     return el("div", { class: "turn" }, name, el("div", { class: "track" }, bar), total);
   }
@@ -66,9 +65,8 @@ export class Waterfall {
 }
 
 function segment({ key, label, length_s }, scale) {
-  const wide = length_s / scale >= LABELLED_SHARE;
   const title = `${label}: ${seconds(length_s)}`;
-  const part = el("span", { class: "part", "data-part": key, title }, wide ? length_s.toFixed(2) : "");
+  const part = el("span", { class: "part", "data-part": key, title }, el("span", {}, length_s.toFixed(2)));
   part.style.width = share(length_s, scale);
   return part;
 }

@@ -1,0 +1,85 @@
+import asyncio
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+import uvicorn
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.e2e.browser import ALLOWED, CHROMIUM, Watch, chromium
+from tests.e2e.stand_in import StandIn
+
+# WebRTC never uses 127.0.0.1, so a machine with nothing but `lo` needs one more address.
+ADD_ADDRESS = "/sbin/ip addr add 10.99.0.1/32 dev lo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """The stand-in and where it listens."""
+
+    stand_in: StandIn
+    url: str
+
+
+@pytest.fixture(scope="session")
+def network() -> None:
+    """Skip where WebRTC has no address to use; add one where that is allowed."""
+    if _own_address() is not None:
+        return
+    try:
+        added = subprocess.run(  # noqa: S603 - our own constant
+            ADD_ADDRESS.split(), check=False, capture_output=True, text=True
+        )
+    except OSError:
+        pytest.skip("no address but 127.0.0.1 and no `ip` to add one")
+    if added.returncode != 0 and "exists" not in added.stderr:
+        pytest.skip(f"no address but 127.0.0.1; run `{ADD_ADDRESS}` as root first")
+
+
+def _own_address() -> str | None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks for the route
+        except OSError:
+            return None
+        address = str(probe.getsockname()[0])
+    return None if address.startswith("127.") else address
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def served() -> AsyncIterator[Served]:
+    stand_in = StandIn()
+    config = uvicorn.Config(
+        stand_in.app, log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve([listener]))
+        yield Served(stand_in=stand_in, url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        await stand_in.vanish()
+        server.should_exit = True
+    listener.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(network: None) -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    async with async_playwright() as playwright, chromium(playwright, ALLOWED) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    context = await browser.new_context()
+    yield await context.new_page()
+    await context.close()
+
+
+@pytest.fixture
+def watch(page: Page, served: Served) -> Watch:
+    return Watch(page, server=served.url)

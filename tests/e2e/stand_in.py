@@ -1,0 +1,108 @@
+"""A server that stands in for Holdline's while the pages alone are tested.
+
+It answers a call with a real peer connection that plays a tone, and says what a test tells it to.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from bot.pages.site import client_routes, console_routes
+
+TOKEN = "token-of-the-first-call"
+
+
+class StandIn:
+    """The application and what the pages asked of it."""
+
+    def __init__(self) -> None:
+        self.refusal: tuple[int, dict[str, Any]] | None = None
+        self.offers: list[dict[str, Any]] = []
+        self.heard: list[str] = []
+        self.puts: list[tuple[str, list[dict[str, Any]]]] = []
+        self.menu: list[dict[str, Any]] = []
+        self.instances: list[dict[str, Any]] = []
+        self.phrases: list[str] = []
+        self.channel: RTCDataChannel | None = None
+        self.opened = asyncio.Event()
+        self.gone = asyncio.Event()
+        self._peers: list[RTCPeerConnection] = []
+        self._live: asyncio.Queue[dict[str, Any]] = asyncio.Queue(100)
+        self.app = self._application()
+
+    def say(self, **message: Any) -> None:
+        """Send a message over the data channel."""
+        assert self.channel is not None
+        self.channel.send(json.dumps(message))
+
+    def tell(self, **entry: Any) -> None:
+        """Put an entry on the live feed."""
+        self._live.put_nowait(entry)
+
+    async def vanish(self) -> None:
+        """Close the connections without a goodbye."""
+        for peer in self._peers:
+            await peer.close()
+        self._peers.clear()
+
+    def _application(self) -> FastAPI:
+        app = FastAPI()
+        app.include_router(client_routes())
+        app.include_router(console_routes())
+        app.add_api_route("/api/offer", self._offer, methods=["POST"])
+        app.add_api_route("/api/offer", self._candidate, methods=["PATCH"])
+        app.add_api_route("/api/live", self._feed)
+        app.add_api_route("/api/lab/instances", lambda: self.instances)
+        app.add_api_route("/api/lab/faults", lambda: self.menu)
+        app.add_api_route("/api/lab/phrases", lambda: self.phrases)
+        path = "/api/lab/instances/{name}/faults"
+        app.add_api_route(path, self._break, methods=["PUT", "DELETE"])
+        return app
+
+    async def _offer(self, request: Request) -> Response:
+        body = await request.json()
+        self.offers.append(body)
+        if self.refusal:
+            status, content = self.refusal
+            return JSONResponse(content, status)
+        peer = RTCPeerConnection()
+        self._peers.append(peer)
+        peer.on("datachannel", self._meet)
+        await peer.setRemoteDescription(RTCSessionDescription(body["sdp"], body["type"]))
+        peer.getTransceivers()[0].sender.replaceTrack(AudioStreamTrack())
+        for transceiver in peer.getTransceivers():
+            transceiver.direction = "sendrecv"
+        await peer.setLocalDescription(await peer.createAnswer())
+        answer = peer.localDescription
+        return JSONResponse({"sdp": answer.sdp, "type": answer.type, "pc_id": "p1"})
+
+    async def _candidate(self, request: Request) -> dict[str, str]:
+        await request.json()
+        return {"status": "success"}
+
+    def _meet(self, channel: RTCDataChannel) -> None:
+        self.channel = channel
+        channel.on("message", self.heard.append)
+        channel.on("close", self.gone.set)
+        self.say(type="call", call_id="c1", resume_token=TOKEN)
+        self.opened.set()
+
+    async def _feed(self) -> StreamingResponse:
+        async def lines() -> AsyncIterator[str]:
+            yield 'event: settings\ndata: {"budget_s": 1.5}\n\n'
+            while True:
+                yield f"data: {json.dumps(await self._live.get())}\n\n"
+
+        return StreamingResponse(lines(), media_type="text/event-stream")
+
+    async def _break(self, name: str, request: Request) -> list[dict[str, Any]]:
+        windows = await request.json() if request.method == "PUT" else []
+        self.puts.append((name, windows))
+        next(each for each in self.instances if each["name"] == name)["faults"] = windows
+        return windows

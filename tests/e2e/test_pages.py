@@ -1,0 +1,245 @@
+"""The pages by themselves, in a real browser, against a stand-in for the server."""
+
+import asyncio
+import json
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from tests.e2e.browser import ALLOWED, Watch, chromium
+from tests.e2e.conftest import Served
+from tests.e2e.stand_in import TOKEN
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them
+]
+
+PLAYING = """() => new Promise((done) => {
+    const audio = document.querySelector("audio");
+    const look = () => audio.currentTime > 0.2 && !audio.paused && !audio.muted && done(true);
+    audio.addEventListener("timeupdate", look);
+})"""
+NO_MICROPHONE = """
+    const refuse = async () => { throw new DOMException("", "NotFoundError"); };
+    navigator.mediaDevices.getUserMedia = refuse;
+"""
+
+ANSWER = {
+    "call_id": "c1",
+    "number": 7,
+    "at": "2026-01-01T10:00:00+00:00",
+    "event": "AnswerHeard",
+    "turn": 1,
+    "at_s": 12.0,
+    "v2v_s": 1.75,
+    "parts": {
+        "vad_s": 0.25,
+        "transcript_s": 0.1,
+        "decision_s": 0.0,
+        "llm_s": 0.8,
+        "tts_s": 0.5,
+        "transport_s": 0.1,
+    },
+}
+CUT = {
+    "fault": "cut",
+    "label": "Cut in the middle",
+    "fields": [
+        {"name": "after_words", "default": 4, "takes": "a whole number, 0 or more", "choices": []},
+        {"name": "how", "default": "reset", "takes": "…", "choices": ["reset", "close", "error"]},
+        {"name": "inside_word", "default": False, "takes": "true or false", "choices": []},
+    ],
+}
+
+
+async def call(page: Page, served: Served, path: str = "/client/") -> None:
+    await page.goto(served.url + path)
+    await page.get_by_role("button", name="Call", exact=True).click()
+    async with asyncio.timeout(10):
+        await served.stand_in.opened.wait()
+    await expect(page.get_by_text("In a call")).to_be_visible()
+
+
+async def test_a_call_is_made_heard_and_hung_up(page: Page, served: Served, watch: Watch) -> None:
+    await call(page, served)
+
+    async with asyncio.timeout(5):
+        assert await page.evaluate(PLAYING)
+    meter = page.get_by_role("meter", name="Microphone level")
+    await expect(meter).not_to_have_attribute("aria-valuenow", "0")  # the fake microphone beeps
+    await page.get_by_role("button", name="Hang up").click()
+
+    async with asyncio.timeout(2):
+        await served.stand_in.gone.wait()
+    await expect(page.get_by_role("button", name="Call", exact=True)).to_be_visible()
+    await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
+    assert any(text.startswith("ping: ") for text in served.stand_in.heard)
+    assert json.loads(served.stand_in.heard[-1]) == {"type": "hang_up"}
+    assert watch.errors == []
+    assert watch.foreign == []
+
+
+async def test_words_grow_in_place_until_they_are_final(page: Page, served: Served) -> None:
+    await call(page, served)
+    lines = page.locator(".transcript li")
+    say = served.stand_in.say
+
+    say(type="said", who="agent", text="Hello.", final=True)
+    say(type="said", who="caller", text="what are", final=False)
+    await expect(lines).to_have_text(["AgentHello.", "Youwhat are"])
+    say(type="said", who="caller", text="What are your hours?", final=True)
+    say(type="said", who="agent", text="We <b>open</b>", final=False)
+    await expect(lines.last).to_have_text("AgentWe <b>open</b>")
+
+    await expect(lines).to_have_count(3)
+    await expect(page.locator("li[aria-hidden=true]")).to_have_count(1)
+
+
+async def test_closing_the_page_ends_the_call_at_once(page: Page, served: Served) -> None:
+    await call(page, served)
+
+    await page.goto("about:blank")
+
+    async with asyncio.timeout(2):
+        await served.stand_in.gone.wait()
+
+
+async def test_a_lost_call_can_be_taken_up_again_with_its_token(page: Page, served: Served) -> None:
+    await call(page, served)
+
+    await served.stand_in.vanish()
+    await expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
+    await page.get_by_role("button", name="Take the call up again").click()
+    await expect(page.get_by_text("In a call")).to_be_visible()
+
+    assert "request_data" not in served.stand_in.offers[0]
+    assert served.stand_in.offers[1]["request_data"] == {"resume_token": TOKEN}
+
+
+async def test_the_agents_goodbye_is_no_loss(page: Page, served: Served) -> None:
+    await call(page, served)
+    ended = ANSWER | {"event": "CallEnded", "reason": "agent_hung_up", "length_s": 12.0}
+
+    served.stand_in.say(type="entry", **ended)
+
+    await expect(page.get_by_text("The agent has ended the call.")).to_be_visible()
+    await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
+
+
+async def test_a_busy_server_is_told_in_its_own_words(page: Page, served: Served) -> None:
+    served.stand_in.refusal = (503, {"detail": "All lines are taken; please call again."})
+    await page.goto(served.url + "/client/")
+
+    await page.get_by_role("button", name="Call", exact=True).click()
+
+    await expect(page.get_by_role("alert")).to_have_text("All lines are taken; please call again.")
+    await expect(page.get_by_role("button", name="Call", exact=True)).to_be_visible()
+
+
+async def test_a_refused_microphone_is_explained(served: Served, network: None) -> None:
+    async with (
+        async_playwright() as playwright,
+        chromium(playwright, "--deny-permission-prompts") as one,
+    ):
+        page = await one.new_page()
+        await page.goto(served.url + "/client/")
+
+        await page.get_by_role("button", name="Call", exact=True).click()
+
+        await expect(page.get_by_role("alert")).to_contain_text("The microphone was refused.")
+    assert served.stand_in.offers == []
+
+
+async def test_a_missing_microphone_is_explained(page: Page, served: Served) -> None:
+    await page.add_init_script(NO_MICROPHONE)
+    await page.goto(served.url + "/client/")
+
+    await page.get_by_role("button", name="Call", exact=True).click()
+
+    await expect(page.get_by_role("alert")).to_contain_text("No microphone was found.")
+
+
+async def test_a_page_without_https_says_why_it_has_no_microphone(
+    served: Served, network: None
+) -> None:
+    port = served.url.rsplit(":", 1)[1]
+    elsewhere = "--host-resolver-rules=MAP holdline.test 127.0.0.1 , MAP * ~NOTFOUND"
+    async with async_playwright() as playwright, chromium(playwright, ALLOWED, elsewhere) as one:
+        page = await one.new_page()
+        await page.goto(f"http://holdline.test:{port}/client/")
+
+        await page.get_by_role("button", name="Call", exact=True).click()
+
+        await expect(page.get_by_role("alert")).to_contain_text("https")
+
+
+async def test_an_answer_is_drawn_against_the_budget(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    await call(page, served, "/")
+
+    served.stand_in.say(type="entry", **ANSWER)
+    served.stand_in.tell(**ANSWER)  # the live feed tells the same once more
+
+    await expect(page.locator(".turn")).to_have_count(1)
+    await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
+    widths = await page.locator(".turn .part").evaluate_all(
+        "all => all.map(one => one.offsetWidth)"
+    )
+    assert len(widths) == 5  # a part that took no time is not drawn
+    assert widths[2] == pytest.approx(0.8 / 1.75 * sum(widths), abs=3)
+    await page.get_by_text("As a table").click()
+    row = page.get_by_role("row").filter(has_text="1.75")
+    await expect(row).to_have_text("10.250.100.000.800.500.101.75")
+    assert watch.errors == []
+    assert watch.foreign == []
+
+
+async def test_a_provider_is_broken_and_mended_from_the_keyboard(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    served.stand_in.menu = [{"fault": "refuse", "label": "Connection refused", "fields": []}, CUT]
+    served.stand_in.instances = [
+        {"name": "cartesia", "kind": "cartesia", "stage": "tts", "faults": [], "requests": 3}
+    ]
+    await page.goto(served.url + "/")
+    switch = page.get_by_role("switch", name="Break cartesia")
+
+    await page.get_by_label("What goes wrong with cartesia").select_option("cut")
+    await page.get_by_label("after words, cartesia").fill("7")
+    await switch.press("Space")
+    await expect(switch).to_be_checked()
+    await page.get_by_label("how, cartesia").select_option("close")
+    await page.get_by_label("How often it goes wrong with cartesia").select_option("3 times in 10")
+    await switch.press("Enter")
+    await expect(switch).not_to_be_checked()
+
+    cut = {"fault": "cut", "after_words": 7, "how": "reset", "inside_word": False}
+    assert served.stand_in.puts == [
+        ("cartesia", [cut]),
+        ("cartesia", [cut | {"how": "close"}]),
+        ("cartesia", [cut | {"how": "close", "p": 0.3}]),
+        ("cartesia", []),
+    ]
+    assert watch.errors == []
+
+
+async def test_without_a_lab_there_are_no_switches(page: Page, served: Served) -> None:
+    await page.goto(served.url + "/")
+    await expect(page.get_by_text("Live")).to_be_visible()
+
+    await expect(page.get_by_role("heading", name="Break a provider")).to_be_hidden()
+    await expect(page.get_by_role("heading", name="What you can say")).to_be_hidden()
+
+
+@pytest.mark.parametrize("path", ["/", "/client/"])
+async def test_a_phone_needs_no_sideways_scrolling(page: Page, served: Served, path: str) -> None:
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await call(page, served, path)
+    served.stand_in.say(type="said", who="agent", text="x" * 300, final=True)
+    served.stand_in.say(type="entry", **ANSWER)
+    await expect(page.locator(".said")).to_have_count(1)
+
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
