@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from bot.config_values import Count, CountOrZero, Factor, Language, Seconds, Section, Text
 from providers.catalog import PROVIDERS
-from providers.provider import Rung, Stage
+from providers.provider import Stage
 
 STAGES: Final[tuple[Stage, ...]] = ("stt", "llm", "tts")
 URLS: Final = {(each.stage, each.kind): each.url for each in PROVIDERS}
@@ -27,28 +27,6 @@ class RungSettings(Section):
     insecure: bool = False  # allows plain ws or http to a public address
     timeout_s: Seconds = 10.0  # bounds one request; a turn's deadline is shorter
     options: dict[str, Any] = Field(default_factory=dict)
-
-    def as_rung(self, stage: Stage, *, sample_rate_hz: int, language: str) -> Rung:
-        """Return what the provider's service is built from.
-
-        Args:
-            stage: The ladder that this rung stands in.
-            sample_rate_hz: The leg's.
-            language: The agent's, for a rung that names none.
-        """
-        return Rung(
-            name=self.name,
-            stage=stage,
-            kind=self.kind,
-            url=self.url,
-            sample_rate_hz=sample_rate_hz,
-            language=self.language or language,
-            model=self.model,
-            voice=self.voice,
-            api_key=self.api_key.get_secret_value() if self.api_key else "",
-            timeout_s=self.timeout_s,
-            options=self.options,
-        )
 
 
 Ladder = Annotated[tuple[RungSettings, ...], Field(min_length=1)]

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from bot.config import Settings
 from bot.config_agent import AgentSettings
 from bot.config_checks import is_near
-from bot.config_stages import RungSettings
+from bot.rungs import rung_of
 from providers.catalog import provider
-from providers.provider import ProbeFailedError, Stage
+from providers.provider import ProbeFailedError, Rung
 
 ANSWER_S: Final = 5.0  # a server that takes longer to accept is of no use to a call
 LEAST_FREE_BYTES: Final = 500_000_000  # a busy month of journals and logs, generously
@@ -52,7 +52,14 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[Finding]
     for agent in (settings.agent, *settings.agents.values()):
         for finding in _tools(agent):
             yield finding
-    answers = [_answers(stage, rung, online=online) for stage, rung in settings.stages.rungs()]
+    answers = [
+        _answers(
+            rung_of(each, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ),
+            key_env=each.api_key_env,
+            online=online,
+        )
+        for stage, each in settings.stages.rungs()
+    ]
     for finding in await asyncio.gather(*answers):
         yield finding
 
@@ -136,12 +143,12 @@ def _tools(agent: AgentSettings) -> Iterator[Finding]:
         yield Finding(about=about, text=text, ok=callable(found))
 
 
-async def _answers(stage: Stage, rung: RungSettings, *, online: bool) -> Finding:
-    about = f"stages.{stage} {rung.name}"
+async def _answers(rung: Rung, *, key_env: str | None, online: bool) -> Finding:
+    about = f"stages.{rung.stage} {rung.name}"
     if not rung.url:
         return Finding(about=about, text="runs in this process", ok=True)
     parts = urlsplit(rung.url)
-    host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 443)
+    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     secure = ssl.create_default_context() if parts.scheme in ("wss", "https") else None
     try:
         async with asyncio.timeout(ANSWER_S):
@@ -155,16 +162,15 @@ async def _answers(stage: Stage, rung: RungSettings, *, online: bool) -> Finding
     writer.close()
     if not online:
         return Finding(about=about, text=f"{host}:{port} answers", ok=True)
-    return await _accepts(about, stage, rung=rung)
+    return await _accepts(about, rung, key_env=key_env)
 
 
-async def _accepts(about: str, stage: Stage, *, rung: RungSettings) -> Finding:
-    asked = rung.as_rung(stage, sample_rate_hz=PHONE_RATE_HZ, language="en")
+async def _accepts(about: str, asked: Rung, *, key_env: str | None) -> Finding:
     try:
-        await provider(stage, rung.kind).probe(asked, timeout_s=ANSWER_S)
+        await provider(asked.stage, asked.kind).probe(asked, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
-        return Finding(about=about, text=f"{error} (key from {rung.api_key_env})", ok=False)
-    return Finding(about=about, text=f"{urlsplit(rung.url).netloc} accepts the key", ok=True)
+        return Finding(about=about, text=f"{error} (key from {key_env})", ok=False)
+    return Finding(about=about, text=f"{urlsplit(asked.url).netloc} accepts the key", ok=True)
 
 
 def _reason(error: Exception) -> str:
