@@ -1,7 +1,7 @@
 """Seats for calls: how many at once, which are in progress, and how they end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from calls.entry import Tell
@@ -34,9 +34,7 @@ class RunningCall(Protocol):
 class Switchboard:
     """Answers legs, each in its own call, up to a number of seats."""
 
-    def __init__(
-        self, *, seats: int, make_call: Callable[[Leg], Awaitable[RunningCall]], tell: Tell
-    ) -> None:
+    def __init__(self, *, seats: int, make_call: Callable[[Leg], RunningCall], tell: Tell) -> None:
         self._seats = seats
         self._make_call = make_call
         self._taken = 0
@@ -58,8 +56,8 @@ class Switchboard:
             return "draining"
         return "" if self.open else "full"
 
-    async def answer(self, leg: Leg) -> None:
-        """Run a call on `leg` until it ends.
+    async def answer(self, leg: Leg, call: RunningCall | None = None) -> None:
+        """Run a call on `leg` until it ends: `call`, or a new one.
 
         Raises:
             SwitchboardFullError: No seat is free or the house is closing; the leg was not touched.
@@ -72,7 +70,7 @@ class Switchboard:
         self._taken += 1
         self._empty.clear()
         try:
-            call = await self._make_call(leg)
+            call = call or self._make_call(leg)
             self.calls[call.call_id] = call
             try:
                 await call.run()

@@ -1,1 +1,1 @@
-"""Do: thin Pipecat processors and observers that turn frames into facts and decisions into frames."""
+"""Do: thin Pipecat processors that turn frames into facts and decisions into frames."""

@@ -71,6 +71,10 @@ class WebrtcLeg:
             missing_s = 0.0 if self._connection.is_connected() else missing_s + LOOK_EVERY_S
         await self._tell_gone("line_lost")
 
+    def greet_with(self, message: dict[str, Any]) -> None:
+        """Send this first of all, as soon as the page listens."""
+        self._connection.send_app_message(message)  # queued until the data channel opens
+
     def show(self, message: dict[str, Any]) -> None:
         """Send a JSON message to the page."""
         if self._connection.is_connected():

@@ -1,0 +1,168 @@
+"""The only place where a call's pipeline is put together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pipecat.observers.base_observer import BaseObserver
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameProcessor
+
+from bot.clock import Clock
+from bot.config import Settings
+from bot.config_agent import AgentSettings
+from bot.config_stages import STAGES
+from bot.conversation import build_context
+from bot.rungs import rung_of
+from bot.toolbox import Toolbox
+from bot.tools import build_toolbox, end_call
+from bot.voice_models import VoiceModels
+from calls.entry import Tell
+from calls.silence import CallLength, Silence
+from calls.timeline import Timeline
+from processors.call_observer import CallObserver
+from processors.caller_silence import CallerSilence
+from processors.caller_words import CallerWords
+from processors.captions import Captions
+from processors.context_window import ContextWindow
+from processors.farewell import End, Farewell
+from providers.catalog import provider
+from providers.provider import Stage
+from transports.leg import Leg, listen
+
+IDLE_S: Final = 600.0  # a safety net far above any silence rule: nothing at all happened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The three services of a call, each the first rung of its ladder."""
+
+    stt: FrameProcessor
+    llm: FrameProcessor
+    tts: FrameProcessor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """A pipeline that is ready to run, and the parts of it that its call speaks with."""
+
+    worker: PipelineWorker
+    services: Services
+    context: LLMContext
+    farewell: Farewell
+    toolbox: Toolbox
+    observer: CallObserver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What all calls of a process share."""
+
+    settings: Settings
+    models: VoiceModels
+    clock: Clock
+
+
+def build_services(
+    settings: Settings, agent: AgentSettings, sample_rate_hz: int
+) -> tuple[Services, Mapping[str, str]]:
+    """Return the services, and for each one's name in Pipecat the name of its rung."""
+    built: dict[Stage, FrameProcessor] = {}
+    names: dict[str, str] = {}
+    for stage in STAGES:
+        first = getattr(settings.stages, stage)[0]
+        rung = rung_of(first, stage, agent=agent, sample_rate_hz=sample_rate_hz)
+        built[stage] = provider(stage, rung.kind).build(rung)
+        names[built[stage].name] = rung.name
+    return Services(stt=built["stt"], llm=built["llm"], tts=built["tts"]), names
+
+
+def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: End) -> Assembled:
+    """Return a call's pipeline on `leg`, ready to run.
+
+    Args:
+        house: What calls share.
+        leg: The caller's telephone.
+        agent: Who answers.
+        tell: Takes the call's facts.
+        end: Ends the call when its goodbye does not come through.
+    """
+    settings, rate_hz = house.settings, leg.facts.sample_rate_hz
+    services, provider_of = build_services(settings, agent, rate_hz)
+    farewell = Farewell(end=end)
+    timeline = Timeline(budget_s=settings.latency.budget_s)
+
+    def turn() -> int:
+        return timeline.number
+
+    toolbox = build_toolbox(agent, turn=turn, tell=tell, clock=house.clock)
+    tools = [end_call(agent, turn=turn, tell=tell), *toolbox.schemas()]
+    context, pair = build_context(agent, settings.turn, models=house.models, tell=tell, tools=tools)
+    observer = CallObserver(
+        tell=tell, clock=house.clock, timeline=timeline, provider_of=provider_of
+    )
+    listen(leg.output(), observer.heard, house.clock)
+    silence = CallerSilence(
+        silence=Silence(
+            prompt_after_s=agent.silence.prompt_after_s,
+            prompts=agent.silence.prompts,
+            goodbye=agent.silence.goodbye,
+        ),
+        length=CallLength(max_call_s=agent.max_call_s, farewell=agent.farewell),
+        farewell=farewell,
+        tell=tell,
+        clock=house.clock,
+    )
+
+    def window() -> ContextWindow:
+        return ContextWindow(limit_tokens=agent.context_tokens, tell=tell)
+
+    pipeline = Pipeline(
+        [
+            leg.input(),  # the caller's audio, 20 ms at a time
+            services.stt,
+            CallerWords(tell=tell),  # bounds what the recogniser says was said
+            pair.user(),  # VAD, turn detection, the caller's side of the context
+            window(),  # no request is longer than the context window
+            services.llm,
+            window(),  # nor one that follows a tool's result, coming from below
+            farewell,  # ends the call after the last word was heard
+            silence,  # speaks to a caller who says nothing
+            services.tts,
+            leg.output(),  # reports what is played
+            pair.assistant(),  # remembers what was heard, not what was sent
+        ]
+    )
+    return Assembled(
+        worker=_worker(pipeline, rate_hz, _observers(observer, leg)),
+        services=services,
+        context=context,
+        farewell=farewell,
+        toolbox=toolbox,
+        observer=observer,
+    )
+
+
+def _observers(observer: CallObserver, leg: Leg) -> list[BaseObserver]:
+    if leg.facts.transport != "webrtc":  # the one telephone with a screen
+        return [observer]
+    return [observer, Captions(show=leg.show, output=leg.output().name)]
+
+
+def _worker(pipeline: Pipeline, rate_hz: int, observers: list[BaseObserver]) -> PipelineWorker:
+    return PipelineWorker(
+        pipeline,
+        params=PipelineParams(
+            audio_in_sample_rate=rate_hz,
+            audio_out_sample_rate=rate_hz,
+            enable_metrics=True,
+            enable_usage_metrics=True,
+        ),
+        observers=observers,
+        enable_rtvi=False,  # would send every word to whoever listens on the leg
+        enable_turn_tracking=False,
+        cancel_runner_on_idle_timeout=False,
+        idle_timeout_secs=IDLE_S,
+    )

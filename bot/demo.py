@@ -1,0 +1,52 @@
+"""The demo: a whole telephone with no keys, on simulated providers that one may break."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live as LiveDisplay
+from rich.text import Text
+
+from bot.lab import lab_process, with_lab
+from bot.lab_routes import lab_router
+from bot.line import TerminalLine
+from bot.server import Extras, listening, running
+from telemetry import logs
+
+LOGS: Final = Path("logs")
+HOST: Final = "127.0.0.1"
+
+
+async def demo(*, port: int) -> None:
+    """Start the lab and a server against it, print one URL, and run until SIGINT or SIGTERM.
+
+    Raises:
+        UsageError: The port is taken.
+    """
+    listener = listening(HOST, port)
+    port = listener.getsockname()[1]
+    console = Console(soft_wrap=True, highlight=False)
+    logs.set_up(level="WARNING", folder=LOGS)
+    async with lab_process() as lab:
+        line = TerminalLine()
+        settings = with_lab(
+            lab,
+            {
+                "server": {"host": HOST, "port": port},
+                "logs": {"dir": LOGS},
+                "shutdown": {"drain_s": 0},
+            },
+        )
+        extras = Extras(words=True, listeners=[line], routers=[lab_router(lab)])
+        async with running(settings, [listener], extras=extras) as server:
+            console.print(f"Holdline is ready: open http://{HOST}:{port}/ and press Call.")
+            console.print("Ctrl-C ends it.", style="dim")
+            with LiveDisplay(Text(""), console=console, refresh_per_second=4) as display:
+                while not server.finished.is_set():
+                    display.update(line.shown())
+                    try:
+                        async with asyncio.timeout(0.25):
+                            await server.finished.wait()
+                    except TimeoutError:
+                        continue

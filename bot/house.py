@@ -1,0 +1,81 @@
+"""What all calls of a process share, put together once: listeners, models, the switchboard."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
+
+from bot import clock
+from bot.assembly import House
+from bot.call import Call
+from bot.config import Settings
+from bot.prices import load_prices
+from bot.switchboard import Switchboard
+from bot.voice_models import VoiceModels
+from telemetry.emitter import Emitter, Listener
+from telemetry.journal import Journal
+from telemetry.live import Live
+from telemetry.logs import Log
+from transports.leg import Leg
+
+
+class MakeCall(Protocol):
+    """Makes a call on a leg, answered by the agent of the called number."""
+
+    def __call__(self, leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
+        """Return a call that has not begun; `remembered` is a lost call's conversation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenHouse:
+    """A process that can take calls."""
+
+    settings: Settings
+    switchboard: Switchboard
+    emitter: Emitter
+    live: Live
+    call: MakeCall
+
+
+@asynccontextmanager
+async def open_house(
+    settings: Settings, *, words: bool, listeners: Sequence[Listener] = ()
+) -> AsyncIterator[OpenHouse]:
+    """Open the house, and close it when the block ends.
+
+    Args:
+        settings: The configuration.
+        words: Whether the live view may show what is said; the calls' own records always do.
+        listeners: More of them, told everything.
+    """
+    models = await asyncio.to_thread(VoiceModels.load)
+    live = Live(words=words)
+    price = load_prices(settings.prices.file).price
+    journal = Journal(settings.logs.dir / "calls", price=price)
+    emitter = Emitter(listeners=[Log(), journal, live, *listeners], utc_now=clock.utc_now)
+    async with emitter:
+        house = House(settings=settings, models=models, clock=clock.monotonic)
+
+        def call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
+            call_id = secrets.token_hex(6)
+            return Call(
+                house,
+                leg,
+                call_id=call_id,
+                agent=settings.agent_for(leg.facts.called),
+                tell=emitter.tell_for(call_id),
+                remembered=remembered,
+            )
+
+        switchboard = Switchboard(
+            seats=settings.server.max_calls, make_call=call, tell=emitter.tell_for("")
+        )
+        yield OpenHouse(
+            settings=settings, switchboard=switchboard, emitter=emitter, live=live, call=call
+        )
+        await switchboard.close(drain_s=0.0)

@@ -1,0 +1,27 @@
+"""The live view over HTTP: server-sent events, one JSON object each."""
+
+import json
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from telemetry.live import Live
+
+
+def live_router(live: Live) -> APIRouter:
+    """Return the route that streams every entry to whoever watches."""
+    router = APIRouter()
+
+    async def stream() -> AsyncIterator[str]:
+        yield ": holdline\n\n"
+        async for shown in live.watch():
+            yield f"data: {json.dumps(shown, ensure_ascii=False)}\n\n"
+
+    @router.get("/api/live")
+    async def watch() -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
+        return StreamingResponse(
+            stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    return router

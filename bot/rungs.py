@@ -1,0 +1,30 @@
+"""From a ladder's settings to the rungs that services are built from."""
+
+from bot.config_agent import AgentSettings
+from bot.config_stages import RungSettings
+from providers.catalog import provider
+from providers.provider import Rung, Stage
+
+
+def rung_of(
+    settings: RungSettings, stage: Stage, *, agent: AgentSettings, sample_rate_hz: int
+) -> Rung:
+    """Return one place of a ladder, made ready for a leg and an agent."""
+    return Rung(
+        name=settings.name,
+        stage=stage,
+        kind=settings.kind,
+        url=settings.url or provider(stage, settings.kind).url,
+        sample_rate_hz=sample_rate_hz,
+        language=settings.language or spoken(agent.language, stage),
+        model=settings.model,
+        voice=settings.voice,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else "",
+        timeout_s=settings.timeout_s,
+        options=settings.options,
+    )
+
+
+def spoken(language: str, stage: Stage) -> str:
+    """Return the language for a stage: only a recogniser can be told `multi`."""
+    return "en" if language == "multi" and stage != "stt" else language
