@@ -19,19 +19,29 @@ from processors.farewell import PartFrame
 REASON_LIMIT: Final = 300  # characters of what a model may write into a fact
 
 
-def build_toolbox(
-    agent: AgentSettings, *, turn: Callable[[], int], tell: Tell, clock: Clock
-) -> Toolbox:
-    """Return the tools of one call that give the model a result: ours and the owner's.
+class Tools:
+    """The tools of one call: ours and the owner's. `close` them with the call."""
 
-    Args:
-        agent: Whose tools they are.
-        turn: Returns the number of the turn in progress.
-        tell: Told of each use.
-        clock: For how long it took.
-    """
-    ours = (_transfer_to_person(turn, tell), _request_callback(turn, tell))
-    return Toolbox(tools=(*ours, *owner_tools(agent.tools)), turn=turn, tell=tell, clock=clock)
+    def __init__(
+        self, agent: AgentSettings, *, turn: Callable[[], int], tell: Tell, clock: Clock
+    ) -> None:
+        """Take what tools tell of.
+
+        Args:
+            agent: Whose tools they are.
+            turn: Returns the number of the turn in progress.
+            tell: Told of each use.
+            clock: For how long it took.
+        """
+        ours = (_transfer_to_person(turn, tell), _request_callback(turn, tell))
+        every = (*ours, *owner_tools(agent.tools))
+        self._toolbox = Toolbox(tools=every, turn=turn, tell=tell, clock=clock)
+        self.schemas = (end_call(agent, turn=turn, tell=tell), *self._toolbox.schemas())
+        """What the model is told of each tool, with the handler that runs it."""
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait until it has ended."""
+        await self._toolbox.close()
 
 
 def end_call(agent: AgentSettings, *, turn: Callable[[], int], tell: Tell) -> FunctionSchema:

@@ -108,10 +108,10 @@ class Silence:
 class CallLength:
     """A call that has lasted its time ends politely, once."""
 
-    def __init__(self, *, max_call_s: float, farewell: str) -> None:
+    def __init__(self, *, max_call_s: float, words: str) -> None:
         self.wake_at: float | None = None
         self._max_call_s = max_call_s
-        self._farewell = farewell
+        self._words = words
 
     def start(self, now: float) -> None:
         """Begin to count."""
@@ -122,4 +122,4 @@ class CallLength:
         if self.wake_at is None or now < self.wake_at:
             return ()
         self.wake_at = None
-        return (Goodbye(reason="max_length", words=self._farewell),)
+        return (Goodbye(reason="max_length", words=self._words),)

@@ -98,7 +98,7 @@ def test_a_caller_who_speaks_into_the_goodbye_is_waited_for_again() -> None:
 
 
 def test_a_call_is_ended_once_when_its_time_is_over() -> None:
-    length = CallLength(max_call_s=60.0, farewell="Time is over.")
+    length = CallLength(max_call_s=60.0, words="Time is over.")
     assert length.tick(1_000.0) == ()
 
     length.start(100.0)
