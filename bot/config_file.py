@@ -54,8 +54,8 @@ def read(path: Path) -> FileTree:
         ConfigError: It cannot be read, is not YAML, says a thing twice, or is not a mapping.
     """
     text = _text(path)
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         lines = _lines(node, name=str(path))
         tree = loader.construct_document(node) if node else {}
@@ -65,8 +65,6 @@ def read(path: Path) -> FileTree:
         raise _error(where, f"is not YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _error(str(path), f"is not YAML: {' '.join(str(error).split())}") from error
-    finally:
-        loader.dispose()
     if tree is not None and not isinstance(tree, dict):
         raise _error(f"{path}:1", "must be a mapping such as `agent: {greeting: Hello}`")
     return FileTree(name=str(path), tree=_with_text_keys(tree or {}), lines=lines)

@@ -64,6 +64,8 @@ def problems_of(error: ValidationError, layers: Layers) -> Iterator[Problem]:
         key = cast(Key, each["loc"])
         if each["type"] == "missing" and key[:1] == ("stages",) and key[-1] == "name":
             continue  # follows from its kind, whose absence is told
+        if each["type"] == "too_short" and each["input"]:
+            continue  # its entries are wrong, which is told
         if key[:1] == ("agents",) and len(key) > 2 and key[:3] not in layers.origins:
             continue  # inherited from `agent`, where it is told
         yield Problem(where=layers.where(key), text=_text(each, key), key=key)

@@ -30,7 +30,7 @@ def _wrong(key: Key, value: Any) -> str | None:
     if is_secret(key):
         return f"{name} is a secret; put it in the environment or .env and name it in {key[-1]}_env"
     if str(key[-1]).endswith("_env"):
-        if isinstance(value, str) and _is_variable(value):
+        if value is None or (isinstance(value, str) and _is_variable(value)):
             return None
         return (
             f"{name} must be the name of an environment variable such as DEEPGRAM_API_KEY, "

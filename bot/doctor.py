@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import shutil
 import socket
 import sqlite3
@@ -176,4 +177,6 @@ async def _accepts(about: str, asked: Rung, *, key_env: str | None) -> Finding:
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio's own text is `Connect call failed (…)`
     return getattr(error, "strerror", None) or str(error)
