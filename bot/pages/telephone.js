@@ -4,7 +4,8 @@
  * The server's messages on the data channel are JSON texts:
  *   {"type": "call", "call_id", "resume_token"}            once, as the call is answered
  *   {"type": "said", "who": "caller"|"agent", "text", "final"}  `text` is the whole utterance so far
- *   {"type": "entry", "event", "call_id", "number", "at", …}    one line of the call's journal
+ *   {"type": "entry", "event", …}                          one fact of the call's journal
+ *   {"type": "refused", "detail"}                          the call is not taken after all
  * The page sends "ping: <ms>" every second, and {"type": "hang_up"} before it closes a call.
  */
 
@@ -160,7 +161,7 @@ export class Telephone extends EventTarget {
 
   constructor() {
     super();
-    addEventListener("pagehide", () => this.#release()); // else the agent learns of it 28 s later
+    addEventListener("pagehide", () => this.#leave());
   }
 
   get state() {
@@ -198,6 +199,10 @@ export class Telephone extends EventTarget {
     this.#end("ended", "You hung up.", GOODBYE_MS);
   }
 
+  #leave() {
+    if (this.busy) this.#end("ended", "You left the page."); // else the agent learns of it 28 s later
+  }
+
   #listeners(attempt) {
     const mine = (action) => (value) => attempt === this.#attempt && action(value);
     return {
@@ -216,11 +221,10 @@ export class Telephone extends EventTarget {
       return; // not ours
     }
     this.#tell("message", message);
+    if (message.type === "refused") this.#end("failed", message.detail);
     const left = message.type === "signalling" && message.message?.type === "peerLeft";
-    if (left) this.#end("ended", "The call has ended.");
-    if (message.type === "entry" && message.event === "CallEnded") {
-      this.#end("ended", ENDINGS[message.reason] ?? "The call has ended.", GOODBYE_MS);
-    }
+    const over = message.type === "entry" && message.event === "CallEnded";
+    if (left || over) this.#end("ended", ENDINGS[message.reason] ?? "The call has ended.");
   }
 
   #lost() {
