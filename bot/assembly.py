@@ -16,8 +16,7 @@ from bot.config_agent import AgentSettings
 from bot.config_stages import STAGES
 from bot.conversation import build_context
 from bot.rungs import rung_of
-from bot.toolbox import Toolbox
-from bot.tools import build_toolbox, end_call
+from bot.tools import Tools
 from bot.voice_models import VoiceModels
 from calls.entry import Tell
 from calls.silence import CallLength, Silence
@@ -52,7 +51,7 @@ class Assembled:
     services: Services
     context: LLMContext
     farewell: Farewell
-    toolbox: Toolbox
+    tools: Tools
     observer: CallObserver
 
 
@@ -97,9 +96,10 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
     def turn() -> int:
         return timeline.number
 
-    toolbox = build_toolbox(agent, turn=turn, tell=tell, clock=house.clock)
-    tools = [end_call(agent, turn=turn, tell=tell), *toolbox.schemas()]
-    context, pair = build_context(agent, settings.turn, models=house.models, tell=tell, tools=tools)
+    tools = Tools(agent, turn=turn, tell=tell, clock=house.clock)
+    context, pair = build_context(
+        agent, settings.turn, models=house.models, tell=tell, tools=tools.schemas
+    )
     observer = CallObserver(
         tell=tell, clock=house.clock, timeline=timeline, provider_of=provider_of
     )
@@ -110,7 +110,7 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
             prompts=agent.silence.prompts,
             goodbye=agent.silence.goodbye,
         ),
-        length=CallLength(max_call_s=agent.max_call_s, farewell=agent.farewell),
+        length=CallLength(max_call_s=agent.max_call_s, words=agent.farewell),
         farewell=farewell,
         tell=tell,
         clock=house.clock,
@@ -140,7 +140,7 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
         services=services,
         context=context,
         farewell=farewell,
-        toolbox=toolbox,
+        tools=tools,
         observer=observer,
     )
 

@@ -85,7 +85,7 @@ class Call:
         finally:
             await self._leg.hang_up()
             if self._assembled:
-                await self._assembled.toolbox.close()
+                await self._assembled.tools.close()
                 self._assembled.observer.ended()
             length_s = self._house.clock() - started_at_s
             self._tell(CallEnded(reason=self.reason, length_s=length_s))

@@ -55,8 +55,8 @@ async def open_house(
     """
     models = await asyncio.to_thread(VoiceModels.load)
     live = Live(words=words)
-    price = load_prices(settings.prices.file).price
-    journal = Journal(settings.logs.dir / "calls", price=price)
+    prices = await asyncio.to_thread(load_prices, settings.prices.file)
+    journal = Journal(settings.logs.dir / "calls", price=prices.price)
     emitter = Emitter(listeners=[Log(), journal, live, *listeners], utc_now=clock.utc_now)
     async with emitter:
         house = House(settings=settings, models=models, clock=clock.monotonic)

@@ -1,0 +1,48 @@
+# `make` lists the targets. On a fresh machine Python 3.11 to 3.13 and make are enough.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check lint format lock clean
+
+BIN := .venv/bin
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: .venv/.ready ## what runs: .venv from requirements.lock, Holdline itself editable in it
+
+setup-dev: .venv/.ready-dev ## what tests, too: requirements-dev.lock
+
+.venv/.ready: requirements.lock pyproject.toml scripts/setup
+	@scripts/setup requirements.lock && touch $@
+
+.venv/.ready-dev: requirements-dev.lock pyproject.toml scripts/setup | .venv/.ready
+	@scripts/setup requirements-dev.lock && touch $@
+
+demo: setup ## a talking agent without keys: open the one URL that it prints
+	@$(BIN)/holdline demo
+
+test: setup-dev ## every test
+	@$(BIN)/python -m pytest -q
+
+check: setup-dev lint ## lint, types, imports and the quick tests; under a minute
+	@$(BIN)/python -m pytest -q -m "not slow and not e2e"
+
+lint: setup-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+format: setup-dev ## rewrite the code in the house's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# Named versions and hashes, no index and no host; the same file for every platform and Python.
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --group setup --quiet
+
+lock: setup ## renew both lock files from pyproject.toml
+	@$(BIN)/$(LOCK) -o requirements.lock
+	@$(BIN)/$(LOCK) --group dev --extra mic -c requirements.lock -o requirements-dev.lock
+
+clean: ## forget what was built here
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis out

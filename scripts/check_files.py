@@ -1,0 +1,37 @@
+"""Looks at files about to be committed: their last newline, their size, and keys left in them."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+LIMIT_BYTES: Final = 1_500_000  # the largest recorded caller with room to spare
+KEYS: Final = re.compile(
+    rb"sk-[A-Za-z0-9_-]{20,}|sk_[a-f0-9]{40,}|sk_car_[A-Za-z0-9]{16,}|-----BEGIN [A-Z ]*PRIVATE KEY"
+)
+
+
+def problems(path: Path) -> list[str]:
+    """Return what is wrong with one file, a line each."""
+    content = path.read_bytes()
+    found: list[str] = []
+    if len(content) > LIMIT_BYTES:
+        found.append(f"{path}: {len(content)} bytes, more than {LIMIT_BYTES}")
+    if b"\0" in content[:8192]:
+        return found
+    if content and not content.endswith(b"\n"):
+        found.append(f"{path}: no newline at its end")
+    if KEYS.search(content):
+        found.append(f"{path}: looks like a key; keys belong in the environment or .env")
+    return found
+
+
+def main() -> int:
+    """Print every problem of the files named; exit code 1 when there is one."""
+    found = [each for name in sys.argv[1:] for each in problems(Path(name))]
+    sys.stdout.write("".join(f"{each}\n" for each in found))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
