@@ -9,12 +9,15 @@ from fastapi.responses import StreamingResponse
 from telemetry.live import Live
 
 
-def live_router(live: Live) -> APIRouter:
-    """Return the route that streams every entry to whoever watches."""
+def live_router(live: Live, *, budget_s: float) -> APIRouter:
+    """Return the route that streams every entry to whoever watches.
+
+    The stream opens with an event `settings`, {"budget_s"}, against which answers are drawn.
+    """
     router = APIRouter()
 
     async def stream() -> AsyncIterator[str]:
-        yield ": holdline\n\n"
+        yield f"event: settings\ndata: {json.dumps({'budget_s': budget_s})}\n\n"
         async for shown in live.watch():
             yield f"data: {json.dumps(shown, ensure_ascii=False)}\n\n"
 

@@ -122,7 +122,7 @@ def application(house: OpenHouse, tasks: asyncio.TaskGroup, extras: Extras) -> F
     app.include_router(access.routes())
     app.include_router(_health(house))
     app.include_router(console_routes())
-    app.include_router(live_router(house.live))
+    app.include_router(live_router(house.live, budget_s=settings.latency.budget_s))
     if webrtc.enabled:
         parked = Parked(clock=clock.monotonic)
         app.include_router(client_routes())
