@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from bot.config_errors import Key, Problem, dotted
+from bot.config_errors import Key, Problem, dotted, shown
 from bot.environment import Environment
 
 PREFIX: Final = "HOLDLINE__"
@@ -54,8 +54,9 @@ class Layers:
         for depth, (part, following) in enumerate(pairwise(key)):
             at = self._step(at, part, fresh=[] if isinstance(following, int) else {})
             if at is None or not isinstance(at, list if isinstance(following, int) else dict):
-                place = dotted(key[:depth]) or "the configuration"
-                self._refuse(key, where, f"cannot set {dotted(key)}: {place} has no {part}")
+                place = dotted(key[: depth + 1])
+                held = "does not exist" if at is None else f"is {shown(at)}"
+                self._refuse(key, where, f"cannot set {dotted(key)}: {place} {held}")
                 return
         if isinstance(at, list) and not _set_item(at, key[-1], value):
             self._refuse(key, where, f"cannot set {dotted(key)}: the list has {len(at)} entries")

@@ -155,6 +155,21 @@ def test_a_variable_may_add_a_rung() -> None:
     assert [rung.name for rung in stages.tts] == ["cartesia", "elevenlabs", "last-resort"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("LLM__7__NAME", "cannot set stages.llm[7].name: stages.llm[7] does not exist"),
+        ("LLM__7", "cannot set stages.llm[7]: the list has 1 entries"),
+        ("LLM__NAME", "cannot set stages.llm.name: stages.llm is a list"),
+        ("LLM__0__NAME__X", 'cannot set stages.llm[0].name.x: stages.llm[0].name is "openai"'),
+    ],
+)
+def test_a_variable_that_names_no_place_is_told(name: str, text: str) -> None:
+    variable = f"HOLDLINE__STAGES__{name}"
+
+    assert refused(**{variable: "x"}) == [f"environment {variable}: {text}"]
+
+
 def test_an_empty_variable_says_nothing() -> None:
     assert read(MAX_RESPONSE_LATENCY="", HOLDLINE_TOKEN=" ").settings.server.token is None
 
