@@ -22,12 +22,13 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from faultlab import faults
+from faultlab.admission import Admission, Gate, Refused
 from faultlab.clock import Clock, monotonic
 from faultlab.faults import Fault
 from faultlab.listener import LOOPBACK, Listener
 from faultlab.pace import Pace, Tempo
-from faultlab.record import Record, Request
-from faultlab.schedule import Schedule, Window
+from faultlab.record import Record
+from faultlab.schedule import Window
 
 POLL_S: Final = 0.02  # how soon a window that opens by itself acts on open connections
 STOP_S: Final = 0.2  # what a handler gets to end by itself when its connection is gone
@@ -55,41 +56,6 @@ class Core:
     tls: ssl.SSLContext | None = None
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Admission:
-    """A request that was let in.
-
-    Attributes:
-        request: Its entry in the record, to be completed by the handler.
-        fault: The fault on it when it was let in, if any; see also `Instance.active_fault`.
-        chance: Drawn once for the request, from 0 to 1; decides about faults with a probability.
-        tickets: Windows for a limited number of requests that it was counted in.
-    """
-
-    request: Request
-    fault: Fault | None
-    chance: float
-    tickets: frozenset[tuple[int, int]] = frozenset()
-
-    def malformed(self, why: str) -> None:
-        """Mark the request as one that the real provider would not have understood."""
-        self.request.well_formed = False
-        self.request.details["malformed"] = why
-
-    def close(self, outcome: str) -> None:
-        """Say how it ended, unless that was said already."""
-        if self.request.outcome == "open":
-            self.request.outcome = outcome
-
-
-class Refused(Exception):  # noqa: N818 - it carries an answer, it is not an error of the lab
-    """The request is over before the handler sees it; `response` is the answer."""
-
-    def __init__(self, response: web.StreamResponse) -> None:
-        super().__init__()
-        self.response = response
-
-
 class Instance:
     """One simulated provider."""
 
@@ -107,13 +73,13 @@ class Instance:
         self.random = random.Random(own_seed)  # noqa: S311 - a simulation's dice, not a secret
         self.port = 0
         self._tls = core.tls
-        self._clock = core.clock
-        self._started_at = core.clock() if core.started_at is None else core.started_at
-        self._schedule = Schedule()
-        self._schedule_at = self._started_at
-        self._generation = 0
-        self._granted: dict[int, int] = {}
-        self._numbers = 0
+        self._gate = Gate(
+            name,
+            record=core.record,
+            clock=core.clock,
+            started_at=core.clock() if core.started_at is None else core.started_at,
+            dice=self.random,
+        )
         self._hitting = False
         self._listener = Listener(self._protocol, tls=core.tls)
         self._runner: web.AppRunner | None = None
@@ -170,7 +136,7 @@ class Instance:
 
     def now_s(self) -> float:
         """Return the seconds since the lab's start (or, alone, since the instance was made)."""
-        return self._clock() - self._started_at
+        return self._gate.now_s()
 
     # -- life
 
@@ -214,10 +180,7 @@ class Instance:
             windows: Their seconds count from now.
             since_lab_start: Their seconds count from the lab's start instead.
         """
-        self._schedule = Schedule(tuple(windows))
-        self._schedule_at = self._started_at if since_lab_start else self._clock()
-        self._generation += 1
-        self._granted = {}
+        self._gate.set_faults(windows, since_lab_start=since_lab_start)
         self._hitting = False
         self._apply_connection_fault()
 
@@ -228,15 +191,11 @@ class Instance:
     @property
     def windows(self) -> tuple[Window, ...]:
         """The windows set at present, oldest first."""
-        return self._schedule.windows
+        return self._gate.windows
 
     def active_fault(self, admission: Admission) -> Fault | None:
         """Return the fault that holds for a request now; read it again before each output."""
-        for index in self._schedule.standing(self._schedule_s(), chance=admission.chance):
-            window = self._schedule.windows[index]
-            if window.requests is None or (self._generation, index) in admission.tickets:
-                return self._met(admission, window.fault)
-        return None
+        return self._gate.active_fault(admission)
 
     async def while_fault(self, admission: Admission, kind: type[Fault]) -> None:
         """Wait while a fault of this kind holds for the request: a stall that can be lifted."""
@@ -267,7 +226,7 @@ class Instance:
         Raises:
             Refused: The handler must not go on; let it pass through to the middleware.
         """
-        admission = self._let_in(method=request.method, path=request.path_qs)
+        admission = self._gate.let_in(method=request.method, path=request.path_qs)
         request["admission"] = admission
         await self._connection_fault(request, admission)
         if not self.authorised(request):
@@ -290,34 +249,7 @@ class Instance:
             request: The websocket's upgrade request.
             path: What to call it, for instance the context's id.
         """
-        return self._let_in(method="WS", path=f"{request.path}#{path}")
-
-    def _let_in(self, *, method: str, path: str) -> Admission:
-        self._numbers += 1
-        entry = Request(
-            number=self._numbers,
-            instance=self.name,
-            at_s=self.now_s(),
-            method=method,
-            path=path,
-        )
-        self.record.add(entry)
-        admission = Admission(request=entry, fault=None, chance=self.random.random())
-        admission.tickets = self._tickets(admission.chance)
-        admission.fault = self.active_fault(admission)
-        return admission
-
-    def _tickets(self, chance: float) -> frozenset[tuple[int, int]]:
-        tickets: set[tuple[int, int]] = set()
-        for index in self._schedule.standing(self._schedule_s(), chance=chance):
-            limit = self._schedule.windows[index].requests
-            if limit is None:
-                break
-            if self._granted.get(index, 0) < limit:
-                self._granted[index] = self._granted.get(index, 0) + 1
-                tickets.add((self._generation, index))
-                break
-        return frozenset(tickets)
+        return self._gate.let_in(method="WS", path=f"{request.path}#{path}")
 
     async def _connection_fault(self, request: web.Request, admission: Admission) -> None:
         match admission.fault:
@@ -333,13 +265,6 @@ class Instance:
                 raise Refused(web.Response(status=500))
             case faults.Silent(where="handshake"):
                 await self.while_fault(admission, faults.Silent)
-
-    def _met(self, admission: Admission, fault: Fault) -> Fault:
-        admission.request.fault = fault.name
-        return fault
-
-    def _schedule_s(self) -> float:
-        return self._clock() - self._schedule_at
 
     @web.middleware
     async def _middleware(
@@ -379,14 +304,12 @@ class Instance:
         """Close or reopen the port; on the edge into a dead server, reset what is open."""
         if not self.port:
             return
-        certain = self._schedule.active(self._schedule_s(), 1 - 1e-9)  # hits every request: p is 1
-        index = next(self._schedule.standing(self._schedule_s(), chance=1 - 1e-9), None)
-        limited = index is not None and self._schedule.windows[index].requests is not None
-        hitting = isinstance(certain, faults.Refuse | faults.Reset) and not limited
+        certain = self._gate.certain_fault()
+        hitting = isinstance(certain, faults.Refuse | faults.Reset)
         if hitting and not self._hitting:
             self.drop_connections()
         self._hitting = hitting
-        if hitting and isinstance(certain, faults.Refuse):
+        if isinstance(certain, faults.Refuse):
             self._listener.refuse()
         else:
             self._listener.accept()
