@@ -53,6 +53,12 @@ def through_mulaw(sound: Samples) -> Samples:
     return np.sign(linear) * decoded / 32768
 
 
+def on_a_floor(sound: Samples, *, rms_db: float) -> Samples:
+    """Return `sound` with white noise of `rms_db` under all of it."""
+    floor = np.random.default_rng(70).standard_normal(sound.size)
+    return sound + floor * 10 ** (rms_db / 20)
+
+
 def in_a_street(sound: Samples, rate_hz: int, *, snr_db: float, speech_power: float) -> Samples:
     """Return `sound` with traffic's noise from the first sample to the last.
 
@@ -83,5 +89,5 @@ def keypad(keys: str, rate_hz: int, *, on_s: float = 0.12, off_s: float = 0.1) -
     gap = np.zeros(round(off_s * rate_hz))
     tones: list[Samples] = []
     for key in keys:
-        tones += [0.5 * sum(np.sin(2 * np.pi * hz * t) for hz in KEYPAD_HZ[key]), gap]
+        tones += [0.25 * sum(np.sin(2 * np.pi * hz * t) for hz in KEYPAD_HZ[key]), gap]
     return np.concatenate(tones[:-1])

@@ -58,6 +58,8 @@ class Tape:
         self._append(np.zeros(round(caller.tail_s * caller.rate_hz)))
         sound = np.concatenate(self._parts)
         spoken = np.concatenate(self.speech) if self.speech else sound
+        if caller.floor_db is not None:
+            sound = caller_sound.on_a_floor(sound, rms_db=caller.floor_db)
         for step in caller.steps:
             sound = step.does(sound, caller.rate_hz, caller_sound.power(spoken))
         return sound
@@ -90,11 +92,13 @@ def write_caller(voices: Voices, caller: Caller, out: Path) -> None:
     sound = np.clip(np.round(tape.finished() * 32768), -32768, 32767).astype(np.int16)
     soundfile.write(out / f"{caller.name}.wav", sound, caller.rate_hz, subtype="PCM_16")
     voice = f"espeak-ng {caller.voice}, {caller.words_a_minute} words a minute"
+    floor = f"noise floor at {caller.floor_db:.0f} dB" if caller.floor_db is not None else "none"
     facts: dict[str, Any] = {
         "file": f"{caller.name}.wav",
         "about": caller.about,
         "made_by": {
             "voice": voice if tape.utterances else "none",
+            "floor": floor,
             "processing": [step.tells for step in caller.steps],
         },
         "rate_hz": caller.rate_hz,
