@@ -8,6 +8,7 @@ program under test may speak with the same library in the same process.
 import asyncio
 import bisect
 import ctypes
+import dataclasses
 import functools
 import re
 import shutil
@@ -99,6 +100,10 @@ class Word:
     start_s: float
     end_s: float
 
+    def later(self, by_s: float) -> "Word":
+        """Return the same word in audio that begins so many seconds earlier."""
+        return dataclasses.replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speech:
@@ -113,6 +118,10 @@ class Speech:
     def duration_s(self) -> float:
         """Seconds of audio."""
         return len(self.samples) / self.rate_hz
+
+    def index(self, at_s: float) -> int:
+        """Return the sample at a time in it."""
+        return min(round(at_s * self.rate_hz), len(self.samples))
 
 
 class UnknownLanguageError(ValueError):
