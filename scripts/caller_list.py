@@ -173,6 +173,7 @@ CALLERS: Final = (
         items=(Line(parts=("I would like to", "book an appointment for tomorrow."), pause_s=0.6),),
         voice="en-us+m1",
         words_a_minute=150,
+        rms_db=-24.0,
         expect=expected(BOOKING, word_error=0.34),
     ),
     Caller(
