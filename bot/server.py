@@ -29,6 +29,7 @@ from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024  # of one websocket message; Twilio's have about 300 bytes
+BACKLOG: Final = 128
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
 
@@ -182,6 +183,7 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(BACKLOG)  # at once: of two servers started together the second must fail
     except OSError as taken:
         listener.close()
         raise UsageError(

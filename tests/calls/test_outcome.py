@@ -1,0 +1,75 @@
+import json
+from dataclasses import asdict
+
+import pytest
+
+from calls.entry import Entry
+from calls.events import (
+    AnswerHeard,
+    BargedIn,
+    BudgetMissed,
+    CallEnded,
+    Event,
+    ProviderFailed,
+    TurnParts,
+    UsageMeasured,
+)
+from calls.outcome import outcome, spread
+
+
+def answer(turn: int, v2v_s: float) -> AnswerHeard:
+    parts = TurnParts(
+        vad_s=0.2, transcript_s=0.0, decision_s=0.0, llm_s=v2v_s - 0.2, tts_s=0.0, transport_s=0.0
+    )
+    return AnswerHeard(turn=turn, at_s=0.0, v2v_s=v2v_s, parts=parts)
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    found = spread([float(each) for each in range(1, 101)])
+
+    assert (found.p50_s, found.p95_s) == (50.0, 95.0)
+
+
+def test_one_value_is_every_percentile() -> None:
+    assert spread([0.7]).p50_s == spread([0.7]).p95_s == 0.7
+
+
+def test_a_call_adds_up() -> None:
+    events: list[Event] = [
+        answer(1, 0.8),
+        answer(2, 1.7),
+        BudgetMissed(turn=2, v2v_s=1.7, budget_s=1.5, most="llm_s"),
+        BargedIn(turn=2, at_s=5.0),
+        ProviderFailed(stage="tts", provider="cartesia", error="network"),
+        UsageMeasured(turn=1, stage="llm", provider="openai", model="m", prompt_tokens=100,
+                      completion_tokens=20),
+        UsageMeasured(turn=1, stage="tts", provider="cartesia", model="v", characters=80),
+        CallEnded(reason="caller_hung_up", length_s=31.5),
+    ]  # fmt: skip
+
+    found = outcome(events, cost=0.01)
+
+    assert found.turns == 2
+    assert found.within_budget == pytest.approx(0.5)
+    assert found.v2v is not None
+    assert found.v2v.p95_s == 1.7
+    assert found.parts["llm_s"].p50_s == pytest.approx(0.6)
+    assert (found.barge_ins, found.provider_failures) == (1, 1)
+    assert (found.prompt_tokens, found.completion_tokens, found.characters) == (100, 20, 80)
+    assert (found.reason, found.length_s, found.cost) == ("caller_hung_up", 31.5, 0.01)
+
+
+def test_a_call_without_turns_claims_nothing() -> None:
+    found = outcome([])
+
+    assert (found.turns, found.within_budget, found.v2v) == (0, None, None)
+
+
+def test_an_entry_is_plain_json() -> None:
+    entry = Entry(call_id="c1", number=3, at="2026-01-01T00:00:00.000+00:00", event=answer(1, 0.8))
+
+    line = json.loads(json.dumps(entry.as_json()))
+
+    assert line["event"] == "AnswerHeard"
+    assert line["parts"] == asdict(answer(1, 0.8).parts)
+    assert (line["call_id"], line["number"]) == ("c1", 3)

@@ -1,0 +1,55 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.events import PhaseMoved, PhaseRefused
+from calls.phase import TRANSITIONS, CallPhase, Phase
+
+
+@pytest.mark.parametrize(
+    ("path", "last"),
+    [
+        ([Phase.PROCESSING, Phase.SPEAKING, Phase.LISTENING], Phase.LISTENING),
+        ([Phase.SPEAKING, Phase.LISTENING], Phase.LISTENING),
+        ([Phase.PROCESSING, Phase.LISTENING], Phase.LISTENING),
+        ([Phase.PROCESSING, Phase.SPEAKING, Phase.PROCESSING], Phase.PROCESSING),
+        ([Phase.ENDED], Phase.ENDED),
+    ],
+    ids=["a turn", "a greeting", "a turn that failed", "a tool after some words", "a hang-up"],
+)
+def test_an_ordinary_call_moves_along_the_table(path: list[Phase], last: Phase) -> None:
+    phase = CallPhase()
+
+    facts = [phase.transition_to(each, "test") for each in path]
+
+    assert all(isinstance(fact, PhaseMoved) for (fact,) in facts)
+    assert phase.current_state is last
+
+
+def test_an_edge_that_the_table_lacks_is_a_fact_and_changes_nothing() -> None:
+    phase = CallPhase()
+    phase.transition_to(Phase.ENDED, "hung up")
+
+    facts = phase.transition_to(Phase.SPEAKING, "late audio")
+
+    assert facts == (PhaseRefused(phase="ended", cause="late audio -> speaking"),)
+    assert phase.current_state is Phase.ENDED
+
+
+def test_staying_is_no_fact() -> None:
+    assert CallPhase().transition_to(Phase.LISTENING, "noise") == ()
+
+
+@given(st.lists(st.sampled_from(list(Phase))))
+def test_whatever_is_asked_the_phase_only_follows_the_table(asked: list[Phase]) -> None:
+    phase = CallPhase()
+    for target in asked:
+        before, allowed = phase.current_state, phase.can_transition(target)
+        facts = phase.transition_to(target, "x")
+        moved = phase.current_state is not before
+        assert moved == (allowed and target is not before)
+        assert moved == any(isinstance(each, PhaseMoved) for each in facts)
+
+
+def test_every_phase_has_a_row() -> None:
+    assert set(TRANSITIONS) == set(Phase)

@@ -1,0 +1,191 @@
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    CallEnded,
+    CallStarted,
+    KeyPressed,
+    TranscriptFinal,
+    UsageMeasured,
+)
+from telemetry import emitter as emitter_module
+from telemetry import logs
+from telemetry.emitter import Emitter
+from telemetry.journal import Journal
+from telemetry.live import Live
+from telemetry.privacy import masked, without_words
+
+
+def a_moment() -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    async def hear(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+class Broken:
+    async def hear(self, entry: Entry) -> None:
+        raise RuntimeError(f"cannot take {entry.number}")
+
+
+def an_entry(event: object) -> Entry:
+    return Entry(call_id="c", number=1, at="now", event=event)  # type: ignore[arg-type]
+
+
+async def test_every_listener_hears_everything_in_order() -> None:
+    first, second = Kept(), Kept()
+    async with Emitter(listeners=[first, second], utc_now=a_moment) as emitter:
+        tell = emitter.tell_for("c1")
+        for key in "123":
+            tell(KeyPressed(key=key))
+        await emitter.flush()
+
+    assert [each.number for each in first.entries] == [1, 2, 3]
+    assert first.entries == second.entries
+
+
+async def test_calls_are_numbered_apart() -> None:
+    kept = Kept()
+    async with Emitter(listeners=[kept], utc_now=a_moment) as emitter:
+        emitter.tell_for("a")(KeyPressed(key="1"))
+        emitter.tell_for("b")(KeyPressed(key="1"))
+
+    assert [(each.call_id, each.number) for each in kept.entries] == [("a", 1), ("b", 1)]
+
+
+async def test_a_listener_that_fails_hurts_nobody_and_is_counted() -> None:
+    kept = Kept()
+    async with Emitter(listeners=[Broken(), kept], utc_now=a_moment) as emitter:
+        emitter.tell_for("c")(KeyPressed(key="1"))
+        await emitter.flush()
+
+        assert emitter.failed_listeners["Broken"] == 1
+    assert len(kept.entries) == 1
+
+
+async def test_a_full_queue_loses_the_entry_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emitter_module, "QUEUE_ENTRIES", 2)
+    kept = Kept()
+    async with Emitter(listeners=[kept], utc_now=a_moment) as emitter:
+        tell = emitter.tell_for("c")
+        for key in "12345":
+            tell(KeyPressed(key=key))
+
+        assert emitter.lost_entries == 3
+    assert [each.number for each in kept.entries] == [1, 2]
+
+
+async def test_the_journal_keeps_the_words_and_closes_with_a_summary(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "calls", price=lambda _: 0.5)
+    for number, event in enumerate(
+        [
+            TranscriptFinal(turn=1, at_s=1.0, provider="deepgram", text="what are your hours"),
+            UsageMeasured(turn=1, stage="llm", provider="openai", model="m", prompt_tokens=7),
+            CallEnded(reason="caller_hung_up", length_s=3.0),
+        ]
+    ):
+        await journal.hear(Entry(call_id="c", number=number, at="now", event=event))
+
+    lines = (tmp_path / "calls" / "c.jsonl").read_text().splitlines()
+    summary = json.loads((tmp_path / "calls" / "c.summary.json").read_text())
+    assert json.loads(lines[0])["text"] == "what are your hours"
+    assert (summary["prompt_tokens"], summary["cost"]) == (7, 0.5)
+
+
+async def test_a_cost_that_is_not_wholly_known_is_not_guessed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, price=lambda usage: 0.5 if usage.stage == "llm" else None)
+    for event in (
+        UsageMeasured(turn=1, stage="llm", provider="openai", model="m"),
+        UsageMeasured(turn=1, stage="tts", provider="x", model="y"),
+        CallEnded(reason="silence", length_s=3.0),
+    ):
+        await journal.hear(an_entry(event))
+
+    assert json.loads((tmp_path / "c.summary.json").read_text())["cost"] is None
+
+
+async def test_a_watcher_gets_the_recent_entries_and_then_the_new_ones() -> None:
+    live = Live(words=True)
+    await live.hear(an_entry(KeyPressed(key="1")))
+    watching = live.watch()
+
+    first = await anext(watching)
+    coming = asyncio.ensure_future(anext(watching))
+    await asyncio.sleep(0)
+    await live.hear(an_entry(KeyPressed(key="2")))
+
+    assert (first["key"], (await coming)["key"]) == ("1", "2")
+    await watching.aclose()
+
+
+async def test_the_live_view_hides_words_and_numbers_unless_told() -> None:
+    live = Live(words=False)
+    await live.hear(an_entry(TranscriptFinal(turn=1, at_s=0, provider="p", text="my secret")))
+    watching = live.watch()
+
+    shown = await anext(watching)
+
+    assert "secret" not in json.dumps(shown)
+    await watching.aclose()
+
+
+@pytest.mark.parametrize(
+    ("event", "secret"),
+    [
+        (TranscriptFinal(turn=1, at_s=0, provider="p", text="pin 4711"), "4711"),
+        (TranscriptFinal(turn=1, at_s=0, provider="p", text="", alternatives=("pin 47",)), "47"),
+        (AgentSaid(turn=1, text="your pin is 4711"), "4711"),
+        (CallStarted(transport="twilio", agent="a", caller="+15551234567"), "1234"),
+        (KeyPressed(key="7"), "7"),
+    ],
+    ids=["transcript", "alternative", "answer", "number", "key"],
+)  # fmt: skip
+def test_what_everyone_may_see_holds_nobodys_words(event: object, secret: str) -> None:
+    shown = without_words(an_entry(event)).as_json()
+
+    assert secret not in json.dumps({key: shown[key] for key in shown if key != "number"})
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [("+15551234567", "+1555****67"), ("12345", "*****"), ("", "")]
+)
+def test_the_middle_of_a_number_is_hidden(number: str, shown: str) -> None:
+    assert masked(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("headers={'Authorization': 'Token dg-secret-123456'}", "dg-secret-123456"),
+        ("Authorization: Bearer abcdefgh1234", "abcdefgh1234"),
+        ("Incorrect API key provided: sk-proj-abcdefgh12345678", "abcdefgh12345678"),
+        ("X-API-Key: car_12345678", "car_12345678"),
+        ("service is no longer usable, not speaking [my name is Anna]", "Anna"),
+    ],
+    ids=["deepgram", "bearer", "openai", "cartesia", "unspoken words"],
+)
+def test_the_log_redacts_keys_and_unspoken_words(text: str, secret: str) -> None:
+    assert secret not in logs.redacted(text)
+
+
+def test_the_log_is_written_where_it_was_asked_for(tmp_path: Path) -> None:
+    logs.set_up(level="INFO", folder=tmp_path)
+    logger.info("key is {}", "sk-proj-abcdefgh12345678")
+    logger.complete()
+    logger.remove()
+
+    written = (tmp_path / "holdline.log").read_text()
+    assert "key is" in written
+    assert "abcdefgh12345678" not in written
