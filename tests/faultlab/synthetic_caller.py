@@ -1,50 +1,23 @@
-"""Callers made with espeak-ng, straight from its library: no voice of the lab's is used."""
+"""Callers made with the engine of the lab's voices, but with voices of their own."""
 
-import ctypes
 import functools
 
-import espeakng_loader
 import numpy as np
-import soxr
 
-AUDIO_OUTPUT_SYNCHRONOUS = 2  # espeak-ng/src/include/espeak-ng/speak_lib.h
-CHARS_UTF8 = 1
-RATE = 1  # espeakRATE, words a minute
-PITCH = 3  # espeakPITCH, 0..100
+from faultlab.voices import Voice, speak_now
 
-VOICES = ("en-us", "en", "en-us+f3", "en-us+m3")  # "en" is British
-
-_CALLBACK = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
-)
-
-
-@functools.cache
-def _espeak() -> tuple[ctypes.CDLL, int]:
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    data = espeakng_loader.get_data_path().encode()
-    return library, library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, 0)
+VOICES = {
+    "american": Voice(variant="", words_per_minute=160),
+    "british": Voice(variant="", accent="en", words_per_minute=160),
+    "woman": Voice(variant="f3", words_per_minute=160),
+    "man": Voice(variant="m3", words_per_minute=160),
+}
 
 
 @functools.lru_cache(maxsize=512)
-def say(text: str, *, voice: str = "en-us", wpm: int = 160, rate_hz: int = 16_000) -> bytes:
-    """Return the text as mono 16-bit PCM at `rate_hz`, with no silence added."""
-    library, native_hz = _espeak()
-    blocks: list[np.ndarray] = []
-
-    def take(samples: object, number: int, _events: object) -> int:
-        if samples and number:
-            blocks.append(np.ctypeslib.as_array(samples, (number,)).copy())
-        return 0
-
-    callback = _CALLBACK(take)
-    library.espeak_SetSynthCallback(callback)
-    assert library.espeak_SetVoiceByName(voice.encode()) == 0, f"no voice {voice}"
-    library.espeak_SetParameter(RATE, wpm, 0)
-    encoded = text.encode()
-    library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, CHARS_UTF8, None, None)
-    pcm = np.concatenate(blocks)
-    return soxr.resample(pcm, native_hz, rate_hz).astype("<i2").tobytes()
+def say(text: str, *, voice: str = "american", rate_hz: int = 16_000) -> bytes:
+    """Return the text as mono 16-bit PCM, with no silence added."""
+    return speak_now(text, voice=VOICES[voice], rate_hz=rate_hz).samples.astype("<i2").tobytes()
 
 
 def silence(seconds: float, *, rate_hz: int = 16_000) -> bytes:
@@ -64,3 +37,13 @@ def mixed_with_noise(pcm: bytes, *, snr_db: float, seed: int = 1) -> bytes:
     rms = float(np.sqrt(np.mean(speech**2))) / 10 ** (snr_db / 20)
     added = np.random.default_rng(seed).normal(0, rms, len(speech))
     return (speech + added).clip(-32768, 32767).astype("<i2").tobytes()
+
+
+def word_errors(said: tuple[str, ...], heard: tuple[str, ...]) -> int:
+    """Return how many words must be changed, added or removed to make one of the other."""
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(said, start=1):
+        above, row[0] = row[:], i
+        for j, other in enumerate(heard, start=1):
+            row[j] = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (word != other))
+    return row[-1]
