@@ -17,7 +17,7 @@ import ssl
 import struct
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from aiohttp import web
 
@@ -30,6 +30,7 @@ from faultlab.pace import Pace, Tempo
 from faultlab.record import Record
 from faultlab.schedule import Window
 
+ADMISSION: Final = web.RequestKey("admission", Admission)
 POLL_S: Final = 0.02  # how soon a window that opens by itself acts on open connections
 STOP_S: Final = 0.2  # what a handler gets to end by itself when its connection is gone
 NOT_HTTP: Final = b"\x00\x16lab: neither TLS nor HTTP\r\n\r\n"  # no TLS record and no status line
@@ -227,7 +228,7 @@ class Instance:
             Refused: The handler must not go on; let it pass through to the middleware.
         """
         admission = self._gate.let_in(method=request.method, path=request.path_qs)
-        request["admission"] = admission
+        request[ADMISSION] = admission
         await self._connection_fault(request, admission)
         if not self.authorised(request):
             admission.request.ok_auth = False
@@ -326,6 +327,6 @@ def _abort(transport: asyncio.BaseTransport) -> None:
 
 
 def _close(request: web.Request, outcome: str) -> None:
-    admission: Any = request.get("admission")
-    if isinstance(admission, Admission):
+    admission = request.get(ADMISSION)
+    if admission is not None:
         admission.close(outcome)
