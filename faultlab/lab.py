@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
-from faultlab.clock import monotonic
 from faultlab.control import Control
 from faultlab.instance import Core, Instance
 from faultlab.record import Record
@@ -76,7 +75,7 @@ class Lab:
         shared = Core(
             record=self.record,
             clock=given.clock,
-            started_at=given.clock() if core else monotonic(),
+            started_at=given.clock(),
             speed=speed,
             seed=seed,
             tls=given.tls,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from faultlab import faults, openai_errors, openai_request, receptionist
+from faultlab.cut_off import CONTINUATIONS
 from faultlab.instance import Admission, Core, Instance
 from faultlab.openai_answer import Completion
 from faultlab.openai_request import BadRequest, ChatRequest
@@ -52,14 +53,14 @@ class OpenAI(Instance):
             name: Unique in the lab.
             api_key: The key it accepts; None: a random one.
             core: What the lab shares.
-            continuation: One of `receptionist.CONTINUATIONS`.
+            continuation: One of `cut_off.CONTINUATIONS`.
             models: The models that exist.
 
         Raises:
             ValueError: No such continuation.
         """
-        if continuation not in receptionist.CONTINUATIONS:
-            known = ", ".join(receptionist.CONTINUATIONS)
+        if continuation not in CONTINUATIONS:
+            known = ", ".join(CONTINUATIONS)
             raise ValueError(f"{name}: continuation is {continuation!r}; it takes {known}")
         super().__init__(name, api_key=api_key, core=core)
         self._continuation = continuation

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from faultlab.clock import utc_now
 from faultlab.openai_request import ChatRequest
-from faultlab.receptionist import Call, Reply
+from faultlab.receptionist import Reply
+from faultlab.tool_use import Call
 
 _LONG_WORD: Final = 7  # longer ones come in two tokens, so that a chunk may end inside a word
 _ARGUMENT_CHARS: Final = 8  # a tool's arguments come in pieces of about two tokens

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from faultlab import openai_errors
-from faultlab.receptionist import text_of
+from faultlab.messages import text_of
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 CONTEXT_TOKENS: Final = 128_000  # of the gpt-4 family's smaller windows; openai.com/api
