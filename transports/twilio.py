@@ -111,6 +111,7 @@ class TwilioLeg:
         if self._hung_up:
             return
         self._hung_up = True
+        self._line.leave()
         if self._rest is not None:
             error = await self._rest.complete(self._call_sid)
             if error is not None:

@@ -33,13 +33,14 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketParams,
     FastAPIWebsocketTransport,
 )
-from starlette.websockets import WebSocketState
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from calls.entry import Tell
 from calls.events import InputRefused, KeyPressed
 from transports.allowance import Allowance
 from transports.twilio_wire import (
     RATE_HZ,
+    TOO_BIG,
     Connected,
     Digit,
     MarkEchoed,
@@ -111,6 +112,11 @@ class TwilioLine(FastAPIWebsocketTransport):
         self.quiet.set()
         await self._call_event_handler("on_gone", reason)
 
+    def leave(self) -> None:
+        """Say nothing of a far end that goes because we hang up."""
+        self._gone_for = self._gone_for or "hung_up"
+        self.quiet.set()
+
     def refused(self, reason: str) -> None:
         """Tell that something was not taken; a kind is told once a call, however often it comes."""
         if reason not in self._told:
@@ -171,6 +177,8 @@ class TwilioInput(FastAPIWebsocketInputTransport):
         while True:
             message = await self._line.websocket.receive()
             if message["type"] == "websocket.disconnect":
+                if message.get("code") == TOO_BIG:  # the server has a limit of its own
+                    self._line.refused("message too big")
                 return "connection_lost"
             data = message.get("text")
             said = read(data if data is not None else message.get("bytes") or b"")
@@ -260,7 +268,16 @@ class TwilioOutput(FastAPIWebsocketOutputTransport):
         mark = {"event": "mark", "streamSid": self._line.stream_sid, "mark": {"name": name}}
         await self._write_frame(OutputTransportMessageUrgentFrame(message=mark))
 
+    def _must_be_heard(self) -> bool:
+        """Return whether, after an interruption, audio is left that no caller may cut short."""
+        sender = self._media_senders.get(None)
+        if sender is None:
+            return False
+        return bool(sender._audio_runs) or sender._audio_queue.has_frame(OutputAudioRawFrame)  # noqa: SLF001 - Pipecat shows this nowhere
+
     async def _write_frame(self, frame: Frame) -> bool:
+        if isinstance(frame, InterruptionFrame) and self._must_be_heard():
+            return True  # a `clear` would tear a word out of it
         try:
             async with asyncio.timeout(WRITE_S):
                 written = await super()._write_frame(frame)
@@ -289,5 +306,5 @@ async def close(websocket: WebSocket, code: int) -> None:
     try:
         async with asyncio.timeout(CLOSE_S):
             await websocket.close(code)
-    except (TimeoutError, RuntimeError, OSError):
+    except (TimeoutError, WebSocketDisconnect, RuntimeError):
         return  # there is nobody left to say goodbye to

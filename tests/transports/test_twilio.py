@@ -1,20 +1,342 @@
 """A call over Media Streams, with a caller at the far end of a real socket."""
 
+import asyncio
+import json
+import time
+from collections.abc import Callable
 
+import aiohttp
 import numpy as np
+import pytest
+from fastapi import FastAPI, WebSocket
+from numpy.typing import NDArray
+from pipecat.frames.frames import EndFrame, InterruptionFrame, TTSAudioRawFrame
+from pydantic import SecretStr
 
+from calls.events import InputRefused, KeyPressed, ProviderFailed
 from faultlab.carrier import Carrier
-from tests.transports.twilio_house import RATE_HZ, TOKEN, house, tone
+from faultlab.carrier_rest import CarrierRest
+from faultlab.carrier_webhook import PhoneCall
+from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, tone
+from transports.twilio import TwilioCall, TwilioLeg
+from transports.twilio_rest import TwilioRest
+
+ACCOUNT = "AC" + "0" * 32
+
+
+def loud_s(pcm: NDArray[np.int16]) -> float:
+    """Seconds of sound, counted in stretches of 5 ms."""
+    frames = np.abs(pcm[: len(pcm) // 40 * 40].astype(int)).reshape(-1, 40).max(axis=1)
+    return np.count_nonzero(frames > 200) * 40 / RATE_HZ
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not fact():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
 
 
 async def test_caller_and_agent_hear_each_other() -> None:
     async with house() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
+
         await caller.say(tone(0.4))
         await call.say(tone(0.5, 300))
         heard = await caller.listen(quiet_s=0.2)
-        loud = np.frombuffer(bytes(call.ears.audio), dtype="<i2")
 
-        assert np.count_nonzero(np.abs(heard.astype(int)) > 200) > 0.45 * RATE_HZ
-        assert np.count_nonzero(np.abs(loud.astype(int)) > 200) > 0.35 * RATE_HZ
+        assert loud_s(heard) == pytest.approx(0.5, abs=0.05)
+        came = np.frombuffer(bytes(call.ears.audio), dtype="<i2")
+        assert loud_s(came) == pytest.approx(0.4, abs=0.05)
         assert caller.complaints == []
+
+
+async def test_the_numbers_of_both_parties_come_from_the_signed_webhook() -> None:
+    phone = PhoneCall(caller="+15005550111", called="+15005550222")
+
+    async with house() as it, Carrier(it.url, TOKEN, phone=phone):
+        facts = (await it.call()).leg.facts
+
+    assert (facts.caller, facts.called) == ("+15005550111", "+15005550222")
+
+
+async def test_a_busy_moment_of_ours_makes_no_gap_for_the_caller() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        await call.say(tone(0.8, 300))
+        await asyncio.sleep(0.2)
+        time.sleep(0.07)  # noqa: ASYNC251 - the point is to block the loop
+        heard = await caller.listen(quiet_s=0.2)
+
+        assert len(caller.ear.bursts) == 1
+        burst = caller.ear.bursts[0]
+        assert burst.end - burst.start == pytest.approx(0.8 * RATE_HZ, abs=0.01 * RATE_HZ)
+        assert heard.size
+
+
+async def test_what_the_carrier_played_is_counted_as_played() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        await call.say(tone(0.5))
+        await caller.listen(quiet_s=0.2)
+
+        assert call.leg.played_s() == pytest.approx(0.5, abs=0.05)
+
+
+async def test_a_barge_in_silences_the_agent_and_only_what_was_heard_counts() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        await call.say(tone(3.0))
+        await until(lambda: call.leg.played_s() > 0.3)
+        at_s = caller.now_s
+        await call.worker.queue_frame(InterruptionFrame())
+        await asyncio.sleep(0.2)
+
+        [burst] = caller.ear.bursts
+        assert burst.end / RATE_HZ - at_s < 0.05
+        assert 0.3 < call.leg.played_s() <= loud_s(caller.heard()) + 0.01
+
+
+async def test_after_a_barge_in_the_next_answer_is_heard_and_counted() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        await call.say(tone(3.0))
+        await until(lambda: call.leg.played_s() > 0.1)
+        await call.worker.queue_frame(InterruptionFrame())
+        await asyncio.sleep(0.2)
+        before = call.leg.played_s()
+
+        await call.say(tone(0.4))
+        heard = await caller.listen(quiet_s=0.2)
+
+        assert loud_s(heard) == pytest.approx(0.4, abs=0.05)
+        assert call.leg.played_s() - before == pytest.approx(0.4, abs=0.05)
+
+
+async def test_a_barge_in_tears_nothing_out_of_what_must_be_heard() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        notice = TTSAudioRawFrame(tone(0.8).tobytes(), RATE_HZ, 1)
+        notice.interruptible = False
+
+        await call.worker.queue_frame(notice)
+        await until(lambda: call.leg.played_s() > 0.1)
+        await call.worker.queue_frame(InterruptionFrame())
+        await caller.listen(quiet_s=0.2)
+
+        assert loud_s(caller.heard()) == pytest.approx(0.8, abs=0.05)
+
+
+async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        await call.say(tone(0.6))
+        await call.worker.queue_frame(EndFrame())
+        await asyncio.wait_for(caller.ended.wait(), 5)
+
+        assert caller.ended_by == "agent"
+        assert loud_s(caller.heard()) == pytest.approx(0.6, abs=0.03)
+        assert call.leg.played_s() == pytest.approx(0.6, abs=0.05)
+        await asyncio.wait_for(call.over.wait(), 5)
+        assert call.gone_for == []
+
+
+async def test_a_key_reaches_the_pipeline_and_is_told() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        for key in "19*#":
+            await caller.press(key)
+        await asyncio.sleep(0.1)
+
+        assert call.ears.keys == ["1", "9", "*", "#"]
+        assert [event.key for event in it.told if isinstance(event, KeyPressed)] == list("19*#")
+
+
+async def test_a_key_is_told_to_the_call_s_own_journal_once_it_has_one() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        journal: list[object] = []
+        call.leg.tell_to(journal.append)
+
+        await caller.press("5")
+        await asyncio.sleep(0.1)
+
+        assert journal == [KeyPressed(key="5")]
+        assert it.told == []
+
+
+async def test_a_caller_who_hangs_up_is_gone_once() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        await caller.hang_up()
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        assert call.gone_for == ["caller_hung_up"]
+
+
+async def test_a_cut_line_is_noticed() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        caller.vanish()
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        assert call.gone_for == ["connection_lost"]
+
+
+async def test_a_line_that_brings_no_media_is_stalled() -> None:
+    calls: list[Call] = []
+    app = FastAPI()
+
+    @app.websocket("/")
+    async def answer(websocket: WebSocket) -> None:
+        await websocket.accept()
+        leg = TwilioLeg(
+            websocket,
+            TwilioCall(call_sid="CA1", stream_sid="MZ1"),
+            tell=lambda _: None,
+            clock=time.monotonic,
+            stalled_s=0.15,
+        )
+        calls.append(Call(leg))
+        await calls[0].run()
+
+    async with (
+        serving(app) as port,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"ws://127.0.0.1:{port}/") as silent,
+    ):
+        await asyncio.wait_for(silent.receive(), 5)
+
+    assert calls[0].gone_for == ["stalled"]
+
+
+BAD = {
+    "a binary message": (b"\x00\x01", 1003, "binary message"),
+    "ten megabytes": ("x" * 10_000_000, 1009, "message too big"),
+    "no JSON": ("{", 1007, "not JSON"),
+    "JSON but no object": ("[1]", 1007, "not a JSON object"),
+    "brackets without end": ("[" * 200_000, 1007, "not JSON"),
+    "invalid base64": (
+        json.dumps({"event": "media", "media": {"payload": "**"}}),
+        1007,
+        "invalid base64",
+    ),
+    "media without a payload": (json.dumps({"event": "media"}), 1007, "incomplete message"),
+}
+
+
+@pytest.mark.parametrize(("data", "code", "reason"), BAD.values(), ids=BAD.keys())
+async def test_what_no_carrier_sends_ends_that_call_and_no_other(
+    data: str | bytes, code: int, reason: str
+) -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as good, Carrier(it.url, TOKEN) as bad:
+        await it.call(1)
+
+        await bad.send_raw(data)
+        await asyncio.wait_for(bad.ended.wait(), 5)
+        other = next(c for c in it.calls if not c.gone_for)
+        await other.say(tone(0.2))
+        heard = await good.listen(quiet_s=0.1)
+
+        assert bad.close_code == code
+        assert it.told == [InputRefused(transport="twilio", reason=reason)]
+        assert loud_s(heard) == pytest.approx(0.2, abs=0.05)
+
+
+async def test_a_message_over_the_server_s_own_limit_is_told_too() -> None:
+    async with house(ws_max_size=300_000) as it, Carrier(it.url, TOKEN) as caller:
+        await it.call()
+
+        await caller.send_raw("x" * 1_000_000)
+        await asyncio.wait_for(caller.ended.wait(), 5)
+
+        assert caller.close_code == 1009
+        await asyncio.wait_for(it.calls[0].over.wait(), 5)
+        assert it.told == [InputRefused(transport="twilio", reason="message too big")]
+
+
+async def test_unknown_events_are_told_once_and_the_call_goes_on() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        for number in range(50):
+            await caller.send_raw(json.dumps({"event": f"new{number}"}))
+        await call.say(tone(0.2))
+        heard = await caller.listen(quiet_s=0.1)
+
+        assert loud_s(heard) == pytest.approx(0.2, abs=0.05)
+        assert it.told == [InputRefused(transport="twilio", reason="unknown event")]
+
+
+async def test_a_flood_of_audio_is_not_kept() -> None:
+    second = json.dumps({"event": "media", "media": {"payload": "////" * 2666}})
+
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        for _ in range(60):
+            await caller.send_raw(second)
+        await caller.press("1")  # read after the flood
+        await until(lambda: call.ears.keys == ["1"])
+
+        assert len(call.ears.audio) / 2 / RATE_HZ < 8
+        assert InputRefused(transport="twilio", reason="more audio than time") in it.told
+
+
+async def test_hanging_up_asks_twilio_to_end_the_call() -> None:
+    async with CarrierRest(ACCOUNT, TOKEN) as office:
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
+        async with house(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
+            office.know(caller)
+            call = await it.call()
+
+            await call.leg.hang_up()
+            await call.leg.hang_up()
+
+            assert office.requests == [(caller.phone.call_sid, "completed")]
+            assert caller.ended_by == "agent"
+            await call.worker.cancel()
+            assert call.gone_for == []
+            assert it.told == []
+
+
+async def test_a_hang_up_that_twilio_refuses_is_told_and_the_line_closed_anyway() -> None:
+    async with CarrierRest(ACCOUNT, TOKEN) as office:
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr("other"), api_url=office.url)
+        async with house(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
+            call = await it.call()
+
+            await call.leg.hang_up()
+            await asyncio.wait_for(caller.ended.wait(), 5)
+
+            assert it.told == [
+                ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401")
+            ]
+            await call.worker.cancel()
+
+
+async def test_hanging_up_without_credentials_closes_the_line() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        await call.leg.hang_up()
+        await asyncio.wait_for(caller.ended.wait(), 5)
+
+        assert caller.close_code == 1000
+        await call.worker.cancel()
+
+
+async def test_hanging_up_on_a_caller_who_has_gone_is_harmless() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        caller.vanish()
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        await call.leg.hang_up()
+
+        assert call.gone_for == ["connection_lost"]

@@ -1,4 +1,4 @@
-"""A small house behind the Twilio door: a server on loopback and calls that say what they are told."""
+"""A small house behind the Twilio door: a server, and calls that say what they are told."""
 
 import asyncio
 import time
@@ -135,31 +135,51 @@ class House:
                 await asyncio.sleep(0.01)
         return self.calls[number]
 
+    async def call_from(self, caller: str) -> Call:
+        """Return one caller's call as soon as it has been answered."""
+        async with asyncio.timeout(5):
+            while True:
+                if own := [call for call in self.calls if call.leg.facts.caller == caller]:
+                    return own[0]
+                await asyncio.sleep(0.01)
+
 
 @asynccontextmanager
-async def house(*, rest: TwilioRest | None = None) -> AsyncIterator[House]:
-    """Open the door on a free port of loopback."""
-    it = House()
-    config = uvicorn.Config(FastAPI(), port=0, log_level="error", lifespan="off", ws_max_size=2**24)
+async def serving(app: FastAPI, *, ws_max_size: int = 2**24) -> AsyncIterator[int]:
+    """Serve an application on a free port of loopback."""
+    config = uvicorn.Config(
+        app,
+        port=0,
+        log_level="error",
+        lifespan="off",
+        ws_max_size=ws_max_size,
+        timeout_graceful_shutdown=3,
+    )
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
-        it.port = server.servers[0].sockets[0].getsockname()[1]
-        app = config.app
-        assert isinstance(app, FastAPI)
-        app.include_router(
-            twilio_router(
-                public_url=it.url,
-                auth_token=SecretStr(TOKEN),
-                switchboard=it,
-                tell=it.told.append,
-                clock=it.clock,
-                rest=rest,
-            )
-        )
         try:
-            yield it
+            yield server.servers[0].sockets[0].getsockname()[1]
         finally:
             server.should_exit = True
+
+
+@asynccontextmanager
+async def house(
+    *, rest: TwilioRest | None = None, ws_max_size: int = 2**24
+) -> AsyncIterator[House]:
+    """Open the door on a free port of loopback."""
+    it, app = House(), FastAPI()
+    async with serving(app, ws_max_size=ws_max_size) as it.port:
+        router = twilio_router(
+            public_url=it.url,
+            auth_token=SecretStr(TOKEN),
+            switchboard=it,
+            tell=it.told.append,
+            clock=it.clock,
+            rest=rest,
+        )
+        app.include_router(router)
+        yield it
