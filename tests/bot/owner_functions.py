@@ -1,0 +1,42 @@
+"""What an owner might write, for the tests of owner tools."""
+
+import asyncio
+import threading
+import time
+
+HELD = threading.Event()
+RUNS: list[str] = []
+
+
+def opening_hours(day: str, holiday: bool = False) -> dict[str, str]:  # noqa: FBT001, FBT002 - an owner's
+    """Say when we are open.
+
+    More than a model needs to know.
+    """
+    return {"day": day, "hours": "closed" if holiday else "8 to 18"}
+
+
+async def price(service: str) -> float:
+    """Say what a service costs."""
+    await asyncio.sleep(0)
+    return {"check-up": 49.5}[service]
+
+
+def slow(name: str) -> str:
+    """Take a while."""
+    RUNS.append(name)
+    time.sleep(0.15)
+    return f"{name} done"
+
+
+def hangs() -> None:
+    """Never come back."""
+    HELD.wait(5.0)
+
+
+def long_answer() -> str:
+    """Say too much."""
+    return "x" * 100_000
+
+
+NOT_A_FUNCTION = 5

@@ -1,0 +1,235 @@
+"""A conversation without a microphone: our processors, a scripted model, a voice and an ear."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from pipecat.frames.frames import (
+    EndFrame,
+    Frame,
+    LLMMessagesAppendFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+    TTSAudioRawFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
+from pipecat.services.openai.llm import OpenAILLMService
+from pipecat.services.settings import TTSSettings
+from pipecat.services.tts_service import TTSService
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+from pipecat.workers.runner import WorkerRunner
+
+from bot.config import TurnSettings
+from bot.config_agent import AgentSettings
+from bot.conversation import build_context
+from bot.tools import Tools
+from bot.voice_models import VoiceModels
+from calls.events import Event
+from calls.silence import CallLength, Silence
+from processors.caller_silence import CallerSilence
+from processors.context_window import ContextWindow
+from processors.farewell import Farewell
+
+RATE_HZ = 8_000
+WORD_S = 0.02  # speech runs fifteen times faster than a person
+
+
+def says(*words: str, calls: Sequence[tuple[str, dict[str, Any]]] = ()) -> list[dict[str, Any]]:
+    """Return the deltas of one answer: words, then tool calls."""
+    tools = [
+        {"index": at, "id": f"c{at}-{time.monotonic_ns()}", "type": "function", "function": made}
+        for at, made in enumerate({"name": n, "arguments": json.dumps(a)} for n, a in calls)
+    ]
+    return [*({"content": each} for each in words), *({"tool_calls": [each]} for each in tools)]
+
+
+class Model:
+    """Answers chat completions from a list, over a real socket."""
+
+    def __init__(self, answers: Sequence[list[dict[str, Any]]]) -> None:
+        self.answers = list(answers)
+        self.requests: list[dict[str, Any]] = []
+        self.summary = "They said hello."
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        self.requests.append(asked)
+        if not asked.get("stream"):
+            message = {"role": "assistant", "content": self.summary}
+            return web.json_response(_completion("chat.completion", message=message))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for delta in self.answers.pop(0) if self.answers else []:
+            chunk = json.dumps(_completion("chat.completion.chunk", delta=delta))
+            await response.write(f"data: {chunk}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+
+def _completion(kind: str, **choice: Any) -> dict[str, Any]:
+    choices = [{"index": 0, "finish_reason": None, **choice}]
+    return {"id": "1", "object": kind, "created": 1, "model": "scripted", "choices": choices}
+
+
+class Voice(TTSService):
+    """Speaks each sentence as noise, in one piece, with what it says remembered."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            sample_rate=RATE_HZ,
+            push_stop_frames=True,
+            push_start_frame=True,
+            stop_frame_timeout_s=0.05,
+            settings=TTSSettings(model="noise", voice="noise", language=None),
+        )
+        self.said: list[str] = []
+
+    async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
+        self.said.append(text)
+        samples = int(RATE_HZ * WORD_S * len(text.split()))
+        yield TTSAudioRawFrame(b"\x01\x10" * samples, RATE_HZ, 1, context_id=context_id)
+
+
+class Ear(BaseOutputTransport):
+    """Plays in real time and knows how much was played."""
+
+    def __init__(self) -> None:
+        super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
+        self.heard_s = 0.0
+
+    async def start(self, frame: StartFrame) -> None:
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        length_s = len(frame.audio) / 2 / frame.sample_rate
+        await asyncio.sleep(length_s)
+        self.heard_s += length_s
+        return True
+
+
+@dataclass(kw_only=True)
+class Talk:
+    """A running conversation, driven by text."""
+
+    worker: PipelineWorker
+    model: Model
+    voice: Voice
+    ear: Ear
+    context: LLMContext
+    farewell: Farewell
+    told: list[Event] = field(default_factory=list)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def say(self, text: str) -> None:
+        """Let the caller have said something."""
+        message: LLMContextMessage = {"role": "user", "content": text}
+        await self.worker.queue_frame(LLMMessagesAppendFrame(messages=[message], run_llm=True))
+
+    async def until(self, true: Callable[[], object], *, within_s: float = 5.0) -> None:
+        """Wait until `true()` holds."""
+        async with asyncio.timeout(within_s):
+            while not true():  # noqa: ASYNC110 - what is waited for are other objects' states
+                await asyncio.sleep(0.01)
+
+    def remembered(self, role: str) -> list[str]:
+        """Return the texts of one side of the context."""
+        return [str(m.get("content")) for m in self.context.messages if m.get("role") == role]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@asynccontextmanager
+async def talking(
+    agent: AgentSettings, *answers: list[dict[str, Any]], models: VoiceModels
+) -> AsyncIterator[Talk]:
+    """Run a conversation of our processors with a model that gives these answers."""
+    model, told = Model(answers), []
+    tools = Tools(agent, turn=lambda: 1, tell=told.append, clock=time.monotonic)
+    async with _served(model) as url:
+        llm = OpenAILLMService(api_key="k", base_url=url)
+        talk = _talk(agent, llm, model=model, told=told, tools=tools, models=models)
+        try:
+            async with asyncio.timeout(20.0), asyncio.TaskGroup() as tasks:
+                tasks.create_task(_run(talk))
+                yield talk
+                if not talk.finished.is_set():
+                    await talk.worker.queue_frame(EndFrame())
+        finally:
+            await tools.close()
+            await llm._client.close()
+
+
+def _talk(
+    agent: AgentSettings,
+    llm: OpenAILLMService,
+    *,
+    model: Model,
+    told: list[Event],
+    tools: Tools,
+    models: VoiceModels,
+) -> Talk:
+    context, pair = build_context(
+        agent, TurnSettings(), models=models, tell=told.append, tools=tools.schemas
+    )
+    farewell, voice, ear = Farewell(), Voice(), Ear()
+    above, below = (
+        ContextWindow(limit_tokens=agent.context_tokens, tell=told.append) for _ in "12"
+    )
+    silence = _silence(agent, farewell, told)
+    order = [pair.user(), above, llm, below, farewell, silence, voice, ear, pair.assistant()]
+    worker = PipelineWorker(
+        Pipeline(order),
+        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
+        enable_rtvi=False,
+        cancel_on_idle_timeout=False,
+    )
+    return Talk(
+        worker=worker,
+        model=model,
+        voice=voice,
+        ear=ear,
+        context=context,
+        farewell=farewell,
+        told=told,
+    )
+
+
+def _silence(agent: AgentSettings, farewell: Farewell, told: list[Event]) -> CallerSilence:
+    return CallerSilence(
+        silence=Silence(
+            prompt_after_s=agent.silence.prompt_after_s,
+            prompts=agent.silence.prompts,
+            goodbye=agent.silence.goodbye,
+        ),
+        length=CallLength(max_call_s=agent.max_call_s, words=agent.farewell),
+        farewell=farewell,
+        tell=told.append,
+        clock=time.monotonic,
+    )
+
+
+async def _run(talk: Talk) -> None:
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(talk.worker)
+    await runner.run()
+    talk.finished.set()
+
+
+@asynccontextmanager
+async def _served(model: Model) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", model.answer)
+    server = web.AppRunner(app)
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{server.addresses[0][1]}/v1"
+    finally:
+        await server.cleanup()

@@ -1,0 +1,91 @@
+"""The silence rule, fed by frames."""
+
+import asyncio
+import itertools
+
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    Frame,
+    InputDTMFFrame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSSpeakFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.tests.utils import SleepFrame, run_test
+
+from calls.events import CallerSilent, Event
+from calls.silence import CallLength, Silence
+from processors.caller_silence import CallerSilence
+from processors.farewell import Farewell
+
+AFTER_S = 0.1
+
+
+async def asked(*frames: Frame) -> tuple[list[str], list[Event]]:
+    """Return what the silent caller is asked while these frames pass."""
+    told: list[Event] = []
+    loop = asyncio.get_running_loop()
+    processor = CallerSilence(
+        silence=Silence(prompt_after_s=AFTER_S, prompts=["Hello?"] * 9, goodbye="Bye."),
+        length=CallLength(max_call_s=60.0, words="Bye."),
+        farewell=Farewell(),
+        tell=told.append,
+        clock=loop.time,
+    )
+    async with asyncio.timeout(5.0):
+        down, _ = await run_test(processor, frames_to_send=frames)
+    return [each.text for each in down if isinstance(each, TTSSpeakFrame)], told
+
+
+async def test_a_caller_who_never_says_anything_is_asked() -> None:
+    said, told = await asked(SleepFrame(AFTER_S * 1.5))
+
+    assert said == ["Hello?"]
+    assert told == [CallerSilent(prompts=1)]
+
+
+async def test_nobody_is_asked_while_the_agent_speaks() -> None:
+    said, _ = await asked(BotStartedSpeakingFrame(), SleepFrame(AFTER_S * 2))
+
+    assert said == []
+
+
+async def test_the_time_begins_when_the_agent_stops() -> None:
+    frames = [BotStartedSpeakingFrame(), SleepFrame(AFTER_S), BotStoppedSpeakingFrame()]
+
+    early, _ = await asked(*frames, SleepFrame(AFTER_S * 0.5))
+    late, _ = await asked(*frames, SleepFrame(AFTER_S * 1.5))
+
+    assert (early, late) == ([], ["Hello?"])
+
+
+async def test_sounds_and_keys_of_the_caller_start_the_time_anew() -> None:
+    key = InputDTMFFrame(button=KeypadEntry.ONE)
+    sounds = [VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame(), key, key]
+    frames = itertools.chain.from_iterable((SleepFrame(AFTER_S * 0.5), each) for each in sounds)
+
+    said, _ = await asked(*frames, SleepFrame(AFTER_S * 0.5))
+
+    assert said == []
+
+
+async def test_nobody_is_asked_while_the_model_thinks() -> None:
+    said, _ = await asked(LLMFullResponseStartFrame(), SleepFrame(AFTER_S * 2))
+
+    assert said == []
+
+
+async def test_an_answer_that_was_dropped_is_not_waited_for() -> None:
+    said, _ = await asked(
+        LLMFullResponseStartFrame(),
+        SleepFrame(0.02),
+        InterruptionFrame(),
+        VADUserStoppedSpeakingFrame(),
+        SleepFrame(AFTER_S * 1.5),
+    )
+
+    assert said == ["Hello?"]
