@@ -16,6 +16,7 @@ from calls.entry import Tell
 from calls.events import ToolCalled
 
 BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller is told that it takes a moment
+UNDELIVERED_S: Final = 60.0  # how long a result that nobody got stays good enough to be used
 RESULT_LIMIT: Final = 4_000  # characters of a result that the model gets to read
 
 Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -38,10 +39,21 @@ class Tool:
     bridge: str | None = None  # spoken when the result is late
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Attempt:
     turn: int
+    began: float  # monotonic
     task: asyncio.Task[dict[str, Any]]
+    delivered: bool = False  # whether the model has got the result
+
+    def holds(self, turn: int, now: float) -> bool:
+        """Return whether the same request is still answered with this attempt."""
+        fresh = not self.delivered and now < self.began + UNDELIVERED_S
+        return self.turn == turn or fresh or not self.task.done()
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,6 +64,7 @@ class Toolbox:
     turn: Callable[[], int]  # the number of the turn in progress
     tell: Tell
     clock: Clock
+    speaking: Callable[[], bool] = _never  # whether the agent is heard right now
     bridge_after_s: float = BRIDGE_AFTER_S
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
 
@@ -86,29 +99,38 @@ class Toolbox:
         if wrong := problems(params.arguments, tool.parameters):
             self._told(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
-        task = self._attempt(tool, params.arguments)
+        attempt = self._attempt(tool, params.arguments)
         # Waited for, not awaited: a caller who barges in ends the waiting, not the booking.
-        done, _ = await asyncio.wait({task}, timeout=self.bridge_after_s)
-        if not done and tool.bridge:
-            await params.llm.push_frame(TTSSpeakFrame(tool.bridge, append_to_context=False))
-        await asyncio.wait({task})
-        return {"error": "it was stopped"} if task.cancelled() else task.result()
+        await self._bridged(tool, attempt.task, params)
+        await asyncio.wait({attempt.task})
+        attempt.delivered = True
+        return {"error": "it was stopped"} if attempt.task.cancelled() else attempt.task.result()
 
-    def _attempt(self, tool: Tool, arguments: Mapping[str, Any]) -> asyncio.Task[dict[str, Any]]:
-        """Join the same request of this turn, or one still running; otherwise begin it."""
-        turn = self.turn()
-        self._attempts = {
-            key: each
-            for key, each in self._attempts.items()
-            if each.turn == turn or not each.task.done()
-        }
+    async def _bridged(
+        self, tool: Tool, task: asyncio.Task[dict[str, Any]], params: FunctionCallParams
+    ) -> None:
+        """Tell the caller once that it takes a moment, unless the agent speaks anyway."""
+        while tool.bridge and not task.done():
+            await asyncio.wait({task}, timeout=self.bridge_after_s)
+            if not task.done() and not self.speaking():
+                await params.llm.push_frame(TTSSpeakFrame(tool.bridge, append_to_context=False))
+                return
+
+    def _attempt(self, tool: Tool, arguments: Mapping[str, Any]) -> _Attempt:
+        """Join the same request of this turn, or one whose result nobody got; or begin it.
+
+        A caller's word can cut off the model while a booking is made. Asked again in the next turn,
+        it must not be made twice.
+        """
+        turn, now = self.turn(), self.clock()
+        self._attempts = {k: a for k, a in self._attempts.items() if a.holds(turn, now)}
         key = f"{tool.name} {json.dumps(arguments, sort_keys=True)}"
         if key not in self._attempts:
             # Owned by this object, which cancels and awaits it: see `close`.
             work = self._work(tool, arguments, turn=turn)
             task = asyncio.get_running_loop().create_task(work, name=f"tool {tool.name}")
-            self._attempts[key] = _Attempt(turn=turn, task=task)
-        return self._attempts[key].task
+            self._attempts[key] = _Attempt(turn=turn, began=now, task=task)
+        return self._attempts[key]
 
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
         began = self.clock()

@@ -23,7 +23,13 @@ class Tools:
     """The tools of one call: ours and the owner's. `close` them with the call."""
 
     def __init__(
-        self, agent: AgentSettings, *, turn: Callable[[], int], tell: Tell, clock: Clock
+        self,
+        agent: AgentSettings,
+        *,
+        turn: Callable[[], int],
+        tell: Tell,
+        clock: Clock,
+        speaking: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take what tools tell of.
 
@@ -32,10 +38,11 @@ class Tools:
             turn: Returns the number of the turn in progress.
             tell: Told of each use.
             clock: For how long it took.
+            speaking: Returns whether the agent is heard right now, and so needs no bridge.
         """
         ours = (_transfer_to_person(turn, tell), _request_callback(turn, tell))
         every = (*ours, *owner_tools(agent.tools))
-        self._toolbox = Toolbox(tools=every, turn=turn, tell=tell, clock=clock)
+        self._toolbox = Toolbox(tools=every, turn=turn, tell=tell, clock=clock, speaking=speaking)
         self.schemas = (end_call(agent, turn=turn, tell=tell), *self._toolbox.schemas())
         """What the model is told of each tool, with the handler that runs it."""
 

@@ -72,6 +72,10 @@ class Silence:
             return None
         return self._since + self._after_s + (self._work_limit_s if self._work else 0.0)
 
+    def start(self, now: float) -> None:
+        """Begin to count, with time for the line to be connected and the greeting to be spoken."""
+        self._since = now + self._work_limit_s
+
     def handle(self, heard: Heard, now: float) -> None:
         """Take in what happened."""
         self._since = now

@@ -76,7 +76,7 @@ class CallerSilence(FrameProcessor):
         match frame:
             case StartFrame():
                 self._length.start(self._clock())
-                self._silence.handle(Heard.AGENT_STOPPED, self._clock())  # nobody speaks yet
+                self._silence.start(self._clock())
                 self._alarm = self.create_task(self._watch(), "watch the caller's silence")
             case EndFrame() | CancelFrame():
                 await self._quiet()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
     CancelFrame,
     ControlFrame,
     EndFrame,
@@ -51,6 +53,8 @@ class Farewell(FrameProcessor):
         super().__init__()
         self.reason: str | None = None
         """Why the call ends, or None as long as it is not ending."""
+        self.speaking = False
+        """Whether the agent is heard right now."""
         self._end = end
         self._patience_s = patience_s
         self._words: str | None = None
@@ -88,6 +92,8 @@ class Farewell(FrameProcessor):
             case LLMFullResponseEndFrame():
                 self._answering = False
                 await self._ask()
+            case BotStartedSpeakingFrame() | BotStoppedSpeakingFrame():
+                self.speaking = isinstance(frame, BotStartedSpeakingFrame)
             case InterruptionFrame():
                 await self._interrupted()
             case EndFrame() | CancelFrame():

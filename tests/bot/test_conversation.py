@@ -141,14 +141,15 @@ async def test_a_silent_caller_is_asked_and_then_told_goodbye(models: VoiceModel
     silence = SilenceSettings(prompt_after_s=0.1, prompts=("Hello?",), goodbye="I hang up now.")
     agent = AgentSettings(silence=silence)
     async with talking(agent, models=models) as talk:
+        await talk.voice.queue_frame(TTSSpeakFrame("Good day."))
         await asyncio.wait_for(talk.finished.wait(), 5.0)
 
-    assert talk.voice.said == ["Hello?", "I hang up now."]
+    assert talk.voice.said == ["Good day.", "Hello?", "I hang up now."]
     assert [each for each in talk.told if isinstance(each, CallerSilent)] == [
         CallerSilent(prompts=1)
     ]
     assert talk.farewell.reason == "silence"
-    assert talk.remembered("assistant") == ["Hello?", "I hang up now."]
+    assert talk.remembered("assistant") == ["Good day.", "Hello?", "I hang up now."]
 
 
 async def test_a_call_that_lasts_too_long_ends_with_a_goodbye(models: VoiceModels) -> None:

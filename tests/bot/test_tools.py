@@ -200,6 +200,30 @@ async def test_a_caller_who_barges_in_does_not_break_off_a_booking() -> None:
         assert at_desk.outcomes == ["ok"]
 
 
+async def test_a_booking_that_was_made_while_the_caller_spoke_is_not_made_twice() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        waiting = asyncio.ensure_future(at_desk.use("slow", {"name": "a"}))
+        await asyncio.sleep(0.03)
+        waiting.cancel()
+        await asyncio.sleep(0.2)
+        at_desk.turn = 2
+        first = await at_desk.use("slow", {"name": "a"})
+        at_desk.turn = 3
+        await at_desk.use("slow", {"name": "a"})
+
+    assert first == {"result": "a done"}
+    assert owner_functions.RUNS == ["a", "a"]
+
+
+async def test_no_bridge_is_spoken_while_the_agent_speaks_anyway() -> None:
+    async with desk(entry("slow", bridge="One moment.")) as at_desk:
+        at_desk.toolbox.speaking = lambda: True
+        await at_desk.use("slow", {"name": "it"})
+
+        assert at_desk.pushed == []
+
+
 async def test_a_result_is_cut_to_what_a_model_should_read() -> None:
     async with desk(entry("long_answer")) as at_desk:
         answer = await at_desk.use("long_answer")

@@ -7,8 +7,23 @@ def rule(*, prompts: tuple[str, ...] = ("One?", "Two?")) -> Silence:
     return Silence(prompt_after_s=8.0, prompts=prompts, goodbye="Bye.", work_limit_s=15.0)
 
 
-def test_nothing_is_asked_before_anything_was_said() -> None:
-    assert rule().wake_at is None
+def test_a_call_in_which_nothing_ever_happens_is_not_silent_for_ever() -> None:
+    silence = rule()
+    assert silence.wake_at is None
+
+    silence.start(100.0)
+
+    assert silence.tick(122.9) == ()
+    assert silence.tick(123.0) == (Prompt(words="One?", prompts=1),)
+
+
+def test_the_greeting_ends_the_time_that_it_was_given() -> None:
+    silence = rule()
+    silence.start(100.0)
+    silence.handle(Heard.AGENT, 101.0)
+    silence.handle(Heard.AGENT_STOPPED, 104.0)
+
+    assert silence.wake_at == 112.0
 
 
 def test_a_silent_caller_is_asked_twice_and_then_told_goodbye_once() -> None:

@@ -23,6 +23,7 @@ from processors.caller_silence import CallerSilence
 from processors.farewell import Farewell
 
 AFTER_S = 0.1
+WORK_S = 0.3
 
 
 async def asked(*frames: Frame) -> tuple[list[str], list[Event]]:
@@ -30,7 +31,9 @@ async def asked(*frames: Frame) -> tuple[list[str], list[Event]]:
     told: list[Event] = []
     loop = asyncio.get_running_loop()
     processor = CallerSilence(
-        silence=Silence(prompt_after_s=AFTER_S, prompts=["Hello?"] * 9, goodbye="Bye."),
+        silence=Silence(
+            prompt_after_s=AFTER_S, prompts=["Hello?"] * 9, goodbye="Bye.", work_limit_s=WORK_S
+        ),
         length=CallLength(max_call_s=60.0, words="Bye."),
         farewell=Farewell(),
         tell=told.append,
@@ -42,10 +45,17 @@ async def asked(*frames: Frame) -> tuple[list[str], list[Event]]:
 
 
 async def test_a_caller_who_never_says_anything_is_asked() -> None:
-    said, told = await asked(SleepFrame(AFTER_S * 1.5))
+    said, told = await asked(BotStoppedSpeakingFrame(), SleepFrame(AFTER_S * 1.5))
 
     assert said == ["Hello?"]
     assert told == [CallerSilent(prompts=1)]
+
+
+async def test_a_call_without_a_greeting_is_asked_later() -> None:
+    early, _ = await asked(SleepFrame(WORK_S))
+    late, _ = await asked(SleepFrame(WORK_S + AFTER_S * 1.5))
+
+    assert (early, late) == ([], ["Hello?"])
 
 
 async def test_nobody_is_asked_while_the_agent_speaks() -> None:
