@@ -96,7 +96,9 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
     def turn() -> int:
         return timeline.number
 
-    tools = Tools(agent, turn=turn, tell=tell, clock=house.clock)
+    tools = Tools(
+        agent, turn=turn, tell=tell, clock=house.clock, speaking=lambda: farewell.speaking
+    )
     context, pair = build_context(
         agent, settings.turn, models=house.models, tell=tell, tools=tools.schemas
     )
