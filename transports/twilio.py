@@ -111,8 +111,9 @@ class TwilioLeg:
         if self._hung_up:
             return
         self._hung_up = True
+        over = self._line.caller_hung_up
         self._line.leave()
-        if self._rest is not None:
+        if self._rest is not None and not over:
             error = await self._rest.complete(self._call_sid)
             if error is not None:
                 self._line.tell(ProviderFailed(stage="transport", provider="twilio", error=error))

@@ -58,6 +58,7 @@ WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing e
 PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
 STALLED_S: Final = 5.0  # media comes every 20 ms, also in silence: without any the line is dead
 CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
+HUNG_UP: Final = "caller_hung_up"
 NORMAL: Final = 1000  # RFC 6455, 7.4.1
 AUDIO_CAP_S: Final = 6.0  # a line held up for less than the stall time may deliver it all at once
 AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ours
@@ -112,9 +113,14 @@ class TwilioLine(FastAPIWebsocketTransport):
         self.quiet.set()
         await self._call_event_handler("on_gone", reason)
 
+    @property
+    def caller_hung_up(self) -> bool:
+        """Whether the carrier said that the call is over."""
+        return self._gone_for == HUNG_UP
+
     def leave(self) -> None:
         """Say nothing of a far end that goes because we hang up."""
-        self._gone_for = self._gone_for or "hung_up"
+        self._gone_for = self._gone_for or "we_hung_up"
         self.quiet.set()
 
     def refused(self, reason: str) -> None:
@@ -183,7 +189,7 @@ class TwilioInput(FastAPIWebsocketInputTransport):
             data = message.get("text")
             said = read(data if data is not None else message.get("bytes") or b"")
             if isinstance(said, Stopped):
-                return "caller_hung_up"
+                return HUNG_UP
             if isinstance(said, Refusal):
                 self._line.refused(said.reason)
                 if said.close_code is not None:
@@ -234,6 +240,7 @@ class TwilioOutput(FastAPIWebsocketOutputTransport):
     def __init__(self, line: TwilioLine, client: Any, params: FastAPIWebsocketParams) -> None:
         super().__init__(line, client, params)
         self._line = line
+        self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
 
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
@@ -255,7 +262,13 @@ class TwilioOutput(FastAPIWebsocketOutputTransport):
         await self._client.disconnect()
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        """Send a piece of audio and, when it is due, a mark behind it."""
+        """Send a piece of audio and, when it is due, a mark behind it.
+
+        A piece taken from the queue a moment before an interruption emptied it comes here behind
+        the `clear`, and would be a word's shred in the caller's sentence.
+        """
+        if frame.id < self._cut_at and frame.interruptible:
+            return False
         taken = await super().write_audio_frame(frame)
         if taken:
             await self._mark(self._line.marks.sent(len(frame.audio) / 2 / self.sample_rate))
@@ -278,6 +291,8 @@ class TwilioOutput(FastAPIWebsocketOutputTransport):
     async def _write_frame(self, frame: Frame) -> bool:
         if isinstance(frame, InterruptionFrame) and self._must_be_heard():
             return True  # a `clear` would tear a word out of it
+        if isinstance(frame, InterruptionFrame):
+            self._cut_at = frame.id
         try:
             async with asyncio.timeout(WRITE_S):
                 written = await super()._write_frame(frame)

@@ -144,6 +144,30 @@ async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed() -> No
         assert call.gone_for == []
 
 
+async def test_a_goodbye_that_a_voice_left_unfinished_is_heard_too() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        await call.worker.queue_frame(TTSAudioRawFrame(tone(0.52).tobytes(), RATE_HZ, 1))
+        await call.worker.queue_frame(EndFrame())
+        await asyncio.wait_for(caller.ended.wait(), 5)
+
+        assert loud_s(caller.heard()) == pytest.approx(0.52, abs=0.03)
+
+
+async def test_a_piece_that_comes_behind_a_barge_in_is_not_played() -> None:
+    async with house() as it, Carrier(it.url, TOKEN):
+        call = await it.call()
+        piece = TTSAudioRawFrame(tone(0.04).tobytes(), RATE_HZ, 1)
+
+        await call.worker.queue_frame(InterruptionFrame())
+        await asyncio.sleep(0.1)
+
+        assert not await call.leg.output().write_audio_frame(piece)
+        piece = TTSAudioRawFrame(tone(0.04).tobytes(), RATE_HZ, 1)
+        assert await call.leg.output().write_audio_frame(piece)
+
+
 async def test_a_key_reaches_the_pipeline_and_is_told() -> None:
     async with house() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
@@ -303,6 +327,19 @@ async def test_hanging_up_asks_twilio_to_end_the_call() -> None:
             await call.worker.cancel()
             assert call.gone_for == []
             assert it.told == []
+
+
+async def test_twilio_is_not_asked_to_end_a_call_that_the_caller_ended() -> None:
+    async with CarrierRest(ACCOUNT, TOKEN) as office:
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
+        async with house(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
+            call = await it.call()
+            await caller.hang_up()
+            await asyncio.wait_for(call.over.wait(), 5)
+
+            await call.leg.hang_up()
+
+            assert office.requests == []
 
 
 async def test_a_hang_up_that_twilio_refuses_is_told_and_the_line_closed_anyway() -> None:
