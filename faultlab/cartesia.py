@@ -9,16 +9,18 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from faultlab import faults
+from faultlab.admission import Refused
 from faultlab.cartesia_context import piece_events
 from faultlab.cartesia_request import BadRequest, Generation, parse, problem
 from faultlab.cartesia_socket import Plan, Socket
 from faultlab.encoding import Torn, as_file, encode
+from faultlab.espeak import UnknownLanguageError
 from faultlab.faults import Fault
-from faultlab.instance import Core, Instance, Refused
+from faultlab.instance import ADMISSION, Core, Instance
 from faultlab.pace import Tempo
-from faultlab.speaking import Piece, steady, whole
+from faultlab.pieces import Piece, steady, whole
 from faultlab.spoken_body import SpokenBody
-from faultlab.voices import Speech, UnknownLanguageError, speak, voice_of
+from faultlab.voices import Speech, speak, voice_of
 
 CONTENT_TYPES: Final[Mapping[str, str]] = {
     "raw": "application/octet-stream",
@@ -110,7 +112,7 @@ class Cartesia(Instance):
             request,
             headers={"Content-Type": CONTENT_TYPES[asked.container]},
             render=raw if streams else file,
-            piece_end=steady(request["admission"]) if streams else whole,
+            piece_end=steady(request[ADMISSION]) if streams else whole,
         )
         return await body.speak(await self._synthesised(request, asked))
 
@@ -128,7 +130,7 @@ class Cartesia(Instance):
             request,
             headers={"Content-Type": "text/event-stream"},
             render=events,
-            piece_end=steady(request["admission"]),
+            piece_end=steady(request[ADMISSION]),
         )
         done = {"type": "done", "done": True, "status_code": 200, "context_id": asked.context_id}
         return await body.speak(await self._synthesised(request, asked), last=_sse_event(done))
@@ -148,7 +150,7 @@ class Cartesia(Instance):
         try:
             return await speak(
                 asked.transcript,
-                voice=asked.voice(self.voice),
+                voice=self.voice.faster(asked.speed),
                 rate_hz=asked.rate_hz,
                 language=asked.language,
             )
@@ -156,7 +158,7 @@ class Cartesia(Instance):
             raise self._bad(request, str(unknown)) from None
 
     def _bad(self, request: web.Request, why: str) -> Refused:
-        request["admission"].malformed(why)
+        request[ADMISSION].malformed(why)
         return Refused(web.json_response(problem(400, message=why), status=400))
 
     async def _voices(self, request: web.Request) -> web.StreamResponse:

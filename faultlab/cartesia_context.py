@@ -12,12 +12,15 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from faultlab import faults
+from faultlab.admission import Admission
 from faultlab.cartesia_request import BadRequest, Generation
 from faultlab.encoding import Torn, encode
+from faultlab.espeak import UnknownLanguageError
 from faultlab.faults import Fault
-from faultlab.instance import Admission, Instance
-from faultlab.speaking import Over, Piece, Utterance, steady
-from faultlab.voices import Speech, UnknownLanguageError, Voice, speak
+from faultlab.instance import Instance
+from faultlab.pieces import Piece, steady
+from faultlab.speaking import Over, Utterance
+from faultlab.voices import Speech, Voice, speak
 
 INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
 SENTENCE_ENDS: Final = (".", "!", "?", "\u3002")  # where managed buffering lets go of its text
@@ -144,7 +147,7 @@ class Context:
     async def _synthesised(self, text: str) -> Speech:
         return await speak(
             text,
-            voice=self._asked.voice(self._socket.voice),
+            voice=self._socket.voice.faster(self._asked.speed),
             rate_hz=self._asked.rate_hz,
             language=self._asked.language,
         )

@@ -3,14 +3,12 @@
 Source: Cartesia API reference, version 2026-03-01 (TTS websocket, TTS bytes, API errors).
 """
 
-import dataclasses
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from faultlab.encoding import ENCODINGS
-from faultlab.voices import Voice
 
 RATES_HZ: Final = (8000, 16000, 22050, 24000, 44100, 48000)
 BUFFER_MS: Final = (0, 5000)
@@ -59,10 +57,6 @@ class Generation:
     language: str
     speed: float
     fixed: Mapping[str, Any]
-
-    def voice(self, own: Voice) -> Voice:
-        """Return the instance's voice at the speed that was asked for."""
-        return dataclasses.replace(own, words_per_minute=round(own.words_per_minute * self.speed))
 
 
 def parse(body: object) -> Generation:

@@ -11,9 +11,10 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from faultlab.admission import Admission
 from faultlab.cartesia_context import Context
 from faultlab.cartesia_request import STRUCTURED_SINCE, BadRequest, Generation, parse, problem
-from faultlab.instance import Admission, Instance
+from faultlab.instance import ADMISSION, Instance
 from faultlab.voices import Voice
 
 
@@ -51,7 +52,7 @@ class Socket:
         self.plan = plan
         self.ws = web.WebSocketResponse(timeout=1.0, max_msg_size=2**20)
         self._structured = version >= STRUCTURED_SINCE
-        self._upgrade: Admission = request["admission"]
+        self._upgrade: Admission = request[ADMISSION]
         self._contexts: dict[str, Context] = {}
         self._open_contexts: set[Context] = set()
 

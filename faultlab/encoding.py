@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import soundfile
 
-from faultlab.voices import Samples
+from faultlab.espeak import Samples
 
 G711: Final = {"pcm_mulaw": "ULAW", "pcm_alaw": "ALAW"}  # our name: libsndfile's subtype
 ENCODINGS: Final = ("pcm_s16le", "pcm_f32le", *G711)

@@ -6,8 +6,9 @@ from typing import TypeAlias
 from aiohttp import web
 
 from faultlab.faults import Fault
-from faultlab.instance import Instance
-from faultlab.speaking import Over, Piece, PieceEnd, Utterance
+from faultlab.instance import ADMISSION, Instance
+from faultlab.pieces import Piece, PieceEnd
+from faultlab.speaking import Over, Utterance
 from faultlab.voices import Speech
 
 Render: TypeAlias = Callable[[Piece, Fault | None], bytes]
@@ -34,7 +35,7 @@ class SpokenBody:
 
     async def speak(self, speech: Speech, *, last: bytes = b"") -> web.StreamResponse:
         """Say it all and `last`, as far as the faults allow; return the handler's answer."""
-        utterance = Utterance(self._instance, self._request["admission"], self)
+        utterance = Utterance(self._instance, self._request[ADMISSION], self)
         try:
             await utterance.say(speech, fresh=True)
         except Over:

@@ -1,42 +1,18 @@
-"""Voices: speak text with espeak-ng and say when each word of it is heard.
-
-espeak-ng comes as a wheel (`espeakng_loader`), so no system package is needed. It keeps its state
-in globals of the loaded library: one lock guards it, and the lab loads a private copy, because the
-program under test may speak with the same library in the same process.
-"""
+"""Voices: speak text with espeak-ng and say when each word of it is heard."""
 
 import asyncio
 import bisect
-import ctypes
 import dataclasses
-import functools
 import re
-import shutil
-import tempfile
-import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import espeakng_loader
 import numpy as np
-import numpy.typing as npt
 import soxr
 
-Samples = npt.NDArray[np.int16]
-
-# speak_lib.h of espeak-ng 1.52: modes, flags, parameters and event types.
-SYNCHRONOUS: Final = (
-    2  # AUDIO_OUTPUT_SYNCHRONOUS: espeak_Synth returns when all audio was handed over
-)
-DO_NOT_EXIT: Final = 0x8000  # espeakINITIALIZE_DONT_EXIT
-UTF8: Final = 1  # espeakCHARS_UTF8
-PARAMETER_RATE: Final = 1
-PARAMETER_PITCH: Final = 3
-EVENT_END: Final = 0  # espeakEVENT_LIST_TERMINATED
-EVENT_WORD: Final = 1
+from faultlab.espeak import Samples, engine
 
 AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end is only its pause
 SHORTEST_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
@@ -62,6 +38,10 @@ class Voice:
         """Return espeak-ng's name of this voice in a language (`en`, `es-MX`, `ru`)."""
         code = language.partition("-")[0].lower()
         return f"{self.accent if code in ('en', 'multi', '') else code}+{self.variant}"
+
+    def faster(self, factor: float) -> "Voice":
+        """Return the same voice, speaking so many times as fast."""
+        return dataclasses.replace(self, words_per_minute=round(self.words_per_minute * factor))
 
 
 # A listener must hear which provider speaks, so no two instances share a timbre.
@@ -124,10 +104,6 @@ class Speech:
         return min(round(at_s * self.rate_hz), len(self.samples))
 
 
-class UnknownLanguageError(ValueError):
-    """espeak-ng has no voice for what was asked."""
-
-
 async def speak(text: str, *, voice: Voice, rate_hz: int, language: str = "en") -> Speech:
     """Speak without holding up the event loop.
 
@@ -151,86 +127,16 @@ def speak_now(text: str, *, voice: Voice, rate_hz: int, language: str = "en") ->
     """Speak in this thread: about 1 ms for a sentence. See `speak`."""
     if not text.strip():
         return Speech(text=text, samples=np.zeros(0, np.int16), rate_hz=rate_hz, words=())
-    engine = _engine()
-    raw, events = engine.speak(text, voice, language=language)
-    words = _words(text, raw, events=events, rate_hz=engine.rate_hz)
-    samples = raw if rate_hz == engine.rate_hz else soxr.resample(raw, engine.rate_hz, rate_hz)
-    return Speech(text=text, samples=samples.astype(np.int16), rate_hz=rate_hz, words=words)
-
-
-class _Event(ctypes.Structure):
-    """espeak_EVENT of speak_lib.h."""
-
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),  # of the first character, counted from 1
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),  # ms
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", ctypes.c_char * 8),
+    raw, events = engine().speak(
+        text,
+        voice.name(language),
+        words_per_minute=voice.words_per_minute,
+        pitch=voice.pitch,
     )
-
-
-_Heard = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
-
-
-class _Engine:
-    """The one espeak-ng of this process; every use of it is under its lock."""
-
-    def __init__(self) -> None:
-        self._library = _private_copy()
-        self._lock = threading.Lock()
-        self._audio = bytearray()
-        self._starts: list[tuple[int, int]] = []
-        self._heard = _Heard(self._on_audio)  # kept: the library holds only a pointer to it
-        data = espeakng_loader.get_data_path().encode()
-        self.rate_hz: int = self._library.espeak_Initialize(SYNCHRONOUS, 0, data, DO_NOT_EXIT)
-        if self.rate_hz <= 0:
-            raise RuntimeError("espeak-ng did not start: its data files could not be read")
-        self._library.espeak_SetSynthCallback(self._heard)
-
-    def speak(
-        self, text: str, voice: Voice, *, language: str
-    ) -> tuple[Samples, list[tuple[int, int]]]:
-        """Return samples at `rate_hz` and (index in the text, sample) for each word event."""
-        # A C string ends at NUL; a blank in its place keeps every other character where it is.
-        encoded = text.replace("\0", " ").encode(errors="replace")
-        with self._lock:
-            if self._library.espeak_SetVoiceByName(voice.name(language).encode()) != 0:
-                raise UnknownLanguageError(f'espeak-ng has no voice for "{language}"')
-            self._library.espeak_SetParameter(PARAMETER_RATE, voice.words_per_minute, 0)
-            self._library.espeak_SetParameter(PARAMETER_PITCH, voice.pitch, 0)
-            self._audio.clear()
-            self._starts.clear()
-            self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, UTF8, None, None)
-            return np.frombuffer(bytes(self._audio), np.int16), list(self._starts)
-
-    def _on_audio(self, wave: Any, count: int, events: Any) -> int:
-        if wave and count > 0:
-            self._audio += ctypes.string_at(wave, count * 2)
-        at = 0
-        while events[at].type != EVENT_END:
-            if events[at].type == EVENT_WORD:
-                self._starts.append((events[at].text_position - 1, events[at].sample))
-            at += 1
-        return 0  # 1 would stop the synthesis
-
-
-@functools.cache
-def _engine() -> _Engine:
-    return _Engine()
-
-
-def _private_copy() -> ctypes.CDLL:
-    """Load a copy of the library: another file is another set of globals."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "libespeak-ng-faultlab.so"
-        shutil.copyfile(espeakng_loader.get_library_path(), copy)
-        return ctypes.CDLL(str(copy))  # stays mapped after the file is gone
+    raw_hz = engine().rate_hz
+    words = _words(text, raw, events=events, rate_hz=raw_hz)
+    samples = raw if rate_hz == raw_hz else soxr.resample(raw, raw_hz, rate_hz)
+    return Speech(text=text, samples=samples.astype(np.int16), rate_hz=rate_hz, words=words)
 
 
 def _words(
