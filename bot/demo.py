@@ -12,14 +12,16 @@ from bot.lab import lab_process, with_lab
 from bot.lab_routes import lab_router
 from bot.line import TerminalLine
 from bot.server import Extras, listening, running
-from telemetry import logs
 
-LOGS: Final = Path("logs")
 HOST: Final = "127.0.0.1"
 
 
-async def demo(*, port: int) -> None:
+async def demo(*, port: int, folder: Path) -> None:
     """Start the lab and a server against it, print one URL, and run until SIGINT or SIGTERM.
+
+    Args:
+        port: Where to listen on loopback; 0 for any.
+        folder: Where the log and the calls' own records go.
 
     Raises:
         UsageError: The port is taken.
@@ -27,14 +29,13 @@ async def demo(*, port: int) -> None:
     listener = listening(HOST, port)
     port = listener.getsockname()[1]
     console = Console(soft_wrap=True, highlight=False)
-    logs.set_up(level="WARNING", folder=LOGS)
     async with lab_process() as lab:
         line = TerminalLine()
         settings = with_lab(
             lab,
             {
                 "server": {"host": HOST, "port": port},
-                "logs": {"dir": LOGS},
+                "logs": {"dir": folder},
                 "shutdown": {"drain_s": 0},
             },
         )

@@ -19,10 +19,10 @@ from bot.recording import Recording, UnreadableAudioError, read, write
 from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.outcome import Outcome, outcome
-from telemetry import logs
 from transports.loopback import LoopbackLeg
 
-LINGER_S: Final = 8.0  # how long a recorded caller waits for the answer to the last words
+LINGER_S: Final = 20.0  # the longest that a recorded caller waits for the end of the answer
+CONTENT_S: Final = 2.5  # of silence after it: longer than any answer takes to begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,6 @@ async def replay(audio: Sequence[Path], *, faults: Path | None, out: Path) -> in
     Returns:
         0; 1 when a call failed; 2 when a file could not be read, the others still replayed.
     """
-    logs.set_up(level="WARNING", folder=None)
     console = Console(soft_wrap=True, highlight=False)
     callers: dict[Path, Recording] = {}
     code = DONE
@@ -93,7 +92,11 @@ async def replay_one(
 ) -> Replayed:
     """Put one caller through a call and write heard.wav, timeline.jsonl and summary.json."""
     leg = LoopbackLeg(
-        caller.samples, sample_rate_hz=caller.rate_hz, linger_s=LINGER_S, clock=clock.monotonic
+        caller.samples,
+        sample_rate_hz=caller.rate_hz,
+        linger_s=LINGER_S,
+        content_s=CONTENT_S,
+        clock=clock.monotonic,
     )
     call = house.call(leg)
     await house.switchboard.answer(leg, call)

@@ -24,7 +24,6 @@ from bot.pages.site import client_routes, console_routes
 from bot.parked import Parked
 from bot.twilio_door import twilio_router
 from bot.webrtc_door import webrtc_router
-from telemetry import logs
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
 
@@ -48,7 +47,6 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
     Raises:
         UsageError: The address is taken, or not ours.
     """
-    logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
     sockets = [listening(settings.server.host, settings.server.port)]
     async with running(settings, sockets, extras=extras or Extras()) as server:
         await server.finished.wait()

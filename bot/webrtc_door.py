@@ -67,6 +67,10 @@ class _Door:
 
     async def offer(self, offer: Offer) -> Mapping[str, str]:
         """Answer an offer and begin the call."""
+        if not (offer.sdp.startswith("v=0") and "m=audio" in offer.sdp):
+            raise HTTPException(
+                HTTPStatus.BAD_REQUEST, "The offer is not an SDP with an audio line."
+            )
         if not self._house.switchboard.open:
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -44,8 +44,8 @@ def set_up(*, level: str, folder: Path | None) -> None:
     """Send the log to stderr and, given a folder, to a rotating `holdline.log` in it.
 
     Args:
-        level: TRACE, DEBUG, INFO, WARNING or ERROR. Below INFO Pipecat itself prints what was
-            said, so its own modules never go lower.
+        level: TRACE, DEBUG, INFO, WARNING or ERROR. Pipecat's own modules begin at WARNING
+            whatever it is: below INFO they print what was said.
         folder: Where the file goes; created when missing.
     """
     logger.remove()
@@ -70,7 +70,7 @@ def _redact(record: "Record") -> None:
 
 def _fit_to_print(record: "Record") -> bool:
     from_pipecat = (record["name"] or "").startswith("pipecat")
-    return not from_pipecat or record["level"].no >= logging.INFO
+    return not from_pipecat or record["level"].no >= logging.WARNING
 
 
 class Log:

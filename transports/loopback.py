@@ -30,12 +30,19 @@ class LoopbackLeg:
     Args:
         caller: 16-bit mono samples at `sample_rate_hz`; silence follows when it has been said.
         sample_rate_hz: 8000 or 16000.
-        linger_s: How long the caller stays on the line after the last sample.
+        linger_s: How long the caller stays on the line after the last sample, at the most.
+        content_s: The caller hangs up earlier, after so much silence of the agent.
         clock: Seconds on the monotonic clock.
     """
 
     def __init__(
-        self, caller: NDArray[np.int16], *, sample_rate_hz: int, linger_s: float, clock: Clock
+        self,
+        caller: NDArray[np.int16],
+        *,
+        sample_rate_hz: int,
+        linger_s: float,
+        content_s: float = float("inf"),
+        clock: Clock,
     ) -> None:
         self.facts = LegFacts(transport="loopback", sample_rate_hz=sample_rate_hz)
         self._gone: Gone | None = None
@@ -46,7 +53,8 @@ class LoopbackLeg:
             audio_out_10ms_chunks=2,
         )
         self.line = Line(sample_rate_hz=sample_rate_hz, clock=clock)
-        self._input = _Input(params, caller, linger_s, self.line, self._hung_up)
+        patience = (linger_s, min(linger_s, content_s))
+        self._input = _Input(params, caller, patience, self.line, self._hung_up)
         self._output = _Output(params, self.line)
 
     def input(self) -> BaseInputTransport:
@@ -85,6 +93,7 @@ class Line:
         self.clock = clock
         self.started_at_s: float | None = None
         self.closed = False
+        self.busy_until_s = 0.0  # when what was played so far has been heard
         self._pieces: list[tuple[int, NDArray[np.int16]]] = []
 
     def open(self) -> None:
@@ -94,6 +103,7 @@ class Line:
     def play(self, at_s: float, samples: NDArray[np.int16]) -> None:
         """Keep samples that the caller hears from `at_s` on, a monotonic moment."""
         start_s = at_s - (self.started_at_s if self.started_at_s is not None else at_s)
+        self.busy_until_s = at_s + samples.size / self.sample_rate_hz
         self._pieces.append((max(0, round(start_s * self.sample_rate_hz)), samples))
 
     def heard(self) -> NDArray[np.int16]:
@@ -110,13 +120,13 @@ class _Input(BaseInputTransport):
         self,
         params: TransportParams,
         caller: NDArray[np.int16],
-        linger_s: float,
+        patience: tuple[float, float],
         line: Line,
         hung_up: Callable[[], Any],
     ) -> None:
         super().__init__(params)
         self._caller = caller
-        self._linger_s = linger_s
+        self._linger_s, self._content_s = patience
         self._line = line
         self._hung_up = hung_up
         self._speaking: asyncio.Task[None] | None = None
@@ -148,6 +158,11 @@ class _Input(BaseInputTransport):
         if task and task is not asyncio.current_task():
             await self.cancel_task(task)
 
+    def _content(self, waited_s: float) -> bool:
+        """Say whether the caller, who has waited so long, need not wait for more."""
+        silent_s = self._line.clock() - self._line.busy_until_s
+        return min(waited_s, silent_s) >= self._content_s
+
     async def _speak(self) -> None:
         rate_hz = self._line.sample_rate_hz
         step = round(FRAME_S * rate_hz)
@@ -157,6 +172,8 @@ class _Input(BaseInputTransport):
         for number in range(frames):
             if self._line.closed:
                 return
+            if self._content(number * FRAME_S - self._caller.size / rate_hz):
+                break
             piece = self._caller[number * step : (number + 1) * step]
             piece = np.concatenate([piece, silence[piece.size :]])
             await self.push_audio_frame(

@@ -1,9 +1,14 @@
 """`holdline demo`: a whole telephone with no keys, on simulated providers."""
 
 import asyncio
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
+
+from telemetry import logs
+
+LOGS: Final = Path("logs")
 
 
 def command(
@@ -12,6 +17,7 @@ def command(
     ] = 8080,
 ) -> None:
     """Start the fault lab and a server against it, and print one URL to open."""
-    from bot.demo import demo  # noqa: PLC0415 - imports Pipecat, whose banner comes after errors
+    logs.set_up(level="WARNING", folder=LOGS)
+    from bot.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
-    asyncio.run(demo(port=port))
+    asyncio.run(demo(port=port, folder=LOGS))

@@ -4,11 +4,13 @@ import asyncio
 
 from bot.commands.options import ConfigOption
 from bot.config_loading import load
+from telemetry import logs
 
 
 def command(config: ConfigOption = None) -> None:
     """Talk with the agent through this machine's microphone and loudspeaker."""
     settings = load(config).settings
-    from bot.mic import talk  # noqa: PLC0415 - imports Pipecat, whose banner comes after errors
+    logs.set_up(level="WARNING", folder=settings.logs.dir)
+    from bot.mic import talk  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     asyncio.run(talk(settings))

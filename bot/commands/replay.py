@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bot.commands.options import FaultsOption
+from telemetry import logs
 
 
 def command(
@@ -17,6 +18,7 @@ def command(
     ] = Path("out"),
 ) -> None:
     """Write what each recorded caller heard, the timeline and a summary."""
-    from bot.replay import replay  # noqa: PLC0415 - imports Pipecat, whose banner comes after errors
+    logs.set_up(level="WARNING", folder=None)
+    from bot.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     raise typer.Exit(asyncio.run(replay(audio, faults=faults, out=out)))

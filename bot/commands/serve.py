@@ -8,6 +8,7 @@ import typer
 from bot.commands.options import ConfigOption
 from bot.config_loading import load
 from bot.config_print import as_yaml
+from telemetry import logs
 
 
 def command(
@@ -23,6 +24,7 @@ def command(
     if print_config:
         typer.echo(as_yaml(loaded), nl=False)
         return
-    from bot.server import serve  # noqa: PLC0415 - imports Pipecat, whose banner comes after errors
+    logs.set_up(level=loaded.settings.logs.level, folder=loaded.settings.logs.dir)
+    from bot.server import serve  # noqa: PLC0415 - imports Pipecat, after errors and the log's rules
 
     asyncio.run(serve(loaded.settings))
