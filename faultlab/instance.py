@@ -17,7 +17,7 @@ import ssl
 import struct
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
@@ -112,6 +112,11 @@ class Instance:
     def quota_response(self, code: str | None = None) -> web.Response:
         """Return the provider's own answer when the credit is used up."""
         return self.error_response(402, code=code)
+
+    def noted(self, request: web.Request) -> dict[str, Any]:
+        """Return what the record keeps of every request, also of one that is refused."""
+        del request
+        return {}
 
     # -- addresses
 
@@ -229,6 +234,7 @@ class Instance:
         """
         admission = self._gate.let_in(method=request.method, path=request.path_qs)
         request[ADMISSION] = admission
+        admission.request.details |= self.noted(request)
         await self._connection_fault(request, admission)
         if not self.authorised(request):
             admission.request.ok_auth = False

@@ -96,6 +96,13 @@ class OpenAI(Instance):
         """Return 429 with `insufficient_quota` or another of the codes for it."""
         return self.error_response(429, code=code or "insufficient_quota")
 
+    def noted(self, request: web.Request) -> dict[str, Any]:
+        """Return how often the SDK says that it has retried, and the SDK."""
+        return {
+            "retries": int(request.headers.get("x-stainless-retry-count", "0")),
+            "user_agent": request.headers.get("user-agent", ""),
+        }
+
     # -- models
 
     async def _list_models(self, request: web.Request) -> web.Response:
@@ -120,7 +127,7 @@ class OpenAI(Instance):
             admission.malformed(str(bad))
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
         reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
-        _describe(admission, request=request, chat=chat, reply=reply)
+        _describe(admission, chat=chat, reply=reply)
         completion = Completion(chat=chat, reply=reply, cached_tokens=self._cached(chat))
         if isinstance(admission.fault, faults.SlowStart):
             await asyncio.sleep(admission.fault.delay_s)
@@ -208,15 +215,12 @@ def _shared(one: str, other: str) -> int:
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def _describe(
-    admission: Admission, *, request: web.Request, chat: ChatRequest, reply: Reply
-) -> None:
+def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
     admission.request.details |= {
         "model": chat.model,
         "stream": chat.stream,
         "messages": len(chat.messages),
         "tools": len(chat.tools),
-        "retries": int(request.headers.get("x-stainless-retry-count", "0")),
         "answer": reply.text,
         "calls": [call.name for call in reply.calls],
     }

@@ -1,0 +1,597 @@
+"""The simulated OpenAI, seen by the official SDK as it is and by raw HTTP."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import httpx
+import openai
+import pytest
+from openai.types.chat import ChatCompletionChunk
+
+from faultlab import faults, openai_errors, script
+from faultlab.instance import Core
+from faultlab.openai import OpenAI
+from faultlab.schedule import Window
+
+HOURS = script.hours("")
+ASKED: Any = [{"role": "user", "content": "What are your opening hours?"}]
+PATIENCE_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
+MODEL = "gpt-4.1-mini"
+GOODBYE_TOOL: Any = {
+    "type": "function",
+    "function": {"name": "end_call", "parameters": {"type": "object", "properties": {}}},
+}
+CALLBACK_TOOL: Any = {
+    "type": "function",
+    "function": {
+        "name": "request_callback",
+        "parameters": {"type": "object", "properties": {"number": {"type": "string"}}},
+    },
+}
+
+
+@dataclass
+class Heard:
+    """What a client made of a stream."""
+
+    chunks: list[ChatCompletionChunk] = field(default_factory=list)
+    error: Exception | None = None
+
+    @property
+    def text(self) -> str:
+        deltas = [chunk.choices[0].delta for chunk in self.chunks if chunk.choices]
+        return "".join(delta.content or "" for delta in deltas)
+
+    @property
+    def finish(self) -> str | None:
+        reasons = [chunk.choices[0].finish_reason for chunk in self.chunks if chunk.choices]
+        return next((reason for reason in reasons if reason), None)
+
+
+@pytest.fixture
+async def instance() -> AsyncIterator[OpenAI]:
+    instance = OpenAI("openai", core=Core(speed=50))
+    await instance.start()
+    try:
+        yield instance
+    finally:
+        await instance.stop()
+
+
+@pytest.fixture
+async def client(instance: OpenAI) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with sdk(instance) as client:
+        yield client
+
+
+def sdk(instance: OpenAI, **settings: Any) -> openai.AsyncOpenAI:
+    given = {"api_key": instance.api_key, "max_retries": 0, "timeout": PATIENCE_S} | settings
+    # The SDK's own client; only the reading of the machine's certificates is left out: it takes
+    # longer than a test, and nothing here is encrypted.
+    http = openai.DefaultAsyncHttpxClient(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    return openai.AsyncOpenAI(base_url=instance.url, http_client=http, **given)
+
+
+@pytest.fixture
+async def impatient(instance: OpenAI) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with sdk(instance, timeout=0.15) as client:
+        yield client
+
+
+async def listen(
+    client: openai.AsyncOpenAI, *, patience_s: float = PATIENCE_S, **more: Any
+) -> Heard:
+    heard = Heard()
+    settings: Any = {"messages": ASKED, "stream_options": {"include_usage": True}} | more
+    try:
+        async with asyncio.timeout(patience_s):
+            stream = await client.chat.completions.create(model=MODEL, stream=True, **settings)
+            async for chunk in stream:
+                heard.chunks.append(chunk)
+    except (openai.OpenAIError, httpx.HTTPError, TimeoutError, ValueError) as error:
+        heard.error = error
+    return heard
+
+
+# -- healthy
+
+
+async def test_an_answer_is_streamed_in_the_real_order(client: openai.AsyncOpenAI) -> None:
+    heard = await listen(client)
+
+    first, *middle, last, usage = heard.chunks
+    assert (first.choices[0].delta.role, first.choices[0].delta.content) == ("assistant", "")
+    assert all(chunk.choices[0].delta.content for chunk in middle)
+    assert (last.choices[0].finish_reason, last.choices[0].delta.content) == ("stop", None)
+    assert usage.choices == []
+    assert heard.text == HOURS
+    assert len({(chunk.id, chunk.created, chunk.model) for chunk in heard.chunks}) == 1
+
+
+async def test_usage_comes_last_and_adds_up(client: openai.AsyncOpenAI) -> None:
+    heard = await listen(client)
+
+    usage = heard.chunks[-1].usage
+    assert usage is not None
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+    assert usage.completion_tokens >= len(HOURS.split())
+    assert all(chunk.usage is None for chunk in heard.chunks[:-1])
+
+
+async def test_without_include_usage_there_is_none(client: openai.AsyncOpenAI) -> None:
+    heard = await listen(client, stream_options=openai.omit)
+
+    assert all(chunk.usage is None and chunk.choices for chunk in heard.chunks)
+
+
+async def test_a_long_prompt_seen_before_counts_as_cached(client: openai.AsyncOpenAI) -> None:
+    messages = [{"role": "system", "content": "Be brief and kind. " * 400}, *ASKED]
+
+    first = (await listen(client, messages=messages)).chunks[-1].usage
+    again = (await listen(client, messages=[*messages, *ASKED])).chunks[-1].usage
+
+    assert first is not None
+    assert again is not None
+    assert first.prompt_tokens_details is not None
+    assert again.prompt_tokens_details is not None
+    assert first.prompt_tokens_details.cached_tokens == 0
+    cached = again.prompt_tokens_details.cached_tokens or 0
+    assert cached >= 1024
+    assert cached % 128 == 0
+
+
+async def test_an_answer_without_streaming_is_the_same(client: openai.AsyncOpenAI) -> None:
+    whole = await client.chat.completions.create(model=MODEL, messages=ASKED)
+
+    assert whole.choices[0].message.content == HOURS
+    assert whole.choices[0].finish_reason == "stop"
+    assert whole.usage is not None
+
+
+async def test_a_tool_call_comes_in_pieces_that_join_to_json(client: openai.AsyncOpenAI) -> None:
+    asked = [{"role": "user", "content": "my number is 555 1234, please call me back"}]
+
+    heard = await listen(client, messages=asked, tools=[CALLBACK_TOOL])
+
+    pieces = [
+        piece
+        for chunk in heard.chunks
+        for choice in chunk.choices
+        for piece in choice.delta.tool_calls or ()
+    ]
+    arguments = "".join(piece.function.arguments or "" for piece in pieces if piece.function)
+    assert pieces[0].id is not None
+    assert pieces[0].id.startswith("call_")
+    assert len(pieces) > 3
+    assert json.loads(arguments) == {"number": "five five five one two three four"}
+    assert heard.finish == "tool_calls"
+
+
+async def test_the_sdk_itself_puts_words_and_tool_call_together(
+    client: openai.AsyncOpenAI,
+) -> None:
+    asked: Any = [{"role": "user", "content": "goodbye"}]
+    async with client.chat.completions.stream(
+        model=MODEL, messages=asked, tools=[GOODBYE_TOOL]
+    ) as stream:
+        final = await stream.get_final_completion()
+
+    message = final.choices[0].message
+    assert message.content == script.GOODBYE
+    assert message.tool_calls is not None
+    assert [call.function.name for call in message.tool_calls] == ["end_call"]
+
+
+async def test_a_tool_result_is_answered_in_words(client: openai.AsyncOpenAI) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "end_call", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "goodbye"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "{}"},
+    ]
+
+    heard = await listen(client, messages=messages, tools=[GOODBYE_TOOL])
+
+    assert heard.text == script.GOODBYE
+
+
+async def test_a_token_limit_cuts_with_length(client: openai.AsyncOpenAI) -> None:
+    heard = await listen(client, max_completion_tokens=3)
+
+    assert (heard.text, heard.finish) == ("We open at", "length")
+
+
+async def test_models_are_listed_and_found(client: openai.AsyncOpenAI) -> None:
+    listed = [model.id async for model in client.models.list()]
+
+    assert MODEL in listed
+    assert (await client.models.retrieve(MODEL)).id == MODEL
+
+
+async def test_the_headers_are_the_real_ones(client: openai.AsyncOpenAI) -> None:
+    raw = await client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=ASKED, stream=True
+    )
+
+    assert raw.headers["openai-version"] == "2020-10-01"
+    assert raw.headers["content-type"].startswith("text/event-stream")
+    assert raw.headers["transfer-encoding"] == "chunked"
+    assert raw.headers["x-request-id"].startswith("req_")
+    assert raw.headers["x-ratelimit-remaining-requests"].isdigit()
+    async for _ in raw.parse():
+        pass
+
+
+async def test_the_bytes_are_data_lines_and_end_with_done(instance: OpenAI) -> None:
+    body = {"model": MODEL, "messages": ASKED, "stream": True}
+    headers = {"Authorization": f"Bearer {instance.api_key}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{instance.url}/chat/completions", json=body) as response,
+    ):
+        events = (await response.text()).split("\n\n")
+
+    assert events[-2:] == ["data: [DONE]", ""]
+    assert all(event.startswith("data: {") for event in events[:-2])
+
+
+async def test_connections_are_kept_alive(instance: OpenAI, client: openai.AsyncOpenAI) -> None:
+    for _ in range(3):
+        await listen(client)
+
+    assert [entry.outcome for entry in instance.record.requests("openai")] == ["done"] * 3
+
+
+async def test_first_word_and_rate_follow_the_pace() -> None:
+    instance = OpenAI("openai", core=Core(speed=1.0))
+    delays = sorted(instance.pace.ttfb_s() for _ in range(500))
+    gaps = [instance.pace.gap_s() for _ in range(500)]
+
+    assert delays[250] == pytest.approx(instance.tempo.ttfb_s, rel=0.1)
+    assert sum(gaps) / 500 == pytest.approx(1 / instance.tempo.rate, rel=0.1)
+
+
+# -- what the real one refuses
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "code"),
+    [
+        ({"model": "gpt-9"}, openai.NotFoundError, "model_not_found"),
+        ({"messages": []}, openai.BadRequestError, "invalid_value"),
+        ({"messages": [{"role": "king", "content": "x"}]}, openai.BadRequestError, "invalid_value"),
+        ({"messages": [{"role": "user"}]}, openai.BadRequestError, "invalid_value"),
+        (
+            {"messages": [{"role": "tool", "tool_call_id": "c", "content": "x"}]},
+            openai.BadRequestError,
+            "invalid_value",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"id": "c"}]}, *ASKED]},
+            openai.BadRequestError,
+            "invalid_value",
+        ),
+        ({"tools": []}, openai.BadRequestError, "invalid_value"),
+        (
+            {"messages": [{"role": "user", "content": "x " * 300_000}]},
+            openai.BadRequestError,
+            "context_length_exceeded",
+        ),
+    ],
+    ids=["model", "empty", "role", "content", "orphan", "unanswered", "tools", "too long"],
+)
+async def test_a_bad_request_is_refused_and_recorded(
+    instance: OpenAI,
+    client: openai.AsyncOpenAI,
+    change: dict[str, Any],
+    error: type[openai.APIStatusError],
+    code: str,
+) -> None:
+    settings: Any = {"model": MODEL, "messages": ASKED} | change
+    with pytest.raises(error) as refused:
+        await client.chat.completions.create(**settings)
+
+    assert refused.value.code == code
+    assert instance.record.requests("openai")[0].well_formed is False
+
+
+async def test_a_body_that_is_not_json_is_a_bad_request(instance: OpenAI) -> None:
+    headers = {"Authorization": f"Bearer {instance.api_key}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{instance.url}/chat/completions", data=b"{") as response,
+    ):
+        assert response.status == 400
+        assert (await response.json())["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_wrong_key_is_an_authentication_error(instance: OpenAI) -> None:
+    async with sdk(instance, api_key="sk-wrong") as client:
+        with pytest.raises(openai.AuthenticationError) as refused:
+            await client.models.list()
+
+    assert refused.value.code == "invalid_api_key"
+
+
+# -- faults
+
+
+EXCEPTIONS: dict[int, type[openai.APIStatusError]] = {
+    400: openai.BadRequestError,
+    401: openai.AuthenticationError,
+    403: openai.PermissionDeniedError,
+    404: openai.NotFoundError,
+    409: openai.ConflictError,
+    422: openai.UnprocessableEntityError,
+    429: openai.RateLimitError,
+}
+ROWS = [
+    (status, row.code, row.type)
+    for status, rows in openai_errors.ROWS.items()
+    for row in rows
+    if status != 402
+]
+
+
+@pytest.mark.parametrize(("status", "code", "kind"), ROWS, ids=str)
+async def test_every_error_row_is_the_sdks_own_exception(
+    instance: OpenAI, client: openai.AsyncOpenAI, status: int, code: str | None, kind: str
+) -> None:
+    instance.set_faults([Window(fault=faults.Http(status=status, code=code))])
+
+    error = (await listen(client)).error
+
+    expected = openai.InternalServerError if status >= 500 else openai.APIStatusError
+    assert isinstance(error, EXCEPTIONS.get(status, expected))
+    assert (error.status_code, error.code, error.type) == (status, code, kind)
+
+
+@pytest.mark.parametrize("status", sorted(openai_errors.EDGE))
+async def test_an_error_of_the_edge_is_html(
+    instance: OpenAI, client: openai.AsyncOpenAI, status: int
+) -> None:
+    instance.set_faults([Window(fault=faults.Http(status=status))])
+
+    error = (await listen(client)).error
+
+    assert isinstance(error, openai.InternalServerError)
+    assert error.response.headers["content-type"].startswith("text/html")
+    assert error.code is None
+
+
+async def test_a_used_up_credit_is_a_rate_limit_error_with_its_own_code(
+    instance: OpenAI, client: openai.AsyncOpenAI
+) -> None:
+    instance.set_faults([Window(fault=faults.Quota())])
+
+    error = (await listen(client)).error
+
+    assert isinstance(error, openai.RateLimitError)
+    assert (error.code, error.type) == ("insufficient_quota", "insufficient_quota")
+
+
+async def test_the_sdks_hidden_retries_are_counted(instance: OpenAI) -> None:
+    instance.set_faults([Window(fault=faults.Http(status=503, retry_after_s=0.01))])
+
+    async with sdk(instance, max_retries=2) as client:
+        error = (await listen(client)).error
+
+    assert isinstance(error, openai.InternalServerError)
+    headers = [entry.details.get("retries") for entry in instance.record.requests("openai")]
+    assert headers == [0, 1, 2]
+
+
+async def test_a_retry_after_one_failed_request_succeeds(instance: OpenAI) -> None:
+    instance.set_faults([Window(fault=faults.Http(status=429, retry_after_s=0.01), requests=1)])
+
+    async with sdk(instance, max_retries=2) as client:
+        heard = await listen(client)
+
+    assert heard.text == HOURS
+
+
+@pytest.mark.parametrize("words", [0, 1, 4, 11])
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [("reset", openai.APIConnectionError), ("close", None), ("error", openai.APIError)],
+)
+async def test_a_cut_ends_after_so_many_words(
+    instance: OpenAI,
+    client: openai.AsyncOpenAI,
+    words: int,
+    how: str,
+    error: type[Exception] | None,
+) -> None:
+    instance.set_faults([Window(fault=faults.Cut(after_words=words, how=how))])
+
+    heard = await listen(client)
+
+    assert heard.text.split() == HOURS.split()[:words]
+    assert heard.finish is None
+    assert heard.error is None if error is None else isinstance(heard.error, error)
+
+
+async def test_a_cut_may_fall_inside_a_word(instance: OpenAI, client: openai.AsyncOpenAI) -> None:
+    instance.set_faults([Window(fault=faults.Cut(after_words=1, how="close", inside_word=True))])
+
+    heard = await listen(client)
+
+    assert heard.text == "We op"
+
+
+async def test_a_tool_call_can_be_cut_in_its_arguments(
+    instance: OpenAI, client: openai.AsyncOpenAI
+) -> None:
+    instance.set_faults([Window(fault=faults.Cut(after_words=2, how="close"))])
+    asked = [{"role": "user", "content": "call me back"}]
+
+    heard = await listen(client, messages=asked, tools=[CALLBACK_TOOL])
+
+    pieces = [chunk.choices[0].delta.tool_calls for chunk in heard.chunks if chunk.choices]
+    assert len([piece for piece in pieces if piece]) == 2
+    assert heard.finish is None
+
+
+async def test_a_stall_keeps_the_line_open_and_goes_on_when_lifted(
+    instance: OpenAI, client: openai.AsyncOpenAI
+) -> None:
+    instance.set_faults([Window(fault=faults.Stall(after_words=3))])
+
+    async with asyncio.TaskGroup() as tasks:
+        listening = tasks.create_task(listen(client))
+        await asyncio.sleep(0.1)
+        before = instance.record.requests("openai")[0].outcome
+        instance.clear()
+
+    assert before == "open"
+    assert listening.result().text == HOURS
+
+
+async def test_a_stall_that_stays_is_the_clients_time_out(
+    instance: OpenAI, impatient: openai.AsyncOpenAI
+) -> None:
+    instance.set_faults([Window(fault=faults.Stall(after_words=3))])
+
+    heard = await listen(impatient)
+
+    assert heard.text == "We open at"
+    assert isinstance(heard.error, httpx.ReadTimeout | openai.APITimeoutError)
+
+
+@pytest.mark.parametrize("where", ["handshake", "stream"])
+async def test_silence_is_a_time_out_without_a_word(
+    instance: OpenAI, impatient: openai.AsyncOpenAI, where: str
+) -> None:
+    instance.set_faults([Window(fault=faults.Silent(where=where))])
+
+    heard = await listen(impatient)
+
+    assert heard.text == ""
+    assert heard.chunks == []
+    assert heard.error is not None
+
+
+async def test_alive_sends_chunks_without_a_word(
+    instance: OpenAI, client: openai.AsyncOpenAI
+) -> None:
+    instance.set_faults([Window(fault=faults.Alive())])
+
+    heard = await listen(client, patience_s=0.4)
+
+    assert heard.text == ""
+    assert len(heard.chunks) >= 3
+    assert isinstance(heard.error, TimeoutError)
+
+
+async def test_a_slow_start_delays_and_a_slow_rate_stretches(
+    instance: OpenAI, client: openai.AsyncOpenAI
+) -> None:
+    loop = asyncio.get_running_loop()
+    took: list[float] = []
+    for fault in (None, faults.SlowStart(delay_s=0.15), faults.SlowRate(factor=0.1)):
+        instance.set_faults([Window(fault=fault)] if fault else [])
+        began = loop.time()
+        heard = await listen(client)
+        took.append(loop.time() - began)
+        assert heard.text == HOURS
+
+    healthy_s, late_s, slow_s = took
+    assert late_s > 0.15
+    assert slow_s > healthy_s + 0.05
+
+
+async def test_garbage_cannot_be_parsed(instance: OpenAI, client: openai.AsyncOpenAI) -> None:
+    instance.set_faults([Window(fault=faults.Garbage())])
+
+    heard = await listen(client)
+
+    assert heard.text == ""
+    assert isinstance(heard.error, ValueError)
+
+
+async def test_duplicate_sends_every_chunk_twice(
+    instance: OpenAI, client: openai.AsyncOpenAI
+) -> None:
+    instance.set_faults([Window(fault=faults.Duplicate())])
+
+    heard = await listen(client)
+
+    assert heard.text.startswith("WeWe open open at at")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (faults.ErrorEvent(status=500), None),
+        (faults.ErrorEvent(status=429), "rate_limit_exceeded"),
+        (faults.Quota(where="event"), "insufficient_quota"),
+    ],
+    ids=["server", "rate", "quota"],
+)
+async def test_an_error_on_the_open_stream_has_no_status(
+    instance: OpenAI, client: openai.AsyncOpenAI, fault: faults.Fault, code: str | None
+) -> None:
+    instance.set_faults([Window(fault=fault)])
+
+    error = (await listen(client)).error
+
+    assert isinstance(error, openai.APIError)
+    assert not isinstance(error, openai.APIStatusError)
+    assert error.code == code
+
+
+async def test_a_fault_switched_on_in_the_middle_acts_in_the_middle(instance: OpenAI) -> None:
+    instance.set_faults([Window(fault=faults.Stall(after_words=3))])
+    async with sdk(instance) as client, asyncio.TaskGroup() as tasks:
+        listening = tasks.create_task(listen(client))
+        await asyncio.sleep(0.15)
+        instance.set_faults([Window(fault=faults.Cut(after_words=0, how="error"))])
+
+    assert listening.result().text == "We open at"
+    assert isinstance(listening.result().error, openai.APIError)
+
+
+async def test_an_abandoned_stream_is_recorded_with_what_was_sent(
+    instance: OpenAI, impatient: openai.AsyncOpenAI
+) -> None:
+    instance.set_faults([Window(fault=faults.Stall(after_words=3))])
+    await listen(impatient)
+    await asyncio.sleep(0.05)
+
+    entry = instance.record.requests("openai")[0]
+
+    assert entry.outcome == "connection gone"
+    assert (entry.details["sent"], entry.details["words"]) == ("We open at", 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (faults.Cut(), openai.APIConnectionError),
+        (faults.ErrorEvent(status=500), openai.InternalServerError),
+        (faults.Quota(where="event"), openai.RateLimitError),
+        (faults.Garbage(), ValueError),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+async def test_faults_reach_answers_that_are_not_streamed_too(
+    instance: OpenAI, client: openai.AsyncOpenAI, fault: faults.Fault, error: type[Exception]
+) -> None:
+    instance.set_faults([Window(fault=fault)])
+
+    with pytest.raises(error):
+        await client.chat.completions.create(model=MODEL, messages=ASKED)
+
+
+async def test_silence_without_streaming_is_a_time_out_too(
+    instance: OpenAI, impatient: openai.AsyncOpenAI
+) -> None:
+    instance.set_faults([Window(fault=faults.Silent())])
+
+    with pytest.raises(openai.APITimeoutError):
+        await impatient.chat.completions.create(model=MODEL, messages=ASKED)
