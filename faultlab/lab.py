@@ -1,13 +1,16 @@
 """The whole lab in one event loop: a set of simulated providers, their faults, their record."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
+from faultlab.cartesia import Cartesia
 from faultlab.control import Control
+from faultlab.deepgram import Deepgram
+from faultlab.elevenlabs import ElevenLabs
 from faultlab.instance import Core, Instance
+from faultlab.openai import OpenAI
 from faultlab.record import Record
 from faultlab.schedule import Window
 
@@ -29,11 +32,8 @@ class Spec:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-KINDS: Final[Mapping[str, str]] = {
-    "deepgram": "faultlab.deepgram:Deepgram",
-    "openai": "faultlab.openai:OpenAI",
-    "cartesia": "faultlab.cartesia:Cartesia",
-    "elevenlabs": "faultlab.elevenlabs:ElevenLabs",
+KINDS: Final[Mapping[str, type[Instance]]] = {
+    each.kind: each for each in (Deepgram, OpenAI, Cartesia, ElevenLabs)
 }
 
 DEFAULT: Final = (
@@ -152,6 +152,4 @@ class Lab:
 def _build(spec: Spec, core: Core) -> Instance:
     if spec.kind not in KINDS:
         raise ValueError(f"{spec.name}: kind is {spec.kind!r}; it takes {', '.join(KINDS)}")
-    module, name = KINDS[spec.kind].split(":")
-    build: type[Instance] = getattr(importlib.import_module(module), name)
-    return build(spec.name, api_key=spec.api_key, core=core, **spec.options)
+    return KINDS[spec.kind](spec.name, api_key=spec.api_key, core=core, **spec.options)
