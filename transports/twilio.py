@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import WebSocket
+from pipecat.serializers.twilio import TwilioFrameSerializer
+from pipecat.transports.websocket.fastapi import (
+    FastAPIWebsocketParams,
+    FastAPIWebsocketTransport,
+)
 
 from calls.entry import Tell
 from calls.events import ProviderFailed
 from transports.leg import Gone, LegFacts
-from transports.twilio_line import (
-    NORMAL,
-    STALLED_S,
-    TwilioInput,
-    TwilioLine,
-    TwilioOutput,
-    close,
-)
+from transports.twilio_input import TwilioInput
+from transports.twilio_line import NORMAL, STALLED_S, Line, close
+from transports.twilio_output import TwilioOutput
 from transports.twilio_rest import TwilioRest
 from transports.twilio_wire import RATE_HZ
 
@@ -67,17 +67,18 @@ class TwilioLeg:
         self._rest = rest
         self._websocket = websocket
         self._hung_up = False
-        self._line = TwilioLine(
+        self._line = Line(
             websocket, stream_sid=call.stream_sid, tell=tell, clock=clock, stalled_s=stalled_s
         )
+        self._transport = _Transport(websocket, self._line)
 
     def input(self) -> TwilioInput:
         """Return the processor that brings the caller's audio."""
-        return self._line.twilio_input
+        return self._transport.twilio_input
 
     def output(self) -> TwilioOutput:
         """Return the processor that plays to the caller."""
-        return self._line.twilio_output
+        return self._transport.twilio_output
 
     def tell_to(self, tell: Tell) -> None:
         """Have keys and refusals told to the call's own journal from here on."""
@@ -95,10 +96,10 @@ class TwilioLeg:
     def on_gone(self, gone: Gone) -> None:
         """Have `gone` called when the far end has gone; it must not wait for the call's end."""
 
-        async def call(_: TwilioLine, reason: str) -> None:
+        async def call(_: _Transport, reason: str) -> None:
             await gone(reason)
 
-        self._line.add_event_handler("on_gone", call)
+        self._transport.add_event_handler("on_gone", call)
 
     async def answered(self) -> None:
         """Return at once: Twilio opens a stream when the call is answered."""
@@ -118,3 +119,31 @@ class TwilioLeg:
             if error is not None:
                 self._line.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
         await close(self._websocket, NORMAL)
+
+
+class _Transport(FastAPIWebsocketTransport):
+    """Pipecat's transport with our two directions in it."""
+
+    def __init__(self, websocket: WebSocket, line: Line) -> None:
+        serializer = TwilioFrameSerializer(
+            line.stream_sid, params=TwilioFrameSerializer.InputParams(auto_hang_up=False)
+        )
+        params = FastAPIWebsocketParams(
+            audio_in_enabled=True,
+            audio_in_sample_rate=RATE_HZ,
+            audio_out_enabled=True,
+            audio_out_sample_rate=RATE_HZ,
+            audio_out_end_silence_secs=0,  # the last mark tells when the last word was played
+            serializer=serializer,
+            allowed_origins=[],  # a carrier is no browser and sends no Origin
+        )
+        super().__init__(websocket, params)
+        self.twilio_input = self._input = TwilioInput(self, line)
+        self.twilio_output = self._output = TwilioOutput(self, line)
+        self._register_event_handler("on_gone")
+        line.tell_gone = self._tell_gone
+
+    async def _tell_gone(self, reason: str) -> None:
+        # Pipecat runs handlers in tasks of the transport's own: what a handler does may end the
+        # very task that noticed.
+        await self._call_event_handler("on_gone", reason)

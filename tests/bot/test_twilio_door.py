@@ -13,8 +13,15 @@ import pytest
 from bot import twilio_door
 from bot.twilio_tokens import MOST, Ticket, Tokens
 from calls.events import CallRefused, InputRefused
-from faultlab.carrier import Carrier, NotConnectedError, start_message
-from faultlab.carrier_webhook import PhoneCall, Twiml, read_twiml, signature
+from faultlab.carrier import Carrier
+from faultlab.carrier_webhook import (
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+    read_twiml,
+    signature,
+    start_message,
+)
 from tests.transports.twilio_house import RATE_HZ, TOKEN, House, house, tone
 
 FORM = PhoneCall().form()

@@ -1,0 +1,144 @@
+"""The caller's side of a Twilio Media Stream.
+
+Pipecat's own websocket input ignores `mark` and `stop`, stops reading as soon as the call is told
+to end (the goodbye is still playing then), waits for ever for a far end that fell silent, and takes
+any amount of anything.
+"""
+
+import asyncio
+from typing import Final
+
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.audio.utils import create_stream_resampler, ulaw_to_pcm
+from pipecat.frames.frames import EndFrame, InputAudioRawFrame, InputDTMFFrame, StartFrame
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.websocket.fastapi import (
+    FastAPIWebsocketInputTransport,
+    FastAPIWebsocketTransport,
+)
+
+from calls.events import KeyPressed
+from transports.allowance import Allowance
+from transports.twilio_line import HUNG_UP, Line, close
+from transports.twilio_wire import (
+    RATE_HZ,
+    TOO_BIG,
+    Connected,
+    Digit,
+    MarkEchoed,
+    Media,
+    Message,
+    Refusal,
+    Started,
+    Stopped,
+    read,
+)
+
+AUDIO_CAP_S: Final = 6.0  # a line held up for less than the stall time may deliver it all at once
+AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ours
+KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
+KEYS_CAP: Final = 20.0
+
+
+class TwilioInput(FastAPIWebsocketInputTransport):
+    """Reads the caller's side at the pace at which we can take it."""
+
+    def __init__(self, transport: FastAPIWebsocketTransport, line: Line) -> None:
+        super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
+        self._line = line
+        self._codec = create_stream_resampler()
+        now = line.clock()
+        self._media_at = now
+        self._audio = Allowance(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S, now=now)
+        self._keys = Allowance(per_s=KEYS_PER_S, cap=KEYS_CAP, now=now)
+        self._ending = False
+        self._watch_task: asyncio.Task[None] | None = None
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to read, and to watch for a line that fell silent."""
+        self._media_at = self._line.clock()
+        self._watch_task = self.create_task(self._watch(), "stalled line")
+        await super().start(frame)
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Take no more audio, but read on: marks tell when the goodbye was played.
+
+        The socket is closed by the output, which is told to stop after it has played out.
+        """
+        self._ending = True
+        await BaseInputTransport.stop(self, frame)
+        await self._client.disconnect()  # gives up our share only; the output holds the other
+
+    async def _stop_tasks(self) -> None:
+        if self._watch_task:
+            await self.cancel_task(self._watch_task)
+            self._watch_task = None
+        await super()._stop_tasks()
+
+    async def _watch(self) -> None:
+        while True:
+            left_s = self._media_at + self._line.stalled_s - self._line.clock()
+            if left_s <= 0:
+                break
+            await asyncio.sleep(left_s)
+        await self._line.gone("stalled")
+
+    async def _receive_messages(self) -> None:
+        reason = await self._read_until_over()
+        if not self._client.is_closing:
+            await self._line.gone(reason)
+            await self._client.trigger_client_disconnected()
+
+    async def _read_until_over(self) -> str:
+        while True:
+            message = await self._line.websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                if message.get("code") == TOO_BIG:  # the server has a limit of its own
+                    self._line.refused("message too big")
+                return "connection_lost"
+            data = message.get("text")
+            said = read(data if data is not None else message.get("bytes") or b"")
+            if isinstance(said, Stopped):
+                return HUNG_UP
+            if isinstance(said, Refusal):
+                self._line.refused(said.reason)
+                if said.close_code is not None:
+                    await close(self._line.websocket, said.close_code)
+                    return "input_refused"
+            else:
+                await self._take(said)
+
+    async def _take(self, said: Message) -> None:
+        match said:
+            case Media(payload=payload):
+                await self._hear(payload)
+            case Digit(key=key):
+                await self._press(key)
+            case MarkEchoed(name=name):
+                self._line.marks.echoed(name)
+                if self._line.marks.all_played:
+                    self._line.quiet.set()
+            case Connected() | Started():
+                self._line.refused("second start")
+            case _:
+                pass
+
+    async def _hear(self, payload: bytes) -> None:
+        now = self._line.clock()
+        self._media_at = now
+        if self._ending or not payload:
+            return
+        if not self._audio.take(len(payload) / RATE_HZ, now):
+            self._line.refused("more audio than time")
+            return
+        pcm = await ulaw_to_pcm(payload, RATE_HZ, self.sample_rate, self._codec)
+        await self.push_audio_frame(
+            InputAudioRawFrame(audio=pcm, sample_rate=self.sample_rate, num_channels=1)
+        )
+
+    async def _press(self, key: str) -> None:
+        if not self._keys.take(1, self._line.clock()):
+            self._line.refused("more keys than fingers")
+            return
+        self._line.tell(KeyPressed(key=key))
+        await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
