@@ -13,26 +13,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
-import numpy as np
 
-from faultlab import mulaw
-from faultlab.carrier_webhook import PhoneCall, Twiml, read_twiml, signature
+from faultlab.carrier_webhook import PhoneCall, Twiml, ring, start_message
 from faultlab.ear import RATE_HZ, Ear
+from faultlab.mouth import Mouth
 from faultlab.mulaw import Pcm
 
 TICK_S: Final = 0.02
-TICK_SAMPLES: Final = 160
-ANSWER_S: Final = 15.0  # Twilio waits so long for a webhook
-SILENCE: Final = base64.b64encode(bytes([mulaw.SILENCE]) * TICK_SAMPLES).decode()
-
-
-class NotConnectedError(Exception):
-    """The agent's side did not take the call."""
-
-    def __init__(self, *, status: int, said: str) -> None:
-        super().__init__(f"the webhook answered {status}: {said}")
-        self.status = status
-        self.said = said  # what the caller heard instead
 
 
 class Carrier:
@@ -80,9 +67,7 @@ class Carrier:
         self._auth_token = auth_token
         self._stack = AsyncExitStack()
         self._socket: aiohttp.ClientWebSocketResponse
-        self._mouth = bytearray()
-        self._silent = asyncio.Event()  # set while nothing is left to say
-        self._silent.set()
+        self._mouth = Mouth()
         self._sequence = 1  # the number 1 is the start's
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -90,7 +75,13 @@ class Carrier:
         """Ring, and return when the media flows."""
         try:
             session = await self._stack.enter_async_context(aiohttp.ClientSession())
-            self.twiml = await self._ring(session)
+            self.twiml = await ring(
+                session,
+                self.phone.form(),
+                base_url=self._base_url,
+                public_url=self._public_url,
+                auth_token=self._auth_token,
+            )
             url = (self.twiml.stream_url or "").replace(
                 _socket_scheme(self._public_url), _socket_scheme(self._base_url), 1
             )
@@ -133,13 +124,12 @@ class Carrier:
 
     def begin(self, pcm: Pcm) -> None:
         """Queue 8000 Hz sound to be said, at once if nothing is being said."""
-        self._mouth += mulaw.encode(pcm)
-        self._silent.clear()
+        self._mouth.begin(pcm)
 
     async def say(self, pcm: Pcm) -> float:
         """Say 8000 Hz sound; return when its last sample has left, in seconds of the call."""
         self.begin(pcm)
-        await self._silent.wait()
+        await self._mouth.silent.wait()
         return self.now_s
 
     async def listen(self, *, quiet_s: float = 0.8, within_s: float = 10.0) -> Pcm:
@@ -195,26 +185,7 @@ class Carrier:
             self.ended_by, self.ended_s = by, self.now_s
             self.ear.clear(self.now_s)  # what was still queued is never heard
             self.ended.set()
-            self._silent.set()
-
-    async def _ring(self, session: aiohttp.ClientSession) -> Twiml:
-        form = self.phone.form()
-        proof = signature(self._auth_token, f"{self._public_url}/twilio/voice", form)
-        async with (
-            asyncio.timeout(ANSWER_S),
-            session.post(
-                f"{self._base_url}/twilio/voice",
-                data=form,
-                headers={"X-Twilio-Signature": proof, "User-Agent": "TwilioProxy/1.1"},
-            ) as answer,
-        ):
-            text = await answer.text()
-            if not answer.ok:
-                raise NotConnectedError(status=answer.status, said=text)
-        twiml = read_twiml(text)
-        if twiml.stream_url is None:
-            raise NotConnectedError(status=answer.status, said=twiml.said)
-        return twiml
+            self._mouth.silent.set()
 
     async def _introduce(self) -> None:
         await self._socket.send_json({"event": "connected", "protocol": "Call", "version": "1.0.0"})
@@ -240,7 +211,7 @@ class Carrier:
                         "track": "inbound",
                         "chunk": str(chunk),
                         "timestamp": str(round(chunk * TICK_S * 1000)),
-                        "payload": self._next_payload(),
+                        "payload": self._mouth.next_payload(),
                     },
                 }
             )
@@ -248,14 +219,6 @@ class Carrier:
                 await self._echo(name)
             # From the start, not from now: a late tick is made up for, so the pace cannot drift.
             await asyncio.sleep(max(0.0, chunk * TICK_S - self.now_s))
-
-    def _next_payload(self) -> str:
-        if not self._mouth:
-            self._silent.set()
-            return SILENCE
-        piece = bytes(self._mouth[:TICK_SAMPLES]).ljust(TICK_SAMPLES, bytes([mulaw.SILENCE]))
-        del self._mouth[:TICK_SAMPLES]
-        return base64.b64encode(piece).decode()
 
     async def _echo(self, name: str) -> None:
         self.echoed.append(name)
@@ -285,28 +248,6 @@ class Carrier:
                     await self._echo(name)
             case _:
                 self.complaints.append("31951: unknown event")
-
-
-def start_message(phone: PhoneCall, twiml: Twiml) -> dict[str, Any]:
-    """Return the `start` of a stream."""
-    return {
-        "event": "start",
-        "sequenceNumber": "1",
-        "streamSid": phone.stream_sid,
-        "start": {
-            "accountSid": phone.account_sid,
-            "streamSid": phone.stream_sid,
-            "callSid": phone.call_sid,
-            "tracks": ["inbound"],
-            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": RATE_HZ, "channels": 1},
-            "customParameters": dict(twiml.parameters),
-        },
-    }
-
-
-def silence(seconds: float) -> Pcm:
-    """Return 8000 Hz silence."""
-    return np.zeros(round(seconds * RATE_HZ), dtype=np.int16)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -3,13 +3,19 @@
 Source: twilio.com/docs/usage/security (the signature), /voice/twiml/stream (the answer).
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
 from xml.etree import ElementTree
+
+import aiohttp
+
+ANSWER_S: Final = 15.0  # Twilio waits so long for a webhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,53 @@ class Twiml:
     said: str  # by `<Say>`
 
 
+class NotConnectedError(Exception):
+    """The agent's side did not take the call."""
+
+    def __init__(self, *, status: int, said: str) -> None:
+        super().__init__(f"the webhook answered {status}: {said}")
+        self.status = status
+        self.said = said  # what the caller heard instead
+
+
+async def ring(
+    session: aiohttp.ClientSession,
+    form: Mapping[str, str],
+    *,
+    base_url: str,
+    public_url: str,
+    auth_token: str,
+) -> Twiml:
+    """Post a form to the voice webhook and return what the answer asks for.
+
+    Args:
+        session: Sends it.
+        form: What Twilio tells of the call.
+        base_url: Where the server really is.
+        public_url: The address that is signed.
+        auth_token: Signs it.
+
+    Raises:
+        NotConnectedError: The answer opens no stream.
+    """
+    proof = signature(auth_token, f"{public_url}/twilio/voice", form)
+    async with (
+        asyncio.timeout(ANSWER_S),
+        session.post(
+            f"{base_url}/twilio/voice",
+            data=form,
+            headers={"X-Twilio-Signature": proof, "User-Agent": "TwilioProxy/1.1"},
+        ) as answer,
+    ):
+        text = await answer.text()
+        if not answer.ok:
+            raise NotConnectedError(status=answer.status, said=text)
+    twiml = read_twiml(text)
+    if twiml.stream_url is None:
+        raise NotConnectedError(status=answer.status, said=twiml.said)
+    return twiml
+
+
 def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
     """Return the `X-Twilio-Signature` of a form posted to `url`."""
     told = url + "".join(name + form[name] for name in sorted(form))
@@ -65,3 +118,20 @@ def read_twiml(text: str) -> Twiml:
         parameters={part.get("name", ""): part.get("value", "") for part in parameters},
         said=" ".join(say.text or "" for say in root.iter("Say")),
     )
+
+
+def start_message(phone: PhoneCall, twiml: Twiml) -> dict[str, Any]:
+    """Return the `start` of a stream."""
+    return {
+        "event": "start",
+        "sequenceNumber": "1",
+        "streamSid": phone.stream_sid,
+        "start": {
+            "accountSid": phone.account_sid,
+            "streamSid": phone.stream_sid,
+            "callSid": phone.call_sid,
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            "customParameters": dict(twiml.parameters),
+        },
+    }

@@ -16,9 +16,9 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from faultlab import mulaw
-from faultlab.carrier import Carrier, NotConnectedError
+from faultlab.carrier import Carrier
 from faultlab.carrier_rest import CarrierRest
-from faultlab.carrier_webhook import read_twiml, signature
+from faultlab.carrier_webhook import NotConnectedError, read_twiml, signature
 from faultlab.ear import RATE_HZ, Burst, Ear
 
 TOKEN = "12345"
