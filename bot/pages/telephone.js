@@ -6,13 +6,13 @@
  *   {"type": "said", "who": "caller"|"agent", "text", "final"}  `text` is the whole utterance so far
  *   {"type": "entry", "event", …}                          one fact of the call's journal
  *   {"type": "refused", "detail"}                          the call is not taken after all
- * The page sends "ping: <ms>" every second, and {"type": "hang_up"} before it closes a call.
+ * The page sends "ping: <ms>" every second. Hanging up is closing the connection: the server learns of
+ * it at once, and knows a call that was lost by the silence of the pings.
  */
 
 const PING_MS = 1000; // Pipecat takes the caller for gone after 3 s without one
 const CONNECT_MS = 15000; // on one network it takes a tenth of a second; a person gives up sooner than this
 const LOST_MS = 5000; // "disconnected" often heals by itself within a few seconds
-const GOODBYE_MS = 150; // time for the last message to leave before the connection closes
 
 const MICROPHONE = {
   audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
@@ -195,8 +195,7 @@ export class Telephone extends EventTarget {
   /** End the call from this side. */
   hangUp() {
     if (!this.busy) return;
-    this.#line?.send(JSON.stringify({ type: "hang_up" }));
-    this.#end("ended", "You hung up.", GOODBYE_MS);
+    this.#end("ended", "You hung up.");
   }
 
   #leave() {
@@ -235,19 +234,13 @@ export class Telephone extends EventTarget {
     }
   }
 
-  #end(state, reason, closeAfterMs = 0) {
+  #end(state, reason) {
     this.#attempt += 1;
-    this.#release(closeAfterMs);
-    this.#move(state, reason);
-  }
-
-  #release(closeAfterMs = 0) {
-    const line = this.#line;
+    this.#line?.close();
     this.#line = null;
-    if (closeAfterMs) setTimeout(() => line?.close(), closeAfterMs);
-    else line?.close();
     if (this.#microphone) stop(this.#microphone);
     this.#microphone = null;
+    this.#move(state, reason);
   }
 
   #move(state, reason = "") {

@@ -64,13 +64,14 @@ class Demo:
 async def running_demo(folder: Path) -> AsyncIterator[Demo]:
     """Run the demo in `folder` on a free port; at the end it must stop when asked to."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "demo", "--port", "0"),
-        cwd=folder,
-        env=environment,
-        stdout=PIPE,
-        stderr=(folder / "stderr").open("wb"),
-    )
+    with (folder / "stderr").open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "demo", "--port", "0"),
+            cwd=folder,
+            env=environment,
+            stdout=PIPE,
+            stderr=errors,
+        )
     try:
         async with asyncio.timeout(READY_S):
             demo = Demo(url=await _url(process, folder), process=process)

@@ -175,7 +175,6 @@ async def test_a_killed_browser_ends_its_leg_and_the_call_can_be_taken_up_again(
 
 async def killed_in_a_call(demo: Demo, profile: Path) -> str:
     """Call from a browser and kill it; return the token that its page held."""
-    seen = len(demo.entries)
     async with doomed(profile) as (process, orders), async_playwright() as playwright:
         browser = await playwright.chromium.connect_over_cdp(orders)
         page = await browser.contexts[0].new_page()
@@ -183,7 +182,8 @@ async def killed_in_a_call(demo: Demo, profile: Path) -> str:
         await greeted(page, demo.url + "/client/")
         kept = json.loads(await page.evaluate("sessionStorage.getItem('holdline.call')"))
         os.killpg(process.pid, signal.SIGKILL)
-        await demo.entry("CallEnded", after=seen, within_s=LEG_ENDS_S, reason="line_lost")
+        ended = {"call_id": kept["call_id"], "reason": "line_lost"}
+        await demo.entry("CallEnded", within_s=LEG_ENDS_S, **ended)
     return kept["resume_token"]
 
 

@@ -1,7 +1,6 @@
 """The pages by themselves, in a real browser, against a stand-in for the server."""
 
 import asyncio
-import json
 
 import pytest
 from playwright.async_api import Page, async_playwright, expect
@@ -76,7 +75,6 @@ async def test_a_call_is_made_heard_and_hung_up(page: Page, served: Served, watc
     await expect(page.get_by_role("button", name="Call", exact=True)).to_be_visible()
     await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
     assert any(text.startswith("ping: ") for text in served.stand_in.heard)
-    assert json.loads(served.stand_in.heard[-1]) == {"type": "hang_up"}
     assert watch.errors == []
     assert watch.foreign == []
 
