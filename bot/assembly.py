@@ -14,7 +14,7 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.config_agent import AgentSettings
 from bot.config_stages import STAGES
-from bot.conversation import build_context
+from bot.conversation import build_context, room_tokens
 from bot.rungs import rung_of
 from bot.tools import Tools
 from bot.voice_models import VoiceModels
@@ -119,7 +119,7 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
     )
 
     def window() -> ContextWindow:
-        return ContextWindow(limit_tokens=agent.context_tokens, tell=tell)
+        return ContextWindow(limit_tokens=room_tokens(agent), tell=tell)
 
     pipeline = Pipeline(
         [

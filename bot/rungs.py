@@ -2,6 +2,7 @@
 
 from bot.config_agent import AgentSettings
 from bot.config_stages import RungSettings
+from bot.instructions import system_text
 from providers.catalog import provider
 from providers.provider import Rung, Stage
 
@@ -22,6 +23,7 @@ def rung_of(
         api_key=settings.api_key.get_secret_value() if settings.api_key else "",
         timeout_s=settings.timeout_s,
         options=settings.options,
+        instructions=system_text(agent) if stage == "llm" else "",
     )
 
 

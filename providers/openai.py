@@ -27,6 +27,11 @@ class OneTryOpenAI(OpenAILLMService):
             max_retries=0, timeout=openai.Timeout(self._timeout_s, connect=CONNECT_S)
         )
 
+    async def cleanup(self) -> None:
+        """Close the client's sockets too; Pipecat leaves them to the garbage collector."""
+        await super().cleanup()
+        await self._client.close()
+
 
 def build(rung: Rung) -> OpenAILLMService:
     """Return a language model that streams from this rung."""
@@ -34,7 +39,11 @@ def build(rung: Rung) -> OpenAILLMService:
         timeout_s=rung.timeout_s,
         api_key=rung.api_key,
         base_url=rung.url,
-        settings=OpenAILLMService.Settings(model=rung.model or MODEL, **rung.options),
+        settings=OpenAILLMService.Settings(
+            model=rung.model or MODEL,
+            system_instruction=rung.instructions or None,
+            **rung.options,
+        ),
     )
 
 

@@ -25,6 +25,7 @@ class Rung:
     voice: str | None = None
     api_key: str = field(default="", repr=False)
     timeout_s: float = 10.0  # bounds one request; a turn's deadline is shorter and not set here
+    instructions: str = ""  # a language model's system message
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 

@@ -29,7 +29,8 @@ from pipecat.workers.runner import WorkerRunner
 
 from bot.config import TurnSettings
 from bot.config_agent import AgentSettings
-from bot.conversation import build_context
+from bot.conversation import build_context, room_tokens
+from bot.instructions import system_text
 from bot.tools import Tools
 from bot.voice_models import VoiceModels
 from calls.events import Event
@@ -153,7 +154,8 @@ async def talking(
     model, told = Model(answers), []
     tools = Tools(agent, turn=lambda: 1, tell=told.append, clock=time.monotonic)
     async with _served(model) as url:
-        llm = OpenAILLMService(api_key="k", base_url=url)
+        settings = OpenAILLMService.Settings(system_instruction=system_text(agent))
+        llm = OpenAILLMService(api_key="k", base_url=url, settings=settings)
         talk = _talk(agent, llm, model=model, told=told, tools=tools, models=models)
         try:
             async with asyncio.timeout(20.0), asyncio.TaskGroup() as tasks:
@@ -179,9 +181,7 @@ def _talk(
         agent, TurnSettings(), models=models, tell=told.append, tools=tools.schemas
     )
     farewell, voice, ear = Farewell(), Voice(), Ear()
-    above, below = (
-        ContextWindow(limit_tokens=agent.context_tokens, tell=told.append) for _ in "12"
-    )
+    above, below = (ContextWindow(limit_tokens=room_tokens(agent), tell=told.append) for _ in "12")
     silence = _silence(agent, farewell, told)
     order = [pair.user(), above, llm, below, farewell, silence, voice, ear, pair.assistant()]
     worker = PipelineWorker(

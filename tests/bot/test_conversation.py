@@ -6,7 +6,8 @@ import pytest
 from pipecat.frames.frames import InterruptionFrame, TTSSpeakFrame
 
 from bot.config_agent import AgentSettings, SilenceSettings
-from bot.conversation import opening_frames, system_text
+from bot.conversation import opening_frames
+from bot.instructions import system_text
 from bot.voice_models import VoiceModels
 from calls.events import (
     CallbackWanted,
@@ -175,7 +176,6 @@ async def test_a_long_conversation_is_summarised_and_goes_on(models: VoiceModels
 
     asked = [each for each in talk.model.requests if not each.get("stream")]
     assert "Summarise" in asked[0]["messages"][0]["content"]
-    assert talk.context.messages[0] == {"role": "system", "content": system_text(agent)}
     assert talk.remembered("user")[0] == SUMMARY + talk.model.summary
     assert talk.remembered("user")[-1] == "And now?"
     told = [each for each in talk.told if isinstance(each, ContextShortened)]
