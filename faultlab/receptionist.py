@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from faultlab import script
+from faultlab import phrases, script
 from faultlab.cut_off import cut_off, rest_of, words_said
 from faultlab.messages import Message, text_of
-from faultlab.script import Answer, Notes
+from faultlab.notes import Answer, Notes
 from faultlab.tool_use import Call, call_for, result_in_words
 from faultlab.understood import Understood, understand
 
@@ -45,7 +45,7 @@ def reply(
         continuation: How an answer that was cut off is gone on with; see `cut_off.rest_of`.
     """
     if not messages:
-        return Reply(text=script.GREETING)
+        return Reply(text=phrases.GREETING)
     if _asks_for_summary(messages):
         return Reply(text=summary(messages))
     if (cut := cut_off(messages)) is not None:
@@ -112,7 +112,7 @@ def _answer(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> 
         return Reply(text=result_in_words(messages))
     spoken = [at for at, message in enumerate(messages) if message.get("role") == "user"]
     if not spoken:
-        return Reply(text=script.GREETING)
+        return Reply(text=phrases.GREETING)
     before = notes_of(messages[: spoken[-1]])
     heard = understand(text_of(messages[spoken[-1]]))
     if heard.want == "repeat":

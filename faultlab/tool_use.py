@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from faultlab import script
+from faultlab import phrases
 from faultlab.messages import Message, text_of
-from faultlab.script import Notes
+from faultlab.notes import Notes
 from faultlab.understood import Understood
 
 OWN_TOOLS: Final = ("end_call", "transfer_to_person", "request_callback")
@@ -105,15 +105,15 @@ def result_in_words(messages: Sequence[Message]) -> str:
     if _FAILED.search(content.lower()):
         return "I am sorry, that did not work just now. Shall I try something else for you?"
     name = _called(messages, str(result.get("tool_call_id", "")))
-    return _DONE.get(name) or f"Thank you for waiting. {_spoken(content)} {script.ELSE}"
+    return _DONE.get(name) or f"Thank you for waiting. {_spoken(content)} {phrases.ELSE}"
 
 
 _DONE: Final = {
-    "end_call": script.GOODBYE,
+    "end_call": phrases.GOODBYE,
     "transfer_to_person": (
         "I have passed that on. Somebody will be with you soon, so please stay on the line."
     ),
-    "request_callback": f"That is noted. Somebody will call you back. {script.ELSE}",
+    "request_callback": f"That is noted. Somebody will call you back. {phrases.ELSE}",
 }
 
 

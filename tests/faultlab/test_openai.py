@@ -13,12 +13,12 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
-from faultlab import faults, openai_errors, script
+from faultlab import faults, openai_errors, phrases
 from faultlab.instance import Core
 from faultlab.openai import OpenAI
 from faultlab.schedule import Window
 
-HOURS = script.hours("")
+HOURS = phrases.hours("")
 ASKED: Any = [{"role": "user", "content": "What are your opening hours?"}]
 PATIENCE_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
 MODEL = "gpt-4.1-mini"
@@ -182,7 +182,7 @@ async def test_the_sdk_itself_puts_words_and_tool_call_together(
         final = await stream.get_final_completion()
 
     message = final.choices[0].message
-    assert message.content == script.GOODBYE
+    assert message.content == phrases.GOODBYE
     assert message.tool_calls is not None
     assert [call.function.name for call in message.tool_calls] == ["end_call"]
 
@@ -197,7 +197,7 @@ async def test_a_tool_result_is_answered_in_words(client: openai.AsyncOpenAI) ->
 
     heard = await listen(client, messages=messages, tools=[GOODBYE_TOOL])
 
-    assert heard.text == script.GOODBYE
+    assert heard.text == phrases.GOODBYE
 
 
 async def test_a_token_limit_cuts_with_length(client: openai.AsyncOpenAI) -> None:

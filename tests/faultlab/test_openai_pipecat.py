@@ -15,7 +15,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.tests.utils import SleepFrame, run_test
 
-from faultlab import faults, script
+from faultlab import faults, phrases
 from faultlab.instance import Core
 from faultlab.openai import OpenAI
 from faultlab.schedule import Window
@@ -55,7 +55,7 @@ async def test_its_words_arrive_whole_and_its_requests_are_well_formed(instance:
     down, up = await run(instance, ASKED)
 
     entry = instance.record.requests("openai")[0]
-    assert text(down) == script.price("haircut")
+    assert text(down) == phrases.price("haircut")
     assert any(isinstance(frame, LLMFullResponseEndFrame) for frame in down)
     assert not any(isinstance(frame, ErrorFrame) for frame in up)
     assert (entry.ok_auth, entry.well_formed, entry.outcome) == (True, True, "done")
@@ -66,11 +66,11 @@ async def test_it_reports_a_cut_after_the_words_that_came(instance: OpenAI) -> N
 
     down, up = await run(instance, ASKED)
 
-    assert text(down).split() == script.price("haircut").split()[:4]
+    assert text(down).split() == phrases.price("haircut").split()[:4]
     assert any(isinstance(frame, ErrorFrame) for frame in up)
 
 
 async def test_its_question_out_of_band_is_answered(instance: OpenAI) -> None:
     answer = await service(instance).run_inference(LLMContext(ASKED))
 
-    assert answer == script.price("haircut")
+    assert answer == phrases.price("haircut")
