@@ -1,62 +1,22 @@
 """What a provider can do wrong: one frozen value for each fault, and its form in YAML and JSON."""
 
 import dataclasses
-import difflib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """How one field of a fault may be written.
-
-    Attributes:
-        takes: The valid values in words, for messages and for the page.
-        accepts: Whether a value is one of them.
-        choices: The values, when there is a short list of them.
-    """
-
-    takes: str
-    accepts: Callable[[Any], bool]
-    choices: tuple[str, ...] = ()
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_SECONDS: Final = Form(
-    takes="seconds, 0 or more", accepts=lambda value: _number(value) and value >= 0
+from faultlab.form import (
+    MAYBE_SECONDS,
+    MAYBE_TEXT,
+    SECONDS,
+    SHARE,
+    STATUS,
+    SWITCH,
+    WORDS,
+    Form,
+    one_of,
+    suggestion,
 )
-_MAYBE_SECONDS: Final = Form(
-    takes="seconds, 0 or more, or null",
-    accepts=lambda value: value is None or _SECONDS.accepts(value),
-)
-_WORDS: Final = Form(
-    takes="a whole number, 0 or more", accepts=lambda value: _whole(value) and value >= 0
-)
-_STATUS: Final = Form(
-    takes="an HTTP status from 400 to 599",
-    accepts=lambda value: _whole(value) and 400 <= value <= 599,
-)
-_SHARE: Final = Form(
-    takes="a number above 0 and at most 1",
-    accepts=lambda value: _number(value) and 0 < value <= 1,
-)
-_MAYBE_TEXT: Final = Form(
-    takes="a text or null", accepts=lambda value: value is None or isinstance(value, str)
-)
-_SWITCH: Final = Form(takes="true or false", accepts=lambda value: isinstance(value, bool))
-
-
-def _one_of(*choices: str) -> Form:
-    return Form(takes=" or ".join(choices), accepts=lambda value: value in choices, choices=choices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +54,7 @@ class Http(_Named):
 
     name: ClassVar = "http"
     label: ClassVar = "HTTP error"
-    forms: ClassVar = {"status": _STATUS, "code": _MAYBE_TEXT, "retry_after_s": _MAYBE_SECONDS}
+    forms: ClassVar = {"status": STATUS, "code": MAYBE_TEXT, "retry_after_s": MAYBE_SECONDS}
     status: int
     code: str | None = None
     retry_after_s: float | None = None
@@ -118,7 +78,7 @@ class Silent(_Named):
 
     name: ClassVar = "silent"
     label: ClassVar = "Accepts, then says nothing"
-    forms: ClassVar = {"where": _one_of("handshake", "stream")}
+    forms: ClassVar = {"where": one_of("handshake", "stream")}
     where: str = "stream"
 
 
@@ -128,7 +88,7 @@ class SlowStart(_Named):
 
     name: ClassVar = "slow_start"
     label: ClassVar = "Slow start"
-    forms: ClassVar = {"delay_s": _SECONDS}
+    forms: ClassVar = {"delay_s": SECONDS}
     delay_s: float = 3.0
 
 
@@ -138,7 +98,7 @@ class SlowRate(_Named):
 
     name: ClassVar = "slow_rate"
     label: ClassVar = "Slow rate"
-    forms: ClassVar = {"factor": _SHARE}
+    forms: ClassVar = {"factor": SHARE}
     factor: float = 0.1
 
 
@@ -156,9 +116,9 @@ class Cut(_Named):
     name: ClassVar = "cut"
     label: ClassVar = "Cut in the middle"
     forms: ClassVar = {
-        "after_words": _WORDS,
-        "how": _one_of("reset", "close", "error"),
-        "inside_word": _SWITCH,
+        "after_words": WORDS,
+        "how": one_of("reset", "close", "error"),
+        "inside_word": SWITCH,
     }
     after_words: int = 4
     how: str = "reset"
@@ -171,7 +131,7 @@ class Stall(_Named):
 
     name: ClassVar = "stall"
     label: ClassVar = "Stalls in the middle"
-    forms: ClassVar = {"after_words": _WORDS}
+    forms: ClassVar = {"after_words": WORDS}
     after_words: int = 4
 
 
@@ -205,7 +165,7 @@ class LateAfterCancel(_Named):
 
     name: ClassVar = "late_after_cancel"
     label: ClassVar = "Goes on after a cancel"
-    forms: ClassVar = {"delay_s": _SECONDS}
+    forms: ClassVar = {"delay_s": SECONDS}
     delay_s: float = 0.5
 
 
@@ -220,7 +180,7 @@ class Quota(_Named):
 
     name: ClassVar = "quota"
     label: ClassVar = "Quota exhausted"
-    forms: ClassVar = {"where": _one_of("request", "event"), "code": _MAYBE_TEXT}
+    forms: ClassVar = {"where": one_of("request", "event"), "code": MAYBE_TEXT}
     where: str = "request"
     code: str | None = None
 
@@ -236,7 +196,7 @@ class ErrorEvent(_Named):
 
     name: ClassVar = "error_event"
     label: ClassVar = "Error on the open stream"
-    forms: ClassVar = {"status": _STATUS, "code": _MAYBE_TEXT}
+    forms: ClassVar = {"status": STATUS, "code": MAYBE_TEXT}
     status: int = 500
     code: str | None = None
 
@@ -254,7 +214,7 @@ class Mistaken(_Named):
     name: ClassVar = "mistaken"
     label: ClassVar = "Breaks its own protocol"
     forms: ClassVar = {
-        "what": _one_of(
+        "what": one_of(
             "odd_pcm",
             "wrong_context",
             "error_without_context",
@@ -347,13 +307,6 @@ def menu() -> list[dict[str, Any]]:
         {"fault": name, "label": fault.label, "fields": [_field(fault, key) for key in fault.forms]}
         for name, fault in FAULTS.items()
     ]
-
-
-def suggestion(key: object, known: Mapping[str, Any]) -> str:
-    """Return a wrong word in quotes with the nearest known ones, for the end of a message."""
-    near = difflib.get_close_matches(str(key), list(known), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"{key!r}{hint} ({', '.join(known) or 'none here'})"
 
 
 def _fault_named(name: object) -> type[Fault]:

@@ -12,9 +12,7 @@ import contextlib
 import dataclasses
 import random
 import secrets
-import socket
 import ssl
-import struct
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Final
@@ -25,7 +23,7 @@ from faultlab import faults
 from faultlab.admission import Admission, Gate, Refused
 from faultlab.clock import Clock, monotonic
 from faultlab.faults import Fault
-from faultlab.listener import LOOPBACK, Listener
+from faultlab.listener import LOOPBACK, Listener, abort
 from faultlab.pace import Pace, Tempo
 from faultlab.record import Record
 from faultlab.schedule import Window
@@ -215,14 +213,14 @@ class Instance:
     def abort(self, request: web.BaseRequest) -> None:
         """End the request's connection with a TCP RST: no close frame, no last chunk."""
         if request.transport is not None:
-            _abort(request.transport)
+            abort(request.transport)
 
     def drop_connections(self) -> None:
         """Reset every open connection, also the idle ones that are kept alive."""
         server = self._runner.server if self._runner else None
         for connection in server.connections if server else ():
             if connection.transport is not None:
-                _abort(connection.transport)
+                abort(connection.transport)
 
     # -- admission
 
@@ -320,16 +318,6 @@ class Instance:
             self._listener.refuse()
         else:
             self._listener.accept()
-
-
-def _abort(transport: asyncio.BaseTransport) -> None:
-    raw = transport.get_extra_info("socket")
-    if raw is not None:
-        with contextlib.suppress(OSError):  # closed already
-            # Linger on, zero seconds: close() then sends RST instead of FIN (man 7 socket).
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    if isinstance(transport, asyncio.WriteTransport):
-        transport.abort()
 
 
 def _close(request: web.Request, outcome: str) -> None:

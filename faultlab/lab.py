@@ -9,10 +9,11 @@ from faultlab.cartesia import Cartesia
 from faultlab.control import Control
 from faultlab.deepgram import Deepgram
 from faultlab.elevenlabs import ElevenLabs
+from faultlab.form import suggestion
 from faultlab.instance import Core, Instance
 from faultlab.openai import OpenAI
 from faultlab.record import Record
-from faultlab.schedule import Window
+from faultlab.schedule import Window, load_schedules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,21 @@ DEFAULT: Final = (
     Spec(name="cartesia", kind="cartesia"),
     Spec(name="elevenlabs", kind="elevenlabs"),
 )
+
+
+def schedule_for(text: str, instances: Sequence[Spec] = DEFAULT) -> dict[str, tuple[Window, ...]]:
+    """Return the fault schedule in a YAML text, for a lab of these instances.
+
+    Raises:
+        ValueError: Not YAML, a wrong key or value, an instance that the lab does not have; one
+            line.
+    """
+    schedule = load_schedules(text)
+    known = {spec.name: spec for spec in instances}
+    for name in schedule:
+        if name not in known:
+            raise ValueError(f"unknown instance {suggestion(name, known)}")
+    return schedule
 
 
 class Lab:

@@ -1,8 +1,10 @@
 """A listening loopback port that can refuse connections and take them again."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -68,3 +70,14 @@ def _bound(port: int) -> socket.socket:
     bound.settimeout(0)
     bound.bind((LOOPBACK, port))
     return bound
+
+
+def abort(transport: asyncio.BaseTransport) -> None:
+    """End a connection with a TCP RST."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None:
+        with contextlib.suppress(OSError):  # closed already
+            # Linger on, zero seconds: close() then sends RST instead of FIN (man 7 socket).
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()

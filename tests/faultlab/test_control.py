@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from faultlab import faults
-from faultlab.lab import Lab, Spec
+from faultlab.lab import Lab, Spec, schedule_for
 from faultlab.record import SpokenWord
 from faultlab.schedule import Window, load_schedules
 
@@ -153,3 +153,8 @@ def test_a_wrong_lab_is_one_line(
         Lab(specs, schedule=schedule)
 
     assert message in str(wrong.value)
+
+
+def test_a_schedule_for_an_unknown_instance_is_one_line_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"unknown instance 'openia'; did you mean 'openai'\?"):
+        schedule_for("openia: [{fault: refuse}]")
