@@ -162,7 +162,12 @@ class Cartesia(Instance):
         return Refused(web.json_response(problem(400, message=why), status=400))
 
     async def _voices(self, request: web.Request) -> web.StreamResponse:
-        await self.admit(request)
+        try:
+            await self.admit(request)
+        except Refused:
+            # A list costs nothing: an account without credit gets it.
+            if not isinstance(request[ADMISSION].fault, faults.Quota):
+                raise
         self._version(request)
         return web.json_response({"data": [self._voice()], "has_more": False, "next_page": None})
 

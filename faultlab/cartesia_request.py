@@ -94,8 +94,8 @@ def _required(body: Mapping[str, Any]) -> None:
     if not isinstance(body.get("model_id"), str) or not body["model_id"]:
         raise BadRequest("model_id is required.")
     voice = body.get("voice")
-    if not isinstance(voice, Mapping) or voice.get("mode", "id") != "id" or not voice.get("id"):
-        raise BadRequest("voice must be an object with mode id and an id.")
+    if not _names_voice(voice):
+        raise BadRequest("voice must be an id, or an object with mode id and an id.")
     output = body.get("output_format")
     if not isinstance(output, Mapping) or output.get("container") not in ("raw", "wav", "mp3"):
         raise BadRequest("output_format.container must be raw, wav or mp3.")
@@ -103,6 +103,12 @@ def _required(body: Mapping[str, Any]) -> None:
         raise BadRequest(f"output_format.sample_rate must be one of {RATES_HZ}.")
     if output["container"] != "mp3" and output.get("encoding") not in ENCODINGS:
         raise BadRequest(f"output_format.encoding must be one of {', '.join(ENCODINGS)}.")
+
+
+def _names_voice(voice: object) -> bool:
+    if isinstance(voice, Mapping):
+        return voice.get("mode", "id") == "id" and bool(voice.get("id"))
+    return isinstance(voice, str) and bool(voice)
 
 
 def _speed(body: Mapping[str, Any]) -> float:

@@ -84,7 +84,7 @@ def test_other_languages_are_spoken(language: str, text: str) -> None:
 
 
 def test_a_language_that_nobody_speaks_is_an_error_and_the_next_text_is_spoken() -> None:
-    with pytest.raises(UnknownLanguageError, match='"qq'):
+    with pytest.raises(UnknownLanguageError, match='"qq"'):
         spoken("hello", language="qq")
 
     assert spoken("hello").duration_s > 0.2

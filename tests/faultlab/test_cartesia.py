@@ -1,0 +1,725 @@
+"""The simulated Cartesia, seen by raw HTTP, by the official SDK and by Pipecat's own service."""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import cartesia as sdk
+import numpy as np
+import pytest
+from pipecat.frames.frames import (
+    ErrorFrame,
+    TTSAudioRawFrame,
+    TTSSpeakFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.services.cartesia.tts import CartesiaTTSService
+from pipecat.tests.utils import SleepFrame, run_test
+
+from faultlab import faults
+from faultlab.cartesia import Cartesia
+from faultlab.cartesia_socket import Plan
+from faultlab.faults import Fault
+from faultlab.instance import Core
+from faultlab.schedule import Window
+
+VERSION = "2026-03-01"
+SENTENCE = "Hello there, how are you?"
+SECOND = "Fine thanks."
+WORDS = [*SENTENCE.split(), *SECOND.split()]
+PATIENCE_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
+QUIET_S = 0.15  # long enough for anything that is on its way at these speeds
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Cartesia]:
+    instance = Cartesia("cartesia", core=Core(speed=10), plan=Plan(contexts=3, expiry_s=0.1))
+    await instance.start()
+    yield instance
+    await instance.stop()
+
+
+def say(text: str, *, context_id: str = "a", more: bool = True, **fields: Any) -> dict[str, Any]:
+    output = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 16000}
+    return {
+        "transcript": text,
+        "continue": more,
+        "context_id": context_id,
+        "model_id": "sonic-3.6",
+        "voice": {"mode": "id", "id": "VOICE"},
+        "output_format": output,
+        "add_timestamps": True,
+        "max_buffer_delay_ms": 0,
+        "language": "en",
+    } | fields
+
+
+TURN = (say(SENTENCE + " "), say(SECOND), say("", more=False))
+
+
+@dataclass
+class Heard:
+    """What a client got on a socket."""
+
+    audio: bytes = b""
+    words: list[str] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    garbage: int = 0
+    closed: int | None = None
+    broken: bool = False
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+    @property
+    def audio_s(self) -> float:
+        return len(self.audio) / 32000
+
+    def take(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        if event["type"] == "chunk":
+            self.audio += base64.b64decode(event["data"])
+        if event["type"] == "timestamps":
+            self.words += event["word_timestamps"]["words"]
+            self.starts += event["word_timestamps"]["start"]
+            self.ends += event["word_timestamps"]["end"]
+
+
+@contextlib.asynccontextmanager
+async def socket(
+    lab: Cartesia, *, key: str | None = None, version: str = VERSION
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    headers = {"X-API-Key": key or lab.api_key, "Cartesia-Version": version}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(lab.url, headers=headers) as ws,
+    ):
+        yield ws
+
+
+async def listen(
+    ws: aiohttp.ClientWebSocketResponse, *, until: tuple[str, ...] = ("done", "error")
+) -> Heard:
+    """Collect until an event of these kinds, the end of the socket or quiet."""
+    heard = Heard()
+    for patience_s in [PATIENCE_S] + [QUIET_S] * 500:
+        try:
+            message = await ws.receive(timeout=patience_s if heard.events else 0.6)
+        except TimeoutError:
+            break
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            heard.closed = ws.close_code
+            heard.broken = message.type is not aiohttp.WSMsgType.CLOSE
+            break
+        try:
+            heard.take(json.loads(message.data))
+        except json.JSONDecodeError:
+            heard.garbage += 1
+        if heard.events and heard.events[-1]["type"] in until:
+            break
+    return heard
+
+
+async def turn(lab: Cartesia, fault: Fault | None = None) -> Heard:
+    """Say two sentences in one context, Pipecat's way, under a fault."""
+    lab.set_faults([Window(fault=fault)] if fault else [])
+    async with socket(lab) as ws:
+        for message in TURN:
+            await ws.send_json(message)
+        return await listen(ws)
+
+
+# -- a healthy context
+
+
+async def test_a_context_streams_audio_words_and_its_end(lab: Cartesia) -> None:
+    heard = await turn(lab)
+
+    assert heard.words == WORDS
+    assert heard.starts == sorted(heard.starts)
+    assert all(a < b for a, b in zip(heard.starts, heard.ends, strict=True))
+    assert heard.ends[-1] <= heard.audio_s + 0.01
+    assert heard.kinds.count("flush_done") == 2
+    assert heard.kinds[-2:] == ["flush_done", "done"]
+    chunks = [event for event in heard.events if event["type"] == "chunk"]
+    assert {event["status_code"] for event in chunks} == {206}
+    assert {event["flush_id"] for event in chunks} == {1, 2}
+    assert all(0.02 <= len(base64.b64decode(e["data"])) / 32000 <= 0.1001 for e in chunks[:5])
+
+
+async def test_every_word_is_recorded_where_it_is_in_the_audio(lab: Cartesia) -> None:
+    heard = await turn(lab)
+
+    spoken = lab.record.words("cartesia")
+    assert [word.text for word in spoken] == WORDS
+    assert [word.start_s for word in spoken] == pytest.approx(heard.starts, abs=0.001)
+    upgrade, context = lab.record.requests("cartesia")
+    assert {word.request for word in spoken} == {context.number}
+    assert context.details["text"] == f"{SENTENCE} {SECOND}"
+    assert (upgrade.ok_auth, upgrade.well_formed, context.outcome) == (True, True, "done")
+
+
+async def test_audio_comes_faster_than_real_time_after_a_first_delay() -> None:
+    lab = Cartesia("cartesia", core=Core(seed=1))
+    await lab.start()
+    loop = asyncio.get_running_loop()
+    async with socket(lab) as ws:
+        begin_s = loop.time()
+        await ws.send_json(say("One two three.", more=False))
+        first = await listen(ws, until=("chunk",))
+        first_s = loop.time() - begin_s
+        rest = await listen(ws)
+        all_s = loop.time() - begin_s
+    await lab.stop()
+
+    assert 0.05 < first_s < 0.5
+    assert all_s - first_s < (first.audio_s + rest.audio_s) / 2
+
+
+async def test_contexts_of_one_socket_stream_side_by_side(lab: Cartesia) -> None:
+    async with socket(lab) as ws:
+        for name in ("a", "b"):
+            await ws.send_json(say(SENTENCE, context_id=name, more=False))
+        first = await listen(ws)
+        second = await listen(ws)
+
+    order = [event["context_id"] for event in first.events]
+    assert {"a", "b"} == set(order)
+    assert sorted(first.words + second.words) == sorted(SENTENCE.split() * 2)
+
+
+async def test_one_context_too_many_is_told_so_and_has_room_later(lab: Cartesia) -> None:
+    async with socket(lab) as ws:
+        for name in ("a", "b", "c", "d"):
+            await ws.send_json(say(SENTENCE, context_id=name, more=False))
+        refused = await listen(ws, until=("error",))
+        for _ in "abc":
+            await listen(ws)
+        await ws.send_json(say(SENTENCE, context_id="d", more=False))
+        later = await listen(ws)
+
+    assert refused.events[-1]["context_id"] == "d"
+    assert refused.events[-1]["status_code"] == 429
+    assert refused.events[-1]["error_code"] == "concurrency_limited"
+    assert later.words == SENTENCE.split()
+
+
+async def test_managed_buffering_waits_for_the_sentence_or_the_delay(lab: Cartesia) -> None:
+    async with socket(lab) as ws:
+        for token in ("Hel", "lo ", "there. ", "And"):
+            await ws.send_json(say(token, max_buffer_delay_ms=100))
+        heard = await listen(ws)
+
+    assert heard.words == ["Hello", "there.", "And"]
+    assert "flush_done" not in heard.kinds
+
+
+async def test_a_cancel_drops_what_has_not_begun_and_lets_the_rest_finish(lab: Cartesia) -> None:
+    async with socket(lab) as ws:
+        for message in TURN:
+            await ws.send_json(message)
+        first = await listen(ws, until=("chunk",))
+        await ws.send_json({"context_id": "a", "cancel": True})
+        rest = await listen(ws)
+
+    assert first.words + rest.words == SENTENCE.split()
+    assert rest.kinds[-1] == "chunk"
+    assert lab.plan.open_contexts == 0
+
+
+async def test_a_cancelled_context_may_go_on_too_long(lab: Cartesia) -> None:
+    lab.set_faults([Window(fault=faults.LateAfterCancel(delay_s=0.2))])
+    async with socket(lab) as ws:
+        await ws.send_json(say(SENTENCE))
+        first = await listen(ws, until=("chunk",))
+        await ws.send_json({"context_id": "a", "cancel": True})
+        rest = await listen(ws)
+
+    assert (first.words + rest.words)[:7] == [*SENTENCE.split(), "Hello", "there,"]
+
+
+async def test_a_context_expires_after_its_audio_and_begins_anew(lab: Cartesia) -> None:
+    async with socket(lab) as ws:
+        await ws.send_json(say(SENTENCE))
+        await listen(ws)
+        await ws.send_json(say(SECOND, more=False))
+        anew = await listen(ws)
+
+    assert anew.starts[0] == 0.0
+    assert lab.record.requests("cartesia")[1].outcome == "expired"
+
+
+async def test_an_idle_socket_is_closed_cleanly() -> None:
+    lab = Cartesia("cartesia", plan=Plan(idle_s=0.05))
+    await lab.start()
+    async with socket(lab) as ws:
+        heard = await listen(ws)
+    await lab.stop()
+
+    assert heard.closed == 1000
+
+
+async def test_stopping_the_lab_ends_a_socket_in_the_middle() -> None:
+    lab = Cartesia("cartesia")
+    await lab.start()
+    async with socket(lab) as ws:
+        await ws.send_json(say(SENTENCE))
+        await listen(ws, until=("chunk",))
+        async with asyncio.timeout(1.0):
+            await lab.stop()
+        rest = await listen(ws, until=())
+
+    assert rest.closed is not None
+    assert (lab.plan.open_sockets, lab.plan.open_contexts) == (0, 0)
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "must be a JSON object"),
+        (say("x", context_id=""), "context_id is required"),
+        (say("x", model_id=None), "model_id is required"),
+        (say("x", voice={"mode": "id"}), "voice must be"),
+        (say("x", output_format={"container": "raw", "sample_rate": 11}), "sample_rate"),
+        (say("x", output_format={"container": "wav", "encoding": "pcm_s16le", "sample_rate": 8000}),
+         "must be raw on the websocket"),
+        (say("x", max_buffer_delay_ms=9000), "max_buffer_delay_ms"),
+        (say("x", generation_config={"speed": 9}), "speed"),
+        (say("x", language="qq"), 'no voice for "qq"'),
+    ],
+)  # fmt: skip
+async def test_a_wrong_message_gets_400_and_the_socket_lives_on(
+    lab: Cartesia, message: Any, why: str
+) -> None:
+    async with socket(lab) as ws:
+        await ws.send_str(message if isinstance(message, str) else json.dumps(message))
+        wrong = await listen(ws)
+        await ws.send_json(say(SECOND, context_id="b", more=False))
+        right = await listen(ws)
+
+    assert wrong.events[-1]["status_code"] == 400
+    assert why in wrong.events[-1]["message"]
+    assert right.words == SECOND.split()
+    assert not all(request.well_formed for request in lab.record.requests("cartesia"))
+
+
+async def test_a_context_keeps_its_voice(lab: Cartesia) -> None:
+    async with socket(lab) as ws:
+        await ws.send_json(say(SENTENCE))
+        await ws.send_json(say(SENTENCE, voice={"mode": "id", "id": "OTHER"}))
+        heard = await listen(ws, until=("error",))
+
+    assert heard.events[-1]["status_code"] == 400
+    assert heard.events[-1]["context_id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, None),
+        (401, None),
+        (402, "quota_exceeded"),
+        (403, None),
+        (404, "voice_not_found"),
+        (429, "concurrency_limited"),
+        (500, None),
+        (503, None),
+    ],
+)
+async def test_a_status_comes_at_the_upgrade_and_as_an_event_in_the_same_words(
+    lab: Cartesia, status: int, code: str | None
+) -> None:
+    event = (await turn(lab, faults.ErrorEvent(status=status))).events[-1]
+    lab.set_faults([Window(fault=faults.Http(status=status))])
+    headers = {"X-API-Key": lab.api_key, "Cartesia-Version": VERSION}
+    url = lab.url.replace("ws:", "http:")
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+        body = await answer.json()
+
+    assert answer.status == event["status_code"] == status
+    assert body["error_code"] == event["error_code"] == code
+    assert (body["title"], body["message"]) == (event["title"], event["message"])
+    assert event["context_id"] == "a"
+    assert event["done"] is True
+
+
+async def test_before_2026_an_error_event_is_one_line(lab: Cartesia) -> None:
+    lab.set_faults([Window(fault=faults.Quota(where="event"))])
+    async with socket(lab, version="2025-04-16") as ws:
+        await ws.send_json(say(SENTENCE))
+        event = (await listen(ws)).events[-1]
+
+    assert event["status_code"] == 402
+    assert event["error"].startswith("Credits exhausted: ")
+    assert "title" not in event
+
+
+@pytest.mark.parametrize("key", ["wrong", ""])
+async def test_a_wrong_key_is_refused_at_the_upgrade(lab: Cartesia, key: str) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with socket(lab, key=key or "\t"):
+            raise AssertionError("the socket opened")
+
+    assert refused.value.status == 401
+    assert lab.record.requests("cartesia")[0].ok_auth is False
+
+
+async def test_too_many_sockets_are_refused_at_the_upgrade() -> None:
+    lab = Cartesia("cartesia", plan=Plan(contexts=0))
+    await lab.start()
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with socket(lab):
+            raise AssertionError("the socket opened")
+    await lab.stop()
+
+    assert refused.value.status == 429
+
+
+async def test_without_a_version_the_upgrade_is_refused(lab: Cartesia) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with socket(lab, version=""):
+            raise AssertionError("the socket opened")
+
+    assert refused.value.status == 400
+
+
+# -- faults on the open stream
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 5, 6, 7])
+@pytest.mark.parametrize("how", ["reset", "close", "error"])
+async def test_a_cut_leaves_so_many_whole_words(lab: Cartesia, after: int, how: str) -> None:
+    whole = await turn(lab)
+    heard = await turn(lab, faults.Cut(after_words=after, how=how))
+
+    assert heard.words[:after] == WORDS[:after]
+    assert len(heard.words) == after
+    expected_s = whole.ends[after - 1] if after else 0.0
+    assert heard.audio_s == pytest.approx(expected_s, abs=0.03)
+    assert heard.broken == (how == "reset")
+    assert heard.closed == (1000 if how == "close" else 1006 if how == "reset" else None)
+    assert ("error" in heard.kinds) == (how == "error")
+    assert "done" not in heard.kinds
+    context = lab.record.requests("cartesia")[-1]
+    assert context.outcome == f"cut after {after} words"
+    spoken = [word for word in lab.record.words() if word.request == context.number]
+    assert [word.text for word in spoken] == WORDS[:after]
+
+
+async def test_a_cut_inside_a_word_ends_in_the_middle_of_the_next_one(lab: Cartesia) -> None:
+    whole = await turn(lab)
+    heard = await turn(lab, faults.Cut(after_words=5, inside_word=True))
+
+    assert heard.words == WORDS[:6]
+    assert whole.starts[5] + 0.05 < heard.audio_s < whole.ends[5] - 0.05
+
+
+async def test_a_cut_acts_at_once_on_the_stream_in_progress() -> None:
+    lab = Cartesia("cartesia")
+    await lab.start()
+    async with socket(lab) as ws:
+        await ws.send_json(say(SENTENCE * 3))
+        begun = await listen(ws, until=("chunk",))
+        lab.set_faults([Window(fault=faults.Cut(after_words=0))])
+        rest = await listen(ws)
+    await lab.stop()
+
+    assert begun.audio_s + rest.audio_s < 0.5
+    assert rest.broken
+
+
+async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: Cartesia) -> None:
+    lab.set_faults([Window(fault=faults.Stall(after_words=2))])
+    async with socket(lab) as ws:
+        for message in TURN:
+            await ws.send_json(message)
+        stalled = await listen(ws)
+        lab.clear()
+        rest = await listen(ws)
+
+    assert stalled.words == WORDS[:2]
+    assert stalled.words + rest.words == WORDS
+    assert rest.kinds[-1] == "done"
+    assert stalled.audio_s + rest.audio_s >= rest.ends[-1]
+
+
+async def test_a_silent_provider_opens_and_says_nothing(lab: Cartesia) -> None:
+    heard = await turn(lab, faults.Silent())
+
+    assert heard.events == []
+    assert heard.closed is None
+
+
+async def test_signs_of_life_are_silent_samples_without_words(lab: Cartesia) -> None:
+    lab.set_faults([Window(fault=faults.Alive())])
+    async with socket(lab) as ws:
+        await ws.send_json(say(SENTENCE))
+        heard = await listen(ws, until=("chunk",))
+
+    assert heard.audio_s > 0.05
+    assert not np.frombuffer(heard.audio, np.int16).any()
+    assert heard.words == []
+
+
+async def test_garbage_cannot_be_parsed(lab: Cartesia) -> None:
+    heard = await turn(lab, faults.Garbage())
+
+    assert heard.garbage > 5
+    assert heard.audio == b""
+
+
+async def test_everything_comes_twice(lab: Cartesia) -> None:
+    once, twice = await turn(lab), await turn(lab, faults.Duplicate())
+
+    assert sorted(twice.words) == sorted(WORDS * 2)
+    assert twice.audio_s == pytest.approx(2 * once.audio_s, rel=0.02)
+
+
+async def test_a_slow_start_and_a_slow_rate_take_their_time(lab: Cartesia) -> None:
+    loop = asyncio.get_running_loop()
+    took: list[float] = []
+    for fault in (None, faults.SlowStart(delay_s=0.3), faults.SlowRate(factor=0.25)):
+        begin_s = loop.time()
+        assert (await turn(lab, fault)).words == WORDS
+        took.append(loop.time() - begin_s)
+
+    healthy_s, late_s, slow_s = took
+    assert late_s > healthy_s + 0.2
+    assert slow_s > healthy_s + 0.1
+
+
+@pytest.mark.parametrize("where", ["request", "event"])
+async def test_a_used_up_account_is_told_so_on_a_warm_socket(lab: Cartesia, where: str) -> None:
+    async with socket(lab) as ws:
+        await ws.send_json(say(SECOND, more=False))
+        await listen(ws)
+        lab.set_faults([Window(fault=faults.Quota(where=where))])
+        await ws.send_json(say(SENTENCE, context_id="b"))
+        refused = await listen(ws)
+
+    assert refused.events[-1]["status_code"] == 402
+    assert refused.events[-1]["error_code"] == "quota_exceeded"
+
+
+async def test_a_fault_for_the_next_request_meets_one_context_and_no_other(lab: Cartesia) -> None:
+    lab.set_faults([Window(fault=faults.Cut(after_words=1, how="error"), requests=1)])
+    async with socket(lab) as ws:
+        await ws.send_json(say(SENTENCE, context_id="a", more=False))
+        cut = await listen(ws)
+        await ws.send_json(say(SENTENCE, context_id="b", more=False))
+        whole = await listen(ws)
+
+    assert (cut.words, cut.kinds[-1]) == (["Hello"], "error")
+    assert (whole.words, whole.kinds[-1]) == (SENTENCE.split(), "done")
+
+
+@pytest.mark.parametrize(
+    ("what", "seen"),
+    [
+        ("odd_pcm", lambda heard: len(base64.b64decode(first_chunk(heard)["data"])) % 2 == 1),
+        ("wrong_context", lambda heard: first_chunk(heard)["context_id"] != "a"),
+        ("error_without_context", lambda heard: "context_id" not in heard.events[-1]),
+        ("no_final", lambda heard: "done" not in heard.kinds and heard.words == WORDS),
+        ("null_alignment", lambda heard: "timestamps" not in heard.kinds and heard.audio_s > 1),
+    ],
+)
+async def test_a_provider_may_break_its_own_protocol(lab: Cartesia, what: str, seen: Any) -> None:
+    heard = await turn(lab, faults.Mistaken(what=what))
+
+    assert seen(heard)
+
+
+def first_chunk(heard: Heard) -> dict[str, Any]:
+    return next(event for event in heard.events if event["type"] == "chunk")
+
+
+# -- HTTP and other encodings
+
+
+@pytest.mark.parametrize(
+    ("encoding", "rate_hz", "bytes_a_sample"),
+    [
+        ("pcm_s16le", 8000, 2),
+        ("pcm_f32le", 24000, 4),
+        ("pcm_mulaw", 8000, 1),
+        ("pcm_alaw", 8000, 1),
+    ],
+)
+async def test_audio_comes_in_the_encoding_that_was_asked_for(
+    lab: Cartesia, encoding: str, rate_hz: int, bytes_a_sample: int
+) -> None:
+    output = {"container": "raw", "encoding": encoding, "sample_rate": rate_hz}
+    async with socket(lab) as ws:
+        await ws.send_json(say(SENTENCE, more=False, output_format=output))
+        heard = await listen(ws)
+
+    length_s = len(heard.audio) / bytes_a_sample / rate_hz
+    assert heard.ends[-1] <= length_s + 0.01 < heard.ends[-1] + 0.3
+
+
+async def test_http_faults_cut_the_body(lab: Cartesia) -> None:
+    async def body(fault: Fault | None) -> bytes | str:
+        lab.set_faults([Window(fault=fault)] if fault else [])
+        headers = {"X-API-Key": lab.api_key, "Cartesia-Version": VERSION}
+        url = lab.url.replace("ws:", "http:").replace("websocket", "bytes")
+        try:
+            async with aiohttp.ClientSession() as session:
+                answer = await session.post(url, headers=headers, json=say(SENTENCE))
+                return await answer.read()
+        except (aiohttp.ClientError, ConnectionError) as error:
+            return type(error).__name__
+
+    whole, short = await body(None), await body(faults.Cut(after_words=2, how="close"))
+    broken = await body(faults.Cut(after_words=2, how="reset"))
+    refused = await body(faults.ErrorEvent(status=503))
+
+    assert isinstance(whole, bytes)
+    assert 0.2 * len(whole) < len(short) < 0.6 * len(whole)
+    assert isinstance(broken, str)
+    assert isinstance(refused, bytes)
+    assert json.loads(refused)["title"] == "Service unavailable"
+
+
+# -- the official SDK, as it is
+
+
+@pytest.fixture
+async def client(lab: Cartesia) -> AsyncIterator[sdk.AsyncCartesia]:
+    base = f"http://{lab.authority}"
+    async with sdk.AsyncCartesia(
+        api_key=lab.api_key,
+        base_url=base,
+        websocket_base_url=f"ws://{lab.authority}",
+        max_retries=0,
+    ) as client:
+        yield client
+
+
+RAW: Any = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 16000}
+VOICE: Any = {"mode": "id", "id": "VOICE"}
+
+
+async def test_the_sdk_streams_a_context(lab: Cartesia, client: sdk.AsyncCartesia) -> None:
+    async with client.tts.websocket_connect() as connection:
+        context = connection.context(
+            model_id="sonic-3.6",
+            voice=VOICE,
+            output_format=RAW,
+            language="en",
+            add_timestamps=True,
+        )
+        for part in (SENTENCE + " ", SECOND):
+            await context.push(part)
+        await context.no_more_inputs()
+        events = [event async for event in context.receive()]
+
+    words = [w for e in events if e.type == "timestamps" and e.word_timestamps
+             for w in e.word_timestamps.words]  # fmt: skip
+    assert words == WORDS
+    assert sum(len(e.audio or b"") for e in events if e.type == "chunk") > 32000
+    assert events[-1].type == "done"
+    assert all(request.well_formed for request in lab.record.requests("cartesia"))
+
+
+@pytest.mark.parametrize("container", ["raw", "wav", "mp3"])
+async def test_the_sdk_gets_bytes(lab: Cartesia, client: sdk.AsyncCartesia, container: str) -> None:
+    output: Any = RAW | {"container": container}
+    if container == "mp3":
+        output = {"container": "mp3", "sample_rate": 44100, "bit_rate": 128000}
+    answer = await client.tts.generate(
+        model_id="sonic-3.6", transcript=SENTENCE, voice=VOICE, output_format=output
+    )
+    audio = await answer.read()
+
+    assert len(audio) > 8000
+    assert audio.startswith(b"RIFF") == (container == "wav")
+    assert [word.text for word in lab.record.words()] == SENTENCE.split()
+
+
+async def test_the_sdk_reads_server_sent_events(client: sdk.AsyncCartesia) -> None:
+    stream = await client.tts.generate_sse(
+        model_id="sonic-3.6", transcript=SENTENCE, voice=VOICE, output_format=RAW,
+        add_timestamps=True,
+    )  # fmt: skip
+    events = [event async for event in stream]
+
+    assert events[-1].type == "done"
+    assert {event.type for event in events} == {"chunk", "timestamps", "done"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, sdk.AuthenticationError),
+        (404, sdk.NotFoundError),
+        (429, sdk.RateLimitError),
+        (503, sdk.InternalServerError),
+    ],
+)
+async def test_the_sdk_understands_errors(
+    lab: Cartesia, client: sdk.AsyncCartesia, status: int, error: type[Exception]
+) -> None:
+    lab.set_faults([Window(fault=faults.Http(status=status))])
+
+    with pytest.raises(error):
+        await client.tts.generate(
+            model_id="sonic-3.6", transcript=SENTENCE, voice=VOICE, output_format=RAW
+        )
+
+
+async def test_the_list_of_voices_is_there_without_credit(
+    lab: Cartesia, client: sdk.AsyncCartesia
+) -> None:
+    lab.set_faults([Window(fault=faults.Quota())])
+
+    page = await client.voices.list(limit=1)
+
+    assert page.data[0].name == "The voice of cartesia"
+
+
+# -- Pipecat's service, as it is
+
+
+def service(lab: Cartesia) -> CartesiaTTSService:
+    return CartesiaTTSService(
+        api_key=lab.api_key,
+        url=lab.url,
+        sample_rate=16000,
+        settings=CartesiaTTSService.Settings(voice="VOICE", model="sonic-3.6"),
+    )
+
+
+async def test_pipecats_service_speaks_with_it(lab: Cartesia) -> None:
+    down, up = await run_test(
+        service(lab), frames_to_send=[TTSSpeakFrame(f"{SENTENCE} {SECOND}"), SleepFrame(0.2)]
+    )
+
+    audio = b"".join(frame.audio for frame in down if isinstance(frame, TTSAudioRawFrame))
+    spoken = " ".join(frame.text for frame in down if isinstance(frame, TTSTextFrame))
+    assert len(audio) > 2 * 32000
+    assert spoken.split() == WORDS
+    assert any(isinstance(frame, TTSStoppedFrame) for frame in down)
+    assert not [frame for frame in up if isinstance(frame, ErrorFrame)]
+    assert all(r.well_formed and r.ok_auth for r in lab.record.requests("cartesia"))
+
+
+async def test_pipecats_service_sees_the_error_of_a_used_up_account(lab: Cartesia) -> None:
+    lab.set_faults([Window(fault=faults.Quota(where="event"))])
+
+    _, up = await run_test(service(lab), frames_to_send=[TTSSpeakFrame(SECOND), SleepFrame(0.2)])
+
+    errors = [frame.error for frame in up if isinstance(frame, ErrorFrame)]
+    assert any("quota_exceeded" in error for error in errors)
