@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bot.config import Settings
 from bot.exits import CommandError, UsageError
-from faultlab.lab import Lab
+from faultlab.lab import Lab, schedule_for
 from faultlab.schedule import load_schedules
 
 START_S: Final = 30.0  # loads a speech recogniser
@@ -66,7 +66,7 @@ def schedule_in(path: Path | None) -> str:
         return ""
     try:
         text = path.read_text(encoding="utf-8")
-        load_schedules(text)
+        schedule_for(text)
     except (OSError, ValueError) as unreadable:
         raise UsageError(f"--faults {path}: {' '.join(str(unreadable).split())}") from unreadable
     return text
