@@ -1,1 +1,1 @@
-"""Decide: what happens when a provider fails; standard library only, no clock, no chance, no I/O."""
+"""Decide: what happens when a provider fails; standard library only, no clock, chance or I/O."""

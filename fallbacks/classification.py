@@ -1,0 +1,171 @@
+"""Turns what a provider answered, said or did into a finding, by the tables of `symptoms`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, cast
+
+from fallbacks.failure import Finding, Kind, finding
+from fallbacks.symptoms import (
+    CLOSES,
+    ERROR_NAMES,
+    HTTP,
+    MESSAGES,
+    SYMPTOMS,
+    UNKNOWN,
+    Line,
+    Moment,
+    Symptom,
+)
+
+_WORD_KEYS: Final = frozenset({"code", "type", "status", "error", "error_code", "err_code"})
+_TEXT_KEYS: Final = frozenset({"message", "err_msg", "title", "description", "reason"})
+_NESTS: Final = ("error", "detail", "body")
+_CHAIN: Final = 8  # causes looked at; an error that hides deeper is not worth a loop
+
+
+def classify_http(provider_kind: str, status: int, body: object = None) -> Finding:
+    """Say what an HTTP answer means, also one to a request to upgrade.
+
+    Args:
+        provider_kind: `openai`, `deepgram` and so on, as the catalogue calls it.
+        status: The HTTP status.
+        body: The parsed JSON of the answer, or its text, or None; all shapes are accepted.
+    """
+    return _first(
+        HTTP, provider_kind, code=status, words=_words(body), text=_text(body), moment=None
+    )
+
+
+def classify_message(provider_kind: str, message: object, *, moment: Moment) -> Finding:
+    """Say what an error message inside an open stream means.
+
+    A `status_code` in it counts first (Cartesia); then the words of it; what is left is unknown,
+    and a cut if useful output had begun.
+    """
+    status = _number(message, "status_code")
+    if status is not None and status >= 400:
+        return classify_http(provider_kind, status, message)
+    return _first(
+        MESSAGES,
+        provider_kind,
+        code=None,
+        words=_words(message),
+        text=_text(message),
+        moment=moment,
+    )
+
+
+def classify_close(provider_kind: str, code: int, reason: str = "", *, moment: Moment) -> Finding:
+    """Say what the close of a WebSocket means that we did not ask for.
+
+    Args:
+        provider_kind: As in the catalogue.
+        code: The close code; 1006 when there was no close frame.
+        reason: The close frame's text. ElevenLabs puts the start of its error message there.
+        moment: What was going on.
+    """
+    said = _said_in(reason) if provider_kind == "elevenlabs" else frozenset[str]()
+    if code == 1008 and said:
+        told = _first(MESSAGES, provider_kind, code=None, words=said, text="", moment=moment)
+        if not told.unknown:
+            return told
+    return _first(
+        CLOSES, provider_kind, code=code, words=frozenset(), text=reason.lower(), moment=moment
+    )
+
+
+def classify_symptom(symptom: Symptom) -> Finding:
+    """Say what a watcher's observation means."""
+    return SYMPTOMS[symptom]
+
+
+def classify_error(error: Exception) -> Finding:
+    """Say what an exception of a client means that carries no status; its causes count, too.
+
+    The provider's edge reads statuses and bodies first: `classify_http` knows more.
+    """
+    for each in _chain(error):
+        for name in (cls.__name__ for cls in type(each).__mro__):
+            if name in ERROR_NAMES:
+                return ERROR_NAMES[name]
+        if isinstance(each, TimeoutError):
+            return finding(Kind.TIMEOUT)
+        if isinstance(each, OSError | EOFError):
+            return finding(Kind.NETWORK)
+    return UNKNOWN
+
+
+def _first(
+    lines: Iterable[Line],
+    provider_kind: str,
+    *,
+    code: int | None,
+    words: frozenset[str],
+    text: str,
+    moment: Moment | None,
+) -> Finding:
+    for line in lines:
+        if (
+            (not line.providers or provider_kind in line.providers)
+            and (not line.codes or code in line.codes)
+            and (not line.words or line.words & words)
+            and line.says in text
+            and (not line.moments or moment in line.moments)
+        ):
+            return line.found
+    return UNKNOWN
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    at: BaseException | None = error
+    for _ in range(_CHAIN):
+        if at is None:
+            return
+        yield at
+        at = at.__cause__ or at.__context__
+
+
+def _parts(body: object) -> Iterator[Mapping[str, Any]]:
+    """The mapping itself and what providers wrap in it: `error`, `detail`."""
+    if not isinstance(body, Mapping):
+        return
+    outer = cast(Mapping[str, Any], body)
+    yield outer
+    for key in _NESTS:
+        yield from _parts(outer.get(key))
+
+
+def _words(body: object) -> frozenset[str]:
+    parts = _parts(body)
+    values = [value for part in parts for key, value in part.items() if key in _WORD_KEYS]
+    return frozenset(str(value).lower() for value in values if isinstance(value, str | int))
+
+
+def _text(body: object) -> str:
+    if isinstance(body, str):
+        return body.lower()
+    texts = [value for part in _parts(body) for key, value in part.items() if key in _TEXT_KEYS]
+    return " ".join(str(value) for value in texts).lower()
+
+
+def _number(body: object, key: str) -> int | None:
+    value = next((part[key] for part in _parts(body) if key in part), None)
+    return value if isinstance(value, int) else None
+
+
+def _said_in(reason: str) -> frozenset[str]:
+    """The codes in a close reason: as words, and for the sentence that ElevenLabs sends bare."""
+    text = reason.lower()
+    codes = {word.strip(".,:;'\"(){}") for word in text.replace('"', " ").split()}
+    codes |= {code for sentence, code in _SENTENCES.items() if sentence in text}
+    return frozenset(codes)
+
+
+_SENTENCES: Final = {  # as reported on the wire: pipecat issue 4114, livekit agents issue 218
+    "exceeds your quota": "quota_exceeded",
+    "maximum simultaneous contexts": "max_active_conversations",
+    "have not received a new text input": "input_timeout_exceeded",
+    "invalid api key": "invalid_api_key",
+    "unusual activity": "detected_unusual_activity",
+    "system is busy": "system_busy",
+    "too many concurrent requests": "too_many_concurrent_requests",
+}

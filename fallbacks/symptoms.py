@@ -1,0 +1,204 @@
+"""What each symptom means: the tables of classification, line by line, first match wins.
+
+Source: the providers' published error lists and our own measurements of their clients: OpenAI's
+error codes guide, Deepgram's errors and DATA/NET troubleshooting pages, Cartesia's API errors and
+concurrency pages, ElevenLabs' error messages and help articles, Twilio's REST error list. RFC 6455
+§7.4.1 for close codes. Where those are silent the line says what we chose.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from fallbacks.failure import Finding, Kind, Scope, finding
+
+
+class Moment(StrEnum):
+    """What was going on when a stream said or did something."""
+
+    IDLE = "idle"  # nothing was asked of it
+    ASKED = "asked"  # asked, nothing useful yet
+    FLOWING = "flowing"  # useful output has begun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a table; what is empty matches everything."""
+
+    found: Finding
+    providers: frozenset[str] = frozenset()
+    codes: frozenset[int] = frozenset()  # HTTP statuses, or close codes
+    words: frozenset[str] = frozenset()  # any of them as a code, type or status of the answer
+    says: str = ""  # in the message or the close reason, in lower case
+    moments: frozenset[Moment] = frozenset()
+
+
+def _line(
+    found: Finding,
+    *codes: int,
+    on: str = "",
+    words: str = "",
+    says: str = "",
+    moments: tuple[Moment, ...] = (),
+) -> Line:
+    return Line(
+        found=found,
+        providers=frozenset(on.split()),
+        codes=frozenset(codes),
+        words=frozenset(words.split()),
+        says=says,
+        moments=frozenset(moments),
+    )
+
+
+_TIMEOUT: Final = finding(Kind.TIMEOUT)
+_NETWORK: Final = finding(Kind.NETWORK)
+_LIMITED: Final = finding(Kind.RATE_LIMITED)
+_OVERLOADED: Final = finding(Kind.OVERLOADED)
+_QUOTA: Final = finding(Kind.QUOTA)
+_AUTH: Final = finding(Kind.AUTH)
+_BAD: Final = finding(Kind.BAD_REQUEST)
+_PAYLOAD: Final = finding(Kind.BAD_REQUEST, Scope.PAYLOAD)
+_NOT_FOUND: Final = finding(Kind.NOT_FOUND)
+_PROTOCOL: Final = finding(Kind.PROTOCOL)
+_CUT: Final = finding(Kind.CUT)
+_SILENT: Final = finding(Kind.SILENT)
+_NORMAL: Final = finding(Kind.CUT, harmless=True)
+
+UNKNOWN: Final = finding(Kind.PROTOCOL, unknown=True)
+"""No line fits: the peer said something that we do not understand; transient until proven."""
+
+_SPENT: Final = (
+    "insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded "
+    "project_spend_limit_exceeded organization_usage_limit_exceeded"
+)
+
+HTTP: Final = (
+    # Telephony first: its codes are numbers of its own, and say nothing about a stage's rung.
+    _line(_AUTH, on="twilio", words="20003"),
+    _line(finding(Kind.NOT_FOUND, harmless=True), on="twilio", words="20404"),  # already hung up
+    _line(_LIMITED, on="twilio", words="20429 10004"),
+    _line(_PAYLOAD, on="twilio", words="21211 21214 21217"),  # that number only
+    # 429 has two meanings, and so has 401.
+    _line(_QUOTA, 429, on="openai", words=_SPENT),
+    _line(_QUOTA, *range(400, 500), on="elevenlabs", words="quota_exceeded"),
+    _line(_QUOTA, 402),
+    _line(_PAYLOAD, 429, on="openai", says="request too large"),  # more than a minute's whole limit
+    _line(_OVERLOADED, 429, on="elevenlabs", words="system_busy"),
+    _line(_LIMITED, 429),
+    _line(_OVERLOADED, 500, 502, 503, 504, *range(520, 530)),
+    _line(_AUTH, 401, 403),
+    _line(_NOT_FOUND, 404, 410),
+    _line(_NOT_FOUND, words="voice_not_found model_not_found voice_id_does_not_exist"),
+    _line(
+        _PAYLOAD,
+        400,
+        words="context_length_exceeded content_policy_violation invalid_prompt "
+        "max_character_limit_exceeded",
+    ),
+    _line(_PAYLOAD, 413),  # too large: split or trim it
+    _line(_BAD, 400, 405, 411, 414, 415, 422),
+    _line(_TIMEOUT, 408),
+    _line(_OVERLOADED, 409, 425),
+    _line(_PROTOCOL, *range(100, 400)),  # a redirect, a page, no upgrade: an answer that is none
+    _line(finding(Kind.OVERLOADED, unknown=True), *range(500, 600)),
+)
+"""An HTTP answer, also to a request to upgrade."""
+
+MESSAGES: Final = (
+    _line(_PROTOCOL, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.ASKED,)),
+    _line(_NORMAL, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.IDLE,)),
+    _line(_CUT, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.FLOWING,)),
+    _line(_QUOTA, words=f"{_SPENT} quota_exceeded"),
+    _line(
+        _AUTH,
+        words="invalid_api_key needs_authorization missing_permissions detected_unusual_activity",
+    ),
+    _line(_NOT_FOUND, words="voice_not_found voice_id_does_not_exist model_not_found"),
+    _line(
+        _LIMITED, on="elevenlabs", words="too_many_concurrent_requests concurrent_limit_exceeded"
+    ),
+    _line(_LIMITED, words="rate_limit_exceeded slow_down concurrency_limited too_many_requests"),
+    _line(_PAYLOAD, words="context_length_exceeded content_policy_violation invalid_prompt"),
+    _line(_PAYLOAD, words="max_character_limit_exceeded"),
+    _line(_PROTOCOL, on="elevenlabs", words="max_active_conversations"),
+    _line(_OVERLOADED, on="elevenlabs", words="system_busy"),
+    _line(_BAD, words="invalid_parameters invalid_value unsupported_parameter unsupported_value"),
+    # Deepgram complains about one message of ours and goes on recognising.
+    _line(finding(Kind.PROTOCOL, goes_on=True), on="deepgram", words="error configurefailure"),
+    _line(_CUT, on="openai", moments=(Moment.FLOWING,)),
+    _line(_OVERLOADED, words="server_error server_is_overloaded service_unavailable_error"),
+)
+"""An error message inside an open stream that carries no `status_code` of its own."""
+
+CLOSES: Final = (
+    _line(finding(Kind.PROTOCOL, Scope.CONFIGURATION, permanent=True), on="deepgram", says="data-"),
+    _line(_NETWORK, 1011, on="deepgram", says="net-0001"),  # our silence: look at the keep-alive
+    _line(_OVERLOADED, 1011, on="deepgram", says="net-0000"),
+    # A recogniser is always at work: a close that nobody asked for is a cut, even a polite one.
+    _line(_CUT, 1000, 1001, on="deepgram"),
+    _line(_NORMAL, 1000, 1001, moments=(Moment.IDLE,)),
+    _line(_CUT, 1000, 1001, 1005, 1006, 1011, moments=(Moment.FLOWING,)),
+    _line(_NETWORK, 1000, 1001, 1005, 1006),
+    _line(_NETWORK, 1011, on="cartesia"),
+    _line(_OVERLOADED, 1011, 1012, 1013, 1014),
+    _line(_NETWORK, 1015),  # TLS
+    _line(_PROTOCOL, 1002, 1003, 1007, 1008, 1009, 1010),
+)
+"""A close of a WebSocket that we did not ask for; ElevenLabs' 1008 says why in its reason first."""
+
+
+class Symptom(StrEnum):
+    """What a watcher of a stream sees without any message."""
+
+    NO_ANSWER = "no_answer"  # no connection or no headers in time
+    FIRST_LATE = "first_late"  # nothing useful within what was left
+    GAP = "gap"  # useful output began, then none for too long
+    END_UNFINISHED = "end_unfinished"  # a clean end that the protocol calls no end
+    NO_RESULTS = "no_results"  # speech in, no words out
+    FINALIZE_UNANSWERED = "finalize_unanswered"  # and no final text either
+    NO_AUDIO = "no_audio"  # text and flush in, no audio out
+    SHORT_AUDIO = "short_audio"  # too little for that many words
+    ZERO_AUDIO = "zero_audio"  # every sample is 0
+    NO_TEXT = "no_text"  # finished without a word
+    GARBAGE = "garbage"  # cannot be parsed, or of the wrong type
+    ODD_AUDIO = "odd_audio"  # half a sample
+
+
+SYMPTOMS: Final[Mapping[Symptom, Finding]] = {
+    Symptom.NO_ANSWER: _TIMEOUT,
+    Symptom.FIRST_LATE: _TIMEOUT,
+    Symptom.GAP: finding(Kind.STALLED),
+    Symptom.END_UNFINISHED: _CUT,
+    Symptom.NO_RESULTS: _SILENT,
+    Symptom.FINALIZE_UNANSWERED: _SILENT,
+    Symptom.NO_AUDIO: _SILENT,
+    Symptom.SHORT_AUDIO: _SILENT,
+    Symptom.ZERO_AUDIO: _SILENT,
+    Symptom.NO_TEXT: _SILENT,
+    Symptom.GARBAGE: _PROTOCOL,
+    Symptom.ODD_AUDIO: _PROTOCOL,
+}
+SHORT_AUDIO_S: Final = 0.04  # per word; less is not speech (chosen: docs/how-it-stays-up.md)
+
+ERROR_NAMES: Final[Mapping[str, Finding]] = {
+    # openai, httpx, aiohttp, websockets: told by name, so that no client library is imported here
+    "APITimeoutError": _TIMEOUT,
+    "APIConnectionError": _NETWORK,
+    "ConnectTimeout": _TIMEOUT,
+    "ReadTimeout": _TIMEOUT,
+    "WriteTimeout": _TIMEOUT,
+    "PoolTimeout": _TIMEOUT,
+    "ConnectError": _NETWORK,
+    "ReadError": _NETWORK,
+    "WriteError": _NETWORK,
+    "RemoteProtocolError": _NETWORK,
+    "ClientConnectionError": _NETWORK,
+    "ClientPayloadError": _NETWORK,
+    "ServerDisconnectedError": _NETWORK,
+    "ConnectionClosedError": _NETWORK,
+    "InvalidMessage": _NETWORK,
+    "JSONDecodeError": _PROTOCOL,
+    "UnicodeDecodeError": _PROTOCOL,
+}
