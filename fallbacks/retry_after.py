@@ -1,0 +1,85 @@
+"""How long a provider asks us to stay away, read from its answer's headers and words."""
+
+import calendar
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_tz
+from typing import Final
+
+LEAST_S: Final = 0.1  # chosen: a shorter rest is no rest
+MOST_S: Final = 120.0  # openai-python's own limit (_base_client.py); a longer one is an outage
+_FIRST_S: Final = 2.0  # when nothing is said: 2 s, doubled each time in a row
+_LONGEST_S: Final = 60.0
+_JITTER: Final = 0.25  # a quarter either way, so that callers do not come back all at once
+_HINT: Final = re.compile(r"try again in (?:(\d+)m)?(\d+(?:\.\d+)?)(ms|s)\b", re.IGNORECASE)
+
+
+def retry_after_s(headers: Mapping[str, str], message: str = "", *, utc_s: float) -> float | None:
+    """Return the wait that the provider asks for, in seconds, or None if it names no useful one.
+
+    `retry-after-ms` comes first, then `retry-after` (seconds, perhaps a fraction, or an HTTP date),
+    then OpenAI's "Please try again in 1.2s". What is not a positive number of the future is none.
+
+    Args:
+        headers: Of the answer; names in any case.
+        message: The error's text.
+        utc_s: The wall clock, in seconds since 1970, for dates.
+    """
+    said = {name.lower(): value.strip() for name, value in headers.items()}
+    waits = (
+        _scaled(said.get("retry-after-ms"), 0.001),
+        _scaled(said.get("retry-after"), 1.0),
+        _until_date(said.get("retry-after"), utc_s),
+        _hinted(message),
+    )
+    return next((wait for wait in waits if wait is not None), None)
+
+
+def may_ask_again(headers: Mapping[str, str]) -> bool:
+    """Say whether the provider lets us ask the same rung again (`x-should-retry`)."""
+    said = {name.lower(): value.strip().lower() for name, value in headers.items()}
+    return said.get("x-should-retry") != "false"
+
+
+def rest_s(asked_s: float | None, in_a_row: int, *, chance: float) -> float:
+    """Return for how long a rate-limited rung is not offered.
+
+    Args:
+        asked_s: What the provider asked for, or None.
+        in_a_row: How many refusals in a row came before this one.
+        chance: 0 to 1; spreads the wait when the provider named none.
+    """
+    if asked_s is not None:
+        return max(LEAST_S, asked_s)
+    grown_s = min(_FIRST_S * 2.0 ** min(in_a_row, 10), _LONGEST_S)
+    return grown_s * (1 - _JITTER + 2 * _JITTER * chance)
+
+
+def _scaled(value: str | None, unit_s: float) -> float | None:
+    try:
+        return _useful(float(value or "") * unit_s)
+    except ValueError:
+        return None
+
+
+def _until_date(value: str | None, utc_s: float) -> float | None:
+    parsed = parsedate_tz(value or "")
+    if parsed is None:
+        return None
+    try:
+        return _useful(calendar.timegm((*parsed[:6], 0, 1, 0)) - (parsed[9] or 0) - utc_s)
+    except ValueError:
+        return None
+
+
+def _hinted(message: str) -> float | None:
+    found = _HINT.search(message)
+    if found is None:
+        return None
+    minutes, number, unit = found.groups()
+    return _useful(60.0 * int(minutes or 0) + float(number) * (0.001 if unit == "ms" else 1.0))
+
+
+def _useful(wait_s: float) -> float | None:
+    return wait_s if math.isfinite(wait_s) and wait_s > 0 else None

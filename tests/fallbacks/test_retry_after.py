@@ -1,0 +1,55 @@
+"""How long a provider asks us to stay away."""
+
+import pytest
+
+from fallbacks.retry_after import may_ask_again, rest_s, retry_after_s
+
+NOW_UTC = 1_793_000_000.0  # Mon, 26 Oct 2026 07:33:20 GMT
+
+
+@pytest.mark.parametrize(
+    ("headers", "message", "wait_s"),
+    [
+        ({"retry-after-ms": "250"}, "", 0.25),
+        ({"retry-after-ms": "250", "retry-after": "3"}, "", 0.25),
+        ({"Retry-After": "3"}, "", 3.0),
+        ({"Retry-After": "1.5"}, "", 1.5),
+        ({"retry-after": "Mon, 26 Oct 2026 07:33:30 GMT"}, "", 10.0),
+        ({"retry-after": "Mon, 26 Oct 2026 07:33:10 GMT"}, "", None),
+        ({"retry-after": "0"}, "", None),
+        ({"retry-after": "-3"}, "", None),
+        ({"retry-after": "nan"}, "", None),
+        ({"retry-after": "inf"}, "", None),
+        ({"retry-after": "soon"}, "", None),
+        ({"retry-after": ""}, "", None),
+        ({"retry-after": "soon"}, "Please try again in 1.2s. Visit", 1.2),
+        ({}, "Please try again in 600ms.", 0.6),
+        ({}, "Please try again in 6m0s.", 360.0),
+        ({}, "Please try again later", None),
+        ({}, "", None),
+    ],
+)
+def test_the_first_useful_word_on_waiting_counts(
+    headers: dict[str, str], message: str, wait_s: float | None
+) -> None:
+    read = retry_after_s(headers, message, utc_s=NOW_UTC)
+
+    assert read == (None if wait_s is None else pytest.approx(wait_s))
+
+
+def test_a_provider_may_forbid_asking_again() -> None:
+    assert not may_ask_again({"X-Should-Retry": "false"})
+    assert may_ask_again({"x-should-retry": "true"})
+    assert may_ask_again({})
+
+
+def test_a_named_rest_is_kept_to_the_letter() -> None:
+    assert rest_s(3.0, 5, chance=0.9) == 3.0
+    assert rest_s(0.001, 0, chance=0.9) == 0.1
+
+
+@pytest.mark.parametrize(("in_a_row", "middle_s"), [(0, 2.0), (1, 4.0), (4, 32.0), (9, 60.0)])
+def test_rests_that_nobody_named_grow_and_are_spread(in_a_row: int, middle_s: float) -> None:
+    assert rest_s(None, in_a_row, chance=0.0) == pytest.approx(middle_s * 0.75)
+    assert rest_s(None, in_a_row, chance=0.5) == pytest.approx(middle_s)
+    assert rest_s(None, in_a_row, chance=1.0) == pytest.approx(middle_s * 1.25)
