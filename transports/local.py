@@ -1,0 +1,204 @@
+"""A telephone made of this machine's microphone and loudspeaker.
+
+There is no echo cancellation: a loudspeaker that the microphone hears interrupts the agent with
+its own words, so the person wears headphones.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+
+from transports.leg import Gone, LegFacts
+from transports.sound_card import BLOCK_S, RATE_HZ, Playback, SoundCard
+
+CUSHION_S: Final = 0.06  # how far the call may write ahead of the loudspeaker
+HELD_BLOCKS: Final = 50  # a second of the caller; a call that is further behind loses the oldest
+OPEN_S: Final = 10.0  # for the devices to open
+LAST_WORDS_S: Final = 0.5  # for the end of the last word to be played before the device is closed
+
+
+class LocalLeg:
+    """The person at this machine."""
+
+    def __init__(self) -> None:
+        self.facts = LegFacts(transport="local", sample_rate_hz=RATE_HZ)
+        self._gone: Gone | None = None
+        params = TransportParams(
+            audio_in_enabled=True,
+            audio_out_enabled=True,
+            audio_out_10ms_chunks=round(BLOCK_S * 100),
+            audio_out_end_silence_secs=0,
+        )
+        card, self._lost = SoundCard(), asyncio.Event()
+        self._input = _Microphone(params, card, self._lost, self._tell_gone)
+        self._output = _Loudspeaker(params, card, self._lost)
+
+    def input(self) -> BaseInputTransport:
+        """Return the processor that brings what the microphone hears."""
+        return self._input
+
+    def output(self) -> BaseOutputTransport:
+        """Return the processor that plays on the loudspeaker."""
+        return self._output
+
+    def on_gone(self, gone: Gone) -> None:
+        """Have `gone` called when the person hangs up or a device is taken away."""
+        self._gone = gone
+
+    async def answered(self) -> None:
+        """Return once the loudspeaker plays.
+
+        Raises:
+            TimeoutError: It never did.
+        """
+        async with asyncio.timeout(OPEN_S):
+            await self._output.playing.wait()
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Show nothing: the terminal has a line of its own."""
+
+    async def put_down(self) -> None:
+        """Do what a person does who hangs up."""
+        await self._tell_gone("caller_hung_up")
+
+    async def hang_up(self) -> None:
+        """Give the devices back."""
+        self._gone = None
+        await self._input.close()
+        await self._output.close()
+
+    async def _tell_gone(self, reason: str) -> None:
+        gone, self._gone = self._gone, None
+        if gone:
+            await gone(reason)
+
+
+class _Microphone(BaseInputTransport):
+    def __init__(
+        self, params: TransportParams, card: SoundCard, lost: asyncio.Event, gone: Gone
+    ) -> None:
+        super().__init__(params)
+        self._loop = asyncio.get_running_loop()
+        self._device = card.microphone(self._heard, _setter(self._loop, lost))
+        self._device_lost = lost
+        self._tell_gone = gone
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to listen."""
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+        self._watching = self.create_task(self._watch(), "watch the devices")
+        await self._device.open()
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Stop listening."""
+        await self.close()
+        await super().stop(frame)
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Stop listening at once."""
+        await self.close()
+        await super().cancel(frame)
+
+    async def cleanup(self) -> None:
+        """Leave no device open and no task behind."""
+        await self.close()
+        await super().cleanup()
+
+    async def close(self) -> None:
+        """Give the microphone back."""
+        watching, self._watching = self._watching, None
+        if watching and watching is not asyncio.current_task():
+            await self.cancel_task(watching)
+        await self._device.close()
+
+    def _heard(self, audio: bytes) -> None:
+        self._loop.call_soon_threadsafe(self._arrived, audio)
+
+    def _arrived(self, audio: bytes) -> None:
+        if self._paused or self._audio_task is None:
+            return
+        queue = self._audio_in_queue
+        while queue.qsize() >= HELD_BLOCKS:
+            queue.get_nowait()
+        queue.put_nowait(InputAudioRawFrame(audio=audio, sample_rate=RATE_HZ, num_channels=1))
+
+    async def _watch(self) -> None:
+        await self._device_lost.wait()
+        await self._tell_gone("device_lost")
+
+
+class _Loudspeaker(BaseOutputTransport):
+    def __init__(self, params: TransportParams, card: SoundCard, lost: asyncio.Event) -> None:
+        super().__init__(params)
+        self.playing = asyncio.Event()
+        self._playback = Playback()
+        self._device = card.loudspeaker(self._playback, _setter(asyncio.get_running_loop(), lost))
+        self._interruptible = True  # what was written last
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to play."""
+        await super().start(frame)
+        await self._device.open()
+        await self.set_transport_ready(frame)
+        self.playing.set()
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Play what was said to its end, then stop."""
+        await super().stop(frame)
+        await self._drained(LAST_WORDS_S)
+        await self.close()
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Fall silent at once."""
+        self._playback.clear()
+        await self.close()
+        await super().cancel(frame)
+
+    async def cleanup(self) -> None:
+        """Leave no device open."""
+        await self.close()
+        await super().cleanup()
+
+    async def close(self) -> None:
+        """Give the loudspeaker back."""
+        await self._device.close()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Fall silent when the caller interrupts, unless what plays must be heard."""
+        if isinstance(frame, InterruptionFrame) and self._interruptible:
+            self._playback.clear()
+        await super().process_frame(frame, direction)
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        """Hand one chunk to the loudspeaker, at its pace."""
+        self._interruptible = frame.interruptible
+        self._playback.write(frame.audio)
+        while (ahead_s := self._playback.waiting_s - CUSHION_S) > 0:  # noqa: ASYNC110 - its own time
+            await asyncio.sleep(max(ahead_s, BLOCK_S / 2))
+        return True
+
+    async def _drained(self, wait_s: float) -> None:
+        left = round(wait_s / BLOCK_S)
+        while left > 0 and self._playback.waiting_s > 0:
+            await asyncio.sleep(BLOCK_S)
+            left -= 1
+        await asyncio.sleep(self._device.latency_s)
+
+
+def _setter(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Any:
+    return lambda: loop.call_soon_threadsafe(event.set)
