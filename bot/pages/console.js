@@ -8,8 +8,8 @@ import { Turns } from "./turns.js";
 import { Waterfall } from "./waterfall.js";
 
 const BUDGET_S = 1.5; // until the server says what its configuration holds
-const SUGGESTED = 8;
-const SHORT_WORDS = 3; // "Yes, please." answers a question; it suggests nothing
+const SUGGESTED = 6;
+const SHORT_WORDS = 4; // "Yes, please." answers a question; it suggests nothing
 
 const place = (id) => document.getElementById(id);
 const turns = new Turns();
