@@ -8,6 +8,7 @@ import { Turns } from "./turns.js";
 import { Waterfall } from "./waterfall.js";
 
 const BUDGET_S = 1.5; // until the server says what its configuration holds
+const KEPT_CALLS = 200;
 const SUGGESTED = 6;
 const SHORT_WORDS = 4; // "Yes, please." answers a question; it suggests nothing
 
@@ -15,7 +16,7 @@ const place = (id) => document.getElementById(id);
 const turns = new Turns();
 const waterfall = new Waterfall(place("waterfall"), BUDGET_S);
 const happenings = new Happenings(place("happenings"));
-const taken = new Set(); // entries come by the data channel and by the live feed
+const lastTaken = new Map(); // by call: the live feed repeats itself when it is taken up again
 
 let shownCall = null;
 let ownCall = null;
@@ -23,9 +24,9 @@ let drawing = false;
 
 function take(entry) {
   if (!entry?.event || !entry.call_id) return;
-  const key = `${entry.call_id} ${entry.number}`;
-  if (taken.has(key)) return;
-  taken.add(key);
+  if (entry.number <= (lastTaken.get(entry.call_id) ?? 0)) return;
+  lastTaken.set(entry.call_id, entry.number);
+  if (lastTaken.size > KEPT_CALLS) lastTaken.delete(lastTaken.keys().next().value);
   happenings.take(entry);
   if (entry.event === "BudgetMissed") waterfall.budget_s = entry.budget_s;
   if (turns.take(entry) && ownCall === null) shownCall = entry.call_id; // without an own call, the latest one
