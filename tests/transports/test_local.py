@@ -1,6 +1,7 @@
 """The local microphone and loudspeaker, on a sound card without hardware."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -99,6 +100,18 @@ def test_putting_the_telephone_down_is_told_once(card: Mapping[str, str]) -> Non
     code, out, errors = finished("put_down", card)
 
     assert (code, out[0]) == (0, "caller_hung_up"), errors
+
+
+@pytest.mark.slow
+def test_a_device_that_is_taken_away_ends_the_call(card: Mapping[str, str]) -> None:
+    program = start("device_taken", card)
+    assert program.stdout
+    assert program.stdout.readline().strip() == "ready"
+    os.kill(int((Path(card["PULSE_RUNTIME_PATH"]) / "pid").read_text()), signal.SIGKILL)
+
+    out, errors = program.communicate(timeout=30)
+
+    assert (program.returncode, out) == (0, "device_lost\n"), errors
 
 
 def without_sound(folder: Path) -> dict[str, str]:

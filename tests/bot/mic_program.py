@@ -1,0 +1,17 @@
+"""`holdline mic` against a fault lab; run by its test apart, where the sound card is another."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from bot.lab import lab_process, with_lab
+from bot.mic import talk
+
+
+async def main(logs: Path) -> None:
+    async with lab_process() as lab:
+        await talk(with_lab(lab, {"logs": {"dir": logs}}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
