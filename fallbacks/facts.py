@@ -1,0 +1,154 @@
+"""The facts that the decisions of this room read and tell, in the past tense."""
+
+from dataclasses import dataclass
+
+from fallbacks.failure import Kind, Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted:
+    """A rung was asked once."""
+
+    stage: str
+    provider: str
+    attempt: int  # unique within the call
+    extra: bool  # a race or a second try of the same rung, bounded by the stage's allowance
+    left_s: float  # until the deadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFailed:
+    """A provider did not finish what it was asked; the ladder moves on."""
+
+    stage: str
+    provider: str
+    kind: Kind
+    scope: Scope
+    after_s: float  # from the start of the attempt
+    attempt: int = 0  # 0: not of a call
+    permanent: bool = False
+    unknown: bool = False  # the symptom stands in no table
+    heard_words: int = 0  # the caller already heard these from it
+    reason: str = ""  # redacted: never a key, a header or a caller's word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptWon:
+    """A rung gave the first useful content; from here on it is the one that is heard."""
+
+    stage: str
+    provider: str
+    attempt: int
+    after_s: float  # from the start of the attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptDropped:
+    """An attempt was ended that had not failed: another spoke first, or the caller did."""
+
+    stage: str
+    provider: str
+    attempt: int
+    because: str  # outrun, caller, call_over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungChosen:
+    """Another rung of the ladder took over."""
+
+    stage: str
+    before: str
+    after: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageExhausted:
+    """No rung of the stage is left for this piece of work."""
+
+    stage: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecovered:
+    """A stage that was down answers again; the conversation goes on where it was."""
+
+    stage: str
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTaken:
+    """A stage is down and the call went one step down the ladder of what needs less."""
+
+    stage: str
+    step: str  # clip, local, keypad, chosen, goodbye
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldTheLine:
+    """An answer was late and something was said in its place."""
+
+    turn: int
+    utterance: str
+    after_s: float  # from the caller's last voiced sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerMoved:
+    """A rung's breaker went from one state to another."""
+
+    stage: str
+    provider: str
+    before: str
+    after: str
+    cause: str  # failures, tripped, rested, probe, proven, reset
+    after_s: float  # spent in the state before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspected:
+    """A rung failed or was late in a live call: new attempts prefer another until it is cleared."""
+
+    stage: str
+    provider: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspicionCleared:
+    """A suspected rung did what it was asked."""
+
+    stage: str
+    provider: str
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungRested:
+    """A rung has had enough of us and is not offered for a while."""
+
+    stage: str
+    provider: str
+    rest_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderProbed:
+    """A rung was tried without a caller."""
+
+    stage: str
+    provider: str
+    real: bool  # a synthetic request of the real kind; else connect and authenticate
+    ok: bool
+    took_s: float
+    error: str = ""  # redacted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderReset:
+    """An operator said that a rung may be tried again."""
+
+    stage: str
+    provider: str

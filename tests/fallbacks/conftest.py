@@ -1,0 +1,14 @@
+"""How hard the properties are tried: quick at a desk, thorough in CI.
+
+`HYPOTHESIS_PROFILE` chooses; without it, CI gets the thorough one.
+"""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=60, stateful_step_count=30, deadline=None)
+settings.register_profile("ci", max_examples=2_000, stateful_step_count=30, deadline=None)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "quick")
+)

@@ -1,0 +1,192 @@
+"""Whether a rung may be tried."""
+
+import pytest
+
+from fallbacks.breaker import TRANSITIONS, Breaker, BreakerSettings, Input, Permit, State
+from fallbacks.facts import BreakerMoved
+
+
+def breaker(*, probing: bool = True) -> Breaker:
+    return Breaker("tts", "cartesia", now=0.0, settings=BreakerSettings(probing=probing))
+
+
+def permit(asked: Breaker, now: float = 0.0, *, probe: bool = False) -> Permit:
+    given = asked.permit(now, probe=probe)
+    assert given is not None
+    return given
+
+
+def opened(*, probing: bool = True) -> Breaker:
+    made = breaker(probing=probing)
+    made.trip(0.0)
+    return made
+
+
+def half_opened(*, probing: bool = True) -> Breaker:
+    made = opened(probing=probing)
+    made.tick(30.0)
+    return made
+
+
+@pytest.mark.parametrize("state", State)
+def test_the_table_has_a_line_for_every_state_and_input(state: State) -> None:
+    assert set(TRANSITIONS[state]) == set(Input)
+
+
+def test_the_third_failure_in_a_row_opens_it() -> None:
+    asked = breaker()
+
+    assert asked.failed(permit(asked), 1.0) == ()
+    assert asked.failed(permit(asked), 2.0) == ()
+    (moved,) = asked.failed(permit(asked), 3.0)
+
+    assert moved == BreakerMoved(
+        stage="tts",
+        provider="cartesia",
+        before="closed",
+        after="open",
+        cause="failures",
+        after_s=3.0,
+    )
+
+
+def test_a_success_in_between_starts_the_count_anew() -> None:
+    asked = breaker()
+    asked.failed(permit(asked), 1.0)
+    asked.failed(permit(asked), 2.0)
+    asked.succeeded(permit(asked), 3.0)
+
+    asked.failed(permit(asked), 4.0)
+    asked.failed(permit(asked), 5.0)
+
+    assert asked.state is State.CLOSED
+
+
+def test_a_failure_that_says_it_all_opens_it_at_once() -> None:
+    asked = breaker()
+
+    (moved,) = asked.failed(permit(asked), 1.0, trip=True, rest_s=900.0)
+
+    assert moved.cause == "tripped"
+    assert asked.wake_at == 901.0
+
+
+def test_an_open_one_lets_nothing_through_but_a_probe() -> None:
+    asked = opened()
+
+    assert asked.permit(1.0) is None
+    assert asked.permit(1.0, probe=True) is not None
+
+
+def test_it_half_opens_when_it_has_rested_and_not_before() -> None:
+    asked = opened()
+
+    assert asked.tick(29.9) == ()
+    (moved,) = asked.tick(30.0)
+
+    assert (moved.before, moved.after, moved.cause) == ("open", "half_open", "rested")
+
+
+def test_a_probe_that_goes_well_half_opens_it_before_its_rest_is_over() -> None:
+    asked = opened()
+
+    (moved,) = asked.succeeded(permit(asked, 1.0, probe=True), 1.2)
+
+    assert (moved.after, moved.cause) == ("half_open", "probe")
+
+
+def test_two_successes_close_it() -> None:
+    asked = half_opened()
+
+    assert asked.succeeded(permit(asked, 31.0, probe=True), 31.2) == ()
+    (moved,) = asked.succeeded(permit(asked, 32.0, probe=True), 32.2)
+
+    assert (moved.before, moved.after, moved.cause) == ("half_open", "closed", "proven")
+
+
+def test_one_failure_on_trial_opens_it_again() -> None:
+    asked = half_opened()
+    asked.succeeded(permit(asked, 31.0, probe=True), 31.2)
+
+    (moved,) = asked.failed(permit(asked, 32.0, probe=True), 32.2)
+
+    assert moved.after == "open"
+    assert asked.wake_at == pytest.approx(62.2)
+
+
+def test_of_many_callers_at_the_half_open_moment_one_is_let_through() -> None:
+    asked = half_opened(probing=False)
+
+    given = [asked.permit(30.0) for _ in range(8)]
+
+    assert sum(each is not None for each in given) == 1
+
+
+def test_with_probing_a_half_open_one_lets_no_live_caller_through() -> None:
+    assert half_opened().permit(31.0) is None
+
+
+def test_a_trial_that_never_reports_expires() -> None:
+    asked = half_opened()
+    permit(asked, 31.0, probe=True)
+
+    assert asked.permit(45.9, probe=True) is None
+    assert asked.permit(46.0, probe=True) is not None
+
+
+def test_an_expired_trials_late_word_does_not_count_once_another_is_out() -> None:
+    asked = half_opened()
+    late = permit(asked, 31.0, probe=True)
+    permit(asked, 46.0, probe=True)
+
+    assert asked.failed(late, 46.1) == ()
+    assert asked.state is State.HALF_OPEN
+
+
+def test_what_began_before_it_opened_cannot_close_it() -> None:
+    asked = breaker()
+    old = [permit(asked) for _ in range(3)]
+    asked.trip(1.0)
+    asked.tick(31.0)
+
+    for each in old:
+        assert asked.succeeded(each, 31.1) == ()
+
+    assert asked.state is State.HALF_OPEN
+    assert asked.successes == 0
+
+
+def test_cancelled_work_counts_as_nothing() -> None:
+    asked = breaker()
+    asked.failed(permit(asked), 1.0)
+    asked.failed(permit(asked), 2.0)
+
+    asked.cancelled(permit(asked))
+
+    assert (asked.state, asked.failures) == (State.CLOSED, 2)
+
+
+def test_a_cancelled_trial_makes_room_for_the_next() -> None:
+    asked = half_opened()
+    asked.cancelled(permit(asked, 31.0, probe=True))
+
+    assert asked.permit(31.1, probe=True) is not None
+
+
+def test_an_operator_may_have_it_tried_at_once() -> None:
+    asked = opened()
+
+    (moved,) = asked.reset(1.0)
+
+    assert (moved.after, moved.cause) == ("half_open", "reset")
+
+
+def test_the_time_in_each_state_is_kept() -> None:
+    asked = half_opened()
+    asked.failed(permit(asked, 35.0, probe=True), 36.0)
+
+    assert asked.spent_s(40.0) == {
+        State.CLOSED: 0.0,
+        State.OPEN: 30.0 + 4.0,
+        State.HALF_OPEN: 6.0,
+    }

@@ -1,0 +1,140 @@
+"""The breaker's rules under any order of events."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
+from fallbacks.facts import BreakerMoved
+
+SOON = st.sampled_from([0.0, 0.2, 1.0, 9.9, 10.0, 30.0, 900.0])
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize(failures=st.integers(1, 4), successes=st.integers(1, 3), probing=st.booleans())
+    def begin(self, failures: int, successes: int, probing: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
+        self.now = 0.0
+        self.settings = BreakerSettings(
+            failures=failures, successes=successes, probing=probing, open_s=30.0, trial_s=10.0
+        )
+        self.breaker = Breaker("llm", "openai", now=0.0, settings=self.settings)
+        self.out: list[tuple[Permit, State, int, float]] = []  # permit, state, moves then, when
+        self.moves = 0
+        self.in_a_row = 0  # failures, by our own count
+        self.good_trials = 0
+        self.rest_s = 30.0
+        self.opened_at = 0.0
+
+    def _note(self, moved: tuple[BreakerMoved, ...]) -> None:
+        for each in moved:
+            self.moves += 1
+            self.in_a_row = self.good_trials = 0
+            if each.after == State.OPEN:
+                self.opened_at = self.now
+
+    def _fresh(self, then: tuple[Permit, State, int, float]) -> bool:
+        """Whether a result counts: of this state, and on trial only the latest unexpired."""
+        _, state, moves, _ = then
+        if moves != self.moves:
+            return False
+        return state is State.CLOSED or then is self._latest_trial()
+
+    def _latest_trial(self) -> tuple[Permit, State, int, float] | None:
+        trials = [each for each in self.out if each[1] is not State.CLOSED]
+        return trials[-1] if trials and trials[-1][2] == self.moves else None
+
+    @rule(probe=st.booleans())
+    def ask(self, probe: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
+        state, trial = self.breaker.state, self._latest_trial()
+        given = self.breaker.permit(self.now, probe=probe)
+
+        busy = trial is not None and self.now < trial[3] + self.settings.trial_s
+        live = not self.settings.probing and state is State.HALF_OPEN
+        expected = state is State.CLOSED or ((probe or live) and not busy)
+        assert (given is not None) == expected
+        if given is not None:
+            self.out.append((given, state, self.moves, self.now))
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def succeed(self, data: st.DataObject) -> None:
+        then = data.draw(st.sampled_from(self.out))
+        fresh, before = self._fresh(then), self.breaker.state
+        self.out.remove(then)
+        moved = self.breaker.succeeded(then[0], self.now)
+
+        if not fresh:
+            assert moved == ()
+            return
+        if before is State.CLOSED:
+            assert moved == ()
+            self.in_a_row = 0
+        elif before is State.OPEN:
+            assert [each.after for each in moved] == ([State.HALF_OPEN] if then[0].probe else [])
+        else:
+            self.good_trials += 1
+            closes = self.good_trials >= self.settings.successes
+            assert [each.after for each in moved] == ([State.CLOSED] if closes else [])
+        self._note(moved)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), trip=st.booleans())
+    def fail(self, data: st.DataObject, trip: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
+        then = data.draw(st.sampled_from(self.out))
+        fresh, before = self._fresh(then), self.breaker.state
+        self.out.remove(then)
+        wake_at = self.breaker.wake_at
+        moved = self.breaker.failed(then[0], self.now, trip=trip)
+
+        if not fresh:
+            assert moved == ()
+            return
+        self.in_a_row += before is State.CLOSED
+        opens = before is State.HALF_OPEN or (
+            before is State.CLOSED and (trip or self.in_a_row >= self.settings.failures)
+        )
+        assert [each.after for each in moved] == ([State.OPEN] if opens else [])
+        if before is State.OPEN and trip:
+            assert wake_at is not None
+            self.opened_at = max(self.opened_at, self.now)
+        self._note(moved)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        then = data.draw(st.sampled_from(self.out))
+        before = (self.breaker.state, self.breaker.failures, self.breaker.successes)
+        self.out.remove(then)
+        self.breaker.cancelled(then[0])
+
+        assert before == (self.breaker.state, self.breaker.failures, self.breaker.successes)
+
+    @rule(after_s=SOON)
+    def wait(self, after_s: float) -> None:
+        self.now += after_s
+        before = self.breaker.state
+        moved = self.breaker.tick(self.now)
+
+        rested = before is State.OPEN and self.now >= self.opened_at + 30.0
+        assert [each.after for each in moved] == ([State.HALF_OPEN] if rested else [])
+        self._note(moved)
+
+    @rule()
+    def reset(self) -> None:
+        before = self.breaker.state
+        moved = self.breaker.reset(self.now)
+
+        opens = before is State.OPEN
+        assert [each.after for each in moved] == ([State.HALF_OPEN] if opens else [])
+        self.in_a_row = 0
+        self._note(moved)
+
+    @invariant()
+    def the_time_in_all_states_is_all_the_time(self) -> None:
+        assert abs(sum(self.breaker.spent_s(self.now).values()) - self.now) < 1e-6
+
+    @invariant()
+    def only_an_open_one_wakes(self) -> None:
+        assert (self.breaker.wake_at is not None) == (self.breaker.state is State.OPEN)
+
+
+TestBreaker = Machine.TestCase
