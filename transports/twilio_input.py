@@ -38,6 +38,7 @@ AUDIO_CAP_S: Final = 6.0  # a line held up for less than the stall time may deli
 AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ours
 KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
 KEYS_CAP: Final = 20.0
+STEPS: Final = 10
 
 
 class TwilioInput(FastAPIWebsocketInputTransport):
@@ -76,18 +77,22 @@ class TwilioInput(FastAPIWebsocketInputTransport):
         await super()._stop_tasks()
 
     async def _watch(self) -> None:
-        while True:
-            left_s = self._media_at + self._line.stalled_s - self._line.clock()
-            if left_s <= 0:
-                break
-            await asyncio.sleep(left_s)
+        # In steps, so that a busy moment of ours is one step and not taken for their silence.
+        silent_steps = 0
+        while silent_steps < STEPS:
+            heard_at = self._media_at
+            await asyncio.sleep(self._line.stalled_s / STEPS)
+            silent_steps = silent_steps + 1 if self._media_at == heard_at else 0
         await self._line.gone("stalled")
 
     async def _receive_messages(self) -> None:
         reason = await self._read_until_over()
-        if not self._client.is_closing:
-            await self._line.gone(reason)
-            await self._client.trigger_client_disconnected()
+        if self._client.is_closing:
+            return
+        # Twilio closes the socket behind its `stop`: Pipecat's own close would meet a dead one.
+        self._client._closing = True  # noqa: SLF001 - Pipecat has no word for it
+        await self._line.gone(reason)
+        await self._client.trigger_client_disconnected()
 
     async def _read_until_over(self) -> str:
         while True:
