@@ -34,7 +34,7 @@ SENTENCE = "Hello there, how are you?"
 SECOND = "Fine thanks."
 WORDS = [*SENTENCE.split(), *SECOND.split()]
 PATIENCE_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
-QUIET_S = 0.15  # long enough for anything that is on its way at these speeds
+QUIET_S = 0.2  # long enough for anything that is on its way at these speeds
 
 
 @pytest.fixture
@@ -107,13 +107,16 @@ async def socket(
 
 
 async def listen(
-    ws: aiohttp.ClientWebSocketResponse, *, until: tuple[str, ...] = ("done", "error")
+    ws: aiohttp.ClientWebSocketResponse,
+    *,
+    until: tuple[str, ...] = ("done", "error"),
+    quiet_s: float = PATIENCE_S,
 ) -> Heard:
-    """Collect until an event of these kinds, the end of the socket or quiet."""
+    """Collect until an event of these kinds, the end of the socket or so much quiet."""
     heard = Heard()
-    for patience_s in [PATIENCE_S] + [QUIET_S] * 500:
+    while True:
         try:
-            message = await ws.receive(timeout=patience_s if heard.events else 0.6)
+            message = await ws.receive(timeout=quiet_s)
         except TimeoutError:
             break
         if message.type is not aiohttp.WSMsgType.TEXT:
@@ -129,13 +132,13 @@ async def listen(
     return heard
 
 
-async def turn(lab: Cartesia, fault: Fault | None = None) -> Heard:
+async def turn(lab: Cartesia, fault: Fault | None = None, *, quiet_s: float = PATIENCE_S) -> Heard:
     """Say two sentences in one context, Pipecat's way, under a fault."""
     lab.set_faults([Window(fault=fault)] if fault else [])
     async with socket(lab) as ws:
         for message in TURN:
             await ws.send_json(message)
-        return await listen(ws)
+        return await listen(ws, quiet_s=quiet_s)
 
 
 # -- a healthy context
@@ -217,7 +220,7 @@ async def test_managed_buffering_waits_for_the_sentence_or_the_delay(lab: Cartes
     async with socket(lab) as ws:
         for token in ("Hel", "lo ", "there. ", "And"):
             await ws.send_json(say(token, max_buffer_delay_ms=100))
-        heard = await listen(ws)
+        heard = await listen(ws, quiet_s=QUIET_S)
 
     assert heard.words == ["Hello", "there.", "And"]
     assert "flush_done" not in heard.kinds
@@ -229,7 +232,7 @@ async def test_a_cancel_drops_what_has_not_begun_and_lets_the_rest_finish(lab: C
             await ws.send_json(message)
         first = await listen(ws, until=("chunk",))
         await ws.send_json({"context_id": "a", "cancel": True})
-        rest = await listen(ws)
+        rest = await listen(ws, quiet_s=QUIET_S)
 
     assert first.words + rest.words == SENTENCE.split()
     assert rest.kinds[-1] == "chunk"
@@ -242,7 +245,7 @@ async def test_a_cancelled_context_may_go_on_too_long(lab: Cartesia) -> None:
         await ws.send_json(say(SENTENCE))
         first = await listen(ws, until=("chunk",))
         await ws.send_json({"context_id": "a", "cancel": True})
-        rest = await listen(ws)
+        rest = await listen(ws, quiet_s=QUIET_S)
 
     assert (first.words + rest.words)[:7] == [*SENTENCE.split(), "Hello", "there,"]
 
@@ -250,7 +253,7 @@ async def test_a_cancelled_context_may_go_on_too_long(lab: Cartesia) -> None:
 async def test_a_context_expires_after_its_audio_and_begins_anew(lab: Cartesia) -> None:
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE))
-        await listen(ws)
+        await listen(ws, quiet_s=QUIET_S)
         await ws.send_json(say(SECOND, more=False))
         anew = await listen(ws)
 
@@ -446,7 +449,7 @@ async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: Cartesia) -> None:
     async with socket(lab) as ws:
         for message in TURN:
             await ws.send_json(message)
-        stalled = await listen(ws)
+        stalled = await listen(ws, quiet_s=QUIET_S)
         lab.clear()
         rest = await listen(ws)
 
@@ -457,7 +460,7 @@ async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: Cartesia) -> None:
 
 
 async def test_a_silent_provider_opens_and_says_nothing(lab: Cartesia) -> None:
-    heard = await turn(lab, faults.Silent())
+    heard = await turn(lab, faults.Silent(), quiet_s=0.4)
 
     assert heard.events == []
     assert heard.closed is None
@@ -537,7 +540,8 @@ async def test_a_fault_for_the_next_request_meets_one_context_and_no_other(lab: 
     ],
 )
 async def test_a_provider_may_break_its_own_protocol(lab: Cartesia, what: str, seen: Any) -> None:
-    heard = await turn(lab, faults.Mistaken(what=what))
+    quiet_s = QUIET_S if what == "no_final" else PATIENCE_S
+    heard = await turn(lab, faults.Mistaken(what=what), quiet_s=quiet_s)
 
     assert seen(heard)
 

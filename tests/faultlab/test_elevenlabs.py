@@ -1,0 +1,659 @@
+"""The simulated ElevenLabs, seen by raw sockets, by the official SDK and by Pipecat's service."""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import elevenlabs as sdk
+import httpx
+import numpy as np
+import pytest
+from elevenlabs.core.api_error import ApiError
+from pipecat.frames.frames import (
+    ErrorFrame,
+    TTSAudioRawFrame,
+    TTSSpeakFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+from pipecat.tests.utils import SleepFrame, run_test
+
+from faultlab import faults
+from faultlab.elevenlabs import ElevenLabs
+from faultlab.elevenlabs_socket import Plan
+from faultlab.faults import Fault
+from faultlab.instance import Core
+from faultlab.schedule import Window
+
+SENTENCE = "Hello there, how are you?"
+SECOND = "Fine thanks."
+TEXT = f" {SENTENCE} {SECOND}"
+WORDS = TEXT.split()
+QUERY = "model_id=eleven_flash_v2_5&output_format=pcm_16000&auto_mode=true"
+PATIENCE_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
+QUIET_S = 0.3  # long enough for anything that is on its way at these speeds
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[ElevenLabs]:
+    instance = ElevenLabs("elevenlabs", core=Core(speed=10))
+    await instance.start()
+    yield instance
+    await instance.stop()
+
+
+def turn_messages(name: str = "a", *, close: bool = True) -> list[dict[str, Any]]:
+    """Return two sentences in one context, in the order in which Pipecat sends them."""
+    settings = {"stability": 0.5, "similarity_boost": 0.8}
+    messages: list[dict[str, Any]] = [
+        {"text": " ", "context_id": name, "voice_settings": settings},
+        {"text": SENTENCE, "context_id": name},
+        {"text": SECOND, "context_id": name},
+        {"context_id": name, "flush": True},
+    ]
+    return [*messages, {"context_id": name, "close_context": True}] if close else messages
+
+
+@dataclass
+class Heard:
+    """What a client got on a socket."""
+
+    audio: bytes = b""
+    chars: str = ""
+    starts_ms: list[int] = field(default_factory=list)
+    aligned_ms: int = 0
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    garbage: int = 0
+    closed: int | None = None
+    reason: str = ""
+    broken: bool = False
+
+    @property
+    def audio_s(self) -> float:
+        return len(self.audio) / 32000
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.messages[-1]
+
+    def take(self, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+        self.audio += base64.b64decode(message.get("audio") or "")
+        if aligned := message.get("alignment"):
+            starts, durations = aligned["charStartTimesMs"], aligned["charDurationsMs"]
+            assert len(aligned["chars"]) == len(starts) == len(durations)
+            assert all(duration >= 0 for duration in durations)
+            self.chars += "".join(aligned["chars"])
+            self.starts_ms += [self.aligned_ms + start for start in starts]
+            self.aligned_ms += starts[-1] + durations[-1]
+
+    def heard_at_s(self, text: str) -> float:
+        return self.starts_ms[self.chars.index(text)] / 1000
+
+
+@contextlib.asynccontextmanager
+async def socket(
+    lab: ElevenLabs, *, key: str | None = None, query: str = QUERY
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    url = f"{lab.url}/v1/text-to-speech/VOICE/multi-stream-input?{query}"
+    headers = {"xi-api-key": key or lab.api_key}
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=headers) as ws:
+        yield ws
+
+
+async def listen(
+    ws: aiohttp.ClientWebSocketResponse, *, first: bool = False, quiet_s: float = PATIENCE_S
+) -> Heard:
+    """Collect until `isFinal`, the end of the socket or so much quiet; or one message."""
+    heard = Heard()
+    while True:
+        try:
+            message = await ws.receive(timeout=quiet_s)
+        except TimeoutError:
+            break
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            heard.closed, heard.reason = ws.close_code, str(message.extra or "")
+            heard.broken = message.type is not aiohttp.WSMsgType.CLOSE
+            break
+        try:
+            heard.take(json.loads(message.data))
+        except json.JSONDecodeError:
+            heard.garbage += 1
+            continue
+        if first or heard.last.get("isFinal"):
+            break
+    return heard
+
+
+async def turn(
+    lab: ElevenLabs, fault: Fault | None = None, *, quiet_s: float = PATIENCE_S
+) -> Heard:
+    """Say two sentences in one context, Pipecat's way, under a fault."""
+    lab.set_faults([Window(fault=fault)] if fault else [])
+    async with socket(lab) as ws:
+        for message in turn_messages():
+            await ws.send_json(message)
+        return await listen(ws, quiet_s=quiet_s)
+
+
+# -- a healthy context
+
+
+async def test_the_alignment_covers_the_text_and_the_audio(lab: ElevenLabs) -> None:
+    heard = await turn(lab)
+
+    assert heard.chars == TEXT
+    assert heard.starts_ms == sorted(heard.starts_ms)
+    assert heard.aligned_ms / 1000 == pytest.approx(heard.audio_s, abs=0.02)
+    assert heard.last == {"isFinal": True, "contextId": "a"}
+    assert len(heard.messages) > 5
+    assert all(message["isFinal"] is None for message in heard.messages[:-1])
+
+
+async def test_times_begin_at_zero_in_every_message(lab: ElevenLabs) -> None:
+    heard = await turn(lab)
+
+    for message in heard.messages[:-1]:
+        aligned = message["alignment"]
+        length_ms = len(base64.b64decode(message["audio"])) / 32
+        assert aligned == message["normalizedAlignment"]
+        assert 0 <= aligned["charStartTimesMs"][0] <= length_ms
+        end_ms = aligned["charStartTimesMs"][-1] + aligned["charDurationsMs"][-1]
+        assert end_ms == pytest.approx(length_ms, abs=1)
+
+
+async def test_every_word_is_recorded_where_it_is_in_the_audio(lab: ElevenLabs) -> None:
+    heard = await turn(lab)
+
+    spoken = lab.record.words("elevenlabs")
+    assert [word.text for word in spoken] == WORDS
+    for word in spoken:
+        assert word.start_s == pytest.approx(heard.heard_at_s(word.text), abs=0.01)
+    upgrade, context = lab.record.requests("elevenlabs")
+    assert {word.request for word in spoken} == {context.number}
+    assert (upgrade.ok_auth, upgrade.well_formed, context.outcome) == (True, True, "done")
+
+
+async def test_is_final_waits_for_the_close_of_the_context(lab: ElevenLabs) -> None:
+    async with socket(lab) as ws:
+        for message in turn_messages(close=False):
+            await ws.send_json(message)
+        spoken = await listen(ws, quiet_s=QUIET_S)
+        await ws.send_json({"context_id": "a", "close_context": True})
+        final = await listen(ws)
+
+    assert spoken.chars == TEXT
+    assert spoken.last["isFinal"] is None
+    assert final.messages == [{"isFinal": True, "contextId": "a"}]
+
+
+async def test_close_socket_lets_everything_be_said_and_closes_cleanly(lab: ElevenLabs) -> None:
+    async with socket(lab, query=QUERY.replace("auto_mode=true", "auto_mode=false")) as ws:
+        for message in turn_messages(close=False)[:3]:
+            await ws.send_json(message)
+        await ws.send_json({"close_socket": True})
+        spoken = await listen(ws)
+        closed = await listen(ws)
+
+    assert spoken.chars == f" {SENTENCE}{SECOND}"
+    assert closed.closed == 1000
+
+
+async def test_without_auto_mode_text_waits_and_unflushed_text_is_dropped(lab: ElevenLabs) -> None:
+    async with socket(lab, query=QUERY.replace("auto_mode=true", "auto_mode=false")) as ws:
+        await ws.send_json({"text": " ", "context_id": "a"})
+        await ws.send_json({"text": f"{SENTENCE} ", "context_id": "a", "flush": True})
+        await ws.send_json({"text": SECOND, "context_id": "a"})
+        await ws.send_json({"context_id": "a", "close_context": True})
+        short = await listen(ws)
+        await ws.send_json({"text": " " + "word " * 30, "context_id": "b"})
+        long = await listen(ws, quiet_s=QUIET_S)
+
+    assert short.chars == f" {SENTENCE} "
+    assert long.chars == " " + "word " * 30
+
+
+async def test_contexts_of_one_socket_stream_side_by_side(lab: ElevenLabs) -> None:
+    async with socket(lab) as ws:
+        for message in [*turn_messages("a"), *turn_messages("b")]:
+            await ws.send_json(message)
+        both = [await listen(ws), await listen(ws)]
+
+    names = {message["contextId"] for message in both[0].messages}
+    messages = [message for heard in both for message in heard.messages if message.get("alignment")]
+    texts = {
+        name: "".join(
+            char for m in messages if m["contextId"] == name for char in m["alignment"]["chars"]
+        )
+        for name in "ab"
+    }
+    assert names == {"a", "b"}
+    assert texts == {"a": TEXT, "b": TEXT}
+
+
+async def test_the_sixth_context_is_an_error_and_ends_the_socket(lab: ElevenLabs) -> None:
+    async with socket(lab) as ws:
+        for name in "abcdef":
+            await ws.send_json({"text": " ", "context_id": name})
+        heard = await listen(ws)
+
+    assert heard.messages[0]["error"] == "max_active_conversations"
+    assert (heard.closed, heard.messages[0]["code"]) == (1008, 1008)
+    assert heard.reason.startswith("Maximum simultaneous contexts per WebSocket connection")
+
+
+async def test_a_closed_context_makes_room_and_its_name_is_free(lab: ElevenLabs) -> None:
+    chars: list[str] = []
+    async with socket(lab) as ws:
+        for _ in range(8):
+            for message in turn_messages("again"):
+                await ws.send_json(message)
+            chars.append((await listen(ws)).chars)
+
+    assert chars == [TEXT] * 8
+
+
+async def test_a_context_without_text_ends_by_itself_and_a_keepalive_holds_it(
+    lab: ElevenLabs,
+) -> None:
+    async with socket(lab, query=f"{QUERY}&inactivity_timeout=0.2") as ws:
+        for name in ("idle", "kept"):
+            await ws.send_json({"text": " ", "context_id": name})
+        await asyncio.sleep(0.12)
+        await ws.send_json({"text": "", "context_id": "kept"})
+        await ws.send_json({"text": ""})
+        ended = await listen(ws)
+
+    assert ended.messages == [{"isFinal": True, "contextId": "idle"}]
+    assert ended.closed is None
+
+
+async def test_changing_the_voice_settings_ends_the_socket(lab: ElevenLabs) -> None:
+    async with socket(lab) as ws:
+        await ws.send_json({"text": " ", "context_id": "a"})
+        await ws.send_json({"text": " ", "context_id": "a", "voice_settings": {"speed": 1.1}})
+        heard = await listen(ws)
+
+    assert heard.closed == 1008
+
+
+async def test_more_at_once_than_the_plan_allows_is_refused() -> None:
+    lab = ElevenLabs("elevenlabs", plan=Plan(concurrent=1))
+    await lab.start()
+    async with socket(lab) as ws:
+        for message in [*turn_messages("a"), *turn_messages("b")]:
+            await ws.send_json(message)
+        heard = await listen(ws)
+    await lab.stop()
+
+    assert heard.last["error"] == "too_many_concurrent_requests"
+    assert lab.plan.generating == 0
+
+
+async def test_stopping_the_lab_ends_a_socket_in_the_middle() -> None:
+    lab = ElevenLabs("elevenlabs")
+    await lab.start()
+    async with socket(lab) as ws:
+        for message in turn_messages():
+            await ws.send_json(message)
+        await listen(ws, first=True)
+        async with asyncio.timeout(1.0):
+            await lab.stop()
+        rest = await listen(ws)
+
+    assert rest.closed is not None
+    assert lab.plan.generating == 0
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("output_format=mp3_44100_128", "output_format"),
+        ("output_format=pcm_11025", "output_format"),
+        ("output_format=pcm_16000&model_id=eleven_v3", "eleven_v3"),
+        ("output_format=pcm_16000&inactivity_timeout=181", "inactivity_timeout"),
+    ],
+)
+async def test_a_wrong_url_is_refused_at_the_upgrade(lab: ElevenLabs, query: str, why: str) -> None:
+    url = f"http://{lab.authority}/v1/text-to-speech/V/multi-stream-input?{query}"
+    async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
+        answer = await session.get(url)
+        body = await answer.json()
+
+    assert answer.status == 400
+    assert why in body["detail"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (faults.Http(status=400), 400, "invalid_parameters"),
+        (faults.Http(status=401), 401, "invalid_api_key"),
+        (faults.Http(status=401, code="missing_permissions"), 401, "missing_permissions"),
+        (faults.Quota(), 401, "quota_exceeded"),
+        (faults.Http(status=402), 402, "payment_required"),
+        (faults.Http(status=403), 403, "only_for_creator+"),
+        (faults.Http(status=404), 404, "voice_not_found"),
+        (faults.Http(status=429), 429, "too_many_concurrent_requests"),
+        (faults.Http(status=429, code="system_busy"), 429, "system_busy"),
+        (faults.Http(status=503), 503, "service_unavailable"),
+    ],
+)  # fmt: skip
+async def test_the_upgrade_is_refused_in_the_providers_own_words(
+    lab: ElevenLabs, fault: Fault, status: int, code: str
+) -> None:
+    lab.set_faults([Window(fault=fault)])
+    url = f"http://{lab.authority}/v1/text-to-speech/V/multi-stream-input?{QUERY}"
+    async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
+        answer = await session.get(url)
+        detail = (await answer.json())["detail"]
+
+    assert answer.status == status
+    assert detail["code"] == detail["status"] == code
+    assert detail["message"]
+
+
+async def test_a_422_carries_a_list(lab: ElevenLabs) -> None:
+    url = f"http://{lab.authority}/v1/text-to-speech/V/stream?output_format=pcm_16000"
+    async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
+        answer = await session.post(url, json={})
+        body = await answer.json()
+
+    assert answer.status == 422
+    assert body["detail"][0]["loc"] == ["body", "text"]
+
+
+async def test_a_wrong_key_is_refused_at_the_upgrade(lab: ElevenLabs) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with socket(lab, key="wrong"):
+            raise AssertionError("the socket opened")
+
+    assert refused.value.status == 401
+    assert lab.record.requests("elevenlabs")[0].ok_auth is False
+
+
+async def test_what_is_no_message_ends_the_socket(lab: ElevenLabs) -> None:
+    async with socket(lab) as ws:
+        await ws.send_str("{")
+        heard = await listen(ws)
+
+    assert heard.closed == 1008
+    assert not lab.record.requests("elevenlabs")[0].well_formed
+
+
+# -- faults on the open stream
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 5, 6, 7])
+@pytest.mark.parametrize("how", ["reset", "close", "error"])
+async def test_a_cut_leaves_so_many_whole_words(lab: ElevenLabs, after: int, how: str) -> None:
+    whole = await turn(lab)
+    heard = await turn(lab, faults.Cut(after_words=after, how=how))
+
+    assert heard.chars.split() == WORDS[:after]
+    following = [*WORDS, ""][after]
+    if after < len(WORDS):
+        assert heard.audio_s <= whole.heard_at_s(following) + 0.03
+    assert heard.broken == (how == "reset")
+    assert heard.closed == {"reset": 1006, "close": 1000, "error": 1011}[how]
+    assert not any(message.get("isFinal") for message in heard.messages)
+    context = lab.record.requests("elevenlabs")[-1]
+    assert context.outcome == f"cut after {after} words"
+    spoken = [word for word in lab.record.words() if word.request == context.number]
+    assert [word.text for word in spoken] == WORDS[:after]
+
+
+async def test_a_cut_inside_a_word_ends_in_the_middle_of_the_next_one(lab: ElevenLabs) -> None:
+    whole = await turn(lab)
+    heard = await turn(lab, faults.Cut(after_words=5, inside_word=True))
+
+    assert whole.heard_at_s("Fine") + 0.05 < heard.audio_s < whole.heard_at_s("thanks") - 0.05
+    assert heard.chars.split()[-1] in ("F", "Fi", "Fin", "Fine")
+
+
+async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: ElevenLabs) -> None:
+    lab.set_faults([Window(fault=faults.Stall(after_words=2))])
+    async with socket(lab) as ws:
+        for message in turn_messages():
+            await ws.send_json(message)
+        stalled = await listen(ws, quiet_s=QUIET_S)
+        lab.clear()
+        rest = await listen(ws)
+
+    assert stalled.chars.split() == WORDS[:2]
+    assert stalled.chars + rest.chars == TEXT
+    assert rest.last["isFinal"] is True
+
+
+async def test_a_cut_acts_at_once_on_the_stream_in_progress() -> None:
+    lab = ElevenLabs("elevenlabs")
+    await lab.start()
+    async with socket(lab) as ws:
+        for message in turn_messages():
+            await ws.send_json(message)
+        begun = await listen(ws, first=True)
+        lab.set_faults([Window(fault=faults.Cut(after_words=0))])
+        rest = await listen(ws)
+    await lab.stop()
+
+    assert begun.audio_s + rest.audio_s < 1.0
+    assert rest.broken
+
+
+async def test_a_silent_provider_opens_and_says_nothing(lab: ElevenLabs) -> None:
+    heard = await turn(lab, faults.Silent(), quiet_s=0.5)
+
+    assert heard.messages == []
+    assert heard.closed is None
+
+
+async def test_signs_of_life_are_silent_samples_without_characters(lab: ElevenLabs) -> None:
+    lab.set_faults([Window(fault=faults.Alive())])
+    async with socket(lab) as ws:
+        for message in turn_messages():
+            await ws.send_json(message)
+        heard = await listen(ws, first=True)
+
+    assert heard.audio_s > 0.05
+    assert not np.frombuffer(heard.audio, np.int16).any()
+    assert heard.last["alignment"] is None
+
+
+async def test_garbage_cannot_be_parsed(lab: ElevenLabs) -> None:
+    heard = await turn(lab, faults.Garbage())
+
+    assert heard.garbage > 3
+    assert heard.audio == b""
+
+
+async def test_everything_comes_twice(lab: ElevenLabs) -> None:
+    once, twice = await turn(lab), await turn(lab, faults.Duplicate())
+
+    assert len(twice.chars) == 2 * len(TEXT)
+    assert twice.audio_s == pytest.approx(2 * once.audio_s, rel=0.02)
+
+
+async def test_audio_may_follow_the_end_of_a_context(lab: ElevenLabs) -> None:
+    lab.set_faults([Window(fault=faults.LateAfterCancel(delay_s=0.2))])
+    async with socket(lab) as ws:
+        for message in turn_messages():
+            await ws.send_json(message)
+        whole = await listen(ws)
+        late = await listen(ws, quiet_s=QUIET_S)
+
+    assert whole.chars == TEXT
+    assert late.audio_s > 0.1
+    assert late.messages[0]["contextId"] == "a"
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 503, 500])
+async def test_an_error_on_the_stream_is_a_frame_and_a_close(lab: ElevenLabs, status: int) -> None:
+    heard = await turn(lab, faults.ErrorEvent(status=status))
+
+    code = 1011 if status == 500 else 1008
+    assert heard.last["code"] == heard.closed == code
+    assert heard.last["message"].startswith(heard.reason)
+    assert heard.last["contextId"] == "a"
+
+
+@pytest.mark.parametrize("where", ["request", "event"])
+async def test_a_used_up_account_is_told_so_on_a_warm_socket(lab: ElevenLabs, where: str) -> None:
+    async with socket(lab) as ws:
+        for message in turn_messages("a"):
+            await ws.send_json(message)
+        await listen(ws)
+        lab.set_faults([Window(fault=faults.Quota(where=where))])
+        for message in turn_messages("b"):
+            await ws.send_json(message)
+        refused = await listen(ws)
+
+    assert refused.last["error"] == "quota_exceeded"
+    assert refused.closed == 1008
+
+
+@pytest.mark.parametrize(
+    ("what", "seen"),
+    [
+        ("odd_pcm", lambda heard: len(base64.b64decode(heard.messages[0]["audio"])) % 2 == 1),
+        ("wrong_context", lambda heard: heard.messages[0]["contextId"] != "a"),
+        ("error_without_context", lambda heard: "contextId" not in heard.last and not heard.closed),
+        ("no_final", lambda heard: heard.chars == TEXT and heard.last["isFinal"] is None),
+        ("null_alignment", lambda heard: heard.chars == "" and heard.audio_s > 1),
+    ],
+)
+async def test_a_provider_may_break_its_own_protocol(lab: ElevenLabs, what: str, seen: Any) -> None:
+    quiet_s = QUIET_S if what in ("no_final", "error_without_context") else PATIENCE_S
+    heard = await turn(lab, faults.Mistaken(what=what), quiet_s=quiet_s)
+
+    assert seen(heard)
+
+
+async def test_a_newer_server_may_spell_its_keys_another_way(lab: ElevenLabs) -> None:
+    lab.set_faults([Window(fault=faults.Mistaken(what="snake_case"))])
+    async with socket(lab) as ws:
+        for message in turn_messages():
+            await ws.send_json(message)
+        first = json.loads((await ws.receive(timeout=PATIENCE_S)).data)
+
+    assert first["context_id"] == "a"
+    assert set(first["alignment"]) == {"chars", "char_start_times_ms", "char_durations_ms"}
+
+
+# -- the official SDK, as it is
+
+
+@pytest.fixture
+async def client(lab: ElevenLabs) -> AsyncIterator[sdk.AsyncElevenLabs]:
+    async with httpx.AsyncClient() as http:  # the SDK has no close of its own
+        yield sdk.AsyncElevenLabs(
+            api_key=lab.api_key, base_url=f"http://{lab.authority}", httpx_client=http
+        )
+
+
+@pytest.mark.parametrize("form", ["pcm_16000", "ulaw_8000", "mp3_44100_128"])
+async def test_the_sdk_streams_audio(
+    lab: ElevenLabs, client: sdk.AsyncElevenLabs, form: Any
+) -> None:
+    parts = client.text_to_speech.stream("VOICE", text=SENTENCE, output_format=form)
+    audio = b"".join([part async for part in parts])
+
+    assert len(audio) > 8000
+    assert [word.text for word in lab.record.words()] == SENTENCE.split()
+
+
+async def test_the_sdk_streams_audio_with_times(client: sdk.AsyncElevenLabs) -> None:
+    rows = client.text_to_speech.stream_with_timestamps(
+        "VOICE", text=SENTENCE, output_format="pcm_16000"
+    )
+    found = [row.alignment async for row in rows if row.alignment]
+
+    starts = [start for row in found for start in row.character_start_times_seconds]
+    assert "".join(char for row in found for char in row.characters) == SENTENCE
+    assert starts == sorted(starts)
+    assert starts[-1] > 1.0
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 503])
+async def test_the_sdk_understands_errors(
+    lab: ElevenLabs, client: sdk.AsyncElevenLabs, status: int
+) -> None:
+    lab.set_faults([Window(fault=faults.Http(status=status))])
+
+    with pytest.raises(ApiError) as refused:
+        await client.voices.get_all(request_options={"max_retries": 0})
+
+    assert refused.value.status_code == status
+    assert refused.value.body["detail"]["code"]
+
+
+async def test_the_subscription_shows_what_is_left(
+    lab: ElevenLabs, client: sdk.AsyncElevenLabs
+) -> None:
+    await turn(lab)
+    used = (await client.user.subscription.get()).character_count
+    lab.set_faults([Window(fault=faults.Quota())])
+    gone = await client.user.subscription.get()
+
+    assert used == len(TEXT)
+    assert gone.character_count == gone.character_limit
+
+
+async def test_the_sdk_lists_the_voice(client: sdk.AsyncElevenLabs) -> None:
+    voices = (await client.voices.get_all()).voices
+
+    assert [voice.name for voice in voices] == ["The voice of elevenlabs"]
+
+
+async def test_http_faults_cut_the_body(lab: ElevenLabs) -> None:
+    async def body(fault: Fault | None) -> bytes | None:
+        lab.set_faults([Window(fault=fault)] if fault else [])
+        url = f"http://{lab.authority}/v1/text-to-speech/V/stream?output_format=pcm_16000"
+        try:
+            async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
+                answer = await session.post(url, json={"text": SENTENCE})
+                return await answer.read()
+        except (aiohttp.ClientError, ConnectionError):
+            return None
+
+    whole, short = await body(None), await body(faults.Cut(after_words=2, how="close"))
+    broken = await body(faults.Cut(after_words=2, how="reset"))
+
+    assert whole is not None
+    assert short is not None
+    assert 0.2 * len(whole) < len(short) < 0.6 * len(whole)
+    assert broken is None
+
+
+# -- Pipecat's service, as it is
+
+
+def service(lab: ElevenLabs) -> ElevenLabsTTSService:
+    return ElevenLabsTTSService(
+        api_key=lab.api_key,
+        url=lab.url,
+        sample_rate=16000,
+        settings=ElevenLabsTTSService.Settings(voice="VOICE", model="eleven_flash_v2_5"),
+    )
+
+
+async def test_pipecats_service_speaks_with_it(lab: ElevenLabs) -> None:
+    down, up = await run_test(
+        service(lab), frames_to_send=[TTSSpeakFrame(f"{SENTENCE} {SECOND}"), SleepFrame(0.2)]
+    )
+
+    audio = b"".join(frame.audio for frame in down if isinstance(frame, TTSAudioRawFrame))
+    spoken = " ".join(frame.text for frame in down if isinstance(frame, TTSTextFrame))
+    assert len(audio) > 1.9 * 32000
+    assert spoken.split() == WORDS
+    assert any(isinstance(frame, TTSStoppedFrame) for frame in down)
+    assert not [frame for frame in up if isinstance(frame, ErrorFrame)]
+    assert all(r.well_formed and r.ok_auth for r in lab.record.requests("elevenlabs"))
