@@ -1,0 +1,145 @@
+"""espeak-ng in this process: text in; samples, and where each part of the text is spoken, out.
+
+The library comes with a wheel (`espeakng_loader`) and keeps its state in globals, so one lock
+guards it. A sentence takes about a millisecond, which is too long for the event loop all the same:
+callers use a thread, and the library lets go of Python's lock meanwhile.
+"""
+
+import ctypes
+import functools
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import espeakng_loader
+import numpy as np
+import numpy.typing as npt
+
+Samples: TypeAlias = npt.NDArray[np.int16]
+
+# The numbers and the event below: espeak-ng 1.52, src/include/espeak-ng/speak_lib.h.
+SYNCHRONOUS: Final = 2  # AUDIO_OUTPUT_SYNCHRONOUS: all is spoken when the call returns
+DONT_EXIT: Final = 0x8000  # espeakINITIALIZE_DONT_EXIT: missing data is an answer, not an exit()
+POS_CHARACTER: Final = 1
+CHARS_UTF8: Final = 1
+RATE: Final = 1
+PITCH: Final = 3
+LIST_TERMINATED: Final = 0
+WORD: Final = 1
+OK: Final = 0
+
+
+class UnknownVoiceError(ValueError):
+    """espeak-ng has no such voice or language; the text names it."""
+
+
+class _Event(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # characters, the first one is 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),  # from the start of the text
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
+
+
+class Espeak:
+    """The library, loaded once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pieces: list[bytes] = []
+        self._words: list[tuple[int, int]] = []
+        self._callback = _Callback(self._take)  # referenced here for as long as the library lives
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = espeakng_loader.get_data_path()
+        self._timbres = Path(data) / "voices" / "!v"
+        self.rate_hz: int = self._library.espeak_Initialize(
+            SYNCHRONOUS, 0, data.encode(), DONT_EXIT
+        )
+        if self.rate_hz <= 0:
+            raise RuntimeError(f"espeak-ng cannot read its data in {data}")
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def has_timbre(self, name: str) -> bool:
+        """Return whether it has this timbre, such as `f2` or `Annie`."""
+        return (self._timbres / name).is_file()
+
+    def find(self, names: Sequence[str]) -> str:
+        """Return the first of these voices that there is.
+
+        Args:
+            names: Voices as `en-us` or `en-us+f2`, the best one first.
+
+        Raises:
+            UnknownVoiceError: None of them exists.
+        """
+        with self._lock:
+            return self._select(names)
+
+    def speak(
+        self, text: str, names: Sequence[str], *, words_per_minute: int, pitch: int
+    ) -> tuple[Samples, list[tuple[int, int]]]:
+        """Speak `text` with the first of the voices that there is.
+
+        Args:
+            text: What is said.
+            names: As `find` takes them.
+            words_per_minute: 80 to 450.
+            pitch: 0 to 100.
+
+        Returns:
+            Mono samples at `rate_hz`; and, for each word it announces, the index of its first
+            character and its first sample.
+
+        Raises:
+            UnknownVoiceError: None of the voices exists.
+        """
+        spoken = text.replace("\0", " ").encode("utf-8", errors="replace")
+        with self._lock:
+            self._select(names)
+            self._library.espeak_SetParameter(RATE, words_per_minute, 0)
+            self._library.espeak_SetParameter(PITCH, pitch, 0)
+            self._pieces, self._words = [], []
+            self._library.espeak_Synth(
+                spoken, len(spoken) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
+            )
+            return np.frombuffer(b"".join(self._pieces), np.int16), self._words
+
+    def _select(self, names: Sequence[str]) -> str:
+        for name in names:
+            voice, _, timbre = name.partition("+")
+            if timbre and not self.has_timbre(timbre):
+                continue  # the library would take its default timbre without a word
+            if voice and self._library.espeak_SetVoiceByName(name.encode()) == OK:
+                return name
+        raise UnknownVoiceError(f"espeak-ng has no voice {' or '.join(names)}")
+
+    def _take(self, wave: Any, samples: int, events: Any) -> int:
+        if wave and samples > 0:
+            self._pieces.append(ctypes.string_at(wave, 2 * samples))
+        index = 0
+        while events[index].type != LIST_TERMINATED:
+            if events[index].type == WORD:
+                self._words.append((events[index].text_position - 1, events[index].sample))
+            index += 1
+        return 0  # go on
+
+
+@functools.cache
+def espeak() -> Espeak:
+    """Return the library, loading it at the first call (about 10 ms).
+
+    Raises:
+        RuntimeError: Its data files cannot be read.
+    """
+    return Espeak()
