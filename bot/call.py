@@ -83,12 +83,14 @@ class Call:
             self._failed("call", broken)
             logger.opt(exception=broken).error("call {} failed", self.call_id)
         finally:
-            await self._leg.hang_up()
             if self._assembled:
                 await self._assembled.tools.close()
                 self._assembled.observer.ended()
             length_s = self._house.clock() - started_at_s
-            self._tell(CallEnded(reason=self.reason, length_s=length_s))
+            self._tell(
+                CallEnded(reason=self.reason, length_s=length_s)
+            )  # shown before the line goes
+            await self._leg.hang_up()
 
     async def end(self, reason: str) -> None:
         """Have the agent say goodbye and hang up."""

@@ -30,6 +30,7 @@ class Replayed:
     """What became of one recorded caller."""
 
     path: Path
+    folder: Path
     events: Sequence[Event]
     outcome: Outcome
 
@@ -103,7 +104,7 @@ async def replay_one(
     await house.emitter.flush()
     entries = notes.take(call.call_id)
     events = [each.event for each in entries]
-    replayed = Replayed(path=path, events=events, outcome=outcome(events))
+    replayed = Replayed(path=path, folder=folder, events=events, outcome=outcome(events))
     await asyncio.to_thread(_write, folder, leg, entries, replayed)
     return replayed
 

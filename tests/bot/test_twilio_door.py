@@ -22,7 +22,7 @@ from faultlab.carrier_webhook import (
     signature,
     start_message,
 )
-from tests.transports.twilio_house import RATE_HZ, TOKEN, House, house, tone
+from tests.transports.twilio_house import RATE_HZ, TOKEN, House, house, tone, until
 
 FORM = PhoneCall().form()
 CONNECTED = json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
@@ -214,6 +214,14 @@ async def test_nothing_but_a_start_opens_the_door(text: str, reason: str) -> Non
         assert closing.type is aiohttp.WSMsgType.CLOSE
         assert it.calls == []
         assert it.reasons() == [reason]
+
+
+async def test_the_server_s_own_limit_is_told_before_a_start_too() -> None:
+    async with house(ws_max_size=300_000) as it, media_socket(it) as socket:
+        await socket.send_str("x" * 1_000_000)
+        await until(lambda: bool(it.told))
+
+        assert it.reasons() == ["message too big"]
 
 
 async def test_a_socket_that_never_starts_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

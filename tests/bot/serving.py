@@ -1,0 +1,96 @@
+"""A real server in a process of its own, against the fault lab, from nothing but a YAML file."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from bot.lab import RunningLab
+
+AUTH_TOKEN = "a-twilio-auth-token"
+READY_S = 20.0
+KINDS = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs": "tts"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A server that answers calls."""
+
+    url: str
+    process: asyncio.subprocess.Process
+    logs: Path
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the YAML's content, and the environment that holds the keys it names."""
+    stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
+    keys: dict[str, str] = {}
+    for each in lab.instances:
+        variable = f"KEY_{each['name'].upper().replace('-', '_')}"
+        keys[variable] = each["api_key"]
+        rung = {"name": each["name"], "kind": each["kind"], "url": each["url"]}
+        stages[KINDS[each["kind"]]].append(rung | {"api_key_env": variable})
+    tree = {
+        "server": {"host": "127.0.0.1", "port": port, "public_url": f"http://127.0.0.1:{port}"},
+        "stages": stages,
+        "transports": {"twilio": {"enabled": True}},
+        "logs": {"level": "INFO", "dir": str(logs)},
+        "shutdown": {"drain_s": 5},
+    }
+    return tree, keys | {"TWILIO_AUTH_TOKEN": AUTH_TOKEN}
+
+
+@asynccontextmanager
+async def serving(
+    lab: RunningLab, folder: Path, *, changes: Mapping[str, Any] | None = None
+) -> AsyncIterator[Served]:
+    """Run `python -m bot serve` while the block runs, then stop it as an operator would."""
+    port = free_port()
+    tree, keys = configuration(lab, port, folder / "logs")
+    config = folder / "holdline.yaml"
+    config.write_text(yaml.safe_dump(tree | dict(changes or {})))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "serve", "--config", str(config),
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **keys},
+        cwd=Path(__file__).parents[2],
+        stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        await _ready(url, process)
+        yield Served(url=url, process=process, logs=folder / "logs")
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            await process.wait()
+
+
+async def _ready(url: str, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
+        while process.returncode is None:
+            try:
+                async with session.get(f"{url}/readyz") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientConnectionError:
+                pass
+            await asyncio.sleep(0.1)
+    raise RuntimeError(f"the server ended with {process.returncode}")

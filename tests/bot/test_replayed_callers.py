@@ -1,0 +1,142 @@
+"""Every recorded caller through the whole pipeline, against the simulated providers."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from bot.house import open_house
+from bot.lab import lab_process, with_lab
+from bot.recording import UnreadableAudioError, read
+from bot.replay import Notes, Replayed, replay_one
+from calls.events import (
+    AgentSaid,
+    BargedIn,
+    CallerSilent,
+    CallFailed,
+    PhaseRefused,
+    ProviderFailed,
+    TranscriptFinal,
+)
+from tests.bot.word_error import word_error
+
+FOLDER = Path(__file__).parents[1] / "fixtures" / "callers"
+SIDECARS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))}
+TAKEN = [name for name, each in SIDECARS.items() if not each["expect"]["refused"]]
+REFUSED = [name for name, each in SIDECARS.items() if each["expect"]["refused"]]
+AT_ONCE = 3  # calls; two cores carry the pipelines, the recogniser and the voices of so many
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Replayed]:
+    return asyncio.run(replay_all(tmp_path_factory.mktemp("replayed")))
+
+
+async def replay_all(out: Path) -> dict[str, Replayed]:
+    free = asyncio.Semaphore(AT_ONCE)
+    notes = Notes()
+    found: dict[str, Replayed] = {}
+    async with lab_process() as lab:
+        settings = with_lab(lab, {"logs": {"dir": out / "logs"}})
+        async with (
+            open_house(settings, words=True, listeners=[notes]) as house,
+            asyncio.timeout(300),
+        ):
+
+            async def one(name: str) -> None:
+                path = FOLDER / f"{name}.wav"
+                async with free:
+                    found[name] = await replay_one(
+                        house, notes, read(path), path=path, folder=out / name
+                    )
+
+            async with asyncio.TaskGroup() as group:
+                for name in TAKEN:
+                    group.create_task(one(name))
+    return found
+
+
+def expected(name: str) -> dict[str, Any]:
+    return SIDECARS[name]["expect"]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_the_agent_answers_each_turn_to_the_point(
+    name: str, replayed: Mapping[str, Replayed]
+) -> None:
+    said = [each.text.lower() for each in replayed[name].events if isinstance(each, AgentSaid)]
+    answers = " | ".join(said)
+
+    assert replayed[name].outcome.turns == expected(name)["turns"]
+    for words in expected(name)["agent_says"]:
+        assert any(word in answers for word in words), answers
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_the_callers_words_arrive(name: str, replayed: Mapping[str, Replayed]) -> None:
+    said = " ".join(each["words"] for each in SIDECARS[name]["utterances"])
+    finals = [each for each in replayed[name].events if isinstance(each, TranscriptFinal)]
+    heard = " ".join(each.text for each in finals)
+
+    assert word_error(said, heard) <= expected(name)["max_word_error"], heard
+    assert all(each.confidence is not None for each in finals)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_only_a_caller_who_barges_in_cuts_the_agent_short(
+    name: str, replayed: Mapping[str, Replayed]
+) -> None:
+    barged = any(isinstance(each, BargedIn) for each in replayed[name].events)
+
+    assert barged == expected(name)["barge_in"]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_healthy_call_has_no_failures_and_no_surprises(
+    name: str, replayed: Mapping[str, Replayed]
+) -> None:
+    bad = (ProviderFailed, PhaseRefused, CallFailed)
+
+    assert [each for each in replayed[name].events if isinstance(each, bad)] == []
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_the_parts_of_every_answer_add_up(name: str, replayed: Mapping[str, Replayed]) -> None:
+    found = replayed[name].outcome
+
+    if found.v2v:
+        parts = sum(each.p50_s for each in found.parts.values())
+        assert found.turns > 1 or parts == pytest.approx(found.v2v.p50_s, abs=1e-6)
+
+
+def test_a_silent_caller_is_asked_gently(replayed: Mapping[str, Replayed]) -> None:
+    events = replayed["10_silence"].events
+
+    assert [each.prompts for each in events if isinstance(each, CallerSilent)][:1] == [1]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_the_caller_heard_is_written_down(name: str, replayed: Mapping[str, Replayed]) -> None:
+    folder = replayed[name].folder
+    samples, _ = soundfile.read(str(folder / "heard.wav"), dtype="int16")
+
+    assert int(np.abs(samples.astype(np.int32)).max()) > 2000
+    assert (folder / "timeline.jsonl").read_text().count("\n") == len(replayed[name].events)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_caller_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(UnreadableAudioError) as refused:
+        read(FOLDER / f"{name}.wav")
+
+    line = str(refused.value)
+    assert "\n" not in line
+    assert f"{name}.wav" in line
+    assert expected(name)["reason"] in line
