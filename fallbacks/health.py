@@ -1,0 +1,210 @@
+"""What all calls know together about one rung: breaker, suspicion, rests, recent speed.
+
+The first failure of a live attempt makes the rung suspect at once, in every call, long before the
+breaker has counted to three; a success clears it. A rate limit is not a fault: the rung rests, on
+a counter of its own. A bad request retires the rung only when a second, different request met it
+too, or a probe did. What is permanent opens the breaker at once.
+"""
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
+from fallbacks.facts import (
+    BreakerMoved,
+    ProviderReset,
+    RungRested,
+    Suspected,
+    SuspicionCleared,
+)
+from fallbacks.failure import Failure, Kind, Scope
+from fallbacks.latency import PRIOR_S, Latency
+from fallbacks.retry_after import MOST_S, rest_s
+
+HealthFact: TypeAlias = BreakerMoved | Suspected | SuspicionCleared | RungRested | ProviderReset
+"""What can happen to a rung's health."""
+
+PROTOCOL_LIMIT: Final = 3  # garbage so many times in a row is no accident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a ladder needs to know of a rung, at one moment."""
+
+    provider: str
+    usable: bool  # a live attempt may be made
+    suspect: bool
+    p50_s: float  # to first useful output
+    p95_s: float
+
+
+class Health:
+    """The health of one rung, shared by all calls of the process."""
+
+    def __init__(
+        self,
+        stage: str,
+        provider: str,
+        *,
+        now: float,
+        settings: BreakerSettings | None = None,
+        prior_s: float = PRIOR_S,
+    ) -> None:
+        self.stage = stage
+        self.provider = provider
+        self.breaker = Breaker(stage, provider, now=now, settings=settings)
+        self.latency = Latency(prior_s=prior_s)
+        self.suspect_since: float | None = None
+        self.rests_until = now
+        self.retired = False  # opened by what only a person can mend
+        self._limits = 0  # rate limits in a row
+        self._garbage = 0  # protocol failures in a row
+        self._refused: set[str] = set()  # different requests called bad since the last success
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        return self.breaker.wake_at
+
+    def standing(self, now: float) -> Standing:
+        """Return what a ladder needs to know now."""
+        trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
+        admits = self.breaker.state is State.CLOSED or trial
+        return Standing(
+            provider=self.provider,
+            usable=admits and now >= self.rests_until,
+            suspect=self.suspect_since is not None or trial,
+            p50_s=self.latency.p50_s,
+            p95_s=self.latency.p95_s,
+        )
+
+    def permit(self, now: float, *, probe: bool = False) -> Permit | None:
+        """Return leave to ask the rung, or None: it is not to be asked now."""
+        if now < self.rests_until and not probe:
+            return None
+        return self.breaker.permit(now, probe=probe)
+
+    def succeeded(
+        self, permit: Permit, now: float, *, ttfb_s: float | None = None
+    ) -> tuple[HealthFact, ...]:
+        """Take in that an attempt, or a probe of the real kind, did what was asked.
+
+        Args:
+            permit: The leave it was made by.
+            now: Monotonic, in seconds.
+            ttfb_s: Seconds to its first useful output; None of a probe that says nothing of it.
+        """
+        if ttfb_s is not None:
+            self.latency.took(ttfb_s)
+        self._limits = self._garbage = 0
+        self._refused.clear()
+        moved = self.breaker.succeeded(permit, now)
+        if self.breaker.state is State.CLOSED:
+            self.retired = False
+            return (*moved, *self._clear(now))
+        return moved
+
+    def connected(self, permit: Permit) -> None:
+        """Take in that a cheap probe got in: that is not yet doing what a caller asks."""
+        self.breaker.cancelled(permit)
+
+    def cancelled(self, permit: Permit) -> None:
+        """Take in that an attempt was called off by us."""
+        self.breaker.cancelled(permit)
+
+    def late(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
+        """Take in that a live attempt lets its caller wait: other calls need not wait, too."""
+        return self._suspect(kind, now)
+
+    def failed(
+        self,
+        permit: Permit,
+        failure: Failure,
+        *,
+        now: float,
+        request: str = "",
+        chance: float = 0.5,
+    ) -> tuple[HealthFact, ...]:
+        """Take in a failure.
+
+        Args:
+            permit: The leave that the attempt was made by.
+            failure: What went wrong.
+            now: Monotonic, in seconds.
+            request: Tells different requests apart, such as a hash; for bad requests only.
+            chance: 0 to 1; spreads a rest that the provider did not name.
+        """
+        match failure.scope:
+            case Scope.PAYLOAD:
+                self.breaker.cancelled(permit)  # the rung did nothing wrong
+                return ()
+            case Scope.CAPACITY:
+                return self._limited(permit, failure, now=now, chance=chance)
+            case _:
+                pass
+        facts = self._suspect(failure.kind, now)
+        trip = self._says_it_all(permit, failure, request)
+        if not trip and not failure.verdict.counts:
+            self.breaker.cancelled(permit)
+            return facts
+        slow = trip and failure.permanent
+        moved = self.breaker.failed(
+            permit, now, trip=trip, rest_s=self.breaker.settings.slow_s if slow else None
+        )
+        if moved:
+            self.retired = slow
+        return (*facts, *moved)
+
+    def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
+        """Open at once, because a rung that shares the key met what only a person can mend."""
+        moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
+        self.retired = True
+        return (*self._suspect(kind, now), *moved)
+
+    def exhausted(self, now: float) -> tuple[HealthFact, ...]:
+        """Open at once, because a whole sequence of tries outside a call came to nothing."""
+        return self.breaker.trip(now)
+
+    def reset(self, now: float) -> tuple[HealthFact, ...]:
+        """Let the rung be tried at once, on an operator's word."""
+        self.rests_until = now
+        self._limits = self._garbage = 0
+        self._refused.clear()
+        told = ProviderReset(stage=self.stage, provider=self.provider)
+        return (told, *self.breaker.reset(now))
+
+    def tick(self, now: float) -> tuple[HealthFact, ...]:
+        """Move on the passing of time alone."""
+        return self.breaker.tick(now)
+
+    def _says_it_all(self, permit: Permit, failure: Failure, request: str) -> bool:
+        if failure.kind is Kind.PROTOCOL:
+            self._garbage += 1
+            return failure.permanent or self._garbage >= PROTOCOL_LIMIT
+        if failure.kind is Kind.BAD_REQUEST:
+            self._refused.add(request)
+            return permit.probe or len(self._refused) > 1
+        return failure.permanent or failure.verdict.trips
+
+    def _limited(
+        self, permit: Permit, failure: Failure, *, now: float, chance: float
+    ) -> tuple[HealthFact, ...]:
+        asked_s = rest_s(failure.retry_after_s, self._limits, chance=chance)
+        self._limits += 1
+        if asked_s > MOST_S:  # that long is an outage
+            return self.breaker.failed(permit, now, trip=True, rest_s=asked_s)
+        self.breaker.cancelled(permit)
+        self.rests_until = max(self.rests_until, now + asked_s)
+        return (RungRested(stage=self.stage, provider=self.provider, rest_s=asked_s),)
+
+    def _suspect(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
+        if self.suspect_since is not None:
+            return ()
+        self.suspect_since = now
+        return (Suspected(stage=self.stage, provider=self.provider, kind=kind),)
+
+    def _clear(self, now: float) -> tuple[HealthFact, ...]:
+        if self.suspect_since is None:
+            return ()
+        after_s, self.suspect_since = now - self.suspect_since, None
+        return (SuspicionCleared(stage=self.stage, provider=self.provider, after_s=after_s),)

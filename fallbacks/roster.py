@@ -1,0 +1,117 @@
+"""The health of all rungs of all stages, and what one rung's failure says about the others.
+
+A key that is not accepted, or has nothing left to spend, takes every rung out at once that shares
+it, instead of being found out rung by rung at the callers' expense.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fallbacks.breaker import BreakerSettings, Permit
+from fallbacks.failure import Failure, Scope
+from fallbacks.health import Health, HealthFact, Standing
+from fallbacks.latency import PRIOR_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A rung's place in a stage."""
+
+    stage: str
+    provider: str
+    credential: str  # the same for all rungs that share key, account or project; never the key
+
+
+class Roster:
+    """What all calls of a process share."""
+
+    def __init__(
+        self,
+        places: Iterable[Place],
+        *,
+        now: float,
+        settings: BreakerSettings | None = None,
+        priors_s: Mapping[str, float] | None = None,
+    ) -> None:
+        self._places = {(each.stage, each.provider): each for each in places}
+        priors = priors_s or {}
+        self._rungs = {
+            key: Health(*key, now=now, settings=settings, prior_s=priors.get(key[0], PRIOR_S))
+            for key in self._places
+        }
+        self._ladders: dict[str, list[Health]] = {}
+        for (stage, _), health in self._rungs.items():
+            self._ladders.setdefault(stage, []).append(health)
+
+    def health(self, stage: str, provider: str) -> Health:
+        """Return one rung's health.
+
+        Raises:
+            KeyError: There is no such rung.
+        """
+        return self._rungs[stage, provider]
+
+    def standings(self, stage: str, now: float) -> Sequence[Standing]:
+        """Return the stage's ladder as it stands, preferred rung first."""
+        return [each.standing(now) for each in self._ladders.get(stage, [])]
+
+    def failed(
+        self,
+        permit: Permit,
+        failure: Failure,
+        *,
+        now: float,
+        request: str = "",
+        chance: float = 0.5,
+    ) -> tuple[HealthFact, ...]:
+        """Take in a failure of one rung, and what it says about those that share its key."""
+        key = (failure.stage, failure.provider)
+        facts = self._rungs[key].failed(permit, failure, now=now, request=request, chance=chance)
+        if failure.scope is not Scope.CREDENTIAL:
+            return facts
+        others = self._sharing(key)
+        return (*facts, *[fact for each in others for fact in each.retire(failure.kind, now)])
+
+    def succeeded(
+        self, place: tuple[str, str], permit: Permit, *, now: float, ttfb_s: float | None = None
+    ) -> tuple[HealthFact, ...]:
+        """Take in a success of the rung at (stage, provider); a mended key is tried everywhere."""
+        health = self._rungs[place]
+        was_retired = health.retired
+        facts = health.succeeded(permit, now, ttfb_s=ttfb_s)
+        if not was_retired or health.retired:
+            return facts
+        mended = [each for each in self._sharing(place) if each.retired]
+        return (*facts, *[fact for each in mended for fact in each.reset(now)])
+
+    def reset(self, provider: str, now: float) -> tuple[HealthFact, ...]:
+        """Let a rung of this name, in whatever stage, be tried at once.
+
+        Raises:
+            KeyError: No rung has this name.
+        """
+        named = [each for each in self._rungs.values() if each.provider == provider]
+        if not named:
+            raise KeyError(provider)
+        return tuple(fact for each in named for fact in each.reset(now))
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        return min((at for each in self if (at := each.wake_at) is not None), default=None)
+
+    def tick(self, now: float) -> tuple[HealthFact, ...]:
+        """Move on the passing of time alone."""
+        return tuple(fact for each in self for fact in each.tick(now))
+
+    def __iter__(self) -> Iterator[Health]:
+        """Every rung's health, stage by stage."""
+        return iter(self._rungs.values())
+
+    def _sharing(self, key: tuple[str, str]) -> list[Health]:
+        shared = self._places[key].credential
+        return [
+            health
+            for other, health in self._rungs.items()
+            if other != key and shared and self._places[other].credential == shared
+        ]

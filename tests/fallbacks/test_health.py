@@ -1,0 +1,305 @@
+"""What all calls know together about a rung, and about those that share its key."""
+
+import pytest
+
+from fallbacks.breaker import BreakerSettings, Permit, State
+from fallbacks.facts import BreakerMoved, RungRested, Suspected, SuspicionCleared
+from fallbacks.failure import Failure, Finding, Kind, Scope, failed, finding
+from fallbacks.health import Health
+from fallbacks.latency import Latency
+from fallbacks.roster import Place, Roster
+
+
+def health(*, probing: bool = True) -> Health:
+    return Health("llm", "openai", now=0.0, settings=BreakerSettings(probing=probing))
+
+
+def leave(asked: Health, now: float = 0.0, *, probe: bool = False) -> Permit:
+    given = asked.permit(now, probe=probe)
+    assert given is not None
+    return given
+
+
+def failure(found: Finding | Kind, *, retry_after_s: float | None = None) -> Failure:
+    return failed(found, "llm", provider="openai", retry_after_s=retry_after_s)
+
+
+def test_the_first_failure_makes_a_rung_suspect_at_once_and_leaves_it_usable() -> None:
+    asked = health()
+
+    facts = asked.failed(leave(asked), failure(Kind.OVERLOADED), now=1.0)
+
+    assert facts == (Suspected(stage="llm", provider="openai", kind=Kind.OVERLOADED),)
+    assert asked.standing(1.0).suspect
+    assert asked.standing(1.0).usable
+
+
+def test_a_second_failure_is_no_second_suspicion() -> None:
+    asked = health()
+    asked.failed(leave(asked), failure(Kind.OVERLOADED), now=1.0)
+
+    assert asked.failed(leave(asked), failure(Kind.OVERLOADED), now=2.0) == ()
+
+
+def test_a_late_rung_is_suspect_before_it_has_failed() -> None:
+    asked = health()
+
+    (fact,) = asked.late(Kind.TIMEOUT, 1.0)
+
+    assert isinstance(fact, Suspected)
+
+
+def test_a_success_clears_the_suspicion() -> None:
+    asked = health()
+    asked.failed(leave(asked), failure(Kind.CUT), now=1.0)
+
+    facts = asked.succeeded(leave(asked, 3.0, probe=True), 3.5)
+
+    assert facts == (SuspicionCleared(stage="llm", provider="openai", after_s=2.5),)
+
+
+def test_a_probe_that_only_connects_clears_nothing() -> None:
+    asked = health()
+    asked.failed(leave(asked), failure(Kind.SILENT), now=1.0)
+
+    asked.connected(leave(asked, 2.0, probe=True))
+
+    assert asked.standing(2.0).suspect
+    assert asked.breaker.failures == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND])
+def test_what_only_a_person_can_mend_opens_the_breaker_for_a_quarter_of_an_hour(
+    kind: Kind,
+) -> None:
+    asked = health()
+
+    asked.failed(leave(asked), failure(kind), now=1.0)
+
+    assert asked.retired
+    assert asked.breaker.wake_at == 901.0
+    assert not asked.standing(1.0).usable
+
+
+def test_one_bad_request_never_retires_a_rung_however_often_it_is_sent() -> None:
+    asked = health()
+    for _ in range(10):
+        asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=1.0, request="a")
+
+    assert asked.standing(1.0).usable
+    assert asked.breaker.state is State.CLOSED
+
+
+def test_a_second_different_bad_request_retires_it() -> None:
+    asked = health()
+    asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=1.0, request="a")
+
+    asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=2.0, request="b")
+
+    assert asked.breaker.state is State.OPEN
+    assert asked.retired
+
+
+def test_a_probe_that_meets_the_bad_request_confirms_it() -> None:
+    asked = health()
+
+    asked.failed(leave(asked, probe=True), failure(Kind.BAD_REQUEST), now=1.0, request="a")
+
+    assert asked.breaker.state is State.OPEN
+
+
+def test_a_success_in_between_forgives_the_first_bad_request() -> None:
+    asked = health()
+    asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=1.0, request="a")
+    asked.succeeded(leave(asked), 2.0)
+
+    asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=3.0, request="b")
+
+    assert asked.breaker.state is State.CLOSED
+
+
+def test_the_payloads_own_fault_says_nothing_about_the_rung() -> None:
+    asked = health()
+
+    facts = asked.failed(
+        leave(asked), failure(finding(Kind.BAD_REQUEST, Scope.PAYLOAD)), now=1.0, request="a"
+    )
+
+    assert facts == ()
+    assert not asked.standing(1.0).suspect
+
+
+def test_a_rate_limited_rung_rests_as_long_as_it_was_told_and_is_not_suspect() -> None:
+    asked = health()
+
+    facts = asked.failed(leave(asked), failure(Kind.RATE_LIMITED, retry_after_s=7.0), now=1.0)
+
+    assert facts == (RungRested(stage="llm", provider="openai", rest_s=7.0),)
+    assert not asked.standing(7.9).usable
+    assert asked.permit(7.9) is None
+    assert asked.standing(8.0).usable
+    assert not asked.standing(8.0).suspect
+
+
+def test_rests_that_nobody_named_grow_until_a_success() -> None:
+    asked = health()
+    rests = [
+        asked.failed(leave(asked, 100.0 * n), failure(Kind.RATE_LIMITED), now=100.0 * n)
+        for n in range(1, 4)
+    ]
+    asked.succeeded(leave(asked, 500.0), 500.0)
+    rests.append(asked.failed(leave(asked, 501.0), failure(Kind.RATE_LIMITED), now=501.0))
+
+    told = [fact.rest_s for facts in rests for fact in facts if isinstance(fact, RungRested)]
+    assert told == [2.0, 4.0, 8.0, 2.0]
+
+
+def test_a_rest_of_more_than_two_minutes_is_an_outage() -> None:
+    asked = health()
+
+    (fact,) = asked.failed(leave(asked), failure(Kind.RATE_LIMITED, retry_after_s=300.0), now=1.0)
+
+    assert isinstance(fact, BreakerMoved)
+    assert asked.breaker.wake_at == 301.0
+
+
+def test_a_thousand_rate_limits_do_not_open_the_breaker() -> None:
+    asked = health()
+    for now in range(0, 100_000, 100):
+        asked.failed(leave(asked, now), failure(Kind.RATE_LIMITED), now=now)
+
+    assert asked.breaker.state is State.CLOSED
+
+
+def test_an_exhausted_sequence_outside_a_call_opens_the_breaker_at_once() -> None:
+    asked = health()
+
+    (fact,) = asked.exhausted(1.0)
+
+    assert isinstance(fact, BreakerMoved)
+
+
+def test_garbage_three_times_in_a_row_opens_the_breaker_whatever_its_threshold() -> None:
+    asked = Health("llm", "openai", now=0.0, settings=BreakerSettings(failures=10))
+    for now in (1.0, 2.0, 3.0):
+        asked.failed(leave(asked), failure(Kind.PROTOCOL), now=now)
+
+    assert asked.breaker.state is State.OPEN
+
+
+def test_a_trial_by_a_live_attempt_is_the_last_choice_of_a_ladder() -> None:
+    asked = health(probing=False)
+    asked.exhausted(0.0)
+    asked.tick(30.0)
+
+    standing = asked.standing(30.0)
+
+    assert standing.usable
+    assert standing.suspect
+
+
+def test_speed_is_doubted_until_it_has_been_measured() -> None:
+    speed = Latency(prior_s=0.6)
+    assert speed.p95_s == 0.6
+
+    for _ in range(4):
+        speed.took(0.1)
+    assert (speed.p50_s, speed.p95_s) == (0.1, 0.6)
+
+    speed.took(0.1)
+    assert speed.p95_s == 0.1
+
+
+def test_speed_is_of_lately() -> None:
+    speed = Latency(window=20)
+    for _ in range(20):
+        speed.took(5.0)
+    for _ in range(20):
+        speed.took(0.2)
+
+    assert speed.p95_s == 0.2
+
+
+def test_the_nearest_rank_leaves_one_in_twenty_above() -> None:
+    speed = Latency(window=100)
+    for n in range(1, 101):
+        speed.took(n / 100)
+
+    assert (speed.p50_s, speed.p95_s) == (0.5, 0.95)
+
+
+def roster() -> Roster:
+    return Roster(
+        [
+            Place(stage="stt", provider="deepgram", credential="project-1"),
+            Place(stage="stt", provider="deepgram-b", credential="project-1"),
+            Place(stage="stt", provider="local", credential=""),
+            Place(stage="tts", provider="aura", credential="project-1"),
+            Place(stage="tts", provider="cartesia", credential="key-2"),
+        ],
+        now=0.0,
+    )
+
+
+def refused(everyone: Roster, kind: Kind) -> None:
+    asked = everyone.health("stt", "deepgram")
+    everyone.failed(leave(asked), failed(kind, "stt", provider="deepgram"), now=1.0)
+
+
+def usable(everyone: Roster, now: float = 1.0) -> list[str]:
+    standings = [each for stage in ("stt", "tts") for each in everyone.standings(stage, now)]
+    return [each.provider for each in standings if each.usable]
+
+
+def test_a_refused_key_takes_out_all_who_share_it_in_every_stage() -> None:
+    everyone = roster()
+
+    refused(everyone, Kind.AUTH)
+
+    assert usable(everyone) == ["local", "cartesia"]
+
+
+def test_an_overloaded_server_takes_out_nobody_else() -> None:
+    everyone = roster()
+
+    refused(everyone, Kind.OVERLOADED)
+
+    assert usable(everyone) == ["deepgram", "deepgram-b", "local", "aura", "cartesia"]
+    assert [each.suspect for each in everyone.standings("stt", 1.0)] == [True, False, False]
+
+
+def test_a_mended_key_is_tried_everywhere_at_once() -> None:
+    everyone = roster()
+    refused(everyone, Kind.QUOTA)
+    asked = everyone.health("stt", "deepgram")
+    asked.reset(2.0)
+
+    for now in (3.0, 4.0):
+        everyone.succeeded(("stt", "deepgram"), leave(asked, now, probe=True), now=now)
+
+    assert asked.breaker.state is State.CLOSED
+    assert everyone.health("stt", "deepgram-b").breaker.state is State.HALF_OPEN
+    assert everyone.health("tts", "aura").breaker.state is State.HALF_OPEN
+
+
+def test_an_operator_resets_by_name() -> None:
+    everyone = roster()
+    refused(everyone, Kind.AUTH)
+
+    everyone.reset("aura", 2.0)
+
+    assert everyone.health("tts", "aura").breaker.state is State.HALF_OPEN
+    assert everyone.health("stt", "deepgram-b").breaker.state is State.OPEN
+    with pytest.raises(KeyError):
+        everyone.reset("nobody", 2.0)
+
+
+def test_a_roster_wakes_for_the_first_rung_that_has_rested() -> None:
+    everyone = roster()
+    everyone.health("tts", "cartesia").exhausted(10.0)
+    everyone.health("stt", "local").exhausted(5.0)
+
+    assert everyone.wake_at == 35.0
+    (moved,) = everyone.tick(35.0)
+    assert isinstance(moved, BreakerMoved)
+    assert moved.provider == "local"
