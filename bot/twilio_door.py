@@ -21,7 +21,7 @@ from transports.leg import Leg
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_line import NORMAL, close
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import POLICY, Connected, Refusal, Started, read
+from transports.twilio_wire import POLICY, TOO_BIG, Connected, Refusal, Started, read
 
 VOICE_PATH: Final = "/twilio/voice"
 MEDIA_PATH: Final = "/twilio/media"
@@ -175,7 +175,9 @@ class _Door:
         for _ in range(MAX_BEFORE_START):
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
-                return Refusal(reason="closed before start", close_code=None)
+                too_big = message.get("code") == TOO_BIG  # the server has a limit of its own
+                reason = "message too big" if too_big else "closed before start"
+                return Refusal(reason=reason, close_code=None)
             text = message.get("text")
             match read(text if text is not None else message.get("bytes") or b""):
                 case Started() as started:

@@ -54,7 +54,7 @@ class TwilioLeg:
         Args:
             websocket: Accepted; nothing else reads or writes it from here on.
             call: Whose it is.
-            tell: Is told of keys and of what was refused.
+            tell: Is told of what was refused. A key is a frame, told by who reads frames.
             clock: Monotonic seconds.
             rest: Where a hang-up is asked for; without it, closing the socket ends the call,
                 since no TwiML follows the `<Connect>`.
@@ -79,10 +79,6 @@ class TwilioLeg:
     def output(self) -> TwilioOutput:
         """Return the processor that plays to the caller."""
         return self._transport.twilio_output
-
-    def tell_to(self, tell: Tell) -> None:
-        """Have keys and refusals told to the call's own journal from here on."""
-        self._line.tell = tell
 
     def played_s(self) -> float:
         """Return the seconds of our audio that the carrier says it has played to the caller.

@@ -17,7 +17,6 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
-from calls.events import KeyPressed
 from transports.allowance import Allowance
 from transports.twilio_line import HUNG_UP, Line, close
 from transports.twilio_wire import (
@@ -145,5 +144,4 @@ class TwilioInput(FastAPIWebsocketInputTransport):
         if not self._keys.take(1, self._line.clock()):
             self._line.refused("more keys than fingers")
             return
-        self._line.tell(KeyPressed(key=key))
         await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))

@@ -22,7 +22,7 @@ class Line:
 
     Attributes:
         quiet: Set while nothing that was marked is still to be played.
-        tell: Is told of keys and of what was refused.
+        tell: Is told of what was refused.
         tell_gone: Passes on, once, why the far end has gone; does not wait for what follows.
     """
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -38,6 +38,12 @@ RATE_HZ = 8000
 def tone(seconds: float, hz: float = 440.0) -> NDArray[np.int16]:
     t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     return (8000 * np.sin(2 * np.pi * hz * t)).astype(np.int16)
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not fact():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
 
 
 class Ears(FrameProcessor):
