@@ -16,7 +16,6 @@ from faultlab.ears_worker import HEADER, LONGEST_BYTES, Kind, message
 from faultlab.heard import Heard, HearingSettings
 
 RESULTS_KEPT: Final = 1000  # a stream tells about three a second
-GOODBYE_S: Final = 1.0  # for the worker to end by itself
 _ROOT: Final = Path(__file__).parent.parent  # where `faultlab` can be imported from
 
 
@@ -85,8 +84,8 @@ class Ears:
     async def start(self) -> None:
         """Start the worker, unless it runs; it gets ready on its own, in about half a second."""
         async with self._starting:
-            if self._process is not None and self._process.returncode is None:
-                return
+            if self._reader is not None and not self._reader.done():
+                return  # the reader, not the exit code: that one is known a moment later
             await self._end()
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "faultlab.ears_worker"),
@@ -143,13 +142,11 @@ class Ears:
         process, self._process = self._process, None
         if process is None:
             return
+        with contextlib.suppress(ProcessLookupError):  # it ended before us
+            process.kill()  # it holds nothing that is worth a goodbye
+        await process.wait()
         if process.stdin is not None:
             process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), GOODBYE_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
         if self._reader is not None:
             await self._reader
             self._reader = None

@@ -26,6 +26,7 @@ BEFORE_FRAMES: Final = 20  # 0.4 s: the onset's 0.1 s and the soft sound before 
 SETTLE_FRAMES: Final = 8  # 0.16 s: just before the 0.2 s after which clients flush
 LONGEST_FRAMES: Final = 500  # 10 s
 VOICED_FRAMES: Final = 5  # 0.1 s: a click, or a microphone being opened, has less
+QUIET_RMS: Final = 1500.0  # of the loudest 20 ms; a quieter caller is made as loud: measured
 STRETCHED_S: Final = 1.2  # the longest word of the domain ("appointment") takes 0.8 s at 120 wpm
 INTERIM_S: Final = 0.4  # between interim results in speech; Deepgram: a second or less
 QUIET_INTERIM_S: Final = 1.0  # and in silence
@@ -116,7 +117,8 @@ class Hearing:
     def _begin_search(self) -> None:
         self._settled = None
         self._unsearched = len(self._utterance)
-        self._recogniser.begin()
+        loudest = max(float(np.sqrt(np.mean(np.square(f, dtype=float)))) for f in self._utterance)
+        self._recogniser.begin(gain=max(1.0, QUIET_RMS / max(loudest, 1.0)))
 
     def _search(self) -> None:
         if self._unsearched:

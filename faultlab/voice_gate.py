@@ -14,7 +14,7 @@ from faultlab.intake import MODEL_HZ, Samples
 
 FRAME_S: Final = 0.02
 FRAME_SAMPLES: Final = int(MODEL_HZ * FRAME_S)
-LOUD_RMS: Final = 30.0  # of 32768: about -61 dBFS; telephone silence lies below
+LOUD_RMS: Final = 15.0  # of 32768: about -67 dBFS; telephone silence lies below
 OVER_FLOOR: Final = 2.0  # speech at 10 dB over the noise has most frames above: measured
 FLOOR_FRAMES: Final = 75  # 1.5 s: nobody speaks so long without a gap between two sounds
 SMOOTHING_FRAMES: Final = 3
