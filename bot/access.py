@@ -17,6 +17,8 @@ COOKIE: Final = "holdline"
 COOKIE_S: Final = 12 * 3600  # a working day
 GUARDED: Final = ("/client/", "/api/", "/metrics")
 
+SIGN_IN_NEEDS: Final = ("/client/style.css", "/client/icon.svg")  # what that page looks like
+
 Next = Callable[[Request], Awaitable[Response]]
 
 
@@ -65,7 +67,7 @@ class Access:
 
     def _may(self, request: Request) -> bool:
         path = request.url.path
-        guarded = path == "/" or path.startswith(GUARDED)
+        guarded = (path == "/" or path.startswith(GUARDED)) and path not in SIGN_IN_NEEDS
         if self.token is None or not guarded:
             return True
         if self.public_client and (path.startswith("/client/") or path == "/api/offer"):
@@ -89,7 +91,7 @@ class Access:
 SIGN_IN: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Holdline</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,"></head>
+<link rel="icon" href="/client/icon.svg"><link rel="stylesheet" href="/client/style.css"></head>
 <body><main><h1>Holdline</h1>
 <form method="post" action="/sign-in">
 <p><label>Token <input type="password" name="token" autocomplete="current-password" required>

@@ -16,6 +16,7 @@ from bot.config import Settings
 from bot.prices import load_prices
 from bot.switchboard import Switchboard
 from bot.voice_models import VoiceModels
+from providers.catalog import provider
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
@@ -53,6 +54,7 @@ async def open_house(
         words: Whether the live view may show what is said; the calls' own records always do.
         listeners: More of them, told everything.
     """
+    await asyncio.to_thread(load_providers, settings)
     models = await asyncio.to_thread(VoiceModels.load)
     live = Live(words=words)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
@@ -79,3 +81,9 @@ async def open_house(
             settings=settings, switchboard=switchboard, emitter=emitter, live=live, call=call
         )
         await switchboard.close(drain_s=0.0)
+
+
+def load_providers(settings: Settings) -> None:
+    """Import what every rung is built from, so that no caller waits for it."""
+    for stage, rung in settings.stages.rungs():
+        provider(stage, rung.kind).load()

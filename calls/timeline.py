@@ -76,8 +76,8 @@ class Timeline:
     def heard(self, at_s: float) -> tuple[AnswerHeard | BudgetMissed, ...]:
         """Note the first audible sample on the line; measure the turn if it answers one."""
         turn = self._turn
-        if turn is None or "decided" not in turn.marks:
-            return ()  # the greeting, a prompt, or speech that nobody asked for
+        if turn is None or not {"decided", "first_token"} <= turn.marks.keys():
+            return ()  # the greeting, a prompt, or speech that is nobody's answer
         self._turn = None
         turn.marks["heard"] = max(at_s, turn.stopped_at_s)
         parts = turn.parts()

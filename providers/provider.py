@@ -63,7 +63,7 @@ class Provider:
 
     def build(self, rung: Rung) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""
-        return self._load().build(rung)
+        return self.load().build(rung)
 
     async def probe(self, rung: Rung, *, timeout_s: float) -> None:
         """Ask the rung's server a cheap authenticated question.
@@ -71,7 +71,8 @@ class Provider:
         Raises:
             ProbeFailedError: The provider refused, or did not answer in time.
         """
-        await self._load().probe(rung, timeout_s=timeout_s)
+        await self.load().probe(rung, timeout_s=timeout_s)
 
-    def _load(self) -> ProviderModule:
+    def load(self) -> ProviderModule:
+        """Import the provider's file: it takes up to 3 s the first time, so do it before a call."""
         return cast(ProviderModule, importlib.import_module(self.module))

@@ -68,6 +68,14 @@ def test_the_greeting_answers_nobody() -> None:
     assert Timeline(budget_s=1.5).heard(5.0) == ()
 
 
+def test_a_gentle_prompt_is_no_answer_to_a_turn_that_got_none() -> None:
+    timeline = Timeline(budget_s=1.5)
+    stopped, _, decided, *_ = a_turn()
+    told(timeline, stopped, decided, FirstSpeech(turn=1, at_s=108.0, provider="cartesia"))
+
+    assert timeline.heard(108.1) == ()
+
+
 def test_only_the_first_audible_sample_is_the_answer() -> None:
     timeline = Timeline(budget_s=1.5)
     told(timeline, *a_turn())

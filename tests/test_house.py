@@ -1,0 +1,83 @@
+"""The house's rules that no linter knows."""
+
+import ast
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = (
+    "bot",
+    "processors",
+    "transports",
+    "providers",
+    "telemetry",
+    "calls",
+    "fallbacks",
+    "faultlab",
+)
+PURE = ("calls", "fallbacks")
+# What a decision may know of the standard library: no clock, no die, no file, no wire.
+ALLOWED = {
+    *("abc", "bisect", "calendar", "collections", "dataclasses", "email", "enum", "functools"),
+    *("hashlib", "itertools", "json", "math", "operator", "re", "statistics", "string"),
+    *("types", "typing", "unicodedata"),
+}
+
+
+def files(*rooms: str) -> list[Path]:
+    return sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("path", files(*PURE), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_decision_imports_a_short_list_and_nothing_else(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imported(path)}
+
+    assert roots <= ALLOWED | set(PURE)
+
+
+@pytest.mark.parametrize("path", files("faultlab"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_lab_imports_nothing_of_ours(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imported(path)}
+
+    assert not roots & (set(ROOMS) - {"faultlab"})
+
+
+def test_no_other_distribution_takes_a_rooms_name() -> None:
+    owners = importlib.metadata.packages_distributions()
+
+    for room in ROOMS:
+        assert set(owners.get(room, [])) <= {"holdline"}
+        assert room not in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", files(*ROOMS), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_rooms_front_door_holds_a_docstring_only(room: str) -> None:
+    body = ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")).body
+
+    assert len(body) == 1 or room == "bot"  # Pipecat's runner looks for the coroutine `bot.bot`
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_names_no_index_and_no_host(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+
+    assert "--hash=sha256:" in text
+    assert "://" not in text
+    assert "--index" not in text
