@@ -1,6 +1,7 @@
 """A telephone without a network: recorded audio in, what the caller heard out."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 
 from transports.leg import Clock, Gone, LegFacts
+from transports.loopback_line import Line, Mouth
 
 FRAME_S: Final = 0.02
 
@@ -27,10 +29,13 @@ FRAME_S: Final = 0.02
 class LoopbackLeg:
     """Plays a caller's recording into a call at real time and keeps what the call plays back.
 
+    A caller who answers to what is heard is driven by `say`.
+
     Args:
         caller: 16-bit mono samples at `sample_rate_hz`; silence follows when it has been said.
         sample_rate_hz: 8000 or 16000.
-        linger_s: How long the caller stays on the line after the last sample, at the most.
+        linger_s: How long the caller stays on the line after the last sample, at the most; may be
+            infinite.
         content_s: The caller hangs up earlier, after so much silence of the agent.
         clock: Seconds on the monotonic clock.
     """
@@ -53,8 +58,9 @@ class LoopbackLeg:
             audio_out_10ms_chunks=2,
         )
         self.line = Line(sample_rate_hz=sample_rate_hz, clock=clock)
+        self._mouth = Mouth(caller, step=round(FRAME_S * sample_rate_hz))
         patience = (linger_s, min(linger_s, content_s))
-        self._input = _Input(params, caller, patience, self.line, self._hung_up)
+        self._input = _Input(params, self._mouth, patience, self.line, self._hung_up)
         self._output = _Output(params, self.line)
 
     def input(self) -> BaseInputTransport:
@@ -64,6 +70,18 @@ class LoopbackLeg:
     def output(self) -> BaseOutputTransport:
         """Return the processor that keeps what the caller hears."""
         return self._output
+
+    async def say(self, samples: NDArray[np.int16]) -> None:
+        """Have the caller say this next, and return when it has been said.
+
+        Args:
+            samples: 16-bit mono at the leg's rate, spoken behind what the caller is still saying.
+
+        Raises:
+            ConnectionError: The caller was off the line before it was said.
+        """
+        self._mouth.take(samples)
+        await self._mouth.empty()
 
     def on_gone(self, gone: Gone) -> None:
         """Have `gone` called when the recording and its lingering are over."""
@@ -85,47 +103,17 @@ class LoopbackLeg:
             await gone("caller_hung_up")
 
 
-class Line:
-    """What was heard on the line, sample by sample from the moment the call was answered."""
-
-    def __init__(self, *, sample_rate_hz: int, clock: Clock) -> None:
-        self.sample_rate_hz = sample_rate_hz
-        self.clock = clock
-        self.started_at_s: float | None = None
-        self.closed = False
-        self.busy_until_s = 0.0  # when what was played so far has been heard
-        self._pieces: list[tuple[int, NDArray[np.int16]]] = []
-
-    def open(self) -> None:
-        """Start the line's time."""
-        self.started_at_s = self.clock()
-
-    def play(self, at_s: float, samples: NDArray[np.int16]) -> None:
-        """Keep samples that the caller hears from `at_s` on, a monotonic moment."""
-        start_s = at_s - (self.started_at_s if self.started_at_s is not None else at_s)
-        self.busy_until_s = at_s + samples.size / self.sample_rate_hz
-        self._pieces.append((max(0, round(start_s * self.sample_rate_hz)), samples))
-
-    def heard(self) -> NDArray[np.int16]:
-        """Return all that was heard as one recording, silence where nothing was played."""
-        length = max((start + each.size for start, each in self._pieces), default=0)
-        whole = np.zeros(length, dtype=np.int16)
-        for start, each in self._pieces:
-            whole[start : start + each.size] = each
-        return whole
-
-
 class _Input(BaseInputTransport):
     def __init__(
         self,
         params: TransportParams,
-        caller: NDArray[np.int16],
+        mouth: Mouth,
         patience: tuple[float, float],
         line: Line,
         hung_up: Callable[[], Any],
     ) -> None:
         super().__init__(params)
-        self._caller = caller
+        self._mouth = mouth
         self._linger_s, self._content_s = patience
         self._line = line
         self._hung_up = hung_up
@@ -154,33 +142,33 @@ class _Input(BaseInputTransport):
         await super().cleanup()
 
     async def _hush(self) -> None:
+        self._mouth.shut()
         task, self._speaking = self._speaking, None
         if task and task is not asyncio.current_task():
             await self.cancel_task(task)
 
-    def _content(self, waited_s: float) -> bool:
-        """Say whether the caller, who has waited so long, need not wait for more."""
+    def _patient(self) -> bool:
+        """Say whether the caller stays, having heard what there was to hear."""
+        waited_s = self._mouth.silent_frames * FRAME_S
         silent_s = self._line.clock() - self._line.busy_until_s
-        return min(waited_s, silent_s) >= self._content_s
+        return waited_s < self._linger_s and min(waited_s, silent_s) < self._content_s
 
     async def _speak(self) -> None:
         rate_hz = self._line.sample_rate_hz
-        step = round(FRAME_S * rate_hz)
-        silence = np.zeros(step, dtype=np.int16)
-        frames = -(-self._caller.size // step) + round(self._linger_s / FRAME_S)
         started_at_s = self._line.clock()
-        for number in range(frames):
+        for number in itertools.count(1):
             if self._line.closed:
+                self._mouth.shut()
                 return
-            if self._content(number * FRAME_S - self._caller.size / rate_hz):
+            if not self._patient():
                 break
-            piece = self._caller[number * step : (number + 1) * step]
-            piece = np.concatenate([piece, silence[piece.size :]])
+            piece = self._mouth.next()
             await self.push_audio_frame(
                 InputAudioRawFrame(audio=piece.tobytes(), sample_rate=rate_hz, num_channels=1)
             )
-            due_s = started_at_s + (number + 1) * FRAME_S
+            due_s = started_at_s + number * FRAME_S
             await asyncio.sleep(max(0.0, due_s - self._line.clock()))
+        self._mouth.shut()
         await self._hung_up()
 
 
