@@ -1,0 +1,305 @@
+"""One piece of work on a stage's ladder: the failover's decisions, booked and told.
+
+`Failover` decides who is asked; `Roster` remembers who can be trusted. This puts the two together
+so that a shell cannot forget one of them: every attempt has a permit, every end of an attempt
+hands it back, and every step is told as a fact.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from fallbacks.attempts import (
+    Abandon,
+    Action,
+    AttemptEvent,
+    Cancel,
+    Done,
+    Exhausted,
+    Failed,
+    Finished,
+    Idled,
+    Owed,
+    Progressed,
+    Start,
+    Suspect,
+    Win,
+)
+from fallbacks.breaker import Permit
+from fallbacks.deadline import Deadline
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    RungChosen,
+    StageExhausted,
+)
+from fallbacks.failover import Failover
+from fallbacks.failure import Failure, Kind, failed
+from fallbacks.health import Health, HealthFact
+from fallbacks.ladder import Allowance, Pace
+from fallbacks.roster import Roster
+
+Fact: TypeAlias = (
+    AttemptStarted
+    | AttemptFailed
+    | AttemptWon
+    | AttemptDropped
+    | RungChosen
+    | StageExhausted
+    | HealthFact
+)
+"""What a piece of work tells."""
+
+Step: TypeAlias = Start | Win | Cancel | Abandon | Done | Exhausted
+"""What a shell has to do; the rest is done here."""
+
+
+@dataclass(slots=True, kw_only=True)
+class StagePolicy:
+    """What all calls of a process share about one stage."""
+
+    stage: str  # stt, llm, tts
+    roster: Roster
+    pace: Pace = field(default_factory=Pace)
+    allowance: Allowance = field(default_factory=Allowance)
+    hedges: Allowance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    provider: str
+    permit: Permit
+    started: float
+
+
+class Work:
+    """A turn's answer, an utterance's voice, or an utterance's words, on one stage's ladder."""
+
+    def __init__(
+        self,
+        policy: StagePolicy,
+        *,
+        tell: Callable[[Fact], None],
+        numbers: Iterator[int],
+        stay_with: str | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            policy: The stage.
+            tell: Takes the facts.
+            numbers: Gives attempt numbers; one for each call.
+            stay_with: The rung that the caller knows.
+        """
+        self._policy = policy
+        self._tell = tell
+        self._attempts: dict[int, _Attempt] = {}
+        self._known = stay_with  # whom the caller expects: the last one heard, or the first asked
+        self._failover = Failover(
+            lambda now: policy.roster.standings(policy.stage, now),
+            pace=policy.pace,
+            allowance=policy.allowance,
+            numbers=numbers,
+            hedges=policy.hedges,
+            stay_with=stay_with,
+        )
+
+    @property
+    def winner(self) -> int | None:
+        """The attempt that is heard; output of any other is late, and dropped."""
+        return self._failover.winner
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self._failover.over
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were started."""
+        return self._failover.attempts
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        return self._failover.wake_at
+
+    def provider(self, attempt: int) -> str | None:
+        """Return whose attempt it is, while it is under way."""
+        found = self._attempts.get(attempt)
+        return found.provider if found else None
+
+    def start(self, until: Deadline, *, now: float) -> tuple[Step, ...]:
+        """Ask the first rung."""
+        return self._book(self._failover.start(until, now=now), now)
+
+    def move(self, until: Deadline) -> None:
+        """Take in a new deadline."""
+        self._failover.move(until)
+
+    def progressed(self, attempt: int, *, now: float) -> tuple[Step, ...]:
+        """Take in useful content: a word, audible audio, a transcript."""
+        return self._handle(Progressed(attempt=attempt), now)
+
+    def finished(self, attempt: int, *, now: float) -> tuple[Step, ...]:
+        """Take in that an attempt says it is done, and the protocol agrees."""
+        return self._handle(Finished(attempt=attempt), now)
+
+    def idled(self, attempt: int, *, now: float) -> tuple[Step, ...]:
+        """Take in that nothing is asked of an attempt at the moment."""
+        return self._handle(Idled(attempt=attempt), now)
+
+    def owed(self, attempt: int, *, now: float) -> tuple[Step, ...]:
+        """Take in that work is asked of an attempt again."""
+        return self._handle(Owed(attempt=attempt), now)
+
+    def failed(
+        self,
+        attempt: int,
+        failure: Failure,
+        *,
+        now: float,
+        heard_words: int = 0,
+        request: str = "",
+        chance: float = 0.5,
+    ) -> tuple[Step, ...]:
+        """Take in a failure for certain; the roster learns of it before the ladder is asked.
+
+        Args:
+            attempt: Whose.
+            failure: What went wrong.
+            now: Monotonic, in seconds.
+            heard_words: How many of its words the caller will hear.
+            request: Tells different requests apart; for bad requests.
+            chance: 0 to 1; spreads a rest that the provider did not name.
+        """
+        kept = self._attempts.get(attempt)
+        if kept is None or self.over:
+            return ()
+        self._told_failure(attempt, kept, failure, now=now, heard_words=heard_words)
+        facts = self._policy.roster.failed(
+            kept.permit, failure, now=now, request=request, chance=chance
+        )
+        self._all(facts)
+        del self._attempts[attempt]
+        return self._handle(Failed(attempt=attempt, failure=failure), now)
+
+    def tick(self, now: float) -> tuple[Step, ...]:
+        """Do what is due by the passing of time."""
+        return self._book(self._failover.tick(now), now)
+
+    def cancel(self, because: str, *, now: float) -> tuple[Step, ...]:
+        """Call everything off: the caller spoke, or hung up."""
+        return self._book(self._failover.cancel(because), now)
+
+    def _handle(self, event: AttemptEvent, now: float) -> tuple[Step, ...]:
+        return self._book(self._failover.handle(event, now=now), now)
+
+    def _book(self, actions: tuple[Action, ...], now: float) -> tuple[Step, ...]:
+        steps: list[Step] = []
+        waiting = list(actions)
+        while waiting:
+            action = waiting.pop(0)
+            match action:
+                case Start():
+                    refused = self._started(action, now)
+                    waiting = [*refused, *waiting]
+                    steps += [] if refused else [action]
+                case Suspect():
+                    self._all(self._health(action.provider).late(action.kind, now))
+                case _:
+                    self._ended(action, now)
+                    steps.append(action)
+        return tuple(steps)
+
+    def _started(self, start: Start, now: float) -> tuple[Action, ...]:
+        """Book a start; return what follows when the rung may not be asked after all."""
+        stage = self._policy.stage
+        permit = self._health(start.provider).permit(now)
+        if permit is None:
+            taken = failed(Kind.OVERLOADED, stage, provider=start.provider, reason="no permit left")
+            return self._failover.handle(Failed(attempt=start.attempt, failure=taken), now=now)
+        self._attempts[start.attempt] = _Attempt(start.provider, permit, now)
+        self._known = self._known or start.provider
+        self._tell(
+            AttemptStarted(
+                stage=stage,
+                provider=start.provider,
+                attempt=start.attempt,
+                extra=start.extra,
+                left_s=start.until.left_s(now),
+            )
+        )
+        return ()
+
+    def _ended(self, action: Win | Cancel | Abandon | Done | Exhausted, now: float) -> None:
+        match action:
+            case Win():
+                self._won(action, now)
+            case Done():
+                kept = self._attempts.pop(action.attempt)
+                place = (self._policy.stage, kept.provider)
+                self._all(self._policy.roster.succeeded(place, kept.permit, now=now))
+            case Cancel():
+                self._dropped(action)
+            case Abandon():
+                kept = self._attempts.pop(action.attempt)
+                failure = failed(action.kind, self._policy.stage, provider=kept.provider)
+                self._told_failure(action.attempt, kept, failure, now=now, heard_words=0)
+                self._all(self._policy.roster.failed(kept.permit, failure, now=now))
+            case Exhausted():
+                told = StageExhausted(stage=self._policy.stage, attempts=action.attempts)
+                self._tell(told)
+
+    def _won(self, win: Win, now: float) -> None:
+        kept = self._attempts[win.attempt]
+        stage, after_s = self._policy.stage, now - kept.started
+        self._health(kept.provider).latency.took(after_s)
+        self._tell(
+            AttemptWon(stage=stage, provider=kept.provider, attempt=win.attempt, after_s=after_s)
+        )
+        if self._known and self._known != kept.provider:
+            moved = RungChosen(
+                stage=stage, before=self._known, after=kept.provider, cause="failover"
+            )
+            self._tell(moved)
+        self._known = kept.provider
+
+    def _dropped(self, cancel: Cancel) -> None:
+        kept = self._attempts.pop(cancel.attempt)
+        self._health(kept.provider).cancelled(kept.permit)
+        self._tell(
+            AttemptDropped(
+                stage=self._policy.stage,
+                provider=kept.provider,
+                attempt=cancel.attempt,
+                because=cancel.because,
+            )
+        )
+
+    def _told_failure(
+        self, attempt: int, kept: _Attempt, failure: Failure, *, now: float, heard_words: int
+    ) -> None:
+        self._tell(
+            AttemptFailed(
+                stage=self._policy.stage,
+                provider=kept.provider,
+                kind=failure.kind,
+                scope=failure.scope,
+                after_s=now - kept.started,
+                attempt=attempt,
+                permanent=failure.permanent,
+                unknown=failure.unknown,
+                heard_words=heard_words,
+                reason=failure.reason,
+            )
+        )
+
+    def _health(self, provider: str) -> Health:
+        return self._policy.roster.health(self._policy.stage, provider)
+
+    def _all(self, facts: tuple[HealthFact, ...]) -> None:
+        for fact in facts:
+            self._tell(fact)
