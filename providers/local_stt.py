@@ -1,0 +1,211 @@
+"""Local speech to text: pocketsphinx in a process beside this one, with no network and no key."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
+from pipecat.services.settings import STTSettings
+from pipecat.services.stt_service import STTService
+from pipecat.transcriptions.language import Language
+from pipecat.utils.time import time_now_iso8601
+
+from providers.provider import ProbeFailedError, Rung
+from providers.sphinx_ear import Ear, Heard
+from providers.sphinx_process import SphinxProcess
+from providers.sphinx_worker import Command
+
+MODEL: Final = "pocketsphinx"
+TTFS_P99_S: Final = 0.5  # chosen: the VAD's 0.2 s, and three times the slowest end of 30 sentences
+ENGLISH: Final = ("en", "multi")  # what the wheel's model hears; `multi` finds no other language
+
+ENDS: Final = 3  # a recogniser that ends so often in a row is not started again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """One reading of an utterance."""
+
+    transcript: str
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """The readings of the one channel there is."""
+
+    alternatives: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A final as Deepgram's Results message puts it, so that all recognisers are read alike."""
+
+    channel: Channel
+
+
+class LocalSTTService(STTService):
+    """Follows the pipeline's VAD: an utterance is what lies between its start and its stop."""
+
+    def __init__(self, *, settings: STTSettings, ear: Ear) -> None:
+        super().__init__(sample_rate=ear.rate_hz, ttfs_p99_latency=TTFS_P99_S, settings=settings)
+        self._ear = ear
+        self._process = SphinxProcess(ear)
+        self._listening: asyncio.Task[None] | None = None
+        self._behind = False
+        self._ended = 0  # recognisers in a row that ended without having heard anything
+
+    def can_generate_metrics(self) -> bool:
+        """Return True: what it hears is counted, though it costs nothing."""
+        return True
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Start the recogniser; the call does not wait for its models."""
+        await super().setup(setup)
+        await self._process.start()
+        self._listening = self.create_task(self._listen(), "local recogniser")
+
+    async def stop(self, frame: EndFrame) -> None:
+        """End the recogniser."""
+        await super().stop(frame)
+        await self._close()
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """End the recogniser."""
+        await super().cancel(frame)
+        await self._close()
+
+    async def cleanup(self) -> None:
+        """End the recogniser, if nothing did before."""
+        await super().cleanup()
+        await self._close()
+
+    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
+        """Hand on audio; what is heard comes by itself."""
+        taken = self._process.send(Command.AUDIO, audio)
+        if not taken and not self._behind:
+            await self.push_error("the local recogniser does not keep up; audio is lost")
+        self._behind = not taken
+        yield None
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Begin and finish utterances as the VAD says."""
+        await super().process_frame(frame, direction)
+        match frame:
+            case VADUserStartedSpeakingFrame():
+                self._process.send(Command.BEGIN)
+            case VADUserStoppedSpeakingFrame():
+                self.request_finalize()
+                self._process.send(Command.FINISH)
+            case _:
+                pass
+
+    async def _listen(self) -> None:
+        """Pass on what is heard; replace a recogniser that died at work."""
+        while await self._hear_out():
+            await self.push_error("the local recogniser ended; a new one is started")
+            await self._process.close()
+            await self._process.start()
+            if self._user_speaking:
+                self._process.send(Command.BEGIN)
+
+    async def _hear_out(self) -> bool:
+        """Return, when the recogniser has ended, whether another would do better."""
+        ready, why = False, "it ended too often"
+        async for heard in self._process.results():
+            match heard.what:
+                case "ready":
+                    ready = True
+                case "interim":
+                    await self.push_frame(self._interim(heard))
+                case "final":
+                    await self._push_final(heard)
+                case _:
+                    why = heard.text
+        self._ended += 1
+        again = ready and self._ended < ENDS
+        if not again:
+            await self.push_error(f"local recogniser: {why}", force_treat_as_permanent=True)
+        return again
+
+    async def _push_final(self, heard: Heard) -> None:
+        self._ended = 0
+        if not heard.text:
+            await self.cancel_ttfb_metrics()
+            return
+        if heard.finished:
+            self.confirm_finalize()
+        await self.emit_stt_usage_metrics()
+        await self.push_frame(self._final(heard))
+
+    def _interim(self, heard: Heard) -> Frame:
+        return InterimTranscriptionFrame(
+            heard.text, self._user_id, time_now_iso8601(), self._language()
+        )
+
+    def _final(self, heard: Heard) -> Frame:
+        others = (Alternative(transcript=each, confidence=None) for each in heard.alternatives)
+        best = Alternative(transcript=heard.text, confidence=heard.confidence)
+        return TranscriptionFrame(
+            heard.text,
+            self._user_id,
+            time_now_iso8601(),
+            self._language(),
+            result=Result(channel=Channel(alternatives=(best, *others))),
+        )
+
+    def _language(self) -> Language | None:
+        spoken = str(self._settings.language)
+        if spoken == "multi":
+            return Language.EN
+        return Language(spoken) if spoken in set(Language) else None
+
+    async def _close(self) -> None:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await self.cancel_task(listening)
+        await self._process.close()
+
+
+def build(rung: Rung) -> LocalSTTService:
+    """Return a recogniser that runs on this machine.
+
+    Raises:
+        ValueError: The language needs models that the rung does not name, or a file is missing.
+    """
+    return LocalSTTService(
+        settings=STTSettings(model=rung.model or MODEL, language=rung.language), ear=_ear(rung)
+    )
+
+
+async def probe(rung: Rung, *, timeout_s: float) -> None:
+    """Look for the models; nothing is asked of anybody."""
+    del timeout_s
+    try:
+        await asyncio.to_thread(_ear, rung)
+    except ValueError as wrong:
+        raise ProbeFailedError(str(wrong)) from wrong
+
+
+def _ear(rung: Rung) -> Ear:
+    options: dict[str, Any] = dict(rung.options)
+    if rung.language.partition("-")[0].lower() not in ENGLISH and not {"hmm", "dict"} <= {*options}:
+        raise ValueError(
+            f"{rung.name}: the local recogniser brings English only; "
+            f"for {rung.language} name its models: options.hmm and options.dict"
+        )
+    missing = [f"options.{key}: {path}" for key, path in options.items() if not Path(path).exists()]
+    if missing:
+        raise ValueError(f"{rung.name}: there is no such file: {', '.join(missing)}")
+    return Ear(rate_hz=rung.sample_rate_hz, **options)

@@ -1,0 +1,149 @@
+"""Pocketsphinx on one caller's audio: utterances begun and finished by whoever detects voices."""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+from pocketsphinx import Config, Decoder, get_model_path
+
+from providers.sphinx_ear import Ear, Heard
+
+Samples = npt.NDArray[np.int16]
+
+MODEL_HZ: Final = 16_000  # the English model was trained at this rate
+BEFORE_S: Final = (
+    0.6  # heard again at a beginning: a voice is detected 0.2 s late, a soft one later
+)
+INTERIM_S: Final = 0.4  # between interim results
+LONGEST_S: Final = 20.0  # after which an utterance is told and a new one begun: memory is bounded
+ALTERNATIVES: Final = 3
+
+# Measured on 30 sentences in three synthetic voices with the wheel's own language model: without
+# the noise 54 % of the words are wrong, with it 24 %, because the model never saw digital silence.
+NOISE_RMS: Final = 60.0
+# The second pass makes the caller wait 100 ms at the end of an utterance and mends nothing there
+# (24 % with it, 23 % without).
+SECOND_PASS: Final = False
+
+
+class Recogniser:
+    """Decodes in the call: give it a process of its own, for it holds Python's lock meanwhile."""
+
+    def __init__(self, ear: Ear) -> None:
+        """Load the models, about half a second.
+
+        Raises:
+            RuntimeError: Pocketsphinx cannot read one of them.
+        """
+        self._decoder = Decoder(_config(ear))
+        self._dice = np.random.default_rng(0)
+        same = ear.rate_hz == MODEL_HZ
+        self._resampler = None if same else soxr.ResampleStream(ear.rate_hz, MODEL_HZ, 1, "int16")
+        self._before: deque[Samples] = deque()
+        self._before_samples = 0
+        self._open = False
+        self._heard_samples = 0
+        self._told_samples = 0
+        self._told = ""
+
+    def begin(self) -> None:
+        """Start an utterance with the audio just before; nothing, when one is in progress."""
+        if self._open:
+            return
+        self._decoder.start_utt()
+        self._open = True
+        self._heard_samples = self._told_samples = 0
+        self._told = ""
+        for samples in self._before:
+            self._decode(samples)
+        self._forget_before()
+
+    def hear(self, audio: bytes) -> Iterator[Heard]:
+        """Yield what the next piece of audio brought."""
+        samples = np.frombuffer(audio[: len(audio) & ~1], "<i2")
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(samples)
+        if not self._open:
+            self._keep(samples)
+            return
+        self._decode(samples)
+        if self._heard_samples >= LONGEST_S * MODEL_HZ:
+            yield self._final(finished=False)
+            self.begin()
+        elif self._heard_samples - self._told_samples >= INTERIM_S * MODEL_HZ:
+            yield from self._interim()
+
+    def finish(self) -> Heard:
+        """End the utterance and return what was said; nothing, when none was begun."""
+        return self._final(finished=True)
+
+    def _keep(self, samples: Samples) -> None:
+        self._before.append(samples)
+        self._before_samples += len(samples)
+        while self._before_samples - len(self._before[0]) >= BEFORE_S * MODEL_HZ:
+            self._before_samples -= len(self._before.popleft())
+
+    def _forget_before(self) -> None:
+        self._before.clear()
+        self._before_samples = 0
+
+    def _decode(self, samples: Samples) -> None:
+        if not len(samples):
+            return  # the resampler holds back its first samples
+        noisy = samples + self._dice.normal(0.0, NOISE_RMS, len(samples))
+        self._decoder.process_raw(noisy.clip(-32768, 32767).astype("<i2").tobytes())
+        self._heard_samples += len(samples)
+
+    def _interim(self) -> Iterator[Heard]:
+        self._told_samples = self._heard_samples
+        guess = self._decoder.hyp()
+        text = guess.hypstr if guess else ""
+        if text and text != self._told:
+            self._told = text
+            yield Heard(what="interim", text=text)
+
+    def _final(self, *, finished: bool) -> Heard:
+        if not self._open:
+            return Heard(what="final", finished=finished)
+        self._decoder.end_utt()
+        self._open = False
+        best = self._decoder.hyp()
+        if not best or not best.hypstr:
+            return Heard(what="final", finished=finished)
+        return Heard(
+            what="final",
+            text=best.hypstr,
+            confidence=self._confidence(),
+            alternatives=self._alternatives(best.hypstr),
+            finished=finished,
+        )
+
+    def _confidence(self) -> float:
+        """Return the mean of the words' posterior probabilities."""
+        sure = [part.prob for part in self._decoder.seg() if part.word[0] not in "<[+"]
+        return round(min(1.0, max(0.0, sum(sure) / len(sure))), 4) if sure else 0.0
+
+    def _alternatives(self, best: str) -> tuple[str, ...]:
+        others = dict.fromkeys(
+            each.hypstr
+            for each in itertools.islice(self._decoder.nbest(), 2 * ALTERNATIVES)
+            if each
+        )
+        others.pop(best, None)
+        return tuple(others)[:ALTERNATIVES]
+
+
+def _config(ear: Ear) -> Config:
+    paths: dict[str, Any] = {
+        "hmm": ear.hmm or get_model_path("en-us/en-us"),
+        "dict": ear.dict or get_model_path("en-us/cmudict-en-us.dict"),
+    }
+    if ear.jsgf:
+        paths["jsgf"] = ear.jsgf
+    else:
+        paths["lm"] = ear.lm or get_model_path("en-us/en-us.lm.bin")
+    return Config(**paths, fwdflat=SECOND_PASS, loglevel="FATAL")

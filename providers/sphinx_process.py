@@ -1,0 +1,74 @@
+"""The local recogniser seen from a call: a process that is written to and never waited for.
+
+Pocketsphinx holds Python's lock while it decodes (0.19 s at a time, measured), so a thread would
+stop every call of the process.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from providers.sphinx_ear import Ear, Heard
+from providers.sphinx_worker import Command, command
+
+BACKLOG_BYTES: Final = 2_000_000  # 60 s at 16 kHz; a worker that far behind will not catch up
+_ROOT: Final = Path(__file__).parent.parent  # where `providers` can be imported from
+
+
+class SphinxProcess:
+    """One worker: `start`, then `send` and read `results`, then `close`."""
+
+    def __init__(self, ear: Ear) -> None:
+        self._ear = ear
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it; it loads its models by itself and works off meanwhile what was sent.
+
+        Raises:
+            OSError: The system cannot start a process.
+        """
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "providers.sphinx_worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=_ROOT,
+            start_new_session=True,  # a Ctrl-C lets calls finish; the worker must hear them out
+        )
+        self.send(Command.OPEN, self._ear.as_json())
+
+    def send(self, kind: Command, content: bytes = b"") -> bool:
+        """Send a command without waiting.
+
+        Returns:
+            False when it was dropped: the worker is gone, or hopelessly behind with audio.
+        """
+        stdin = self._process.stdin if self._process is not None else None
+        if stdin is None or stdin.transport.is_closing():
+            return False
+        if kind is Command.AUDIO and stdin.transport.get_write_buffer_size() > BACKLOG_BYTES:
+            return False
+        stdin.write(command(kind, content))
+        return True
+
+    async def results(self) -> AsyncIterator[Heard]:
+        """Yield what the worker says, until it ends."""
+        stdout = self._process.stdout if self._process is not None else None
+        if stdout is None:
+            return
+        async for line in stdout:
+            yield Heard.from_json(line)
+
+    async def close(self) -> None:
+        """End it at once; what it had not said is lost."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):  # it ended before us
+            process.kill()  # it holds nothing that is worth a goodbye
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()

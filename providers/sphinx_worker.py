@@ -1,0 +1,80 @@
+"""The local recogniser's process: commands come in on stdin, what was heard goes out on stdout.
+
+Started by `providers.sphinx_process`, one for each call; it ends when its stdin does, so it cannot
+outlive the call. A command is a kind, a length and that many bytes; an answer is a line of JSON.
+"""
+
+import json
+import struct
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from providers.sphinx_ear import Ear, Heard
+
+if TYPE_CHECKING:
+    from providers.sphinx import Recogniser
+
+HEADER: Final = struct.Struct("<BI")  # kind, length of what follows
+
+
+class Command(IntEnum):
+    """What the worker is asked."""
+
+    OPEN = 1  # an `Ear` as JSON; the first command, once
+    AUDIO = 2
+    BEGIN = 3
+    FINISH = 4
+
+
+def command(kind: Command, content: bytes = b"") -> bytes:
+    """Return one command as bytes."""
+    return HEADER.pack(kind, len(content)) + content
+
+
+def serve(commands: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until `commands` ends or the models cannot be loaded."""
+    # Imported here: the calls' process needs the constants above and no recogniser.
+    from providers.sphinx import Recogniser  # noqa: PLC0415
+
+    opening = _next(commands)
+    if opening is None:
+        return
+    try:
+        recogniser = Recogniser(Ear(**json.loads(opening[1])))
+    except (RuntimeError, ValueError, TypeError) as unreadable:
+        _answer(answers, Heard(what="failed", text=str(unreadable)))
+        return
+    _answer(answers, Heard(what="ready"))
+    while (asked := _next(commands)) is not None:
+        _do(recogniser, *asked, answers=answers)
+
+
+def _do(recogniser: "Recogniser", kind: Command, content: bytes, *, answers: BinaryIO) -> None:
+    match kind:
+        case Command.AUDIO:
+            for heard in recogniser.hear(content):
+                _answer(answers, heard)
+        case Command.BEGIN:
+            recogniser.begin()
+        case Command.FINISH:
+            _answer(answers, recogniser.finish())
+        case Command.OPEN:
+            pass  # it is open
+
+
+def _next(commands: BinaryIO) -> tuple[Command, bytes] | None:
+    header = commands.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return None
+    kind, length = HEADER.unpack(header)
+    return Command(kind), commands.read(length)
+
+
+def _answer(answers: BinaryIO, heard: Heard) -> None:
+    answers.write(heard.as_json())
+    answers.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, sys.stdout.buffer)
