@@ -1,0 +1,103 @@
+"""Which rung to ask, and how often to ask more than one."""
+
+import pytest
+
+from fallbacks.deadline import Deadline
+from fallbacks.failure import Kind, failed
+from fallbacks.health import Standing
+from fallbacks.ladder import Allowance, Pace, late_after_s, may_ask_again, rank
+
+
+def standing(
+    provider: str, *, usable: bool = True, suspect: bool = False, p50_s: float = 0.2
+) -> Standing:
+    return Standing(provider=provider, usable=usable, suspect=suspect, p50_s=p50_s, p95_s=p50_s * 2)
+
+
+SOON = Deadline(at=101.5)
+
+
+def test_the_preferred_rung_comes_first() -> None:
+    assert rank([standing("a"), standing("b")], SOON, now=100.0) == ("a", "b")
+
+
+def test_a_suspect_comes_after_those_who_are_not() -> None:
+    ladder = [standing("a", suspect=True), standing("b"), standing("c")]
+
+    assert rank(ladder, SOON, now=100.0) == ("b", "c", "a")
+
+
+def test_who_cannot_make_it_comes_after_who_can() -> None:
+    ladder = [standing("slow", p50_s=1.0), standing("quick", p50_s=0.2)]
+
+    assert rank(ladder, SOON, now=101.0) == ("quick", "slow")
+    assert rank(ladder, SOON, now=100.0) == ("slow", "quick")
+
+
+def test_who_may_not_be_asked_is_not_ranked_even_as_the_last() -> None:
+    assert rank([standing("a", usable=False)], SOON, now=100.0) == ()
+
+
+def test_the_voice_that_took_over_stays_until_it_is_suspect_itself() -> None:
+    ladder = [standing("a"), standing("b")]
+    assert rank(ladder, SOON, now=100.0, stay_with="b") == ("b", "a")
+
+    ladder = [standing("a"), standing("b", suspect=True)]
+    assert rank(ladder, SOON, now=100.0, stay_with="b") == ("a", "b")
+
+
+@pytest.mark.parametrize(("p50_s", "after_s"), [(0.1, 0.35), (0.25, 0.5), (1.0, 0.8)])
+def test_late_is_later_than_the_rungs_own_habit_within_bounds(p50_s: float, after_s: float) -> None:
+    assert late_after_s(standing("a", p50_s=p50_s), Pace()) == after_s
+
+
+def test_a_transient_failure_may_be_asked_again_at_once_and_only_twice() -> None:
+    failure = failed(Kind.CUT, "llm", provider="a")
+
+    assert may_ask_again(failure, SOON, now=100.0, tries=1) == 0.0
+    assert may_ask_again(failure, SOON, now=100.0, tries=2) is None
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND])
+def test_what_is_permanent_is_never_asked_again(kind: Kind) -> None:
+    assert may_ask_again(failed(kind, "llm", provider="a"), SOON, now=100.0, tries=0) is None
+
+
+def test_nobody_is_asked_twice_after_the_deadline() -> None:
+    failure = failed(Kind.CUT, "llm", provider="a")
+
+    assert may_ask_again(failure, SOON, now=101.5, tries=0) is None
+
+
+def test_a_provider_may_forbid_it() -> None:
+    failure = failed(Kind.OVERLOADED, "llm", provider="a", same_rung=False)
+
+    assert may_ask_again(failure, SOON, now=100.0, tries=0) is None
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "now", "wait_s"),
+    [(0.2, 100.0, 0.2), (0.31, 100.0, None), (0.2, 101.4, None), (None, 100.0, None)],
+)
+def test_a_rate_limit_is_waited_for_only_if_it_passes_at_once(
+    retry_after_s: float | None, now: float, wait_s: float | None
+) -> None:
+    failure = failed(Kind.RATE_LIMITED, "llm", provider="a", retry_after_s=retry_after_s)
+
+    assert may_ask_again(failure, SOON, now=now, tries=0) == wait_s
+
+
+def test_extra_attempts_stay_below_their_share_of_the_recent_ones() -> None:
+    allowance = Allowance(share=0.1, floor=3, recent=100)
+    taken = 0
+    for _ in range(1_000):
+        allowance.note()
+        taken += allowance.take()
+
+    assert 90 <= taken <= 0.1 * (1_000 + taken)
+
+
+def test_the_first_outage_may_race_before_there_is_a_history() -> None:
+    allowance = Allowance(share=0.1, floor=3)
+
+    assert [allowance.take() for _ in range(5)] == [True, True, True, False, False]
