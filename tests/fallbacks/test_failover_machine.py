@@ -1,0 +1,239 @@
+"""The ladder's rules under any order of events, with rungs that come and go."""
+
+import itertools
+from dataclasses import replace
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from fallbacks.attempts import (
+    Abandon,
+    Action,
+    Cancel,
+    Done,
+    Exhausted,
+    Failed,
+    Finished,
+    Idled,
+    Owed,
+    Progressed,
+    Start,
+    Suspect,
+    Win,
+)
+from fallbacks.deadline import Deadline
+from fallbacks.failover import Failover
+from fallbacks.failure import Finding, Kind, Scope, failed, finding
+from fallbacks.health import Standing
+from fallbacks.ladder import SAME_RUNG, Allowance, Pace
+
+FOUND = [finding(kind) for kind in Kind] + [finding(Kind.BAD_REQUEST, Scope.PAYLOAD)]
+LONGEST_S = 60.0  # of work that nobody feeds any more
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize(
+        rungs=st.integers(1, 3),
+        floor=st.integers(0, 3),
+        hedged=st.booleans(),
+        silent_end_ok=st.booleans(),
+    )
+    def begin(self, rungs: int, floor: int, hedged: bool, silent_end_ok: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
+        self.now = 100.0
+        self.until = Deadline(at=101.5)
+        self.rungs = {
+            name: Standing(provider=name, usable=True, suspect=False, p50_s=0.2, p95_s=0.3)
+            for name in "abc"[:rungs]
+        }
+        self.allowance = Allowance(share=0.1, floor=floor)
+        self.pace = Pace(silent_end_ok=silent_end_ok)
+        self.running: dict[int, str] = {}
+        self.idle: set[int] = set()
+        self.suspects: set[int] = set()
+        self.ended: set[int] = set()
+        self.hot: int | None = None  # the attempt whose event is being handled
+        self.winner: int | None = None
+        self.over = False
+        self.starts = 0
+        self.extras = 0
+        self.hedges = Allowance(share=0.05, floor=1) if hedged else None
+        self.work = Failover(
+            lambda _: list(self.rungs.values()),
+            pace=self.pace,
+            allowance=self.allowance,
+            numbers=itertools.count(1),
+            hedges=self.hedges,
+        )
+        self._do(self.work.start(self.until, now=self.now))
+
+    def _do(self, actions: tuple[Action, ...]) -> None:
+        assert not (self.over and actions), "whoever is done is quiet"
+        for action in actions:
+            self._act(action)
+        assert self.over == self.work.over
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Start():
+                self._started(action)
+            case Suspect():
+                assert action.attempt in self.running
+                self.suspects.add(action.attempt)
+            case Win():
+                assert action.attempt in self.running
+                assert action.attempt == self.hot
+                self.winner = action.attempt
+            case Cancel() | Abandon():
+                assert action.attempt not in self.ended
+                self._end(action.attempt)
+            case Done():
+                assert action.attempt == self.hot
+                self.over = True
+            case Exhausted():
+                assert not self.running
+                self.over = True
+
+    def _started(self, action: Start) -> None:
+        assert self.rungs[action.provider].usable
+        assert action.attempt == self.starts + 1
+        assert len(self.running) < 2
+        awake = self.running.keys() - self.suspects
+        assert not awake or self.hedges is not None
+        self.starts += 1
+        self.extras += action.extra
+        self.running[action.attempt] = action.provider
+
+    def _end(self, attempt: int) -> None:
+        self.running.pop(attempt, None)
+        self.ended.add(attempt)
+        self.suspects.discard(attempt)
+        self.idle.discard(attempt)
+        if self.winner == attempt:
+            self.winner = None
+
+    def _one(self, data: st.DataObject) -> int:
+        return data.draw(st.sampled_from(sorted(self.running)))
+
+    @precondition(lambda self: self.running and not self.over)
+    @rule(data=st.data())
+    def speak(self, data: st.DataObject) -> None:
+        self.hot = self._one(data)
+        self._do(self.work.handle(Progressed(attempt=self.hot), now=self.now))
+        self.suspects.discard(self.hot)
+
+        assert self.work.winner == self.winner == self.hot
+        assert set(self.running) == {self.hot}
+
+    @precondition(lambda self: self.running and not self.over)
+    @rule(data=st.data(), found=st.sampled_from(FOUND))
+    def fail(self, data: st.DataObject, found: Finding) -> None:
+        self.hot = self._one(data)
+        provider = self.running[self.hot]
+        self._end(self.hot)
+        failure = failed(found, "llm", provider=provider, retry_after_s=0.2)
+        self._do(self.work.handle(Failed(attempt=self.hot, failure=failure), now=self.now))
+
+    @precondition(lambda self: self.running and not self.over)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        self.hot = self._one(data)
+        spoke = self.hot == self.winner
+        good = spoke or self.pace.silent_end_ok
+        if good:
+            self._end(self.hot)
+        self._do(self.work.handle(Finished(attempt=self.hot), now=self.now))
+
+        assert self.over or not good
+
+    @precondition(lambda self: self.running and not self.over)
+    @rule(data=st.data(), owed=st.booleans())
+    def feed(self, data: st.DataObject, owed: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
+        one = self._one(data)
+        if owed:
+            self.idle.discard(one)
+            event = Owed(attempt=one)
+        else:
+            self.idle.add(one)
+            self.suspects.discard(one)
+            event = Idled(attempt=one)
+        self._do(self.work.handle(event, now=self.now))
+
+    @rule(after_s=st.sampled_from([0.0, 0.1, 0.36, 0.5, 0.9, 2.0]))
+    def wait(self, after_s: float) -> None:
+        self.now += after_s
+        self.hot = None
+        self._do(self.work.tick(self.now))
+
+        assert self.work.wake_at is None or self.work.wake_at > self.now
+
+    @rule(more_s=st.sampled_from([0.0, 0.5, 3.0]))
+    def say_something(self, more_s: float) -> None:
+        self.until = Deadline(at=max(self.until.at, self.now + more_s))
+        self.work.move(self.until)
+
+    @rule(data=st.data(), usable=st.booleans(), suspect=st.booleans())
+    def change(self, data: st.DataObject, usable: bool, suspect: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
+        name = data.draw(st.sampled_from(sorted(self.rungs)))
+        self.rungs[name] = replace(self.rungs[name], usable=usable, suspect=suspect)
+
+    @precondition(lambda self: self.ended)
+    @rule(data=st.data())
+    def come_late(self, data: st.DataObject) -> None:
+        late = data.draw(st.sampled_from(sorted(self.ended)))
+
+        assert self.work.handle(Progressed(attempt=late), now=self.now) == ()
+        assert self.work.winner != late or self.over
+
+    @precondition(lambda self: not self.over)
+    @rule()
+    def barge_in(self) -> None:
+        actions = self.work.cancel("caller")
+
+        assert all(isinstance(each, Cancel) for each in actions)
+        assert {each.attempt for each in actions if isinstance(each, Cancel)} == set(self.running)
+        for attempt in list(self.running):
+            self._end(attempt)
+        self.over = True
+
+    @invariant()
+    def attempts_are_bounded(self) -> None:
+        rungs = len(self.rungs)
+        assert self.starts <= rungs * (1 + SAME_RUNG + 1)  # once, again, and once mended
+        assert self.work.attempts == self.starts
+
+    @invariant()
+    def extra_attempts_are_paid_for(self) -> None:
+        hedges = 0 if self.hedges is None else self.hedges.spent
+        assert self.extras <= self.allowance.spent + hedges
+
+    @invariant()
+    def whoever_is_asked_is_watched(self) -> None:
+        watched = self.running.keys() - self.idle
+        assert not watched or self.over or self.work.wake_at is not None
+
+    @invariant()
+    def work_that_is_not_over_has_somebody_or_waits_for_somebody(self) -> None:
+        assert self.over or self.running or self.work.wake_at is not None
+
+    def teardown(self) -> None:
+        """Left alone, with every rung mute, all work comes to an end by itself."""
+        if not hasattr(self, "work"):
+            return
+        for one in sorted(self.idle):
+            self._do(self.work.handle(Owed(attempt=one), now=self.now))
+        limit = self.now + LONGEST_S
+        self.hot = None
+        while not self.over:
+            assert self.work.wake_at is not None
+            self.now = max(self.now, self.work.wake_at)
+            assert self.now < limit
+            self._do(self.work.tick(self.now))
+
+
+TestFailover = Machine.TestCase
