@@ -34,6 +34,7 @@ class RunningLab:
     control_url: str
     control_token: str
     instances: Sequence[Mapping[str, Any]]  # name, kind, url, port, api_key
+    started_at_s: float = 0.0  # on the monotonic clock; the lab's record counts from there
 
     @property
     def stages(self) -> dict[str, list[dict[str, Any]]]:
@@ -109,6 +110,7 @@ async def _described(pipe: Connection) -> RunningLab:
         control_url=described["control"]["url"],
         control_token=described["control"]["token"],
         instances=described["instances"],
+        started_at_s=described["started_at_s"],
     )
 
 

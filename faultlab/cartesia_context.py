@@ -103,8 +103,10 @@ class Context:
             raise BadRequest("Too many inputs in this context.")
         self._ended = not asked.more
         self._inbox.put_nowait(asked)
-        details = self._admission.request.details
-        details["text"] = details.get("text", "") + asked.transcript
+        request = self._admission.request
+        request.details["text"] = request.details.get("text", "") + asked.transcript
+        now_s = self._socket.instance.now_s()
+        request.mark("text", now_s, words=len(asked.transcript.split()))
 
     def cancel(self) -> None:
         """Drop what has not begun; audio in generation still arrives, as Cartesia documents."""

@@ -63,7 +63,7 @@ class Sender:
         self._ws = line.ws
         self._queue: asyncio.Queue[Outgoing] = asyncio.Queue(WAITING)
         self._final_words = 0
-        self._shown_words = 0  # those in finals, and those in the newest interim result
+        self._shown_words = 0  # those in finals, and the most that interim results had beyond
         self._fault: Fault | None = None
         self._shown_before = 0  # when the present fault began
         self._finals: list[str] = line.admission.request.details.setdefault("finals", [])
@@ -149,14 +149,16 @@ class Sender:
 
     async def _send(self, out: Outgoing) -> None:
         match self.fault():
-            case faults.Silent() | faults.Stall(after_words=0):
+            case faults.Silent():
                 await self._say_nothing(out)
             case faults.Garbage():
                 await self._ws.send_str(GARBAGE)
             case faults.Alive() if out.heard is not None:
                 await self._tell(dataclasses.replace(out, heard=_emptied(out.heard)))
+            case faults.Stall(after_words=limit) if self._shown_since >= limit:
+                await self._say_nothing(out)
             case faults.Cut(after_words=limit) | faults.Stall(after_words=limit) if out.heard:
-                await self._tell_at_most(out, limit=limit)
+                await self._tell_at_most(out, out.heard, limit=limit)
             case faults.Duplicate():
                 await self._tell(out, times=2)
             case _:
@@ -171,22 +173,19 @@ class Sender:
                 await asyncio.sleep(POLL_S)
             await self._tell(out)
 
-    async def _tell_at_most(self, out: Outgoing, *, limit: int) -> None:
-        room = self._shown_before + limit - self._final_words
-        if out.heard is None or len(out.heard.words) <= room:
-            await self._tell(out)
-            return
-        if self._shown_since < limit:  # the words that still fit, as a result that may yet change
-            some = dataclasses.replace(out.heard, words=out.heard.words[:room], what="interim")
-            await self._tell(dataclasses.replace(out, heard=some, last=False))
-        if out.last:
-            await self._say_nothing(out)
+    async def _tell_at_most(self, out: Outgoing, heard: Heard, *, limit: int) -> None:
+        room = max(0, self._shown_before + limit - self._final_words)
+        if len(heard.words) > room:  # the words that still fit, as a result that may yet change
+            heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")
+        await self._tell(dataclasses.replace(out, heard=heard))
 
     async def _tell(self, out: Outgoing, *, times: int = 1) -> None:
         for _ in range(times):
             await self._ws.send_str(json.dumps(self._message(out), separators=(",", ":")))
         if out.heard is not None:
             self._count(out.heard)
+        if out.from_finalize:
+            self._admission.request.mark("flushed", self._instance.now_s(), words=self._shown_words)
 
     def _message(self, out: Outgoing) -> dict[str, Any] | None:
         if out.heard is None:
@@ -195,9 +194,10 @@ class Sender:
         return self._teller.results(out.heard, final=final, from_finalize=out.from_finalize)
 
     def _count(self, heard: Heard) -> None:
-        self._shown_words = self._final_words + len(heard.words)
+        words = self._final_words + len(heard.words)
+        self._shown_words = max(self._shown_words, words)
         if heard.what != "interim":
-            self._final_words = self._shown_words
+            self._final_words = words
             if heard.words:
                 self._finals.append(" ".join(word.text for word in heard.words))
 

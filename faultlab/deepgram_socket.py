@@ -159,6 +159,7 @@ class Socket:
 
     async def _flush(self, why: Why) -> None:
         self._flushes.append((why, monotonic()))
+        self._request.mark("flush", self._instance.now_s())
         await self._ears.flush()
 
     async def _listen(self) -> None:

@@ -81,8 +81,9 @@ class Context:
             return True
         self._closed = given.close
         self._inbox.put_nowait(given)
-        details = self._admission.request.details
-        details["text"] = details.get("text", "") + given.text
+        request = self._admission.request
+        request.details["text"] = request.details.get("text", "") + given.text
+        request.mark("text", self._line.instance.now_s(), words=len(given.text.split()))
         return True
 
     async def _run(self) -> None:

@@ -11,6 +11,7 @@ from faultlab.deepgram import Deepgram
 from faultlab.elevenlabs import ElevenLabs
 from faultlab.form import suggestion
 from faultlab.instance import Core, Instance
+from faultlab.kept_audio import SAMPLES_KEPT
 from faultlab.openai import OpenAI
 from faultlab.record import Record
 from faultlab.schedule import Window, load_schedules
@@ -73,6 +74,7 @@ class Lab:
         speed: float = 1.0,
         seed: int = 0,
         core: Core | None = None,
+        keep_audio: bool = False,
     ) -> None:
         """Build the instances.
 
@@ -82,12 +84,14 @@ class Lab:
             speed: Divides every simulated delay.
             seed: Of all dice.
             core: The rest of what instances share, such as a certificate.
+            keep_audio: Keep what the voices send, for `GET /audio`.
 
         Raises:
             ValueError: An unknown kind or option, a name twice, a schedule for nobody; one line.
         """
         given = core or Core()
         self.record = Record()
+        self.record.audio.limit = SAMPLES_KEPT if keep_audio else 0
         shared = Core(
             record=self.record,
             clock=given.clock,
@@ -103,6 +107,7 @@ class Lab:
             self.instances[spec.name] = _build(spec, shared)
         for name, windows in (schedule or {}).items():
             self.instance(name).set_faults(windows, since_lab_start=True)
+        self._started_at_s = shared.started_at
         self.control = Control(self.instances, record=self.record)
 
     def instance(self, name: str) -> Instance:
@@ -123,8 +128,13 @@ class Lab:
         return self.control.url
 
     def describe(self) -> dict[str, Any]:
-        """Return addresses and keys, for a program that is to use the lab."""
+        """Return addresses and keys, for a program that is to use the lab.
+
+        `started_at_s` is on the clock that the lab reads; on Linux its monotonic clock is the same
+        in all processes, so that the record's times can be laid beside a client's own.
+        """
         return {
+            "started_at_s": self._started_at_s,
             "control": {"url": self.control.url, "token": self.control.token},
             "instances": [
                 {

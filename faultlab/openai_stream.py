@@ -11,6 +11,7 @@ from faultlab import faults, openai_errors
 from faultlab.instance import Admission, Instance
 from faultlab.openai_answer import Completion, Piece
 
+SENTENCE_ENDS: Final = (".", "!", "?")
 ALIVE_EVERY_S: Final = 0.1  # chosen: often enough that nothing on the way calls the line idle
 
 
@@ -56,14 +57,28 @@ class Stream:
             await self._event(completion.chunk(piece.delta))
             self._words += piece.word_ends
             self._sent += piece.delta.get("content") or ""
+            self._mark_next()
+            self._mark_sentence()
             factor = rate_factor(self._instance.active_fault(self._admission))
             await self._instance.pace.wait_gap(factor=factor)
         if await self._holds(completion, at=None):
             return
         await self._event(completion.chunk({}, completion.finish))
+        self._mark_next()
         if completion.chat.usage:
             await self._event(completion.usage_chunk())
         await self._done()
+
+    def _mark_sentence(self) -> None:
+        if self._sent.endswith(SENTENCE_ENDS):
+            now_s = self._instance.now_s()
+            self._admission.request.mark("sentence", now_s, words=self._words)
+
+    def _mark_next(self) -> None:
+        """Mark what follows a sentence: a client may need it to know that the sentence is over."""
+        request = self._admission.request
+        if request.marks and request.marks[-1].what == "sentence":
+            request.mark("next", self._instance.now_s(), words=self._words)
 
     async def _holds(self, completion: Completion, *, at: Piece | None) -> bool:
         """Do what the fault of the moment does before the next output; True: the stream is over."""

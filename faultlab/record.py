@@ -5,8 +5,28 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from faultlab.kept_audio import KeptAudio
+
 REQUESTS_KEPT: Final = 2000  # for each instance; a day of drills on one machine stays below
 WORDS_KEPT: Final = 50_000  # for each instance; about five hours of speech
+MARKS_KEPT: Final = 400  # for each request; a call of 200 turns, when one stream hears all of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A moment inside a request, so that a listener can tell the provider's delay from its own.
+
+    Attributes:
+        what: `flush` (the client asked for what was heard) and `flushed` (it was sent); `sentence`
+            (a language model sent the last word of one) and `next` (the word after it, or the end);
+            `text` (a voice was given some) and `audio` (its first sound was sent).
+        at_s: Seconds after the lab's start.
+        words: How many words of the request had been sent by then, or were given with a `text`.
+    """
+
+    what: str
+    at_s: float
+    words: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +42,7 @@ class Request:
         outcome: `open`, then in one or two words how it ended.
         fault: The fault that it met, by name.
         details: What else a test may want to read: sizes, texts, counts.
+        marks: The newest moments inside it.
     """
 
     number: int
@@ -34,6 +55,12 @@ class Request:
     outcome: str = "open"
     fault: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
+
+    def mark(self, what: str, at_s: float, *, words: int = 0) -> None:
+        """Keep a moment; the oldest one goes when there are too many."""
+        self.marks.append(Mark(what=what, at_s=at_s, words=words))
+        del self.marks[:-MARKS_KEPT]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +83,14 @@ class SpokenWord:
 
 
 class Record:
-    """The newest requests and words of every instance."""
+    """The newest requests and words of every instance.
+
+    Attributes:
+        audio: What the voices sent, when that is asked for.
+    """
 
     def __init__(self) -> None:
+        self.audio = KeptAudio()
         self._requests: dict[str, collections.deque[Request]] = {}
         self._words: dict[str, collections.deque[SpokenWord]] = {}
 

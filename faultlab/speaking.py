@@ -13,6 +13,7 @@ from faultlab import faults
 from faultlab.admission import Admission
 from faultlab.faults import Fault
 from faultlab.instance import POLL_S, Instance
+from faultlab.kept_audio import Take
 from faultlab.pieces import Channel, Piece
 from faultlab.record import SpokenWord
 from faultlab.voices import Speech
@@ -57,6 +58,8 @@ class Utterance:
             fault = await self._passable(speech, at)
             piece = self._piece(speech, at, fault=fault)
             await self._send(piece, fault)
+            if at == 0:
+                self._admission.request.mark("audio", self._instance.now_s())
             await self._gap(piece.end_s - piece.start_s)
             at = piece.last
         await self._passable(speech, at)
@@ -177,7 +180,19 @@ class Utterance:
         await self._channel.send(piece, fault)
         if isinstance(fault, faults.Duplicate):
             await self._channel.send(piece, fault)
+        self._keep(piece)
         self._note(piece)
+
+    def _keep(self, piece: Piece) -> None:
+        """Keep the sound itself, for those who judge what was heard of it."""
+        if piece.speech is not None:
+            take = Take(
+                instance=self._instance.name,
+                request=self._admission.request.number,
+                at_s=self._instance.now_s(),
+                rate_hz=piece.speech.rate_hz,
+            )
+            self._instance.record.audio.add(take, piece.samples, start_s=piece.start_s)
 
     def _note(self, piece: Piece) -> None:
         """Record the words that are complete with this piece."""
