@@ -40,6 +40,8 @@ def read(path: Path, *, rate_hz: int | None = None) -> Recording:
     Raises:
         UnreadableAudioError: Missing, empty, truncated, not audio, 24-bit, too long.
     """
+    if path.is_file() and path.stat().st_size == 0:
+        raise UnreadableAudioError(f"{path}: empty, no bytes")
     try:
         file = soundfile.info(str(path))
         _check(path, file)

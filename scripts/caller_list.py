@@ -273,15 +273,15 @@ REFUSED: Final = (
         reason="not audio",
         content=lambda: b"This is a shopping list: bread, milk, two lemons.\n",
     ),
-    Refused(name="91_empty", about="A file of no bytes.", reason="empty", content=lambda: b""),
+    Refused(name="91_no_bytes", about="A file of no bytes.", reason="empty", content=lambda: b""),
     Refused(
-        name="92_truncated",
+        name="92_cut_short",
         about="A recording whose end was lost: its header promises more than there is.",
         reason="truncated",
         content=lambda: _wav(1, "PCM_16")[:600],
     ),
     Refused(
-        name="93_24_bit",
+        name="93_fine_samples",
         about="24 bits a sample.",
         reason="24",
         content=lambda: _wav(1, "PCM_24"),
