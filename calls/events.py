@@ -3,6 +3,24 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    BreakerMoved,
+    HeldTheLine,
+    ProviderProbed,
+    ProviderReset,
+    RungChosen,
+    RungRested,
+    StageExhausted,
+    StageRecovered,
+    StepTaken,
+    Suspected,
+    SuspicionCleared,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted:
@@ -275,5 +293,20 @@ Event: TypeAlias = (
     | KeyPressed
     | InputRefused
     | ContextShortened
+    | AttemptStarted
+    | AttemptFailed
+    | AttemptWon
+    | AttemptDropped
+    | RungChosen
+    | StageExhausted
+    | StageRecovered
+    | StepTaken
+    | HeldTheLine
+    | BreakerMoved
+    | Suspected
+    | SuspicionCleared
+    | RungRested
+    | ProviderProbed
+    | ProviderReset
 )
 """Whatever happened. Listeners ignore what they do not know."""

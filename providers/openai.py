@@ -1,11 +1,20 @@
 """OpenAI: streaming chat completions, and whatever speaks the same protocol."""
 
+import math
+from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import openai
 from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionChunk
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 
+from fallbacks.classification import classify_error, classify_http, classify_message
+from fallbacks.failure import Failure, Kind, failed, finding
+from fallbacks.retry_after import may_ask_again, retry_after_s
+from fallbacks.symptoms import Moment
 from providers.http_probe import ask
 from providers.provider import Rung
 
@@ -16,7 +25,8 @@ CONNECT_S: Final = 1.0  # a handshake that takes longer eats a budget of 1.5 s w
 class OneTryOpenAI(OpenAILLMService):
     """Pipecat's service without the SDK's two hidden retries and its 600 s read time-out."""
 
-    def __init__(self, *, timeout_s: float, **kwargs: Any) -> None:
+    def __init__(self, *, rung_name: str, timeout_s: float, **kwargs: Any) -> None:
+        self._rung_name = rung_name
         self._timeout_s = timeout_s
         super().__init__(**kwargs)
 
@@ -27,15 +37,71 @@ class OneTryOpenAI(OpenAILLMService):
             max_retries=0, timeout=openai.Timeout(self._timeout_s, connect=CONNECT_S)
         )
 
-    async def cleanup(self) -> None:
-        """Close the client's sockets too; Pipecat leaves them to the garbage collector."""
-        await super().cleanup()
+    async def ask(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
+        """Stream an answer; closing the iterator lets the connection go."""
+        stream = await self.get_chat_completions(context)
+        try:
+            async for chunk in stream:
+                yield chunk
+        finally:
+            await stream.close()
+
+    async def infer(self, context: LLMContext, **asked: Any) -> str | None:
+        """Answer in one piece, outside the call."""
+        return await self.run_inference(context, **asked)
+
+    def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
+        """Say what an error of `ask` means; `flowing` when words had come."""
+        return failure_of(error, self._rung_name, flowing=flowing)
+
+    async def close(self) -> None:
+        """Close the client's sockets; Pipecat leaves them to the garbage collector."""
         await self._client.close()
 
+    async def cleanup(self) -> None:
+        """Close the client's sockets, too."""
+        await super().cleanup()
+        await self.close()
 
-def build(rung: Rung) -> OpenAILLMService:
+
+def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
+    """Return what an error of the SDK means for a rung.
+
+    The SDK lifts `type` and `code` of the answer's body onto its errors and keeps the body; an
+    error inside a stream has no status. Source: openai-python `_exceptions.py`, `_streaming.py`.
+    """
+    moment = Moment.FLOWING if flowing else Moment.ASKED
+    match error:
+        case openai.APIStatusError():
+            return _refused(error, rung_name)
+        case openai.APITimeoutError():
+            found = finding(Kind.STALLED if flowing else Kind.TIMEOUT)
+        case openai.APIConnectionError():
+            found = finding(Kind.CUT) if flowing else classify_error(error)
+        case openai.APIError():
+            found = classify_message("openai", error.body, moment=moment)
+        case _:
+            found = finding(Kind.CUT) if flowing else classify_error(error)
+    return failed(found, "llm", provider=rung_name, reason=type(error).__name__)
+
+
+def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
+    headers = error.response.headers
+    date = parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else math.inf
+    return failed(
+        classify_http("openai", error.status_code, error.body),
+        "llm",
+        provider=rung_name,
+        reason=f"{error.status_code} {error.type or ''} {error.code or ''}".strip(),
+        retry_after_s=retry_after_s(headers, error.message, utc_s=date),
+        same_rung=may_ask_again(headers),
+    )
+
+
+def build(rung: Rung) -> OneTryOpenAI:
     """Return a language model that streams from this rung."""
     return OneTryOpenAI(
+        rung_name=rung.name,
         timeout_s=rung.timeout_s,
         api_key=rung.api_key,
         base_url=rung.url,

@@ -1,0 +1,108 @@
+"""The language model's stage: one answer from whichever rung can give it.
+
+The ladder stands inside one Pipecat service, in the place where it asks for a completion: so there
+is one start and one end of an answer whatever fails over, and no late word of an abandoned rung can
+come through, because the words are pulled by us.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from openai.types.chat import ChatCompletionChunk
+from pipecat.metrics.metrics import LLMTokenUsage
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.services.openai.llm import OpenAILLMService
+
+from calls.entry import Tell
+from calls.events import UsageMeasured
+from calls.turn import Turn
+from fallbacks.work import StagePolicy, Work
+from processors.llm_work import LlmWork, Model
+
+
+class LlmStage(OpenAILLMService):
+    """Pipecat's own service, with a ladder where it asks for a completion."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        *,
+        policy: StagePolicy,
+        tell: Tell,
+        clock: Callable[[], float],
+        turn: Turn,
+        window_tokens: int,
+    ) -> None:
+        """Take the rungs.
+
+        Args:
+            models: By the rung's name, the preferred one first.
+            policy: What all calls share about this stage.
+            tell: Takes the facts.
+            clock: Monotonic, in seconds.
+            turn: The turn in progress: its number, its deadline, the numbers of attempts.
+            window_tokens: The context window, for a context that a provider calls too long.
+        """
+        self._models = models
+        super().__init__(api_key="each rung has its own")
+        self._policy = policy
+        self._tell = tell
+        self._now = clock
+        self._turn = turn
+        self._window_tokens = window_tokens
+        self._speaker = next(iter(models))
+
+    def create_client(self, *args: Any, **kwargs: Any) -> Any:
+        """Return none: each rung has a client of its own."""
+        del args, kwargs
+
+    async def get_chat_completions(self, context: LLMContext) -> Any:
+        """Return the stream of one answer, wherever it comes from."""
+        return self._answer(context)
+
+    async def run_inference(self, context: LLMContext, *args: Any, **kwargs: Any) -> str | None:
+        """Answer outside the call, by the first rung that may be asked."""
+        del args
+        standings = self._policy.roster.standings(self._policy.stage, self._now())
+        usable = [each.provider for each in standings if each.usable]
+        return await self._models[next(iter(usable), self._speaker)].infer(context, **kwargs)
+
+    async def cleanup(self) -> None:
+        """Let the rungs' connections go."""
+        await super().cleanup()
+        for model in self._models.values():
+            await model.close()
+
+    async def start_llm_usage_metrics(self, tokens: LLMTokenUsage) -> None:
+        """Tell what the rung that answered will bill."""
+        self._tell(
+            UsageMeasured(
+                turn=self._turn.number,
+                stage="llm",
+                provider=self._speaker,
+                model=self.get_full_model_name(),
+                prompt_tokens=tokens.prompt_tokens,
+                completion_tokens=tokens.completion_tokens,
+                cached_tokens=tokens.cache_read_input_tokens or 0,
+            )
+        )
+
+    async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
+        def heard(provider: str) -> None:
+            self._speaker = provider
+
+        work = LlmWork(
+            models=self._models,
+            work=Work(self._policy, tell=self._tell, numbers=self._turn.attempts),
+            context=context,
+            tasks=self,
+            clock=self._now,
+            until=lambda: self._turn.until(self._now()),
+            window_tokens=self._window_tokens,
+            heard=heard,
+        )
+        try:
+            async for chunk in work.chunks():
+                yield chunk
+        finally:
+            await work.close()

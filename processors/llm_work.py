@@ -1,0 +1,263 @@
+"""One answer of the language model: pulls the words of one rung, and goes on with the next."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, cast
+
+from openai.types.chat import ChatCompletionChunk
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
+
+from calls.window import fit
+from fallbacks.attempts import Exhausted, Start, Win
+from fallbacks.continuation import Continuation
+from fallbacks.deadline import Deadline
+from fallbacks.failure import Failure, Kind, failed
+from fallbacks.work import Step, Work
+
+QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
+MENDED_SHARE: Final = 0.5  # of the window, for a context that the provider called too long
+CUT_OFF: Final = (
+    "Your last message was cut off after these words, and the caller has heard them. Write only "
+    "what comes next. Do not repeat, greet or apologise."
+)
+
+
+class Model(Protocol):
+    """A rung of the ladder."""
+
+    def ask(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
+        """Stream an answer; closing the iterator lets the connection go."""
+        ...
+
+    def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
+        """Say what an error of `ask` means; `flowing` when words had come."""
+        ...
+
+    async def infer(self, context: LLMContext, **asked: Any) -> str | None:
+        """Answer outside the call, in one piece."""
+        ...
+
+    async def close(self) -> None:
+        """Let all connections go."""
+        ...
+
+
+class NoModelLeftError(ConnectionError):
+    """Every rung of the ladder failed for this answer."""
+
+
+class Tasks(Protocol):
+    """Who owns the attempts: a Pipecat processor."""
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that ends with its owner."""
+        ...
+
+    async def cancel_task(self, task: asyncio.Task[None]) -> None:
+        """Cancel a task and wait for it."""
+        ...
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What one attempt has sent so far."""
+
+    provider: str
+    task: asyncio.Task[None]
+    rest: Continuation
+    spoke: bool = False
+    finish: str | None = None
+    # A tool runs only when its call has come whole, and from the rung that finished the answer.
+    held: list[ChatCompletionChunk] = field(default_factory=list[ChatCompletionChunk])
+    last: ChatCompletionChunk | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    attempt: int
+    what: ChatCompletionChunk | Exception | None  # None: the stream ended
+
+
+@dataclass(slots=True, kw_only=True)
+class LlmWork:
+    """One answer. `chunks` gives it, `close` ends whatever is still under way."""
+
+    models: Mapping[str, Model]
+    work: Work
+    context: LLMContext
+    tasks: Tasks
+    clock: Callable[[], float]
+    until: Callable[[], Deadline]
+    window_tokens: int
+    heard: Callable[[str], None]  # told the rung that speaks
+    _said: str = ""
+    _streams: dict[int, _Stream] = field(default_factory=dict[int, _Stream])
+    _news: asyncio.Queue[_News] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
+
+    async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
+        """Yield the answer's words, each once, then its whole tool calls, then its usage.
+
+        Raises:
+            NoModelLeftError: No rung is left who may be asked.
+        """
+        await self._do(self.work.start(self.until(), now=self.clock()))
+        while not self.work.over:
+            news = await self._next()
+            self.work.move(self.until())
+            if news is None:
+                await self._do(self.work.tick(self.clock()))
+                continue
+            stream = self._streams.get(news.attempt)
+            if stream is None:
+                continue  # late news of an abandoned attempt
+            for chunk in await self._take(news, stream):
+                yield chunk
+        if self.work.winner is None:
+            raise NoModelLeftError(f"no language model answered; {self.work.attempts} attempts")
+
+    async def close(self) -> None:
+        """End every attempt; those that did nothing wrong count as nothing."""
+        if not self.work.over:
+            self.work.cancel("caller", now=self.clock())
+        for attempt in tuple(self._streams):
+            await self._drop(attempt)
+
+    async def _next(self) -> _News | None:
+        wake_at = self.work.wake_at
+        wait_s = None if wake_at is None else max(0.0, wake_at - self.clock())
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._news.get()
+        except TimeoutError:
+            return None
+
+    async def _take(self, news: _News, stream: _Stream) -> list[ChatCompletionChunk]:
+        match news.what:
+            case None:
+                return await self._ended(news.attempt, stream)
+            case Exception() as error:
+                failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
+                await self._fail(news.attempt, stream, failure)
+                return []
+            case chunk:
+                return await self._grown(news.attempt, stream, chunk)
+
+    async def _grown(
+        self, attempt: int, stream: _Stream, chunk: ChatCompletionChunk
+    ) -> list[ChatCompletionChunk]:
+        stream.last = chunk
+        choice = chunk.choices[0] if chunk.choices else None
+        if choice is None or not choice.delta:
+            stream.held += [chunk] if chunk.usage else []
+            return []
+        stream.finish = choice.finish_reason or stream.finish
+        content, tools = choice.delta.content, choice.delta.tool_calls
+        if not content and not tools:
+            return []  # a role, a keep-alive, the finish: not what the caller waits for
+        stream.spoke = True
+        await self._do(self.work.progressed(attempt, now=self.clock()))
+        if tools:
+            stream.held.append(chunk)
+        return self._words(stream, chunk, content or "") if content else []
+
+    def _words(
+        self, stream: _Stream, chunk: ChatCompletionChunk, content: str, *, last: bool = False
+    ) -> list[ChatCompletionChunk]:
+        text = stream.rest.feed(content) + (stream.rest.end() if last else "")
+        if not text:
+            return []
+        self._said += text
+        new = chunk.model_copy(deep=True)
+        new.choices[0].delta.content = text
+        new.choices[0].delta.tool_calls = None
+        return [new]
+
+    async def _ended(self, attempt: int, stream: _Stream) -> list[ChatCompletionChunk]:
+        if stream.finish is None:  # the SDK calls that a success; the caller hears half an answer
+            kind = Kind.CUT if stream.spoke else Kind.SILENT
+            reason = "the stream ended without a finish_reason"
+            await self._fail(
+                attempt, stream, failed(kind, "llm", provider=stream.provider, reason=reason)
+            )
+            return []
+        words = self._rest(stream)
+        await self._do(self.work.finished(attempt, now=self.clock()))
+        if self.work.winner != attempt:
+            return []  # it had nothing to say, and another is asked
+        self._streams.pop(attempt, None)
+        return [*words, *stream.held]
+
+    def _rest(self, stream: _Stream) -> list[ChatCompletionChunk]:
+        chunk = stream.last
+        while chunk is not None and not chunk.choices:
+            chunk = next((each for each in stream.held if each.choices), None)
+        return self._words(stream, chunk, "", last=True) if chunk else []
+
+    async def _fail(self, attempt: int, stream: _Stream, failure: Failure) -> None:
+        self._streams.pop(attempt, None)
+        request = str(hash(str(self.context.messages[-1:])))
+        steps = self.work.failed(
+            attempt,
+            failure,
+            now=self.clock(),
+            heard_words=len(self._said.split()),
+            request=request,
+        )
+        await self._do(steps)
+
+    async def _do(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            match step:
+                case Start():
+                    self._begin(step)
+                case Win():
+                    self.heard(step.provider)
+                case Exhausted():
+                    pass
+                case ended:
+                    await self._drop(ended.attempt)
+
+    def _begin(self, start: Start) -> None:
+        context = self._mended() if start.mended else self.context
+        pump = self._pump(start.attempt, start.provider, self._continued(context))
+        task = self.tasks.create_task(pump, f"ask {start.provider} ({start.attempt})")
+        self._streams[start.attempt] = _Stream(start.provider, task, Continuation(self._said))
+
+    async def _drop(self, attempt: int) -> None:
+        stream = self._streams.pop(attempt, None)
+        if stream and not stream.task.done():
+            await self.tasks.cancel_task(stream.task)
+
+    async def _pump(self, attempt: int, provider: str, context: LLMContext) -> None:
+        try:
+            async with aclosing(self.models[provider].ask(context)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    await self._news.put(_News(attempt, chunk))
+        except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
+            await self._news.put(_News(attempt, error))
+        else:
+            await self._news.put(_News(attempt, None))
+
+    def _continued(self, context: LLMContext) -> LLMContext:
+        """Return the context, with what was said already and a note that the rest is wanted."""
+        if not self._said.strip():
+            return context
+        spoken = cast("LLMContextMessage", {"role": "assistant", "content": self._said.strip()})
+        note = cast("LLMContextMessage", {"role": "developer", "content": CUT_OFF})
+        return LLMContext(
+            messages=[*context.messages, spoken, note],
+            tools=context.tools,
+            tool_choice=context.tool_choice,
+        )
+
+    def _mended(self) -> LLMContext:
+        """Return a context that is half as long as ours may be: the provider counts otherwise."""
+        messages = [cast("Mapping[str, Any]", each) for each in self.context.messages]
+        fitted = fit(messages, int(self.window_tokens * MENDED_SHARE))
+        return LLMContext(
+            messages=cast("list[LLMContextMessage]", list(fitted.messages)),
+            tools=self.context.tools,
+            tool_choice=self.context.tool_choice,
+        )
