@@ -65,7 +65,7 @@ class Deepgram(Instance):
         super().__init__(name, api_key=api_key, core=core)
         self.limits = limits or Limits()
         self._grammar = tuple(grammar)
-        self._ears = Ears()
+        self._ears = Ears()  # its process starts with the first stream: most labs never speak
 
     def routes(self) -> list[web.RouteDef]:
         """Return the provider's routes."""
@@ -79,11 +79,6 @@ class Deepgram(Instance):
     def url(self) -> str:
         """The websocket base."""
         return f"{self.ws_scheme}://{self.authority}"
-
-    async def start(self) -> None:
-        """Listen on a free port, and let the ears get ready."""
-        await super().start()
-        await self._ears.start()
 
     async def stop(self) -> None:
         """Stop listening, in both senses."""

@@ -3,6 +3,7 @@
 Source: deepgram/deepgram-api-specs `asyncapi.yml` and `openapi.yml`; deepgram-docs, "Errors".
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,7 @@ from faultlab.heard import HearingSettings
 from faultlab.intake import ENCODINGS, RATES_HZ
 
 NO_SUCH_MODEL: Final = "No such model/language/tier combination found."
-MODELS: Final = ("nova-3", "nova-2", "nova", "enhanced", "base")
+MODELS: Final = re.compile(r"(nova-3|nova-2|nova|enhanced|base)(-[a-z]+)*")  # family, use
 # fmt: off
 LANGUAGES: Final = frozenset({
     "bg", "ca", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hi", "hu", "id", "it", "ja",
@@ -79,7 +80,7 @@ def parse(query: Mapping[str, str], *, streaming: bool) -> Query:
         BadQueryError: Deepgram would refuse it.
     """
     model = query.get("model", "base-general")
-    if not model.startswith(MODELS):
+    if not MODELS.fullmatch(model):
         raise BadQueryError(NO_SUCH_MODEL)
     if model.startswith("nova-3") and "keywords" in query:
         raise BadQueryError("Keywords are not supported for Nova-3, use keyterm instead.")

@@ -168,6 +168,8 @@ class Sender:
             raise Over("done")
 
     async def _say_nothing(self, out: Outgoing) -> None:
+        details = self._line.admission.request.details
+        details["withheld"] = details.get("withheld", 0) + 1
         if out.last:  # a mute server does not say goodbye either
             while isinstance(self.fault(), faults.Silent | faults.Stall):  # noqa: ASYNC110 - by time
                 await asyncio.sleep(POLL_S)

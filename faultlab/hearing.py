@@ -28,6 +28,7 @@ LONGEST_FRAMES: Final = 500  # 10 s
 VOICED_FRAMES: Final = 5  # 0.1 s: a click, or a microphone being opened, has less
 QUIET_RMS: Final = 1500.0  # of the loudest 20 ms; a quieter caller is made as loud: measured
 STRETCHED_S: Final = 1.2  # the longest word of the domain ("appointment") takes 0.8 s at 120 wpm
+NARROW_HZ: Final = 12_000  # a lower rate has nothing above 6 kHz, where the model still listens
 INTERIM_S: Final = 0.4  # between interim results in speech; Deepgram: a second or less
 QUIET_INTERIM_S: Final = 1.0  # and in silence
 QUIET_FINAL_S: Final = 5.0  # after which silence becomes final
@@ -48,7 +49,8 @@ class Hearing:
         self._endpoint_frames = (
             None if settings.endpoint_s is None else round(settings.endpoint_s / FRAME_S)
         )
-        self._recogniser = recogniser(grammar=settings.grammar)
+        narrow = settings.rate_hz < NARROW_HZ
+        self._recogniser = recogniser(grammar=settings.grammar, narrow=narrow)
         self._gate = VoiceGate()
         self._rest = np.zeros(0, np.int16)
         self._frames = 0  # of the stream
@@ -65,17 +67,21 @@ class Hearing:
 
     def hear(self, audio: bytes) -> Iterator[Heard]:
         """Yield what the next piece of audio brought."""
-        samples = np.concatenate([self._rest, self._intake.take(audio)])
-        whole = len(samples) - len(samples) % FRAME_SAMPLES
-        self._rest = samples[whole:]
-        for at in range(0, whole, FRAME_SAMPLES):
-            yield from self._frame(samples[at : at + FRAME_SAMPLES])
+        yield from self._take(self._intake.take(audio))
         if self._utterance and self._settled is None:
             self._search()
         yield from self._interim()
 
+    def _take(self, samples: Samples) -> Iterator[Heard]:
+        samples = np.concatenate([self._rest, samples])
+        whole = len(samples) - len(samples) % FRAME_SAMPLES
+        self._rest = samples[whole:]
+        for at in range(0, whole, FRAME_SAMPLES):
+            yield from self._frame(samples[at : at + FRAME_SAMPLES])
+
     def flush(self) -> Iterator[Heard]:
         """Yield what is final now, as an answer to a flush; the words may be none."""
+        yield from self._take(self._intake.drain())
         words = self._settle() if self._utterance else ()
         yield self._final(words, what="flushed", endpoint=self._quiet > 0)
 

@@ -44,12 +44,8 @@ class Intake:
             raise ValueError(f"rate_hz is {rate_hz}; it takes 8000 to 48000")
         self._table = None if encoding == "linear16" else _table(encoding)
         self._torn = b""
-        # "LQ" delays by a few milliseconds only; above 6.8 kHz the model does not listen.
-        self._resampler = (
-            None
-            if rate_hz == MODEL_HZ
-            else soxr.ResampleStream(rate_hz, MODEL_HZ, 1, dtype="int16", quality="LQ")
-        )
+        self._rate_hz = rate_hz
+        self._resampler = self._fresh()
 
     def take(self, audio: bytes) -> Samples:
         """Return the samples that are complete now; a torn one waits for its second byte."""
@@ -57,6 +53,19 @@ class Intake:
         if self._resampler is None:
             return samples
         return self._resampler.resample_chunk(samples)
+
+    def drain(self) -> Samples:
+        """Return the last milliseconds, which the resampler holds back until more comes."""
+        if self._resampler is None:
+            return np.zeros(0, np.int16)
+        rest = self._resampler.resample_chunk(np.zeros(0, np.int16), last=True)
+        self._resampler = self._fresh()
+        return rest
+
+    def _fresh(self) -> soxr.ResampleStream | None:
+        if self._rate_hz == MODEL_HZ:
+            return None
+        return soxr.ResampleStream(self._rate_hz, MODEL_HZ, 1, dtype="int16", quality="LQ")
 
     def _linear(self, audio: bytes) -> Samples:
         if self._table is not None:

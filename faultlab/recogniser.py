@@ -39,6 +39,10 @@ SETTINGS: Final[dict[str, Any]] = {
 FRAMES_HZ: Final = 100
 # The model was never trained on digital silence: 8.6 % word errors without this noise, 2 % with.
 NOISE_RMS: Final = 60.0
+# Telephone audio has nothing above 4 kHz, where the model expects something: more noise fills it,
+# and the cepstral mean is another. First utterances: 10 instead of 26 % word errors.
+NARROW_GAIN: Final = 4
+NARROW_CMN: Final = "50.4,3.9,-8.4,10.9,-2.2,-8.3,3.2,-9.3,-5.3,1.8,-3.7,1.4,-1.8"
 _NOISE: Final = np.random.default_rng(0).normal(0, NOISE_RMS, 7 * MODEL_HZ).round().astype(np.int32)
 _SHORTEST_S: Final = 0.06  # of a word that is not a slip of the search
 
@@ -46,18 +50,22 @@ _SHORTEST_S: Final = 0.06  # of a word that is not a slip of the search
 class Recogniser:
     """Turns one utterance after another into words."""
 
-    def __init__(self, *, grammar: Iterable[str] = ()) -> None:
+    def __init__(self, *, grammar: Iterable[str] = (), narrow: bool = False) -> None:
         """Load the models, about 15 ms.
 
         Args:
             grammar: The only phrases there are; none: the receptionist's language model.
+            narrow: The audio has telephone band.
 
         Raises:
             ValueError: A phrase of the grammar has a word without a known pronunciation.
         """
         phrases = [words_of(phrase) for phrase in grammar]
         model = {} if phrases else {"lm": str(LANGUAGE_MODEL)}
-        self._decoder = Decoder(Config(**SETTINGS, **model))
+        if narrow:
+            model["cmninit"] = NARROW_CMN
+        self._noise = _NOISE * NARROW_GAIN if narrow else _NOISE
+        self._decoder = Decoder(Config(**{**SETTINGS, **model}))
         if phrases:
             self._learn(itertools.chain.from_iterable(phrases))
             choices = " | ".join(" ".join(words) for words in phrases)
@@ -82,8 +90,8 @@ class Recogniser:
     def add(self, samples: Samples) -> None:
         """Search on with more of the utterance."""
         at = self._noise_at
-        self._noise_at = (at + len(samples)) % (len(_NOISE) // 2)
-        noise = np.resize(_NOISE[at:], len(samples))
+        self._noise_at = (at + len(samples)) % (len(self._noise) // 2)
+        noise = np.resize(self._noise[at:], len(samples))
         noisy = (samples * self._gain + noise).clip(-32768, 32767).astype(np.int16)
         self._decoder.process_raw(noisy.tobytes(), no_search=False, full_utt=False)
 

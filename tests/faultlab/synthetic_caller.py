@@ -1,8 +1,10 @@
 """Callers made with the engine of the lab's voices, but with voices of their own."""
 
 import functools
+import io
 
 import numpy as np
+import soundfile
 
 from faultlab.voices import Voice, speak_now
 
@@ -47,3 +49,20 @@ def word_errors(said: tuple[str, ...], heard: tuple[str, ...]) -> int:
         for j, other in enumerate(heard, start=1):
             row[j] = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (word != other))
     return row[-1]
+
+
+def as_mulaw(pcm: bytes) -> bytes:
+    """Return 16-bit PCM as G.711 mu-law, by libsndfile: no table of the lab's is used."""
+    return _written(pcm, rate_hz=8000, container="RAW", subtype="ULAW")
+
+
+def as_wav(pcm: bytes, *, rate_hz: int = 16_000) -> bytes:
+    """Return 16-bit PCM as a wav file."""
+    return _written(pcm, rate_hz=rate_hz, container="WAV", subtype="PCM_16")
+
+
+def _written(pcm: bytes, *, rate_hz: int, container: str, subtype: str) -> bytes:
+    file = io.BytesIO()
+    samples = np.frombuffer(pcm, "<i2").astype(np.int16)
+    soundfile.write(file, samples, rate_hz, format=container, subtype=subtype)
+    return file.getvalue()
