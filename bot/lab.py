@@ -75,9 +75,14 @@ def schedule_in(path: Path | None) -> str:
 
 @asynccontextmanager
 async def lab_process(
-    *, faults: Path | None = None, speed: float = 1.0
+    *, faults: Path | None = None, speed: float = 1.0, keep_audio: bool = False
 ) -> AsyncIterator[RunningLab]:
     """Run a lab in a process of its own while the block runs.
+
+    Args:
+        faults: A fault schedule.
+        speed: Divides every simulated delay.
+        keep_audio: Whether the lab keeps what its voices send, for a judge of what was heard.
 
     Raises:
         UsageError: The fault schedule is wrong.
@@ -86,7 +91,8 @@ async def lab_process(
     schedule = schedule_in(faults)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_child, args=(theirs, schedule, speed), name="holdline-lab")
+    options = {"speed": speed, "keep_audio": keep_audio}
+    process = context.Process(target=_child, args=(theirs, schedule, options), name="holdline-lab")
     process.start()
     theirs.close()
     try:
@@ -114,13 +120,13 @@ async def _described(pipe: Connection) -> RunningLab:
     )
 
 
-def _child(pipe: Connection, schedule: str, speed: float) -> None:
+def _child(pipe: Connection, schedule: str, options: Mapping[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends us
-    asyncio.run(_serve_parent(pipe, schedule, speed))
+    asyncio.run(_serve_parent(pipe, schedule, options))
 
 
-async def _serve_parent(pipe: Connection, schedule: str, speed: float) -> None:
-    async with Lab(schedule=load_schedules(schedule), speed=speed) as lab:
+async def _serve_parent(pipe: Connection, schedule: str, options: Mapping[str, Any]) -> None:
+    async with Lab(schedule=load_schedules(schedule), **options) as lab:
         pipe.send(lab.describe())
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(pipe.fileno(), ended.set)

@@ -42,6 +42,8 @@ class Control:
                 web.delete("/instances/{name}/faults", self._mend),
                 web.get("/instances/{name}/requests", self._requests),
                 web.get("/words", self._words),
+                web.get("/audio", self._takes),
+                web.get("/audio/{name}/{request}", self._audio),
                 web.get("/faults", self._menu),
             ]
         )
@@ -93,6 +95,22 @@ class Control:
 
     async def _words(self, request: web.Request) -> web.Response:
         return web.json_response([dataclasses.asdict(word) for word in self._record.words()])
+
+    async def _takes(self, request: web.Request) -> web.Response:
+        return web.json_response([take.as_json() for take in self._record.audio.takes()])
+
+    async def _audio(self, request: web.Request) -> web.Response:
+        """Answer with what one request sent: 16-bit samples, little-endian."""
+        name, number = self._named(request).name, request.match_info["request"]
+        take = self._record.audio.take(name, int(number)) if number.isdecimal() else None
+        if take is None:
+            raise web.HTTPNotFound(
+                text=json.dumps({"error": "no sound is kept of that request"}),
+                content_type="application/json",
+            )
+        return web.Response(
+            body=take.samples().astype("<i2").tobytes(), headers={"X-Rate-Hz": str(take.rate_hz)}
+        )
 
     async def _menu(self, request: web.Request) -> web.Response:
         return web.json_response(faults.menu())
