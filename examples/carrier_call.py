@@ -1,0 +1,55 @@
+"""A telephone call without a telephone: the lab's carrier rings a real server as Twilio does.
+
+Run it with `.venv/bin/python examples/carrier_call.py`; it needs no keys.
+"""
+
+import asyncio
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from bot.lab import lab_process, with_lab
+from bot.recording import read, write
+from bot.server import Extras, listening, running
+from calls.entry import Entry
+from calls.events import AgentSaid, TranscriptFinal
+from faultlab.carrier import Carrier
+from telemetry import logs
+
+RECORDING = Path(__file__).parents[1] / "tests" / "fixtures" / "callers" / "04_hours_band.wav"
+OUT = Path("out") / "carrier_call"
+AUTH_TOKEN = "made up; a real one comes from the environment"  # noqa: S105 - signs our own calls
+RATE_HZ = 8_000  # of every telephone line
+
+
+class Printer:
+    """Prints what is said, as it is told."""
+
+    async def hear(self, entry: Entry) -> None:
+        """Take one fact of the call."""
+        if isinstance(entry.event, TranscriptFinal | AgentSaid):
+            print(f"{type(entry.event).__name__}: {entry.event.text}")
+
+
+async def main() -> None:
+    """Call, ask one question, hear the answer, hang up."""
+    listener = listening("127.0.0.1", 0)
+    async with lab_process() as lab:
+        tree = {
+            "server": {"port": listener.getsockname()[1]},
+            "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
+            "logs": {"dir": OUT / "logs"},
+        }
+        settings = with_lab(lab, tree)
+        async with running(settings, [listener], extras=Extras(listeners=[Printer()])):
+            async with Carrier(settings.server.public_url, AUTH_TOKEN) as call:
+                await call.say(read(RECORDING, rate_hz=RATE_HZ).samples)  # begins with a pause
+                await call.listen(within_s=20)
+            heard = call.heard()
+    write(OUT / "heard.wav", heard, rate_hz=RATE_HZ)
+    print(f"What the caller heard is in {OUT / 'heard.wav'}.")
+
+
+if __name__ == "__main__":  # the lab's process imports this file again
+    logs.set_up(level="WARNING", folder=None)
+    asyncio.run(main())

@@ -1,0 +1,51 @@
+"""A tool of your own: a Python function that the model may call during a call.
+
+Run it with `.venv/bin/python examples/own_tool.py`; it needs no keys. In your own `holdline.yaml`
+two lines are enough; the function's name, docstring and types tell the model the rest:
+
+    agent:
+      tools: [{entry_point: "own_tool:opening_hours"}]
+"""
+
+import asyncio
+from pathlib import Path
+
+from bot.house import open_house
+from bot.lab import lab_process, with_lab
+from bot.recording import read
+from bot.replay import Notes, replay_one
+from calls.events import AgentSaid, ToolCalled, TranscriptFinal
+from telemetry import logs
+
+RECORDING = Path(__file__).parents[1] / "tests" / "fixtures" / "callers" / "01_hours.wav"
+OUT = Path("out") / "own_tool"
+
+
+def opening_hours() -> str:
+    """Say when the shop is open."""
+    return "from seven to seven on weekdays, closed on Sunday"
+
+
+async def main() -> None:
+    """Have a caller ask for the opening hours."""
+    notes = Notes()
+    agent = {"tools": [{"entry_point": "own_tool:opening_hours"}]}
+    async with lab_process() as lab:
+        settings = with_lab(lab, {"agent": agent, "logs": {"dir": OUT / "logs"}})
+        async with open_house(settings, words=True, listeners=[notes]) as house:
+            replayed = await replay_one(house, notes, read(RECORDING), path=RECORDING, folder=OUT)
+    for event in replayed.events:
+        match event:
+            case TranscriptFinal():
+                print(f"caller: {event.text}")
+            case ToolCalled():
+                print(f"tool:   {event.tool} {event.outcome} after {event.took_s:.3f} s")
+            case AgentSaid():
+                print(f"agent:  {event.text}")
+            case _:
+                pass
+
+
+if __name__ == "__main__":  # the lab's process imports this file again
+    logs.set_up(level="WARNING", folder=None)
+    asyncio.run(main())

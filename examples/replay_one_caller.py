@@ -1,0 +1,47 @@
+"""One recorded caller against the fault lab: what was said, and where the time of each turn went.
+
+Run it with `.venv/bin/python examples/replay_one_caller.py [RECORDING.wav]`; it needs no keys.
+"""
+
+import asyncio
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from bot.house import open_house
+from bot.lab import lab_process, with_lab
+from bot.recording import read
+from bot.replay import Notes, replay_one
+from calls.events import AgentSaid, AnswerHeard, TranscriptFinal
+from telemetry import logs
+
+RECORDING = Path(__file__).parents[1] / "tests" / "fixtures" / "callers" / "01_hours.wav"
+OUT = Path("out") / "replay_one_caller"
+
+
+async def main(recording: Path) -> None:
+    """Replay one file and print its conversation."""
+    notes = Notes()
+    async with lab_process() as lab:
+        settings = with_lab(lab, {"logs": {"dir": OUT / "logs"}})
+        async with open_house(settings, words=True, listeners=[notes]) as house:
+            replayed = await replay_one(house, notes, read(recording), path=recording, folder=OUT)
+    for event in replayed.events:
+        match event:
+            case TranscriptFinal():
+                print(f"caller: {event.text}")
+            case AgentSaid():
+                print(f"agent:  {event.text}")
+            case AnswerHeard():
+                parts = ", ".join(
+                    f"{name} {took:.2f}" for name, took in asdict(event.parts).items()
+                )
+                print(f"        answered in {event.v2v_s:.2f} s ({parts})")
+            case _:
+                pass
+    print(f"What the caller heard is in {OUT / 'heard.wav'}.")
+
+
+if __name__ == "__main__":  # the lab's process imports this file again
+    logs.set_up(level="WARNING", folder=None)
+    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else RECORDING))

@@ -1,0 +1,106 @@
+"""Every example runs to its end with no keys, and shows what it says it shows."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+LONGEST_LINES = 60
+AT_ONCE = 2  # programs; each is a call, a lab and its recogniser on two cores
+# What must be on the screen, in this order.
+SHOWN: Mapping[str, tuple[str, ...]] = {
+    "carrier_call.py": ("How can I help?", "opening hours?", "We open at nine.", "heard.wav"),
+    "own_tool.py": ("opening hours?", "opening_hours ok", "from seven to seven on weekdays"),
+    "replay_one_caller.py": ("opening hours?", "answered in ", "We open at nine.", "heard.wav"),
+    "two_agents.py": (
+        "+15550100 is answered by sales",
+        "Sales,",
+        "+15550101 is answered by repairs",
+        "The workshop, hello.",
+        "+15550199 is answered by default",
+        "this is the front desk.",
+    ),
+}
+
+
+def environment() -> dict[str, str]:
+    """Return this process's variables without any key of a provider."""
+    unwanted = ("_API_KEY", "_TOKEN")
+    return {name: each for name, each in os.environ.items() if not name.endswith(unwanted)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What became of one program."""
+
+    code: int | None
+    shown: str
+    said: str  # on stderr
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Ran]:
+    return asyncio.run(run_all(tmp_path_factory.mktemp("examples")))
+
+
+async def run_all(folder: Path) -> dict[str, Ran]:
+    free = asyncio.Semaphore(AT_ONCE)
+    found: dict[str, Ran] = {}
+
+    async def one(name: str) -> None:
+        async with free:
+            found[name] = await run(name, folder)
+
+    async with asyncio.TaskGroup() as group:
+        for name in PROGRAMS:
+            group.create_task(one(name))
+    return found
+
+
+async def run(name: str, folder: Path) -> Ran:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(EXAMPLES / name),
+        cwd=folder,
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(90):
+            shown, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Ran(code=process.returncode, shown=shown.decode(), said=said.decode())
+
+
+def test_every_example_is_known_here() -> None:
+    assert set(PROGRAMS) == set(SHOWN)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_example_is_short(name: str) -> None:
+    lines = (EXAMPLES / name).read_text(encoding="utf-8").splitlines()
+
+    assert len(lines) < LONGEST_LINES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_example_runs_without_keys(name: str, ran: Mapping[str, Ran]) -> None:
+    found = ran[name]
+
+    assert found.code == 0, found.said
+    assert "Traceback" not in found.said, found.said
+    at = 0
+    for words in SHOWN[name]:
+        assert words in found.shown[at:], found.shown + found.said
+        at = found.shown.index(words, at) + len(words)
