@@ -13,6 +13,7 @@ from bot import clock
 from bot.assembly import House
 from bot.call import Call
 from bot.config import Settings
+from bot.policies import build_policies, resting
 from bot.prices import load_prices
 from bot.switchboard import Switchboard
 from bot.voice_models import VoiceModels
@@ -45,7 +46,11 @@ class OpenHouse:
 
 @asynccontextmanager
 async def open_house(
-    settings: Settings, *, words: bool, listeners: Sequence[Listener] = ()
+    settings: Settings,
+    *,
+    words: bool,
+    listeners: Sequence[Listener] = (),
+    models: VoiceModels | None = None,
 ) -> AsyncIterator[OpenHouse]:
     """Open the house, and close it when the block ends.
 
@@ -53,15 +58,18 @@ async def open_house(
         settings: The configuration.
         words: Whether the live view may show what is said; the calls' own records always do.
         listeners: More of them, told everything.
+        models: Already loaded; None: they are loaded now.
     """
     await asyncio.to_thread(load_providers, settings)
-    models = await asyncio.to_thread(VoiceModels.load)
+    models = models or await asyncio.to_thread(VoiceModels.load)
     live = Live(words=words)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     journal = Journal(settings.logs.dir / "calls", price=prices.price)
     emitter = Emitter(listeners=[Log(), journal, live, *listeners], utc_now=clock.utc_now)
     async with emitter:
-        house = House(settings=settings, models=models, clock=clock.monotonic)
+        told = emitter.tell_for("")
+        policies = build_policies(settings, clock.monotonic())
+        house = House(settings=settings, models=models, policies=policies, clock=clock.monotonic)
 
         def call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
             call_id = secrets.token_hex(6)
@@ -74,13 +82,12 @@ async def open_house(
                 remembered=remembered,
             )
 
-        switchboard = Switchboard(
-            seats=settings.server.max_calls, make_call=call, tell=emitter.tell_for("")
-        )
-        yield OpenHouse(
-            settings=settings, switchboard=switchboard, emitter=emitter, live=live, call=call
-        )
-        await switchboard.close(drain_s=0.0)
+        switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=told)
+        async with resting(policies["llm"].roster, tell=told, clock=clock.monotonic):
+            yield OpenHouse(
+                settings=settings, switchboard=switchboard, emitter=emitter, live=live, call=call
+            )
+            await switchboard.close(drain_s=0.0)
 
 
 def load_providers(settings: Settings) -> None:

@@ -1,0 +1,1 @@
+"""Measurements of Holdline that a person runs; each file says what it prints."""

@@ -1,0 +1,131 @@
+"""Whose time an answer took: the moments of one turn, laid beside what others were busy with.
+
+Time in which somebody else worked (the caller's silence that the VAD waits for, the turn detector,
+a provider) is theirs; what is left of an answer's time is ours. Where two of them work at once, as
+the recogniser and the turn detector do, the time is taken off once.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from calls.outcome import Spread, spread
+
+PARTS: Final = ("vad_s", "transcript_s", "decision_s", "llm_s", "tts_s", "transport_s")
+TARGET: Final = Spread(p50_s=0.040, p95_s=0.090)  # of our own time, on an otherwise idle machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """When each part of one answer was there, in seconds on the monotonic clock."""
+
+    stopped_s: float  # the caller's last voiced sample, by the VAD
+    noticed_s: float  # the VAD was sure
+    transcript_s: float  # the final transcript left the recogniser's service
+    decided_s: float  # it was our turn: the request left for the language model's service
+    first_token_s: float
+    first_speech_s: float  # the first synthesised audio left the voice's service
+    played_s: float  # the first chunk of it was written to the line
+    heard_s: float  # the first audible one was
+
+    @property
+    def v2v_s(self) -> float:
+        """The caller's last voiced sample to our first audible sample."""
+        return self.heard_s - self.stopped_s
+
+    def spans(self) -> dict[str, tuple[float, float]]:
+        """Return begin and end of each part; one that was there early took no time of its own."""
+        marks = [self.stopped_s]
+        for each in (
+            self.noticed_s,
+            self.transcript_s,
+            self.decided_s,
+            self.first_token_s,
+            self.first_speech_s,
+            self.heard_s,
+        ):
+            marks.append(min(self.heard_s, max(marks[-1], each)))
+        return dict(zip(PARTS, itertools.pairwise(marks), strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """A time in which somebody else worked for this turn."""
+
+    who: str
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One turn, settled."""
+
+    v2v_s: float
+    parts: Mapping[str, float]  # each whole part; together they are `v2v_s`
+    own: Mapping[str, float]  # of each part, what nobody else was busy in
+    others: Mapping[str, float]  # how long each of the others worked
+
+    @property
+    def own_s(self) -> float:
+        """Our own overhead in this turn."""
+        return sum(self.own.values())
+
+
+def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
+    """Return whose time the parts of an answer were."""
+    busy = tuple(busy)
+    spans = moments.spans()
+    others: dict[str, float] = {}
+    for each in busy:
+        begin_s, end_s = clip(each, moments.stopped_s, moments.heard_s)
+        others[each.who] = others.get(each.who, 0.0) + end_s - begin_s
+    return Account(
+        v2v_s=moments.v2v_s,
+        parts={name: end_s - begin_s for name, (begin_s, end_s) in spans.items()},
+        own={name: span[1] - span[0] - covered_s(busy, *span) for name, span in spans.items()},
+        others=others,
+    )
+
+
+def covered_s(busy: Iterable[Busy], begin_s: float, end_s: float) -> float:
+    """Return how much of a span somebody was busy in; what overlaps counts once."""
+    covered, until_s = 0.0, begin_s
+    for from_s, to_s in sorted(clip(each, begin_s, end_s) for each in busy):
+        covered += max(0.0, to_s - max(from_s, until_s))
+        until_s = max(until_s, to_s)
+    return covered
+
+
+def clip(busy: Busy, begin_s: float, end_s: float) -> tuple[float, float]:
+    """Return the part of a busy time that lies in a span; an empty one when none does."""
+    from_s = min(max(busy.begin_s, begin_s), end_s)
+    return from_s, max(from_s, min(busy.end_s, end_s))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Our overhead beside the other's, of turns that were asked in pairs."""
+
+    ours: Spread
+    theirs: Spread
+    ratio: float  # of the medians
+    difference: Spread  # ours less theirs, pair by pair
+
+    @property
+    def within_target(self) -> bool:
+        """Whether our overhead is as small as it has to be."""
+        return self.ours.p50_s <= TARGET.p50_s and self.ours.p95_s <= TARGET.p95_s
+
+
+def compare(ours: Sequence[Account], theirs: Sequence[Account]) -> Comparison:
+    """Return the overheads side by side; the two sequences hold the pairs in the same order."""
+    own, bare = [each.own_s for each in ours], [each.own_s for each in theirs]
+    mine, other = spread(own), spread(bare)
+    return Comparison(
+        ours=mine,
+        theirs=other,
+        ratio=mine.p50_s / other.p50_s if other.p50_s else float("inf"),
+        difference=spread([a - b for a, b in zip(own, bare, strict=True)]),
+    )

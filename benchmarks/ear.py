@@ -1,0 +1,189 @@
+"""One ear for every pipeline: notes when the frames of a turn leave their processors.
+
+It wraps `push_frame` and `write_audio_frame` of single objects, so that a pipeline with observers
+and one without are measured in the same way, and neither is changed.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer, EndOfTurnState
+from pipecat.frames.frames import (
+    BotStoppedSpeakingFrame,
+    Frame,
+    LLMContextFrame,
+    LLMTextFrame,
+    OutputAudioRawFrame,
+    TranscriptionFrame,
+    TTSAudioRawFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.metrics.metrics import MetricsData, TurnMetricsData
+from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.llm_service import LLMService
+from pipecat.services.stt_service import STTService
+from pipecat.services.tts_service import TTSService
+
+from benchmarks.accounting import Busy, Moments
+from transports.leg import Clock, Leg, audible
+
+Note: TypeAlias = Callable[[Any], None]
+
+
+class UnhealthyTurnError(Exception):
+    """A turn that says nothing about a healthy one; the text is the reason."""
+
+
+class Ear:
+    """Hears one call, turn by turn."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._marks: dict[str, float] = {}
+        self._busy: list[Busy] = []
+        self._lead_s = 0.0  # of silence that the voice began with
+        self._unsure = False
+        self._heard = asyncio.Event()
+        self._quiet = asyncio.Event()
+
+    def attach(self, leg: Leg, analyzer: BaseTurnAnalyzer) -> None:
+        """Listen to the pipeline between a leg's input and its output.
+
+        Args:
+            leg: Of a pipeline that has been put together.
+            analyzer: Its turn detector.
+        """
+        kinds: Mapping[type[FrameProcessor], Mapping[type[Frame], Note]] = {
+            STTService: {TranscriptionFrame: self._transcribed},
+            LLMUserAggregator: {
+                VADUserStartedSpeakingFrame: self._started,
+                VADUserStoppedSpeakingFrame: self._stopped,
+                LLMContextFrame: lambda _: self._mark("decided_s"),
+            },
+            LLMService: {LLMTextFrame: self._worded},
+            TTSService: {TTSAudioRawFrame: lambda _: self._mark("first_speech_s")},
+        }
+        processor = leg.input().next
+        while processor is not None and processor is not leg.output():
+            for kind, notes in kinds.items():
+                if isinstance(processor, kind):
+                    _overhear(processor, notes)
+            processor = processor.next
+        _overhear(leg.output(), {BotStoppedSpeakingFrame: lambda _: self._quiet.set()})
+        self._overhear_line(leg)
+        self._overhear_detector(analyzer)
+
+    def expect(self) -> None:
+        """Forget what was heard: the caller speaks next."""
+        self._marks.clear()
+        self._busy.clear()
+        self._lead_s, self._unsure = 0.0, False
+        self._heard.clear()
+        self._quiet.clear()
+
+    async def answer(self, *, within_s: float) -> tuple[Moments, tuple[Busy, ...]]:
+        """Return the moments of the answer once it is heard, and who was busy on our side of it.
+
+        Raises:
+            UnhealthyTurnError: It was not heard in time, or a part of it is missing.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._heard.wait()
+        except TimeoutError:
+            raise UnhealthyTurnError(f"no answer within {within_s:g} s") from None
+        if self._unsure:
+            raise UnhealthyTurnError("the turn detector waited for more words")
+        try:
+            moments = Moments(**self._marks)
+        except TypeError:
+            raise UnhealthyTurnError(f"heard only {', '.join(self._marks)}") from None
+        lead = Busy(
+            who="voice's lead-in",
+            begin_s=moments.played_s,
+            end_s=min(moments.heard_s, moments.played_s + self._lead_s),
+        )
+        vad = Busy(who="vad", begin_s=moments.stopped_s, end_s=moments.noticed_s)
+        return moments, (vad, *self._busy, lead)
+
+    async def quiet(self, *, within_s: float) -> None:
+        """Return when the agent has spoken.
+
+        Raises:
+            UnhealthyTurnError: It did not stop in time.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._quiet.wait()
+        except TimeoutError:
+            raise UnhealthyTurnError(f"not quiet within {within_s:g} s") from None
+
+    def _mark(self, name: str, *, again: bool = False) -> None:
+        if again or name not in self._marks:
+            self._marks[name] = self._clock()
+
+    def _started(self, _frame: Frame) -> None:
+        self._marks.clear()
+        self._busy.clear()
+        self._unsure = False
+
+    def _stopped(self, frame: VADUserStoppedSpeakingFrame) -> None:
+        if "noticed_s" not in self._marks:
+            self._mark("noticed_s")
+            self._marks["stopped_s"] = self._marks["noticed_s"] - frame.stop_secs
+
+    def _transcribed(self, _frame: Frame) -> None:
+        if "decided_s" not in self._marks:  # the last of several is the one that was waited for
+            self._mark("transcript_s", again=True)
+
+    def _worded(self, frame: LLMTextFrame) -> None:
+        if frame.text.strip():
+            self._mark("first_token_s")
+
+    def _overhear_line(self, leg: Leg) -> None:
+        output = leg.output()
+        write = output.write_audio_frame
+
+        async def write_and_note(frame: OutputAudioRawFrame) -> bool:
+            if "first_speech_s" in self._marks and "heard_s" not in self._marks:
+                self._mark("played_s")
+                if audible(frame.audio):
+                    self._mark("heard_s")
+                    self._heard.set()
+                else:
+                    self._lead_s += len(frame.audio) / 2 / frame.sample_rate
+            return await write(frame)
+
+        output.write_audio_frame = write_and_note  # type: ignore[method-assign]
+
+    def _overhear_detector(self, analyzer: BaseTurnAnalyzer) -> None:
+        analyze = analyzer.analyze_end_of_turn
+
+        async def analyze_and_note() -> tuple[EndOfTurnState, MetricsData | None]:
+            begin_s = self._clock()
+            state, measured = await analyze()
+            if isinstance(measured, TurnMetricsData):  # its own stopwatch, without our waiting
+                took_s = measured.e2e_processing_time_ms / 1000
+                self._busy.append(
+                    Busy(who="turn detector", begin_s=begin_s, end_s=begin_s + took_s)
+                )
+            self._unsure = self._unsure or state is not EndOfTurnState.COMPLETE
+            return state, measured
+
+        analyzer.analyze_end_of_turn = analyze_and_note  # type: ignore[method-assign]
+
+
+def _overhear(processor: FrameProcessor, notes: Mapping[type[Frame], Note]) -> None:
+    push = processor.push_frame
+
+    async def push_and_note(
+        frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        if note := notes.get(type(frame)):
+            note(frame)
+        await push(frame, direction)
+
+    processor.push_frame = push_and_note  # type: ignore[method-assign]

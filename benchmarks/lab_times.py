@@ -1,0 +1,105 @@
+"""When the simulated providers worked, read from the lab's record."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import aiohttp
+
+from benchmarks.accounting import Busy, Moments
+from benchmarks.ear import UnhealthyTurnError
+from bot.lab import RunningLab
+
+Requests: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
+"""For each instance its requests, as the lab's control shows them."""
+
+STAGES: Final = ("deepgram", "openai", "cartesia")  # the first rungs: a healthy call uses no other
+SLACK_S: Final = 0.005  # a moment is noted just after the frame was made
+
+
+async def fetch(lab: RunningLab) -> Requests:
+    """Return what the lab has recorded so far."""
+    headers = {"Authorization": f"Bearer {lab.control_token}"}
+    found: dict[str, Sequence[Mapping[str, Any]]] = {}
+    async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as http:
+        for name in STAGES:
+            async with http.get(f"{lab.control_url}/instances/{name}/requests") as answer:
+                found[name] = await answer.json()
+    return found
+
+
+def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float) -> list[Busy]:
+    """Return when each provider worked for one turn, on the monotonic clock.
+
+    The model is busy until the last word of the sentence that the voice was given first; that a
+    client needs one more word to know so is the client's time.
+
+    Raises:
+        UnhealthyTurnError: One of them was not asked exactly once, or did not answer.
+    """
+    span = (
+        moments.noticed_s - lab_started_at_s - SLACK_S,
+        moments.heard_s - lab_started_at_s,
+    )
+    text, audio = _one("voice", _voice(requests["cartesia"], span))
+    asked_s, sentence_s = _one("model", _model(requests["openai"], span, words=text["words"]))
+    found = [
+        Busy(who="stt", begin_s=begin_s, end_s=end_s)
+        for begin_s, end_s in _recogniser(requests["deepgram"], span)
+    ]
+    if not found:
+        raise UnhealthyTurnError("the recogniser was not asked")
+    found.append(Busy(who="llm", begin_s=asked_s, end_s=sentence_s))
+    found.append(Busy(who="tts", begin_s=text["at_s"], end_s=audio["at_s"]))
+    return [
+        Busy(
+            who=each.who,
+            begin_s=each.begin_s + lab_started_at_s,
+            end_s=each.end_s + lab_started_at_s,
+        )
+        for each in found
+    ]
+
+
+def _recogniser(
+    requests: Sequence[Mapping[str, Any]], span: tuple[float, float]
+) -> Iterator[tuple[float, float]]:
+    for each in requests:
+        asked_s: float | None = None
+        for mark in each["marks"]:
+            if mark["what"] == "flush":
+                asked_s = mark["at_s"]
+            elif mark["what"] == "flushed" and asked_s is not None:
+                if span[0] <= asked_s <= span[1]:
+                    yield asked_s, mark["at_s"]
+                asked_s = None
+
+
+def _model(
+    requests: Sequence[Mapping[str, Any]], span: tuple[float, float], *, words: int
+) -> Iterator[tuple[float, float]]:
+    for each in requests:
+        if span[0] <= each["at_s"] <= span[1]:
+            ends = (
+                mark["at_s"]
+                for mark in each["marks"]
+                if mark["what"] == "sentence" and mark["words"] >= words
+            )
+            if (end_s := next(ends, None)) is not None:
+                yield each["at_s"], end_s
+
+
+def _voice(
+    requests: Sequence[Mapping[str, Any]], span: tuple[float, float]
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    for each in requests:
+        texts = [mark for mark in each["marks"] if mark["what"] == "text" and mark["words"]]
+        sounds = [mark for mark in each["marks"] if mark["what"] == "audio"]
+        if texts and sounds and span[0] <= texts[0]["at_s"] <= span[1]:
+            yield texts[0], sounds[0]
+
+
+def _one(who: str, found: Iterator[tuple[Any, Any]]) -> tuple[Any, Any]:
+    every = list(found)
+    if len(every) != 1:
+        raise UnhealthyTurnError(f"the {who} was asked {len(every)} times")
+    return every[0]

@@ -1,0 +1,101 @@
+"""The benchmark's results as tables for people and as JSON for programs."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.accounting import PARTS, TARGET, Account, compare
+from calls.outcome import Spread, spread
+
+TELLS: Final[Mapping[str, str]] = {
+    "vad_s": "the VAD is sure",
+    "transcript_s": "final transcript",
+    "decision_s": "turn decided",
+    "llm_s": "first word of the model",
+    "tts_s": "first synthesised audio",
+    "transport_s": "first audible sample",
+}
+
+
+def show(
+    console: Console,
+    ours: Sequence[Account],
+    theirs: Sequence[Account],
+    *,
+    aside: Counter[str],
+) -> None:
+    """Print where the time of the answers went, and what of it was our own."""
+    console.print(_parts(ours, theirs))
+    console.print(_others(ours, theirs))
+    found = compare(ours, theirs)
+    console.print(f"own overhead  Holdline {_ms(found.ours)}   bare Pipecat {_ms(found.theirs)}")
+    console.print(f"ratio of the medians {found.ratio:.2f}")
+    console.print(f"Holdline less bare, pair by pair: {_ms(found.difference)}")
+    console.print(f"turns set aside: {sum(aside.values())}")
+    for reason, count in aside.most_common():
+        console.print(f"  {count} x {reason}")
+    verdict = "met" if found.within_target else "MISSED"
+    console.print(f"target {_ms(TARGET)}: {verdict}")
+
+
+def as_json(
+    ours: Sequence[Account], theirs: Sequence[Account], *, aside: Counter[str]
+) -> dict[str, Any]:
+    """Return everything, turn by turn, in seconds."""
+    return {
+        "comparison": asdict(compare(ours, theirs)),
+        "set_aside": dict(aside),
+        "holdline": [_turn(each) for each in ours],
+        "bare_pipecat": [_turn(each) for each in theirs],
+    }
+
+
+def within_target(ours: Sequence[Account], theirs: Sequence[Account]) -> bool:
+    """Return whether our overhead is as small as it has to be."""
+    return compare(ours, theirs).within_target
+
+
+def _turn(account: Account) -> dict[str, Any]:
+    return {**asdict(account), "own_s": account.own_s}
+
+
+def _parts(ours: Sequence[Account], theirs: Sequence[Account]) -> Table:
+    table = Table(title=f"{len(ours)} healthy turns a side, ms: p50 / p95")
+    table.add_column("until")
+    for side in ("Holdline", "bare Pipecat"):
+        table.add_column(side, justify="right")
+        table.add_column("of it own", justify="right")
+    for part in PARTS:
+        cells = [
+            _ms(spread([values[part] for values in side]))
+            for turns in (ours, theirs)
+            for side in ([each.parts for each in turns], [each.own for each in turns])
+        ]
+        table.add_row(TELLS[part], *cells)
+    table.add_section()
+    whole = [
+        _ms(spread(values))
+        for turns in (ours, theirs)
+        for values in ([each.v2v_s for each in turns], [each.own_s for each in turns])
+    ]
+    table.add_row("v2v", *whole)
+    return table
+
+
+def _others(ours: Sequence[Account], theirs: Sequence[Account]) -> Table:
+    table = Table(title="what others were busy with, ms: p50 / p95")
+    table.add_column("who")
+    table.add_column("Holdline", justify="right")
+    table.add_column("bare Pipecat", justify="right")
+    for who in ours[0].others:
+        cells = [_ms(spread([each.others[who] for each in turns])) for turns in (ours, theirs)]
+        table.add_row(who, *cells)
+    return table
+
+
+def _ms(found: Spread) -> str:
+    return f"{found.p50_s * 1000:.1f} / {found.p95_s * 1000:.1f}"

@@ -1,0 +1,105 @@
+"""The measuring itself: pairs of calls, asked in turn, settled with the lab's own times."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import lab_times, phrases, sides
+from benchmarks.accounting import Account, Busy, Moments, settle
+from benchmarks.ear import UnhealthyTurnError
+from bot.house import OpenHouse, open_house
+from bot.lab import RunningLab, lab_process, with_lab
+
+TURNS_A_CALL: Final = 20  # short enough that no conversation outgrows its window
+SPARE: Final = 0.2  # share of turns that may be set aside and asked again
+NEVER_S: Final = 3600.0
+AGENT: Final = {
+    "greeting": "Hello.",
+    "silence": {"prompt_after_s": NEVER_S},  # each caller is silent while the other side is asked
+    "max_call_s": NEVER_S,
+}
+
+Heard: TypeAlias = tuple[Moments, tuple[Busy, ...]]
+
+
+@dataclass(slots=True)
+class Results:
+    """What was measured so far; the two sides hold pairs in the same order."""
+
+    ours: list[Account] = field(default_factory=list[Account])
+    theirs: list[Account] = field(default_factory=list[Account])
+    aside: Counter[str] = field(default_factory=Counter[str])
+
+
+async def measure(turns: int, *, folder: Path) -> Results:
+    """Measure so many pairs of turns, or fewer when too many of them were not healthy.
+
+    Args:
+        turns: For each side.
+        folder: Where the calls' journals go.
+    """
+    said = await asyncio.to_thread(phrases.spoken, sides.RATE_HZ)
+    models = await asyncio.to_thread(sides.load)
+    results = Results()
+    left = round(turns * (1 + SPARE))
+    async with lab_process() as lab:
+        settings: Any = with_lab(lab, {"logs": {"dir": folder}, "agent": AGENT})
+        async with open_house(settings, words=False, models=models) as house:
+            while len(results.ours) < turns and left > 0:
+                count = min(TURNS_A_CALL, turns - len(results.ours), left)
+                pairs = await _calls(house, models, said, count=count, aside=results.aside)
+                await _settle(lab, pairs, results)
+                left -= count
+    return results
+
+
+async def _calls(
+    house: OpenHouse,
+    models: sides.WatchedModels,
+    said: Sequence[NDArray[np.int16]],
+    *,
+    count: int,
+    aside: Counter[str],
+) -> list[tuple[Heard, Heard]]:
+    """Hold two calls and ask both, one after the other, so many times; return what was heard."""
+    pairs: list[tuple[Heard, Heard]] = []
+    async with (
+        sides.holdline(house, models) as ours,
+        sides.bare(house.settings, models) as theirs,
+    ):
+        for number in range(count):
+            phrase = said[number % len(said)]
+            try:
+                if number:
+                    await ours.quiet()
+                mine = await ours.ask(phrase)
+                if number:
+                    await theirs.quiet()
+                pairs.append((mine, await theirs.ask(phrase)))
+            except UnhealthyTurnError as unhealthy:
+                aside[str(unhealthy)] += 1
+    return pairs
+
+
+async def _settle(lab: RunningLab, pairs: Sequence[tuple[Heard, Heard]], results: Results) -> None:
+    requests = await lab_times.fetch(lab)
+
+    def settled(heard: Heard) -> Account:
+        moments, busy = heard
+        theirs = lab_times.busy_times(requests, moments, lab_started_at_s=lab.started_at_s)
+        return settle(moments, (*busy, *theirs))
+
+    for mine, theirs in pairs:
+        try:
+            both = settled(mine), settled(theirs)
+        except UnhealthyTurnError as unhealthy:
+            results.aside[str(unhealthy)] += 1
+            continue
+        results.ours.append(both[0])
+        results.theirs.append(both[1])

@@ -1,0 +1,127 @@
+"""A call with Holdline and a call with bare Pipecat, each driven by a caller who speaks on cue."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer
+from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn
+from pipecat.workers.runner import WorkerRunner
+
+from benchmarks.accounting import Busy, Moments
+from benchmarks.bare_pipecat import bare_worker
+from benchmarks.ear import Ear
+from bot import clock
+from bot.config import Settings, TurnSettings
+from bot.house import OpenHouse
+from bot.voice_models import VoiceModels
+from transports.loopback import LoopbackLeg
+
+RATE_HZ: Final = 16_000
+START_S: Final = 10.0
+GREETING_S: Final = 10.0
+ANSWER_S: Final = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedModels(VoiceModels):
+    """Keeps the turn detectors that it has made, so that they can be timed."""
+
+    made: list[BaseSmartTurn] = field(default_factory=list)
+
+    def smart_turn(self, turn: TurnSettings) -> BaseSmartTurn:
+        """Return a detector of the end of a turn for one call."""
+        made = VoiceModels.smart_turn(self, turn)
+        self.made.append(made)
+        return made
+
+
+def load() -> WatchedModels:
+    """Load the models; takes a few tenths of a second."""
+    return cast(WatchedModels, WatchedModels.load())
+
+
+class Side:
+    """One call in progress."""
+
+    def __init__(self, leg: LoopbackLeg) -> None:
+        self._leg = leg
+        self._ear = Ear(clock.monotonic)
+
+    async def ask(self, phrase: NDArray[np.int16]) -> tuple[Moments, tuple[Busy, ...]]:
+        """Say a phrase and return the moments of the answer, once its first sound is heard.
+
+        Raises:
+            UnhealthyTurnError: There was no answer, or it took another road than a healthy one.
+        """
+        self._ear.expect()
+        await self._leg.say(phrase)
+        return await self._ear.answer(within_s=ANSWER_S)
+
+    async def quiet(self) -> None:
+        """Return when the agent has spoken.
+
+        Raises:
+            UnhealthyTurnError: It did not stop in time.
+        """
+        await self._ear.quiet(within_s=GREETING_S)
+
+    async def greeted(self, analyzer: BaseTurnAnalyzer) -> None:
+        """Attach the ear, and return when the agent has greeted."""
+        self._ear.attach(self._leg, analyzer)
+        await self.quiet()
+
+
+@asynccontextmanager
+async def holdline(house: OpenHouse, models: WatchedModels) -> AsyncIterator[Side]:
+    """Run a call with Holdline while the block runs."""
+    leg = _leg()
+    call = house.call(leg)
+    async with _running(house.switchboard.answer(leg, call), leg) as side:
+        await side.greeted(models.made[-1])
+        yield side
+        await call.cancel("caller_hung_up")
+
+
+@asynccontextmanager
+async def bare(settings: Settings, models: VoiceModels) -> AsyncIterator[Side]:
+    """Run a call with bare Pipecat while the block runs."""
+    leg = _leg()
+    worker, analyzer = bare_worker(settings, models, leg)
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    async with _running(runner.run(), leg) as side:
+        await side.greeted(analyzer)
+        yield side
+        await worker.cancel()
+
+
+@asynccontextmanager
+async def _running(call: Awaitable[None], leg: LoopbackLeg) -> AsyncIterator[Side]:
+    async with asyncio.TaskGroup() as group:
+
+        async def run() -> None:
+            await call
+
+        task = group.create_task(run())
+        try:
+            async with asyncio.timeout(START_S):
+                while leg.line.started_at_s is None:  # noqa: ASYNC110 - the line tells nobody
+                    await asyncio.sleep(0.005)
+            yield Side(leg)
+        except BaseException:
+            task.cancel()
+            raise
+
+
+def _leg() -> LoopbackLeg:
+    return LoopbackLeg(
+        np.zeros(0, dtype=np.int16),
+        sample_rate_hz=RATE_HZ,
+        linger_s=float("inf"),
+        clock=clock.monotonic,
+    )
