@@ -1,0 +1,139 @@
+"""One rung of a ladder as a small pipeline of its own, inside a stage's processor.
+
+A rung is set up, started and ended by itself, in tasks that the stage owns, so that one which hangs
+never delays another, nor the call. Whatever the rung's service pushes, both ways, comes to the
+stage's `output` and nowhere else; the stage decides what of it the call may see.
+
+The fence: an interruption cancels a service's work, empties its queues, and leaves it only after
+that. So what comes out before the fence does is late output, and is dropped here.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeAlias
+
+from loguru import logger
+from pipecat.frames.frames import CancelFrame, EndFrame, Frame, InterruptionFrame, StartFrame
+from pipecat.pipeline.pipeline import Pipeline, PipelineSink, PipelineSource
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+
+Output: TypeAlias = Callable[["RungPipeline", Frame, FrameDirection], Coroutine[Any, Any, None]]
+"""Takes what a rung pushed, and which way. Starts, ends and interruptions do not come here."""
+
+STOP_S: Final = 1.0  # for a rung to close its connection when the call is over (chosen)
+
+
+class RungPipeline:
+    """A rung's service, reached by `send`, silenced by `mute`.
+
+    Attributes:
+        name: The rung's.
+        service: What it is built of.
+        ready: Set once the service is set up and started; frames sent before are dropped, because
+            they would pile up in front of a rung whose handshake hangs.
+    """
+
+    def __init__(self, name: str, service: FrameProcessor, *, output: Output) -> None:
+        self.name = name
+        self.service = service
+        self.ready = asyncio.Event()
+        self._output = output
+        self._owner: FrameProcessor | None = None
+        self._start: asyncio.Future[StartFrame] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._fence: InterruptionFrame | None = None
+        self._ending = False
+        self._ended = asyncio.Event()
+        self._pipe = Pipeline(
+            [service],
+            source=PipelineSource(self._pushed, name=f"{service.name}::above"),
+            sink=PipelineSink(self._pushed, name=f"{service.name}::below"),
+        )
+
+    @property
+    def muted(self) -> bool:
+        """Whether old work still has to leave the service: nothing may be asked of it yet."""
+        return self._fence is not None
+
+    def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
+        """Begin to set the service up; returns at once.
+
+        Args:
+            owner: The stage. It is set up itself, and owns the tasks.
+            setup: The stage's own. Observers see what the stage pushes, not the rungs in it:
+                they would count everything twice.
+        """
+        self._owner = owner
+        self._start = asyncio.get_running_loop().create_future()
+        self._do(self._bring_up(dataclasses.replace(setup, observer=None)), "set up")
+
+    def start(self, frame: StartFrame) -> None:
+        """Start the service as soon as it is set up."""
+        if self._start and not self._start.done():
+            self._start.set_result(frame)
+
+    async def send(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> bool:
+        """Hand a frame to the service; False: it is not ready, and the frame was dropped."""
+        if not self.ready.is_set() or self._ending:
+            return False
+        await self._pipe.queue_frame(frame, direction)
+        return True
+
+    async def mute(self) -> None:
+        """End what the service is doing, and drop whatever still comes of it."""
+        fence = InterruptionFrame()
+        self._fence = fence
+        if not await self.send(fence):
+            self._fence = None  # nothing was ever asked of it
+
+    def end(self, frame: EndFrame | CancelFrame) -> None:
+        """Have the service close its connection; returns at once."""
+        if self.ready.is_set() and not self._ending:
+            self._do(self._pipe.queue_frame(frame), "end")
+        self._ending = True
+
+    async def cleanup(self, *, within_s: float = STOP_S) -> None:
+        """Release everything, waiting no longer than that for an orderly end."""
+        try:
+            async with asyncio.timeout(within_s):
+                if self._ending and self.ready.is_set():
+                    await self._ended.wait()
+        except TimeoutError:
+            logger.debug("{} did not end in time", self.name)
+        for task in tuple(self._tasks):
+            if self._owner:
+                await self._owner.cancel_task(task)
+        try:
+            async with asyncio.timeout(within_s):
+                await self._pipe.cleanup()
+        except TimeoutError:
+            logger.warning("{} could not be cleaned up in {} s", self.name, within_s)
+
+    async def _bring_up(self, setup: FrameProcessorSetup) -> None:
+        await self._pipe.setup(setup)
+        assert self._start  # noqa: S101 - made by `setup`, which began this
+        await self._pipe.queue_frame(await self._start)
+        self.ready.set()
+
+    async def _pushed(self, frame: Frame, direction: FrameDirection) -> None:
+        match frame:
+            case StartFrame():
+                pass
+            case InterruptionFrame():
+                if frame is self._fence:
+                    self._fence = None
+            case EndFrame() | CancelFrame():
+                self._ended.set()
+            case _ if self._fence is None:
+                await self._output(self, frame, direction)
+            case _:
+                pass  # late output
+
+    def _do(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        assert self._owner  # noqa: S101 - `setup` comes first in a processor's life
+        task = self._owner.create_task(work, f"{self.name}: {what}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
