@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
@@ -21,12 +21,16 @@ from bot.voice_models import VoiceModels
 from calls.entry import Tell
 from calls.silence import CallLength, Silence
 from calls.timeline import Timeline
+from calls.turn import Turn
+from fallbacks.work import StagePolicy
 from processors.call_observer import CallObserver
 from processors.caller_silence import CallerSilence
 from processors.caller_words import CallerWords
 from processors.captions import Captions
 from processors.context_window import ContextWindow
 from processors.farewell import End, Farewell
+from processors.llm_stage import LlmStage
+from processors.llm_work import Model
 from providers.catalog import provider
 from providers.provider import Stage
 from transports.leg import Leg, listen
@@ -61,21 +65,19 @@ class House:
 
     settings: Settings
     models: VoiceModels
+    policies: Mapping[Stage, StagePolicy]
     clock: Clock
 
 
-def build_services(
-    settings: Settings, agent: AgentSettings, sample_rate_hz: int
-) -> tuple[Services, Mapping[str, str]]:
-    """Return the services, and for each one's name in Pipecat the name of its rung."""
-    built: dict[Stage, FrameProcessor] = {}
-    names: dict[str, str] = {}
-    for stage in STAGES:
-        first = getattr(settings.stages, stage)[0]
-        rung = rung_of(first, stage, agent=agent, sample_rate_hz=sample_rate_hz)
-        built[stage] = provider(stage, rung.kind).build(rung)
-        names[built[stage].name] = rung.name
-    return Services(stt=built["stt"], llm=built["llm"], tts=built["tts"]), names
+def build_rungs(
+    stage: Stage, settings: Settings, *, agent: AgentSettings, sample_rate_hz: int
+) -> dict[str, FrameProcessor]:
+    """Return a stage's services by the names of their rungs, the preferred one first."""
+    rungs = [
+        rung_of(each, stage, agent=agent, sample_rate_hz=sample_rate_hz)
+        for each in getattr(settings.stages, stage)
+    ]
+    return {each.name: provider(stage, each.kind).build(each) for each in rungs}
 
 
 def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: End) -> Assembled:
@@ -89,21 +91,37 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
         end: Ends the call when its goodbye does not come through.
     """
     settings, rate_hz = house.settings, leg.facts.sample_rate_hz
-    services, provider_of = build_services(settings, agent, rate_hz)
+    built = {
+        stage: build_rungs(stage, settings, agent=agent, sample_rate_hz=rate_hz) for stage in STAGES
+    }
+    provider_of = {each.name: name for rungs in built.values() for name, each in rungs.items()}
+    turn = Turn(budget_s=settings.latency.budget_s)
+    services = Services(
+        stt=next(iter(built["stt"].values())),
+        llm=LlmStage(
+            cast("Mapping[str, Model]", built["llm"]),
+            policy=house.policies["llm"],
+            tell=tell,
+            clock=house.clock,
+            turn=turn,
+            window_tokens=room_tokens(agent),
+        ),
+        tts=next(iter(built["tts"].values())),
+    )
     farewell = Farewell(end=end)
     timeline = Timeline(budget_s=settings.latency.budget_s)
-
-    def turn() -> int:
-        return timeline.number
-
     tools = Tools(
-        agent, turn=turn, tell=tell, clock=house.clock, speaking=lambda: farewell.speaking
+        agent,
+        turn=lambda: turn.number,
+        tell=tell,
+        clock=house.clock,
+        speaking=lambda: farewell.speaking,
     )
     context, pair = build_context(
         agent, settings.turn, models=house.models, tell=tell, tools=tools.schemas
     )
     observer = CallObserver(
-        tell=tell, clock=house.clock, timeline=timeline, provider_of=provider_of
+        tell=tell, clock=house.clock, timeline=timeline, turn=turn, provider_of=provider_of
     )
     listen(leg.output(), observer.heard, house.clock)
     silence = CallerSilence(

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Final
 
 from fallbacks.deadline import Deadline, TurnDeadline
+
+HOLD_S: Final = 2.5  # past the budget: with it, a caller's longest silence is 4 s
 
 
 class Turn:
@@ -37,3 +40,7 @@ class Turn:
     def until(self, now: float) -> Deadline:
         """Return the deadline; of speech that no caller waits for, one budget from now."""
         return self._deadline.until if self._deadline else Deadline(at=now + self._budget_s)
+
+    def patient_until(self, now: float) -> Deadline:
+        """Return when even a late answer is given up: meanwhile something else holds the line."""
+        return Deadline(at=self.until(now).at + HOLD_S)

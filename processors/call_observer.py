@@ -40,6 +40,7 @@ from calls.events import (
 )
 from calls.phase import CallPhase, Phase
 from calls.timeline import Timeline
+from calls.turn import Turn
 from processors.readings import alternatives, stage_of, usage
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
@@ -53,6 +54,7 @@ class CallObserver(BaseObserver):
         tell: Takes each fact.
         clock: Seconds on the monotonic clock.
         timeline: Of this call.
+        turn: What the stages share of it; kept up to date here.
         provider_of: The rung's name for a Pipecat processor's name.
     """
 
@@ -62,6 +64,7 @@ class CallObserver(BaseObserver):
         tell: Tell,
         clock: Callable[[], float],
         timeline: Timeline,
+        turn: Turn,
         provider_of: Mapping[str, str],
     ) -> None:
         super().__init__(observe_every_push=False)
@@ -69,6 +72,7 @@ class CallObserver(BaseObserver):
         self._tell = tell
         self._clock = clock
         self._timeline = timeline
+        self._turn = turn
         self._provider_of = provider_of
         self._clock_offset_s: float | None = None
         self._turn_open = False  # the caller has said something that we have not answered
@@ -143,6 +147,7 @@ class CallObserver(BaseObserver):
         self, frame: VADUserStoppedSpeakingFrame, _data: FramePushed, at_s: float
     ) -> None:
         self._turn_open = True
+        self._turn.caller_stopped(at_s - frame.stop_secs)
         self._say(CallerStopped(at_s=at_s - frame.stop_secs, noticed_at_s=at_s))
 
     def _transcribed(self, frame: TranscriptionFrame, data: FramePushed, at_s: float) -> None:
@@ -165,6 +170,7 @@ class CallObserver(BaseObserver):
             return
         self._turn_open = False
         self._awaited = {LLMTextFrame, TTSAudioRawFrame}
+        self._turn.number = self._timeline.number + 1
         self._say(TurnDecided(turn=self._timeline.number + 1, at_s=at_s))
         self._move(Phase.PROCESSING, "turn decided")
 

@@ -97,7 +97,7 @@ class LlmStage(OpenAILLMService):
             context=context,
             tasks=self,
             clock=self._now,
-            until=lambda: self._turn.until(self._now()),
+            until=lambda: self._turn.patient_until(self._now()),
             window_tokens=self._window_tokens,
             heard=heard,
         )

@@ -1,0 +1,72 @@
+"""What all calls of a process share about the providers: their health, and each stage's policy."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from bot.config import Settings
+from bot.config_stages import STAGES, RungSettings
+from calls.entry import Tell
+from fallbacks.breaker import BreakerSettings
+from fallbacks.ladder import Pace
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy
+from providers.provider import Stage
+
+PACES: Final[Mapping[Stage, Pace]] = {
+    # A recogniser that heard a cough ends without a word, and is well.
+    "stt": Pace(late_min_s=0.6, late_max_s=1.0, gap_s=1.0, silent_end_ok=True),
+    "llm": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
+    "tts": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
+}
+"""How patient each stage is. Chosen so that a late rung's successor still meets the budget."""
+
+PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.6, "tts": 0.3}
+"""What a rung is believed to take to its first useful output before it was measured."""
+
+LOOK_S: Final = 0.5  # a breaker may be opened by a call at any time, and rests for many of these
+
+
+def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
+    """Return each stage's policy, all on one roster."""
+    breaker = settings.resilience.breaker
+    roster = Roster(
+        [
+            Place(stage=stage, provider=rung.name, credential=credential(rung))
+            for stage, rung in settings.stages.rungs()
+        ],
+        now=now,
+        settings=BreakerSettings(
+            failures=breaker.failures, open_s=breaker.open_s, successes=breaker.successes
+        ),
+        priors_s=PRIORS_S,
+    )
+    return {stage: StagePolicy(stage=stage, roster=roster, pace=PACES[stage]) for stage in STAGES}
+
+
+def credential(rung: RungSettings) -> str:
+    """Return what tells keys apart without telling them: the same for rungs that share one."""
+    if rung.api_key is None:
+        return ""
+    secret = rung.api_key.get_secret_value().encode()
+    return f"{rung.kind}:{hashlib.sha256(secret).hexdigest()[:16]}"
+
+
+@asynccontextmanager
+async def resting(roster: Roster, *, tell: Tell, clock: Callable[[], float]) -> AsyncIterator[None]:
+    """Move breakers on by the passing of time while the block runs."""
+    async with asyncio.TaskGroup() as tasks:
+        ticking = tasks.create_task(_tick(roster, tell=tell, clock=clock), name="rest the breakers")
+        try:
+            yield
+        finally:
+            ticking.cancel()
+
+
+async def _tick(roster: Roster, *, tell: Tell, clock: Callable[[], float]) -> None:
+    while True:
+        for fact in roster.tick(clock()):
+            tell(fact)
+        await asyncio.sleep(LOOK_S)
