@@ -1,0 +1,93 @@
+"""Turns the lab's record and a recording into verdicts."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from bot.drilling.conversation import Conversation, Turn
+from bot.drilling.judge import Said, Sent, Verdict, judge
+from bot.drilling.matching import RATE_HZ
+from bot.lab_callers import pauses
+from bot.lab_control import LabControl
+
+Pcm = NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A turn, what became of its reply, and the sound in which that was found."""
+
+    turn: Turn
+    verdict: Verdict
+    requests: Mapping[str, int]  # how many each provider was sent while it lasted
+    recording: Pcm  # from the caller's first word on
+
+
+async def judged(
+    call: Conversation, control: LabControl, turn: Turn, *, until_s: float | None = None
+) -> Judged:
+    """Judge a turn of a call.
+
+    Args:
+        call: The call, in progress or over.
+        control: Of the lab that has the record.
+        turn: What is judged.
+        until_s: Judge only what was heard before this second of the call.
+    """
+    end_s = turn.end_s if until_s is None else until_s
+    span = call.lab_s(turn.began_s), call.lab_s(end_s)
+    sent = await sent_between(control, *span)
+    recording = call.heard()[round(turn.began_s * RATE_HZ) : round(end_s * RATE_HZ)]
+    verdict = await asyncio.to_thread(
+        judge,
+        recording,
+        sent,
+        said=Said(text=turn.answer, pauses=pauses(turn.answer, instance="cartesia")),
+        stop_s=turn.stop_s - turn.began_s,
+    )
+    return Judged(
+        turn=turn,
+        verdict=verdict,
+        requests=await requests_between(control, *span),
+        recording=recording,
+    )
+
+
+async def sent_between(control: LabControl, from_s: float, until_s: float) -> list[Sent]:
+    """Return the words that all voices sent between two seconds of the lab's record."""
+    words = [w for w in await control.words() if from_s <= w["sent_at_s"] <= until_s]
+    sounds: dict[tuple[str, int], Pcm] = {}
+    for key in dict.fromkeys((w["instance"], w["request"]) for w in words):
+        sounds[key] = _at_telephone_rate(*await control.audio(*key))
+    return [_sent(word, sounds[word["instance"], word["request"]]) for word in words]
+
+
+async def requests_between(control: LabControl, from_s: float, until_s: float) -> dict[str, int]:
+    """Return how many requests each provider got between two seconds of the lab's record."""
+    return {
+        name: sum(from_s <= each["at_s"] <= until_s for each in await control.requests(name))
+        for name in control.names
+    }
+
+
+def _sent(word: Mapping[str, Any], sound: Pcm) -> Sent:
+    span = slice(round(word["start_s"] * RATE_HZ), round(word["end_s"] * RATE_HZ))
+    return Sent(
+        text=word["text"],
+        provider=word["instance"],
+        request=word["request"],
+        start_s=word["start_s"],
+        end_s=word["end_s"],
+        samples=sound[span],
+    )
+
+
+def _at_telephone_rate(samples: Pcm, rate_hz: int) -> Pcm:
+    if rate_hz == RATE_HZ:
+        return samples
+    return soxr.resample(samples, rate_hz, RATE_HZ).astype(np.int16)

@@ -1,0 +1,290 @@
+"""Judges what a caller heard of one reply: every word once, in order, without gaps; pure.
+
+The words are found in the recording itself, by the sound that the simulated voices say they sent.
+Nothing of what the agent believes to have said is asked.
+"""
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.drilling.matching import RATE_HZ, Recording
+
+Pcm: TypeAlias = NDArray[np.int16]
+
+AUDIBLE: Final = 200  # of 32768, about -44 dBFS: what lies below is a quiet line
+FRAME: Final = RATE_HZ // 100
+CROWDED: Final = 0.4  # two words that share more of the shorter one cannot both be there
+SPEECH_S: Final = 0.06  # a shorter sound is a click
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One word that a voice sent, with its sound at 8000 Hz.
+
+    Attributes:
+        text: The word as the voice was given it.
+        provider: Whose voice.
+        request: Which of its requests.
+        start_s: Where the word begins in that request's sound.
+        end_s: Where it ends there.
+        samples: What it sounds like.
+    """
+
+    text: str
+    provider: str
+    request: int
+    start_s: float
+    end_s: float
+    samples: Pcm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardWord:
+    """A word in the recording; times are seconds from its beginning."""
+
+    text: str
+    provider: str
+    request: int
+    at_s: float
+    end_s: float
+    after_s: float  # where it stands in its request's sound
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of one reply; times are seconds from the caller's stop.
+
+    Attributes:
+        words: What was heard of it, in order.
+        missing: Words that should have been heard and were not.
+        extra: Words that were heard too often or in the wrong place.
+        first_word_s: When its first word began; None: never.
+        first_speech_s: When any speech began, a filler too; None: never.
+        gap_s: The longest silence inside it beyond the speech's own pauses.
+        other: Stretches of speech that are no words of it: fillers, clips, half words.
+        voices: The providers that spoke it, in the order in which they took over.
+    """
+
+    words: tuple[HeardWord, ...]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    first_word_s: float | None
+    first_speech_s: float | None
+    gap_s: float
+    other: tuple[tuple[float, float], ...] = ()
+    voices: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether each word was heard once, in order."""
+        return bool(self.words) and not self.missing and not self.extra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What should have been heard.
+
+    Attributes:
+        text: The whole reply.
+        pauses: The silence that belongs after each of its words, in seconds; by index.
+    """
+
+    text: str
+    pauses: Sequence[float] = field(default=())
+
+
+def judge(recording: Pcm, sent: Sequence[Sent], *, said: Said, stop_s: float) -> Verdict:
+    """Return what a caller heard of a reply.
+
+    Args:
+        recording: The caller's ear from the moment at which judging is to begin, 8000 Hz.
+        sent: What the voices sent in that time, fillers too.
+        said: What should have been heard.
+        stop_s: When the caller stopped speaking, in seconds of the recording.
+    """
+    words = heard_words(recording, reply_words(sent, said.text))
+    missing, extra = compared(words, said.text)
+    speech = stretches(recording, from_s=stop_s)
+    return Verdict(
+        words=words,
+        missing=missing,
+        extra=extra,
+        first_word_s=words[0].at_s - stop_s if words else None,
+        first_speech_s=speech[0][0] - stop_s if speech else None,
+        gap_s=longest_gap(recording, words, said=said),
+        other=tuple((a - stop_s, b - stop_s) for a, b in _unexplained(speech, words)),
+        voices=_voices(words),
+    )
+
+
+def bare(word: str) -> str:
+    """Return a word without case and punctuation."""
+    return re.sub(r"[\W_]", "", word).lower()
+
+
+def bare_words(text: str) -> list[str]:
+    """Return the words of a text that make a sound."""
+    return [each for each in map(bare, text.split()) if each]
+
+
+# -- which requests spoke the reply
+
+
+def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
+    """Return the words of those requests that spoke a stretch of the reply, and no filler."""
+    reply = bare_words(text)
+    requests: dict[tuple[str, int], list[Sent]] = {}
+    for word in sent:
+        if bare(word.text):
+            requests.setdefault((word.provider, word.request), []).append(word)
+    return [
+        word
+        for words in requests.values()
+        if _inside([bare(each.text) for each in words], reply)
+        for word in words
+    ]
+
+
+def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
+    places = range(len(whole) - len(part) + 1)
+    return any(list(whole[at : at + len(part)]) == list(part) for at in places)
+
+
+# -- which of them were heard
+
+
+def heard_words(recording: Pcm, sent: Iterable[Sent]) -> tuple[HeardWord, ...]:
+    """Return the words that are in a recording, in the order in which they are heard."""
+    found = Recording(recording)
+    matches = [(match, word) for word in sent for match in found.matches(word.samples)]
+    # The surest first; of two words at one place the longer one explains more of it.
+    matches.sort(key=lambda each: (-round(each[0].alike, 2), each[0].start - each[0].end))
+    taken: list[tuple[int, int]] = []
+    words: list[HeardWord] = []
+    for match, word in matches:
+        if any(_crowded((match.start, match.end), place) for place in taken):
+            continue
+        taken.append((match.start, match.end))
+        words.append(
+            HeardWord(
+                text=word.text,
+                provider=word.provider,
+                request=word.request,
+                at_s=match.start / RATE_HZ,
+                end_s=match.end / RATE_HZ,
+                after_s=word.start_s,
+                until_s=word.end_s,
+            )
+        )
+    return tuple(sorted(words, key=lambda each: each.at_s))
+
+
+def _crowded(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    shared = min(one[1], other[1]) - max(one[0], other[0])
+    return shared > CROWDED * min(one[1] - one[0], other[1] - other[0])
+
+
+def compared(words: Sequence[HeardWord], text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words of a text that were not heard, and what was heard in their place."""
+    wanted, got = bare_words(text), [bare(each.text) for each in words]
+    missing: list[str] = []
+    extra: list[str] = []
+    same = difflib.SequenceMatcher(a=wanted, b=got, autojunk=False)
+    for kind, a1, a2, b1, b2 in same.get_opcodes():
+        if kind != "equal":
+            missing += wanted[a1:a2]
+            extra += got[b1:b2]
+    return tuple(missing), tuple(extra)
+
+
+# -- speech and silence
+
+
+def stretches(recording: Pcm, *, from_s: float = 0.0) -> list[tuple[float, float]]:
+    """Return when there was speech, in seconds: frames of 10 ms above the hiss of a line."""
+    first = round(from_s * RATE_HZ)
+    frames = np.abs(recording[first:].astype(np.int32))
+    frames = frames[: frames.size // FRAME * FRAME].reshape(-1, FRAME).max(axis=1, initial=0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], frames > AUDIBLE, [0]])))
+    spans = [
+        (from_s + a * FRAME / RATE_HZ, from_s + b * FRAME / RATE_HZ)
+        for a, b in edges.reshape(-1, 2).tolist()
+    ]
+    return [(a, b) for a, b in _joined(spans) if b - a >= SPEECH_S]
+
+
+def _joined(
+    spans: Iterable[tuple[float, float]], *, within_s: float = 0.05
+) -> list[tuple[float, float]]:
+    joined: list[tuple[float, float]] = []
+    for start, end in spans:
+        if joined and start - joined[-1][1] < within_s:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def longest_gap(recording: Pcm, words: Sequence[HeardWord], *, said: Said) -> float:
+    """Return the longest silence between two words of a reply, less the speech's own pause."""
+    longest = 0.0
+    for index, (word, after) in enumerate(itertools.pairwise(words)):
+        if (word.provider, word.request) == (after.provider, after.request):
+            natural_s = max(0.0, after.after_s - word.until_s)
+        else:
+            natural_s = said.pauses[index] if index < len(said.pauses) else 0.0
+        longest = max(longest, silence(recording, word.end_s, after.at_s) - natural_s)
+    return longest
+
+
+def silence(recording: Pcm, from_s: float, until_s: float) -> float:
+    """Return the longest stretch without speech between two moments, in seconds."""
+    part = recording[: max(0, round(until_s * RATE_HZ))]
+    edges = [from_s, *(each for span in stretches(part, from_s=from_s) for each in span), until_s]
+    return max(0.0, *(b - a for a, b in zip(edges[::2], edges[1::2], strict=True)))
+
+
+def _unexplained(
+    speech: Sequence[tuple[float, float]], words: Sequence[HeardWord]
+) -> list[tuple[float, float]]:
+    """Return the parts of speech that no word of the reply accounts for."""
+    left: list[tuple[float, float]] = []
+    for start, end in speech:
+        at_s = start
+        inside = [each for each in words if each.end_s > start and each.at_s < end]
+        for word in inside:
+            left.append((at_s, word.at_s))
+            at_s = max(at_s, word.end_s)
+        left.append((at_s, end))
+    return [(a, b) for a, b in left if b - a >= 2 * SPEECH_S]
+
+
+def _voices(words: Sequence[HeardWord]) -> tuple[str, ...]:
+    voices: list[str] = []
+    for word in words:
+        if not voices or voices[-1] != word.provider:
+            voices.append(word.provider)
+    return tuple(voices)
+
+
+def as_json(verdict: Verdict) -> Mapping[str, Any]:
+    """Return a verdict as values that JSON can hold."""
+    return {
+        "whole": verdict.whole,
+        "missing": list(verdict.missing),
+        "extra": list(verdict.extra),
+        "first_word_s": verdict.first_word_s,
+        "first_speech_s": verdict.first_speech_s,
+        "gap_s": verdict.gap_s,
+        "other": [list(each) for each in verdict.other],
+        "voices": list(verdict.voices),
+        "words": [[each.text, each.provider, each.at_s, each.end_s] for each in verdict.words],
+    }
