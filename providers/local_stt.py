@@ -64,6 +64,7 @@ class LocalSTTService(STTService):
         self._process = SphinxProcess(ear)
         self._listening: asyncio.Task[None] | None = None
         self._behind = False
+        self._ready = False  # the models are loaded
         self._ended = 0  # recognisers in a row that ended without having heard anything
 
     def can_generate_metrics(self) -> bool:
@@ -114,19 +115,19 @@ class LocalSTTService(STTService):
     async def _listen(self) -> None:
         """Pass on what is heard; replace a recogniser that died at work."""
         while await self._hear_out():
-            await self.push_error("the local recogniser ended; a new one is started")
             await self._process.close()
             await self._process.start()
             if self._user_speaking:
                 self._process.send(Command.BEGIN)
+            await self.push_error("the local recogniser ended; a new one is at work")
 
     async def _hear_out(self) -> bool:
         """Return, when the recogniser has ended, whether another would do better."""
-        ready, why = False, "it ended too often"
+        self._ready, why = False, "it ended too often"
         async for heard in self._process.results():
             match heard.what:
                 case "ready":
-                    ready = True
+                    self._ready = True
                 case "interim":
                     await self.push_frame(self._interim(heard))
                 case "final":
@@ -134,7 +135,7 @@ class LocalSTTService(STTService):
                 case _:
                     why = heard.text
         self._ended += 1
-        again = ready and self._ended < ENDS
+        again = self._ready and self._ended < ENDS
         if not again:
             await self.push_error(f"local recogniser: {why}", force_treat_as_permanent=True)
         return again

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Any, Final
 
-from pipecat.frames.frames import ErrorFrame, Frame, InterruptionFrame, TTSAudioRawFrame
+from pipecat.frames.frames import Frame, InterruptionFrame, TTSAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 from pipecat.utils.errors import ErrorCategory
+from pipecat.utils.types import is_given
 
 from providers.espeak import UnknownVoiceError, espeak
 from providers.espeak_words import Manner, Piece, names, pieces, speak
@@ -45,11 +46,7 @@ class LocalTTSService(TTSService):
         await self.start_tts_usage_metrics(text)
         spoken = False
         for sentence in pieces(text):
-            try:
-                piece = await asyncio.to_thread(self._speak, sentence)
-            except UnknownVoiceError as unknown:
-                yield ErrorFrame(str(unknown), category=ErrorCategory.INVALID_REQUEST)
-                return
+            piece = await asyncio.to_thread(self._speak, sentence)
             begins_s = self._begins_s(context_id, piece)
             words = [(word, begins_s + start_s) for word, start_s in piece.words]
             async for frame in self._frames(piece, words, context_id):
@@ -78,6 +75,17 @@ class LocalTTSService(TTSService):
         if isinstance(frame, InterruptionFrame):
             self._playout.clear()
         await super().process_frame(frame, direction)
+
+    async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
+        """Take a new voice or language, or keep the old one when there is no such."""
+        voice = delta.voice if is_given(delta.voice) else self._settings.voice
+        language = delta.language if is_given(delta.language) else self._settings.language
+        try:
+            await asyncio.to_thread(_find, str(voice), str(language))
+        except UnknownVoiceError as unknown:
+            await self.push_error(str(unknown), category=ErrorCategory.APPLICATION)
+            return {}
+        return await super()._update_settings(delta)
 
     def _speak(self, sentence: str) -> Piece:
         settings = self._settings
@@ -109,7 +117,7 @@ def build(rung: Rung) -> LocalTTSService:
         UnknownVoiceError: espeak-ng has no such voice or language.
     """
     voice = rung.voice or VOICE
-    espeak().find(names(voice, rung.language))
+    _find(voice, rung.language)
     return LocalTTSService(
         settings=TTSSettings(model=rung.model or MODEL, voice=voice, language=rung.language),
         manner=Manner(**rung.options),
@@ -121,6 +129,10 @@ async def probe(rung: Rung, *, timeout_s: float) -> None:
     """Look for the voice; nothing is asked of anybody."""
     del timeout_s
     try:
-        await asyncio.to_thread(lambda: espeak().find(names(rung.voice or VOICE, rung.language)))
+        await asyncio.to_thread(_find, rung.voice or VOICE, rung.language)
     except (UnknownVoiceError, RuntimeError) as missing:
         raise ProbeFailedError(str(missing)) from missing
+
+
+def _find(voice: str, language: str) -> None:
+    espeak().find(names(voice, language))

@@ -5,6 +5,7 @@ outlive the call. A command is a kind, a length and that many bytes; an answer i
 """
 
 import json
+import os
 import struct
 import sys
 from enum import IntEnum
@@ -77,4 +78,8 @@ def _answer(answers: BinaryIO, heard: Heard) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    # Pocketsphinx prints parts of a grammar that it cannot read: they must not mix with answers.
+    own = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with os.fdopen(own, "wb") as answers:
+        serve(sys.stdin.buffer, answers)
