@@ -1,0 +1,123 @@
+"""A service alone in a real pipeline: frames go in, everything that comes out is kept."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from pipecat.frames.frames import EndFrame, ErrorFrame, Frame, MetricsFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.workers.runner import WorkerRunner
+
+PATIENCE_S = 10.0  # far longer than anything healthy takes, even on a busy machine
+QUIET_S = 0.2  # what is on its way at the lab's speed has arrived by then
+
+F = TypeVar("F", bound=Frame)
+
+
+class Tap(FrameProcessor):
+    """Keeps what passes in one direction."""
+
+    def __init__(self, kept: list[Frame], direction: FrameDirection) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._kept = kept
+        self._direction = direction
+        self.passed = asyncio.Event()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if direction is self._direction:
+            self._kept.append(frame)
+            self.passed.set()
+        await self.push_frame(frame, direction)
+
+
+class Bench:
+    """What a test does with a running service."""
+
+    def __init__(self, service: FrameProcessor, *, rate_hz: int) -> None:
+        self.service = service
+        self.out: list[Frame] = []  # downstream of the service, and its errors, in order
+        self._above = Tap(self.out, FrameDirection.UPSTREAM)
+        self._below = Tap(self.out, FrameDirection.DOWNSTREAM)
+        self._below.passed = self._above.passed
+        self.worker = PipelineWorker(
+            Pipeline([self._above, service, self._below]),
+            params=PipelineParams(
+                audio_in_sample_rate=rate_hz,
+                audio_out_sample_rate=rate_hz,
+                enable_metrics=True,
+                enable_usage_metrics=True,
+            ),
+            cancel_on_idle_timeout=False,
+            enable_rtvi=False,
+        )
+
+    async def put(self, *frames: Frame) -> None:
+        """Queue frames in front of the service."""
+        for frame in frames:
+            await self.worker.queue_frame(frame)
+
+    async def until(self, met: Callable[[], object], *, limit_s: float = PATIENCE_S) -> None:
+        """Wait until what came out meets a condition."""
+        async with asyncio.timeout(limit_s):
+            while not met():
+                self._above.passed.clear()
+                await self._above.passed.wait()
+
+    async def first(self, kind: type[F], *, since: int = 0) -> F:
+        """Wait for a frame of this kind among those from the index `since` on."""
+        await self.until(lambda: self.all(kind, since=since))
+        return self.all(kind, since=since)[0]
+
+    def all(self, kind: type[F], *, since: int = 0) -> list[F]:
+        """Return the frames of this kind so far."""
+        return [frame for frame in self.out[since:] if isinstance(frame, kind)]
+
+    def index(self, kind: type[Frame], *, since: int = 0) -> int:
+        """Return where the first frame of this kind came out."""
+        return next(i for i in range(since, len(self.out)) if isinstance(self.out[i], kind))
+
+    def errors(self) -> list[str]:
+        """Return what the service complained about."""
+        return [frame.error for frame in self.all(ErrorFrame)]
+
+    def measured(self, kind: type[Any]) -> list[Any]:
+        """Return the measurements of this kind."""
+        return [
+            each for frame in self.all(MetricsFrame) for each in frame.data if type(each) is kind
+        ]
+
+
+@asynccontextmanager
+async def running(service: FrameProcessor, *, rate_hz: int = 16_000) -> AsyncIterator[Bench]:
+    """Run a service until the test is done with it, then end it as a call ends."""
+    bench = Bench(service, rate_hz=rate_hz)
+    started = asyncio.Event()
+
+    @bench.worker.event_handler("on_pipeline_started")
+    async def _started(*_: object) -> None:
+        started.set()
+
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(bench.worker)
+    async with asyncio.timeout(6 * PATIENCE_S), asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(runner.run())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await started.wait()
+            yield bench
+            if not run.done():
+                await bench.worker.queue_frame(EndFrame())
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.shield(run)
+        finally:
+            if not run.done():
+                await bench.worker.cancel()
+
+
+def text_of(frames: Iterable[Any]) -> str:
+    """Return the words of text frames, with one blank between them."""
+    return " ".join(" ".join(frame.text for frame in frames).split())

@@ -1,0 +1,77 @@
+"""A server that agrees to everything and writes down what it was asked: no simulator's opinion."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+
+@dataclass(kw_only=True)
+class Asked:
+    """One request as it came over the wire."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Notebook:
+    """Every request, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.port = 0
+        self.changed = asyncio.Event()
+
+    async def first_message(self) -> tuple[Asked, dict[str, Any]]:
+        """Wait for a request that said something; return it and the first thing it said."""
+        async with asyncio.timeout(5.0):
+            while True:
+                for each in self.asked:
+                    if each.messages:
+                        return each, each.messages[0]
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        asked = Asked(path=request.path, query=request.query, headers=request.headers)
+        self.asked.append(asked)
+        self.changed.set()
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            if request.can_read_body:
+                self._note(asked, await request.text())
+            return web.json_response({})
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        async for message in ws:
+            if message.type is web.WSMsgType.TEXT:
+                self._note(asked, message.data)
+                if asked.messages[-1].get("close_socket"):  # ElevenLabs' goodbye; it waits for ours
+                    break
+        return ws
+
+    def _note(self, asked: Asked, text: str) -> None:
+        asked.messages.append(json.loads(text))
+        self.changed.set()
+
+
+@asynccontextmanager
+async def notebook() -> AsyncIterator[Notebook]:
+    """Run one on a free loopback port."""
+    book = Notebook()
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", book.answer)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    book.port = runner.addresses[0][1]
+    try:
+        yield book
+    finally:
+        await runner.cleanup()

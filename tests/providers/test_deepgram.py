@@ -1,0 +1,73 @@
+"""Deepgram, against its simulator; what it asks, against a server without opinions."""
+
+import asyncio
+from typing import Any, ClassVar
+
+import pytest
+
+from faultlab.deepgram_socket import Limits
+from faultlab.instance import Instance
+from providers.catalog import provider
+from providers.provider import Rung
+from tests.providers.bench import Bench, running
+from tests.providers.conformance import PHRASES, Simulated, SttConformance
+from tests.providers.notebook import Asked, notebook
+
+
+class TestDeepgram(SttConformance, Simulated):
+    kind: ClassVar[str] = "deepgram"
+    model: ClassVar[str] = "nova-3"
+    options: ClassVar[dict[str, Any]] = {
+        "limits": Limits(intake_cap=None),  # utterances come faster than anybody speaks
+        "grammar": PHRASES,
+    }
+
+    async def mended(self, peer: Instance, bench: Bench) -> None:
+        """Wait for Pipecat's own reconnection: it lets four seconds pass first."""
+        del peer
+        async with asyncio.timeout(10.0):
+            while bench.service._connection is None:  # noqa: ASYNC110 - nothing tells us
+                await asyncio.sleep(0.05)
+
+
+async def asked(*, rate_hz: int = 8000, **changes: Any) -> Asked:
+    async with notebook() as book:
+        url = f"ws://127.0.0.1:{book.port}"
+        rung = Rung(
+            name="it",
+            stage="stt",
+            kind="deepgram",
+            url=url,
+            sample_rate_hz=rate_hz,
+            api_key="KEY",
+            **changes,
+        )
+        async with running(provider("stt", "deepgram").build(rung), rate_hz=rate_hz) as bench:
+            await bench.worker.cancel()
+        return book.asked[0]
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 48000])
+async def test_the_legs_rate_is_asked_for(rate_hz: int) -> None:
+    request = await asked(rate_hz=rate_hz)
+
+    assert request.path == "/v1/listen"
+    assert (request.query["sample_rate"], request.query["encoding"]) == (str(rate_hz), "linear16")
+
+
+@pytest.mark.parametrize("language", ["en", "es", "multi"])
+async def test_the_rungs_language_and_model_are_asked_for(language: str) -> None:
+    request = await asked(language=language, model="nova-3-medical")
+
+    assert (request.query["language"], request.query["model"]) == (language, "nova-3-medical")
+
+
+async def test_callers_voices_are_not_for_training() -> None:
+    assert (await asked()).query["mip_opt_out"] == "true"
+
+
+async def test_the_key_travels_in_the_header_and_not_in_the_url() -> None:
+    request = await asked()
+
+    assert request.headers["Authorization"] == "Token KEY"
+    assert "KEY" not in str(dict(request.query))

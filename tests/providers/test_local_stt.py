@@ -1,0 +1,165 @@
+"""The local recogniser: the stage's suite, and what is its own."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pipecat.frames.frames import ErrorFrame, TranscriptionFrame
+
+from processors.readings import alternatives
+from providers.provider import ProbeFailedError
+from providers.sphinx import LONGEST_S, Recogniser
+from providers.sphinx_ear import Ear
+from tests.faultlab import synthetic_caller as caller
+from tests.providers.bench import Bench, running
+from tests.providers.conformance import FIRST, PHRASES, RATE_HZ, SECOND, SttConformance, words
+
+GRAMMAR = "#JSGF V1.0;\ngrammar caller;\npublic <said> = {};\n"
+
+
+def worker_of(bench: Bench) -> Any:
+    return bench.service._process._process
+
+
+@pytest.fixture(scope="module")
+def grammar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("grammar") / "caller.gram"
+    path.write_text(GRAMMAR.format(" | ".join(" ".join(words(each)) for each in PHRASES)))
+    return path
+
+
+class TestLocal(SttConformance):
+    kind: ClassVar[str] = "local"
+    model: ClassVar[str] = "pocketsphinx"
+
+    @pytest.fixture
+    def peer(self, grammar: Path) -> dict[str, Any]:
+        """An owner's grammar: what is tested is the service, not the wheel's ear for dialects."""
+        return {"jsgf": str(grammar)}
+
+    def rung(self, peer: Any, **changes: Any) -> Any:
+        return super().rung(peer, **{"options": peer, **changes})
+
+    async def broken(self, peer: Any, bench: Bench) -> None:
+        os.kill(worker_of(bench).pid, signal.SIGKILL)
+
+    async def nothing_left(self, peer: Any, bench: Bench) -> None:
+        assert worker_of(bench) is None
+
+    async def test_its_process_ends_with_the_call(self, peer: Any) -> None:
+        async with running(self.service(peer)) as bench:
+            process = worker_of(bench)
+            assert process.returncode is None
+
+        assert process.returncode is not None
+
+    async def test_a_final_carries_its_confidence_and_other_readings(self) -> None:
+        async with running(self.service({})) as bench:
+            await self.hears(bench, FIRST)
+
+        (final,) = bench.all(TranscriptionFrame)
+        (best, confidence), *others = alternatives(final.result)
+        assert best == final.text
+        assert confidence is not None
+        assert 0 < confidence <= 1
+        assert all(text != best for text, _ in others)
+        assert final.language == "en"
+
+    async def test_models_that_cannot_be_read_cost_it_its_usability(self, tmp_path: Path) -> None:
+        broken = tmp_path / "broken.gram"
+        broken.write_text("this is no grammar")
+        async with running(self.service({"jsgf": str(broken)})) as bench:
+            await bench.first(ErrorFrame)
+
+        assert not bench.service.is_usable
+
+    async def test_a_recogniser_that_dies_again_and_again_is_given_up(self, peer: Any) -> None:
+        async with running(self.service(peer)) as bench:
+            for deaths in (1, 2, 3):
+                await self.ready(bench)
+                await self.broken(peer, bench)
+                await bench.until(lambda many=deaths: len(bench.all(ErrorFrame)) == many)
+
+        assert not bench.service.is_usable
+
+    async def ready(self, bench: Bench) -> None:
+        """Wait until the worker has loaded its models: it answers a finish."""
+        async with asyncio.timeout(10.0):
+            while not bench.service._ready:  # noqa: ASYNC110 - nothing tells us
+                await asyncio.sleep(0.02)
+
+    async def test_the_loop_is_not_held_up_while_it_decodes(self, peer: Any) -> None:
+        late_s: list[float] = []
+
+        async def tick() -> None:
+            loop = asyncio.get_running_loop()
+            while True:
+                before = loop.time()
+                await asyncio.sleep(0.005)
+                late_s.append(loop.time() - before - 0.005)
+
+        async with running(self.service({})) as bench:
+            await self.ready(bench)
+            ticking = asyncio.create_task(tick())
+            await self.hears(bench, SECOND)
+            ticking.cancel()
+
+        assert max(late_s) < 0.15  # decoding in this process stops it for 0.2 to 0.6 s
+
+    @pytest.mark.parametrize(
+        ("changes", "says"),
+        [
+            ({"language": "es"}, "brings English only; for es name its models"),
+            ({"options": {"lm": "/nowhere/x.lm"}}, "no such file: options.lm: /nowhere/x.lm"),
+        ],
+        ids=["language", "file"],
+    )
+    async def test_what_it_cannot_do_fails_the_probe_and_the_building(
+        self, changes: dict[str, Any], says: str
+    ) -> None:
+        with pytest.raises(ProbeFailedError, match=says):
+            await self.probe({}, **changes)
+        with pytest.raises(ValueError, match=says):
+            self.service({}, **changes)
+
+
+def recogniser(grammar: Path) -> Recogniser:
+    return Recogniser(Ear(rate_hz=RATE_HZ, jsgf=str(grammar)))
+
+
+def test_speech_before_the_beginning_is_heard_too(grammar: Path) -> None:
+    ear = recogniser(grammar)
+    speech = caller.silence(0.3) + caller.say(SECOND) + caller.silence(0.25)
+
+    assert not list(ear.hear(speech[:RATE_HZ]))  # half a second, 0.2 s of it voice
+    ear.begin()
+    list(ear.hear(speech[RATE_HZ:]))
+
+    assert words(ear.finish().text) == words(SECOND)
+
+
+def test_a_finish_without_a_beginning_is_answered_with_nothing(grammar: Path) -> None:
+    ear = recogniser(grammar)
+    list(ear.hear(caller.say(FIRST)))
+
+    assert ear.finish().text == ""
+
+
+def test_speech_without_an_end_is_told_in_parts(grammar: Path) -> None:
+    ear = recogniser(grammar)
+    ear.begin()
+    piece = caller.silence(0.1) + caller.say(FIRST) + caller.silence(0.1)
+
+    heard = [
+        each
+        for _ in range(int(LONGEST_S / (len(piece) / 2 / RATE_HZ)) + 2)
+        for each in ear.hear(piece)
+    ]
+
+    finals = [each for each in heard if each.what == "final"]
+    assert len(finals) == 1
+    assert finals[0].text
+    assert not finals[0].finished

@@ -1,0 +1,173 @@
+"""The local voice: the stage's suite, and what is its own."""
+
+import asyncio
+from typing import Any, ClassVar
+
+import pytest
+from pipecat.frames.frames import (
+    ErrorFrame,
+    TTSAudioRawFrame,
+    TTSSpeakFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+    TTSUpdateSettingsFrame,
+)
+from pipecat.services.settings import TTSSettings
+from pipecat.services.tts_service import TTSService
+
+from providers.espeak import UnknownVoiceError
+from providers.espeak_words import Manner, names, pieces, speak
+from providers.playout import Playout
+from providers.provider import ProbeFailedError
+from tests.providers.bench import Bench, running, text_of
+from tests.providers.conformance import TtsConformance
+
+
+class TestLocal(TtsConformance):
+    kind: ClassVar[str] = "local"
+    model: ClassVar[str] = "espeak-ng"
+
+    @pytest.fixture
+    def peer(self) -> None:
+        return None
+
+    async def broken(self, peer: Any, bench: Bench) -> None:
+        await bench.put(TTSUpdateSettingsFrame(delta=TTSSettings(voice="nobody")))
+        await bench.first(ErrorFrame)
+
+    async def nothing_left(self, peer: Any, bench: Bench) -> None:
+        assert not bench.service.get_audio_contexts()
+
+    async def test_a_voice_that_is_not_there_fails_the_probe_and_the_building(self) -> None:
+        with pytest.raises(ProbeFailedError, match="no voice nobody"):
+            await self.probe(None, voice="nobody")
+        with pytest.raises(UnknownVoiceError, match="no voice xx"):
+            self.service(None, language="xx")
+
+    async def test_text_without_a_sound_is_said_as_silence_and_is_no_failure(self) -> None:
+        async with running(self.service(None)) as bench:
+            for _ in range(4):  # Pipecat gives a voice up after three silent ones
+                since = len(bench.out)
+                await bench.put(TTSSpeakFrame("..."))
+                await bench.first(TTSStoppedFrame, since=since)
+
+        assert bench.all(TTSAudioRawFrame)
+        assert bench.service.is_usable
+        assert not bench.errors()
+
+    async def test_words_of_a_second_utterance_wait_for_the_first_to_be_heard(self) -> None:
+        async with running(self.service(None)) as bench:
+            await bench.put(TTSSpeakFrame("One moment please."), TTSSpeakFrame("Here it is."))
+            await bench.until(lambda: len(bench.all(TTSStoppedFrame)) == 2)
+
+        second = bench.index(TTSStoppedFrame)
+        first_word = bench.all(TTSTextFrame)[0].pts or 0
+        audio = [each for each in bench.out[:second] if isinstance(each, TTSAudioRawFrame)]
+        spoken_s = sum(len(each.audio) for each in audio) / 2 / 16_000
+        begins_s = ((bench.all(TTSTextFrame, since=second)[0].pts or 0) - first_word) / 1e9
+        assert begins_s == pytest.approx(spoken_s, abs=0.05)
+
+    async def test_a_new_voice_is_taken_in_the_middle_of_a_call(self) -> None:
+        async with running(self.service(None)) as bench:
+            await bench.put(TTSUpdateSettingsFrame(delta=TTSSettings(voice="m3", language="es")))
+            await bench.put(TTSSpeakFrame("Buenos días."))
+            await bench.first(TTSStoppedFrame)
+
+        assert bench.service.settings.voice == "m3"
+        assert text_of(bench.all(TTSTextFrame)) == "Buenos días."
+
+    async def test_speaking_does_not_hold_up_the_loop(self) -> None:
+        late_s: list[float] = []
+
+        async def tick() -> None:
+            loop = asyncio.get_running_loop()
+            while True:
+                before = loop.time()
+                await asyncio.sleep(0.005)
+                late_s.append(loop.time() - before - 0.005)
+
+        # Alone in this thread it takes a second: in one piece the loop would stand still as long.
+        text = "and this is a very long clause without any full stop " * 200
+        ticking = asyncio.create_task(tick())
+        await asyncio.to_thread(speak, text, ("en-us",), manner=Manner(), rate_hz=8000)
+        ticking.cancel()
+
+        assert max(late_s) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("voice", "language", "expected"),
+    [
+        ("f2", "en", ("en-us+f2", "en-us+f2")),
+        ("f2", "en-GB", ("en-gb+f2", "en-us+f2")),
+        ("Annie", "es-MX", ("es-mx+Annie", "es+Annie")),
+        ("en-gb-x-rp+m3", "es", ("en-gb-x-rp+m3",)),
+        ("en-gb-x-rp", "es", ("en-gb-x-rp",)),
+    ],
+)
+def test_a_voice_is_a_timbre_of_the_language_or_names_its_own(
+    voice: str, language: str, expected: tuple[str, ...]
+) -> None:
+    assert names(voice, language) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("It is one of the best.", ["It", "is", "one", "of", "the", "best."]),
+        ("That costs $1,234.50 — today!", ["That", "costs", "$1,234.50 —", "today!"]),
+        ("Café naïve Zoë", ["Café", "naïve", "Zoë"]),
+        ("...", []),
+        ("Hello\x00there", ["Hello\x00there"]),
+    ],
+)
+def test_every_word_of_the_text_has_its_place(text: str, words: list[str]) -> None:
+    piece = speak(text, ("en-us+f2",), manner=Manner(), rate_hz=8000)
+
+    starts = [start for _, start in piece.words]
+    assert [word for word, _ in piece.words] == words
+    assert starts == sorted(set(starts))
+    assert all(0 <= start < piece.duration_s for start in starts)
+
+
+def test_a_word_after_a_pause_starts_where_its_sound_does() -> None:
+    piece = speak("One. Two.", ("en-us+f2",), manner=Manner(), rate_hz=8000)
+
+    (_, first), (_, second) = piece.words
+    before = piece.samples[int((second - 0.1) * 8000) : int((second - 0.02) * 8000)]
+    after = piece.samples[int(second * 8000) : int((second + 0.15) * 8000)]
+    assert first == 0
+    assert abs(before).max() < 300 < abs(after).max()
+
+
+def test_speed_changes_the_length_as_asked() -> None:
+    slow = speak("Hello there.", ("en-us",), manner=Manner(words_per_minute=100), rate_hz=8000)
+    fast = speak("Hello there.", ("en-us",), manner=Manner(words_per_minute=300), rate_hz=8000)
+
+    assert slow.duration_s > 1.8 * fast.duration_s
+
+
+def test_a_long_text_is_spoken_sentence_by_sentence() -> None:
+    text = "It is 3.5 km. Really? Yes! no end"
+
+    assert list(pieces(text)) == ["It is 3.5 km.", " Really?", " Yes!", " no end"]
+    assert list(pieces(" \n ")) == []
+
+
+def test_audio_begins_when_the_audio_before_it_ends() -> None:
+    playout = Playout()
+
+    assert playout.add(1_000, duration_s=1e-6) == 1_000
+    assert playout.add(1_500, duration_s=1e-6) == 2_000
+    assert playout.add(9_000, duration_s=1e-6) == 9_000
+    playout.clear()
+    assert playout.add(9_100, duration_s=1e-6) == 9_100
+
+
+def test_pipecat_still_has_what_the_local_voice_relies_on() -> None:
+    service = TTSService.__init__.__globals__["WordTimestampTracker"]()
+
+    service.last_pts = 7
+    service.start(3)
+    assert service.pts(0) == 7  # words are timed from `last_pts`, if that is later
+    assert {"_update_settings", "start_word_timestamps"} <= {*vars(TTSService)}

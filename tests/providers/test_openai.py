@@ -1,0 +1,78 @@
+"""OpenAI, against its simulator; what it asks, against a server without opinions."""
+
+import inspect
+from typing import Any, ClassVar
+
+from pipecat.frames.frames import LLMContextFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.services.openai.llm import OpenAILLMService
+
+from providers.catalog import provider
+from providers.openai import build
+from providers.provider import Rung
+from tests.providers.bench import running
+from tests.providers.conformance import ASKED, LlmConformance
+from tests.providers.notebook import Asked, notebook
+
+
+class TestOpenAI(LlmConformance):
+    kind: ClassVar[str] = "openai"
+    model: ClassVar[str] = "gpt-4.1-mini"
+
+
+async def asked(**changes: Any) -> tuple[Asked, dict[str, Any]]:
+    async with notebook() as book:
+        url = f"http://127.0.0.1:{book.port}/v1"
+        rung = Rung(
+            name="it",
+            stage="llm",
+            kind="openai",
+            url=url,
+            sample_rate_hz=8000,
+            **{"api_key": "KEY", **changes},
+        )
+        async with running(provider("llm", "openai").build(rung)) as bench:
+            await bench.put(LLMContextFrame(LLMContext(list(ASKED))))
+            found = await book.first_message()
+            await bench.worker.cancel()
+        return found
+
+
+async def test_the_rungs_model_options_and_instructions_are_asked_for() -> None:
+    _, body = await asked(
+        model="gpt-4.1-nano", options={"temperature": 0.2}, instructions="Be brief."
+    )
+
+    assert (body["model"], body["temperature"], body["stream"]) == ("gpt-4.1-nano", 0.2, True)
+    assert body["messages"][0]["content"] == "Be brief."
+
+
+async def test_the_key_travels_as_a_bearer_token() -> None:
+    request, _ = await asked(api_key="KEY")
+
+    assert request.path == "/v1/chat/completions"
+    assert request.headers["Authorization"] == "Bearer KEY"
+
+
+def test_its_client_asks_once_and_waits_as_long_as_the_rung_says() -> None:
+    rung = Rung(
+        name="it",
+        stage="llm",
+        kind="openai",
+        url="",
+        sample_rate_hz=8000,
+        timeout_s=7.0,
+        api_key="K",
+    )
+    service: Any = build(rung)
+
+    assert service._client.max_retries == 0
+    assert service._client.timeout.read == 7.0
+    assert service._client.timeout.connect == 1.0
+
+
+def test_pipecat_still_makes_its_client_in_the_method_that_we_override() -> None:
+    parameters = inspect.signature(OpenAILLMService.create_client).parameters
+
+    assert [*parameters][:3] == ["self", "api_key", "base_url"]
+    assert "self.create_client(" in inspect.getsource(inspect.getmodule(OpenAILLMService.__base__))
