@@ -56,6 +56,7 @@ class Busy:
     who: str
     begin_s: float
     end_s: float
+    excused: bool = True  # False: shown, but the time stays ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
 def covered_s(busy: Iterable[Busy], begin_s: float, end_s: float) -> float:
     """Return how much of a span somebody was busy in; what overlaps counts once."""
     covered, until_s = 0.0, begin_s
-    for from_s, to_s in sorted(clip(each, begin_s, end_s) for each in busy):
+    for from_s, to_s in sorted(clip(each, begin_s, end_s) for each in busy if each.excused):
         covered += max(0.0, to_s - max(from_s, until_s))
         until_s = max(until_s, to_s)
     return covered

@@ -21,11 +21,7 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import MetricsData, TurnMetricsData
-from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.services.llm_service import LLMService
-from pipecat.services.stt_service import STTService
-from pipecat.services.tts_service import TTSService
 
 from benchmarks.accounting import Busy, Moments
 from transports.leg import Clock, Leg, audible
@@ -46,6 +42,7 @@ class Ear:
         self._busy: list[Busy] = []
         self._lead_s = 0.0  # of silence that the voice began with
         self._unsure = False
+        self._transcript = 0  # the id of the latest
         self._heard = asyncio.Event()
         self._quiet = asyncio.Event()
 
@@ -56,21 +53,17 @@ class Ear:
             leg: Of a pipeline that has been put together.
             analyzer: Its turn detector.
         """
-        kinds: Mapping[type[FrameProcessor], Mapping[type[Frame], Note]] = {
-            STTService: {TranscriptionFrame: self._transcribed},
-            LLMUserAggregator: {
-                VADUserStartedSpeakingFrame: self._started,
-                VADUserStoppedSpeakingFrame: self._stopped,
-                LLMContextFrame: lambda _: self._mark("decided_s"),
-            },
-            LLMService: {LLMTextFrame: self._worded},
-            TTSService: {TTSAudioRawFrame: lambda _: self._mark("first_speech_s")},
+        notes: Mapping[type[Frame], Note] = {
+            TranscriptionFrame: self._transcribed,
+            VADUserStartedSpeakingFrame: self._started,
+            VADUserStoppedSpeakingFrame: self._stopped,
+            LLMContextFrame: lambda _: self._mark("decided_s"),
+            LLMTextFrame: self._worded,
+            TTSAudioRawFrame: lambda _: self._mark("first_speech_s"),
         }
         processor = leg.input().next
         while processor is not None and processor is not leg.output():
-            for kind, notes in kinds.items():
-                if isinstance(processor, kind):
-                    _overhear(processor, notes)
+            _overhear(processor, notes)  # all of them: the first to push a frame is its maker
             processor = processor.next
         _overhear(leg.output(), {BotStoppedSpeakingFrame: lambda _: self._quiet.set()})
         self._overhear_line(leg)
@@ -135,9 +128,10 @@ class Ear:
             self._mark("noticed_s")
             self._marks["stopped_s"] = self._marks["noticed_s"] - frame.stop_secs
 
-    def _transcribed(self, _frame: Frame) -> None:
-        if "decided_s" not in self._marks:  # the last of several is the one that was waited for
-            self._mark("transcript_s", again=True)
+    def _transcribed(self, frame: TranscriptionFrame) -> None:
+        if "decided_s" not in self._marks and frame.id != self._transcript:
+            self._transcript = frame.id
+            self._mark("transcript_s", again=True)  # the last of several was waited for
 
     def _worded(self, frame: LLMTextFrame) -> None:
         if frame.text.strip():

@@ -1,5 +1,7 @@
 """When the simulated providers worked, read from the lab's record."""
 
+import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +15,7 @@ Requests: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 """For each instance its requests, as the lab's control shows them."""
 
 STAGES: Final = ("deepgram", "openai", "cartesia")  # the first rungs: a healthy call uses no other
+NEXT_WORD: Final = "llm, the word after (not taken off)"
 SLACK_S: Final = 0.005  # a moment is noted just after the frame was made
 
 
@@ -41,18 +44,18 @@ def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float)
         moments.heard_s - lab_started_at_s,
     )
     text, audio = _one("voice", _voice(requests["cartesia"], span))
-    asked_s, sentence_s = _one("model", _model(requests["openai"], span, words=text["words"]))
+    sentence, word_after = _one("model", _model(requests["openai"], span, words=text["words"]))
     found = [
         Busy(who="stt", begin_s=begin_s, end_s=end_s)
         for begin_s, end_s in _recogniser(requests["deepgram"], span)
     ]
     if not found:
         raise UnhealthyTurnError("the recogniser was not asked")
-    found.append(Busy(who="llm", begin_s=asked_s, end_s=sentence_s))
+    found += (sentence, word_after)
     found.append(Busy(who="tts", begin_s=text["at_s"], end_s=audio["at_s"]))
     return [
-        Busy(
-            who=each.who,
+        dataclasses.replace(
+            each,
             begin_s=each.begin_s + lab_started_at_s,
             end_s=each.end_s + lab_started_at_s,
         )
@@ -76,16 +79,17 @@ def _recogniser(
 
 def _model(
     requests: Sequence[Mapping[str, Any]], span: tuple[float, float], *, words: int
-) -> Iterator[tuple[float, float]]:
+) -> Iterator[tuple[Busy, Busy]]:
     for each in requests:
         if span[0] <= each["at_s"] <= span[1]:
-            ends = (
-                mark["at_s"]
-                for mark in each["marks"]
-                if mark["what"] == "sentence" and mark["words"] >= words
-            )
-            if (end_s := next(ends, None)) is not None:
-                yield each["at_s"], end_s
+            for sentence, after in itertools.pairwise(each["marks"]):
+                if sentence["what"] == "sentence" and sentence["words"] >= words:
+                    begin_s, end_s = sentence["at_s"], after["at_s"]
+                    yield (
+                        Busy(who="llm", begin_s=each["at_s"], end_s=begin_s),
+                        Busy(who=NEXT_WORD, begin_s=begin_s, end_s=end_s, excused=False),
+                    )
+                    break
 
 
 def _voice(

@@ -1,0 +1,79 @@
+"""When the simulated providers worked for a turn."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.accounting import Moments
+from benchmarks.ear import UnhealthyTurnError
+from benchmarks.lab_times import NEXT_WORD, busy_times
+
+LAB_S = 50.0  # the lab started then
+TURN = Moments(
+    stopped_s=100.0,
+    noticed_s=100.2,
+    transcript_s=100.3,
+    decided_s=100.3,
+    first_token_s=100.6,
+    first_speech_s=100.8,
+    played_s=100.8,
+    heard_s=100.8,
+)
+
+
+def mark(what: str, at_s: float, words: int = 0) -> dict[str, Any]:
+    return {"what": what, "at_s": at_s - LAB_S, "words": words}
+
+
+def asked(at_s: float, *marks: dict[str, Any]) -> dict[str, Any]:
+    return {"at_s": at_s - LAB_S, "marks": list(marks)}
+
+
+def recorded() -> dict[str, list[dict[str, Any]]]:
+    return {
+        "deepgram": [
+            asked(90.0, mark("flush", 95.0), mark("flushed", 95.1)),  # another turn's
+            asked(91.0, mark("flush", 100.201), mark("flushed", 100.29)),
+        ],
+        "openai": [
+            asked(95.2, mark("sentence", 95.5, 1), mark("next", 95.6, 2)),
+            asked(
+                100.31,
+                mark("sentence", 100.6, 1),
+                mark("next", 100.62, 2),
+                mark("sentence", 100.68, 4),
+                mark("next", 100.7, 5),
+            ),
+        ],
+        "cartesia": [asked(100.71, mark("text", 100.71, 4), mark("audio", 100.79))],
+    }
+
+
+def test_each_provider_is_busy_from_being_asked_to_what_was_needed_of_it() -> None:
+    found = busy_times(recorded(), TURN, lab_started_at_s=LAB_S)
+
+    assert [(each.who, each.begin_s, each.end_s, each.excused) for each in found] == [
+        ("stt", pytest.approx(100.201), pytest.approx(100.29), True),
+        ("llm", pytest.approx(100.31), pytest.approx(100.68), True),
+        (NEXT_WORD, pytest.approx(100.68), pytest.approx(100.7), False),
+        ("tts", pytest.approx(100.71), pytest.approx(100.79), True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("instance", "change", "reason"),
+    [
+        ("deepgram", [], "the recogniser was not asked"),
+        ("openai", [], "the model was asked 0 times"),
+        ("cartesia", [], "the voice was asked 0 times"),
+        ("openai", recorded()["openai"][1:] * 2, "the model was asked 2 times"),
+    ],
+    ids=["no recogniser", "no model", "no voice", "two requests"],
+)
+def test_a_turn_that_took_another_road_is_set_aside(
+    instance: str, change: list[dict[str, Any]], reason: str
+) -> None:
+    requests = recorded() | {instance: change}
+
+    with pytest.raises(UnhealthyTurnError, match=reason):
+        busy_times(requests, TURN, lab_started_at_s=LAB_S)
