@@ -8,7 +8,7 @@ import os
 from hypothesis import settings
 
 settings.register_profile("quick", max_examples=60, stateful_step_count=30, deadline=None)
-settings.register_profile("ci", max_examples=2_000, stateful_step_count=30, deadline=None)
+settings.register_profile("ci", max_examples=2_000, stateful_step_count=20, deadline=None)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "quick")
 )

@@ -1,0 +1,225 @@
+"""Every word of an utterance, once."""
+
+import pytest
+
+from fallbacks.ledger import SpeechLedger
+
+SENTENCE = "We are open from nine to five."  # seven words
+
+
+def spoken(
+    words: int, *, ends: bool = True, received_s: float | None = None, word_s: float = 0.3
+) -> SpeechLedger:
+    """An utterance of which the first voice has spoken so many words, each equally long."""
+    ledger = SpeechLedger()
+    ledger.hand_over(SENTENCE)
+    ledger.begin(1)
+    for n, word in enumerate(SENTENCE.split()[:words]):
+        end_s = (n + 1) * word_s if ends else None
+        ledger.word(1, word, start_s=n * word_s, end_s=end_s)
+    ledger.audio(1, words * word_s if received_s is None else received_s)
+    return ledger
+
+
+def test_before_a_voice_has_spoken_everything_is_the_rest() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over(SENTENCE)
+
+    assert ledger.rest == SENTENCE
+    assert ledger.begin(1) == SENTENCE
+
+
+def test_the_rest_begins_at_the_first_word_that_has_not_fully_arrived() -> None:
+    ledger = spoken(4, received_s=1.0)  # three words and a third of the fourth
+
+    assert ledger.rest == "from nine to five."
+    assert ledger.keep_s == pytest.approx(0.9)
+
+
+def test_a_word_that_ends_with_the_last_sample_is_spoken_again_and_its_sound_dropped() -> None:
+    ledger = spoken(4)
+
+    assert ledger.rest == "from nine to five."
+    assert ledger.keep_s == pytest.approx(0.9)
+
+
+def test_a_voice_that_tells_only_beginnings_is_followed_by_them() -> None:
+    ledger = spoken(4, ends=False, received_s=1.1)
+
+    assert ledger.rest == "from nine to five."
+    assert ledger.keep_s == pytest.approx(0.9)
+
+
+def test_times_that_come_before_their_sound_count_for_nothing_yet() -> None:
+    ledger = spoken(7, received_s=0.5)
+
+    assert ledger.rest == "are open from nine to five."
+
+
+def test_a_voice_that_is_done_has_spoken_its_last_word_too() -> None:
+    ledger = spoken(7)
+    ledger.done(1)
+
+    assert ledger.rest == ""
+    assert not ledger.owed
+    assert ledger.keep_s == pytest.approx(2.1)
+
+
+def test_text_handed_over_after_a_voice_was_done_is_owed() -> None:
+    ledger = spoken(7)
+    ledger.done(1)
+    ledger.hand_over(" Goodbye.")
+
+    assert ledger.owed
+    assert ledger.rest == "Goodbye."
+
+
+def test_the_next_voices_times_are_counted_from_what_was_kept_of_the_first() -> None:
+    ledger = spoken(4, received_s=1.0)
+    assert ledger.begin(2) == "from nine to five."
+
+    ledger.audio(2, 1.0)
+    for n, word in enumerate(["from", "nine"]):
+        ledger.word(2, word, start_s=n * 0.4, end_s=(n + 1) * 0.4)
+
+    assert ledger.rest == "to five."
+    assert ledger.keep_s == pytest.approx(0.9 + 0.8)
+    assert ledger.heard(1.3) == "We are open from"
+
+
+def test_what_the_dead_voice_still_says_is_ignored() -> None:
+    ledger = spoken(4, received_s=1.0)
+    ledger.begin(2)
+
+    ledger.audio(1, 5.0)
+    ledger.word(1, "from", start_s=0.9, end_s=1.2)
+    ledger.done(1)
+
+    assert ledger.rest == "from nine to five."
+    assert ledger.received_s == pytest.approx(0.9)
+
+
+def test_only_whole_words_are_let_go_while_the_line_has_enough() -> None:
+    ledger = spoken(4, received_s=1.0)
+
+    assert ledger.let_go_s(queued_s=0.5) == pytest.approx(0.9)
+
+
+def test_half_a_word_is_let_go_before_the_line_runs_dry() -> None:
+    ledger = spoken(4, received_s=1.0)
+
+    assert ledger.let_go_s(queued_s=0.05) == pytest.approx(1.0)
+
+
+def test_half_a_word_that_is_on_the_line_already_is_kept_and_the_word_said_again() -> None:
+    ledger = spoken(4, received_s=1.05)
+    ledger.released(1.0)
+
+    assert ledger.keep_s == pytest.approx(1.0)
+    assert ledger.rest == "from nine to five."
+
+
+def test_a_word_that_is_whole_on_the_line_is_not_said_again() -> None:
+    ledger = spoken(4)
+    ledger.released(1.2)
+
+    assert ledger.rest == "nine to five."
+
+
+def test_a_barge_in_leaves_the_words_of_which_the_greater_part_was_played() -> None:
+    ledger = spoken(7)
+
+    assert ledger.heard(0.0) == ""
+    assert ledger.heard(0.14) == ""
+    assert ledger.heard(0.16) == "We"
+    assert ledger.heard(0.74) == "We are"
+    assert ledger.heard(9.9) == SENTENCE
+
+
+def test_a_voice_that_splits_our_words_is_followed_letter_by_letter() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over("Twenty-one dogs.")
+    ledger.begin(1)
+    ledger.audio(1, 2.0)
+    for n, said in enumerate(["Twenty", "one", "dogs"]):
+        ledger.word(1, said, start_s=n * 0.3, end_s=(n + 1) * 0.3)
+
+    assert ledger.heard(0.5) == "Twenty-one"
+    assert ledger.rest == ""
+
+
+def test_a_voice_that_runs_our_words_together_is_followed_too() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over("Hello there, you.")
+    ledger.begin(1)
+    ledger.audio(1, 0.7)
+    ledger.word(1, "Hello there,", start_s=0.0, end_s=0.6)
+
+    assert ledger.rest == "you."
+
+
+def test_a_voice_that_says_numbers_its_own_way_is_found_again_at_the_next_word() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over("That is $5 please and thanks.")
+    ledger.begin(1)
+    ledger.audio(1, 1.55)
+    for n, said in enumerate(["That", "is", "five", "dollars", "please"]):
+        ledger.word(1, said, start_s=n * 0.3, end_s=(n + 1) * 0.3)
+
+    assert ledger.rest == "and thanks."
+
+
+def test_a_dash_is_nobodys_word_and_holds_nothing_up() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over("Yes — of course.")
+    ledger.begin(1)
+    ledger.audio(1, 0.7)
+    ledger.word(1, "Yes", start_s=0.0, end_s=0.3)
+    ledger.word(1, "of", start_s=0.3, end_s=0.6)
+
+    assert ledger.rest == "course."
+    assert ledger.keep_s == pytest.approx(0.6)
+
+
+def test_a_voice_without_word_times_is_estimated_and_never_held_back() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over(SENTENCE)
+    ledger.begin(1, timed=False)
+    ledger.audio(1, 1.0)
+
+    assert ledger.keep_s == 1.0
+    assert ledger.let_go_s(queued_s=9.9) == 1.0
+    assert 0 < len(ledger.rest.split()) < 7
+
+
+def test_a_voice_that_keeps_its_word_times_to_itself_is_not_held_back_for_long() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over(SENTENCE)
+    ledger.begin(1)
+
+    ledger.audio(1, 0.5)
+    assert ledger.let_go_s(queued_s=9.9) == 0.0
+
+    ledger.audio(1, 0.2)
+    assert ledger.let_go_s(queued_s=9.9) == pytest.approx(0.7)
+
+
+def test_an_untimed_voice_that_is_done_spread_its_words_over_its_sound() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over("four five nine")
+    ledger.begin(1, timed=False)
+    ledger.audio(1, 3.0)
+    ledger.done(1)
+
+    assert ledger.heard(0.6) == "four"
+    assert ledger.heard(1.6) == "four five"
+    assert ledger.heard(3.0) == "four five nine"
+
+
+def test_text_may_come_in_pieces_of_words() -> None:
+    ledger = SpeechLedger()
+    for piece in ("Hel", "lo", " there", ", you", " "):
+        ledger.hand_over(piece)
+    ledger.hand_over("all")
+
+    assert ledger.text == "Hello there, you all"

@@ -1,0 +1,155 @@
+"""Every word once, wherever voices die, as the caller's ear would judge it.
+
+The machine plays the voices: it knows exactly which sound is which word, sends sound and word times
+in any order and any portions, lets voices die at any sample, and keeps what the shell would keep.
+"""
+
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fallbacks.ledger import UNTIMED_S, SpeechLedger
+
+WORDS = ["We", "are", "open,", "no", "no", "$5", "twenty-one", "—", "the", "there.", "a"]
+TINY = 1e-6
+
+
+@dataclass
+class Voice:
+    """What a voice says, and how far it has come."""
+
+    number: int
+    base_s: float
+    ends: bool  # tells when words end, not only when they begin
+    plan: list[tuple[int, float, float]] = field(default_factory=list[tuple[int, float, float]])
+    sent_s: float = 0.0
+    told: int = 0
+
+    @property
+    def length_s(self) -> float:
+        return self.plan[-1][2] if self.plan else 0.0
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.ledger = SpeechLedger()
+        self.words: list[str] = []
+        self.audible: list[int] = []  # the words the caller will have heard, by number
+        self.released_s = 0.0
+        self.lengths = iter(range(10_000))
+        self.voice = Voice(number=1, base_s=0.0, ends=True)
+        self.ledger.begin(1)
+
+    def _plan(self, first: int) -> None:
+        """Let the voice plan to say the words from this one on."""
+        for number in range(first, len(self.words)):
+            if self.words[number] == "—":
+                continue
+            length_s = 0.08 + 0.13 * (next(self.lengths) % 5)
+            pause_s = 0.25 * (next(self.lengths) % 2)
+            start_s = self.voice.length_s + (pause_s if self.voice.plan else 0.0)
+            self.voice.plan.append((number, start_s, start_s + length_s))
+
+    @rule(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=6))
+    def hand_over(self, words: list[str]) -> None:
+        first = len(self.words)
+        self.words += words
+        self.ledger.hand_over(" " + " ".join(words) + " ")
+        self._plan(first)
+
+    @rule(more_s=st.sampled_from([0.02, 0.05, 0.1, 0.35, 2.0]))
+    def send_sound(self, more_s: float) -> None:
+        limit_s = self.voice.length_s if self.voice.told else min(self.voice.length_s, UNTIMED_S)
+        more_s = min(more_s, limit_s - self.voice.sent_s)
+        if more_s > 0:
+            self.voice.sent_s += more_s
+            self.ledger.audio(self.voice.number, more_s)
+
+    @precondition(lambda self: self.voice.told < len(self.voice.plan))
+    @rule(words=st.integers(1, 5))
+    def send_times(self, words: int) -> None:
+        for number, start_s, end_s in self.voice.plan[self.voice.told :][:words]:
+            self.ledger.word(
+                self.voice.number,
+                self.words[number],
+                start_s=start_s,
+                end_s=end_s if self.voice.ends else None,
+            )
+            self.voice.told += 1
+
+    @rule()
+    def let_go(self) -> None:
+        self.released_s = max(self.released_s, self.ledger.let_go_s(queued_s=1.0))
+        self.ledger.released(self.released_s)
+
+    @precondition(lambda self: self.voice.plan and self.voice.told == len(self.voice.plan))
+    @rule()
+    def finish(self) -> None:
+        self.ledger.audio(self.voice.number, self.voice.length_s - self.voice.sent_s)
+        self.voice.sent_s = self.voice.length_s
+        self.ledger.done(self.voice.number)
+
+        assert self.ledger.rest == ""
+
+    @rule(ends=st.booleans())
+    def die(self, ends: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
+        old, keep_s, rest = self.voice, self.ledger.keep_s, self.ledger.rest
+        self._hear(keep_s)
+        self.voice = Voice(number=old.number + 1, base_s=keep_s, ends=ends)
+
+        assert self.ledger.begin(self.voice.number) == rest
+        words = rest.split()
+        assert words == self.words[len(self.words) - len(words) :]
+        self._plan(len(self.words) - len(words))
+
+    def _hear(self, keep_s: float) -> None:
+        """Note what is audible of the present voice if its sound is kept up to here."""
+        assert self.released_s <= keep_s + TINY
+        upto_s = min(keep_s - self.voice.base_s, self.voice.sent_s)
+        for number, start_s, end_s in self.voice.plan:
+            cut_inside = start_s + TINY < upto_s < end_s - TINY
+            assert not cut_inside, "half a word is heard"
+            if end_s <= upto_s + TINY:
+                self.audible.append(number)
+
+    @rule()
+    def hear_late_words(self) -> None:
+        before = (self.ledger.rest, self.ledger.keep_s, self.ledger.received_s)
+        self.ledger.audio(self.voice.number - 1, 9.0)
+        self.ledger.word(self.voice.number - 1, "open", start_s=0.0, end_s=0.1)
+        self.ledger.done(self.voice.number - 1)
+
+        assert before == (self.ledger.rest, self.ledger.keep_s, self.ledger.received_s)
+
+    @invariant()
+    def what_is_kept_has_arrived(self) -> None:
+        assert self.ledger.keep_s <= self.ledger.received_s + TINY
+
+    @invariant()
+    def what_was_heard_is_how_it_begins(self) -> None:
+        heard = self.ledger.heard(self.ledger.keep_s).split()
+
+        assert heard == self.words[: len(heard)]
+        assert len(heard) <= len(self.words)
+
+    @invariant()
+    def nothing_is_owed_exactly_when_nothing_is_left(self) -> None:
+        assert self.ledger.owed == bool(self.ledger.rest)
+
+    def teardown(self) -> None:
+        """A last voice says the rest: every word was heard once, in order."""
+        if not hasattr(self, "ledger"):
+            return
+        self.die(ends=True)
+        self.send_times(len(self.voice.plan))
+        if self.voice.plan:
+            self.finish()
+        self._hear(self.ledger.keep_s)
+
+        assert self.audible == [n for n, word in enumerate(self.words) if word != "—"]
+        assert self.ledger.heard(9e9) == " ".join(self.words) or "—" in self.words[-1:]
+
+
+TestLedger = Machine.TestCase
