@@ -1,95 +1,119 @@
-"""What of a second model's answer is new, after a first one was cut off in the middle.
+"""An answer that one model began and another goes on with: each word handed on once.
 
-The second is asked to go on after the words already said. It may do so, with or without a space;
-or begin again from the top; or take up the last words once more. Its first words are held until
-it is plain which, and what was said already is dropped. Words are compared without case and
-punctuation, because models differ in both.
+Only whole words are handed on, so that a model that dies inside a word leaves none half said. A
+model that goes on may begin with or without a space, repeat the last words, or start over from the
+top: its first words are held until it is clear what they are, and what was said already is dropped.
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Final
 
-_WORD: Final = re.compile(r"\S+")
-_CLOSING: Final = ".,;:!?)]}%'\u2019\u201d\u2026"  # these follow a word without a space
+from fallbacks.ledger import sayable
+
+RESTART: Final = 3  # words from the top that make a restart, though it then goes another way
+LOOKED_AT: Final = 400  # words of what was said; no telephone answer is longer
+# A word is whole when a space follows; a sign of Chinese or Japanese is whole by itself.
+_WHOLE: Final = re.compile(r"\s*(?:\S*?[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]|\S+\s+)")
 
 
-@dataclass(slots=True)
-class Continuation:
-    """Lets through what comes after `said`; after nothing, everything."""
+class Answer:
+    """What is handed on to speech of one answer, whoever writes it."""
 
-    said: str
-    _held: str = ""
-    _open: bool = False
-    _words: list[str] = field(init=False)
+    def __init__(self) -> None:
+        self._said = ""
+        self._held = ""  # of the present attempt: half a word, or words not yet judged
+        self._judging = False
+        self._attempt: int | None = None
 
-    def __post_init__(self) -> None:
-        self._words = [_bare(each) for each in _WORD.findall(self.said)]
-        self._open = not self._words
+    @property
+    def said(self) -> str:
+        """All that was handed on, without white space at its ends."""
+        return self._said.strip()
 
-    def feed(self, text: str) -> str:
-        """Take in a piece of the second answer; return what may be handed on now."""
-        if self._open:
-            return text
+    def begin(self, attempt: int) -> str:
+        """Let another attempt write on; what is held of the one before is forgotten.
+
+        Returns:
+            What it goes on from: empty means that it is asked the same as the first.
+        """
+        self._attempt, self._held = attempt, ""
+        self._judging = bool(self.said)
+        return self.said
+
+    def write(self, attempt: int, text: str) -> str:
+        """Take in what an attempt wrote, and return what to hand on now, often nothing."""
+        if attempt != self._attempt:
+            return ""
         self._held += text
-        found = _WORD.findall(self._held)
-        whole = found if self._held[-1:].isspace() else found[:-1]
-        return self._decided([_bare(each) for each in whole], last=False)
+        whole = "".join(_WHOLE.findall(self._held))
+        if self._judging:
+            words = whole.split()
+            dropped = judged(self.said.split()[-LOOKED_AT:], words, ended=False)
+            if dropped is None:
+                return ""
+            self._drop(dropped)
+            whole = "".join(_WHOLE.findall(self._held))
+        return self._hand_on(whole)
 
-    def end(self) -> str:
-        """Take in that the second answer is complete; return what was still held."""
-        if self._open:
+    def finish(self, attempt: int) -> str:
+        """Take in that the answer is complete, and return what is left to hand on."""
+        if attempt != self._attempt:
             return ""
-        return self._decided([_bare(each) for each in _WORD.findall(self._held)], last=True)
+        if self._judging:
+            dropped = judged(self.said.split()[-LOOKED_AT:], self._held.split(), ended=True)
+            self._drop(dropped or 0)
+        return self._hand_on(self._held)
 
-    def _decided(self, new: list[str], *, last: bool) -> str:
-        if not new:
-            return ""
-        if not last and self._may_repeat(new):
-            return ""
-        self._open = True
-        return self._joined(self._without(self._repeated(new)))
+    def _drop(self, words: int) -> None:
+        self._judging = False
+        self._held = self._held.lstrip()
+        for _ in range(words):
+            self._held = self._held[len(self._held.split(maxsplit=1)[0]) :].lstrip()
 
-    def _may_repeat(self, new: list[str]) -> bool:
-        """Say whether all of `new` so far is a run of words that were said."""
-        said, size = self._words, len(new)
-        if size <= len(said) and self._same(new, said[:size], at_end=size == len(said)):
-            return True
-        return any(said[at : at + size] == new for at in range(len(said) - size + 1))
-
-    def _repeated(self, new: list[str]) -> int:
-        """Return how many of the first words were said already."""
-        said = self._words
-        if len(new) >= len(said) and self._same(new[: len(said)], said, at_end=True):
-            return len(said)  # began again from the top
-        if new == said[: len(new)]:
-            return len(new)  # began again, and did not come as far
-        most = min(len(new), len(said))
-        return next((size for size in range(most, 0, -1) if new[:size] == said[-size:]), 0)
-
-    def _same(self, new: list[str], said: list[str], *, at_end: bool) -> bool:
-        """Compare words; the last one said may have been cut in the middle."""
-        if not at_end:
-            return new == said
-        return new[:-1] == said[:-1] and new[-1].startswith(said[-1])
-
-    def _without(self, words: int) -> str:
-        places = list(_WORD.finditer(self._held))
-        if not words:
-            return self._held
-        dropped = places[words - 1]
-        rest = self._held[dropped.end() :]
-        again, cut = _bare(dropped.group()), self._words[-1]
-        if words == len(self._words) and again != cut:
-            return dropped.group()[len(cut) :] + rest  # the rest of a word that was cut
-        return rest if rest.strip() else ""
-
-    def _joined(self, text: str) -> str:
-        if not text or text[0].isspace() or self.said[-1:].isspace():
-            return text
-        cut_word = bool(self._held) and not self._held.startswith(text) and text[0].isalnum()
-        return text if text[0] in _CLOSING or cut_word else f" {text}"
+    def _hand_on(self, text: str) -> str:
+        self._held = self._held[len(text) :]
+        if not self._said:
+            text = text.lstrip()
+        elif text and not self._said[-1].isspace() and not text[0].isspace():
+            text = " " + text
+        self._said += text
+        return text
 
 
-def _bare(word: str) -> str:
-    return "".join(each for each in word.lower() if each.isalnum())
+def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | None:
+    """Return how many of the first words were said already, or None: too early to tell.
+
+    Args:
+        said: The words handed on so far.
+        words: The first whole words of the answer that goes on.
+        ended: No more words will come.
+    """
+    old = [each for word in said if (each := sayable(word))]
+    new = [sayable(word) for word in words]
+    spoken = [each for each in new if each]
+    if not ended and any(_may_go_on(old[at:], spoken) for at in range(len(old))):
+        return None
+    repeated = next((n for n in range(len(old), 0, -1) if old[-n:] == spoken[:n]), 0)
+    if repeated == 0:
+        top = _in_common(old, spoken)
+        repeated = top if top >= RESTART or top == len(spoken) else 0
+    return _with_silent(new, repeated)
+
+
+def _may_go_on(old: list[str], spoken: list[str]) -> bool:
+    """Whether the answer so far is the beginning of these words, and no more."""
+    return len(spoken) < len(old) and old[: len(spoken)] == spoken
+
+
+def _in_common(old: list[str], spoken: list[str]) -> int:
+    pairs = zip(old, spoken, strict=False)
+    return next((n for n, (left, right) in enumerate(pairs) if left != right), len(spoken))
+
+
+def _with_silent(new: list[str], repeated: int) -> int:
+    """How many words hold so many spoken ones: dashes among them are no words of their own."""
+    if repeated == 0:
+        return 0
+    ends = [n + 1 for n, each in enumerate(new) if each]
+    return ends[repeated - 1]
