@@ -1,0 +1,159 @@
+"""The caller's own words, kept for whoever must hear them again, and delivered once.
+
+A recogniser that dies takes with it what it had not yet written down. The sound of the utterance,
+with a moment before it, is kept; the next recogniser gets all of it, and what it writes of the part
+that was delivered already is dropped: by its word times if it gives any, else by its words.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fallbacks.ledger import sayable
+
+BEFORE_S: Final = 0.5  # kept before the utterance: a VAD is sure of speech a little late
+KEPT_S: Final = 30.0  # of one utterance; whoever speaks longer is asked to repeat
+ALIKE: Final = 0.7  # share of words that may differ where two recognisers heard the same
+
+
+class SoundRing:
+    """The last seconds of the caller's sound.
+
+    Times are seconds of the stream: the first byte ever pushed is at 0.
+    """
+
+    def __init__(self, *, bytes_a_second: int, kept_s: float = KEPT_S) -> None:
+        self._rate = bytes_a_second
+        self._kept_bytes = int(kept_s * bytes_a_second)
+        self._chunks: deque[bytes] = deque()
+        self._first = 0  # the stream's byte that the ring begins with
+        self._end = 0
+
+    @property
+    def end_s(self) -> float:
+        """How much sound came so far."""
+        return self._end / self._rate
+
+    @property
+    def start_s(self) -> float:
+        """Where the kept sound begins."""
+        return self._first / self._rate
+
+    def push(self, sound: bytes) -> None:
+        """Keep one more chunk; the oldest go when there are too many."""
+        self._chunks.append(sound)
+        self._end += len(sound)
+        while self._end - self._first > self._kept_bytes and len(self._chunks) > 1:
+            self._first += len(self._chunks.popleft())
+
+    def forget(self, before_s: float) -> None:
+        """Forget the sound before a moment, in whole chunks: the utterance is over."""
+        before = int(before_s * self._rate)
+        while self._chunks and self._first + len(self._chunks[0]) <= before:
+            self._first += len(self._chunks.popleft())
+
+    def since(self, from_s: float) -> tuple[bytes, ...]:
+        """Return the chunks from a moment on; the first is cut to begin there.
+
+        The cut is at a whole 16-bit sample.
+        """
+        skip = max(0, int(from_s * self._rate) - self._first) & ~1
+        kept: list[bytes] = []
+        for chunk in self._chunks:
+            if skip < len(chunk):
+                kept.append(chunk[skip:])
+            skip = max(0, skip - len(chunk))
+        return tuple(kept)
+
+
+def replay_from_s(speech_began_s: float, ring_start_s: float) -> float:
+    """Return where a replay begins, given when speech was first noticed."""
+    return max(ring_start_s, speech_began_s - BEFORE_S)
+
+
+def catch_up_s(backlog_s: float, *, intake: float) -> float:
+    """Return how long a replay takes to reach the live sound.
+
+    Args:
+        backlog_s: Sound to be replayed.
+        intake: How fast the provider takes it, in seconds of sound a second; live sound goes on
+            coming at 1.
+    """
+    return float("inf") if intake <= 1 else backlog_s / (intake - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardWord:
+    """One word as a recogniser wrote it."""
+
+    text: str
+    start_s: float  # of the stream
+    end_s: float
+
+
+class Transcripts:
+    """What was delivered of the present utterance, so that nothing is delivered twice."""
+
+    def __init__(self) -> None:
+        self._attempt: int | None = None
+        self._delivered: list[str] = []
+        self._until_s: float | None = 0.0  # of the stream: words before were delivered
+        self._again: list[str] = []  # delivered words that the present attempt may write again
+
+    @property
+    def text(self) -> str:
+        """All that was delivered of this utterance."""
+        return " ".join(self._delivered)
+
+    def open(self) -> None:
+        """Begin another utterance, by the same recogniser."""
+        self._delivered, self._again = [], []
+        self._until_s = self._until_s or 0.0
+
+    def begin(self, attempt: int, *, replayed: bool) -> None:
+        """Let another recogniser write, who heard the utterance from its start or only from now."""
+        self._attempt = attempt
+        self._again = list(self._delivered) if replayed else []
+
+    def take(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
+        """Take in a final transcript, and return what of it is new."""
+        if attempt != self._attempt:
+            return ""
+        if words and self._until_s is not None:
+            new = self._new_by_time(words, self._until_s)
+        else:
+            new = self._new_by_words(text.split())
+            self._until_s = None if new else self._until_s
+        self._delivered += new
+        return " ".join(new)
+
+    def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[str]:
+        new = [each for each in words if (each.start_s + each.end_s) / 2 >= until_s]
+        self._until_s = max([until_s, *[each.end_s for each in new]])
+        return [each.text for each in new]
+
+    def _new_by_words(self, heard: list[str]) -> list[str]:
+        used, skipped = matched(self._again, heard)
+        self._again = self._again[used:]
+        return heard[skipped:]
+
+
+def matched(old: Sequence[str], heard: Sequence[str]) -> tuple[int, int]:
+    """Return how many words of `old` are written again in how many of the first of `heard`.
+
+    Two recognisers seldom write the same, so this is the cheapest alignment in which one of the
+    two is used up; if even that is nothing alike, nothing was written again: (0, 0).
+    """
+    left, right = [sayable(each) for each in old], [sayable(each) for each in heard]
+    row = list(range(len(right) + 1))
+    edge: list[tuple[int, int, int]] = []
+    for used, word in enumerate(left, start=1):
+        before, row = row, [used]
+        for at, other in enumerate(right, start=1):
+            same = before[at - 1] + (word != other)
+            row.append(min(same, before[at] + 1, row[-1] + 1))
+        edge.append((row[-1], used, len(right)))
+    edge += [(cost, len(left), at) for at, cost in enumerate(row)]
+    cost, used, skipped = min(edge, key=lambda each: (each[0] / max(each[1], each[2], 1), -each[2]))
+    return (used, skipped) if cost <= ALIKE * max(used, skipped) else (0, 0)

@@ -1,0 +1,184 @@
+"""The caller's words, kept and delivered once."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fallbacks.replay import (
+    HeardWord,
+    SoundRing,
+    Transcripts,
+    catch_up_s,
+    matched,
+    replay_from_s,
+)
+
+
+def words(text: str, *, from_s: float = 0.0) -> list[HeardWord]:
+    return [
+        HeardWord(text=each, start_s=from_s + 0.3 * n, end_s=from_s + 0.3 * (n + 1))
+        for n, each in enumerate(text.split())
+    ]
+
+
+def test_the_ring_gives_back_what_came_since_a_moment() -> None:
+    ring = SoundRing(bytes_a_second=10)
+    for chunk in (b"abcd", b"efgh", b"ij"):
+        ring.push(chunk)
+
+    assert b"".join(ring.since(0.6)) == b"ghij"
+    assert ring.end_s == 1.0
+
+
+def test_a_replay_begins_at_a_whole_sample() -> None:
+    ring = SoundRing(bytes_a_second=10)
+    ring.push(b"abcdefghij")
+
+    assert b"".join(ring.since(0.5)) == b"efghij"
+
+
+def test_the_ring_is_bounded_and_forgets_the_oldest() -> None:
+    ring = SoundRing(bytes_a_second=10, kept_s=1.0)
+    for _ in range(100):
+        ring.push(b"0123")
+
+    assert len(b"".join(ring.since(0.0))) <= 10
+    assert ring.end_s == 40.0
+
+
+def test_an_utterance_that_is_over_is_forgotten_but_for_the_moment_before_the_next() -> None:
+    ring = SoundRing(bytes_a_second=10)
+    for chunk in (b"abcd", b"efgh", b"ij"):
+        ring.push(chunk)
+
+    ring.forget(0.5)
+
+    assert ring.start_s == 0.4
+    assert b"".join(ring.since(0.0)) == b"efghij"
+
+
+@given(sizes=st.lists(st.integers(1, 40), max_size=30), from_s=st.floats(0, 80))
+def test_whatever_is_replayed_is_the_end_of_what_came(sizes: list[int], from_s: float) -> None:
+    ring = SoundRing(bytes_a_second=16, kept_s=5.0)
+    stream = bytes(n % 251 for n in range(sum(sizes)))
+    at = 0
+    for size in sizes:
+        ring.push(stream[at : at + size])
+        at += size
+
+    replayed = b"".join(ring.since(from_s))
+
+    assert stream.endswith(replayed)
+    wanted = stream[int(from_s * 16) :]
+    assert len(replayed) <= len(wanted) + 1
+    assert len(replayed) >= min(len(wanted), 80 - 40)
+
+
+def test_a_replay_begins_half_a_second_before_speech_was_noticed_if_that_was_kept() -> None:
+    assert replay_from_s(10.0, 3.0) == 9.5
+    assert replay_from_s(10.0, 9.8) == 9.8
+
+
+@pytest.mark.parametrize(("intake", "after_s"), [(1.25, 8.0), (3.0, 1.0), (1.0, math.inf)])
+def test_how_long_a_replay_runs_behind(intake: float, after_s: float) -> None:
+    assert catch_up_s(2.0, intake=intake) == after_s
+
+
+def test_what_comes_from_one_recogniser_is_delivered_as_it_is() -> None:
+    heard = Transcripts()
+    heard.begin(1, replayed=False)
+
+    assert heard.take(1, "I would like") == "I would like"
+    assert heard.take(1, "a table a table") == "a table a table"
+
+
+def test_words_with_times_are_delivered_once_whatever_they_read() -> None:
+    heard = Transcripts()
+    heard.begin(1, replayed=False)
+    heard.take(1, "I would like", words=words("I would like"))
+    heard.begin(2, replayed=True)
+
+    assert heard.take(2, "Eye wood like a table", words=words("Eye wood like a table")) == "a table"
+
+
+@pytest.mark.parametrize(
+    "finals",
+    [
+        ["I would like a table for two"],
+        ["I'd like a table for two"],
+        ["I would", "like a table", "for two"],
+        ["I", "would like a", "table for two"],
+        ["I wood like", "a table for two"],
+    ],
+)
+def test_words_without_times_are_delivered_once_by_what_they_read(finals: list[str]) -> None:
+    heard = Transcripts()
+    heard.begin(1, replayed=False)
+    heard.take(1, "I would like")
+    heard.begin(2, replayed=True)
+
+    for final in finals:
+        heard.take(2, final)
+
+    assert heard.text == "I would like a table for two"
+
+
+def test_a_recogniser_that_tells_times_after_one_that_did_not_is_compared_by_words() -> None:
+    heard = Transcripts()
+    heard.begin(1, replayed=False)
+    heard.take(1, "I would like")
+    heard.begin(2, replayed=True)
+
+    assert heard.take(2, "I would like tea", words=words("I would like tea")) == "tea"
+
+
+def test_a_recogniser_that_heard_only_what_came_since_is_believed() -> None:
+    heard = Transcripts()
+    heard.begin(1, replayed=False)
+    heard.take(1, "yes")
+    heard.begin(2, replayed=False)
+
+    assert heard.take(2, "yes") == "yes"
+
+
+def test_what_the_abandoned_recogniser_still_writes_is_ignored() -> None:
+    heard = Transcripts()
+    heard.begin(1, replayed=False)
+    heard.begin(2, replayed=True)
+
+    assert heard.take(1, "late words") == ""
+
+
+def test_the_next_utterance_may_say_the_same() -> None:
+    heard = Transcripts()
+    heard.begin(1, replayed=False)
+    heard.take(1, "yes please")
+    heard.open()
+    heard.begin(2, replayed=True)
+
+    assert heard.take(2, "yes please") == "yes please"
+
+
+def test_nothing_alike_is_nothing_again() -> None:
+    assert matched(["hello"], ["goodbye", "now"]) == (0, 0)
+    assert matched([], ["a"]) == (0, 0)
+    assert matched(["a"], []) == (0, 0)
+
+
+@given(count=st.integers(1, 20), cut=st.integers(0, 20), parts=st.integers(1, 5))
+def test_a_faithful_replay_is_delivered_once_wherever_the_first_one_died(
+    count: int, cut: int, parts: int
+) -> None:
+    said = [f"w{n}" for n in range(count)]
+    heard = Transcripts()
+    heard.begin(1, replayed=False)
+    heard.take(1, " ".join(said[:cut]))
+    heard.begin(2, replayed=True)
+    size = -(-count // parts)
+
+    for at in range(0, count, size):
+        heard.take(2, " ".join(said[at : at + size]))
+
+    assert heard.text.split() == said
