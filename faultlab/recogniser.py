@@ -30,7 +30,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "lponlybeam": 1e-40,
     "wip": 0.2,
     # Where a call's first words start from: half-way from pocketsphinx's own (40,3,-1) to the mean
-    # that it ends at with four synthetic voices, so as not to fit these alone. A call's first words:
+    # that it ends at with four synthetic voices, so as not to fit these alone. First words:
     # 4 instead of 11 % word errors.
     "cmninit": "49,3,-2,13,-9,1,-1.5,-7,-0.7,-5,3.5,-2.2,-2.5",
     # A second pass over the utterance takes 50 ms when the caller waits for an answer, and saves
