@@ -66,16 +66,23 @@ class House:
     settings: Settings
     models: VoiceModels
     policies: Mapping[Stage, StagePolicy]
+    shared: Mapping[str, object]  # by the rung's name
     clock: Clock
 
 
 def build_rungs(
-    stage: Stage, settings: Settings, *, agent: AgentSettings, sample_rate_hz: int
+    stage: Stage, house: House, *, agent: AgentSettings, sample_rate_hz: int
 ) -> dict[str, FrameProcessor]:
     """Return a stage's services by the names of their rungs, the preferred one first."""
     rungs = [
-        rung_of(each, stage, agent=agent, sample_rate_hz=sample_rate_hz)
-        for each in getattr(settings.stages, stage)
+        rung_of(
+            each,
+            stage,
+            agent=agent,
+            sample_rate_hz=sample_rate_hz,
+            shared=house.shared.get(each.name),
+        )
+        for each in getattr(house.settings.stages, stage)
     ]
     return {each.name: provider(stage, each.kind).build(each) for each in rungs}
 
@@ -92,7 +99,7 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
     """
     settings, rate_hz = house.settings, leg.facts.sample_rate_hz
     built = {
-        stage: build_rungs(stage, settings, agent=agent, sample_rate_hz=rate_hz) for stage in STAGES
+        stage: build_rungs(stage, house, agent=agent, sample_rate_hz=rate_hz) for stage in STAGES
     }
     provider_of = {each.name: name for rungs in built.values() for name, each in rungs.items()}
     turn = Turn(budget_s=settings.latency.budget_s)

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
@@ -15,14 +15,18 @@ from bot.call import Call
 from bot.config import Settings
 from bot.policies import build_policies, resting
 from bot.prices import load_prices
+from bot.rungs import rung_of
 from bot.switchboard import Switchboard
 from bot.voice_models import VoiceModels
 from providers.catalog import provider
+from providers.provider import Shared
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
 from telemetry.logs import Log
 from transports.leg import Leg
+
+PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
 
 
 class MakeCall(Protocol):
@@ -69,7 +73,14 @@ async def open_house(
     async with emitter:
         told = emitter.tell_for("")
         policies = build_policies(settings, clock.monotonic())
-        house = House(settings=settings, models=models, policies=policies, clock=clock.monotonic)
+        shared = await asyncio.to_thread(share_providers, settings)
+        house = House(
+            settings=settings,
+            models=models,
+            policies=policies,
+            shared=shared,
+            clock=clock.monotonic,
+        )
 
         def call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
             call_id = secrets.token_hex(6)
@@ -88,9 +99,22 @@ async def open_house(
                 settings=settings, switchboard=switchboard, emitter=emitter, live=live, call=call
             )
             await switchboard.close(drain_s=0.0)
+        for each in shared.values():
+            await each.close()
 
 
 def load_providers(settings: Settings) -> None:
     """Import what every rung is built from, so that no caller waits for it."""
     for stage, rung in settings.stages.rungs():
         provider(stage, rung.kind).load()
+
+
+def share_providers(settings: Settings) -> dict[str, Shared]:
+    """Return what calls share of each rung, such as a client with warm connections."""
+    found: dict[str, Shared] = {}
+    for stage, settings_of in settings.stages.rungs():
+        rung = rung_of(settings_of, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
+        shared = provider(stage, settings_of.kind).share(rung)
+        if shared is not None:
+            found[settings_of.name] = shared
+    return found

@@ -1,5 +1,7 @@
 """From a ladder's settings to the rungs that services are built from."""
 
+from typing import Any
+
 from bot.config_agent import AgentSettings
 from bot.config_stages import RungSettings
 from bot.instructions import system_text
@@ -8,7 +10,12 @@ from providers.provider import Rung, Stage
 
 
 def rung_of(
-    settings: RungSettings, stage: Stage, *, agent: AgentSettings, sample_rate_hz: int
+    settings: RungSettings,
+    stage: Stage,
+    *,
+    agent: AgentSettings,
+    sample_rate_hz: int,
+    shared: Any = None,
 ) -> Rung:
     """Return one place of a ladder, made ready for a leg and an agent."""
     return Rung(
@@ -23,6 +30,7 @@ def rung_of(
         api_key=settings.api_key.get_secret_value() if settings.api_key else "",
         timeout_s=settings.timeout_s,
         options=settings.options,
+        shared=shared,
         instructions=system_text(agent) if stage == "llm" else "",
     )
 

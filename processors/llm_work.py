@@ -11,7 +11,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMes
 
 from calls.window import fit
 from fallbacks.attempts import Exhausted, Start, Win
-from fallbacks.continuation import Continuation
+from fallbacks.continuation import Answer
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.work import Step, Work
@@ -66,12 +66,11 @@ class _Stream:
 
     provider: str
     task: asyncio.Task[None]
-    rest: Continuation
     spoke: bool = False
     finish: str | None = None
     # A tool runs only when its call has come whole, and from the rung that finished the answer.
     held: list[ChatCompletionChunk] = field(default_factory=list[ChatCompletionChunk])
-    last: ChatCompletionChunk | None = None
+    words: ChatCompletionChunk | None = None  # one with words in it, as a form for those held back
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class LlmWork:
     until: Callable[[], Deadline]
     window_tokens: int
     heard: Callable[[str], None]  # told the rung that speaks
-    _said: str = ""
+    _answer: Answer = field(default_factory=Answer)
     _streams: dict[int, _Stream] = field(default_factory=dict[int, _Stream])
     _news: asyncio.Queue[_News] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
 
@@ -147,7 +146,6 @@ class LlmWork:
     async def _grown(
         self, attempt: int, stream: _Stream, chunk: ChatCompletionChunk
     ) -> list[ChatCompletionChunk]:
-        stream.last = chunk
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None or not choice.delta:
             stream.held += [chunk] if chunk.usage else []
@@ -157,18 +155,15 @@ class LlmWork:
         if not content and not tools:
             return []  # a role, a keep-alive, the finish: not what the caller waits for
         stream.spoke = True
+        stream.words = chunk if content else stream.words
         await self._do(self.work.progressed(attempt, now=self.clock()))
         if tools:
             stream.held.append(chunk)
-        return self._words(stream, chunk, content or "") if content else []
+        return self._handed_on(chunk, self._answer.write(attempt, content)) if content else []
 
-    def _words(
-        self, stream: _Stream, chunk: ChatCompletionChunk, content: str, *, last: bool = False
-    ) -> list[ChatCompletionChunk]:
-        text = stream.rest.feed(content) + (stream.rest.end() if last else "")
+    def _handed_on(self, chunk: ChatCompletionChunk, text: str) -> list[ChatCompletionChunk]:
         if not text:
             return []
-        self._said += text
         new = chunk.model_copy(deep=True)
         new.choices[0].delta.content = text
         new.choices[0].delta.tool_calls = None
@@ -182,18 +177,16 @@ class LlmWork:
                 attempt, stream, failed(kind, "llm", provider=stream.provider, reason=reason)
             )
             return []
-        words = self._rest(stream)
+        words = self._rest(attempt, stream)
         await self._do(self.work.finished(attempt, now=self.clock()))
         if self.work.winner != attempt:
             return []  # it had nothing to say, and another is asked
         self._streams.pop(attempt, None)
         return [*words, *stream.held]
 
-    def _rest(self, stream: _Stream) -> list[ChatCompletionChunk]:
-        chunk = stream.last
-        while chunk is not None and not chunk.choices:
-            chunk = next((each for each in stream.held if each.choices), None)
-        return self._words(stream, chunk, "", last=True) if chunk else []
+    def _rest(self, attempt: int, stream: _Stream) -> list[ChatCompletionChunk]:
+        text = self._answer.finish(attempt)
+        return self._handed_on(stream.words, text) if stream.words else []
 
     async def _fail(self, attempt: int, stream: _Stream, failure: Failure) -> None:
         self._streams.pop(attempt, None)
@@ -202,7 +195,7 @@ class LlmWork:
             attempt,
             failure,
             now=self.clock(),
-            heard_words=len(self._said.split()),
+            heard_words=len(self._answer.said.split()),
             request=request,
         )
         await self._do(steps)
@@ -213,6 +206,7 @@ class LlmWork:
                 case Start():
                     self._begin(step)
                 case Win():
+                    self._answer.begin(step.attempt)
                     self.heard(step.provider)
                 case Exhausted():
                     pass
@@ -223,7 +217,7 @@ class LlmWork:
         context = self._mended() if start.mended else self.context
         pump = self._pump(start.attempt, start.provider, self._continued(context))
         task = self.tasks.create_task(pump, f"ask {start.provider} ({start.attempt})")
-        self._streams[start.attempt] = _Stream(start.provider, task, Continuation(self._said))
+        self._streams[start.attempt] = _Stream(start.provider, task)
 
     async def _drop(self, attempt: int) -> None:
         stream = self._streams.pop(attempt, None)
@@ -242,9 +236,9 @@ class LlmWork:
 
     def _continued(self, context: LLMContext) -> LLMContext:
         """Return the context, with what was said already and a note that the rest is wanted."""
-        if not self._said.strip():
+        if not self._answer.said:
             return context
-        spoken = cast("LLMContextMessage", {"role": "assistant", "content": self._said.strip()})
+        spoken = cast("LLMContextMessage", {"role": "assistant", "content": self._answer.said})
         note = cast("LLMContextMessage", {"role": "developer", "content": CUT_OFF})
         return LLMContext(
             messages=[*context.messages, spoken, note],

@@ -21,6 +21,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         url="https://api.openai.com/v1",
         schemes=("https", "http"),
         key_env="OPENAI_API_KEY",
+        shares=True,
     ),
     Provider(
         stage="tts",

@@ -25,6 +25,7 @@ class Rung:
     voice: str | None = None
     api_key: str = field(default="", repr=False)
     timeout_s: float = 10.0  # bounds one request; a turn's deadline is shorter and not set here
+    shared: Any = None  # what all calls share of this rung, from `Provider.share`
     instructions: str = ""  # a language model's system message
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -49,6 +50,22 @@ class ProviderModule(Protocol):
         ...
 
 
+class Shared(Protocol):
+    """Something that outlives calls."""
+
+    async def close(self) -> None:
+        """Let it go."""
+        ...
+
+
+class Sharing(Protocol):
+    """What the file of a provider with `shares` defines, too."""
+
+    def share(self, rung: Rung) -> Shared:
+        """Return what all calls share of this rung."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One vendor in one stage, as the catalogue lists it."""
@@ -59,11 +76,16 @@ class Provider:
     url: str = ""
     schemes: tuple[str, ...] = ()  # what `url` may begin with, the safe one first
     key_env: str | None = None  # None: needs no key
+    shares: bool = False  # its module has `share`: something that calls share, such as connections
     word_times: bool = False  # says when each word is spoken; otherwise it is estimated
 
     def build(self, rung: Rung) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""
         return self.load().build(rung)
+
+    def share(self, rung: Rung) -> "Shared | None":
+        """Return what all calls of a process share of this rung; whoever asks closes it."""
+        return cast("Sharing", self.load()).share(rung) if self.shares else None
 
     async def probe(self, rung: Rung, *, timeout_s: float) -> None:
         """Ask the rung's server a cheap authenticated question.
