@@ -9,7 +9,7 @@ import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +18,10 @@ from rich.console import Console
 
 from bot.config import Settings
 from bot.exits import CommandError, UsageError
-from faultlab.lab import Lab, schedule_for
-from faultlab.schedule import load_schedules
+from faultlab.deepgram_socket import Limits
+from faultlab.instance import Core
+from faultlab.lab import DEFAULT, Lab, schedule_for
+from faultlab.schedule import Window, load_schedules
 
 START_S: Final = 30.0  # loads a speech recogniser
 STOP_S: Final = 5.0
@@ -73,16 +75,34 @@ def schedule_in(path: Path | None) -> str:
     return text
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabOptions:
+    """What sort of lab.
+
+    Attributes:
+        speed: Divides every simulated delay.
+        seed: Of all its dice.
+        steady: Every delay is the median of its distribution: for comparing two runs.
+        keep_audio: It keeps what its voices send, for a judge of what was heard.
+        uncapped: Its recognisers take audio as fast as it comes, which Deepgram does not.
+    """
+
+    speed: float = 1.0
+    seed: int = 0
+    steady: bool = False
+    keep_audio: bool = False
+    uncapped: bool = False
+
+
 @asynccontextmanager
 async def lab_process(
-    *, faults: Path | None = None, speed: float = 1.0, keep_audio: bool = False
+    *, faults: Path | None = None, options: LabOptions | None = None
 ) -> AsyncIterator[RunningLab]:
     """Run a lab in a process of its own while the block runs.
 
     Args:
         faults: A fault schedule.
-        speed: Divides every simulated delay.
-        keep_audio: Whether the lab keeps what its voices send, for a judge of what was heard.
+        options: What sort of lab.
 
     Raises:
         UsageError: The fault schedule is wrong.
@@ -91,8 +111,8 @@ async def lab_process(
     schedule = schedule_in(faults)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    options = {"speed": speed, "keep_audio": keep_audio}
-    process = context.Process(target=_child, args=(theirs, schedule, options), name="holdline-lab")
+    arguments = (theirs, schedule, options or LabOptions())
+    process = context.Process(target=_child, args=arguments, name="holdline-lab")
     process.start()
     theirs.close()
     try:
@@ -120,17 +140,33 @@ async def _described(pipe: Connection) -> RunningLab:
     )
 
 
-def _child(pipe: Connection, schedule: str, options: Mapping[str, Any]) -> None:
+def _child(pipe: Connection, schedule: str, options: LabOptions) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends us
     asyncio.run(_serve_parent(pipe, schedule, options))
 
 
-async def _serve_parent(pipe: Connection, schedule: str, options: Mapping[str, Any]) -> None:
-    async with Lab(schedule=load_schedules(schedule), **options) as lab:
+async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) -> None:
+    async with _built(load_schedules(schedule), options) as lab:
         pipe.send(lab.describe())
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(pipe.fileno(), ended.set)
         await ended.wait()
+
+
+def _built(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
+    limits = {"limits": Limits(intake_cap=None)}
+    specs = [
+        replace(spec, options=limits) if options.uncapped and spec.kind == "deepgram" else spec
+        for spec in DEFAULT
+    ]
+    return Lab(
+        specs,
+        schedule=schedule,
+        speed=options.speed,
+        seed=options.seed,
+        core=Core(steady=options.steady),
+        keep_audio=options.keep_audio,
+    )
 
 
 async def run_lab(*, faults: Path | None, speed: float) -> None:

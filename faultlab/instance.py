@@ -44,6 +44,7 @@ class Core:
         started_at: The clock at the lab's start; None: when the instance is made.
         speed: Divides every simulated delay; fault windows stay in real seconds.
         seed: Of all dice; each instance mixes its name into it.
+        steady: Every delay is the median of its distribution: for comparing two runs.
         tls: Serve https and wss with this certificate instead of http and ws.
     """
 
@@ -52,6 +53,7 @@ class Core:
     started_at: float | None = None
     speed: float = 1.0
     seed: int = 0
+    steady: bool = False
     tls: ssl.SSLContext | None = None
 
 
@@ -68,7 +70,8 @@ class Instance:
         self.record = core.record
         self.speed = core.speed
         own_seed = core.seed ^ zlib.crc32(name.encode())  # two of a kind do not move as one
-        self.pace = Pace(self.tempo, seed=own_seed, speed=core.speed)
+        tempo = dataclasses.replace(self.tempo, spread=0, jitter=0) if core.steady else self.tempo
+        self.pace = Pace(tempo, seed=own_seed, speed=core.speed)
         self.random = random.Random(own_seed)  # noqa: S311 - a simulation's dice, not a secret
         self.port = 0
         self._tls = core.tls

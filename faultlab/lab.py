@@ -98,6 +98,7 @@ class Lab:
             started_at=given.clock(),
             speed=speed,
             seed=seed,
+            steady=given.steady,
             tls=given.tls,
         )
         self.instances: dict[str, Instance] = {}

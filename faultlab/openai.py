@@ -15,6 +15,7 @@ from aiohttp import web
 from faultlab import faults, openai_errors, openai_request, receptionist
 from faultlab.cut_off import CONTINUATIONS
 from faultlab.instance import Admission, Core, Instance
+from faultlab.messages import text_of
 from faultlab.openai_answer import Completion
 from faultlab.openai_request import BadRequest, ChatRequest
 from faultlab.openai_stream import Stream, rate_factor
@@ -221,9 +222,16 @@ def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
         "stream": chat.stream,
         "messages": len(chat.messages),
         "tools": len(chat.tools),
+        "asked": _asked(chat),
         "answer": reply.text,
         "calls": [call.name for call in reply.calls],
     }
+
+
+def _asked(chat: ChatRequest) -> str:
+    """Return the caller's last words in a request."""
+    said = (each for each in reversed(chat.messages) if each.get("role") == "user")
+    return text_of(next(said, {}))
 
 
 async def _json(request: web.Request) -> object:
