@@ -1,0 +1,102 @@
+"""Whether to say something because an answer is late, and what sort of thing.
+
+A filler comes when no first word has been heard some 0.9 s after the caller stopped and none is
+certain soon; it is waited for a little when one is, but not beyond 1.2 s. There is one filler a
+turn at most, none in two turns of three, and none once the caller has begun to speak again. Where a
+filler may not be, a clip is said a moment later, so that no caller waits in silence. From then on
+the line is never silent for longer than `silence_s` while an answer is owed.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+FIRST_S: Final = 0.9
+LAST_S: Final = 1.2
+CLIP_S: Final = 1.3  # leaves 0.2 s of a budget of 1.5 s to get a clip onto the line
+SILENCE_S: Final = 3.5  # of 4 s that are the most; the rest is for getting it onto the line
+TURNS_APART: Final = 3
+
+
+class Say(StrEnum):
+    """What holds the line."""
+
+    FILLER = "filler"  # a word or two, such as "One moment"
+    CLIP = "clip"  # a sentence that fits the situation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldSettings:
+    """When the line is held, in seconds since the caller's last voiced sample."""
+
+    first_s: float = FIRST_S
+    last_s: float = LAST_S
+    clip_s: float = CLIP_S
+    silence_s: float = SILENCE_S  # since the line ran dry
+    turns_apart: int = TURNS_APART  # from one filler to the next
+
+
+class Holding:
+    """Holds the line of one call."""
+
+    def __init__(self, settings: HoldSettings | None = None) -> None:
+        self._settings = settings or HoldSettings()
+        self._turn = 0
+        self._last_filler: int | None = None  # the turn that had one
+        self._stopped_at: float | None = None  # an answer is owed since
+        self._certain_at: float | None = None  # when its first word will be heard
+        self._dry_at: float | None = None  # something was said in this turn, until then
+
+    @property
+    def wake_at(self) -> float | None:
+        """The moment at which `tick` has something to do, or None."""
+        if self._stopped_at is None:
+            return None
+        if self._dry_at is not None:
+            return self._dry_at + self._settings.silence_s
+        if not self._filler_allowed:
+            return self._stopped_at + self._settings.clip_s
+        last_at = self._stopped_at + self._settings.last_s
+        soon = self._certain_at is not None and self._certain_at <= last_at
+        return last_at if soon else self._stopped_at + self._settings.first_s
+
+    def caller_stopped(self, at: float) -> None:
+        """An answer is owed, since the caller's last voiced sample."""
+        self._turn += 1
+        self._stopped_at, self._certain_at, self._dry_at = at, None, None
+
+    def caller_started(self) -> None:
+        """The caller speaks: nothing is owed, and nothing may be said over him."""
+        self._stopped_at = None
+
+    def certain(self, at: float) -> None:
+        """The answer's first word will be heard at this moment: its sound is there."""
+        self._certain_at = at
+
+    def doubtful(self) -> None:
+        """What was certain is not: the voice died before its first sound was played."""
+        self._certain_at = None
+
+    def answered(self) -> None:
+        """The answer is being heard, or there is none to come: nothing is owed."""
+        self._stopped_at = None
+
+    def said(self, dry_at: float) -> None:
+        """Something that holds the line is queued, and ends at `dry_at`."""
+        self._dry_at = dry_at
+
+    def tick(self, now: float) -> tuple[Say, ...]:
+        """Return what to say now; whoever says it tells `said` when the line runs dry again."""
+        if self.wake_at is None or now < self.wake_at:
+            return ()
+        first = self._dry_at is None
+        self._dry_at = now  # until it is told what was queued
+        if first and self._filler_allowed:
+            self._last_filler = self._turn
+            return (Say.FILLER,)
+        return (Say.CLIP,)
+
+    @property
+    def _filler_allowed(self) -> bool:
+        last = self._last_filler
+        return last is None or self._turn - last >= self._settings.turns_apart

@@ -1,0 +1,110 @@
+"""Whether to say something because an answer is late."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fallbacks.holding import Holding, Say
+
+
+def turn(line: Holding, at: float = 100.0) -> Holding:
+    line.caller_stopped(at)
+    return line
+
+
+def test_a_late_answer_is_spoken_for_once() -> None:
+    line = turn(Holding())
+
+    assert line.tick(100.89) == ()
+    assert line.tick(100.9) == (Say.FILLER,)
+    assert line.tick(100.91) == ()
+
+
+def test_an_answer_in_time_is_not_spoken_for() -> None:
+    line = turn(Holding())
+    line.answered()
+
+    assert line.wake_at is None
+    assert line.tick(109.0) == ()
+
+
+def test_an_answer_that_is_certain_soon_is_waited_for_a_little() -> None:
+    line = turn(Holding())
+    line.certain(101.1)
+
+    assert line.wake_at == pytest.approx(101.2)
+
+
+def test_an_answer_that_is_certain_too_late_is_not() -> None:
+    line = turn(Holding())
+    line.certain(101.3)
+
+    assert line.tick(100.9) == (Say.FILLER,)
+
+
+def test_an_answer_whose_voice_died_is_not_certain_any_more() -> None:
+    line = turn(Holding())
+    line.certain(101.1)
+    line.doubtful()
+
+    assert line.tick(100.9) == (Say.FILLER,)
+
+
+def test_nothing_is_said_once_the_caller_has_begun_to_speak_again() -> None:
+    line = turn(Holding())
+    line.caller_started()
+
+    assert line.tick(102.0) == ()
+
+
+def test_the_two_turns_after_a_filler_get_a_clip_instead_and_then_a_filler_is_due_again() -> None:
+    line = Holding()
+    said: list[tuple[float, Say]] = []
+    for n in range(4):
+        turn(line, 100.0 * n)
+        assert line.wake_at is not None
+        at = line.wake_at
+        said += [(at - 100.0 * n, each) for each in line.tick(at)]
+        line.answered()
+
+    assert [each for _, each in said] == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
+    assert all(after_s <= 1.3 + 1e-9 for after_s, _ in said)
+
+
+def test_a_line_that_ran_dry_again_is_held_before_four_seconds_of_silence() -> None:
+    line = turn(Holding())
+    line.tick(100.9)
+    line.said(101.8)
+
+    assert line.tick(105.2) == ()
+    assert line.tick(105.3) == (Say.CLIP,)
+
+
+@given(st.data())
+def test_no_caller_is_ever_left_in_silence_nor_told_one_moment_too_often(
+    data: st.DataObject,
+) -> None:
+    line, now = Holding(), 0.0
+    fillers: list[int] = []
+    for number in range(data.draw(st.integers(1, 8))):
+        now += 10.0
+        turn(line, now)
+        heard_at = now + data.draw(st.sampled_from([0.5, 0.95, 1.15, 1.4, 6.0]))
+        if data.draw(st.booleans()):
+            line.certain(heard_at)
+        quiet_since, limit_s = now, 1.5
+        while line.wake_at is not None and line.wake_at < heard_at:
+            at = line.wake_at
+            assert at - quiet_since <= limit_s
+            (said,) = line.tick(at)
+            if said is Say.FILLER:
+                fillers.append(number)
+            quiet_since, limit_s = at + 0.8, 4.0
+            line.said(quiet_since)
+        assert heard_at - quiet_since <= limit_s
+        now = heard_at
+        line.answered()
+
+    assert all(later - earlier >= 3 for earlier, later in itertools.pairwise(fillers))
