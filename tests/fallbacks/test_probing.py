@@ -1,0 +1,151 @@
+"""When to try a rung without a caller."""
+
+import itertools
+
+import pytest
+
+from fallbacks.breaker import BreakerSettings
+from fallbacks.failure import Kind, failed
+from fallbacks.health import Health
+from fallbacks.probing import DAY_S, Condition, Probe, ProbeSettings, Probing, condition_of
+
+
+def failing(plan: Probing, count: int) -> list[float]:
+    """The moments of so many probes, all of which fail at once."""
+    moments: list[float] = []
+    for _ in range(count):
+        assert plan.wake_at is not None
+        now = plan.wake_at
+        (probe,) = plan.tick(now)
+        moments.append(now)
+        plan.reported(probe.number, now, ok=False)
+    return moments
+
+
+def test_a_healthy_rung_is_asked_a_cheap_question_a_minute() -> None:
+    plan = Probing(now=0.0)
+
+    assert plan.tick(59.9) == ()
+    assert plan.tick(60.0) == (Probe(number=1, real=False, counts=False, timeout_s=5.0),)
+
+
+def test_a_doubted_one_gets_real_requests_soon_and_then_ever_more_seldom() -> None:
+    plan = Probing(now=0.0)
+    plan.see(Condition.DOUBTED, 100.0)
+
+    moments = failing(plan, 9)
+
+    waits = [later - earlier for earlier, later in itertools.pairwise([100.0, *moments])]
+    assert waits == [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+
+
+def test_after_a_success_the_next_trial_comes_soon() -> None:
+    plan = Probing(now=0.0)
+    plan.see(Condition.DOUBTED, 100.0)
+    now = failing(plan, 5)[-1]
+    assert plan.wake_at is not None
+    now = plan.wake_at
+    (probe,) = plan.tick(now)
+
+    plan.reported(probe.number, now + 0.2, ok=True)
+
+    assert plan.wake_at == pytest.approx(now + 1.2)
+
+
+def test_what_only_a_person_can_mend_is_tried_every_quarter_of_an_hour() -> None:
+    plan = Probing(now=0.0)
+    plan.see(Condition.RETIRED, 100.0)
+
+    assert failing(plan, 3) == [1000.0, 1900.0, 2800.0]
+
+
+def test_an_operator_need_not_wait() -> None:
+    plan = Probing(now=0.0)
+    plan.see(Condition.RETIRED, 100.0)
+
+    plan.reset(101.0)
+
+    (probe,) = plan.tick(101.0)
+    assert probe.real
+
+
+def test_there_is_one_probe_at_a_time() -> None:
+    plan = Probing(now=0.0)
+    plan.see(Condition.DOUBTED, 0.0)
+    plan.tick(1.0)
+
+    assert plan.tick(5.0) == ()
+
+
+def test_one_that_never_reports_is_forgotten_and_counts_as_failed() -> None:
+    plan = Probing(now=0.0)
+    plan.see(Condition.DOUBTED, 0.0)
+    (lost,) = plan.tick(1.0)
+
+    assert plan.tick(11.0) == ()
+    assert plan.wake_at == 13.0
+    plan.reported(lost.number, 11.5, ok=True)
+    assert plan.wake_at == 13.0
+
+
+def test_beyond_the_days_money_probes_are_cheap_and_count_all_the_same() -> None:
+    plan = Probing(now=0.0, settings=ProbeSettings(cost=1.0, daily_cost=2.0))
+    plan.see(Condition.DOUBTED, 0.0)
+    probes: list[Probe] = []
+    for _ in range(3):
+        assert plan.wake_at is not None
+        now = plan.wake_at
+        (probe,) = plan.tick(now)
+        probes.append(probe)
+        plan.reported(probe.number, now, ok=False)
+
+    assert [each.real for each in probes] == [True, True, False]
+    assert all(each.counts for each in probes)
+    (tomorrow,) = plan.tick(now + DAY_S)
+    assert tomorrow.real
+
+
+def test_probing_may_be_off() -> None:
+    plan = Probing(now=0.0, settings=ProbeSettings(interval_s=0.0))
+    plan.see(Condition.DOUBTED, 1.0)
+    plan.reset(2.0)
+
+    assert plan.wake_at is None
+
+
+def test_the_condition_follows_the_rungs_health() -> None:
+    health = Health("llm", "openai", now=0.0, settings=BreakerSettings())
+    assert condition_of(health) is Condition.HEALTHY
+
+    health.late(Kind.TIMEOUT, 1.0)
+    assert condition_of(health) is Condition.DOUBTED
+
+    permit = health.permit(1.0)
+    assert permit is not None
+    health.failed(permit, failed(Kind.AUTH, "llm", provider="openai"), now=2.0)
+    assert condition_of(health) is Condition.RETIRED
+
+    health.reset(3.0)
+    assert condition_of(health) is Condition.DOUBTED
+
+
+def test_a_rung_that_came_back_is_trusted_within_five_seconds_of_its_first_good_probe() -> None:
+    health = Health("tts", "cartesia", now=0.0)
+    plan = Probing(now=0.0)
+    health.exhausted(0.0)
+    plan.see(condition_of(health), 0.0)
+    first_good: float | None = None
+    now = 0.0
+    while condition_of(health) is not Condition.HEALTHY:
+        assert plan.wake_at is not None
+        now = plan.wake_at
+        for probe in plan.tick(now):
+            permit = health.permit(now, probe=True)
+            assert permit is not None
+            health.succeeded(permit, now)
+            first_good = now if first_good is None else first_good
+            plan.reported(probe.number, now, ok=True)
+            plan.see(condition_of(health), now)
+
+    assert first_good == 1.0
+    assert now - first_good <= 5.0
