@@ -1,0 +1,39 @@
+"""How long to wait before asking again, for work outside a live turn.
+
+Dials, the owner's systems, alerts, sheets, probes. Never a caller: he is not made to wait.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from fallbacks.failure import Failure
+
+JITTER: Final = 0.1  # a tenth either way, so that many do not come back in the same instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """5, 10, 20 s after the first try, unless configured otherwise."""
+
+    initial_s: float = 5.0
+    factor: float = 2.0
+    attempts: int = 3  # after the first try
+
+
+def wait_s(settings: RetrySettings, retry: int, *, failure: Failure, chance: float) -> float | None:
+    """Return how long to wait before a retry, or None: do not ask again.
+
+    After None for a transient failure the sequence is exhausted: that opens the breaker at once,
+    while the tries inside the sequence do not count towards its consecutive failures.
+
+    Args:
+        settings: The sequence.
+        retry: 1 for the first after the first try.
+        failure: What the try before came to; what it asks for is honoured where it is longer.
+        chance: 0 to 1; spreads the waits.
+    """
+    if failure.permanent or not failure.same_rung or retry > settings.attempts:
+        return None
+    planned_s = settings.initial_s * settings.factor ** (retry - 1)
+    spread_s = planned_s * (1 - JITTER + 2 * JITTER * chance)
+    return max(spread_s, failure.retry_after_s or 0.0)

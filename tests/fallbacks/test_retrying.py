@@ -1,0 +1,38 @@
+"""Waits of work outside a live turn."""
+
+import pytest
+
+from fallbacks.failure import Kind, failed
+from fallbacks.retrying import RetrySettings, wait_s
+
+DOWN = failed(Kind.NETWORK, "crm", provider="crm")
+
+
+def test_there_are_three_waits_of_five_ten_and_twenty_seconds() -> None:
+    waits = [wait_s(RetrySettings(), retry, failure=DOWN, chance=0.5) for retry in range(1, 5)]
+
+    assert waits == [5.0, 10.0, 20.0, None]
+
+
+@pytest.mark.parametrize(("chance", "waited_s"), [(0.0, 9.0), (1.0, 11.0)])
+def test_waits_are_spread_by_a_tenth(chance: float, waited_s: float) -> None:
+    assert wait_s(RetrySettings(), 2, failure=DOWN, chance=chance) == pytest.approx(waited_s)
+
+
+def test_what_the_provider_asks_for_is_honoured_where_it_is_longer() -> None:
+    limited = failed(Kind.RATE_LIMITED, "crm", provider="crm", retry_after_s=30.0)
+    short = failed(Kind.RATE_LIMITED, "crm", provider="crm", retry_after_s=1.0)
+
+    assert wait_s(RetrySettings(), 1, failure=limited, chance=0.5) == 30.0
+    assert wait_s(RetrySettings(), 1, failure=short, chance=0.5) == 5.0
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND])
+def test_what_is_permanent_is_not_asked_again(kind: Kind) -> None:
+    refused = failed(kind, "crm", provider="crm")
+
+    assert wait_s(RetrySettings(), 1, failure=refused, chance=0.5) is None
+
+
+def test_no_retries_is_a_choice() -> None:
+    assert wait_s(RetrySettings(attempts=0), 1, failure=DOWN, chance=0.5) is None
