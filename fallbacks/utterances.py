@@ -1,0 +1,141 @@
+"""What is said when a provider cannot answer: the texts by language, situation and topic.
+
+The texts are data that an owner may edit; whoever reads the file hands plain values over. An
+utterance with topics is for a caller who spoke of one of them; one without is for everybody else.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, cast
+
+PLAYS: Final = 3  # of one utterance in one call: once, and two repeats
+DEFAULT_LANGUAGE: Final = "en"
+
+
+class Situation(StrEnum):
+    """When an utterance is for."""
+
+    FILLER = "filler"  # an answer is late
+    STT = "stt"  # we could not hear: ask to repeat
+    LLM = "llm"  # nobody to think of an answer
+    TTS = "tts"  # the agent's voice is gone
+    DOWN = "down"  # all of it
+    MENU = "menu"  # the keys
+    CALLBACK = "callback"  # noted
+    MESSAGE = "message"  # speak after the tone
+    PERSON = "person"  # connecting
+    GOODBYE = "goodbye"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """One text, as it is spoken."""
+
+    language: str
+    situation: Situation
+    number: int  # within language and situation, as in the file
+    text: str
+    topics: tuple[str, ...] = ()  # beginnings of words, in lower case
+
+    @property
+    def name(self) -> str:
+        """What entries and clips call it."""
+        return f"{self.language}.{self.situation}.{self.number}"
+
+
+def utterances_of(texts: Mapping[str, Any]) -> tuple[Utterance, ...]:
+    """Return the utterances of a file's plain values: language, situation, list of texts.
+
+    A text stands alone, or as `text` beside a list of topics, `when`.
+
+    Raises:
+        ValueError: One line for each thing that is wrong, all of them.
+    """
+    found: list[Utterance] = []
+    wrong: list[str] = []
+    for language, situations in texts.items():
+        if not isinstance(situations, Mapping):
+            wrong.append(f"{language} is {situations!r}; it holds situations")
+            continue
+        for name, entries in cast(Mapping[str, Any], situations).items():
+            try:
+                found += _read(str(language), str(name), entries)
+            except ValueError as error:
+                wrong.append(str(error))
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return tuple(found)
+
+
+def _read(language: str, name: str, entries: object) -> Iterator[Utterance]:
+    where = f"{language}.{name}"
+    if name not in set(Situation):
+        raise ValueError(f"{where} is no situation ({', '.join(Situation)})")
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{where} is {entries!r}; it holds a list of texts")
+    for number, entry in enumerate(cast(list[Any], entries)):
+        text, topics = _parts(entry)
+        if not text or not isinstance(topics, list):
+            raise ValueError(f"{where}[{number}] is {entry!r}; it holds a text, or text and when")
+        yield Utterance(
+            language=language,
+            situation=Situation(name),
+            number=number,
+            text=text,
+            topics=tuple(str(each).casefold() for each in cast(list[Any], topics)),
+        )
+
+
+def _parts(entry: object) -> tuple[str, object]:
+    if not isinstance(entry, Mapping):
+        return (entry.strip() if isinstance(entry, str) else "", [])
+    fields = cast(Mapping[str, Any], entry)
+    text = fields.get("text")
+    known = fields.keys() <= {"text", "when"}
+    return (text.strip() if isinstance(text, str) and known else "", fields.get("when", []))
+
+
+class Chooser:
+    """Chooses what one call hears, and never the same without end."""
+
+    def __init__(self, utterances: Sequence[Utterance], *, plays: int = PLAYS) -> None:
+        self._utterances = tuple(utterances)
+        self._plays = plays
+        self._played: Counter[str] = Counter()
+
+    def choose(self, situation: Situation, language: str, *, heard: str = "") -> Utterance | None:
+        """Return the utterance that fits best, counted as played, or None: all were worn out.
+
+        Args:
+            situation: What happened.
+            language: A tag such as `en` or `es-MX`; without texts of its own it is English.
+            heard: What the caller lately said: a text on that topic goes before a general one.
+        """
+        fresh = [
+            each
+            for each in self._speaking(language)
+            if each.situation is situation and self._played[each.name] < self._plays
+        ]
+        said = _spoken(heard)
+        on_topic = [each for each in fresh if any(f" {topic}" in said for topic in each.topics)]
+        general = [each for each in fresh if not each.topics]
+        candidates = on_topic or general
+        if not candidates:
+            return None
+        chosen = min(candidates, key=lambda each: (self._played[each.name], each.number))
+        self._played[chosen.name] += 1
+        return chosen
+
+    def _speaking(self, language: str) -> tuple[Utterance, ...]:
+        for tag in (language, language.split("-", maxsplit=1)[0], DEFAULT_LANGUAGE):
+            found = tuple(each for each in self._utterances if each.language == tag)
+            if found:
+                return found
+        return ()
+
+
+def _spoken(heard: str) -> str:
+    letters = "".join(each if each.isalnum() else " " for each in heard.casefold())
+    return " " + " ".join(letters.split())

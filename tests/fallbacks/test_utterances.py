@@ -1,0 +1,132 @@
+"""What is said when a provider cannot answer."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import fallbacks
+from fallbacks.utterances import PLAYS, Chooser, Situation, utterances_of
+
+TEXTS: dict[str, Any] = {
+    "en": {
+        "llm": [
+            {"when": ["book", "how much"], "text": "About that."},
+            "Please bear with me.",
+            "I am still here.",
+        ],
+        "goodbye": ["Goodbye."],
+    },
+    "es": {"goodbye": ["Adiós."]},
+}
+SHIPPED = Path(fallbacks.__file__).parent / "clips" / "utterances.yaml"
+
+
+def chooser() -> Chooser:
+    return Chooser(utterances_of(TEXTS))
+
+
+def said(choose: Chooser, language: str = "en", heard: str = "") -> str | None:
+    chosen = choose.choose(Situation.LLM, language, heard=heard)
+    return None if chosen is None else chosen.text
+
+
+@pytest.mark.parametrize("heard", ["I want a booking", "Book!", "so HOW MUCH is it"])
+def test_a_caller_with_a_topic_is_answered_on_it(heard: str) -> None:
+    assert said(chooser(), heard=heard) == "About that."
+
+
+@pytest.mark.parametrize("heard", ["", "my notebook", "how are you, much better"])
+def test_everybody_else_is_answered_in_general(heard: str) -> None:
+    assert said(chooser(), heard=heard) == "Please bear with me."
+
+
+def test_the_least_played_comes_next_and_nothing_is_repeated_more_than_twice() -> None:
+    choose = chooser()
+
+    heard = [said(choose) for _ in range(2 * PLAYS + 1)]
+
+    assert heard[:2] == ["Please bear with me.", "I am still here."]
+    assert all(heard.count(each) == PLAYS for each in set(heard) - {None})
+    assert heard[-1] is None
+
+
+def test_a_worn_out_topic_gives_way_to_what_is_general() -> None:
+    choose = chooser()
+
+    heard = [said(choose, heard="book") for _ in range(PLAYS + 1)]
+
+    assert heard == ["About that."] * PLAYS + ["Please bear with me."]
+
+
+@pytest.mark.parametrize(
+    ("language", "text"), [("es", "Adiós."), ("es-MX", "Adiós."), ("de", "Goodbye.")]
+)
+def test_a_language_without_texts_is_answered_in_english(language: str, text: str) -> None:
+    chosen = chooser().choose(Situation.GOODBYE, language)
+
+    assert chosen is not None
+    assert chosen.text == text
+
+
+def test_an_utterance_has_a_name_for_its_clip() -> None:
+    chosen = chooser().choose(Situation.GOODBYE, "es")
+
+    assert chosen is not None
+    assert chosen.name == "es.goodbye.0"
+
+
+@pytest.mark.parametrize(
+    ("texts", "line"),
+    [
+        ({"en": []}, "en is []"),
+        ({"en": {"greet": ["Hi."]}}, "en.greet is no situation"),
+        ({"en": {"llm": "Hi."}}, "en.llm is 'Hi.'"),
+        ({"en": {"llm": [{"txt": "Hi."}]}}, "en.llm[0] is {'txt': 'Hi.'}"),
+        ({"en": {"llm": ["Hi.", " "]}}, "en.llm[1] is ' '"),
+        ({"en": {"llm": [{"text": "Hi.", "when": "book"}]}}, "en.llm[0] is"),
+    ],
+)
+def test_a_wrong_file_is_told_with_the_place(texts: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match=r"it holds|no situation") as caught:
+        utterances_of(texts)
+
+    assert line in str(caught.value)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match=r"(?s)en is.*es is"):
+        utterances_of({"en": 1, "es": 2})
+
+
+@pytest.mark.parametrize("language", ["en", "es", "ru"])
+def test_the_texts_that_we_ship_cover_every_situation(language: str) -> None:
+    shipped = utterances_of(yaml.safe_load(SHIPPED.read_text(encoding="utf-8")))
+
+    situations = {each.situation for each in shipped if each.language == language}
+    assert situations == set(Situation)
+
+
+@pytest.mark.parametrize(
+    ("language", "heard", "number"),
+    [
+        ("en", "I'd like to book an appointment", 0),
+        ("en", "how much does it cost", 1),
+        ("en", "let me speak to a person please", 2),
+        ("es", "quisiera reservar una mesa", 0),
+        ("es", "¿cuánto cuesta?", 1),
+        ("ru", "хочу записаться на приём", 0),
+        ("ru", "сколько это стоит", 1),
+        ("ru", "дайте оператора", 2),
+    ],
+)
+def test_the_topics_that_we_ship_are_found_in_what_callers_say(
+    language: str, heard: str, number: int
+) -> None:
+    shipped = utterances_of(yaml.safe_load(SHIPPED.read_text(encoding="utf-8")))
+
+    chosen = Chooser(shipped).choose(Situation.LLM, language, heard=heard)
+
+    assert chosen is not None
+    assert chosen.number == number
