@@ -147,7 +147,7 @@ def _tools(agent: AgentSettings) -> Iterator[Finding]:
 async def _answers(rung: Rung, *, key_env: str | None, online: bool) -> Finding:
     about = f"stages.{rung.stage} {rung.name}"
     if not rung.url:
-        return Finding(about=about, text="runs in this process", ok=True)
+        return await _runs_here(about, rung)
     parts = urlsplit(rung.url)
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     secure = ssl.create_default_context() if parts.scheme in ("wss", "https") else None
@@ -164,6 +164,15 @@ async def _answers(rung: Rung, *, key_env: str | None, online: bool) -> Finding:
     if not online:
         return Finding(about=about, text=f"{host}:{port} answers", ok=True)
     return await _accepts(about, rung, key_env=key_env)
+
+
+async def _runs_here(about: str, local: Rung) -> Finding:
+    """Ask for its voice or its models; that reaches nobody, so no `--online` is needed."""
+    try:
+        await provider(local.stage, local.kind).probe(local, timeout_s=ANSWER_S)
+    except ProbeFailedError as error:
+        return Finding(about=about, text=str(error), ok=False)
+    return Finding(about=about, text="runs in this process", ok=True)
 
 
 async def _accepts(about: str, asked: Rung, *, key_env: str | None) -> Finding:

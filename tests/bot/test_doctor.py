@@ -121,6 +121,15 @@ async def test_a_server_that_does_not_answer_is_a_problem_of_its_rung() -> None:
     assert "does not answer" in found["stages.stt deepgram"]
 
 
+async def test_a_local_voice_that_is_not_there_is_a_problem_of_its_rung(vendor: Vendor) -> None:
+    healthy = settings(vendor.port).stages.model_dump()
+    absent = {**healthy, "tts": [{"name": "here", "kind": "local", "voice": "nobody"}]}
+
+    found = await findings(settings(vendor.port, stages=absent))
+
+    assert problems(found) == {"stages.tts here": "espeak-ng has no voice nobody"}
+
+
 async def test_a_server_without_tls_is_a_problem_where_tls_is_wanted(vendor: Vendor) -> None:
     url = f"wss://127.0.0.1:{vendor.port}"
     stages = {
