@@ -19,7 +19,6 @@ from providers.provider import ProbeFailedError, Rung
 MODEL: Final = "espeak-ng"
 VOICE: Final = "f2"  # chosen: one of the timbres that the wheel brings
 CHUNK_S: Final = 0.1  # of audio a frame: an interruption drops the rest
-SILENCE_S: Final = 0.02  # said for text without a sound, so that the sentence still completes
 
 
 class LocalTTSService(TTSService):
@@ -44,16 +43,12 @@ class LocalTTSService(TTSService):
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame, None]:
         """Yield the audio of `text`; its words go to Pipecat beside it."""
         await self.start_tts_usage_metrics(text)
-        spoken = False
         for sentence in pieces(text):
             piece = await asyncio.to_thread(self._speak, sentence)
             begins_s = self._begins_s(context_id, piece)
             words = [(word, begins_s + start_s) for word, start_s in piece.words]
             async for frame in self._frames(piece, words, context_id):
-                spoken = True
                 yield frame
-        if not spoken:
-            yield self._audio(bytes(2 * round(SILENCE_S * self.sample_rate)), context_id)
 
     async def start_word_timestamps(self) -> None:
         """Count words from where their audio begins, not from the last word spoken before it."""
