@@ -67,6 +67,8 @@ class Account:
     parts: Mapping[str, float]  # each whole part; together they are `v2v_s`
     own: Mapping[str, float]  # of each part, what nobody else was busy in
     others: Mapping[str, float]  # how long each of the others worked
+    moments: Moments
+    busy: Sequence[Busy]
 
     @property
     def own_s(self) -> float:
@@ -87,6 +89,8 @@ def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
         parts={name: end_s - begin_s for name, (begin_s, end_s) in spans.items()},
         own={name: span[1] - span[0] - covered_s(busy, *span) for name, span in spans.items()},
         others=others,
+        moments=moments,
+        busy=busy,
     )
 
 

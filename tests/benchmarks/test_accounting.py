@@ -28,7 +28,8 @@ OTHERS = (
 
 
 def account(own_s: float) -> Account:
-    return Account(v2v_s=1.0, parts={}, own={"tts_s": own_s}, others={})
+    own = {"tts_s": own_s}
+    return Account(v2v_s=1.0, parts={}, own=own, others={}, moments=TURN, busy=())
 
 
 @pytest.mark.parametrize(
