@@ -1,0 +1,241 @@
+"""The language model's stage against simulated providers that break on the wire."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import (
+    LLMContextFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+)
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.services.llm_service import FunctionCallParams
+from pipecat.tests.utils import run_test
+
+from calls.events import Event
+from calls.turn import Turn
+from fallbacks.facts import AttemptFailed, AttemptStarted, RungChosen, StageExhausted
+from fallbacks.ladder import Pace
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy
+from faultlab.lab import Lab, Spec
+from faultlab.schedule import parse_windows
+from processors.llm_stage import LlmStage
+from providers.openai import build
+from providers.provider import Rung
+
+ANSWER = (
+    "We open at nine. From Monday to Friday we are here until six in the evening, on Saturday from "
+    "ten in the morning until two, and on Sunday we are closed."
+)
+QUESTION = [{"role": "user", "content": "What are your opening hours?"}]
+SPEED = 8.0  # delays of the lab are divided by this, and so is our patience
+PACE = Pace(late_min_s=0.1, late_max_s=0.15, gap_s=0.1)
+
+
+@dataclass
+class Bench:
+    lab: Lab
+    rungs: Sequence[str]
+    policy: StagePolicy
+    told: list[Event] = field(default_factory=list)
+
+    def fault(self, name: str, **fault: Any) -> None:
+        self.lab.instance(name).set_faults(parse_windows([fault]))
+
+    def stage(self) -> LlmStage:
+        """Return a new call's stage; what calls share stays."""
+        return LlmStage(
+            {name: build(rung(self.lab, name)) for name in self.rungs},
+            policy=self.policy,
+            tell=self.told.append,
+            clock=time.monotonic,
+            turn=Turn(budget_s=1.5),
+            window_tokens=4000,
+        )
+
+    async def ask(self, context: LLMContext | None = None) -> str:
+        context = context or LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
+        async with asyncio.timeout(15):
+            down, _ = await run_test(self.stage(), frames_to_send=[LLMContextFrame(context)])
+        kinds = [type(each) for each in down]
+        assert kinds.count(LLMFullResponseStartFrame) == 1
+        assert kinds.count(LLMFullResponseEndFrame) == 1
+        return "".join(each.text for each in down if isinstance(each, LLMTextFrame)).strip()
+
+    def told_of(self, kind: type) -> list[Any]:
+        return [each for each in self.told if isinstance(each, kind)]
+
+
+@asynccontextmanager
+async def bench(
+    rungs: Sequence[str] = ("openai", "openai-b"), **options: Any
+) -> AsyncIterator[Bench]:
+    specs = [Spec(name=name, kind="openai", options=options) for name in rungs]
+    async with Lab(specs, speed=SPEED) as lab:
+        places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
+        roster = Roster(places, now=time.monotonic(), priors_s={"llm": 0.1})
+        yield Bench(lab, rungs, StagePolicy(stage="llm", roster=roster, pace=PACE))
+
+
+def rung(lab: Lab, name: str) -> Rung:
+    instance = lab.instance(name)
+    return Rung(
+        name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
+        sample_rate_hz=16000, instructions="Be brief.",
+    )  # fmt: skip
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "refused": {"fault": "refuse"},
+    "reset": {"fault": "reset"},
+    "400": {"fault": "http", "status": 400},
+    "401": {"fault": "http", "status": 401},
+    "403": {"fault": "http", "status": 403},
+    "404": {"fault": "http", "status": 404},
+    "408": {"fault": "http", "status": 408},
+    "429": {"fault": "http", "status": 429},
+    "429 with a rest": {"fault": "http", "status": 429, "retry_after_s": 3},
+    "500": {"fault": "http", "status": 500},
+    "503": {"fault": "http", "status": 503},
+    "quota": {"fault": "quota"},
+    "silent before the answer": {"fault": "silent", "where": "handshake"},
+    "silent in the stream": {"fault": "silent", "where": "stream"},
+    "alive without words": {"fault": "alive"},
+    "garbage": {"fault": "garbage"},
+    "an error in the stream": {"fault": "error_event"},
+    **{
+        f"{how} after {words} words": {"fault": "cut", "after_words": words, "how": how}
+        for words in (1, 4, 11)
+        for how in ("reset", "close", "error")
+    },
+    **{
+        f"stalled after {words} words": {"fault": "stall", "after_words": words}
+        for words in (1, 4, 11)
+    },
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_each_word_of_the_answer_comes_once_whatever_the_first_model_does(
+    fault: dict[str, Any],
+) -> None:
+    async with bench() as it:
+        it.fault("openai", **fault)
+        answer = await it.ask()
+
+    assert answer.split() == ANSWER.split()
+    assert [each.after for each in it.told_of(RungChosen)] == ["openai-b"]
+    assert len(it.told_of(AttemptFailed)) == 1
+
+
+@pytest.mark.parametrize("continuation", ["clean", "no_space", "overlap", "repeat_all"])
+@pytest.mark.parametrize("words", [1, 4, 11])
+async def test_however_the_second_model_goes_on_no_word_is_doubled(
+    continuation: str, words: int
+) -> None:
+    async with bench(continuation=continuation) as it:
+        it.fault("openai", fault="cut", after_words=words, how="reset")
+        answer = await it.ask()
+
+    assert answer.split() == ANSWER.split()
+
+
+async def test_the_words_already_spoken_go_with_the_request_and_not_into_the_context() -> None:
+    context = LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
+    async with bench() as it:
+        it.fault("openai", fault="cut", after_words=4, how="reset")
+        await it.ask(context)
+        (request,) = it.lab.record.requests("openai-b")
+
+    assert context.messages == QUESTION
+    assert request.well_formed
+    assert request.details["answer"].split()[0] not in ("We",)  # asked for the rest only
+
+
+async def test_a_healthy_model_is_asked_once_and_nobody_else_is() -> None:
+    async with bench() as it:
+        answer = await it.ask()
+        requests = [len(it.lab.record.requests(name)) for name in ("openai", "openai-b")]
+
+    assert answer == ANSWER
+    assert requests == [1, 0]
+    assert it.told_of(AttemptFailed) == []
+
+
+async def test_the_second_turn_does_not_pay_for_the_same_outage() -> None:
+    async with bench() as it:
+        it.fault("openai", fault="silent", where="stream")
+        await it.ask()
+        it.told.clear()
+        answer = await it.ask()
+
+    assert answer == ANSWER
+    assert [each.provider for each in it.told_of(AttemptStarted)] == ["openai-b"]
+
+
+async def test_one_bad_request_does_not_retire_a_provider() -> None:
+    async with bench() as it:
+        it.fault("openai", fault="http", status=400, requests=1)
+        await it.ask()
+
+        assert it.policy.roster.standings("llm", time.monotonic())[0].usable
+
+
+async def test_a_key_that_is_not_accepted_takes_the_rung_out_at_once() -> None:
+    async with bench() as it:
+        it.fault("openai", fault="http", status=401)
+        await it.ask()
+
+        assert not it.policy.roster.standings("llm", time.monotonic())[0].usable
+
+
+async def test_a_context_that_is_too_long_is_cut_and_the_same_model_asked_again() -> None:
+    async with bench() as it:
+        it.fault("openai", fault="http", status=400, code="context_length_exceeded", requests=1)
+        answer = await it.ask()
+
+    assert answer == ANSWER
+    assert [each.provider for each in it.told_of(AttemptStarted)] == ["openai", "openai"]
+
+
+async def test_when_nobody_is_left_the_answer_ends_and_that_is_told() -> None:
+    async with bench() as it:
+        for name in ("openai", "openai-b"):
+            it.fault(name, fault="http", status=401)
+        answer = await it.ask()
+
+    assert answer == ""
+    assert [each.attempts for each in it.told_of(StageExhausted)] == [2]
+
+
+@pytest.mark.parametrize("words", [1, 2])
+async def test_a_tool_call_that_was_cut_is_run_once_and_whole(words: int) -> None:
+    called: list[dict[str, Any]] = []
+
+    async def handle(params: FunctionCallParams) -> None:
+        called.append(dict(params.arguments))
+        await params.result_callback({"result": "noted"})
+
+    tool = FunctionSchema(
+        name="transfer_to_person", description="Put the caller through.",
+        properties={"reason": {"type": "string"}}, required=[], handler=handle,
+    )  # fmt: skip
+    context = LLMContext(
+        messages=[{"role": "user", "content": "Can I speak to a person?"}],
+        tools=ToolsSchema(standard_tools=[tool]),
+    )
+    async with bench() as it:
+        it.fault("openai", fault="cut", after_words=words, how="reset")
+        async with asyncio.timeout(15):
+            await run_test(it.stage(), frames_to_send=[LLMContextFrame(context)])
+
+    assert len(called) == 1
