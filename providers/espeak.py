@@ -1,8 +1,8 @@
 """espeak-ng in this process: text in; samples, and where each part of the text is spoken, out.
 
 The library comes with a wheel (`espeakng_loader`) and keeps its state in globals, so one lock
-guards it. A sentence takes about a millisecond, which is too long for the event loop all the same:
-callers use a thread, and the library lets go of Python's lock meanwhile.
+guards it. A sentence takes a few milliseconds, too long for the event loop: callers use a thread,
+and the library lets go of Python's lock meanwhile.
 """
 
 import ctypes
