@@ -1,6 +1,11 @@
 """Put together and run: configuration, commands, the pipeline's assembly and the server."""
 
+import os
 from typing import Any
+
+# The ONNX runtime runs the voice models, and reports to its maker from the moment it is imported:
+# its own switch comes too late (docs/decisions/0017). Who wants that sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251 - written for it, not read
 
 
 async def bot(runner_args: Any) -> None:
