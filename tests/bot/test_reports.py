@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 
 def run(program: str, home: Path, **variables: str) -> str:
     """Run a program with an empty home of its own, and return what it printed."""
@@ -30,13 +28,6 @@ def test_the_onnx_runtime_prepares_no_report_behind_us(tmp_path: Path) -> None:
     run("import bot, onnxruntime", tmp_path)
 
     assert files(tmp_path) == []
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="where it keeps them elsewhere is not known")
-def test_by_itself_it_does_so_the_rule_is_needed(tmp_path: Path) -> None:
-    run("import onnxruntime", tmp_path)
-
-    assert "deviceid" in files(tmp_path)
 
 
 def test_an_owner_who_wants_reports_is_not_overruled(tmp_path: Path) -> None:
