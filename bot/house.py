@@ -1,6 +1,7 @@
 """What all calls of a process share, put together once: listeners, models, the switchboard."""
 
 import asyncio
+import gc
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -93,6 +94,7 @@ async def open_house(
                 remembered=remembered,
             )
 
+        await asyncio.to_thread(spare_the_loaded)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=told)
         async with resting(policies["llm"].roster, tell=told, clock=clock.monotonic):
             yield OpenHouse(
@@ -101,6 +103,16 @@ async def open_house(
             await switchboard.close(drain_s=0.0)
         for each in shared.values():
             await each.close()
+
+
+def spare_the_loaded() -> None:
+    """Take what is loaded by now out of the garbage collector's rounds.
+
+    A full round over Pipecat and the providers' libraries takes 0.05 to 0.2 s (measured on two busy
+    cores by benchmarks/turn_latency.py), and no caller is served meanwhile.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def load_providers(settings: Settings) -> None:
