@@ -10,8 +10,9 @@ from faultlab.instance import Instance
 from providers.catalog import provider
 from providers.provider import Rung
 from tests.providers.bench import Bench, running
-from tests.providers.conformance import PHRASES, Simulated, SttConformance
+from tests.providers.conformance import Simulated
 from tests.providers.notebook import Asked, notebook
+from tests.providers.stt_conformance import PHRASES, SttConformance
 
 
 class TestDeepgram(SttConformance, Simulated):

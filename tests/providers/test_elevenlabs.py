@@ -8,8 +8,8 @@ from pipecat.frames.frames import TTSSpeakFrame
 from providers.catalog import provider
 from providers.provider import Rung
 from tests.providers.bench import running
-from tests.providers.conformance import SimulatedTts
 from tests.providers.notebook import Asked, notebook
+from tests.providers.tts_conformance import SimulatedTts
 
 
 class TestElevenLabs(SimulatedTts):

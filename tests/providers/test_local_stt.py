@@ -15,7 +15,8 @@ from providers.sphinx import LONGEST_S, Recogniser
 from providers.sphinx_ear import Ear
 from tests.faultlab import synthetic_caller as caller
 from tests.providers.bench import Bench, running
-from tests.providers.conformance import FIRST, PHRASES, RATE_HZ, SECOND, SttConformance, words
+from tests.providers.conformance import RATE_HZ
+from tests.providers.stt_conformance import FIRST, PHRASES, SECOND, SttConformance, words
 
 GRAMMAR = "#JSGF V1.0;\ngrammar caller;\npublic <said> = {};\n"
 

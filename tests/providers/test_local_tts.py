@@ -25,7 +25,7 @@ from providers.playout import Playout
 from providers.provider import ProbeFailedError
 from tests.bot.talk import Ear
 from tests.providers.bench import Bench, running, text_of
-from tests.providers.conformance import TtsConformance, reply
+from tests.providers.tts_conformance import TtsConformance, reply
 
 
 class TestLocal(TtsConformance):

@@ -11,7 +11,7 @@ from providers.catalog import provider
 from providers.openai import build
 from providers.provider import Rung
 from tests.providers.bench import running
-from tests.providers.conformance import ASKED, LlmConformance
+from tests.providers.llm_conformance import ASKED, LlmConformance
 from tests.providers.notebook import Asked, notebook
 
 
