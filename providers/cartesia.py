@@ -1,20 +1,49 @@
 """Cartesia: text to speech over its websocket, with word times."""
 
-from typing import Final
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
 
 from pipecat.services.cartesia.tts import CartesiaTTSService
 
+from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
 from providers.provider import Rung
+from providers.told_voice import ToldVoice
 
 MODEL: Final = "sonic-3"
 VOICE: Final = "e07c00bc-4134-4eae-9ea4-1a55fb45746b"  # Brooke, of Cartesia's public library
 VERSION: Final = "2026-03-01"  # the API version that Pipecat 1.14 speaks
 
 
-def build(rung: Rung) -> CartesiaTTSService:
+class Cartesia(ToldVoice, CartesiaTTSService):
+    """Pipecat's service, listened to at its socket."""
+
+    async def told(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
+        """Read one event. Source: docs.cartesia.ai, the WebSocket's responses, 2026-03-01."""
+        context = self.open_context(message.get("context_id"))
+        match message.get("type"):
+            case "error":
+                await self.tell_error(ear, message, name=message.get("context_id"))
+            case "chunk" if context:
+                context.flowing = True
+                await ear.sound(context.attempt, base64.b64decode(message.get("data") or ""))
+            case "timestamps" if context:
+                times: Mapping[str, Any] = message.get("word_timestamps") or {}
+                lists = (times.get(key) or [] for key in ("words", "start", "end"))
+                for word, start_s, end_s in zip(*lists, strict=False):
+                    await ear.word(context.attempt, word, start_s=start_s, end_s=end_s)
+            case "done" if context:
+                await self.tell_done(ear, context)
+            case _:
+                pass
+
+
+def build(rung: Rung) -> Cartesia:
     """Return a voice that speaks through this rung at the leg's own rate."""
-    return CartesiaTTSService(
+    return Cartesia(
+        rung_name=rung.name,
+        kind=rung.kind,
         api_key=rung.api_key,
         url=rung.url,
         sample_rate=rung.sample_rate_hz,

@@ -1,19 +1,80 @@
 """ElevenLabs: text to speech over its multi-context websocket, with character times."""
 
-from typing import Final
+import base64
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any, Final
 
 from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 
+from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
 from providers.provider import Rung
+from providers.told_voice import Context, ToldVoice
 
 MODEL: Final = "eleven_flash_v2_5"
 VOICE: Final = "21m00Tcm4TlvDq8ikWAM"  # Rachel, of ElevenLabs' default voices
 
 
-def build(rung: Rung) -> ElevenLabsTTSService:
+class ElevenLabs(ToldVoice, ElevenLabsTTSService):
+    """Pipecat's service, listened to at its socket."""
+
+    _timed: tuple[Context | None, float] = (None, 0.0)  # how much of a context has times already
+
+    async def told(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
+        """Read one message, spelt either way: newer servers were seen to say `context_id`.
+
+        Source: elevenlabs-docs, asyncapi.yml, multi-stream-input.
+        """
+        name = message.get("contextId") or message.get("context_id")
+        context = self.open_context(name)
+        if message.get("error"):
+            await self.tell_error(ear, message, name=name)
+        elif context and (message.get("isFinal") or message.get("is_final")):
+            await self.tell_done(ear, context)
+        elif context:
+            await self._tell_words(ear, context, message)
+            if message.get("audio"):
+                context.flowing = True
+                await ear.sound(context.attempt, base64.b64decode(message["audio"]))
+
+    async def _tell_words(
+        self, ear: VoiceEar, context: Context, message: Mapping[str, Any]
+    ) -> None:
+        alignment = message.get("alignment") or message.get("normalizedAlignment") or {}
+        known, base_s = self._timed
+        base_s = base_s if known is context else 0.0
+        upto_s = base_s
+        for word, start_s, end_s in spelt(alignment):
+            upto_s = base_s + end_s
+            if word:
+                await ear.word(
+                    context.attempt, word, start_s=base_s + start_s, end_s=base_s + end_s
+                )
+        self._timed = (context, upto_s)
+
+
+def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """Yield a message's words, each with its start and end in the message's own sound, in seconds.
+
+    Blanks are yielded as empty words. The last word may go on in the next message; whoever follows
+    letters does not mind.
+    """
+    chars = alignment.get("chars") or []
+    starts_ms = alignment.get("charStartTimesMs") or []
+    lasts_ms = alignment.get("charDurationsMs") or alignment.get("charsDurationsMs") or []
+    letters = list(zip(chars, starts_ms, lasts_ms, strict=False))
+    for blank, group in groupby(letters, key=lambda letter: letter[0].isspace()):
+        run = list(group)
+        word = "" if blank else "".join(char for char, _, _ in run)
+        yield word, run[0][1] / 1000, (run[-1][1] + run[-1][2]) / 1000
+
+
+def build(rung: Rung) -> ElevenLabs:
     """Return a voice that speaks through this rung at the leg's own rate."""
-    return ElevenLabsTTSService(
+    return ElevenLabs(
+        rung_name=rung.name,
+        kind=rung.kind,
         api_key=rung.api_key,
         url=rung.url.rstrip("/"),
         sample_rate=rung.sample_rate_hz,
