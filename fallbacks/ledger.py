@@ -183,13 +183,22 @@ class SpeechLedger:
                 break
         return self._joined(0, upto)
 
-    def _heard(self, at: int, played_s: float) -> bool:
-        start_s, end_s = self._start_s(at), self._end_s(at)
+    def heard_at(self, at: int) -> tuple[str, float] | None:
+        """Return a word by its number, and how much sound is played when it counts as heard.
+
+        None: there is no such word yet, or nobody has said when it is spoken.
+        """
+        start_s = self._start_s(at) if at < len(self._words) else None
         if start_s is None:
-            return False
+            return None
+        end_s = self._end_s(at)
         if end_s is None:
             end_s = start_s + CHARACTER_S * len(self._words[at].text)
-        return (start_s + end_s) / 2 <= played_s and start_s < played_s
+        return self._words[at].text, (start_s + end_s) / 2
+
+    def _heard(self, at: int, played_s: float) -> bool:
+        found = self.heard_at(at)
+        return found is not None and found[1] <= played_s and (self._start_s(at) or 0.0) < played_s
 
     def _spell(self, letters: str, *, start_s: float, end_s: float | None) -> str:
         """Follow one of our words as far as the said letters go; return what is left of them."""
