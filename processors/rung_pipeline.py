@@ -21,6 +21,9 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 Output: TypeAlias = Callable[["RungPipeline", Frame, FrameDirection], Coroutine[Any, Any, None]]
 """Takes what a rung pushed, and which way. Starts, ends and interruptions do not come here."""
 
+Ready: TypeAlias = Callable[["RungPipeline"], Coroutine[Any, Any, None]]
+"""Called once, when a rung has been set up and started."""
+
 STOP_S: Final = 1.0  # for a rung to close its connection when the call is over (chosen)
 
 
@@ -34,11 +37,19 @@ class RungPipeline:
             they would pile up in front of a rung whose handshake hangs.
     """
 
-    def __init__(self, name: str, service: FrameProcessor, *, output: Output) -> None:
+    def __init__(
+        self,
+        name: str,
+        service: FrameProcessor,
+        *,
+        output: Output,
+        on_ready: Ready | None = None,
+    ) -> None:
         self.name = name
         self.service = service
         self.ready = asyncio.Event()
         self._output = output
+        self._on_ready = on_ready
         self._owner: FrameProcessor | None = None
         self._start: asyncio.Future[StartFrame] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,6 +128,8 @@ class RungPipeline:
         assert self._start  # noqa: S101 - made by `setup`, which began this
         await self._pipe.queue_frame(await self._start)
         self.ready.set()
+        if self._on_ready:
+            await self._on_ready(self)
 
     async def _pushed(self, frame: Frame, direction: FrameDirection) -> None:
         match frame:
