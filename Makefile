@@ -1,6 +1,6 @@
 # `make` lists the targets. On a fresh machine Python 3.11 to 3.13 and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check lint format lock clean
+.PHONY: help setup setup-dev demo test check lint format lock drill clean
 
 BIN := .venv/bin
 
@@ -35,6 +35,9 @@ lint: setup-dev
 format: setup-dev ## rewrite the code in the house's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+drill: setup-dev ## break everything on purpose, beside stock Pipecat: takes hours; ONLY=ROW,... some
+	@$(BIN)/holdline drill --baseline stock-pipecat $(if $(ONLY),--only $(ONLY))
 
 # Named versions and hashes, no index and no host; the same file for every platform and Python.
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \

@@ -121,22 +121,16 @@ class Conversation:
             end_s=self.now_s,
         )
 
-    async def interrupt(self, question: str, *, audible_s: float, within_s: float) -> Turn:
-        """Ask over whatever is said, once the agent has been heard for so long since now.
+    async def question(self, question: str) -> float:
+        """Ask, and do not wait for an answer; return when the caller's last sound left."""
+        self._expected(question)
+        return await self._carrier.say(caller_says(question)) - TICK_S
 
-        The turn's `stop_s` is when the caller began: what must be quiet is judged from there.
-        """
-        since_s = self.now_s
-        until_s = since_s + within_s
+    async def until_audible(self, audible_s: float, *, since_s: float, within_s: float) -> None:
+        """Wait until the agent was heard for so long since then, or in vain for `within_s`."""
+        until_s = self.now_s + within_s
         while self._amount(since_s) < audible_s and await self._before(until_s):
             pass
-        return await self.ask(question)
-
-    def begin(self, question: str) -> float:
-        """Begin to ask and do not wait; return when that was."""
-        self._expected(question)
-        self._carrier.begin(caller_says(question))
-        return self.now_s
 
     async def make_noise(self, sound: Pcm) -> None:
         """Send sound that is no speech."""

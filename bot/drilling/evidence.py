@@ -19,12 +19,29 @@ Pcm = NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request to a provider in the time of a turn.
+
+    Attributes:
+        provider: Whom.
+        at_s: When, in seconds from the caller's stop.
+        outcome: How it had ended when the turn was judged.
+        fault: What it met.
+    """
+
+    provider: str
+    at_s: float
+    outcome: str
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """A turn, what became of its reply, and the sound in which that was found."""
 
     turn: Turn
     verdict: Verdict
-    requests: Mapping[str, int]  # how many each provider was sent while it lasted
+    requests: tuple[Asked, ...]  # in the order in which they came
     recording: Pcm  # from the caller's first word on
 
 
@@ -53,7 +70,7 @@ async def judged(
     return Judged(
         turn=turn,
         verdict=verdict,
-        requests=await requests_between(control, *span),
+        requests=await _asked(control, *span, stop_s=call.lab_s(turn.stop_s)),
         recording=recording,
     )
 
@@ -67,12 +84,22 @@ async def sent_between(control: LabControl, from_s: float, until_s: float) -> li
     return [_sent(word, sounds[word["instance"], word["request"]]) for word in words]
 
 
-async def requests_between(control: LabControl, from_s: float, until_s: float) -> dict[str, int]:
-    """Return how many requests each provider got between two seconds of the lab's record."""
-    return {
-        name: sum(from_s <= each["at_s"] <= until_s for each in await control.requests(name))
+async def _asked(
+    control: LabControl, from_s: float, until_s: float, *, stop_s: float
+) -> tuple[Asked, ...]:
+    """Return what all providers were asked between two seconds of the lab's record."""
+    found = [
+        Asked(
+            provider=each["instance"],
+            at_s=each["at_s"] - stop_s,
+            outcome=each["outcome"],
+            fault=each["fault"],
+        )
         for name in control.names
-    }
+        for each in await control.requests(name)
+        if from_s <= each["at_s"] <= until_s
+    ]
+    return tuple(sorted(found, key=lambda each: each.at_s))
 
 
 def _sent(word: Mapping[str, Any], sound: Pcm) -> Sent:

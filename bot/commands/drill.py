@@ -1,0 +1,33 @@
+"""`holdline drill`: breaks everything on purpose and judges what the caller heard."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from telemetry import logs
+
+
+def command(
+    matrix: Annotated[
+        str, typer.Option("--matrix", metavar="NAME", help="full, or smoke: a few rows, once.")
+    ] = "full",
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="ROW,...", help="These rows alone.")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="SIDE", help="stock-pipecat: measured beside ours."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where results and report go.")
+    ] = Path("out/drill"),
+) -> None:
+    """Run a fault matrix with real calls and print what the caller's ear got."""
+    logs.set_up(level="WARNING", folder=None)
+    from bot.drill import Wanted, drill  # noqa: PLC0415 - loads the lab's voices
+
+    names = [name.strip() for name in (only or "").split(",") if name.strip()]
+    wanted = Wanted(matrix=matrix, only=names, baseline=baseline, folder=out)
+    raise typer.Exit(asyncio.run(drill(wanted)))

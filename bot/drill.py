@@ -1,0 +1,66 @@
+"""The drill: breaks everything on purpose, and says what callers heard of it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bot.drilling.matrix import FULL, chosen
+from bot.drilling.report import write
+from bot.drilling.results import Results
+from bot.drilling.runner import Job, run_all
+from bot.drilling.servers import OURS, check_side
+from bot.drilling.table import missed, number, table
+from bot.exits import DONE, FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the command line asks for.
+
+    Attributes:
+        matrix: `full` or `smoke`.
+        only: Names of rows; none: all of the matrix.
+        baseline: The side that is measured beside ours, if any.
+        folder: Where results and report go.
+    """
+
+    matrix: str
+    only: Sequence[str]
+    baseline: str | None
+    folder: Path
+
+
+async def drill(wanted: Wanted) -> int:
+    """Run the rows, print the table, write the report.
+
+    Returns:
+        0; 1 when a row misses a target.
+
+    Raises:
+        UsageError: A matrix, row or baseline that there is not.
+    """
+    rows = chosen(wanted.matrix, wanted.only)
+    sides = (OURS, wanted.baseline) if wanted.baseline else (OURS,)
+    for side in sides:
+        check_side(side)
+    console = Console(soft_wrap=False, highlight=False)
+    results = await asyncio.to_thread(Results, wanted.folder)
+    job = Job(rows=rows, sides=sides, folder=wanted.folder, tell=lambda e: _tell(console, e))
+    await run_all(job, results)
+    console.print(table(rows, results, sides=sides))
+    report = await asyncio.to_thread(write, FULL, results, wanted.folder)
+    console.print(f"Waterfalls of every run: {report}")
+    if names := missed(rows, results):
+        console.print(f"Missed: {', '.join(names)}")
+        return FAILED
+    return DONE
+
+
+def _tell(console: Console, entry: dict[str, Any]) -> None:
+    found = entry["measures"]
+    said = ", ".join(f"{name} {number(value)}" for name, value in found.items())
+    console.print(f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or said}")

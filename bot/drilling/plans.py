@@ -1,0 +1,209 @@
+"""How the call of each row goes, and what is measured in it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from bot.drilling import judge as judging
+from bot.drilling.conversation import Conversation
+from bot.drilling.evidence import Judged, judged
+from bot.drilling.measured import (
+    Run,
+    changes,
+    end_of_speech,
+    first_word_s,
+    last,
+    misheard,
+    or_lost,
+    quiet_after,
+)
+from bot.drilling.rows import HAIRCUT, HOURS, Plan, When
+from bot.drilling.stage import Stage
+from bot.lab_callers import noise
+
+FLAPPING_S: Final = 60.0
+DEAD_S: Final = 20.0  # of listening after everything died
+NOISE_S: Final = 3.0
+CALLS, TURNS = 5, 6
+BUDGET_S: Final = 1.5  # latency.budget_s
+BACK_S: Final = 5.0  # a provider that passed its trial is used again after so long
+PROBED_S: Final = 75.0  # the longest wait for a provider's trial
+
+
+Play: TypeAlias = Callable[[Stage, Run], Awaitable[None]]
+
+
+async def play(stage: Stage) -> Run:
+    """Have the stage's row played once."""
+    run = Run()
+    await _PLAYS[stage.row.plan](stage, run)
+    return run
+
+
+async def _asked(stage: Stage, call: Conversation, run: Run, question: str) -> Judged:
+    turn = await call.ask(question)
+    return run.add(await judged(call, stage.control, turn))
+
+
+async def _healthy(stage: Stage, run: Run) -> None:
+    async with stage.call() as call:
+        await call.greeted()
+        run.measures["greeting_s"] = or_lost(call.greeted_s)
+        first = await _asked(stage, call, run, stage.row.question)
+        run.measures["first_word_s"] = first_word_s(first)
+        second = await _asked(stage, call, run, stage.row.question)
+        run.measures["second_turn_s"] = first_word_s(second)
+    async with stage.call() as call:
+        await call.greeted()
+        other = await _asked(stage, call, run, stage.row.question)
+        run.measures["second_call_s"] = first_word_s(other)
+
+
+async def _turn(stage: Stage, run: Run) -> None:
+    async with stage.call() as call:
+        await call.greeted()
+        await _broken_turn(stage, call, run)
+
+
+async def _start(stage: Stage, run: Run) -> None:
+    await stage.break_now(When.BEFORE_CALL)
+    async with stage.call() as call:
+        await call.greeted()
+        run.measures["greeting_s"] = or_lost(call.greeted_s)
+        each = await _asked(stage, call, run, stage.row.question)
+        run.measures["first_word_s"] = first_word_s(each)
+
+
+async def _second_turn(stage: Stage, run: Run) -> None:
+    async with stage.call() as call:
+        await call.greeted()
+        await _broken_turn(stage, call, run)
+        run.measures.pop("first_speech_s")  # of the first turn, which has a row of its own
+        each = await _asked(stage, call, run, stage.row.question)
+        run.measures["first_word_s"] = first_word_s(each)
+
+
+async def _second_call(stage: Stage, run: Run) -> None:
+    async with stage.call() as call:
+        await call.greeted()
+        await _broken_turn(stage, call, run)
+        run.measures.pop("first_speech_s")
+    async with stage.call() as call:
+        await call.greeted()
+        each = await _asked(stage, call, run, stage.row.question)
+        run.measures["first_word_s"] = first_word_s(each)
+
+
+async def _noise(stage: Stage, run: Run) -> None:
+    async with stage.call() as call:
+        await call.greeted()
+        await call.make_noise(noise(NOISE_S))
+        await call.wait(1.0)
+        await _asked(stage, call, run, stage.row.question)
+    run.measures["failures"] = len(await asyncio.to_thread(stage.failures))
+
+
+async def _all_dead(stage: Stage, run: Run) -> None:
+    async with stage.call() as call:
+        await call.greeted()
+        await stage.break_now(When.BEFORE_TURN)
+        turn = await call.ask(stage.row.question)
+        await call.wait(turn.stop_s + DEAD_S - call.now_s)
+        run.add(await judged(call, stage.control, turn))
+        end_s = call.now_s if not call.over else end_of_speech(call)
+        run.measures["silence_s"] = judging.silence(call.heard(), turn.stop_s, end_s)
+
+
+async def _flapping(stage: Stage, run: Run) -> None:
+    async with stage.call() as call:
+        await call.greeted()
+        await stage.break_now(When.BEFORE_TURN)
+        until_s = call.now_s + FLAPPING_S
+        while call.now_s < until_s and not call.over:
+            await _asked(stage, call, run, stage.row.question)
+    voices = [voice for each in run.turns for voice in each.verdict.voices]
+    run.measures["switches"] = changes(voices)
+
+
+async def _chance(stage: Stage, run: Run) -> None:
+    await stage.break_now(When.BEFORE_CALL)
+    for _ in range(CALLS):
+        async with stage.call() as call:
+            await call.greeted()
+            for turn in range(TURNS):
+                if not call.over:
+                    await _asked(stage, call, run, HOURS if turn % 2 else HAIRCUT)
+    answered = sum(first_word_s(each) <= BUDGET_S for each in run.turns)
+    run.measures["in_budget"] = answered / (CALLS * TURNS)
+    run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # a call that ended early
+
+
+async def _barge_in(stage: Stage, run: Run) -> None:
+    async with stage.call() as call:
+        await call.greeted()
+        await stage.break_now(When.BEFORE_TURN)
+        asked_s = await call.question(stage.row.question)
+        await call.until_audible(stage.row.audible_s, since_s=asked_s, within_s=10.0)
+        before = len(await asyncio.to_thread(stage.failures))
+        await stage.control.mend_all()
+        turn = await call.ask(HOURS)
+        run.measures["quiet_s"] = quiet_after(call, turn)
+        each = await judged(call, stage.control, turn)
+        run.add(each)
+    failures = await asyncio.to_thread(stage.failures)
+    run.measures["failures_after"] = max(0, len(failures) - before)
+
+
+async def _recovery(stage: Stage, run: Run) -> None:
+    async with stage.call() as call:
+        await call.greeted()
+        first = await _broken_turn(stage, call, run)
+        await stage.control.mend_all()
+        await _probed(stage)
+        await call.wait(BACK_S)
+        second = await _asked(stage, call, run, stage.row.question)
+        same = last(first.verdict.voices) == last(second.verdict.voices)
+        run.measures["voice_changed"] = not same
+    async with stage.call() as call:
+        await call.greeted()
+        each = await _asked(stage, call, run, stage.row.question)
+        run.measures["next_call_elsewhere"] = each.verdict.voices != ("cartesia",)
+
+
+async def _probed(stage: Stage) -> None:
+    """Wait until the mended voice was asked for something and did it; or long enough."""
+    before = len(await stage.control.requests("cartesia"))
+    try:
+        async with asyncio.timeout(PROBED_S):
+            while True:
+                later = (await stage.control.requests("cartesia"))[before:]
+                if any(each["outcome"] == "done" for each in later):
+                    return
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        return  # nothing tried it: the next call will show that
+
+
+async def _broken_turn(stage: Stage, call: Conversation, run: Run) -> Judged:
+    """Ask while things break, and measure."""
+    await stage.break_now(When.BEFORE_TURN)
+    turn = await call.ask(stage.row.question, at=stage.timed())
+    each = run.add(await judged(call, stage.control, turn))
+    run.measures["first_word_s"] = first_word_s(each)
+    run.measures["misheard"] = await misheard(stage.control, call, turn)
+    return each
+
+
+_PLAYS: Final[Mapping[Plan, Play]] = {
+    Plan.HEALTHY: _healthy,
+    Plan.TURN: _turn,
+    Plan.START: _start,
+    Plan.SECOND_TURN: _second_turn,
+    Plan.SECOND_CALL: _second_call,
+    Plan.NOISE: _noise,
+    Plan.ALL_DEAD: _all_dead,
+    Plan.FLAPPING: _flapping,
+    Plan.CHANCE: _chance,
+    Plan.BARGE_IN: _barge_in,
+    Plan.RECOVERY: _recovery,
+}

@@ -1,0 +1,85 @@
+"""What the drill has measured so far: one JSON file that only grows."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from bot.drilling import judge as judging
+from bot.drilling.evidence import Judged
+from bot.drilling.measured import length_of, speech_of
+from bot.drilling.rows import Row
+from bot.drilling.verdicts import Measured
+from bot.exits import UsageError
+
+FILE: Final = "results.json"
+
+
+class Results:
+    """The runs in a folder, of this pass of the drill and of earlier ones."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there.
+
+        Raises:
+            UsageError: There is a file of that name that the drill has not written.
+        """
+        self._path = folder / FILE
+        self.entries: list[dict[str, Any]] = []
+        if self._path.is_file():
+            try:
+                self.entries = list(json.loads(self._path.read_text(encoding="utf-8"))["runs"])
+            except (ValueError, KeyError, TypeError) as wrong:
+                raise UsageError(f"{self._path} holds no results of a drill") from wrong
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Append a run, and have it on disk before the next one begins."""
+        self.entries.append(dict(entry))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        written = self._path.with_suffix(".tmp")
+        text = json.dumps({"runs": self.entries}, ensure_ascii=False, indent=1)
+        written.write_text(text + "\n", encoding="utf-8")
+        written.replace(self._path)
+
+    def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
+        """Return the entries of the newest pass that ran a row on a side; all its rows."""
+        passes = [
+            each["pass"]
+            for each in self.entries
+            if each["row"] == row.name and each["side"] == side
+        ]
+        return [each for each in self.entries if passes and each["pass"] == passes[-1]]
+
+
+def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:
+    """Return entries as what verdicts are made of."""
+    return [
+        Measured(
+            row=each["row"],
+            side=each["side"],
+            run=each["run"],
+            measures=each["measures"],
+            error=each.get("error", ""),
+        )
+        for each in entries
+    ]
+
+
+def turn_as_json(each: Judged) -> dict[str, Any]:
+    """Return what is kept of a turn; times are seconds from the caller's stop."""
+    stop_s = each.turn.stop_s - each.turn.began_s
+    verdict = dict(judging.as_json(each.verdict))
+    verdict["words"] = [
+        [text, provider, at_s - stop_s, end_s - stop_s]
+        for text, provider, at_s, end_s in verdict["words"]
+    ]
+    return {
+        "question": each.turn.question,
+        "answer": each.turn.answer,
+        "began_s": -stop_s,
+        "ended_s": length_of(each) - stop_s,
+        "speech": speech_of(each),
+        "requests": [asdict(asked) for asked in each.requests],
+        "verdict": verdict,
+    }

@@ -1,0 +1,118 @@
+"""What a row of the drill is made of: faults and their moments, a plan, targets."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+HAIRCUT: Final = "How much is a haircut?"  # 22 words answer it, long enough for a cut in the middle
+HOURS: Final = "What are your opening hours?"
+HEALTHY: Final = "healthy"
+LOST: Final = 99.0  # seconds: what never came was later than any target
+
+
+class When(StrEnum):
+    """When a fault begins."""
+
+    BEFORE_CALL = "before the call"
+    BEFORE_TURN = "before the caller speaks"
+    SPOKEN = "while the caller speaks"
+    AT_STOP = "when the caller stops"
+
+
+class Plan(StrEnum):
+    """How the call goes."""
+
+    HEALTHY = "two turns and a second call"
+    TURN = "one turn"
+    START = "the greeting, then one turn"
+    SECOND_TURN = "the second turn of a call"
+    SECOND_CALL = "the first turn of a second call"
+    NOISE = "3 s of noise, then one turn"
+    ALL_DEAD = "one turn, then 20 s of listening"
+    FLAPPING = "turns for a minute"
+    CHANCE = "five calls of six turns"
+    BARGE_IN = "a turn that the caller breaks into"
+    RECOVERY = "a turn, the provider's recovery, a turn and a second call"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """A fault of one provider.
+
+    Attributes:
+        provider: The lab's name for it.
+        window: What the lab's control takes: `{"fault": NAME, ...}`.
+        when: When it begins; it lasts to the end of the run.
+        after_s: With `SPOKEN`: so long after the caller began.
+    """
+
+    provider: str
+    window: Mapping[str, Any]
+    when: When = When.BEFORE_TURN
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a measure may be.
+
+    Attributes:
+        measure: Its name in what a run yields.
+        worst: No run may be above it (below it, with `least`).
+        p50: Nor the median of the runs above this.
+        over: The row and measure that is taken off first, from the run with the same number.
+        side: Whose runs of that row; None: the same side's.
+        least: The bound is a lower one.
+    """
+
+    measure: str
+    worst: float = math.inf
+    p50: float | None = None
+    over: tuple[str, str] | None = None
+    side: str | None = None
+    least: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: For `--only`.
+        title: What breaks, for people.
+        plan: How the call goes.
+        breaks: What is broken, and when.
+        targets: What is asked of the measures.
+        runs: How often it is run.
+        question: What the caller asks.
+        audible_s: With `BARGE_IN`: how much of the agent is heard before the caller breaks in.
+        steady: The lab keeps its delays at their medians.
+        uncapped: The lab's recognisers take audio as fast as it comes.
+    """
+
+    name: str
+    title: str
+    plan: Plan = Plan.TURN
+    breaks: tuple[Break, ...] = ()
+    targets: tuple[Target, ...] = field(default=())
+    runs: int = 5
+    question: str = HAIRCUT
+    audible_s: float = 1.0
+    steady: bool = True
+    uncapped: bool = False
+
+
+EVERY_WORD: Final = Target(measure="lost_turns", worst=0)
+NEVER_SILENT: Final = Target(measure="first_speech_s", worst=1.5)
+
+
+def extra(worst: float, *, measure: str = "first_word_s") -> Target:
+    """Return a bound on the time to the first word beyond a healthy turn's."""
+    return Target(measure="first_word_s", worst=worst, over=(HEALTHY, measure))
+
+
+def gap(worst: float) -> Target:
+    """Return a bound on the silence inside the reply beyond its own pauses."""
+    return Target(measure="gap_s", worst=worst)
