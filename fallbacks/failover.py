@@ -11,14 +11,11 @@ Output counts by attempt number: what comes from another attempt than `winner` i
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from fallbacks.attempts import (
-    Abandon,
     Action,
     AttemptEvent,
-    Cancel,
     Done,
     Exhausted,
     Failed,
@@ -34,31 +31,12 @@ from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, Scope
 from fallbacks.health import Standing
 from fallbacks.ladder import Allowance, Pace, late_after_s, may_ask_again, rank
+from fallbacks.run import Run
 
 Standings = Callable[[float], Sequence[Standing]]
 """The stage's ladder as it stands at a moment, such as `Roster.standings` with its stage given."""
 
 NO_ACTIONS: Final[tuple[Action, ...]] = ()
-
-
-@dataclass(slots=True)
-class _Run:
-    """An attempt under way."""
-
-    attempt: int
-    provider: str
-    started: float
-    last: float  # the moment its silence is counted from
-    patience_s: float
-    hedge_at: float | None
-    spoke: bool = False
-    owes: bool = True
-    late: bool = False
-    replaceable: bool = False  # late, another rung stands ready, and there was no room for a race
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.STALLED if self.spoke else Kind.TIMEOUT
 
 
 class Failover:
@@ -91,10 +69,10 @@ class Failover:
         self._hedges = hedges
         self._stay_with = stay_with
         self._until = Deadline(at=0.0)
-        self._running: dict[int, _Run] = {}
+        self._running: dict[int, Run] = {}
         self._starts: dict[str, int] = {}
         self._failures: dict[str, Failure | None] = {}
-        self._mended: set[str] = set()
+        self._mended: dict[str, bool] = {}  # whose payload was wrong, and whether it was mended
         self._again: tuple[float, str, bool] | None = None  # when to ask whom again, and if extra
         self.winner: int | None = None
         self.over = False
@@ -109,7 +87,11 @@ class Failover:
         """The moment at which `tick` has something to do, or None."""
         if self.over:
             return None
-        moments = [moment for run in self._running.values() for moment in self._moments(run)]
+        moments = [
+            moment
+            for run in self._running.values()
+            for moment in run.moments(self._pace, self._until)
+        ]
         if self._again is not None:
             moments.append(self._again[0])
         return min(moments, default=None)
@@ -163,11 +145,13 @@ class Failover:
             usable = provider in self._ranked(now)  # it may have been taken out meanwhile
             return self._start(provider, now, extra=extra) if usable else self._next(now)
         run = next(
-            run for run in self._running.values() if any(at <= now for at in self._moments(run))
+            run
+            for run in self._running.values()
+            if any(at <= now for at in run.moments(self._pace, self._until))
         )
         if run.late:
             return self._give_up(run, now)
-        if now < self._late_at(run):
+        if now < run.late_at(self._pace):
             run.hedge_at = None
             return self._race(now, allowance=self._hedges)
         run.late, run.hedge_at = True, None
@@ -177,22 +161,7 @@ class Failover:
         run.replaceable = alone and self._fresh(now) is not None
         return (suspect, *raced)
 
-    def _moments(self, run: _Run) -> tuple[float, ...]:
-        if not run.owes:
-            return ()
-        if run.late:
-            return (self._give_up_at(run),)
-        hedge = () if run.hedge_at is None else (run.hedge_at,)
-        return (self._late_at(run), *hedge)
-
-    def _late_at(self, run: _Run) -> float:
-        return run.last + (self._pace.gap_s if run.spoke else run.patience_s)
-
-    def _give_up_at(self, run: _Run) -> float:
-        patient_until = max(self._late_at(run), run.last + self._pace.late_max_s)
-        return patient_until if run.replaceable else max(patient_until, self._until.at)
-
-    def _progressed(self, run: _Run, now: float) -> tuple[Action, ...]:
+    def _progressed(self, run: Run, now: float) -> tuple[Action, ...]:
         others = [each for each in self._running.values() if each is not run]
         run.spoke, run.last = True, now
         run.late, run.replaceable, run.hedge_at = False, False, None
@@ -204,30 +173,27 @@ class Failover:
         self.winner = run.attempt
         return (Win(attempt=run.attempt, provider=run.provider), *ended)
 
-    def _lost(self, run: _Run, now: float) -> Action:
+    def _lost(self, run: Run, now: float) -> Action:
         if run.late:
-            return self._abandon(run, run.kind, now=now)
-        return Cancel(attempt=run.attempt, provider=run.provider, because="outrun")
+            return run.abandoned(now=now)
+        return run.cancelled("outrun")
 
-    def _finished(self, run: _Run, now: float) -> tuple[Action, ...]:
+    def _finished(self, run: Run, now: float) -> tuple[Action, ...]:
         if not run.spoke and not self._pace.silent_end_ok:
-            return (self._abandon(run, Kind.SILENT, now=now), *self._without(run, now, None))
+            return (run.abandoned(Kind.SILENT, now=now), *self._without(run, now, None))
         del self._running[run.attempt]
         self.winner, self.over = run.attempt, True
         return (Done(attempt=run.attempt, provider=run.provider), *self._call_off("outrun"))
 
-    def _failed(self, run: _Run, failure: Failure, *, now: float) -> tuple[Action, ...]:
-        mendable = failure.scope is Scope.PAYLOAD and run.provider not in self._mended
-        if mendable and run.provider in self._ranked(now):
-            self._mended.add(run.provider)
-            self._forget(run)
-            return self._start(run.provider, now, extra=False, mended=True)
+    def _failed(self, run: Run, failure: Failure, *, now: float) -> tuple[Action, ...]:
+        if failure.scope is Scope.PAYLOAD:
+            self._mended.setdefault(run.provider, False)
         return self._without(run, now, failure)
 
-    def _give_up(self, run: _Run, now: float) -> tuple[Action, ...]:
-        return (self._abandon(run, run.kind, now=now), *self._without(run, now, None))
+    def _give_up(self, run: Run, now: float) -> tuple[Action, ...]:
+        return (run.abandoned(now=now), *self._without(run, now, None))
 
-    def _without(self, run: _Run, now: float, failure: Failure | None) -> tuple[Action, ...]:
+    def _without(self, run: Run, now: float, failure: Failure | None) -> tuple[Action, ...]:
         """Go on without an attempt that failed; None: by our own watch."""
         self._forget(run)
         self._failures[run.provider] = failure
@@ -235,13 +201,17 @@ class Failover:
             return ()  # a rung that is not late is already asked
         return self._next(now)
 
-    def _forget(self, run: _Run) -> None:
+    def _forget(self, run: Run) -> None:
         del self._running[run.attempt]
         if self.winner == run.attempt:
             self.winner = None
 
     def _next(self, now: float) -> tuple[Action, ...]:
         """Ask the next rung; free of the allowance, for nobody else is being asked in vain."""
+        for provider in self._ranked(now):
+            if self._mended.get(provider) is False:  # the rung is well: it was our payload
+                self._mended[provider] = True
+                return self._start(provider, now, extra=False, mended=True)
         fresh = self._fresh(now)
         if fresh is not None:
             return self._start(fresh, now, extra=False)
@@ -289,7 +259,7 @@ class Failover:
         attempt = next(self._numbers)
         self._starts[provider] = self._starts.get(provider, 0) + 1
         hedges = self._hedges is not None and standing is not None and not extra
-        self._running[attempt] = _Run(
+        self._running[attempt] = Run(
             attempt=attempt,
             provider=provider,
             started=now,
@@ -308,14 +278,6 @@ class Failover:
     def _fresh(self, now: float) -> str | None:
         return next((each for each in self._ranked(now) if each not in self._starts), None)
 
-    def _abandon(self, run: _Run, kind: Kind, *, now: float) -> Action:
-        return Abandon(
-            attempt=run.attempt, provider=run.provider, kind=kind, after_s=now - run.started
-        )
-
     def _call_off(self, because: str) -> tuple[Action, ...]:
         runs, self._running, self._again = self._running, {}, None
-        return tuple(
-            Cancel(attempt=run.attempt, provider=run.provider, because=because)
-            for run in runs.values()
-        )
+        return tuple(run.cancelled(because) for run in runs.values())

@@ -1,0 +1,58 @@
+"""An attempt under way, and the moments at which its silence becomes somebody's business."""
+
+from dataclasses import dataclass
+
+from fallbacks.attempts import Abandon, Cancel
+from fallbacks.deadline import Deadline
+from fallbacks.failure import Kind
+from fallbacks.ladder import Pace
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One attempt, from its start until it is called off or over."""
+
+    attempt: int
+    provider: str
+    started: float
+    last: float  # the moment its silence is counted from
+    patience_s: float  # how long its first output may take
+    hedge_at: float | None  # when another is started before this one is late
+    spoke: bool = False
+    owes: bool = True  # something is asked of it
+    late: bool = False
+    replaceable: bool = False  # late, another rung stands ready, and there was no room for a race
+
+    @property
+    def kind(self) -> Kind:
+        """What its silence is."""
+        return Kind.STALLED if self.spoke else Kind.TIMEOUT
+
+    def late_at(self, pace: Pace) -> float:
+        """When its silence has lasted so long that another is asked as well."""
+        return self.last + (pace.gap_s if self.spoke else self.patience_s)
+
+    def give_up_at(self, pace: Pace, until: Deadline) -> float:
+        """When a late one is ended: at the deadline, or sooner if another is to take its place."""
+        patient_until = max(self.late_at(pace), self.last + pace.late_max_s)
+        return patient_until if self.replaceable else max(patient_until, until.at)
+
+    def moments(self, pace: Pace, until: Deadline) -> tuple[float, ...]:
+        """When something is to be done about it, if it says nothing."""
+        if not self.owes:
+            return ()
+        if self.late:
+            return (self.give_up_at(pace, until),)
+        hedge = () if self.hedge_at is None else (self.hedge_at,)
+        return (self.late_at(pace), *hedge)
+
+    def abandoned(self, kind: Kind | None = None, *, now: float) -> Abandon:
+        """Return the action that ends it as a failure."""
+        after_s = now - self.started
+        return Abandon(
+            attempt=self.attempt, provider=self.provider, kind=kind or self.kind, after_s=after_s
+        )
+
+    def cancelled(self, because: str) -> Cancel:
+        """Return the action that ends it as nothing."""
+        return Cancel(attempt=self.attempt, provider=self.provider, because=because)
