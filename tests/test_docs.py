@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bot.__main__ import app
 from bot.config_loading import load
 from bot.environment import Environment
 from faultlab.faults import FAULTS
@@ -31,7 +32,7 @@ FOLDERS = (
     *("bot/", "calls/", "docs/", "examples/", "fallbacks/", "faultlab/", "processors/"),
     *("providers/", "scripts/", "telemetry/", "tests/", "transports/", "benchmarks/", ".ci/"),
 )
-COMMANDS = ("demo", "serve", "mic", "replay", "lab", "doctor")
+COMMANDS = sorted(str(each.name) for each in app.registered_commands)
 
 
 def name_of(path: Path) -> str:
