@@ -18,6 +18,7 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
+from bot.apology import SORRY, apologise
 from bot.assembly import Assembled, House, assemble
 from bot.config_agent import AgentSettings
 from bot.conversation import opening_frames
@@ -28,7 +29,6 @@ from transports.leg import Leg
 END_S: Final = 3.0  # Pipecat's EndFrame waits behind whatever hangs; then come stronger words
 INTERRUPT_S: Final = 1.0
 LAST_WORDS_S: Final = 6.0  # how long the apology of a failed call may take to be spoken
-SORRY: Final = "I am sorry, something went wrong here. Please call again. Goodbye."
 
 
 class Call:
@@ -82,14 +82,14 @@ class Call:
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
             self._failed("call", broken)
             logger.opt(exception=broken).error("call {} failed", self.call_id)
+            if self._assembled is None:  # nothing runs yet that could speak
+                await apologise(self._leg)
         finally:
             if self._assembled:
                 await self._assembled.tools.close()
                 self._assembled.observer.ended()
             length_s = self._house.clock() - started_at_s
-            self._tell(
-                CallEnded(reason=self.reason, length_s=length_s)
-            )  # shown before the line goes
+            self._tell(CallEnded(reason=self.reason, length_s=length_s))
             await self._leg.hang_up()
 
     async def end(self, reason: str) -> None:

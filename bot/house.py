@@ -14,6 +14,8 @@ from bot import clock
 from bot.assembly import House
 from bot.call import Call
 from bot.config import Settings
+from bot.exits import UsageError
+from bot.owner_tools import owner_tools
 from bot.policies import build_policies, resting
 from bot.prices import load_prices
 from bot.rungs import rung_of
@@ -65,6 +67,7 @@ async def open_house(
         listeners: More of them, told everything.
         models: Already loaded; None: they are loaded now.
     """
+    check_tools(settings)
     await asyncio.to_thread(load_providers, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)
     live = Live(words=words)
@@ -113,6 +116,19 @@ def spare_the_loaded() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def check_tools(settings: Settings) -> None:
+    """Refuse to open with a tool that no call could use.
+
+    Raises:
+        UsageError: An entry point cannot be loaded; one line.
+    """
+    for agent in (settings.agent, *settings.agents.values()):
+        try:
+            owner_tools(agent.tools)
+        except ValueError as broken:
+            raise UsageError(f"agent {agent.name}: {broken}") from broken
 
 
 def load_providers(settings: Settings) -> None:
