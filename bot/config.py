@@ -156,6 +156,7 @@ class LogsSettings(Section):
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     dir: Path = Path("logs")
+    keep_days: Count = 30  # of the calls' own records, which hold what was said
 
     @field_validator("level", mode="before")
     @classmethod

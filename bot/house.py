@@ -24,7 +24,7 @@ from bot.voice_models import VoiceModels
 from providers.catalog import provider
 from providers.provider import Shared
 from telemetry.emitter import Emitter, Listener
-from telemetry.journal import Journal
+from telemetry.journal import Journal, forget_old
 from telemetry.live import Live
 from telemetry.logs import Log
 from transports.leg import Leg
@@ -72,7 +72,10 @@ async def open_house(
     models = models or await asyncio.to_thread(VoiceModels.load)
     live = Live(words=words)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
-    journal = Journal(settings.logs.dir / "calls", price=prices.price)
+    records = settings.logs.dir / "calls"
+    utc_s = clock.utc_now().timestamp()
+    await asyncio.to_thread(forget_old, records, keep_days=settings.logs.keep_days, utc_s=utc_s)
+    journal = Journal(records, price=prices.price)
     emitter = Emitter(listeners=[Log(), journal, live, *listeners], utc_now=clock.utc_now)
     async with emitter:
         told = emitter.tell_for("")

@@ -20,7 +20,7 @@ from bot.config import Settings
 from bot.exits import UsageError
 from bot.house import OpenHouse, open_house
 from bot.live_routes import live_router
-from bot.pages.site import client_routes, console_routes
+from bot.pages.site import asset_routes, client_routes, console_routes
 from bot.parked import Parked
 from bot.twilio_door import twilio_router
 from bot.webrtc_door import webrtc_router
@@ -121,6 +121,7 @@ def application(house: OpenHouse, tasks: asyncio.TaskGroup, extras: Extras) -> F
     app.include_router(access.routes())
     app.include_router(_health(house))
     app.include_router(console_routes())
+    app.include_router(asset_routes())
     app.include_router(live_router(house.live, budget_s=settings.latency.budget_s))
     if webrtc.enabled:
         parked = Parked(clock=clock.monotonic)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from calls.entry import Entry
 from calls.events import CallEnded, Event, UsageMeasured
@@ -12,6 +13,24 @@ from calls.outcome import Outcome, outcome
 
 Price = Callable[[UsageMeasured], float | None]
 """What one measured use costs, in the table's currency; None when nobody knows."""
+
+
+DAY_S: Final = 86_400
+
+
+def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
+    """Delete the records of calls that ended more than `keep_days` ago; return how many files.
+
+    Args:
+        folder: The calls' records.
+        keep_days: How long a call's words are kept.
+        utc_s: The wall clock, in seconds since 1970.
+    """
+    oldest_s = utc_s - keep_days * DAY_S
+    old = [each for each in folder.glob("*.json*") if each.stat().st_mtime < oldest_s]
+    for each in old:
+        each.unlink(missing_ok=True)
+    return len(old)
 
 
 class Journal:

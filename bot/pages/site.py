@@ -41,9 +41,15 @@ def page(name: str) -> FileResponse:
 
 
 def client_routes() -> APIRouter:
-    """Return the telephone's routes; the console loads its script and style from them too."""
+    """Return the telephone's route."""
     router = APIRouter()
     router.add_api_route("/client/", lambda: page("client.html"), include_in_schema=False)
+    return router
+
+
+def asset_routes() -> APIRouter:
+    """Return the route of the script and style that the telephone and the console share."""
+    router = APIRouter()
     router.add_api_route("/client/{name}", page, include_in_schema=False, response_model=None)
     return router
 

@@ -13,7 +13,7 @@ from aiortc.mediastreams import AudioStreamTrack
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from bot.pages.site import client_routes, console_routes
+from bot.pages.site import asset_routes, client_routes, console_routes
 
 TOKEN = "token-of-the-first-call"
 
@@ -54,6 +54,7 @@ class StandIn:
     def _application(self) -> FastAPI:
         app = FastAPI()
         app.include_router(client_routes())
+        app.include_router(asset_routes())
         app.include_router(console_routes())
         app.add_api_route("/api/offer", self._offer, methods=["POST"])
         app.add_api_route("/api/offer", self._candidate, methods=["PATCH"])

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from calls.events import (
 from telemetry import emitter as emitter_module
 from telemetry import logs
 from telemetry.emitter import Emitter
-from telemetry.journal import Journal
+from telemetry.journal import Journal, forget_old
 from telemetry.live import Live
 from telemetry.privacy import masked, without_words
 
@@ -114,6 +115,17 @@ async def test_a_cost_that_is_not_wholly_known_is_not_guessed(tmp_path: Path) ->
         await journal.hear(an_entry(event))
 
     assert json.loads((tmp_path / "c.summary.json").read_text())["cost"] is None
+
+
+def test_the_records_of_old_calls_are_forgotten_and_new_ones_kept(tmp_path: Path) -> None:
+    for name in ("old.jsonl", "old.summary.json", "new.jsonl"):
+        (tmp_path / name).write_text("{}")
+    now_s = 1_800_000_000.0
+    for name, age_days in (("old.jsonl", 31), ("old.summary.json", 31), ("new.jsonl", 29)):
+        os.utime(tmp_path / name, (now_s - age_days * 86_400,) * 2)
+
+    assert forget_old(tmp_path, keep_days=30, utc_s=now_s) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["new.jsonl"]
 
 
 async def test_a_watcher_gets_the_recent_entries_and_then_the_new_ones() -> None:

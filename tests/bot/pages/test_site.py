@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from bot.pages.site import CONTENT_TYPES, FOLDER, client_routes, console_routes
+from bot.pages.site import CONTENT_TYPES, FOLDER, asset_routes, client_routes, console_routes
 
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.suffix in CONTENT_TYPES)
 NAMESPACES = ("http://www.w3.org/2000/svg",)  # a name, never fetched
@@ -15,6 +15,7 @@ ADDRESS = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}[^\s"'`)]*""")
 def client() -> TestClient:
     app = FastAPI()
     app.include_router(client_routes())
+    app.include_router(asset_routes())
     app.include_router(console_routes())
     return TestClient(app)
 
