@@ -75,6 +75,12 @@ class Account:
         """Our own overhead in this turn."""
         return sum(self.own.values())
 
+    @property
+    def unwaited_s(self) -> float:
+        """Our own overhead without our waits for more of a provider: shown, not judged."""
+        waits = (each for each in self.busy if not each.excused)
+        return self.own_s - sum(each.end_s - each.begin_s for each in waits)
+
 
 def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
     """Return whose time the parts of an answer were."""

@@ -1,7 +1,6 @@
 """When the simulated providers worked, read from the lab's record."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -15,7 +14,7 @@ Requests: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 """For each instance its requests, as the lab's control shows them."""
 
 STAGES: Final = ("deepgram", "openai", "cartesia")  # the first rungs: a healthy call uses no other
-NEXT_WORD: Final = "llm, the word after (not taken off)"
+FURTHER_WORDS: Final = "waiting for llm's further words (ours)"
 SLACK_S: Final = 0.005  # a moment is noted just after the frame was made
 
 
@@ -33,8 +32,9 @@ async def fetch(lab: RunningLab) -> Requests:
 def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float) -> list[Busy]:
     """Return when each provider worked for one turn, on the monotonic clock.
 
-    The model is busy until the last word of the sentence that the voice was given first; that a
-    client needs one more word to know so is the client's time.
+    The model is busy until the last word of the sentence that the voice was given first. How long
+    the client then waited for further words, to be sure of the sentence's end, is the client's own
+    time and told apart.
 
     Raises:
         UnhealthyTurnError: One of them was not asked exactly once, or did not answer.
@@ -44,14 +44,14 @@ def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float)
         moments.heard_s - lab_started_at_s,
     )
     text, audio = _one("voice", _voice(requests["cartesia"], span))
-    sentence, word_after = _one("model", _model(requests["openai"], span, words=text["words"]))
+    sentence, words_after = _one("model", _model(requests["openai"], span, text=text))
     found = [
         Busy(who="stt", begin_s=begin_s, end_s=end_s)
         for begin_s, end_s in _recogniser(requests["deepgram"], span)
     ]
     if not found:
         raise UnhealthyTurnError("the recogniser was not asked")
-    found += (sentence, word_after)
+    found += (sentence, words_after)
     found.append(Busy(who="tts", begin_s=text["at_s"], end_s=audio["at_s"]))
     return [
         dataclasses.replace(
@@ -78,18 +78,23 @@ def _recogniser(
 
 
 def _model(
-    requests: Sequence[Mapping[str, Any]], span: tuple[float, float], *, words: int
+    requests: Sequence[Mapping[str, Any]], span: tuple[float, float], *, text: Mapping[str, Any]
 ) -> Iterator[tuple[Busy, Busy]]:
     for each in requests:
         if span[0] <= each["at_s"] <= span[1]:
-            for sentence, after in itertools.pairwise(each["marks"]):
-                if sentence["what"] == "sentence" and sentence["words"] >= words:
-                    begin_s, end_s = sentence["at_s"], after["at_s"]
-                    yield (
-                        Busy(who="llm", begin_s=each["at_s"], end_s=begin_s),
-                        Busy(who=NEXT_WORD, begin_s=begin_s, end_s=end_s, excused=False),
-                    )
-                    break
+            sentences = (
+                mark["at_s"]
+                for mark in each["marks"]
+                if mark["what"] == "sentence" and mark["words"] >= text["words"]
+            )
+            if (over_s := next(sentences, None)) is not None:
+                needed_s = max(
+                    mark["at_s"] for mark in each["marks"] if over_s <= mark["at_s"] <= text["at_s"]
+                )
+                yield (
+                    Busy(who="llm", begin_s=each["at_s"], end_s=over_s),
+                    Busy(who=FURTHER_WORDS, begin_s=over_s, end_s=needed_s, excused=False),
+                )
 
 
 def _voice(

@@ -33,6 +33,10 @@ def show(
     console.print(_others(ours, theirs))
     found = compare(ours, theirs)
     console.print(f"own overhead  Holdline {_ms(found.ours)}   bare Pipecat {_ms(found.theirs)}")
+    unwaited = [_ms(spread([each.unwaited_s for each in turns])) for turns in (ours, theirs)]
+    console.print(
+        f"  without waiting for further words: {unwaited[0]}   bare Pipecat {unwaited[1]}"
+    )
     console.print(f"ratio of the medians {found.ratio:.2f}")
     console.print(f"Holdline less bare, pair by pair: {_ms(found.difference)}")
     console.print(f"turns set aside: {sum(aside.values())}")
@@ -91,7 +95,7 @@ def _others(ours: Sequence[Account], theirs: Sequence[Account]) -> Table:
     table.add_column("who")
     table.add_column("Holdline", justify="right")
     table.add_column("bare Pipecat", justify="right")
-    for who in ours[0].others:
+    for who in ours[0].others:  # every healthy turn has the same ones
         cells = [_ms(spread([each.others[who] for each in turns])) for turns in (ours, theirs)]
         table.add_row(who, *cells)
     return table

@@ -12,6 +12,7 @@ from faultlab.instance import Admission, Instance
 from faultlab.openai_answer import Completion, Piece
 
 SENTENCE_ENDS: Final = (".", "!", "?")
+MARKED_AFTER: Final = 3  # words after a sentence: more than a client needs to see that it is over
 ALIVE_EVERY_S: Final = 0.1  # chosen: often enough that nothing on the way calls the line idle
 
 
@@ -32,6 +33,7 @@ class Stream:
         self._admission = admission
         self._words = 0
         self._sent = ""
+        self._to_mark = 0
 
     async def send_all(self, completion: Completion, *, first_s: float) -> None:
         """Send the answer.
@@ -71,14 +73,16 @@ class Stream:
 
     def _mark_sentence(self) -> None:
         if self._sent.endswith(SENTENCE_ENDS):
+            self._to_mark = MARKED_AFTER
             now_s = self._instance.now_s()
             self._admission.request.mark("sentence", now_s, words=self._words)
 
     def _mark_next(self) -> None:
         """Mark what follows a sentence: a client may need it to know that the sentence is over."""
-        request = self._admission.request
-        if request.marks and request.marks[-1].what == "sentence":
-            request.mark("next", self._instance.now_s(), words=self._words)
+        if self._to_mark:
+            self._to_mark -= 1
+            now_s = self._instance.now_s()
+            self._admission.request.mark("next", now_s, words=self._words)
 
     async def _holds(self, completion: Completion, *, at: Piece | None) -> bool:
         """Do what the fault of the moment does before the next output; True: the stream is over."""

@@ -88,6 +88,7 @@ def test_a_wait_that_is_shown_but_not_excused_stays_ours() -> None:
 
     assert found.others["the word after"] == pytest.approx(0.015)
     assert found.own_s == pytest.approx(settle(TURN, OTHERS).own_s)
+    assert found.unwaited_s == pytest.approx(found.own_s - 0.015)
 
 
 def test_a_transcript_that_was_there_before_the_vad_took_no_time_of_its_own() -> None:

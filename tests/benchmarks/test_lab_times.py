@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.accounting import Moments
 from benchmarks.ear import UnhealthyTurnError
-from benchmarks.lab_times import NEXT_WORD, busy_times
+from benchmarks.lab_times import FURTHER_WORDS, busy_times
 
 LAB_S = 50.0  # the lab started then
 TURN = Moments(
@@ -42,7 +42,9 @@ def recorded() -> dict[str, list[dict[str, Any]]]:
                 mark("sentence", 100.6, 1),
                 mark("next", 100.62, 2),
                 mark("sentence", 100.68, 4),
-                mark("next", 100.7, 5),
+                mark("next", 100.69, 5),
+                mark("next", 100.7, 6),
+                mark("next", 100.72, 7),
             ),
         ],
         "cartesia": [asked(100.71, mark("text", 100.71, 4), mark("audio", 100.79))],
@@ -55,7 +57,7 @@ def test_each_provider_is_busy_from_being_asked_to_what_was_needed_of_it() -> No
     assert [(each.who, each.begin_s, each.end_s, each.excused) for each in found] == [
         ("stt", pytest.approx(100.201), pytest.approx(100.29), True),
         ("llm", pytest.approx(100.31), pytest.approx(100.68), True),
-        (NEXT_WORD, pytest.approx(100.68), pytest.approx(100.7), False),
+        (FURTHER_WORDS, pytest.approx(100.68), pytest.approx(100.7), False),
         ("tts", pytest.approx(100.71), pytest.approx(100.79), True),
     ]
 

@@ -37,7 +37,8 @@ async def test_a_streamed_answer_marks_the_end_of_each_sentence_and_what_follows
             await answer.read()
         (entry,) = lab.record.requests("openai")
 
-    assert [mark.what for mark in entry.marks] == ["sentence", "next", "sentence", "next"]
+    told = [mark.what for mark in entry.marks]
+    assert told == ["sentence", "next", "next", "next", "sentence", "next"]
     assert entry.marks[0].words == 6  # We are at twelve Market Street.
     assert entry.at_s < entry.marks[0].at_s <= entry.marks[1].at_s
 
