@@ -65,7 +65,9 @@ async def serving(
     port = free_port()
     tree, keys = configuration(lab, port, folder / "logs")
     config = folder / "holdline.yaml"
-    config.write_text(yaml.safe_dump(tree | dict(changes or {})))
+    for key, change in (changes or {}).items():
+        tree[key] = {**tree.get(key, {}), **change}
+    config.write_text(yaml.safe_dump(tree))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "serve", "--config", str(config),
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **keys},

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from bot.lab import RunningLab, lab_process
 from faultlab.carrier import Carrier
-from faultlab.carrier_webhook import PhoneCall
+from faultlab.carrier_webhook import NotConnectedError, PhoneCall
 from faultlab.voices import speak, voice_of
 from tests.bot.serving import AUTH_TOKEN, serving
 
@@ -162,3 +163,44 @@ async def one_call(url: str, number: int) -> NDArray[np.int16]:
         await call.listen(within_s=30)
         assert call.complaints == []
         return call.heard()
+
+
+async def test_sigterm_lets_the_call_in_progress_end_and_takes_no_new_one(tmp_path: Path) -> None:
+    changes = {"shutdown": {"drain_s": 30}}
+    async with (
+        asyncio.timeout(90),
+        lab_process() as lab,
+        serving(lab, tmp_path, changes=changes) as served,
+    ):
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            await call.listen(within_s=15)
+            served.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.2)
+            with pytest.raises(NotConnectedError) as refused:
+                async with Carrier(served.url, AUTH_TOKEN):
+                    pass
+            await call.say(await caller_says("Where are you?"))
+            answer = await call.listen(within_s=20)
+            assert served.process.returncode is None
+
+        assert await asyncio.wait_for(served.process.wait(), 15) == 0
+
+    assert "busy" in refused.value.said
+    assert answer.size > 2 * RATE_HZ
+
+
+async def test_a_caller_too_many_is_told_so_politely(tmp_path: Path) -> None:
+    changes = {"server": {"max_calls": 1}}
+    async with (
+        asyncio.timeout(60),
+        lab_process() as lab,
+        serving(lab, tmp_path, changes=changes) as served,
+        Carrier(served.url, AUTH_TOKEN) as call,
+    ):
+        await call.listen(within_s=15)
+        with pytest.raises(NotConnectedError) as refused:
+            async with Carrier(served.url, AUTH_TOKEN):
+                pass
+
+        assert not call.ended.is_set()
+    assert "busy" in refused.value.said
