@@ -1,0 +1,113 @@
+"""What the voices sent, kept for a judge: to the sample, bounded, and only when asked for."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+
+from faultlab import faults
+from faultlab.kept_audio import KeptAudio, Take
+from faultlab.lab import Lab, Spec
+from faultlab.schedule import Window
+
+VOICE = (Spec(name="elevenlabs", kind="elevenlabs"),)
+TEXT = "We open at nine in the morning."
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    async with Lab(VOICE, speed=50, keep_audio=True) as lab:
+        yield lab
+
+
+async def spoken(lab: Lab) -> bytes:
+    voice = lab.instance("elevenlabs")
+    url = f"http://{voice.authority}/v1/text-to-speech/V/stream?output_format=pcm_16000"
+    headers = {"xi-api-key": voice.api_key}
+    try:
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(url, json={"text": TEXT}) as answer,
+        ):
+            return await answer.read()
+    except aiohttp.ClientPayloadError:  # cut, as it was told to
+        return b""
+
+
+async def asked(lab: Lab, path: str) -> tuple[int, bytes, dict[str, str]]:
+    headers = {"Authorization": f"Bearer {lab.describe()['control']['token']}"}
+    async with (
+        aiohttp.ClientSession(lab.control_url, headers=headers) as session,
+        session.get(path) as answer,
+    ):
+        return answer.status, await answer.read(), dict(answer.headers)
+
+
+async def test_the_kept_sound_is_what_the_client_got_to_the_sample(lab: Lab) -> None:
+    got = await spoken(lab)
+    status, kept, headers = await asked(lab, "/audio/elevenlabs/1")
+
+    assert status == 200
+    assert headers["X-Rate-Hz"] == "16000"
+    assert kept == got
+    assert len(got) > 16_000
+
+
+async def test_a_recorded_word_stands_where_its_times_say(lab: Lab) -> None:
+    await spoken(lab)
+    words = lab.record.words()
+    take = lab.record.audio.take("elevenlabs", 1)
+    assert take is not None
+
+    sound = take.samples()
+    for word in words:
+        span = sound[round(word.start_s * 16_000) : round(word.end_s * 16_000)]
+        assert np.abs(span.astype(np.int32)).max() > 300, word
+    assert [word.text for word in words] == TEXT.split()
+
+
+async def test_of_a_speech_that_was_cut_only_the_sent_part_is_kept(lab: Lab) -> None:
+    await spoken(lab)
+    lab.instance("elevenlabs").set_faults([Window(fault=faults.Cut(after_words=3))])
+    await spoken(lab)
+    whole, cut = lab.record.audio.takes()
+
+    assert 0 < cut.length < whole.length
+
+
+async def test_nothing_is_kept_unless_asked_for() -> None:
+    async with Lab(VOICE, speed=50) as lab:
+        await spoken(lab)
+        status, _, _ = await asked(lab, "/audio/elevenlabs/1")
+
+        assert lab.record.words()
+        assert lab.record.audio.takes() == ()
+        assert status == 404
+
+
+@pytest.mark.parametrize("path", ["nobody/1", "elevenlabs/one", "elevenlabs/9"])
+async def test_a_sound_that_is_not_there_is_not_found(lab: Lab, path: str) -> None:
+    status, _, _ = await asked(lab, f"/audio/{path}")
+
+    assert status == 404
+
+
+def test_the_oldest_request_goes_when_there_is_too_much() -> None:
+    kept = KeptAudio()
+    kept.limit = 250
+    for number in range(1, 5):
+        kept.add(a_take(request=number), np.ones(100, np.int16), start_s=0.0)
+
+    assert [each.request for each in kept.takes()] == [3, 4]
+
+
+def test_what_was_sent_as_nothing_is_silence_in_the_take() -> None:
+    take = a_take(pieces=[(0, np.ones(2, np.int16)), (4, np.ones(2, np.int16))])
+
+    assert take.samples().tolist() == [1, 1, 0, 0, 1, 1]
+
+
+def a_take(**changes: Any) -> Take:
+    return Take(**({"instance": "v", "request": 1, "at_s": 0.0, "rate_hz": 100} | changes))
