@@ -18,8 +18,8 @@ class Mark:
 
     Attributes:
         what: `flush` (the client asked for what was heard) and `flushed` (it was sent); `sentence`
-            (a language model sent the last word of one) and `next` (each of the next few, or the end);
-            `text` (a voice was given some) and `audio` (its first sound was sent).
+            (a language model sent the last word of one) and `next` (each of a few more, or the
+            end); `text` (a voice was given some) and `audio` (its first sound was sent).
         at_s: Seconds after the lab's start.
         words: How many words of the request had been sent by then, or were given with a `text`.
     """
