@@ -5,10 +5,14 @@ certain soon; it is waited for a little when one is, but not beyond 1.2 s. There
 turn at most, none in two turns of three, and none once the caller has begun to speak again. Where a
 filler may not be, a clip is said a moment later, so that no caller waits in silence. From then on
 the line is never silent for longer than `silence_s` while an answer is owed.
+
+A pause that turn detection takes for no end owes nothing yet. When it was an end after all, a
+filler is due at once if there may be one; a clip has the time that it has in any other turn.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import Final
 
 FIRST_S: Final = 0.9
@@ -42,10 +46,13 @@ class Holding:
     def __init__(self, settings: HoldSettings | None = None) -> None:
         self._settings = settings or HoldSettings()
         self._turn = 0
+        self._met = True  # something was heard in this turn: the next stop is another turn's
         self._last_filler: int | None = None  # the turn that had one
         self._stopped_at: float | None = None  # an answer is owed since
         self._certain_at: float | None = None  # when its first word will be heard
         self._dry_at: float | None = None  # something was said in this turn, until then
+        self._paused_at: float | None = None  # the caller was silent since, and may go on
+        self._decided_at: float | None = None  # when such a pause was found to be the end
 
     @property
     def wake_at(self) -> float | None:
@@ -55,19 +62,31 @@ class Holding:
         if self._dry_at is not None:
             return self._dry_at + self._settings.silence_s
         if not self._filler_allowed:
-            return self._stopped_at + self._settings.clip_s
+            clip_at = self._stopped_at + self._settings.clip_s
+            return max(clip_at, (self._decided_at or -inf) + self._settings.first_s)
         last_at = self._stopped_at + self._settings.last_s
         soon = self._certain_at is not None and self._certain_at <= last_at
         return last_at if soon else self._stopped_at + self._settings.first_s
 
     def caller_stopped(self, at: float) -> None:
         """An answer is owed, since the caller's last voiced sample."""
-        self._turn += 1
+        self._turn += self._met
+        self._met = False
         self._stopped_at, self._certain_at, self._dry_at = at, None, None
+        self._paused_at = self._decided_at = None
 
     def caller_started(self) -> None:
         """The caller speaks: nothing is owed, and nothing may be said over him."""
-        self._stopped_at = None
+        self._stopped_at = self._paused_at = None
+
+    def paused(self) -> None:
+        """The caller does not seem to have finished: nothing is owed yet."""
+        self._stopped_at, self._paused_at = None, self._stopped_at
+
+    def decided(self, at: float) -> None:
+        """It is our turn to speak; of interest after a pause that did not look like it."""
+        if self._paused_at is not None:
+            self._stopped_at, self._paused_at, self._decided_at = self._paused_at, None, at
 
     def certain(self, at: float) -> None:
         """The answer's first word will be heard at this moment: its sound is there."""
@@ -79,7 +98,8 @@ class Holding:
 
     def answered(self) -> None:
         """The answer is being heard, or there is none to come: nothing is owed."""
-        self._stopped_at = None
+        self._stopped_at = self._paused_at = None
+        self._met = True
 
     def said(self, dry_at: float) -> None:
         """Something that holds the line is queued, and ends at `dry_at`."""
@@ -90,6 +110,7 @@ class Holding:
         if self.wake_at is None or now < self.wake_at:
             return ()
         first = self._dry_at is None
+        self._met = True
         self._dry_at = now  # until it is told what was queued
         if first and self._filler_allowed:
             self._last_filler = self._turn

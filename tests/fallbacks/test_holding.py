@@ -82,6 +82,41 @@ def test_a_line_that_ran_dry_again_is_held_before_four_seconds_of_silence() -> N
     assert line.tick(105.3) == (Say.CLIP,)
 
 
+def test_a_pause_that_looks_like_no_end_owes_nothing() -> None:
+    line = turn(Holding())
+    line.paused()
+
+    assert line.wake_at is None
+
+
+def test_a_pause_that_was_the_end_after_all_is_spoken_for_at_once() -> None:
+    line = turn(Holding())
+    line.paused()
+    line.decided(101.25)
+
+    assert line.tick(101.25) == (Say.FILLER,)
+
+
+def test_where_no_filler_may_be_such_a_turn_has_its_time_before_a_clip() -> None:
+    line = turn(Holding())
+    line.tick(100.9)
+    turn(line, 110.0)
+    line.paused()
+    line.decided(111.25)
+
+    assert line.wake_at == pytest.approx(112.15)
+
+
+def test_a_caller_who_stops_twice_before_he_is_answered_has_one_turn() -> None:
+    line = turn(Holding())
+    line.tick(100.9)
+    for at in (110.0, 111.0, 112.0, 113.0):
+        line.caller_started()
+        turn(line, at)
+
+    assert line.tick(115.0) == (Say.CLIP,)
+
+
 @given(st.data())
 def test_no_caller_is_ever_left_in_silence_nor_told_one_moment_too_often(
     data: st.DataObject,
