@@ -1,0 +1,47 @@
+"""Sound as a voice sends it: whole samples, each piece once, and for how long it is quiet."""
+
+from typing import Final
+
+import numpy as np
+
+AUDIBLE: Final = 164  # of 32768, about -46 dBFS: below any syllable, above a codec's noise
+PAUSE_S: Final = 0.7  # no longer pause is natural inside what a voice says (chosen)
+SAMPLE_BYTES: Final = 2
+
+
+def audible(pcm: bytes) -> bool:
+    """Say whether 16-bit little-endian PCM of whole samples holds one that a person could hear."""
+    samples = np.frombuffer(pcm, dtype="<i2")
+    return bool(samples.size) and int(np.abs(samples.astype(np.int32)).max()) > AUDIBLE
+
+
+class Pieces:
+    """Follows one voice's pieces of sound."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._torn = b""
+        self._last = b""
+        self._quiet_s = 0.0
+        self._spoke = False
+
+    def take(self, piece: bytes) -> bytes:
+        """Return the whole samples there are now; a piece that came twice is nothing new.
+
+        No two neighbouring pieces of speech are alike to the last bit.
+        """
+        if piece == self._last and audible(piece[: len(piece) // 2 * 2]):
+            return b""
+        self._last = piece
+        pcm = self._torn + piece
+        whole = len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES
+        self._torn = pcm[whole:]
+        return pcm[:whole]
+
+    def speaking(self, pcm: bytes) -> bool:
+        """Say whether the voice is at work: it has begun, and this is speech or a short pause."""
+        if audible(pcm):
+            self._quiet_s, self._spoke = 0.0, True
+        else:
+            self._quiet_s += len(pcm) / SAMPLE_BYTES / self._rate_hz
+        return self._spoke and self._quiet_s < PAUSE_S

@@ -1,0 +1,236 @@
+"""One rung of the voices' ladder: whether it can be used now, what it is asked, and its revival.
+
+A rung that is known to be unreachable fails at once; one whose connection is being made is given a
+moment. A dead one is connected anew in the background, again and again, and never in a turn.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    Frame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.utils.text.base_text_aggregator import TextType
+
+from calls.voice import ATTEMPT, Voice
+from fallbacks.failure import Failure, Kind, failed
+from processors.rung_pipeline import RungPipeline
+
+CONNECT_S: Final = 0.3  # a turn waits no longer for a handshake: a failed rung may cost 0.4 s
+REVIVE_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # Pipecat reconnects once, at once
+SLOW: Final = len(REVIVE_S) - 1  # where a permanent failure begins
+
+
+class Told(Protocol):
+    """Takes what the rungs tell: the stage."""
+
+    async def on_sound(self, attempt: int, pcm: bytes) -> None:
+        """Take sound."""
+        ...
+
+    async def on_word(
+        self, attempt: int, text: str, *, start_s: float, end_s: float | None
+    ) -> None:
+        """Take a word's time."""
+        ...
+
+    async def on_spoken(self, attempt: int) -> None:
+        """Take the end of an attempt."""
+        ...
+
+    async def on_failed(self, attempt: int, failure: Failure) -> None:
+        """Take the failure of an attempt."""
+        ...
+
+    async def on_pushed(self, rung: "TtsRung", frame: Frame, direction: FrameDirection) -> None:
+        """Take what else a rung's service pushed."""
+        ...
+
+
+class TtsRung:
+    """A rung, and the ear at its voice."""
+
+    def __init__(
+        self, name: str, service: FrameProcessor, *, stage: Told, clock: Callable[[], float]
+    ) -> None:
+        self.name = name
+        self.child = RungPipeline(name, service, output=self._pushed, on_ready=self._ready)
+        self.attempt: int | None = None
+        self._service = service
+        self._voice = cast("Voice", service)
+        self._voice.listen(self)
+        self._stage = stage
+        self._now = clock
+        self._up = False
+        self._connecting_at: float | None = None
+        self._failure: Failure | None = None
+        self._waiting: list[Frame] = []
+        self._due_at: float | None = None
+        self._reviving: asyncio.Task[None] | None = None
+
+    @property
+    def due_at(self) -> float | None:
+        """When the moment is over that an attempt waits for a connection."""
+        return self._due_at
+
+    async def ask(self, attempt: int, text: str, *, closed: bool) -> Failure | None:
+        """Begin to speak; returns the failure of a rung that is known to be dead."""
+        self.attempt, self._waiting, self._due_at = attempt, [], None
+        start = LLMFullResponseStartFrame()
+        start.metadata[ATTEMPT] = attempt
+        frames = [start, _sentence(text), *([LLMFullResponseEndFrame()] if closed else [])]
+        if self._usable:
+            await self._send(frames)
+            return None
+        dead = self._dead
+        if dead:
+            self._quit()
+            return dead
+        begun_at = self._connecting_at or self._now()
+        self._waiting, self._due_at = frames, begun_at + CONNECT_S
+        if self._connecting_at is None:
+            self._revive(at_once=True)
+        return None
+
+    async def more(self, text: str) -> None:
+        """Speak on."""
+        await self._go_on(_sentence(text))
+
+    async def close(self) -> None:
+        """Speak to the end: nothing follows."""
+        await self._go_on(LLMFullResponseEndFrame())
+
+    async def mute(self) -> None:
+        """Fall silent."""
+        asked = self.attempt is not None and not self._waiting
+        self._quit()
+        if asked:
+            await self.child.mute()
+
+    async def tick(self, now: float) -> None:
+        """Give up an attempt that waits in vain for a connection."""
+        if self._due_at is not None and self._due_at <= now and self.attempt is not None:
+            attempt = self.attempt
+            self._quit()
+            await self._stage.on_failed(attempt, self._hangs)
+
+    async def cleanup(self) -> None:
+        """Let go of everything."""
+        self._quit()
+        task, self._reviving = self._reviving, None
+        if task:
+            await self._service.cancel_task(task)
+        await self.child.cleanup()
+
+    async def sound(self, attempt: int, pcm: bytes) -> None:
+        """Take sound from the voice."""
+        await self._stage.on_sound(attempt, pcm)
+
+    async def word(
+        self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
+    ) -> None:
+        """Take a word's time from the voice."""
+        await self._stage.on_word(attempt, text, start_s=start_s, end_s=end_s)
+
+    async def spoken(self, attempt: int) -> None:
+        """Take from the voice that it has sent all."""
+        if attempt == self.attempt:
+            self._quit()
+        await self._stage.on_spoken(attempt)
+
+    async def failed(self, attempt: int, failure: Failure) -> None:
+        """Take the voice's error."""
+        await self._stage.on_failed(attempt, failure)
+
+    async def connecting(self) -> None:
+        """Note that a connection is being made."""
+        self._connecting_at, self._up = self._now(), False
+
+    async def connected(self) -> None:
+        """Begin with what waited for the connection."""
+        self._connecting_at, self._up, self._failure = None, True, None
+        await self._begin()
+
+    async def unreachable(self, failure: Failure) -> None:
+        """Note why there is no connection; an attempt that waited for it has failed."""
+        self._connecting_at, self._up, self._failure = None, False, failure
+        self._revive()
+        if self._waiting and self.attempt is not None:
+            attempt = self.attempt
+            self._quit()
+            await self._stage.on_failed(attempt, failure)
+
+    async def lost(self, failure: Failure | None) -> None:
+        """Note that the connection is gone; what was asked over it will not come."""
+        self._connecting_at, self._up, self._failure = None, False, None
+        self._revive()
+        if self.attempt is not None and not self._waiting:
+            attempt = self.attempt
+            idle = failed(Kind.NETWORK, "tts", provider=self.name, reason="closed while idle")
+            await self._stage.on_failed(attempt, failure or idle)
+
+    @property
+    def _usable(self) -> bool:
+        return self._up and self.child.ready.is_set()
+
+    @property
+    def _dead(self) -> Failure | None:
+        """Why nothing can come of asking it now."""
+        if self._connecting_at is None:
+            return self._failure
+        return self._hangs if self._connecting_at + CONNECT_S <= self._now() else None
+
+    @property
+    def _hangs(self) -> Failure:
+        return failed(Kind.TIMEOUT, "tts", provider=self.name, reason="no connection in time")
+
+    async def _ready(self, _child: RungPipeline) -> None:
+        await self._begin()
+
+    async def _begin(self) -> None:
+        if self._usable and self._waiting:
+            frames, self._waiting, self._due_at = self._waiting, [], None
+            await self._send(frames)
+
+    async def _go_on(self, frame: Frame) -> None:
+        if self._waiting:
+            self._waiting.append(frame)
+        else:
+            await self._send([frame])
+
+    async def _send(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            await self.child.send(frame)
+
+    async def _pushed(self, _child: RungPipeline, frame: Frame, direction: FrameDirection) -> None:
+        await self._stage.on_pushed(self, frame, direction)
+
+    def _quit(self) -> None:
+        self.attempt, self._waiting, self._due_at = None, [], None
+
+    def _revive(self, *, at_once: bool = False) -> None:
+        if self._reviving is None or (self._reviving.done() or at_once):
+            before, name = self._reviving, f"revive {self.name}"
+            if before and not before.done():
+                before.cancel()
+            self._reviving = self._service.create_task(self._revival(at_once=at_once), name)
+
+    async def _revival(self, *, at_once: bool) -> None:
+        """Connect anew until it succeeds, slower and slower."""
+        tries = 0
+        while not self._up:
+            permanent = self._failure is not None and self._failure.permanent
+            step = SLOW if permanent else min(tries, SLOW)
+            await asyncio.sleep(0.0 if at_once and tries == 0 else REVIVE_S[step])
+            if not self._up and self._connecting_at is None:
+                await self._voice.revive()
+            tries += 1
+
+
+def _sentence(text: str) -> AggregatedTextFrame:
+    return AggregatedTextFrame(text, TextType.SENTENCE, raw_text=text)

@@ -1,0 +1,402 @@
+"""The voices' stage: what is to be said is said by whichever rung can, every word once.
+
+What comes in is an agenda: replies and other speech, and the frames between them, in order. Each
+piece of speech is one utterance (`tts_work`); the frames that leave for it are made here, whichever
+rung its sound comes from, so that a switch of voices shows in nothing but the voice. A word leaves
+behind the sound in which it is spoken: the line lets it go when it has played that, and so the
+assistant's context holds what the caller has heard.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    CancelFrame,
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    InterimTranscriptionFrame,
+    InterruptionFrame,
+    LLMAssistantPushAggregationFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    MetricsFrame,
+    StartFrame,
+    StopFrame,
+    SystemFrame,
+    TextFrame,
+    TranscriptionFrame,
+    TTSAudioRawFrame,
+    TTSSpeakFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+    TTSUpdateSettingsFrame,
+)
+from pipecat.metrics.metrics import TTSUsageMetricsData
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+from pipecat.utils.text.base_text_aggregator import TextType
+from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
+
+from calls.entry import Tell
+from calls.turn import Turn
+from fallbacks.classification import classify_error
+from fallbacks.failure import Failure, failed
+from fallbacks.ledger import sayable
+from fallbacks.work import StagePolicy, Work
+from processors.line_queue import LineQueue
+from processors.tts_rung import TtsRung
+from processors.tts_work import Ask, Close, Do, More, Mute, Over, Play, Said, TtsWork, Won
+from processors.utterance import Utterance
+
+RUNG: Final = "rung"
+"""The key in a sound frame's metadata of the rung that spoke it."""
+
+Exhausted = Callable[[str], Awaitable[None]]
+"""Takes what nobody could say. It must not wait for anything: the stage waits for it."""
+
+
+class TtsStage(FrameProcessor):
+    """A ladder of voices in the place of one."""
+
+    def __init__(
+        self,
+        rungs: Mapping[str, FrameProcessor],
+        *,
+        policy: StagePolicy,
+        tell: Tell,
+        clock: Callable[[], float],
+        turn: Turn,
+        word_times: Mapping[str, bool],
+    ) -> None:
+        """Take the rungs.
+
+        Args:
+            rungs: By name, the preferred one first; each is a `calls.voice.Voice`, too.
+            policy: What all calls share about this stage.
+            tell: Takes the facts.
+            clock: Monotonic, in seconds.
+            turn: The turn in progress.
+            word_times: By rung, whether it says when each word is spoken.
+        """
+        super().__init__()
+        self._rungs = {
+            name: TtsRung(name, each, stage=self, clock=clock) for name, each in rungs.items()
+        }
+        self._policy = policy
+        self._tell = tell
+        self._now = clock
+        self._turn = turn
+        self._word_times = word_times
+        language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
+        self._sentences = SimpleTextAggregator(language=language)
+        self._line = LineQueue()
+        self._rate_hz = 0
+        self._agenda: deque[Frame | Utterance] = deque()
+        self._out: deque[Frame] = deque()
+        self._open: Utterance | None = None  # takes the reply's next sentence
+        self._in_reply = False
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._wake_at: float | None = None
+        self._told_exhausted: Exhausted | None = None
+        self.speaker: str | None = None
+
+    def on_exhausted(self, told: Exhausted) -> None:
+        """Have `told` called with the words that no rung could say."""
+        self._told_exhausted = told
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Begin to connect all rungs, and wait for none."""
+        await super().setup(setup)
+        self._rate_hz = setup.audio_out_sample_rate
+        for rung in self._rungs.values():
+            rung.child.setup(self, setup)
+
+    async def cleanup(self) -> None:
+        """Let all rungs go, none for long."""
+        await super().cleanup()
+        task, self._watching = self._watching, None
+        if task:
+            await self.cancel_task(task)
+        await asyncio.gather(*(rung.cleanup() for rung in self._rungs.values()))
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Speak what is to be spoken, and pass on the rest in its place."""
+        await super().process_frame(frame, direction)
+        match frame:
+            case StartFrame():
+                await self.push_frame(frame, direction)
+                self._watching = self.create_task(self._watch(), "watch the voices")
+                for rung in self._rungs.values():
+                    rung.child.start(frame)
+            case InterruptionFrame():
+                await self._interrupted(frame, direction)
+            case CancelFrame():
+                self._end_rungs(frame)
+                await self.push_frame(frame, direction)
+            case _ if isinstance(frame, SystemFrame) or direction is FrameDirection.UPSTREAM:
+                await self.push_frame(frame, direction)
+            case TTSUpdateSettingsFrame():
+                for rung in self._rungs.values():
+                    await rung.child.send(frame)
+            case _:
+                async with self._lock:
+                    await self._take(frame)
+                    await self._flush()
+
+    async def on_sound(self, attempt: int, pcm: bytes) -> None:
+        """Take sound from a rung."""
+        await self._during(lambda work: work.sound(attempt, pcm, self._now()))
+
+    async def on_word(
+        self, attempt: int, text: str, *, start_s: float, end_s: float | None
+    ) -> None:
+        """Take a word's time from a rung."""
+        await self._during(
+            lambda work: work.word(attempt, text, start_s=start_s, end_s=end_s, now=self._now())
+        )
+
+    async def on_spoken(self, attempt: int) -> None:
+        """Take from a rung that an attempt has been spoken."""
+        await self._during(lambda work: work.spoken(attempt, self._now()))
+
+    async def on_failed(self, attempt: int, failure: Failure) -> None:
+        """Take from a rung that an attempt has failed."""
+        await self._during(lambda work: work.failed(attempt, failure, self._now()))
+
+    async def on_pushed(self, rung: TtsRung, frame: Frame, direction: FrameDirection) -> None:
+        """Let a rung's measurements pass; all else of it was told already, or is of no use."""
+        del direction
+        if isinstance(frame, MetricsFrame):
+            heard = rung.name == self.speaker
+            frame.data = [
+                each for each in frame.data if heard or isinstance(each, TTSUsageMetricsData)
+            ]  # text that was sent is billed, whoever was heard
+            if frame.data:
+                await self.push_frame(frame)
+        elif isinstance(frame, ErrorFrame) and frame.exception and rung.attempt is not None:
+            found = classify_error(frame.exception)
+            reason = type(frame.exception).__name__
+            await self.on_failed(
+                rung.attempt, failed(found, "tts", provider=rung.name, reason=reason)
+            )
+
+    async def _during(self, event: Callable[[TtsWork], None]) -> None:
+        async with self._lock:
+            head = self._head
+            if head and head.work:
+                event(head.work)
+                await self._flush()
+
+    @property
+    def _head(self) -> Utterance | None:
+        first = self._agenda[0] if self._agenda else None
+        return first if isinstance(first, Utterance) else None
+
+    async def _take(self, frame: Frame) -> None:
+        match frame:
+            case TTSSpeakFrame():
+                self._close()
+                self._say(frame.text, Utterance.of(frame, in_reply=self._in_reply))
+                self._close()
+            case TextFrame() if self._spoken(frame):
+                await self._speak(frame)
+            case LLMFullResponseStartFrame():
+                self._in_reply = True
+                self._agenda.append(frame)
+            case LLMFullResponseEndFrame() | EndFrame() | StopFrame():
+                self._in_reply = False
+                left = await self._sentences.flush()
+                if left:
+                    self._say(left.text)
+                self._close()
+                self._agenda.append(frame)
+            case _:
+                self._agenda.append(frame)
+        self._advance()
+
+    @staticmethod
+    def _spoken(frame: TextFrame) -> bool:
+        heard = isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame | TTSTextFrame)
+        return not heard and not frame.skip_tts
+
+    async def _speak(self, frame: TextFrame) -> None:
+        if isinstance(frame, AggregatedTextFrame):
+            self._say(frame.text)
+            return
+        async for sentence in self._sentences.aggregate(frame.text):
+            self._say(sentence.text)
+
+    def _say(self, text: str, utterance: Utterance | None = None) -> None:
+        """Have text spoken, in the utterance that is open or in a new one."""
+        if not sayable(text):
+            return
+        if self._open is None or not self._open.accepts:
+            self._open = utterance or Utterance()
+            self._agenda.append(self._open)
+        self._open.say(text, self._now())
+
+    def _close(self) -> None:
+        if self._open:
+            self._open.close(self._now())
+        self._open = None
+
+    def _advance(self) -> None:
+        """Bring what is first on the agenda under way."""
+        while self._agenda:
+            first = self._agenda[0]
+            if isinstance(first, Utterance):
+                if first.work is None:
+                    first.begin(self._work(), self._turn.patient_until(self._now()), self._now())
+                return
+            self._out.append(first)
+            self._agenda.popleft()
+
+    def _work(self) -> TtsWork:
+        work = Work(
+            self._policy,
+            tell=self._tell,
+            numbers=self._turn.attempts,
+            stay_with=self.speaker,
+        )
+        return TtsWork(work, line=self._line, rate_hz=self._rate_hz, word_times=self._word_times)
+
+    async def _flush(self) -> None:
+        """Do all that is to be done. What a cancelled task leaves undone, the next one does."""
+        try:
+            while True:
+                head = self._head
+                if self._out:
+                    await self._pass(self._out.popleft())
+                elif head and head.work and head.work.todo:
+                    await self._do(head, head.work, head.work.todo.popleft())
+                else:
+                    break
+        finally:
+            self._set_alarm()
+
+    async def _pass(self, frame: Frame) -> None:
+        if isinstance(frame, EndFrame):
+            self._end_rungs(frame)
+        await self.push_frame(frame)
+
+    async def _do(self, head: Utterance, work: TtsWork, do: Do) -> None:
+        match do:
+            case Won():
+                self.speaker = do.provider
+            case Play() | Said():
+                await self._heard(head, do)
+            case Over():
+                await self._over(head, do)
+            case asked:
+                await self._instruct(self._rungs[asked.provider], work, asked)
+
+    async def _instruct(self, rung: TtsRung, work: TtsWork, do: Ask | More | Close | Mute) -> None:
+        match do:
+            case Ask():
+                failure = await rung.ask(do.attempt, do.text, closed=do.closed)
+                if failure:
+                    work.failed(do.attempt, failure, self._now())
+            case More():
+                await rung.more(do.text)
+            case Close():
+                await rung.close()
+            case Mute():
+                await rung.mute()
+
+    async def _heard(self, head: Utterance, do: Play | Said) -> None:
+        if not head.begun:
+            head.begun = True
+            started = TTSStartedFrame(context_id=head.context_id)
+            started.append_to_context = head.append_to_context
+            await self._give(head, started)
+        if isinstance(do, Play):
+            self._turn.queued(self._line.dry_at)
+            sound = TTSAudioRawFrame(do.pcm, self._rate_hz, 1, context_id=head.context_id)
+            sound.metadata[RUNG] = self.speaker
+            await self._give(head, sound)
+        else:
+            word = TTSTextFrame(do.word, TextType.WORD, context_id=head.context_id)
+            word.append_to_context = head.append_to_context
+            await self._give(head, word)
+
+    async def _over(self, head: Utterance, over: Over) -> None:
+        self._agenda.popleft()
+        if self._open is head:
+            self._open = None
+        self._advance()
+        if head.begun:
+            await self._give(head, TTSStoppedFrame(context_id=head.context_id))
+            if head.commits:
+                await self._give(head, LLMAssistantPushAggregationFrame())
+        if over.unsaid and self._told_exhausted:
+            await self._told_exhausted(over.unsaid)
+
+    async def _give(self, head: Utterance, frame: Frame) -> None:
+        frame.interruptible = head.interruptible
+        await self.push_frame(frame)
+
+    async def _interrupted(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
+        async with self._lock:
+            now, head = self._now(), self._head
+            await self._sentences.handle_interruption()
+            self._in_reply, self._open = False, None
+            stopped = [each for each in self._agenda if each.interruptible]
+            self._agenda = deque(each for each in self._agenda if not each.interruptible)
+            self._out = deque(each for each in self._out if not each.interruptible)
+            if head not in self._agenda:
+                self._line.flush(now)
+                self._turn.flushed(now)
+            await self.push_frame(frame, direction)
+            for each in stopped:
+                if isinstance(each, Utterance) and each.work:
+                    await self._stop(each.work)
+            self._advance()
+            await self._flush()
+
+    async def _stop(self, work: TtsWork) -> None:
+        work.todo.clear()
+        work.stop(self._now())
+        for do in work.todo:
+            if isinstance(do, Mute):
+                await self._rungs[do.provider].mute()
+
+    def _end_rungs(self, frame: EndFrame | CancelFrame) -> None:
+        for rung in self._rungs.values():
+            rung.child.end(frame)
+
+    def _set_alarm(self) -> None:
+        head = self._head
+        moments = [head.work.wake_at if head and head.work else None]
+        moments += [rung.due_at for rung in self._rungs.values()]
+        wake_at = min((each for each in moments if each is not None), default=None)
+        undone = bool(self._out) or bool(head and head.work and head.work.todo)
+        self._wake_at = self._now() if undone else wake_at
+        self._changed.set()
+
+    async def _watch(self) -> None:
+        """Do what is due by the passing of time."""
+        while True:
+            self._changed.clear()
+            wait_s = None if self._wake_at is None else max(0.0, self._wake_at - self._now())
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                await self._tick()
+
+    async def _tick(self) -> None:
+        at = self._wake_at
+        now = self._now() if at is None else max(at, self._now())
+        for rung in self._rungs.values():
+            await rung.tick(now)
+        async with self._lock:
+            head = self._head
+            if head and head.work:
+                head.work.tick(now)
+            await self._flush()

@@ -1,0 +1,264 @@
+"""The voices' stage in a small pipeline: simulated providers above, a telephone's pace below."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pipecat.frames.frames import (
+    EndFrame,
+    Frame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    MetricsFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+    TTSTextFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+from pipecat.workers.runner import WorkerRunner
+
+from calls.turn import Turn
+from fallbacks.facts import AttemptFailed, AttemptStarted, RungChosen, StageExhausted
+from fallbacks.ladder import Pace
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy
+from faultlab.lab import Lab, Spec
+from faultlab.record import SpokenWord
+from processors.tts_stage import TtsStage
+from providers.catalog import provider
+from providers.provider import Rung
+
+RATE_HZ = 8000
+CHUNK_S = 0.04
+KINDS = {"cartesia": "cartesia", "elevenlabs": "elevenlabs", "local": "local"}
+
+
+class Line(BaseOutputTransport):
+    """Plays in real time and keeps what it played, and when."""
+
+    def __init__(self) -> None:
+        super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
+        self.played: list[tuple[float, bytes]] = []
+        self._free_at_s = 0.0
+
+    async def start(self, frame: StartFrame) -> None:
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        now = time.monotonic()
+        begins_s = max(now, self._free_at_s)
+        self.played.append((begins_s, frame.audio))
+        self._free_at_s = begins_s + len(frame.audio) / 2 / frame.sample_rate
+        await asyncio.sleep(max(0.0, self._free_at_s - 0.02 - now))
+        return True
+
+    @property
+    def gaps_s(self) -> list[float]:
+        """The pauses in which the line had nothing to play."""
+        ends = [at + len(pcm) / 2 / RATE_HZ for at, pcm in self.played]
+        return [at - end for (at, _), end in zip(self.played[1:], ends, strict=False)]
+
+    @property
+    def length_s(self) -> float:
+        return sum(len(pcm) for _, pcm in self.played) / 2 / RATE_HZ
+
+    @property
+    def audible_from(self) -> float:
+        return next(at for at, pcm in self.played if np.abs(np.frombuffer(pcm, "<i2")).max() > 500)
+
+
+class Kept(FrameProcessor):
+    """Keeps what leaves the stage."""
+
+    def __init__(self) -> None:
+        super().__init__(enable_direct_mode=True)
+        self.frames: list[Frame] = []
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if direction is FrameDirection.DOWNSTREAM:
+            self.frames.append(frame)
+        await self.push_frame(frame, direction)
+
+
+@dataclass(kw_only=True)
+class Talk:
+    """A running stage."""
+
+    lab: Lab
+    stage: TtsStage
+    worker: PipelineWorker
+    line: Line
+    kept: Kept
+    context: LLMContext
+    turn: Turn
+    told: list[Any] = field(default_factory=list)
+    unsaid: list[str] = field(default_factory=list)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def put(self, *frames: Frame) -> None:
+        for frame in frames:
+            await self.worker.queue_frame(frame)
+
+    async def reply(self, *texts: str) -> float:
+        """Have the model answer; returns when."""
+        at = time.monotonic()
+        self.turn.caller_stopped(at)
+        words = [LLMTextFrame(f"{text} ") for text in texts]
+        await self.put(LLMFullResponseStartFrame(), *words, LLMFullResponseEndFrame())
+        return at
+
+    async def until(self, met: Any, *, within_s: float = 8.0) -> None:
+        async with asyncio.timeout(within_s):
+            while not met():  # noqa: ASYNC110 - what is waited for are other objects' states
+                await asyncio.sleep(0.01)
+
+    @property
+    def said(self) -> list[str]:
+        """The assistant's messages."""
+        messages: Sequence[Any] = self.context.messages
+        return [str(m["content"]) for m in messages if m.get("role") == "assistant"]
+
+    def spoken_by(self, name: str) -> list[SpokenWord]:
+        return list(self.lab.record.words(name))
+
+    def facts(self, kind: type[Any]) -> list[Any]:
+        return [each for each in self.told if isinstance(each, kind)]
+
+    def kept_of(self, kind: type[Any]) -> list[Any]:
+        return [each for each in self.kept.frames if isinstance(each, kind)]
+
+    @property
+    def words(self) -> str:
+        return " ".join(frame.text for frame in self.kept_of(TTSTextFrame))
+
+    @property
+    def asked(self) -> list[str]:
+        return [fact.provider for fact in self.facts(AttemptStarted)]
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        return [(fact.provider, str(fact.kind)) for fact in self.facts(AttemptFailed)]
+
+    def __str__(self) -> str:
+        kinds = (AttemptStarted, AttemptFailed, RungChosen, StageExhausted)
+        return "\n".join(str(each) for each in self.told if isinstance(each, kinds))
+
+
+def rung(lab: Lab, name: str) -> Rung:
+    peer = lab.instances.get(name)
+    return Rung(
+        name=name,
+        stage="tts",
+        kind=KINDS[name],
+        url=peer.url if peer else "",
+        api_key=peer.api_key if peer else "",
+        sample_rate_hz=RATE_HZ,
+    )
+
+
+def policy(names: Sequence[str], now: float) -> StagePolicy:
+    places = [Place(stage="tts", provider=name, credential=name) for name in names]
+    roster = Roster(places, now=now, priors_s={"tts": 0.3})
+    return StagePolicy(
+        stage="tts", roster=roster, pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4)
+    )
+
+
+@asynccontextmanager
+async def talking(
+    lab: Lab,
+    names: Sequence[str] = ("cartesia", "elevenlabs"),
+    *,
+    shared: StagePolicy | None = None,
+) -> AsyncIterator[Talk]:
+    """Run the stage on these rungs until the test is done, then end it as a call ends."""
+    told: list[Any] = []
+    turn = Turn(budget_s=1.5)
+    stage = TtsStage(
+        {name: provider("tts", KINDS[name]).build(rung(lab, name)) for name in names},
+        policy=shared or policy(names, time.monotonic()),
+        tell=told.append,
+        clock=time.monotonic,
+        turn=turn,
+        word_times=dict.fromkeys(names, True),
+    )
+    line, kept, context = Line(), Kept(), LLMContext()
+    pair = LLMContextAggregatorPair(context)
+    worker = PipelineWorker(
+        Pipeline([stage, kept, line, pair.assistant()]),
+        params=PipelineParams(
+            audio_in_sample_rate=RATE_HZ,
+            audio_out_sample_rate=RATE_HZ,
+            enable_metrics=True,
+            enable_usage_metrics=True,
+        ),
+        cancel_on_idle_timeout=False,
+        enable_rtvi=False,
+    )
+    talk = Talk(
+        lab=lab,
+        stage=stage,
+        worker=worker,
+        line=line,
+        kept=kept,
+        context=context,
+        turn=turn,
+        told=told,
+    )
+
+    async def unsaid(text: str) -> None:
+        talk.unsaid.append(text)
+
+    stage.on_exhausted(unsaid)
+
+    @worker.event_handler("on_pipeline_started")
+    async def _started(*_: object) -> None:
+        talk.started.set()
+
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    async with asyncio.timeout(40.0), asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(runner.run())
+        run.add_done_callback(lambda _: talk.finished.set())
+        try:
+            await talk.started.wait()
+            yield talk
+            if not run.done():
+                await worker.queue_frame(EndFrame())
+                async with asyncio.timeout(10.0):
+                    await asyncio.shield(run)
+        finally:
+            if not run.done():
+                await worker.cancel()
+
+
+@asynccontextmanager
+async def laboratory(**options: Any) -> AsyncIterator[Lab]:
+    specs = [Spec(name="cartesia", kind="cartesia"), Spec(name="elevenlabs", kind="elevenlabs")]
+    async with Lab(specs, **options) as lab:
+        yield lab
+
+
+def usage(talk: Talk) -> list[str]:
+    """The processors that told what they will bill."""
+    frames = talk.kept_of(MetricsFrame)
+    return [
+        each.processor
+        for frame in frames
+        for each in frame.data
+        if type(each).__name__ == "TTSUsageMetricsData"
+    ]
