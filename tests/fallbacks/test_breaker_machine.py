@@ -128,6 +128,29 @@ class Machine(RuleBasedStateMachine):
         self.in_a_row = 0
         self._note(moved)
 
+    @precondition(lambda self: self.breaker.state is not State.CLOSED)
+    @rule()
+    def mend(self) -> None:
+        """Let probes go well until it is closed: nothing that is still out may then count."""
+        self.now += self.settings.trial_s
+        for _ in range(1 + self.settings.successes):
+            if self.breaker.state is not State.CLOSED:
+                self.ask(probe=True)
+                given = self.out.pop()[0]
+                before = self.breaker.state
+                moved = self.breaker.succeeded(given, self.now)
+                self.good_trials += before is State.HALF_OPEN
+                self._note(moved)
+
+        assert self.breaker.state is State.CLOSED
+
+    @invariant()
+    def it_counts_what_we_count(self) -> None:
+        if self.breaker.state is State.CLOSED:
+            assert self.breaker.failures == self.in_a_row
+        if self.breaker.state is State.HALF_OPEN:
+            assert self.breaker.successes == self.good_trials
+
     @invariant()
     def the_time_in_all_states_is_all_the_time(self) -> None:
         assert abs(sum(self.breaker.spent_s(self.now).values()) - self.now) < 1e-6

@@ -1,5 +1,6 @@
 """The way down while a whole stage is down, and up again."""
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -186,3 +187,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestDescent = Machine.TestCase
+TestDescent.settings = settings(max_examples=200, deadline=None)

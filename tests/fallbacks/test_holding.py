@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fallbacks.holding import Holding, Say
@@ -117,6 +117,7 @@ def test_a_caller_who_stops_twice_before_he_is_answered_has_one_turn() -> None:
     assert line.tick(115.0) == (Say.CLIP,)
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_caller_is_ever_left_in_silence_nor_told_one_moment_too_often(
     data: st.DataObject,
