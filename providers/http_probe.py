@@ -1,11 +1,15 @@
 """The cheap authenticated question that says whether a provider takes our key."""
 
+import json
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
 from providers.provider import ProbeFailedError
+
+MAX_BODY_BYTES: Final = 64 * 1024  # of an error's explanation
 
 
 async def ask(url: str, *, headers: Mapping[str, str], timeout_s: float) -> None:
@@ -23,12 +27,14 @@ async def ask(url: str, *, headers: Mapping[str, str], timeout_s: float) -> None
             session.get(url, headers=dict(headers), allow_redirects=False) as answer,
         ):
             status = answer.status
+            body = await _body(answer) if status >= 300 else None
     except TimeoutError as slow:
         raise ProbeFailedError(f"{host} did not answer within {timeout_s:g} s") from slow
     except aiohttp.ClientError as broken:
         raise ProbeFailedError(f"{host}: {type(broken).__name__}") from broken
     if not 200 <= status < 300:
-        raise ProbeFailedError(f"{host} answered {status}{MEANS.get(status, '')}")
+        text = f"{host} answered {status}{MEANS.get(status, '')}"
+        raise ProbeFailedError(text, status=status, body=body)
 
 
 MEANS: Mapping[int, str] = {
@@ -38,6 +44,14 @@ MEANS: Mapping[int, str] = {
     404: ": no such route; is the url right?",
     429: ": too many requests",
 }
+
+
+async def _body(answer: aiohttp.ClientResponse) -> object:
+    text = (await answer.content.read(MAX_BODY_BYTES)).decode(errors="replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def http_twin(url: str, path: str) -> str:

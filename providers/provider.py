@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
+from fallbacks.classification import classify_error, classify_http
+from fallbacks.failure import Failure, failed
+
 if TYPE_CHECKING:  # importing Pipecat prints a banner, and configuration is read before that
     from pipecat.processors.frame_processor import FrameProcessor
 
@@ -31,7 +34,35 @@ class Rung:
 
 
 class ProbeFailedError(Exception):
-    """A provider refused or did not answer a probe; the text is one redacted line."""
+    """A provider refused or did not answer a probe; the text is one redacted line.
+
+    Attributes:
+        status: Of the HTTP answer, if there was one.
+        body: Of that answer, as JSON or text; it may hold the key, so it is never shown.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        failure: Failure | None = None,
+        status: int | None = None,
+        body: object = None,
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.body = body
+        self._failure = failure
+
+    def failure(self, rung: Rung) -> Failure:
+        """Return what it means for the rung that was probed."""
+        if self._failure is not None:
+            return self._failure
+        if self.status is not None:
+            found = classify_http(rung.kind, self.status, self.body)
+        else:
+            found = classify_error(self)
+        return failed(found, rung.stage, provider=rung.name, reason=str(self))
 
 
 class ProviderModule(Protocol):
@@ -73,6 +104,7 @@ class Provider:
     stage: Stage
     kind: str
     module: str  # loaded only when a call needs it
+    real_probe: str = ""  # the module of the probe of the real kind; empty: the cheap one is all
     url: str = ""
     schemes: tuple[str, ...] = ()  # what `url` may begin with, the safe one first
     key_env: str | None = None  # None: needs no key
@@ -95,6 +127,17 @@ class Provider:
         """
         await self.load().probe(rung, timeout_s=timeout_s)
 
+    async def probe_for_real(self, rung: Rung, *, timeout_s: float) -> None:
+        """Ask the rung for a morsel of what a caller needs: a word written, spoken or recognised.
+
+        Raises:
+            ProbeFailedError: It did not come in time.
+        """
+        module = importlib.import_module(self.real_probe) if self.real_probe else self.load()
+        await cast(ProviderModule, module).probe(rung, timeout_s=timeout_s)
+
     def load(self) -> ProviderModule:
-        """Import the provider's file: it takes up to 3 s the first time, so do it before a call."""
+        """Import the provider's files: they take up to 3 s the first time; do it before a call."""
+        if self.real_probe:
+            importlib.import_module(self.real_probe)
         return cast(ProviderModule, importlib.import_module(self.module))

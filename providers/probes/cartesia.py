@@ -1,0 +1,57 @@
+"""Cartesia: two words, until the first of their sound comes."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fallbacks.classification import classify_message, classify_symptom
+from fallbacks.symptoms import Moment, Symptom
+from providers.cartesia import MODEL, VERSION, VOICE
+from providers.probes.audible import WORDS, audible
+from providers.probes.question import Question, Verdict, ask
+from providers.provider import Rung
+
+CONTEXT: Final = "probe"
+
+
+async def probe(rung: Rung, *, timeout_s: float) -> None:
+    """Have two words spoken.
+
+    Raises:
+        ProbeFailedError: No sound came in time.
+    """
+    request = {
+        "transcript": WORDS,
+        "continue": False,
+        "context_id": CONTEXT,
+        "model_id": rung.model or MODEL,
+        "voice": {"mode": "id", "id": rung.voice or VOICE},
+        "language": rung.language,
+        "output_format": {
+            "container": "raw",
+            "encoding": "pcm_s16le",
+            "sample_rate": rung.sample_rate_hz,
+        },
+        "max_buffer_delay_ms": 0,
+    }
+    question = Question(
+        url=rung.url,
+        headers={"X-API-Key": rung.api_key, "Cartesia-Version": VERSION},
+        messages=(json.dumps(request),),
+        read=_read,
+        silence=Symptom.NO_AUDIO,
+        goodbye=json.dumps({"context_id": CONTEXT, "cancel": True}),
+    )
+    await ask(question, rung, timeout_s=timeout_s)
+
+
+def _read(message: Mapping[str, Any]) -> Verdict:
+    match message.get("type"):
+        case "chunk":
+            return audible(message.get("data"))
+        case "error":
+            return classify_message("cartesia", message, moment=Moment.ASKED)
+        case "done":
+            return classify_symptom(Symptom.SHORT_AUDIO)
+        case _:
+            return False

@@ -1,0 +1,63 @@
+"""Deepgram: half a second of recorded speech, until a word of it comes back."""
+
+import functools
+import json
+import wave
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from fallbacks.classification import classify_message
+from fallbacks.symptoms import Moment, Symptom
+from providers.deepgram import MODEL
+from providers.probes.question import Question, Verdict, ask
+from providers.provider import Rung
+
+SPEECH: Final = Path(__file__).parent.parent / "data" / "probe_speech.wav"
+FINALIZE: Final = json.dumps({"type": "Finalize"})
+CLOSE: Final = json.dumps({"type": "CloseStream"})
+
+
+@functools.cache
+def speech() -> tuple[bytes, int]:
+    """Return the recording as 16-bit samples, and its rate in Hz."""
+    with wave.open(str(SPEECH), "rb") as recording:
+        return recording.readframes(recording.getnframes()), recording.getframerate()
+
+
+async def probe(rung: Rung, *, timeout_s: float) -> None:
+    """Have half a second of speech recognised.
+
+    Raises:
+        ProbeFailedError: No word came back in time.
+    """
+    samples, rate_hz = speech()
+    query = {
+        "model": rung.model or MODEL,
+        "language": rung.language,
+        "encoding": "linear16",
+        "sample_rate": rate_hz,
+        "interim_results": "true",
+        "mip_opt_out": "true",
+    }
+    question = Question(
+        url=f"{rung.url.rstrip('/')}/v1/listen?{urlencode(query)}",
+        headers={"Authorization": f"Token {rung.api_key}"},
+        messages=(samples, FINALIZE),
+        read=_read,
+        silence=Symptom.NO_RESULTS,
+        goodbye=CLOSE,
+    )
+    await ask(question, rung, timeout_s=timeout_s)
+
+
+def _read(message: Mapping[str, Any]) -> Verdict:
+    match message.get("type"):
+        case "Results":  # without a word it is as useless to a caller as silence
+            readings = (message.get("channel") or {}).get("alternatives") or [{}]
+            return bool(readings[0].get("transcript"))
+        case "Error":
+            return classify_message("deepgram", message, moment=Moment.ASKED)
+        case _:
+            return False

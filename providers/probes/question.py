@@ -1,0 +1,129 @@
+"""One question over a websocket of its own, answered or not in good time; nothing is kept."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from fallbacks.classification import (
+    classify_close,
+    classify_error,
+    classify_http,
+    classify_symptom,
+)
+from fallbacks.failure import Finding, failed
+from fallbacks.retry_after import retry_after_s
+from fallbacks.symptoms import Moment, Symptom
+from providers.provider import ProbeFailedError, Rung
+
+CLOSE_S: Final = 0.5  # a goodbye that takes longer is not waited for
+
+Verdict: TypeAlias = bool | Finding
+"""What a message says: True, we are answered; False, not yet; a finding, it went wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of a provider, and how its answer is known.
+
+    Attributes:
+        url: With its query.
+        headers: The key stands here, so they are never shown.
+        messages: Sent in order as soon as the socket is open; bytes are audio.
+        read: Says of each message whether it is the answer.
+        silence: What it means when the answer does not come.
+        goodbye: Sent when it has come.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    messages: tuple[str | bytes, ...]
+    read: Callable[[Mapping[str, Any]], Verdict]
+    silence: Symptom
+    goodbye: str | None = None
+
+
+async def ask(question: Question, rung: Rung, *, timeout_s: float) -> None:
+    """Ask, and return when the answer has come.
+
+    Raises:
+        ProbeFailedError: It did not come, with the failure; the text names the host, never a header
+            or what the provider said, for that may hold the key.
+    """
+    opened = False
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            connect(
+                question.url,
+                additional_headers=dict(question.headers),
+                open_timeout=None,
+                close_timeout=CLOSE_S,
+                ping_interval=None,
+            ) as socket,
+        ):
+            opened = True
+            await _talk(question, rung, socket)
+    except TimeoutError as slow:
+        symptom = question.silence if opened else Symptom.NO_ANSWER
+        raise _failed(rung, classify_symptom(symptom), f"no answer in {timeout_s:g} s") from slow
+    except InvalidStatus as refused:
+        raise _refused(rung, refused) from refused
+    except ConnectionClosed as closed:
+        raise _closed(rung, closed) from closed
+    except (OSError, EOFError, WebSocketException) as broken:
+        raise _failed(rung, classify_error(broken), type(broken).__name__) from broken
+
+
+async def _talk(question: Question, rung: Rung, socket: ClientConnection) -> None:
+    for each in question.messages:
+        await socket.send(each)
+    while True:
+        verdict = _read(question, await socket.recv())
+        if isinstance(verdict, Finding):
+            raise _failed(rung, verdict, f"says {verdict.kind}")
+        if verdict:
+            break
+    if question.goodbye:
+        await socket.send(question.goodbye)
+
+
+def _read(question: Question, message: str | bytes) -> Verdict:
+    try:
+        parsed = json.loads(message)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        return classify_symptom(Symptom.GARBAGE)
+    return question.read(parsed)
+
+
+def _refused(rung: Rung, refused: InvalidStatus) -> ProbeFailedError:
+    answer = refused.response
+    text = answer.body.decode(errors="replace")
+    try:
+        body: object = json.loads(text)
+    except ValueError:
+        body = text
+    found = classify_http(rung.kind, answer.status_code, body)
+    wait_s = retry_after_s(dict(answer.headers.raw_items()), utc_s=float("inf"))
+    return _failed(rung, found, f"answered {answer.status_code}", wait_s=wait_s)
+
+
+def _closed(rung: Rung, closed: ConnectionClosed) -> ProbeFailedError:
+    code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
+    found = classify_close(rung.kind, code, reason, moment=Moment.ASKED)
+    return _failed(rung, found, f"closed with {code}")
+
+
+def _failed(
+    rung: Rung, found: Finding, text: str, *, wait_s: float | None = None
+) -> ProbeFailedError:
+    reason = f"{urlsplit(rung.url).netloc}: {text}"
+    failure = failed(found, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
+    return ProbeFailedError(reason, failure=failure)

@@ -1,0 +1,39 @@
+"""Make the half second of speech that a recogniser is probed with, the same to the last sample.
+
+Run it so: .venv/bin/python scripts/make_probe_speech.py [--out FILE]
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import soundfile
+import soxr
+from caller_voice import Voices
+
+OUT: Final = Path(__file__).resolve().parent.parent / "providers" / "data" / "probe_speech.wav"
+RATE_HZ: Final = 16_000
+WORDS: Final = "Hello."  # understood in most languages, and 0.47 s long at this pace
+WORDS_A_MINUTE: Final = 175
+BEFORE_S: Final = 0.2
+AFTER_S: Final = 0.3
+PEAK: Final = 0.5  # of full scale
+
+
+def main() -> None:
+    """Write the recording."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=OUT)
+    out: Path = parser.parse_args().out
+    voices = Voices()
+    said = voices.say(WORDS, voice="en-us+f2", words_a_minute=WORDS_A_MINUTE)
+    said = soxr.resample(said, voices.rate_hz, RATE_HZ)
+    quiet = [np.zeros(round(each * RATE_HZ)) for each in (BEFORE_S, AFTER_S)]
+    sound = np.concatenate([quiet[0], PEAK * said / np.abs(said).max(), quiet[1]])
+    soundfile.write(out, sound, RATE_HZ, subtype="PCM_16")
+    print(f"{out}: {len(sound) / RATE_HZ:.2f} s, {len(said) / RATE_HZ:.2f} s of it speech")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Each probe of the real kind against the lab: content with a healthy provider, and no other."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from fallbacks.failure import Kind
+from faultlab import faults
+from faultlab.faults import Fault
+from faultlab.instance import Instance
+from faultlab.lab import KINDS, Lab, Spec
+from faultlab.schedule import Window
+from providers.catalog import provider
+from providers.provider import ProbeFailedError, Rung, Stage
+
+STAGE_OF: dict[str, Stage] = {
+    "deepgram": "stt",
+    "openai": "llm",
+    "cartesia": "tts",
+    "elevenlabs": "tts",
+}
+
+
+@pytest.fixture(params=KINDS)
+async def peer(request: pytest.FixtureRequest) -> AsyncIterator[Instance]:
+    async with Lab([Spec(name="it", kind=request.param)], speed=20.0) as lab:
+        yield lab.instance("it")
+
+
+async def probe(peer: Instance, *, timeout_s: float = 5.0, api_key: str | None = None) -> None:
+    stage = STAGE_OF[peer.kind]
+    rung = Rung(
+        name="it",
+        stage=stage,
+        kind=peer.kind,
+        url=peer.url,
+        sample_rate_hz=16_000,
+        api_key=api_key or peer.api_key,
+    )
+    try:
+        await provider(stage, peer.kind).probe_for_real(rung, timeout_s=timeout_s)
+    except ProbeFailedError as failed:
+        failed.add_note(failed.failure(rung).kind)
+        raise
+
+
+async def test_a_healthy_provider_gives_a_morsel(peer: Instance) -> None:
+    await probe(peer)
+
+    requests = peer.record.requests("it")
+    assert requests
+    assert all(each.ok_auth and each.well_formed for each in requests)
+
+
+async def test_it_leaves_no_connection_behind(peer: Instance) -> None:
+    await probe(peer)
+
+    async with asyncio.timeout(3.0):
+        while any(each.outcome == "open" for each in peer.record.requests("it")):  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (faults.Refuse(), Kind.NETWORK),
+        (faults.Reset(), Kind.NETWORK),
+        (faults.Http(status=503), Kind.OVERLOADED),
+        (faults.Http(status=429), Kind.RATE_LIMITED),
+        (faults.Quota(), Kind.QUOTA),
+        (faults.Silent(where="handshake"), Kind.TIMEOUT),
+        (faults.Silent(where="stream"), Kind.SILENT),
+        (faults.Alive(), Kind.SILENT),
+    ],
+    ids=["refused", "reset", "503", "429", "quota", "no answer", "silent", "alive without content"],
+)
+async def test_a_broken_one_fails_it_with_the_kind_of_its_fault(
+    peer: Instance, fault: Fault, kind: Kind
+) -> None:
+    peer.set_faults([Window(fault=fault)])
+
+    with pytest.raises(ProbeFailedError) as failed:
+        async with asyncio.timeout(3.0):
+            await probe(peer, timeout_s=0.7)
+
+    assert failed.value.__notes__ == [kind]
+
+
+async def test_garbage_is_no_answer(peer: Instance) -> None:
+    peer.set_faults([Window(fault=faults.Garbage())])
+
+    with pytest.raises(ProbeFailedError):
+        await probe(peer, timeout_s=0.7)
+
+
+async def test_a_wrong_key_is_told_without_the_key(peer: Instance) -> None:
+    with pytest.raises(ProbeFailedError) as failed:
+        await probe(peer, api_key="not-the-key-at-all")
+
+    assert failed.value.__notes__ == [Kind.AUTH]
+    assert "not-the-key" not in str(failed.value)
+    assert "\n" not in str(failed.value)
