@@ -8,10 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
-from bot.drilling.matrix import FULL, chosen
-from bot.drilling.report import write
+from bot.drilling import markdown, report
+from bot.drilling.matrix import FULL
 from bot.drilling.results import Results
 from bot.drilling.runner import Job, run_all
+from bot.drilling.selection import chosen
 from bot.drilling.servers import OURS, check_side
 from bot.drilling.table import missed, number, table
 from bot.exits import DONE, FAILED
@@ -52,8 +53,9 @@ async def drill(wanted: Wanted) -> int:
     job = Job(rows=rows, sides=sides, folder=wanted.folder, tell=lambda e: _tell(console, e))
     await run_all(job, results)
     console.print(table(rows, results, sides=sides))
-    report = await asyncio.to_thread(write, FULL, results, wanted.folder)
-    console.print(f"Waterfalls of every run: {report}")
+    await asyncio.to_thread(markdown.write, FULL, results, wanted.folder)
+    pictures = await asyncio.to_thread(report.write, FULL, results, wanted.folder)
+    console.print(f"Waterfalls of every run: {pictures}")
     if names := missed(rows, results):
         console.print(f"Missed: {', '.join(names)}")
         return FAILED

@@ -126,11 +126,13 @@ class Conversation:
         self._expected(question)
         return await self._carrier.say(caller_says(question)) - TICK_S
 
-    async def until_audible(self, audible_s: float, *, since_s: float, within_s: float) -> None:
-        """Wait until the agent was heard for so long since then, or in vain for `within_s`."""
+    async def audible(self, for_s: float, *, since_s: float, within_s: float) -> bool:
+        """Return True once the agent was heard for so long since then; False after `within_s`."""
         until_s = self.now_s + within_s
-        while self._amount(since_s) < audible_s and await self._before(until_s):
-            pass
+        while self._amount(since_s) < for_s:
+            if not await self._before(until_s):
+                return False
+        return True
 
     async def make_noise(self, sound: Pcm) -> None:
         """Send sound that is no speech."""

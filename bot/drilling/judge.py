@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.drilling.matching import RATE_HZ, Recording
+from bot.drilling.sound import SPEECH_S, silence, stretches
 
 Pcm: TypeAlias = NDArray[np.int16]
 
-AUDIBLE: Final = 200  # of 32768, about -44 dBFS: what lies below is a quiet line
-FRAME: Final = RATE_HZ // 100
 CROWDED: Final = 0.4  # two words that share more of the shorter one cannot both be there
-SPEECH_S: Final = 0.06  # a shorter sound is a click
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +162,9 @@ def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
 def heard_words(recording: Pcm, sent: Iterable[Sent]) -> tuple[HeardWord, ...]:
     """Return the words that are in a recording, in the order in which they are heard."""
     found = Recording(recording)
-    matches = [(match, word) for word in sent for match in found.matches(word.samples)]
+    # Callers who ask the same get the same sound: looked for once, it is found as often.
+    sounds = {(word.text, word.samples.tobytes()): word for word in reversed(list(sent))}
+    matches = [(match, word) for word in sounds.values() for match in found.matches(word.samples)]
     # The surest first; of two words at one place the longer one explains more of it.
     matches.sort(key=lambda each: (-round(each[0].alike, 2), each[0].start - each[0].end))
     taken: list[tuple[int, int]] = []
@@ -208,31 +208,6 @@ def compared(words: Sequence[HeardWord], text: str) -> tuple[tuple[str, ...], tu
 # -- speech and silence
 
 
-def stretches(recording: Pcm, *, from_s: float = 0.0) -> list[tuple[float, float]]:
-    """Return when there was speech, in seconds: frames of 10 ms above the hiss of a line."""
-    first = round(from_s * RATE_HZ)
-    frames = np.abs(recording[first:].astype(np.int32))
-    frames = frames[: frames.size // FRAME * FRAME].reshape(-1, FRAME).max(axis=1, initial=0)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], frames > AUDIBLE, [0]])))
-    spans = [
-        (from_s + a * FRAME / RATE_HZ, from_s + b * FRAME / RATE_HZ)
-        for a, b in edges.reshape(-1, 2).tolist()
-    ]
-    return [(a, b) for a, b in _joined(spans) if b - a >= SPEECH_S]
-
-
-def _joined(
-    spans: Iterable[tuple[float, float]], *, within_s: float = 0.05
-) -> list[tuple[float, float]]:
-    joined: list[tuple[float, float]] = []
-    for start, end in spans:
-        if joined and start - joined[-1][1] < within_s:
-            joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
-    return joined
-
-
 def longest_gap(recording: Pcm, words: Sequence[HeardWord], *, said: Said) -> float:
     """Return the longest silence between two words of a reply, less the speech's own pause."""
     longest = 0.0
@@ -243,13 +218,6 @@ def longest_gap(recording: Pcm, words: Sequence[HeardWord], *, said: Said) -> fl
             natural_s = said.pauses[index] if index < len(said.pauses) else 0.0
         longest = max(longest, silence(recording, word.end_s, after.at_s) - natural_s)
     return longest
-
-
-def silence(recording: Pcm, from_s: float, until_s: float) -> float:
-    """Return the longest stretch without speech between two moments, in seconds."""
-    part = recording[: max(0, round(until_s * RATE_HZ))]
-    edges = [from_s, *(each for span in stretches(part, from_s=from_s) for each in span), until_s]
-    return max(0.0, *(b - a for a, b in zip(edges[::2], edges[1::2], strict=True)))
 
 
 def _unexplained(

@@ -1,6 +1,6 @@
 """The fault matrix: every row that the drill knows, with its targets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,7 +17,6 @@ from bot.drilling.rows import (
     gap,
 )
 from bot.drilling.servers import STOCK
-from bot.exits import UsageError
 
 ALL: Final = ("deepgram", "deepgram-b", "openai", "openai-b", "cartesia", "elevenlabs")
 REFUSE: Final = {"fault": "refuse"}
@@ -178,9 +177,21 @@ def _outages() -> Iterator[Row]:
     )
 
 
+def _crowd() -> Iterator[Row]:
+    window = {"fault": "cut", "after_words": 4}
+    yield Row(
+        name="eight-at-once",
+        title="Eight calls at once, TTS cut in all of them",
+        plan=Plan.CROWD,
+        breaks=tts(window),
+        targets=(EVERY_WORD, gap(0.3), NEVER_SILENT),
+    )
+
+
 def _barge_ins() -> Iterator[Row]:
     quiet = Target(measure="quiet_s", p50=0.35, worst=0.45)
     counted = Target(measure="failures_after", worst=0)
+    spoke = Target(measure="nothing_to_break", worst=0)
     cut = tts({"fault": "cut", "after_words": 4})
     no_model = tuple(Break(provider=each, window=SILENT) for each in ("openai", "openai-b"))
     cases = {
@@ -194,7 +205,7 @@ def _barge_ins() -> Iterator[Row]:
             title=f"Barge-in {title}",
             plan=Plan.BARGE_IN,
             breaks=breaks,
-            targets=(quiet, EVERY_WORD, counted),
+            targets=(quiet, spoke, EVERY_WORD, counted),
             audible_s=audible_s,
         )
 
@@ -223,29 +234,7 @@ FULL: Final[tuple[Row, ...]] = (
     *_voices(),
     *_recognisers(),
     *_outages(),
+    *_crowd(),
     *_barge_ins(),
     *_recovery(),
 )
-SMOKE: Final = (HEALTHY, "llm-5xx", "tts-cut-reset", "stt-dead-capped")
-MATRICES: Final = ("full", "smoke")
-
-
-def chosen(matrix: str, only: Sequence[str]) -> tuple[Row, ...]:
-    """Return the rows to run, the healthy one first, since others are compared with it.
-
-    Args:
-        matrix: `full`, or `smoke`: a few rows, one run of each.
-        only: The names of the rows wanted; none: all of the matrix.
-
-    Raises:
-        UsageError: There is no such matrix or row.
-    """
-    if matrix not in MATRICES:
-        raise UsageError(f"--matrix is {matrix!r}; it takes {', '.join(MATRICES)}")
-    known = {row.name: row for row in FULL}
-    if unknown := [name for name in only if name not in known]:
-        raise UsageError(f"--only names {unknown[0]!r}; it takes {', '.join(known)}")
-    wanted = only or (SMOKE if matrix == "smoke" else tuple(known))
-    names = dict.fromkeys((HEALTHY, *wanted))
-    rows = (known[name] for name in names)
-    return tuple(replace(row, runs=1) if matrix == "smoke" else row for row in rows)

@@ -10,6 +10,7 @@ from bot.drilling.conversation import Conversation, Turn
 from bot.drilling.evidence import Judged
 from bot.drilling.matching import RATE_HZ
 from bot.drilling.rows import LOST
+from bot.drilling.sound import stretches
 from bot.lab_control import LabControl
 
 QUIET_FOR_S: Final = 0.3  # a shorter pause of the agent is not yet quiet
@@ -48,7 +49,7 @@ def first_word_s(each: Judged) -> float:
 def quiet_after(call: Conversation, turn: Turn) -> float:
     """Return how long the agent went on after the caller began; 0 when it was quiet already."""
     end_s = turn.began_s
-    for start_s, until_s in judging.stretches(call.heard(), from_s=turn.began_s):
+    for start_s, until_s in stretches(call.heard(), from_s=turn.began_s):
         if start_s - end_s > QUIET_FOR_S:
             break
         end_s = until_s
@@ -57,7 +58,7 @@ def quiet_after(call: Conversation, turn: Turn) -> float:
 
 def end_of_speech(call: Conversation) -> float:
     """Return when the agent was last heard: after a goodbye the silence is nobody's."""
-    speech = judging.stretches(call.heard())
+    speech = stretches(call.heard())
     return speech[-1][1] if speech else call.now_s
 
 
@@ -92,7 +93,7 @@ def changes(voices: Sequence[str]) -> int:
 def speech_of(each: Judged) -> list[tuple[float, float]]:
     """Return when the agent was heard in a turn, in seconds from the caller's stop."""
     stop_s = each.turn.stop_s - each.turn.began_s
-    spans = judging.stretches(each.recording)
+    spans = stretches(each.recording)
     return [(a - stop_s, b - stop_s) for a, b in spans]
 
 

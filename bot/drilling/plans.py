@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
-from bot.drilling import judge as judging
 from bot.drilling.conversation import Conversation
 from bot.drilling.evidence import Judged, judged
 from bot.drilling.measured import (
@@ -18,6 +17,7 @@ from bot.drilling.measured import (
     quiet_after,
 )
 from bot.drilling.rows import HAIRCUT, HOURS, Plan, When
+from bot.drilling.sound import silence
 from bot.drilling.stage import Stage
 from bot.lab_callers import noise
 
@@ -25,8 +25,11 @@ FLAPPING_S: Final = 60.0
 DEAD_S: Final = 20.0  # of listening after everything died
 NOISE_S: Final = 3.0
 CALLS, TURNS = 5, 6
+CROWD: Final = 8
+QUESTIONS: Final = (HAIRCUT, HOURS, "What is your address?", "Are you open on Saturday?")
 BUDGET_S: Final = 1.5  # latency.budget_s
 BACK_S: Final = 5.0  # a provider that passed its trial is used again after so long
+LATE_S: Final = 10.0  # the longest wait for a reply that the caller is to break into
 PROBED_S: Final = 75.0  # the longest wait for a provider's trial
 
 
@@ -111,7 +114,7 @@ async def _all_dead(stage: Stage, run: Run) -> None:
         await call.wait(turn.stop_s + DEAD_S - call.now_s)
         run.add(await judged(call, stage.control, turn))
         end_s = call.now_s if not call.over else end_of_speech(call)
-        run.measures["silence_s"] = judging.silence(call.heard(), turn.stop_s, end_s)
+        run.measures["silence_s"] = silence(call.heard(), turn.stop_s, end_s)
 
 
 async def _flapping(stage: Stage, run: Run) -> None:
@@ -138,12 +141,28 @@ async def _chance(stage: Stage, run: Run) -> None:
     run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # a call that ended early
 
 
+async def _crowd(stage: Stage, run: Run) -> None:
+    together = asyncio.Barrier(CROWD)
+
+    async def one(question: str) -> None:
+        async with stage.call() as call:
+            await call.greeted()
+            await together.wait()
+            await stage.break_now(When.BEFORE_TURN)
+            await _asked(stage, call, run, question)
+
+    async with asyncio.TaskGroup() as callers:
+        for number in range(CROWD):
+            callers.create_task(one(QUESTIONS[number % len(QUESTIONS)]))
+
+
 async def _barge_in(stage: Stage, run: Run) -> None:
     async with stage.call() as call:
         await call.greeted()
         await stage.break_now(When.BEFORE_TURN)
         asked_s = await call.question(stage.row.question)
-        await call.until_audible(stage.row.audible_s, since_s=asked_s, within_s=10.0)
+        spoke = await call.audible(stage.row.audible_s, since_s=asked_s, within_s=LATE_S)
+        run.measures["nothing_to_break"] = not spoke  # then being quiet proves nothing
         before = len(await asyncio.to_thread(stage.failures))
         await stage.control.mend_all()
         turn = await call.ask(HOURS)
@@ -204,6 +223,7 @@ _PLAYS: Final[Mapping[Plan, Play]] = {
     Plan.ALL_DEAD: _all_dead,
     Plan.FLAPPING: _flapping,
     Plan.CHANCE: _chance,
+    Plan.CROWD: _crowd,
     Plan.BARGE_IN: _barge_in,
     Plan.RECOVERY: _recovery,
 }

@@ -42,14 +42,19 @@ class Results:
         written.write_text(text + "\n", encoding="utf-8")
         written.replace(self._path)
 
-    def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
-        """Return the entries of the newest pass that ran a row on a side; all its rows."""
-        passes = [
+    def passes(self, row: Row, side: str) -> list[list[dict[str, Any]]]:
+        """Return the entries of each pass that ran a row on a side, oldest pass first."""
+        names = dict.fromkeys(
             each["pass"]
             for each in self.entries
             if each["row"] == row.name and each["side"] == side
-        ]
-        return [each for each in self.entries if passes and each["pass"] == passes[-1]]
+        )
+        return [[each for each in self.entries if each["pass"] == name] for name in names]
+
+    def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
+        """Return the entries of the newest pass that ran a row on a side; all its rows."""
+        passes = self.passes(row, side)
+        return passes[-1] if passes else []
 
 
 def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:

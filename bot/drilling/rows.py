@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-HAIRCUT: Final = "How much is a haircut?"  # 22 words answer it, long enough for a cut in the middle
+HAIRCUT: Final = "How much is a haircut?"  # 23 words answer it, long enough for a cut in the middle
 HOURS: Final = "What are your opening hours?"
 HEALTHY: Final = "healthy"
 LOST: Final = 99.0  # seconds: what never came was later than any target
@@ -33,6 +33,7 @@ class Plan(StrEnum):
     ALL_DEAD = "one turn, then 20 s of listening"
     FLAPPING = "turns for a minute"
     CHANCE = "five calls of six turns"
+    CROWD = "eight calls at once"
     BARGE_IN = "a turn that the caller breaks into"
     RECOVERY = "a turn, the provider's recovery, a turn and a second call"
 

@@ -21,7 +21,7 @@ from bot.lab_callers import NotConnectedError
 
 RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
-LONG: Final = (Plan.CHANCE, Plan.FLAPPING, Plan.RECOVERY)
+LONG: Final = (Plan.CHANCE, Plan.CROWD, Plan.FLAPPING, Plan.RECOVERY)
 BROKEN: Final = (
     aiohttp.ClientError,
     CommandError,

@@ -22,6 +22,7 @@ MEASURES: Final[Mapping[str, tuple[str, str]]] = {  # what people read, and its 
     "fillers": ("fillers", ""),
     "failures": ("failures counted", ""),
     "failures_after": ("failures counted after", ""),
+    "nothing_to_break": ("nothing to break into", ""),
     "voice_changed": ("voice changed in the call", ""),
     "next_call_elsewhere": ("next call not on it", ""),
 }

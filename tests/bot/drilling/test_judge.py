@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from bot.drilling.judge import bare_words, stretches
-from bot.drilling.judge import silence as silence_in
+from bot.drilling.judge import bare_words
+from bot.drilling.sound import silence as silence_in
+from bot.drilling.sound import stretches
 from tests.bot.drilling.recordings import (
     LEAD_S,
     PRICE,
