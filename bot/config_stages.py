@@ -5,7 +5,16 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, SecretStr, model_validator
 
-from bot.config_values import Count, CountOrZero, Factor, Language, Seconds, Section, Text
+from bot.config_values import (
+    Count,
+    CountOrZero,
+    Factor,
+    Language,
+    Seconds,
+    SecondsOrZero,
+    Section,
+    Text,
+)
 from providers.catalog import PROVIDERS
 from providers.provider import Stage
 
@@ -77,7 +86,7 @@ class BreakerSettings(Section):
 class ProbeSettings(Section):
     """How often a provider is asked whether it is well."""
 
-    interval_s: Seconds = 60.0
+    interval_s: SecondsOrZero = 60.0  # 0: never; then callers find out
     timeout_s: Seconds = 5.0
 
 

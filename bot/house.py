@@ -16,8 +16,10 @@ from bot.call import Call
 from bot.config import Settings
 from bot.exits import UsageError
 from bot.owner_tools import owner_tools
-from bot.policies import build_policies, resting
+from bot.policies import build_policies
 from bot.prices import load_prices
+from bot.provider_view import ProviderView
+from bot.provider_watch import watched
 from bot.rungs import rung_of
 from bot.switchboard import Switchboard
 from bot.voice_models import VoiceModels
@@ -49,6 +51,7 @@ class OpenHouse:
     emitter: Emitter
     live: Live
     call: MakeCall
+    providers: ProviderView
 
 
 @asynccontextmanager
@@ -102,9 +105,16 @@ async def open_house(
 
         await asyncio.to_thread(spare_the_loaded)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=told)
-        async with resting(policies["llm"].roster, tell=told, clock=clock.monotonic):
+        async with watched(
+            settings, policies["llm"].roster, shared=shared, tell=told, clock=clock.monotonic
+        ) as providers:
             yield OpenHouse(
-                settings=settings, switchboard=switchboard, emitter=emitter, live=live, call=call
+                settings=settings,
+                switchboard=switchboard,
+                emitter=emitter,
+                live=live,
+                call=call,
+                providers=providers,
             )
             await switchboard.close(drain_s=0.0)
         for each in shared.values():

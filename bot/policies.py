@@ -26,12 +26,15 @@ PACES: Final[Mapping[Stage, Pace]] = {
 PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.6, "tts": 0.3}
 """What a rung is believed to take to its first useful output before it was measured."""
 
+LEAST_TRIAL_S: Final = 15.0
+TRIAL_PROBES: Final = 3  # a trial lasts at least as long as so many probes that hang
+
 LOOK_S: Final = 0.5  # a breaker may be opened by a call at any time, and rests for many of these
 
 
 def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
     """Return each stage's policy, all on one roster."""
-    breaker = settings.resilience.breaker
+    breaker, probe = settings.resilience.breaker, settings.resilience.probe
     roster = Roster(
         [
             Place(stage=stage, provider=rung.name, credential=credential(rung))
@@ -39,7 +42,11 @@ def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
         ],
         now=now,
         settings=BreakerSettings(
-            failures=breaker.failures, open_s=breaker.open_s, successes=breaker.successes
+            failures=breaker.failures,
+            open_s=breaker.open_s,
+            successes=breaker.successes,
+            trial_s=max(LEAST_TRIAL_S, TRIAL_PROBES * probe.timeout_s),
+            probing=probe.interval_s > 0,
         ),
         priors_s=PRIORS_S,
     )

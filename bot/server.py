@@ -22,6 +22,7 @@ from bot.house import OpenHouse, open_house
 from bot.live_routes import live_router
 from bot.pages.site import asset_routes, client_routes, console_routes
 from bot.parked import Parked
+from bot.provider_routes import provider_router
 from bot.twilio_door import twilio_router
 from bot.webrtc_door import webrtc_router
 from telemetry.emitter import Listener
@@ -122,6 +123,7 @@ def application(house: OpenHouse, tasks: asyncio.TaskGroup, extras: Extras) -> F
     app.include_router(_health(house))
     app.include_router(console_routes())
     app.include_router(asset_routes())
+    app.include_router(provider_router(house.providers))
     app.include_router(live_router(house.live, budget_s=settings.latency.budget_s))
     if webrtc.enabled:
         parked = Parked(clock=clock.monotonic)
