@@ -8,29 +8,20 @@ assistant's context holds what the caller has heard.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from pipecat.frames.frames import (
-    AggregatedTextFrame,
     CancelFrame,
     EndFrame,
     ErrorFrame,
     Frame,
-    InterimTranscriptionFrame,
     InterruptionFrame,
     LLMAssistantPushAggregationFrame,
-    LLMFullResponseEndFrame,
-    LLMFullResponseStartFrame,
     MetricsFrame,
     StartFrame,
-    StopFrame,
     SystemFrame,
-    TextFrame,
-    TranscriptionFrame,
     TTSAudioRawFrame,
-    TTSSpeakFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
     TTSTextFrame,
@@ -39,17 +30,17 @@ from pipecat.frames.frames import (
 from pipecat.metrics.metrics import TTSUsageMetricsData
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.utils.text.base_text_aggregator import TextType
-from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
 
 from calls.entry import Tell
 from calls.turn import Turn
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, failed
-from fallbacks.ledger import sayable
 from fallbacks.work import StagePolicy, Work
 from processors.line_queue import LineQueue
+from processors.tts_agenda import Agenda
 from processors.tts_rung import TtsRung
-from processors.tts_work import Ask, Close, Do, More, Mute, Over, Play, Said, TtsWork, Won
+from processors.tts_steps import Ask, Close, Do, More, Mute, Over, Play, Said, Won
+from processors.tts_work import TtsWork
 from processors.utterance import Utterance
 
 RUNG: Final = "rung"
@@ -92,13 +83,9 @@ class TtsStage(FrameProcessor):
         self._turn = turn
         self._word_times = word_times
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
-        self._sentences = SimpleTextAggregator(language=language)
+        self._agenda = Agenda(self._begin, clock=clock, language=language)
         self._line = LineQueue()
         self._rate_hz = 0
-        self._agenda: deque[Frame | Utterance] = deque()
-        self._out: deque[Frame] = deque()
-        self._open: Utterance | None = None  # takes the reply's next sentence
-        self._in_reply = False
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -146,7 +133,7 @@ class TtsStage(FrameProcessor):
                     await rung.child.send(frame)
             case _:
                 async with self._lock:
-                    await self._take(frame)
+                    await self._agenda.take(frame)
                     await self._flush()
 
     async def on_sound(self, attempt: int, pcm: bytes) -> None:
@@ -188,91 +175,33 @@ class TtsStage(FrameProcessor):
 
     async def _during(self, event: Callable[[TtsWork], None]) -> None:
         async with self._lock:
-            head = self._head
+            head = self._agenda.head
             if head and head.work:
                 event(head.work)
                 await self._flush()
 
-    @property
-    def _head(self) -> Utterance | None:
-        first = self._agenda[0] if self._agenda else None
-        return first if isinstance(first, Utterance) else None
-
-    async def _take(self, frame: Frame) -> None:
-        match frame:
-            case TTSSpeakFrame():
-                self._close()
-                self._say(frame.text, Utterance.of(frame, in_reply=self._in_reply))
-                self._close()
-            case TextFrame() if self._spoken(frame):
-                await self._speak(frame)
-            case LLMFullResponseStartFrame():
-                self._in_reply = True
-                self._agenda.append(frame)
-            case LLMFullResponseEndFrame() | EndFrame() | StopFrame():
-                self._in_reply = False
-                left = await self._sentences.flush()
-                if left:
-                    self._say(left.text)
-                self._close()
-                self._agenda.append(frame)
-            case _:
-                self._agenda.append(frame)
-        self._advance()
-
-    @staticmethod
-    def _spoken(frame: TextFrame) -> bool:
-        heard = isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame | TTSTextFrame)
-        return not heard and not frame.skip_tts
-
-    async def _speak(self, frame: TextFrame) -> None:
-        if isinstance(frame, AggregatedTextFrame):
-            self._say(frame.text)
-            return
-        async for sentence in self._sentences.aggregate(frame.text):
-            self._say(sentence.text)
-
-    def _say(self, text: str, utterance: Utterance | None = None) -> None:
-        """Have text spoken, in the utterance that is open or in a new one."""
-        if not sayable(text):
-            return
-        if self._open is None or not self._open.accepts:
-            self._open = utterance or Utterance()
-            self._agenda.append(self._open)
-        self._open.say(text, self._now())
-
-    def _close(self) -> None:
-        if self._open:
-            self._open.close(self._now())
-        self._open = None
-
-    def _advance(self) -> None:
-        """Bring what is first on the agenda under way."""
-        while self._agenda:
-            first = self._agenda[0]
-            if isinstance(first, Utterance):
-                if first.work is None:
-                    first.begin(self._work(), self._turn.patient_until(self._now()), self._now())
-                return
-            self._out.append(first)
-            self._agenda.popleft()
-
-    def _work(self) -> TtsWork:
+    def _begin(self, utterance: Utterance) -> None:
+        """Bring an utterance under way, by the voice that the caller knows if it is well."""
         work = Work(
             self._policy,
             tell=self._tell,
             numbers=self._turn.attempts,
             stay_with=self.speaker,
         )
-        return TtsWork(work, line=self._line, rate_hz=self._rate_hz, word_times=self._word_times)
+        now = self._now()
+        utterance.begin(
+            TtsWork(work, line=self._line, rate_hz=self._rate_hz, word_times=self._word_times),
+            self._turn.patient_until(now),
+            now,
+        )
 
     async def _flush(self) -> None:
         """Do all that is to be done. What a cancelled task leaves undone, the next one does."""
         try:
             while True:
-                head = self._head
-                if self._out:
-                    await self._pass(self._out.popleft())
+                head = self._agenda.head
+                if self._agenda.passing:
+                    await self._pass(self._agenda.passing.popleft())
                 elif head and head.work and head.work.todo:
                     await self._do(head, head.work, head.work.todo.popleft())
                 else:
@@ -326,10 +255,7 @@ class TtsStage(FrameProcessor):
             await self._give(head, word)
 
     async def _over(self, head: Utterance, over: Over) -> None:
-        self._agenda.popleft()
-        if self._open is head:
-            self._open = None
-        self._advance()
+        self._agenda.over()
         if head.begun:
             await self._give(head, TTSStoppedFrame(context_id=head.context_id))
             if head.commits:
@@ -343,20 +269,16 @@ class TtsStage(FrameProcessor):
 
     async def _interrupted(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         async with self._lock:
-            now, head = self._now(), self._head
-            await self._sentences.handle_interruption()
-            self._in_reply, self._open = False, None
-            stopped = [each for each in self._agenda if each.interruptible]
-            self._agenda = deque(each for each in self._agenda if not each.interruptible)
-            self._out = deque(each for each in self._out if not each.interruptible)
-            if head not in self._agenda:
+            now, before = self._now(), self._agenda.head
+            stopped = await self._agenda.interrupt()
+            if before is None or before in stopped:  # else the line keeps what it has
                 self._line.flush(now)
                 self._turn.flushed(now)
             await self.push_frame(frame, direction)
             for each in stopped:
-                if isinstance(each, Utterance) and each.work:
+                if each.work:
                     await self._stop(each.work)
-            self._advance()
+            self._agenda.advance()
             await self._flush()
 
     async def _stop(self, work: TtsWork) -> None:
@@ -371,11 +293,11 @@ class TtsStage(FrameProcessor):
             rung.child.end(frame)
 
     def _set_alarm(self) -> None:
-        head = self._head
+        head = self._agenda.head
         moments = [head.work.wake_at if head and head.work else None]
         moments += [rung.due_at for rung in self._rungs.values()]
         wake_at = min((each for each in moments if each is not None), default=None)
-        undone = bool(self._out) or bool(head and head.work and head.work.todo)
+        undone = bool(self._agenda.passing) or bool(head and head.work and head.work.todo)
         self._wake_at = self._now() if undone else wake_at
         self._changed.set()
 
@@ -396,7 +318,7 @@ class TtsStage(FrameProcessor):
         for rung in self._rungs.values():
             await rung.tick(now)
         async with self._lock:
-            head = self._head
+            head = self._agenda.head
             if head and head.work:
                 head.work.tick(now)
             await self._flush()

@@ -10,7 +10,7 @@ This part knows no Pipecat and does not wait: it leaves in `todo` what is to be 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 from fallbacks.attempts import Done, Exhausted, Start, Win
 from fallbacks.classification import classify_symptom
@@ -21,74 +21,12 @@ from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
 from fallbacks.work import Step, Work
 from processors.line_queue import LineQueue
 from processors.pcm import SAMPLE_BYTES, Pieces
+from processors.tts_steps import Ask, Close, Do, More, Mute, Over, Play, Said, Won
 
 PATIENCE_S: Final = 1.5  # behind the last sound on the line, for whoever could still say the rest
 IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last sound
 DONE_S: Final = 0.3  # for a voice that has sent every word to say that it is done
 DRAIN_S: Final = 0.01  # past the moment at which the ledger lets half words go
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """Have a rung begin to speak for an attempt."""
-
-    provider: str
-    attempt: int
-    text: str
-    closed: bool  # nothing follows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class More:
-    """Give a rung that speaks already more text."""
-
-    provider: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Close:
-    """Tell a rung that no more text follows."""
-
-    provider: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mute:
-    """End what a rung is doing."""
-
-    provider: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Won:
-    """This rung is heard from here on."""
-
-    provider: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Play:
-    """Let sound go to the line."""
-
-    pcm: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """A word counts as heard once the line has played what was let go before this."""
-
-    word: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Over:
-    """Nothing more comes; what no voice could say is `unsaid`."""
-
-    unsaid: str
-
-
-Do: TypeAlias = Ask | More | Close | Mute | Won | Play | Said | Over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,8 +133,13 @@ class ToldVoice(WebsocketTTSService):
             await self._ear.unreachable(self._refused(error))
             raise
         self._tap(socket, self._ear)
-        await self._ear.connected()
         return socket
+
+    async def _connect_websocket(self) -> None:
+        """Connect, and tell of it only when the service itself knows its new socket."""
+        await super()._connect_websocket()
+        if self._ear and self._websocket:
+            await self._ear.connected()
 
     def _tap(self, socket: ClientConnection, ear: VoiceEar) -> None:
         """Have everything that is received told first; iterating over a socket receives, too."""
