@@ -4,13 +4,19 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
-from pipecat.frames.frames import Frame, InterruptionFrame, TTSAudioRawFrame
-from pipecat.processors.frame_processor import FrameDirection
+from pipecat.frames.frames import (
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSAudioRawFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 from pipecat.utils.errors import ErrorCategory
 from pipecat.utils.types import is_given
 
+from calls.voice import ATTEMPT, VoiceEar
 from providers.espeak import UnknownVoiceError, espeak
 from providers.espeak_words import Manner, Piece, names, pieces, speak
 from providers.playout import Playout
@@ -35,6 +41,22 @@ class LocalTTSService(TTSService):
         self._manner = manner
         self._playout = Playout()
         self._begins_ns: dict[str, int] = {}  # when each open context's audio begins
+        self._ear: VoiceEar | None = None
+        self._attempt = 0
+        self._told_s = 0.0  # of the attempt's sound
+
+    def listen(self, ear: VoiceEar) -> None:
+        """Tell `ear` from now on."""
+        self._ear = ear
+
+    async def revive(self) -> None:
+        """Do nothing: there is no connection."""
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Be of use at once."""
+        await super().setup(setup)
+        if self._ear:
+            await self._ear.connected()
 
     def can_generate_metrics(self) -> bool:
         """Return True: what it speaks is counted, though it costs nothing."""
@@ -45,10 +67,17 @@ class LocalTTSService(TTSService):
         await self.start_tts_usage_metrics(text)
         for sentence in pieces(text):
             piece = await asyncio.to_thread(self._speak, sentence)
+            await self._tell(piece)
             begins_s = self._begins_s(context_id, piece)
             words = [(word, begins_s + start_s) for word, start_s in piece.words]
             async for frame in self._frames(piece, words, context_id):
                 yield frame
+
+    async def on_turn_context_completed(self) -> None:
+        """Tell that everything was spoken."""
+        await super().on_turn_context_completed()
+        if self._ear:
+            await self._ear.spoken(self._attempt)
 
     async def start_word_timestamps(self) -> None:
         """Count words from where their audio begins, not from the last word spoken before it."""
@@ -66,9 +95,11 @@ class LocalTTSService(TTSService):
         self._begins_ns.pop(context_id, None)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Forget, on an interruption, what was still to be played."""
+        """Forget, on an interruption, what was still to be played; note whom a reply is for."""
         if isinstance(frame, InterruptionFrame):
             self._playout.clear()
+        elif isinstance(frame, LLMFullResponseStartFrame):
+            self._attempt, self._told_s = frame.metadata.get(ATTEMPT, 0), 0.0
         await super().process_frame(frame, direction)
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
@@ -86,6 +117,17 @@ class LocalTTSService(TTSService):
         settings = self._settings
         voices = names(str(settings.voice), str(settings.language))
         return speak(sentence, voices, manner=self._manner, rate_hz=self.sample_rate)
+
+    async def _tell(self, piece: Piece) -> None:
+        if self._ear is None:
+            return
+        ends_s = [start_s for _, start_s in piece.words[1:]] + [piece.duration_s]
+        for (word, start_s), end_s in zip(piece.words, ends_s, strict=False):
+            await self._ear.word(
+                self._attempt, word, start_s=self._told_s + start_s, end_s=self._told_s + end_s
+            )
+        self._told_s += piece.duration_s
+        await self._ear.sound(self._attempt, piece.samples.tobytes())
 
     def _begins_s(self, context_id: str, piece: Piece) -> float:
         """Return where in its context's time a piece will be heard, in seconds."""
