@@ -36,7 +36,8 @@ class CallStarted:
 class CallEnded:
     """The call is over; nothing of it runs any more."""
 
-    reason: str  # caller_hung_up, agent_hung_up, silence, max_length, failed, shutdown, transfer
+    # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer
+    reason: str
     length_s: float
 
 
@@ -243,6 +244,13 @@ class CallbackWanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageLeft:
+    """The caller left a message, because nobody could answer."""
+
+    length_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPressed:
     """The caller pressed a key of the telephone."""
 
@@ -290,6 +298,7 @@ Event: TypeAlias = (
     | ToolCalled
     | PersonWanted
     | CallbackWanted
+    | MessageLeft
     | KeyPressed
     | InputRefused
     | ContextShortened

@@ -68,6 +68,11 @@ class Holding:
         soon = self._certain_at is not None and self._certain_at <= last_at
         return last_at if soon else self._stopped_at + self._settings.first_s
 
+    @property
+    def held(self) -> bool:
+        """Whether something was said in place of the answer that is still owed."""
+        return self._stopped_at is not None and self._dry_at is not None
+
     def caller_stopped(self, at: float) -> None:
         """An answer is owed, since the caller's last voiced sample."""
         self._turn += self._met
