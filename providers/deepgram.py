@@ -1,18 +1,185 @@
 """Deepgram: speech to text over its streaming websocket."""
 
-from typing import Final
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final
 
+from deepgram.core.api_error import ApiError
+from deepgram.core.events import EventType
+from deepgram.listen.v1.socket_client import AsyncV1SocketClient
+from deepgram.listen.v1.types import ListenV1Results
+from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame
 from pipecat.services.deepgram.stt import DeepgramSTTService
+from pipecat.utils.time import time_now_iso8601
+from websockets.exceptions import ConnectionClosed
 
+from fallbacks.classification import classify_close, classify_error, classify_http
+from fallbacks.failure import Failure, Kind, error_of, failed
+from fallbacks.retry_after import may_ask_again, retry_after_s
+from fallbacks.symptoms import Moment
 from providers.http_probe import ask, http_twin
 from providers.provider import Rung
 
 MODEL: Final = "nova-3"
+OPENING_S: Final = 0.02  # of silence, sent at once: a stream with KeepAlives only is closed with
+# NET-0001 10 s after it was opened. Source: deepgram-docs, "Audio Keep Alive".
+SEND_S: Final = 5.0  # Pipecat's own bound for a websocket's send; a healthy one takes microseconds
+SAID: Final = 80  # characters of what Deepgram says about a refusal
+NO_CLOSE: Final = 1006  # RFC 6455 §7.1.5: gone without a close frame
 
 
-def build(rung: Rung) -> DeepgramSTTService:
+class DeepgramRung(DeepgramSTTService):
+    """Pipecat's service, which a stage may supervise.
+
+    Supervised, it tells what Pipecat's keeps to itself: a lost connection at once and with its
+    reason, also after a polite close, as an error that carries a `Failure`; and results without
+    words, as frames without text, for they prove that somebody listens. It does not connect again
+    by itself then, and so does not wait four seconds before that either.
+
+    Attributes:
+        supervised: Set before `setup`, by a stage that calls `reconnect` when a failure was told.
+    """
+
+    def __init__(self, *, rung_name: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supervised = False
+        self._rung_name = rung_name
+        self._ended_by: Exception | None = None
+        self._answered = False  # anything, on this connection
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a stream to speak into."""
+        return self._connection is not None
+
+    async def reconnect(self) -> bool:
+        """Open a new stream, without a goodbye to the old one; return whether it is open."""
+        self._connection = None
+        await self._disconnect()
+        await self._connect()
+        return self.connected
+
+    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
+        """Send audio; a stream that takes none is given up, or frames would pile up before it."""
+        connection = self._connection
+        if connection is not None:
+            try:
+                async with asyncio.timeout(SEND_S):
+                    await connection.send_media(audio)
+            except TimeoutError:
+                self._connection = None
+                await self._tell(failed(Kind.TIMEOUT, "stt", provider=self._rung_name))
+            except ConnectionClosed:
+                self._connection = None  # whoever listens to it says why
+        yield None
+
+    async def _connection_handler(self) -> None:
+        if not self.supervised:
+            await super()._connection_handler()
+            return
+        self._ended_by, self._answered = None, False
+        try:
+            await self._one_connection()
+        except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
+            self._ended_by = error
+        finally:
+            self._connection = None
+            self._connection_settled.set()
+        moment = Moment.FLOWING if self._answered else Moment.ASKED
+        await self._tell(failure_of(self._ended_by, self._rung_name, moment=moment))
+
+    async def _one_connection(self) -> None:
+        keep_alive: asyncio.Task[None] | None = None
+        connect = self._client.listen.v1.connect(**self._build_connect_kwargs())
+        try:
+            async with connect as connection:
+                connection.on(EventType.MESSAGE, self._on_message)
+                connection.on(EventType.ERROR, self._on_error)
+                await connection.send_media(bytes(2 * int(self.sample_rate * OPENING_S)))
+                self._connection = connection
+                self._connection_settled.set()
+                keep_alive = self.create_task(self._keepalive_handler(), f"{self}::keepalive")
+                await connection.start_listening()
+                self._ended_by = self._ended_by or _close_of(connection)
+        finally:
+            self._connection = None
+            if keep_alive:
+                await self.cancel_task(keep_alive)
+
+    async def _on_error(self, error: Exception) -> None:
+        if self.supervised:
+            self._ended_by = error
+            await self.stop_all_metrics()
+        else:
+            await super()._on_error(error)
+
+    async def _on_message(self, message: Any) -> None:
+        await super()._on_message(message)
+        if not self.supervised or not isinstance(message, ListenV1Results):
+            return
+        self._answered = True
+        alternatives = message.channel.alternatives if message.channel else []
+        if not alternatives or alternatives[0].transcript:
+            return
+        # The answer to our Finalize closes an utterance; anything else is a sign of life.
+        kind = TranscriptionFrame if self._finalize_pending else InterimTranscriptionFrame
+        await self.push_frame(kind("", self._user_id, time_now_iso8601(), result=message))
+
+    async def _tell(self, failure: Failure) -> None:
+        error = error_of(failure)
+        await self.push_error(str(error), exception=error)
+
+
+class PoliteCloseError(Exception):
+    """The server closed the stream as if it were finished, and nobody had asked for that."""
+
+
+def _close_of(connection: AsyncV1SocketClient) -> Exception:
+    """Return how a stream ended that ended without an error."""
+    code = getattr(connection._websocket, "close_code", None)  # noqa: SLF001 - the SDK hides it
+    return PoliteCloseError(code or 1000)
+
+
+def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Failure:
+    """Return what the end of a stream, or a refused one, means for a rung.
+
+    A refusal's `dg-error` stands in the headers of the handshake's error, which the SDK replaces by
+    one with the request's headers. Source: deepgram-sdk 7.16 `listen/v1/raw_client.py`.
+    """
+    match error:
+        case ApiError(status_code=int() as status):
+            return _refused(status, getattr(error.__context__, "headers", None) or {}, rung_name)
+        case ConnectionClosed():
+            code, said = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (NO_CLOSE, "")
+            found = classify_close("deepgram", code, said, moment=moment)
+            reason = f"closed: {code} {said}".strip()
+        case PoliteCloseError(args=(int() as code,)):
+            found, reason = classify_close("deepgram", code, moment=moment), f"closed: {code}"
+        case None:
+            found = classify_close("deepgram", NO_CLOSE, moment=moment)
+            reason = "gone"
+        case _:
+            found, reason = classify_error(error), type(error).__name__
+    return failed(found, "stt", provider=rung_name, reason=reason[:SAID])
+
+
+def _refused(status: int, headers: Mapping[str, str], rung_name: str) -> Failure:
+    said = str(headers.get("dg-error", ""))[:SAID]
+    return failed(
+        classify_http("deepgram", status, said or None),
+        "stt",
+        provider=rung_name,
+        reason=f"{status} {said}".strip(),
+        retry_after_s=retry_after_s(headers, utc_s=math.inf),  # no date is in the future of that
+        same_rung=may_ask_again(headers),
+    )
+
+
+def build(rung: Rung) -> DeepgramRung:
     """Return a recogniser that streams to this rung."""
-    return DeepgramSTTService(
+    return DeepgramRung(
+        rung_name=rung.name,
         api_key=rung.api_key,
         base_url=rung.url,
         sample_rate=rung.sample_rate_hz,

@@ -1,0 +1,299 @@
+"""The recognisers at work: who hears the caller, who is heard, what is passed on.
+
+Between utterances the best connected rung hears the caller live. At the start of one, the failover
+says who is asked: if that rung hears already, nothing is done; if not, it gets the utterance from
+its first word, and then the live sound.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from pipecat.frames.frames import (
+    ErrorFrame,
+    InputAudioRawFrame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+
+from calls.entry import Tell
+from calls.turn import HOLD_S, Turn
+from fallbacks.attempts import Abandon, Cancel, Done, Start, Win
+from fallbacks.deadline import Deadline
+from fallbacks.ladder import rank
+from fallbacks.replay import SoundRing, Transcripts
+from fallbacks.work import StagePolicy, Step, Work
+from processors.stt_failure import book, failure_of
+from processors.stt_reading import Reading, read
+from processors.stt_rung import SttRung
+from processors.stt_work import Utterance
+
+IDLE_KEPT_S: Final = 2.0  # of the caller's sound between utterances; a VAD is sure 0.2 s late
+AIM_S: Final = 1.0  # of it, for a rung that begins to hear between utterances
+AGAIN_S: Final = 0.1  # before the end of the last utterance: nothing older is replayed
+NOBODY: Final = 0  # no attempt has this number
+
+Transcript = TranscriptionFrame | InterimTranscriptionFrame
+
+
+class SttLadder:
+    """Does what is decided. Calls must not overlap.
+
+    Attributes:
+        current: The rung that is heard.
+    """
+
+    def __init__(
+        self,
+        rungs: Mapping[str, SttRung],
+        *,
+        policy: StagePolicy,
+        tell: Tell,
+        clock: Callable[[], float],
+        turn: Turn,
+        revive: Callable[[SttRung], None],
+    ) -> None:
+        """Take the rungs.
+
+        Args:
+            rungs: By name, the preferred one first.
+            policy: What all calls share about this stage.
+            tell: Takes the facts.
+            clock: Monotonic, in seconds.
+            turn: The turn in progress.
+            revive: Connects a rung anew in the background.
+        """
+        self.current = next(iter(rungs.values()))
+        self._rungs = rungs
+        self._policy = policy
+        self._tell = tell
+        self._now = clock
+        self._turn = turn
+        self._revive = revive
+        self._utterance: Utterance | None = None
+        self._transcripts = Transcripts()
+        self._writing = NOBODY
+        self._rate_hz = 16_000
+        self._ring = SoundRing(bytes_a_second=2 * self._rate_hz)
+        self._stopped_at = 0.0  # on the clock
+        self._stopped_s = 0.0  # of the caller's sound
+        self._started = VADUserStartedSpeakingFrame()
+        self._stopped = VADUserStoppedSpeakingFrame()
+
+    @property
+    def owed(self) -> bool:
+        """Whether the caller has stopped, and words of theirs are still to come."""
+        return self._utterance is not None and self._utterance.owed
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        return self._utterance.work.wake_at if self._utterance else None
+
+    def setup(self, rate_hz: int) -> None:
+        """Learn the caller's sample rate, before the first sound."""
+        self._rate_hz = rate_hz
+        self._ring = SoundRing(bytes_a_second=2 * rate_hz)
+
+    async def hear(self, frame: InputAudioRawFrame) -> None:
+        """Take in the caller's sound."""
+        self._ring.push(frame.audio)
+        if self._active is None and not self._unwritten:
+            self._ring.forget(self._ring.end_s - IDLE_KEPT_S)
+        for rung in self._rungs.values():
+            await rung.hear(frame)
+
+    async def started(self, frame: VADUserStartedSpeakingFrame) -> None:
+        """Note that the caller speaks."""
+        self._started = frame
+        utterance = self._active
+        if utterance is not None:
+            utterance.resumed()
+            for rung in self._rungs.values():
+                await rung.speech(frame)
+            return
+        self._utterance = utterance = self._begun(frame)
+        self._transcripts.open()
+        await self._do(utterance.start())
+        for rung in self._rungs.values():
+            if rung.attempt is None and utterance.work.over:
+                await rung.speech(frame)  # nobody may be asked: whoever hears may still write
+            elif rung.attempt is None:
+                await rung.leave()
+
+    async def stopped(self, frame: VADUserStoppedSpeakingFrame) -> None:
+        """Note that the caller has stopped."""
+        self._stopped = frame
+        self._stopped_at, self._stopped_s = self._now(), self._ring.end_s
+        for rung in self._rungs.values():
+            await rung.speech(frame)
+        if self._utterance is not None:
+            await self._do(self._utterance.stopped(self._stopped_s, stop_s=frame.stop_secs))
+
+    async def result(self, rung: SttRung, frame: Transcript) -> Transcript | None:
+        """Take in a result, and return what of it is to be passed on."""
+        reading = rung.heard(read(frame))
+        utterance, attempt = self._active, rung.attempt
+        if reading is None:
+            return None
+        if utterance is not None:
+            if attempt is None:
+                return None  # late words of an abandoned attempt
+            await self._do(utterance.heard(attempt, reading))
+            if utterance.work.winner != attempt:
+                return None
+        elif rung is not self.current:
+            return None
+        frame.metadata["rung"] = rung.name
+        return self._new(frame, reading) if reading.text else None
+
+    async def lost(self, rung: SttRung, frame: ErrorFrame) -> None:
+        """Take in that a rung failed."""
+        failure, attempt, utterance = failure_of(frame, rung.name), rung.attempt, self._active
+        rung.lost()
+        rung.attempt, rung.waits = None, False
+        self._revive(rung)
+        if utterance is not None and attempt is not None:
+            await self._do(utterance.failed(attempt, failure))
+        else:
+            book(failure, self._policy, tell=self._tell, clock=self._now)
+        await self._aim()
+
+    async def up(self, rung: SttRung) -> None:
+        """Take in that a rung is connected."""
+        rung.is_up()
+        if rung.waits:
+            await self._feed(rung)
+        elif self._utterance is not None and self._unwritten:
+            await self._do(self._utterance.again(self._work()))
+        await self._aim()
+
+    async def tick(self, at: float) -> None:
+        """Do what is due by the passing of time."""
+        if self._utterance:
+            await self._do(self._utterance.tick(at))
+
+    @property
+    def _active(self) -> Utterance | None:
+        utterance = self._utterance
+        return utterance if utterance is not None and not utterance.work.over else None
+
+    @property
+    def _unwritten(self) -> bool:
+        """Whether nobody could write the utterance down, and it is not too late for that."""
+        utterance = self._utterance
+        return (
+            utterance is not None
+            and utterance.exhausted
+            and (utterance.speaking or not self._until().passed(self._now()))
+        )
+
+    def _begun(self, frame: VADUserStartedSpeakingFrame) -> Utterance:
+        began_s = self._ring.end_s - frame.start_secs
+        not_before_s = self._stopped_s - AGAIN_S
+        if self._utterance is not None and self._unwritten:  # what was said before is still wanted
+            began_s, not_before_s = self._utterance.began_s, self._utterance.not_before_s
+        return Utterance(
+            self._work(),
+            began_s=began_s,
+            not_before_s=not_before_s,
+            clock=self._now,
+            until=self._until,
+        )
+
+    def _work(self) -> Work:
+        return Work(self._policy, tell=self._tell, numbers=self._turn.attempts)
+
+    def _until(self) -> Deadline:
+        """While the caller speaks nobody waits; the turn learns of a stop a little late."""
+        utterance = self._utterance
+        if utterance is None or utterance.speaking:
+            return Deadline(at=self._now() + HOLD_S)
+        return Deadline(at=max(self._turn.patient_until(self._now()).at, self._stopped_at + HOLD_S))
+
+    async def _do(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            match step:
+                case Start():
+                    await self._ask(self._rungs[step.provider], step.attempt)
+                case Win():
+                    self.current = self._rungs[step.provider]
+                    self._write(step.attempt, replayed=self.current.replayed)
+                case Cancel() | Abandon():
+                    await self._drop(step)
+                case Done():
+                    self._rungs[step.provider].attempt = None
+                    await self._aim()
+                case _:
+                    pass  # exhausted: whoever hears now may still write
+
+    async def _ask(self, rung: SttRung, attempt: int) -> None:
+        stuck = rung.attempt is not None  # it is asked again while it is late
+        rung.attempt = attempt
+        if rung.connected and not stuck:
+            await self._feed(rung)
+        else:
+            rung.waits = True
+            rung.hurry()
+            self._revive(rung)
+
+    async def _feed(self, rung: SttRung) -> None:
+        """Let a rung hear the utterance; it may hear it already."""
+        rung.waits = False
+        utterance = self._utterance
+        if utterance is None:
+            return
+        from_s = utterance.replay_from_s(self._ring.start_s)
+        if rung.fed and rung.fed_from_s <= from_s:
+            rung.replayed = False
+            await rung.speech(self._started)
+            return
+        await rung.begin(self._sound(from_s), from_s=from_s, said=self._started)
+        if not utterance.speaking:
+            await rung.speech(self._stopped)
+
+    async def _drop(self, step: Cancel | Abandon) -> None:
+        rung = self._rungs[step.provider]
+        if rung.attempt != step.attempt:
+            return  # it has been asked again since
+        await rung.leave()
+        if isinstance(step, Abandon):
+            self._revive(rung)  # whatever its stream is stuck in
+
+    async def _aim(self) -> None:
+        """Between utterances, let the rung hear that will be asked next."""
+        if self._active is not None:
+            return
+        ranked = rank(
+            self._policy.roster.standings(self._policy.stage, self._now()),
+            self._until(),
+            now=self._now(),
+        )
+        rungs = [self._rungs[each] for each in ranked]
+        best = next((each for each in rungs if each.connected or each.opening), None)
+        if best is None or not best.connected or best.fed:
+            return
+        if best is not self.current:
+            await self.current.leave()
+            self.current = best
+            self._write(NOBODY, replayed=False)
+        from_s = max(self._ring.start_s, self._ring.end_s - AIM_S)
+        await best.begin(self._sound(from_s), from_s=from_s)
+
+    def _sound(self, from_s: float) -> Iterable[InputAudioRawFrame]:
+        return [InputAudioRawFrame(each, self._rate_hz, 1) for each in self._ring.since(from_s)]
+
+    def _write(self, attempt: int, *, replayed: bool) -> None:
+        self._writing = attempt
+        self._transcripts.begin(attempt, replayed=replayed)
+
+    def _new(self, frame: Transcript, reading: Reading) -> Transcript | None:
+        """Return a frame with what was not passed on before."""
+        if isinstance(frame, InterimTranscriptionFrame):
+            return frame
+        whole = " ".join(each.text for each in reading.words) if reading.words else reading.text
+        new = self._transcripts.take(self._writing, reading.text, words=reading.words)
+        if new != whole:
+            frame.text = new
+        return frame if new else None

@@ -1,0 +1,214 @@
+"""One recogniser of the ladder: what it was given of the caller's sound, and its connection."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
+
+from pipecat.frames.frames import (
+    InputAudioRawFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameProcessor, FrameProcessorSetup
+
+from fallbacks.replay import HeardWord
+from processors.rung_pipeline import STOP_S, RungPipeline
+from processors.stt_reading import Reading
+
+Speech: TypeAlias = VADUserStartedSpeakingFrame | VADUserStoppedSpeakingFrame
+
+WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0)  # before each new connection (chosen)
+STABLE_S: Final = 5.0  # a connection that lived for less is not the end of the waiting (chosen)
+STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of what came before
+
+
+@runtime_checkable
+class Supervised(Protocol):
+    """A service that leaves its connection to whoever set `supervised`."""
+
+    supervised: bool
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has a stream to speak into."""
+        ...
+
+    async def reconnect(self) -> bool:
+        """Open a new stream; return whether it is open."""
+        ...
+
+
+class SttRung:
+    """A recogniser, and the caller's sound in its own seconds.
+
+    A feed begins at a moment of the caller's sound and goes on live from there. What the recogniser
+    writes of an earlier feed is late, and is not taken.
+
+    Attributes:
+        attempt: The one that it is asked for, if any.
+        waits: Whether that attempt still waits for the connection.
+        fed: Whether it gets the caller's sound.
+        fed_from_s: The caller's second at which the feed began.
+        replayed: Whether it was given the utterance from its start, after others had heard it.
+    """
+
+    def __init__(
+        self, pipe: RungPipeline, *, clock: Callable[[], float], up: Callable[["SttRung"], None]
+    ) -> None:
+        """Take a rung.
+
+        Args:
+            pipe: The recogniser in its own pipeline.
+            clock: Monotonic, in seconds.
+            up: Told when it is connected anew.
+        """
+        self.pipe = pipe
+        self.name = pipe.name
+        self.attempt: int | None = None
+        self.waits = False
+        self.fed = False
+        self.fed_from_s = 0.0
+        self.replayed = False
+        self.set_up = False
+        self._clock = clock
+        self._up = up
+        self._up_at: float | None = None
+        self._tries = 0
+        self._bytes_a_second = 1
+        self._sent_bytes = 0  # on this connection
+        self._feed_at_s = 0.0  # the recogniser's second at which the feed began
+        self._hurry = asyncio.Event()
+        self._reviving: asyncio.Task[None] | None = None
+        if isinstance(pipe.service, Supervised):
+            pipe.service.supervised = True
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be fed."""
+        service = self.pipe.service
+        if self._reviving is not None or not self.pipe.ready.is_set():
+            return False
+        return not isinstance(service, Supervised) or service.connected
+
+    def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
+        """Begin to set it up; returns at once."""
+        self._bytes_a_second = 2 * setup.audio_in_sample_rate
+        self.set_up = True
+        self.pipe.setup(owner, setup)
+
+    @property
+    def opening(self) -> bool:
+        """Whether it is being set up: nobody knows yet how it is."""
+        return self.set_up and not self.pipe.ready.is_set()
+
+    async def begin(
+        self,
+        sound: Iterable[InputAudioRawFrame],
+        *,
+        from_s: float,
+        said: VADUserStartedSpeakingFrame | None = None,
+    ) -> None:
+        """Begin a feed.
+
+        Args:
+            sound: What the caller said so far.
+            from_s: Where it begins, in seconds of the caller's sound.
+            said: That the caller speaks, if they do.
+        """
+        self._feed_at_s = self._sent_s
+        self.fed_from_s, self.fed, self.replayed = from_s, True, said is not None
+        if said:
+            await self.speech(said)
+        for frame in sound:
+            await self.hear(frame)
+
+    async def hear(self, frame: InputAudioRawFrame) -> None:
+        """Go on with the feed."""
+        if self.fed and await self.pipe.send(frame):
+            self._sent_bytes += len(frame.audio)
+
+    async def speech(self, frame: Speech) -> None:
+        """Tell that the caller started or stopped speaking, as of the sound sent so far."""
+        if self.fed:
+            await self.pipe.send(frame)
+
+    async def leave(self) -> None:
+        """End the feed, and have the rest of it written now rather than into the next one."""
+        self.attempt, self.waits = None, False
+        if self.fed:
+            await self.pipe.send(VADUserStoppedSpeakingFrame())
+        self.fed = False
+
+    def heard(self, reading: Reading) -> Reading | None:
+        """Return a result in the caller's seconds; None: it is of an earlier feed."""
+        if reading.end_s is not None and reading.end_s <= self._feed_at_s + STALE_S:
+            return None
+        ahead_s = self.fed_from_s - self._feed_at_s
+        words = tuple(
+            HeardWord(text=each.text, start_s=each.start_s + ahead_s, end_s=each.end_s + ahead_s)
+            for each in reading.words
+            if (each.start_s + each.end_s) / 2 >= self._feed_at_s
+        )
+        end_s = None if reading.end_s is None else reading.end_s + ahead_s
+        return dataclasses.replace(reading, words=words, end_s=end_s)
+
+    def is_up(self) -> None:
+        """Note that it is connected."""
+        self._up_at = self._clock()
+
+    def lost(self) -> None:
+        """Note that the connection is gone: whatever was sent on it counts no more."""
+        self.fed, self._sent_bytes = False, 0
+
+    def hurry(self) -> None:
+        """Cut the wait before the next connection short: somebody waits for it."""
+        self._hurry.set()
+
+    def revive(self, owner: FrameProcessor, *, allowed: Callable[[], bool]) -> None:
+        """Connect anew in the background: at once, and then ever more seldom.
+
+        Args:
+            owner: Of the task.
+            allowed: Whether the rung may be asked at the moment.
+        """
+        service = self.pipe.service
+        if self._reviving is None and isinstance(service, Supervised):
+            self.lost()
+            self._reviving = owner.create_task(
+                self._revive(service, allowed), f"{self.name}: reconnect"
+            )
+
+    async def close(self, owner: FrameProcessor, *, within_s: float = STOP_S) -> None:
+        """Let everything go."""
+        if self._reviving:
+            await owner.cancel_task(self._reviving)
+            self._reviving = None
+        if self.set_up:
+            await self.pipe.cleanup(within_s=within_s)
+
+    async def _revive(self, service: Supervised, allowed: Callable[[], bool]) -> None:
+        if self._up_at is None:
+            self._tries = max(1, self._tries)  # it was never up: at once would be too soon
+        elif self._clock() - self._up_at > STABLE_S:
+            self._tries = 0
+        while True:
+            wait_s = WAITS_S[min(self._tries, len(WAITS_S) - 1)]
+            self._tries += 1
+            await self._wait(wait_s)
+            if allowed() and await service.reconnect():
+                break
+        self._reviving = None
+        self._up(self)
+
+    async def _wait(self, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+        self._hurry.clear()
+
+    @property
+    def _sent_s(self) -> float:
+        return self._sent_bytes / self._bytes_a_second
