@@ -30,7 +30,16 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # A path of ours: in one of these folders, or a file at the root that nobody makes.
 FOLDERS = (
     *("bot/", "calls/", "docs/", "examples/", "fallbacks/", "faultlab/", "processors/"),
-    *("providers/", "scripts/", "telemetry/", "tests/", "transports/", "benchmarks/", ".ci/"),
+    *(
+        "providers/",
+        "scripts/",
+        "storage/",
+        "telemetry/",
+        "tests/",
+        "transports/",
+        "benchmarks/",
+        ".ci/",
+    ),
 )
 COMMANDS = sorted(str(each.name) for each in app.registered_commands)
 

@@ -14,6 +14,7 @@ ROOMS = (
     "processors",
     "transports",
     "providers",
+    "storage",
     "telemetry",
     "calls",
     "fallbacks",

@@ -1,0 +1,1 @@
+"""What outlives the process: wishes that callers left, in a database."""

@@ -1,0 +1,79 @@
+"""Whom to call back: a small queue that survives the process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from storage.database import Database
+from storage.tables import CALLBACKS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """A caller who waits to be called back."""
+
+    call_id: str
+    number: str
+    reason: str
+    asked_at: datetime  # UTC
+
+
+class Callbacks:
+    """The queue, oldest first."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, wanted: Callback) -> bool:
+        """Note a wish; False: this call had one already."""
+        engine = await self._database.engine()
+        row = {
+            "call_id": wanted.call_id,
+            "number": wanted.number,
+            "reason": wanted.reason,
+            "asked_at": wanted.asked_at,
+        }
+        try:
+            async with engine.begin() as connection:
+                await connection.execute(insert(CALLBACKS).values(row))
+        except IntegrityError:
+            return False
+        return True
+
+    async def waiting(self) -> Sequence[Callback]:
+        """Return those who still wait."""
+        engine = await self._database.engine()
+        open_ones = CALLBACKS.select().where(CALLBACKS.c.done_at.is_(None)).order_by(CALLBACKS.c.id)
+        async with engine.connect() as connection:
+            found = await connection.execute(open_ones)
+        return [
+            Callback(
+                call_id=row.call_id,
+                number=row.number,
+                reason=row.reason,
+                asked_at=row.asked_at.replace(tzinfo=UTC),  # SQLite keeps no zone
+            )
+            for row in found
+        ]
+
+    async def done(self, call_id: str, *, at: datetime) -> bool:
+        """Note that a caller was called back; False: nobody waited under this call."""
+        engine = await self._database.engine()
+        waiting = (CALLBACKS.c.call_id == call_id) & CALLBACKS.c.done_at.is_(None)
+        async with engine.begin() as connection:
+            changed = await connection.execute(update(CALLBACKS).where(waiting).values(done_at=at))
+        return changed.rowcount > 0
+
+    async def forget(self, number: str) -> int:
+        """Delete every wish of a number; return how many there were."""
+        engine = await self._database.engine()
+        async with engine.begin() as connection:
+            own = await connection.execute(
+                select(CALLBACKS.c.id).where(CALLBACKS.c.number == number)
+            )
+            ids = [row.id for row in own]
+            await connection.execute(CALLBACKS.delete().where(CALLBACKS.c.id.in_(ids)))
+        return len(ids)

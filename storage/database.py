@@ -1,0 +1,44 @@
+"""The database of a process: one engine, and its tables made when they are missing."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from storage.tables import METADATA
+
+BUSY_S: Final = 5.0  # SQLite waits so long for another writer
+
+
+class Database:
+    """Connects when it is first used, so that a call never waits for a database at its start."""
+
+    def __init__(self, url: str) -> None:
+        """Take the address, as SQLAlchemy has them: `sqlite+aiosqlite:///holdline.db`."""
+        self._url = make_url(url)
+        sqlite = self._url.get_backend_name() == "sqlite"
+        arguments = {"timeout": BUSY_S} if sqlite else {}
+        self._engine = create_async_engine(self._url, connect_args=arguments, pool_pre_ping=True)
+        self._made = False
+        self._making = asyncio.Lock()
+
+    async def engine(self) -> AsyncEngine:
+        """Return the engine of a database that has our tables."""
+        async with self._making:
+            if not self._made:
+                await asyncio.to_thread(self._make_folder)
+                async with self._engine.begin() as connection:
+                    await connection.run_sync(METADATA.create_all)
+                self._made = True
+        return self._engine
+
+    async def close(self) -> None:
+        """Let all connections go."""
+        await self._engine.dispose()
+
+    def _make_folder(self) -> None:
+        name = self._url.database
+        if self._url.get_backend_name() == "sqlite" and name and name != ":memory:":
+            Path(name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,79 @@
+"""The queue of callers who are to be called back."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from storage.callbacks import Callback, Callbacks
+from storage.database import Database
+
+AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+MARY = Callback(call_id="c1", number="+15550101", reason="llm is down", asked_at=AT)
+BOB = Callback(call_id="c2", number="+15550102", reason="llm is down", asked_at=AT)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path}/deep/down/holdline.db"
+
+
+async def test_a_wish_survives_the_process(url: str) -> None:
+    first = Database(url)
+    assert await Callbacks(first).add(MARY)
+    await first.close()
+
+    second = Database(url)
+    waiting = await Callbacks(second).waiting()
+    await second.close()
+
+    assert waiting == [MARY]
+
+
+async def test_the_oldest_wish_comes_first_and_one_that_was_met_no_more(url: str) -> None:
+    database = Database(url)
+    queue = Callbacks(database)
+    for each in (MARY, BOB):
+        await queue.add(each)
+
+    assert await queue.waiting() == [MARY, BOB]
+    assert await queue.done("c1", at=AT)
+    assert not await queue.done("c1", at=AT)
+    assert await queue.waiting() == [BOB]
+    await database.close()
+
+
+async def test_one_call_leaves_one_wish(url: str) -> None:
+    database = Database(url)
+    queue = Callbacks(database)
+
+    assert await queue.add(MARY)
+    assert not await queue.add(MARY)
+    assert await queue.waiting() == [MARY]
+    await database.close()
+
+
+async def test_calls_that_end_at_once_lose_no_wish(url: str) -> None:
+    database = Database(url)
+    queue = Callbacks(database)
+    wishes = [
+        Callback(call_id=str(n), number=f"+1555{n:04}", reason="all down", asked_at=AT)
+        for n in range(20)
+    ]
+
+    await asyncio.gather(*(queue.add(each) for each in wishes))
+
+    assert {each.number for each in await queue.waiting()} == {each.number for each in wishes}
+    await database.close()
+
+
+async def test_a_number_can_be_forgotten(url: str) -> None:
+    database = Database(url)
+    queue = Callbacks(database)
+    for each in (MARY, BOB):
+        await queue.add(each)
+
+    assert await queue.forget("+15550101") == 1
+    assert await queue.waiting() == [BOB]
+    await database.close()
