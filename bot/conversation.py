@@ -14,7 +14,6 @@ from pipecat.processors.aggregators.llm_response_universal import (
     LLMUserAggregatorParams,
 )
 from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy, VADUserTurnStartStrategy
-from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.utils.context.llm_context_summarization import (
     LLMAutoContextSummarizationConfig,
@@ -29,6 +28,7 @@ from calls.entry import Tell
 from calls.events import ContextShortened
 from calls.window import SUMMARY, estimate
 from processors.context_window import SUMMARY_KEEPS
+from processors.turn_stop import TurnStop
 
 SUMMARY_SHARE: Final = 0.15  # of the window, for the summary itself
 SUMMARY_TIMEOUT_S: Final = 8.0  # a summary is nobody's turn, but one that hangs blocks the next
@@ -107,7 +107,7 @@ def _user_params(turn: TurnSettings, models: VoiceModels) -> LLMUserAggregatorPa
         vad_analyzer=models.vad(turn),
         user_turn_strategies=UserTurnStrategies(
             start=[VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy()],
-            stop=[TurnAnalyzerUserTurnStopStrategy(turn_analyzer=analyzer)],
+            stop=[TurnStop(turn_analyzer=analyzer)],
         ),
         user_turn_stop_timeout=turn.user_turn_stop_timeout_s,
     )

@@ -1,0 +1,113 @@
+"""When the caller's turn ends, on a machine that is slow to tell."""
+
+import asyncio
+import inspect
+from typing import Any
+
+from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer, BaseTurnParams, EndOfTurnState
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer
+from pipecat.frames.frames import (
+    InputAudioRawFrame,
+    LLMContextFrame,
+    STTMetadataFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.metrics.metrics import MetricsData
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMContextAggregatorPair,
+    LLMUserAggregatorParams,
+)
+from pipecat.tests.utils import SleepFrame, run_test
+from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy, VADUserTurnStartStrategy
+from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
+
+from processors.turn_stop import TurnStop
+
+STOP_S = 0.05
+EXPECTED_S = 0.1  # from the recogniser, after the caller's last sample
+
+
+class SlowDetector(BaseTurnAnalyzer):
+    """Always sure, and slower than the recogniser."""
+
+    @property
+    def speech_triggered(self) -> bool:
+        return True
+
+    @property
+    def params(self) -> BaseTurnParams:
+        return BaseTurnParams()
+
+    def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
+        return EndOfTurnState.INCOMPLETE
+
+    async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
+        await asyncio.sleep(0.15)
+        return EndOfTurnState.COMPLETE, None
+
+    def clear(self) -> None:
+        """There is nothing to clear."""
+
+
+class Quiet(VADAnalyzer):
+    """Hears nothing, in a thread as every VAD does."""
+
+    def num_frames_required(self) -> int:
+        return 160
+
+    def voice_confidence(self, buffer: bytes) -> float:
+        return 0.0
+
+
+def said(text: str, *, finalized: bool) -> TranscriptionFrame:
+    return TranscriptionFrame(text=text, user_id="", timestamp="", finalized=finalized)
+
+
+async def turns(stop: TurnAnalyzerUserTurnStopStrategy) -> list[str]:
+    """Return the caller's turns, as the context has them."""
+    context = LLMContext(messages=[])
+    start = [VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy()]
+    params = LLMUserAggregatorParams(
+        vad_analyzer=Quiet(),
+        user_turn_strategies=UserTurnStrategies(start=start, stop=[stop]),
+        user_turn_stop_timeout=1.0,
+    )
+    down, _ = await run_test(
+        LLMContextAggregatorPair(context, user_params=params).user(),
+        frames_to_send=[
+            STTMetadataFrame(service_name="stt", ttfs_p99_latency=EXPECTED_S),
+            VADUserStartedSpeakingFrame(),
+            SleepFrame(sleep=0.02),
+            said("Hello", finalized=False),
+            SleepFrame(sleep=0.02),
+            VADUserStoppedSpeakingFrame(stop_secs=STOP_S),
+            SleepFrame(sleep=0.02),
+            *(InputAudioRawFrame(bytes(640), 16_000, 1) for _ in range(10)),
+            said("my name is Maria.", finalized=True),
+            SleepFrame(sleep=0.2),
+            SleepFrame(sleep=0.2),
+        ],
+    )
+    messages: list[Any] = list(context.messages)
+    assert any(isinstance(frame, LLMContextFrame) for frame in down)
+    return [str(each["content"]) for each in messages]
+
+
+async def test_a_slow_turn_detector_does_not_cut_the_last_words_off_the_turn() -> None:
+    assert await turns(TurnStop(turn_analyzer=SlowDetector())) == ["Hello my name is Maria."]
+
+
+async def test_pipecat_alone_still_cuts_them_off() -> None:
+    stock = await turns(TurnAnalyzerUserTurnStopStrategy(turn_analyzer=SlowDetector()))
+
+    assert stock != ["Hello my name is Maria."]  # when this fails, our own rule may go
+
+
+def test_pipecat_still_has_the_method_that_we_override() -> None:
+    stock = inspect.signature(TurnAnalyzerUserTurnStopStrategy._timeout_handler)
+
+    assert list(stock.parameters) == ["self", "timeout"]
