@@ -43,6 +43,7 @@ class Ear:
         self._lead_s = 0.0  # of silence that the voice began with
         self._unsure = False
         self._transcript = 0  # the id of the latest
+        self._decisions: set[int] = set()
         self._heard = asyncio.Event()
         self._quiet = asyncio.Event()
 
@@ -57,7 +58,7 @@ class Ear:
             TranscriptionFrame: self._transcribed,
             VADUserStartedSpeakingFrame: self._started,
             VADUserStoppedSpeakingFrame: self._stopped,
-            LLMContextFrame: lambda _: self._mark("decided_s"),
+            LLMContextFrame: self._decided,
             LLMTextFrame: self._worded,
             TTSAudioRawFrame: lambda _: self._mark("first_speech_s"),
         }
@@ -74,6 +75,7 @@ class Ear:
         self._marks.clear()
         self._busy.clear()
         self._lead_s, self._unsure = 0.0, False
+        self._decisions.clear()
         self._heard.clear()
         self._quiet.clear()
 
@@ -90,6 +92,8 @@ class Ear:
             raise UnhealthyTurnError(f"no answer within {within_s:g} s") from None
         if self._unsure:
             raise UnhealthyTurnError("the turn detector waited for more words")
+        if len(self._decisions) > 1:
+            raise UnhealthyTurnError("the turn was decided twice, the first time too early")
         try:
             moments = Moments(**self._marks)
         except TypeError:
@@ -132,6 +136,11 @@ class Ear:
         if "decided_s" not in self._marks and frame.id != self._transcript:
             self._transcript = frame.id
             self._mark("transcript_s", again=True)  # the last of several was waited for
+
+    def _decided(self, frame: LLMContextFrame) -> None:
+        if "heard_s" not in self._marks:
+            self._decisions.add(frame.id)
+            self._mark("decided_s")
 
     def _worded(self, frame: LLMTextFrame) -> None:
         if frame.text.strip():
