@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bot.commands import demo, doctor, drill, lab, mic, replay, serve
+from bot.commands import demo, doctor, drill, lab, mic, providers, replay, serve
 from bot.config_errors import ConfigError, without_secrets
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 
@@ -26,6 +26,7 @@ app.command("replay")(replay.command)
 app.command("drill")(drill.command)
 app.command("lab")(lab.command)
 app.command("doctor")(doctor.command)
+app.command("providers")(providers.command)
 
 
 def main() -> None:
