@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -16,6 +16,8 @@ from bot.drilling.selection import chosen
 from bot.drilling.servers import OURS, check_side
 from bot.drilling.table import missed, number, table
 from bot.exits import DONE, FAILED
+
+WIDE: Final = 150  # columns of a table that goes to a file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,9 @@ async def drill(wanted: Wanted) -> int:
     sides = (OURS, wanted.baseline) if wanted.baseline else (OURS,)
     for side in sides:
         check_side(side)
-    console = Console(soft_wrap=False, highlight=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
     results = await asyncio.to_thread(Results, wanted.folder)
     job = Job(rows=rows, sides=sides, folder=wanted.folder, tell=lambda e: _tell(console, e))
     await run_all(job, results)
@@ -65,4 +69,5 @@ async def drill(wanted: Wanted) -> int:
 def _tell(console: Console, entry: dict[str, Any]) -> None:
     found = entry["measures"]
     said = ", ".join(f"{name} {number(value)}" for name, value in found.items())
-    console.print(f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or said}")
+    line = f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or said}"
+    console.print(line, soft_wrap=True)

@@ -30,7 +30,8 @@ class Run:
         verdict = each.verdict
         worst = self.measures
         worst["lost_turns"] = worst.get("lost_turns", 0.0) + (not verdict.whole)
-        worst["gap_s"] = max(worst.get("gap_s", 0.0), verdict.gap_s)
+        gap_s = LOST if verdict.missing else verdict.gap_s  # after the gap the rest never came
+        worst["gap_s"] = max(worst.get("gap_s", 0.0), gap_s)
         worst["fillers"] = worst.get("fillers", 0.0) + len(verdict.other)
         first_s = LOST if verdict.first_speech_s is None else verdict.first_speech_s
         worst["first_speech_s"] = max(worst.get("first_speech_s", 0.0), first_s)

@@ -7,6 +7,7 @@ from typing import Any, Final
 WIDTH: Final = 960
 LEFT: Final = 110
 ROW: Final = 22
+LETTER: Final = 5.5  # about as wide as one at this size
 COLOURS: Final = {
     "cartesia": "#2563eb",
     "elevenlabs": "#d97706",
@@ -67,7 +68,7 @@ def _words(scale: _Scale, words: Sequence[Sequence[Any]]) -> list[str]:
         tip = f"<title>{escape(f'{text} ({provider}, {from_s:.2f} s)')}</title>"
         parts.append(_bar(scale, from_s, until_s, lane=2, colour=colour, tip=tip))
         width = scale.x(until_s) - scale.x(from_s)
-        if width > 6 * len(text):
+        if width > LETTER * len(text):
             at = f'x="{scale.x(from_s) + 2:.1f}" y="{_y(2) + 14}"'
             parts.append(f'<text {at} class="word">{escape(text)}</text>')
     return parts
@@ -85,7 +86,8 @@ def _requests(
         kind = "bad" if each["fault"] else "good"
         tip = f"<title>{escape(told)} at {each['at_s']:.2f} s</title>"
         parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="5" class="{kind}">{tip}</circle>')
-        parts.append(f'<text x="{x + 8:.1f}" y="{y + 4}" class="tick">{escape(told)}</text>')
+        label = escape(each["outcome"])
+        parts.append(f'<text x="{x + 8:.1f}" y="{y + 4}" class="tick">{label}</text>')
     return parts
 
 
