@@ -18,6 +18,7 @@ COPY scripts/setup scripts/
 COPY fallbacks fallbacks
 COPY calls calls
 COPY telemetry telemetry
+COPY storage storage
 COPY providers providers
 COPY transports transports
 COPY processors processors

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config_agent import AgentSettings
+from bot.config_hold import HoldLineSettings
 from bot.config_stages import ResilienceSettings, StagesSettings
 from bot.config_values import (
     Count,
@@ -183,6 +184,7 @@ class Settings(Section):
     agent: AgentSettings = AgentSettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
     latency: LatencySettings = LatencySettings()
+    hold: HoldLineSettings = HoldLineSettings()
     turn: TurnSettings = TurnSettings()
     stages: StagesSettings
     resilience: ResilienceSettings = ResilienceSettings()

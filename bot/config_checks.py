@@ -40,9 +40,10 @@ def check(layers: Layers) -> Iterator[Problem]:
     if says_yes(layers.at(("transports", "livekit", "enabled"))):
         text = "is true; LiveKit is not available in this version, it must be false"
         yield _problem(layers, ("transports", "livekit", "enabled"), text)
-    file = layers.at(("prices", "file"))
-    if isinstance(file, str) and not Path(file).is_file():
-        yield _problem(layers, ("prices", "file"), f"is {shown(file)}; there is no such file")
+    for key in (("prices", "file"), ("hold", "utterances")):
+        file = layers.at(key)
+        if isinstance(file, str) and not Path(file).is_file():
+            yield _problem(layers, key, f"is {shown(file)}; there is no such file")
 
 
 def _problem(layers: Layers, key: Key, text: str) -> Problem:
