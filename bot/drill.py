@@ -11,10 +11,11 @@ from rich.console import Console
 from bot.drilling import markdown, report
 from bot.drilling.matrix import FULL
 from bot.drilling.results import Results
+from bot.drilling.rows import LOST
 from bot.drilling.runner import Job, run_all
 from bot.drilling.selection import chosen
 from bot.drilling.servers import OURS, check_side
-from bot.drilling.table import missed, number, table
+from bot.drilling.table import missed, table
 from bot.exits import DONE, FAILED
 
 WIDE: Final = 150  # columns of a table that goes to a file
@@ -68,6 +69,10 @@ async def drill(wanted: Wanted) -> int:
 
 def _tell(console: Console, entry: dict[str, Any]) -> None:
     found = entry["measures"]
-    said = ", ".join(f"{name} {number(value)}" for name, value in found.items())
+    said = ", ".join(f"{name} {_short(value)}" for name, value in found.items())
     line = f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or said}"
     console.print(line, soft_wrap=True)
+
+
+def _short(value: float) -> str:
+    return "never" if value == LOST else f"{value:.3g}"
