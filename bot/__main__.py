@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bot.commands import demo, doctor, drill, lab, mic, providers, replay, serve
+from bot.commands import clips, demo, doctor, drill, lab, mic, providers, replay, serve
 from bot.config_errors import ConfigError, without_secrets
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 
@@ -25,6 +25,7 @@ app.command("mic")(mic.command)
 app.command("replay")(replay.command)
 app.command("drill")(drill.command)
 app.command("lab")(lab.command)
+app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 

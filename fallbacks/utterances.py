@@ -115,7 +115,7 @@ class Chooser:
         """
         fresh = [
             each
-            for each in self._speaking(language)
+            for each in in_language(self._utterances, language)
             if each.situation is situation and self._played[each.name] < self._plays
         ]
         said = _spoken(heard)
@@ -128,12 +128,14 @@ class Chooser:
         self._played[chosen.name] += 1
         return chosen
 
-    def _speaking(self, language: str) -> tuple[Utterance, ...]:
-        for tag in (language, language.split("-", maxsplit=1)[0], DEFAULT_LANGUAGE):
-            found = tuple(each for each in self._utterances if each.language == tag)
-            if found:
-                return found
-        return ()
+
+def in_language(utterances: Sequence[Utterance], language: str) -> tuple[Utterance, ...]:
+    """Return the texts for a tag such as `es-MX`: of that, of Spanish, or else of English."""
+    for tag in (language, language.split("-", maxsplit=1)[0], DEFAULT_LANGUAGE):
+        found = tuple(each for each in utterances if each.language == tag)
+        if found:
+            return found
+    return ()
 
 
 def _spoken(heard: str) -> str:
