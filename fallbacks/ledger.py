@@ -85,6 +85,15 @@ class SpeechLedger:
         return self._arrived() < len(self._words)
 
     @property
+    def sent(self) -> bool:
+        """Whether the sound has come as far as the voice's own times of all words go.
+
+        They are not exact, so a word may be owed that was sent; its silence is no gap, though.
+        """
+        ends = [self._words[at].end_s for at in range(self._arrived(), len(self._words))]
+        return all(end_s is not None and end_s <= self.received_s for end_s in ends)
+
+    @property
     def received_s(self) -> float:
         """The sound of the utterance there is, in seconds, what was dropped left out."""
         return self._voice.base_s + self._voice.received_s

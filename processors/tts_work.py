@@ -246,19 +246,18 @@ class TtsWork:
         return self._ledger.received_s - self._ledger.keep_s < SHORT_AUDIO_S * missing
 
     def _settle(self, now: float) -> None:
-        """Tell whether the voice owes sound, and let go what may go."""
-        if self.over:
+        """Let go what may go, and tell whether the voice owes sound."""
+        if self.over or self._voice is None:
             return
-        live = self._live.get(-1 if self._voice is None else self._voice)
-        if live and self._voice is not None and live.owes != self._ledger.owed:
-            live.owes = self._ledger.owed
-            tell = self._work.owed if live.owes else self._work.idled
-            self._idle_since = None if live.owes else now
+        queued_s = self._line.queued_s(now)
+        limit_s = self._ledger.let_go_s(queued_s) if self._hold_s is None else self._hold_s
+        self._let_go(limit_s, now)
+        live, owes = self._live.get(self._voice), not self._ledger.sent
+        if live and live.owes != owes:
+            live.owes = owes
+            tell = self._work.owed if owes else self._work.idled
+            self._idle_since = None if owes else now
             self._do(tell(self._voice, now=now), now)
-        if self._voice is not None:
-            queued_s = self._line.queued_s(now)
-            limit_s = self._ledger.let_go_s(queued_s) if self._hold_s is None else self._hold_s
-            self._let_go(limit_s, now)
 
     def _let_go(self, until_s: float, now: float) -> None:
         while (word := self._ledger.heard_at(self._said)) and word[1] <= until_s:

@@ -223,3 +223,23 @@ def test_text_may_come_in_pieces_of_words() -> None:
     ledger.hand_over("all")
 
     assert ledger.text == "Hello there, you all"
+
+
+def test_a_voice_that_sent_its_last_sample_owes_the_word_but_is_not_waited_for() -> None:
+    ledger = spoken(7)
+
+    assert ledger.owed
+    assert ledger.sent
+
+
+def test_a_voice_whose_last_word_has_not_come_to_its_end_is_waited_for() -> None:
+    assert not spoken(7, received_s=2.0).sent
+    assert not spoken(6).sent
+
+
+def test_a_word_counts_as_heard_when_half_of_it_was_played() -> None:
+    ledger = spoken(2)
+
+    assert ledger.heard_at(1) == ("are", pytest.approx(0.45))
+    assert ledger.heard_at(2) is None
+    assert ledger.heard_at(99) is None
