@@ -178,19 +178,12 @@ def policy(names: Sequence[str], now: float) -> StagePolicy:
     )
 
 
-@asynccontextmanager
-async def talking(
-    lab: Lab,
-    names: Sequence[str] = ("cartesia", "elevenlabs"),
-    *,
-    shared: StagePolicy | None = None,
-) -> AsyncIterator[Talk]:
-    """Run the stage on these rungs until the test is done, then end it as a call ends."""
+def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
     told: list[Any] = []
     turn = Turn(budget_s=1.5)
     stage = TtsStage(
         {name: provider("tts", KINDS[name]).build(rung(lab, name)) for name in names},
-        policy=shared or policy(names, time.monotonic()),
+        policy=stage_policy,
         tell=told.append,
         clock=time.monotonic,
         turn=turn,
@@ -224,6 +217,19 @@ async def talking(
         talk.unsaid.append(text)
 
     stage.on_exhausted(unsaid)
+    return talk
+
+
+@asynccontextmanager
+async def talking(
+    lab: Lab,
+    names: Sequence[str] = ("cartesia", "elevenlabs"),
+    *,
+    shared: StagePolicy | None = None,
+) -> AsyncIterator[Talk]:
+    """Run the stage on these rungs until the test is done, then end it as a call ends."""
+    talk = _talk(lab, names, shared or policy(names, time.monotonic()))
+    worker = talk.worker
 
     @worker.event_handler("on_pipeline_started")
     async def _started(*_: object) -> None:

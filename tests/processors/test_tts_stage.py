@@ -1,0 +1,355 @@
+"""The voices' stage against the simulated voices: whatever breaks, every word is heard once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from pipecat.frames.frames import (
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    TTSAudioRawFrame,
+    TTSSpeakFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+
+from fallbacks.facts import RungChosen, StageExhausted
+from fallbacks.work import StagePolicy
+from faultlab import faults
+from faultlab.faults import Fault
+from faultlab.lab import Lab
+from faultlab.schedule import Window
+from processors.tts_stage import RUNG
+from tests.processors.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
+
+TEXT = "Hello there, this is Holdline, how are you?"
+BUSY_S = 0.5  # what a busy machine may add to any moment here; the drill measures on an idle one
+
+DEAD: dict[str, Fault] = {
+    "refused": faults.Refuse(),
+    "401": faults.Http(status=401),
+    "402": faults.Http(status=402),
+    "429": faults.Http(status=429),
+    "503": faults.Http(status=503),
+    "hung handshake": faults.Silent(where="handshake"),
+}
+MUTE: dict[str, Fault] = {"silent": faults.Silent(), "zeros": faults.Alive()}
+BROKEN: dict[str, Fault] = {
+    "reset": faults.Cut(after_words=4, how="reset"),
+    "clean close": faults.Cut(after_words=4, how="close"),
+    "error": faults.Cut(after_words=4, how="error"),
+    "inside a word": faults.Cut(after_words=4, how="reset", inside_word=True),
+    "stall": faults.Stall(after_words=4),
+}
+ODD: dict[str, Fault] = {
+    "cut at the first word": faults.Cut(after_words=1, how="reset"),
+    "garbage": faults.Garbage(),
+    "torn samples": faults.Mistaken(what="odd_pcm"),
+    "no word times": faults.Mistaken(what="null_alignment"),
+    "no end": faults.Mistaken(what="no_final"),
+    "twice": faults.Duplicate(),
+}
+LADDERS = {
+    "cartesia first": ("cartesia", "elevenlabs"),
+    "elevenlabs first": ("elevenlabs", "cartesia"),
+}
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    async with laboratory() as lab:
+        yield lab
+
+
+def probed(shared: StagePolicy, name: str) -> None:
+    """A probe succeeds."""
+    now = time.monotonic()
+    permit = shared.roster.health("tts", name).permit(now, probe=True)
+    assert permit
+    shared.roster.succeeded(("tts", name), permit, now=now)
+
+
+def break_(lab: Lab, name: str, fault: Fault | None) -> None:
+    lab.instance(name).set_faults([Window(fault=fault)] if fault else [])
+
+
+async def spoken(talk: Talk, text: str = TEXT) -> None:
+    await talk.reply(*text.split())
+    await talk.until(lambda: talk.said, within_s=15.0)
+
+
+def sound_s(talk: Talk, rung: str | None = None) -> float:
+    """The seconds of sound that left the stage, of one rung or of all."""
+    frames = [f for f in talk.kept_of(TTSAudioRawFrame) if rung in (None, f.metadata[RUNG])]
+    return sum(len(frame.audio) for frame in frames) / 2 / RATE_HZ
+
+
+async def test_a_healthy_reply_is_spoken_by_the_first_rung_alone(lab: Lab) -> None:
+    async with talking(lab) as talk:
+        await spoken(talk)
+
+    assert talk.said == [TEXT]
+    assert (talk.asked, talk.failures) == (["cartesia"], [])
+    assert usage(talk) == [talk.stage._rungs["cartesia"].child.service.name]
+    assert sound_s(talk) == pytest.approx(
+        lab.record.words("cartesia")[-1].end_s, abs=0.3
+    )  # and the silence behind it
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+@pytest.mark.parametrize("fault", DEAD.values(), ids=DEAD)
+async def test_a_dead_rung_is_passed_over_at_once(
+    lab: Lab, fault: Fault, ladder: tuple[str, str]
+) -> None:
+    break_(lab, ladder[0], fault)
+    async with talking(lab, ladder) as talk:
+        at = await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.line.played)
+        first_s = talk.line.audible_from - at
+        await talk.worker.cancel()
+
+    assert first_s <= 0.3 + 0.4 + BUSY_S
+    assert talk.asked == list(ladder)
+    assert not talk.spoken_by(ladder[0])
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+@pytest.mark.parametrize("fault", MUTE.values(), ids=MUTE)
+async def test_a_mute_rung_is_replaced_before_the_caller_wonders(
+    lab: Lab, fault: Fault, ladder: tuple[str, str]
+) -> None:
+    break_(lab, ladder[0], fault)
+    async with talking(lab, ladder) as talk:
+        at = await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.words == TEXT)
+        first_s = talk.line.audible_from - at
+        await talk.worker.cancel()
+
+    assert first_s <= 0.3 + 0.8 + BUSY_S
+    assert talk.failures == [(ladder[0], "timeout")]
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_voice_that_breaks_loses_no_word_and_leaves_no_gap(
+    lab: Lab, name: str, ladder: tuple[str, str]
+) -> None:
+    break_(lab, ladder[0], BROKEN[name])
+    async with talking(lab, ladder) as talk:
+        await spoken(talk)
+
+    assert talk.said == [TEXT]
+    assert talk.words == TEXT
+    assert max(talk.line.gaps_s) <= 0.6 + BUSY_S
+    kinds = [type(frame) for frame in talk.kept.frames]
+    for once in (
+        LLMFullResponseStartFrame,
+        LLMFullResponseEndFrame,
+        TTSStartedFrame,
+        TTSStoppedFrame,
+    ):
+        assert kinds.count(once) == 1
+    assert kinds.index(LLMFullResponseStartFrame) < kinds.index(TTSStartedFrame)
+    assert kinds.index(TTSStoppedFrame) < kinds.index(LLMFullResponseEndFrame)
+
+
+@pytest.mark.parametrize("fault", ODD.values(), ids=ODD)
+async def test_a_voice_that_breaks_its_own_protocol_loses_no_word(lab: Lab, fault: Fault) -> None:
+    break_(lab, "cartesia", fault)
+    async with talking(lab) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.kept_of(LLMFullResponseEndFrame))
+        await talk.worker.cancel()
+
+    assert talk.words == TEXT
+
+
+@pytest.mark.parametrize("how", ["reset", "close", "error"])
+async def test_the_sound_of_a_resumed_sentence_is_each_words_once(lab: Lab, how: str) -> None:
+    break_(lab, "cartesia", faults.Cut(after_words=4, how=how))
+    async with talking(lab) as talk:
+        await spoken(talk)
+
+    second = talk.spoken_by("elevenlabs")
+    repeated = second[0].text
+    first = [word for word in talk.spoken_by("cartesia") if word.text != repeated]
+    assert [word.text for word in [*first, *second]] == TEXT.split()
+    assert sound_s(talk, "cartesia") == pytest.approx(first[-1].end_s, abs=0.08)
+    assert sound_s(talk, "elevenlabs") == pytest.approx(second[-1].end_s, abs=0.3)
+
+
+async def test_the_voice_that_took_over_stays_for_the_call_and_the_next_call_goes_back(
+    lab: Lab,
+) -> None:
+    shared = policy(("cartesia", "elevenlabs"), time.monotonic())
+    break_(lab, "cartesia", faults.Cut(after_words=2, how="reset"))
+    async with talking(lab, shared=shared) as talk:
+        await spoken(talk)
+        break_(lab, "cartesia", None)
+        probed(shared, "cartesia")
+        await talk.reply("And what else?")
+        await talk.until(lambda: len(talk.said) == 2)
+    chosen = talk.facts(RungChosen)
+
+    async with talking(lab, shared=shared) as second:
+        await second.reply("Hello.")
+        await second.until(lambda: second.said)
+
+    assert talk.asked == ["cartesia", "elevenlabs", "elevenlabs"]
+    assert [(fact.before, fact.after) for fact in chosen] == [("cartesia", "elevenlabs")]
+    assert second.asked == ["cartesia"]
+
+
+async def test_a_barge_in_during_a_resumed_sentence_leaves_what_was_heard(lab: Lab) -> None:
+    break_(lab, "cartesia", faults.Cut(after_words=3, how="reset"))
+    async with talking(lab) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.line.length_s > 1.2)
+        failed = list(talk.failures)
+        await talk.put(InterruptionFrame())
+        await talk.until(lambda: talk.said)
+        heard_s = talk.line.length_s
+        await asyncio.sleep(0.2)
+
+        assert TEXT.startswith(talk.said[0])
+        assert 3 <= len(talk.said[0].split()) < len(TEXT.split())
+        assert talk.line.length_s - heard_s < 0.1
+        assert talk.failures == failed == [("cartesia", "cut")]
+
+        await talk.reply("Of course.")
+        await talk.until(lambda: len(talk.said) == 2)
+
+    assert talk.said[1] == "Of course."
+    assert talk.asked == ["cartesia", "elevenlabs", "elevenlabs"]
+
+
+async def test_late_output_of_a_cancelled_rung_reaches_nobody(lab: Lab) -> None:
+    break_(lab, "cartesia", faults.LateAfterCancel(delay_s=1.0))
+    async with talking(lab) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.line.length_s > 0.3)
+        await talk.put(InterruptionFrame())
+        await talk.until(lambda: any(isinstance(f, InterruptionFrame) for f in talk.kept.frames))
+        since = len(talk.kept.frames)
+        await talk.reply("Of course.")
+        await talk.until(lambda: talk.said and talk.said[-1] == "Of course.")
+
+    after = talk.kept.frames[since:]
+    assert [f.text for f in after if isinstance(f, TTSTextFrame)] == ["Of", "course."]
+    last = talk.spoken_by("cartesia")
+    alone_s = next(word.end_s for word in reversed(last) if word.text == "course.")
+    late_s = sum(len(f.audio) for f in after if isinstance(f, TTSAudioRawFrame)) / 2 / RATE_HZ
+    assert late_s == pytest.approx(alone_s, abs=0.3)
+
+
+@pytest.mark.parametrize("hung", ["cartesia", "elevenlabs"])
+async def test_a_hung_handshake_delays_no_start(lab: Lab, hung: str) -> None:
+    break_(lab, hung, faults.Silent(where="handshake"))
+    began = time.monotonic()
+    async with talking(lab) as talk:
+        assert time.monotonic() - began < 0.2 + BUSY_S
+        await talk.put(TTSSpeakFrame("Hello."))
+        await talk.until(lambda: talk.said)
+        assert talk.said == ["Hello."]
+        ending = time.monotonic()
+
+    assert time.monotonic() - ending < 2.0 + BUSY_S
+
+
+async def test_with_nobody_left_the_call_goes_on_and_the_rest_is_told(lab: Lab) -> None:
+    for name in ("cartesia", "elevenlabs"):
+        break_(lab, name, faults.Refuse())
+    async with talking(lab) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.unsaid)
+
+        assert talk.unsaid == [TEXT]
+        assert talk.facts(StageExhausted)
+        assert talk.kept_of(LLMFullResponseEndFrame)
+        assert not talk.kept_of(TTSTextFrame)
+
+
+async def test_a_rung_that_gave_up_is_revived_and_truly_speaks_again(lab: Lab) -> None:
+    break_(lab, "cartesia", faults.Refuse())
+    shared = policy(("cartesia",), time.monotonic())
+    async with talking(lab, ("cartesia",), shared=shared) as talk:
+        await talk.reply("Lost.")
+        await talk.until(lambda: talk.unsaid)
+
+        break_(lab, "cartesia", None)
+        await talk.until(lambda: talk.stage._rungs["cartesia"]._usable)
+        shared.roster.reset("cartesia", time.monotonic())  # three refusals opened its breaker
+        probed(shared, "cartesia")
+        probed(shared, "cartesia")
+        await talk.reply("Here again.")
+        await talk.until(lambda: talk.said)
+
+    assert talk.said == ["Here again."]
+
+
+async def test_the_only_rung_is_asked_again_over_a_new_connection(lab: Lab) -> None:
+    cut = faults.Cut(after_words=4, how="reset")
+    lab.instance("cartesia").set_faults([Window(fault=cut, requests=1)])
+    async with talking(lab, ("cartesia",)) as talk:
+        await spoken(talk)
+
+    assert talk.said == [TEXT]
+    assert talk.asked == ["cartesia", "cartesia"]
+
+
+async def test_a_filler_survives_a_failover_and_a_barge_in_and_is_not_remembered(lab: Lab) -> None:
+    break_(lab, "cartesia", faults.Cut(after_words=2, how="reset"))
+    filler = TTSSpeakFrame("One moment please, I am looking it up.", append_to_context=False)
+    filler.interruptible = False
+    async with talking(lab) as talk:
+        await talk.put(filler)
+        await talk.until(lambda: talk.line.length_s > 0.2)
+        await talk.put(InterruptionFrame())
+        await talk.until(lambda: talk.kept_of(TTSStoppedFrame))
+        await talk.reply("Found it.")
+        await talk.until(lambda: talk.said)
+
+    assert talk.words == f"{filler.text} Found it."
+    assert talk.said == ["Found it."]
+    assert talk.asked == ["cartesia", "elevenlabs", "elevenlabs"]
+
+
+async def test_speech_inside_a_reply_keeps_its_place(lab: Lab) -> None:
+    async with talking(lab) as talk:
+        await talk.put(LLMFullResponseStartFrame())
+        await talk.reply()
+        await talk.put(TTSSpeakFrame("Greetings first."), TTSSpeakFrame("Then this."))
+        await talk.until(lambda: talk.words == "Greetings first. Then this.")
+        await talk.worker.cancel()
+
+    assert len(talk.kept_of(TTSStartedFrame)) == 2
+
+
+async def test_a_slow_model_is_no_stalled_voice(lab: Lab) -> None:
+    async with talking(lab) as talk:
+        await talk.put(LLMFullResponseStartFrame(), LLMTextFrame("That is done. "))
+        await talk.put(LLMTextFrame("And "))
+        await asyncio.sleep(0.9)
+        await talk.put(LLMTextFrame("more. "), LLMFullResponseEndFrame())
+        await talk.until(lambda: talk.said)
+
+    assert talk.said == ["That is done. And more."]
+    assert talk.failures == []
+    assert set(talk.asked) == {"cartesia"}
+
+
+async def test_a_call_ends_at_once_behind_rungs_that_hang(lab: Lab) -> None:
+    for name in ("cartesia", "elevenlabs"):
+        break_(lab, name, faults.Silent())
+    async with talking(lab) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: len(talk.asked) == 2)
+        began = time.monotonic()
+        await talk.worker.cancel()
+        await talk.finished.wait()
+
+    assert time.monotonic() - began < 2.5 + BUSY_S
