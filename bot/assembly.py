@@ -31,6 +31,8 @@ from processors.context_window import ContextWindow
 from processors.farewell import End, Farewell
 from processors.llm_stage import LlmStage
 from processors.llm_work import Model
+from processors.stt_stage import SttStage
+from processors.tts_stage import TtsStage
 from providers.catalog import provider
 from providers.provider import Stage
 from transports.leg import Leg, listen
@@ -40,11 +42,20 @@ IDLE_S: Final = 600.0  # a safety net far above any silence rule: nothing at all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The three services of a call, each the first rung of its ladder."""
+    """The three stages of a call, each a ladder of rungs."""
 
-    stt: FrameProcessor
-    llm: FrameProcessor
-    tts: FrameProcessor
+    stt: SttStage
+    llm: LlmStage
+    tts: TtsStage
+
+    def speaker(self, processor: str) -> str:
+        """Return the rung that works now for the stage with this name in Pipecat."""
+        working = {
+            self.stt.name: self.stt.writer,
+            self.llm.name: self.llm.speaker,
+            self.tts.name: self.tts.speaker,
+        }
+        return working.get(processor) or processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +98,11 @@ def build_rungs(
     return {each.name: provider(stage, each.kind).build(each) for each in rungs}
 
 
+def word_times(settings: Settings) -> dict[str, bool]:
+    """Return for each voice whether it says when each word is spoken."""
+    return {each.name: provider("tts", each.kind).word_times for each in settings.stages.tts}
+
+
 def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: End) -> Assembled:
     """Return a call's pipeline on `leg`, ready to run.
 
@@ -101,10 +117,15 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
     built = {
         stage: build_rungs(stage, house, agent=agent, sample_rate_hz=rate_hz) for stage in STAGES
     }
-    provider_of = {each.name: name for rungs in built.values() for name, each in rungs.items()}
     turn = Turn(budget_s=settings.latency.budget_s)
     services = Services(
-        stt=next(iter(built["stt"].values())),
+        stt=SttStage(
+            built["stt"],
+            policy=house.policies["stt"],
+            tell=tell,
+            clock=house.clock,
+            turn=turn,
+        ),
         llm=LlmStage(
             cast("Mapping[str, Model]", built["llm"]),
             policy=house.policies["llm"],
@@ -113,7 +134,14 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
             turn=turn,
             window_tokens=room_tokens(agent),
         ),
-        tts=next(iter(built["tts"].values())),
+        tts=TtsStage(
+            built["tts"],
+            policy=house.policies["tts"],
+            tell=tell,
+            clock=house.clock,
+            turn=turn,
+            word_times=word_times(settings),
+        ),
     )
     farewell = Farewell(end=end)
     timeline = Timeline(budget_s=settings.latency.budget_s)
@@ -128,7 +156,11 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
         agent, settings.turn, models=house.models, tell=tell, tools=tools.schemas
     )
     observer = CallObserver(
-        tell=tell, clock=house.clock, timeline=timeline, turn=turn, provider_of=provider_of
+        tell=tell,
+        clock=house.clock,
+        timeline=timeline,
+        turn=turn,
+        provider_of=services.speaker,
     )
     listen(leg.output(), observer.heard, house.clock)
     silence = CallerSilence(

@@ -55,7 +55,7 @@ class CallObserver(BaseObserver):
         clock: Seconds on the monotonic clock.
         timeline: Of this call.
         turn: What the stages share of it; kept up to date here.
-        provider_of: The rung's name for a Pipecat processor's name.
+        provider_of: Returns the rung at work for a Pipecat processor's name.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class CallObserver(BaseObserver):
         clock: Callable[[], float],
         timeline: Timeline,
         turn: Turn,
-        provider_of: Mapping[str, str],
+        provider_of: Callable[[str], str],
     ) -> None:
         super().__init__(observe_every_push=False)
         self.phase = CallPhase()
@@ -138,7 +138,7 @@ class CallObserver(BaseObserver):
         self._say(*self.phase.transition_to(target, cause))
 
     def _provider(self, data: FramePushed) -> str:
-        return self._provider_of.get(data.source.name, data.source.name)
+        return self._provider_of(data.source.name)
 
     def _caller_started(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
         self._say(CallerStarted(at_s=at_s))
@@ -217,7 +217,7 @@ class CallObserver(BaseObserver):
         self._say(
             ProviderFailed(
                 stage=stage_of(source),
-                provider=self._provider_of.get(source, source),
+                provider=self._provider_of(source),
                 error=f"{frame.category.value if frame.category else 'unknown'}: {cause}",
             )
         )
@@ -231,7 +231,7 @@ class CallObserver(BaseObserver):
                     UsageMeasured(
                         turn=self._timeline.number,
                         stage=stage,
-                        provider=self._provider_of.get(each.processor, each.processor),
+                        provider=self._provider_of(each.processor),
                         model=each.model or "",
                         **amounts,
                     )

@@ -50,7 +50,7 @@ class LlmStage(OpenAILLMService):
         self._now = clock
         self._turn = turn
         self._window_tokens = window_tokens
-        self._speaker = next(iter(models))
+        self.speaker = next(iter(models))
 
     def create_client(self, *args: Any, **kwargs: Any) -> Any:
         """Return none: each rung has a client of its own."""
@@ -65,7 +65,7 @@ class LlmStage(OpenAILLMService):
         del args
         standings = self._policy.roster.standings(self._policy.stage, self._now())
         usable = [each.provider for each in standings if each.usable]
-        return await self._models[next(iter(usable), self._speaker)].infer(context, **kwargs)
+        return await self._models[next(iter(usable), self.speaker)].infer(context, **kwargs)
 
     async def cleanup(self) -> None:
         """Let the rungs' connections go."""
@@ -79,7 +79,7 @@ class LlmStage(OpenAILLMService):
             UsageMeasured(
                 turn=self._turn.number,
                 stage="llm",
-                provider=self._speaker,
+                provider=self.speaker,
                 model=self.get_full_model_name(),
                 prompt_tokens=tokens.prompt_tokens,
                 completion_tokens=tokens.completion_tokens,
@@ -89,7 +89,7 @@ class LlmStage(OpenAILLMService):
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         def heard(provider: str) -> None:
-            self._speaker = provider
+            self.speaker = provider
 
         work = LlmWork(
             models=self._models,
