@@ -37,7 +37,6 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 from calls.entry import Tell
 from calls.events import Event, TranscriptFinal
 from calls.turn import Turn
-from fallbacks.descent import Descent
 from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -46,19 +45,19 @@ from fallbacks.facts import (
     StageExhausted,
     StepTaken,
 )
-from fallbacks.holding import FIRST_S, Holding, Say
-from fallbacks.utterances import Chooser, Situation, Utterance
-from processors.clip import SAMPLE_BYTES, Speaker, Voice, tone
+from fallbacks.holding import FIRST_S, Say
+from fallbacks.utterances import Situation, Utterance
+from processors.clip import SAMPLE_BYTES, Speaker, tone
+from processors.fallback import Fallback
 from processors.message import Message
 from processors.pcm import audible
-from processors.way_down import Desk, WayDown
+from processors.way_down import WayDown
 
 Read: TypeAlias = Callable[[Any, float], None]
 """Reads a frame of one type; given the moment (monotonic, s)."""
 
 OWED: Final = 8  # failures of a stage that are yet to be spoken of; the oldest is forgotten
 FIRST_SOUND_S: Final = 0.4  # from the model's first word to the voice's first sound, usually
-HEARD_CHARACTERS: Final = 300  # of what the caller lately said: enough to find its topic
 WORDS_S: Final = 0.1  # for a voice's last words to come behind the news that it has failed
 
 
@@ -66,49 +65,6 @@ WORDS_S: Final = 0.1  # for a voice's last words to come behind the news that it
 class _Exhausted:
     stage: str
     at: float
-
-
-@dataclass(slots=True, kw_only=True)
-class Phrases:
-    """What can be said, and in which language."""
-
-    chooser: Chooser
-    language: str
-    follow: bool = False  # the caller's language, as the recogniser tells it
-    heard: str = ""  # what the caller lately said
-
-    def take_in(self, transcript: TranscriptFinal) -> None:
-        """Note what the caller said."""
-        self.heard = transcript.text[-HEARD_CHARACTERS:]
-        if self.follow and transcript.language:
-            self.language = transcript.language
-
-    def choose(self, situations: tuple[Situation, ...], *, topical: bool) -> Utterance | None:
-        """Return an utterance for the first situation that has one left."""
-        heard = self.heard if topical else ""
-        found = (self.chooser.choose(each, self.language, heard=heard) for each in situations)
-        return next((each for each in found if each), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fallback:
-    """What a call falls back on.
-
-    Attributes:
-        holding: Decides when an answer is late.
-        descent: Decides what is done while a stage is down.
-        phrases: What is said.
-        voice: Says it.
-        desk: Does what a caller chose from the menu.
-        remember: Takes what becomes part of the assistant's context.
-    """
-
-    holding: Holding
-    descent: Descent
-    phrases: Phrases
-    voice: Voice
-    desk: Desk
-    remember: Callable[[str], None]
 
 
 class HoldLine(FrameProcessor):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from storage.database import Database
+from storage.database import Database, StorageError
 from storage.tables import CALLBACKS
 
 
@@ -28,8 +28,11 @@ class Callbacks:
         self._database = database
 
     async def add(self, wanted: Callback) -> bool:
-        """Note a wish; False: this call had one already."""
-        engine = await self._database.engine()
+        """Note a wish; False: this call had one already.
+
+        Raises:
+            StorageError: It could not be kept.
+        """
         row = {
             "call_id": wanted.call_id,
             "number": wanted.number,
@@ -37,10 +40,13 @@ class Callbacks:
             "asked_at": wanted.asked_at,
         }
         try:
+            engine = await self._database.engine()
             async with engine.begin() as connection:
                 await connection.execute(insert(CALLBACKS).values(row))
         except IntegrityError:
             return False
+        except (OSError, SQLAlchemyError) as error:
+            raise StorageError(type(error).__name__) from error
         return True
 
     async def waiting(self) -> Sequence[Callback]:

@@ -12,6 +12,10 @@ from storage.tables import METADATA
 BUSY_S: Final = 5.0  # SQLite waits so long for another writer
 
 
+class StorageError(Exception):
+    """The database did not do it; the text is one line without its address."""
+
+
 class Database:
     """Connects when it is first used, so that a call never waits for a database at its start."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.callbacks import Callback, Callbacks
-from storage.database import Database
+from storage.database import Database, StorageError
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 MARY = Callback(call_id="c1", number="+15550101", reason="llm is down", asked_at=AT)
@@ -76,4 +76,17 @@ async def test_a_number_can_be_forgotten(url: str) -> None:
 
     assert await queue.forget("+15550101") == 1
     assert await queue.waiting() == [BOB]
+    await database.close()
+
+
+async def test_a_wish_that_cannot_be_kept_is_an_error_of_ours_without_the_address(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
+
+    with pytest.raises(StorageError) as wrong:
+        await Callbacks(database).add(MARY)
+
+    assert str(tmp_path) not in str(wrong.value)
     await database.close()

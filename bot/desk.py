@@ -1,0 +1,88 @@
+"""Does what a caller chose from the menu of keys, with no provider's help."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import soundfile
+from loguru import logger
+
+from processors.farewell import End
+from storage.callbacks import Callback, Callbacks
+from storage.database import StorageError
+from transports.leg import LegFacts
+
+KEPT_S: Final = 3.0  # how long a caller waits to hear that his wish is kept
+DIGITS: Final = 5  # a number with fewer is none that could be called
+
+
+class CallDesk:
+    """The desk of one call."""
+
+    def __init__(
+        self,
+        *,
+        callbacks: Callbacks,
+        messages: Path,
+        call_id: str,
+        facts: LegFacts,
+        end: End,
+        utc_now: Callable[[], datetime],
+    ) -> None:
+        """Take what it needs.
+
+        Args:
+            callbacks: Who waits to be called back.
+            messages: The folder of messages.
+            call_id: Names what is kept.
+            facts: The caller's number.
+            end: Ends the call, whatever hangs in it.
+            utc_now: The wall clock.
+        """
+        self._callbacks = callbacks
+        self._messages = messages
+        self._call_id = call_id
+        self._facts = facts
+        self._end = end
+        self._utc_now = utc_now
+
+    async def call_back(self, reason: str) -> bool:
+        """Note that this caller is to be called back; False: it cannot be done."""
+        number = self._facts.caller
+        if sum(each.isdigit() for each in number) < DIGITS:
+            return False
+        wanted = Callback(
+            call_id=self._call_id, number=number, reason=reason, asked_at=self._utc_now()
+        )
+        try:
+            async with asyncio.timeout(KEPT_S):
+                await self._callbacks.add(wanted)
+        except (TimeoutError, StorageError) as error:
+            logger.error("a callback could not be kept: {}", type(error).__name__)
+            return False
+        return True
+
+    async def connect(self) -> bool:
+        """Return False: no telephone of ours can hand a call on yet."""
+        return False
+
+    async def keep_message(self, pcm: bytes, rate_hz: int) -> bool:
+        """Keep what the caller said as a wav file; False: the disk did not take it."""
+        try:
+            await asyncio.to_thread(self._write, pcm, rate_hz)
+        except (OSError, soundfile.LibsndfileError) as error:
+            logger.error("a message could not be kept: {}", type(error).__name__)
+            return False
+        return True
+
+    async def hang_up(self, reason: str) -> None:
+        """End the call."""
+        await self._end(reason)
+
+    def _write(self, pcm: bytes, rate_hz: int) -> None:
+        self._messages.mkdir(parents=True, exist_ok=True)
+        path = self._messages / f"{self._call_id}.wav"
+        soundfile.write(str(path), np.frombuffer(pcm, dtype="<i2"), rate_hz, subtype="PCM_16")

@@ -1,0 +1,57 @@
+"""What a call falls back on when providers fail: decisions, phrases, a voice, a desk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from calls.events import TranscriptFinal
+from fallbacks.descent import Descent
+from fallbacks.holding import Holding
+from fallbacks.utterances import Chooser, Situation, Utterance
+from processors.clip import Voice
+from processors.way_down import Desk
+
+HEARD_CHARACTERS: Final = 300  # of what the caller lately said: enough to find its topic
+
+
+@dataclass(slots=True, kw_only=True)
+class Phrases:
+    """What can be said, and in which language."""
+
+    chooser: Chooser
+    language: str
+    follow: bool = False  # the caller's language, as the recogniser tells it
+    heard: str = ""  # what the caller lately said
+
+    def take_in(self, transcript: TranscriptFinal) -> None:
+        """Note what the caller said."""
+        self.heard = transcript.text[-HEARD_CHARACTERS:]
+        if self.follow and transcript.language:
+            self.language = transcript.language
+
+    def choose(self, situations: tuple[Situation, ...], *, topical: bool) -> Utterance | None:
+        """Return an utterance for the first situation that has one left."""
+        heard = self.heard if topical else ""
+        found = (self.chooser.choose(each, self.language, heard=heard) for each in situations)
+        return next((each for each in found if each), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """What a call falls back on.
+
+    Attributes:
+        holding: Decides when an answer is late.
+        descent: Decides what is done while a stage is down.
+        phrases: What is said.
+        voice: Says it.
+        desk: Does what a caller chose from the menu.
+        remember: Takes what becomes part of the assistant's context.
+    """
+
+    holding: Holding
+    descent: Descent
+    phrases: Phrases
+    voice: Voice
+    desk: Desk
+    remember: Callable[[str], None]
