@@ -13,6 +13,7 @@ from providers.catalog import kinds, provider
 from providers.provider import Provider, Stage
 
 PLAIN: Final = ("ws", "http")
+SHARES: Final = ("local", "sqlite", "sqlite+aiosqlite")
 
 
 def is_loopback(host: str) -> bool:
@@ -44,6 +45,15 @@ def check(layers: Layers) -> Iterator[Problem]:
         file = layers.at(key)
         if isinstance(file, str) and not Path(file).is_file():
             yield _problem(layers, key, f"is {shown(file)}; there is no such file")
+
+
+def _share(layers: Layers) -> Iterator[Problem]:
+    key: Key = ("resilience", "share")
+    share = layers.at(key)
+    scheme = share.partition("://")[0] if isinstance(share, str) and "://" in share else "local"
+    if scheme not in SHARES:
+        text = f"is {shown(share)}; {scheme} is not available in this version"
+        yield _problem(layers, key, f"{text}; use local, or sqlite:///FILE for one machine")
 
 
 def _problem(layers: Layers, key: Key, text: str) -> Problem:

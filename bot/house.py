@@ -105,9 +105,7 @@ async def open_house(
 
         await asyncio.to_thread(spare_the_loaded)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=told)
-        async with watched(
-            settings, policies["llm"].roster, shared=shared, tell=told, clock=clock.monotonic
-        ) as providers:
+        async with watched(settings, policies["llm"].roster, shared=shared, tell=told) as providers:
             yield OpenHouse(
                 settings=settings,
                 switchboard=switchboard,

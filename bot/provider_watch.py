@@ -1,15 +1,17 @@
 """Watches over the providers while the house is open: rests, probes, the operator's view."""
 
-from collections.abc import AsyncIterator, Mapping
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from bot.clock import Clock
+from bot import clock
 from bot.config import Settings
 from bot.policies import resting
 from bot.probing import Prober, probe_settings, probing
 from bot.provider_view import ProviderView
 from bot.rungs import rung_of
+from bot.sharing import Share, places, sharing
 from calls.entry import Tell
 from fallbacks.roster import Roster
 
@@ -18,7 +20,7 @@ PHONE_RATE_HZ: Final = 8000  # of what a probe has spoken; nobody listens to it
 
 @asynccontextmanager
 async def watched(
-    settings: Settings, roster: Roster, *, shared: Mapping[str, object], tell: Tell, clock: Clock
+    settings: Settings, roster: Roster, *, shared: Mapping[str, object], tell: Tell
 ) -> AsyncIterator[ProviderView]:
     """Watch while the block runs.
 
@@ -27,11 +29,32 @@ async def watched(
         roster: What all calls know of the rungs.
         shared: By the rung's name, what its service shares with a probe.
         tell: Takes the facts.
-        clock: Monotonic.
     """
-    every = probe_settings(settings.resilience.probe)
-    probers = [
-        Prober(
+    async with (
+        resting(roster, tell=tell, clock=clock.monotonic),
+        sharing(settings, roster, tell=tell) as share,
+    ):
+        probers = list(_probers(settings, roster, shared=shared, tell=tell, share=share))
+        async with probing(probers):
+            yield ProviderView(
+                stages=settings.stages,
+                roster=roster,
+                probers=probers,
+                tell=tell,
+                clock=clock.monotonic,
+            )
+
+
+def _probers(
+    settings: Settings,
+    roster: Roster,
+    *,
+    shared: Mapping[str, object],
+    tell: Tell,
+    share: Share | None,
+) -> Iterator[Prober]:
+    for stage, rung in settings.stages.rungs():
+        yield Prober(
             rung_of(
                 rung,
                 stage,
@@ -40,14 +63,12 @@ async def watched(
                 shared=shared.get(rung.name),
             ),
             roster=roster,
-            settings=every,
+            settings=probe_settings(settings.resilience.probe),
             tell=tell,
-            clock=clock,
+            clock=clock.monotonic,
+            leads=_leads(share, places(settings)[stage, rung.name]),
         )
-        for stage, rung in settings.stages.rungs()
-    ]
-    view = ProviderView(
-        stages=settings.stages, roster=roster, probers=probers, tell=tell, clock=clock
-    )
-    async with resting(roster, tell=tell, clock=clock), probing(probers):
-        yield view
+
+
+def _leads(share: Share | None, place: str) -> Callable[[], bool]:
+    return functools.partial(share.leads, place) if share else lambda: True

@@ -274,6 +274,20 @@ class ContextShortened:
     tokens_after: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareLost:
+    """What other processes know of the providers cannot be read: this one goes on alone."""
+
+    reason: str  # redacted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareRegained:
+    """Processes tell each other again how the providers are."""
+
+    alone_s: float
+
+
 Event: TypeAlias = (
     CallStarted
     | CallEnded
@@ -302,6 +316,8 @@ Event: TypeAlias = (
     | KeyPressed
     | InputRefused
     | ContextShortened
+    | ShareLost
+    | ShareRegained
     | AttemptStarted
     | AttemptFailed
     | AttemptWon

@@ -108,7 +108,7 @@ class Breaker:
         self.failures = 0  # consecutive, while closed
         self.successes = 0  # while half-open
         self.wake_at: float | None = None  # when an open breaker has rested
-        self._since = now
+        self.since = now  # when it came to be in this state
         self._spent_s = dict.fromkeys(State, 0.0)
         self._era = 0
         self._permits = 0
@@ -172,6 +172,28 @@ class Breaker:
         self.failures = 0
         return self._move(Input.RESET, now)
 
+    def follow(
+        self, state: State, *, since: float, now: float, rest_s: float
+    ) -> tuple[BreakerMoved, ...]:
+        """Take over what another process knows, unless this one has learnt something since then.
+
+        Args:
+            state: What its breaker of the same rung is.
+            since: The moment since which it is, on our clock.
+            now: Monotonic, in seconds.
+            rest_s: What is left of its rest; for an open one.
+        """
+        if self._era > 0 and since <= self.since:
+            return ()
+        at = min(now, max(since, self.since))  # the next word may be older than this moment
+        match state:
+            case State.OPEN:
+                return self.trip(at, rest_s=now - at + rest_s) if rest_s > 0 else ()
+            case State.HALF_OPEN:
+                return self._move(Input.PROBED, at)
+            case State.CLOSED:
+                return (*self._move(Input.PROBED, at), *self._move(Input.PROVEN, at))
+
     def tick(self, now: float) -> tuple[BreakerMoved, ...]:
         """Move on the passing of time alone: from open to half-open, nowhere else."""
         rested = self.wake_at is not None and now >= self.wake_at
@@ -179,7 +201,7 @@ class Breaker:
 
     def spent_s(self, now: float) -> Mapping[State, float]:
         """Return the seconds spent in each state since the breaker was made."""
-        return self._spent_s | {self.state: self._spent_s[self.state] + now - self._since}
+        return self._spent_s | {self.state: self._spent_s[self.state] + now - self.since}
 
     def _counts(self, permit: Permit) -> bool:
         """Take a permit back; say whether its result is of the present state."""
@@ -198,9 +220,9 @@ class Breaker:
         before, after = self.state, TRANSITIONS[self.state][happened]
         if after is before:
             return ()
-        after_s = now - self._since
+        after_s = now - self.since
         self._spent_s[before] += after_s
-        self.state, self._since = after, now
+        self.state, self.since = after, now
         self._era += 1
         self.failures = self.successes = 0
         self._trial = None

@@ -6,6 +6,7 @@ a counter of its own. A bad request retires the rung only when a second, differe
 too, or a probe did. What is permanent opens the breaker at once.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -57,6 +58,7 @@ class Health:
         self.suspect_since: float | None = None
         self.rests_until = now
         self.retired = False  # opened by what only a person can mend
+        self._judged_at = -math.inf  # when suspicion came or went last
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
         self._refused: set[str] = set()  # different requests called bad since the last success
@@ -173,6 +175,33 @@ class Health:
         told = ProviderReset(stage=self.stage, provider=self.provider)
         return (told, *self.breaker.reset(now))
 
+    def follow_breaker(
+        self, state: State, *, since: float, now: float, rest_s: float, retired: bool
+    ) -> tuple[HealthFact, ...]:
+        """Take over the breaker of another process; see `Breaker.follow`."""
+        moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
+        if moved:
+            self.retired = retired
+        return moved
+
+    def follow_suspicion(
+        self, kind: Kind | None, *, since: float, now: float
+    ) -> tuple[HealthFact, ...]:
+        """Take over a suspicion of another process, or that it was cleared there (None)."""
+        if since <= self._judged_at:
+            return ()
+        at = min(now, since)
+        if kind is None:
+            return self._clear(at) if self.breaker.state is State.CLOSED else ()
+        return self._suspect(kind, at)
+
+    def follow_rest(self, rest_s: float, now: float) -> None:
+        """Leave the rung alone for as long as another process has to; 0: no longer."""
+        until = now + rest_s
+        self.rests_until = (
+            max(self.rests_until, until) if rest_s > 0 else min(self.rests_until, until)
+        )
+
     def tick(self, now: float) -> tuple[HealthFact, ...]:
         """Move on the passing of time alone."""
         return self.breaker.tick(now)
@@ -200,11 +229,12 @@ class Health:
     def _suspect(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         if self.suspect_since is not None:
             return ()
-        self.suspect_since = now
+        self.suspect_since = self._judged_at = now
         return (Suspected(stage=self.stage, provider=self.provider, kind=kind),)
 
     def _clear(self, now: float) -> tuple[HealthFact, ...]:
         if self.suspect_since is None:
             return ()
-        after_s, self.suspect_since = now - self.suspect_since, None
+        after_s, self.suspect_since = max(0.0, now - self.suspect_since), None
+        self._judged_at = now
         return (SuspicionCleared(stage=self.stage, provider=self.provider, after_s=after_s),)

@@ -1,0 +1,153 @@
+"""Shares the providers' health with other processes of the machine, and goes on without them."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from bot import clock
+from bot.config import Settings
+from bot.policies import credential
+from calls.entry import Tell
+from calls.events import ShareLost, ShareRegained
+from fallbacks.roster import Roster
+from fallbacks.shared_health import Aspect, SharedRung, Word
+from storage.database import Database
+from storage.provider_board import ProviderBoard
+
+LOCAL: Final = "local"
+LOOK_S: Final = 0.5  # how long at most one process does not know what another has found out
+LEASE_S: Final = 6.0  # a prober that died is replaced after so long
+RENEW_S: Final = 2.0
+ANSWER_S: Final = 3.0  # a board that takes longer is as good as none
+DOUBTS: Final = 3  # looks that may fail in a row before anyone is told: two may start at once
+
+
+class Share:
+    """One process's side of the board."""
+
+    def __init__(self, rungs: Iterable[SharedRung], *, board: ProviderBoard, tell: Tell) -> None:
+        """Take the rungs, by their places on the board."""
+        self._rungs = {each.place: each for each in rungs}
+        self._board = board
+        self._tell = tell
+        self._unsaid: dict[tuple[str, Aspect], Word] = {}  # the last word on each aspect
+        self._led: frozenset[str] = frozenset()
+        self._renew_at = 0.0
+        self._misses = 0
+        self._alone_since: float | None = None
+
+    def leads(self, place: str) -> bool:
+        """Say whether it is for this process to probe a rung; alone it does so itself."""
+        return place in self._led or self._misses > 0
+
+    async def run(self) -> None:
+        """Look at the board again and again, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Leave what is new here, and take over what is new there."""
+        self._listen_to_ourselves()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._exchange()
+        except (SQLAlchemyError, OSError, TimeoutError) as gone:
+            self._missed(gone)
+        else:
+            self._met()
+
+    async def close(self) -> None:
+        """Leave the probing to others."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._board.leave()
+        except (SQLAlchemyError, OSError, TimeoutError):
+            return  # nobody is waiting for it: leases end by themselves
+        finally:
+            await self._board.close()
+
+    def _listen_to_ourselves(self) -> None:
+        now, utc_s = clock.monotonic(), clock.utc_now().timestamp()
+        for rung in self._rungs.values():
+            for word in rung.news(now, utc_s=utc_s):
+                self._unsaid[word.place, word.aspect] = word
+
+    async def _exchange(self) -> None:
+        saying = dict(self._unsaid)
+        await self._board.write(saying.values())
+        for key, word in saying.items():
+            if self._unsaid.get(key) is word:
+                del self._unsaid[key]
+        for word in await self._board.others(self._rungs):
+            now, utc_s = clock.monotonic(), clock.utc_now().timestamp()
+            self._rungs[word.place].heed(word, now, utc_s=utc_s)
+        if clock.monotonic() >= self._renew_at:
+            utc_s = clock.utc_now().timestamp()
+            self._led = await self._board.lease(self._rungs, utc_s=utc_s, for_s=LEASE_S)
+            self._renew_at = clock.monotonic() + RENEW_S
+
+    def _missed(self, gone: Exception) -> None:
+        self._misses += 1
+        self._renew_at = 0.0
+        if self._misses == DOUBTS:
+            self._alone_since = clock.monotonic()
+            self._tell(ShareLost(reason=_reason(gone)))
+
+    def _met(self) -> None:
+        self._misses = 0
+        if self._alone_since is None:
+            return
+        self._tell(ShareRegained(alone_s=clock.monotonic() - self._alone_since))
+        self._alone_since = None
+        for rung in self._rungs.values():
+            rung.tell_again()
+
+
+def _reason(gone: Exception) -> str:
+    """Say what happened in a line without the statement, and without the address."""
+    said = gone.orig if isinstance(gone, DBAPIError) else gone
+    return f"{type(gone).__name__}: {said}".partition("\n")[0]
+
+
+def places(settings: Settings) -> dict[tuple[str, str], str]:
+    """Return each rung's place on the board: the same only where server and key are the same."""
+    found: dict[tuple[str, str], str] = {}
+    for stage, rung in settings.stages.rungs():
+        asked = f"{rung.kind} {rung.url} {rung.model} {credential(rung)}"
+        mark = hashlib.sha256(asked.encode()).hexdigest()[:12]
+        found[stage, rung.name] = f"{stage}/{rung.name[:150]}/{mark}"
+    return found
+
+
+def database_url(share: str) -> str:
+    """Return the address as SQLAlchemy's asynchronous engine takes it."""
+    scheme, _, rest = share.partition("://")
+    return f"sqlite+aiosqlite://{rest}" if scheme == "sqlite" else share
+
+
+@asynccontextmanager
+async def sharing(settings: Settings, roster: Roster, *, tell: Tell) -> AsyncIterator[Share | None]:
+    """Share while the block runs; None: there is nobody to share with."""
+    if settings.resilience.share == LOCAL:
+        yield None
+        return
+    board = ProviderBoard(
+        Database(database_url(settings.resilience.share)), holder=secrets.token_hex(8)
+    )
+    rungs = [SharedRung(place, roster.health(*key)) for key, place in places(settings).items()]
+    share = Share(rungs, board=board, tell=tell)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(share.run(), name="share the providers' health")
+            try:
+                yield share
+            finally:
+                looking.cancel()
+    finally:
+        await share.close()

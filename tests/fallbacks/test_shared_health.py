@@ -1,0 +1,203 @@
+"""Two processes' views of one rung, told and heard as words."""
+
+import pytest
+
+from fallbacks.breaker import BreakerSettings, State
+from fallbacks.failure import Kind, failed
+from fallbacks.health import Health
+from fallbacks.shared_health import STALE_S, Aspect, SharedRung, Word
+
+UTC_S = 1_700_000_000.0  # the wall clock when both monotonic clocks are as below
+HERE, THERE = 100.0, 5_000.0  # the two processes' own clocks
+
+
+class Process:
+    """One process's rung; its clock runs with the other's but from elsewhere."""
+
+    def __init__(self, clock_s: float, *, born_s: float = 0.0) -> None:
+        self.clock_s = clock_s
+        self.health = Health("llm", "it", now=clock_s + born_s, settings=BreakerSettings())
+        self.shared = SharedRung("llm/it", self.health)
+
+    def now(self, at_s: float) -> float:
+        return self.clock_s + at_s
+
+    def fails(self, at_s: float, kind: Kind = Kind.NETWORK, **said: float) -> None:
+        permit = self.health.permit(self.now(at_s))
+        assert permit is not None
+        failure = failed(kind, "llm", provider="it", retry_after_s=said.get("retry_after_s"))
+        self.health.failed(permit, failure, now=self.now(at_s))
+
+    def succeeds(self, at_s: float) -> None:
+        permit = self.health.permit(self.now(at_s), probe=True)
+        assert permit is not None
+        self.health.succeeded(permit, self.now(at_s))
+
+    def news(self, at_s: float) -> tuple[Word, ...]:
+        return self.shared.news(self.now(at_s), utc_s=UTC_S + at_s)
+
+    def heeds(self, words: tuple[Word, ...], at_s: float) -> list[bool]:
+        return [self.shared.heed(each, self.now(at_s), utc_s=UTC_S + at_s) for each in words]
+
+    def usable(self, at_s: float) -> bool:
+        return self.health.standing(self.now(at_s)).usable
+
+
+@pytest.fixture
+def here() -> Process:
+    return Process(HERE)
+
+
+@pytest.fixture
+def there() -> Process:
+    return Process(THERE)
+
+
+def test_nothing_is_said_of_a_rung_that_nothing_happened_to(here: Process) -> None:
+    assert here.news(1.0) == ()
+
+
+def test_what_one_process_suspects_the_other_suspects_and_does_not_say_again(
+    here: Process, there: Process
+) -> None:
+    here.fails(1.0)
+    words = here.news(1.5)
+
+    assert there.heeds(words, 1.6) == [True]
+    assert there.health.suspect_since == pytest.approx(there.now(1.0))
+    assert there.news(2.0) == ()
+
+
+def test_a_suspicion_that_one_clears_is_cleared_for_the_other(
+    here: Process, there: Process
+) -> None:
+    here.fails(1.0)
+    there.heeds(here.news(1.5), 1.6)
+    there.succeeds(2.0)
+
+    here.heeds(there.news(2.5), 2.6)
+
+    assert here.health.suspect_since is None
+
+
+def test_an_old_all_clear_does_not_clear_a_newer_suspicion(here: Process, there: Process) -> None:
+    there.fails(1.0)
+    there.succeeds(2.0)
+    words = there.news(2.1)
+    here.fails(3.0)
+
+    here.heeds(words, 3.1)
+
+    assert here.health.suspect_since == pytest.approx(here.now(3.0))
+
+
+def test_an_open_breaker_is_open_everywhere_for_what_is_left_of_its_rest(
+    here: Process, there: Process
+) -> None:
+    for at_s in (1.0, 2.0, 3.0):
+        here.fails(at_s)
+
+    there.heeds(here.news(3.5), 4.0)
+
+    assert there.health.breaker.state is State.OPEN
+    assert there.health.breaker.wake_at == pytest.approx(there.now(33.0))
+    assert not there.usable(4.0)
+
+
+def test_a_key_that_is_refused_is_retired_everywhere(here: Process, there: Process) -> None:
+    here.fails(1.0, Kind.AUTH)
+
+    there.heeds(here.news(1.5), 1.6)
+
+    assert there.health.retired
+    assert there.health.breaker.wake_at == pytest.approx(there.now(901.0))
+
+
+def test_the_prober_closes_the_breaker_for_all(here: Process, there: Process) -> None:
+    for at_s in (1.0, 2.0, 3.0):
+        here.fails(at_s)
+    there.heeds(here.news(3.1), 3.2)
+    for at_s in (3.3, 3.4, 3.5):  # quicker than they look at each other's words
+        there.succeeds(at_s)
+
+    here.heeds(there.news(3.6), 3.7)
+
+    assert here.health.breaker.state is State.CLOSED
+    assert here.health.suspect_since is None
+    assert here.usable(3.7)
+
+
+def test_an_old_recovery_does_not_close_a_breaker_that_opened_since(
+    here: Process, there: Process
+) -> None:
+    for at_s in (1.0, 1.1, 1.2):
+        there.fails(at_s)
+    for at_s in (2.0, 2.1, 2.2):
+        there.succeeds(at_s)
+    words = there.news(2.3)
+    for at_s in (2.4, 2.5, 2.6):
+        here.fails(at_s)
+
+    here.heeds(words, 2.7)
+
+    assert here.health.breaker.state is State.OPEN
+
+
+def test_a_rate_limit_rests_the_rung_for_both(here: Process, there: Process) -> None:
+    here.fails(1.0, Kind.RATE_LIMITED, retry_after_s=10.0)
+
+    there.heeds(here.news(1.5), 2.0)
+
+    assert not there.usable(10.9)
+    assert there.usable(11.1)
+
+
+def test_an_operators_reset_ends_the_rest_for_both(here: Process, there: Process) -> None:
+    here.fails(1.0, Kind.RATE_LIMITED, retry_after_s=100.0)
+    there.heeds(here.news(1.5), 2.0)
+    here.health.reset(here.now(3.0))
+
+    there.heeds(here.news(3.5), 3.6)
+
+    assert there.usable(3.7)
+
+
+def test_a_process_that_starts_later_learns_what_is_known(here: Process) -> None:
+    for at_s in (1.0, 2.0, 3.0):
+        here.fails(at_s)
+    words = here.news(3.5)
+    late = Process(THERE, born_s=10.0)
+
+    late.heeds(words, 10.1)
+
+    assert late.health.breaker.state is State.OPEN
+
+
+@pytest.mark.parametrize("aspect", [Aspect.BREAKER, Aspect.SUSPICION, Aspect.REST])
+def test_what_a_dead_process_left_behind_is_nobodys(here: Process, aspect: Aspect) -> None:
+    value = {Aspect.BREAKER: "open", Aspect.SUSPICION: "suspect"}.get(aspect, "")
+    word = Word(place="llm/it", aspect=aspect, at_s=UTC_S, value=value, until_s=UTC_S + 30.0)
+
+    assert here.heeds((word,), STALE_S + 1.0) == [False]
+    assert here.usable(STALE_S + 1.0)
+
+
+def test_the_same_word_is_heeded_once(here: Process, there: Process) -> None:
+    here.fails(1.0)
+    words = here.news(1.5)
+
+    assert there.heeds(words, 1.6) == [True]
+    assert there.heeds(words, 1.7) == [False]
+
+
+def test_after_being_alone_a_process_tells_what_it_knows_and_clears_nothing(here: Process) -> None:
+    here.fails(1.0)
+    here.news(1.5)
+
+    here.shared.tell_again()
+
+    words = here.news(2.0)
+    assert [(each.aspect, each.value) for each in words] == [
+        (Aspect.BREAKER, "closed"),
+        (Aspect.SUSPICION, "suspect"),
+    ]
