@@ -1,8 +1,9 @@
 """An answer that one model began and another goes on with: each word handed on once.
 
-Only whole words are handed on, so that a model that dies inside a word leaves none half said. A
-model that goes on may begin with or without a space, repeat the last words, or start over from the
-top: its first words are held until it is clear what they are, and what was said already is dropped.
+Words are handed on as they come. When another model goes on, the last one is taken back unless it
+was whole: a model may die inside a word. The one that goes on may begin with or without a space,
+repeat the last words, or start over from the top: its first words are held until it is clear what
+they are, and what was said already is dropped.
 """
 
 import re
@@ -14,7 +15,9 @@ from fallbacks.ledger import sayable
 RESTART: Final = 3  # words from the top that make a restart, though it then goes another way
 LOOKED_AT: Final = 400  # words of what was said; no telephone answer is longer
 # A word is whole when a space follows; a sign of Chinese or Japanese is whole by itself.
-_WHOLE: Final = re.compile(r"\s*(?:\S*?[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]|\S+\s+)")
+_SIGN: Final = r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
+_WHOLE: Final = re.compile(rf"\s*(?:\S*?{_SIGN}|\S+\s+)")
+_CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{_SIGN})$")  # nothing more belongs to this word
 
 
 class Answer:
@@ -22,14 +25,23 @@ class Answer:
 
     def __init__(self) -> None:
         self._said = ""
-        self._held = ""  # of the present attempt: half a word, or words not yet judged
+        self._held = ""  # of the present attempt: words not yet judged
         self._judging = False
+        self._complete = False
+        self._joins = False  # the next words follow another attempt's: with one space between
         self._attempt: int | None = None
+        self.taken_back = 0
+        """Characters, handed on before, that the last `begin` took back."""
 
     @property
     def said(self) -> str:
         """All that was handed on, without white space at its ends."""
         return self._said.strip()
+
+    @property
+    def whole(self) -> str:
+        """What another attempt would go on from: the whole words that were handed on."""
+        return self._said[: len(self._said) - self._half()].strip()
 
     def begin(self, attempt: int) -> str:
         """Let another attempt write on; what is held of the one before is forgotten.
@@ -37,24 +49,25 @@ class Answer:
         Returns:
             What it goes on from: empty means that it is asked the same as the first.
         """
-        self._attempt, self._held = attempt, ""
+        self.taken_back = self._half()
+        self._said = self._said[: len(self._said) - self.taken_back]
+        self._attempt, self._held, self._complete = attempt, "", False
+        self._joins = True
         self._judging = bool(self.said)
         return self.said
 
     def write(self, attempt: int, text: str) -> str:
-        """Take in what an attempt wrote, and return what to hand on now, often nothing."""
+        """Take in what an attempt wrote, and return what to hand on now, sometimes nothing."""
         if attempt != self._attempt:
             return ""
         self._held += text
-        whole = "".join(_WHOLE.findall(self._held))
         if self._judging:
-            words = whole.split()
+            words = "".join(_WHOLE.findall(self._held)).split()
             dropped = judged(self.said.split()[-LOOKED_AT:], words, ended=False)
             if dropped is None:
                 return ""
             self._drop(dropped)
-            whole = "".join(_WHOLE.findall(self._held))
-        return self._hand_on(whole)
+        return self._hand_on()
 
     def finish(self, attempt: int) -> str:
         """Take in that the answer is complete, and return what is left to hand on."""
@@ -63,7 +76,15 @@ class Answer:
         if self._judging:
             dropped = judged(self.said.split()[-LOOKED_AT:], self._held.split(), ended=True)
             self._drop(dropped or 0)
-        return self._hand_on(self._held)
+        self._complete = True
+        return self._hand_on()
+
+    def _half(self) -> int:
+        """Return how long the last word is, if it may be half of one."""
+        if self._complete or not self._said or self._said[-1].isspace():
+            return 0
+        last = self._said.split()[-1]
+        return 0 if _CLOSED.search(last) else len(last)
 
     def _drop(self, words: int) -> None:
         self._judging = False
@@ -71,12 +92,13 @@ class Answer:
         for _ in range(words):
             self._held = self._held[len(self._held.split(maxsplit=1)[0]) :].lstrip()
 
-    def _hand_on(self, text: str) -> str:
-        self._held = self._held[len(text) :]
+    def _hand_on(self) -> str:
+        text, self._held = self._held, ""
         if not self._said:
             text = text.lstrip()
-        elif text and not self._said[-1].isspace() and not text[0].isspace():
+        elif text and self._joins and not self._said[-1].isspace() and not text[0].isspace():
             text = " " + text
+        self._joins = self._joins and not text
         self._said += text
         return text
 

@@ -18,6 +18,7 @@ from calls.events import UsageMeasured
 from calls.turn import Turn
 from fallbacks.work import StagePolicy, Work
 from processors.llm_work import LlmWork, Model
+from processors.sentences import TakeBackFrame
 
 
 class LlmStage(OpenAILLMService):
@@ -88,8 +89,10 @@ class LlmStage(OpenAILLMService):
         )
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
-        def heard(provider: str) -> None:
-            self.speaker = provider
+        async def heard(provider: str, taken_back: int) -> None:
+            self.speaker = provider or self.speaker
+            if taken_back:
+                await self.push_frame(TakeBackFrame(characters=taken_back))
 
         work = LlmWork(
             models=self._models,

@@ -1,7 +1,7 @@
 """One answer of the language model: pulls the words of one rung, and goes on with the next."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast
@@ -90,7 +90,7 @@ class LlmWork:
     clock: Callable[[], float]
     until: Callable[[], Deadline]
     window_tokens: int
-    heard: Callable[[str], None]  # told the rung that speaks
+    heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
     _answer: Answer = field(default_factory=Answer)
     _streams: dict[int, _Stream] = field(default_factory=dict[int, _Stream])
     _news: asyncio.Queue[_News] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
@@ -114,6 +114,8 @@ class LlmWork:
             for chunk in await self._take(news, stream):
                 yield chunk
         if self.work.winner is None:
+            self._answer.begin(0)
+            await self.heard("", self._answer.taken_back)
             raise NoModelLeftError(f"no language model answered; {self.work.attempts} attempts")
 
     async def close(self) -> None:
@@ -207,7 +209,7 @@ class LlmWork:
                     self._begin(step)
                 case Win():
                     self._answer.begin(step.attempt)
-                    self.heard(step.provider)
+                    await self.heard(step.provider, self._answer.taken_back)
                 case Exhausted():
                     pass
                 case ended:
@@ -236,9 +238,9 @@ class LlmWork:
 
     def _continued(self, context: LLMContext) -> LLMContext:
         """Return the context, with what was said already and a note that the rest is wanted."""
-        if not self._answer.said:
+        if not self._answer.whole:
             return context
-        spoken = cast("LLMContextMessage", {"role": "assistant", "content": self._answer.said})
+        spoken = cast("LLMContextMessage", {"role": "assistant", "content": self._answer.whole})
         note = cast("LLMContextMessage", {"role": "developer", "content": CUT_OFF})
         return LLMContext(
             messages=[*context.messages, spoken, note],

@@ -17,9 +17,9 @@ from pipecat.frames.frames import (
     TTSSpeakFrame,
     TTSTextFrame,
 )
-from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
 
 from fallbacks.ledger import sayable
+from processors.sentences import Sentences, TakeBackFrame
 from processors.utterance import Utterance
 
 
@@ -38,7 +38,7 @@ class Agenda:
         """
         self._begin = begin
         self._now = clock
-        self._sentences = SimpleTextAggregator(language=language)
+        self._sentences = Sentences(language=language)
         self._entries: deque[Frame | Utterance] = deque()
         self._passing: deque[Frame] = deque()
         self._open: Utterance | None = None  # takes the reply's next sentence
@@ -64,6 +64,8 @@ class Agenda:
                 self._close()
             case TextFrame() if _spoken(frame):
                 await self._speak(frame)
+            case TakeBackFrame():
+                self._sentences.take_back(frame.characters)
             case LLMFullResponseStartFrame():
                 self._in_reply = True
                 self._entries.append(frame)

@@ -32,13 +32,26 @@ def test_a_whole_answer_is_handed_on_as_it_is() -> None:
     assert answer.said == "Hello there, you."
 
 
-def test_half_a_word_waits_for_its_other_half_and_dies_with_its_model() -> None:
+def test_half_a_word_is_taken_back_when_its_model_dies() -> None:
     answer = Answer()
     answer.begin(1)
 
-    assert answer.write(1, "We are op") == "We are "
+    assert answer.write(1, "We are op") == "We are op"
+    assert answer.whole == "We are"
     assert answer.begin(2) == "We are"
+    assert answer.taken_back == len("op")
     assert answer.write(2, "open now ") == "open now "
+
+
+@pytest.mark.parametrize("said", ["We are open.", "We are open, ", "We are open "])
+def test_a_whole_word_is_not_taken_back(said: str) -> None:
+    answer = Answer()
+    answer.begin(1)
+    answer.write(1, said)
+    answer.begin(2)
+
+    assert answer.taken_back == 0
+    assert answer.said == said.strip()
 
 
 @pytest.mark.parametrize("start", ["to five.", " to five.", "  to five."])

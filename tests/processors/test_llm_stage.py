@@ -11,6 +11,7 @@ import pytest
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
+    Frame,
     LLMContextFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
@@ -29,6 +30,7 @@ from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
 from processors.llm_stage import LlmStage
+from processors.sentences import TakeBackFrame
 from providers.openai import build
 from providers.provider import Rung
 
@@ -69,7 +71,7 @@ class Bench:
         kinds = [type(each) for each in down]
         assert kinds.count(LLMFullResponseStartFrame) == 1
         assert kinds.count(LLMFullResponseEndFrame) == 1
-        return "".join(each.text for each in down if isinstance(each, LLMTextFrame)).strip()
+        return written(down)
 
     def told_of(self, kind: type) -> list[Any]:
         return [each for each in self.told if isinstance(each, kind)]
@@ -92,6 +94,17 @@ def rung(lab: Lab, name: str) -> Rung:
         name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
         sample_rate_hz=16000, instructions="Be brief.",
     )  # fmt: skip
+
+
+def written(frames: Sequence[Frame]) -> str:
+    """Return the answer as a voice would have it, half words taken back."""
+    text = ""
+    for each in frames:
+        if isinstance(each, LLMTextFrame):
+            text += each.text
+        elif isinstance(each, TakeBackFrame):
+            text = text[: -each.characters]
+    return text.strip()
 
 
 FAULTS: dict[str, dict[str, Any]] = {
