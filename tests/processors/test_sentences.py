@@ -4,7 +4,7 @@ from processors.sentences import Sentences
 
 
 async def spoken(sentences: Sentences, *texts: str) -> list[str]:
-    return [each.text async for text in texts for each in sentences.aggregate(text)]
+    return [each.text for text in texts async for each in sentences.aggregate(text)]
 
 
 async def test_half_a_word_is_forgotten_and_its_sentence_goes_on() -> None:
