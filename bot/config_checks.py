@@ -38,6 +38,7 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _stages(layers)
     yield from _server(layers)
     yield from _numbers(layers)
+    yield from _share(layers)
     if says_yes(layers.at(("transports", "livekit", "enabled"))):
         text = "is true; LiveKit is not available in this version, it must be false"
         yield _problem(layers, ("transports", "livekit", "enabled"), text)
