@@ -20,9 +20,12 @@ from pipecat.frames.frames import (
 from calls.entry import Tell
 from calls.turn import HOLD_S, Turn
 from fallbacks.attempts import Abandon, Cancel, Done, Start, Win
+from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
+from fallbacks.failure import failed
 from fallbacks.ladder import rank
 from fallbacks.replay import SoundRing, Transcripts
+from fallbacks.symptoms import Symptom
 from fallbacks.work import StagePolicy, Step, Work
 from processors.stt_failure import book, failure_of
 from processors.stt_reading import Reading, read
@@ -133,6 +136,7 @@ class SttLadder:
 
     async def result(self, rung: SttRung, frame: Transcript) -> Transcript | None:
         """Take in a result, and return what of it is to be passed on."""
+        rung.lives(words=bool(frame.text))
         reading = rung.heard(read(frame))
         utterance, attempt = self._active, rung.attempt
         if reading is None:
@@ -200,6 +204,7 @@ class SttLadder:
             not_before_s=not_before_s,
             clock=self._now,
             until=self._until,
+            gap_s=self._policy.pace.gap_s,
         )
 
     def _work(self) -> Work:
@@ -245,6 +250,9 @@ class SttLadder:
         if utterance is None:
             return
         from_s = utterance.replay_from_s(self._ring.start_s)
+        if rung.mute and rung.attempt is not None:
+            await self._mute(rung, utterance, rung.attempt)
+            return
         if rung.fed and rung.fed_from_s <= from_s:
             rung.replayed = False
             await rung.speech(self._started)
@@ -252,6 +260,14 @@ class SttLadder:
         await rung.begin(self._sound(from_s), from_s=from_s, said=self._started)
         if not utterance.speaking:
             await rung.speech(self._stopped)
+
+    async def _mute(self, rung: SttRung, utterance: Utterance, attempt: int) -> None:
+        """Move on from a rung that fell silent before the caller spoke."""
+        failure = failed(classify_symptom(Symptom.NO_RESULTS), "stt", provider=rung.name)
+        rung.attempt = None
+        rung.lost()
+        self._revive(rung)
+        await self._do(utterance.failed(attempt, failure))
 
     async def _drop(self, step: Cancel | Abandon) -> None:
         rung = self._rungs[step.provider]

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
@@ -19,6 +20,8 @@ from processors.stt_reading import Reading
 Speech: TypeAlias = VADUserStartedSpeakingFrame | VADUserStoppedSpeakingFrame
 
 WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0)  # before each new connection (chosen)
+BEAT_S: Final = 1.5  # Deepgram says something of every second of sound, also of a silent one
+STEADY: Final = 3  # in a row, in the present silence: only then is the next one counted on
 STABLE_S: Final = 5.0  # a connection that lived for less is not the end of the waiting (chosen)
 STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of what came before
 
@@ -72,6 +75,8 @@ class SttRung:
         self.replayed = False
         self.set_up = False
         self._clock = clock
+        self._lived_at = -math.inf
+        self._steady = 0  # results without words in a row that came in time
         self._up = up
         self._up_at: float | None = None
         self._tries = 0
@@ -118,6 +123,7 @@ class SttRung:
         """
         self._feed_at_s = self._sent_s
         self.fed_from_s, self.fed, self.replayed = from_s, True, said is not None
+        self._lived_at = self._clock()
         if said:
             await self.speech(said)
         for frame in sound:
@@ -153,13 +159,25 @@ class SttRung:
         end_s = None if reading.end_s is None else reading.end_s + ahead_s
         return dataclasses.replace(reading, words=words, end_s=end_s)
 
+    @property
+    def mute(self) -> bool:
+        """Whether it is fed and was steady, and has been silent for too long."""
+        return self.fed and self._steady >= STEADY and self._clock() - self._lived_at > BEAT_S
+
+    def lives(self, *, words: bool) -> None:
+        """Note that it said something, be it that nobody speaks."""
+        now = self._clock()
+        in_time = not words and now - self._lived_at <= BEAT_S
+        self._steady = self._steady + 1 if in_time else 0
+        self._lived_at = now
+
     def is_up(self) -> None:
         """Note that it is connected."""
         self._up_at = self._clock()
 
     def lost(self) -> None:
         """Note that the connection is gone: whatever was sent on it counts no more."""
-        self.fed, self._sent_bytes = False, 0
+        self.fed, self._sent_bytes, self._steady = False, 0, 0
 
     def hurry(self) -> None:
         """Cut the wait before the next connection short: somebody waits for it."""

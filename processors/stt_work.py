@@ -37,6 +37,7 @@ class Utterance:
         not_before_s: float,
         clock: Callable[[], float],
         until: Callable[[], Deadline],
+        gap_s: float,
     ) -> None:
         """Take a fresh piece of work.
 
@@ -46,6 +47,7 @@ class Utterance:
             not_before_s: See the attribute.
             clock: Monotonic, in seconds.
             until: When even late words are given up.
+            gap_s: How long a recogniser may be silent.
         """
         self.work = work
         self.began_s = began_s
@@ -53,9 +55,10 @@ class Utterance:
         self.speaking = True
         self._clock = clock
         self._until = until
+        self._gap_s = gap_s
         self._spoken_until_s = math.inf
         self._reached_s: dict[int, float] = {}  # how far the finals of each attempt go
-        self._alive: set[int] = set()
+        self._lived_at: dict[int, float] = {}  # when each attempt last gave anything
 
     @property
     def owed(self) -> bool:
@@ -78,7 +81,7 @@ class Utterance:
     def again(self, work: Work) -> tuple[Step, ...]:
         """Ask once more, when nobody was left and somebody is again."""
         self.work = work
-        self._reached_s, self._alive = {}, set()
+        self._reached_s, self._lived_at = {}, {}
         return self.start()
 
     def resumed(self) -> None:
@@ -99,15 +102,16 @@ class Utterance:
         if winner is not None and self._written(winner):
             return self.work.finished(winner, now=self._clock())
         steps: list[Step] = []
-        for attempt in self._alive:  # they were asked for the rest just now
-            steps += self._lives(attempt)
+        for attempt, at in self._lived_at.items():
+            if self._clock() - at < self._gap_s:  # it is not late; the rest was asked for just now
+                steps += self._lives(attempt)
         return tuple(steps)
 
     def heard(self, attempt: int, reading: Reading) -> tuple[Step, ...]:
         """Take in a result, in seconds of the caller's sound."""
         now = self._clock()
         self.work.move(self._until())
-        self._alive.add(attempt)
+        self._lived_at[attempt] = now
         useful = self.work.progressed(attempt, now=now) if reading.text else self._lives(attempt)
         if reading.final and reading.end_s is not None:
             self._reached_s[attempt] = max(self._reached_s.get(attempt, 0.0), reading.end_s)

@@ -1,0 +1,202 @@
+"""A caller, the recognisers' stage and two simulated Deepgrams, with a VAD that is a script."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pipecat.frames.frames import (
+    InputAudioRawFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameProcessor
+
+from calls.turn import Turn
+from fallbacks.breaker import BreakerSettings
+from fallbacks.facts import AttemptFailed, AttemptStarted
+from fallbacks.ladder import Pace
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy
+from faultlab.deepgram_socket import Limits
+from faultlab.faults import Fault
+from faultlab.instance import Instance
+from faultlab.lab import Lab, Spec
+from faultlab.schedule import Window
+from processors.stt_stage import SttStage
+from providers.catalog import provider
+from providers.provider import Rung
+from tests.faultlab import synthetic_caller as caller
+from tests.providers.bench import Bench, running, text_of
+
+RATE_HZ = 16_000
+FRAME_S = 0.02
+FLOOR_RMS = 3.0  # of a line: samples of exactly zero are on no line, and cost this recogniser words
+SURE_S = 0.2  # how long a VAD takes to be sure, both of speech and of its end
+PATIENCE_S = 8.0
+PACE = Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True)
+
+E = TypeVar("E")
+
+
+def words(text: str) -> list[str]:
+    """Return a text's words without case and punctuation."""
+    return "".join(each if each.isalnum() else " " for each in text.lower()).split()
+
+
+@dataclass
+class Call:
+    """What a test does."""
+
+    stage: SttStage
+    bench: Bench
+    lab: Lab
+    pace: float  # of the caller's sound against the clock
+    told: list[Any]
+    policy: StagePolicy
+    seen: int = 0  # frames that a test has looked at
+    _debt_s: float = field(default=0.0)
+
+    async def silence(self, seconds: float) -> None:
+        """Let the line be quiet."""
+        await self.sound(caller.noise(seconds, rms=FLOOR_RMS))
+
+    async def sound(self, pcm: bytes) -> None:
+        """Let the line carry something, and the VAD take no notice."""
+        step = int(RATE_HZ * FRAME_S) * 2
+        for at in range(0, len(pcm), step):
+            await self.bench.put(InputAudioRawFrame(pcm[at : at + step], RATE_HZ, 1))
+            await self._wait(FRAME_S / self.pace)
+
+    async def starts(self) -> None:
+        """Let the VAD be sure that the caller speaks."""
+        await self.bench.put(VADUserStartedSpeakingFrame(start_secs=SURE_S))
+
+    async def stops(self) -> None:
+        """Let the caller be quiet until the VAD is sure of it."""
+        await self.silence(SURE_S + 0.04)
+        await self.bench.put(VADUserStoppedSpeakingFrame(stop_secs=SURE_S))
+
+    async def begins(self, pcm: bytes) -> bytes:
+        """Say as much as a VAD needs; return the rest."""
+        sure = int(RATE_HZ * SURE_S) * 2
+        await self.silence(0.5)
+        await self.sound(pcm[:sure])
+        await self.starts()
+        return pcm[sure:]
+
+    async def says(self, text: str) -> str:
+        """Say something, and return what is passed on of it."""
+        self.seen = len(self.bench.out)
+        await self.sound(await self.begins(caller.say(text)))
+        await self.stops()
+        await self.written(text)
+        return self.text
+
+    async def written(self, text: str) -> None:
+        """Wait until as many words were passed on as were spoken, and then a moment for more."""
+        number = len(words(text))
+        await self.bench.until(lambda: len(words(self.text)) >= number, limit_s=PATIENCE_S)
+        await asyncio.sleep(0.15)
+
+    @property
+    def text(self) -> str:
+        """What was passed on since `seen`."""
+        return text_of(self.bench.all(TranscriptionFrame, since=self.seen))
+
+    def facts(self, kind: type[E]) -> list[E]:
+        """Return the facts of a kind."""
+        return [each for each in self.told if isinstance(each, kind)]
+
+    @property
+    def asked(self) -> list[str]:
+        """Return who was asked, in order."""
+        return [each.provider for each in self.facts(AttemptStarted)]
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """Return who failed, and how."""
+        return [(each.provider, each.kind.value) for each in self.facts(AttemptFailed)]
+
+    def breaks(self, name: str, fault: Fault | None) -> None:
+        """Break a provider, or mend it."""
+        self.lab.instance(name).set_faults([Window(fault=fault)] if fault else [])
+
+    async def until(self, met: Any, *, limit_s: float = PATIENCE_S) -> None:
+        """Wait for something that nobody tells."""
+        async with asyncio.timeout(limit_s):
+            while not met():  # noqa: ASYNC110 - nothing tells us
+                await asyncio.sleep(0.02)
+
+    async def _wait(self, seconds: float) -> None:
+        self._debt_s += seconds
+        if self._debt_s >= FRAME_S:  # a sleep of less is never exact
+            began = time.monotonic()
+            await asyncio.sleep(self._debt_s)
+            self._debt_s -= time.monotonic() - began
+
+
+def rungs_of(instances: Sequence[Instance]) -> dict[str, FrameProcessor]:
+    """Return the services that speak to them."""
+    return {
+        each.name: provider("stt", "deepgram").build(
+            Rung(
+                name=each.name,
+                stage="stt",
+                kind="deepgram",
+                url=each.url,
+                sample_rate_hz=RATE_HZ,
+                api_key=each.api_key,
+            )
+        )
+        for each in instances
+    }
+
+
+@asynccontextmanager
+async def calling(
+    *names: str,
+    faults: Mapping[str, Fault] | None = None,
+    pace: float = 3.0,
+    limits: Limits | None = None,
+    more: Mapping[str, FrameProcessor] | None = None,
+    failures: int = 3,
+) -> AsyncIterator[Call]:
+    """Run a call on a ladder of simulated recognisers.
+
+    Args:
+        names: Of the recognisers; none: `a` and `b`.
+        faults: What is wrong with them from the start.
+        pace: How much faster than the clock the caller speaks.
+        limits: What the recognisers put up with.
+        more: Further rungs.
+        failures: In a row, which open a breaker.
+    """
+    options = {"limits": limits or Limits(intake_cap=None)}
+    specs = [Spec(name=each, kind="deepgram", options=options) for each in names or ("a", "b")]
+    async with Lab(specs) as lab:
+        for name, fault in (faults or {}).items():
+            lab.instance(name).set_faults([Window(fault=fault)])
+        rungs = {**rungs_of(tuple(lab.instances.values())), **(more or {})}
+        policy = policy_of(rungs, failures=failures)
+        told: list[Any] = []
+        stage = SttStage(
+            rungs, policy=policy, tell=told.append, clock=time.monotonic, turn=Turn(budget_s=1.5)
+        )
+        async with running(stage, rate_hz=RATE_HZ) as bench:
+            yield Call(stage=stage, bench=bench, lab=lab, pace=pace, told=told, policy=policy)
+
+
+def policy_of(rungs: Mapping[str, object], *, failures: int = 3) -> StagePolicy:
+    """Return a policy on a fresh roster, each rung with a key of its own."""
+    places = [Place(stage="stt", provider=each, credential=each) for each in rungs]
+    roster = Roster(
+        places,
+        now=time.monotonic(),
+        settings=BreakerSettings(failures=failures),
+        priors_s={"stt": 0.4},
+    )
+    return StagePolicy(stage="stt", roster=roster, pace=PACE)

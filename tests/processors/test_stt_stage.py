@@ -1,0 +1,288 @@
+"""What the caller said is written down once, whatever becomes of the recognisers."""
+
+import asyncio
+import time
+
+import pytest
+from pipecat.frames.frames import (
+    InterimTranscriptionFrame,
+    InterruptionFrame,
+    STTMetadataFrame,
+    TranscriptionFrame,
+)
+from pipecat.metrics.metrics import STTUsageMetricsData
+
+from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
+from faultlab import faults
+from faultlab.deepgram_socket import Limits
+from faultlab.faults import Fault
+from tests.faultlab import synthetic_caller as caller
+from tests.processors.stt_call import calling, words
+
+FIRST = "I would like to book an appointment."
+SECOND = "When are you open on Saturday?"
+
+
+async def test_a_healthy_call_asks_the_first_rung_only() -> None:
+    async with calling() as call:
+        said = [await call.says(FIRST), await call.says(SECOND)]
+
+        assert [words(each) for each in said] == [words(FIRST), words(SECOND)]
+        assert call.asked == ["a", "a"]
+        assert call.failures == []
+        assert not call.facts(Suspected)
+        assert call.stage.writer == "a"
+    (standby,) = call.lab.instance("b").record.requests("b")
+    assert standby.details["audio_s"] < 0.1
+
+
+DEATHS: dict[str, Fault] = {
+    "reset": faults.Cut(after_words=3),
+    "polite close": faults.Cut(after_words=3, how="close"),
+    "error and close": faults.Cut(after_words=3, how="error"),
+    "garbage": faults.Garbage(),
+    "mute": faults.Silent(),
+    "stalled": faults.Stall(after_words=2),
+    "slow": faults.SlowStart(delay_s=4.0),
+}
+
+
+@pytest.mark.parametrize("fault", DEATHS.values(), ids=DEATHS.keys())
+async def test_a_recogniser_that_fails_in_an_utterance_costs_no_word(fault: Fault) -> None:
+    async with calling(faults={"a": fault}, pace=1.5) as call:
+        said = await call.says(FIRST)
+        asked = len(call.asked)
+        again = await call.says(SECOND)
+
+        assert words(said) == words(FIRST)
+        assert words(again) == words(SECOND)
+        assert call.asked[asked:] == ["b"]  # the second utterance pays nothing
+        assert {name for name, _ in call.failures} == {"a"}
+        assert [(each.before, each.after) for each in call.facts(RungChosen)] == [("a", "b")]
+
+
+async def test_a_recogniser_that_fell_silent_before_the_utterance_is_not_waited_for() -> None:
+    async with calling() as call:
+        await call.silence(4.5)
+        call.breaks("a", faults.Silent())
+        await call.silence(3.0 * 1.6)
+        said = await call.says(SECOND)
+
+        assert words(said) == words(SECOND)
+        assert call.failures == [("a", "silent")]
+        failed = call.facts(AttemptFailed)[0]
+        assert failed.after_s < 0.1
+
+
+async def test_a_recogniser_that_fails_between_utterances_is_known_before_the_next() -> None:
+    async with calling() as call:
+        await call.says(FIRST)
+        call.breaks("a", faults.Quota(where="event"))
+        await call.until(lambda: call.failures)
+        said = await call.says(SECOND)
+
+        assert words(said) == words(SECOND)
+        assert call.asked == ["a", "b"]
+
+
+REFUSALS: dict[str, tuple[Fault, str]] = {
+    "refused": (faults.Refuse(), "network"),
+    "reset": (faults.Reset(), "network"),
+    "401": (faults.Http(status=401), "auth"),
+    "402": (faults.Quota(), "quota"),
+    "429": (faults.Http(status=429), "rate_limited"),
+    "503": (faults.Http(status=503), "overloaded"),
+    "no websocket": (faults.NotTls(), "network"),
+}
+
+
+@pytest.mark.parametrize(("fault", "kind"), REFUSALS.values(), ids=REFUSALS.keys())
+async def test_a_refusal_at_the_start_is_known_before_the_first_word(
+    fault: Fault, kind: str
+) -> None:
+    async with calling(faults={"a": fault}) as call:
+        said = await call.says(FIRST)
+
+        assert words(said) == words(FIRST)
+        assert call.asked == ["b"]
+        assert call.failures[0] == ("a", kind)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_a_rung_whose_handshake_hangs_does_not_delay_the_start(name: str) -> None:
+    began = time.monotonic()
+    async with calling(faults={name: faults.Silent(where="handshake")}) as call:
+        started_s = time.monotonic() - began
+        said = await call.says(FIRST)
+
+        assert started_s < 4.0  # the handshake gives up after 10 s
+        assert words(said) == words(FIRST)
+
+
+async def test_words_that_were_passed_on_before_the_death_are_not_passed_on_again() -> None:
+    async with calling() as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        await call.silence(0.6)  # an endpoint for the recogniser; the VAD says nothing
+        await call.written(FIRST)
+        await call.sound(caller.say(SECOND))
+        call.lab.instance("a").drop_connections()
+        await call.stops()
+        await call.written(FIRST + SECOND)
+
+        assert words(call.text) == words(FIRST) + words(SECOND)
+        assert call.asked == ["a", "b"]
+
+
+async def test_an_utterance_that_ended_before_the_failover_is_written_too() -> None:
+    async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
+        said = await call.says(SECOND)  # over long before anybody is late
+
+        assert words(said) == words(SECOND)
+        assert call.bench.all(TranscriptionFrame)[-1].finalized
+
+
+async def test_words_are_owed_until_they_are_there() -> None:
+    async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
+        await call.sound(await call.begins(caller.say(SECOND)))
+        assert not call.stage.words_owed()  # the caller still speaks
+        await call.stops()
+        await call.until(call.stage.words_owed, limit_s=0.3)
+        await call.written(SECOND)
+
+        assert not call.stage.words_owed()
+
+
+async def test_noise_that_trips_the_vad_is_no_mute_recogniser() -> None:
+    async with calling(pace=1.0) as call:
+        await call.silence(0.5)
+        await call.starts()
+        await call.sound(caller.noise(3.0, rms=900))
+        await call.stops()
+        await call.until(lambda: not call.stage.words_owed())
+
+        assert call.asked == ["a"]
+        assert call.failures == []
+        assert not call.facts(Suspected)
+        assert call.text == ""
+
+
+async def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
+    async with calling(faults={"a": faults.SlowStart(delay_s=1.5)}, pace=2.0) as call:
+        await call.says(FIRST)
+        await call.until(
+            lambda: any("finals" in each.details for each in call.lab.record.requests("a"))
+        )
+        await call.silence(4.0)
+
+        assert words(call.text) == words(FIRST)
+
+
+async def test_a_barge_in_does_not_mute_the_recogniser() -> None:
+    async with calling() as call:
+        rest = await call.begins(caller.say(FIRST))
+        await call.sound(rest[: len(rest) // 4 * 2])
+        await call.bench.put(InterruptionFrame())
+        await call.sound(rest[len(rest) // 4 * 2 :])
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
+
+
+async def test_the_only_rung_is_connected_anew_and_hears_all_of_it_again() -> None:
+    async with calling("a") as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        call.lab.instance("a").drop_connections()
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
+        assert call.asked == ["a", "a"]
+
+
+async def test_a_rung_that_comes_back_writes_what_nobody_could() -> None:
+    away = faults.Http(status=503)
+    async with calling(faults={"a": away, "b": away}, failures=50) as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        call.breaks("b", None)
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
+        assert call.facts(StageExhausted)
+
+
+async def test_a_caller_who_goes_on_before_the_last_word_is_written_is_in_one_utterance() -> None:
+    async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        await call.stops()
+        await call.sound(await call.begins(caller.say(SECOND)))
+        await call.stops()
+        await call.written(FIRST + SECOND)
+
+        assert words(call.text) == words(FIRST) + words(SECOND)
+        assert call.asked == ["a", "b"]
+
+
+async def test_a_lost_standby_is_connected_again_in_the_background() -> None:
+    async with calling() as call:
+        await call.until(lambda: len(call.lab.record.requests("b")) == 1)
+        await call.until(lambda: len(call.lab.record.requests("a")) == 1)
+        call.lab.instance("b").drop_connections()
+        await call.until(lambda: len(call.lab.record.requests("b")) == 2)
+        said = await call.says(FIRST)
+
+        assert words(said) == words(FIRST)
+        assert [each.provider for each in call.facts(AttemptFailed)] == ["b"]
+
+
+async def test_the_first_rung_writes_again_when_nobody_doubts_it_any_more() -> None:
+    async with calling(faults={"a": faults.Cut(after_words=2)}) as call:
+        await call.says(FIRST)
+        call.breaks("a", None)
+        health = call.policy.roster.health("stt", "a")
+        await call.until(lambda: call.stage._rungs["a"].connected)
+        permit = health.permit(time.monotonic())
+        assert permit is not None
+        health.succeeded(permit, time.monotonic())  # as a probe does
+        said = await call.says(SECOND)
+
+        assert words(said) == words(SECOND)
+        assert call.stage.writer == "a"
+
+
+async def test_interim_words_come_from_the_rung_that_is_heard() -> None:
+    async with calling(pace=1.5) as call:
+        await call.says(FIRST)
+
+        interim = call.bench.all(InterimTranscriptionFrame)
+        assert interim
+        assert all(each.text and each.metadata["rung"] == "a" for each in interim)
+
+
+async def test_the_turns_timing_is_told_once_and_by_the_first_rung() -> None:
+    async with calling() as call:
+        await call.says(FIRST)
+
+        told = [each.service_name for each in call.bench.all(STTMetadataFrame)]
+        assert told == [call.stage._services[0].name] * 2  # once in each direction
+
+
+async def test_what_was_heard_is_billed_to_whoever_heard_it() -> None:
+    async with calling(faults={"a": faults.Cut(after_words=3)}, pace=1.5) as call:
+        await call.says(FIRST)
+        await asyncio.sleep(0.05)
+
+        billed = {each.processor for each in call.bench.measured(STTUsageMetricsData)}
+        assert call.stage._services[1].name in billed
+
+
+async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
+    capped = Limits(intake_cap=1.25)
+    async with calling(limits=capped, pace=1.0) as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        call.lab.instance("a").drop_connections()
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
