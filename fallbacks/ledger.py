@@ -94,6 +94,17 @@ class SpeechLedger:
         return all(end_s is not None and end_s <= self.received_s for end_s in ends)
 
     @property
+    def untold(self) -> tuple[int, float]:
+        """How many words stand behind the last one that the voice timed, and how much sound."""
+        voice = self._voice
+        last, end_s = voice.first - 1, voice.base_s
+        for at in range(voice.first, len(self._words)):
+            word = self._words[at]
+            if word.start_s is not None:
+                last, end_s = at, word.start_s if word.end_s is None else word.end_s
+        return len(self._words) - 1 - last, self.received_s - end_s
+
+    @property
     def received_s(self) -> float:
         """The sound of the utterance there is, in seconds, what was dropped left out."""
         return self._voice.base_s + self._voice.received_s

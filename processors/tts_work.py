@@ -146,7 +146,7 @@ class TtsWork:
         live = self._live.get(attempt)
         if live is None:
             return
-        if attempt == self._voice and self._short(live):
+        if attempt == self._voice and self._short():
             found = classify_symptom(Symptom.END_UNFINISHED)
             self.failed(attempt, failed(found, "tts", provider=live.provider), now)
             return
@@ -237,13 +237,10 @@ class TtsWork:
         if attempt == self._voice:
             self._hold_s = self._ledger.keep_s
 
-    def _short(self, live: _Live) -> bool:
+    def _short(self) -> bool:
         """Whether a voice says that it is done without the sound of all its words."""
-        missing = len(self._ledger.rest.split())
-        if live.last is None:  # no word times: only far too little is noticed
-            words = len(self._ledger.text.split())
-            return self._ledger.received_s < SHORT_AUDIO_S * words
-        return self._ledger.received_s - self._ledger.keep_s < SHORT_AUDIO_S * missing
+        words, sound_s = self._ledger.untold
+        return words > 0 and sound_s < SHORT_AUDIO_S * words
 
     def _settle(self, now: float) -> None:
         """Let go what may go, and tell whether the voice owes sound."""
@@ -270,7 +267,7 @@ class TtsWork:
     def _play(self, until_s: float, now: float) -> None:
         there = len(self._pcm) // SAMPLE_BYTES
         samples = min(round(until_s * self._rate_hz) - self._released, there)
-        if samples == there - 1:  # seconds are not samples: leave no odd one behind
+        if until_s >= self._ledger.received_s:  # seconds are not samples: leave no odd one behind
             samples = there
         if samples <= 0:
             return

@@ -243,3 +243,9 @@ def test_a_word_counts_as_heard_when_half_of_it_was_played() -> None:
     assert ledger.heard_at(1) == ("are", pytest.approx(0.45))
     assert ledger.heard_at(2) is None
     assert ledger.heard_at(99) is None
+
+
+def test_the_words_that_a_voice_gave_no_time_are_counted_with_the_sound_behind_the_others() -> None:
+    assert spoken(7).untold == (0, pytest.approx(0.0))
+    assert spoken(4, received_s=1.5).untold == (3, pytest.approx(0.3))
+    assert SpeechLedger().untold == (0, 0.0)
