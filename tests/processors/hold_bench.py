@@ -1,0 +1,238 @@
+"""The held line in a small pipeline: a voice that is never late, a telephone's pace below."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import (
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InputDTMFFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+    TTSAudioRawFrame,
+    TTSStoppedFrame,
+    UserStoppedSpeakingFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+from pipecat.workers.runner import WorkerRunner
+
+from calls.turn import Turn
+from fallbacks.descent import Descent, DescentSettings
+from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
+from fallbacks.holding import Holding, HoldSettings
+from fallbacks.utterances import Chooser, utterances_of
+from processors.clip import ClipAudioRawFrame
+from processors.fallback import Fallback, Phrases
+from processors.hold_line import HoldLine
+
+RATE_HZ = 8000
+WORD_S = 0.03
+ANSWER = 9000  # the answer's samples; clips are 1000, the local voice 3000
+CLIP = 1000
+LOCAL = 3000
+SOON = HoldSettings(first_s=0.1, last_s=0.15, clip_s=0.2, silence_s=0.3)
+TEXTS = {
+    "en": {
+        "filler": ["One moment.", "Just a second."],
+        "llm": ["I am still here.", {"text": "Which day would suit you?", "when": ["book"]}],
+        "stt": ["Could you say it again?"],
+        "tts": ["My usual voice is gone."],
+        "down": ["We have a technical problem."],
+        "menu": ["Press one to be called back, two to leave a message, zero for a person."],
+        "callback": ["We will call you back."],
+        "message": ["Speak after the tone."],
+        "person": ["I am connecting you."],
+        "goodbye": ["Thank you and goodbye."],
+    }
+}
+
+
+class Line(BaseOutputTransport):
+    """Plays in real time and keeps what it played, and when."""
+
+    def __init__(self) -> None:
+        super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
+        self.played: list[tuple[float, OutputAudioRawFrame]] = []
+
+    async def start(self, frame: StartFrame) -> None:
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        self.played.append((time.monotonic(), frame))
+        await asyncio.sleep(len(frame.audio) / 2 / frame.sample_rate)
+        return True
+
+    def level(self, level: int) -> list[float]:
+        """Return when sound of this level was played."""
+        return [
+            at for at, frame in self.played if level in np.abs(np.frombuffer(frame.audio, "<i2"))
+        ]
+
+
+class Voice:
+    """Says a text as so much sound."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.takes_s = 0.0
+
+    async def say(self, text: str, language: str) -> bytes:
+        del language
+        self.said.append(text)
+        await asyncio.sleep(self.takes_s)
+        return sound(CLIP, WORD_S * len(text.split()))
+
+    async def say_locally(self, text: str, language: str) -> bytes:
+        del language
+        self.said.append(text)
+        return sound(LOCAL, WORD_S * len(text.split()))
+
+
+class Desk:
+    """Notes what it was asked."""
+
+    def __init__(self, *, number: bool = True) -> None:
+        self.number = number
+        self.asked: list[str] = []
+        self.message_s = 0.0
+
+    async def call_back(self, reason: str) -> bool:
+        self.asked.append(f"call back: {reason}")
+        return self.number
+
+    async def connect(self) -> bool:
+        self.asked.append("connect")
+        return False
+
+    async def keep_message(self, pcm: bytes, rate_hz: int) -> bool:
+        self.asked.append("keep message")
+        self.message_s = len(pcm) / 2 / rate_hz
+        return True
+
+    async def hang_up(self, reason: str) -> None:
+        self.asked.append(f"hang up: {reason}")
+
+
+def sound(level: int, length_s: float) -> bytes:
+    return np.full(round(length_s * RATE_HZ), level, dtype="<i2").tobytes()
+
+
+@dataclass(kw_only=True)
+class Call:
+    """A call in which nothing but the held line is at work."""
+
+    hold: HoldLine
+    worker: PipelineWorker
+    line: Line
+    voice: Voice
+    desk: Desk
+    turn: Turn
+    told: list[Any] = field(default_factory=list)
+    remembered: list[str] = field(default_factory=list)
+
+    async def put(self, *frames: Frame) -> None:
+        for frame in frames:
+            await self.worker.queue_frame(frame)
+
+    async def stops(self, *, decided: bool = True) -> float:
+        """Let the caller have spoken; returns when he stopped."""
+        if not self.hold._caller_speaks:
+            await self.starts()
+        at = time.monotonic()
+        await self.put(VADUserStoppedSpeakingFrame(stop_secs=0.0))
+        if decided:
+            await self.put(UserStoppedSpeakingFrame())
+        await self.until(lambda: not self.hold._caller_speaks)
+        return at
+
+    async def starts(self) -> None:
+        await self.put(VADUserStartedSpeakingFrame(), InterruptionFrame())
+        await self.until(lambda: self.hold._caller_speaks)
+
+    async def answers(self, length_s: float = 0.1) -> None:
+        await self.put(TTSAudioRawFrame(sound(ANSWER, length_s), RATE_HZ, 1), TTSStoppedFrame())
+
+    async def presses(self, key: str) -> None:
+        await self.put(InputDTMFFrame(button=KeypadEntry(key)))
+
+    async def says(self, length_s: float) -> None:
+        """Speak into the line, for as long as it takes."""
+        await self.put(VADUserStartedSpeakingFrame())
+        for _ in range(round(length_s / 0.02)):
+            await self.put(InputAudioRawFrame(sound(500, 0.02), RATE_HZ, 1))
+            await asyncio.sleep(0.02)
+
+    def exhausted(self, stage: str = "llm") -> None:
+        self.hold.notice(StageExhausted(stage=stage, attempts=2))
+
+    @property
+    def steps(self) -> list[str]:
+        return [each.step for each in self.told if isinstance(each, StepTaken)]
+
+    @property
+    def held(self) -> list[str]:
+        return [each.utterance for each in self.told if isinstance(each, HeldTheLine)]
+
+    async def until(self, true: Callable[[], object], *, within_s: float = 3.0) -> None:
+        async with asyncio.timeout(within_s):
+            while not true():  # noqa: ASYNC110 - what is waited for are other objects' states
+                await asyncio.sleep(0.01)
+
+    def clips(self) -> list[float]:
+        """Return when each piece of a clip was played."""
+        return [at for at, frame in self.line.played if isinstance(frame, ClipAudioRawFrame)]
+
+
+@asynccontextmanager
+async def held(
+    settings: HoldSettings = SOON, *, descent: DescentSettings | None = None, number: bool = True
+) -> AsyncIterator[Call]:
+    """Run a held line while the block runs."""
+    voice, desk, turn = Voice(), Desk(number=number), Turn(budget_s=1.5)
+    told: list[Any] = []
+    remembered: list[str] = []
+    fallback = Fallback(
+        holding=Holding(settings),
+        descent=Descent(descent or DescentSettings(silence_s=0.3)),
+        phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language="en"),
+        voice=voice,
+        desk=desk,
+        remember=remembered.append,
+    )
+    hold, line = HoldLine(fallback, tell=told.append, clock=time.monotonic, turn=turn), Line()
+    worker = PipelineWorker(
+        Pipeline([hold, line]),
+        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
+        enable_rtvi=False,
+        cancel_on_idle_timeout=False,
+    )
+    call = Call(
+        hold=hold,
+        worker=worker,
+        line=line,
+        voice=voice,
+        desk=desk,
+        turn=turn,
+        told=told,
+        remembered=remembered,
+    )
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(runner.run())
+        yield call
+        await worker.queue_frame(EndFrame())

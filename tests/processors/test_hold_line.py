@@ -1,0 +1,361 @@
+"""What a caller hears whose answer is late, or cannot come."""
+
+import asyncio
+import itertools
+
+from calls.events import CallbackWanted, MessageLeft, PersonWanted
+from fallbacks.descent import DescentSettings
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptWon,
+    HeldTheLine,
+    StageRecovered,
+)
+from fallbacks.failure import Kind, Scope
+from fallbacks.holding import HoldSettings
+from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, SOON, Call, held
+
+WON = AttemptWon(stage="llm", provider="openai", attempt=1, after_s=0.2)
+STT_FAILED = AttemptFailed(
+    stage="stt", provider="deepgram", kind=Kind.NETWORK, scope=Scope.ENDPOINT, after_s=1.0
+)
+
+
+async def test_an_answer_in_time_is_heard_alone() -> None:
+    async with held() as call:
+        await call.stops()
+        await call.answers(0.3)
+        await asyncio.sleep(0.15)
+
+    assert call.told == []
+    assert call.clips() == []
+    assert call.line.level(ANSWER)
+
+
+async def test_a_late_answer_is_preceded_by_one_filler() -> None:
+    async with held() as call:
+        stopped_at = await call.stops()
+        await call.until(lambda: call.held)
+        await call.answers()
+        await call.until(lambda: call.line.level(ANSWER))
+
+        assert call.held == ["en.filler.0"]
+        (told,) = [each for each in call.told if isinstance(each, HeldTheLine)]
+        assert 0.1 <= told.after_s < 0.15
+        assert call.clips()[0] - stopped_at < 0.2
+        assert max(call.clips()) < min(call.line.level(ANSWER))
+
+
+async def test_a_filler_does_not_wait_for_a_sentence_that_hangs_above() -> None:
+    async with held() as call:
+        await call.stops()
+        await call.until(lambda: call.held == ["en.filler.0", "en.llm.0"])
+
+        gaps = [after - before for before, after in itertools.pairwise(call.clips())]
+        assert max(gaps) < SOON.silence_s + 0.15
+
+
+async def test_a_cough_gets_no_filler() -> None:
+    async with held() as call:
+        await call.stops(decided=False)
+        await asyncio.sleep(0.2)
+
+    assert call.held == []
+
+
+async def test_a_caller_whose_recogniser_died_gets_a_filler_all_the_same() -> None:
+    async with held() as call:
+        await call.starts()
+        call.hold.notice(STT_FAILED)
+        await call.stops(decided=False)
+        await call.until(lambda: call.held)
+
+    assert call.held == ["en.filler.0"]
+
+
+async def test_a_filler_waits_a_little_for_a_voice_that_has_the_words_already() -> None:
+    settings = HoldSettings(first_s=0.1, last_s=0.6, clip_s=0.7, silence_s=0.3)
+    async with held(settings) as call:
+        await call.stops()
+        call.hold.notice(WON)
+        await asyncio.sleep(0.2)
+        before = list(call.held)
+        await call.answers()
+        await call.until(lambda: call.line.level(ANSWER))
+
+    assert before == call.held == []
+
+
+async def test_no_filler_is_said_over_a_caller_who_has_begun_again() -> None:
+    async with held() as call:
+        await call.stops()
+        await call.starts()
+        await asyncio.sleep(0.2)
+
+    assert call.held == []
+    assert call.clips() == []
+
+
+async def test_a_clip_that_was_being_made_is_not_said_over_a_caller_who_has_begun_again() -> None:
+    async with held() as call:
+        call.voice.takes_s = 0.1
+        await call.stops()
+        await call.until(lambda: call.voice.said)
+        await call.starts()
+        await asyncio.sleep(0.15)
+
+    assert call.clips() == []
+
+
+async def test_a_barge_in_stops_a_clip_as_it_stops_any_speech() -> None:
+    async with held() as call:
+        await call.stops()
+        call.exhausted()
+        await call.until(call.clips)
+        await call.starts()
+        await asyncio.sleep(0.15)
+        played = len(call.clips())
+        await asyncio.sleep(0.1)
+
+    assert len(call.clips()) == played
+    assert played <= 2
+
+
+async def test_no_two_fillers_are_said_in_three_turns() -> None:
+    async with held() as call:
+        for turn in range(4):
+            await call.stops()
+            await call.until(lambda turn=turn: len(call.held) > turn)
+            await call.answers(0.05)
+            await asyncio.sleep(0.15)
+
+    fillers = [each.startswith("en.filler") for each in call.held]
+    assert fillers == [True, False, False, True]
+
+
+async def test_clips_are_no_part_of_what_the_model_remembers() -> None:
+    async with held() as call:
+        await call.stops()
+        await call.until(lambda: len(call.held) == 2)
+        await asyncio.sleep(0.15)
+
+    assert call.remembered == []
+
+
+async def outage(call: Call, *, turns: int) -> None:
+    for turn in range(turns):
+        await call.stops()
+        call.exhausted()
+        await call.until(lambda turn=turn: len(call.steps) > turn)
+
+
+async def test_a_caller_whom_nobody_can_answer_is_told_so_at_once_on_his_topic() -> None:
+    async with held() as call:
+        call.hold._fallback.phrases.heard = "I want to book a table"
+        stopped_at = await call.stops()
+        call.exhausted()
+        await call.until(call.clips)
+
+        assert call.steps == ["clip"]
+        assert call.held == ["en.llm.1"]
+        assert call.clips()[0] - stopped_at < 0.1
+
+
+async def test_what_was_said_in_place_of_an_answer_is_remembered_once_it_was_heard() -> None:
+    async with held() as call:
+        await call.stops()
+        call.exhausted()
+        await call.until(call.clips)
+        before = list(call.remembered)
+        await call.until(lambda: call.remembered)
+
+    assert before == []
+    assert call.remembered[0] == "I am still here."
+
+
+async def test_of_what_was_cut_short_only_the_beginning_is_remembered() -> None:
+    async with held() as call:
+        await call.hold.unsaid("one two three four five six seven eight nine ten")
+        await call.until(lambda: call.line.level(LOCAL))
+        await asyncio.sleep(0.12)
+        await call.starts()
+        await call.until(lambda: call.remembered)
+
+    (heard,) = call.remembered
+    assert "one two three four five six seven eight nine ten".startswith(heard)
+    assert 1 <= len(heard.split()) <= 8
+
+
+async def test_silence_goes_down_to_a_goodbye_and_the_call_ends_with_words() -> None:
+    async with held() as call:
+        await call.stops()
+        call.exhausted()
+        await call.until(lambda: "hang up: outage" in call.desk.asked, within_s=10)
+
+        assert call.steps == ["clip", "clip", "keypad", "keypad", "goodbye"]
+        assert call.voice.said[-1] == "Thank you and goodbye."
+        gaps = [after - before for before, after in itertools.pairwise(call.clips())]
+        assert max(gaps) < 0.3 + 0.15
+        assert max(call.voice.said.count(each) for each in call.voice.said) <= 3
+
+
+async def test_a_cough_in_the_menu_does_not_leave_the_line_silent() -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.starts()
+        await call.stops(decided=False)
+        await call.until(lambda: "hang up: outage" in call.desk.asked, within_s=10)
+
+    assert call.steps[-1] == "goodbye"
+
+
+async def test_the_conversation_goes_on_when_the_stage_is_there_again() -> None:
+    async with held() as call:
+        await outage(call, turns=2)
+        await call.stops()
+        call.hold.notice(WON)
+        await call.answers()
+        await call.until(lambda: call.line.level(ANSWER))
+        await asyncio.sleep(0.5)
+
+    assert call.steps == ["clip", "clip"]
+    assert [type(each) for each in call.told][-1] is StageRecovered
+
+
+async def test_key_one_notes_a_callback_and_ends_the_call_with_words() -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.presses("1")
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    assert call.desk.asked == ["call back: llm is down", "hang up: outage"]
+    assert call.voice.said[-2:] == ["We will call you back.", "Thank you and goodbye."]
+    assert [each for each in call.told if isinstance(each, CallbackWanted)]
+
+
+async def test_a_key_before_the_menu_means_nothing() -> None:
+    async with held() as call:
+        await outage(call, turns=1)
+        await call.presses("1")
+        await asyncio.sleep(0.05)
+
+    assert call.desk.asked == []
+
+
+async def test_key_two_records_until_a_key_is_pressed() -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.presses("2")
+        await call.until(lambda: call.hold._way_down.message)
+        await asyncio.sleep(0.5)  # the prompt and the tone
+        await call.says(0.3)
+        await call.presses("5")
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    assert call.desk.asked == ["keep message", "hang up: outage"]
+    assert 0.2 < call.desk.message_s < 0.4
+    assert [each for each in call.told if isinstance(each, MessageLeft)]
+
+
+async def test_a_message_is_kept_when_the_caller_simply_hangs_up() -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.presses("2")
+        await call.until(lambda: call.hold._way_down.message)
+        await asyncio.sleep(0.5)
+        await call.says(0.2)
+
+    assert call.desk.asked == ["keep message"]
+
+
+async def test_an_answer_that_comes_while_a_message_is_left_is_not_heard() -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.presses("2")
+        await call.until(lambda: call.hold._way_down.message)
+        await call.answers()
+        await asyncio.sleep(0.1)
+
+    assert call.line.level(ANSWER) == []
+
+
+async def test_key_zero_becomes_a_callback_where_no_call_can_be_handed_on() -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.presses("0")
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    assert call.desk.asked[:2] == ["connect", "call back: llm is down"]
+    assert [each for each in call.told if isinstance(each, PersonWanted)]
+
+
+async def test_a_caller_without_a_number_may_leave_a_message_instead() -> None:
+    async with held(number=False) as call:
+        await outage(call, turns=3)
+        await call.presses("1")
+        await call.until(lambda: call.hold._way_down.message)
+
+    assert call.voice.said[-1] == "Speak after the tone."
+
+
+async def test_a_key_stops_the_menu() -> None:
+    async with held(descent=DescentSettings(silence_s=5.0)) as call:
+        await outage(call, turns=3)
+        await call.until(lambda: "Press one" in call.voice.said[-1])
+        await asyncio.sleep(0.05)
+        pressed_at = call.clips()[-1]
+        await call.presses("1")
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    spoken_s = call.clips()[-1] - pressed_at
+    assert spoken_s < 0.03 * (5 + 4) + 0.2  # both sentences, and nothing of the menu's 0.45 s
+
+
+async def test_the_goodbye_is_heard_although_the_caller_speaks() -> None:
+    async with held(descent=DescentSettings(clips=0, menus=0)) as call:
+        await call.stops()
+        call.exhausted()
+        await call.until(call.clips)
+        await call.starts()
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    assert len(call.clips()) == 3  # 0.12 s in pieces of 40 ms
+
+
+async def test_the_rest_that_no_voice_could_say_is_said_by_the_local_one_as_the_answer() -> None:
+    async with held() as call:
+        await call.stops()
+        call.exhausted("tts")
+        await call.hold.unsaid("We open at nine.")
+        await call.until(lambda: call.remembered)
+
+    assert call.voice.said == ["We open at nine."]
+    assert call.clips() == []
+    assert call.line.level(LOCAL)
+    assert call.steps == ["local"]
+    assert call.remembered == ["We open at nine."]
+
+
+async def test_a_caller_whom_no_recogniser_hears_is_asked_once_he_has_finished() -> None:
+    async with held() as call:
+        await call.starts()
+        call.exhausted("stt")
+        await asyncio.sleep(0.1)
+        during = list(call.voice.said)
+        await call.stops(decided=False)
+        await call.until(lambda: call.steps)
+
+    assert during == []
+    assert "en.stt.0" in call.held
+
+
+async def test_two_stages_down_in_one_turn_are_one_step() -> None:
+    async with held(descent=DescentSettings(silence_s=5.0)) as call:
+        await call.stops()
+        call.exhausted("llm")
+        call.exhausted("tts")
+        await call.until(call.clips)
+        await asyncio.sleep(0.2)
+
+    assert call.steps == ["clip"]
+    assert len(call.line.level(CLIP)) > 0
