@@ -24,6 +24,7 @@ Output: TypeAlias = Callable[["RungPipeline", Frame, FrameDirection], Coroutine[
 Ready: TypeAlias = Callable[["RungPipeline"], Coroutine[Any, Any, None]]
 """Called once, when a rung has been set up and started."""
 
+PASSES: Final = 3  # of the loop, in which a service takes what was sent: a system frame overtakes
 STOP_S: Final = 1.0  # for a rung to close its connection when the call is over (chosen)
 
 
@@ -97,6 +98,8 @@ class RungPipeline:
         """End what the service is doing, and drop whatever still comes of it."""
         fence = InterruptionFrame()
         self._fence = fence
+        for _ in range(PASSES):
+            await asyncio.sleep(0)
         if not await self.send(fence):
             self._fence = None  # nothing was ever asked of it
 

@@ -1,0 +1,121 @@
+"""What we override of Pipecat's voices is there to be overridden, and tells what it should."""
+
+import inspect
+from typing import Any
+
+import pytest
+from pipecat.services.cartesia.tts import CartesiaTTSService
+from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+from pipecat.services.tts_service import TTSService, WebsocketTTSService
+from pipecat.services.websocket_service import WebsocketService
+from websockets.asyncio.client import ClientConnection
+
+from fallbacks.failure import Failure, Kind
+from faultlab import faults
+from faultlab.lab import Lab, Spec
+from faultlab.schedule import Window
+from providers.catalog import provider
+from providers.elevenlabs import spelt
+from providers.provider import Rung
+from tests.providers.bench import running
+
+OVERRIDDEN = {
+    (WebsocketService, "_websocket_connect"): ["self", "uri", "kwargs"],
+    (CartesiaTTSService, "_connect_websocket"): ["self"],
+    (ElevenLabsTTSService, "_connect_websocket"): ["self"],
+    (WebsocketTTSService, "_disconnect"): ["self"],
+    (WebsocketService, "_connect"): ["self"],
+    (TTSService, "create_context_id"): ["self"],
+    (TTSService, "on_turn_context_completed"): ["self"],
+    (TTSService, "set_usable"): ["self", "is_usable"],
+    (TTSService, "process_frame"): ["self", "frame", "direction"],
+    (ClientConnection, "recv"): ["self", "decode"],
+}
+
+
+class Ear:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    async def sound(self, attempt: int, pcm: bytes) -> None:
+        self.told.append((attempt, len(pcm)))
+
+    async def word(
+        self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
+    ) -> None:
+        self.told.append((attempt, text, start_s, end_s))
+
+    async def spoken(self, attempt: int) -> None:
+        self.told.append(attempt)
+
+    async def failed(self, attempt: int, failure: Failure) -> None:
+        self.told.append((attempt, failure))
+
+    async def connecting(self) -> None:
+        self.told.append("connecting")
+
+    async def connected(self) -> None:
+        self.told.append("connected")
+
+    async def unreachable(self, failure: Failure) -> None:
+        self.told.append(failure)
+
+    async def lost(self, failure: Failure | None) -> None:
+        self.told.append(failure)
+
+
+@pytest.mark.parametrize(("owner", "name"), OVERRIDDEN, ids=[name for _, name in OVERRIDDEN])
+def test_pipecat_still_has_what_we_override(owner: type, name: str) -> None:
+    parameters = inspect.signature(getattr(owner, name)).parameters
+
+    assert list(parameters) == OVERRIDDEN[owner, name]
+
+
+@pytest.mark.parametrize("name", ["_next", "_prev", "_setup", "_metrics", "_name"])
+def test_no_attribute_of_ours_is_one_of_pipecats(name: str) -> None:
+    from processors.rung_pipeline import RungPipeline  # noqa: PLC0415 - guards that one as well
+
+    assert name not in vars(RungPipeline)
+
+
+@pytest.mark.parametrize("kind", ["cartesia", "elevenlabs"])
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(401, Kind.AUTH), (402, Kind.QUOTA), (429, Kind.RATE_LIMITED), (503, Kind.OVERLOADED)],
+)
+async def test_a_refused_upgrade_says_why(kind: str, status: int, expected: Kind) -> None:
+    async with Lab([Spec(name="it", kind=kind)]) as lab:
+        peer = lab.instance("it")
+        peer.set_faults([Window(fault=faults.Http(status=status, retry_after_s=7.0))])
+        rung = Rung(
+            name="it",
+            stage="tts",
+            kind=kind,
+            url=peer.url,
+            api_key=peer.api_key,
+            sample_rate_hz=8000,
+        )
+        ear, service = Ear(), provider("tts", kind).build(rung)
+        service.listen(ear)  # type: ignore[attr-defined]
+        async with running(service, rate_hz=8000) as bench:
+            await bench.worker.cancel()
+
+    asked, failure, *_ = ear.told
+    assert asked == "connecting"
+    assert (failure.kind, failure.provider, failure.stage) == (expected, "it", "tts")
+    assert failure.retry_after_s == 7.0
+    assert peer.api_key not in failure.reason
+
+
+def test_elevenlabs_letters_make_words_with_their_ends() -> None:
+    alignment = {
+        "chars": list("Hi there "),
+        "charStartTimesMs": [0, 100, 200, 250, 300, 350, 400, 450, 500],
+        "charDurationsMs": [100, 100, 50, 50, 50, 50, 50, 50, 50],
+    }
+
+    words = [word for word in spelt(alignment) if word[0]]
+
+    assert words == [("Hi", 0.0, 0.2), ("there", 0.25, 0.5)]
