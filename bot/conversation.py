@@ -1,6 +1,6 @@
 """What the agent is told, what it remembers, and when it is its turn to speak."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
@@ -62,6 +62,7 @@ def build_context(
     models: VoiceModels,
     tell: Tell,
     tools: Sequence[FunctionSchema] = (),
+    words_owed: Callable[[], bool] = lambda: False,
 ) -> tuple[LLMContext, LLMContextAggregatorPair]:
     """Return a call's memory and the two processors that fill it.
 
@@ -71,11 +72,12 @@ def build_context(
         models: Shared by all calls of the process.
         tell: Told when the conversation is summarised.
         tools: What the model may do, each with its handler.
+        words_owed: Whether words that the caller spoke are still to be written down.
     """
     memory = Memory(messages=[], tools=ToolsSchema(standard_tools=list(tools)))
     pair = LLMContextAggregatorPair(
         memory,
-        user_params=_user_params(turn, models),
+        user_params=_user_params(turn, models, words_owed),
         assistant_params=LLMAssistantAggregatorParams(
             # Asked for by `ContextWindow`: Pipecat's own trigger knows no system message and asks
             # again and again for the summary of what is too short to summarise.
@@ -101,13 +103,15 @@ def opening_frames(agent: AgentSettings) -> list[Frame]:
     return [*frames, TTSSpeakFrame(agent.greeting)]
 
 
-def _user_params(turn: TurnSettings, models: VoiceModels) -> LLMUserAggregatorParams:
+def _user_params(
+    turn: TurnSettings, models: VoiceModels, words_owed: Callable[[], bool]
+) -> LLMUserAggregatorParams:
     analyzer = models.smart_turn(turn)
     return LLMUserAggregatorParams(
         vad_analyzer=models.vad(turn),
         user_turn_strategies=UserTurnStrategies(
             start=[VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy()],
-            stop=[TurnStop(turn_analyzer=analyzer)],
+            stop=[TurnStop(turn_analyzer=analyzer, owed=words_owed)],
         ),
         user_turn_stop_timeout=turn.user_turn_stop_timeout_s,
     )

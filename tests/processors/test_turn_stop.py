@@ -107,7 +107,21 @@ async def test_pipecat_alone_still_cuts_them_off() -> None:
     assert stock != ["Hello my name is Maria."]  # when this fails, our own rule may go
 
 
+async def test_a_turn_does_not_end_while_words_are_owed() -> None:
+    looks = iter([True, True, False])
+    stop = TurnStop(turn_analyzer=SlowDetector(), owed=lambda: next(looks, False))
+
+    assert await turns(stop) == ["Hello my name is Maria."]
+    assert next(looks, None) is None  # it looked until they were there
+
+
 def test_pipecat_still_has_the_method_that_we_override() -> None:
     stock = inspect.signature(TurnAnalyzerUserTurnStopStrategy._timeout_handler)
 
     assert list(stock.parameters) == ["self", "timeout"]
+
+
+def test_pipecat_still_ends_a_turn_by_the_method_that_we_override() -> None:
+    stock = inspect.signature(TurnAnalyzerUserTurnStopStrategy.trigger_user_turn_stopped)
+
+    assert list(stock.parameters) == ["self", "enable_user_speaking_frames"]
