@@ -249,6 +249,10 @@ class SttStage(FrameProcessor):
     async def _measured(self, rung: SttRung, frame: MetricsFrame) -> None:
         """Pass on what was billed, by whomever, and what else the one that is heard measures."""
         heard = rung is self._ladder.current
-        frame.data = [each for each in frame.data if heard or isinstance(each, STTUsageMetricsData)]
+        frame.data = [
+            each.model_copy(update={"processor": rung.name})
+            for each in frame.data
+            if heard or isinstance(each, STTUsageMetricsData)
+        ]
         if frame.data:
             await self.push_frame(frame)

@@ -274,7 +274,7 @@ async def test_what_was_heard_is_billed_to_whoever_heard_it() -> None:
         await asyncio.sleep(0.05)
 
         billed = {each.processor for each in call.bench.measured(STTUsageMetricsData)}
-        assert call.stage._services[1].name in billed
+        assert billed == {"b"}  # the other died before it could say what it had heard
 
 
 async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
