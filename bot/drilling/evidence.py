@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bot.drilling.conversation import Conversation, Turn
 from bot.drilling.judge import Said, Sent, Verdict, judge
-from bot.drilling.matching import RATE_HZ
+from bot.drilling.places import RATE_HZ
 from bot.lab_callers import pauses
 from bot.lab_control import LabControl
 

@@ -14,7 +14,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.drilling.matching import RATE_HZ, Recording
+from bot.drilling.matching import Recording
+from bot.drilling.places import RATE_HZ
 from bot.drilling.sound import SPEECH_S, silence, stretches
 
 Pcm: TypeAlias = NDArray[np.int16]

@@ -8,7 +8,7 @@ from typing import Final
 from bot.drilling import judge as judging
 from bot.drilling.conversation import Conversation, Turn
 from bot.drilling.evidence import Judged
-from bot.drilling.matching import RATE_HZ
+from bot.drilling.places import RATE_HZ
 from bot.drilling.rows import LOST
 from bot.drilling.sound import stretches
 from bot.lab_control import LabControl

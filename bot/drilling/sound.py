@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.drilling.matching import RATE_HZ
+from bot.drilling.places import RATE_HZ
 
 Pcm: TypeAlias = NDArray[np.int16]
 

@@ -126,14 +126,38 @@ def test_a_gap_between_two_words_of_one_voice_is_measured_beyond_their_own_pause
     assert torn.gap_s == pytest.approx(0.6, abs=0.03)
 
 
-@pytest.mark.parametrize("index", [1, 3, 13])
-def test_a_word_with_a_short_gap_torn_into_it_still_counts(index: int) -> None:
+@pytest.mark.parametrize("index", range(1, WORDS))
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_a_word_with_a_short_gap_torn_into_it_still_counts(index: int, share: float) -> None:
     reply = whole_reply()
     start, end = reply.span(index)
-    middle = (start + end) // 2
-    torn = reply.heard_as(reply.recording[:middle], silence(0.06), reply.recording[middle:])
+    middle = round(start + (end - start) * share)
+    torn = reply.heard_as(reply.recording[:middle], silence(0.019), reply.recording[middle:])
+
+    verdict = torn.judged()
+
+    assert verdict.missing == (), verdict
+    assert verdict.extra == ()
+
+
+@pytest.mark.parametrize("index", [1, 2, 13, 22])
+def test_a_word_with_two_gaps_torn_into_it_still_counts(index: int) -> None:
+    reply = whole_reply()
+    start, end = reply.span(index)
+    one, two = start + (end - start) // 3, start + 2 * (end - start) // 3
+    sound = reply.recording
+    torn = reply.heard_as(sound[:one], silence(0.02), sound[one:two], silence(0.04), sound[two:])
 
     assert torn.judged().whole
+
+
+def test_a_word_with_a_long_gap_in_it_is_no_word() -> None:
+    reply = whole_reply()
+    start, end = reply.span(13)
+    middle = (start + end) // 2
+    torn = reply.heard_as(reply.recording[:middle], silence(0.5), reply.recording[middle:])
+
+    assert not torn.judged().whole
 
 
 def test_half_a_word_counts_as_no_word() -> None:
