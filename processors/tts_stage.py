@@ -44,7 +44,7 @@ from processors.tts_work import TtsWork
 from processors.utterance import Utterance
 
 RUNG: Final = "rung"
-"""The key in a sound frame's metadata of the rung that spoke it."""
+"""The key in a sound's or a word's metadata of the rung that spoke it."""
 
 Exhausted = Callable[[str], Awaitable[None]]
 """Takes what nobody could say. It must not wait for anything: the stage waits for it."""
@@ -252,6 +252,7 @@ class TtsStage(FrameProcessor):
         else:
             word = TTSTextFrame(do.word, TextType.WORD, context_id=head.context_id)
             word.append_to_context = head.append_to_context
+            word.metadata[RUNG] = self.speaker
             await self._give(head, word)
 
     async def _over(self, head: Utterance, over: Over) -> None:

@@ -1,8 +1,9 @@
-/** The console, at /: the telephone, where the time of each turn went, and the lab's switches. */
+/** The console, at /: the telephone, where the time of each turn went, providers, the lab's switches. */
 
 import { el } from "./dom.js";
 import { Happenings } from "./happenings.js";
 import { mountLab } from "./lab.js";
+import { Providers } from "./providers.js";
 import { mountTelephone } from "./telephone_view.js";
 import { Turns } from "./turns.js";
 import { Waterfall } from "./waterfall.js";
@@ -16,20 +17,37 @@ const place = (id) => document.getElementById(id);
 const turns = new Turns();
 const waterfall = new Waterfall(place("waterfall"), BUDGET_S);
 const happenings = new Happenings(place("happenings"));
+const providers = new Providers(place("providers"));
 const lastTaken = new Map(); // by call: the live feed repeats itself when it is taken up again
 
+let lastOfHouse = ""; // of what belongs to no call; a server that was started anew counts from 1
 let shownCall = null;
 let ownCall = null;
 let drawing = false;
 
 function take(entry) {
-  if (!entry?.event || !entry.call_id) return;
+  if (!entry?.event) return;
+  if (entry.call_id) takeOfCall(entry);
+  else if (entry.call_id === "") takeOfHouse(entry);
+}
+
+function takeOfHouse(entry) {
+  const moment = `${entry.at} ${String(entry.number).padStart(12, "0")}`;
+  if (moment <= lastOfHouse) return;
+  lastOfHouse = moment;
+  providers.take(entry);
+  happenings.take(entry);
+}
+
+function takeOfCall(entry) {
   if (entry.number <= (lastTaken.get(entry.call_id) ?? 0)) return;
   lastTaken.set(entry.call_id, entry.number);
   if (lastTaken.size > KEPT_CALLS) lastTaken.delete(lastTaken.keys().next().value);
   happenings.take(entry);
+  providers.take(entry);
   if (entry.event === "BudgetMissed") waterfall.budget_s = entry.budget_s;
   if (turns.take(entry) && ownCall === null) shownCall = entry.call_id; // without an own call, the latest one
+  providers.call = shownCall;
   if (entry.call_id === shownCall) redraw();
 }
 
@@ -46,6 +64,7 @@ function hear(message) {
   if (message.type === "entry") take(message);
   if (message.type !== "call") return;
   ownCall = shownCall = message.call_id;
+  providers.call = shownCall;
   redraw();
 }
 

@@ -6,6 +6,9 @@ import { PARTS } from "./turns.js";
 const KEPT = 40;
 const PART_NAMES = new Map(PARTS.map(({ key, label }) => [key, label.toLowerCase()]));
 
+const STAGE_NAMES = new Map([["stt", "Hearing"], ["llm", "Thinking"], ["tts", "Speaking"]]);
+const BREAKERS = { open: ["bad", "is left alone"], half_open: ["plain", "is on trial"], closed: ["good", "is well again"] };
+
 const WORDS = {
   CallStarted: ({ transport }) => ["good", `Call answered (${transport})`],
   CallEnded: ({ reason, length_s }) => ["plain", `Call over after ${Math.round(length_s)} s: ${words(reason)}`],
@@ -20,6 +23,19 @@ const WORDS = {
   CallbackWanted: ({ when }) => ["plain", `Call back wanted${when ? `: ${when}` : ""}`],
   KeyPressed: ({ key }) => ["plain", `Key ${key} pressed`],
   InputRefused: ({ transport, reason }) => ["warn", `Input refused on ${transport}: ${words(reason)}`],
+  AttemptFailed: ({ provider, kind, after_s }) => ["warn", `${provider}: ${words(kind)} after ${after_s.toFixed(2)} s`],
+  RungChosen: ({ stage, before, after }) => ["warn", `${STAGE_NAMES.get(stage) ?? stage} moved from ${before} to ${after}`],
+  StageExhausted: ({ stage }) => ["bad", `${STAGE_NAMES.get(stage) ?? stage}: no provider is left`],
+  StageRecovered: ({ stage, down_s }) => ["good", `${STAGE_NAMES.get(stage) ?? stage} back after ${Math.round(down_s)} s`],
+  HeldTheLine: ({ turn }) => ["plain", `Turn ${turn}: said something while the answer was late`],
+  StepTaken: ({ step }) => ["warn", `Without a provider: ${words(step)}`],
+  BreakerMoved: ({ provider, after }) => [BREAKERS[after]?.[0] ?? "plain", `${provider} ${BREAKERS[after]?.[1] ?? words(after)}`],
+  Suspected: ({ provider, kind }) => ["warn", `${provider} is suspect: ${words(kind)}`],
+  SuspicionCleared: ({ provider }) => ["good", `${provider} is trusted again`],
+  RungRested: ({ provider, rest_s }) => ["warn", `${provider} rests for ${rest_s.toFixed(1)} s`],
+  ProviderReset: ({ provider }) => ["plain", `${provider} is tried at once, as an operator asked`],
+  ShareLost: () => ["warn", "What other processes know of the providers cannot be read"],
+  ShareRegained: () => ["good", "Other processes tell again how the providers are"],
   ContextShortened: ({ how }) => ["plain", `Conversation ${words(how)} to fit the model`],
 };
 

@@ -4,6 +4,7 @@
  * The server's messages on the data channel are JSON texts:
  *   {"type": "call", "call_id", "resume_token"}            once, as the call is answered
  *   {"type": "said", "who": "caller"|"agent", "text", "final"}  `text` is the whole utterance so far
+ *                     and "voices": [{"provider", "words"}], in order, where several spoke it
  *   {"type": "entry", "event", …}                          one fact of the call's journal
  *   {"type": "refused", "detail"}                          the call is not taken after all
  * The page sends "ping: <ms>" every second. Hanging up is closing the connection: the server learns of

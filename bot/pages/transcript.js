@@ -2,6 +2,7 @@
 
 import { el } from "./dom.js";
 
+const COLOURS = 3;
 const NAMES = { caller: "You", agent: "Agent" };
 
 /**
@@ -22,13 +23,13 @@ export class Transcript {
     this.#list.replaceChildren(this.#empty);
   }
 
-  /** Show `text`, the whole of an utterance so far; `final` closes it. */
-  said({ who, text, final }) {
+  /** Show `text`, the whole of an utterance so far; `final` closes it; `voices` says who spoke what. */
+  said({ who, text, final, voices = [] }) {
     if (!(who in NAMES)) return;
     const stays = this.#atEnd();
     const before = this.#growing[who];
     if (!text) before?.remove();
-    else this.#put(before, line(who, text, final));
+    else this.#put(before, line({ who, text, final, voices }));
     this.#growing[who] = text && !final ? this.#list.querySelector(`li[data-who=${who}].growing`) : null;
     if (stays) this.#list.scrollTop = this.#list.scrollHeight;
   }
@@ -52,8 +53,21 @@ export class Transcript {
   }
 }
 
-function line(who, text, final) {
+function line({ who, text, final, voices }) {
   const attributes = { class: final ? "said" : "said growing", "data-who": who };
   if (!final) attributes["aria-hidden"] = "true";
-  return el("li", attributes, el("span", { class: "who" }, NAMES[who]), el("span", { class: "words" }, text));
+  const whole = voices.map(({ words }) => words).join(" ") === text; // else nobody knows whose each word is
+  const parts = whole && voices.length > 1 ? voices.map(voice) : [text];
+  const speakers = parts.length > 1 ? el("span", { class: "speakers" }, ...voices.map(speaker)) : null;
+  return el("li", attributes, el("span", { class: "who" }, NAMES[who]), el("span", { class: "words" }, ...parts), speakers);
+}
+
+/** The words that one provider spoke, with a space before them if others went before. */
+function voice({ provider, words }, index) {
+  const spoken = el("span", { class: "voice", "data-voice": String(index % COLOURS), title: `Spoken by ${provider}` }, words);
+  return index ? el("span", {}, " ", spoken) : spoken;
+}
+
+function speaker({ provider }, index) {
+  return el("span", { class: "voice", "data-voice": String(index % COLOURS) }, provider);
 }

@@ -16,25 +16,44 @@ const KEPT_TURNS = 50;
 /** The measured answers of all calls. */
 export class Turns {
   #calls = new Map();
+  #begun = new Map(); // by call: the turn in progress, when it began, and the failovers in it
 
   /** Take one entry in; true when a turn is now shown differently. */
   take(entry) {
     if (entry.event === "AnswerHeard") this.#keep(entry);
+    else if (entry.event === "CallerStopped") return this.#begin(entry);
+    else if (entry.event === "RungChosen") return this.#moved(entry);
     else if (entry.event === "BargedIn") this.#last(entry, (turn) => (turn.bargedIn = true));
     else return false;
     return true;
   }
 
-  /** The turns of a call, oldest first, each {number, parts, v2v_s, bargedIn}. */
+  /** The turns of a call, oldest first, each {number, parts, v2v_s, bargedIn, moves}; a move is {stage, before, after, after_s}. */
   of(callId) {
     return this.#calls.get(callId) ?? [];
+  }
+
+  #begin({ call_id, turn, at, at_s, noticed_at_s }) {
+    const silent_s = (noticed_at_s ?? at_s) - at_s; // the entry was made when the silence was noticed
+    this.#begun.set(call_id, { turn, began_ms: Date.parse(at) - 1000 * silent_s, moves: [] });
+    if (this.#begun.size > KEPT_CALLS) this.#begun.delete(this.#begun.keys().next().value);
+    return false;
+  }
+
+  #moved({ call_id, at, stage, before, after }) {
+    const begun = this.#begun.get(call_id);
+    if (!begun) return false; // the greeting belongs to no turn
+    begun.moves.push({ stage, before, after, after_s: (Date.parse(at) - begun.began_ms) / 1000 });
+    return this.of(call_id).some(({ moves }) => moves === begun.moves);
   }
 
   #keep({ call_id, turn, v2v_s, parts }) {
     if (!this.#calls.has(call_id)) this.#calls.set(call_id, []);
     if (this.#calls.size > KEPT_CALLS) this.#calls.delete(this.#calls.keys().next().value);
     const turns = this.#calls.get(call_id);
-    turns.push({ number: turn, v2v_s, bargedIn: false, parts: lengths(parts) });
+    const begun = this.#begun.get(call_id);
+    const moves = begun?.turn === turn ? begun.moves : []; // it may yet grow
+    turns.push({ number: turn, v2v_s, bargedIn: false, parts: lengths(parts), moves });
     if (turns.length > KEPT_TURNS) turns.shift();
   }
 

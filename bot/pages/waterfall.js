@@ -5,6 +5,7 @@ import { PARTS } from "./turns.js";
 
 const SHOWN = 6;
 const HEADROOM = 1.2;
+const STAGES = { stt: "Transcript", llm: "Model", tts: "Voice" };
 
 /** Draws what `Turns` says. */
 export class Waterfall {
@@ -38,7 +39,8 @@ export class Waterfall {
     const over = turn.v2v_s > this.#budget_s;
     const total = el("span", { class: over ? "total over" : "total" }, seconds(turn.v2v_s), el("span", { hidden: !over }, " over"));
     const name = el("span", { class: "name", title: turn.bargedIn ? "The caller spoke over this answer" : null }, `Turn ${turn.number}`);
-    return el("div", { class: "turn" }, name, el("div", { class: "track" }, bar), total);
+    const track = el("div", { class: "track" }, bar, ...turn.moves.map((move) => mark(move, turn, scale)));
+    return el("div", { class: "turn" }, name, track, total, turn.moves.length ? moves(turn) : null);
   }
 
   #ruler(scale) {
@@ -52,8 +54,9 @@ export class Waterfall {
     return `Budget ${this.#budget_s} s. ` + turns.map((turn) => `Turn ${turn.number}: ${this.#verdict(turn)}`).join(". ");
   }
 
-  #verdict({ v2v_s }) {
-    return v2v_s > this.#budget_s ? `${seconds(v2v_s)} over` : seconds(v2v_s);
+  #verdict({ v2v_s, moves: made }) {
+    const moved = made.map((move) => `, ${told(move)}`).join("");
+    return (v2v_s > this.#budget_s ? `${seconds(v2v_s)} over` : seconds(v2v_s)) + moved;
   }
 
   #table() {
@@ -69,6 +72,21 @@ function segment({ key, label, length_s }, scale) {
   const part = el("span", { class: "part", "data-part": key, title }, el("span", {}, length_s.toFixed(2)));
   part.style.width = share(length_s, scale);
   return part;
+}
+
+/** A failover, where in the turn it was; one behind the first sound stands at the end of the bar. */
+function mark(move, { v2v_s }, scale) {
+  const line = el("span", { class: "mark", title: told(move) });
+  line.style.insetInlineStart = share(Math.min(Math.max(0, move.after_s), v2v_s), scale);
+  return line;
+}
+
+function moves(turn) {
+  return el("ul", { class: "moves" }, ...turn.moves.map((move) => el("li", {}, told(move))));
+}
+
+function told({ stage, before, after, after_s }) {
+  return `${STAGES[stage] ?? stage}: ${before} → ${after} at ${seconds(after_s)}`;
 }
 
 function legend() {

@@ -29,6 +29,8 @@ class StandIn:
         self.menu: list[dict[str, Any]] = []
         self.instances: list[dict[str, Any]] = []
         self.phrases: list[str] = []
+        self.providers: list[dict[str, Any]] = []
+        self.resets: list[str] = []
         self.channel: RTCDataChannel | None = None
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
@@ -62,6 +64,8 @@ class StandIn:
         app.add_api_route("/api/lab/instances", lambda: self.instances)
         app.add_api_route("/api/lab/faults", lambda: self.menu)
         app.add_api_route("/api/lab/phrases", lambda: self.phrases)
+        app.add_api_route("/api/providers", lambda: self.providers)
+        app.add_api_route("/api/providers/{name}/reset", self._reset, methods=["POST"])
         path = "/api/lab/instances/{name}/faults"
         app.add_api_route(path, self._break, methods=["PUT", "DELETE"])
         return app
@@ -107,3 +111,9 @@ class StandIn:
         self.puts.append((name, windows))
         next(each for each in self.instances if each["name"] == name)["faults"] = windows
         return windows
+
+    async def _reset(self, name: str) -> list[dict[str, Any]]:
+        self.resets.append(name)
+        rung = next(each for each in self.providers if each["name"] == name)
+        rung |= {"state": "half_open", "retired": False}
+        return [rung]

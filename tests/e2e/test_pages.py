@@ -42,6 +42,39 @@ ANSWER = {
         "transport_s": 0.1,
     },
 }
+STOPPED = ANSWER | {
+    "event": "CallerStopped",
+    "number": 3,
+    "at_s": 10.0,
+    "noticed_at_s": 10.2,
+    "at": "2026-01-01T10:00:00.200+00:00",
+}
+MOVED = ANSWER | {
+    "event": "RungChosen",
+    "number": 5,
+    "at": "2026-01-01T10:00:00.600+00:00",
+    "stage": "llm",
+    "before": "openai",
+    "after": "openai-b",
+    "cause": "failover",
+}
+WELL = {
+    "stage": "tts",
+    "kind": "cartesia",
+    "rank": 1,
+    "name": "cartesia",
+    "state": "closed",
+    "usable": True,
+    "suspect": False,
+    "retired": False,
+    "rests_s": 0.0,
+    "half_opens_in_s": None,
+    "failures": 0,
+    "p50_s": 0.21,
+    "p95_s": 0.3,
+    "spent_s": {},
+    "last_probe": None,
+}
 CUT = {
     "fault": "cut",
     "label": "Cut in the middle",
@@ -224,6 +257,95 @@ async def test_a_provider_is_broken_and_mended_from_the_keyboard(
     assert watch.errors == []
 
 
+async def test_a_failover_is_marked_where_it_was_in_its_turn(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    await call(page, served, "/")
+
+    for entry in (STOPPED, MOVED, ANSWER):
+        served.stand_in.tell(**entry)
+
+    await expect(page.locator(".turn .moves li")).to_have_text("Model: openai → openai-b at 0.60 s")
+    mark, bar = page.locator(".turn .mark"), page.locator(".turn .bar")
+    at, start = await mark.bounding_box(), await bar.bounding_box()
+    drawn = await page.locator(".turn .part").evaluate_all(
+        "all => all.reduce((sum, one) => sum + one.offsetWidth, 0)"
+    )
+    assert at
+    assert start
+    assert at["x"] - start["x"] == pytest.approx(0.6 / 1.75 * drawn, abs=4)
+    await expect(page.locator(".happenings")).to_contain_text("Thinking moved from openai to")
+    assert watch.errors == []
+
+
+async def test_the_words_of_a_sentence_show_which_voice_spoke_them(
+    page: Page, served: Served
+) -> None:
+    await call(page, served)
+    voices = [
+        {"provider": "cartesia", "words": "We open at"},
+        {"provider": "elevenlabs", "words": "nine <b>."},
+    ]
+
+    served.stand_in.say(
+        type="said", who="agent", text="We open at nine <b>.", final=True, voices=voices
+    )
+
+    line = page.locator(".said[data-who=agent]")
+    await expect(line.locator(".words")).to_have_text("We open at nine <b>.")
+    await expect(line.locator(".words .voice")).to_have_text(["We open at", "nine <b>."])
+    await expect(line.locator(".speakers .voice")).to_have_text(["cartesia", "elevenlabs"])
+    colours = await line.locator(".words .voice").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).color)"
+    )
+    assert len(set(colours)) == 2
+
+
+async def test_the_providers_health_and_who_speaks_show_as_they_change(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    standby = WELL | {"name": "elevenlabs", "kind": "elevenlabs", "rank": 2}
+    served.stand_in.providers = [dict(WELL), standby]
+    await call(page, served, "/")
+    first, second = page.locator("[data-rung=cartesia]"), page.locator("[data-rung=elevenlabs]")
+    await expect(first).to_have_text("cartesiaWell0.21 s")
+
+    won = ANSWER | {"event": "AttemptWon", "stage": "tts", "attempt": 1, "after_s": 0.2}
+    served.stand_in.tell(**won | {"provider": "cartesia", "number": 8})
+    await expect(first.locator(".works")).to_have_text("speaks now")
+    served.stand_in.providers[0] |= {"state": "open", "half_opens_in_s": 12.4}
+    opened = {"event": "BreakerMoved", "stage": "tts", "provider": "cartesia", "after": "open"}
+    served.stand_in.tell(**ANSWER | opened | {"call_id": "", "number": 1})
+    served.stand_in.tell(**won | {"provider": "elevenlabs", "number": 9})
+
+    await expect(first.locator(".condition")).to_have_text("Left alone for 13 s", timeout=1500)
+    await expect(second.locator(".works")).to_have_text("speaks now")
+    await expect(page.locator(".works")).to_have_count(1)
+    await expect(page.locator(".happenings")).to_contain_text("cartesia is left alone")
+    assert watch.errors == []
+    assert watch.foreign == []
+
+
+async def test_an_operator_has_a_rung_tried_from_the_keyboard(page: Page, served: Served) -> None:
+    refused = WELL | {"state": "open", "retired": True, "half_opens_in_s": 800.0}
+    served.stand_in.providers = [refused]
+    await page.goto(served.url + "/")
+    rung = page.locator("[data-rung=cartesia]")
+    await expect(rung.locator(".condition")).to_have_text("Refuses our key or has no credit")
+
+    await page.get_by_role("button", name="Try cartesia now").press("Enter")
+
+    await expect(rung.locator(".condition")).to_have_text("On trial")
+    assert served.stand_in.resets == ["cartesia"]
+
+
+async def test_without_providers_to_show_there_is_no_empty_card(page: Page, served: Served) -> None:
+    await page.goto(served.url + "/")
+    await expect(page.get_by_text("Live")).to_be_visible()
+
+    await expect(page.get_by_role("heading", name="Providers")).to_be_hidden()
+
+
 async def test_without_a_lab_there_are_no_switches(page: Page, served: Served) -> None:
     await page.goto(served.url + "/")
     await expect(page.get_by_text("Live")).to_be_visible()
@@ -234,6 +356,8 @@ async def test_without_a_lab_there_are_no_switches(page: Page, served: Served) -
 
 @pytest.mark.parametrize("path", ["/", "/client/"])
 async def test_a_phone_needs_no_sideways_scrolling(page: Page, served: Served, path: str) -> None:
+    broken = {"state": "open", "retired": True, "name": "a-rung-with-a-long-name"}
+    served.stand_in.providers = [WELL | broken]
     await page.set_viewport_size({"width": 360, "height": 740})
     await call(page, served, path)
     served.stand_in.say(type="said", who="agent", text="x" * 300, final=True)
