@@ -1,0 +1,80 @@
+"""Captions say what was said, and by which voice when there were several."""
+
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import LLMContextAssistantTurnFrame, TTSTextFrame
+from pipecat.observers.base_observer import FramePushed
+from pipecat.processors.filters.identity_filter import IdentityFilter
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.utils.text.base_text_aggregator import TextType
+
+from processors.captions import Captions
+from processors.tts_stage import RUNG
+
+
+class Screen:
+    """What a caller's screen was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, Any]] = []
+        self._line = IdentityFilter(name="line")
+        self._captions = Captions(show=self.shown.append, output="line")
+
+    async def pushed(self, frame: Any) -> None:
+        await self._captions.on_push_frame(
+            FramePushed(
+                source=self._line,
+                destination=self._line,
+                frame=frame,
+                direction=FrameDirection.DOWNSTREAM,
+                timestamp=0,
+                first_push=True,
+            )
+        )
+
+    async def spoken(self, word: str, rung: str | None = None) -> None:
+        frame = TTSTextFrame(word, TextType.WORD)
+        if rung:
+            frame.metadata[RUNG] = rung
+        await self.pushed(frame)
+
+    async def over(self, text: str) -> None:
+        await self.pushed(LLMContextAssistantTurnFrame(text=text, timestamp=""))
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen()
+
+
+async def test_one_voice_needs_no_mention(screen: Screen) -> None:
+    for word in ("We", "open"):
+        await screen.spoken(word, "cartesia")
+    await screen.over("We open")
+
+    assert [each["text"] for each in screen.shown] == ["We", "We open", "We open"]
+    assert screen.shown[-1]["final"]
+    assert not any("voices" in each for each in screen.shown)
+
+
+async def test_a_sentence_of_two_voices_says_whose_each_word_is(screen: Screen) -> None:
+    for word, rung in (("We", "cartesia"), ("open", "cartesia"), ("at", None), ("nine.", "other")):
+        await screen.spoken(word, rung)
+    await screen.over("We open at nine.")
+
+    voices = [
+        {"provider": "cartesia", "words": "We open at"},
+        {"provider": "other", "words": "nine."},
+    ]
+    assert [each.get("voices") for each in screen.shown] == [None, None, None, voices, voices]
+
+
+async def test_the_next_sentence_begins_without_the_voices_of_the_last(screen: Screen) -> None:
+    await screen.spoken("We", "cartesia")
+    await screen.spoken("open.", "other")
+    await screen.over("We open.")
+
+    await screen.spoken("Yes.", "other")
+
+    assert screen.shown[-1] == {"type": "said", "who": "agent", "text": "Yes.", "final": False}
