@@ -1,7 +1,9 @@
 """The drill: breaks everything on purpose, and says what callers heard of it."""
 
 import asyncio
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +58,8 @@ async def drill(wanted: Wanted) -> int:
         console.width = WIDE
     results = await asyncio.to_thread(Results, wanted.folder)
     job = Job(rows=rows, sides=sides, folder=wanted.folder, tell=lambda e: _tell(console, e))
-    await run_all(job, results)
+    with _stopped_by_sigterm():
+        await run_all(job, results)
     console.print(table(rows, results, sides=sides))
     await asyncio.to_thread(markdown.write, FULL, results, wanted.folder)
     pictures = await asyncio.to_thread(report.write, FULL, results, wanted.folder)
@@ -65,6 +68,18 @@ async def drill(wanted: Wanted) -> int:
         console.print(f"Missed: {', '.join(names)}")
         return FAILED
     return DONE
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM stop the servers and the lab too, as Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task  # noqa: S101 - a coroutine runs in one
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 def _tell(console: Console, entry: dict[str, Any]) -> None:

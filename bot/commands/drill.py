@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bot.exits import CommandError
 from telemetry import logs
 
 
@@ -30,4 +31,7 @@ def command(
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
     wanted = Wanted(matrix=matrix, only=names, baseline=baseline, folder=out)
-    raise typer.Exit(asyncio.run(drill(wanted)))
+    try:
+        raise typer.Exit(asyncio.run(drill(wanted)))
+    except asyncio.CancelledError:
+        raise CommandError("the drill was stopped; what it has measured is kept") from None

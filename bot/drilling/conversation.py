@@ -100,7 +100,11 @@ class Conversation:
             question: What to ask.
             at: What else to do, so many seconds after the caller began to speak; None: when the
                 caller's last sound has left.
+
+        Raises:
+            ConnectionError: The agent has hung up.
         """
+        self._still_on()
         answer = self._expected(question)
         began_s = self.now_s
         async with asyncio.TaskGroup() as tasks:
@@ -123,6 +127,7 @@ class Conversation:
 
     async def question(self, question: str) -> float:
         """Ask, and do not wait for an answer; return when the caller's last sound left."""
+        self._still_on()
         self._expected(question)
         return await self._carrier.say(caller_says(question)) - TICK_S
 
@@ -136,6 +141,7 @@ class Conversation:
 
     async def make_noise(self, sound: Pcm) -> None:
         """Send sound that is no speech."""
+        self._still_on()
         await self._carrier.say(sound)
 
     async def wait(self, for_s: float) -> None:
@@ -143,6 +149,10 @@ class Conversation:
         until_s = self.now_s + for_s
         while await self._before(until_s):
             pass
+
+    def _still_on(self) -> None:
+        if self.over:
+            raise ConnectionError("the agent had hung up before the caller could ask")
 
     async def _before(self, until_s: float) -> bool:
         """Let a moment pass; return whether the call goes on and it is not yet that late."""

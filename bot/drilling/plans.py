@@ -36,11 +36,9 @@ PROBED_S: Final = 75.0  # the longest wait for a provider's trial
 Play: TypeAlias = Callable[[Stage, Run], Awaitable[None]]
 
 
-async def play(stage: Stage) -> Run:
-    """Have the stage's row played once."""
-    run = Run()
+async def play(stage: Stage, run: Run) -> None:
+    """Have the stage's row played once; `run` holds what was measured, also when it breaks off."""
     await _PLAYS[stage.row.plan](stage, run)
-    return run
 
 
 async def _asked(stage: Stage, call: Conversation, run: Run, question: str) -> Judged:

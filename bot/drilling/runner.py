@@ -12,6 +12,7 @@ from typing import Any, Final
 import aiohttp
 
 from bot import clock
+from bot.drilling.measured import Run
 from bot.drilling.plans import play
 from bot.drilling.results import Results, turn_as_json
 from bot.drilling.rows import Plan, Row
@@ -70,10 +71,11 @@ async def _run(row: Row, side: str, number: int, *, folder: Path) -> dict[str, A
         "measures": {},
         "turns": [],
     }
+    run = Run()
     try:
         async with asyncio.timeout(LONG_RUN_S if row.plan in LONG else RUN_S):
             async with staged(row, side, run=number, folder=files) as stage:
-                run = await play(stage)
+                await play(stage, run)
     except BROKEN as broken:
         entry["error"] = f"{type(broken).__name__}: {broken}"
     except BaseExceptionGroup as group:
@@ -81,9 +83,8 @@ async def _run(row: Row, side: str, number: int, *, folder: Path) -> dict[str, A
         if other is not None or known is None:
             raise
         entry["error"] = " ".join(traceback.format_exception_only(known)).strip()
-    else:
-        entry["measures"] = run.measures
-        entry["turns"] = [turn_as_json(each) for each in run.turns]
+    entry["measures"] = run.measures
+    entry["turns"] = [turn_as_json(each) for each in run.turns]
     return entry
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.drilling.matrix import tts
+from bot.drilling.measured import Run
 from bot.drilling.plans import play
 from bot.drilling.rows import Row
 from bot.drilling.servers import OURS, STOCK
@@ -23,7 +24,7 @@ CUT = Row(name="cut", title="TTS cut", breaks=tts({"fault": "cut", "after_words"
 
 async def test_a_healthy_turn_is_heard_whole(tmp_path: Path) -> None:
     async with staged(HEALTHY_TURN, OURS, run=1, folder=tmp_path) as stage:
-        run = await play(stage)
+        await play(stage, run := Run())
 
     (turn,) = run.turns
     assert turn.verdict.whole, turn.verdict
@@ -35,7 +36,7 @@ async def test_a_healthy_turn_is_heard_whole(tmp_path: Path) -> None:
 
 async def test_the_words_behind_a_cut_are_missed_in_a_stock_pipeline(tmp_path: Path) -> None:
     async with staged(CUT, STOCK, run=1, folder=tmp_path) as stage:
-        run = await play(stage)
+        await play(stage, run := Run())
 
     (turn,) = run.turns
     (answer,) = answers([CUT.question], greeting="Hello.")
