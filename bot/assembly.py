@@ -15,20 +15,25 @@ from bot.config import Settings
 from bot.config_agent import AgentSettings
 from bot.config_stages import STAGES
 from bot.conversation import build_context, room_tokens
+from bot.last_resort import LastResort, Occasion, fallback_for
 from bot.rungs import rung_of
 from bot.tools import Tools
 from bot.voice_models import VoiceModels
 from calls.entry import Tell
+from calls.events import Event
 from calls.silence import CallLength, Silence
 from calls.timeline import Timeline
 from calls.turn import Turn
+from fallbacks.descent import Step
 from fallbacks.work import StagePolicy
 from processors.call_observer import CallObserver
 from processors.caller_silence import CallerSilence
 from processors.caller_words import CallerWords
 from processors.captions import Captions
+from processors.clip import ClipAudioRawFrame
 from processors.context_window import ContextWindow
 from processors.farewell import End, Farewell
+from processors.hold_line import HoldLine
 from processors.llm_stage import LlmStage
 from processors.llm_work import Model
 from processors.stt_stage import SttStage
@@ -78,6 +83,7 @@ class House:
     models: VoiceModels
     policies: Mapping[Stage, StagePolicy]
     shared: Mapping[str, object]  # by the rung's name
+    last_resort: LastResort
     clock: Clock
 
 
@@ -103,13 +109,16 @@ def word_times(settings: Settings) -> dict[str, bool]:
     return {each.name: provider("tts", each.kind).word_times for each in settings.stages.tts}
 
 
-def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: End) -> Assembled:
+def assemble(
+    house: House, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
+) -> Assembled:
     """Return a call's pipeline on `leg`, ready to run.
 
     Args:
         house: What calls share.
         leg: The caller's telephone.
         agent: Who answers.
+        call_id: Names what the caller leaves behind.
         tell: Takes the call's facts.
         end: Ends the call when its goodbye does not come through.
     """
@@ -118,31 +127,12 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
         stage: build_rungs(stage, house, agent=agent, sample_rate_hz=rate_hz) for stage in STAGES
     }
     turn = Turn(budget_s=settings.latency.budget_s)
-    services = Services(
-        stt=SttStage(
-            built["stt"],
-            policy=house.policies["stt"],
-            tell=tell,
-            clock=house.clock,
-            turn=turn,
-        ),
-        llm=LlmStage(
-            cast("Mapping[str, Model]", built["llm"]),
-            policy=house.policies["llm"],
-            tell=tell,
-            clock=house.clock,
-            turn=turn,
-            window_tokens=room_tokens(agent),
-        ),
-        tts=TtsStage(
-            built["tts"],
-            policy=house.policies["tts"],
-            tell=tell,
-            clock=house.clock,
-            turn=turn,
-            word_times=word_times(settings),
-        ),
-    )
+
+    def told(event: Event) -> None:
+        tell(event)
+        hold_line.notice(event)
+
+    services = _services(house, agent, built=built, tell=told, turn=turn)
     farewell = Farewell(end=end)
     timeline = Timeline(budget_s=settings.latency.budget_s)
     tools = Tools(
@@ -150,19 +140,40 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
         turn=lambda: turn.number,
         tell=tell,
         clock=house.clock,
-        speaking=lambda: farewell.speaking,
+        speaking=lambda: farewell.speaking or hold_line.holding,
     )
     context, pair = build_context(
-        agent, settings.turn, models=house.models, tell=tell, tools=tools.schemas
+        agent,
+        settings.turn,
+        models=house.models,
+        tell=tell,
+        tools=tools.schemas,
+        words_owed=services.stt.words_owed,
     )
     observer = CallObserver(
-        tell=tell,
+        tell=told,
         clock=house.clock,
         timeline=timeline,
         turn=turn,
         provider_of=services.speaker,
     )
-    listen(leg.output(), observer.heard, house.clock)
+    listen(leg.output(), observer.heard, house.clock, but=ClipAudioRawFrame)
+    occasion = Occasion(
+        call_id=call_id,
+        agent=agent,
+        facts=leg.facts,
+        context=context,
+        speaking=lambda: services.tts.speaker,
+        end=end,
+    )
+    hold_line = HoldLine(
+        fallback_for(occasion, house.last_resort, settings),
+        tell=tell,
+        clock=house.clock,
+        turn=turn,
+    )
+    if Step.LOCAL in settings.hold.steps:
+        services.tts.on_exhausted(hold_line.unsaid)
     silence = CallerSilence(
         silence=Silence(
             prompt_after_s=agent.silence.prompt_after_s,
@@ -190,6 +201,7 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
             farewell,  # ends the call after the last word was heard
             silence,  # speaks to a caller who says nothing
             services.tts,
+            hold_line,  # speaks when an answer is late, or cannot come
             leg.output(),  # reports what is played
             pair.assistant(),  # remembers what was heard, not what was sent
         ]
@@ -201,6 +213,41 @@ def assemble(house: House, leg: Leg, agent: AgentSettings, *, tell: Tell, end: E
         farewell=farewell,
         tools=tools,
         observer=observer,
+    )
+
+
+def _services(
+    house: House,
+    agent: AgentSettings,
+    *,
+    built: Mapping[str, Mapping[str, FrameProcessor]],
+    tell: Tell,
+    turn: Turn,
+) -> Services:
+    return Services(
+        stt=SttStage(
+            built["stt"],
+            policy=house.policies["stt"],
+            tell=tell,
+            clock=house.clock,
+            turn=turn,
+        ),
+        llm=LlmStage(
+            cast("Mapping[str, Model]", built["llm"]),
+            policy=house.policies["llm"],
+            tell=tell,
+            clock=house.clock,
+            turn=turn,
+            window_tokens=room_tokens(agent),
+        ),
+        tts=TtsStage(
+            built["tts"],
+            policy=house.policies["tts"],
+            tell=tell,
+            clock=house.clock,
+            turn=turn,
+            word_times=word_times(house.settings),
+        ),
     )
 
 

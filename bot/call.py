@@ -106,7 +106,12 @@ class Call:
 
     async def _talk(self) -> None:
         assembled = assemble(
-            self._house, self._leg, self._agent, tell=self._tell, end=self._end_for_good
+            self._house,
+            self._leg,
+            self._agent,
+            call_id=self.call_id,
+            tell=self._tell,
+            end=self._end_for_good,
         )
         self._assembled = assembled
         if self._remembered:

@@ -15,6 +15,7 @@ from bot.assembly import House
 from bot.call import Call
 from bot.config import Settings
 from bot.exits import UsageError
+from bot.last_resort import LastResort
 from bot.owner_tools import owner_tools
 from bot.policies import build_policies
 from bot.prices import load_prices
@@ -90,6 +91,7 @@ async def open_house(
             policies=policies,
             shared=shared,
             clock=clock.monotonic,
+            last_resort=await asyncio.to_thread(LastResort.of, settings),
         )
 
         def call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
@@ -117,6 +119,7 @@ async def open_house(
             await switchboard.close(drain_s=0.0)
         for each in shared.values():
             await each.close()
+        await house.last_resort.database.close()
 
 
 def spare_the_loaded() -> None:

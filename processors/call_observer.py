@@ -21,6 +21,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_output import BaseOutputTransport
 
 from calls.entry import Tell
 from calls.events import (
@@ -41,6 +42,7 @@ from calls.events import (
 from calls.phase import CallPhase, Phase
 from calls.timeline import Timeline
 from calls.turn import Turn
+from processors.clip import ClipAudioRawFrame
 from processors.readings import alternatives, stage_of, usage
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
@@ -78,6 +80,7 @@ class CallObserver(BaseObserver):
         self._turn_open = False  # the caller has said something that we have not answered
         self._awaited: set[type[Frame]] = set()  # whose first frame of this turn is yet to come
         self._cut_short = False
+        self._played: set[type[Frame]] = set()  # since the agent began to speak
         self._heard_at_s: float | None = None
         self._reads: Mapping[type[Frame], Read] = {
             VADUserStartedSpeakingFrame: self._caller_started,
@@ -86,6 +89,7 @@ class CallObserver(BaseObserver):
             LLMContextFrame: self._decided,
             LLMTextFrame: self._first_token,
             TTSAudioRawFrame: self._first_speech,
+            ClipAudioRawFrame: self._clip,
             BotStartedSpeakingFrame: self._speaking,
             InterruptionFrame: self._interrupted,
             BotStoppedSpeakingFrame: self._silent,
@@ -180,7 +184,13 @@ class CallObserver(BaseObserver):
             turn = self._timeline.number
             self._say(FirstToken(turn=turn, at_s=at_s, provider=self._provider(data)))
 
+    def _clip(self, _frame: Frame, data: FramePushed, _at_s: float) -> None:
+        if isinstance(data.source, BaseOutputTransport):
+            self._played.add(ClipAudioRawFrame)
+
     def _first_speech(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
+        if isinstance(data.source, BaseOutputTransport):
+            self._played.add(TTSAudioRawFrame)
         if TTSAudioRawFrame in self._awaited:
             self._awaited.discard(TTSAudioRawFrame)
             turn = self._timeline.number
@@ -188,6 +198,7 @@ class CallObserver(BaseObserver):
 
     def _speaking(self, _frame: Frame, _data: FramePushed, _at_s: float) -> None:
         self._cut_short = False
+        self._played.clear()
         self._move(Phase.SPEAKING, "agent speaks")
 
     def _interrupted(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
@@ -199,6 +210,8 @@ class CallObserver(BaseObserver):
     def _silent(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
         if self.phase.current_state is Phase.SPEAKING:
             self._move(Phase.LISTENING, "agent has spoken")
+        if self._played == {ClipAudioRawFrame}:
+            return  # it held the line; the answer is still to come
         turn = self._timeline.number
         self._say(TurnEnded(turn=turn, at_s=at_s, interrupted=self._cut_short))
 

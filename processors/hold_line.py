@@ -73,7 +73,7 @@ class HoldLine(FrameProcessor):
     def __init__(
         self, fallback: Fallback, *, tell: Tell, clock: Callable[[], float], turn: Turn
     ) -> None:
-        super().__init__()
+        super().__init__(name="local")  # what it says in place of a voice is the local voice's
         self._fallback = fallback
         self._holding = fallback.holding
         self._tell = tell

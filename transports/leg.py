@@ -60,8 +60,16 @@ class Leg(Protocol):
 AUDIBLE: Final = 164  # of 32768, about -46 dBFS: above a codec's comfort noise, below any syllable
 
 
-def listen(output: BaseOutputTransport, heard: Callable[[float], None], clock: Clock) -> None:
+def listen(
+    output: BaseOutputTransport,
+    heard: Callable[[float], None],
+    clock: Clock,
+    *,
+    but: type[OutputAudioRawFrame] | tuple[()] = (),
+) -> None:
     """Have `heard` called with the moment of each audible chunk written to the line.
+
+    Chunks of the kind `but` do not count: they are no answer.
 
     The moment is taken just before the write, on the monotonic clock of `clock`: a write may block
     for the chunk's own length.
@@ -69,7 +77,7 @@ def listen(output: BaseOutputTransport, heard: Callable[[float], None], clock: C
     write = output.write_audio_frame
 
     async def write_and_tell(frame: OutputAudioRawFrame) -> bool:
-        if audible(frame.audio):
+        if not isinstance(frame, but) and audible(frame.audio):
             heard(clock())
         return await write(frame)
 
