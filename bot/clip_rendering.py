@@ -152,6 +152,8 @@ async def render_missing(
     missing = await asyncio.to_thread(_missing, settings, utterances, store)
     for _, pairs in groupby(missing, key=lambda pair: (pair[0].name, pair[0].language)):
         rung, *_ = (texts := list(pairs))[0]
+        if go:
+            await go()
         async with speaking(rung) as say:
             for _, text in texts:
                 if go:

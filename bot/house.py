@@ -53,6 +53,7 @@ class OpenHouse:
     live: Live
     call: MakeCall
     providers: ProviderView
+    last_resort: LastResort
 
 
 @asynccontextmanager
@@ -115,6 +116,7 @@ async def open_house(
                 live=live,
                 call=call,
                 providers=providers,
+                last_resort=house.last_resort,
             )
             await switchboard.close(drain_s=0.0)
         for each in shared.values():

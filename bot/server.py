@@ -16,6 +16,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 from bot import clock
 from bot.access import Access
+from bot.clip_keeping import clips_kept
 from bot.config import Settings
 from bot.exits import UsageError
 from bot.house import OpenHouse, open_house
@@ -76,6 +77,12 @@ async def running(
     """Run the server while the block runs."""
     async with (
         open_house(settings, words=extras.words, listeners=extras.listeners) as house,
+        clips_kept(
+            settings,
+            house.last_resort.utterances,
+            house.last_resort.clips,
+            quiet=lambda: not house.switchboard.calls,
+        ),
         asyncio.TaskGroup() as tasks,
     ):
         server = Server(

@@ -35,7 +35,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.entry import Tell
-from calls.events import Event, TranscriptFinal
+from calls.events import AgentSaid, Event, TranscriptFinal
 from calls.turn import Turn
 from fallbacks.facts import (
     AttemptFailed,
@@ -197,7 +197,7 @@ class HoldLine(FrameProcessor):
             share = (now - begins_at) / max(ends_at - begins_at, 0.001)
             heard = words[: max(0, int(share * len(words)))]
             if heard:
-                self._fallback.remember(" ".join(heard))
+                self._remember(" ".join(heard))
         self._hearing.clear()
 
     async def _key(self, frame: InputDTMFFrame) -> None:
@@ -239,7 +239,7 @@ class HoldLine(FrameProcessor):
 
     async def _act(self, now: float) -> None:
         while self._hearing and self._hearing[0][1] <= now:
-            self._fallback.remember(self._hearing.popleft()[2])
+            self._remember(self._hearing.popleft()[2])
         while self._unsaid and not self._way_down.has_the_line:
             await self._say_unsaid(self._unsaid.popleft())
         due = self._exhausted_at
@@ -293,6 +293,10 @@ class HoldLine(FrameProcessor):
         if dry_at is not None:
             self._holding.answered()
             self._hearing.append((begins_at, dry_at, text))
+
+    def _remember(self, words: str) -> None:
+        self._fallback.remember(words)
+        self._tell(AgentSaid(turn=self._turn.number, text=words))
 
     async def begin_message(self) -> Message:
         """Sound the tone, and record from its end on."""

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bot import clip_keeping
+from bot.clip_keeping import clips_kept
 from bot.clip_rendering import Rendered, UnspokenError, render_missing, trimmed, wanted
 from bot.clips import RATE_HZ, CallVoice, Clip, ClipStore
 from bot.config import Settings
@@ -123,6 +125,31 @@ async def test_a_voice_that_is_cut_off_leaves_no_half_clip(lab: Lab, tmp_path: P
 
     assert all(each.error for each in done)
     assert not any(store.has(Clip.of(*pair)) for pair in wanted(settings, UTTERANCES))
+
+
+async def test_a_server_renders_when_nobody_calls_and_not_before(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip_keeping, "LOOK_S", 0.01)
+    monkeypatch.setattr(clip_keeping, "QUIET_S", 0.05)
+    settings, store, busy = settings_for(lab), ClipStore(tmp_path), True
+    async with clips_kept(settings, UTTERANCES, store, quiet=lambda: not busy):
+        await asyncio.sleep(0.15)
+        before = len(lab.record.words())
+        busy = False
+        async with asyncio.timeout(20):
+            while not all(store.has(Clip.of(*pair)) for pair in wanted(settings, UTTERANCES)):  # noqa: ASYNC110 - files are waited for
+                await asyncio.sleep(0.02)
+
+    assert before == 0
+
+
+async def test_a_server_that_may_not_render_asks_for_nothing(lab: Lab, tmp_path: Path) -> None:
+    settings = settings_for(lab, hold={"render": False})
+    async with clips_kept(settings, UTTERANCES, ClipStore(tmp_path), quiet=lambda: True):
+        await asyncio.sleep(0.05)
+
+    assert lab.record.words() == ()
 
 
 def test_sound_that_is_far_too_short_for_its_text_is_refused() -> None:
