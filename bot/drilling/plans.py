@@ -176,31 +176,26 @@ async def _barge_in(stage: Stage, run: Run) -> None:
 async def _recovery(stage: Stage, run: Run) -> None:
     async with stage.call() as call:
         await call.greeted()
-        first = await _broken_turn(stage, call, run)
+        each = await _broken_turn(stage, call, run)
+        took_over = last(each.verdict.voices)
         await stage.control.mend_all()
-        await _probed(stage)
+        before = len(await stage.control.requests("cartesia"))
+        until_s = call.now_s + PROBED_S
+        while call.now_s < until_s and not await _probed(stage, before):
+            await _asked(stage, call, run, stage.row.question)  # who says nothing is hung up on
         await call.wait(BACK_S)
-        second = await _asked(stage, call, run, stage.row.question)
-        same = last(first.verdict.voices) == last(second.verdict.voices)
-        run.measures["voice_changed"] = not same
+        each = await _asked(stage, call, run, stage.row.question)
+        run.measures["voice_changed"] = last(each.verdict.voices) != took_over
     async with stage.call() as call:
         await call.greeted()
         each = await _asked(stage, call, run, stage.row.question)
         run.measures["next_call_elsewhere"] = each.verdict.voices != ("cartesia",)
 
 
-async def _probed(stage: Stage) -> None:
-    """Wait until the mended voice was asked for something and did it; or long enough."""
-    before = len(await stage.control.requests("cartesia"))
-    try:
-        async with asyncio.timeout(PROBED_S):
-            while True:
-                later = (await stage.control.requests("cartesia"))[before:]
-                if any(each["outcome"] == "done" for each in later):
-                    return
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        return  # nothing tried it: the next call will show that
+async def _probed(stage: Stage, before: int) -> bool:
+    """Return whether the mended voice was asked for something since, and did it."""
+    later = (await stage.control.requests("cartesia"))[before:]
+    return any(each["outcome"] == "done" for each in later)
 
 
 async def _broken_turn(stage: Stage, call: Conversation, run: Run) -> Judged:

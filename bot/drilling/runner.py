@@ -3,8 +3,7 @@
 import asyncio
 import os
 import platform
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +12,14 @@ import aiohttp
 
 from bot import clock
 from bot.drilling.measured import Run
+from bot.drilling.places import RATE_HZ
 from bot.drilling.plans import play
 from bot.drilling.results import Results, turn_as_json
 from bot.drilling.rows import Plan, Row
 from bot.drilling.stage import staged
 from bot.exits import CommandError
 from bot.lab_callers import NotConnectedError
+from bot.recording import write
 
 RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
@@ -82,10 +83,26 @@ async def _run(row: Row, side: str, number: int, *, folder: Path) -> dict[str, A
         known, other = group.split(BROKEN)
         if other is not None or known is None:
             raise
-        entry["error"] = " ".join(traceback.format_exception_only(known)).strip()
+        entry["error"] = "; ".join(_leaves(known))
+    await asyncio.to_thread(_keep_sound, run, files)
     entry["measures"] = run.measures
     entry["turns"] = [turn_as_json(each) for each in run.turns]
     return entry
+
+
+def _keep_sound(run: Run, folder: Path) -> None:
+    """Write what was heard in each turn, for whoever doubts a verdict."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, each in enumerate(run.turns, start=1):
+        write(folder / f"turn-{number}.wav", each.recording, rate_hz=RATE_HZ)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield f"{type(each).__name__}: {each}"
 
 
 def machine() -> str:
