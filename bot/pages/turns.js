@@ -16,12 +16,13 @@ const KEPT_TURNS = 50;
 /** The measured answers of all calls. */
 export class Turns {
   #calls = new Map();
-  #begun = new Map(); // by call: the turn in progress, when it began, and the failovers in it
+  #begun = new Map(); // by call: the turn in progress and the failovers in it
 
   /** Take one entry in; true when a turn is now shown differently. */
   take(entry) {
     if (entry.event === "AnswerHeard") this.#keep(entry);
-    else if (entry.event === "CallerStopped") return this.#begin(entry);
+    else if (entry.event === "CallerStarted") return this.#begin(entry);
+    else if (entry.event === "CallerStopped") return this.#stopped(entry);
     else if (entry.event === "RungChosen") return this.#moved(entry);
     else if (entry.event === "BargedIn") this.#last(entry, (turn) => (turn.bargedIn = true));
     else return false;
@@ -33,18 +34,29 @@ export class Turns {
     return this.#calls.get(callId) ?? [];
   }
 
-  #begin({ call_id, turn, at, at_s, noticed_at_s }) {
-    const silent_s = (noticed_at_s ?? at_s) - at_s; // the entry was made when the silence was noticed
-    this.#begun.set(call_id, { turn, began_ms: Date.parse(at) - 1000 * silent_s, moves: [] });
+  /** A turn begins when the caller speaks; its time counts from the caller's last sound. */
+  #begin({ call_id }) {
+    if (this.#begun.get(call_id)?.answered === false) return false; // a pause for breath
+    this.#begun.set(call_id, { since_ms: null, answered: false, moves: [] });
     if (this.#begun.size > KEPT_CALLS) this.#begun.delete(this.#begun.keys().next().value);
     return false;
   }
 
-  #moved({ call_id, at, stage, before, after }) {
+  #stopped(entry) {
+    this.#begin(entry);
+    const begun = this.#begun.get(entry.call_id);
+    const silent_s = (entry.noticed_at_s ?? entry.at_s) - entry.at_s; // the entry was made when the silence was noticed
+    begun.since_ms = Date.parse(entry.at) - 1000 * silent_s;
+    for (const move of begun.moves) move.after_s = after(move, begun);
+    return false;
+  }
+
+  #moved({ call_id, at, stage, before, after: next }) {
     const begun = this.#begun.get(call_id);
     if (!begun) return false; // the greeting belongs to no turn
-    begun.moves.push({ stage, before, after, after_s: (Date.parse(at) - begun.began_ms) / 1000 });
-    return this.of(call_id).some(({ moves }) => moves === begun.moves);
+    const move = { stage, before, after: next, at_ms: Date.parse(at) };
+    begun.moves.push({ ...move, after_s: after(move, begun) });
+    return begun.answered;
   }
 
   #keep({ call_id, turn, v2v_s, parts }) {
@@ -52,7 +64,8 @@ export class Turns {
     if (this.#calls.size > KEPT_CALLS) this.#calls.delete(this.#calls.keys().next().value);
     const turns = this.#calls.get(call_id);
     const begun = this.#begun.get(call_id);
-    const moves = begun?.turn === turn ? begun.moves : []; // it may yet grow
+    if (begun) begun.answered = true;
+    const moves = begun?.moves ?? []; // it may yet grow
     turns.push({ number: turn, v2v_s, bargedIn: false, parts: lengths(parts), moves });
     if (turns.length > KEPT_TURNS) turns.shift();
   }
@@ -61,6 +74,11 @@ export class Turns {
     const turn = this.of(call_id).findLast((each) => each.number === number);
     if (turn) change(turn);
   }
+}
+
+/** Seconds from the caller's last sound to a failover; one before it counts as there. */
+function after({ at_ms }, { since_ms }) {
+  return since_ms === null ? 0 : Math.max(0, (at_ms - since_ms) / 1000);
 }
 
 function lengths(parts) {

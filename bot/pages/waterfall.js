@@ -77,7 +77,7 @@ function segment({ key, label, length_s }, scale) {
 /** A failover, where in the turn it was; one behind the first sound stands at the end of the bar. */
 function mark(move, { v2v_s }, scale) {
   const line = el("span", { class: "mark", title: told(move) });
-  line.style.insetInlineStart = share(Math.min(Math.max(0, move.after_s), v2v_s), scale);
+  line.style.insetInlineStart = share(Math.min(move.after_s, v2v_s), scale);
   return line;
 }
 

@@ -31,6 +31,7 @@ SPEAKER = (Path(__file__).parent / "speaker.js").read_text(encoding="utf-8")
 ANSWER_S = 15.0  # far more than an answer takes, also on a busy machine
 LOUD = 0.01  # root mean square: -40 dBFS, speech is at least ten times as strong
 LEG_ENDS_S = 5.0
+HEALED_S = 20.0  # probes of a mended provider come after 1, 2, 5 s
 RESUME = """(token) => sessionStorage.setItem(
     "holdline.call", JSON.stringify({call_id: "lost", resume_token: token, seen: Date.now()})
 )"""
@@ -124,6 +125,46 @@ async def picture(page: Page) -> None:
     """Take the README's picture when asked to: SCREENSHOT=docs/images/console.png."""
     if path := os.environ.get("SCREENSHOT"):
         await page.screenshot(path=ROOT / path, full_page=True)
+
+
+async def broken(page: Page, provider: str, fault: str, **fields: str) -> None:
+    """Switch a fault of a simulated provider on."""
+    await page.get_by_label(f"What goes wrong with {provider}", exact=True).select_option(fault)
+    for label, value in fields.items():
+        await page.get_by_label(f"{label.replace('_', ' ')}, {provider}", exact=True).fill(value)
+    switch = page.get_by_role("switch", name=f"Break {provider}", exact=True)
+    await switch.click()
+    await expect(switch).to_be_checked()
+
+
+async def test_a_voice_that_dies_and_a_model_that_is_down_show_as_failovers(demo: Demo) -> None:
+    async with talking(demo) as page:
+        watch = Watch(page, server=demo.url)
+        await greeted(page, demo.url)
+
+        await broken(page, "cartesia", "cut", after_words="4")
+        hours = await told(page, spoken("01_hours"))
+        await broken(page, "openai", "http", status="503")
+        again = await told(page, spoken("01_hours"))
+
+        assert re.search(r"\bopen\b", hours)
+        assert re.search(r"\bopen\b", again)
+        moves = page.locator(".turn .moves li")
+        await expect(moves.filter(has_text="Voice: cartesia → elevenlabs")).to_have_count(1)
+        await expect(moves.filter(has_text="Model: openai → openai-b")).to_have_count(1)
+        line = page.locator(".said[data-who=agent]:not(.growing)").nth(1)
+        await expect(line.locator(".speakers .voice")).to_have_text(["cartesia", "elevenlabs"])
+        await expect(page.locator("[data-rung=elevenlabs] .works")).to_have_text("speaks now")
+        await expect(page.locator("[data-rung=openai-b] .works")).to_have_text("answers now")
+        await expect(page.locator("[data-rung=openai] [data-tone=good]")).to_have_count(0)
+        await picture(page)
+        assert watch.errors == []
+        for provider in ("cartesia", "openai"):
+            await page.get_by_role("switch", name=f"Break {provider}", exact=True).click()
+
+        healthy = page.locator("[data-rung] [data-tone=good]")
+        await expect(healthy).to_have_count(6, timeout=HEALED_S * 1000)
+        await page.get_by_role("button", name="Hang up").click()
 
 
 async def test_a_microphone_that_opens_interrupts_nobody(demo: Demo, tmp_path: Path) -> None:

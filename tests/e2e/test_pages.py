@@ -42,7 +42,8 @@ ANSWER = {
         "transport_s": 0.1,
     },
 }
-STOPPED = ANSWER | {
+STOPPED = {
+    "call_id": "c1",
     "event": "CallerStopped",
     "number": 3,
     "at_s": 10.0,
@@ -276,6 +277,26 @@ async def test_a_failover_is_marked_where_it_was_in_its_turn(
     assert at["x"] - start["x"] == pytest.approx(0.6 / 1.75 * drawn, abs=4)
     await expect(page.locator(".happenings")).to_contain_text("Thinking moved from openai to")
     assert watch.errors == []
+
+
+async def test_a_failover_while_the_caller_speaks_belongs_to_the_turn_that_begins(
+    page: Page, served: Served
+) -> None:
+    await call(page, served, "/")
+    started = {"call_id": "c1", "event": "CallerStarted", "number": 8, "at_s": 20.0}
+    moved = {"number": 9, "stage": "stt", "before": "deepgram", "after": "deepgram-b"}
+
+    served.stand_in.tell(**ANSWER)
+    served.stand_in.tell(**started, at="2026-01-01T10:00:10+00:00")
+    served.stand_in.tell(**MOVED | moved | {"at": "2026-01-01T10:00:11+00:00"})
+    served.stand_in.tell(**STOPPED | {"number": 10, "at": "2026-01-01T10:00:12+00:00"})
+    served.stand_in.tell(**ANSWER | {"number": 11, "turn": 2})
+
+    await expect(page.locator(".turn")).to_have_count(2)
+    told = page.locator(".turn .moves")
+    await expect(told).to_have_text(["Transcript: deepgram → deepgram-b at 0.00 s"])
+    moved_in = page.locator(".turn", has=page.locator(".moves"))
+    await expect(moved_in.locator(".name")).to_have_text("Turn 2")
 
 
 async def test_the_words_of_a_sentence_show_which_voice_spoke_them(
