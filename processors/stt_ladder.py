@@ -114,6 +114,8 @@ class SttLadder:
         if utterance is not None:
             utterance.resumed()
             for rung in self._rungs.values():
+                if rung.held_s is not None:
+                    await rung.go_on(self._sound(rung.held_s))
                 await rung.speech(frame)
             return
         self._utterance = utterance = self._begun(frame)
@@ -131,6 +133,7 @@ class SttLadder:
         self._stopped_at, self._stopped_s = self._now(), self._ring.end_s
         for rung in self._rungs.values():
             await rung.speech(frame)
+            rung.hold(self._stopped_s)
         if self._utterance is not None:
             await self._do(self._utterance.stopped(self._stopped_s, stop_s=frame.stop_secs))
 
@@ -228,7 +231,7 @@ class SttLadder:
                 case Cancel() | Abandon():
                     await self._drop(step)
                 case Done():
-                    self._rungs[step.provider].attempt = None
+                    self._rungs[step.provider].done()
                     await self._aim()
                 case _:
                     pass  # exhausted: whoever hears now may still write
@@ -260,6 +263,7 @@ class SttLadder:
         await rung.begin(self._sound(from_s), from_s=from_s, said=self._started)
         if not utterance.speaking:
             await rung.speech(self._stopped)
+            rung.hold(self._ring.end_s)
 
     async def _mute(self, rung: SttRung, utterance: Utterance, attempt: int) -> None:
         """Move on from a rung that fell silent before the caller spoke."""

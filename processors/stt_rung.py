@@ -54,6 +54,8 @@ class SttRung:
         fed: Whether it gets the caller's sound.
         fed_from_s: The caller's second at which the feed began.
         replayed: Whether it was given the utterance from its start, after others had heard it.
+        held_s: The caller's second from which on it gets nothing, for it is behind; None: it does.
+        set_up: Whether its setup was begun.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SttRung:
         self.fed = False
         self.fed_from_s = 0.0
         self.replayed = False
+        self.held_s: float | None = None
         self.set_up = False
         self._clock = clock
         self._lived_at = -math.inf
@@ -123,7 +126,7 @@ class SttRung:
         """
         self._feed_at_s = self._sent_s
         self.fed_from_s, self.fed, self.replayed = from_s, True, said is not None
-        self._lived_at = self._clock()
+        self._lived_at, self.held_s = self._clock(), None
         if said:
             await self.speech(said)
         for frame in sound:
@@ -131,8 +134,24 @@ class SttRung:
 
     async def hear(self, frame: InputAudioRawFrame) -> None:
         """Go on with the feed."""
-        if self.fed and await self.pipe.send(frame):
+        if self.fed and self.held_s is None and await self.pipe.send(frame):
             self._sent_bytes += len(frame.audio)
+
+    def hold(self, at_s: float) -> None:
+        """Give it no more for now: it is behind, and what comes now is silence."""
+        if self.fed and self.replayed:
+            self.held_s = at_s
+
+    async def go_on(self, sound: Iterable[InputAudioRawFrame]) -> None:
+        """Give it what was held back, and the live sound after that."""
+        self.held_s = None
+        for frame in sound:
+            await self.hear(frame)
+
+    def done(self) -> None:
+        """Note that it has written the utterance; what was held back is left out."""
+        self.attempt = None
+        self.fed, self.held_s = self.fed and self.held_s is None, None
 
     async def speech(self, frame: Speech) -> None:
         """Tell that the caller started or stopped speaking, as of the sound sent so far."""
