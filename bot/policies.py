@@ -16,8 +16,9 @@ from fallbacks.work import StagePolicy
 from providers.provider import Stage
 
 PACES: Final[Mapping[Stage, Pace]] = {
-    # A recogniser that heard a cough ends without a word, and is well.
-    "stt": Pace(late_min_s=0.6, late_max_s=1.0, gap_s=1.0, silent_end_ok=True),
+    # A recogniser that heard a cough ends without a word, and is well. Deepgram says something of
+    # every second of sound, so that one which was silent for less than that is not late.
+    "stt": Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True),
     "llm": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
     "tts": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
 }
