@@ -1,0 +1,180 @@
+"""Deepgram's service when a stage supervises it: what it tells, and what it leaves to the stage."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from deepgram.core.api_error import ApiError
+from pipecat.frames.frames import (
+    ErrorFrame,
+    InputAudioRawFrame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.services.deepgram.stt import DeepgramSTTService
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import Close
+
+from fallbacks.failure import Failure, Kind, ServiceError
+from fallbacks.symptoms import Moment
+from faultlab import faults
+from faultlab.deepgram import Deepgram
+from faultlab.deepgram_socket import Limits
+from faultlab.faults import Fault
+from faultlab.schedule import Window
+from providers.deepgram import DeepgramRung, PoliteCloseError, build, failure_of
+from providers.provider import Rung
+from tests.faultlab import synthetic_caller as caller
+from tests.providers.bench import Bench, running
+
+RATE_HZ = 16_000
+LIMITS = Limits(intake_cap=None)
+
+
+@asynccontextmanager
+async def supervised(
+    fault: Fault | None = None, *, limits: Limits = LIMITS
+) -> AsyncIterator[tuple[Bench, DeepgramRung, Deepgram]]:
+    instance = Deepgram("it", limits=limits)
+    await instance.start()
+    try:
+        instance.set_faults([Window(fault=fault)] if fault else [])
+        service = build(
+            Rung(
+                name="it",
+                stage="stt",
+                kind="deepgram",
+                url=instance.url,
+                sample_rate_hz=RATE_HZ,
+                api_key=instance.api_key,
+            )
+        )
+        service.supervised = True
+        async with running(service) as bench:
+            yield bench, service, instance
+    finally:
+        await instance.stop()
+
+
+def failure(bench: Bench) -> Failure:
+    error = bench.all(ErrorFrame)[0].exception
+    assert isinstance(error, ServiceError)
+    return error.failure
+
+
+async def hear(bench: Bench, pcm: bytes) -> None:
+    for at in range(0, len(pcm), 640):
+        await bench.put(InputAudioRawFrame(pcm[at : at + 640], RATE_HZ, 1))
+
+
+ENDS: dict[str, tuple[Fault, Kind]] = {
+    "reset": (faults.Cut(after_words=0), Kind.NETWORK),
+    "polite close": (faults.Cut(after_words=0, how="close"), Kind.CUT),
+    "error": (faults.Cut(after_words=0, how="error"), Kind.OVERLOADED),
+    "401": (faults.Http(status=401), Kind.AUTH),
+    "429": (faults.Http(status=429, retry_after_s=7.0), Kind.RATE_LIMITED),
+    "503": (faults.Http(status=503), Kind.OVERLOADED),
+}
+
+
+@pytest.mark.parametrize(("fault", "kind"), ENDS.values(), ids=ENDS.keys())
+async def test_an_end_is_told_once_with_its_reason_and_nothing_is_done_about_it(
+    fault: Fault, kind: Kind
+) -> None:
+    async with supervised(fault) as (bench, service, instance):
+        await bench.first(ErrorFrame)
+        await asyncio.sleep(0.1)
+
+        assert failure(bench).kind is kind
+        assert len(bench.all(ErrorFrame)) == 1
+        assert len(instance.record.requests("it")) == 1
+        assert not service.connected
+        assert service.is_usable  # whether it may be asked is not for the service to say
+
+
+async def test_it_connects_anew_when_it_is_told_to() -> None:
+    async with supervised() as (bench, service, instance):
+        instance.drop_connections()
+        await bench.first(ErrorFrame)
+
+        assert await service.reconnect()
+        assert service.connected
+
+
+async def test_a_refused_reconnection_is_told() -> None:
+    async with supervised(faults.Http(status=503)) as (bench, service, _):
+        await bench.first(ErrorFrame)
+
+        assert not await service.reconnect()
+        await bench.until(lambda: len(bench.all(ErrorFrame)) == 2)
+
+
+async def test_silence_is_answered_by_frames_without_words() -> None:
+    async with supervised() as (bench, _, _instance):
+        await hear(bench, caller.noise(1.5, rms=3))
+        sign = await bench.first(InterimTranscriptionFrame)
+        await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
+        answer = await bench.first(TranscriptionFrame)
+
+        assert sign.text == ""
+        assert (answer.text, answer.finalized) == ("", True)
+
+
+async def test_a_standby_that_hears_nothing_is_not_closed_for_that() -> None:
+    limits = Limits(intake_cap=None, first_audio_s=0.2, idle_s=5.0)
+    async with supervised(limits=limits) as (bench, service, _):
+        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)
+
+        assert service.connected
+        assert not bench.errors()
+
+
+def test_what_a_refusal_says_is_kept_and_the_key_is_not() -> None:
+    refusal = ConnectionError()
+    refusal.headers = {"dg-error": "Invalid credentials.", "retry-after": "7"}  # type: ignore[attr-defined]
+    error = ApiError(status_code=401, headers={"Authorization": "Token KEY"}, body="no")
+    error.__context__ = refusal
+
+    found = failure_of(error, "it", moment=Moment.ASKED)
+
+    assert (found.kind, found.permanent) == (Kind.AUTH, True)
+    assert found.reason == "401 Invalid credentials."
+    assert found.retry_after_s == 7.0
+
+
+CLOSES = [
+    (ConnectionClosedError(Close(1011, "NET-0001"), None), Kind.NETWORK, False),
+    (ConnectionClosedError(Close(1011, "NET-0000"), None), Kind.OVERLOADED, False),
+    (ConnectionClosedError(Close(1008, "DATA-0000"), None), Kind.PROTOCOL, True),
+    (ConnectionClosedError(None, None), Kind.CUT, False),
+    (PoliteCloseError(1000), Kind.CUT, False),
+    (TimeoutError(), Kind.TIMEOUT, False),
+    (ConnectionRefusedError(), Kind.NETWORK, False),
+    (None, Kind.CUT, False),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "permanent"), CLOSES, ids=[str(c[0]) for c in CLOSES])
+def test_ends_are_classified(error: Exception | None, kind: Kind, permanent: bool) -> None:  # noqa: FBT001 - a column
+    found = failure_of(error, "it", moment=Moment.FLOWING)
+
+    assert (found.kind, found.permanent, found.stage) == (kind, permanent, "stt")
+
+
+@pytest.mark.parametrize(
+    "name", ["_connection_handler", "_keepalive_handler", "_connect", "_disconnect"]
+)
+def test_pipecat_still_has_what_we_override_and_call(name: str) -> None:
+    assert list(inspect.signature(getattr(DeepgramSTTService, name)).parameters) == ["self"]
+
+
+def test_pipecats_service_still_keeps_what_we_read() -> None:
+    service = DeepgramSTTService(api_key="KEY", settings=DeepgramSTTService.Settings(model="m"))
+
+    for name in ("_connection", "_connection_settled", "_client", "_finalize_pending", "_user_id"):
+        assert hasattr(service, name)
