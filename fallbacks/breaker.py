@@ -119,11 +119,15 @@ class Breaker:
         if self.state is not State.CLOSED:
             if not probe and (self.settings.probing or self.state is State.OPEN):
                 return None
-            if self._trial is not None and now < self._trial[1]:
+            if self.on_trial(now):
                 return None
             self._trial = (self._permits + 1, now + self.settings.trial_s)
         self._permits += 1
         return Permit(number=self._permits, era=self._era, probe=probe)
+
+    def on_trial(self, now: float) -> bool:
+        """Say whether the one trial is under way."""
+        return self._trial is not None and now < self._trial[1]
 
     def succeeded(self, permit: Permit, now: float) -> tuple[BreakerMoved, ...]:
         """Take in that the rung did what it was asked."""

@@ -70,12 +70,14 @@ class Health:
 
     def standing(self, now: float) -> Standing:
         """Return what a ladder needs to know now."""
+        # Without probes one caller must try it, in its own place: behind a healthy standby it would
+        # never be asked again.
         trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
-        admits = self.breaker.state is State.CLOSED or trial
+        admits = self.breaker.state is State.CLOSED or (trial and not self.breaker.on_trial(now))
         return Standing(
             provider=self.provider,
             usable=admits and now >= self.rests_until,
-            suspect=self.suspect_since is not None or trial,
+            suspect=not trial and self._in_doubt(now),
             p50_s=self.latency.p50_s,
             p95_s=self.latency.p95_s,
         )
@@ -205,6 +207,13 @@ class Health:
     def tick(self, now: float) -> tuple[HealthFact, ...]:
         """Move on the passing of time alone."""
         return self.breaker.tick(now)
+
+    def _in_doubt(self, now: float) -> bool:
+        """Say whether the suspicion stands; without probes only time and callers can lift it."""
+        if self.suspect_since is None:
+            return False
+        settings = self.breaker.settings
+        return settings.probing or now < self.suspect_since + settings.open_s
 
     def _says_it_all(self, permit: Permit, failure: Failure, request: str) -> bool:
         if failure.kind is Kind.PROTOCOL:

@@ -187,15 +187,25 @@ def test_garbage_three_times_in_a_row_opens_the_breaker_whatever_its_threshold()
     assert asked.breaker.state is State.OPEN
 
 
-def test_a_trial_by_a_live_attempt_is_the_last_choice_of_a_ladder() -> None:
+def test_without_probes_one_caller_tries_a_rested_rung_in_its_own_place() -> None:
     asked = health(probing=False)
-    asked.exhausted(0.0)
-    asked.tick(30.0)
+    asked.failed(leave(asked), failure(Kind.AUTH), now=0.0)
+    asked.tick(900.0)
+    first = asked.standing(900.0)
+    asked.permit(900.0)
+    second = asked.standing(900.1)
 
-    standing = asked.standing(30.0)
+    assert (first.usable, first.suspect) == (True, False)
+    assert not second.usable
 
-    assert standing.usable
-    assert standing.suspect
+
+@pytest.mark.parametrize(("probing", "suspect"), [(True, True), (False, False)])
+def test_without_probes_a_suspicion_fades(*, probing: bool, suspect: bool) -> None:
+    asked = health(probing=probing)
+    asked.failed(leave(asked), failure(Kind.TIMEOUT), now=1.0)
+
+    assert asked.standing(30.9).suspect
+    assert asked.standing(31.1).suspect is suspect
 
 
 def test_speed_is_doubted_until_it_has_been_measured() -> None:
