@@ -14,7 +14,12 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         schemes=("wss", "ws"),
         key_env="DEEPGRAM_API_KEY",
     ),
-    Provider(stage="stt", kind="local", module="providers.local_stt"),
+    Provider(
+        stage="stt",
+        kind="local",
+        module="providers.local_stt",
+        real_probe="providers.probes.local_stt",
+    ),
     Provider(
         stage="llm",
         kind="openai",
@@ -45,7 +50,13 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         key_env="ELEVENLABS_API_KEY",
         word_times=True,
     ),
-    Provider(stage="tts", kind="local", module="providers.local_tts", word_times=True),
+    Provider(
+        stage="tts",
+        kind="local",
+        module="providers.local_tts",
+        real_probe="providers.probes.local_tts",
+        word_times=True,
+    ),
 )
 
 

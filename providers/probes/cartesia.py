@@ -7,7 +7,7 @@ from typing import Any, Final
 from fallbacks.classification import classify_message, classify_symptom
 from fallbacks.symptoms import Moment, Symptom
 from providers.cartesia import MODEL, VERSION, VOICE
-from providers.probes.audible import WORDS, audible
+from providers.probes.morsels import WORDS, audible
 from providers.probes.question import Question, Verdict, ask
 from providers.provider import Rung
 

@@ -1,29 +1,19 @@
 """Deepgram: half a second of recorded speech, until a word of it comes back."""
 
-import functools
 import json
-import wave
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from fallbacks.classification import classify_message
 from fallbacks.symptoms import Moment, Symptom
 from providers.deepgram import MODEL
+from providers.probes.morsels import speech
 from providers.probes.question import Question, Verdict, ask
 from providers.provider import Rung
 
-SPEECH: Final = Path(__file__).parent.parent / "data" / "probe_speech.wav"
 FINALIZE: Final = json.dumps({"type": "Finalize"})
 CLOSE: Final = json.dumps({"type": "CloseStream"})
-
-
-@functools.cache
-def speech() -> tuple[bytes, int]:
-    """Return the recording as 16-bit samples, and its rate in Hz."""
-    with wave.open(str(SPEECH), "rb") as recording:
-        return recording.readframes(recording.getnframes()), recording.getframerate()
 
 
 async def probe(rung: Rung, *, timeout_s: float) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from fallbacks.classification import classify_message, classify_symptom
 from fallbacks.symptoms import Moment, Symptom
 from providers.elevenlabs import MODEL, VOICE
-from providers.probes.audible import WORDS, audible
+from providers.probes.morsels import WORDS, audible
 from providers.probes.question import Question, Verdict, ask
 from providers.provider import Rung
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +103,30 @@ async def test_a_wrong_key_is_told_without_the_key(peer: Instance) -> None:
     assert failed.value.__notes__ == [Kind.AUTH]
     assert "not-the-key" not in str(failed.value)
     assert "\n" not in str(failed.value)
+
+
+LOCAL = Rung(name="it", stage="tts", kind="local", url="", sample_rate_hz=8_000)
+
+
+@pytest.mark.parametrize("stage", ["stt", "tts"])
+async def test_a_local_rung_gives_a_morsel(stage: Stage) -> None:
+    await provider(stage, "local").probe_for_real(replace(LOCAL, stage=stage), timeout_s=10.0)
+
+
+async def test_a_local_voice_that_is_not_there_fails_its_probe() -> None:
+    rung = replace(LOCAL, voice="xx-nobody")
+
+    with pytest.raises(ProbeFailedError, match="xx-nobody"):
+        await provider("tts", "local").probe_for_real(rung, timeout_s=5.0)
+
+
+async def test_a_local_recogniser_without_its_model_fails_its_probe(tmp_path: Path) -> None:
+    rung = replace(LOCAL, stage="stt", options={"hmm": str(tmp_path / "nothing")})
+
+    with pytest.raises(ProbeFailedError, match="it: "):
+        await provider("stt", "local").probe_for_real(rung, timeout_s=10.0)
+
+
+async def test_a_local_recogniser_that_is_too_slow_is_given_up() -> None:
+    with pytest.raises(ProbeFailedError, match="does not answer"):
+        await provider("stt", "local").probe_for_real(replace(LOCAL, stage="stt"), timeout_s=0.01)

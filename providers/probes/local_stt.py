@@ -1,0 +1,42 @@
+"""The local recogniser: a process that loads its models, hears half a second and answers."""
+
+import asyncio
+
+from providers.probes.morsels import speech
+from providers.provider import ProbeFailedError, Rung
+from providers.sphinx_ear import Ear
+from providers.sphinx_process import SphinxProcess
+from providers.sphinx_worker import Command
+
+
+async def probe(rung: Rung, *, timeout_s: float) -> None:
+    """Have half a second of speech recognised, in whatever language.
+
+    Raises:
+        ProbeFailedError: The recogniser does not come up, or does not answer.
+    """
+    samples, rate_hz = speech()
+    process = SphinxProcess(Ear(**{**rung.options, "rate_hz": rate_hz}))
+    try:
+        async with asyncio.timeout(timeout_s):
+            await process.start()
+            process.send(Command.BEGIN)
+            process.send(Command.AUDIO, samples)
+            process.send(Command.FINISH)
+            said = await _said(process)
+    except (TimeoutError, OSError) as wrong:
+        raise ProbeFailedError(f"{rung.name}: the recogniser does not answer") from wrong
+    finally:
+        await process.close()
+    if said:
+        raise ProbeFailedError(f"{rung.name}: {said}")
+
+
+async def _said(process: SphinxProcess) -> str:
+    """Return what went wrong; nothing when it has answered."""
+    async for heard in process.results():
+        if heard.what == "final":
+            return ""
+        if heard.what == "failed":
+            return heard.text
+    return "the recogniser ended"

@@ -1,0 +1,34 @@
+"""The local voice: two words, spoken."""
+
+import asyncio
+
+from fallbacks.classification import classify_symptom
+from fallbacks.failure import failed
+from fallbacks.symptoms import Symptom
+from providers.espeak import UnknownVoiceError
+from providers.espeak_words import Manner, names, speak
+from providers.local_tts import VOICE
+from providers.probes.morsels import WORDS
+from providers.provider import ProbeFailedError, Rung
+
+
+async def probe(rung: Rung, *, timeout_s: float) -> None:
+    """Have two words spoken.
+
+    Raises:
+        ProbeFailedError: There is no such voice, or nothing is heard of it.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            heard = await asyncio.to_thread(_heard, rung)
+    except (TimeoutError, UnknownVoiceError, RuntimeError) as wrong:
+        raise ProbeFailedError(f"{rung.name}: {wrong or 'the voice hangs'}") from wrong
+    if not heard:
+        found = failed(classify_symptom(Symptom.ZERO_AUDIO), "tts", provider=rung.name)
+        raise ProbeFailedError(f"{rung.name}: nothing is heard of the voice", failure=found)
+
+
+def _heard(rung: Rung) -> bool:
+    voices = names(rung.voice or VOICE, rung.language)
+    manner = Manner(**rung.options)
+    return bool(speak(WORDS, voices, manner=manner, rate_hz=rung.sample_rate_hz).samples.any())
