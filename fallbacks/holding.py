@@ -44,7 +44,7 @@ class Holding:
     """Holds the line of one call."""
 
     def __init__(self, settings: HoldSettings | None = None) -> None:
-        self._settings = settings or HoldSettings()
+        self.settings = settings or HoldSettings()
         self._turn = 0
         self._met = True  # something was heard in this turn: the next stop is another turn's
         self._last_filler: int | None = None  # the turn that had one
@@ -60,13 +60,13 @@ class Holding:
         if self._stopped_at is None:
             return None
         if self._dry_at is not None:
-            return self._dry_at + self._settings.silence_s
+            return self._dry_at + self.settings.silence_s
         if not self._filler_allowed:
-            clip_at = self._stopped_at + self._settings.clip_s
-            return max(clip_at, (self._decided_at or -inf) + self._settings.first_s)
-        last_at = self._stopped_at + self._settings.last_s
+            clip_at = self._stopped_at + self.settings.clip_s
+            return max(clip_at, (self._decided_at or -inf) + self.settings.first_s)
+        last_at = self._stopped_at + self.settings.last_s
         soon = self._certain_at is not None and self._certain_at <= last_at
-        return last_at if soon else self._stopped_at + self._settings.first_s
+        return last_at if soon else self._stopped_at + self.settings.first_s
 
     @property
     def held(self) -> bool:
@@ -125,4 +125,4 @@ class Holding:
     @property
     def _filler_allowed(self) -> bool:
         last = self._last_filler
-        return last is None or self._turn - last >= self._settings.turns_apart
+        return last is None or self._turn - last >= self.settings.turns_apart

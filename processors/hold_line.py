@@ -45,7 +45,7 @@ from fallbacks.facts import (
     StageExhausted,
     StepTaken,
 )
-from fallbacks.holding import FIRST_S, Say
+from fallbacks.holding import Say
 from fallbacks.utterances import Situation, Utterance
 from processors.clip import SAMPLE_BYTES, Speaker, tone
 from processors.fallback import Fallback
@@ -58,7 +58,7 @@ Read: TypeAlias = Callable[[Any, float], None]
 
 OWED: Final = 8  # failures of a stage that are yet to be spoken of; the oldest is forgotten
 FIRST_SOUND_S: Final = 0.4  # from the model's first word to the voice's first sound, usually
-WORDS_S: Final = 0.1  # for a voice's last words to come behind the news that it has failed
+BEHIND_S: Final = 0.1  # for what comes behind the news: a voice's last words, a caller's first
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,7 @@ class HoldLine(FrameProcessor):
         match event:
             case StageExhausted():
                 self._exhausted.append(_Exhausted(event.stage, self._now()))
+                self._deaf = self._deaf or event.stage == "stt"
             case AttemptFailed() | AttemptStarted(extra=True) if event.stage == "stt":
                 self._deaf = True
                 self._holding.decided(self._now())
@@ -166,9 +167,9 @@ class HoldLine(FrameProcessor):
         await self._way_down.close()
 
     def _caller_began(self, _frame: Frame, _now: float) -> None:
-        self._caller_speaks, self._deaf = True, False
         kept = (each for each in self._exhausted if each.stage == "stt")
         self._exhausted = deque(kept, maxlen=OWED)  # the others' turn is void
+        self._caller_speaks, self._deaf = True, bool(self._exhausted)
         self._holding.caller_started()
         self._way_down.caller_started()
 
@@ -221,7 +222,7 @@ class HoldLine(FrameProcessor):
 
     @property
     def _holding_at(self) -> float | None:
-        return None if self._way_down.has_the_line else self._holding.wake_at
+        return None if self._way_down.in_charge else self._holding.wake_at
 
     @property
     def _heard_at(self) -> float | None:
@@ -233,9 +234,10 @@ class HoldLine(FrameProcessor):
         if not self._exhausted or self._caller_speaks:
             return None
         first = self._exhausted[0]
-        if first.stage == "stt" and self._stopped_at is not None:
-            return max(first.at, self._stopped_at + FIRST_S)  # he may only have paused
-        return first.at + (WORDS_S if first.stage == "tts" else 0.0)
+        if first.stage == "stt":  # he may only have paused
+            stopped_at = -inf if self._stopped_at is None else self._stopped_at
+            return max(first.at + BEHIND_S, stopped_at + self._holding.settings.first_s)
+        return first.at + (BEHIND_S if first.stage == "tts" else 0.0)
 
     async def _act(self, now: float) -> None:
         while self._hearing and self._hearing[0][1] <= now:

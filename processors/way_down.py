@@ -112,6 +112,11 @@ class WayDown:
         return self._descent.step is not None or self._descent.over
 
     @property
+    def in_charge(self) -> bool:
+        """Whether it sees to it that the line is not silent."""
+        return self.has_the_line or (self.engaged and self._stepped)
+
+    @property
     def wake_at(self) -> float | None:
         """When `act` has something to do."""
         if self._todo:

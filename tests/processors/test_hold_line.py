@@ -349,6 +349,20 @@ async def test_a_caller_whom_no_recogniser_hears_is_asked_once_he_has_finished()
     assert "en.stt.0" in call.held
 
 
+async def test_a_recogniser_given_up_at_the_callers_first_sound_is_spoken_of_at_the_end() -> None:
+    async with held(descent=DescentSettings(silence_s=5.0)) as call:
+        call.exhausted("stt")
+        await call.starts()
+        await asyncio.sleep(0.2)
+        during = list(call.steps)
+        await call.stops(decided=False)
+        await call.until(lambda: "en.stt.0" in call.held)
+        await asyncio.sleep(0.5)
+
+    assert during == []
+    assert call.held == ["en.stt.0"]
+
+
 async def test_two_stages_down_in_one_turn_are_one_step() -> None:
     async with held(descent=DescentSettings(silence_s=5.0)) as call:
         await call.stops()
