@@ -128,6 +128,28 @@ class Machine(RuleBasedStateMachine):
         self.in_a_row = 0
         self._note(moved)
 
+    @rule(state=st.sampled_from(State), age_s=SOON, rest_s=st.sampled_from([0.0, 12.0, 30.0]))
+    def hear(self, state: State, age_s: float, rest_s: float) -> None:
+        """Take over another process's breaker."""
+        before, since = self.breaker.state, self.now - age_s
+        outdated = self.moves > 0 and since <= self.breaker.since
+        moved = self.breaker.follow(state, since=since, now=self.now, rest_s=rest_s)
+
+        opens = state is State.OPEN and rest_s > 0
+        path = {State.OPEN: [State.HALF_OPEN, State.CLOSED], State.HALF_OPEN: [State.CLOSED]}
+        expected: list[State] = []
+        if opens:
+            expected = [State.OPEN] if before is not State.OPEN else []
+        elif state is State.HALF_OPEN:
+            expected = [State.HALF_OPEN] if before is State.OPEN else []
+        elif state is State.CLOSED:
+            expected = path.get(before, [])
+        assert [each.after for each in moved] == ([] if outdated else expected)
+        wake_at, kept = self.now + rest_s - self.settings.open_s, self.opened_at
+        self._note(moved)
+        if opens and not outdated:
+            self.opened_at = max(kept, wake_at) if before is State.OPEN else wake_at
+
     @precondition(lambda self: self.breaker.state is not State.CLOSED)
     @rule()
     def mend(self) -> None:
