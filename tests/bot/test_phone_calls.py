@@ -53,6 +53,15 @@ async def requests_of(lab: RunningLab) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+async def speakers_of(lab: RunningLab) -> set[str]:
+    headers = {"Authorization": f"Bearer {lab.control_token}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(f"{lab.control_url}/words") as answer,
+    ):
+        return {each["instance"] for each in await answer.json()}
+
+
 def said_in(calls: Path) -> dict[str, list[str]]:
     """Return what the agent said in each call, from the calls' own records."""
     said: dict[str, list[str]] = {}
@@ -100,7 +109,7 @@ async def test_a_caller_has_a_conversation_and_every_request_was_well_formed(
             where = await call.listen(within_s=20)
             await call.say(await caller_says("Goodbye."))
             await asyncio.wait_for(call.ended.wait(), 15)
-        requests = await requests_of(lab)
+        requests, speakers = await requests_of(lab), await speakers_of(lab)
 
     assert call.ended_by == "agent"
     assert call.complaints == []
@@ -112,7 +121,9 @@ async def test_a_caller_has_a_conversation_and_every_request_was_well_formed(
     assert "oodbye" in said[3]
     told = [each for rows in requests.values() for each in rows]
     assert all(each["ok_auth"] and each["well_formed"] for each in told), told
-    assert {name for name, rows in requests.items() if rows} == {"deepgram", "openai", "cartesia"}
+    assert requests["openai-b"] == []
+    assert [each["details"]["finals"] for each in requests["deepgram-b"]] == [[]]  # warm, no more
+    assert speakers == {"cartesia"}
     assert served.process.returncode == 0
 
 
