@@ -54,7 +54,7 @@ def _lines(row: Row, results: Results) -> Iterator[str]:
             number(each.p50),
             number(each.worst),
             {True: "met", False: "**missed**", None: "not judged"}[each.met],
-            "" if index or more is None else f"{more:+g}",
+            "" if index or more is None else f"{more:+.2g}",
             number(other.p50) if other else "",
             number(other.worst) if other else "",
             _passes(row, results) if index == 0 else "",

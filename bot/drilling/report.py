@@ -71,7 +71,7 @@ def _lines(row: Row, results: Results) -> Iterator[str]:
     for index, each in enumerate(findings(row, OURS, runs)):
         title = f'<a href="#{row.name}">{escape(row.title)}</a>' if index == 0 else ""
         verdict = "" if each.met is None else "met" if each.met else "missed"
-        asked = "" if index or more is None else f"{more:+g}"
+        asked = "" if index or more is None else f"{more:+.2g}"
         yield f"<tr><td>{title}</td><td>{escape(each.told)}</td>{_numbers(each)}"
         yield f'<td class="{verdict}">{verdict or "not judged"}</td><td class="n">{asked}</td>'
         yield f"{_numbers(stock[index] if index < len(stock) else None)}</tr>"

@@ -36,7 +36,7 @@ def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> N
             number(each.p50),
             number(each.worst),
             verdict(each),
-            "" if index or more is None else f"{more:+g}",
+            "" if index or more is None else f"{more:+.2g}",
         ]
         if STOCK in sides:
             other = stock[index] if index < len(stock) else None
