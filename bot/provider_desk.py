@@ -14,6 +14,7 @@ from bot.config_errors import nearest
 from bot.exits import CommandError, UsageError
 
 ANSWER_S: Final = 5.0
+WIDE: Final = 200  # characters, for a file or a pipe: nobody's screen
 ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 COLUMNS: Final = ("stage", "name", "kind", "state", "suspect", "rests", "p50", "p95", "last probe")
@@ -25,7 +26,7 @@ async def show(settings: Settings) -> None:
     Raises:
         CommandError: No server answers.
     """
-    Console(soft_wrap=True, highlight=False).print(table(await _asked(settings, "GET", "")))
+    _print(await _asked(settings, "GET", ""))
 
 
 async def reset(settings: Settings, name: str) -> None:
@@ -35,15 +36,22 @@ async def reset(settings: Settings, name: str) -> None:
         UsageError: The server has no rung of that name.
         CommandError: No server answers.
     """
-    rungs = await _asked(settings, "POST", f"/{quote(name, safe='')}/reset", name=name)
-    Console(soft_wrap=True, highlight=False).print(table(rungs))
+    _print(await _asked(settings, "POST", f"/{quote(name, safe='')}/reset", name=name))
+
+
+def _print(rungs: Sequence[dict[str, Any]]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDE)
+    console.print(table(rungs))
 
 
 def table(rungs: Sequence[dict[str, Any]]) -> Table:
     """Return rungs, as the server shows them, as a table."""
     made = Table(box=None, pad_edge=False)
-    for each in COLUMNS:
+    for each in COLUMNS[:-1]:
         made.add_column(each, no_wrap=True)
+    made.add_column(COLUMNS[-1], overflow="fold")  # what a probe said is long; it alone may wrap
     for rung in rungs:
         made.add_row(
             rung["stage"],
