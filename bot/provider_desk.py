@@ -14,10 +14,9 @@ from bot.config_errors import nearest
 from bot.exits import CommandError, UsageError
 
 ANSWER_S: Final = 5.0
-WIDE: Final = 200  # characters, for a file or a pipe: nobody's screen
 ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
-COLUMNS: Final = ("stage", "name", "kind", "state", "suspect", "rests", "p50", "p95", "last probe")
+COLUMNS: Final = ("stage", "name", "breaker", "condition", "p50", "last probe")
 
 
 async def show(settings: Settings) -> None:
@@ -40,38 +39,43 @@ async def reset(settings: Settings, name: str) -> None:
 
 
 def _print(rungs: Sequence[dict[str, Any]]) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDE)
+    console = Console(soft_wrap=True, highlight=False)
     console.print(table(rungs))
+    for rung in rungs:
+        probe = rung["last_probe"]
+        if probe and not probe["ok"]:
+            console.print(f"{rung['name']}: {probe['error']}", markup=False)
 
 
 def table(rungs: Sequence[dict[str, Any]]) -> Table:
-    """Return rungs, as the server shows them, as a table."""
+    """Return rungs, as the server shows them, as a table of less than 80 characters a line."""
     made = Table(box=None, pad_edge=False)
-    for each in COLUMNS[:-1]:
+    for each in COLUMNS:
         made.add_column(each, no_wrap=True)
-    made.add_column(COLUMNS[-1], overflow="fold")  # what a probe said is long; it alone may wrap
     for rung in rungs:
         made.add_row(
             rung["stage"],
             rung["name"],
-            rung["kind"],
             Text(rung["state"].replace("_", "-"), STYLES.get(rung["state"], "")),
-            "suspect" if rung["suspect"] else "",
-            f"{rung['rests_s']:g} s" if rung["rests_s"] else "",
+            _condition(rung),
             f"{rung['p50_s']:.2f} s",
-            f"{rung['p95_s']:.2f} s",
             _probe(rung["last_probe"]),
         )
     return made
 
 
+def _condition(rung: dict[str, Any]) -> str:
+    if rung["state"] == "open" and rung["retired"]:
+        return "needs a person"
+    if rung["rests_s"]:
+        return f"rests {rung['rests_s']:g} s"
+    return "suspect" if rung["suspect"] else "well"
+
+
 def _probe(probe: dict[str, Any] | None) -> str:
     if probe is None:
         return "none yet"
-    said = "ok" if probe["ok"] else probe["error"]
-    return f"{said}, {probe['ago_s']:.0f} s ago"
+    return f"{'ok' if probe['ok'] else 'failed'}, {probe['ago_s']:.0f} s ago"
 
 
 def addresses(server: ServerSettings) -> tuple[str, ...]:

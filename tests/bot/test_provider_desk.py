@@ -138,8 +138,8 @@ async def test_the_terminal_shows_the_running_servers_rungs(
         await show(settings)
 
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[0][:4] == ["stage", "name", "kind", "state"]
-    assert ["llm", "mind", "openai", "open", "suspect"] in [row[:5] for row in rows]
+    assert rows[0][:4] == ["stage", "name", "breaker", "condition"]
+    assert ["llm", "mind", "open", "needs", "a", "person"] in [row[:6] for row in rows]
 
 
 async def test_the_terminal_resets_a_rung_and_knows_a_misspelt_one(tmp_path: Path) -> None:
