@@ -1,6 +1,6 @@
 """Whether to say something because an answer is late, and what sort of thing.
 
-A filler comes when no first word has been heard some 0.9 s after the caller stopped and none is
+A filler comes when no first word has been heard some 1.1 s after the caller stopped and none is
 certain soon; it is waited for a little when one is, but not beyond 1.2 s. There is one filler a
 turn at most, none in two turns of three, and none once the caller has begun to speak again. Where a
 filler may not be, a clip is said a moment later, so that no caller waits in silence. From then on
@@ -15,7 +15,7 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
-FIRST_S: Final = 0.9
+FIRST_S: Final = 1.1  # a healthy answer is heard before; sooner, a filler would only delay it
 LAST_S: Final = 1.2
 CLIP_S: Final = 1.3  # leaves 0.2 s of a budget of 1.5 s to get a clip onto the line
 SILENCE_S: Final = 3.5  # of 4 s that are the most; the rest is for getting it onto the line

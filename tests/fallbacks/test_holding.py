@@ -18,8 +18,8 @@ def test_a_late_answer_is_spoken_for_once() -> None:
     line = turn(Holding())
 
     assert line.tick(100.89) == ()
-    assert line.tick(100.9) == (Say.FILLER,)
-    assert line.tick(100.91) == ()
+    assert line.tick(101.1) == (Say.FILLER,)
+    assert line.tick(101.11) == ()
 
 
 def test_an_answer_in_time_is_not_spoken_for() -> None:
@@ -41,7 +41,7 @@ def test_an_answer_that_is_certain_too_late_is_not() -> None:
     line = turn(Holding())
     line.certain(101.3)
 
-    assert line.tick(100.9) == (Say.FILLER,)
+    assert line.tick(101.1) == (Say.FILLER,)
 
 
 def test_an_answer_whose_voice_died_is_not_certain_any_more() -> None:
@@ -49,7 +49,7 @@ def test_an_answer_whose_voice_died_is_not_certain_any_more() -> None:
     line.certain(101.1)
     line.doubtful()
 
-    assert line.tick(100.9) == (Say.FILLER,)
+    assert line.tick(101.1) == (Say.FILLER,)
 
 
 def test_nothing_is_said_once_the_caller_has_begun_to_speak_again() -> None:
@@ -75,7 +75,7 @@ def test_the_two_turns_after_a_filler_get_a_clip_instead_and_then_a_filler_is_du
 
 def test_a_line_that_ran_dry_again_is_held_before_four_seconds_of_silence() -> None:
     line = turn(Holding())
-    line.tick(100.9)
+    line.tick(101.1)
     line.said(101.8)
 
     assert line.tick(105.2) == ()
@@ -99,17 +99,17 @@ def test_a_pause_that_was_the_end_after_all_is_spoken_for_at_once() -> None:
 
 def test_where_no_filler_may_be_such_a_turn_has_its_time_before_a_clip() -> None:
     line = turn(Holding())
-    line.tick(100.9)
+    line.tick(101.1)
     turn(line, 110.0)
     line.paused()
     line.decided(111.25)
 
-    assert line.wake_at == pytest.approx(112.15)
+    assert line.wake_at == pytest.approx(112.35)
 
 
 def test_a_caller_who_stops_twice_before_he_is_answered_has_one_turn() -> None:
     line = turn(Holding())
-    line.tick(100.9)
+    line.tick(101.1)
     for at in (110.0, 111.0, 112.0, 113.0):
         line.caller_started()
         turn(line, at)
