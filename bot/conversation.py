@@ -110,7 +110,10 @@ def _user_params(
     return LLMUserAggregatorParams(
         vad_analyzer=models.vad(turn),
         user_turn_strategies=UserTurnStrategies(
-            start=[VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy()],
+            start=[
+                VADUserTurnStartStrategy(),
+                TranscriptionUserTurnStartStrategy(use_interim=False),
+            ],
             stop=[TurnStop(turn_analyzer=analyzer, owed=words_owed)],
         ),
         user_turn_stop_timeout=turn.user_turn_stop_timeout_s,
