@@ -5,14 +5,12 @@ says who is asked: if that rung hears already, nothing is done; if not, it gets 
 its first word, and then the live sound.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from pipecat.frames.frames import (
     ErrorFrame,
     InputAudioRawFrame,
-    InterimTranscriptionFrame,
-    TranscriptionFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
@@ -24,20 +22,19 @@ from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
 from fallbacks.failure import failed
 from fallbacks.ladder import rank
-from fallbacks.replay import SoundRing, Transcripts
 from fallbacks.symptoms import Symptom
 from fallbacks.work import StagePolicy, Step, Work
 from processors.stt_failure import book, failure_of
-from processors.stt_reading import Reading, read
+from processors.stt_reading import read
 from processors.stt_rung import SttRung
+from processors.stt_sound import NOBODY, CallerSound, PassedOn, Transcript
 from processors.stt_work import Utterance
 
 IDLE_KEPT_S: Final = 2.0  # of the caller's sound between utterances; a VAD is sure 0.2 s late
-AIM_S: Final = 1.0  # of it, for a rung that begins to hear between utterances
+AIM_S: Final = (
+    1.0  # of it, for a rung that begins to hear between utterances; and how often we look
+)
 AGAIN_S: Final = 0.1  # before the end of the last utterance: nothing older is replayed
-NOBODY: Final = 0  # no attempt has this number
-
-Transcript = TranscriptionFrame | InterimTranscriptionFrame
 
 
 class SttLadder:
@@ -75,10 +72,9 @@ class SttLadder:
         self._turn = turn
         self._revive = revive
         self._utterance: Utterance | None = None
-        self._transcripts = Transcripts()
-        self._writing = NOBODY
-        self._rate_hz = 16_000
-        self._ring = SoundRing(bytes_a_second=2 * self._rate_hz)
+        self._passed_on = PassedOn()
+        self._sound = CallerSound(16_000)
+        self._aim_at_s = 0.0  # of the caller's sound
         self._stopped_at = 0.0  # on the clock
         self._stopped_s = 0.0  # of the caller's sound
         self._started = VADUserStartedSpeakingFrame()
@@ -96,16 +92,18 @@ class SttLadder:
 
     def setup(self, rate_hz: int) -> None:
         """Learn the caller's sample rate, before the first sound."""
-        self._rate_hz = rate_hz
-        self._ring = SoundRing(bytes_a_second=2 * rate_hz)
+        self._sound = CallerSound(rate_hz)
 
     async def hear(self, frame: InputAudioRawFrame) -> None:
         """Take in the caller's sound."""
-        self._ring.push(frame.audio)
+        self._sound.push(frame)
         if self._active is None and not self._unwritten:
-            self._ring.forget(self._ring.end_s - IDLE_KEPT_S)
+            self._sound.keep(IDLE_KEPT_S)
         for rung in self._rungs.values():
             await rung.hear(frame)
+        if self._sound.end_s >= self._aim_at_s:  # nobody tells us that a rung is trusted again
+            self._aim_at_s = self._sound.end_s + AIM_S
+            await self._aim()
 
     async def started(self, frame: VADUserStartedSpeakingFrame) -> None:
         """Note that the caller speaks."""
@@ -115,11 +113,11 @@ class SttLadder:
             utterance.resumed()
             for rung in self._rungs.values():
                 if rung.held_s is not None:
-                    await rung.go_on(self._sound(rung.held_s))
+                    await rung.go_on(self._sound.since(rung.held_s))
                 await rung.speech(frame)
             return
         self._utterance = utterance = self._begun(frame)
-        self._transcripts.open()
+        self._passed_on.utterance()
         await self._do(utterance.start())
         for rung in self._rungs.values():
             if rung.attempt is None and utterance.work.over:
@@ -130,7 +128,7 @@ class SttLadder:
     async def stopped(self, frame: VADUserStoppedSpeakingFrame) -> None:
         """Note that the caller has stopped."""
         self._stopped = frame
-        self._stopped_at, self._stopped_s = self._now(), self._ring.end_s
+        self._stopped_at, self._stopped_s = self._now(), self._sound.end_s
         for rung in self._rungs.values():
             await rung.speech(frame)
             rung.hold(self._stopped_s)
@@ -153,7 +151,7 @@ class SttLadder:
         elif rung is not self.current:
             return None
         frame.metadata["rung"] = rung.name
-        return self._new(frame, reading) if reading.text else None
+        return self._passed_on.new(frame, reading)
 
     async def lost(self, rung: SttRung, frame: ErrorFrame) -> None:
         """Take in that a rung failed."""
@@ -197,7 +195,7 @@ class SttLadder:
         )
 
     def _begun(self, frame: VADUserStartedSpeakingFrame) -> Utterance:
-        began_s = self._ring.end_s - frame.start_secs
+        began_s = self._sound.end_s - frame.start_secs
         not_before_s = self._stopped_s - AGAIN_S
         if self._utterance is not None and self._unwritten:  # what was said before is still wanted
             began_s, not_before_s = self._utterance.began_s, self._utterance.not_before_s
@@ -227,7 +225,7 @@ class SttLadder:
                     await self._ask(self._rungs[step.provider], step.attempt)
                 case Win():
                     self.current = self._rungs[step.provider]
-                    self._write(step.attempt, replayed=self.current.replayed)
+                    self._passed_on.write(step.attempt, replayed=self.current.replayed)
                 case Cancel() | Abandon():
                     await self._drop(step)
                 case Done():
@@ -252,7 +250,7 @@ class SttLadder:
         utterance = self._utterance
         if utterance is None:
             return
-        from_s = utterance.replay_from_s(self._ring.start_s)
+        from_s = utterance.replay_from_s(self._sound.start_s)
         if rung.mute and rung.attempt is not None:
             await self._mute(rung, utterance, rung.attempt)
             return
@@ -260,10 +258,10 @@ class SttLadder:
             rung.replayed = False
             await rung.speech(self._started)
             return
-        await rung.begin(self._sound(from_s), from_s=from_s, said=self._started)
+        await rung.begin(self._sound.since(from_s), from_s=from_s, said=self._started)
         if not utterance.speaking:
             await rung.speech(self._stopped)
-            rung.hold(self._ring.end_s)
+            rung.hold(self._sound.end_s)
 
     async def _mute(self, rung: SttRung, utterance: Utterance, attempt: int) -> None:
         """Move on from a rung that fell silent before the caller spoke."""
@@ -297,23 +295,6 @@ class SttLadder:
         if best is not self.current:
             await self.current.leave()
             self.current = best
-            self._write(NOBODY, replayed=False)
-        from_s = max(self._ring.start_s, self._ring.end_s - AIM_S)
-        await best.begin(self._sound(from_s), from_s=from_s)
-
-    def _sound(self, from_s: float) -> Iterable[InputAudioRawFrame]:
-        return [InputAudioRawFrame(each, self._rate_hz, 1) for each in self._ring.since(from_s)]
-
-    def _write(self, attempt: int, *, replayed: bool) -> None:
-        self._writing = attempt
-        self._transcripts.begin(attempt, replayed=replayed)
-
-    def _new(self, frame: Transcript, reading: Reading) -> Transcript | None:
-        """Return a frame with what was not passed on before."""
-        if isinstance(frame, InterimTranscriptionFrame):
-            return frame
-        whole = " ".join(each.text for each in reading.words) if reading.words else reading.text
-        new = self._transcripts.take(self._writing, reading.text, words=reading.words)
-        if new != whole:
-            frame.text = new
-        return frame if new else None
+            self._passed_on.write(NOBODY, replayed=False)
+        from_s = max(self._sound.start_s, self._sound.end_s - AIM_S)
+        await best.begin(self._sound.since(from_s), from_s=from_s)

@@ -160,7 +160,7 @@ def rungs_of(instances: Sequence[Instance]) -> dict[str, FrameProcessor]:
 async def calling(
     *names: str,
     faults: Mapping[str, Fault] | None = None,
-    pace: float = 3.0,
+    pace: float = 5.0,
     limits: Limits | None = None,
     more: Mapping[str, FrameProcessor] | None = None,
     failures: int = 3,

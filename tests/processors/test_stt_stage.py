@@ -11,13 +11,16 @@ from pipecat.frames.frames import (
     TranscriptionFrame,
 )
 from pipecat.metrics.metrics import STTUsageMetricsData
+from pipecat.processors.frame_processor import FrameProcessor
 
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
 from faultlab import faults
 from faultlab.deepgram_socket import Limits
 from faultlab.faults import Fault
+from providers.catalog import provider
+from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller
-from tests.processors.stt_call import calling, words
+from tests.processors.stt_call import RATE_HZ, calling, words
 
 FIRST = "I would like to book an appointment."
 SECOND = "When are you open on Saturday?"
@@ -49,7 +52,7 @@ DEATHS: dict[str, Fault] = {
 
 @pytest.mark.parametrize("fault", DEATHS.values(), ids=DEATHS.keys())
 async def test_a_recogniser_that_fails_in_an_utterance_costs_no_word(fault: Fault) -> None:
-    async with calling(faults={"a": fault}, pace=1.5) as call:
+    async with calling(faults={"a": fault}, pace=2.5) as call:
         said = await call.says(FIRST)
         asked = len(call.asked)
         again = await call.says(SECOND)
@@ -63,9 +66,9 @@ async def test_a_recogniser_that_fails_in_an_utterance_costs_no_word(fault: Faul
 
 async def test_a_recogniser_that_fell_silent_before_the_utterance_is_not_waited_for() -> None:
     async with calling() as call:
-        await call.silence(4.5)
+        await call.silence(6.0)
         call.breaks("a", faults.Silent())
-        await call.silence(3.0 * 1.6)
+        await call.silence(call.pace * 1.6)
         said = await call.says(SECOND)
 
         assert words(said) == words(SECOND)
@@ -246,6 +249,8 @@ async def test_the_first_rung_writes_again_when_nobody_doubts_it_any_more() -> N
         permit = health.permit(time.monotonic())
         assert permit is not None
         health.succeeded(permit, time.monotonic())  # as a probe does
+        await call.silence(1.1)
+        assert call.stage.writer == "a"  # it hears already when the caller begins
         said = await call.says(SECOND)
 
         assert words(said) == words(SECOND)
@@ -278,6 +283,7 @@ async def test_what_was_heard_is_billed_to_whoever_heard_it() -> None:
         assert billed == {"b"}  # the other died before it could say what it had heard
 
 
+@pytest.mark.slow
 async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
     capped = Limits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
@@ -289,6 +295,7 @@ async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
         assert words(call.text) == words(FIRST)
 
 
+@pytest.mark.slow
 async def test_a_recogniser_that_was_behind_is_not_behind_in_the_next_utterance() -> None:
     capped = Limits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
@@ -304,6 +311,7 @@ async def test_a_recogniser_that_was_behind_is_not_behind_in_the_next_utterance(
         assert took_s < 0.7  # 0.15 s of them is our own waiting; it was 1 s behind
 
 
+@pytest.mark.slow
 async def test_a_caller_who_goes_on_is_heard_by_a_recogniser_that_is_behind() -> None:
     capped = Limits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
@@ -315,3 +323,32 @@ async def test_a_caller_who_goes_on_is_heard_by_a_recogniser_that_is_behind() ->
         await call.written(FIRST + SECOND)
 
         assert words(call.text) == words(FIRST) + words(SECOND)
+
+
+def local() -> FrameProcessor:
+    rung = Rung(name="local", stage="stt", kind="local", url="", sample_rate_hz=RATE_HZ)
+    return provider("stt", "local").build(rung)
+
+
+async def test_the_local_recogniser_is_started_when_nobody_else_is_left() -> None:
+    away = faults.Http(status=401)
+    async with calling(faults={"a": away, "b": away}, more={"local": local()}) as call:
+        await call.until(lambda: len(call.failures) == 2)
+        cold = not call.stage._rungs["local"].set_up
+        said = await call.says(FIRST)
+
+        assert cold
+        assert words(said)[-1] == "appointment"  # it takes the others for what else they may be
+        assert call.stage.writer == "local"
+
+
+async def test_noise_is_no_failure_of_the_local_recogniser() -> None:
+    async with calling("a", faults={"a": faults.Http(status=401)}, more={"local": local()}) as call:
+        await call.says(FIRST)  # its models are loaded by then
+        await call.starts()
+        await call.sound(caller.noise(1.0, rms=900))
+        await call.stops()
+        await call.until(lambda: not call.stage.words_owed())
+
+        assert call.failures == [("a", "auth")]
+        assert not [each for each in call.facts(Suspected) if each.provider == "local"]
