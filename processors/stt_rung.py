@@ -27,10 +27,15 @@ STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of w
 
 
 @runtime_checkable
-class Supervised(Protocol):
-    """A service that leaves its connection to whoever set `supervised`."""
+class Candid(Protocol):
+    """A service that, supervised, tells as frames without text when it heard no words."""
 
     supervised: bool
+
+
+@runtime_checkable
+class Supervised(Candid, Protocol):
+    """A service that leaves its connection to its supervisor."""
 
     @property
     def connected(self) -> bool:
@@ -88,7 +93,7 @@ class SttRung:
         self._feed_at_s = 0.0  # the recogniser's second at which the feed began
         self._hurry = asyncio.Event()
         self._reviving: asyncio.Task[None] | None = None
-        if isinstance(pipe.service, Supervised):
+        if isinstance(pipe.service, Candid):
             pipe.service.supervised = True
 
     @property

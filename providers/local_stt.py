@@ -57,10 +57,15 @@ class Result:
 
 
 class LocalSTTService(STTService):
-    """Follows the pipeline's VAD: an utterance is what lies between its start and its stop."""
+    """Follows the pipeline's VAD: an utterance is what lies between its start and its stop.
+
+    Attributes:
+        supervised: Tell also of an utterance without a word, as a frame without text.
+    """
 
     def __init__(self, *, settings: STTSettings, ear: Ear) -> None:
         super().__init__(sample_rate=ear.rate_hz, ttfs_p99_latency=TTFS_P99_S, settings=settings)
+        self.supervised = False
         self._ear = ear
         self._process = SphinxProcess(ear)
         self._listening: asyncio.Task[None] | None = None
@@ -145,6 +150,7 @@ class LocalSTTService(STTService):
         self._ended = 0
         if not heard.text:
             await self.cancel_ttfb_metrics()
+        if not heard.text and not self.supervised:
             return
         if heard.finished:
             self.confirm_finalize()
