@@ -88,6 +88,19 @@ def test_a_file_that_is_named_exists(paper: Path) -> None:
             assert (ROOT / word).exists() or list(ROOT.glob(f"{word}*")), word
 
 
+def test_a_constant_that_is_named_exists() -> None:
+    rooms = [each for each in FOLDERS if (ROOT / each).is_dir() and each not in ("docs/", "tests/")]
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for room in rooms for path in (ROOT / room).rglob("*.py")
+    )
+    defined = set(re.findall(r"^([A-Z][A-Z0-9_]+): ", code, re.MULTILINE))
+    page = (ROOT / "docs" / "how-it-stays-up.md").read_text(encoding="utf-8")
+    named = {word for word in CODE.findall(page) if re.fullmatch(r"[A-Z][A-Z0-9_]+", word)}
+
+    assert len(named) > 20
+    assert named - defined == set()
+
+
 def test_every_decision_is_listed() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = LINK.findall((folder / "README.md").read_text(encoding="utf-8"))
