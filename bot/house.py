@@ -77,10 +77,8 @@ async def open_house(
     models = models or await asyncio.to_thread(VoiceModels.load)
     live = Live(words=words)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
-    records = settings.logs.dir / "calls"
-    utc_s = clock.utc_now().timestamp()
-    await asyncio.to_thread(forget_old, records, keep_days=settings.logs.keep_days, utc_s=utc_s)
-    journal = Journal(records, price=prices.price)
+    await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
+    journal = Journal(settings.logs.dir / "calls", price=prices.price)
     emitter = Emitter(listeners=[Log(), journal, live, *listeners], utc_now=clock.utc_now)
     async with emitter:
         told = emitter.tell_for("")
@@ -122,6 +120,12 @@ async def open_house(
         for each in shared.values():
             await each.close()
         await house.last_resort.database.close()
+
+
+def forget(settings: Settings, *, utc_s: float) -> None:
+    """Delete what callers said longer ago than `logs.keep_days`; blocks."""
+    for folder in ("calls", "messages"):
+        forget_old(settings.logs.dir / folder, keep_days=settings.logs.keep_days, utc_s=utc_s)
 
 
 def spare_the_loaded() -> None:

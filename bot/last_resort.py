@@ -1,6 +1,6 @@
 """What calls fall back on when providers fail: shared by all of them, and made up for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,7 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
         ),
         descent=Descent(
             DescentSettings(
-                steps=[each for each in hold.steps if each is not Step.LOCAL],
+                steps=_steps(hold.steps, keys=call.facts.keys),
                 clips=hold.clips,
                 menus=hold.menus,
                 silence_s=hold.silence_s,
@@ -109,6 +109,12 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
         ),
         remember=remember,
     )
+
+
+def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
+    """Return the steps that can be taken: the local voice needs none, a menu needs keys."""
+    left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD, Step.CHOSEN}
+    return [each for each in steps if each not in left_out]
 
 
 def _voice(call: Occasion, shared: LastResort, settings: Settings) -> CallVoice:

@@ -16,18 +16,20 @@ Price = Callable[[UsageMeasured], float | None]
 
 
 DAY_S: Final = 86_400
+RECORDS: Final = ("*.json*", "*.wav")
 
 
 def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
     """Delete the records of calls that ended more than `keep_days` ago; return how many files.
 
     Args:
-        folder: The calls' records.
+        folder: The calls' records, or the messages that callers left.
         keep_days: How long a call's words are kept.
         utc_s: The wall clock, in seconds since 1970.
     """
     oldest_s = utc_s - keep_days * DAY_S
-    old = [each for each in folder.glob("*.json*") if each.stat().st_mtime < oldest_s]
+    files = [each for pattern in RECORDS for each in folder.glob(pattern)]
+    old = [each for each in files if each.stat().st_mtime < oldest_s]
     for each in old:
         each.unlink(missing_ok=True)
     return len(old)

@@ -18,6 +18,7 @@ class LegFacts:
     sample_rate_hz: int  # of the pipeline on this leg, in and out
     caller: str = ""  # unmasked: goes into the call's own record only
     called: str = ""
+    keys: bool = True  # the far end has a keypad that we are told of
 
 
 Clock: TypeAlias = Callable[[], float]

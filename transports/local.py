@@ -34,7 +34,7 @@ class LocalLeg:
     """The person at this machine."""
 
     def __init__(self) -> None:
-        self.facts = LegFacts(transport="local", sample_rate_hz=RATE_HZ)
+        self.facts = LegFacts(transport="local", sample_rate_hz=RATE_HZ, keys=False)
         self._gone: Gone | None = None
         params = TransportParams(
             audio_in_enabled=True,

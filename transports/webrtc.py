@@ -25,7 +25,7 @@ class WebrtcLeg:
     """
 
     def __init__(self, connection: SmallWebRTCConnection) -> None:
-        self.facts = LegFacts(transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ)
+        self.facts = LegFacts(transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ, keys=False)
         self._connection = connection
         self._gone: Gone | None = None
         self._connected = asyncio.Event()

@@ -118,13 +118,14 @@ async def test_a_cost_that_is_not_wholly_known_is_not_guessed(tmp_path: Path) ->
 
 
 def test_the_records_of_old_calls_are_forgotten_and_new_ones_kept(tmp_path: Path) -> None:
-    for name in ("old.jsonl", "old.summary.json", "new.jsonl"):
+    for name in ("old.jsonl", "old.summary.json", "old.wav", "new.jsonl"):
         (tmp_path / name).write_text("{}")
     now_s = 1_800_000_000.0
-    for name, age_days in (("old.jsonl", 31), ("old.summary.json", 31), ("new.jsonl", 29)):
-        os.utime(tmp_path / name, (now_s - age_days * 86_400,) * 2)
+    for path in tmp_path.iterdir():
+        age_days = 29 if path.stem == "new" else 31
+        os.utime(path, (now_s - age_days * 86_400,) * 2)
 
-    assert forget_old(tmp_path, keep_days=30, utc_s=now_s) == 2
+    assert forget_old(tmp_path, keep_days=30, utc_s=now_s) == 3
     assert [each.name for each in tmp_path.iterdir()] == ["new.jsonl"]
 
 
