@@ -93,6 +93,7 @@ class HoldLine(FrameProcessor):
         self._deaf = False  # a recogniser failed while the caller spoke: his end may not be noticed
         self._exhausted: deque[_Exhausted] = deque(maxlen=OWED)
         self._unsaid: deque[str] = deque(maxlen=64)  # what no voice could say
+        self._saying = asyncio.Lock()
         self._hearing: deque[tuple[float, float, str]] = deque()  # from, to, what is remembered
         self._watching: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -143,12 +144,19 @@ class HoldLine(FrameProcessor):
         await super().process_frame(frame, direction)
         if self._way_down.has_the_line and isinstance(frame, TTSAudioRawFrame | TTSTextFrame):
             return
+        if isinstance(frame, EndFrame):
+            await self._say_unsaid()  # a goodbye, perhaps
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
                 self._watching = self.create_task(self._watch(), "hold the line")
             case EndFrame() | CancelFrame():
                 await self._quiet()
+            case _:
+                await self._take_in(frame)
+
+    async def _take_in(self, frame: Frame) -> None:
+        match frame:
             case InputAudioRawFrame():
                 if self._way_down.message:
                     self._way_down.message.sound(frame.audio, self._now())
@@ -187,6 +195,7 @@ class HoldLine(FrameProcessor):
     def _answered(self, frame: TTSAudioRawFrame, now: float) -> None:
         self._speaker.line.add(len(frame.audio) / SAMPLE_BYTES / frame.sample_rate, now=now)
         self._way_down.spoken(self._speaker.line.dry_at)
+        self._holding.certain(now)
         if audible(frame.audio):
             self._holding.answered()
 
@@ -242,8 +251,7 @@ class HoldLine(FrameProcessor):
     async def _act(self, now: float) -> None:
         while self._hearing and self._hearing[0][1] <= now:
             self._remember(self._hearing.popleft()[2])
-        while self._unsaid and not self._way_down.has_the_line:
-            await self._say_unsaid(self._unsaid.popleft())
+        await self._say_unsaid()
         due = self._exhausted_at
         if due is not None and due <= now:
             self._way_down.exhausted(self._exhausted.popleft().stage)
@@ -285,7 +293,12 @@ class HoldLine(FrameProcessor):
         self._tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
         return dry_at
 
-    async def _say_unsaid(self, text: str) -> None:
+    async def _say_unsaid(self) -> None:
+        async with self._saying:
+            while self._unsaid and not self._way_down.has_the_line:
+                await self._say_locally(self._unsaid.popleft())
+
+    async def _say_locally(self, text: str) -> None:
         others = (each for each in self._exhausted if each.stage != "tts")
         self._exhausted = deque(others, maxlen=OWED)
         self._tell(StepTaken(stage="tts", step="local"))

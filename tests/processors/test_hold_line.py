@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 
+from pipecat.frames.frames import TTSAudioRawFrame
+
 from calls.events import CallbackWanted, MessageLeft, PersonWanted
 from fallbacks.descent import DescentSettings
 from fallbacks.facts import (
@@ -13,7 +15,7 @@ from fallbacks.facts import (
 )
 from fallbacks.failure import Kind, Scope
 from fallbacks.holding import HoldSettings
-from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, SOON, Call, held
+from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, RATE_HZ, SOON, Call, held, sound
 
 WON = AttemptWon(stage="llm", provider="openai", attempt=1, after_s=0.2)
 STT_FAILED = AttemptFailed(
@@ -334,6 +336,23 @@ async def test_the_rest_that_no_voice_could_say_is_said_by_the_local_one_as_the_
     assert call.line.level(LOCAL)
     assert call.steps == ["local"]
     assert call.remembered == ["We open at nine."]
+
+
+async def test_a_goodbye_that_no_voice_could_say_is_heard_before_the_call_ends() -> None:
+    async with held() as call:
+        await call.hold.unsaid("Goodbye and thank you.")
+
+    assert len(call.line.level(LOCAL)) == 3  # 0.12 s in pieces of 40 ms
+
+
+async def test_sound_that_has_come_is_waited_for_although_it_begins_with_silence() -> None:
+    settings = HoldSettings(first_s=0.1, last_s=0.5, clip_s=0.6, silence_s=0.3)
+    async with held(settings) as call:
+        await call.stops()
+        await call.put(TTSAudioRawFrame(sound(0, 0.2), RATE_HZ, 1))
+        await asyncio.sleep(0.2)
+
+    assert call.held == []
 
 
 async def test_a_caller_whom_no_recogniser_hears_is_asked_once_he_has_finished() -> None:
