@@ -82,6 +82,7 @@ def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, An
         "stages": stages,
         "transports": {"twilio": {"enabled": True}, "webrtc": {"enabled": False}},
         "logs": {"level": "INFO", "dir": str(logs.resolve())},
+        "hold": {"render": False},  # clips are rendered while nobody calls, which is between runs
         "storage": {"url": f"sqlite+aiosqlite:///{(logs.resolve().parent / 'holdline.db')}"},
         "shutdown": {"drain_s": 0},
     }
