@@ -88,7 +88,11 @@ class SttLadder:
     @property
     def wake_at(self) -> float | None:
         """When `tick` has something to do."""
-        return self._utterance.work.wake_at if self._utterance else None
+        if self._active is None:
+            return None
+        mute = [each.mute_at for each in self._rungs.values() if each.attempt is not None]
+        moments = [self._active.work.wake_at, *mute]
+        return min((each for each in moments if each is not None), default=None)
 
     def setup(self, rate_hz: int) -> None:
         """Learn the caller's sample rate, before the first sound."""
@@ -176,8 +180,11 @@ class SttLadder:
 
     async def tick(self, at: float) -> None:
         """Do what is due by the passing of time."""
-        if self._utterance:
-            await self._do(self._utterance.tick(at))
+        for rung in self._rungs.values():
+            if self._active is not None and rung.attempt is not None and rung.mute:
+                await self._mute(rung, self._active, rung.attempt)
+        if self._active is not None:
+            await self._do(self._active.tick(at))
 
     @property
     def _active(self) -> Utterance | None:
@@ -258,13 +265,14 @@ class SttLadder:
             rung.replayed = False
             await rung.speech(self._started)
             return
+        from_s = self._sound.onset_s(from_s, utterance.began_s)
         await rung.begin(self._sound.since(from_s), from_s=from_s, said=self._started)
         if not utterance.speaking:
             await rung.speech(self._stopped)
             rung.hold(self._sound.end_s)
 
     async def _mute(self, rung: SttRung, utterance: Utterance, attempt: int) -> None:
-        """Move on from a rung that fell silent before the caller spoke."""
+        """Move on from a rung that said something of every silent second, and says nothing."""
         failure = failed(classify_symptom(Symptom.NO_RESULTS), "stt", provider=rung.name)
         rung.attempt = None
         rung.lost()

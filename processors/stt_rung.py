@@ -20,7 +20,7 @@ from processors.stt_reading import Reading
 Speech: TypeAlias = VADUserStartedSpeakingFrame | VADUserStoppedSpeakingFrame
 
 WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0)  # before each new connection (chosen)
-BEAT_S: Final = 1.5  # Deepgram says something of every second of sound, also of a silent one
+BEAT_S: Final = 1.3  # Deepgram says something of every second of sound, also of a silent one
 STEADY: Final = 3  # in a row, in the present silence: only then is the next one counted on
 STABLE_S: Final = 5.0  # a connection that lived for less is not the end of the waiting (chosen)
 STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of what came before
@@ -184,9 +184,14 @@ class SttRung:
         return dataclasses.replace(reading, words=words, end_s=end_s)
 
     @property
+    def mute_at(self) -> float | None:
+        """When it is mute, unless it says something; None: that cannot be told by the clock."""
+        return self._lived_at + BEAT_S if self.fed and self._steady >= STEADY else None
+
+    @property
     def mute(self) -> bool:
         """Whether it is fed and was steady, and has been silent for too long."""
-        return self.fed and self._steady >= STEADY and self._clock() - self._lived_at > BEAT_S
+        return self.mute_at is not None and self._clock() >= self.mute_at
 
     def lives(self, *, words: bool) -> None:
         """Note that it said something, be it that nobody speaks."""

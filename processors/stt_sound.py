@@ -11,6 +11,9 @@ from pipecat.frames.frames import (
 from fallbacks.replay import SoundRing, Transcripts
 from processors.stt_reading import Reading
 
+LOUD: Final = 0.03  # of the loudest sample: 30 dB below it is no word's beginning (chosen)
+JUDGED: Final = 50  # frames after speech was noticed; the loudest sample is looked for in them
+SOFT_S: Final = 0.15  # before that: a word may begin softly (chosen)
 NOBODY: Final = 0  # no attempt has this number
 Transcript: TypeAlias = TranscriptionFrame | InterimTranscriptionFrame
 
@@ -43,6 +46,26 @@ class CallerSound:
     def since(self, from_s: float) -> list[InputAudioRawFrame]:
         """Return what was heard since then."""
         return [InputAudioRawFrame(each, self._rate_hz, 1) for each in self._ring.since(from_s)]
+
+    def onset_s(self, from_s: float, noticed_s: float) -> float:
+        """Return where, between two moments, it is loud for the first time, and a little before.
+
+        A recogniser that takes sound hardly faster than it comes is late by all the silence that it
+        is given first.
+        """
+        words = self.since(noticed_s)[:JUDGED]
+        loud = LOUD * max(map(_peak, words), default=0)
+        at_s = from_s
+        for frame in self.since(from_s):
+            if at_s >= noticed_s or _peak(frame) > loud:
+                break
+            at_s += len(frame.audio) / (2 * self._rate_hz)
+        return max(from_s, min(at_s, noticed_s) - SOFT_S)
+
+
+def _peak(frame: InputAudioRawFrame) -> int:
+    whole = memoryview(frame.audio)[: len(frame.audio) // 2 * 2].cast("h")
+    return max(map(abs, whole), default=0)
 
 
 class PassedOn:
