@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fallbacks.failure import Kind, Scope
+from fallbacks.failure import Kind, Scope, Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,7 @@ class AttemptFailed:
     after_s: float  # from the start of the attempt
     attempt: int = 0  # 0: not of a call
     permanent: bool = False
+    severity: Severity = Severity.LOW
     unknown: bool = False  # the symptom stands in no table
     heard_words: int = 0  # the caller already heard these from it
     reason: str = ""  # redacted: never a key, a header or a caller's word

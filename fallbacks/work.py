@@ -291,6 +291,7 @@ class Work:
                 after_s=now - kept.started,
                 attempt=attempt,
                 permanent=failure.permanent,
+                severity=failure.severity,
                 unknown=failure.unknown,
                 heard_words=heard_words,
                 reason=failure.reason,

@@ -38,6 +38,7 @@ def book(failure: Failure, policy: StagePolicy, *, tell: Tell, clock: Callable[[
             scope=failure.scope,
             after_s=0.0,
             permanent=failure.permanent,
+            severity=failure.severity,
             unknown=failure.unknown,
             reason=failure.reason,
         )
