@@ -3,6 +3,8 @@
 .PHONY: help setup setup-dev demo test check lint format lock drill clean
 
 BIN := .venv/bin
+# Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
+WORKERS ?= 3
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -21,7 +23,7 @@ demo: setup ## a talking agent without keys: open the one URL that it prints
 	@$(BIN)/holdline demo
 
 test: setup-dev ## every test
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 check: setup-dev lint ## lint, types, imports and the quick tests; under a minute
 	@$(BIN)/python -m pytest -q -m "not slow and not e2e"

@@ -54,10 +54,10 @@ async def requests_of(lab: RunningLab) -> dict[str, list[dict[str, Any]]]:
 
 
 def at_work_in(calls: Path) -> set[str]:
-    """Return the rungs that were asked anything in the calls, from the calls' own records."""
+    """Return the rungs that answered in the calls, from the calls' own records."""
     lines = [line for path in calls.glob("*.jsonl") for line in path.read_text().splitlines()]
     entries = [json.loads(line) for line in lines]
-    return {each["provider"] for each in entries if each["event"] == "AttemptStarted"}
+    return {each["provider"] for each in entries if each["event"] == "AttemptWon"}
 
 
 def said_in(calls: Path) -> dict[str, list[str]]:
