@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bot.exits import CommandError
+from bot.exits import CommandError, UsageError
 from telemetry import logs
 
 
@@ -24,9 +24,19 @@ def command(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where results and report go.")
     ] = Path("out/drill"),
+    scenario: Annotated[
+        str | None,
+        typer.Option("--scenario", metavar="NAME", help="One demonstration instead, in seconds."),
+    ] = None,
 ) -> None:
     """Run a fault matrix with real calls and print what the caller's ear got."""
     logs.set_up(level="WARNING", folder=None)
+    if scenario is not None:
+        if only or baseline:
+            raise UsageError("--scenario is played alone, without --only and --baseline")
+        from bot.drilling.demonstration import demonstrate, scenario_named  # noqa: PLC0415 - loads Pipecat
+
+        raise typer.Exit(asyncio.run(demonstrate(scenario, scenario_named(scenario))))
     from bot.drill import Wanted, drill  # noqa: PLC0415 - loads the lab's voices
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]

@@ -13,6 +13,8 @@ from bot.__main__ import run
         (["--matrix", "fool"], "full, smoke"),
         (["--only", "tts-cut-rest"], "tts-cut-reset"),
         (["--baseline", "nothing"], "stock-pipecat"),
+        (["--scenario", "breker"], 'did you mean "breaker"?'),
+        (["--scenario", "breaker", "--only", "llm-401"], "without --only"),
     ],
 )
 def test_a_wrong_option_is_told_in_one_line_with_what_is_valid(

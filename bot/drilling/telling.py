@@ -1,0 +1,84 @@
+"""Says what an event of a ladder means, in a few words and one line."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from rich.console import Console
+
+from calls.events import Event
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    BreakerMoved,
+    ProviderProbed,
+    ProviderReset,
+    RungChosen,
+    RungRested,
+    StageExhausted,
+    Suspected,
+    SuspicionCleared,
+)
+
+
+def tell_on(console: Console, at_s: float, what: Event | str) -> None:
+    """Print an event, or what the scenario itself did, as one line.
+
+    Args:
+        console: Where.
+        at_s: Seconds since the scenario's start.
+        what: An event; a text is set apart from those.
+    """
+    line = f"-- {what}" if isinstance(what, str) else _line(what)
+    console.print(f"{at_s:7.2f} s  {line}", markup=False, soft_wrap=True)
+
+
+def _line(event: Event) -> str:
+    place = f"{getattr(event, 'stage', '')} {getattr(event, 'provider', '')}".strip()
+    return f"{type(event).__name__:<16} {place:<14} {meaning(event)}".rstrip()
+
+
+def meaning(event: Event) -> str:
+    """Return what an event means to whoever watches; empty for those that no ladder tells."""
+    words = MEANINGS.get(type(event))
+    return words(event) if words else ""
+
+
+def _started(event: AttemptStarted) -> str:
+    return f"{'asked as well' if event.extra else 'asked'}, {event.left_s:.1f} s left"
+
+
+def _failed(event: AttemptFailed) -> str:
+    lasting = "permanent" if event.permanent else "transient"
+    reason = f" ({event.reason})" if event.reason else ""
+    verdict = f"{lasting}, severity {event.severity.upper()}"
+    return f"{event.kind} after {event.after_s:.2f} s{reason}: {verdict}"
+
+
+def _moved(event: BreakerMoved) -> str:
+    moved = f"{event.before.upper()} -> {event.after.upper()}"
+    return f"{moved} (cause: {event.cause}) after {event.after_s:.1f} s"
+
+
+def _probed(event: ProviderProbed) -> str:
+    kind = "a request of the real kind" if event.real else "a cheap question"
+    outcome = "did well" if event.ok else f"failed ({event.error})"
+    return f"{kind}, with no caller waiting, {outcome}, in {event.took_s:.2f} s"
+
+
+MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
+    AttemptStarted: _started,
+    AttemptFailed: _failed,
+    AttemptWon: lambda e: f"gave its first words after {e.after_s:.2f} s, and is heard from here",
+    AttemptDropped: lambda e: f"called off ({e.because}); counts as nothing",
+    RungChosen: lambda e: f"{e.after} takes over from {e.before}",
+    StageExhausted: lambda e: f"nobody is left to ask, after {e.attempts} attempts",
+    BreakerMoved: _moved,
+    Suspected: lambda e: f"{e.kind}: a standby is asked first until it has done well again",
+    SuspicionCleared: lambda e: f"trusted again after {e.after_s:.1f} s",
+    RungRested: lambda e: f"has had enough of us: is left alone for {e.rest_s:.1f} s",
+    ProviderProbed: _probed,
+    ProviderReset: lambda _: "may be tried at once, on an operator's word",
+}
+"""What each event that a ladder tells means."""
