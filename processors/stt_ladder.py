@@ -289,6 +289,10 @@ class SttLadder:
 
     async def _aim(self) -> None:
         """Between utterances, let the rung hear that will be asked next."""
+        for rung in self._rungs.values():
+            if rung.overdue() and rung.attempt is None:
+                hangs = failed(classify_symptom(Symptom.NO_ANSWER), "stt", provider=rung.name)
+                book(hangs, self._policy, tell=self._tell, clock=self._now)
         if self._active is not None:
             return
         ranked = rank(

@@ -22,6 +22,7 @@ Speech: TypeAlias = VADUserStartedSpeakingFrame | VADUserStoppedSpeakingFrame
 WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0)  # before each new connection (chosen)
 BEAT_S: Final = 1.3  # Deepgram says something of every second of sound, also of a silent one
 STEADY: Final = 3  # in a row, in the present silence: only then is the next one counted on
+OPENING_S: Final = 1.5  # a handshake across an ocean takes a third of it (chosen)
 STABLE_S: Final = 5.0  # a connection that lived for less is not the end of the waiting (chosen)
 STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of what came before
 
@@ -82,6 +83,7 @@ class SttRung:
         self.replayed = False
         self.held_s: float | None = None
         self.set_up = False
+        self._set_up_at: float | None = None  # until it was told that this takes too long
         self._clock = clock
         self._lived_at = -math.inf
         self._steady = 0  # results without words in a row that came in time
@@ -107,13 +109,22 @@ class SttRung:
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
         """Begin to set it up; returns at once."""
         self._bytes_a_second = 2 * setup.audio_in_sample_rate
-        self.set_up = True
+        self.set_up, self._set_up_at = True, self._clock()
         self.pipe.setup(owner, setup)
 
     @property
     def opening(self) -> bool:
         """Whether it is being set up: nobody knows yet how it is."""
         return self.set_up and not self.pipe.ready.is_set()
+
+    def overdue(self) -> bool:
+        """Say, once, that it is not set up although there was time enough."""
+        if not self.opening or self._set_up_at is None:
+            return False
+        if self._clock() - self._set_up_at < OPENING_S:
+            return False
+        self._set_up_at = None
+        return True
 
     async def begin(
         self,

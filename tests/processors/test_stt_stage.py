@@ -123,6 +123,16 @@ async def test_a_rung_whose_handshake_hangs_does_not_delay_the_start(name: str) 
         assert words(said) == words(FIRST)
 
 
+async def test_a_handshake_that_hangs_is_known_before_the_first_word() -> None:
+    async with calling(faults={"a": faults.Silent(where="handshake")}) as call:
+        await call.silence(call.pace * 2.0)
+        said = await call.says(FIRST)
+
+        assert words(said) == words(FIRST)
+        assert call.asked == ["b"]
+        assert call.failures == [("a", "timeout")]
+
+
 async def test_words_that_were_passed_on_before_the_death_are_not_passed_on_again() -> None:
     async with calling() as call:
         await call.sound(await call.begins(caller.say(FIRST)))
