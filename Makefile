@@ -1,10 +1,10 @@
 # `make` lists the targets. On a fresh machine Python 3.11 to 3.13 and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check lint format lock drill clean
+.PHONY: help setup setup-dev demo test test-long check lint format lock drill clean
 
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
-WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -22,11 +22,15 @@ setup-dev: .venv/.ready-dev ## what tests, too: requirements-dev.lock
 demo: setup ## a talking agent without keys: open the one URL that it prints
 	@$(BIN)/holdline demo
 
-test: setup-dev ## every test
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+test: setup-dev ## every test but the longest; under eight minutes on two cores
+	@$(PYTEST) -m "not slow and not e2e"
+	@$(PYTEST) -m "(slow or e2e) and not long"
+
+test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
+	@$(BIN)/python -m pytest -q -m long
 
 check: setup-dev lint ## lint, types, imports and the quick tests; under a minute
-	@$(BIN)/python -m pytest -q -m "not slow and not e2e"
+	@$(PYTEST) -m "not slow and not e2e"
 
 lint: setup-dev
 	@$(BIN)/ruff check .

@@ -139,11 +139,14 @@ async def test_six_callers_at_once_each_hear_their_own_agent_only(tmp_path: Path
         heard = await asyncio.gather(*calls)
 
     expected = [
-        (await speak(text, voice=voice_of("cartesia"), rate_hz=RATE_HZ)).samples
+        [
+            (await speak(text, voice=voice_of(name), rate_hz=RATE_HZ)).samples
+            for name in ("cartesia", "elevenlabs")  # six at once are much for two cores: a voice
+        ]  # that is late may lose its race
         for text in GREETINGS
     ]
     for number, sound in enumerate(heard):
-        alike = [likeness(each, sound) for each in expected]
+        alike = [max(likeness(each, sound) for each in voices) for voices in expected]
         assert alike[number] > 0.8, alike
         assert all(each < 0.7 for other, each in enumerate(alike) if other != number), alike
     said = said_in(tmp_path / "logs" / "calls")

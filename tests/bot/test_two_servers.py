@@ -11,7 +11,7 @@ from bot.lab import lab_process
 from bot.lab_control import LabControl
 from tests.bot.serving import Served, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 REFUSED = {"fault": "http", "status": 401}
 WITHIN_S = 20.0
@@ -42,8 +42,12 @@ async def test_one_server_probes_for_both_and_a_reset_at_either_reaches_the_othe
         lab_process() as lab,
         LabControl(lab) as control,
         aiohttp.ClientSession() as session,
-        serving(lab, tmp_path / "a", changes={"resilience": resilience}) as here,
-        serving(lab, tmp_path / "b", changes={"resilience": resilience}) as there,
+        serving(
+            lab, tmp_path / "a", changes={"resilience": resilience, "hold": {"render": False}}
+        ) as here,
+        serving(
+            lab, tmp_path / "b", changes={"resilience": resilience, "hold": {"render": False}}
+        ) as there,
     ):
         await asyncio.sleep(3.0)  # both know who probes
         before = len(await control.requests("cartesia"))

@@ -395,10 +395,10 @@ async def test_a_stream_without_audio_is_closed(keeps: bool) -> None:  # noqa: F
 
 
 async def test_keep_alives_hold_a_stream_that_had_audio() -> None:
-    limits = Limits(idle_s=0.15, first_audio_s=0.15)
+    limits = Limits(idle_s=0.5, first_audio_s=0.5)
     async with deepgram(limits=limits) as instance, listening(instance) as client:
         await client.send(caller.silence(0.1))
-        for _ in range(6):
+        for _ in range(12):
             await client.order("KeepAlive")
             await asyncio.sleep(0.05)
         await client.order("Finalize")

@@ -108,7 +108,9 @@ class TestLocal(SttConformance):
             await self.hears(bench, SECOND)
             ticking.cancel()
 
-        assert max(late_s) < 0.15  # decoding in this process stops it for 0.2 to 0.6 s
+        # Decoding in this process stops the loop for 0.2 to 0.6 s, many times in a second of
+        # speech; a busy machine may do so once.
+        assert sorted(late_s)[-3] < 0.15
 
     @pytest.mark.parametrize(
         ("changes", "says"),

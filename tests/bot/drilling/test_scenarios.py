@@ -14,6 +14,7 @@ from fallbacks.work import Fact
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_scenario_proves_what_it_is_for(name: str) -> None:
     told: list[tuple[float, Event | str]] = []
@@ -26,6 +27,7 @@ async def test_a_scenario_proves_what_it_is_for(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_what_a_scenario_could_not_show_is_said_and_told_by_the_exit_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
