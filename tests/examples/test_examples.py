@@ -94,6 +94,7 @@ def test_an_example_is_short(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_an_example_runs_without_keys(name: str, ran: Mapping[str, Ran]) -> None:
     found = ran[name]

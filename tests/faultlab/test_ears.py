@@ -58,6 +58,7 @@ def test_a_part_of_the_listed_phrases_is_heard_with_few_word_errors() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("voice", caller.VOICES)
 def test_all_listed_phrases_are_heard_with_under_a_tenth_of_word_errors(voice: str) -> None:
     rate = word_error(phrases(), voice=voice)
@@ -67,6 +68,7 @@ def test_all_listed_phrases_are_heard_with_under_a_tenth_of_word_errors(voice: s
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("voice", caller.VOICES)
 def test_other_sentences_of_the_domain_are_heard_too(voice: str) -> None:
     rate = word_error(unlisted(24), voice=voice)
@@ -76,6 +78,7 @@ def test_other_sentences_of_the_domain_are_heard_too(voice: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("voice", caller.VOICES)
 def test_a_telephone_line_costs_words_but_not_the_conversation(voice: str) -> None:
     rate = word_error(phrases()[::2], voice=voice, rate_hz=8000)

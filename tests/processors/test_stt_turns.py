@@ -68,6 +68,7 @@ class Line:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("intake_cap", [None, 1.25])
 @pytest.mark.parametrize(
     ("fault", "after_s"),

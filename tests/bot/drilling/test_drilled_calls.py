@@ -16,7 +16,7 @@ from bot.drilling.servers import OURS, STOCK
 from bot.drilling.stage import staged
 from bot.lab_callers import answers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 HEALTHY_TURN = Row(name="one-turn", title="Nothing")
 CUT = Row(name="cut", title="TTS cut", breaks=tts({"fault": "cut", "after_words": 7}))
