@@ -15,7 +15,8 @@ import pytest
 import pytest_asyncio
 import soundfile
 import yaml
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, Playwright, async_playwright, expect
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.e2e.browser import ALLOWED, CHROMIUM, FLAGS, Watch, chromium
 from tests.e2e.demo_server import ROOT, Demo, running_demo
@@ -197,10 +198,20 @@ async def test_a_killed_browser_ends_its_leg_and_the_call_can_be_taken_up_again(
         await page.get_by_role("button", name="Hang up").click()
 
 
+async def connected(playwright: Playwright, orders: str) -> Browser:
+    """Take orders to a browser; Chromium now and then answers no debugger for half a minute."""
+    for _ in range(2):
+        try:
+            return await playwright.chromium.connect_over_cdp(orders, timeout=10_000)
+        except PlaywrightTimeoutError:
+            continue
+    return await playwright.chromium.connect_over_cdp(orders)
+
+
 async def killed_in_a_call(demo: Demo, profile: Path) -> str:
     """Call from a browser and kill it; return the token that its page held."""
     async with doomed(profile) as (process, orders), async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(orders)
+        browser = await connected(playwright, orders)
         page = await browser.contexts[0].new_page()
         await page.add_init_script(SPEAKER)
         await greeted(page, demo.url + "/client/")
