@@ -25,6 +25,7 @@ DO_NOT_EXIT: Final = 0x8000  # espeakINITIALIZE_DONT_EXIT
 UTF8: Final = 1  # espeakCHARS_UTF8
 PARAMETER_RATE: Final = 1
 PARAMETER_PITCH: Final = 3
+SEED: Final = 1300  # espeak-ng rolls dice for breath, and would take the time of day as the seed
 EVENT_END: Final = 0  # espeakEVENT_LIST_TERMINATED
 EVENT_WORD: Final = 1
 
@@ -94,6 +95,7 @@ class Engine:
                 )
             self._library.espeak_SetParameter(PARAMETER_RATE, words_per_minute, 0)
             self._library.espeak_SetParameter(PARAMETER_PITCH, pitch, 0)
+            self._library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
             self._audio.clear()
             self._starts.clear()
             self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, UTF8, None, None)
