@@ -29,7 +29,7 @@ test: setup-dev ## every test but the longest; under eight minutes on two cores
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
 	@$(BIN)/python -m pytest -q -m long
 
-check: setup-dev lint ## lint, types, imports and the quick tests; under a minute
+check: setup-dev lint ## lint, types, imports and the quick tests; about four minutes
 	@$(PYTEST) -m "not slow and not e2e"
 
 lint: setup-dev

@@ -1,7 +1,7 @@
 """Whether to say something because an answer is late, and what sort of thing.
 
-A filler comes when no first word has been heard some 1.1 s after the caller stopped and none is
-certain soon; it is waited for a little when one is, but not beyond 1.2 s. There is one filler a
+A filler comes when no first word has been heard some 1.2 s after the caller stopped and none is
+certain soon; it is waited for a little when one is, but not beyond 1.35 s. There is one filler a
 turn at most, none in two turns of three, and none once the caller has begun to speak again. Where a
 filler may not be, a clip is said a moment later, so that no caller waits in silence. From then on
 the line is never silent for longer than `silence_s` while an answer is owed.
@@ -15,9 +15,9 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
-FIRST_S: Final = 1.1  # a healthy answer is heard before; sooner, a filler would only delay it
-LAST_S: Final = 1.2
-CLIP_S: Final = 1.3  # leaves 0.2 s of a budget of 1.5 s to get a clip onto the line
+FIRST_S: Final = 1.2  # sooner, a filler would delay a standby's answer that is on its way
+LAST_S: Final = 1.35  # leaves 0.15 s of a budget of 1.5 s to get it onto the line
+CLIP_S: Final = LAST_S
 SILENCE_S: Final = 3.5  # of 4 s that are the most; the rest is for getting it onto the line
 TURNS_APART: Final = 3
 

@@ -57,7 +57,7 @@ Read: TypeAlias = Callable[[Any, float], None]
 """Reads a frame of one type; given the moment (monotonic, s)."""
 
 OWED: Final = 8  # failures of a stage that are yet to be spoken of; the oldest is forgotten
-FIRST_SOUND_S: Final = 0.4  # from the model's first word to the voice's first sound, usually
+FIRST_SOUND_S: Final = 0.3  # from the model's first word to the voice's first sound, usually
 BEHIND_S: Final = 0.1  # for what comes behind the news: a voice's last words, a caller's first
 
 

@@ -17,9 +17,9 @@ def turn(line: Holding, at: float = 100.0) -> Holding:
 def test_a_late_answer_is_spoken_for_once() -> None:
     line = turn(Holding())
 
-    assert line.tick(100.89) == ()
-    assert line.tick(101.1) == (Say.FILLER,)
-    assert line.tick(101.11) == ()
+    assert line.tick(101.19) == ()
+    assert line.tick(101.2) == (Say.FILLER,)
+    assert line.tick(101.21) == ()
 
 
 def test_an_answer_in_time_is_not_spoken_for() -> None:
@@ -32,24 +32,24 @@ def test_an_answer_in_time_is_not_spoken_for() -> None:
 
 def test_an_answer_that_is_certain_soon_is_waited_for_a_little() -> None:
     line = turn(Holding())
-    line.certain(101.1)
+    line.certain(101.3)
 
-    assert line.wake_at == pytest.approx(101.2)
+    assert line.wake_at == pytest.approx(101.35)
 
 
 def test_an_answer_that_is_certain_too_late_is_not() -> None:
     line = turn(Holding())
-    line.certain(101.3)
+    line.certain(101.4)
 
-    assert line.tick(101.1) == (Say.FILLER,)
+    assert line.tick(101.2) == (Say.FILLER,)
 
 
 def test_an_answer_whose_voice_died_is_not_certain_any_more() -> None:
     line = turn(Holding())
-    line.certain(101.1)
+    line.certain(101.3)
     line.doubtful()
 
-    assert line.tick(101.1) == (Say.FILLER,)
+    assert line.tick(101.2) == (Say.FILLER,)
 
 
 def test_nothing_is_said_once_the_caller_has_begun_to_speak_again() -> None:
@@ -70,12 +70,12 @@ def test_the_two_turns_after_a_filler_get_a_clip_instead_and_then_a_filler_is_du
         line.answered()
 
     assert [each for _, each in said] == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
-    assert all(after_s <= 1.3 + 1e-9 for after_s, _ in said)
+    assert all(after_s <= 1.35 + 1e-9 for after_s, _ in said)
 
 
 def test_a_line_that_ran_dry_again_is_held_before_four_seconds_of_silence() -> None:
     line = turn(Holding())
-    line.tick(101.1)
+    line.tick(101.2)
     line.said(101.8)
 
     assert line.tick(105.2) == ()
@@ -99,17 +99,17 @@ def test_a_pause_that_was_the_end_after_all_is_spoken_for_at_once() -> None:
 
 def test_where_no_filler_may_be_such_a_turn_has_its_time_before_a_clip() -> None:
     line = turn(Holding())
-    line.tick(101.1)
+    line.tick(101.2)
     turn(line, 110.0)
     line.paused()
     line.decided(111.25)
 
-    assert line.wake_at == pytest.approx(112.35)
+    assert line.wake_at == pytest.approx(112.45)
 
 
 def test_a_caller_who_stops_twice_before_he_is_answered_has_one_turn() -> None:
     line = turn(Holding())
-    line.tick(101.1)
+    line.tick(101.2)
     for at in (110.0, 111.0, 112.0, 113.0):
         line.caller_started()
         turn(line, at)
