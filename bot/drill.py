@@ -30,6 +30,7 @@ class Wanted:
     Attributes:
         matrix: `full` or `smoke`.
         only: Names of rows; none: all of the matrix.
+        jobs: How many runs of a row go on at once.
         baseline: The side that is measured beside ours, if any.
         folder: Where results and report go.
     """
@@ -37,6 +38,7 @@ class Wanted:
     matrix: str
     only: Sequence[str]
     baseline: str | None
+    jobs: int
     folder: Path
 
 
@@ -57,7 +59,13 @@ async def drill(wanted: Wanted) -> int:
     if not console.is_terminal:
         console.width = WIDE
     results = await asyncio.to_thread(Results, wanted.folder)
-    job = Job(rows=rows, sides=sides, folder=wanted.folder, tell=lambda e: _tell(console, e))
+    job = Job(
+        rows=rows,
+        sides=sides,
+        folder=wanted.folder,
+        jobs=wanted.jobs,
+        tell=lambda entry: _tell(console, entry),
+    )
     with _stopped_by_sigterm():
         await run_all(job, results)
     console.print(table(rows, results, sides=sides))

@@ -21,6 +21,9 @@ def command(
         str | None,
         typer.Option("--baseline", metavar="SIDE", help="stock-pipecat: measured beside ours."),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", min=1, max=8, help="Runs of a row at once.")
+    ] = 1,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where results and report go.")
     ] = Path("out/drill"),
@@ -40,7 +43,7 @@ def command(
     from bot.drill import Wanted, drill  # noqa: PLC0415 - loads the lab's voices
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
-    wanted = Wanted(matrix=matrix, only=names, baseline=baseline, folder=out)
+    wanted = Wanted(matrix=matrix, only=names, baseline=baseline, jobs=jobs, folder=out)
     try:
         raise typer.Exit(asyncio.run(drill(wanted)))
     except asyncio.CancelledError:

@@ -50,6 +50,7 @@ def _healthy() -> Iterator[Row]:
         name=HEALTHY,
         title="Nothing",
         plan=Plan.HEALTHY,
+        alone=True,
         targets=(
             EVERY_WORD,
             NEVER_SILENT,
@@ -183,6 +184,7 @@ def _crowd() -> Iterator[Row]:
         name="eight-at-once",
         title="Eight calls at once, TTS cut in all of them",
         plan=Plan.CROWD,
+        alone=True,
         breaks=tts(window),
         targets=(EVERY_WORD, gap(0.3), NEVER_SILENT),
     )

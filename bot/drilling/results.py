@@ -9,7 +9,7 @@ from typing import Any, Final
 from bot.drilling import judge as judging
 from bot.drilling.evidence import Judged
 from bot.drilling.measured import length_of, speech_of
-from bot.drilling.rows import Row
+from bot.drilling.rows import HEALTHY, Row
 from bot.drilling.verdicts import Measured
 from bot.exits import UsageError
 
@@ -43,18 +43,29 @@ class Results:
         written.replace(self._path)
 
     def passes(self, row: Row, side: str) -> list[list[dict[str, Any]]]:
-        """Return the entries of each pass that ran a row on a side, oldest pass first."""
-        names = dict.fromkeys(
-            each["pass"]
-            for each in self.entries
-            if each["row"] == row.name and each["side"] == side
-        )
-        return [[each for each in self.entries if each["pass"] == name] for name in names]
+        """Return the entries of each pass that ran a row on a side, oldest pass first.
+
+        Where a pass did not run the healthy row, which others are compared with, on some side, the
+        newest runs of that there are on that side stand in.
+        """
+        names = dict.fromkeys(e["pass"] for e in self._of(row.name, side))
+        return [self._whole([e for e in self.entries if e["pass"] == name]) for name in names]
 
     def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
         """Return the entries of the newest pass that ran a row on a side; all its rows."""
         passes = self.passes(row, side)
         return passes[-1] if passes else []
+
+    def _of(self, row: str, side: str) -> list[dict[str, Any]]:
+        return [each for each in self.entries if each["row"] == row and each["side"] == side]
+
+    def _whole(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        measured_sides = {each["side"] for each in entries if each["row"] == HEALTHY}
+        for side in dict.fromkeys(each["side"] for each in self.entries):
+            healthy = self._of(HEALTHY, side)
+            if healthy and side not in measured_sides:
+                entries += [each for each in healthy if each["pass"] == healthy[-1]["pass"]]
+        return entries
 
 
 def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:

@@ -91,6 +91,7 @@ class Row:
         audible_s: With `BARGE_IN`: how much of the agent is heard before the caller breaks in.
         steady: The lab keeps its delays at their medians.
         uncapped: The lab's recognisers take audio as fast as it comes.
+        alone: Its runs never go on at once, whatever `--jobs` says.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Row:
     audible_s: float = 1.0
     steady: bool = True
     uncapped: bool = False
+    alone: bool = False
 
 
 EVERY_WORD: Final = Target(measure="lost_turns", worst=0)

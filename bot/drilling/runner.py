@@ -1,9 +1,11 @@
-"""Runs rows, one after the other, ours and stock Pipecat's, and keeps what they yield."""
+"""Runs rows, ours and stock Pipecat's, and keeps what they yield."""
 
 import asyncio
+import itertools
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,13 +18,15 @@ from bot.drilling.places import RATE_HZ
 from bot.drilling.plans import play
 from bot.drilling.results import Results, turn_as_json
 from bot.drilling.rows import Plan, Row
-from bot.drilling.stage import staged
+from bot.drilling.servers import OURS
+from bot.drilling.stage import Stage, staged
 from bot.exits import CommandError
 from bot.lab_callers import NotConnectedError
 from bot.recording import write
 
 RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
+APART_S: Final = 1.7  # between calls that go on at once: what takes the processor falls apart too
 LONG: Final = (Plan.CHANCE, Plan.CROWD, Plan.FLAPPING, Plan.RECOVERY)
 BROKEN: Final = (
     aiohttp.ClientError,
@@ -41,28 +45,51 @@ class Job:
         rows: In this order.
         sides: Ours, and stock Pipecat's if it is to be measured too.
         folder: Where results and the servers' files go.
+        jobs: How many runs of a row go on at once; each has its own lab and server.
         tell: Told of each run when it is over.
     """
 
     rows: Sequence[Row]
     sides: Sequence[str]
     folder: Path
+    jobs: int
     tell: Callable[[dict[str, Any]], None]
 
 
 async def run_all(job: Job, results: Results) -> None:
-    """Run every row on every side; each run is kept as soon as it is over."""
+    """Run every row on every side; each run is kept as soon as it is over.
+
+    What another side did with a row is measured once, and kept for the passes that follow.
+    """
     began = clock.utc_now().isoformat(timespec="seconds")
-    for row in job.rows:
-        for side in job.sides:
-            for number in range(1, row.runs + 1):
-                entry = await _run(row, side, number, folder=job.folder)
-                entry = {"pass": began, "machine": machine(), **entry}
+    for row, side in itertools.product(job.rows, job.sides):
+        if side != OURS and results.newest(row, side):
+            continue
+        together = 1 if row.alone else job.jobs
+        for first in range(1, row.runs + 1, together):
+            numbers = range(first, min(first + together, row.runs + 1))
+            for yielded in await _together(row, side, numbers, folder=job.folder):
+                entry = {"pass": began, "machine": machine(), "jobs": together, **yielded}
                 await asyncio.to_thread(results.add, entry)
                 job.tell(entry)
 
 
-async def _run(row: Row, side: str, number: int, *, folder: Path) -> dict[str, Any]:
+async def _together(
+    row: Row, side: str, numbers: Sequence[int], *, folder: Path
+) -> list[dict[str, Any]]:
+    """Play some runs of a row at once, each a little after the one before."""
+    ready = asyncio.Barrier(len(numbers))  # starting a server would disturb calls in progress
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_run(row, side, number, folder=folder, ready=ready, after_s=after_s))
+            for number, after_s in zip(numbers, itertools.count(0.0, APART_S), strict=False)
+        ]
+    return [task.result() for task in tasks]
+
+
+async def _run(
+    row: Row, side: str, number: int, *, folder: Path, ready: asyncio.Barrier, after_s: float
+) -> dict[str, Any]:
     files = folder / "runs" / f"{row.name}-{side}-{number}"
     entry: dict[str, Any] = {
         "at": clock.utc_now().isoformat(timespec="seconds"),
@@ -75,7 +102,9 @@ async def _run(row: Row, side: str, number: int, *, folder: Path) -> dict[str, A
     run = Run()
     try:
         async with asyncio.timeout(LONG_RUN_S if row.plan in LONG else RUN_S):
-            async with staged(row, side, run=number, folder=files) as stage:
+            async with AsyncExitStack() as stack:
+                stage = await _staged(stack, row, side, number=number, folder=files, ready=ready)
+                await asyncio.sleep(after_s)
                 await play(stage, run)
     except BROKEN as broken:
         entry["error"] = f"{type(broken).__name__}: {broken}"
@@ -88,6 +117,16 @@ async def _run(row: Row, side: str, number: int, *, folder: Path) -> dict[str, A
     entry["measures"] = run.measures
     entry["turns"] = [turn_as_json(each) for each in run.turns]
     return entry
+
+
+async def _staged(
+    stack: AsyncExitStack, row: Row, side: str, *, number: int, folder: Path, ready: asyncio.Barrier
+) -> Stage:
+    """Start a lab and a server, and wait for those of the other runs, come they up or not."""
+    try:
+        return await stack.enter_async_context(staged(row, side, run=number, folder=folder))
+    finally:
+        await ready.wait()
 
 
 def _keep_sound(run: Run, folder: Path) -> None:

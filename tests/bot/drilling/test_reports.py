@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from bot.drilling import markdown, report
 from bot.drilling.results import FILE, Results
-from bot.drilling.rows import EVERY_WORD, NEVER_SILENT, Row
+from bot.drilling.rows import EVERY_WORD, HEALTHY, NEVER_SILENT, Row
+from bot.drilling.runner import Job, run_all
 from bot.drilling.servers import OURS, STOCK
 from bot.drilling.table import missed, table
 from bot.exits import UsageError
@@ -47,6 +49,37 @@ def entry(began: str, *, side: str = OURS, lost: float = 0.0, run: int = 1) -> d
         "measures": {"lost_turns": lost, "first_speech_s": 1.0},
         "turns": [TURN],
     }
+
+
+def test_a_pass_without_a_healthy_row_on_some_side_is_compared_with_the_newest_there_is(
+    tmp_path: Path,
+) -> None:
+    kept = Results(tmp_path)
+    healthy = {"row": HEALTHY, "measures": {"first_word_s": 0.9}}
+    kept.add(entry("monday") | healthy)
+    kept.add(entry("monday", side=STOCK) | healthy)
+    kept.add(entry("tuesday") | healthy)
+    kept.add(entry("tuesday"))
+
+    found = [(each["pass"], each["side"], each["row"]) for each in kept.newest(ROW, OURS)]
+
+    assert found == [
+        ("tuesday", OURS, HEALTHY),
+        ("tuesday", OURS, ROW.name),
+        ("monday", STOCK, HEALTHY),
+    ]
+
+
+async def test_stock_pipecat_is_measured_once_for_each_row(
+    results: Results, tmp_path: Path
+) -> None:
+    row = replace(ROW, runs=1)
+    told: list[Any] = []
+    job = Job(rows=[row], sides=[STOCK], folder=tmp_path, jobs=1, tell=told.append)
+
+    await run_all(job, results)
+
+    assert told == []
 
 
 @pytest.fixture
