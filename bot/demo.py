@@ -1,6 +1,7 @@
 """The demo: a whole telephone with no keys, on simulated providers that one may break."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +9,7 @@ from rich.console import Console
 from rich.live import Live as LiveDisplay
 from rich.text import Text
 
-from bot.lab import lab_process, with_lab
+from bot.lab import LabOptions, RunningLab, lab_process, with_lab
 from bot.lab_routes import lab_router
 from bot.line import TerminalLine
 from bot.server import Extras, listening, running
@@ -16,12 +17,20 @@ from bot.server import Extras, listening, running
 HOST: Final = "127.0.0.1"
 
 
-async def demo(*, port: int, folder: Path) -> None:
+async def demo(
+    *,
+    port: int,
+    folder: Path,
+    options: LabOptions | None = None,
+    lab_runs: Callable[[RunningLab], None] = lambda _: None,
+) -> None:
     """Start the lab and a server against it, print one URL, and run until SIGINT or SIGTERM.
 
     Args:
         port: Where to listen on loopback; 0 for any.
         folder: Where the log and the calls' own records go.
+        options: What sort of lab.
+        lab_runs: Is told where the lab is, before anybody can call.
 
     Raises:
         UsageError: The port is taken.
@@ -29,7 +38,8 @@ async def demo(*, port: int, folder: Path) -> None:
     listener = listening(HOST, port)
     port = listener.getsockname()[1]
     console = Console(soft_wrap=True, highlight=False)
-    async with lab_process() as lab:
+    async with lab_process(options=options) as lab:
+        lab_runs(lab)
         line = TerminalLine()
         settings = with_lab(
             lab,

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import aiohttp
 
 ROOT: Final = Path(__file__).parents[2]
 URL: Final = re.compile(r"http://127\.0\.0\.1:\d+")
+PROGRAM: Final = ("-m", "bot", "demo", "--port", "0")
 READY_S: Final = 60.0  # from nothing but installed packages
 STOP_S: Final = 15.0
 
@@ -61,12 +62,12 @@ class Demo:
 
 
 @asynccontextmanager
-async def running_demo(folder: Path) -> AsyncIterator[Demo]:
+async def running_demo(folder: Path, *, program: Sequence[str] = PROGRAM) -> AsyncIterator[Demo]:
     """Run the demo in `folder` on a free port; at the end it must stop when asked to."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     with (folder / "stderr").open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", "demo", "--port", "0"),
+            *(sys.executable, *program),
             cwd=folder,
             env=environment,
             stdout=PIPE,

@@ -1,8 +1,6 @@
 """A person opens the demo's page and talks: a real browser, real audio, the whole pipeline."""
 
 import asyncio
-import base64
-import io
 import json
 import os
 import re
@@ -14,12 +12,22 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import soundfile
-import yaml
-from playwright.async_api import Browser, Page, Playwright, async_playwright, expect
+from playwright.async_api import Browser, Playwright, async_playwright, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from tests.e2e.browser import ALLOWED, CHROMIUM, FLAGS, Watch, chromium
-from tests.e2e.demo_server import ROOT, Demo, running_demo
+from tests.e2e.browser import ALLOWED, CHROMIUM, FLAGS, Watch
+from tests.e2e.demo_server import Demo, running_demo
+from tests.e2e.talking import (
+    ANSWER_S,
+    SPEAKER,
+    answered,
+    greeted,
+    loud_s,
+    picture,
+    spoken,
+    talking,
+    told,
+)
 
 pytestmark = [
     pytest.mark.e2e,
@@ -27,10 +35,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # one demo for all of them
 ]
 
-CALLERS = ROOT / "tests" / "fixtures" / "callers"
-SPEAKER = (Path(__file__).parent / "speaker.js").read_text(encoding="utf-8")
-ANSWER_S = 15.0  # far more than an answer takes, also on a busy machine
-LOUD = 0.01  # root mean square: -40 dBFS, speech is at least ten times as strong
 LEG_ENDS_S = 5.0
 HEALED_S = 20.0  # probes of a mended provider come after 1, 2, 5 s
 RESUME = """(token) => sessionStorage.setItem(
@@ -46,56 +50,8 @@ async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> Async
         yield running
 
 
-def spoken(name: str, number: int = 0) -> str:
-    """Return one utterance of a recorded caller as a wav in base64."""
-    about = yaml.safe_load((CALLERS / f"{name}.yaml").read_text(encoding="utf-8"))
-    utterance = about["utterances"][number]
-    samples, rate_hz = soundfile.read(CALLERS / about["file"])
-    first, last = utterance["start_s"] - 0.1, utterance["end_s"] + 0.1
-    cut = samples[int(first * rate_hz) : int(last * rate_hz)]
-    wav = io.BytesIO()
-    soundfile.write(wav, cut, rate_hz, format="WAV", subtype="PCM_16")
-    return base64.b64encode(wav.getvalue()).decode()
-
-
-async def answered(page: Page, agent_lines: int) -> str:
-    """Wait until the agent has finished its next answer; return its words."""
-    lines = page.locator(".said[data-who=agent]:not(.growing)")
-    await expect(lines).to_have_count(agent_lines, timeout=ANSWER_S * 1000)
-    await expect(page.locator(".phase")).to_have_text("Listening", timeout=ANSWER_S * 1000)
-    return await lines.last.locator(".words").inner_text()
-
-
-async def greeted(page: Page, url: str) -> str:
-    """Call and hear the greeting out; return its words."""
-    await page.goto(url)
-    await page.get_by_role("button", name="Call", exact=True).click()
-    return await answered(page, 1)
-
-
-async def told(page: Page, words: str) -> str:
-    """Say something and hear the answer out; return its words."""
-    lines = await page.locator(".said[data-who=agent]:not(.growing)").count()
-    await page.evaluate("window.say", words)
-    return await answered(page, lines + 1)
-
-
-async def loud_s(page: Page) -> float:
-    """Return for how long the page has received audible sound."""
-    heard: list[list[float]] = await page.evaluate("window.heard")
-    return sum(0.02 for _, rms in heard if rms > LOUD)
-
-
-@asynccontextmanager
-async def talking(demo: Demo, *flags: str, script: str = SPEAKER) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright, chromium(playwright, ALLOWED, *flags) as browser:
-        page = await browser.new_page(viewport={"width": 1280, "height": 900})
-        await page.add_init_script(script)
-        yield page
-
-
 async def test_three_turns_are_talked_on_the_page(demo: Demo) -> None:
-    async with talking(demo) as page:
+    async with talking() as page:
         watch = Watch(page, server=demo.url)
         assert "Holdline" in await greeted(page, demo.url)
         greeting_s = await loud_s(page)
@@ -122,58 +78,12 @@ async def test_three_turns_are_talked_on_the_page(demo: Demo) -> None:
     assert demo.events("BargedIn") == []
 
 
-async def picture(page: Page) -> None:
-    """Take the README's picture when asked to: SCREENSHOT=docs/images/console.png."""
-    if path := os.environ.get("SCREENSHOT"):
-        await page.screenshot(path=ROOT / path, full_page=True)
-
-
-async def broken(page: Page, provider: str, fault: str, **fields: str) -> None:
-    """Switch a fault of a simulated provider on."""
-    await page.get_by_label(f"What goes wrong with {provider}", exact=True).select_option(fault)
-    for label, value in fields.items():
-        await page.get_by_label(f"{label.replace('_', ' ')}, {provider}", exact=True).fill(value)
-    switch = page.get_by_role("switch", name=f"Break {provider}", exact=True)
-    await switch.click()
-    await expect(switch).to_be_checked()
-
-
-async def test_a_voice_that_dies_and_a_model_that_is_down_show_as_failovers(demo: Demo) -> None:
-    async with talking(demo) as page:
-        watch = Watch(page, server=demo.url)
-        await greeted(page, demo.url)
-
-        await broken(page, "cartesia", "cut", after_words="4")
-        hours = await told(page, spoken("01_hours"))
-        await broken(page, "openai", "http", status="503")
-        again = await told(page, spoken("01_hours"))
-
-        assert re.search(r"\bopen\b", hours)
-        assert re.search(r"\bopen\b", again)
-        moves = page.locator(".turn .moves li")
-        await expect(moves.filter(has_text="Voice: cartesia → elevenlabs")).to_have_count(1)
-        await expect(moves.filter(has_text="Model: openai → openai-b")).to_have_count(1)
-        line = page.locator(".said[data-who=agent]:not(.growing)").nth(1)
-        await expect(line.locator(".speakers .voice")).to_have_text(["cartesia", "elevenlabs"])
-        await expect(page.locator("[data-rung=elevenlabs] .works")).to_have_text("speaks now")
-        await expect(page.locator("[data-rung=openai-b] .works")).to_have_text("answers now")
-        await expect(page.locator("[data-rung=openai] [data-tone=good]")).to_have_count(0)
-        await picture(page)
-        assert watch.errors == []
-        for provider in ("cartesia", "openai"):
-            await page.get_by_role("switch", name=f"Break {provider}", exact=True).click()
-
-        healthy = page.locator("[data-rung] [data-tone=good]")
-        await expect(healthy).to_have_count(6, timeout=HEALED_S * 1000)
-        await page.get_by_role("button", name="Hang up").click()
-
-
 async def test_a_microphone_that_opens_interrupts_nobody(demo: Demo, tmp_path: Path) -> None:
     silence = tmp_path / "silence.wav"
     soundfile.write(silence, [0.0] * 48_000 * 20, 48_000, subtype="PCM_16")
     seen = len(demo.entries)
     capture = f"--use-file-for-fake-audio-capture={silence}%noloop"
-    async with talking(demo, capture, script="") as page:
+    async with talking(capture, scripts=()) as page:
         assert "How can I help?" in await greeted(page, demo.url + "/client/")
 
         await page.get_by_role("button", name="Hang up").click()
@@ -187,7 +97,7 @@ async def test_a_killed_browser_ends_its_leg_and_the_call_can_be_taken_up_again(
 ) -> None:
     token = await killed_in_a_call(demo, tmp_path)
 
-    async with talking(demo) as page:
+    async with talking() as page:
         await page.goto(demo.url + "/client/")
         await page.evaluate(RESUME, token)
         await page.reload()
