@@ -1,0 +1,17 @@
+"""Which event loop a test runs on."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.virtual_time import VirtualLoop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Give tests that are marked `virtual_time` a loop on which no time is waited for."""
+    del config
+    virtual = item.get_closest_marker("virtual_time") and not item.get_closest_marker("real_time")
+    return {"virtual": VirtualLoop} if virtual else {"real": asyncio.new_event_loop}

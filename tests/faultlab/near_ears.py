@@ -1,0 +1,60 @@
+"""The lab's recogniser in this process, for tests on virtual time: no other process shares it."""
+
+import asyncio
+
+from faultlab.deepgram import Deepgram
+from faultlab.ears import Ears
+from faultlab.ears_worker import Kind
+from faultlab.heard import Heard, HearingSettings
+from faultlab.hearing import Hearing
+from faultlab.lab import Lab
+from tests.virtual_time import VirtualLoop
+
+
+class NearEars(Ears):
+    """Hears what the worker process would hear, at once, and so without passing of time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hearings: dict[int, Hearing] = {}
+
+    async def start(self) -> None:
+        """There is nothing to start."""
+
+    async def stop(self) -> None:
+        self._hearings.clear()
+
+    async def send(self, number: int, kind: Kind, content: bytes = b"") -> None:
+        for heard in self._obey(number, kind, content):
+            if number in self._streams:
+                self._streams[number].put(heard)
+
+    def _obey(self, number: int, kind: Kind, content: bytes) -> list[Heard]:
+        match kind:
+            case Kind.OPEN:
+                return self._open(number, content)
+            case Kind.AUDIO if number in self._hearings:
+                return list(self._hearings[number].hear(content))
+            case Kind.FLUSH if number in self._hearings:
+                return list(self._hearings[number].flush())
+            case Kind.CLOSE:
+                self._hearings.pop(number, None)
+            case _:
+                pass
+        return []
+
+    def _open(self, number: int, settings: bytes) -> list[Heard]:
+        try:
+            self._hearings[number] = Hearing(HearingSettings.from_json(settings))
+        except ValueError as wrong:
+            return [Heard(what="failed", start_s=0, end_s=0, why=str(wrong))]
+        return []
+
+
+def bring_near(lab: Lab) -> Lab:
+    """Let the lab hear in this process, if the test is on virtual time."""
+    if isinstance(asyncio.get_running_loop(), VirtualLoop):
+        for each in lab.instances.values():
+            if isinstance(each, Deepgram):
+                each._ears = NearEars()
+    return lab

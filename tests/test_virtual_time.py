@@ -1,0 +1,164 @@
+"""The clock that the stages' tests run on: time jumps, and nothing else changes."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter as real_s  # bound before anybody can change it
+from time import sleep as really_sleep
+from typing import TypeVar
+
+import pytest
+
+from bot.clock import monotonic as our_clock
+from faultlab.clock import monotonic as labs_clock
+from tests.virtual_time import BEGIN_S, BEGIN_UTC_S, VirtualLoop
+
+T = TypeVar("T")
+HOUR_S = 3600.0
+
+
+def on_virtual_time(scene: Callable[[], Awaitable[T]]) -> T:
+    async def play() -> T:
+        return await scene()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(play())
+
+
+@pytest.fixture
+async def began_at() -> AsyncIterator[float]:
+    """A fixture lives on the loop of its test."""
+    yield time.monotonic()
+    assert asyncio.get_running_loop().time() >= BEGIN_S
+
+
+@pytest.mark.virtual_time
+async def test_an_hour_of_sleep_is_over_in_a_moment(began_at: float) -> None:
+    really_began = real_s()
+
+    await asyncio.sleep(HOUR_S)
+
+    assert real_s() - really_began < 0.5
+    assert time.monotonic() == began_at + HOUR_S
+    assert time.time() == BEGIN_UTC_S + HOUR_S
+    assert our_clock() == labs_clock() == time.perf_counter() == asyncio.get_running_loop().time()
+    assert time.monotonic_ns() == round(time.monotonic() * 1e9)
+
+
+@pytest.mark.virtual_time
+async def test_a_limit_of_time_is_met_to_the_millisecond() -> None:
+    began = time.monotonic()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(12.5):
+            await asyncio.Event().wait()
+
+    assert time.monotonic() - began == pytest.approx(12.5, abs=1e-6)
+
+
+async def talk() -> list[tuple[float, str]]:
+    """Two ends of a socket answer each other; each line is noted with its moment."""
+    heard: list[tuple[float, str]] = []
+    done = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            heard.append((time.monotonic() - BEGIN_S, f"there: {line.decode().strip()}"))
+            await asyncio.sleep(0.015)
+            writer.write(line)
+        writer.close()
+        done.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for number in range(20):
+            writer.write(f"{number}\n".encode())
+            line = await reader.readline()
+            heard.append((time.monotonic() - BEGIN_S, f"here: {line.decode().strip()}"))
+            await asyncio.to_thread(really_sleep, 0.001)
+            await asyncio.sleep(0.1)
+        writer.close()
+        await done.wait()
+    return heard
+
+
+@pytest.mark.virtual_time
+async def test_two_sockets_talk_in_order_while_time_jumps() -> None:
+    heard = await talk()
+
+    assert [said for _, said in heard] == [
+        f"{where}: {number}" for number in range(20) for where in ("there", "here")
+    ]
+    assert [at for at, _ in heard[:4]] == pytest.approx([0.0, 0.015, 0.115, 0.13], abs=1e-6)
+
+
+@pytest.mark.virtual_time
+async def test_many_bytes_under_way_arrive_before_time_goes_on() -> None:
+    gone = asyncio.Event()
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1 << 16):
+            pass
+        writer.close()
+        gone.set()
+
+    began = time.monotonic()
+    async with (
+        asyncio.timeout(0.001),
+        await asyncio.start_server(swallow, "127.0.0.1", 0) as server,
+    ):
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(bytes(20_000_000))
+        await writer.drain()
+        writer.close()
+        await gone.wait()
+
+    assert time.monotonic() == began
+
+
+@pytest.mark.virtual_time
+async def test_what_a_thread_works_on_takes_no_time() -> None:
+    began, really_began = time.monotonic(), real_s()
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.02)
+            ticks += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        ticking = tasks.create_task(tick())
+        await asyncio.to_thread(really_sleep, 0.1)
+        ticked = ticks
+        ticking.cancel()
+
+    assert real_s() - really_began >= 0.1
+    assert time.monotonic() == began
+    assert ticked == 0
+
+
+def test_the_same_scene_happens_at_the_same_moments_each_time() -> None:
+    first, second, third = (on_virtual_time(talk) for _ in range(3))
+
+    assert first == second == third
+
+
+def test_the_real_clock_is_untouched_behind_the_scene() -> None:
+    clocks = (time.monotonic, time.time, time.perf_counter, time.monotonic_ns, socket.socket.send)
+    before = time.monotonic()
+
+    on_virtual_time(lambda: asyncio.sleep(HOUR_S))
+
+    after = (time.monotonic, time.time, time.perf_counter, time.monotonic_ns, socket.socket.send)
+    assert clocks == after
+    assert time.monotonic() - before < 5.0
+
+
+@pytest.mark.virtual_time
+@pytest.mark.real_time
+async def test_a_test_of_real_time_among_them_has_it() -> None:
+    assert not isinstance(asyncio.get_running_loop(), VirtualLoop)
+    assert time.monotonic is our_clock.__globals__["time"].monotonic

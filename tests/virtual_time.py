@@ -1,0 +1,154 @@
+"""An event loop whose time passes only while nothing happens: an hour of sleep takes no time.
+
+The rules:
+
+- While anything can be done, no time passes. When nothing can, time jumps to the next timer.
+- Sockets are real. Bytes that were sent but have not arrived yet get `GRACE_S` of real time first.
+- Time stands still while a job runs in an executor, so that a model takes no time at all.
+- `time.monotonic` and its like tell the loop's time while it runs, and the real one otherwise.
+  `datetime.now` always tells the real one.
+- It begins at the same moment each time, so that even rounding repeats.
+
+Other processes know nothing of it: who waits for one here waits in vain, or not at all.
+
+Source: the recipe was tried on Pipecat 1.14.0, whose modules all call `time.x()` at the moment.
+"""
+
+import asyncio
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import pytest
+
+BEGIN_S = 1_048_576.0  # of the monotonic clock: more than most machines are up
+BEGIN_UTC_S = 1_767_225_600.0  # of the time of day: 2026-01-01, 00:00 UTC
+GRACE_S = 0.002  # of real time, for what was written to a socket to arrive at the other end
+STUCK_S = 30.0  # of real time, in which an executor or a far end must have done something
+
+T = TypeVar("T")
+_BOUND_EARLY = ("aiohttp.connector",)  # says `from time import monotonic`
+
+
+class Clock:
+    """Seconds that pass when somebody lets them."""
+
+    def __init__(self) -> None:
+        self.now = BEGIN_S
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return round(self.now * 1e9)
+
+    def time(self) -> float:
+        return self.now - BEGIN_S + BEGIN_UTC_S
+
+    def time_ns(self) -> int:
+        return round(self.time() * 1e9)
+
+
+class Idle(selectors.DefaultSelector):
+    """Waits for real sockets, and lets time jump when they are quiet."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.held = 0  # jobs for which time stands still
+        self.stirred = False  # something was sent since time last passed
+        self.jumps = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if found := super().select(0):
+            return found
+        if timeout is not None and timeout <= 0:
+            return []
+        if timeout is None or self.held:
+            return self._wait()
+        if self.stirred:
+            self.stirred = False
+            if found := super().select(GRACE_S):
+                return found
+        self.clock.now += timeout
+        self.jumps += 1
+        return []
+
+    def _wait(self) -> list[tuple[selectors.SelectorKey, int]]:
+        if found := super().select(STUCK_S):
+            return found
+        raise RuntimeError(f"nothing is due, and nobody wrote anything for {STUCK_S:g} s")
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """The event loop; `loop.time()` and the module `time` tell its own time while it runs."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.idle = Idle(self.clock)
+        super().__init__(self.idle)
+
+    def time(self) -> float:
+        return self.clock.now
+
+    def run_forever(self) -> None:
+        with _told_by(self.clock), _watched(self.idle):
+            super().run_forever()
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        self.idle.held += 1
+        try:
+            job = super().run_in_executor(executor, func, *args)
+        except BaseException:
+            self.idle.held -= 1
+            raise
+        job.add_done_callback(self._go_on)
+        return job
+
+    async def shutdown_default_executor(self, *limit: Any) -> None:
+        self.idle.held += 1  # its thread is joined in real time
+        try:
+            await super().shutdown_default_executor(*limit)
+        finally:
+            self.idle.held -= 1
+
+    def _go_on(self, _job: object) -> None:
+        self.idle.held -= 1
+
+
+@contextmanager
+def _told_by(clock: Clock) -> Iterator[None]:
+    """Have the module `time` tell this clock's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("monotonic", "monotonic_ns", "time", "time_ns"):
+            patch.setattr(time, name, getattr(clock, name))
+        patch.setattr(time, "perf_counter", clock.monotonic)
+        patch.setattr(time, "perf_counter_ns", clock.monotonic_ns)
+        for name in _BOUND_EARLY:
+            if name in sys.modules:
+                patch.setattr(sys.modules[name], "monotonic", clock.monotonic)
+        yield
+
+
+@contextmanager
+def _watched(idle: Idle) -> Iterator[None]:
+    """Notice whatever a socket sends: words, its end, its beginning."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("send", "sendmsg", "sendto", "shutdown", "close", "connect"):
+            patch.setattr(socket.socket, name, _noticed(getattr(socket.socket, name), idle))
+        yield
+
+
+def _noticed(method: Callable[..., T], idle: Idle) -> Callable[..., T]:
+    def send(*args: Any) -> T:
+        idle.stirred = True
+        return method(*args)
+
+    return send
