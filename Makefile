@@ -51,7 +51,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 lock: setup ## renew both lock files from pyproject.toml
 	@$(BIN)/$(LOCK) -o requirements.lock
-	@$(BIN)/$(LOCK) --group dev --extra mic -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/$(LOCK) --group dev --all-extras -c requirements.lock -o requirements-dev.lock
 
 clean: ## forget what was built here
 	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis out
