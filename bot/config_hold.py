@@ -13,7 +13,7 @@ from fallbacks.holding import CLIP_S, FIRST_S, LAST_S, SILENCE_S, TURNS_APART
 class HoldLineSettings(Section):
     """Fillers, clips, and the way down. Seconds count from the caller's last voiced sample."""
 
-    first_s: Seconds = FIRST_S  # a filler, when no answer is certain soon
+    first_s: Seconds = FIRST_S  # a filler, when no answer is expected soon
     last_s: Seconds = LAST_S  # a filler, even if one is
     clip_s: Seconds = CLIP_S  # a clip, where a filler may not be
     silence_s: Seconds = SILENCE_S  # the longest silence while an answer is owed

@@ -1,7 +1,7 @@
 """Whether to say something because an answer is late, and what sort of thing.
 
 A filler comes when no first word has been heard some 1.2 s after the caller stopped and none is
-certain soon; it is waited for a little when one is, but not beyond 1.35 s. There is one filler a
+expected soon; it is waited for a little when one is, but not beyond 1.4 s. There is one filler a
 turn at most, none in two turns of three, and none once the caller has begun to speak again. Where a
 filler may not be, a clip is said a moment later, so that no caller waits in silence. From then on
 the line is never silent for longer than `silence_s` while an answer is owed.
@@ -16,8 +16,9 @@ from math import inf
 from typing import Final
 
 FIRST_S: Final = 1.2  # sooner, a filler would delay a standby's answer that is on its way
-LAST_S: Final = 1.35  # leaves 0.15 s of a budget of 1.5 s to get it onto the line
+LAST_S: Final = 1.4  # leaves a tenth of a budget of 1.5 s to get it onto the line
 CLIP_S: Final = LAST_S
+LATE_S: Final = 0.1  # what was expected and is later than that is not waited for any longer
 SILENCE_S: Final = 3.5  # of 4 s that are the most; the rest is for getting it onto the line
 TURNS_APART: Final = 3
 
@@ -25,7 +26,7 @@ TURNS_APART: Final = 3
 class Say(StrEnum):
     """What holds the line."""
 
-    FILLER = "filler"  # a word or two, such as "One moment"
+    FILLER = "filler"  # a word or two, such as "Okay"
     CLIP = "clip"  # a sentence that fits the situation
 
 
@@ -49,7 +50,7 @@ class Holding:
         self._met = True  # something was heard in this turn: the next stop is another turn's
         self._last_filler: int | None = None  # the turn that had one
         self._stopped_at: float | None = None  # an answer is owed since
-        self._certain_at: float | None = None  # when its first word will be heard
+        self._expected_at: float | None = None  # when its first word should be heard
         self._dry_at: float | None = None  # something was said in this turn, until then
         self._paused_at: float | None = None  # the caller was silent since, and may go on
         self._decided_at: float | None = None  # when such a pause was found to be the end
@@ -64,9 +65,11 @@ class Holding:
         if not self._filler_allowed:
             clip_at = self._stopped_at + self.settings.clip_s
             return max(clip_at, (self._decided_at or -inf) + self.settings.first_s)
+        first_at = self._stopped_at + self.settings.first_s
         last_at = self._stopped_at + self.settings.last_s
-        soon = self._certain_at is not None and self._certain_at <= last_at
-        return last_at if soon else self._stopped_at + self.settings.first_s
+        if self._expected_at is None or self._expected_at > last_at:
+            return first_at
+        return max(first_at, min(self._expected_at + LATE_S, last_at))
 
     @property
     def held(self) -> bool:
@@ -77,7 +80,7 @@ class Holding:
         """An answer is owed, since the caller's last voiced sample."""
         self._turn += self._met
         self._met = False
-        self._stopped_at, self._certain_at, self._dry_at = at, None, None
+        self._stopped_at, self._expected_at, self._dry_at = at, None, None
         self._paused_at = self._decided_at = None
 
     def caller_started(self) -> None:
@@ -93,13 +96,9 @@ class Holding:
         if self._paused_at is not None:
             self._stopped_at, self._paused_at, self._decided_at = self._paused_at, None, at
 
-    def certain(self, at: float) -> None:
-        """The answer's first word will be heard at this moment: its sound is there."""
-        self._certain_at = at
-
-    def doubtful(self) -> None:
-        """What was certain is not: the voice died before its first sound was played."""
-        self._certain_at = None
+    def expected(self, at: float) -> None:
+        """The answer's first word should be heard at this moment: somebody is at work on it."""
+        self._expected_at = at
 
     def answered(self) -> None:
         """The answer is being heard, or there is none to come: nothing is owed."""

@@ -57,7 +57,11 @@ Read: TypeAlias = Callable[[Any, float], None]
 """Reads a frame of one type; given the moment (monotonic, s)."""
 
 OWED: Final = 8  # failures of a stage that are yet to be spoken of; the oldest is forgotten
-FIRST_SOUND_S: Final = 0.3  # from the model's first word to the voice's first sound, usually
+MODEL_S: Final = 0.4  # from a question to the model's first word, usually
+SENTENCE_S: Final = 0.1  # from there to the first sentence's end
+VOICE_S: Final = 0.2  # from a sentence to its first sound
+BREATH_S: Final = 0.2  # of silence before a voice's first word, at most, usually
+_USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
 BEHIND_S: Final = 0.1  # for what comes behind the news: a voice's last words, a caller's first
 
 
@@ -119,10 +123,12 @@ class HoldLine(FrameProcessor):
             case AttemptFailed() | AttemptStarted(extra=True) if event.stage == "stt":
                 self._deaf = True
                 self._holding.decided(self._now())
+            case AttemptStarted() if event.stage in _USUALLY_S:
+                self._holding.expected(self._now() + _USUALLY_S[event.stage])
             case AttemptWon():
                 self._way_down.answered(event.stage)
                 if event.stage == "llm":
-                    self._holding.certain(self._now() + FIRST_SOUND_S)
+                    self._holding.expected(self._now() + SENTENCE_S + VOICE_S)
             case TranscriptFinal():
                 self._fallback.phrases.take_in(event)
             case _:
@@ -195,7 +201,7 @@ class HoldLine(FrameProcessor):
     def _answered(self, frame: TTSAudioRawFrame, now: float) -> None:
         self._speaker.line.add(len(frame.audio) / SAMPLE_BYTES / frame.sample_rate, now=now)
         self._way_down.spoken(self._speaker.line.dry_at)
-        self._holding.certain(now)
+        self._holding.expected(now + BREATH_S)
         if audible(frame.audio):
             self._holding.answered()
 

@@ -30,26 +30,23 @@ def test_an_answer_in_time_is_not_spoken_for() -> None:
     assert line.tick(109.0) == ()
 
 
-def test_an_answer_that_is_certain_soon_is_waited_for_a_little() -> None:
+@pytest.mark.parametrize(
+    ("expected_at", "filler_at"),
+    [
+        (101.0, 101.2),  # it should have been heard by now
+        (101.15, 101.25),
+        (101.3, 101.4),
+        (101.4, 101.4),  # nobody is left in silence for a hope
+        (101.5, 101.2),  # too late to be waited for
+    ],
+)
+def test_an_answer_that_is_expected_soon_is_waited_for_a_little(
+    expected_at: float, filler_at: float
+) -> None:
     line = turn(Holding())
-    line.certain(101.3)
+    line.expected(expected_at)
 
-    assert line.wake_at == pytest.approx(101.35)
-
-
-def test_an_answer_that_is_certain_too_late_is_not() -> None:
-    line = turn(Holding())
-    line.certain(101.4)
-
-    assert line.tick(101.2) == (Say.FILLER,)
-
-
-def test_an_answer_whose_voice_died_is_not_certain_any_more() -> None:
-    line = turn(Holding())
-    line.certain(101.3)
-    line.doubtful()
-
-    assert line.tick(101.2) == (Say.FILLER,)
+    assert line.wake_at == pytest.approx(filler_at)
 
 
 def test_nothing_is_said_once_the_caller_has_begun_to_speak_again() -> None:
@@ -70,7 +67,7 @@ def test_the_two_turns_after_a_filler_get_a_clip_instead_and_then_a_filler_is_du
         line.answered()
 
     assert [each for _, each in said] == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
-    assert all(after_s <= 1.35 + 1e-9 for after_s, _ in said)
+    assert all(after_s <= 1.4 + 1e-9 for after_s, _ in said)
 
 
 def test_a_line_that_ran_dry_again_is_held_before_four_seconds_of_silence() -> None:
@@ -129,7 +126,7 @@ def test_no_caller_is_ever_left_in_silence_nor_told_one_moment_too_often(
         turn(line, now)
         heard_at = now + data.draw(st.sampled_from([0.5, 0.95, 1.15, 1.4, 6.0]))
         if data.draw(st.booleans()):
-            line.certain(heard_at)
+            line.expected(heard_at)
         quiet_since, limit_s = now, 1.5
         while line.wake_at is not None and line.wake_at < heard_at:
             at = line.wake_at
