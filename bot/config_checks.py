@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from bot import share_address
 from bot.config_errors import Key, Problem, dotted, nearest, shown, without_secrets
 from bot.config_layers import Layers, says_yes
 from bot.config_stages import STAGES
@@ -13,7 +14,6 @@ from providers.catalog import kinds, provider
 from providers.provider import Provider, Stage
 
 PLAIN: Final = ("ws", "http")
-SHARES: Final = ("local", "sqlite", "sqlite+aiosqlite")
 
 
 def is_loopback(host: str) -> bool:
@@ -51,10 +51,8 @@ def check(layers: Layers) -> Iterator[Problem]:
 def _share(layers: Layers) -> Iterator[Problem]:
     key: Key = ("resilience", "share")
     share = layers.at(key)
-    scheme = share.partition("://")[0] if isinstance(share, str) and "://" in share else "local"
-    if scheme not in SHARES:
-        text = f"is {shown(share)}; {scheme} is not available in this version"
-        yield _problem(layers, key, f"{text}; use local, or sqlite:///FILE for one machine")
+    if isinstance(share, str) and (text := share_address.trouble(share)):
+        yield _problem(layers, key, f'is "{share_address.masked(share)}"; {text}')
 
 
 def _problem(layers: Layers, key: Key, text: str) -> Problem:

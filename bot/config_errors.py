@@ -22,7 +22,7 @@ SECRET_VALUE: Final = re.compile(  # the prefixes of OpenAI, ElevenLabs, Cartesi
     r"|Bearer\s+\S{8,})"
 )
 SECRET_IN_URL: Final = re.compile(
-    r"(?P<before>://[^/@\s:]*:)[^/@\s]+(?=@)"
+    r"(?P<before>://[^/@\s:]*:)[^/\s\"]+(?=@)"
     r"|(?P<named>[?&](?:api_?key|key|\w*token|secret|password)=)[^&\s\"]+",
     re.IGNORECASE,
 )

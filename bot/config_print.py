@@ -9,6 +9,7 @@ from pydantic import BaseModel, SecretStr
 from bot.config_errors import MASK, Key, without_secrets
 from bot.config_layers import DEFAULT
 from bot.config_loading import Loaded
+from bot.share_address import masked
 
 INDENT: Final = "  "
 COMMENT_COLUMN: Final = 60
@@ -69,6 +70,8 @@ def _name(name: str) -> str:
 
 
 def _scalar(value: Any, key: Key) -> str:
+    if key == ("resilience", "share"):
+        return json.dumps(masked(str(value)), ensure_ascii=False)
     text = without_secrets(json.dumps(value, ensure_ascii=False, default=str))
     if key == ("alerts", "webhook", "url") and value:  # whoever knows it may post there
         return json.dumps("/".join([*str(value).split("/")[:3], MASK]))

@@ -1,4 +1,4 @@
-"""Shares the providers' health with other processes of the machine, and goes on without them."""
+"""Shares the providers' health with other processes, and goes on without them."""
 
 import asyncio
 import hashlib
@@ -7,19 +7,17 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
 from bot import clock
 from bot.config import Settings
 from bot.policies import credential
+from bot.share_address import LOCAL, board_at
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
 from fallbacks.roster import Roster
 from fallbacks.shared_health import Aspect, SharedRung, Word
-from storage.database import Database
+from storage.database import StorageError
 from storage.provider_board import ProviderBoard
 
-LOCAL: Final = "local"
 LOOK_S: Final = 0.5  # how long at most one process does not know what another has found out
 LEASE_S: Final = 6.0  # a prober that died is replaced after so long
 RENEW_S: Final = 2.0
@@ -38,6 +36,7 @@ class Share:
         self._unsaid: dict[tuple[str, Aspect], Word] = {}  # the last word on each aspect
         self._led: frozenset[str] = frozenset()
         self._renew_at = 0.0
+        self._ahead_s: float | None = None  # the board's clock before ours; None: not asked yet
         self._misses = 0
         self._alone_since: float | None = None
 
@@ -57,40 +56,51 @@ class Share:
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._exchange()
-        except (SQLAlchemyError, OSError, TimeoutError) as gone:
+        except (StorageError, TimeoutError) as gone:
             self._missed(gone)
         else:
             self._met()
 
     async def close(self) -> None:
-        """Leave the probing to others."""
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                await self._board.leave()
-        except (SQLAlchemyError, OSError, TimeoutError):
-            return  # nobody is waiting for it: leases end by themselves
-        finally:
-            await self._board.close()
+        """Leave the probing to others; a board that hangs is not waited for."""
+        for part in (self._board.leave, self._board.close):
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    await part()
+            except (StorageError, TimeoutError):
+                continue  # nobody is waiting for it: leases end by themselves
 
     def _listen_to_ourselves(self) -> None:
-        now, utc_s = clock.monotonic(), clock.utc_now().timestamp()
+        """Collect what is new; what happens before the first sight of the board's clock waits."""
+        if self._ahead_s is None:
+            return
+        now = clock.monotonic()
         for rung in self._rungs.values():
-            for word in rung.news(now, utc_s=utc_s):
+            for word in rung.news(now, utc_s=now + self._ahead_s):
                 self._unsaid[word.place, word.aspect] = word
 
     async def _exchange(self) -> None:
+        renews = clock.monotonic() >= self._renew_at
+        if renews or self._ahead_s is None:
+            self._ahead_s = await self._board_ahead_s()
+            self._listen_to_ourselves()
         saying = dict(self._unsaid)
         await self._board.write(saying.values())
         for key, word in saying.items():
             if self._unsaid.get(key) is word:
                 del self._unsaid[key]
         for word in await self._board.others(self._rungs):
-            now, utc_s = clock.monotonic(), clock.utc_now().timestamp()
-            self._rungs[word.place].heed(word, now, utc_s=utc_s)
-        if clock.monotonic() >= self._renew_at:
-            utc_s = clock.utc_now().timestamp()
-            self._led = await self._board.lease(self._rungs, utc_s=utc_s, for_s=LEASE_S)
+            now = clock.monotonic()
+            self._rungs[word.place].heed(word, now, utc_s=now + self._ahead_s)
+        if renews:
+            self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
             self._renew_at = clock.monotonic() + RENEW_S
+
+    async def _board_ahead_s(self) -> float:
+        """Return how far the board's clock is before our own, as if asked in the middle."""
+        began_s = clock.monotonic()
+        board_s = await self._board.clock_s()
+        return board_s - (began_s + clock.monotonic()) / 2
 
     def _missed(self, gone: Exception) -> None:
         self._misses += 1
@@ -110,9 +120,8 @@ class Share:
 
 
 def _reason(gone: Exception) -> str:
-    """Say what happened in a line without the statement, and without the address."""
-    said = gone.orig if isinstance(gone, DBAPIError) else gone
-    return f"{type(gone).__name__}: {said}".partition("\n")[0]
+    """Say in a line why we are alone."""
+    return str(gone) if isinstance(gone, StorageError) else f"no answer within {ANSWER_S:g} s"
 
 
 def places(settings: Settings) -> dict[tuple[str, str], str]:
@@ -125,21 +134,13 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
     return found
 
 
-def database_url(share: str) -> str:
-    """Return the address as SQLAlchemy's asynchronous engine takes it."""
-    scheme, _, rest = share.partition("://")
-    return f"sqlite+aiosqlite://{rest}" if scheme == "sqlite" else share
-
-
 @asynccontextmanager
 async def sharing(settings: Settings, roster: Roster, *, tell: Tell) -> AsyncIterator[Share | None]:
     """Share while the block runs; None: there is nobody to share with."""
     if settings.resilience.share == LOCAL:
         yield None
         return
-    board = ProviderBoard(
-        Database(database_url(settings.resilience.share)), holder=secrets.token_hex(8)
-    )
+    board = board_at(settings.resilience.share, holder=secrets.token_hex(8))
     rungs = [SharedRung(place, roster.health(*key)) for key, place in places(settings).items()]
     share = Share(rungs, board=board, tell=tell)
     try:

@@ -1,15 +1,21 @@
 """The database of a process: one engine, and its tables made when they are missing."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage.tables import METADATA
 
 BUSY_S: Final = 5.0  # SQLite waits so long for another writer
+ANSWER_S: Final = 5.0  # a server that takes longer for one statement is as good as none
+ARGUMENTS: Final[Mapping[str, dict[str, float]]] = {
+    "sqlite": {"timeout": BUSY_S},
+    "postgresql": {"timeout": ANSWER_S, "command_timeout": ANSWER_S},  # to connect, to answer
+}
 
 
 class StorageError(Exception):
@@ -19,11 +25,10 @@ class StorageError(Exception):
 class Database:
     """Connects when it is first used, so that a call never waits for a database at its start."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         """Take the address, as SQLAlchemy has them: `sqlite+aiosqlite:///holdline.db`."""
         self._url = make_url(url)
-        sqlite = self._url.get_backend_name() == "sqlite"
-        arguments = {"timeout": BUSY_S} if sqlite else {}
+        arguments = ARGUMENTS.get(self._url.get_backend_name(), {})
         self._engine = create_async_engine(self._url, connect_args=arguments, pool_pre_ping=True)
         self._made = False
         self._making = asyncio.Lock()

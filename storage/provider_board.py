@@ -1,100 +1,70 @@
-"""The board on which the processes of a machine leave word of their providers' health."""
+"""The board on which processes leave word of their providers' health: what every kind offers."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
-from sqlalchemy import delete, or_, select
-from sqlalchemy.dialects.sqlite import insert
-
+from fallbacks.breaker import State
 from fallbacks.shared_health import Aspect, Word
-from storage.database import Database
-from storage.tables import HEALTH, PROBERS
+
+KEEP_S: Final = 3600.0  # chosen: a rung in trouble is spoken of at least every quarter of an hour
 
 
-class ProviderBoard:
-    """One row an aspect of a rung, and one lease a rung, whose holder probes it for all.
+class ProviderBoard(Protocol):
+    """One word an aspect of a rung, and one lease a rung, whose holder probes it for all.
 
-    The statements are SQLite's own; another database needs its dialect's `insert`.
+    A process writes under a name of its own. All moments are those of the board's clock, which is
+    the same for everybody, however wrong the clocks of the machines may be. Every method raises
+    `StorageError` when the board does not answer; none waits for longer than a few seconds.
     """
 
-    def __init__(self, database: Database, *, holder: str) -> None:
-        """Take the database, and the name under which this process writes."""
-        self._database = database
-        self._holder = holder
+    async def clock_s(self) -> float:
+        """Return the board's time, in seconds since 1970."""
+        ...
 
     async def write(self, words: Iterable[Word]) -> None:
         """Leave words; the newer one on an aspect of a rung stands."""
-        rows = [
-            {
-                "place": each.place,
-                "aspect": each.aspect.value,
-                "holder": self._holder,
-                "at_s": each.at_s,
-                "value": each.value,
-                "until_s": each.until_s,
-                "retired": each.retired,
-            }
-            for each in words
-        ]
-        if not rows:
-            return
-        added = insert(HEALTH)
-        newer = added.on_conflict_do_update(
-            index_elements=["place", "aspect"],
-            set_={
-                name: added.excluded[name]
-                for name in ("holder", "at_s", "value", "until_s", "retired")
-            },
-            where=added.excluded.at_s >= HEALTH.c.at_s,
-        )
-        engine = await self._database.engine()
-        async with engine.begin() as connection:
-            await connection.execute(newer, rows)
+        ...
 
     async def others(self, places: Iterable[str]) -> Sequence[Word]:
         """Return what other processes say of these rungs."""
-        theirs = select(HEALTH).where(
-            HEALTH.c.holder != self._holder, HEALTH.c.place.in_(list(places))
-        )
-        engine = await self._database.engine()
-        async with engine.connect() as connection:
-            found = (await connection.execute(theirs)).all()
-        return [
-            Word(
-                place=row.place,
-                aspect=Aspect(row.aspect),
-                at_s=row.at_s,
-                value=row.value,
-                until_s=row.until_s,
-                retired=row.retired,
-            )
-            for row in found
-        ]
+        ...
 
-    async def lease(self, places: Iterable[str], *, utc_s: float, for_s: float) -> frozenset[str]:
+    async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
         """Take or renew the probing of each rung that nobody else holds; return those held."""
-        rows = [
-            {"place": place, "holder": self._holder, "until_s": utc_s + for_s} for place in places
-        ]
-        added = insert(PROBERS)
-        taken = added.on_conflict_do_update(
-            index_elements=["place"],
-            set_={"holder": added.excluded.holder, "until_s": added.excluded.until_s},
-            where=or_(PROBERS.c.holder == self._holder, PROBERS.c.until_s < utc_s),
-        )
-        engine = await self._database.engine()
-        async with engine.begin() as connection:
-            await connection.execute(taken, rows)
-            held = await connection.execute(
-                select(PROBERS.c.place).where(PROBERS.c.holder == self._holder)
-            )
-            return frozenset(held.scalars())
+        ...
 
     async def leave(self) -> None:
         """Give all leases back."""
-        engine = await self._database.engine()
-        async with engine.begin() as connection:
-            await connection.execute(delete(PROBERS).where(PROBERS.c.holder == self._holder))
+        ...
 
     async def close(self) -> None:
-        """Let the database go."""
-        await self._database.close()
+        """Let the connections go."""
+        ...
+
+
+def word_of(said: Mapping[str, Any]) -> Word | None:
+    """Return what was read as a word; None: we do not understand it.
+
+    Another version of Holdline may share the board, and a word of hers must not end our house.
+    """
+    try:
+        word = Word(
+            place=str(said["place"]),
+            aspect=Aspect(said["aspect"]),
+            at_s=float(said["at_s"]),
+            value=str(said["value"]),
+            until_s=float(said["until_s"]),
+            retired=bool(said["retired"]),
+        )
+        if word.aspect is Aspect.BREAKER:
+            State(word.value)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return word if math.isfinite(word.at_s) and math.isfinite(word.until_s) else None
+
+
+def line_of(error: BaseException, *, hidden: str | None) -> str:
+    """Return an error as one line without its statement, and without the board's password."""
+    line = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return line.replace(hidden, "********") if hidden else line

@@ -1,24 +1,32 @@
-"""Two processes' rosters on one SQLite file: what one finds out the other need not."""
+"""Two processes' rosters on one board, of each kind: what one finds out the other need not."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import bot.sharing
 from bot import clock
 from bot.config import Settings
 from bot.config_errors import ConfigError
-from bot.config_loading import load
+from bot.config_loading import Loaded, load
+from bot.config_print import as_yaml
 from bot.environment import Environment
 from bot.policies import build_policies
+from bot.share_address import board_at
 from bot.sharing import Share, places, sharing
 from calls.events import Event, ShareLost, ShareRegained
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.roster import Roster
+from fallbacks.shared_health import Aspect
+from storage.provider_board import ProviderBoard
+from tests.share_servers import PASSWORD, Server
 
 WITHIN_S = 10.0  # far longer than anything takes, also on a busy machine
 
@@ -77,9 +85,12 @@ async def until(met: Callable[[], object]) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/share/board.db"
+@pytest.fixture(params=["sqlite", "postgres", "redis_server"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/share/board.db"
+    server: Server = request.getfixturevalue(request.param)
+    return await server.fresh_url()
 
 
 async def test_an_outage_that_one_process_met_costs_the_other_no_caller(url: str) -> None:
@@ -158,15 +169,166 @@ async def test_within_one_process_nothing_is_shared_with_anybody() -> None:
         assert alone.share is None
 
 
-def test_a_share_that_this_version_does_not_have_is_one_line_without_its_password() -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["postgres", "redis_server"])
+async def test_while_the_board_hangs_each_goes_on_alone_and_then_they_share_again(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bot.sharing, "ANSWER_S", 0.5)
+    server: Server = request.getfixturevalue(kind)
+    url = await server.fresh_url()
+    async with Process(url).running() as here, Process(url).running() as there:
+        await until(lambda: here.leads() or there.leads())
+        server.pause()
+        try:
+            async with longest_wait() as waits:
+                await until(lambda: here.told and there.told)
+            here.fails(Kind.AUTH)
+            assert here.leads()
+            assert there.leads()
+            assert there.mind.suspect_since is None
+        finally:
+            server.resume()
+
+        await until(lambda: there.mind.retired)
+        await until(lambda: len(here.told) == len(there.told) == 2)
+        assert max(waits) < 0.25  # nobody else waited for the board
+        for each in (here, there):
+            assert [type(fact) for fact in each.told] == [ShareLost, ShareRegained]
+            assert PASSWORD not in str(each.told)
+        await until(lambda: here.leads() != there.leads())
+
+
+@asynccontextmanager
+async def longest_wait() -> AsyncIterator[list[float]]:
+    """Collect how much later than asked a timer of this loop rings while the block runs."""
+    late_s: list[float] = []
+
+    async def look() -> None:
+        while True:
+            asked_s = clock.monotonic()
+            await asyncio.sleep(0.01)
+            late_s.append(clock.monotonic() - asked_s - 0.01)
+
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(look())
+        yield late_s
+        looking.cancel()
+
+
+async def test_a_board_that_hangs_does_not_keep_a_process_from_ending(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bot.sharing, "ANSWER_S", 0.2)
+    url = await redis_server.fresh_url()
+    try:
+        async with Process(url).running() as here:
+            await until(here.leads)
+            redis_server.pause()
+            began_s = clock.monotonic()
+        assert clock.monotonic() - began_s < 2.0
+    finally:
+        redis_server.resume()
+
+
+class WrongClock:
+    """A board's clock that is nothing like the machines'."""
+
+    def __init__(self, board: ProviderBoard, *, off_s: float) -> None:
+        self._board = board
+        self._off_s = off_s
+
+    async def clock_s(self) -> float:
+        return await self._board.clock_s() + self._off_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._board, name)
+
+
+async def test_moments_are_the_boards_whatever_the_machines_clocks_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def far_off(share: str, *, holder: str) -> Any:
+        return WrongClock(board_at(share, holder=holder), off_s=86_400.0)
+
+    monkeypatch.setattr(bot.sharing, "board_at", far_off)
+    url = f"sqlite:///{tmp_path}/board.db"
+    async with Process(url).running() as here, Process(url).running() as there:
+        here.fails(Kind.QUOTA)
+        await until(lambda: there.mind.retired)
+        began_s, heard_s = here.mind.breaker.since, there.mind.breaker.since
+
+        assert heard_s == pytest.approx(began_s, abs=0.05)
+        witness = board_at(url, holder="witness")
+        words = await witness.others([places(here.settings)["llm", "mind"]])
+        await witness.close()
+        assert {each.aspect for each in words} == {Aspect.BREAKER, Aspect.SUSPICION}
+        assert all(each.at_s > time.time() + 80_000 for each in words)
+
+
+def loaded_with(share: str) -> Loaded:
     keys = ("DEEPGRAM", "OPENAI", "CARTESIA", "ELEVENLABS")
     values = {f"{each}_API_KEY": "k" for each in keys}
-    values["HOLDLINE__RESILIENCE__SHARE"] = "redis://:s3cret@cache:6379/0"
+    values["HOLDLINE__RESILIENCE__SHARE"] = share
+    return load(variables=Environment(values=values))
 
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ("mysql://:s3cret@db/0", "through mysql; use local, sqlite:///FILE, postgresql://… or"),
+        ("redis://:s3/cret@cache:6379/0", "write /, @, : and # of a password as %2F"),
+        ("redis://:s3cret@cache:port/0", "it must be like redis://user:password@host/0"),
+        ("redis://:s3cret@cache/health", "must be the database's number"),
+        ("redis://cache/0?password=s3cret", "it takes no option password, only ssl_ca_certs"),
+        ("postgresql://u:s3cret@db/x?sslmod=on", "it takes no option sslmod, only ssl, sslmode"),
+        ("postgresql://u:s3cret@/x", "it must be like postgresql://"),
+    ],
+)
+def test_a_share_that_cannot_be_is_one_line_without_its_password(share: str, said: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        load(variables=Environment(values=values))
+        loaded_with(share)
 
     (problem,) = refused.value.problems
-    assert problem.line.startswith("environment HOLDLINE__RESILIENCE__SHARE: resilience.share is")
-    assert "redis is not available in this version; use local, or sqlite:///FILE" in problem.line
+    assert problem.line.startswith('environment HOLDLINE__RESILIENCE__SHARE: resilience.share is "')
+    assert said in problem.line
+    assert "s3" not in problem.line
+    assert "cret" not in problem.line
+
+
+@pytest.mark.parametrize(("scheme", "extra"), [("postgresql", "postgres"), ("rediss", "redis")])
+def test_a_driver_that_is_not_installed_is_one_line_with_the_cure(
+    scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+
+    with pytest.raises(ConfigError) as refused:
+        loaded_with(f"{scheme}://:s3cret@there/0")
+
+    (problem,) = refused.value.problems
+    assert f'pip install "holdline[{extra}]"' in problem.line
     assert "s3cret" not in problem.line
+
+
+@pytest.mark.parametrize(
+    "share",
+    ["redis://:hunter2@cache:6379/0", "postgresql://u:x@hunter2@db/y", "rediss://u:hunter2@cache"],
+)
+def test_the_configuration_is_shown_without_the_shares_password(share: str) -> None:
+    shown = as_yaml(loaded_with(share))
+
+    assert "hunter2" not in shown
+    assert "********@" in shown
+
+
+def test_a_shares_password_may_not_stand_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "holdline.yaml"
+    file.write_text('resilience: {share: "redis://:s3cret@cache/0"}', encoding="utf-8")
+
+    with pytest.raises(ConfigError) as refused:
+        load(file, variables=Environment(values={}))
+
+    lines = [each.line for each in refused.value.problems if "share" in each.line]
+    assert len(lines) == 1
+    assert "HOLDLINE__RESILIENCE__SHARE" in lines[0]
+    assert "s3cret" not in lines[0]

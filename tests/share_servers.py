@@ -1,0 +1,180 @@
+"""A PostgreSQL and a Redis of our own, each a real server on a loopback port of its own."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+import redis.asyncio
+
+PASSWORD = "s3cret-of-the-share"
+READY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server that can be made to hang, as a machine in trouble does."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    address: str  # `{}` is where the password goes
+
+    @property
+    def url(self) -> str:
+        return self.address.format(PASSWORD)
+
+    def pause(self) -> None:
+        """Let it hang: it accepts and answers nothing."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        """Return the server's process first, then those it has started."""
+        parents = dict(_parents())
+        found = [self.process.pid]
+        for each in found:
+            found.extend(pid for pid, parent in parents.items() if parent == each)
+        return found
+
+    async def fresh_url(self) -> str:
+        """Return the address of a board on which nobody has written yet."""
+        if self.url.startswith("redis"):
+            async with redis.asyncio.Redis.from_url(self.url) as client:
+                await client.flushdb()
+            return self.url
+        connection = await asyncpg.connect(self.url)
+        try:
+            name = f"board_{time.monotonic_ns()}"
+            await connection.execute(f"CREATE DATABASE {name}")
+        finally:
+            await connection.close()
+        return self.url.rpartition("/")[0] + f"/{name}"
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+            yield int(stat.parent.name), int(fields[1])
+
+
+def missing(what: str) -> None:
+    """Skip, except where everything must be tested."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is not installed")
+    pytest.skip(f"needs {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _until_ready(process: subprocess.Popen[bytes], *question: str) -> None:
+    end = time.monotonic() + READY_S
+    while subprocess.run(question, check=False, capture_output=True).returncode:  # noqa: S603 - ours
+        assert process.poll() is None, "it ended"
+        assert time.monotonic() < end, "it does not answer"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[Server]:
+    """Run a PostgreSQL of our own; it refuses to be root's, so it is nobody's there."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs:
+        missing("Debian's postgresql")
+    folder, port = programs[-1].parent, free_port()
+    with tempfile.TemporaryDirectory(prefix="holdline-postgres-") as place:
+        prefix: list[str] = []
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(place, nobody.pw_uid, nobody.pw_gid)
+            ids = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+            prefix = [str(shutil.which("setpriv")), *ids]
+        secret = Path(place) / "password"
+        secret.write_text(PASSWORD, encoding="utf-8")
+        secret.chmod(0o644)
+        data = f"{place}/data"
+        login = ["-U", "holdline", "-A", "scram-sha-256", f"--pwfile={secret}"]
+        subprocess.run(  # noqa: S603 - ours
+            [*prefix, folder / "initdb", "-D", data, *login, "-N", "-E", "UTF8", "--locale=C"],
+            check=True,
+            capture_output=True,
+            cwd=place,
+        )
+        options = ("fsync=off", "unix_socket_directories=", "shared_buffers=16MB")
+        said = [word for each in options for word in ("-c", each)]
+        process = subprocess.Popen(  # noqa: S603 - ours
+            [*prefix, folder / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), *said],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=place,
+        )
+        address = f"postgresql://holdline:{{}}@127.0.0.1:{port}/postgres"
+        with _ended(Server(process=process, port=port, address=address)) as server:
+            _until_ready(process, f"{folder}/pg_isready", "-h", "127.0.0.1", "-p", str(port))
+            yield server
+
+
+@contextlib.contextmanager
+def running_redis() -> Iterator[Server]:
+    """Run a Redis of our own that keeps nothing."""
+    program, client = shutil.which("redis-server"), shutil.which("redis-cli")
+    if program is None or client is None:
+        missing("Debian's redis-server")
+        return
+    port = free_port()
+    options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", PASSWORD)
+    with tempfile.TemporaryDirectory(prefix="holdline-redis-") as place:
+        process = subprocess.Popen(  # noqa: S603 - ours
+            [program, "--port", str(port), "--dir", place, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        address = f"redis://:{{}}@127.0.0.1:{port}/0"
+        with _ended(Server(process=process, port=port, address=address)) as server:
+            _until_ready(process, client, "-p", str(port), "ping")
+            yield server
+
+
+@contextlib.contextmanager
+def _ended(server: Server) -> Iterator[Server]:
+    try:
+        yield server
+    finally:
+        server.resume()
+        server.process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+        try:
+            server.process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            server.process.kill()
+            server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Server]:
+    with running_redis() as server:
+        yield server

@@ -1,0 +1,261 @@
+"""What every board must do, on a real SQLite, a real PostgreSQL and a real Redis."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+from sqlalchemy import create_engine, text
+
+from bot.share_address import board_at
+from fallbacks.shared_health import Aspect, Word
+from storage.database import StorageError
+from storage.provider_board import KEEP_S, ProviderBoard, line_of, word_of
+from storage.redis_board import LEASES, WORDS
+from tests.share_servers import PASSWORD, Server, free_port
+
+AT_S = 1_790_000_000.123456
+PLACE, OTHER = "llm/mind/0123456789ab", "tts/voice/ba9876543210"
+OPEN = Word(
+    place=PLACE, aspect=Aspect.BREAKER, at_s=AT_S, value="open", until_s=AT_S + 900.5, retired=True
+)
+LONG_S = 60.0
+WITHIN_S = 10.0  # far longer than anything takes, also on a busy machine
+
+Join = Callable[[], ProviderBoard]
+"""Gives one more process its side of the board."""
+
+
+def suspects(at_s: float, *, place: str = PLACE, value: str = "suspect") -> Word:
+    return Word(place=place, aspect=Aspect.SUSPICION, at_s=at_s, value=value)
+
+
+class BoardContract:
+    """What holds of any board; a kind of board is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def join(self, url: str) -> AsyncIterator[Join]:
+        async with AsyncExitStack() as stack:
+            names = (f"process-{number}" for number in range(1000))
+
+            def another() -> ProviderBoard:
+                board = board_at(url, holder=next(names))
+                stack.push_async_callback(board.close)
+                return board
+
+            yield another
+
+    async def test_it_tells_the_time(self, join: Join) -> None:
+        before_s = time.time()
+
+        board_s = await join().clock_s()
+
+        assert before_s - 1.0 <= board_s <= time.time() + 1.0
+
+    async def test_a_word_is_read_by_others_to_the_letter_and_not_by_who_left_it(
+        self, join: Join
+    ) -> None:
+        here, there = join(), join()
+        await here.write([OPEN, suspects(AT_S + 1.0, place=OTHER)])
+
+        assert await there.others([PLACE]) == [OPEN]
+        assert set(await there.others([OTHER, PLACE])) == {
+            OPEN,
+            suspects(AT_S + 1.0, place=OTHER),
+        }
+        assert await here.others([PLACE]) == []
+        assert await there.others(["stt/nobody/0"]) == []
+
+    async def test_the_newer_word_stands_whoever_comes_last(self, join: Join) -> None:
+        here, there, witness = join(), join(), join()
+        await here.write([suspects(AT_S + 0.002, value="")])
+        await there.write([suspects(AT_S + 0.001)])
+
+        assert await witness.others([PLACE]) == [suspects(AT_S + 0.002, value="")]
+        await there.write([suspects(AT_S + 0.003)])
+        assert await witness.others([PLACE]) == [suspects(AT_S + 0.003)]
+
+    async def test_a_word_that_nobody_understands_is_passed_over(self, join: Join) -> None:
+        here, there = join(), join()
+        melted = Word(place=OTHER, aspect=Aspect.BREAKER, at_s=AT_S, value="melted")
+        await here.write([melted, OPEN])
+
+        assert await there.others([PLACE, OTHER]) == [OPEN]
+
+    async def test_nothing_to_say_and_nobody_to_ask_about_is_no_trouble(self, join: Join) -> None:
+        board = join()
+        await board.write([])
+
+        assert await board.others([]) == []
+        await board.leave()
+
+    async def test_one_process_holds_a_lease_and_renews_it(self, join: Join) -> None:
+        here, there = join(), join()
+
+        assert await here.lease([PLACE], for_s=LONG_S) == {PLACE}
+        assert await there.lease([PLACE, OTHER], for_s=LONG_S) == {OTHER}
+        assert await here.lease([PLACE, OTHER], for_s=LONG_S) == {PLACE}
+
+    async def test_a_lease_that_is_given_back_is_free_and_no_other(self, join: Join) -> None:
+        here, there, late = join(), join(), join()
+        await here.lease([PLACE], for_s=LONG_S)
+        await there.lease([OTHER], for_s=LONG_S)
+
+        await here.leave()
+
+        assert await late.lease([PLACE, OTHER], for_s=LONG_S) == {PLACE}
+
+    async def test_a_lease_that_nobody_renews_ends(self, join: Join) -> None:
+        here, there = join(), join()
+        await here.lease([PLACE], for_s=0.4)
+        first = await there.lease([PLACE], for_s=LONG_S)
+
+        async with asyncio.timeout(WITHIN_S):
+            while not await there.lease([PLACE], for_s=LONG_S):  # noqa: ASYNC110 - a board has no bell
+                await asyncio.sleep(0.05)
+
+        assert first == frozenset()
+        assert await here.lease([PLACE], for_s=LONG_S) == frozenset()
+
+    async def test_of_many_that_ask_at_once_one_gets_each_lease(self, join: Join) -> None:
+        boards = [join() for _ in range(8)]
+        places = [f"llm/rung-{number}/0" for number in range(6)]
+        await boards[0].clock_s()  # its tables are there
+
+        held = await asyncio.gather(
+            *[
+                each.lease(places if index % 2 else places[::-1], for_s=LONG_S)
+                for index, each in enumerate(boards)
+            ]
+        )
+
+        assert sorted(place for each in held for place in each) == places
+
+    async def test_many_that_write_crosswise_at_once_all_get_through(self, join: Join) -> None:
+        boards = [join() for _ in range(8)]
+        words = [suspects(AT_S, place=f"llm/rung-{number}/0") for number in range(20)]
+        await boards[0].clock_s()
+
+        await asyncio.gather(
+            *[each.write(words if index % 2 else words[::-1]) for index, each in enumerate(boards)]
+        )
+
+        assert len(await join().others([each.place for each in words])) == 20
+
+
+class TestSqlite(BoardContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/share/board.db"
+
+    async def test_what_nobody_renews_is_deleted_at_the_next_start(
+        self, join: Join, url: str
+    ) -> None:
+        here = join()
+        now_s = await here.clock_s()
+        old, young = suspects(now_s - KEEP_S - 5.0), suspects(now_s, place=OTHER)
+        await here.write([old, young])
+        await here.lease(["llm/gone/0"], for_s=-KEEP_S - 5.0)
+
+        await join().lease([PLACE], for_s=LONG_S)
+
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            words = connection.execute(text("SELECT place FROM provider_health")).scalars().all()
+            leases = connection.execute(text("SELECT place FROM provider_probers")).scalars().all()
+        engine.dispose()
+        assert list(words) == [OTHER]
+        assert list(leases) == [PLACE]
+
+
+class ServerContract(BoardContract):
+    """What holds of a board that is a server; a kind has the fixture `server`, too."""
+
+    @pytest.fixture
+    async def url(self, server: Server) -> str:
+        return await server.fresh_url()
+
+    async def test_a_server_that_is_not_there_is_told_in_a_line(self, server: Server) -> None:
+        nowhere = server.url.replace(f":{server.port}/", f":{free_port()}/")
+
+        with pytest.raises(StorageError) as gone:
+            await board_at(nowhere, holder="me").clock_s()
+
+        assert PASSWORD not in str(gone.value)
+        assert "\n" not in str(gone.value)
+
+    async def test_a_password_that_is_wrong_is_told_without_it(self, server: Server) -> None:
+        wrong = server.address.format("an0ther-password")
+        board = board_at(wrong, holder="me")
+
+        with pytest.raises(StorageError) as refused:
+            await board.clock_s()
+
+        await board.close()
+        assert "an0ther-password" not in str(refused.value)
+        assert "password" in str(refused.value)
+
+
+class TestPostgres(ServerContract):
+    @pytest.fixture
+    def server(self, postgres: Server) -> Server:
+        return postgres
+
+    async def test_an_address_with_libpqs_word_for_encryption_is_understood(self, url: str) -> None:
+        board = board_at(f"{url}?sslmode=prefer", holder="me")
+
+        assert await board.lease([PLACE], for_s=LONG_S) == {PLACE}
+        await board.close()
+
+
+class TestRedis(ServerContract):
+    @pytest.fixture
+    def server(self, redis_server: Server) -> Server:
+        return redis_server
+
+    async def test_all_that_is_kept_has_an_end(self, join: Join, url: str) -> None:
+        board = join()
+        await board.write([OPEN])
+        await board.lease([PLACE], for_s=LONG_S)
+
+        async with aclosing(redis.asyncio.Redis.from_url(url)) as client:
+            keys = {key.decode() async for key in client.scan_iter()}
+            ends_ms = [await client.pttl(key) for key in keys]
+
+        assert keys == {f"{WORDS}{PLACE}:breaker", f"{LEASES}{PLACE}"}
+        assert all(0 < each <= KEEP_S * 1000 for each in ends_ms)
+
+    async def test_a_key_that_somebody_else_wrote_is_passed_over(
+        self, join: Join, url: str
+    ) -> None:
+        async with aclosing(redis.asyncio.Redis.from_url(url)) as client:
+            await client.set(f"{WORDS}{PLACE}:breaker", "not ours")
+        here, there = join(), join()
+
+        assert await there.others([PLACE]) == []
+        await here.write([OPEN])
+        assert await there.others([PLACE]) == [OPEN]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"aspect": "mood"}, {"at_s": "soon"}, {"at_s": float("nan")}, {"until_s": None}, {"place": 0}],
+    ids=str,
+)
+def test_a_word_is_understood_whole_or_not_at_all(change: dict[str, object]) -> None:
+    said = {
+        "place": PLACE, "aspect": "breaker", "at_s": AT_S, "value": "open",
+        "until_s": AT_S + 900.5, "retired": True,
+    }  # fmt: skip
+
+    assert word_of(said) == OPEN
+    assert word_of(said | change) != OPEN
+
+
+def test_an_error_is_one_line_without_the_password() -> None:
+    error = ValueError("cannot reach x:hunter2@h\nSELECT 1")
+
+    assert line_of(error, hidden="hunter2") == "ValueError: cannot reach x:********@h"
