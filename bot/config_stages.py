@@ -1,7 +1,7 @@
 """The ladders: for each stage, its rungs in the order of preference."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -13,6 +13,7 @@ from bot.config_values import (
     Seconds,
     SecondsOrZero,
     Section,
+    Share,
     Text,
 )
 from providers.catalog import PROVIDERS
@@ -20,6 +21,18 @@ from providers.provider import Stage
 
 STAGES: Final[tuple[Stage, ...]] = ("stt", "llm", "tts")
 URLS: Final = {(each.stage, each.kind): each.url for each in PROVIDERS}
+
+
+class ConnectionLimits(Section):
+    """How much a rung is asked at once, by all calls together; what is not said has no limit."""
+
+    concurrent: Count | None = None
+
+
+class RequestLimits(ConnectionLimits):
+    """The same of a rung that is asked by single requests."""
+
+    per_minute: Count | None = None
 
 
 class RungSettings(Section):
@@ -38,7 +51,21 @@ class RungSettings(Section):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-Ladder = Annotated[tuple[RungSettings, ...], Field(min_length=1)]
+class ModelSettings(RungSettings):
+    """A rung that is asked by single requests."""
+
+    limits: RequestLimits = RequestLimits()
+
+
+class ConnectedSettings(RungSettings):
+    """A rung that holds a connection for each call."""
+
+    limits: ConnectionLimits = ConnectionLimits()
+    standby: Literal["warm", "cold"] = "warm"  # cold: not connected before it is needed
+
+
+Models = Annotated[tuple[ModelSettings, ...], Field(min_length=1)]
+Ladder = Annotated[tuple[ConnectedSettings, ...], Field(min_length=1)]
 
 
 def _filled(rung: Any, stage: Stage) -> Any:
@@ -53,15 +80,20 @@ class StagesSettings(Section):
     """The three ladders."""
 
     stt: Ladder
-    llm: Ladder
+    llm: Models
     tts: Ladder
 
-    def rungs(self) -> Iterator[tuple[Stage, RungSettings]]:
+    def rungs(self) -> Iterator[tuple[Stage, ModelSettings | ConnectedSettings]]:
         """Yield every rung of every stage, in order."""
         ladders = (self.stt, self.llm, self.tts)
         for stage, ladder in zip(STAGES, ladders, strict=True):
             for rung in ladder:
                 yield stage, rung
+
+    def cold(self, stage: Stage) -> frozenset[str]:
+        """Return the stage's standbys that are connected only when they are needed."""
+        ladders = {"stt": self.stt, "tts": self.tts}
+        return frozenset(each.name for each in ladders.get(stage, ())[1:] if each.standby == "cold")
 
     @model_validator(mode="before")
     @classmethod
@@ -98,10 +130,18 @@ class RetrySettings(Section):
     attempts: CountOrZero = 3
 
 
+class HedgeSettings(Section):
+    """A second model asked before the first is late; both bill."""
+
+    enabled: bool = False
+    share: Share = 0.05  # of the answers
+
+
 class ResilienceSettings(Section):
     """What is done about providers that fail."""
 
     breaker: BreakerSettings = BreakerSettings()
     probe: ProbeSettings = ProbeSettings()
     retry: RetrySettings = RetrySettings()
+    hedge: HedgeSettings = HedgeSettings()
     share: str = Field(default="local", pattern=r"^(local|[a-z][a-z0-9+]*://\S+)$")

@@ -2,17 +2,21 @@
 
 import asyncio
 import hashlib
+import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
+from bot import clock
 from bot.config import Settings
 from bot.config_stages import STAGES, RungSettings
 from calls.entry import Tell
 from fallbacks.breaker import BreakerSettings
-from fallbacks.ladder import Pace
+from fallbacks.ladder import Allowance, Pace
+from fallbacks.limits import Limits
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
+from processors.gate import RungGate
 from providers.provider import Stage
 
 PACES: Final[Mapping[Stage, Pace]] = {
@@ -26,6 +30,13 @@ PACES: Final[Mapping[Stage, Pace]] = {
 
 PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.45, "tts": 0.3}
 """What a rung is believed to take to its first useful output before it was measured."""
+
+THEN_S: Final[Mapping[Stage, float]] = {
+    "stt": PRIORS_S["llm"] + PRIORS_S["tts"],
+    "llm": PRIORS_S["tts"],
+    "tts": 0.0,
+}
+"""What takes time behind a stage before the caller hears something."""
 
 LEAST_TRIAL_S: Final = 15.0
 TRIAL_PROBES: Final = 3  # a trial lasts at least as long as so many probes that hang
@@ -51,7 +62,36 @@ def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
         ),
         priors_s=PRIORS_S,
     )
-    return {stage: StagePolicy(stage=stage, roster=roster, pace=PACES[stage]) for stage in STAGES}
+    hedge = settings.resilience.hedge
+    hedges = Allowance(share=hedge.share, floor=0) if hedge.enabled else None
+    return {
+        stage: StagePolicy(
+            stage=stage,
+            roster=roster,
+            pace=PACES[stage],
+            hedges=hedges if stage == "llm" else None,
+            gates=build_gates(settings, stage),
+            cold=settings.stages.cold(stage),
+            then_s=THEN_S[stage],
+            chance=random.random,
+        )
+        for stage in STAGES
+    }
+
+
+def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
+    """Return the gates of a stage's rungs, by name; a rung without limits learns of some."""
+    return {
+        rung.name: RungGate(
+            Limits(
+                concurrent=rung.limits.concurrent,
+                per_minute=getattr(rung.limits, "per_minute", None),
+            ),
+            clock=clock.monotonic,
+        )
+        for of, rung in settings.stages.rungs()
+        if of == stage
+    }
 
 
 def credential(rung: RungSettings) -> str:

@@ -9,9 +9,13 @@ from fallbacks.facts import (
     AttemptStarted,
     AttemptWon,
     BreakerMoved,
+    HedgeStarted,
     HeldTheLine,
+    LimitReached,
     ProviderProbed,
     ProviderReset,
+    RetriesExhausted,
+    RetryPlanned,
     RungChosen,
     RungRested,
     StageExhausted,
@@ -198,6 +202,7 @@ class UsageMeasured:
     completion_tokens: int = 0
     characters: int = 0
     audio_s: float = 0.0
+    estimated: bool = False  # of an answer that was called off: nobody told us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +327,10 @@ Event: TypeAlias = (
     | AttemptFailed
     | AttemptWon
     | AttemptDropped
+    | HedgeStarted
+    | LimitReached
+    | RetryPlanned
+    | RetriesExhausted
     | RungChosen
     | StageExhausted
     | StageRecovered

@@ -55,6 +55,7 @@ class Start:
     until: Deadline
     extra: bool = False  # a race or a second try of the same rung
     mended: bool = False  # with a payload that was trimmed or split
+    hedge: bool = False  # asked as well, although nobody is late yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,27 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPlanned:
+    """A try of work outside a turn failed; the same provider is asked again."""
+
+    stage: str  # or the kind of work: dial, crm, alert
+    provider: str
+    kind: Kind
+    retry: int  # 1 for the first after the first try
+    wait_s: float  # until then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetriesExhausted:
+    """Work outside a turn was given up after so many tries; the provider's breaker opens."""
+
+    stage: str
+    provider: str
+    kind: Kind  # of the last failure
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptWon:
     """A rung gave the first useful content; from here on it is the one that is heard."""
 
@@ -50,7 +71,29 @@ class AttemptDropped:
     stage: str
     provider: str
     attempt: int
-    because: str  # outrun, caller, call_over
+    because: str  # outrun, caller, call_over, limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeStarted:
+    """A second rung was asked as well before the first was late; both will bill."""
+
+    stage: str
+    provider: str  # the second one
+    attempt: int
+    behind: str  # the first one
+    after_s: float  # from the start of the first one's attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitReached:
+    """As much was asked of a rung as may be: an attempt waited for a place, or went elsewhere."""
+
+    stage: str
+    provider: str
+    attempt: int
+    waited_s: float
+    asked: bool  # in the end; False: the next rung is asked instead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

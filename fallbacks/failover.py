@@ -96,6 +96,13 @@ class Failover:
             moments.append(self._again[0])
         return min(moments, default=None)
 
+    def standbys(self, now: float) -> tuple[Standing, ...]:
+        """Return the rungs that may be asked and have not been, for this work."""
+        standings = self._standings(now)
+        return tuple(
+            each for each in standings if each.usable and each.provider not in self._starts
+        )
+
     def start(self, until: Deadline, *, now: float) -> tuple[Action, ...]:
         """Ask the first rung."""
         self._until = until
@@ -121,10 +128,8 @@ class Failover:
                 return self._finished(run, now)
             case Idled():
                 run.owes = run.late = run.replaceable = False
-            case Owed() if not run.owes:
-                run.owes, run.last = True, now
             case Owed():
-                pass  # more work for one who is silent already: the gap goes on
+                run.owed(now)
         return ()
 
     def cancel(self, because: str) -> tuple[Action, ...]:
@@ -153,7 +158,7 @@ class Failover:
             return self._give_up(run, now)
         if now < run.late_at(self._pace):
             run.hedge_at = None
-            return self._race(now, allowance=self._hedges)
+            return self._race(now, allowance=self._hedges, hedge=True)
         run.late, run.hedge_at = True, None
         suspect = Suspect(attempt=run.attempt, provider=run.provider, kind=run.kind)
         raced = self._race(now, allowance=self._allowance)
@@ -217,7 +222,9 @@ class Failover:
             return self._start(fresh, now, extra=False)
         return () if self._running else self._same_rung(now)
 
-    def _race(self, now: float, *, allowance: Allowance | None) -> tuple[Action, ...]:
+    def _race(
+        self, now: float, *, allowance: Allowance | None, hedge: bool = False
+    ) -> tuple[Action, ...]:
         """Ask another rung as well, or the same once more if it is the only one left."""
         if len(self._running) > 1 or allowance is None:
             return ()
@@ -226,7 +233,7 @@ class Failover:
         )
         if second is None or not allowance.take():
             return ()
-        return self._start(second, now, extra=True)
+        return self._start(second, now, extra=True, hedge=hedge)
 
     def _same_rung(self, now: float) -> tuple[Action, ...]:
         """Nobody new is left: ask one again, at once or in a moment, or give the work up."""
@@ -251,7 +258,13 @@ class Failover:
                 yield provider, wait_s
 
     def _start(
-        self, provider: str, now: float, *, extra: bool, mended: bool = False
+        self,
+        provider: str,
+        now: float,
+        *,
+        extra: bool,
+        mended: bool = False,
+        hedge: bool = False,
     ) -> tuple[Action, ...]:
         if not extra:
             self._allowance.note()
@@ -268,7 +281,12 @@ class Failover:
             hedge_at=now + standing.p95_s if hedges and standing is not None else None,
         )
         start = Start(
-            attempt=attempt, provider=provider, until=self._until, extra=extra, mended=mended
+            attempt=attempt,
+            provider=provider,
+            until=self._until,
+            extra=extra,
+            mended=mended,
+            hedge=hedge,
         )
         return (start,)
 

@@ -12,6 +12,7 @@ MOST_S: Final = 120.0  # openai-python's own limit (_base_client.py); a longer o
 _FIRST_S: Final = 2.0  # when nothing is said: 2 s, doubled each time in a row
 _LONGEST_S: Final = 60.0
 _JITTER: Final = 0.25  # a quarter either way, so that callers do not come back all at once
+_GO: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)(ms|s))?")
 _HINT: Final = re.compile(r"try again in (?:(\d+)m)?(\d+(?:\.\d+)?)(ms|s)\b", re.IGNORECASE)
 
 
@@ -54,6 +55,16 @@ def rest_s(asked_s: float | None, in_a_row: int, *, chance: float) -> float:
         return max(LEAST_S, asked_s)
     grown_s = min(_FIRST_S * 2.0 ** min(in_a_row, 10), _LONGEST_S)
     return grown_s * (1 - _JITTER + 2 * _JITTER * chance)
+
+
+def duration_s(text: str) -> float | None:
+    """Return the seconds of a Go duration such as `6m0s`, `1s` or `12ms`; None: it is none."""
+    found = _GO.fullmatch(text.strip())
+    if found is None or not found.group():
+        return None
+    hours, minutes, number, unit = found.groups()
+    seconds = float(number or 0) * (0.001 if unit == "ms" else 1.0)
+    return 3600.0 * int(hours or 0) + 60.0 * int(minutes or 0) + seconds
 
 
 def _scaled(value: str | None, unit_s: float) -> float | None:

@@ -46,6 +46,14 @@ class Run:
         hedge = () if self.hedge_at is None else (self.hedge_at,)
         return (self.late_at(pace), *hedge)
 
+    def owed(self, now: float) -> None:
+        """Count its silence from now; more work for one who is silent already changes nothing."""
+        if self.owes:
+            return
+        if self.hedge_at is not None:  # it waited, and was not asked before now
+            self.hedge_at += now - self.last
+        self.owes, self.last = True, now
+
     def abandoned(self, kind: Kind | None = None, *, now: float) -> Abandon:
         """Return the action that ends it as a failure."""
         after_s = now - self.started

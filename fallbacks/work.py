@@ -5,9 +5,9 @@ so that a shell cannot forget one of them: every attempt has a permit, every end
 hands it back, and every step is told as a fact.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
 
 from fallbacks.attempts import (
     Abandon,
@@ -32,13 +32,16 @@ from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
+    HedgeStarted,
+    LimitReached,
     RungChosen,
     StageExhausted,
 )
 from fallbacks.failover import Failover
 from fallbacks.failure import Failure, Kind, failed
-from fallbacks.health import Health, HealthFact
+from fallbacks.health import Health, HealthFact, Standing
 from fallbacks.ladder import Allowance, Pace
+from fallbacks.limits import Gate, may_wait_until
 from fallbacks.roster import Roster
 
 Fact: TypeAlias = (
@@ -46,11 +49,15 @@ Fact: TypeAlias = (
     | AttemptFailed
     | AttemptWon
     | AttemptDropped
+    | HedgeStarted
+    | LimitReached
     | RungChosen
     | StageExhausted
     | HealthFact
 )
 """What a piece of work tells."""
+
+NOTICED_S: Final = 0.02  # chosen: a shorter wait for a place is the loop's own
 
 Step: TypeAlias = Start | Win | Cancel | Abandon | Done | Exhausted
 """What a shell has to do; the rest is done here."""
@@ -65,6 +72,10 @@ class StagePolicy:
     pace: Pace = field(default_factory=Pace)
     allowance: Allowance = field(default_factory=Allowance)
     hedges: Allowance | None = None
+    gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
+    cold: frozenset[str] = frozenset()  # standbys that are connected only when they are needed
+    then_s: float = 0.0  # what takes time behind this stage before the caller hears something
+    chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests that nobody named
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,8 @@ class Work:
         tell: Callable[[Fact], None],
         numbers: Iterator[int],
         stay_with: str | None = None,
+        prompt: Callable[[float], Deadline] | None = None,
+        offered: Callable[[str], bool] | None = None,
     ) -> None:
         """Prepare.
 
@@ -92,13 +105,19 @@ class Work:
             tell: Takes the facts.
             numbers: Gives attempt numbers; one for each call.
             stay_with: The rung that the caller knows.
+            prompt: Says when the caller should hear something, which may be sooner than even a late
+                answer is given up; None: it is the same.
+            offered: Whether a rung can be asked in this call; None: all can.
         """
         self._policy = policy
+        self._prompt = prompt
+        self._offered = offered
+        self.call: Hashable = numbers  # whose work this is, where calls wait for each other
         self._tell = tell
         self._attempts: dict[int, _Attempt] = {}
         self._known = stay_with  # whom the caller expects: the last one heard, or the first asked
         self._failover = Failover(
-            lambda now: policy.roster.standings(policy.stage, now),
+            self._standings,
             pace=policy.pace,
             allowance=policy.allowance,
             numbers=numbers,
@@ -155,6 +174,43 @@ class Work:
         """Take in that work is asked of an attempt again."""
         return self._handle(Owed(attempt=attempt), now)
 
+    def waits(self, attempt: int, *, now: float) -> tuple[Step, ...]:
+        """Take in that an attempt cannot begin yet, which is not the rung's fault."""
+        return self._handle(Idled(attempt=attempt), now)
+
+    def gate(self, provider: str) -> Gate | None:
+        """Return the gate that an attempt at a rung has to pass, if there is one."""
+        return self._policy.gates.get(provider)
+
+    def may_wait_until(self, until: Deadline, *, now: float) -> Deadline:
+        """Return how long an attempt may wait for a place before the next rung is asked."""
+        return may_wait_until(
+            self._failover.standbys(now),
+            prompt=self._prompt(now) if self._prompt else until,
+            until=until,
+            then_s=self._policy.then_s,
+        )
+
+    def admitted(self, attempt: int, *, now: float) -> tuple[Step, ...]:
+        """Take in that an attempt that waited has begun: from now on its silence counts."""
+        kept = self._attempts.get(attempt)
+        if kept is None or self.over:
+            return ()
+        if now - kept.started >= NOTICED_S:
+            self._tell_limit(attempt, kept, now=now, asked=True)
+        self._attempts[attempt] = replace(kept, started=now)
+        return self._handle(Owed(attempt=attempt), now)
+
+    def refused(self, attempt: int, *, now: float) -> tuple[Step, ...]:
+        """Take in that no place was free in time: the next rung is asked, and nobody blamed."""
+        kept = self._attempts.pop(attempt, None)
+        if kept is None or self.over:
+            return ()
+        self._tell_limit(attempt, kept, now=now, asked=False)
+        self._called_off(attempt, kept, "limit")
+        full = failed(Kind.RATE_LIMITED, self._policy.stage, provider=kept.provider)
+        return self._handle(Failed(attempt=attempt, failure=full), now)
+
     def failed(
         self,
         attempt: int,
@@ -163,7 +219,6 @@ class Work:
         now: float,
         heard_words: int = 0,
         request: str = "",
-        chance: float = 0.5,
     ) -> tuple[Step, ...]:
         """Take in a failure for certain; the roster learns of it before the ladder is asked.
 
@@ -173,14 +228,13 @@ class Work:
             now: Monotonic, in seconds.
             heard_words: How many of its words the caller will hear.
             request: Tells different requests apart; for bad requests.
-            chance: 0 to 1; spreads a rest that the provider did not name.
         """
         kept = self._attempts.get(attempt)
         if kept is None or self.over:
             return ()
         self._told_failure(attempt, kept, failure, now=now, heard_words=heard_words)
         facts = self._policy.roster.failed(
-            kept.permit, failure, now=now, request=request, chance=chance
+            kept.permit, failure, now=now, request=request, chance=self._policy.chance()
         )
         self._all(facts)
         del self._attempts[attempt]
@@ -232,6 +286,8 @@ class Work:
                 left_s=start.until.left_s(now),
             )
         )
+        if start.hedge:
+            self._tell_hedge(start, now)
         return ()
 
     def _ended(self, action: Win | Cancel | Abandon | Done | Exhausted, now: float) -> None:
@@ -268,14 +324,39 @@ class Work:
         self._known = kept.provider
 
     def _dropped(self, cancel: Cancel) -> None:
-        kept = self._attempts.pop(cancel.attempt)
+        self._called_off(cancel.attempt, self._attempts.pop(cancel.attempt), cancel.because)
+
+    def _called_off(self, attempt: int, kept: _Attempt, because: str) -> None:
         self._health(kept.provider).cancelled(kept.permit)
         self._tell(
             AttemptDropped(
                 stage=self._policy.stage,
                 provider=kept.provider,
-                attempt=cancel.attempt,
-                because=cancel.because,
+                attempt=attempt,
+                because=because,
+            )
+        )
+
+    def _tell_hedge(self, hedge: Start, now: float) -> None:
+        first = next(each for number, each in self._attempts.items() if number != hedge.attempt)
+        self._tell(
+            HedgeStarted(
+                stage=self._policy.stage,
+                provider=hedge.provider,
+                attempt=hedge.attempt,
+                behind=first.provider,
+                after_s=now - first.started,
+            )
+        )
+
+    def _tell_limit(self, attempt: int, kept: _Attempt, *, now: float, asked: bool) -> None:
+        self._tell(
+            LimitReached(
+                stage=self._policy.stage,
+                provider=kept.provider,
+                attempt=attempt,
+                waited_s=now - kept.started,
+                asked=asked,
             )
         )
 
@@ -297,6 +378,13 @@ class Work:
                 reason=failure.reason,
             )
         )
+
+    def _standings(self, now: float) -> Sequence[Standing]:
+        standings = self._policy.roster.standings(self._policy.stage, now)
+        offered = self._offered
+        if offered is None:
+            return standings
+        return [replace(each, usable=each.usable and offered(each.provider)) for each in standings]
 
     def _health(self, provider: str) -> Health:
         return self._policy.roster.health(self._policy.stage, provider)

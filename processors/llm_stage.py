@@ -6,7 +6,7 @@ come through, because the words are pulled by us.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from openai.types.chat import ChatCompletionChunk
 from pipecat.metrics.metrics import LLMTokenUsage
@@ -16,9 +16,12 @@ from pipecat.services.openai.llm import OpenAILLMService
 from calls.entry import Tell
 from calls.events import UsageMeasured
 from calls.turn import Turn
+from fallbacks.deadline import Deadline
 from fallbacks.work import StagePolicy, Work
 from processors.llm_work import LlmWork, Model
 from processors.sentences import TakeBackFrame
+
+ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
 
 
 class LlmStage(OpenAILLMService):
@@ -52,6 +55,9 @@ class LlmStage(OpenAILLMService):
         self._turn = turn
         self._window_tokens = window_tokens
         self.speaker = next(iter(models))
+        for name, gate in policy.gates.items():
+            if name in models:
+                models[name].on_headers(gate.learn)
 
     def create_client(self, *args: Any, **kwargs: Any) -> Any:
         """Return none: each rung has a client of its own."""
@@ -64,9 +70,20 @@ class LlmStage(OpenAILLMService):
     async def run_inference(self, context: LLMContext, *args: Any, **kwargs: Any) -> str | None:
         """Answer outside the call, by the first rung that may be asked."""
         del args
-        standings = self._policy.roster.standings(self._policy.stage, self._now())
-        usable = [each.provider for each in standings if each.usable]
-        return await self._models[next(iter(usable), self.speaker)].infer(context, **kwargs)
+        now, gates = self._now(), self._policy.gates
+        standings = self._policy.roster.standings(self._policy.stage, now)
+        usable = [each.provider for each in standings if each.usable] or [self.speaker]
+        roomy = (each for each in usable if each not in gates or gates[each].room)
+        name = next(roomy, usable[0])
+        if name not in gates:
+            return await self._models[name].infer(context, **kwargs)
+        ticket = await gates[name].enter(self._turn.attempts, until=Deadline(at=now + ASIDE_S))
+        if ticket is None:
+            return None
+        try:
+            return await self._models[name].infer(context, **kwargs)
+        finally:
+            gates[name].leave(ticket)
 
     async def cleanup(self) -> None:
         """Let the rungs' connections go."""
@@ -96,7 +113,12 @@ class LlmStage(OpenAILLMService):
 
         work = LlmWork(
             models=self._models,
-            work=Work(self._policy, tell=self._tell, numbers=self._turn.attempts),
+            work=Work(
+                self._policy,
+                tell=self._tell,
+                numbers=self._turn.attempts,
+                prompt=self._turn.until,
+            ),
             context=context,
             tasks=self,
             clock=self._now,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final, Protocol, cast
 
 from openai.types.chat import ChatCompletionChunk
@@ -14,6 +15,7 @@ from fallbacks.attempts import Exhausted, Start, Win
 from fallbacks.continuation import Answer
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, failed
+from fallbacks.limits import Gate
 from fallbacks.work import Step, Work
 
 QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
@@ -26,6 +28,15 @@ CUT_OFF: Final = (
 
 class Model(Protocol):
     """A rung of the ladder."""
+
+    @property
+    def asks_for(self) -> str:
+        """The model's name, as it is asked for and billed."""
+        ...
+
+    def on_headers(self, told: Callable[[Mapping[str, str]], None]) -> None:
+        """Have `told` called with the headers of each answer."""
+        ...
 
     def ask(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         """Stream an answer; closing the iterator lets the connection go."""
@@ -73,10 +84,15 @@ class _Stream:
     words: ChatCompletionChunk | None = None  # one with words in it, as a form for those held back
 
 
+class _AtGate(Enum):
+    ADMITTED = "admitted"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True)
 class _News:
     attempt: int
-    what: ChatCompletionChunk | Exception | None  # None: the stream ended
+    what: ChatCompletionChunk | Exception | _AtGate | None  # None: the stream ended
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,6 +154,13 @@ class LlmWork:
         match news.what:
             case None:
                 return await self._ended(news.attempt, stream)
+            case _AtGate.ADMITTED:
+                await self._do(self.work.admitted(news.attempt, now=self.clock()))
+                return []
+            case _AtGate.REFUSED:
+                self._streams.pop(news.attempt, None)
+                await self._do(self.work.refused(news.attempt, now=self.clock()))
+                return []
             case Exception() as error:
                 failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
                 await self._fail(news.attempt, stream, failure)
@@ -216,8 +239,13 @@ class LlmWork:
                     await self._drop(ended.attempt)
 
     def _begin(self, start: Start) -> None:
-        context = self._mended() if start.mended else self.context
-        pump = self._pump(start.attempt, start.provider, self._continued(context))
+        context = self._continued(self._mended() if start.mended else self.context)
+        gate = self.work.gate(start.provider)
+        if gate is None:
+            pump = self._pump(start.attempt, start.provider, context)
+        else:
+            self.work.waits(start.attempt, now=self.clock())
+            pump = self._pump_through(gate, start, context)
         task = self.tasks.create_task(pump, f"ask {start.provider} ({start.attempt})")
         self._streams[start.attempt] = _Stream(start.provider, task)
 
@@ -225,6 +253,19 @@ class LlmWork:
         stream = self._streams.pop(attempt, None)
         if stream and not stream.task.done():
             await self.tasks.cancel_task(stream.task)
+
+    async def _pump_through(self, gate: Gate, start: Start, context: LLMContext) -> None:
+        """Ask a rung when there is a place for us, and keep the place until it has answered."""
+        until = self.work.may_wait_until(self.until(), now=self.clock())
+        ticket = await gate.enter(self.work.call, until=until)
+        if ticket is None:
+            await self._news.put(_News(start.attempt, _AtGate.REFUSED))
+            return
+        try:
+            await self._news.put(_News(start.attempt, _AtGate.ADMITTED))
+            await self._pump(start.attempt, start.provider, context)
+        finally:
+            gate.leave(ticket)
 
     async def _pump(self, attempt: int, provider: str, context: LLMContext) -> None:
         try:

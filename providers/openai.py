@@ -1,12 +1,12 @@
 """OpenAI: streaming chat completions, and whatever speaks the same protocol."""
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import openai
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletionChunk
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
@@ -28,6 +28,7 @@ class OneTryOpenAI(OpenAILLMService):
 
     def __init__(self, rung: Rung, **kwargs: Any) -> None:
         self._rung = rung
+        self._told_headers: Callable[[Mapping[str, str]], None] | None = None
         super().__init__(api_key=rung.api_key, base_url=rung.url, **kwargs)
 
     def create_client(self, *args: Any, **kwargs: Any) -> AsyncOpenAI:
@@ -36,14 +37,33 @@ class OneTryOpenAI(OpenAILLMService):
         shared = self._rung.shared
         return shared if isinstance(shared, AsyncOpenAI) else share(self._rung)
 
+    @property
+    def asks_for(self) -> str:
+        """The model's name, as it is asked for."""
+        return self._rung.model or MODEL
+
+    def on_headers(self, told: Callable[[Mapping[str, str]], None]) -> None:
+        """Have `told` called with the headers of each answer: they tell what is left of a limit."""
+        self._told_headers = told
+
     async def ask(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         """Stream an answer; closing the iterator lets the connection go."""
-        stream = await self.get_chat_completions(context)
+        stream = await self._opened(context)
         try:
             async for chunk in stream:
                 yield chunk
         finally:
             await stream.close()
+
+    async def _opened(self, context: LLMContext) -> AsyncStream[ChatCompletionChunk]:
+        tell = self._told_headers or _nobody
+        try:
+            stream = await self.get_chat_completions(context)
+        except openai.APIStatusError as refused:
+            tell(refused.response.headers)
+            raise
+        tell(stream.response.headers)
+        return stream
 
     async def infer(self, context: LLMContext, **asked: Any) -> str | None:
         """Answer in one piece, outside the call."""
@@ -62,6 +82,10 @@ class OneTryOpenAI(OpenAILLMService):
         """Close the client's sockets, too."""
         await super().cleanup()
         await self.close()
+
+
+def _nobody(_headers: Mapping[str, str]) -> None:
+    """Take headers that nobody wants."""
 
 
 def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:

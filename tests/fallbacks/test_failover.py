@@ -322,7 +322,7 @@ def test_a_hedge_asks_the_second_rung_before_the_first_is_late_and_blames_nobody
     work = stage.work(hedges=Allowance(share=0.05, floor=1))
     work.start(UNTIL, now=100.0)
 
-    assert work.tick(100.2) == (start(2, "b", extra=True),)
+    assert work.tick(100.2) == (replace(start(2, "b", extra=True), hedge=True),)
     assert work.handle(Progressed(attempt=2), now=100.3) == (
         Win(attempt=2, provider="b"),
         Cancel(attempt=1, provider="a", because="outrun"),

@@ -1,0 +1,212 @@
+"""How much a rung is asked at once, by all calls of a process together, and who comes first.
+
+A rung has so many places. Who finds none waits in a queue for as long as the turn's deadline
+allows, and is then sent to the next rung. The queue serves call by call: whoever came first is
+first, but a call with many waiters gets one place before the others have had theirs. Work that
+has got a place still passes one at a time, because a limit of so many a minute is a pace.
+
+That we are too many says nothing of the provider: it is no failure, no suspicion, no rest.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final, Protocol
+
+from fallbacks.deadline import Deadline
+from fallbacks.health import Standing
+from fallbacks.retry_after import duration_s
+
+MINUTE_S: Final = 60.0
+LEARNT_S: Final = 60.0  # chosen: a refusal says that others use the key, too; they may be gone soon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the configuration says of a rung; None: no limit but those the provider tells."""
+
+    concurrent: int | None = None  # requests of a model; connections of a recogniser or voice
+    per_minute: int | None = None  # requests of a model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestsLeft:
+    """What an answer tells of the limit on requests: a bucket that is filled evenly."""
+
+    limit: int  # when it is full
+    remaining: int
+    full_in_s: float
+
+    @property
+    def next_in_s(self) -> float:
+        """In how many seconds one more may be made."""
+        return 0.0 if self.remaining > 0 else self.full_in_s / max(1, self.limit)
+
+
+def requests_left(headers: Mapping[str, str]) -> RequestsLeft | None:
+    """Return what OpenAI's headers say, or None if they say nothing that can be read.
+
+    `x-ratelimit-reset-requests` is the time until the bucket is full, as a Go duration: at 5000 a
+    minute, one request after a full bucket, it is 12 ms. Source: platform.openai.com/docs/guides/
+    rate-limits; the sample in community.openai.com t/1268905.
+    """
+    said = {name.lower(): value.strip() for name, value in headers.items()}
+    named = [said.get(f"x-ratelimit-{each}-requests", "") for each in ("limit", "remaining")]
+    full_in_s = duration_s(said.get("x-ratelimit-reset-requests", ""))
+    if full_in_s is None or not all(each.isdecimal() and each.isascii() for each in named):
+        return None
+    limit, remaining = (int(each) for each in named)
+    return RequestsLeft(limit=limit, remaining=remaining, full_in_s=full_in_s)
+
+
+def may_wait_until(
+    standbys: Sequence[Standing], *, prompt: Deadline, until: Deadline, then_s: float = 0.0
+) -> Deadline:
+    """Return how long work may wait for a place at a rung, before the next one is asked.
+
+    Args:
+        standbys: Who could be asked instead.
+        prompt: When the caller should hear something.
+        until: When even a late answer is given up: without a standby there is nothing better.
+        then_s: What takes time behind this stage before the caller hears something.
+    """
+    if not standbys:
+        return until
+    quickest_s = min(each.p50_s for each in standbys)
+    return Deadline(at=min(until.at, prompt.at - quickest_s - then_s))
+
+
+class Turnstile:
+    """The places at one rung. A ticket is one piece of work, from its coming until it leaves."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._numbers = count(1)
+        self._inside: set[int] = set()
+        self._waiting: dict[Hashable, deque[int]] = {}  # by call; the next one to be served first
+        self._passing: int | None = None  # has a place, and waits for the pace
+        self._opens_at = 0.0
+        self._learnt: tuple[int, float] | None = None  # places, and until when that is believed
+
+    @property
+    def inside(self) -> int:
+        """How many places are taken."""
+        return len(self._inside)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for one."""
+        return sum(len(tickets) for tickets in self._waiting.values())
+
+    @property
+    def opens_at(self) -> float:
+        """Until then the provider has said that it takes nothing more."""
+        return self._opens_at
+
+    def places(self, now: float) -> int | None:
+        """Return how many places there are; None: as many as you like."""
+        learnt = self._learnt[0] if self._learnt and now < self._learnt[1] else None
+        known = [each for each in (self.limits.concurrent, learnt) if each is not None]
+        return min(known, default=None)
+
+    def room(self, now: float) -> bool:
+        """Say whether whoever comes now gets a place at once."""
+        places = self.places(now)
+        free = places is None or len(self._inside) < places
+        return free and not self._waiting and self._passing is None and now >= self._opens_at
+
+    def seat(self, now: float) -> int | None:
+        """Take a place at once, for a connection that lasts, or None: there is none."""
+        if not self.room(now):
+            return None
+        ticket = next(self._numbers)
+        self._inside.add(ticket)
+        return ticket
+
+    def join(self, call: Hashable, *, until: Deadline, now: float) -> int | None:
+        """Take a ticket and wait to be called in, or None: no place will be free in time.
+
+        Args:
+            call: Whose work it is.
+            until: How long it may wait.
+            now: Monotonic, in seconds.
+        """
+        if self.soonest(now) > max(until.at, now):
+            return None
+        ticket = next(self._numbers)
+        self._waiting.setdefault(call, deque()).append(ticket)
+        return ticket
+
+    def soonest(self, now: float) -> float:
+        """Return the earliest moment at which somebody who comes now may pass."""
+        ahead = self.waiting if self._passing is not None else 0  # else they wait for a place
+        pace_s = MINUTE_S / self.limits.per_minute if self.limits.per_minute else 0.0
+        return max(now, self._opens_at) + ahead * pace_s
+
+    def call_in(self, now: float) -> int | None:
+        """Return the ticket that may come to the turnstile now, or None."""
+        places = self.places(now)
+        full = places is not None and len(self._inside) >= places
+        if full or not self._waiting or self._passing is not None:
+            return None
+        call = next(iter(self._waiting))
+        tickets = self._waiting.pop(call)
+        self._passing = tickets.popleft()
+        if tickets:
+            self._waiting[call] = tickets  # behind all others
+        self._inside.add(self._passing)
+        return self._passing
+
+    def passed(self, ticket: int) -> None:
+        """Note that it has passed, and the next one may come."""
+        if self._passing == ticket:
+            self._passing = None
+
+    def leave(self, ticket: int) -> None:
+        """Take a ticket back, wherever it has got to."""
+        self.passed(ticket)
+        self._inside.discard(ticket)
+        for call, tickets in tuple(self._waiting.items()):
+            if ticket in tickets:
+                tickets.remove(ticket)
+            if not tickets:
+                del self._waiting[call]
+
+    def learn(self, left: RequestsLeft, now: float) -> None:
+        """Take in what the provider said of its limit: other processes may use the key, too."""
+        if left.remaining == 0:
+            self._opens_at = max(self._opens_at, now + left.next_in_s)
+
+    def refused(self, now: float) -> None:
+        """Take in that the provider found us too many at once: one fewer for a while."""
+        self._learnt = (max(1, len(self._inside) - 1), now + LEARNT_S)
+
+
+class Gate(Protocol):
+    """A turnstile with somebody at it: the one of a rung, for all calls of the process."""
+
+    @property
+    def room(self) -> bool:
+        """Whether whoever comes now gets a place at once."""
+        ...
+
+    async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
+        """Wait for a place, until then at most; return the ticket to leave with, or None."""
+        ...
+
+    def seat(self) -> int | None:
+        """Take a place at once, or None: there is none."""
+        ...
+
+    def leave(self, ticket: int) -> None:
+        """Give a place back."""
+        ...
+
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Take in the headers of an answer, names in any case."""
+        ...
+
+    def refused(self) -> None:
+        """Take in that the provider found us too many at once."""
+        ...
