@@ -1,6 +1,8 @@
 """Waits of work outside a live turn."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fallbacks.failure import Kind, failed
 from fallbacks.retrying import RetrySettings, wait_s
@@ -36,3 +38,30 @@ def test_what_is_permanent_is_not_asked_again(kind: Kind) -> None:
 
 def test_no_retries_is_a_choice() -> None:
     assert wait_s(RetrySettings(attempts=0), 1, failure=DOWN, chance=0.5) is None
+
+
+@given(
+    settings=st.builds(
+        RetrySettings,
+        initial_s=st.floats(0.01, 600.0),
+        factor=st.floats(1.0, 10.0),
+        attempts=st.integers(0, 8),
+    ),
+    retry=st.integers(1, 10),
+    chance=st.floats(0.0, 1.0),
+    asked_s=st.none() | st.floats(0.0, 10_000.0),
+)
+def test_a_wait_is_within_a_tenth_of_the_plan_and_never_shorter_than_asked_for(
+    settings: RetrySettings, retry: int, chance: float, asked_s: float | None
+) -> None:
+    failure = failed(Kind.OVERLOADED, "crm", provider="crm", retry_after_s=asked_s)
+
+    waited_s = wait_s(settings, retry, failure=failure, chance=chance)
+
+    if retry > settings.attempts:
+        assert waited_s is None
+        return
+    planned_s = settings.initial_s * settings.factor ** (retry - 1)
+    assert waited_s is not None
+    assert waited_s >= max(0.899 * planned_s, asked_s or 0.0)
+    assert waited_s <= max(1.101 * planned_s, asked_s or 0.0)
