@@ -26,6 +26,7 @@ DEAD_S: Final = 20.0  # of listening after everything died
 NOISE_S: Final = 3.0
 CALLS, TURNS = 5, 6
 CROWD: Final = 8
+APART_S: Final = 0.25  # eight people do not stop speaking in the same instant
 QUESTIONS: Final = (HAIRCUT, HOURS, "What is your address?", "Are you open on Saturday?")
 BUDGET_S: Final = 1.5  # latency.budget_s
 BACK_S: Final = 5.0  # a provider that passed its trial is used again after so long
@@ -142,16 +143,17 @@ async def _chance(stage: Stage, run: Run) -> None:
 async def _crowd(stage: Stage, run: Run) -> None:
     together = asyncio.Barrier(CROWD)
 
-    async def one(question: str) -> None:
+    async def one(number: int) -> None:
         async with stage.call() as call:
             await call.greeted()
             await together.wait()
             await stage.break_now(When.BEFORE_TURN)
-            await _asked(stage, call, run, question)
+            await call.wait(number * APART_S)
+            await _asked(stage, call, run, QUESTIONS[number % len(QUESTIONS)])
 
     async with asyncio.TaskGroup() as callers:
         for number in range(CROWD):
-            callers.create_task(one(QUESTIONS[number % len(QUESTIONS)]))
+            callers.create_task(one(number))
     for count in ("requests", "standby_requests"):  # each caller's turn has seen everybody's
         run.measures[count] /= CROWD
 
