@@ -17,6 +17,7 @@ from faultlab.cut_off import CONTINUATIONS
 from faultlab.instance import Admission, Core, Instance
 from faultlab.messages import text_of
 from faultlab.openai_answer import Completion
+from faultlab.openai_rate import RequestRate
 from faultlab.openai_request import BadRequest, ChatRequest
 from faultlab.openai_stream import Stream, rate_factor
 from faultlab.pace import Tempo
@@ -48,6 +49,7 @@ class OpenAI(Instance):
         core: Core | None = None,
         continuation: str = "clean",
         models: Iterable[str] = MODELS,
+        per_minute: int = 5000,
     ) -> None:
         """Make the instance.
 
@@ -57,6 +59,7 @@ class OpenAI(Instance):
             core: What the lab shares.
             continuation: One of `cut_off.CONTINUATIONS`.
             models: The models that exist.
+            per_minute: Requests that the account may make, in real seconds whatever the speed.
 
         Raises:
             ValueError: No such continuation.
@@ -67,6 +70,8 @@ class OpenAI(Instance):
         super().__init__(name, api_key=api_key, core=core)
         self._continuation = continuation
         self._models = tuple(models)
+        self._rate = RequestRate(per_minute, clock=self.now_s)
+        self._at_once = 0
         self._prompts: collections.deque[str] = collections.deque(maxlen=CACHED_PROMPTS)
 
     @property
@@ -123,6 +128,16 @@ class OpenAI(Instance):
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
+        self._at_once += 1
+        admission.request.details["at_once"] = self._at_once
+        try:
+            return await self._answer(request, admission)
+        finally:
+            self._at_once -= 1
+
+    async def _answer(self, request: web.Request, admission: Admission) -> web.StreamResponse:
+        if not self._rate.take():
+            return self.error_response(429, retry_after_s=self._rate.next_in_s)
         try:
             chat = openai_request.read(await _json(request), models=self._models)
         except BadRequest as bad:
@@ -198,9 +213,7 @@ class OpenAI(Instance):
             "openai-processing-ms": str(round(self.tempo.ttfb_s * 1000 / self.speed)),
             "openai-organization": "org-lab",
             "openai-version": "2020-10-01",
-            "x-ratelimit-limit-requests": "5000",
-            "x-ratelimit-remaining-requests": "4999",
-            "x-ratelimit-reset-requests": "12ms",
+            **self._rate.headers(),
             "x-ratelimit-limit-tokens": "160000",
             "x-ratelimit-remaining-tokens": "159976",
             "x-ratelimit-reset-tokens": "9ms",
