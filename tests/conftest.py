@@ -1,9 +1,10 @@
 """Which event loop a test runs on."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from loguru import logger
 
 from tests.virtual_time import VirtualLoop
 
@@ -15,3 +16,11 @@ def pytest_asyncio_loop_factories(
     del config
     virtual = item.get_closest_marker("virtual_time") and not item.get_closest_marker("real_time")
     return {"virtual": VirtualLoop} if virtual else {"real": asyncio.new_event_loop}
+
+
+@pytest.fixture
+def quiet_log() -> Iterator[None]:
+    """Have Pipecat write no log: of an hour it would be long."""
+    logger.disable("pipecat")
+    yield
+    logger.enable("pipecat")

@@ -30,6 +30,7 @@ from processors.stt_stage import SttStage
 from providers.catalog import provider
 from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller
+from tests.faultlab.near_ears import bring_near
 from tests.providers.bench import Bench, running, text_of
 
 RATE_HZ = 16_000
@@ -183,7 +184,7 @@ async def calling(
     """
     options = {"limits": limits or Limits(intake_cap=None)}
     specs = [Spec(name=each, kind="deepgram", options=options) for each in names or ("a", "b")]
-    async with Lab(specs) as lab:
+    async with bring_near(Lab(specs)) as lab:
         for name, fault in (faults or {}).items():
             lab.instance(name).set_faults([Window(fault=fault)])
         rungs = {**rungs_of(tuple(lab.instances.values())), **(more or {})}

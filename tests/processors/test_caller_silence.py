@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 
+import pytest
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
@@ -21,6 +22,8 @@ from calls.events import CallerSilent, Event
 from calls.silence import CallLength, Silence
 from processors.caller_silence import CallerSilence
 from processors.farewell import Farewell
+
+pytestmark = pytest.mark.virtual_time
 
 AFTER_S = 0.1
 WORK_S = 0.3

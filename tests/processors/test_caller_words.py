@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from pipecat.frames.frames import (
     Frame,
     InterimTranscriptionFrame,
@@ -12,6 +13,8 @@ from pipecat.tests.utils import SleepFrame, run_test
 
 from calls.events import Event, InputRefused
 from processors.caller_words import CallerWords
+
+pytestmark = pytest.mark.virtual_time
 
 
 def said(text: str) -> TranscriptionFrame:

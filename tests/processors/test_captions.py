@@ -12,6 +12,8 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from processors.captions import Captions
 from processors.tts_stage import RUNG
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Screen:
     """What a caller's screen was shown."""

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import Frame, LLMContextFrame, LLMSummarizeContextFrame
@@ -11,6 +12,8 @@ from pipecat.tests.utils import run_test
 
 from calls.events import ContextShortened, Event
 from processors.context_window import ContextWindow
+
+pytestmark = pytest.mark.virtual_time
 
 SYSTEM: LLMContextMessage = {"role": "system", "content": "Be kind."}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from pipecat.frames.frames import (
     EndWorkerFrame,
     Frame,
@@ -16,6 +17,8 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import SleepFrame, run_test
 
 from processors.farewell import Farewell, PartFrame
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Voice(FrameProcessor):

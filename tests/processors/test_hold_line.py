@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 
+import pytest
 from pipecat.frames.frames import TTSAudioRawFrame
 
 from calls.events import CallbackWanted, MessageLeft, PersonWanted
@@ -16,6 +17,8 @@ from fallbacks.facts import (
 from fallbacks.failure import Kind, Scope
 from fallbacks.holding import HoldSettings
 from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, RATE_HZ, SOON, Call, held, sound
+
+pytestmark = pytest.mark.virtual_time
 
 WON = AttemptWon(stage="llm", provider="openai", attempt=1, after_s=0.2)
 STT_FAILED = AttemptFailed(

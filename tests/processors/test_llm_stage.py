@@ -34,6 +34,8 @@ from processors.sentences import TakeBackFrame
 from providers.openai import build
 from providers.provider import Rung
 
+pytestmark = pytest.mark.virtual_time
+
 ANSWER = (
     "We open at nine. From Monday to Friday we are here until six in the evening, on Saturday from "
     "ten in the morning until two, and on Sunday we are closed."

@@ -4,11 +4,14 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
 from pipecat.frames.frames import EndFrame, Frame, InterruptionFrame, StartFrame, TextFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.tests.utils import run_test
 
 from processors.rung_pipeline import RungPipeline
+
+pytestmark = pytest.mark.virtual_time
 
 PATIENCE_S = 5.0
 

@@ -22,6 +22,8 @@ from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller
 from tests.processors.stt_call import RATE_HZ, calling, words
 
+pytestmark = pytest.mark.virtual_time
+
 FIRST = "I would like to book an appointment."
 SECOND = "When are you open on Saturday?"
 
@@ -293,7 +295,6 @@ async def test_what_was_heard_is_billed_to_whoever_heard_it() -> None:
         assert billed == {"b"}  # the other died before it could say what it had heard
 
 
-@pytest.mark.slow
 async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
     capped = Limits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
@@ -305,7 +306,6 @@ async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
         assert words(call.text) == words(FIRST)
 
 
-@pytest.mark.slow
 async def test_a_recogniser_that_was_behind_is_not_behind_in_the_next_utterance() -> None:
     capped = Limits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
@@ -321,7 +321,6 @@ async def test_a_recogniser_that_was_behind_is_not_behind_in_the_next_utterance(
         assert took_s < 0.7  # 0.15 s of them is our own waiting; it was 1 s behind
 
 
-@pytest.mark.slow
 async def test_a_caller_who_goes_on_is_heard_by_a_recogniser_that_is_behind() -> None:
     capped = Limits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
@@ -340,6 +339,7 @@ def local() -> FrameProcessor:
     return provider("stt", "local").build(rung)
 
 
+@pytest.mark.real_time  # it is a process of its own
 async def test_the_local_recogniser_is_started_when_nobody_else_is_left() -> None:
     away = faults.Http(status=401)
     async with calling(faults={"a": away, "b": away}, more={"local": local()}) as call:
@@ -352,6 +352,7 @@ async def test_the_local_recogniser_is_started_when_nobody_else_is_left() -> Non
         assert call.stage.writer == "local"
 
 
+@pytest.mark.real_time  # it is a process of its own
 async def test_noise_is_no_failure_of_the_local_recogniser() -> None:
     async with calling("a", faults={"a": faults.Http(status=401)}, more={"local": local()}) as call:
         await call.says(FIRST)  # its models are loaded by then

@@ -92,7 +92,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(service: FrameProcessor, *, rate_hz: int = 16_000) -> AsyncIterator[Bench]:
+async def running(
+    service: FrameProcessor, *, rate_hz: int = 16_000, limit_s: float = 6 * PATIENCE_S
+) -> AsyncIterator[Bench]:
     """Run a service until the test is done with it, then end it as a call ends."""
     bench = Bench(service, rate_hz=rate_hz)
     started = asyncio.Event()
@@ -103,7 +105,7 @@ async def running(service: FrameProcessor, *, rate_hz: int = 16_000) -> AsyncIte
 
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(bench.worker)
-    async with asyncio.timeout(6 * PATIENCE_S), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(limit_s), asyncio.TaskGroup() as tasks:
         run = tasks.create_task(runner.run())
         try:
             async with asyncio.timeout(PATIENCE_S):

@@ -1,0 +1,99 @@
+"""The gate of a rung lets as many through as there are places, and no faster than its pace."""
+
+import asyncio
+import time
+
+import pytest
+
+from fallbacks.deadline import Deadline
+from fallbacks.limits import Limits
+from processors.gate import RungGate
+
+SHORT_S = 0.05
+
+
+def gate(**limits: int) -> RungGate:
+    return RungGate(Limits(**limits), clock=time.monotonic)
+
+
+def within(seconds: float) -> Deadline:
+    return Deadline(at=time.monotonic() + seconds)
+
+
+async def test_a_place_that_is_given_back_goes_to_whoever_waits() -> None:
+    it = gate(concurrent=1)
+    held = await it.enter("a", until=within(1))
+    waiting = asyncio.ensure_future(it.enter("b", until=within(1)))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    assert held
+
+    it.leave(held)
+
+    assert await waiting
+    assert it.inside == 1
+
+
+async def test_nobody_waits_longer_than_he_may() -> None:
+    it = gate(concurrent=1)
+    await it.enter("a", until=within(1))
+    began = time.monotonic()
+
+    assert await it.enter("b", until=within(SHORT_S)) is None
+    assert SHORT_S <= time.monotonic() - began < SHORT_S + 0.1
+    assert it.inside == 1
+
+
+async def test_a_free_place_is_given_even_after_the_deadline() -> None:
+    it = gate(concurrent=1)
+
+    assert await it.enter("a", until=within(-1.0))
+
+
+async def test_a_waiter_that_is_called_off_leaves_no_trace() -> None:
+    it = gate(concurrent=1)
+    held = await it.enter("a", until=within(1))
+    waiting = asyncio.ensure_future(it.enter("b", until=within(1)))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert held
+
+    it.leave(held)
+
+    assert it.room
+    assert it.inside == 0
+
+
+async def test_a_pace_lets_its_burst_through_and_then_no_more_in_time() -> None:
+    it = gate(per_minute=2)
+    entered = [await it.enter("a", until=within(SHORT_S)) for _ in range(3)]
+
+    assert [each is not None for each in entered] == [True, True, False]
+    assert not it.room
+
+
+async def test_a_pace_goes_on_after_its_time() -> None:
+    it = gate(per_minute=600)  # one in a tenth of a second
+    for _ in range(600):
+        await it.enter("a", until=within(1))
+    began = time.monotonic()
+
+    assert await it.enter("a", until=within(1))
+    assert 0.05 < time.monotonic() - began < 0.25
+
+
+async def test_an_empty_bucket_is_waited_for() -> None:
+    it = gate()
+    it.learn(
+        {
+            "x-ratelimit-limit-requests": "600",
+            "x-ratelimit-remaining-requests": "0",
+            "x-ratelimit-reset-requests": "1m0s",
+        }
+    )
+    began = time.monotonic()
+
+    assert await it.enter("a", until=within(1))
+    assert 0.09 <= time.monotonic() - began < 0.25

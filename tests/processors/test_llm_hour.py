@@ -1,0 +1,76 @@
+"""An hour of questions to models that fail now and then: each gets its whole answer, once."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pipecat.frames.frames import (
+    LLMContextFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+)
+from pipecat.processors.aggregators.llm_context import LLMContext
+
+from bot.policies import PACES, resting
+from fallbacks.facts import AttemptFailed, StageExhausted
+from fallbacks.work import StagePolicy
+from faultlab import receptionist
+from faultlab.lab import Lab, Spec
+from faultlab.schedule import parse_windows
+from tests.processors.test_llm_stage import FAULTS, Bench, written
+from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather
+from tests.providers.bench import Bench as Pipe
+from tests.providers.bench import running
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
+
+NAMES = ("openai", "openai-b")
+KINDS = {name: parse_windows([fault])[0].fault for name, fault in FAULTS.items()}
+QUESTIONS = (
+    "What are your opening hours?",
+    "How much is a haircut?",
+    "Where are you?",
+    "Are you open on Saturday?",
+    "What is the price of a consultation?",
+    "Wait a moment, please.",
+    "I would like to book an appointment for tomorrow.",
+)
+
+
+@asynccontextmanager
+async def asking(length_s: float) -> AsyncIterator[tuple[Bench, Pipe]]:
+    """Run one call's stage in an hour's weather."""
+    async with Lab([Spec(name=each, kind="openai") for each in NAMES]) as lab:
+        expose(lab, weather(NAMES, KINDS, length_s=length_s, seed=7))
+        roster = roster_of("llm", NAMES)
+        policy = StagePolicy(stage="llm", roster=roster, pace=PACES["llm"])
+        bench = Bench(lab, NAMES, policy)
+        resting_for = resting(roster, tell=bench.told.append, clock=time.monotonic)
+        async with resting_for, running(bench.stage(), limit_s=length_s + 60.0) as pipe:
+            yield bench, pipe
+
+
+@pytest.mark.parametrize("length_s", LENGTHS)
+async def test_every_question_gets_its_whole_answer_once(length_s: float) -> None:
+    dice, failures = random.Random(7), 0  # noqa: S311 - weather, not a secret
+    async with asking(length_s) as (bench, pipe):
+        for turn in turns_until(length_s, dice=dice):
+            question = [{"role": "user", "content": dice.choice(QUESTIONS)}]
+            context = LLMContext(messages=list(question))  # type: ignore[arg-type]
+            await pipe.put(LLMContextFrame(context))
+            await pipe.first(LLMFullResponseEndFrame)
+            await asyncio.sleep(turn.pause_s)
+
+            assert written(pipe.out) == receptionist.reply(question).text, turn.story(bench.told)
+            assert len(pipe.all(LLMFullResponseStartFrame)) == 1, turn.story(bench.told)
+            assert len(pipe.all(LLMFullResponseEndFrame)) == 1, turn.story(bench.told)
+            assert context.messages == question
+            assert not bench.told_of(StageExhausted), turn.story(bench.told)
+            failures += len(bench.told_of(AttemptFailed))
+            bench.told.clear()
+            pipe.out.clear()
+
+    assert failures >= length_s / 120.0  # there was weather
