@@ -1,0 +1,255 @@
+"""How much a rung is asked at once: who passes, who waits, who is sent on."""
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fallbacks.deadline import Deadline
+from fallbacks.facts import AttemptDropped, LimitReached, RungRested, Suspected
+from fallbacks.failure import Kind, failed
+from fallbacks.health import Standing
+from fallbacks.ladder import Allowance
+from fallbacks.limits import (
+    LEARNT_S,
+    Limits,
+    RequestsLeft,
+    Turnstile,
+    may_wait_until,
+    requests_left,
+)
+from fallbacks.roster import Place, Roster
+from fallbacks.work import Fact, StagePolicy, Work
+
+NOW = 100.0
+LATER = Deadline(at=NOW + 5)
+
+
+def served(turnstile: Turnstile, now: float = NOW) -> int | None:
+    """Let the next one pass."""
+    ticket = turnstile.call_in(now)
+    if ticket is not None:
+        turnstile.passed(ticket)
+    return ticket
+
+
+def join(turnstile: Turnstile, call: str) -> int:
+    ticket = turnstile.join(call, until=LATER, now=NOW)
+    assert ticket is not None
+    return ticket
+
+
+def standby(name: str, p50_s: float) -> Standing:
+    return Standing(provider=name, usable=True, suspect=False, p50_s=p50_s, p95_s=1.0)
+
+
+def test_so_many_pass_and_the_next_one_when_one_leaves() -> None:
+    turnstile = Turnstile(Limits(concurrent=2))
+    first, second, third = (join(turnstile, call) for call in ("a", "b", "c"))
+
+    assert [served(turnstile) for _ in range(3)] == [first, second, None]
+    turnstile.leave(first)
+    assert served(turnstile) == third
+
+
+def test_a_call_with_many_waiters_starves_no_other() -> None:
+    turnstile = Turnstile(Limits(concurrent=1))
+    greedy = [join(turnstile, "greedy") for _ in range(3)]
+    modest = join(turnstile, "modest")
+    order: list[int] = []
+    while (ticket := served(turnstile)) is not None:
+        order.append(ticket)
+        turnstile.leave(ticket)
+
+    assert order == [greedy[0], modest, greedy[1], greedy[2]]
+
+
+def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
+    turnstile = Turnstile(Limits(concurrent=1))
+    first, second, third = (join(turnstile, call) for call in ("a", "b", "c"))
+    served(turnstile)
+    turnstile.leave(second)
+    turnstile.leave(first)
+
+    assert served(turnstile) == third
+
+
+def test_one_at_a_time_waits_for_the_pace() -> None:
+    turnstile = Turnstile(Limits(per_minute=60))
+    first, second = join(turnstile, "a"), join(turnstile, "b")
+
+    assert turnstile.call_in(NOW) == first
+    assert turnstile.call_in(NOW) is None
+    turnstile.passed(first)
+    assert turnstile.call_in(NOW) == second
+
+
+def test_who_cannot_pass_in_time_does_not_wait_at_all() -> None:
+    turnstile = Turnstile(Limits(per_minute=6))  # one in ten seconds
+    for call in ("a", "b"):
+        turnstile.join(call, until=LATER, now=NOW)
+    turnstile.call_in(NOW)  # it is at the turnstile, and another is behind it
+
+    assert turnstile.join("c", until=Deadline(at=NOW + 9.9), now=NOW) is None
+    assert turnstile.join("c", until=Deadline(at=NOW + 10.1), now=NOW) is not None
+
+
+def test_a_connection_takes_a_place_at_once_or_not_at_all() -> None:
+    turnstile = Turnstile(Limits(concurrent=1))
+
+    held = turnstile.seat(NOW)
+    assert held is not None
+    assert turnstile.seat(NOW) is None
+    turnstile.leave(held)
+    assert turnstile.seat(NOW) is not None
+
+
+def test_without_a_limit_everybody_passes() -> None:
+    turnstile = Turnstile(Limits())
+
+    assert all(turnstile.seat(NOW) for _ in range(1000))
+
+
+def test_an_empty_bucket_is_waited_for_until_the_next_request_is_in_it() -> None:
+    turnstile = Turnstile(Limits())
+    turnstile.learn(RequestsLeft(limit=60, remaining=0, full_in_s=60.0), NOW)
+
+    assert not turnstile.room(NOW + 0.9)
+    assert turnstile.room(NOW + 1.0)
+    assert turnstile.join("a", until=Deadline(at=NOW + 0.5), now=NOW) is None
+
+
+def test_a_bucket_with_something_in_it_stops_nobody() -> None:
+    turnstile = Turnstile(Limits())
+    turnstile.learn(RequestsLeft(limit=60, remaining=1, full_in_s=59.0), NOW)
+
+    assert turnstile.room(NOW)
+
+
+def test_a_refusal_takes_a_place_away_for_a_while() -> None:
+    turnstile = Turnstile(Limits(concurrent=10))
+    for _ in range(4):
+        turnstile.seat(NOW)
+    turnstile.refused(NOW)
+
+    assert turnstile.places(NOW) == 3
+    assert turnstile.places(NOW + LEARNT_S) == 10
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "reset", "found"),
+    [
+        ("5000", "4999", "12ms", RequestsLeft(limit=5000, remaining=4999, full_in_s=0.012)),
+        ("60", "0", "1m0s", RequestsLeft(limit=60, remaining=0, full_in_s=60.0)),
+        ("60", "0", "6m0.5s", RequestsLeft(limit=60, remaining=0, full_in_s=360.5)),
+        ("60", "0", "1h", RequestsLeft(limit=60, remaining=0, full_in_s=3600.0)),
+        ("60", "0", "soon", None),
+        ("60", "0", "", None),
+        ("many", "0", "1s", None),
+        ("60", "-1", "1s", None),
+    ],
+)
+def test_the_headers_are_read_or_left_alone(
+    limit: str, remaining: str, reset: str, found: RequestsLeft | None
+) -> None:
+    headers = {
+        "X-RateLimit-Limit-Requests": limit,
+        "x-ratelimit-remaining-requests": remaining,
+        "x-ratelimit-reset-requests": reset,
+    }
+
+    assert requests_left(headers) == found
+
+
+@pytest.mark.parametrize(
+    ("standbys", "at"),
+    [
+        ([], 104.0),  # nobody else: as long as even a late answer is of use
+        ([standby("b", 0.4)], 100.8),  # until b could still make it, and the voice after it
+        ([standby("b", 0.4), standby("c", 0.2)], 101.0),
+        ([standby("b", 9.0)], 92.2),  # that is over: no waiting
+    ],
+    ids=["alone", "one", "the quicker of two", "a slow one"],
+)
+def test_waiting_leaves_the_next_rung_its_time(standbys: Sequence[Standing], at: float) -> None:
+    until = may_wait_until(
+        standbys, prompt=Deadline(at=101.5), until=Deadline(at=104.0), then_s=0.3
+    )
+
+    assert until.at == pytest.approx(at)
+
+
+def ladder(told: list[Fact]) -> tuple[Work, Roster]:
+    places = [Place(stage="llm", provider=each, credential=each) for each in ("a", "b")]
+    roster = Roster(places, now=NOW)
+    policy = StagePolicy(stage="llm", roster=roster, allowance=Allowance(floor=0))
+    return Work(policy, tell=told.append, numbers=itertools.count(1)), roster
+
+
+def test_a_refusal_by_our_own_limit_goes_to_the_next_rung_and_blames_nobody() -> None:
+    told: list[Fact] = []
+    work, roster = ladder(told)
+    (first,) = work.start(LATER, now=NOW)
+    work.waits(first.attempt, now=NOW)
+
+    (second,) = work.refused(first.attempt, now=NOW + 0.3)
+
+    assert getattr(second, "provider", "") == "b"
+    assert not [each for each in told if isinstance(each, Suspected | RungRested)]
+    assert [each.because for each in told if isinstance(each, AttemptDropped)] == ["limit"]
+    (reached,) = [each for each in told if isinstance(each, LimitReached)]
+    assert (reached.provider, reached.asked) == ("a", False)
+    standing = roster.standings("llm", NOW + 0.3)[0]
+    assert (standing.usable, standing.suspect) == (True, False)
+    assert roster.health("llm", "a").breaker.failures == 0
+
+
+def test_while_an_attempt_waits_for_a_place_its_rung_is_not_late() -> None:
+    told: list[Fact] = []
+    work, roster = ladder(told)
+    (first,) = work.start(LATER, now=NOW)
+    work.waits(first.attempt, now=NOW)
+
+    assert work.tick(NOW + 3) == ()
+    work.admitted(first.attempt, now=NOW + 3)
+    assert work.tick(NOW + 3.3) == ()
+    work.progressed(first.attempt, now=NOW + 3.4)
+    assert not [each for each in told if isinstance(each, Suspected)]
+    assert roster.health("llm", "a").latency.p50_s < 0.7  # of the rung, not of our queue
+
+
+def test_chance_spreads_the_rests_that_nobody_named() -> None:
+    rests: list[float] = []
+    for chance in (0.0, 1.0):
+        told: list[Fact] = []
+        work, _ = ladder(told)
+        work._policy.chance = lambda drawn=chance: drawn
+        (first,) = work.start(LATER, now=NOW)
+        work.failed(first.attempt, failed(Kind.RATE_LIMITED, "llm", provider="a"), now=NOW)
+        rests += [each.rest_s for each in told if isinstance(each, RungRested)]
+
+    assert rests == [1.5, 2.5]
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["join", "serve", "leave"]))),
+)
+def test_there_are_never_more_inside_than_places_and_no_place_is_left_empty(
+    places: int, steps: Sequence[tuple[str, str]]
+) -> None:
+    turnstile = Turnstile(Limits(concurrent=places))
+    inside: list[int] = []
+    for call, step in steps:
+        if step == "join":
+            join(turnstile, call)
+        elif step == "serve":
+            before = turnstile.waiting
+            ticket = served(turnstile)
+            assert (ticket is None) == (before == 0 or len(inside) == places)
+            inside += [] if ticket is None else [ticket]
+        elif inside:
+            turnstile.leave(inside.pop(0))
+        assert turnstile.inside == len(inside) <= places
