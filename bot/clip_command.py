@@ -2,13 +2,17 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 from rich.console import Console
 
 from bot.clip_rendering import render_missing
 from bot.clips import ClipStore, clips_folder
 from bot.config import Settings
+from bot.retrying import Retries, retry_settings
 from bot.utterances import load_utterances
+from calls.events import Event
+from fallbacks.facts import RetryPlanned
 
 
 async def render_all(settings: Settings) -> bool:
@@ -17,7 +21,11 @@ async def render_all(settings: Settings) -> bool:
     utterances = await asyncio.to_thread(load_utterances, settings.hold.utterances)
     rendered, errors = Counter[str](), dict[str, str]()
     folder = clips_folder(settings)
-    async for each in render_missing(settings, utterances, ClipStore(folder)):
+    retries = Retries(
+        settings=retry_settings(settings.resilience.retry), tell=partial(_tell, console)
+    )
+    rendering = render_missing(settings, utterances, ClipStore(folder), retries=retries)
+    async for each in rendering:
         if each.error:
             errors[each.rung] = f'"{each.text}": {each.error}'
         else:
@@ -30,3 +38,9 @@ async def render_all(settings: Settings) -> bool:
         console.print(f"{rung.name}: {rendered[rung.name]} rendered{failed}")
     console.print(f"in {folder}")
     return not errors
+
+
+def _tell(console: Console, event: Event) -> None:
+    """Say why nothing seems to happen."""
+    if isinstance(event, RetryPlanned):
+        console.print(f"{event.provider}: {event.kind.value}; asked again in {event.wait_s:.0f} s")

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from loguru import logger
 
-from bot.clip_rendering import Go, Rendered, render_missing
+from bot.clip_rendering import Rendered, render_missing
 from bot.clips import ClipStore
 from bot.config import Settings
+from bot.retrying import Retries
 from fallbacks.utterances import Utterance
 
 LOOK_S: Final = 0.5  # between two looks whether the house is quiet
@@ -24,6 +26,7 @@ async def clips_kept(
     store: ClipStore,
     *,
     quiet: Callable[[], bool],
+    retries: Retries,
 ) -> AsyncIterator[None]:
     """Render what is missing while the block runs, one text at a time.
 
@@ -32,14 +35,17 @@ async def clips_kept(
         utterances: All texts.
         store: Where clips are kept.
         quiet: Says whether no call is in progress: callers come first.
+        retries: How often a voice that fails is asked again.
     """
     if not settings.hold.render:
         yield
         return
 
-    go = _Quiet(quiet).wait
+    rendering = partial(
+        render_missing, settings, utterances, store, retries=retries, go=_Quiet(quiet).wait
+    )
     async with asyncio.TaskGroup() as tasks:
-        keeping = tasks.create_task(_keep(settings, utterances, store, go), name="render clips")
+        keeping = tasks.create_task(_keep(rendering), name="render clips")
         try:
             yield
         finally:
@@ -60,12 +66,10 @@ class _Quiet:
             self._looks = self._looks + 1 if self._quiet() else 0
 
 
-async def _keep(
-    settings: Settings, utterances: tuple[Utterance, ...], store: ClipStore, go: Go
-) -> None:
+async def _keep(rendering: Callable[[], AsyncIterator[Rendered]]) -> None:
     complete = False
     while not complete:
-        complete = await _complete(render_missing(settings, utterances, store, go=go))
+        complete = await _complete(rendering())
         await asyncio.sleep(0.0 if complete else AGAIN_S)
 
 

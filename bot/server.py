@@ -24,6 +24,7 @@ from bot.live_routes import live_router
 from bot.pages.site import asset_routes, client_routes, console_routes
 from bot.parked import Parked
 from bot.provider_routes import provider_router
+from bot.retrying import Retries, retry_settings
 from bot.twilio_door import twilio_router
 from bot.webrtc_door import webrtc_router
 from telemetry.emitter import Listener
@@ -82,6 +83,11 @@ async def running(
             house.last_resort.utterances,
             house.last_resort.clips,
             quiet=lambda: not house.switchboard.calls,
+            retries=Retries(
+                settings=retry_settings(settings.resilience.retry),
+                tell=house.providers.tell,
+                roster=house.providers.roster,
+            ),
         ),
         asyncio.TaskGroup() as tasks,
     ):

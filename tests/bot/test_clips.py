@@ -8,14 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bot import clip_keeping
+from bot import clip_keeping, clock
 from bot.clip_keeping import clips_kept
-from bot.clip_rendering import Rendered, UnspokenError, render_missing, trimmed, wanted
+from bot.clip_rendering import Rendered, render_missing, wanted
+from bot.clip_voice import UnspokenError, trimmed
 from bot.clips import RATE_HZ, CallVoice, Clip, ClipStore
 from bot.config import Settings
 from bot.config_errors import ConfigError
 from bot.local_voice import say_locally
+from bot.policies import build_policies
+from bot.retrying import Retries
 from bot.utterances import load_utterances
+from calls.events import Event
+from fallbacks.breaker import State
+from fallbacks.facts import RetriesExhausted, RetryPlanned
+from fallbacks.retrying import RetrySettings
 from fallbacks.utterances import Utterance, utterances_of
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
@@ -46,11 +53,24 @@ def settings_for(lab: Lab, **tree: Any) -> Settings:
     return Settings.model_validate(tree | {"stages": others | {"tts": rungs}})
 
 
+def retries(**changes: Any) -> Retries:
+    """Return the usual sequence, without its waits."""
+    return Retries(**{"settings": RetrySettings(), "tell": [].append, "sleep": at_once} | changes)
+
+
+async def at_once(_: float) -> None:
+    await asyncio.sleep(0)
+
+
 async def rendered(
-    settings: Settings, store: ClipStore, utterances: tuple[Utterance, ...] = UTTERANCES
+    settings: Settings,
+    store: ClipStore,
+    utterances: tuple[Utterance, ...] = UTTERANCES,
+    **changes: Any,
 ) -> list[Rendered]:
+    rendering = render_missing(settings, utterances, store, retries=retries(**changes))
     async with asyncio.timeout(30):
-        return [each async for each in render_missing(settings, utterances, store)]
+        return [each async for each in rendering]
 
 
 async def test_every_speaking_rung_renders_every_text_of_the_agents_language(
@@ -115,6 +135,65 @@ async def test_a_voice_that_fails_is_not_asked_for_its_other_texts_and_the_next_
     assert "voice-of" not in failed[0].error
 
 
+async def test_a_voice_that_comes_back_while_it_is_asked_again_says_everything(
+    lab: Lab, tmp_path: Path
+) -> None:
+    voice = lab.instance("cartesia")
+    voice.set_faults(parse_windows([{"fault": "http", "status": 503}]))
+    settings, told, waits = settings_for(lab), list[Event](), list[float]()
+
+    async def sleep(wait_s: float) -> None:
+        waits.append(wait_s)
+        if len(waits) == 2:
+            voice.clear()
+
+    done = await rendered(settings, ClipStore(tmp_path), tell=told.append, sleep=sleep)
+
+    assert [each.error for each in done] == [""] * 6
+    assert len(waits) == 2
+    assert waits == [each.wait_s for each in told if isinstance(each, RetryPlanned)]
+
+
+async def test_a_voice_that_stays_broken_is_left_alone_by_callers_too(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.instance("cartesia").set_faults(parse_windows([{"fault": "http", "status": 503}]))
+    settings, told = settings_for(lab), list[Event]()
+    roster = build_policies(settings, clock.monotonic())["tts"].roster
+
+    done = await rendered(settings, ClipStore(tmp_path), tell=told.append, roster=roster)
+
+    assert [each.rung for each in done if each.error] == ["cartesia"]
+    assert roster.health("tts", "cartesia").breaker.state is State.OPEN
+    assert roster.health("tts", "elevenlabs").breaker.state is State.CLOSED
+    exhausted = [each for each in told if isinstance(each, RetriesExhausted)]
+    assert [(each.provider, each.tries) for each in exhausted] == [("cartesia", 4)]
+
+
+async def test_a_caller_who_comes_while_a_voice_is_waited_for_comes_first(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.instance("cartesia").set_faults(parse_windows([{"fault": "http", "status": 503}]))
+    order: list[str] = []
+
+    async def go() -> None:
+        order.append("go")
+
+    async def sleep(_: float) -> None:
+        order.append("slept")
+
+    settings = settings_for(lab)
+    rendering = render_missing(
+        settings, UTTERANCES, ClipStore(tmp_path), retries=retries(sleep=sleep), go=go
+    )
+    async with asyncio.timeout(30):
+        first = await anext(aiter(rendering))
+        await rendering.aclose()
+
+    assert first.error.startswith("overloaded: ")
+    assert order == ["go", *["slept", "go"] * 3]
+
+
 async def test_a_voice_that_is_cut_off_leaves_no_half_clip(lab: Lab, tmp_path: Path) -> None:
     for name in VOICES:
         cut = {"fault": "cut", "after_words": 1, "how": "close"}
@@ -133,7 +212,7 @@ async def test_a_server_renders_when_nobody_calls_and_not_before(
     monkeypatch.setattr(clip_keeping, "LOOK_S", 0.01)
     monkeypatch.setattr(clip_keeping, "QUIET_S", 0.05)
     settings, store, busy = settings_for(lab), ClipStore(tmp_path), True
-    async with clips_kept(settings, UTTERANCES, store, quiet=lambda: not busy):
+    async with clips_kept(settings, UTTERANCES, store, quiet=lambda: not busy, retries=retries()):
         await asyncio.sleep(0.15)
         before = len(lab.record.words())
         busy = False
@@ -146,7 +225,8 @@ async def test_a_server_renders_when_nobody_calls_and_not_before(
 
 async def test_a_server_that_may_not_render_asks_for_nothing(lab: Lab, tmp_path: Path) -> None:
     settings = settings_for(lab, hold={"render": False})
-    async with clips_kept(settings, UTTERANCES, ClipStore(tmp_path), quiet=lambda: True):
+    store = ClipStore(tmp_path)
+    async with clips_kept(settings, UTTERANCES, store, quiet=lambda: True, retries=retries()):
         await asyncio.sleep(0.05)
 
     assert lab.record.words() == ()
