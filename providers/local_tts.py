@@ -30,8 +30,11 @@ CHUNK_S: Final = 0.1  # of audio a frame: an interruption drops the rest
 class LocalTTSService(TTSService):
     """Speaks at once and says when each word is heard."""
 
-    def __init__(self, *, settings: TTSSettings, manner: Manner, sample_rate_hz: int) -> None:
+    def __init__(
+        self, *, rung_name: str, settings: TTSSettings, manner: Manner, sample_rate_hz: int
+    ) -> None:
         super().__init__(
+            name=rung_name,  # what it measures is told under this name
             push_text_frames=False,  # words come with their times
             push_start_frame=True,
             push_stop_frames=True,
@@ -156,6 +159,7 @@ def build(rung: Rung) -> LocalTTSService:
     voice = rung.voice or VOICE
     _find(voice, rung.language)
     return LocalTTSService(
+        rung_name=rung.name,
         settings=TTSSettings(model=rung.model or MODEL, voice=voice, language=rung.language),
         manner=Manner(**rung.options),
         sample_rate_hz=rung.sample_rate_hz,

@@ -56,7 +56,7 @@ class ToldVoice(WebsocketTTSService):
             kind: The provider, as the tables of symptoms call it.
             kwargs: Pipecat's own.
         """
-        super().__init__(**kwargs)
+        super().__init__(name=rung_name, **kwargs)  # what it measures is told under this name
         self._rung_name = rung_name
         self._kind = kind
         self._ear: VoiceEar | None = None
