@@ -9,7 +9,6 @@ import sqlite3
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,6 +16,8 @@ from urllib.parse import urlsplit
 from bot.config import Settings
 from bot.config_agent import AgentSettings
 from bot.config_checks import is_near
+from bot.doctor_share import share_finding
+from bot.finding import Finding
 from bot.rungs import rung_of
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, Rung
@@ -26,15 +27,6 @@ LEAST_FREE_BYTES: Final = 500_000_000  # a busy month of journals and logs, gene
 SQLITE: Final = "sqlite+aiosqlite:///"
 PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 PHONE_RATE_HZ: Final = 8000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    about: str
-    text: str
-    ok: bool
 
 
 async def examine(settings: Settings, *, online: bool) -> AsyncIterator[Finding]:
@@ -48,6 +40,8 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[Finding]
     yield _port(settings)
     yield _disk("logs.dir", settings.logs.dir)
     yield await asyncio.to_thread(_storage, settings.storage.url)
+    if found := await share_finding(settings.resilience.share):
+        yield found
     for finding in _public_url(settings):
         yield finding
     for agent in (settings.agent, *settings.agents.values()):

@@ -6,6 +6,7 @@ An address may hold a password, so no text of ours shows it unmasked.
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -61,6 +62,14 @@ def masked(share: str) -> str:
     scheme, _, login = head.partition("://")
     user, colon, _ = login.partition(":")
     return without_secrets(f"{scheme}://{user}{colon}{MASK if colon else ''}@{tail}")
+
+
+def file_of(share: str) -> Path | None:
+    """Return the file of a board on this machine; None: it is none, or in memory."""
+    scheme, _, rest = share.partition(":///")
+    name = rest.partition("?")[0]
+    known = PLACES.get(scheme) is _SQLITE and name not in ("", ":memory:")
+    return Path(name) if known else None
 
 
 def trouble(share: str) -> str | None:

@@ -10,7 +10,10 @@ import pytest
 from aiohttp import web
 
 from bot.config import Settings
-from bot.doctor import Finding, examine
+from bot.doctor import examine
+from bot.finding import Finding
+from tests.share_servers import PASSWORD
+from tests.share_servers import Server as ShareServer
 
 KEY = "right-key"
 
@@ -171,6 +174,81 @@ async def test_storage_that_does_not_open_is_a_problem(
     found = problems(await findings(settings(vendor.port, storage={"url": url})))
 
     assert text in found["storage.url"]
+
+
+async def share_found(share: str, port: int) -> Finding:
+    found = await findings(settings(port, resilience={"share": share}))
+    assert problems(found).keys() <= {"resilience.share"}
+    return found["resilience.share"]
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis_server"])
+async def test_a_share_is_asked_for_a_lease_which_is_given_back(
+    kind: str, vendor: Vendor, request: pytest.FixtureRequest
+) -> None:
+    server: ShareServer = request.getfixturevalue(kind)
+    url = await server.fresh_url()
+
+    found = [await share_found(url, vendor.port) for _ in range(2)]
+
+    assert all(each.ok for each in found)
+    assert "gives leases" in found[0].text
+    assert PASSWORD not in found[0].text
+
+
+async def test_a_share_that_hangs_is_a_problem_and_keeps_nobody_waiting(
+    vendor: Vendor, redis_server: ShareServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.doctor_share.ANSWER_S", 0.1)
+    redis_server.pause()
+    try:
+        found = await share_found(redis_server.url, vendor.port)
+    finally:
+        redis_server.resume()
+
+    assert not found.ok
+    assert found.text == f"{redis_server.address.format('********')} did not answer within 0.1 s"
+
+
+async def test_a_share_that_does_not_take_our_password_is_a_problem(
+    vendor: Vendor, postgres: ShareServer
+) -> None:
+    found = await share_found(postgres.address.format("an0ther"), vendor.port)
+
+    assert not found.ok
+    assert "password authentication failed" in found.text
+    assert "an0ther" not in found.text
+
+
+async def test_a_share_in_a_file_is_used_where_it_is_and_not_made_where_it_is_not(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    file = tmp_path / "shared" / "board.db"
+    before = await share_found(f"sqlite:///{file}", vendor.port)
+    assert not file.parent.exists()
+    file.parent.mkdir()
+    file.write_text("", encoding="utf-8")
+
+    after = await share_found(f"sqlite:///{file}", vendor.port)
+
+    assert before.ok
+    assert "will be made" in before.text
+    assert after.ok
+    assert "gives leases" in after.text
+
+
+async def test_a_share_that_is_no_database_is_a_problem(vendor: Vendor, tmp_path: Path) -> None:
+    file = tmp_path / "words.db"
+    file.write_text("these are words, not a database\n" * 40, encoding="utf-8")
+
+    found = await share_found(f"sqlite:///{file}", vendor.port)
+
+    assert not found.ok
+    assert "file is not a database" in found.text
+
+
+async def test_without_a_share_there_is_nothing_to_look_at(vendor: Vendor) -> None:
+    assert "resilience.share" not in await findings(settings(vendor.port))
 
 
 async def test_a_logs_folder_that_is_a_file_is_a_problem(vendor: Vendor, tmp_path: Path) -> None:
