@@ -7,7 +7,7 @@ hands it back, and every step is told as a fact.
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from fallbacks.attempts import (
     Abandon,
@@ -56,8 +56,6 @@ Fact: TypeAlias = (
     | HealthFact
 )
 """What a piece of work tells."""
-
-NOTICED_S: Final = 0.02  # chosen: a shorter wait for a place is the loop's own
 
 Step: TypeAlias = Start | Win | Cancel | Abandon | Done | Exhausted
 """What a shell has to do; the rest is done here."""
@@ -191,12 +189,18 @@ class Work:
             then_s=self._policy.then_s,
         )
 
-    def admitted(self, attempt: int, *, now: float) -> tuple[Step, ...]:
-        """Take in that an attempt that waited has begun: from now on its silence counts."""
+    def admitted(self, attempt: int, *, now: float, waited: bool = False) -> tuple[Step, ...]:
+        """Take in that an attempt has begun: from now on its silence counts.
+
+        Args:
+            attempt: Which.
+            now: Monotonic, in seconds.
+            waited: For a place, which there was not at once.
+        """
         kept = self._attempts.get(attempt)
         if kept is None or self.over:
             return ()
-        if now - kept.started >= NOTICED_S:
+        if waited:
             self._tell_limit(attempt, kept, now=now, asked=True)
         self._attempts[attempt] = replace(kept, started=now)
         return self._handle(Owed(attempt=attempt), now)

@@ -18,9 +18,10 @@ from calls.events import UsageMeasured
 from calls.turn import Turn
 from fallbacks.deadline import Deadline
 from fallbacks.work import StagePolicy, Work
-from processors.llm_work import LlmWork, Model
+from processors.llm_work import CalledOff, LlmWork, Model
 from processors.sentences import TakeBackFrame
 
+TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
 ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
 
 
@@ -55,6 +56,7 @@ class LlmStage(OpenAILLMService):
         self._turn = turn
         self._window_tokens = window_tokens
         self.speaker = next(iter(models))
+        self._called_off: list[CalledOff] = []
         for name, gate in policy.gates.items():
             if name in models:
                 models[name].on_headers(gate.learn)
@@ -104,6 +106,7 @@ class LlmStage(OpenAILLMService):
                 cached_tokens=tokens.cache_read_input_tokens or 0,
             )
         )
+        self._tell_called_off(tokens)
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         async def heard(provider: str, taken_back: int) -> None:
@@ -126,8 +129,28 @@ class LlmStage(OpenAILLMService):
             window_tokens=self._window_tokens,
             heard=heard,
         )
+        self._called_off = work.called_off
         try:
             async for chunk in work.chunks():
                 yield chunk
         finally:
             await work.close()
+
+    def _tell_called_off(self, tokens: LLMTokenUsage) -> None:
+        """Tell what requests for the same answer will bill that were called off.
+
+        They read the same context; whether any of it came from their cache nobody has told.
+        """
+        for each in self._called_off:
+            self._tell(
+                UsageMeasured(
+                    turn=self._turn.number,
+                    stage="llm",
+                    provider=each.provider,
+                    model=self._models[each.provider].asks_for,
+                    prompt_tokens=tokens.prompt_tokens,
+                    completion_tokens=each.characters // TOKEN_CHARACTERS,
+                    estimated=True,
+                )
+            )
+        self._called_off = []

@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionChunk
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
 
 from calls.window import fit
-from fallbacks.attempts import Exhausted, Start, Win
+from fallbacks.attempts import Done, Exhausted, Start, Win
 from fallbacks.continuation import Answer
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, failed
@@ -77,7 +77,9 @@ class _Stream:
 
     provider: str
     task: asyncio.Task[None]
+    asked: bool  # False: it waits at the gate
     spoke: bool = False
+    characters: int = 0
     finish: str | None = None
     # A tool runs only when its call has come whole, and from the rung that finished the answer.
     held: list[ChatCompletionChunk] = field(default_factory=list[ChatCompletionChunk])
@@ -86,7 +88,16 @@ class _Stream:
 
 class _AtGate(Enum):
     ADMITTED = "admitted"
+    WAITED = "admitted after a wait"
     REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledOff:
+    """A request that was ended before it told what it will bill."""
+
+    provider: str
+    characters: int  # that it had written
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,7 @@ class LlmWork:
     until: Callable[[], Deadline]
     window_tokens: int
     heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
+    called_off: list[CalledOff] = field(default_factory=list[CalledOff])
     _answer: Answer = field(default_factory=Answer)
     _streams: dict[int, _Stream] = field(default_factory=dict[int, _Stream])
     _news: asyncio.Queue[_News] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
@@ -154,8 +166,9 @@ class LlmWork:
         match news.what:
             case None:
                 return await self._ended(news.attempt, stream)
-            case _AtGate.ADMITTED:
-                await self._do(self.work.admitted(news.attempt, now=self.clock()))
+            case _AtGate.ADMITTED | _AtGate.WAITED as how:
+                stream.asked, waited = True, how is _AtGate.WAITED
+                await self._do(self.work.admitted(news.attempt, now=self.clock(), waited=waited))
                 return []
             case _AtGate.REFUSED:
                 self._streams.pop(news.attempt, None)
@@ -180,6 +193,7 @@ class LlmWork:
         if not content and not tools:
             return []  # a role, a keep-alive, the finish: not what the caller waits for
         stream.spoke = True
+        stream.characters += len(content or "")
         stream.words = chunk if content else stream.words
         await self._do(self.work.progressed(attempt, now=self.clock()))
         if tools:
@@ -235,7 +249,10 @@ class LlmWork:
                     await self.heard(step.provider, self._answer.taken_back)
                 case Exhausted():
                     pass
+                case Done():
+                    await self._drop(step.attempt)
                 case ended:
+                    self._call_off(ended.attempt)
                     await self._drop(ended.attempt)
 
     def _begin(self, start: Start) -> None:
@@ -247,22 +264,29 @@ class LlmWork:
             self.work.waits(start.attempt, now=self.clock())
             pump = self._pump_through(gate, start, context)
         task = self.tasks.create_task(pump, f"ask {start.provider} ({start.attempt})")
-        self._streams[start.attempt] = _Stream(start.provider, task)
+        self._streams[start.attempt] = _Stream(start.provider, task, asked=gate is None)
 
     async def _drop(self, attempt: int) -> None:
         stream = self._streams.pop(attempt, None)
         if stream and not stream.task.done():
             await self.tasks.cancel_task(stream.task)
 
+    def _call_off(self, attempt: int) -> None:
+        stream = self._streams.get(attempt)
+        if stream and stream.asked:
+            told = CalledOff(provider=stream.provider, characters=stream.characters)
+            self.called_off.append(told)
+
     async def _pump_through(self, gate: Gate, start: Start, context: LLMContext) -> None:
         """Ask a rung when there is a place for us, and keep the place until it has answered."""
         until = self.work.may_wait_until(self.until(), now=self.clock())
+        admitted = _AtGate.ADMITTED if gate.room else _AtGate.WAITED
         ticket = await gate.enter(self.work.call, until=until)
         if ticket is None:
             await self._news.put(_News(start.attempt, _AtGate.REFUSED))
             return
         try:
-            await self._news.put(_News(start.attempt, _AtGate.ADMITTED))
+            await self._news.put(_News(start.attempt, admitted))
             await self._pump(start.attempt, start.provider, context)
         finally:
             gate.leave(ticket)

@@ -1,0 +1,230 @@
+"""Limits and hedges of the language model's stage, on the wire."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipecat.frames.frames import LLMContextFrame, LLMTextFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.tests.utils import run_test
+
+from calls.events import Event, UsageMeasured
+from calls.turn import Turn
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptWon,
+    HedgeStarted,
+    LimitReached,
+    RungRested,
+    Suspected,
+)
+from fallbacks.ladder import Allowance, Pace
+from fallbacks.limits import Limits
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy
+from faultlab.lab import Lab, Spec
+from faultlab.schedule import parse_windows
+from processors.gate import RungGate
+from processors.llm_stage import LlmStage
+from providers.openai import build, share
+from providers.provider import Rung
+
+ANSWER = (
+    "We open at nine. From Monday to Friday we are here until six in the evening, on Saturday from "
+    "ten in the morning until two, and on Sunday we are closed."
+)
+SPEED = 8.0  # delays of the lab are divided by this, and so is our patience
+PACE = Pace(late_min_s=0.2, late_max_s=0.3, gap_s=0.2)
+
+
+@dataclass
+class Bench:
+    lab: Lab
+    rungs: Sequence[str]
+    policy: StagePolicy
+    shared: Mapping[str, Rung]  # with a client that all calls share
+    told: list[Event] = field(default_factory=list)
+
+    def fault(self, name: str, **fault: Any) -> None:
+        self.lab.instance(name).set_faults(parse_windows([fault]))
+
+    async def ask(self, *, waited_s: float = 0.0, budget_s: float = 1.5) -> str:
+        """Have a call of its own ask; it waited so long since the caller stopped."""
+        turn = Turn(budget_s=budget_s)
+        turn.caller_stopped(time.monotonic() - waited_s)
+        stage = LlmStage(
+            {name: build(each) for name, each in self.shared.items()},
+            policy=self.policy,
+            tell=self.told.append,
+            clock=time.monotonic,
+            turn=turn,
+            window_tokens=4000,
+        )
+        question = [{"role": "user", "content": "What are your opening hours?"}]
+        context = LLMContext(messages=question)  # type: ignore[arg-type]
+        async with asyncio.timeout(15):
+            down, _ = await run_test(stage, frames_to_send=[LLMContextFrame(context)])
+        return "".join(each.text for each in down if isinstance(each, LLMTextFrame)).strip()
+
+    async def ask_at_once(self, calls: int, *, budget_s: float = 1.5) -> list[str]:
+        asked = (self.ask(budget_s=budget_s) for _ in range(calls))
+        return list(await asyncio.gather(*asked))
+
+    def told_of(self, kind: type) -> list[Any]:
+        return [each for each in self.told if isinstance(each, kind)]
+
+    def most_at_once(self, name: str) -> int:
+        """The lab's own count of what a rung was asked at the same time."""
+        return max((each.details["at_once"] for each in self.lab.record.requests(name)), default=0)
+
+
+def _rung(lab: Lab, name: str) -> Rung:
+    instance = lab.instance(name)
+    return Rung(
+        name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
+        sample_rate_hz=16000, instructions="Be brief.",
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def bench(
+    limits: Mapping[str, Limits],
+    *,
+    rungs: Sequence[str] = ("openai", "openai-b"),
+    hedges: Allowance | None = None,
+    **options: Any,
+) -> AsyncIterator[Bench]:
+    """Run a lab, and a ladder whose first rung has these options."""
+    specs = [
+        Spec(name=name, kind="openai", options=options if name == rungs[0] else {})
+        for name in rungs
+    ]
+    gates = {name: RungGate(limits.get(name, Limits()), clock=time.monotonic) for name in rungs}
+    async with Lab(specs, speed=SPEED) as lab:
+        places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
+        roster = Roster(places, now=time.monotonic(), priors_s={"llm": 0.1})
+        policy = StagePolicy(stage="llm", roster=roster, pace=PACE, gates=gates, hedges=hedges)
+        async with AsyncExitStack() as clients:
+            shared = {name: _rung(lab, name) for name in rungs}
+            for name, each in shared.items():
+                client = await clients.enter_async_context(share(each))
+                shared[name] = replace(each, shared=client)
+            yield Bench(lab, rungs, policy, shared)
+
+
+async def test_a_third_call_over_a_limit_of_two_waits_for_a_place_if_there_is_time() -> None:
+    async with bench({"openai": Limits(concurrent=2)}) as it:
+        answers = await it.ask_at_once(3, budget_s=8.0)
+
+    assert answers == [ANSWER] * 3
+    assert len(it.lab.record.requests("openai")) == 3
+    assert it.most_at_once("openai") == 2
+    (waited,) = it.told_of(LimitReached)
+    assert (waited.asked, waited.waited_s > 0.1) == (True, True)
+    assert [each.provider for each in it.told_of(AttemptWon)] == ["openai"] * 3
+
+
+async def test_a_third_call_over_a_limit_of_two_takes_the_next_rung_if_there_is_none() -> None:
+    async with bench({"openai": Limits(concurrent=2)}) as it:
+        answers = await it.ask_at_once(3, budget_s=0.2)
+
+    assert answers == [ANSWER] * 3
+    assert it.most_at_once("openai") == 2
+    assert len(it.lab.record.requests("openai-b")) == 1
+    (reached,) = it.told_of(LimitReached)
+    assert (reached.provider, reached.asked) == ("openai", False)
+
+
+async def test_who_is_sent_on_by_our_own_limit_is_no_ones_failure() -> None:
+    async with bench({"openai": Limits(concurrent=1)}) as it:
+        await it.ask_at_once(4, budget_s=0.2)
+        standing = it.policy.roster.standings("llm", time.monotonic())[0]
+
+    assert not [
+        each for each in it.told if isinstance(each, AttemptFailed | Suspected | RungRested)
+    ]
+    assert (standing.usable, standing.suspect) == (True, False)
+
+
+async def test_the_only_rung_is_waited_for_as_long_as_a_late_answer_is_of_use() -> None:
+    async with bench({"openai": Limits(concurrent=1)}, rungs=["openai"]) as it:
+        answers = await it.ask_at_once(3, budget_s=0.2)
+
+    assert answers == [ANSWER] * 3
+    assert it.most_at_once("openai") == 1
+
+
+async def test_an_answer_that_breaks_gives_its_place_back() -> None:
+    async with bench({"openai": Limits(concurrent=1)}) as it:
+        it.fault("openai", fault="cut", after_words=4, how="reset", requests=1)
+        first = await it.ask()
+        await it.ask()
+
+    assert first.split() == ANSWER.split()
+    assert it.policy.gates["openai"].room
+
+
+async def test_over_a_limit_a_minute_the_next_rung_is_asked_at_once() -> None:
+    async with bench({"openai": Limits(per_minute=2)}) as it:
+        answers = [await it.ask(budget_s=0.2) for _ in range(3)]
+
+    assert answers == [ANSWER] * 3
+    requests = [len(it.lab.record.requests(name)) for name in it.rungs]
+    assert requests == [2, 1]
+
+
+async def test_a_limit_that_nobody_configured_is_learnt_from_the_answers() -> None:
+    async with bench({}, per_minute=2) as it:
+        answers = [await it.ask(budget_s=0.2) for _ in range(4)]
+        requests = it.lab.record.requests("openai")
+
+    assert answers == [ANSWER] * 4
+    assert len(requests) == 2  # nobody had to be refused to find out
+    assert not it.told_of(AttemptFailed)
+
+
+async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_called_off() -> None:
+    async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
+        for _ in range(5):  # so that its p95 is measured
+            await it.ask()
+        p95_s = it.policy.roster.standings("llm", time.monotonic())[0].p95_s
+        it.told.clear()
+        it.fault("openai", fault="slow_start", delay_s=1.0)
+        answer = await it.ask()
+
+    assert answer == ANSWER
+    (hedge,) = it.told_of(HedgeStarted)
+    assert (hedge.provider, hedge.behind) == ("openai-b", "openai")
+    assert p95_s <= hedge.after_s < p95_s + 0.05
+    assert [each.provider for each in it.told_of(AttemptWon)] == ["openai-b"]
+    assert not [each for each in it.told if isinstance(each, AttemptFailed | Suspected)]
+
+
+async def test_hedges_are_so_many_of_the_answers_and_no_more() -> None:
+    async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
+        for _ in range(5):
+            await it.ask()
+        it.fault("openai", fault="slow_start", delay_s=0.08)
+        for _ in range(4):
+            await it.ask()
+
+    assert len(it.told_of(HedgeStarted)) == 1
+
+
+async def test_what_a_hedge_costs_is_told_of_both() -> None:
+    async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
+        for _ in range(5):
+            await it.ask()
+        it.told.clear()
+        it.fault("openai", fault="slow_start", delay_s=1.0)
+        await it.ask()
+
+    billed = {each.provider: each for each in it.told_of(UsageMeasured)}
+    assert set(billed) == {"openai", "openai-b"}
+    assert not billed["openai-b"].estimated
+    assert billed["openai"].estimated
+    assert billed["openai"].prompt_tokens == billed["openai-b"].prompt_tokens > 0
+    assert billed["openai"].model == "gpt-4.1-mini"
