@@ -99,4 +99,7 @@ LEVELS: Final = {
     "ToolCalled": "INFO",
     "PersonWanted": "INFO",
     "CallbackWanted": "INFO",
+    "ShareLost": "WARNING",
+    "ShareRegained": "INFO",
+    "RetriesExhausted": "WARNING",
 }

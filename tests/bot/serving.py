@@ -59,11 +59,16 @@ def configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any
 
 @asynccontextmanager
 async def serving(
-    lab: RunningLab, folder: Path, *, changes: Mapping[str, Any] | None = None
+    lab: RunningLab,
+    folder: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Served]:
     """Run `python -m bot serve` while the block runs, then stop it as an operator would."""
     port = free_port()
     tree, keys = configuration(lab, port, folder / "logs")
+    keys |= environment or {}
     config = folder / "holdline.yaml"
     for key, change in (changes or {}).items():
         tree[key] = {**tree.get(key, {}), **change}

@@ -1,6 +1,7 @@
-"""Two servers of one machine, each a process of its own, that share what they know."""
+"""Two servers, each a process of its own, that share what they know."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,17 @@ import pytest
 
 from bot.lab import lab_process
 from bot.lab_control import LabControl
-from tests.bot.serving import Served, serving
+from faultlab.carrier import Carrier
+from tests.bot.serving import AUTH_TOKEN, Served, serving
+from tests.bot.test_phone_calls import caller_says
+from tests.share_servers import PASSWORD
+from tests.share_servers import Server as ShareServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 REFUSED = {"fault": "http", "status": 401}
 WITHIN_S = 20.0
+BUDGET_S = 1.5
 
 
 async def rung(session: aiohttp.ClientSession, server: Served, name: str) -> dict[str, Any]:
@@ -29,25 +35,28 @@ async def becomes(session: aiohttp.ClientSession, servers: list[Served], state: 
             await asyncio.sleep(0.1)
 
 
+@pytest.fixture(params=["sqlite", "postgres", "redis_server"])
+async def share(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/board.db"
+    server: ShareServer = request.getfixturevalue(request.param)
+    return await server.fresh_url()
+
+
 async def test_one_server_probes_for_both_and_a_reset_at_either_reaches_the_other(
-    tmp_path: Path,
+    share: str, tmp_path: Path
 ) -> None:
-    resilience = {
-        "share": f"sqlite:///{tmp_path}/board.db",
-        "probe": {"interval_s": 1.0, "timeout_s": 2.0},
-    }
+    environment = {"HOLDLINE__RESILIENCE__SHARE": share}
+    probe = {"interval_s": 1.0, "timeout_s": 2.0}
+    changes = {"resilience": {"probe": probe}, "hold": {"render": False}}
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     async with (
         lab_process() as lab,
         LabControl(lab) as control,
         aiohttp.ClientSession() as session,
-        serving(
-            lab, tmp_path / "a", changes={"resilience": resilience, "hold": {"render": False}}
-        ) as here,
-        serving(
-            lab, tmp_path / "b", changes={"resilience": resilience, "hold": {"render": False}}
-        ) as there,
+        serving(lab, tmp_path / "a", changes=changes, environment=environment) as here,
+        serving(lab, tmp_path / "b", changes=changes, environment=environment) as there,
     ):
         await asyncio.sleep(3.0)  # both know who probes
         before = len(await control.requests("cartesia"))
@@ -65,3 +74,47 @@ async def test_one_server_probes_for_both_and_a_reset_at_either_reaches_the_othe
         await becomes(session, [here, there], "closed")
         elevenlabs = await rung(session, here, "elevenlabs")
         assert (elevenlabs["state"], elevenlabs["suspect"]) == ("closed", False)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis_server"])
+async def test_a_call_does_not_notice_that_the_share_hangs(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server: ShareServer = request.getfixturevalue(kind)
+    environment = {"HOLDLINE__RESILIENCE__SHARE": await server.fresh_url()}
+    changes = {"hold": {"render": False}}
+    async with (
+        asyncio.timeout(120),
+        lab_process() as lab,
+        aiohttp.ClientSession() as session,
+        serving(lab, tmp_path, changes=changes, environment=environment) as served,
+        Carrier(served.url, AUTH_TOKEN) as call,
+    ):
+        await call.listen(within_s=15)
+        server.pause()
+        try:
+            for question in ("What are your opening hours?", "Where are you?"):
+                await call.say(await caller_says(question))
+                await call.listen(within_s=20)
+            await logged(served, "ShareLost")
+            quick = aiohttp.ClientTimeout(total=1.0)
+            async with session.get(f"{served.url}/readyz", timeout=quick) as answer:
+                assert answer.status == 200
+        finally:
+            server.resume()
+        await logged(served, "ShareRegained")
+
+    (record,) = (served.logs / "calls").glob("*.jsonl")
+    entries = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    answers_s = [each["v2v_s"] for each in entries if each["event"] == "AnswerHeard"]
+    assert len(answers_s) == 2
+    assert max(answers_s) < BUDGET_S
+    assert served.process.returncode == 0
+    assert PASSWORD not in (served.logs / "holdline.log").read_text(encoding="utf-8")
+
+
+async def logged(served: Served, event: str) -> None:
+    log = served.logs / "holdline.log"
+    async with asyncio.timeout(WITHIN_S + 10.0):
+        while event not in log.read_text(encoding="utf-8"):  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.1)
