@@ -195,7 +195,9 @@ class SttStage(FrameProcessor):
             rung.setup(self, self._given)
             rung.pipe.start(self._start_frame)
         else:
-            rung.revive(self, allowed=lambda: self._usable(rung.name))
+            # Who waits for it has leave to ask; where only callers try a half-open rung, that leave
+            # is the one there is.
+            rung.revive(self, allowed=lambda: rung.waits or self._usable(rung.name))
 
     def _usable(self, name: str) -> bool:
         health = self._policy.roster.health(self._policy.stage, name)

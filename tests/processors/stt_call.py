@@ -170,7 +170,9 @@ async def calling(
     pace: float = 5.0,
     limits: Limits | None = None,
     more: Mapping[str, FrameProcessor] | None = None,
+    roster: Roster | None = None,
     failures: int = 3,
+    limit_s: float = 60.0,
 ) -> AsyncIterator[Call]:
     """Run a call on a ladder of simulated recognisers.
 
@@ -180,7 +182,9 @@ async def calling(
         pace: How much faster than the clock the caller speaks.
         limits: What the recognisers put up with.
         more: Further rungs.
+        roster: What is known of the recognisers; None: nothing yet.
         failures: In a row, which open a breaker.
+        limit_s: The longest that it takes.
     """
     options = {"limits": limits or Limits(intake_cap=None)}
     specs = [Spec(name=each, kind="deepgram", options=options) for each in names or ("a", "b")]
@@ -188,19 +192,21 @@ async def calling(
         for name, fault in (faults or {}).items():
             lab.instance(name).set_faults([Window(fault=fault)])
         rungs = {**rungs_of(tuple(lab.instances.values())), **(more or {})}
-        policy = policy_of(rungs, failures=failures)
+        policy = policy_of(rungs, roster=roster, failures=failures)
         told: list[Any] = []
         stage = SttStage(
             rungs, policy=policy, tell=told.append, clock=time.monotonic, turn=Turn(budget_s=1.5)
         )
-        async with running(stage, rate_hz=RATE_HZ) as bench:
+        async with running(stage, rate_hz=RATE_HZ, limit_s=limit_s) as bench:
             yield Call(stage=stage, bench=bench, lab=lab, pace=pace, told=told, policy=policy)
 
 
-def policy_of(rungs: Mapping[str, object], *, failures: int = 3) -> StagePolicy:
-    """Return a policy on a fresh roster, each rung with a key of its own."""
+def policy_of(
+    rungs: Mapping[str, object], *, roster: Roster | None = None, failures: int = 3
+) -> StagePolicy:
+    """Return a policy, by default on a fresh roster, each rung with a key of its own."""
     places = [Place(stage="stt", provider=each, credential=each) for each in rungs]
-    roster = Roster(
+    roster = roster or Roster(
         places,
         now=time.monotonic(),
         settings=BreakerSettings(failures=failures),

@@ -13,6 +13,7 @@ from pipecat.frames.frames import (
 from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 
+from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
 from faultlab import faults
 from faultlab.deepgram_socket import Limits
@@ -21,6 +22,7 @@ from providers.catalog import provider
 from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller
 from tests.processors.stt_call import RATE_HZ, calling, words
+from tests.processors.weather import REST_S, roster_of
 
 pytestmark = pytest.mark.virtual_time
 
@@ -266,6 +268,21 @@ async def test_the_first_rung_writes_again_when_nobody_doubts_it_any_more() -> N
         said = await call.says(SECOND)
 
         assert words(said) == words(SECOND)
+        assert call.stage.writer == "a"
+
+
+async def test_a_recogniser_on_trial_is_connected_for_it() -> None:
+    roster = roster_of("stt", ("a", "b"))  # without probes: the next caller tries it
+    async with calling(faults={"a": faults.Http(status=503)}, pace=1.0, roster=roster) as call:
+        breaker = roster.health("stt", "a").breaker
+        await call.until(lambda: breaker.state is State.OPEN, limit_s=30.0)
+        call.breaks("a", None)
+        call.breaks("b", faults.Silent())
+        await asyncio.sleep(REST_S)
+        roster.tick(time.monotonic())
+        said = await call.says(FIRST)
+
+        assert words(said) == words(FIRST)
         assert call.stage.writer == "a"
 
 

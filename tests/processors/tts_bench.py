@@ -226,6 +226,7 @@ async def talking(
     names: Sequence[str] = ("cartesia", "elevenlabs"),
     *,
     shared: StagePolicy | None = None,
+    limit_s: float = 40.0,
 ) -> AsyncIterator[Talk]:
     """Run the stage on these rungs until the test is done, then end it as a call ends."""
     talk = _talk(lab, names, shared or policy(names, time.monotonic()))
@@ -237,7 +238,7 @@ async def talking(
 
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
-    async with asyncio.timeout(40.0), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(limit_s), asyncio.TaskGroup() as tasks:
         run = tasks.create_task(runner.run())
         run.add_done_callback(lambda _: talk.finished.set())
         try:

@@ -36,9 +36,22 @@ class Spell:
 
 
 def weather(
-    names: Sequence[str], kinds: Mapping[str, Fault], *, length_s: float, seed: int
+    names: Sequence[str],
+    kinds: Mapping[str, Fault],
+    *,
+    length_s: float,
+    seed: int,
+    first: float = 0.75,
 ) -> list[Spell]:
-    """Return the spells of a call: one provider is ill at a time, each kind of fault in turn."""
+    """Return the spells of a call: one provider is ill at a time, each kind of fault in turn.
+
+    Args:
+        names: The providers, the preferred one first.
+        kinds: What can go wrong.
+        length_s: Of the call.
+        seed: Of the dice.
+        first: The share of the spells that the preferred one has.
+    """
     dice, spells = random.Random(seed), []  # noqa: S311 - weather, not a secret
     at_s = dice.uniform(5.0, 20.0)
     while at_s < length_s:
@@ -46,7 +59,7 @@ def weather(
         dice.shuffle(deck)
         for fault in deck:
             lasts_s = dice.uniform(*SPELL_S)
-            name = names[0] if dice.random() < 0.75 else dice.choice(names[1:])
+            name = names[0] if dice.random() < first else dice.choice(names[1:])
             spells.append(Spell(name=name, fault=fault, from_s=at_s, until_s=at_s + lasts_s))
             at_s += lasts_s + dice.uniform(*FAIR_S)
     return [each for each in spells if each.until_s < length_s]

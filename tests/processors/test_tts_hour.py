@@ -1,0 +1,75 @@
+"""An hour of sentences for voices that fail now and then: every word is spoken once."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pipecat.frames.frames import (
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+)
+
+from bot.policies import PACES, resting
+from fallbacks.facts import StageExhausted
+from fallbacks.work import StagePolicy
+from faultlab.phrases import GREETING, SAYS, hours, price
+from tests.processors.test_tts_stage import BROKEN, DEAD, MUTE, ODD
+from tests.processors.tts_bench import Talk, laboratory, talking
+from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
+
+NAMES = ("cartesia", "elevenlabs")
+KINDS = {**DEAD, **MUTE, **BROKEN, **ODD}
+ANSWERS = (GREETING, *SAYS.values(), hours(""), hours("Saturday"), price("haircut"), price(""))
+ONCE = (LLMFullResponseStartFrame, LLMFullResponseEndFrame, TTSStartedFrame, TTSStoppedFrame)
+GAP_S = 1.5  # of silence inside an answer; the drill has the bounds of each fault
+
+
+@asynccontextmanager
+async def speaking(length_s: float) -> AsyncIterator[Talk]:
+    """Run one call's stage in an hour's weather."""
+    roster = roster_of("tts", NAMES)
+    policy = StagePolicy(stage="tts", roster=roster, pace=PACES["tts"])
+    async with laboratory() as lab:
+        spells = weather(
+            NAMES, KINDS, length_s=length_s, seed=11, first=0.5
+        )  # who spoke last stays
+        expose(lab, spells)
+        resting_for = resting(roster, tell=lambda _: None, clock=time.monotonic)
+        async with resting_for, talking(lab, shared=policy, limit_s=length_s + 60.0) as talk:
+            yield talk
+
+
+def forget(talk: Talk) -> None:
+    talk.told.clear()
+    talk.kept.frames.clear()
+    talk.line.played.clear()
+
+
+@pytest.mark.parametrize("length_s", LENGTHS)
+async def test_every_answer_is_spoken_whole_and_once(length_s: float) -> None:
+    dice, failures = random.Random(11), 0  # noqa: S311 - weather, not a secret
+    async with speaking(length_s) as talk:
+        for turn in turns_until(length_s, dice=dice):
+            answer = dice.choice(ANSWERS)
+            await talk.reply(*answer.split())
+            await talk.until(lambda n=turn.number: len(talk.said) == n, within_s=30.0)
+            await asyncio.sleep(turn.pause_s)
+
+            story = turn.story(talk.told)
+            assert talk.words == answer, story
+            assert talk.said[-1] == answer, story
+            assert [len(talk.kept_of(kind)) for kind in ONCE] == [1] * len(ONCE), story
+            assert max(talk.line.gaps_s) < GAP_S, story
+            assert not talk.unsaid, story
+            assert not talk.facts(StageExhausted), story
+            failures += len(talk.failures)
+            forget(talk)
+
+    assert failures >= length_s / 200.0  # there was weather
