@@ -161,6 +161,7 @@ class SttLadder:
         """Take in that a rung failed."""
         failure, attempt, utterance = failure_of(frame, rung.name), rung.attempt, self._active
         rung.lost()
+        rung.seat.learn(failure)
         rung.attempt, rung.waits = None, False
         self._revive(rung)
         if utterance is not None and attempt is not None:
@@ -216,7 +217,12 @@ class SttLadder:
         )
 
     def _work(self) -> Work:
-        return Work(self._policy, tell=self._tell, numbers=self._turn.attempts)
+        return Work(
+            self._policy,
+            tell=self._tell,
+            numbers=self._turn.attempts,
+            offered=lambda name: self._rungs[name].seat.offered,
+        )
 
     def _until(self) -> Deadline:
         """While the caller speaks nobody waits; the turn learns of a stop a little late."""
@@ -242,6 +248,9 @@ class SttLadder:
                     pass  # exhausted: whoever hears now may still write
 
     async def _ask(self, rung: SttRung, attempt: int) -> None:
+        if not rung.seat.offered and self._utterance is not None:
+            await self._do(self._utterance.refused(attempt))
+            return
         stuck = rung.attempt is not None  # it is asked again while it is late
         rung.attempt = attempt
         if rung.connected and not stuck:

@@ -15,6 +15,7 @@ from pipecat.processors.frame_processor import FrameProcessor, FrameProcessorSet
 
 from fallbacks.replay import HeardWord
 from processors.rung_pipeline import STOP_S, RungPipeline
+from processors.seat import Seat
 from processors.stt_reading import Reading
 
 Speech: TypeAlias = VADUserStartedSpeakingFrame | VADUserStoppedSpeakingFrame
@@ -62,10 +63,16 @@ class SttRung:
         replayed: Whether it was given the utterance from its start, after others had heard it.
         held_s: The caller's second from which on it gets nothing, for it is behind; None: it does.
         set_up: Whether its setup was begun.
+        seat: This call's place at it.
     """
 
     def __init__(
-        self, pipe: RungPipeline, *, clock: Callable[[], float], up: Callable[["SttRung"], None]
+        self,
+        pipe: RungPipeline,
+        *,
+        clock: Callable[[], float],
+        up: Callable[["SttRung"], None],
+        seat: Seat,
     ) -> None:
         """Take a rung.
 
@@ -73,7 +80,9 @@ class SttRung:
             pipe: The recogniser in its own pipeline.
             clock: Monotonic, in seconds.
             up: Told when it is connected anew.
+            seat: This call's place at it.
         """
+        self.seat = seat
         self.pipe = pipe
         self.name = pipe.name
         self.attempt: int | None = None
@@ -106,11 +115,14 @@ class SttRung:
             return False
         return not isinstance(service, Supervised) or service.connected
 
-    def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
-        """Begin to set it up; returns at once."""
+    def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> bool:
+        """Begin to set it up; returns at once, False if there is no place for this call."""
+        if not self.seat.take():
+            return False
         self._bytes_a_second = 2 * setup.audio_in_sample_rate
         self.set_up, self._set_up_at = True, self._clock()
         self.pipe.setup(owner, setup)
+        return True
 
     @property
     def opening(self) -> bool:
@@ -244,6 +256,7 @@ class SttRung:
             self._reviving = None
         if self.set_up:
             await self.pipe.cleanup(within_s=within_s)
+        self.seat.leave()
 
     async def _revive(self, service: Supervised, allowed: Callable[[], bool]) -> None:
         if self._up_at is None:

@@ -8,6 +8,7 @@ time, ever runs the stage's work.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Final, TypeAlias
 
 from loguru import logger
@@ -36,10 +37,11 @@ from calls.entry import Tell
 from calls.turn import Turn
 from fallbacks.work import StagePolicy
 from processors.rung_pipeline import RungPipeline
+from processors.seat import Seat
 from processors.stt_ladder import SttLadder
 from processors.stt_rung import SttRung
 
-WARM: Final = 2  # rungs that are connected from the start; the others when they are needed
+WARM: Final = 2  # rungs at most that are connected from the start; others when they are needed
 NEWS: Final = 1000  # frames of recognisers that wait; three a second is usual
 TURN_HELD_S: Final = 1.0  # Pipecat ends a turn, even an empty one, that is quiet for 2.5 s
 
@@ -75,6 +77,7 @@ class SttStage(FrameProcessor):
                 RungPipeline(name, service, output=self._pushed, on_ready=self._ready),
                 clock=clock,
                 up=lambda rung: self._put((rung, None)),
+                seat=Seat(policy.gates.get(name)),
             )
             for name, service in rungs.items()
         }
@@ -108,8 +111,10 @@ class SttStage(FrameProcessor):
         await super().setup(setup)
         self._given = setup
         self._ladder.setup(setup.audio_in_sample_rate)
-        for rung in tuple(self._rungs.values())[:WARM]:
-            rung.setup(self, setup)
+        warm = (rung for name, rung in self._rungs.items() if name not in self._policy.cold)
+        opened = (rung for rung in warm if rung.setup(self, setup))
+        for _ in islice(opened, WARM):
+            pass
         self._following = self.create_task(self._follow(), "recognisers")
 
     async def cleanup(self) -> None:
@@ -192,8 +197,8 @@ class SttStage(FrameProcessor):
 
     def _revive(self, rung: SttRung) -> None:
         if not rung.set_up and self._given and self._start_frame:
-            rung.setup(self, self._given)
-            rung.pipe.start(self._start_frame)
+            if rung.setup(self, self._given):
+                rung.pipe.start(self._start_frame)
         else:
             # Who waits for it has leave to ask; where only callers try a half-open rung, that leave
             # is the one there is.

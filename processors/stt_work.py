@@ -124,6 +124,10 @@ class Utterance:
         self.work.move(self._until())
         return self.work.failed(attempt, failure, now=self._clock())
 
+    def refused(self, attempt: int) -> tuple[Step, ...]:
+        """Take in that there was no place for an attempt."""
+        return self.work.refused(attempt, now=self._clock())
+
     def tick(self, at: float) -> tuple[Step, ...]:
         """Do what is due by the passing of time."""
         self.work.move(self._until())

@@ -1,7 +1,8 @@
 """One rung of the voices' ladder: whether it can be used now, what it is asked, and its revival.
 
 A rung that is known to be unreachable fails at once; one whose connection is being made is given a
-moment. A dead one is connected anew in the background, again and again, and never in a turn.
+moment. A dead one is connected anew in the background, again and again, and never in a turn. A cold
+standby is set up when it is asked for the first time.
 """
 
 import asyncio
@@ -13,15 +14,18 @@ from pipecat.frames.frames import (
     Frame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
+    StartFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.voice import ATTEMPT, Voice
 from fallbacks.failure import Failure, Kind, failed
 from processors.rung_pipeline import RungPipeline
+from processors.seat import Seat
 
 CONNECT_S: Final = 0.3  # a turn waits no longer for a handshake: a failed rung may cost 0.4 s
+COLD_S: Final = 1.0  # for a cold one's first: name, TCP, TLS and upgrade across an ocean (chosen)
 REVIVE_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # Pipecat reconnects once, at once
 SLOW: Final = len(REVIVE_S) - 1  # where a permanent failure begins
 
@@ -37,6 +41,10 @@ class Told(Protocol):
         self, attempt: int, text: str, *, start_s: float, end_s: float | None
     ) -> None:
         """Take a word's time."""
+        ...
+
+    async def on_begun(self, attempt: int) -> None:
+        """Take that an attempt has begun that waited for a cold rung."""
         ...
 
     async def on_spoken(self, attempt: int) -> None:
@@ -56,9 +64,17 @@ class TtsRung:
     """A rung, and the ear at its voice."""
 
     def __init__(
-        self, name: str, service: FrameProcessor, *, stage: Told, clock: Callable[[], float]
+        self,
+        name: str,
+        service: FrameProcessor,
+        *,
+        stage: Told,
+        clock: Callable[[], float],
+        seat: Seat,
     ) -> None:
         self.name = name
+        self.opened = False
+        self.opening = False  # cold, and its first connection is being made
         self.child = RungPipeline(name, service, output=self._pushed, on_ready=self._ready)
         self.attempt: int | None = None
         self._service = service
@@ -66,6 +82,9 @@ class TtsRung:
         self._voice.listen(self)
         self._stage = stage
         self._now = clock
+        self._seat = seat
+        self._given: tuple[FrameProcessor, FrameProcessorSetup] | None = None
+        self._started: StartFrame | None = None
         self._up = False
         self._connecting_at: float | None = None
         self._failure: Failure | None = None
@@ -78,6 +97,36 @@ class TtsRung:
         """When the moment is over that an attempt waits for a connection."""
         return self._due_at
 
+    @property
+    def offered(self) -> bool:
+        """Whether this call may ask it: it has a place there, or can have one."""
+        return self._seat.offered
+
+    def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup, *, cold: bool) -> None:
+        """Begin to connect, if there is a place for this call; a cold one waits until asked."""
+        self._given = (owner, setup)
+        if not cold:
+            self.open()
+            self.opening = False
+
+    def start(self, frame: StartFrame) -> None:
+        """Start the service as soon as it is set up."""
+        self._started = frame
+        if self.opened:
+            self.child.start(frame)
+
+    def open(self) -> bool:
+        """Begin to connect if that was not begun; False: there is no place for this call."""
+        if self.opened:
+            return True
+        if self._given is None or not self._seat.take():
+            return False
+        self.opened = self.opening = True
+        self.child.setup(*self._given)
+        if self._started:
+            self.child.start(self._started)
+        return True
+
     async def ask(self, attempt: int, text: str, *, closed: bool) -> Failure | None:
         """Begin to speak; returns the failure of a rung that is known to be dead."""
         self.attempt, self._waiting, self._due_at = attempt, [], None
@@ -85,6 +134,7 @@ class TtsRung:
         start.metadata[ATTEMPT] = attempt
         frames = [start, _sentence(text), *([LLMFullResponseEndFrame()] if closed else [])]
         if self._usable:
+            self.opening = False
             await self._send(frames)
             return None
         dead = self._dead
@@ -92,8 +142,8 @@ class TtsRung:
             self._quit()
             return dead
         begun_at = self._connecting_at or self._now()
-        self._waiting, self._due_at = frames, begun_at + CONNECT_S
-        if self._connecting_at is None:
+        self._waiting, self._due_at = frames, begun_at + self._connect_s
+        if self._connecting_at is None and not self.opening:
             self._revive(at_once=True)
         return None
 
@@ -125,7 +175,9 @@ class TtsRung:
         task, self._reviving = self._reviving, None
         if task:
             await self._service.cancel_task(task)
-        await self.child.cleanup()
+        if self.opened:
+            await self.child.cleanup()
+        self._seat.leave()
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
         """Take sound from the voice."""
@@ -145,6 +197,7 @@ class TtsRung:
 
     async def failed(self, attempt: int, failure: Failure) -> None:
         """Take the voice's error."""
+        self._seat.learn(failure)
         await self._stage.on_failed(attempt, failure)
 
     async def connecting(self) -> None:
@@ -159,6 +212,8 @@ class TtsRung:
     async def unreachable(self, failure: Failure) -> None:
         """Note why there is no connection; an attempt that waited for it has failed."""
         self._connecting_at, self._up, self._failure = None, False, failure
+        self.opening = False
+        self._seat.learn(failure)
         self._revive()
         if self._waiting and self.attempt is not None:
             attempt = self.attempt
@@ -183,7 +238,11 @@ class TtsRung:
         """Why nothing can come of asking it now."""
         if self._connecting_at is None:
             return self._failure
-        return self._hangs if self._connecting_at + CONNECT_S <= self._now() else None
+        return self._hangs if self._connecting_at + self._connect_s <= self._now() else None
+
+    @property
+    def _connect_s(self) -> float:
+        return COLD_S if self.opening else CONNECT_S
 
     @property
     def _hangs(self) -> Failure:
@@ -196,6 +255,9 @@ class TtsRung:
         if self._usable and self._waiting:
             frames, self._waiting, self._due_at = self._waiting, [], None
             await self._send(frames)
+            if self.opening and self.attempt is not None:
+                self.opening = False
+                await self._stage.on_begun(self.attempt)
 
     async def _go_on(self, frame: Frame) -> None:
         if self._waiting:

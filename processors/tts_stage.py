@@ -37,6 +37,7 @@ from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, failed
 from fallbacks.work import StagePolicy, Work
 from processors.line_queue import LineQueue
+from processors.seat import Seat
 from processors.tts_agenda import Agenda
 from processors.tts_rung import TtsRung
 from processors.tts_steps import Ask, Close, Do, More, Mute, Over, Play, Said, Won
@@ -75,7 +76,8 @@ class TtsStage(FrameProcessor):
         """
         super().__init__()
         self._rungs = {
-            name: TtsRung(name, each, stage=self, clock=clock) for name, each in rungs.items()
+            name: TtsRung(name, each, stage=self, clock=clock, seat=Seat(policy.gates.get(name)))
+            for name, each in rungs.items()
         }
         self._policy = policy
         self._tell = tell
@@ -98,11 +100,11 @@ class TtsStage(FrameProcessor):
         self._told_exhausted = told
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Begin to connect all rungs, and wait for none."""
+        """Begin to connect all rungs but cold standbys, and wait for none."""
         await super().setup(setup)
         self._rate_hz = setup.audio_out_sample_rate
-        for rung in self._rungs.values():
-            rung.child.setup(self, setup)
+        for name, rung in self._rungs.items():
+            rung.setup(self, setup, cold=name in self._policy.cold)
 
     async def cleanup(self) -> None:
         """Let all rungs go, none for long."""
@@ -120,7 +122,7 @@ class TtsStage(FrameProcessor):
                 await self.push_frame(frame, direction)
                 self._watching = self.create_task(self._watch(), "watch the voices")
                 for rung in self._rungs.values():
-                    rung.child.start(frame)
+                    rung.start(frame)
             case InterruptionFrame():
                 await self._interrupted(frame, direction)
             case CancelFrame():
@@ -147,6 +149,10 @@ class TtsStage(FrameProcessor):
         await self._during(
             lambda work: work.word(attempt, text, start_s=start_s, end_s=end_s, now=self._now())
         )
+
+    async def on_begun(self, attempt: int) -> None:
+        """Take from a cold rung that it is connected, and that an attempt has begun."""
+        await self._during(lambda work: work.begun(attempt, self._now()))
 
     async def on_spoken(self, attempt: int) -> None:
         """Take from a rung that an attempt has been spoken."""
@@ -187,6 +193,7 @@ class TtsStage(FrameProcessor):
             tell=self._tell,
             numbers=self._turn.attempts,
             stay_with=self.speaker,
+            offered=lambda name: self._rungs[name].offered,
         )
         now = self._now()
         utterance.begin(
@@ -227,10 +234,14 @@ class TtsStage(FrameProcessor):
 
     async def _instruct(self, rung: TtsRung, work: TtsWork, do: Ask | More | Close | Mute) -> None:
         match do:
+            case Ask() if not rung.open():
+                work.refused(do.attempt, self._now())
             case Ask():
                 failure = await rung.ask(do.attempt, do.text, closed=do.closed)
                 if failure:
                     work.failed(do.attempt, failure, self._now())
+                elif rung.opening:
+                    work.waits(do.attempt, self._now())
             case More():
                 await rung.more(do.text)
             case Close():

@@ -116,6 +116,23 @@ class TtsWork:
             self._do(self._work.cancel("caller", now=now), now)
             self.over = True
 
+    def waits(self, attempt: int, now: float) -> None:
+        """Take in that an attempt waits for a connection that is made only now."""
+        if attempt in self._live:
+            self._do(self._work.waits(attempt, now=now), now)
+
+    def begun(self, attempt: int, now: float) -> None:
+        """Take in that it has begun."""
+        if attempt in self._live:
+            self._do(self._work.admitted(attempt, now=now), now)
+
+    def refused(self, attempt: int, now: float) -> None:
+        """Take in that there was no place for an attempt."""
+        if attempt in self._live:
+            self._drop(attempt)
+            self._do(self._work.refused(attempt, now=now), now)
+            self._settle(now)
+
     def sound(self, attempt: int, piece: bytes, now: float) -> None:
         """Take in sound."""
         live = self._live.get(attempt)
