@@ -7,7 +7,7 @@ import pytest
 
 from bot.retrying import Retries, retried
 from calls.events import Event
-from fallbacks.breaker import State
+from fallbacks.breaker import BreakerSettings, State
 from fallbacks.facts import (
     AttemptFailed,
     BreakerMoved,
@@ -45,7 +45,12 @@ class ClientError(Exception):
 class Bench:
     """A provider that fails as it is told, and a clock that nobody waits for."""
 
-    def __init__(self, *failures: Failure, settings: RetrySettings | None = None) -> None:
+    def __init__(
+        self,
+        *failures: Failure,
+        settings: RetrySettings | None = None,
+        breaker: BreakerSettings | None = None,
+    ) -> None:
         self.now = 1000.0
         self.asked_at: list[float] = []
         self.waits: list[float] = []
@@ -54,7 +59,7 @@ class Bench:
         places = [
             Place(stage=stage, provider=name, credential="one") for stage, name in (CRM, OTHER)
         ]
-        self.roster = Roster(places, now=self.now)
+        self.roster = Roster(places, now=self.now, settings=breaker)
         self.retries = Retries(
             settings=settings or RetrySettings(),
             tell=self.told.append,
@@ -201,6 +206,21 @@ async def test_a_breaker_that_opens_while_it_waits_ends_the_sequence() -> None:
         await retried(bench.work, asked=CRM, classify=failure_of, retries=retries)
 
     assert len(bench.asked_at) == 1
+
+
+async def test_where_nobody_probes_a_whole_sequence_is_the_one_trial() -> None:
+    bench = Bench(*[went_wrong()] * 4, breaker=BreakerSettings(probing=False))
+    health = bench.roster.health(*CRM)
+    health.exhausted(bench.now)
+    bench.now += 31.0
+    health.tick(bench.now)
+    assert bench.breaker is State.HALF_OPEN
+
+    with pytest.raises(TransientError):
+        await bench.run()
+
+    assert len(bench.asked_at) == 4
+    assert bench.breaker is State.OPEN
 
 
 async def test_a_success_clears_the_suspicion_of_the_provider() -> None:
