@@ -63,7 +63,9 @@ def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
         priors_s=PRIORS_S,
     )
     hedge = settings.resilience.hedge
-    hedges = Allowance(share=hedge.share, floor=0) if hedge.enabled else None
+    # The allowance counts its own among the attempts; what is configured is a share of the answers.
+    of_attempts = hedge.share / (1 + hedge.share)
+    hedges = Allowance(share=of_attempts, floor=0) if hedge.enabled else None
     return {
         stage: StagePolicy(
             stage=stage,
