@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.drilling.matching import Recording
+from bot.drilling.matching import TELEPHONE, Line, Recording
 from bot.drilling.places import RATE_HZ
 from bot.drilling.sound import SPEECH_S, silence, stretches
 
@@ -100,7 +100,14 @@ class Said:
     pauses: Sequence[float] = field(default=())
 
 
-def judge(recording: Pcm, sent: Sequence[Sent], *, said: Said, stop_s: float) -> Verdict:
+def judge(
+    recording: Pcm,
+    sent: Sequence[Sent],
+    *,
+    said: Said,
+    stop_s: float,
+    line: Line = TELEPHONE,
+) -> Verdict:
     """Return what a caller heard of a reply.
 
     Args:
@@ -108,8 +115,9 @@ def judge(recording: Pcm, sent: Sequence[Sent], *, said: Said, stop_s: float) ->
         sent: What the voices sent in that time, fillers too.
         said: What should have been heard.
         stop_s: When the caller stopped speaking, in seconds of the recording.
+        line: What the voices' sound became on its way to the ear.
     """
-    words = heard_words(recording, reply_words(sent, said.text))
+    words = heard_words(recording, reply_words(sent, said.text), line=line)
     missing, extra = compared(words, said.text)
     speech = stretches(recording, from_s=stop_s)
     return Verdict(
@@ -160,9 +168,11 @@ def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
 # -- which of them were heard
 
 
-def heard_words(recording: Pcm, sent: Iterable[Sent]) -> tuple[HeardWord, ...]:
+def heard_words(
+    recording: Pcm, sent: Iterable[Sent], *, line: Line = TELEPHONE
+) -> tuple[HeardWord, ...]:
     """Return the words that are in a recording, in the order in which they are heard."""
-    found = Recording(recording)
+    found = Recording(recording, line=line)
     # Callers who ask the same get the same sound: looked for once, it is found as often.
     sounds = {(word.text, word.samples.tobytes()): word for word in reversed(list(sent))}
     matches = [(match, word) for word in sounds.values() for match in found.matches(word.samples)]
