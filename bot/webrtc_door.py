@@ -117,6 +117,7 @@ class _Door:
         call = self._house.call(leg, remembered)
         token = self._parked.token()
         leg.greet_with({"type": "call", "call_id": call.call_id, "resume_token": token})
+        leg.part_with(lambda: {"type": "ended", "reason": call.reason})
         watch = self._tasks.create_task(leg.watch(), name="watch the browser")
         try:
             await self._house.switchboard.answer(leg, call)

@@ -1,6 +1,7 @@
 """The browser's telephone: audio over WebRTC, captions over its data channel."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from pipecat.transports.base_input import BaseInputTransport
@@ -74,6 +75,20 @@ class WebrtcLeg:
     def greet_with(self, message: dict[str, Any]) -> None:
         """Send this first of all, as soon as the page listens."""
         self._connection.send_app_message(message)  # queued until the data channel opens
+
+    def part_with(self, words: Callable[[], dict[str, Any]]) -> None:
+        """Send what `words` returns last of all, when our side closes the connection.
+
+        A pipeline's end closes it before its call can say why: nothing later would arrive.
+        """
+        close = self._connection.disconnect
+
+        async def tell_and_close() -> None:
+            self.show(words())
+            await close()
+
+        # Pipecat's transport closes through this one method, and only this instance is changed.
+        self._connection.disconnect = tell_and_close  # type: ignore[method-assign]
 
     def show(self, message: dict[str, Any]) -> None:
         """Send a JSON message to the page."""

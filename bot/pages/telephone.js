@@ -7,6 +7,7 @@
  *                     and "voices": [{"provider", "words"}], in order, where several spoke it
  *   {"type": "entry", "event", …}                          one fact of the call's journal
  *   {"type": "refused", "detail"}                          the call is not taken after all
+ *   {"type": "ended", "reason"}                            the last one, when the server hangs up
  * The page sends "ping: <ms>" every second. Hanging up is closing the connection: the server learns of
  * it at once, and knows a call that was lost by the silence of the pings.
  */
@@ -223,7 +224,7 @@ export class Telephone extends EventTarget {
     this.#tell("message", message);
     if (message.type === "refused") this.#end("failed", message.detail);
     const left = message.type === "signalling" && message.message?.type === "peerLeft";
-    const over = message.type === "entry" && message.event === "CallEnded";
+    const over = message.type === "ended" || (message.type === "entry" && message.event === "CallEnded");
     if (left || over) this.#end("ended", ENDINGS[message.reason] ?? "The call has ended.");
   }
 

@@ -72,6 +72,7 @@ async def test_three_turns_are_talked_on_the_page(demo: Demo) -> None:
 
         await page.evaluate("window.say", spoken("07_two_utterances", 1))
         await expect(page.get_by_text("Call ended")).to_be_visible(timeout=ANSWER_S * 1000)
+        await expect(page.get_by_text("The agent has ended the call.")).to_be_visible()
         assert watch.errors == []
         assert watch.foreign == []
     assert demo.events("CallEnded")[-1]["reason"] == "agent_hung_up"

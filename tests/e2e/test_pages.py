@@ -160,6 +160,16 @@ async def test_the_agents_goodbye_is_no_loss(page: Page, served: Served) -> None
     await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
 
 
+async def test_the_servers_last_words_say_why_it_hangs_up(page: Page, served: Served) -> None:
+    await call(page, served)
+
+    served.stand_in.say(type="ended", reason="silence")
+    await served.stand_in.vanish()
+
+    await expect(page.get_by_text("because nobody spoke")).to_be_visible()
+    await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
+
+
 async def test_a_busy_server_is_told_in_its_own_words(page: Page, served: Served) -> None:
     served.stand_in.refusal = (503, {"detail": "All lines are taken; please call again."})
     await page.goto(served.url + "/client/")
