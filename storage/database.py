@@ -1,10 +1,11 @@
 """The database of a process: one engine, and its tables made when they are missing."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Table
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -25,11 +26,17 @@ class StorageError(Exception):
 class Database:
     """Connects when it is first used, so that a call never waits for a database at its start."""
 
-    def __init__(self, url: str | URL) -> None:
-        """Take the address, as SQLAlchemy has them: `sqlite+aiosqlite:///holdline.db`."""
+    def __init__(self, url: str | URL, *, tables: Sequence[Table] | None = None) -> None:
+        """Prepare.
+
+        Args:
+            url: The address, as SQLAlchemy has them: `sqlite+aiosqlite:///holdline.db`.
+            tables: Those that are made when they are missing; all by default.
+        """
         self._url = make_url(url)
         arguments = ARGUMENTS.get(self._url.get_backend_name(), {})
         self._engine = create_async_engine(self._url, connect_args=arguments, pool_pre_ping=True)
+        self._tables = tables
         self._made = False
         self._making = asyncio.Lock()
 
@@ -39,7 +46,7 @@ class Database:
             if not self._made:
                 await asyncio.to_thread(self._make_folder)
                 async with self._engine.begin() as connection:
-                    await connection.run_sync(METADATA.create_all)
+                    await connection.run_sync(METADATA.create_all, tables=self._tables)
                 self._made = True
         return self._engine
 

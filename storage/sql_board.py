@@ -28,7 +28,7 @@ class SqlBoard:
 
     def __init__(self, url: URL, *, holder: str) -> None:
         """Take the database's address, and the name under which this process writes."""
-        self._database = Database(url)
+        self._database = Database(url, tables=[HEALTH, PROBERS])
         self._holder = holder
         self._password = url.password
         backend = url.get_backend_name()

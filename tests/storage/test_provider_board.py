@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 
 from bot.share_address import board_at
 from fallbacks.shared_health import Aspect, Word
@@ -166,7 +166,9 @@ class TestSqlite(BoardContract):
         with engine.connect() as connection:
             words = connection.execute(text("SELECT place FROM provider_health")).scalars().all()
             leases = connection.execute(text("SELECT place FROM provider_probers")).scalars().all()
+            tables = inspect(connection).get_table_names()
         engine.dispose()
+        assert sorted(tables) == ["provider_health", "provider_probers"]
         assert list(words) == [OTHER]
         assert list(leases) == [PLACE]
 
