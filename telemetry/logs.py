@@ -95,6 +95,8 @@ LEVELS: Final = {
     "ProviderFailed": "WARNING",
     "PhaseRefused": "WARNING",
     "InputRefused": "WARNING",
+    "HedgeStarted": "INFO",
+    "LimitReached": "INFO",
     "AnswerHeard": "INFO",
     "ToolCalled": "INFO",
     "PersonWanted": "INFO",
