@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
+# ElevenLabs tells whole milliseconds, rounded anew in each message: in a long sentence they add up.
+ROUNDING_S: Final = 0.01
 LEAD_S: Final = 0.1  # the line is fed with half words rather than let run dry sooner than this
 UNTIMED_S: Final = 0.6  # so much sound without any word time: this voice gives none today
 CHARACTER_S: Final = 0.065  # of speech, the space included: some 150 words a minute
@@ -91,7 +93,8 @@ class SpeechLedger:
         They are not exact, so a word may be owed that was sent; its silence is no gap, though.
         """
         ends = [self._words[at].end_s for at in range(self._arrived(), len(self._words))]
-        return all(end_s is not None and end_s <= self.received_s for end_s in ends)
+        there_s = self.received_s + ROUNDING_S
+        return all(end_s is not None and end_s <= there_s for end_s in ends)
 
     @property
     def untold(self) -> tuple[int, float]:
@@ -260,7 +263,7 @@ class SpeechLedger:
         if not sayable(self._words[at].text):
             return at > 0  # a dash comes with the word before it
         end_s = self._end_s(at)
-        if end_s is None or end_s > self.received_s:
+        if end_s is None or end_s > self.received_s + ROUNDING_S:
             return False
         sure = end_s + self._margin_s <= self.received_s
         return sure or end_s - self._margin_s <= self._released_s  # or on the line already

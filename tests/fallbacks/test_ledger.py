@@ -232,6 +232,14 @@ def test_a_voice_that_sent_its_last_sample_owes_the_word_but_is_not_waited_for()
     assert ledger.sent
 
 
+def test_a_voice_that_rounds_its_times_up_past_its_last_sample_is_not_waited_for() -> None:
+    ledger = spoken(7, received_s=2.1 - 0.003)  # whole milliseconds, rounded in each message
+
+    assert ledger.sent
+    ledger.released(ledger.received_s)
+    assert ledger.rest == ""
+
+
 def test_a_voice_whose_last_word_has_not_come_to_its_end_is_waited_for() -> None:
     assert not spoken(7, received_s=2.0).sent
     assert not spoken(6).sent
