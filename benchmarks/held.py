@@ -1,0 +1,195 @@
+"""Voices' stages that are held, and broken: with a warm standby, or with a cold one."""
+
+import asyncio
+import gc
+import os
+import resource
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pipecat.frames.frames import (
+    EndFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.workers.runner import WorkerRunner
+
+from benchmarks.relay import relay
+from bot import clock
+from bot.config import Settings
+from bot.lab import RunningLab, with_lab
+from bot.lab_control import LabControl
+from bot.policies import build_policies
+from bot.rungs import rung_of
+from calls.turn import Turn
+from fallbacks.facts import AttemptFailed, AttemptWon
+from processors.tts_stage import TtsStage
+from providers.catalog import provider
+from telemetry import logs
+
+RATE_HZ: Final = 8000
+FIRST: Final = "cartesia"
+SECOND: Final = "elevenlabs"
+CUT: Final = {"fault": "cut", "after_words": 3, "how": "reset"}
+TEXT: Final = "From Monday to Friday we are here until six in the evening."
+SETTLE_S: Final = 1.5  # for all connections
+IDLE_S: Final = 10.0
+GIVE_UP_S: Final = 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What one call costs while nobody speaks."""
+
+    rss_mb: float
+    cpu_share: float  # of a core
+    sockets: float
+
+
+@dataclass(slots=True)
+class _Voice:
+    worker: PipelineWorker
+    turn: Turn
+    told: list[tuple[float, Any]] = field(default_factory=list[tuple[float, Any]])
+
+    def when(self, kind: type, name: str) -> float | None:
+        found = (at for at, what in self.told if isinstance(what, kind) and what.provider == name)
+        return next(found, None)
+
+
+async def failovers(
+    lab: RunningLab, folder: Path, *, cold: bool, times: int, away_s: float
+) -> list[float]:
+    """Return, in order, how long after the first voice's death the second was heard of.
+
+    Args:
+        lab: Where both voices are.
+        folder: For what the configuration wants to write.
+        cold: Whether the second one is.
+        times: How often.
+        away_s: One way to the second voice.
+    """
+    settings: Any = with_lab(lab, {"logs": {"dir": folder}})
+    took_s: list[float] = []
+    async with LabControl(lab) as control, AsyncExitStack() as ways:
+        if away_s:
+            settings = await _away(settings, ways, away_s=away_s)
+        await control.set_faults(FIRST, [CUT])
+        for _ in range(times):
+            async with _voice(settings, cold=cold) as voice:
+                await asyncio.sleep(SETTLE_S)
+                took_s.append(await _broken(voice))
+        await control.mend_all()
+    return sorted(took_s)
+
+
+def held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
+    """Return what a call costs in this process, which should be a fresh one."""
+    logs.set_up(level="ERROR", folder=None)
+    return asyncio.run(_held(lab, folder, cold=cold, calls=calls))
+
+
+async def _held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
+    settings: Any = with_lab(lab, {"logs": {"dir": folder}})
+    async with _voice(settings, cold=cold):  # what is loaded once is nobody's cost
+        await asyncio.sleep(SETTLE_S)
+    async with AsyncExitStack() as all_of_them:
+        before, sockets = _rss_mb(), _sockets()
+        for _ in range(calls):
+            await all_of_them.enter_async_context(_voice(settings, cold=cold))
+        await asyncio.sleep(SETTLE_S)
+        began, began_cpu_s = time.monotonic(), _cpu_s()
+        await asyncio.sleep(IDLE_S)
+        cpu_share = (_cpu_s() - began_cpu_s) / (time.monotonic() - began)
+        return Held(
+            rss_mb=(_rss_mb() - before) / calls,
+            cpu_share=cpu_share / calls,
+            sockets=(_sockets() - sockets) / calls,
+        )
+
+
+async def _broken(voice: _Voice) -> float:
+    voice.turn.caller_stopped(clock.monotonic())
+    for frame in (LLMFullResponseStartFrame(), LLMTextFrame(TEXT), LLMFullResponseEndFrame()):
+        await voice.worker.queue_frame(frame)
+    async with asyncio.timeout(GIVE_UP_S):
+        while voice.when(AttemptWon, SECOND) is None:  # noqa: ASYNC110 - the facts tell when
+            await asyncio.sleep(0.005)
+    died, heard = voice.when(AttemptFailed, FIRST), voice.when(AttemptWon, SECOND)
+    assert died is not None and heard is not None  # noqa: PT018, S101 - it was waited for
+    return heard - died
+
+
+@asynccontextmanager
+async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
+    policy = build_policies(settings, clock.monotonic())["tts"]
+    turn = Turn(budget_s=settings.latency.budget_s)
+    told: list[tuple[float, Any]] = []
+    stage = TtsStage(
+        {
+            each.name: provider("tts", each.kind).build(
+                rung_of(each, "tts", agent=settings.agent, sample_rate_hz=RATE_HZ)
+            )
+            for each in settings.stages.tts
+            if each.name in (FIRST, SECOND)
+        },
+        policy=replace(policy, cold=frozenset({SECOND}) if cold else frozenset()),
+        tell=lambda fact: told.append((clock.monotonic(), fact)),
+        clock=clock.monotonic,
+        turn=turn,
+        word_times={FIRST: True, SECOND: True},
+    )
+    worker = PipelineWorker(
+        Pipeline([stage]),
+        params=PipelineParams(audio_out_sample_rate=RATE_HZ),
+        cancel_on_idle_timeout=False,
+        enable_rtvi=False,
+    )
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runner.run())
+        yield _Voice(worker, turn, told)
+        await worker.queue_frame(EndFrame())
+
+
+async def _away(settings: Settings, ways: AsyncExitStack, *, away_s: float) -> Settings:
+    """Put a long way between us and the second voice."""
+    rungs = []
+    for each in settings.stages.tts:
+        if each.name == SECOND:
+            port = urlsplit(each.url).port or 0
+            near = await ways.enter_async_context(relay(port, away_s=away_s))
+            rungs.append(each.model_copy(update={"url": f"ws://127.0.0.1:{near}"}))
+        else:
+            rungs.append(each)
+    stages = settings.stages.model_copy(update={"tts": tuple(rungs)})
+    return settings.model_copy(update={"stages": stages})
+
+
+def _rss_mb() -> float:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _sockets() -> int:
+    links = (str(each.readlink()) for each in _open_files())
+    return sum(link.startswith("socket:") for link in links)
+
+
+def _open_files() -> list[Path]:
+    return [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]

@@ -1,0 +1,57 @@
+"""A long way over loopback: what is sent arrives later, in both directions, and in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+HOST: Final = "127.0.0.1"
+PIECE_BYTES: Final = 65_536
+PIECES: Final = 1000  # on their way; the sender waits for more
+
+
+@asynccontextmanager
+async def relay(port: int, *, away_s: float) -> AsyncIterator[int]:
+    """Yield a port that leads to `port`, so many seconds away each way, handshake included.
+
+    A TCP handshake is one way there and one back, before anything is sent.
+    """
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.sleep(2 * away_s)
+            far_reader, far_writer = await asyncio.open_connection(HOST, port)
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(_carry(reader, far_writer, away_s=away_s))
+                ways.create_task(_carry(far_reader, writer, away_s=away_s))
+        except* OSError:
+            writer.close()
+
+    server = await asyncio.start_server(lead, HOST, 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def _carry(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, away_s: float
+) -> None:
+    loop = asyncio.get_running_loop()
+    pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(PIECES)
+
+    async def arrive() -> None:
+        while True:
+            at, piece = await pieces.get()
+            await asyncio.sleep(at - loop.time())
+            if not piece:
+                break
+            writer.write(piece)
+            await writer.drain()
+        writer.close()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(arrive())
+        while True:
+            piece = await reader.read(PIECE_BYTES)
+            await pieces.put((loop.time() + away_s, piece))
+            if not piece:
+                break
