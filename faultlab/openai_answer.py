@@ -38,16 +38,7 @@ class Completion:
     def __init__(self, *, chat: ChatRequest, reply: Reply, cached_tokens: int) -> None:
         self.chat = chat
         self.reply = reply
-        self.calls = [
-            {
-                "id": f"call_{abs(hash((call.name, call.arguments, len(chat.messages)))):024x}"[
-                    :29
-                ],
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in reply.calls
-        ]
+        self.calls = [_call(call, at=len(chat.messages)) for call in reply.calls]
         pieces = list(_pieces(reply, self.calls))
         self.finish = "tool_calls" if reply.calls else "stop"
         if len(pieces) > chat.most_tokens:

@@ -17,6 +17,7 @@ from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.limits import Gate
 from fallbacks.work import Step, Work
+from processors.tool_calls import broken_call
 
 QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
 MENDED_SHARE: Final = 0.5  # of the window, for a context that the provider called too long
@@ -215,6 +216,10 @@ class LlmWork:
             await self._fail(
                 attempt, stream, failed(kind, "llm", provider=stream.provider, reason=reason)
             )
+            return []
+        if broken := broken_call(stream.held):  # Pipecat would drop it, and the turn would hang
+            failure = failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)
+            await self._fail(attempt, stream, failure)
             return []
         words = self._rest(attempt, stream)
         await self._do(self.work.finished(attempt, now=self.clock()))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ from pipecat.tests.utils import run_test
 from calls.events import Event
 from calls.turn import Turn
 from fallbacks.facts import AttemptFailed, AttemptStarted, RungChosen, StageExhausted
+from fallbacks.failure import Kind
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
@@ -51,6 +52,7 @@ class Bench:
     rungs: Sequence[str]
     policy: StagePolicy
     told: list[Event] = field(default_factory=list)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a rung
 
     def fault(self, name: str, **fault: Any) -> None:
         self.lab.instance(name).set_faults(parse_windows([fault]))
@@ -58,13 +60,16 @@ class Bench:
     def stage(self) -> LlmStage:
         """Return a new call's stage; what calls share stays."""
         return LlmStage(
-            {name: build(rung(self.lab, name)) for name in self.rungs},
+            {name: build(self._rung(name)) for name in self.rungs},
             policy=self.policy,
             tell=self.told.append,
             clock=time.monotonic,
             turn=Turn(budget_s=1.5),
             window_tokens=4000,
         )
+
+    def _rung(self, name: str) -> Rung:
+        return replace(rung(self.lab, name), options=self.options.get(name, {}))
 
     async def ask(self, context: LLMContext | None = None) -> str:
         context = context or LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
@@ -234,6 +239,26 @@ async def test_when_nobody_is_left_the_answer_ends_and_that_is_told() -> None:
 
 @pytest.mark.parametrize("words", [1, 2])
 async def test_a_tool_call_that_was_cut_is_run_once_and_whole(words: int) -> None:
+    async with bench() as it:
+        it.fault("openai", fault="cut", after_words=words, how="reset")
+        called = await asked_for_a_person(it)
+
+    assert len(called) == 1
+
+
+async def test_a_tool_call_that_ends_in_the_middle_is_asked_for_again() -> None:
+    async with bench() as it:
+        it.options["openai"] = {"max_completion_tokens": 2}
+        called = await asked_for_a_person(it)
+
+    assert len(called) == 1
+    (failure,) = it.told_of(AttemptFailed)
+    assert (failure.provider, failure.kind) == ("openai", Kind.PROTOCOL)
+    assert "transfer_to_person" in failure.reason
+
+
+async def asked_for_a_person(it: Bench) -> list[dict[str, Any]]:
+    """Return the arguments of each run of the tool."""
     called: list[dict[str, Any]] = []
 
     async def handle(params: FunctionCallParams) -> None:
@@ -248,9 +273,6 @@ async def test_a_tool_call_that_was_cut_is_run_once_and_whole(words: int) -> Non
         messages=[{"role": "user", "content": "Can I speak to a person?"}],
         tools=ToolsSchema(standard_tools=[tool]),
     )
-    async with bench() as it:
-        it.fault("openai", fault="cut", after_words=words, how="reset")
-        async with asyncio.timeout(15):
-            await run_test(it.stage(), frames_to_send=[LLMContextFrame(context)])
-
-    assert len(called) == 1
+    async with asyncio.timeout(15):
+        await run_test(it.stage(), frames_to_send=[LLMContextFrame(context)])
+    return called
