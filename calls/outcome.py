@@ -1,9 +1,10 @@
 """What a call came to: its turns, its parts' percentiles, its tokens, its failures."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from math import ceil
+from typing import Final
 
 from calls.events import (
     AnswerHeard,
@@ -16,6 +17,8 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
+
+MEASURES: Final = ("prompt_tokens", "completion_tokens", "characters", "audio_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,42 +59,57 @@ def _rank(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
+class Tally:
+    """Adds one call's facts up as they come; it keeps seven numbers of an answer, and no fact."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[type[Event]] = Counter()
+        self._usage: Counter[str] = Counter()
+        self._v2v_s: list[float] = []
+        self._parts: dict[str, list[float]] = {each.name: [] for each in fields(TurnParts)}
+        self._ended: CallEnded | None = None
+
+    def add(self, event: Event) -> None:
+        """Take one fact in."""
+        self._counts[type(event)] += 1
+        match event:
+            case AnswerHeard():
+                self._v2v_s.append(event.v2v_s)
+                for name, values in self._parts.items():
+                    values.append(getattr(event.parts, name))
+            case UsageMeasured():
+                for name in MEASURES:
+                    self._usage[name] += getattr(event, name)
+            case CallEnded() if self._ended is None:
+                self._ended = event
+            case _:
+                pass
+
+    def outcome(self, *, cost: float | None = None) -> Outcome:
+        """Return what the facts so far add up to."""
+        answers = len(self._v2v_s)
+        counts, usage, ended = self._counts, self._usage, self._ended
+        return Outcome(
+            turns=answers,
+            within_budget=1 - counts[BudgetMissed] / answers if answers else None,
+            v2v=spread(self._v2v_s) if answers else None,
+            parts={n: spread(values) for n, values in self._parts.items()} if answers else {},
+            barge_ins=counts[BargedIn],
+            provider_failures=counts[ProviderFailed],
+            surprises=counts[PhaseRefused],
+            prompt_tokens=int(usage["prompt_tokens"]),
+            completion_tokens=int(usage["completion_tokens"]),
+            characters=int(usage["characters"]),
+            heard_by_stt_s=usage["audio_s"],
+            cost=cost,
+            length_s=ended.length_s if ended else 0.0,
+            reason=ended.reason if ended else "",
+        )
+
+
 def outcome(events: Iterable[Event], *, cost: float | None = None) -> Outcome:
     """Return what the facts of one call add up to."""
-    told: dict[type[Event], list[Event]] = defaultdict(list)
+    tally = Tally()
     for event in events:
-        told[type(event)].append(event)
-    answers = [each for each in told[AnswerHeard] if isinstance(each, AnswerHeard)]
-    usage = _usage(each for each in told[UsageMeasured] if isinstance(each, UsageMeasured))
-    ended = next((each for each in told[CallEnded] if isinstance(each, CallEnded)), None)
-    return Outcome(
-        turns=len(answers),
-        within_budget=1 - len(told[BudgetMissed]) / len(answers) if answers else None,
-        v2v=spread([each.v2v_s for each in answers]) if answers else None,
-        parts=_parts(answers),
-        barge_ins=len(told[BargedIn]),
-        provider_failures=len(told[ProviderFailed]),
-        surprises=len(told[PhaseRefused]),
-        prompt_tokens=int(usage["prompt_tokens"]),
-        completion_tokens=int(usage["completion_tokens"]),
-        characters=int(usage["characters"]),
-        heard_by_stt_s=usage["audio_s"],
-        cost=cost,
-        length_s=ended.length_s if ended else 0.0,
-        reason=ended.reason if ended else "",
-    )
-
-
-def _parts(answers: Sequence[AnswerHeard]) -> dict[str, Spread]:
-    if not answers:
-        return {}
-    names = [each.name for each in fields(TurnParts)]
-    return {name: spread([getattr(each.parts, name) for each in answers]) for name in names}
-
-
-def _usage(measured: Iterable[UsageMeasured]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for each in measured:
-        for name in ("prompt_tokens", "completion_tokens", "characters", "audio_s"):
-            total[name] += getattr(each, name)
-    return total
+        tally.add(event)
+    return tally.outcome(cost=cost)

@@ -9,7 +9,7 @@ from typing import Final
 
 from calls.entry import Entry
 from calls.events import CallEnded, Event, UsageMeasured
-from calls.outcome import Outcome, outcome
+from calls.outcome import Outcome, Tally
 
 Price = Callable[[UsageMeasured], float | None]
 """What one measured use costs, in the table's currency; None when nobody knows."""
@@ -44,13 +44,15 @@ class Journal:
     def __init__(self, folder: Path, *, price: Price | None = None) -> None:
         self._folder = folder
         self._price = price
-        self._events: dict[str, list[Event]] = {}
+        self._calls: dict[str, Account] = {}
 
     async def hear(self, entry: Entry) -> None:
         """Write one entry down."""
         if not entry.call_id:
             return
-        self._events.setdefault(entry.call_id, []).append(entry.event)
+        if entry.call_id not in self._calls:
+            self._calls[entry.call_id] = Account(self._price)
+        self._calls[entry.call_id].add(entry.event)
         line = json.dumps(entry.as_json(), ensure_ascii=False)
         await asyncio.to_thread(self._append, f"{entry.call_id}.jsonl", line)
         if isinstance(entry.event, CallEnded):
@@ -62,19 +64,27 @@ class Journal:
             file.write(line + "\n")
 
     def _close(self, call_id: str) -> None:
-        events = self._events.pop(call_id)
-        summary = asdict(self._summary(events))
+        summary = asdict(self._calls.pop(call_id).outcome)
         text = json.dumps(summary, indent=2, ensure_ascii=False)
         (self._folder / f"{call_id}.summary.json").write_text(text + "\n", encoding="utf-8")
 
-    def _summary(self, events: list[Event]) -> Outcome:
-        return outcome(events, cost=total_cost(events, self._price))
 
+class Account:
+    """What one call came to so far, and what it costs; it keeps no fact, however long the call."""
 
-def total_cost(events: list[Event], price: Price | None) -> float | None:
-    """Return what all measured use of a call costs; None when any part of it is unknown."""
-    if price is None:
-        return None
-    parts = [price(each) for each in events if isinstance(each, UsageMeasured)]
-    known = [each for each in parts if each is not None]
-    return sum(known) if len(known) == len(parts) else None
+    def __init__(self, price: Price | None) -> None:
+        self._tally = Tally()
+        self._price = price
+        self._cost: float | None = None if price is None else 0.0
+
+    def add(self, event: Event) -> None:
+        """Take one fact in."""
+        self._tally.add(event)
+        if isinstance(event, UsageMeasured) and self._price and self._cost is not None:
+            part = self._price(event)
+            self._cost = None if part is None else self._cost + part
+
+    @property
+    def outcome(self) -> Outcome:
+        """The summary; its cost is None when the price of any part of it is unknown."""
+        return self._tally.outcome(cost=self._cost)
