@@ -25,37 +25,14 @@ from fallbacks.attempts import (
     Suspect,
     Win,
 )
-from fallbacks.breaker import Permit
 from fallbacks.deadline import Deadline
-from fallbacks.facts import (
-    AttemptDropped,
-    AttemptFailed,
-    AttemptStarted,
-    AttemptWon,
-    HedgeStarted,
-    LimitReached,
-    RungChosen,
-    StageExhausted,
-)
 from fallbacks.failover import Failover
 from fallbacks.failure import Failure, Kind, failed
-from fallbacks.health import Health, HealthFact, Standing
+from fallbacks.health import Health, Standing
 from fallbacks.ladder import Allowance, Pace
 from fallbacks.limits import Gate, may_wait_until
 from fallbacks.roster import Roster
-
-Fact: TypeAlias = (
-    AttemptStarted
-    | AttemptFailed
-    | AttemptWon
-    | AttemptDropped
-    | HedgeStarted
-    | LimitReached
-    | RungChosen
-    | StageExhausted
-    | HealthFact
-)
-"""What a piece of work tells."""
+from fallbacks.telling import Attempt, Fact, Telling
 
 Step: TypeAlias = Start | Win | Cancel | Abandon | Done | Exhausted
 """What a shell has to do; the rest is done here."""
@@ -74,13 +51,6 @@ class StagePolicy:
     cold: frozenset[str] = frozenset()  # standbys that are connected only when they are needed
     then_s: float = 0.0  # what takes time behind this stage before the caller hears something
     chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests that nobody named
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    provider: str
-    permit: Permit
-    started: float
 
 
 class Work:
@@ -111,8 +81,8 @@ class Work:
         self._prompt = prompt
         self._offered = offered
         self.call: Hashable = numbers  # whose work this is, where calls wait for each other
-        self._tell = tell
-        self._attempts: dict[int, _Attempt] = {}
+        self._telling = Telling(policy.stage, tell)
+        self._attempts: dict[int, Attempt] = {}
         self._known = stay_with  # whom the caller expects: the last one heard, or the first asked
         self._failover = Failover(
             self._standings,
@@ -201,7 +171,7 @@ class Work:
         if kept is None or self.over:
             return ()
         if waited:
-            self._tell_limit(attempt, kept, now=now, asked=True)
+            self._telling.limited(kept, asked=True, now=now)
         self._attempts[attempt] = replace(kept, started=now)
         return self._handle(Owed(attempt=attempt), now)
 
@@ -210,8 +180,8 @@ class Work:
         kept = self._attempts.pop(attempt, None)
         if kept is None or self.over:
             return ()
-        self._tell_limit(attempt, kept, now=now, asked=False)
-        self._called_off(attempt, kept, "limit")
+        self._telling.limited(kept, asked=False, now=now)
+        self._called_off(kept, "limit")
         full = failed(Kind.RATE_LIMITED, self._policy.stage, provider=kept.provider)
         return self._handle(Failed(attempt=attempt, failure=full), now)
 
@@ -236,11 +206,11 @@ class Work:
         kept = self._attempts.get(attempt)
         if kept is None or self.over:
             return ()
-        self._told_failure(attempt, kept, failure, now=now, heard_words=heard_words)
+        self._telling.failed(kept, failure, now=now, heard_words=heard_words)
         facts = self._policy.roster.failed(
             kept.permit, failure, now=now, request=request, chance=self._policy.chance()
         )
-        self._all(facts)
+        self._telling.all(facts)
         del self._attempts[attempt]
         return self._handle(Failed(attempt=attempt, failure=failure), now)
 
@@ -266,7 +236,7 @@ class Work:
                     waiting = [*refused, *waiting]
                     steps += [] if refused else [action]
                 case Suspect():
-                    self._all(self._health(action.provider).late(action.kind, now))
+                    self._telling.all(self._health(action.provider).late(action.kind, now))
                 case _:
                     self._ended(action, now)
                     steps.append(action)
@@ -279,19 +249,12 @@ class Work:
         if permit is None:
             taken = failed(Kind.OVERLOADED, stage, provider=start.provider, reason="no permit left")
             return self._failover.handle(Failed(attempt=start.attempt, failure=taken), now=now)
-        self._attempts[start.attempt] = _Attempt(start.provider, permit, now)
+        self._attempts[start.attempt] = Attempt(start.attempt, start.provider, permit, now)
         self._known = self._known or start.provider
-        self._tell(
-            AttemptStarted(
-                stage=stage,
-                provider=start.provider,
-                attempt=start.attempt,
-                extra=start.extra,
-                left_s=start.until.left_s(now),
-            )
-        )
+        self._telling.started(start, now)
         if start.hedge:
-            self._tell_hedge(start, now)
+            first = next(each for each in self._attempts.values() if each.number != start.attempt)
+            self._telling.hedged(start, behind=first, now=now)
         return ()
 
     def _ended(self, action: Win | Cancel | Abandon | Done | Exhausted, now: float) -> None:
@@ -301,87 +264,26 @@ class Work:
             case Done():
                 kept = self._attempts.pop(action.attempt)
                 place = (self._policy.stage, kept.provider)
-                self._all(self._policy.roster.succeeded(place, kept.permit, now=now))
+                self._telling.all(self._policy.roster.succeeded(place, kept.permit, now=now))
             case Cancel():
-                self._dropped(action)
+                self._called_off(self._attempts.pop(action.attempt), action.because)
             case Abandon():
                 kept = self._attempts.pop(action.attempt)
                 failure = failed(action.kind, self._policy.stage, provider=kept.provider)
-                self._told_failure(action.attempt, kept, failure, now=now, heard_words=0)
-                self._all(self._policy.roster.failed(kept.permit, failure, now=now))
+                self._telling.failed(kept, failure, now=now)
+                self._telling.all(self._policy.roster.failed(kept.permit, failure, now=now))
             case Exhausted():
-                told = StageExhausted(stage=self._policy.stage, attempts=action.attempts)
-                self._tell(told)
+                self._telling.exhausted(action.attempts)
 
     def _won(self, win: Win, now: float) -> None:
         kept = self._attempts[win.attempt]
-        stage, after_s = self._policy.stage, now - kept.started
-        self._health(kept.provider).latency.took(after_s)
-        self._tell(
-            AttemptWon(stage=stage, provider=kept.provider, attempt=win.attempt, after_s=after_s)
-        )
-        if self._known and self._known != kept.provider:
-            moved = RungChosen(
-                stage=stage, before=self._known, after=kept.provider, cause="failover"
-            )
-            self._tell(moved)
+        self._health(kept.provider).latency.took(now - kept.started)
+        self._telling.won(kept, known=self._known, now=now)
         self._known = kept.provider
 
-    def _dropped(self, cancel: Cancel) -> None:
-        self._called_off(cancel.attempt, self._attempts.pop(cancel.attempt), cancel.because)
-
-    def _called_off(self, attempt: int, kept: _Attempt, because: str) -> None:
+    def _called_off(self, kept: Attempt, because: str) -> None:
         self._health(kept.provider).cancelled(kept.permit)
-        self._tell(
-            AttemptDropped(
-                stage=self._policy.stage,
-                provider=kept.provider,
-                attempt=attempt,
-                because=because,
-            )
-        )
-
-    def _tell_hedge(self, hedge: Start, now: float) -> None:
-        first = next(each for number, each in self._attempts.items() if number != hedge.attempt)
-        self._tell(
-            HedgeStarted(
-                stage=self._policy.stage,
-                provider=hedge.provider,
-                attempt=hedge.attempt,
-                behind=first.provider,
-                after_s=now - first.started,
-            )
-        )
-
-    def _tell_limit(self, attempt: int, kept: _Attempt, *, now: float, asked: bool) -> None:
-        self._tell(
-            LimitReached(
-                stage=self._policy.stage,
-                provider=kept.provider,
-                attempt=attempt,
-                waited_s=now - kept.started,
-                asked=asked,
-            )
-        )
-
-    def _told_failure(
-        self, attempt: int, kept: _Attempt, failure: Failure, *, now: float, heard_words: int
-    ) -> None:
-        self._tell(
-            AttemptFailed(
-                stage=self._policy.stage,
-                provider=kept.provider,
-                kind=failure.kind,
-                scope=failure.scope,
-                after_s=now - kept.started,
-                attempt=attempt,
-                permanent=failure.permanent,
-                severity=failure.severity,
-                unknown=failure.unknown,
-                heard_words=heard_words,
-                reason=failure.reason,
-            )
-        )
+        self._telling.dropped(kept, because)
 
     def _standings(self, now: float) -> Sequence[Standing]:
         standings = self._policy.roster.standings(self._policy.stage, now)
@@ -392,7 +294,3 @@ class Work:
 
     def _health(self, provider: str) -> Health:
         return self._policy.roster.health(self._policy.stage, provider)
-
-    def _all(self, facts: tuple[HealthFact, ...]) -> None:
-        for fact in facts:
-            self._tell(fact)
