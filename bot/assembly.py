@@ -35,7 +35,7 @@ from processors.context_window import ContextWindow
 from processors.farewell import End, Farewell
 from processors.hold_line import HoldLine
 from processors.llm_stage import LlmStage
-from processors.llm_work import Model
+from processors.llm_stream import Model
 from processors.stt_stage import SttStage
 from processors.tts_stage import TtsStage
 from providers.catalog import provider

@@ -18,7 +18,8 @@ from calls.events import UsageMeasured
 from calls.turn import Turn
 from fallbacks.deadline import Deadline
 from fallbacks.work import StagePolicy, Work
-from processors.llm_work import CalledOff, LlmWork, Model
+from processors.llm_stream import CalledOff, Model
+from processors.llm_work import LlmWork
 from processors.sentences import TakeBackFrame
 
 TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"

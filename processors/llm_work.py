@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, Final, Protocol, cast
 
 from openai.types.chat import ChatCompletionChunk
@@ -15,8 +13,8 @@ from fallbacks.attempts import Done, Exhausted, Start, Win
 from fallbacks.continuation import Answer
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, failed
-from fallbacks.limits import Gate
 from fallbacks.work import Step, Work
+from processors.llm_stream import AtGate, CalledOff, Model, News, Place, Stream, follow
 from processors.tool_calls import broken_call
 
 QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
@@ -25,35 +23,6 @@ CUT_OFF: Final = (
     "Your last message was cut off after these words, and the caller has heard them. Write only "
     "what comes next. Do not repeat, greet or apologise."
 )
-
-
-class Model(Protocol):
-    """A rung of the ladder."""
-
-    @property
-    def asks_for(self) -> str:
-        """The model's name, as it is asked for and billed."""
-        ...
-
-    def on_headers(self, told: Callable[[Mapping[str, str]], None]) -> None:
-        """Have `told` called with the headers of each answer."""
-        ...
-
-    def ask(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
-        """Stream an answer; closing the iterator lets the connection go."""
-        ...
-
-    def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
-        """Say what an error of `ask` means; `flowing` when words had come."""
-        ...
-
-    async def infer(self, context: LLMContext, **asked: Any) -> str | None:
-        """Answer outside the call, in one piece."""
-        ...
-
-    async def close(self) -> None:
-        """Let all connections go."""
-        ...
 
 
 class NoModelLeftError(ConnectionError):
@@ -72,41 +41,6 @@ class Tasks(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Stream:
-    """What one attempt has sent so far."""
-
-    provider: str
-    task: asyncio.Task[None]
-    asked: bool  # False: it waits at the gate
-    spoke: bool = False
-    characters: int = 0
-    finish: str | None = None
-    # A tool runs only when its call has come whole, and from the rung that finished the answer.
-    held: list[ChatCompletionChunk] = field(default_factory=list[ChatCompletionChunk])
-    words: ChatCompletionChunk | None = None  # one with words in it, as a form for those held back
-
-
-class _AtGate(Enum):
-    ADMITTED = "admitted"
-    WAITED = "admitted after a wait"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalledOff:
-    """A request that was ended before it told what it will bill."""
-
-    provider: str
-    characters: int  # that it had written
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    attempt: int
-    what: ChatCompletionChunk | Exception | _AtGate | None  # None: the stream ended
-
-
 @dataclass(slots=True, kw_only=True)
 class LlmWork:
     """One answer. `chunks` gives it, `close` ends whatever is still under way."""
@@ -121,8 +55,8 @@ class LlmWork:
     heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
     called_off: list[CalledOff] = field(default_factory=list[CalledOff])
     _answer: Answer = field(default_factory=Answer)
-    _streams: dict[int, _Stream] = field(default_factory=dict[int, _Stream])
-    _news: asyncio.Queue[_News] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
+    _streams: dict[int, Stream] = field(default_factory=dict[int, Stream])
+    _news: asyncio.Queue[News] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
 
     async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
         """Yield the answer's words, each once, then its whole tool calls, then its usage.
@@ -154,7 +88,7 @@ class LlmWork:
         for attempt in tuple(self._streams):
             await self._drop(attempt)
 
-    async def _next(self) -> _News | None:
+    async def _next(self) -> News | None:
         wake_at = self.work.wake_at
         wait_s = None if wake_at is None else max(0.0, wake_at - self.clock())
         try:
@@ -163,15 +97,15 @@ class LlmWork:
         except TimeoutError:
             return None
 
-    async def _take(self, news: _News, stream: _Stream) -> list[ChatCompletionChunk]:
+    async def _take(self, news: News, stream: Stream) -> list[ChatCompletionChunk]:
         match news.what:
             case None:
                 return await self._ended(news.attempt, stream)
-            case _AtGate.ADMITTED | _AtGate.WAITED as how:
-                stream.asked, waited = True, how is _AtGate.WAITED
+            case AtGate.ADMITTED | AtGate.WAITED as how:
+                stream.asked, waited = True, how is AtGate.WAITED
                 await self._do(self.work.admitted(news.attempt, now=self.clock(), waited=waited))
                 return []
-            case _AtGate.REFUSED:
+            case AtGate.REFUSED:
                 self._streams.pop(news.attempt, None)
                 await self._do(self.work.refused(news.attempt, now=self.clock()))
                 return []
@@ -183,7 +117,7 @@ class LlmWork:
                 return await self._grown(news.attempt, stream, chunk)
 
     async def _grown(
-        self, attempt: int, stream: _Stream, chunk: ChatCompletionChunk
+        self, attempt: int, stream: Stream, chunk: ChatCompletionChunk
     ) -> list[ChatCompletionChunk]:
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None or not choice.delta:
@@ -209,7 +143,7 @@ class LlmWork:
         new.choices[0].delta.tool_calls = None
         return [new]
 
-    async def _ended(self, attempt: int, stream: _Stream) -> list[ChatCompletionChunk]:
+    async def _ended(self, attempt: int, stream: Stream) -> list[ChatCompletionChunk]:
         if stream.finish is None:  # the SDK calls that a success; the caller hears half an answer
             kind = Kind.CUT if stream.spoke else Kind.SILENT
             reason = "the stream ended without a finish_reason"
@@ -228,11 +162,11 @@ class LlmWork:
         self._streams.pop(attempt, None)
         return [*words, *stream.held]
 
-    def _rest(self, attempt: int, stream: _Stream) -> list[ChatCompletionChunk]:
+    def _rest(self, attempt: int, stream: Stream) -> list[ChatCompletionChunk]:
         text = self._answer.finish(attempt)
         return self._handed_on(stream.words, text) if stream.words else []
 
-    async def _fail(self, attempt: int, stream: _Stream, failure: Failure) -> None:
+    async def _fail(self, attempt: int, stream: Stream, failure: Failure) -> None:
         self._streams.pop(attempt, None)
         request = str(hash(str(self.context.messages[-1:])))
         steps = self.work.failed(
@@ -262,14 +196,16 @@ class LlmWork:
 
     def _begin(self, start: Start) -> None:
         context = self._continued(self._mended() if start.mended else self.context)
-        gate = self.work.gate(start.provider)
+        model, gate = self.models[start.provider], self.work.gate(start.provider)
         if gate is None:
-            pump = self._pump(start.attempt, start.provider, context)
+            pump = follow(model, context, number=start.attempt, news=self._news)
         else:
             self.work.waits(start.attempt, now=self.clock())
-            pump = self._pump_through(gate, start, context)
+            until = self.work.may_wait_until(self.until(), now=self.clock())
+            place = Place(gate=gate, call=self.work.call, until=until)
+            pump = follow(model, context, number=start.attempt, news=self._news, place=place)
         task = self.tasks.create_task(pump, f"ask {start.provider} ({start.attempt})")
-        self._streams[start.attempt] = _Stream(start.provider, task, asked=gate is None)
+        self._streams[start.attempt] = Stream(start.provider, task, asked=gate is None)
 
     async def _drop(self, attempt: int) -> None:
         stream = self._streams.pop(attempt, None)
@@ -281,30 +217,6 @@ class LlmWork:
         if stream and stream.asked:
             told = CalledOff(provider=stream.provider, characters=stream.characters)
             self.called_off.append(told)
-
-    async def _pump_through(self, gate: Gate, start: Start, context: LLMContext) -> None:
-        """Ask a rung when there is a place for us, and keep the place until it has answered."""
-        until = self.work.may_wait_until(self.until(), now=self.clock())
-        admitted = _AtGate.ADMITTED if gate.room else _AtGate.WAITED
-        ticket = await gate.enter(self.work.call, until=until)
-        if ticket is None:
-            await self._news.put(_News(start.attempt, _AtGate.REFUSED))
-            return
-        try:
-            await self._news.put(_News(start.attempt, admitted))
-            await self._pump(start.attempt, start.provider, context)
-        finally:
-            gate.leave(ticket)
-
-    async def _pump(self, attempt: int, provider: str, context: LLMContext) -> None:
-        try:
-            async with aclosing(self.models[provider].ask(context)) as chunks:  # type: ignore[type-var]
-                async for chunk in chunks:
-                    await self._news.put(_News(attempt, chunk))
-        except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
-            await self._news.put(_News(attempt, error))
-        else:
-            await self._news.put(_News(attempt, None))
 
     def _continued(self, context: LLMContext) -> LLMContext:
         """Return the context, with what was said already and a note that the rest is wanted."""

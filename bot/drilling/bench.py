@@ -22,7 +22,8 @@ from calls.events import Event
 from calls.turn import Turn
 from fallbacks.health import Health
 from fallbacks.work import StagePolicy, Work
-from processors.llm_work import LlmWork, Model, NoModelLeftError
+from processors.llm_stream import Model
+from processors.llm_work import LlmWork, NoModelLeftError
 from providers.catalog import provider
 
 FIRST: Final = "openai"  # the rung that is broken

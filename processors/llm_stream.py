@@ -1,0 +1,137 @@
+"""One attempt at an answer: the words that a rung streams, and its place at the rung's gate."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+from openai.types.chat import ChatCompletionChunk
+from pipecat.processors.aggregators.llm_context import LLMContext
+
+from fallbacks.deadline import Deadline
+from fallbacks.failure import Failure
+from fallbacks.limits import Gate
+
+
+class Model(Protocol):
+    """A rung of the ladder."""
+
+    @property
+    def asks_for(self) -> str:
+        """The model's name, as it is asked for and billed."""
+        ...
+
+    def on_headers(self, told: Callable[[Mapping[str, str]], None]) -> None:
+        """Have `told` called with the headers of each answer."""
+        ...
+
+    def ask(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
+        """Stream an answer; closing the iterator lets the connection go."""
+        ...
+
+    def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
+        """Say what an error of `ask` means; `flowing` when words had come."""
+        ...
+
+    async def infer(self, context: LLMContext, **asked: Any) -> str | None:
+        """Answer outside the call, in one piece."""
+        ...
+
+    async def close(self) -> None:
+        """Let all connections go."""
+        ...
+
+
+@dataclass(slots=True)
+class Stream:
+    """What one attempt has sent so far."""
+
+    provider: str
+    task: asyncio.Task[None]
+    asked: bool  # False: it waits at the gate
+    spoke: bool = False
+    characters: int = 0
+    finish: str | None = None
+    # A tool runs only when its call has come whole, and from the rung that finished the answer.
+    held: list[ChatCompletionChunk] = field(default_factory=list[ChatCompletionChunk])
+    words: ChatCompletionChunk | None = None  # one with words in it, as a form for those held back
+
+
+class AtGate(Enum):
+    """How it went at a rung's gate."""
+
+    ADMITTED = "admitted"
+    WAITED = "admitted after a wait"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledOff:
+    """A request that was ended before it told what it will bill."""
+
+    provider: str
+    characters: int  # that it had written
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What came of an attempt."""
+
+    attempt: int
+    what: ChatCompletionChunk | Exception | AtGate | None  # None: the stream ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What has to be had before a rung may be asked."""
+
+    gate: Gate
+    call: Hashable
+    until: Deadline
+
+
+async def follow(
+    model: Model,
+    context: LLMContext,
+    *,
+    number: int,
+    news: asyncio.Queue[News],
+    place: Place | None = None,
+) -> None:
+    """Ask a rung, when there is a place for us, and pass on what it says.
+
+    Args:
+        model: The rung's.
+        context: What it is asked.
+        number: Of the attempt.
+        news: Takes it all, and at the end that it is the end, or why.
+        place: To be waited for, and kept until the rung has answered.
+    """
+    if place is None:
+        await _asked(model, context, number=number, news=news)
+        return
+    admitted = AtGate.ADMITTED if place.gate.room else AtGate.WAITED
+    ticket = await place.gate.enter(place.call, until=place.until)
+    if ticket is None:
+        await news.put(News(number, AtGate.REFUSED))
+        return
+    try:
+        await news.put(News(number, admitted))
+        await _asked(model, context, number=number, news=news)
+    finally:
+        place.gate.leave(ticket)
+
+
+async def _asked(
+    model: Model, context: LLMContext, *, number: int, news: asyncio.Queue[News]
+) -> None:
+    try:
+        async with aclosing(model.ask(context)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                await news.put(News(number, chunk))
+    except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
+        await news.put(News(number, error))
+    else:
+        await news.put(News(number, None))
