@@ -41,7 +41,7 @@ class RequestsLeft:
     @property
     def next_in_s(self) -> float:
         """In how many seconds one more may be made."""
-        return 0.0 if self.remaining > 0 else self.full_in_s / max(1, self.limit)
+        return 0.0 if self.remaining > 0 else self.full_in_s / self.limit
 
 
 def requests_left(headers: Mapping[str, str]) -> RequestsLeft | None:
@@ -57,6 +57,8 @@ def requests_left(headers: Mapping[str, str]) -> RequestsLeft | None:
     if full_in_s is None or not all(each.isdecimal() and each.isascii() for each in named):
         return None
     limit, remaining = (int(each) for each in named)
+    if limit == 0:  # a proxy that has no limit, or one that nobody could keep to
+        return None
     return RequestsLeft(limit=limit, remaining=remaining, full_in_s=full_in_s)
 
 

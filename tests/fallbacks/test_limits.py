@@ -149,6 +149,7 @@ def test_a_refusal_takes_a_place_away_for_a_while() -> None:
         ("60", "0", "", None),
         ("many", "0", "1s", None),
         ("60", "-1", "1s", None),
+        ("0", "0", "1s", None),
     ],
 )
 def test_the_headers_are_read_or_left_alone(

@@ -51,11 +51,8 @@ class Bench:
     def fault(self, name: str, **fault: Any) -> None:
         self.lab.instance(name).set_faults(parse_windows([fault]))
 
-    async def ask(self, *, waited_s: float = 0.0, budget_s: float = 1.5) -> str:
-        """Have a call of its own ask; it waited so long since the caller stopped."""
-        turn = Turn(budget_s=budget_s)
-        turn.caller_stopped(time.monotonic() - waited_s)
-        stage = LlmStage(
+    def stage(self, turn: Turn) -> LlmStage:
+        return LlmStage(
             {name: build(each) for name, each in self.shared.items()},
             policy=self.policy,
             tell=self.told.append,
@@ -63,6 +60,12 @@ class Bench:
             turn=turn,
             window_tokens=4000,
         )
+
+    async def ask(self, *, waited_s: float = 0.0, budget_s: float = 1.5) -> str:
+        """Have a call of its own ask; it waited so long since the caller stopped."""
+        turn = Turn(budget_s=budget_s)
+        turn.caller_stopped(time.monotonic() - waited_s)
+        stage = self.stage(turn)
         question = [{"role": "user", "content": "What are your opening hours?"}]
         context = LLMContext(messages=question)  # type: ignore[arg-type]
         async with asyncio.timeout(15):
@@ -184,6 +187,20 @@ async def test_a_limit_that_nobody_configured_is_learnt_from_the_answers() -> No
     assert answers == [ANSWER] * 4
     assert len(requests) == 2  # nobody had to be refused to find out
     assert not it.told_of(AttemptFailed)
+
+
+async def test_what_is_asked_beside_the_call_keeps_to_the_limits_too() -> None:
+    async with bench({"openai": Limits(concurrent=1)}) as it:
+        held = it.policy.gates["openai"].seat()
+        question = [{"role": "user", "content": "What are your opening hours?"}]
+        context = LLMContext(messages=question)  # type: ignore[arg-type]
+        answer = await it.stage(Turn(budget_s=1.5)).run_inference(context)
+        requests = [len(it.lab.record.requests(name)) for name in it.rungs]
+
+    assert held
+    assert answer == ANSWER
+    assert requests == [0, 1]
+    assert it.policy.gates["openai-b"].room
 
 
 async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_called_off() -> None:
