@@ -84,7 +84,7 @@ class Recording:
             if likeness[best] < least:
                 return
             yield Match(best, best + sound.size, float(likeness[best]))
-            likeness[max(0, best - apart) : best + apart] = 0.0
+            likeness[max(0, best - apart) : best + apart] = -np.inf
 
     def _torn(self, sound: _Floats) -> list[Match]:
         """Return the places where nearly all of a sound follows, with short gaps between."""
