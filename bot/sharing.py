@@ -5,6 +5,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from bot import clock
@@ -22,7 +23,22 @@ LOOK_S: Final = 0.5  # how long at most one process does not know what another h
 LEASE_S: Final = 6.0  # a prober that died is replaced after so long
 RENEW_S: Final = 2.0
 ANSWER_S: Final = 3.0  # a board that takes longer is as good as none
+LOOKS: Final = 3  # at the board's clock, before the first word
+TRUST_S: Final = 60.0  # a clock that loses 100 ms in that time is broken (chosen)
 DOUBTS: Final = 3  # looks that may fail in a row before anyone is told: two may start at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sight:
+    """How far the board's clock was seen to be before our own."""
+
+    ahead_s: float
+    within_s: float  # it is not further off than that
+    at: float  # monotonic
+
+
+def _within(sight: _Sight) -> float:
+    return sight.within_s
 
 
 class Share:
@@ -36,7 +52,7 @@ class Share:
         self._unsaid: dict[tuple[str, Aspect], Word] = {}  # the last word on each aspect
         self._led: frozenset[str] = frozenset()
         self._renew_at = 0.0
-        self._ahead_s: float | None = None  # the board's clock before ours; None: not asked yet
+        self._sight: _Sight | None = None  # of the board's clock; None: not seen yet
         self._misses = 0
         self._alone_since: float | None = None
 
@@ -72,17 +88,17 @@ class Share:
 
     def _listen_to_ourselves(self) -> None:
         """Collect what is new; what happens before the first sight of the board's clock waits."""
-        if self._ahead_s is None:
+        if self._sight is None:
             return
         now = clock.monotonic()
         for rung in self._rungs.values():
-            for word in rung.news(now, utc_s=now + self._ahead_s):
+            for word in rung.news(now, utc_s=now + self._sight.ahead_s):
                 self._unsaid[word.place, word.aspect] = word
 
     async def _exchange(self) -> None:
         renews = clock.monotonic() >= self._renew_at
-        if renews or self._ahead_s is None:
-            self._ahead_s = await self._board_ahead_s()
+        if renews or self._sight is None:
+            self._sight = await self._seen_clock()
             self._listen_to_ourselves()
         saying = dict(self._unsaid)
         await self._board.write(saying.values())
@@ -91,16 +107,28 @@ class Share:
                 del self._unsaid[key]
         for word in await self._board.others(self._rungs):
             now = clock.monotonic()
-            self._rungs[word.place].heed(word, now, utc_s=now + self._ahead_s)
+            self._rungs[word.place].heed(word, now, utc_s=now + self._sight.ahead_s)
         if renews:
             self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
             self._renew_at = clock.monotonic() + RENEW_S
 
-    async def _board_ahead_s(self) -> float:
-        """Return how far the board's clock is before our own, as if asked in the middle."""
-        began_s = clock.monotonic()
+    async def _seen_clock(self) -> _Sight:
+        """Look at the board's clock, and return the best sight of it; the first one takes several.
+
+        As NTP does (RFC 5905, 10 Clock Filter Algorithm): the quicker the answer, the surer.
+        """
+        if self._sight is None:
+            await self._board.clock_s()  # connects, which would count as a slow answer
+            return min([await self._look_at_clock() for _ in range(LOOKS)], key=_within)
+        new = await self._look_at_clock()
+        old = self._sight if new.at - self._sight.at < TRUST_S else new
+        return min(new, old, key=_within)
+
+    async def _look_at_clock(self) -> _Sight:
+        began = clock.monotonic()
         board_s = await self._board.clock_s()
-        return board_s - (began_s + clock.monotonic()) / 2
+        now = clock.monotonic()
+        return _Sight(ahead_s=board_s - (began + now) / 2, within_s=(now - began) / 2, at=now)
 
     def _missed(self, gone: Exception) -> None:
         self._misses += 1
@@ -110,13 +138,14 @@ class Share:
             self._tell(ShareLost(reason=_reason(gone)))
 
     def _met(self) -> None:
-        self._misses = 0
-        if self._alone_since is None:
+        if self._misses == 0:
             return
-        self._tell(ShareRegained(alone_s=clock.monotonic() - self._alone_since))
-        self._alone_since = None
+        self._misses = 0
+        if self._alone_since is not None:
+            self._tell(ShareRegained(alone_s=clock.monotonic() - self._alone_since))
+            self._alone_since = None
         for rung in self._rungs.values():
-            rung.tell_again()
+            rung.tell_again()  # a board that was started anew may have forgotten everything
 
 
 def _reason(gone: Exception) -> str:

@@ -1,8 +1,11 @@
 """What several processes tell each other about a rung, and what each makes of it.
 
 Each process looks at its own rungs and passes on what has changed: breaker, suspicion, rest. What
-it took over from another is nothing new and is not passed on. Moments are those of the wall clock,
-which all processes of a machine share; whoever knows something newer keeps it.
+it took over from another is nothing new and is not passed on. Moments are those of the board's
+clock, as well as each process can tell; whoever knows something newer keeps it. Nobody can tell
+them to the millisecond, but the order of what followed from each other is always right: what a
+process learnt after it heard a word is told as newer than that word, and of two words the one with
+the later moment counts, whatever one's own clock makes of it.
 """
 
 from dataclasses import dataclass
@@ -14,6 +17,9 @@ from fallbacks.failure import Kind
 from fallbacks.health import Health
 
 STALE_S: Final = 300.0  # chosen: a suspicion that nobody has probed away by then is nobody's
+
+
+LEAST_S: Final = 0.001  # between a word and what was learnt after it was heard
 
 
 class Aspect(StrEnum):
@@ -30,17 +36,25 @@ class Word:
 
     place: str  # the rung, the same in all processes that ask the same server with the same key
     aspect: Aspect
-    at_s: float  # wall clock: since when it is so
+    at_s: float  # the board's clock: since when it is so
     value: str = ""  # the breaker's state; of a suspicion whether it stands
-    until_s: float = 0.0  # wall clock: the end of a rest, also of an open breaker's
+    until_s: float = 0.0  # the board's clock: the end of a rest, also of an open breaker's
     retired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    breaker: tuple[State, float] | None = None
-    suspect_since: float | None = None
-    rests_until: float | None = None
+    breaker: tuple[State, float]
+    suspect_since: float | None
+    rests_until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """One moment on two clocks."""
+
+    at_s: float  # the board's
+    at: float  # our own
 
 
 class SharedRung:
@@ -50,37 +64,43 @@ class SharedRung:
         self.place = place
         self.health = health
         self._seen = self._look()
-        self._heard: dict[Aspect, float] = {}  # when the last word heeded on each was true
+        self._again = False
+        self._heard: dict[Aspect, _Moment] = {}  # the last word heeded: its moment, and when
+        self._told: dict[Aspect, _Moment] = {}  # the last word told: its moment
 
     def news(self, now: float, *, utc_s: float) -> tuple[Word, ...]:
         """Return what has changed by ourselves since the last look.
 
         Args:
             now: Monotonic, in seconds.
-            utc_s: The wall clock at the same moment.
+            utc_s: The board's clock at the same moment.
         """
         before, self._seen = self._seen, self._look()
+        again, self._again = self._again, False
+        offset_s = utc_s - now
         words: list[Word] = []
-        if self._seen.breaker != before.breaker:
-            words.append(self._breaker(utc_s - now))
-        if self._seen.suspect_since != before.suspect_since:
-            since = self._seen.suspect_since
-            at = now if since is None else since
+        if again or self._seen.breaker != before.breaker:
+            words.append(self._breaker(offset_s))
+        since = self._seen.suspect_since
+        if since != before.suspect_since or (again and since is not None):
+            at_s = self._moment(Aspect.SUSPICION, now if since is None else since, offset_s)
             value = "" if since is None else "suspect"
-            words.append(self._word(Aspect.SUSPICION, at + utc_s - now, value=value))
+            words.append(Word(place=self.place, aspect=Aspect.SUSPICION, at_s=at_s, value=value))
         until = self.health.rests_until
-        if until != before.rests_until and (until > now or before.rests_until is not None):
-            until_s = until + utc_s - now
-            words.append(self._word(Aspect.REST, utc_s, until_s=until_s))
+        if until != before.rests_until or (again and until > now):
+            at_s = self._moment(Aspect.REST, now, offset_s)
+            until_s = until + offset_s
+            words.append(Word(place=self.place, aspect=Aspect.REST, at_s=at_s, until_s=until_s))
         return tuple(words)
 
     def heed(self, word: Word, now: float, *, utc_s: float) -> bool:
         """Take over what another process says; say whether that changed anything."""
-        if word.at_s <= self._heard.get(word.aspect, 0.0):
+        since = self._since(word, now - (utc_s - word.at_s))
+        if since is None:
             return False
-        self._heard[word.aspect] = word.at_s
+        self._heard[word.aspect] = _Moment(at_s=word.at_s, at=now)
         before = self._look()
-        since, left_s = now - (utc_s - word.at_s), max(0.0, word.until_s - utc_s)
+        left_s = max(0.0, word.until_s - utc_s)
         match word.aspect:
             case Aspect.BREAKER:
                 self.health.follow_breaker(
@@ -99,7 +119,7 @@ class SharedRung:
 
     def tell_again(self) -> None:
         """Have the next news say all that is not as in a rung nobody ever asked."""
-        self._seen = _Seen()
+        self._again = True
 
     def _took_over(self, before: _Seen, after: _Seen) -> None:
         """Count as seen what came from outside, and nothing that is still to be told."""
@@ -127,28 +147,29 @@ class SharedRung:
     def _breaker(self, offset_s: float) -> Word:
         breaker = self.health.breaker
         wake_at = breaker.wake_at
-        return self._word(
-            Aspect.BREAKER,
-            breaker.since + offset_s,
+        return Word(
+            place=self.place,
+            aspect=Aspect.BREAKER,
+            at_s=self._moment(Aspect.BREAKER, breaker.since, offset_s),
             value=breaker.state,
             until_s=0.0 if wake_at is None else wake_at + offset_s,
             retired=self.health.retired,
         )
 
-    def _word(
-        self,
-        aspect: Aspect,
-        at_s: float,
-        *,
-        value: str = "",
-        until_s: float = 0.0,
-        retired: bool = False,
-    ) -> Word:
-        return Word(
-            place=self.place,
-            aspect=aspect,
-            at_s=at_s,
-            value=value,
-            until_s=until_s,
-            retired=retired,
-        )
+    def _moment(self, aspect: Aspect, at: float, offset_s: float) -> float:
+        """Return a moment of ours as the board has it, behind whatever we had heard by then."""
+        at_s = at + offset_s
+        heard = self._heard.get(aspect)
+        if heard is not None and at > heard.at:
+            at_s = max(at_s, heard.at_s + LEAST_S)
+        self._told[aspect] = _Moment(at_s=at_s, at=at)
+        return at_s
+
+    def _since(self, word: Word, since: float) -> float | None:
+        """Return a word's moment on our clock, behind what it is newer than; None: it is old."""
+        heard, told = self._heard.get(word.aspect), self._told.get(word.aspect)
+        if heard is not None and word.at_s <= heard.at_s:
+            return None
+        if told is None:
+            return since
+        return max(since, told.at + LEAST_S) if word.at_s > told.at_s else None

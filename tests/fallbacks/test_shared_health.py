@@ -16,6 +16,7 @@ class Process:
 
     def __init__(self, clock_s: float, *, born_s: float = 0.0) -> None:
         self.clock_s = clock_s
+        self.off_s = 0.0  # how wrong it takes the board's clock to be
         self.health = Health("llm", "it", now=clock_s + born_s, settings=BreakerSettings())
         self.shared = SharedRung("llm/it", self.health)
 
@@ -34,10 +35,13 @@ class Process:
         self.health.succeeded(permit, self.now(at_s))
 
     def news(self, at_s: float) -> tuple[Word, ...]:
-        return self.shared.news(self.now(at_s), utc_s=UTC_S + at_s)
+        return self.shared.news(self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
 
     def heeds(self, words: tuple[Word, ...], at_s: float) -> list[bool]:
-        return [self.shared.heed(each, self.now(at_s), utc_s=UTC_S + at_s) for each in words]
+        return [
+            self.shared.heed(each, self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
+            for each in words
+        ]
 
     def usable(self, at_s: float) -> bool:
         return self.health.standing(self.now(at_s)).usable
@@ -127,6 +131,43 @@ def test_the_prober_closes_the_breaker_for_all(here: Process, there: Process) ->
     assert here.usable(3.7)
 
 
+@pytest.mark.parametrize("off_s", [-0.5, 0.5], ids=["behind", "before"])
+@pytest.mark.parametrize("shift_s", [-0.3, 0.0, 0.3])
+def test_what_followed_from_a_word_is_newer_however_wrong_the_clocks(
+    here: Process, there: Process, off_s: float, shift_s: float
+) -> None:
+    there.off_s = off_s
+    here.fails(1.0, Kind.AUTH)
+    there.heeds(here.news(1.05), 1.1)
+    here.off_s = shift_s  # a better look at the board's clock
+    for at_s in (1.2, 1.3, 1.4):
+        there.succeeds(at_s)
+
+    here.heeds(there.news(1.5), 1.6)
+    recovered = here.health.breaker.state
+    here.fails(1.7, Kind.AUTH)
+    there.heeds(here.news(1.75), 1.8)
+
+    assert recovered is State.CLOSED
+    assert there.health.breaker.state is State.OPEN
+    assert there.health.suspect_since is not None
+
+
+def test_a_word_that_is_older_than_ours_stays_so_when_the_clock_is_seen_better(
+    here: Process, there: Process
+) -> None:
+    here.fails(1.0, Kind.AUTH)
+    for at_s in (1.2, 1.3, 1.4):
+        here.succeeds(at_s)
+    here.news(1.45)
+    there.fails(1.35, Kind.AUTH)
+    here.off_s = -0.3
+
+    here.heeds(there.news(1.5), 1.6)
+
+    assert here.health.breaker.state is State.CLOSED
+
+
 def test_an_old_recovery_does_not_close_a_breaker_that_opened_since(
     here: Process, there: Process
 ) -> None:
@@ -201,3 +242,27 @@ def test_after_being_alone_a_process_tells_what_it_knows_and_clears_nothing(here
         (Aspect.BREAKER, "closed"),
         (Aspect.SUSPICION, "suspect"),
     ]
+
+
+def test_what_is_cleared_before_everything_is_told_again_is_told_as_cleared(
+    here: Process, there: Process
+) -> None:
+    here.fails(1.0)
+    there.heeds(here.news(1.5), 1.6)
+    here.shared.tell_again()
+    here.succeeds(1.7)
+
+    there.heeds(here.news(2.0), 2.1)
+
+    assert there.health.suspect_since is None
+
+
+def test_what_is_told_again_is_told_once(here: Process) -> None:
+    here.fails(1.0, Kind.RATE_LIMITED, retry_after_s=60.0)
+    here.news(1.5)
+    here.shared.tell_again()
+
+    again = here.news(2.0)
+
+    assert [each.aspect for each in again] == [Aspect.BREAKER, Aspect.REST]
+    assert here.news(2.5) == ()
