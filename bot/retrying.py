@@ -20,7 +20,7 @@ from bot.config_stages import RetrySettings as Configured
 from calls.entry import Tell
 from fallbacks.breaker import Permit
 from fallbacks.facts import AttemptFailed, RetriesExhausted, RetryPlanned
-from fallbacks.failure import Failure, Kind, ServiceError, error_of, failed
+from fallbacks.failure import Failure, Kind, Scope, ServiceError, error_of, failed
 from fallbacks.health import HealthFact
 from fallbacks.retrying import RetrySettings, wait_s
 from fallbacks.roster import Roster
@@ -178,7 +178,7 @@ class _Sequence:
             return
         health = roster.health(*self._asked)
         health.cancelled(permit)
-        if self._wait_s is None:
+        if self._wait_s is None and failure.scope is not Scope.PAYLOAD:  # then the fault is ours
             self._tell_all(health.exhausted(now))
 
     def _succeeded(self, permit: Permit | None) -> None:

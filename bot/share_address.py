@@ -5,7 +5,7 @@ An address may hold a password, so no text of ours shows it unmasked.
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -33,12 +33,8 @@ _POSTGRES: Final = _Place(
     extra="postgres",
     options=frozenset({"ssl", "sslmode"}),
 )
-_REDIS: Final = _Place(
-    backend="redis",
-    package="redis",
-    extra="redis",
-    options=frozenset({"ssl_cert_reqs", "ssl_ca_certs"}),
-)
+_REDIS: Final = _Place(backend="redis", package="redis", extra="redis")
+_REDISS: Final = replace(_REDIS, options=frozenset({"ssl_cert_reqs", "ssl_ca_certs"}))
 PLACES: Final[Mapping[str, _Place]] = {
     "sqlite": _SQLITE,
     "sqlite+aiosqlite": _SQLITE,
@@ -46,7 +42,7 @@ PLACES: Final[Mapping[str, _Place]] = {
     "postgres": _POSTGRES,
     "postgresql+asyncpg": _POSTGRES,
     "redis": _REDIS,
-    "rediss": _REDIS,
+    "rediss": _REDISS,
 }
 
 
@@ -96,11 +92,11 @@ def _unreadable(share: str, place: _Place) -> str | None:
     if not host or "@" in parts.path or parts.fragment:
         example = f"{place.backend}://user:password@host/0"
         return f"it must be like {example}; write /, @, : and # of a password as %2F, %40, %3A, %23"
-    if place is _REDIS and not (parts.path.strip("/") or "0").isdigit():
+    if place.backend == "redis" and not (parts.path.strip("/") or "0").isdigit():
         return "the part behind the host must be the database's number, such as 0"
     unknown = sorted(set(parse_qs(parts.query, keep_blank_values=True)) - place.options)
-    known = ", ".join(sorted(place.options))
-    return f"it takes no option {unknown[0]}, only {known}" if unknown else None
+    known = ", ".join(sorted(place.options)) or "the address itself"
+    return f"the option {unknown[0]} is not known here, only {known}" if unknown else None
 
 
 def board_at(share: str, *, holder: str) -> ProviderBoard:
@@ -111,7 +107,7 @@ def board_at(share: str, *, holder: str) -> ProviderBoard:
         holder: The name under which this process writes; another for each.
     """
     scheme = share.partition("://")[0]
-    if PLACES[scheme] is _REDIS:
+    if PLACES[scheme].backend == "redis":
         from storage.redis_board import RedisBoard  # noqa: PLC0415 - its driver is an extra
 
         return RedisBoard(share, holder=holder)

@@ -138,7 +138,7 @@ class RedisBoard:
     def _edge(self) -> Iterator[None]:
         try:
             yield
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, UnicodeError) as error:  # the last: of names no resolver takes
             raise StorageError(line_of(error, hidden=self._password)) from error
 
 

@@ -34,7 +34,8 @@ class SqlBoard:
         backend = url.get_backend_name()
         self._insert = INSERTS[backend]
         self._now: ColumnElement[float] = literal_column(CLOCKS[backend], Float)
-        self._errors = (*_driver_errors(backend), SQLAlchemyError, OSError)
+        # The last one is of names that no resolver takes.
+        self._errors = (*_driver_errors(backend), SQLAlchemyError, OSError, UnicodeError)
         self._tidied = False
 
     async def clock_s(self) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from fallbacks.failure import (
     Failure,
     Kind,
     PermanentError,
+    Scope,
     Severity,
     TransientError,
     failed,
@@ -234,6 +236,17 @@ async def test_a_success_clears_the_suspicion_of_the_provider() -> None:
 
     assert health.suspect_since is None
     assert names(bench.told) == [SuspicionCleared.__name__]
+
+
+async def test_a_request_that_cannot_be_met_says_nothing_of_the_provider() -> None:
+    bad = replace(went_wrong(Kind.PROTOCOL), scope=Scope.PAYLOAD)
+    bench = Bench(*[bad] * 4)
+
+    with pytest.raises(TransientError):
+        await bench.run()
+
+    assert len(bench.asked_at) == 4
+    assert bench.breaker is State.CLOSED
 
 
 async def test_our_own_mistake_is_raised_as_it_is() -> None:

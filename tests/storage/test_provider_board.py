@@ -189,6 +189,12 @@ class ServerContract(BoardContract):
         assert PASSWORD not in str(gone.value)
         assert "\n" not in str(gone.value)
 
+    async def test_a_name_that_no_resolver_takes_is_told_in_a_line(self, server: Server) -> None:
+        board = board_at(server.url.replace("127.0.0.1", "x" * 64), holder="me")
+
+        with pytest.raises(StorageError):
+            await board.clock_s()
+
     async def test_a_password_that_is_wrong_is_told_without_it(self, server: Server) -> None:
         wrong = server.address.format("an0ther-password")
         board = board_at(wrong, holder="me")
