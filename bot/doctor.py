@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from bot.config import Settings
 from bot.config_agent import AgentSettings
 from bot.config_checks import is_near
-from bot.doctor_share import share_finding
 from bot.finding import Finding
 from bot.rungs import rung_of
+from bot.share_address import LOCAL
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, Rung
 
@@ -40,8 +40,11 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[Finding]
     yield _port(settings)
     yield _disk("logs.dir", settings.logs.dir)
     yield await asyncio.to_thread(_storage, settings.storage.url)
-    if found := await share_finding(settings.resilience.share):
-        yield found
+    if settings.resilience.share != LOCAL:
+        # SQLAlchemy takes a while to import, and every command imports this module.
+        from bot.doctor_share import share_finding  # noqa: PLC0415
+
+        yield await share_finding(settings.resilience.share)
     for finding in _public_url(settings):
         yield finding
     for agent in (settings.agent, *settings.agents.values()):

@@ -8,7 +8,7 @@ from typing import Final
 
 from bot import clock
 from bot.finding import Finding
-from bot.share_address import LOCAL, board_at, file_of, masked
+from bot.share_address import board_at, file_of, masked
 from storage.database import StorageError
 from storage.provider_board import ProviderBoard
 
@@ -17,10 +17,8 @@ LEASE_S: Final = 5.0  # a doctor that is stopped in the middle leaves nothing fo
 ABOUT: Final = "resilience.share"
 
 
-async def share_finding(share: str) -> Finding | None:
-    """Return what was found of the share at this address; None: there is none to look at."""
-    if share == LOCAL:
-        return None
+async def share_finding(share: str) -> Finding:
+    """Return what was found of the share at this address."""
     file = file_of(share)
     if file is not None and not file.exists():
         return _can_be_made(file)
