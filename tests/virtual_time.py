@@ -4,7 +4,8 @@ The rules:
 
 - While anything can be done, no time passes. When nothing can, time jumps to the next timer.
 - Sockets are real. Bytes that were sent but have not arrived yet get `GRACE_S` of real time first.
-- Time stands still while a job runs in an executor, so that a model takes no time at all.
+- A job for an executor is done in the loop's own thread, so that a model takes no time at all. It
+  must not wait for the loop.
 - `time.monotonic` and its like tell the loop's time while it runs, and the real one otherwise.
   `datetime.now` always tells the real one.
 - It begins at the same moment each time, so that even rounding repeats.
@@ -31,8 +32,8 @@ BEGIN_S = 1_048_576.0  # of the monotonic clock: more than most machines are up
 BEGIN_UTC_S = 1_767_225_600.0  # of the time of day: 2026-01-01, 00:00 UTC
 # Of real time, for what was sent to arrive. Linux hands it over within `send` on loopback: of 2,323
 # such waits in ten minutes of a language model's stage none was needed. For kernels that do not.
-GRACE_S = 0.0002
-STUCK_S = 30.0  # of real time, in which an executor or a far end must have done something
+GRACE_S = 0.00005
+STUCK_S = 30.0  # of real time, in which somebody must have done something when no timer is set
 
 T = TypeVar("T")
 _BOUND_EARLY = ("aiohttp.connector",)  # says `from time import monotonic`
@@ -63,7 +64,6 @@ class Idle(selectors.DefaultSelector):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self.clock = clock
-        self.held = 0  # jobs for which time stands still
         self.stirred = False  # something was sent since time last passed
         self.jumps = 0
 
@@ -72,7 +72,7 @@ class Idle(selectors.DefaultSelector):
             return found
         if timeout is not None and timeout <= 0:
             return []
-        if timeout is None or self.held:
+        if timeout is None:
             return self._wait()
         if self.stirred:
             self.stirred = False
@@ -107,24 +107,24 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        self.idle.held += 1
-        try:
-            job = super().run_in_executor(executor, func, *args)
-        except BaseException:
-            self.idle.held -= 1
-            raise
-        job.add_done_callback(self._go_on)
+        """Do the job on the next round, in this thread: nobody can tell, and its end is certain."""
+        del executor
+        job: asyncio.Future[T] = self.create_future()
+        self.call_soon(_do, job, func, *args)
         return job
 
-    async def shutdown_default_executor(self, *limit: Any) -> None:
-        self.idle.held += 1  # its thread is joined in real time
-        try:
-            await super().shutdown_default_executor(*limit)
-        finally:
-            self.idle.held -= 1
 
-    def _go_on(self, _job: object) -> None:
-        self.idle.held -= 1
+def _do(job: asyncio.Future[T], func: Callable[..., T], *args: Any) -> None:
+    if job.cancelled():
+        return
+    try:
+        result = func(*args)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as failed:  # noqa: BLE001 - it is handed on to whoever waits
+        job.set_exception(failed)
+    else:
+        job.set_result(result)
 
 
 @contextmanager

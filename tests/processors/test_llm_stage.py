@@ -21,11 +21,11 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import run_test
 
+from bot.policies import PACES, PRIORS_S
 from calls.events import Event
 from calls.turn import Turn
 from fallbacks.facts import AttemptFailed, AttemptStarted, RungChosen, StageExhausted
 from fallbacks.failure import Kind
-from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
@@ -42,8 +42,6 @@ ANSWER = (
     "ten in the morning until two, and on Sunday we are closed."
 )
 QUESTION = [{"role": "user", "content": "What are your opening hours?"}]
-SPEED = 8.0  # delays of the lab are divided by this, and so is our patience
-PACE = Pace(late_min_s=0.1, late_max_s=0.15, gap_s=0.1)
 
 
 @dataclass
@@ -89,10 +87,10 @@ async def bench(
     rungs: Sequence[str] = ("openai", "openai-b"), **options: Any
 ) -> AsyncIterator[Bench]:
     specs = [Spec(name=name, kind="openai", options=options) for name in rungs]
-    async with Lab(specs, speed=SPEED) as lab:
+    async with Lab(specs) as lab:
         places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
-        roster = Roster(places, now=time.monotonic(), priors_s={"llm": 0.1})
-        yield Bench(lab, rungs, StagePolicy(stage="llm", roster=roster, pace=PACE))
+        roster = Roster(places, now=time.monotonic(), priors_s=PRIORS_S)
+        yield Bench(lab, rungs, StagePolicy(stage="llm", roster=roster, pace=PACES["llm"]))
 
 
 def rung(lab: Lab, name: str) -> Rung:
@@ -174,7 +172,7 @@ async def test_the_words_already_spoken_go_with_the_request_and_not_into_the_con
     async with bench() as it:
         it.fault("openai", fault="cut", after_words=4, how="reset")
         await it.ask(context)
-        (request,) = it.lab.record.requests("openai-b")
+        request, *_ = it.lab.record.requests("openai-b")
 
     assert context.messages == QUESTION
     assert request.well_formed
