@@ -33,11 +33,13 @@ class Wear:
         differs: Of a grain's energy, so much may differ.
         again: Behind a gap the sound must correlate so much to be found again.
         squeezed: So many samples may be left out in one place.
+        patient: Where the sound is not found again behind a gap, it is looked for further on.
     """
 
     differs: float = 0.1  # the telephone's coding leaves 0.001
     again: float = 0.95  # chosen, as in `matching`
     squeezed: int = 0
+    patient: bool = False
 
 
 TELEPHONE: Final = Wear()
@@ -87,9 +89,10 @@ def _followed(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]
         at += grain.size  # the gap goes through this one
         first = max(0, place - wear.squeezed)
         found = _again(recording[first:], sound[at : at + PROBE], least=wear.again)
-        if found is None:
+        if found is not None:
+            place = first + found
+        elif not wear.patient:
             break
-        place = first + found
     return last, grains
 
 

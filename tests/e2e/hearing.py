@@ -35,7 +35,8 @@ FILLED_S: Final = 30.0  # the longest wait for the page to have so much sound in
 BROWSER: Final = Line(
     alike=0.93,
     short_alike=0.95,
-    wear=Wear(differs=0.3, again=0.9, squeezed=RATE_HZ * 15 // 1000),  # one period of a voice
+    # Left out is one period of a voice at a time.
+    wear=Wear(differs=0.3, again=0.9, squeezed=RATE_HZ * 15 // 1000, patient=True),
     band_hz=(300.0, 3000.0),
     finer=4,
 )

@@ -84,7 +84,7 @@ async def test_a_voice_and_a_model_that_break_show_as_failovers_and_no_word_is_l
 
         await broken(page, "cartesia", "cut", after_words="7")
         voice_broke = await heard(page, ear, spoken("01_hours"), answer=first)
-        await broken(page, "openai", "http", status="503")
+        await broken(page, "openai", "cut", after_words="11")
         model_broke = await heard(page, ear, spoken("01_hours"), answer=second)
 
         await both_failovers_are_shown(page)
