@@ -12,6 +12,8 @@ from fallbacks.facts import (
     AttemptStarted,
     AttemptWon,
     BreakerMoved,
+    HedgeStarted,
+    LimitReached,
     ProviderProbed,
     ProviderReset,
     RungChosen,
@@ -56,6 +58,11 @@ def _failed(event: AttemptFailed) -> str:
     return f"{event.kind} after {event.after_s:.2f} s{reason}: {verdict}"
 
 
+def _limited(event: LimitReached) -> str:
+    then = "and is asked now" if event.asked else "so the next one is asked"
+    return f"no place was free for {event.waited_s:.2f} s, {then}; nobody is blamed"
+
+
 def _moved(event: BreakerMoved) -> str:
     moved = f"{event.before.upper()} -> {event.after.upper()}"
     return f"{moved} (cause: {event.cause}) after {event.after_s:.1f} s"
@@ -72,6 +79,8 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     AttemptFailed: _failed,
     AttemptWon: lambda e: f"gave its first words after {e.after_s:.2f} s, and is heard from here",
     AttemptDropped: lambda e: f"called off ({e.because}); counts as nothing",
+    HedgeStarted: lambda e: f"asked as well, {e.after_s:.2f} s behind {e.behind}; both will bill",
+    LimitReached: _limited,
     RungChosen: lambda e: f"{e.after} takes over from {e.before}",
     StageExhausted: lambda e: f"nobody is left to ask, after {e.attempts} attempts",
     BreakerMoved: _moved,
