@@ -11,6 +11,7 @@ from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
 
 from transports.leg import Gone, LegFacts
+from transports.webrtc_output import WebrtcOutput
 
 SAMPLE_RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
 LOST_AFTER_S: Final = 1.0  # on top of the 3 s without a ping after which Pipecat sees no peer
@@ -30,7 +31,7 @@ class WebrtcLeg:
         self._connection = connection
         self._gone: Gone | None = None
         self._connected = asyncio.Event()
-        self._transport = SmallWebRTCTransport(
+        self._transport = _Transport(
             webrtc_connection=connection,
             params=TransportParams(
                 audio_in_enabled=True,
@@ -109,3 +110,12 @@ class WebrtcLeg:
         gone, self._gone = self._gone, None
         if gone:
             await gone(reason)
+
+
+class _Transport(SmallWebRTCTransport):
+    """Pipecat's transport with our output in it."""
+
+    def output(self) -> WebrtcOutput:
+        if not isinstance(self._output, WebrtcOutput):
+            self._output = WebrtcOutput(self, self._client)
+        return self._output
