@@ -1,6 +1,6 @@
 # `make` lists the targets. On a fresh machine Python 3.11 to 3.13 and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-long check lint format lock drill clean
+.PHONY: help setup setup-dev demo test test-long test-hours check lint format lock drill clean
 
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
@@ -24,10 +24,13 @@ demo: setup ## a talking agent without keys: open the one URL that it prints
 
 test: setup-dev ## every test but the longest; under eight minutes on two cores
 	@$(PYTEST) -m "not slow and not e2e"
-	@$(PYTEST) -m "(slow or e2e) and not long"
+	@$(PYTEST) -m "(slow or e2e) and not long and not hours"
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
 	@$(BIN)/python -m pytest -q -m long
+
+test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns: some twenty minutes
+	@$(BIN)/python -m pytest -q -m hours
 
 check: setup-dev lint ## lint, types, imports and the quick tests; about four minutes
 	@$(PYTEST) -m "not slow and not e2e"

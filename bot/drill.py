@@ -13,7 +13,7 @@ from rich.console import Console
 from bot.drilling import markdown, report
 from bot.drilling.matrix import FULL
 from bot.drilling.results import Results
-from bot.drilling.rows import LOST
+from bot.drilling.rows import HEALTHY, LOST
 from bot.drilling.runner import Job, run_all
 from bot.drilling.selection import chosen
 from bot.drilling.servers import OURS, check_side
@@ -51,7 +51,6 @@ async def drill(wanted: Wanted) -> int:
     Raises:
         UsageError: A matrix, row or baseline that there is not.
     """
-    rows = chosen(wanted.matrix, wanted.only)
     sides = (OURS, wanted.baseline) if wanted.baseline else (OURS,)
     for side in sides:
         check_side(side)
@@ -59,6 +58,8 @@ async def drill(wanted: Wanted) -> int:
     if not console.is_terminal:
         console.width = WIDE
     results = await asyncio.to_thread(Results, wanted.folder)
+    known = all(results.of(HEALTHY, side) for side in sides)
+    rows = chosen(wanted.matrix, wanted.only, healthy_known=known)
     job = Job(
         rows=rows,
         sides=sides,

@@ -1,5 +1,6 @@
 """What a call came to: its turns, its parts' percentiles, its tokens, its failures."""
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -65,8 +66,8 @@ class Tally:
     def __init__(self) -> None:
         self._counts: Counter[type[Event]] = Counter()
         self._usage: Counter[str] = Counter()
-        self._v2v_s: list[float] = []
-        self._parts: dict[str, list[float]] = {each.name: [] for each in fields(TurnParts)}
+        self._v2v_s = array("d")  # eight bytes an answer; a list of floats takes four times that
+        self._parts = {each.name: array("d") for each in fields(TurnParts)}
         self._ended: CallEnded | None = None
 
     def add(self, event: Event) -> None:

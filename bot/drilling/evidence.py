@@ -1,9 +1,13 @@
 """Turns the lab's record and a recording into verdicts."""
 
 import asyncio
+import functools
+import multiprocessing
+import os
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import soxr
@@ -16,6 +20,8 @@ from bot.lab_callers import pauses
 from bot.lab_control import LabControl
 
 Pcm = NDArray[np.int16]
+
+POLITE: Final = 10  # calls go on while a turn is judged, and a late ear would hear gaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +66,28 @@ async def judged(
     span = call.lab_s(turn.began_s), call.lab_s(end_s)
     sent = await sent_between(control, *span)
     recording = call.heard()[round(turn.began_s * RATE_HZ) : round(end_s * RATE_HZ)]
-    verdict = await asyncio.to_thread(
+    pauses_s = await asyncio.to_thread(pauses, turn.answer, instance="cartesia")
+    weigh = functools.partial(
         judge,
         recording,
         sent,
-        said=Said(text=turn.answer, pauses=pauses(turn.answer, instance="cartesia")),
+        said=Said(text=turn.answer, pauses=pauses_s),
         stop_s=turn.stop_s - turn.began_s,
     )
+    verdict = await asyncio.get_running_loop().run_in_executor(_court(), weigh)
     return Judged(
         turn=turn,
         verdict=verdict,
         requests=await _asked(control, *span, stop_s=call.lab_s(turn.stop_s)),
         recording=recording,
     )
+
+
+@functools.cache
+def _court() -> ProcessPoolExecutor:
+    """Return the process that judges; it ends with ours."""
+    spawned = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=spawned, initializer=os.nice, initargs=(POLITE,))
 
 
 async def sent_between(control: LabControl, from_s: float, until_s: float) -> list[Sent]:

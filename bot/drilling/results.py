@@ -48,7 +48,7 @@ class Results:
         Where a pass did not run the healthy row, which others are compared with, on some side, the
         newest runs of that there are on that side stand in.
         """
-        names = dict.fromkeys(e["pass"] for e in self._of(row.name, side))
+        names = dict.fromkeys(e["pass"] for e in self.of(row.name, side))
         return [self._whole([e for e in self.entries if e["pass"] == name]) for name in names]
 
     def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
@@ -56,13 +56,14 @@ class Results:
         passes = self.passes(row, side)
         return passes[-1] if passes else []
 
-    def _of(self, row: str, side: str) -> list[dict[str, Any]]:
+    def of(self, row: str, side: str) -> list[dict[str, Any]]:
+        """Return every entry of a row on a side, oldest first."""
         return [each for each in self.entries if each["row"] == row and each["side"] == side]
 
     def _whole(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         measured_sides = {each["side"] for each in entries if each["row"] == HEALTHY}
         for side in dict.fromkeys(each["side"] for each in self.entries):
-            healthy = self._of(HEALTHY, side)
+            healthy = self.of(HEALTHY, side)
             if healthy and side not in measured_sides:
                 entries += [each for each in healthy if each["pass"] == healthy[-1]["pass"]]
         return entries

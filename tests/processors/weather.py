@@ -21,7 +21,7 @@ REST_S = 20.0  # of a breaker, whatever opened it: shorter than that
 TALK_S = (2.0, 12.0)  # between two turns
 LENGTHS = [
     pytest.param(600.0, id="ten minutes", marks=pytest.mark.slow),
-    pytest.param(3600.0, id="an hour", marks=[pytest.mark.slow, pytest.mark.long]),
+    pytest.param(3600.0, id="an hour", marks=[pytest.mark.slow, pytest.mark.hours]),
 ]
 
 

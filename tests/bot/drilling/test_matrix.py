@@ -62,3 +62,9 @@ def test_the_smoke_matrix_is_a_few_rows_run_once() -> None:
 def test_an_unknown_name_is_told_with_what_there_is(matrix: str, only: list[str]) -> None:
     with pytest.raises(UsageError, match="it takes"):
         chosen(matrix, only)
+
+
+def test_named_rows_need_no_healthy_row_where_one_is_known() -> None:
+    assert [row.name for row in chosen("full", ["tts-stall"])] == [HEALTHY, "tts-stall"]
+    assert [row.name for row in chosen("full", ["tts-stall"], healthy_known=True)] == ["tts-stall"]
+    assert chosen("full", [], healthy_known=True)[0].name == HEALTHY
