@@ -240,7 +240,7 @@ class TtsWork:
         kept = round(self._ledger.keep_s * self._rate_hz) - self._released
         del self._pcm[SAMPLE_BYTES * max(0, kept) :]
         self._ledger.begin(win.attempt, timed=self._word_times.get(win.provider, False))
-        self._voice, self._hold_s = win.attempt, None
+        self._voice, self._hold_s, self._idle_since = win.attempt, None, None
         held, live.held = live.held, []
         for each in held:
             self._take(win.attempt, live, each)

@@ -14,6 +14,7 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
 )
 
+from bot.lab_callers import spoken_s
 from bot.policies import PACES, resting
 from fallbacks.facts import StageExhausted
 from fallbacks.work import StagePolicy
@@ -66,6 +67,7 @@ async def test_every_answer_is_spoken_whole_and_once(length_s: float) -> None:
             assert talk.words == answer, story
             assert talk.said[-1] == answer, story
             assert [len(talk.kept_of(kind)) for kind in ONCE] == [1] * len(ONCE), story
+            assert talk.line.length_s > 0.85 * spoken_s(answer), story
             assert max(talk.line.gaps_s) < GAP_S, story
             assert not talk.unsaid, story
             assert not talk.facts(StageExhausted), story

@@ -17,11 +17,13 @@ from pipecat.frames.frames import (
     TTSTextFrame,
 )
 
+from bot.lab_callers import spoken_s
 from fallbacks.facts import RungChosen, StageExhausted
 from fallbacks.work import StagePolicy
 from faultlab import faults
 from faultlab.faults import Fault
 from faultlab.lab import Lab
+from faultlab.phrases import hours
 from faultlab.schedule import Window
 from processors.tts_stage import RUNG
 from tests.processors.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
@@ -290,6 +292,21 @@ async def test_a_rung_that_gave_up_is_revived_and_truly_speaks_again(lab: Lab) -
         await talk.until(lambda: talk.said)
 
     assert talk.said == ["Here again."]
+
+
+@pytest.mark.parametrize("gap_s", [0.01, 0.02, 0.03])
+@pytest.mark.parametrize("words", [1, 3, 4, 5])
+async def test_a_cut_between_two_sentences_loses_none_of_the_second(
+    lab: Lab, words: int, gap_s: float
+) -> None:
+    text = hours("")
+    break_(lab, "cartesia", faults.Cut(after_words=words, how="reset"))
+    async with talking(lab) as talk:
+        await talk.reply_slowly(*text.split(), gap_s=gap_s)
+        await talk.until(lambda: talk.said, within_s=15.0)
+
+    assert talk.said == [text]
+    assert talk.line.length_s > 0.85 * spoken_s(text)
 
 
 async def test_the_only_rung_is_asked_again_over_a_new_connection(lab: Lab) -> None:

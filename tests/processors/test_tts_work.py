@@ -186,6 +186,23 @@ def test_text_that_comes_during_a_failover_reaches_the_one_that_speaks() -> None
     assert bench.said == "zero one two three four"
 
 
+def test_a_voice_that_takes_over_is_not_idle_because_the_one_before_was() -> None:
+    bench = Bench()
+    first = bench.start("zero one two", closed=False)
+    bench.speak(first)  # the sound of every word, but no more: the last one is not sure
+    bench.pass_s(0.1)
+    bench.fail(first)
+    second = bench.asks[1]
+
+    bench.work.hand_over("three four", bench.now)
+    bench.work.close(bench.now)
+    bench.speak(second, WORD, text=f"{second.text} three four")
+    bench.pass_s(DONE_S - 0.1)
+
+    assert not bench.work.over
+    assert "four" not in bench.said
+
+
 def test_a_voice_that_says_it_is_done_too_early_was_cut() -> None:
     bench = Bench()
     ask = bench.start()

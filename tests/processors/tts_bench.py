@@ -121,6 +121,15 @@ class Talk:
         await self.put(LLMFullResponseStartFrame(), *words, LLMFullResponseEndFrame())
         return at
 
+    async def reply_slowly(self, *texts: str, gap_s: float) -> None:
+        """Have the model answer word by word."""
+        self.turn.caller_stopped(time.monotonic())
+        await self.put(LLMFullResponseStartFrame())
+        for text in texts:
+            await self.put(LLMTextFrame(f"{text} "))
+            await asyncio.sleep(gap_s)
+        await self.put(LLMFullResponseEndFrame())
+
     async def until(self, met: Any, *, within_s: float = 8.0) -> None:
         async with asyncio.timeout(within_s):
             while not met():  # noqa: ASYNC110 - what is waited for are other objects' states
