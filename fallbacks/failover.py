@@ -180,6 +180,7 @@ class Failover:
 
     def _lost(self, run: Run, now: float) -> Action:
         if run.late:
+            self._failures[run.provider] = None
             return run.abandoned(now=now)
         return run.cancelled("outrun")
 
@@ -294,7 +295,10 @@ class Failover:
         return rank(self._standings(now), self._until, now=now, stay_with=self._stay_with)
 
     def _fresh(self, now: float) -> str | None:
-        return next((each for each in self._ranked(now) if each not in self._starts), None)
+        """Return the best rung that was not asked yet, or that was only outrun when it was."""
+        asked = {run.provider for run in self._running.values()} | self._failures.keys()
+        free = [each for each in self._ranked(now) if each not in asked]
+        return next((each for each in free if each not in self._starts), next(iter(free), None))
 
     def _call_off(self, because: str) -> tuple[Action, ...]:
         runs, self._running, self._again = self._running, {}, None

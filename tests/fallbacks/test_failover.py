@@ -125,6 +125,32 @@ def test_a_late_one_that_speaks_first_is_heard_and_the_other_called_off() -> Non
     )
 
 
+def test_a_rung_that_was_only_outrun_stands_ready_when_the_winner_fails() -> None:
+    stage = Stage("a", "b")
+    work = stage.work()
+    work.start(UNTIL, now=100.0)
+    work.tick(100.5)
+    work.handle(Progressed(attempt=1), now=100.6)
+    stage.spend()
+
+    cut = Failed(attempt=1, failure=failure("a", Kind.CUT))
+
+    assert work.handle(cut, now=100.8) == (start(3, "b"),)
+
+
+def test_a_rung_that_let_everybody_wait_is_not_ready_when_the_winner_fails() -> None:
+    stage = Stage("a", "b")
+    work = stage.work()
+    work.start(UNTIL, now=100.0)
+    work.tick(100.5)
+    work.handle(Progressed(attempt=2), now=100.6)
+    stage.spend()
+
+    cut = Failed(attempt=2, failure=failure("b", Kind.CUT))
+
+    assert work.handle(cut, now=100.8) == (Exhausted(attempts=2),)
+
+
 def test_a_stalled_winner_is_raced_from_its_last_word() -> None:
     work = Stage("a", "b").work()
     work.start(UNTIL, now=100.0)
