@@ -5,6 +5,7 @@ globals of the loaded library: one lock guards it, and the lab loads a private c
 program under test may speak with the same library in the same process.
 """
 
+import _ctypes
 import ctypes
 import functools
 import shutil
@@ -100,6 +101,11 @@ class Engine:
             self._starts.clear()
             self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, UTF8, None, None)
             return np.frombuffer(bytes(self._audio), np.int16), list(self._starts)
+
+    def close(self) -> None:
+        """Let the library go: what it says depends on all that it said before."""
+        self._library.espeak_Terminate()
+        _ctypes.dlclose(self._library._handle)  # noqa: SLF001 - ctypes itself never closes one
 
     def _on_audio(self, wave: Any, count: int, events: Any) -> int:
         if wave and count > 0:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import soxr
 
-from faultlab.espeak import Samples, engine
+from faultlab.espeak import Engine, Samples, engine
 
 AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end is only its pause
 SHORTEST_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
@@ -123,17 +123,20 @@ async def speak(text: str, *, voice: Voice, rate_hz: int, language: str = "en") 
     return await asyncio.to_thread(speak_now, text, voice=voice, rate_hz=rate_hz, language=language)
 
 
-def speak_now(text: str, *, voice: Voice, rate_hz: int, language: str = "en") -> Speech:
-    """Speak in this thread: about 1 ms for a sentence. See `speak`."""
+def speak_now(
+    text: str, *, voice: Voice, rate_hz: int, language: str = "en", by: Engine | None = None
+) -> Speech:
+    """Speak in this thread, about 1 ms a sentence; see `speak`. `by`: not the usual engine."""
+    by = by or engine()
     if not text.strip():
         return Speech(text=text, samples=np.zeros(0, np.int16), rate_hz=rate_hz, words=())
-    raw, events = engine().speak(
+    raw, events = by.speak(
         text,
         voice.name(language),
         words_per_minute=voice.words_per_minute,
         pitch=voice.pitch,
     )
-    raw_hz = engine().rate_hz
+    raw_hz = by.rate_hz
     words = _words(text, raw, events=events, rate_hz=raw_hz)
     samples = raw if rate_hz == raw_hz else soxr.resample(raw, raw_hz, rate_hz)
     return Speech(text=text, samples=samples.astype(np.int16), rate_hz=rate_hz, words=words)

@@ -23,7 +23,17 @@ ROOMS = (
 PURE = ("calls", "fallbacks")
 # What a decision may know of the standard library: no clock, no die, no file, no wire.
 ALLOWED = {
-    *("abc", "bisect", "calendar", "collections", "dataclasses", "email", "enum", "functools"),
+    *(
+        "abc",
+        "array",
+        "bisect",
+        "calendar",
+        "collections",
+        "dataclasses",
+        "email",
+        "enum",
+        "functools",
+    ),
     *("hashlib", "itertools", "json", "math", "operator", "re", "statistics", "string"),
     *("types", "typing", "unicodedata"),
 }

@@ -20,7 +20,7 @@ from pipecat.transports.websocket.fastapi import (
 
 from transports.twilio_line import Line
 
-LEAD_S: Final = 0.1  # audio kept ahead of the ear, so that a busy moment of ours makes no gap
+LEAD_S: Final = 0.2  # audio kept ahead of the ear, so that a busy moment of ours makes no gap
 WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either
 PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
 

@@ -6,6 +6,7 @@ import io
 import numpy as np
 import soundfile
 
+from faultlab.espeak import Engine
 from faultlab.voices import Voice, speak_now
 
 VOICES = {
@@ -18,8 +19,13 @@ VOICES = {
 
 @functools.lru_cache(maxsize=512)
 def say(text: str, *, voice: str = "american", rate_hz: int = 16_000) -> bytes:
-    """Return the text as mono 16-bit PCM, with no silence added."""
-    return speak_now(text, voice=VOICES[voice], rate_hz=rate_hz).samples.astype("<i2").tobytes()
+    """Return the text as mono 16-bit PCM, with no silence added: the same in every test."""
+    engine = Engine()  # a new one: espeak-ng's breath depends on all that it said before
+    try:
+        speech = speak_now(text, voice=VOICES[voice], rate_hz=rate_hz, by=engine)
+    finally:
+        engine.close()
+    return speech.samples.astype("<i2").tobytes()
 
 
 def silence(seconds: float, *, rate_hz: int = 16_000) -> bytes:

@@ -10,7 +10,6 @@ import soundfile
 
 from faultlab.domain import phrases, read_templates, sample, words_of
 from faultlab.ears import Ears, EarsError
-from faultlab.espeak import engine
 from faultlab.heard import Heard, HearingSettings
 from faultlab.hearing import Hearing
 from tests.faultlab import synthetic_caller as caller
@@ -36,13 +35,6 @@ def in_a_call(pcm: bytes, *, rate_hz: int = 16_000) -> bytes:
     return caller.silence(0.5, rate_hz=rate_hz) + pcm + caller.silence(0.22, rate_hz=rate_hz)
 
 
-@pytest.fixture
-def same_voices() -> None:
-    """Let callers speak as at every run: espeak-ng's breath depends on what it said before."""
-    engine.cache_clear()
-    caller.say.cache_clear()
-
-
 def word_error(texts: Iterable[str], *, voice: str, rate_hz: int = 16_000) -> float:
     errors = words = 0
     for text in texts:
@@ -59,14 +51,12 @@ def unlisted(number: int) -> list[str]:
     return [sample(templates, rng.choice(templates.lines), rng=rng) for _ in range(number)]
 
 
-@pytest.mark.usefixtures("same_voices")
 def test_a_part_of_the_listed_phrases_is_heard_with_few_word_errors() -> None:
     shares = [word_error(phrases()[::9], voice=voice) for voice in caller.VOICES]
 
     assert sum(shares) / len(shares) < 0.10
 
 
-@pytest.mark.usefixtures("same_voices")
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("voice", caller.VOICES)
@@ -77,7 +67,6 @@ def test_all_listed_phrases_are_heard_with_under_a_tenth_of_word_errors(voice: s
     assert rate < 0.10
 
 
-@pytest.mark.usefixtures("same_voices")
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("voice", caller.VOICES)
@@ -88,7 +77,6 @@ def test_other_sentences_of_the_domain_are_heard_too(voice: str) -> None:
     assert rate < 0.10
 
 
-@pytest.mark.usefixtures("same_voices")
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("voice", caller.VOICES)
