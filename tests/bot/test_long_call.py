@@ -35,7 +35,7 @@ def nothing_written() -> Iterator[None]:
     [
         # The allocator itself is warm after some 300 turns only (measured): until then it takes 1.5
         # to 2.5 kB a turn from the system, although hardly more is in use.
-        pytest.param(200, 80, 3000.0, id="200 turns"),
+        pytest.param(200, 80, 3000.0, id="200 turns", marks=pytest.mark.long),
         pytest.param(2000, 400, 1000.0, id="2000 turns", marks=pytest.mark.hours),
     ],
 )
