@@ -317,15 +317,16 @@ class TtsStage(FrameProcessor):
         """Do what is due by the passing of time."""
         while True:
             self._changed.clear()
-            wait_s = None if self._wake_at is None else max(0.0, self._wake_at - self._now())
+            at = self._wake_at
+            wait_s = None if at is None else max(0.0, at - self._now())
             try:
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
             except TimeoutError:
-                await self._tick()
+                await self._tick(at)
 
-    async def _tick(self) -> None:
-        at = self._wake_at
+    async def _tick(self, at: float | None) -> None:
+        """Do what was due at a moment; a timer may ring a little before it."""
         now = self._now() if at is None else max(at, self._now())
         for rung in self._rungs.values():
             await rung.tick(now)
