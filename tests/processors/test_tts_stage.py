@@ -294,6 +294,21 @@ async def test_a_rung_that_gave_up_is_revived_and_truly_speaks_again(lab: Lab) -
     assert talk.said == ["Here again."]
 
 
+async def test_an_alarm_that_is_moved_while_it_rings_finds_nobody_late(lab: Lab) -> None:
+    async with talking(lab) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.stage._wake_at)
+        at = talk.stage._wake_at
+
+        def move() -> None:  # as sound that comes in the same instant does
+            talk.stage._wake_at = (at or 0.0) + 10.0
+
+        asyncio.get_running_loop().call_at(at or 0.0, move)
+        await talk.until(lambda: talk.said, within_s=15.0)
+
+    assert talk.asked == ["cartesia"]
+
+
 @pytest.mark.parametrize("gap_s", [0.01, 0.02, 0.03])
 @pytest.mark.parametrize("words", [1, 3, 4, 5])
 async def test_a_cut_between_two_sentences_loses_none_of_the_second(
