@@ -28,7 +28,7 @@ PACES: Final[Mapping[Stage, Pace]] = {
 }
 """How patient each stage is. Chosen so that a late rung's successor still meets the budget."""
 
-PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.45, "tts": 0.3}
+PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.42, "tts": 0.3}
 """What a rung is believed to take to its first useful output before it was measured."""
 
 THEN_S: Final[Mapping[Stage, float]] = {

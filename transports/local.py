@@ -23,6 +23,7 @@ from pipecat.transports.base_transport import TransportParams
 
 from transports.leg import Gone, LegFacts
 from transports.sound_card import BLOCK_S, RATE_HZ, Playback, SoundCard
+from transports.whole_output import WholeOutput
 
 CUSHION_S: Final = 0.06  # how far the call may write ahead of the loudspeaker
 HELD_BLOCKS: Final = 50  # a second of the caller; a call that is further behind loses the oldest
@@ -142,7 +143,7 @@ class _Microphone(BaseInputTransport):
         await self._tell_gone("device_lost")
 
 
-class _Loudspeaker(BaseOutputTransport):
+class _Loudspeaker(WholeOutput):
     def __init__(self, params: TransportParams, card: SoundCard, lost: asyncio.Event) -> None:
         super().__init__(params)
         self.playing = asyncio.Event()

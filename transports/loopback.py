@@ -22,6 +22,7 @@ from pipecat.transports.base_transport import TransportParams
 
 from transports.leg import Clock, Gone, LegFacts
 from transports.loopback_line import Line, Mouth
+from transports.whole_output import WholeOutput
 
 FRAME_S: Final = 0.02
 
@@ -172,7 +173,7 @@ class _Input(BaseInputTransport):
         await self._hung_up()
 
 
-class _Output(BaseOutputTransport):
+class _Output(WholeOutput):
     def __init__(self, params: TransportParams, line: Line) -> None:
         super().__init__(params)
         self._line = line

@@ -19,13 +19,14 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.twilio_line import Line
+from transports.whole_output import WholeOutput
 
 LEAD_S: Final = 0.2  # audio kept ahead of the ear, so that a busy moment of ours makes no gap
 WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either
 PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
 
 
-class TwilioOutput(FastAPIWebsocketOutputTransport):
+class TwilioOutput(WholeOutput, FastAPIWebsocketOutputTransport):
     """Plays to the caller, a little ahead of the ear, with marks behind the audio."""
 
     def __init__(self, transport: FastAPIWebsocketTransport, line: Line) -> None:

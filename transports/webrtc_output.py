@@ -11,6 +11,8 @@ from pipecat.transports.smallwebrtc.transport import (
     SmallWebRTCTransport,
 )
 
+from transports.whole_output import WholeOutput
+
 AHEAD: Final = 3  # pieces of 20 ms that wait to be sent, so that a busy moment tears no word
 
 
@@ -27,7 +29,7 @@ class Cushion:
             await self._waiting.popleft()
 
 
-class WebrtcOutput(SmallWebRTCOutputTransport):
+class WebrtcOutput(WholeOutput, SmallWebRTCOutputTransport):
     """Pipecat's own writes one piece and waits until it was sent: each end of one is a risk."""
 
     def __init__(self, transport: SmallWebRTCTransport, client: SmallWebRTCClient) -> None:
