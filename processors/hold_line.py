@@ -61,7 +61,8 @@ MODEL_S: Final = 0.4  # from a question to the model's first word, usually
 SENTENCE_S: Final = 0.1  # from there to the first sentence's end
 VOICE_S: Final = 0.12  # from a sentence to its first sound
 BREATH_S: Final = 0.2  # of silence before a voice's first word, at most, usually
-_USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
+PATIENCE_S: Final = 0.35  # with a voice, before another is asked for the same words
+_USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": PATIENCE_S + VOICE_S}
 BEHIND_S: Final = 0.1  # for what comes behind the news: a voice's last words, a caller's first
 
 

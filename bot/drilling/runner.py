@@ -27,6 +27,7 @@ from bot.recording import write
 RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
 APART_S: Final = 1.7  # between calls that go on at once: what takes the processor falls apart too
+SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself
 LONG: Final = (Plan.CHANCE, Plan.CROWD, Plan.FLAPPING, Plan.RECOVERY)
 BROKEN: Final = (
     aiohttp.ClientError,
@@ -104,7 +105,7 @@ async def _run(
         async with asyncio.timeout(LONG_RUN_S if row.plan in LONG else RUN_S):
             async with AsyncExitStack() as stack:
                 stage = await _staged(stack, row, side, number=number, folder=files, ready=ready)
-                await asyncio.sleep(after_s)
+                await asyncio.sleep(SETTLED_S + after_s)
                 await play(stage, run)
     except BROKEN as broken:
         entry["error"] = f"{type(broken).__name__}: {broken}"
