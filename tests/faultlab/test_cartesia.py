@@ -488,7 +488,7 @@ async def test_everything_comes_twice(lab: Cartesia) -> None:
     once, twice = await turn(lab), await turn(lab, faults.Duplicate())
 
     assert sorted(twice.words) == sorted(WORDS * 2)
-    assert twice.audio_s == pytest.approx(2 * once.audio_s, rel=0.02)
+    assert twice.audio_s == pytest.approx(2 * once.audio_s, rel=0.1)
 
 
 async def test_a_slow_start_and_a_slow_rate_take_their_time(lab: Cartesia) -> None:

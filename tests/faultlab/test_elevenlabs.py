@@ -479,7 +479,7 @@ async def test_everything_comes_twice(lab: ElevenLabs) -> None:
     once, twice = await turn(lab), await turn(lab, faults.Duplicate())
 
     assert len(twice.chars) == 2 * len(TEXT)
-    assert twice.audio_s == pytest.approx(2 * once.audio_s, rel=0.02)
+    assert twice.audio_s == pytest.approx(2 * once.audio_s, rel=0.1)
 
 
 async def test_audio_may_follow_the_end_of_a_context(lab: ElevenLabs) -> None:
