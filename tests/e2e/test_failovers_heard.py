@@ -25,6 +25,8 @@ pytestmark = [
 
 GREETING = "Hello, this is Holdline. How can I help?"
 HOURS = "What are your opening hours?"  # what `01_hours` asks
+CALLS = 3
+HEALTHY = "[data-rung] [data-tone=good]"
 HEALED_S = 20.0  # probes of a mended provider come after 1, 2, 5 s
 
 
@@ -55,11 +57,25 @@ async def heard(page: Page, ear: Ear, words: str, *, answer: str) -> Heard:
     return await ear.reply(answer, since=since)
 
 
+async def greeted_by_cartesia(page: Page, url: str) -> None:
+    """Call until the first voice is the one that speaks.
+
+    A browser that starts takes both cores, and a voice that is late at the greeting is replaced for
+    the rest of that call, as it should be.
+    """
+    for _ in range(CALLS):
+        await greeted(page, url)
+        if await page.locator("[data-rung=cartesia] .works").count():
+            return
+        await expect(page.locator(HEALTHY)).to_have_count(6, timeout=HEALED_S * 1000)
+    pytest.fail(f"cartesia did not speak the greeting of any of {CALLS} calls")
+
+
 async def both_failovers_are_shown(page: Page) -> None:
     moves = page.locator(".turn .moves li")
     await expect(moves.filter(has_text="Voice: cartesia → elevenlabs")).to_have_count(1)
     await expect(moves.filter(has_text="Model: openai → openai-b")).to_have_count(1)
-    line = page.locator(".said[data-who=agent]:not(.growing)").nth(1)
+    line = page.locator(".said[data-who=agent]:not(.growing)").filter(has=page.locator(".speakers"))
     await expect(line.locator(".speakers .voice")).to_have_text(["cartesia", "elevenlabs"])
     await expect(page.locator("[data-rung=elevenlabs] .works")).to_have_text("speaks now")
     await expect(page.locator("[data-rung=openai-b] .works")).to_have_text("answers now")
@@ -68,8 +84,7 @@ async def both_failovers_are_shown(page: Page) -> None:
 async def all_are_well_again(page: Page) -> None:
     for provider in ("cartesia", "openai"):
         await page.get_by_role("switch", name=f"Break {provider}", exact=True).click()
-    healthy = page.locator("[data-rung] [data-tone=good]")
-    await expect(healthy).to_have_count(6, timeout=HEALED_S * 1000)
+    await expect(page.locator(HEALTHY)).to_have_count(6, timeout=HEALED_S * 1000)
 
 
 async def test_a_voice_and_a_model_that_break_show_as_failovers_and_no_word_is_lost(
@@ -79,7 +94,7 @@ async def test_a_voice_and_a_model_that_break_show_as_failovers_and_no_word_is_l
     async with talking(scripts=(SPEAKER, EAR)) as page:
         watch = Watch(page, server=running.demo.url)
         ear = Ear(page, running.lab)
-        await greeted(page, running.demo.url)
+        await greeted_by_cartesia(page, running.demo.url)
         await ear.steady()
 
         await broken(page, "cartesia", "cut", after_words="7")
