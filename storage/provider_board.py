@@ -64,6 +64,19 @@ def word_of(said: Mapping[str, Any]) -> Word | None:
     return word if math.isfinite(word.at_s) and math.isfinite(word.until_s) else None
 
 
+def said_of(word: Word, *, holder: str) -> dict[str, Any]:
+    """Return a word as a board keeps it: what `word_of` reads, and who said it."""
+    return {
+        "place": word.place,
+        "aspect": word.aspect.value,
+        "holder": holder,
+        "at_s": word.at_s,
+        "value": word.value,
+        "until_s": word.until_s,
+        "retired": word.retired,
+    }
+
+
 def line_of(error: BaseException, *, hidden: str | None) -> str:
     """Return an error as one line without its statement, and without the board's password."""
     line = f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from fallbacks.shared_health import Aspect, Word
 from storage.database import StorageError
-from storage.provider_board import KEEP_S, line_of, word_of
+from storage.provider_board import KEEP_S, line_of, said_of, word_of
 
 WORDS: Final = "{holdline}:health:"
 LEASES: Final = "{holdline}:prober:"
@@ -86,7 +86,7 @@ class RedisBoard:
         arguments: list[Any] = [round(KEEP_S * 1000)]
         for word in words:
             keys.append(f"{WORDS}{word.place}:{word.aspect.value}")
-            arguments += [repr(word.at_s), self._as_json(word)]
+            arguments += [repr(word.at_s), json.dumps(said_of(word, holder=self._holder))]
         if not keys:
             return
         with self._edge():
@@ -120,19 +120,6 @@ class RedisBoard:
         """Let the connections go."""
         with self._edge():
             await self._redis.aclose(close_connection_pool=True)
-
-    def _as_json(self, word: Word) -> str:
-        return json.dumps(
-            {
-                "place": word.place,
-                "aspect": word.aspect.value,
-                "holder": self._holder,
-                "at_s": word.at_s,
-                "value": word.value,
-                "until_s": word.until_s,
-                "retired": word.retired,
-            }
-        )
 
     @contextmanager
     def _edge(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from sqlalchemy.sql.expression import ColumnElement, literal_column
 
 from fallbacks.shared_health import Word
 from storage.database import Database, StorageError
-from storage.provider_board import KEEP_S, line_of, word_of
+from storage.provider_board import KEEP_S, line_of, said_of, word_of
 from storage.tables import HEALTH, PROBERS
 
 CLOCKS: Final[Mapping[str, str]] = {
@@ -50,7 +50,8 @@ class SqlBoard:
         # In one order for everybody: two transactions that lock rows crosswise would end in one's
         # death (PostgreSQL 15, 13.3.4 Deadlocks).
         rows = sorted(
-            (self._row(each) for each in words), key=lambda row: (row["place"], row["aspect"])
+            (said_of(each, holder=self._holder) for each in words),
+            key=lambda row: (row["place"], row["aspect"]),
         )
         if not rows:
             return
@@ -113,17 +114,6 @@ class SqlBoard:
         """Let the connections go."""
         with self._edge():
             await self._database.close()
-
-    def _row(self, word: Word) -> dict[str, Any]:
-        return {
-            "place": word.place,
-            "aspect": word.aspect.value,
-            "holder": self._holder,
-            "at_s": word.at_s,
-            "value": word.value,
-            "until_s": word.until_s,
-            "retired": word.retired,
-        }
 
     def _old_words(self) -> Any:
         old = self._now - KEEP_S
