@@ -237,11 +237,18 @@ class Failover:
         return self._start(second, now, extra=True, hedge=hedge)
 
     def _same_rung(self, now: float) -> tuple[Action, ...]:
-        """Nobody new is left: ask one again, at once or in a moment, or give the work up."""
-        extra = len(self._ranked(now)) > 1
+        """Nobody new is left: ask one again, at once or in a moment, or give the work up.
+
+        Who said that he failed costs nothing while he is asked again, and his breaker bounds how
+        often that is done. Who only let everybody wait may still be at work: that is paid for.
+        """
+        several = len(self._ranked(now)) > 1
         for provider, wait_s in self._again_after(now):
+            failure = self._failures.get(provider)
+            waited = failure is None or failure.kind is Kind.TIMEOUT
+            extra = several and waited
             if extra and not self._allowance.take():
-                break
+                continue
             if wait_s > 0:
                 self._again = (now + wait_s, provider, extra)
                 return ()

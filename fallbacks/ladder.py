@@ -2,8 +2,8 @@
 
 The preferred rung comes first unless it is suspect, or too slow for what is left. The next one is
 started at once after a failure; while the first is merely late, both run and the first to give
-content wins. Such races, and second tries of the same rung, are extra work, and an outage is the
-worst moment for that: a stage has an allowance for it, a tenth of its recent attempts.
+content wins. Such races, and second tries of a rung that let everybody wait, are extra work, and an
+outage is the worst moment for that: a stage has an allowance, a tenth of its recent attempts.
 """
 
 from collections import deque

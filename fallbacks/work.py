@@ -146,6 +146,10 @@ class Work:
         """Take in that an attempt cannot begin yet, which is not the rung's fault."""
         return self._handle(Idled(attempt=attempt), now)
 
+    def trusted(self, now: float) -> bool:
+        """Return whether a rung may be asked that nobody doubts."""
+        return any(each.usable and not each.suspect for each in self._standings(now))
+
     def gate(self, provider: str) -> Gate | None:
         """Return the gate that an attempt at a rung has to pass, if there is one."""
         return self._policy.gates.get(provider)

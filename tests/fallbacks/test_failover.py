@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from fallbacks.attempts import (
     Abandon,
+    Action,
     Cancel,
     Done,
     Exhausted,
@@ -146,9 +147,12 @@ def test_a_rung_that_let_everybody_wait_is_not_ready_when_the_winner_fails() -> 
     work.handle(Progressed(attempt=2), now=100.6)
     stage.spend()
 
-    cut = Failed(attempt=2, failure=failure("b", Kind.CUT))
+    def cut(attempt: int) -> tuple[Action, ...]:
+        return work.handle(Failed(attempt=attempt, failure=failure("b", Kind.CUT)), now=100.8)
 
-    assert work.handle(cut, now=100.8) == (Exhausted(attempts=2),)
+    assert cut(2) == (start(3, "b"),)
+    assert cut(3) == (start(4, "b"),)
+    assert cut(4) == (Exhausted(attempts=4),)
 
 
 def test_a_stalled_winner_is_raced_from_its_last_word() -> None:
@@ -240,6 +244,21 @@ def test_the_only_rung_left_is_asked_again_after_a_transient_failure() -> None:
         )
     assert work.handle(Failed(attempt=3, failure=failure("a")), now=100.2) == (
         Exhausted(attempts=3),
+    )
+
+
+def test_when_all_have_said_that_they_failed_each_is_asked_again_without_an_allowance() -> None:
+    stage = Stage("a", "b")
+    stage.spend()
+    work = stage.work()
+    work.start(UNTIL, now=100.0)
+
+    asked = ["a", "b", "a", "a", "b", "b"]
+    for attempt, (failed_one, next_one) in enumerate(itertools.pairwise(asked), start=1):
+        gone = Failed(attempt=attempt, failure=failure(failed_one))
+        assert work.handle(gone, now=100.0 + attempt / 100) == (start(attempt + 1, next_one),)
+    assert work.handle(Failed(attempt=6, failure=failure("b")), now=100.1) == (
+        Exhausted(attempts=6),
     )
 
 

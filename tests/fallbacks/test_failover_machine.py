@@ -1,6 +1,7 @@
 """The ladder's rules under any order of events, with rungs that come and go."""
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -29,11 +30,12 @@ from fallbacks.attempts import (
 )
 from fallbacks.deadline import Deadline
 from fallbacks.failover import Failover
-from fallbacks.failure import Finding, Kind, Scope, failed, finding
+from fallbacks.failure import Failure, Finding, Kind, Scope, failed, finding
 from fallbacks.health import Standing
 from fallbacks.ladder import SAME_RUNG, Allowance, Pace
 
 FOUND = [finding(kind) for kind in Kind] + [finding(Kind.BAD_REQUEST, Scope.PAYLOAD)]
+SHARE = 0.1
 LONGEST_S = 60.0  # of work that nobody feeds any more
 
 
@@ -51,7 +53,7 @@ class Machine(RuleBasedStateMachine):
             name: Standing(provider=name, usable=True, suspect=False, p50_s=0.2, p95_s=0.3)
             for name in "abc"[:rungs]
         }
-        self.allowance = Allowance(share=0.1, floor=floor)
+        self.allowance = Allowance(share=SHARE, floor=floor)
         self.pace = Pace(silent_end_ok=silent_end_ok)
         self.running: dict[int, str] = {}
         self.idle: set[int] = set()
@@ -62,6 +64,12 @@ class Machine(RuleBasedStateMachine):
         self.over = False
         self.starts = 0
         self.extras = 0
+        self.races = 0  # and second tries: the extra ones that are not hedges
+        self.floor = floor
+        self.asked: set[str] = set()
+        self.said: dict[str, Failure] = {}  # who said that he failed, and how, the last time
+        self.times: Counter[str] = Counter()  # that each was asked
+        self.let_down: set[str] = set()  # who failed, or let the caller wait too long
         self.hedges = Allowance(share=0.05, floor=1) if hedged else None
         self.work = Failover(
             lambda _: list(self.rungs.values()),
@@ -92,11 +100,15 @@ class Machine(RuleBasedStateMachine):
             case Cancel() | Abandon():
                 assert action.attempt not in self.ended
                 self._end(action.attempt)
+                if isinstance(action, Abandon):
+                    self.let_down.add(action.provider)
+                    self.said.pop(action.provider, None)
             case Done():
                 assert action.attempt == self.hot
                 self.over = True
             case Exhausted():
                 assert not self.running
+                assert not self._owed_another_try(), "a refusal is no reason to give up"
                 self.over = True
 
     def _started(self, action: Start) -> None:
@@ -105,9 +117,35 @@ class Machine(RuleBasedStateMachine):
         assert len(self.running) < 2
         awake = self.running.keys() - self.suspects
         assert not awake or self.hedges is not None
+        if action.provider not in self.asked and self.rungs[action.provider].suspect:
+            assert not self._unasked_and_trusted(), "whoever is suspect comes last"
+        if action.provider in self.let_down and not action.mended and self.hot is not None:
+            assert not self.until.passed(self.now), "nobody is asked twice after the deadline"
+        self.asked.add(action.provider)
+        self.times[action.provider] += 1
         self.starts += 1
         self.extras += action.extra
+        self.races += action.extra and not action.hedge
         self.running[action.attempt] = action.provider
+
+    def _owed_another_try(self) -> list[str]:
+        return [
+            name
+            for name, failure in self.said.items()
+            if self.rungs[name].usable
+            and not failure.permanent
+            and failure.kind not in (Kind.RATE_LIMITED, Kind.TIMEOUT)
+            and failure.scope is not Scope.PAYLOAD
+            and self.times[name] <= SAME_RUNG
+            and not self.until.passed(self.now)
+        ]
+
+    def _unasked_and_trusted(self) -> list[str]:
+        return [
+            name
+            for name, each in self.rungs.items()
+            if name not in self.asked and each.usable and not each.suspect
+        ]
 
     def _end(self, attempt: int) -> None:
         self.running.pop(attempt, None)
@@ -135,8 +173,10 @@ class Machine(RuleBasedStateMachine):
     def fail(self, data: st.DataObject, found: Finding) -> None:
         self.hot = self._one(data)
         provider = self.running[self.hot]
+        self.let_down.add(provider)
         self._end(self.hot)
         failure = failed(found, "llm", provider=provider, retry_after_s=0.2)
+        self.said[provider] = failure
         self._do(self.work.handle(Failed(attempt=self.hot, failure=failure), now=self.now))
 
     @precondition(lambda self: self.running and not self.over)
@@ -211,6 +251,7 @@ class Machine(RuleBasedStateMachine):
     def extra_attempts_are_paid_for(self) -> None:
         hedges = 0 if self.hedges is None else self.hedges.spent
         assert self.extras <= self.allowance.spent + hedges
+        assert self.races <= max(self.floor, int(SHARE * self.starts))
 
     @invariant()
     def whoever_is_asked_is_watched(self) -> None:

@@ -61,7 +61,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(more_s=st.sampled_from([0.02, 0.05, 0.1, 0.35, 2.0]))
     def send_sound(self, more_s: float) -> None:
-        limit_s = self.voice.length_s if self.voice.told else min(self.voice.length_s, UNTIMED_S)
+        # Portions add up to a hair more than their sum: so stop short of where times are given up.
+        untold_s = min(self.voice.length_s, UNTIMED_S - TINY)
+        limit_s = self.voice.length_s if self.voice.told else untold_s
         more_s = min(more_s, limit_s - self.voice.sent_s)
         if more_s > 0:
             self.voice.sent_s += more_s
