@@ -115,14 +115,18 @@ class LlmStage(OpenAILLMService):
             if taken_back:
                 await self.push_frame(TakeBackFrame(characters=taken_back))
 
-        work = LlmWork(
-            models=self._models,
-            work=Work(
+        def begin() -> Work:
+            return Work(
                 self._policy,
                 tell=self._tell,
                 numbers=self._turn.attempts,
                 prompt=self._turn.until,
-            ),
+            )
+
+        work = LlmWork(
+            models=self._models,
+            work=begin(),
+            again=begin,
             context=context,
             tasks=self,
             clock=self._now,

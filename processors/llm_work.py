@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletionChunk
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
 
 from calls.window import fit
-from fallbacks.attempts import Done, Exhausted, Start, Win
+from fallbacks.attempts import Abandon, Done, Exhausted, Start, Win
 from fallbacks.continuation import Answer
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, failed
@@ -19,6 +19,8 @@ from processors.tool_calls import broken_call
 
 QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
 MENDED_SHARE: Final = 0.5  # of the window, for a context that the provider called too long
+RECOVERS_S: Final = 10.0  # for a rung to be trusted again; meanwhile the line is held (chosen)
+LOOK_S: Final = 0.1  # between two looks for one
 CUT_OFF: Final = (
     "Your last message was cut off after these words, and the caller has heard them. Write only "
     "what comes next. Do not repeat, greet or apologise."
@@ -53,7 +55,9 @@ class LlmWork:
     until: Callable[[], Deadline]
     window_tokens: int
     heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
+    again: Callable[[], Work] | None = None  # the work once more, for a rung that has recovered
     called_off: list[CalledOff] = field(default_factory=list[CalledOff])
+    _passing: bool = False  # a failure was one that may pass
     _answer: Answer = field(default_factory=Answer)
     _streams: dict[int, Stream] = field(default_factory=dict[int, Stream])
     _news: asyncio.Queue[News] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
@@ -61,9 +65,32 @@ class LlmWork:
     async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
         """Yield the answer's words, each once, then its whole tool calls, then its usage.
 
+        When nobody is left the question is kept for a while: a probe may find a rung well again.
+
         Raises:
             NoModelLeftError: No rung is left who may be asked.
         """
+        async for chunk in self._tried():
+            yield chunk
+        tired_at = self.clock() + RECOVERS_S
+        while self.work.winner is None:
+            self._answer.begin(0)
+            await self.heard("", self._answer.taken_back)
+            if self.again is None or not await self._recovered(tired_at):
+                raise NoModelLeftError(f"no language model answered; {self.work.attempts} attempts")
+            self.work = self.again()
+            async for chunk in self._tried():
+                yield chunk
+
+    async def close(self) -> None:
+        """End every attempt; those that did nothing wrong count as nothing."""
+        if not self.work.over:
+            self.work.cancel("caller", now=self.clock())
+        for attempt in tuple(self._streams):
+            await self._drop(attempt)
+
+    async def _tried(self) -> AsyncIterator[ChatCompletionChunk]:
+        """Ask the ladder once, from its top."""
         await self._do(self.work.start(self.until(), now=self.clock()))
         while not self.work.over:
             news = await self._next()
@@ -76,17 +103,16 @@ class LlmWork:
                 continue  # late news of an abandoned attempt
             for chunk in await self._take(news, stream):
                 yield chunk
-        if self.work.winner is None:
-            self._answer.begin(0)
-            await self.heard("", self._answer.taken_back)
-            raise NoModelLeftError(f"no language model answered; {self.work.attempts} attempts")
 
-    async def close(self) -> None:
-        """End every attempt; those that did nothing wrong count as nothing."""
-        if not self.work.over:
-            self.work.cancel("caller", now=self.clock())
-        for attempt in tuple(self._streams):
-            await self._drop(attempt)
+    async def _recovered(self, tired_at: float) -> bool:
+        """Wait for a rung to be trusted again; False: it takes too long, or nothing will change."""
+        if self.work.attempts and not self._passing:
+            return False
+        while self.clock() < tired_at:
+            await asyncio.sleep(LOOK_S)
+            if self.work.trusted(self.clock()):
+                return True
+        return False
 
     async def _next(self) -> News | None:
         wake_at = self.work.wake_at
@@ -168,6 +194,7 @@ class LlmWork:
 
     async def _fail(self, attempt: int, stream: Stream, failure: Failure) -> None:
         self._streams.pop(attempt, None)
+        self._passing |= not failure.permanent
         request = str(hash(str(self.context.messages[-1:])))
         steps = self.work.failed(
             attempt,
@@ -191,6 +218,7 @@ class LlmWork:
                 case Done():
                     await self._drop(step.attempt)
                 case ended:
+                    self._passing |= isinstance(ended, Abandon)
                     self._call_off(ended.attempt)
                     await self._drop(ended.attempt)
 

@@ -235,6 +235,41 @@ async def test_when_nobody_is_left_the_answer_ends_and_that_is_told() -> None:
     assert [each.attempts for each in it.told_of(StageExhausted)] == [2]
 
 
+async def test_a_question_that_nobody_could_answer_is_answered_once_a_rung_has_recovered() -> None:
+    async def recover(it: Bench) -> None:
+        while not it.told_of(StageExhausted):  # noqa: ASYNC110 - facts wake nobody here
+            await asyncio.sleep(0.05)
+        it.lab.instance("openai-b").set_faults([])
+        place, roster = ("llm", "openai-b"), it.policy.roster
+        for _ in range(3):  # probes: one opens the breaker by half, two close it
+            await asyncio.sleep(1.0)
+            now = time.monotonic()
+            permit = roster.health(*place).permit(now, probe=True)
+            assert permit
+            roster.succeeded(place, permit, now=now)
+
+    async with bench() as it, asyncio.TaskGroup() as tasks:
+        for name in ("openai", "openai-b"):
+            it.fault(name, fault="http", status=503)
+        tasks.create_task(recover(it))
+        answer = await it.ask()
+
+    assert answer == ANSWER
+    assert [each.provider for each in it.told_of(AttemptStarted)][-1] == "openai-b"
+
+
+async def test_a_question_that_trusted_rungs_refused_is_not_asked_for_ever() -> None:
+    async with bench() as it:
+        for name in ("openai", "openai-b"):
+            it.fault(name, fault="http", status=400)
+        began = time.monotonic()
+        answer = await it.ask()
+
+        assert answer == ""
+        assert time.monotonic() - began < 1.0
+        assert len(it.told_of(StageExhausted)) == 1
+
+
 @pytest.mark.parametrize("words", [1, 2])
 async def test_a_tool_call_that_was_cut_is_run_once_and_whole(words: int) -> None:
     async with bench() as it:

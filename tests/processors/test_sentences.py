@@ -33,3 +33,52 @@ async def test_taking_back_more_than_there_is_leaves_nothing(characters: int) ->
 
     left = await sentences.flush()
     assert (left.text if left else "") == "abc"[: max(0, 3 - characters)]
+
+
+async def collected(language: str, *texts: str) -> tuple[list[str], str]:
+    """Return the sentences that were let go, and what is still waited with."""
+    sentences = Sentences(language=language)
+    return await spoken(sentences, *texts), sentences.text.text
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "Thank you, Maria."),
+        ("en", "Good morning!"),
+        ("en", "What's your mother-in-law's name?"),
+        ("es", "¿Qué día le viene bien?"),
+        ("ru", "Хорошо."),
+    ],
+)
+async def test_a_sentence_that_nothing_could_lengthen_does_not_wait_for_what_follows(
+    language: str, text: str
+) -> None:
+    assert await collected(language, text) == ([text], "")
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "That is 29."),  # 95
+        ("en", "Please see Dr."),  # Smith
+        ("en", "We open at 9 a.m."),  # and
+        ("en", "Ask for J."),  # Miller
+        ("en", "Pens, paper, etc."),  # are there
+        ("en", "Our page is www.example."),  # com
+        ("en", 'He said "good morning.'),  # "
+        ("en", "(We are closed."),  # )
+        ("en", "Well.."),
+        ("es", "Pregunte por la Sra."),  # García
+        ("de", "Wir sehen uns am Montag."),  # sentencex wants a capital letter behind it
+    ],
+)
+async def test_what_might_go_on_waits_for_what_follows(language: str, text: str) -> None:
+    assert await collected(language, text) == ([], text)
+
+
+async def test_what_follows_a_sentence_let_go_is_the_next_one() -> None:
+    said, left = await collected("en", "Good", " morning", "!", " We open", " at 9.", "30. Bye.")
+
+    assert said == ["Good morning!", "We open at 9.30.", "Bye."]
+    assert left == ""
