@@ -1,10 +1,11 @@
 """Whether to say something because an answer is late, and what sort of thing.
 
-A filler comes when no first word has been heard some 1.2 s after the caller stopped and none is
-expected soon; it is waited for a little when one is, but not beyond 1.4 s. There is one filler a
-turn at most, none in two turns of three, and none once the caller has begun to speak again. Where a
-filler may not be, a clip is said a moment later, so that no caller waits in silence. From then on
-the line is never silent for longer than `silence_s` while an answer is owed.
+A filler comes when no first word has been heard some 1.05 s after the caller stopped and none is
+expected soon; it is waited for a little when one is, or when another would still come in time if
+that one did not, but not beyond 1.43 s. There is one filler a turn at most, none in two turns of
+three, and none once the caller has begun to speak again. Where a filler may not be, a clip is said
+a moment later, so that no caller waits in silence. From then on the line is never silent for longer
+than `silence_s` while an answer is owed.
 
 A pause that turn detection takes for no end owes nothing yet. When it was an end after all, a
 filler is due at once if there may be one; a clip has the time that it has in any other turn.
@@ -15,9 +16,9 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
-FIRST_S: Final = 1.2  # sooner, a filler would delay a standby's answer that is on its way
-LAST_S: Final = 1.4  # leaves a tenth of a budget of 1.5 s to get it onto the line
-CLIP_S: Final = LAST_S
+FIRST_S: Final = 1.05  # sooner, an answer that is merely slow would be delayed by a filler
+LAST_S: Final = 1.43  # leaves a budget of 1.5 s the time that it takes to the ear
+CLIP_S: Final = 1.4
 LATE_S: Final = 0.1  # what was expected and is later than that is not waited for any longer
 SILENCE_S: Final = 3.5  # of 4 s that are the most; the rest is for getting it onto the line
 TURNS_APART: Final = 3
@@ -50,7 +51,7 @@ class Holding:
         self._met = True  # something was heard in this turn: the next stop is another turn's
         self._last_filler: int | None = None  # the turn that had one
         self._stopped_at: float | None = None  # an answer is owed since
-        self._expected_at: float | None = None  # when its first word should be heard
+        self._expected_at: tuple[float, ...] = ()  # when its first word should be, latest first
         self._dry_at: float | None = None  # something was said in this turn, until then
         self._paused_at: float | None = None  # the caller was silent since, and may go on
         self._decided_at: float | None = None  # when such a pause was found to be the end
@@ -67,9 +68,10 @@ class Holding:
             return max(clip_at, (self._decided_at or -inf) + self.settings.first_s)
         first_at = self._stopped_at + self.settings.first_s
         last_at = self._stopped_at + self.settings.last_s
-        if self._expected_at is None or self._expected_at > last_at:
+        expected_at = next((each for each in self._expected_at if each <= last_at), None)
+        if expected_at is None:
             return first_at
-        return max(first_at, min(self._expected_at + LATE_S, last_at))
+        return max(first_at, min(expected_at + LATE_S, last_at))
 
     @property
     def held(self) -> bool:
@@ -80,7 +82,7 @@ class Holding:
         """An answer is owed, since the caller's last voiced sample."""
         self._turn += self._met
         self._met = False
-        self._stopped_at, self._expected_at, self._dry_at = at, None, None
+        self._stopped_at, self._expected_at, self._dry_at = at, (), None
         self._paused_at = self._decided_at = None
 
     def caller_started(self) -> None:
@@ -96,9 +98,14 @@ class Holding:
         if self._paused_at is not None:
             self._stopped_at, self._paused_at, self._decided_at = self._paused_at, None, at
 
-    def expected(self, at: float) -> None:
-        """The answer's first word should be heard at this moment: somebody is at work on it."""
-        self._expected_at = at
+    def expected(self, at: float, *, else_at: float | None = None) -> None:
+        """The answer's first word should be heard at this moment: somebody is at work on it.
+
+        Args:
+            at: When.
+            else_at: If nothing comes of that, when the next one's should be.
+        """
+        self._expected_at = (at,) if else_at is None else (else_at, at)
 
     def answered(self) -> None:
         """The answer is being heard, or there is none to come: nothing is owed."""

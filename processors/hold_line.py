@@ -57,12 +57,12 @@ Read: TypeAlias = Callable[[Any, float], None]
 """Reads a frame of one type; given the moment (monotonic, s)."""
 
 OWED: Final = 8  # failures of a stage that are yet to be spoken of; the oldest is forgotten
-MODEL_S: Final = 0.4  # from a question to the model's first word, usually
-SENTENCE_S: Final = 0.1  # from there to the first sentence's end
-VOICE_S: Final = 0.12  # from a sentence to its first sound
+MODEL_S: Final = 0.37  # from a question to the model's first word, usually
+SENTENCE_S: Final = 0.09  # from there to the first sentence's end
+VOICE_S: Final = 0.13  # from a sentence to its first sound
 BREATH_S: Final = 0.2  # of silence before a voice's first word, at most, usually
 PATIENCE_S: Final = 0.35  # with a voice, before another is asked for the same words
-_USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": PATIENCE_S + VOICE_S}
+_USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
 BEHIND_S: Final = 0.1  # for what comes behind the news: a voice's last words, a caller's first
 
 
@@ -125,7 +125,9 @@ class HoldLine(FrameProcessor):
                 self._deaf = True
                 self._holding.decided(self._now())
             case AttemptStarted() if event.stage in _USUALLY_S:
-                self._holding.expected(self._now() + _USUALLY_S[event.stage])
+                at = self._now() + _USUALLY_S[event.stage]
+                followed = event.stage == "tts" and not event.extra
+                self._holding.expected(at, else_at=at + PATIENCE_S if followed else None)
             case AttemptWon():
                 self._way_down.answered(event.stage)
                 if event.stage == "llm":
@@ -135,6 +137,11 @@ class HoldLine(FrameProcessor):
             case _:
                 return
         self._changed.set()
+
+    def hear(self, frame: InputAudioRawFrame) -> None:
+        """Take in the caller's sound: it may be the message that is being left."""
+        if self._way_down.message:
+            self._way_down.message.sound(frame.audio, self._now())
 
     async def unsaid(self, text: str) -> None:
         """Take in the words that no voice could say; the local voice says them."""
@@ -164,9 +171,6 @@ class HoldLine(FrameProcessor):
 
     async def _take_in(self, frame: Frame) -> None:
         match frame:
-            case InputAudioRawFrame():
-                if self._way_down.message:
-                    self._way_down.message.sound(frame.audio, self._now())
             case InputDTMFFrame():
                 await self._key(frame)
             case _ if read := self._reads.get(type(frame)):

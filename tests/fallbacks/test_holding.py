@@ -17,9 +17,9 @@ def turn(line: Holding, at: float = 100.0) -> Holding:
 def test_a_late_answer_is_spoken_for_once() -> None:
     line = turn(Holding())
 
-    assert line.tick(101.19) == ()
-    assert line.tick(101.2) == (Say.FILLER,)
-    assert line.tick(101.21) == ()
+    assert line.tick(101.04) == ()
+    assert line.tick(101.05) == (Say.FILLER,)
+    assert line.tick(101.06) == ()
 
 
 def test_an_answer_in_time_is_not_spoken_for() -> None:
@@ -33,11 +33,11 @@ def test_an_answer_in_time_is_not_spoken_for() -> None:
 @pytest.mark.parametrize(
     ("expected_at", "filler_at"),
     [
-        (101.0, 101.2),  # it should have been heard by now
+        (100.9, 101.05),  # it should have been heard by now
         (101.15, 101.25),
         (101.3, 101.4),
-        (101.4, 101.4),  # nobody is left in silence for a hope
-        (101.5, 101.2),  # too late to be waited for
+        (101.42, 101.43),  # nobody is left in silence for a hope
+        (101.5, 101.05),  # too late to be waited for
     ],
 )
 def test_an_answer_that_is_expected_soon_is_waited_for_a_little(
@@ -45,6 +45,23 @@ def test_an_answer_that_is_expected_soon_is_waited_for_a_little(
 ) -> None:
     line = turn(Holding())
     line.expected(expected_at)
+
+    assert line.wake_at == pytest.approx(filler_at)
+
+
+@pytest.mark.parametrize(
+    ("expected_at", "else_at", "filler_at"),
+    [
+        (100.9, 101.25, 101.35),  # whoever follows would be in time
+        (101.15, 101.5, 101.25),  # only the first would
+        (101.5, 101.8, 101.05),
+    ],
+)
+def test_who_would_follow_is_waited_for_if_he_would_be_in_time(
+    expected_at: float, else_at: float, filler_at: float
+) -> None:
+    line = turn(Holding())
+    line.expected(expected_at, else_at=else_at)
 
     assert line.wake_at == pytest.approx(filler_at)
 
@@ -67,7 +84,7 @@ def test_the_two_turns_after_a_filler_get_a_clip_instead_and_then_a_filler_is_du
         line.answered()
 
     assert [each for _, each in said] == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
-    assert all(after_s <= 1.4 + 1e-9 for after_s, _ in said)
+    assert all(after_s <= 1.43 + 1e-9 for after_s, _ in said)
 
 
 def test_a_line_that_ran_dry_again_is_held_before_four_seconds_of_silence() -> None:
@@ -101,7 +118,7 @@ def test_where_no_filler_may_be_such_a_turn_has_its_time_before_a_clip() -> None
     line.paused()
     line.decided(111.25)
 
-    assert line.wake_at == pytest.approx(112.45)
+    assert line.wake_at == pytest.approx(112.3)
 
 
 def test_a_caller_who_stops_twice_before_he_is_answered_has_one_turn() -> None:

@@ -34,6 +34,7 @@ from fallbacks.descent import Descent, DescentSettings
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
 from fallbacks.holding import Holding, HoldSettings
 from fallbacks.utterances import Chooser, utterances_of
+from processors.caller_sound import CallerSound
 from processors.clip import ClipAudioRawFrame
 from processors.fallback import Fallback, Phrases
 from processors.hold_line import HoldLine
@@ -215,7 +216,7 @@ async def held(
     )
     hold, line = HoldLine(fallback, tell=told.append, clock=time.monotonic, turn=turn), Line()
     worker = PipelineWorker(
-        Pipeline([hold, line]),
+        Pipeline([CallerSound(hold.hear), hold, line]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
         enable_rtvi=False,
         cancel_on_idle_timeout=False,

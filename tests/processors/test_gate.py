@@ -9,6 +9,8 @@ from fallbacks.deadline import Deadline
 from fallbacks.limits import Limits
 from processors.gate import RungGate
 
+pytestmark = pytest.mark.virtual_time
+
 SHORT_S = 0.05
 
 
