@@ -28,6 +28,7 @@ from fallbacks.descent import Step
 from fallbacks.work import StagePolicy
 from processors.call_observer import CallObserver
 from processors.caller_silence import CallerSilence
+from processors.caller_sound import CallerSound
 from processors.caller_words import CallerWords
 from processors.captions import Captions
 from processors.clip import ClipAudioRawFrame
@@ -195,6 +196,7 @@ def assemble(
             services.stt,
             CallerWords(tell=tell),  # bounds what the recogniser says was said
             pair.user(),  # VAD, turn detection, the caller's side of the context
+            CallerSound(hold_line.hear),  # ends here: nobody below listens to all of it
             window(),  # no request is longer than the context window
             services.llm,
             window(),  # nor one that follows a tool's result, coming from below

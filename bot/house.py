@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import secrets
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from telemetry.live import Live
 from telemetry.logs import Log
 from transports.leg import Leg
 
+SWITCH_S: Final = 0.0005  # chosen: a tenth of Python's own 5 ms
 PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
 
 
@@ -73,6 +75,7 @@ async def open_house(
         models: Already loaded; None: they are loaded now.
     """
     check_tools(settings)
+    serve_the_loop_first()
     await asyncio.to_thread(load_providers, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)
     live = Live(words=words)
@@ -126,6 +129,16 @@ def forget(settings: Settings, *, utc_s: float) -> None:
     """Delete what callers said longer ago than `logs.keep_days`; blocks."""
     for folder in ("calls", "messages"):
         forget_old(settings.logs.dir / folder, keep_days=settings.logs.keep_days, utc_s=utc_s)
+
+
+def serve_the_loop_first() -> None:
+    """Have the threads that compute give the interpreter back to the loop sooner.
+
+    The loop lets go of it with each packet that it sends. A detector's thread may then keep it for
+    `sys.getswitchinterval()`, 5 ms, and again with the next packet: with eight calls at once a
+    third of the loop's time was that waiting (profiled).
+    """
+    sys.setswitchinterval(SWITCH_S)
 
 
 def spare_the_loaded() -> None:

@@ -1,6 +1,7 @@
 """One recogniser of the ladder: what it was given of the caller's sound, and its connection."""
 
 import asyncio
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessor, FrameProcessorSetup
+from pipecat.services.stt_service import STTService
 
 from fallbacks.replay import HeardWord
 from processors.rung_pipeline import STOP_S, RungPipeline
@@ -104,8 +106,7 @@ class SttRung:
         self._feed_at_s = 0.0  # the recogniser's second at which the feed began
         self._hurry = asyncio.Event()
         self._reviving: asyncio.Task[None] | None = None
-        if isinstance(pipe.service, Candid):
-            pipe.service.supervised = True
+        _taken_on(pipe.service)
 
     @property
     def connected(self) -> bool:
@@ -264,22 +265,30 @@ class SttRung:
         elif self._clock() - self._up_at > STABLE_S:
             self._tries = 0
         while True:
-            wait_s = WAITS_S[min(self._tries, len(WAITS_S) - 1)]
-            self._tries += 1
-            await self._wait(wait_s)
+            hurried = await self._wait(WAITS_S[min(self._tries, len(WAITS_S) - 1)])
+            self._tries += not hurried  # a caller's own tries are few, and make nobody rarer
             if allowed() and await service.reconnect():
                 break
         self._reviving = None
         self._up(self)
 
-    async def _wait(self, wait_s: float) -> None:
-        try:
+    async def _wait(self, wait_s: float) -> bool:
+        """Wait so long, and return True if somebody was in a hurry."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._hurry.wait()
-        except TimeoutError:
-            pass
+        hurried = self._hurry.is_set()
         self._hurry.clear()
+        return hurried
 
     @property
     def _sent_s(self) -> float:
         return self._sent_bytes / self._bytes_a_second
+
+
+def _taken_on(service: FrameProcessor) -> None:
+    """Leave to the stage what it does for all rungs: reconnecting, and passing sound on."""
+    if isinstance(service, Candid):
+        service.supervised = True
+    if isinstance(service, STTService):
+        service._audio_passthrough = False  # noqa: SLF001 - Pipecat takes it at construction only

@@ -1,7 +1,14 @@
 """One pair of models for all calls."""
 
+import asyncio
+import os
+import threading
+import time
+
 import numpy as np
 import pytest
+from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
+from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer
@@ -70,3 +77,27 @@ def test_a_shared_end_of_turn_is_judged_as_pipecats_own_judges_it(models: VoiceM
     assert isinstance(shared, LocalSmartTurnAnalyzerV3)
 
     assert shared._predict_endpoint(audio)["probability"] == pytest.approx(own["probability"])
+
+
+async def test_turn_detectors_of_many_calls_take_their_turn_on_few_threads(
+    models: VoiceModels,
+) -> None:
+    threads: set[int] = set()
+    cores = os.cpu_count() or 1
+    detectors = [models.smart_turn(TurnSettings()) for _ in range(cores + 4)]
+
+    async def analyze(detector: BaseSmartTurn) -> None:
+        def note(_buffer: object) -> tuple[EndOfTurnState, None]:
+            threads.add(threading.get_ident())
+            time.sleep(0.01)
+            return EndOfTurnState.COMPLETE, None
+
+        detector._process_speech_segment = note  # type: ignore[method-assign]
+        await detector.analyze_end_of_turn()
+        await detector.cleanup()  # of one call; the others go on
+
+    async with asyncio.TaskGroup() as calls:
+        for each in detectors:
+            calls.create_task(analyze(each))
+
+    assert 1 <= len(threads) <= max(1, cores - 1)

@@ -1,0 +1,25 @@
+"""Where the caller's sound ends."""
+
+import asyncio
+
+import pytest
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import InputAudioRawFrame, InputDTMFFrame, TextFrame
+from pipecat.tests.utils import run_test
+
+from processors.caller_sound import CallerSound
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def test_sound_is_handed_over_and_goes_no_further_and_all_else_does() -> None:
+    heard: list[InputAudioRawFrame] = []
+    sound = InputAudioRawFrame(audio=b"\1\0" * 160, sample_rate=8000, num_channels=1)
+    async with asyncio.timeout(5.0):
+        down, _ = await run_test(
+            CallerSound(heard.append),
+            frames_to_send=[sound, InputDTMFFrame(button=KeypadEntry.ONE), TextFrame("yes")],
+        )
+
+    assert heard == [sound]
+    assert {type(each) for each in down} == {InputDTMFFrame, TextFrame}
