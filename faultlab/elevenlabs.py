@@ -37,10 +37,10 @@ class ElevenLabs(Instance):
 
     kind: ClassVar[str] = "elevenlabs"
     tempo: ClassVar[Tempo] = Tempo(
-        ttfb_s=0.16,
+        ttfb_s=0.11,
         spread=0.25,
         rate=4.0,  # seconds of audio a second
-        source="chosen: the 75 ms that ElevenLabs states for Flash, and a network between",
+        source="chosen: the 75 ms that ElevenLabs states for Flash, and Cartesia's network",
     )
 
     def __init__(

@@ -8,7 +8,6 @@ again before each output, so that a fault switched on in the middle acts in the 
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import random
 import secrets
@@ -169,8 +168,9 @@ class Instance:
         """Stop listening and end every connection; well under a second."""
         if self._watcher is not None:
             self._watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+            await asyncio.wait({self._watcher})  # awaiting it would hide that we are cancelled, too
+            if not self._watcher.cancelled():
+                self._watcher.result()
             self._watcher = None
         self._listener.close()
         if self._runner is not None:

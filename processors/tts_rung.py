@@ -88,6 +88,7 @@ class TtsRung:
         self._up = False
         self._connecting_at: float | None = None
         self._failure: Failure | None = None
+        self._told = False  # of that failure
         self._waiting: list[Frame] = []
         self._due_at: float | None = None
         self._reviving: asyncio.Task[None] | None = None
@@ -128,7 +129,11 @@ class TtsRung:
         return True
 
     async def ask(self, attempt: int, text: str, *, closed: bool) -> Failure | None:
-        """Begin to speak; returns the failure of a rung that is known to be dead."""
+        """Begin to speak; returns the failure of a rung that is known to be dead.
+
+        It is told once, so that another can speak at once. Who asks again has nobody else, and one
+        failure is not counted twice: then a new connection is tried, and waited for.
+        """
         self.attempt, self._waiting, self._due_at = attempt, [], None
         start = LLMFullResponseStartFrame()
         start.metadata[ATTEMPT] = attempt
@@ -138,7 +143,8 @@ class TtsRung:
             await self._send(frames)
             return None
         dead = self._dead
-        if dead:
+        if dead and not (dead is self._failure and self._told):
+            self._told = True
             self._quit()
             return dead
         begun_at = self._connecting_at or self._now()
@@ -212,7 +218,7 @@ class TtsRung:
     async def unreachable(self, failure: Failure) -> None:
         """Note why there is no connection; an attempt that waited for it has failed."""
         self._connecting_at, self._up, self._failure = None, False, failure
-        self.opening = False
+        self.opening = self._told = False
         self._seat.learn(failure)
         self._revive()
         if self._waiting and self.attempt is not None:
@@ -223,6 +229,8 @@ class TtsRung:
     async def lost(self, failure: Failure | None) -> None:
         """Note that the connection is gone; what was asked over it will not come."""
         self._connecting_at, self._up, self._failure = None, False, None
+        if failure:
+            self._seat.learn(failure)
         self._revive()
         if self.attempt is not None and not self._waiting:
             attempt = self.attempt

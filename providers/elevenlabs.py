@@ -22,14 +22,11 @@ class ElevenLabs(ToldVoice, ElevenLabsTTSService):
     _timed: tuple[Context | None, float] = (None, 0.0)  # how much of a context has times already
 
     async def told(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
-        """Read one message, spelt either way: newer servers were seen to say `context_id`.
-
-        Source: elevenlabs-docs, asyncapi.yml, multi-stream-input.
-        """
-        name = message.get("contextId") or message.get("context_id")
+        """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
+        name = _context_name(message)
         context = self.open_context(name)
         if message.get("error"):
-            await self.tell_error(ear, message, name=name)
+            await self.tell_error(ear, message, name=name, last=True)
         elif context and (message.get("isFinal") or message.get("is_final")):
             await self.tell_done(ear, context)
         elif context:
@@ -37,6 +34,17 @@ class ElevenLabs(ToldVoice, ElevenLabsTTSService):
             if message.get("audio"):
                 context.flowing = True
                 await ear.sound(context.attempt, base64.b64decode(message["audio"]))
+
+    def stale(self, message: Mapping[str, Any]) -> bool:
+        """Return whether a message is of a context that is over.
+
+        Pipecat keeps the letters of one unfinished word for all contexts: those that come late
+        would mix with the next reply's. A context that is spoken may lack its queue for a moment.
+        """
+        name = _context_name(message)
+        return (
+            bool(name) and name != self._turn_context_id and not self.audio_context_available(name)
+        )
 
     async def _tell_words(
         self, ear: VoiceEar, context: Context, message: Mapping[str, Any]
@@ -52,6 +60,11 @@ class ElevenLabs(ToldVoice, ElevenLabsTTSService):
                     context.attempt, word, start_s=base_s + start_s, end_s=base_s + end_s
                 )
         self._timed = (context, upto_s)
+
+
+def _context_name(message: Mapping[str, Any]) -> Any:
+    """Return a message's context, spelt either way: newer servers were seen to say `context_id`."""
+    return message.get("contextId") or message.get("context_id")
 
 
 def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:

@@ -62,6 +62,7 @@ class ToldVoice(WebsocketTTSService):
         self._ear: VoiceEar | None = None
         self._attempt = 0
         self._context: Context | None = None
+        self._ended: object = None  # the socket that said its last word; its closing is no news
 
     def listen(self, ear: VoiceEar) -> None:
         """Tell `ear` from now on."""
@@ -76,6 +77,11 @@ class ToldVoice(WebsocketTTSService):
     @abstractmethod
     async def told(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message of the provider and tell what it says."""
+
+    def stale(self, message: Mapping[str, Any]) -> bool:
+        """Return whether a message is of a context that is over, and Pipecat must not see it."""
+        del message
+        return False
 
     def create_context_id(self) -> str:
         """Return the context of the next text, and remember for which attempt it speaks."""
@@ -105,14 +111,28 @@ class ToldVoice(WebsocketTTSService):
         await ear.spoken(context.attempt)
 
     async def tell_error(
-        self, ear: VoiceEar, message: Mapping[str, Any], *, name: object = None
+        self, ear: VoiceEar, message: Mapping[str, Any], *, name: object = None, last: bool = False
     ) -> None:
-        """Tell of an error message; one that names no context means the one that is spoken."""
+        """Tell of an error message.
+
+        Args:
+            ear: Whom to tell.
+            message: The message.
+            name: The context it names; None means the one that is spoken.
+            last: The provider closes the socket behind its errors: who asks it for something in
+                between would meet the same failure twice.
+        """
         context = self._context if name is None else self.open_context(name)
-        if context:
-            found = classify_message(self._kind, message, moment=self._moment)
-            self._context = None
-            await ear.failed(context.attempt, self._failure(found, "an error in the stream"))
+        if not context:
+            return
+        found = classify_message(self._kind, message, moment=self._moment)
+        self._context = None
+        failure = self._failure(found, "an error in the stream")
+        if last:
+            self._ended = self._websocket
+            await ear.lost(failure)
+        else:
+            await ear.failed(context.attempt, failure)
 
     @property
     def _moment(self) -> Moment:
@@ -123,12 +143,12 @@ class ToldVoice(WebsocketTTSService):
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> ClientConnection:
         """Connect as Pipecat does, sooner tired, and listen at the new socket."""
         if self._ear is None:
-            return await super()._websocket_connect(uri, **kwargs)
+            socket: ClientConnection = await super()._websocket_connect(uri, **kwargs)
+            self._tap(socket, None)
+            return socket
         await self._ear.connecting()
         try:
-            socket: ClientConnection = await super()._websocket_connect(
-                uri, open_timeout=OPEN_S, **kwargs
-            )
+            socket = await super()._websocket_connect(uri, open_timeout=OPEN_S, **kwargs)
         except (OSError, EOFError, WebSocketException) as error:  # a time-out is an OSError, too
             await self._ear.unreachable(self._refused(error))
             raise
@@ -141,34 +161,42 @@ class ToldVoice(WebsocketTTSService):
         if self._ear and self._websocket:
             await self._ear.connected()
 
-    def _tap(self, socket: ClientConnection, ear: VoiceEar) -> None:
+    def _tap(self, socket: ClientConnection, ear: VoiceEar | None) -> None:
         """Have everything that is received told first; iterating over a socket receives, too."""
         receive = socket.recv
 
         async def receive_and_tell(decode: bool | None = None) -> Any:  # noqa: FBT001 - websockets' own signature
-            try:
-                message = await receive(decode)
-            except ConnectionClosed as closed:
-                await self._closed(ear, closed)
-                raise
-            await self._received(ear, message)
-            return message
+            while True:
+                try:
+                    message = await receive(decode)
+                except ConnectionClosed as closed:
+                    if ear and socket is not self._ended:
+                        await self._closed(ear, closed)
+                    raise
+                if await self._received(ear, message):
+                    return message
 
         socket.recv = receive_and_tell  # type: ignore[method-assign]
 
-    async def _received(self, ear: VoiceEar, message: str | bytes) -> None:
+    async def _received(self, ear: VoiceEar | None, message: str | bytes) -> bool:
+        """Tell what a message says; return whether Pipecat may see it."""
         try:
-            await self.told(ear, json.loads(message))
+            read = json.loads(message)
+            stale = self.stale(read)
+            if ear:
+                await self.told(ear, read)
         except (
             ValueError,
             TypeError,
             AttributeError,
             KeyError,
         ) as odd:  # not JSON, or not this
-            if self._context:
+            if ear and self._context:
                 context, self._context = self._context, None
                 found = classify_symptom(Symptom.GARBAGE)
                 await ear.failed(context.attempt, self._failure(found, type(odd).__name__))
+            return True
+        return not stale
 
     async def _closed(self, ear: VoiceEar, closed: ConnectionClosed) -> None:
         code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (GONE, "")

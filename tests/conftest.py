@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
+import hypothesis  # noqa: F401 - else its plugin does it last, too deep for 3.11's parser
 import pytest
 from loguru import logger
 

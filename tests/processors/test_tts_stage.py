@@ -338,6 +338,33 @@ async def test_the_only_rung_is_asked_again_over_a_new_connection(lab: Lab) -> N
     assert talk.asked == ["cartesia", "cartesia"]
 
 
+async def test_an_error_and_the_close_behind_it_are_one_failure(lab: Lab) -> None:
+    async with talking(lab, ("elevenlabs",)) as talk:
+        await spoken(talk, "Connected.")
+        error = faults.Cut(after_words=2, how="error")
+        lab.instance("elevenlabs").set_faults([Window(fault=error, requests=1)])
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: len(talk.said) > 1, within_s=15.0)
+
+    assert talk.said == ["Connected.", TEXT]
+    assert talk.asked == ["elevenlabs"] * 3
+    assert len(talk.failures) == 1
+
+
+async def test_a_refused_connection_counts_once_and_is_tried_again_when_nobody_else_is_left(
+    lab: Lab,
+) -> None:
+    refused = faults.Http(status=503)
+    for name in ("cartesia", "elevenlabs"):
+        lab.instance(name).set_faults([Window(fault=refused, requests=1)])
+    async with talking(lab) as talk:
+        await spoken(talk)
+
+    assert talk.said == [TEXT]
+    assert talk.asked == ["cartesia", "elevenlabs", "cartesia"]
+    assert [provider for provider, _ in talk.failures] == ["cartesia", "elevenlabs"]
+
+
 async def test_a_filler_survives_a_failover_and_a_barge_in_and_is_not_remembered(lab: Lab) -> None:
     break_(lab, "cartesia", faults.Cut(after_words=2, how="reset"))
     filler = TTSSpeakFrame("One moment please, I am looking it up.", append_to_context=False)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,14 +27,23 @@ class Notebook:
         self.asked: list[Asked] = []
         self.port = 0
         self.changed = asyncio.Event()
+        self._sockets: list[web.WebSocketResponse] = []
 
-    async def first_message(self) -> tuple[Asked, dict[str, Any]]:
-        """Wait for a request that said something; return it and the first thing it said."""
+    async def tell(self, *messages: dict[str, Any]) -> None:
+        """Send messages to whoever is connected."""
+        for socket in self._sockets:
+            for each in messages:
+                await socket.send_json(each)
+
+    async def first_message(
+        self, fits: Callable[[dict[str, Any]], object] = lambda _: True
+    ) -> tuple[Asked, dict[str, Any]]:
+        """Wait for a request that said something that fits; return it and what it said."""
         async with asyncio.timeout(5.0):
             while True:
                 for each in self.asked:
-                    if each.messages:
-                        return each, each.messages[0]
+                    for message in filter(fits, each.messages):
+                        return each, message
                 self.changed.clear()
                 await self.changed.wait()
 
@@ -48,11 +57,13 @@ class Notebook:
             return web.json_response({})
         ws = web.WebSocketResponse()
         await ws.prepare(request)
+        self._sockets.append(ws)
         async for message in ws:
             if message.type is web.WSMsgType.TEXT:
                 self._note(asked, message.data)
                 if asked.messages[-1].get("close_socket"):  # ElevenLabs' goodbye; it waits for ours
                     break
+        self._sockets.remove(ws)
         return ws
 
     def _note(self, asked: Asked, text: str) -> None:

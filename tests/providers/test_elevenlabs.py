@@ -1,15 +1,21 @@
 """ElevenLabs, against its simulator; what it asks, against a server without opinions."""
 
+import base64
 from typing import Any, ClassVar
 
 import pytest
-from pipecat.frames.frames import TTSSpeakFrame
+from pipecat.frames.frames import (
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    TTSSpeakFrame,
+    TTSTextFrame,
+)
 
 from providers.catalog import provider
 from providers.provider import Rung
 from tests.providers.bench import running
-from tests.providers.notebook import Asked, notebook
-from tests.providers.tts_conformance import SimulatedTts
+from tests.providers.notebook import Asked, Notebook, notebook
+from tests.providers.tts_conformance import SimulatedTts, reply
 
 
 class TestElevenLabs(SimulatedTts):
@@ -17,17 +23,16 @@ class TestElevenLabs(SimulatedTts):
     model: ClassVar[str] = "eleven_flash_v2_5"
 
 
+def rung_of(book: Notebook, **changes: Any) -> Rung:
+    given = {"name": "it", "stage": "tts", "kind": "elevenlabs", "sample_rate_hz": 16_000}
+    return Rung(
+        **{**given, "url": f"ws://127.0.0.1:{book.port}", "api_key": "KEY", **changes},
+    )
+
+
 async def asked(*, rate_hz: int = 8000, **changes: Any) -> Asked:
     async with notebook() as book:
-        rung = Rung(
-            name="it",
-            stage="tts",
-            kind="elevenlabs",
-            url=f"ws://127.0.0.1:{book.port}",
-            sample_rate_hz=rate_hz,
-            api_key="KEY",
-            **changes,
-        )
+        rung = rung_of(book, sample_rate_hz=rate_hz, **changes)
         async with running(provider("tts", "elevenlabs").build(rung), rate_hz=rate_hz) as bench:
             await bench.put(TTSSpeakFrame("Hello there."))
             request, _ = await book.first_message()
@@ -55,3 +60,40 @@ async def test_the_key_travels_in_its_header_and_not_in_the_url() -> None:
 
     assert request.headers["xi-api-key"] == "KEY"
     assert "KEY" not in str(dict(request.query))
+
+
+def letters(context: str, text: str) -> dict[str, Any]:
+    """Return a message as ElevenLabs sends it: sound and the time of each letter."""
+    return {
+        "contextId": context,
+        "audio": base64.b64encode(bytes(1600)).decode(),
+        "alignment": {
+            "chars": list(text),
+            "charStartTimesMs": [10 * at for at in range(len(text))],
+            "charDurationsMs": [10] * len(text),
+        },
+    }
+
+
+async def test_letters_that_come_late_do_not_mix_with_the_next_replys() -> None:
+    async with notebook() as book:
+        service = provider("tts", "elevenlabs").build(rung_of(book))
+        async with running(service) as bench:
+            await bench.put(*reply("Hello there, this is cut."))
+            _, opening = await book.first_message(lambda told: "context_id" in told)
+            over = opening["context_id"]
+            await book.tell(letters(over, "Hello there, this"))
+            await bench.first(TTSTextFrame)
+            await bench.put(InterruptionFrame())
+            await bench.first(InterruptionFrame)
+            since = len(bench.out)
+
+            await bench.put(*reply("Goodbye now."))
+            _, opening = await book.first_message(lambda told: told.get("context_id", over) != over)
+            now = opening["context_id"]
+            await book.tell(letters(now, "Good"), letters(over, " is"), letters(now, "bye now. "))
+            await book.tell({"contextId": now, "isFinal": True})
+            await bench.first(LLMFullResponseEndFrame, since=since)
+
+    words = [frame.text for frame in bench.all(TTSTextFrame, since=since)]
+    assert words == ["Goodbye", "now."]

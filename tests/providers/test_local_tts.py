@@ -96,22 +96,21 @@ class TestLocal(TtsConformance):
         assert said["content"] in ("One two three four", "One two three four five")
 
     async def test_speaking_does_not_hold_up_the_loop(self) -> None:
-        late_s: list[float] = []
+        ticks = 0
 
         async def tick() -> None:
-            loop = asyncio.get_running_loop()
+            nonlocal ticks
             while True:
-                before = loop.time()
                 await asyncio.sleep(0.005)
-                late_s.append(loop.time() - before - 0.005)
+                ticks += 1
 
-        # Alone in this thread it takes a second: in one piece the loop would stand still as long.
+        # Alone in this thread it takes half a second: in one piece nothing would tick meanwhile.
         text = "and this is a very long clause without any full stop " * 200
         ticking = asyncio.create_task(tick())
         await asyncio.to_thread(speak, text, ("en-us",), manner=Manner(), rate_hz=8000)
         ticking.cancel()
 
-        assert max(late_s) < 0.3
+        assert ticks > 10
 
 
 @pytest.mark.parametrize(
