@@ -15,6 +15,7 @@ export class Level {
   );
   #context = null;
   #spokenAt = 0;
+  #loudest = 0; // since then: one sample in half a second would miss most of what is short
 
   get element() {
     return this.#element;
@@ -39,14 +40,18 @@ export class Level {
   stop() {
     this.#context?.close();
     this.#context = null;
+    this.#loudest = 0;
     this.#show(0, Infinity);
+    this.#spokenAt = 0;
   }
 
   #show(value, now) {
     this.#bar.style.transform = `scaleX(${value / 100})`;
+    this.#loudest = Math.max(this.#loudest, value);
     if (now - this.#spokenAt < SPOKEN_EVERY_MS) return;
-    this.#spokenAt = Number.isFinite(now) ? now : 0;
-    this.#element.setAttribute("aria-valuenow", String(Math.round(value)));
+    this.#spokenAt = now;
+    this.#element.setAttribute("aria-valuenow", String(Math.round(this.#loudest)));
+    this.#loudest = 0;
   }
 }
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from playwright.async_api import Page
 
 from bot.drilling.evidence import sent_between
-from bot.drilling.judge import Said, Sent, Verdict, judge
+from bot.drilling.hearing import Sent
+from bot.drilling.judge import Said, Verdict, judge
 from bot.drilling.matching import Line
 from bot.drilling.mending import Wear
 from bot.drilling.places import RATE_HZ

@@ -18,7 +18,8 @@ from tests.e2e.talking import SPEAKER, broken, greeted, picture, spoken, talking
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.long,  # it listens closely, and must not share the machine
+    pytest.mark.long,
+    pytest.mark.alone,
     pytest.mark.slow,
     pytest.mark.asyncio(loop_scope="module"),
 ]

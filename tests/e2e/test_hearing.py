@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.drilling.judge import HeardWord, bare_words
+from bot.drilling.hearing import HeardWord, bare_words
 from bot.drilling.places import RATE_HZ
 from tests.e2e.hearing import Heard
 
