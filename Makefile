@@ -27,7 +27,8 @@ test: setup-dev ## every test but the longest; under eight minutes on two cores
 	@$(PYTEST) -m "(slow or e2e) and not long and not hours"
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
-	@$(BIN)/python -m pytest -q -m long
+	@$(PYTEST) -m "long and not alone and not hours"
+	@$(BIN)/python -m pytest -q -m "long and alone"
 
 test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns: some twenty minutes
 	@$(BIN)/python -m pytest -q -m hours

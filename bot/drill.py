@@ -75,6 +75,7 @@ async def drill(wanted: Wanted) -> int:
             await run_all(job, results)
     console.print(table(rows, results, sides=sides))
     await asyncio.to_thread(markdown.write, FULL, results, wanted.folder)
+    await asyncio.to_thread(results.write_figures)
     pictures = await asyncio.to_thread(report.write, FULL, results, wanted.folder)
     console.print(f"Waterfalls of every run: {pictures}")
     if names := missed(rows, results):
@@ -97,10 +98,10 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 def _tell(console: Console, entry: dict[str, Any]) -> None:
     found = entry["measures"]
-    said = ", ".join(f"{name} {_short(value)}" for name, value in found.items())
+    said = ", ".join(f"{name} {_short(name, value)}" for name, value in found.items())
     line = f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or said}"
     console.print(line, soft_wrap=True)
 
 
-def _short(value: float) -> str:
-    return "never" if value == LOST else f"{value:.3g}"
+def _short(name: str, value: float) -> str:
+    return "never" if value == LOST and name.endswith("_s") else f"{value:.3g}"

@@ -14,7 +14,9 @@ import soxr
 from numpy.typing import NDArray
 
 from bot.drilling.conversation import Conversation, Turn
-from bot.drilling.judge import Said, Sent, Verdict, judge
+from bot.drilling.hearing import Sent
+from bot.drilling.judge import Said, Verdict, judge
+from bot.drilling.local_utterances import utterances
 from bot.drilling.places import RATE_HZ
 from bot.lab_callers import pauses
 from bot.lab_control import LabControl
@@ -68,7 +70,7 @@ async def judged(
     recording = call.heard()[round(turn.began_s * RATE_HZ) : round(end_s * RATE_HZ)]
     pauses_s = await asyncio.to_thread(pauses, turn.answer, instance="cartesia")
     weigh = functools.partial(
-        judge,
+        _weighed,
         recording,
         sent,
         said=Said(text=turn.answer, pauses=pauses_s),
@@ -81,6 +83,10 @@ async def judged(
         requests=await _asked(control, *span, stop_s=call.lab_s(turn.stop_s)),
         recording=recording,
     )
+
+
+def _weighed(recording: Pcm, sent: list[Sent], *, said: Said, stop_s: float) -> Verdict:
+    return judge(recording, sent, said=said, stop_s=stop_s, local=utterances(said.text))
 
 
 @functools.cache

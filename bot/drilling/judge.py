@@ -1,60 +1,32 @@
 """Judges what a caller heard of one reply: every word once, in order, without gaps; pure.
 
-The words are found in the recording itself, by the sound that the simulated voices say they sent.
-Nothing of what the agent believes to have said is asked.
+The words are found in the recording itself. Nothing of what the agent believes to have said is
+asked.
 """
 
 import difflib
 import itertools
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.drilling.matching import TELEPHONE, Line, Recording
-from bot.drilling.places import RATE_HZ
+from bot.drilling.hearing import (
+    HeardWord,
+    Sent,
+    bare,
+    bare_words,
+    heard_words,
+    reply_words,
+    with_local_words,
+)
+from bot.drilling.local_words import Utterance
+from bot.drilling.matching import TELEPHONE, Line
 from bot.drilling.sound import SPEECH_S, silence, stretches
 
 Pcm: TypeAlias = NDArray[np.int16]
-
-CROWDED: Final = 0.4  # two words that share more of the shorter one cannot both be there
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """One word that a voice sent, with its sound at 8000 Hz.
-
-    Attributes:
-        text: The word as the voice was given it.
-        provider: Whose voice.
-        request: Which of its requests.
-        start_s: Where the word begins in that request's sound.
-        end_s: Where it ends there.
-        samples: What it sounds like.
-    """
-
-    text: str
-    provider: str
-    request: int
-    start_s: float
-    end_s: float
-    samples: Pcm
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeardWord:
-    """A word in the recording; times are seconds from its beginning."""
-
-    text: str
-    provider: str
-    request: int
-    at_s: float
-    end_s: float
-    after_s: float  # where it stands in its request's sound
-    until_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +78,7 @@ def judge(
     *,
     said: Said,
     stop_s: float,
+    local: Sequence[Utterance] = (),
     line: Line = TELEPHONE,
 ) -> Verdict:
     """Return what a caller heard of a reply.
@@ -115,9 +88,11 @@ def judge(
         sent: What the voices sent in that time, fillers too.
         said: What should have been heard.
         stop_s: When the caller stopped speaking, in seconds of the recording.
+        local: What the local voice may have said of the reply.
         line: What the voices' sound became on its way to the ear.
     """
     words = heard_words(recording, reply_words(sent, said.text), line=line)
+    words = with_local_words(recording, words, local)
     missing, extra = compared(words, said.text)
     speech = stretches(recording, from_s=stop_s)
     return Verdict(
@@ -130,77 +105,6 @@ def judge(
         other=tuple((a - stop_s, b - stop_s) for a, b in _unexplained(speech, words)),
         voices=_voices(words),
     )
-
-
-def bare(word: str) -> str:
-    """Return a word without case and punctuation."""
-    return re.sub(r"[\W_]", "", word).lower()
-
-
-def bare_words(text: str) -> list[str]:
-    """Return the words of a text that make a sound."""
-    return [each for each in map(bare, text.split()) if each]
-
-
-# -- which requests spoke the reply
-
-
-def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
-    """Return the words of those requests that spoke a stretch of the reply, and no filler."""
-    reply = bare_words(text)
-    requests: dict[tuple[str, int], list[Sent]] = {}
-    for word in sent:
-        if bare(word.text):
-            requests.setdefault((word.provider, word.request), []).append(word)
-    return [
-        word
-        for words in requests.values()
-        if _inside([bare(each.text) for each in words], reply)
-        for word in words
-    ]
-
-
-def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
-    places = range(len(whole) - len(part) + 1)
-    return any(list(whole[at : at + len(part)]) == list(part) for at in places)
-
-
-# -- which of them were heard
-
-
-def heard_words(
-    recording: Pcm, sent: Iterable[Sent], *, line: Line = TELEPHONE
-) -> tuple[HeardWord, ...]:
-    """Return the words that are in a recording, in the order in which they are heard."""
-    found = Recording(recording, line=line)
-    # Callers who ask the same get the same sound: looked for once, it is found as often.
-    sounds = {(word.text, word.samples.tobytes()): word for word in reversed(list(sent))}
-    matches = [(match, word) for word in sounds.values() for match in found.matches(word.samples)]
-    # The surest first; of two words at one place the longer one explains more of it.
-    matches.sort(key=lambda each: (-round(each[0].alike, 2), each[0].start - each[0].end))
-    taken: list[tuple[int, int]] = []
-    words: list[HeardWord] = []
-    for match, word in matches:
-        if any(_crowded((match.start, match.end), place) for place in taken):
-            continue
-        taken.append((match.start, match.end))
-        words.append(
-            HeardWord(
-                text=word.text,
-                provider=word.provider,
-                request=word.request,
-                at_s=match.start / RATE_HZ,
-                end_s=match.end / RATE_HZ,
-                after_s=word.start_s,
-                until_s=word.end_s,
-            )
-        )
-    return tuple(sorted(words, key=lambda each: each.at_s))
-
-
-def _crowded(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    shared = min(one[1], other[1]) - max(one[0], other[0])
-    return shared > CROWDED * min(one[1] - one[0], other[1] - other[0])
 
 
 def compared(words: Sequence[HeardWord], text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

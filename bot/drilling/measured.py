@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bot.drilling import judge as judging
 from bot.drilling.conversation import Conversation, Turn
 from bot.drilling.evidence import Judged
+from bot.drilling.hearing import bare_words
 from bot.drilling.places import RATE_HZ
 from bot.drilling.rows import LOST
 from bot.drilling.sound import stretches
@@ -67,12 +67,12 @@ async def misheard(control: LabControl, call: Conversation, turn: Turn) -> float
     """Return 1 unless a model was asked for what the caller said, and for nothing else."""
     since_s = call.lab_s(turn.began_s)
     asked = [
-        judging.bare_words(each["details"]["asked"])
+        bare_words(each["details"]["asked"])
         for name in control.names
         for each in await control.requests(name)
         if each["at_s"] >= since_s and "asked" in each["details"]
     ]
-    said = judging.bare_words(turn.question)
+    said = bare_words(turn.question)
     return float(not asked or any(each != said for each in asked))
 
 

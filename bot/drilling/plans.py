@@ -31,6 +31,7 @@ QUESTIONS: Final = (HAIRCUT, HOURS)  # others got other answers, 3 of 16 in a cr
 BUDGET_S: Final = 1.5  # latency.budget_s
 BACK_S: Final = 5.0  # a provider that passed its trial is used again after so long
 LATE_S: Final = 10.0  # the longest wait for a reply that the caller is to break into
+MENDED_S: Final = 0.5  # into the words that break in: noticed as speech, and nothing is asked yet
 PROBED_S: Final = 75.0  # the longest wait for a provider's trial
 
 
@@ -165,14 +166,12 @@ async def _barge_in(stage: Stage, run: Run) -> None:
         asked_s = await call.question(stage.row.question)
         spoke = await call.audible(stage.row.audible_s, since_s=asked_s, within_s=LATE_S)
         run.measures["nothing_to_break"] = not spoke  # then being quiet proves nothing
-        before = len(await asyncio.to_thread(stage.failures))
-        await stage.control.mend_all()
-        turn = await call.ask(HOURS)
+        turn = await call.ask(HOURS, at=((MENDED_S, stage.control.mend_all),))
         run.measures["quiet_s"] = quiet_after(call, turn)
         each = await judged(call, stage.control, turn)
         run.add(each)
-    failures = await asyncio.to_thread(stage.failures)
-    run.measures["failures_after"] = max(0, len(failures) - before)
+    failures = await asyncio.to_thread(stage.failures_since_spoken_to)
+    run.measures["failures_after"] = len(failures)
 
 
 async def _recovery(stage: Stage, run: Run) -> None:

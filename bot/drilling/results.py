@@ -14,6 +14,8 @@ from bot.drilling.verdicts import Measured
 from bot.exits import UsageError
 
 FILE: Final = "results.json"
+FIGURES: Final = "figures.json"
+DIGITS: Final = 4  # of a second: more than a telephone's sound can tell
 
 
 class Results:
@@ -42,6 +44,19 @@ class Results:
         written.write_text(text + "\n", encoding="utf-8")
         written.replace(self._path)
 
+    def write_figures(self) -> Path:
+        """Write all runs without their turns, a run a line, and return the path.
+
+        It is small enough to be kept, and as `results.json` it lets further passes be added.
+        """
+        lines = [
+            json.dumps({**run, "measures": _rounded(run["measures"]), "turns": []})
+            for run in self.entries
+        ]
+        path = self._path.with_name(FIGURES)
+        path.write_text('{"runs": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
+        return path
+
     def passes(self, row: Row, side: str) -> list[list[dict[str, Any]]]:
         """Return the entries of each pass that ran a row on a side, oldest pass first.
 
@@ -67,6 +82,10 @@ class Results:
             if healthy and side not in measured_sides:
                 entries += [each for each in healthy if each["pass"] == healthy[-1]["pass"]]
         return entries
+
+
+def _rounded(measures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, DIGITS) for name, value in measures.items()}
 
 
 def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:

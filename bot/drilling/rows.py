@@ -63,7 +63,7 @@ class Target:
         measure: Its name in what a run yields.
         worst: No run may be above it (below it, with `least`).
         p50: Nor the median of the runs above this.
-        over: The row and measure that is taken off first, from the run with the same number.
+        over: The row and measure whose median is taken off first.
         side: Whose runs of that row; None: the same side's.
         least: The bound is a lower one.
     """
@@ -111,9 +111,9 @@ EVERY_WORD: Final = Target(measure="lost_turns", worst=0)
 NEVER_SILENT: Final = Target(measure="first_speech_s", worst=1.5)
 
 
-def extra(worst: float, *, measure: str = "first_word_s") -> Target:
+def extra(worst: float) -> Target:
     """Return a bound on the time to the first word beyond a healthy turn's."""
-    return Target(measure="first_word_s", worst=worst, over=(HEALTHY, measure))
+    return Target(measure="first_word_s", worst=worst, over=(HEALTHY, "first_word_s"))
 
 
 def gap(worst: float) -> Target:

@@ -1,6 +1,7 @@
 """What is put to the drill: a server of ours or of stock Pipecat, as a process, against the lab."""
 
 import asyncio
+import random
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from bot.lab import STAGE_OF, RunningLab
 
 AUTH_TOKEN: Final = "the-drill-signs-with-this"  # noqa: S105 - of a telephone company that is ours
 GREETING: Final = "Hello, this is Holdline. How can I help?"
+PORTS: Final = (20_000, 32_000)  # below Linux's range for outgoing connections, 32768 and up
 READY_S: Final = 30.0
 STOP_S: Final = 10.0
 ROOT: Final = Path(__file__).parents[2]
@@ -103,9 +105,14 @@ def _surroundings() -> dict[str, str]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Return a port that nobody has, and that the system does not give to outgoing connections."""
+    while True:
+        port = random.randrange(*PORTS)  # noqa: S311 - to meet nobody, not to be secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
 
 

@@ -14,6 +14,7 @@ from bot.lab import LabOptions, RunningLab, lab_process
 from bot.lab_control import LabControl
 
 FAILURES: Final = ("ProviderFailed", "AttemptFailed")  # the facts of a call that count against one
+CALLER_BEGAN: Final = "CallerStarted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +53,21 @@ class Stage:
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures of providers that the server told of in its calls' records."""
-        entries = [
+        return [each for each in self._entries() if each.get("event") in FAILURES]
+
+    def failures_since_spoken_to(self) -> list[dict[str, Any]]:
+        """Return those that came after a caller last began to speak."""
+        entries = self._entries()
+        began = [at for at, each in enumerate(entries) if each.get("event") == CALLER_BEGAN]
+        later = entries[began[-1] :] if began else entries
+        return [each for each in later if each.get("event") in FAILURES]
+
+    def _entries(self) -> list[dict[str, Any]]:
+        return [
             json.loads(line)
             for path in sorted(self.calls.glob("*.jsonl"))
             for line in path.read_text(encoding="utf-8").splitlines()
         ]
-        return [each for each in entries if each.get("event") in FAILURES]
 
     def _hook(self, each: Break) -> Hook:
         async def begin() -> None:

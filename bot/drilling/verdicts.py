@@ -35,7 +35,7 @@ class Measured:
     Attributes:
         row: Its row's name.
         side: Whose server.
-        run: Its number; the same number means the same dice.
+        run: Its number.
         measures: By name.
         error: Why the run came to nothing, if it did.
     """
@@ -102,28 +102,24 @@ def _finding(
 ) -> Finding:
     if target.side == side:  # nobody is compared with himself
         return Finding(target=target, values=(), met=None)
-    yardstick = _yardstick(target, runs, side=target.side or side)
-    if target.over and not yardstick:
+    usual = _usual(target, runs, side=target.side or side)
+    if usual is None:
         return Finding(target=target, values=(), met=None)
-    usual = statistics.median(yardstick.values()) if yardstick else 0.0
-    values = tuple(
-        value - yardstick.get(each.run, usual)
-        for each in own
-        if (value := each.get(target)) is not None
-    )
+    values = tuple(value - usual for each in own if (value := each.get(target)) is not None)
     return Finding(target=target, values=values, met=_met(target, values) if values else None)
 
 
-def _yardstick(target: Target, runs: Sequence[Measured], *, side: str) -> dict[int, float]:
-    """Return, for each run of the row that a target compares with, its measure."""
+def _usual(target: Target, runs: Sequence[Measured], *, side: str) -> float | None:
+    """Return what is taken off: the median of the runs that a target compares with, or nothing."""
     if target.over is None:
-        return {}
+        return 0.0
     row, measure = target.over
-    return {
-        each.run: each.measures[measure]
+    values = [
+        each.measures[measure]
         for each in runs
         if each.row == row and each.side == side and measure in each.measures
-    }
+    ]
+    return statistics.median(values) if values else None
 
 
 def _met(target: Target, values: Sequence[float]) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.drilling.judge import Said, Sent, Verdict, judge
+from bot.drilling.hearing import Sent
+from bot.drilling.judge import Said, Verdict, judge
 from faultlab import mulaw
 from faultlab.voices import Speech, speak_now, voice_of
 
@@ -17,6 +18,10 @@ RATE_HZ = 8000
 PRICE = (
     "A haircut costs forty euros. It takes about half an hour, and you can pay by card or in cash"
     " on the day."
+)
+HOURS = (
+    "We open at nine. From Monday to Friday we are here until six in the evening, on Saturday"
+    " from ten in the morning until two, and on Sunday we are closed."
 )
 LEAD_S = 1.0  # of silence before the reply; the caller stopped at its beginning
 

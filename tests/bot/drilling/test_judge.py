@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from bot.drilling.judge import bare_words
+from bot.drilling.hearing import bare_words
 from bot.drilling.sound import silence as silence_in
 from bot.drilling.sound import stretches
 from tests.bot.drilling.recordings import (
+    HOURS,
     LEAD_S,
     PRICE,
     RATE_HZ,
@@ -19,10 +20,6 @@ from tests.bot.drilling.recordings import (
     whole_reply,
 )
 
-HOURS = (
-    "We open at nine. From Monday to Friday we are here until six in the evening, on Saturday"
-    " from ten in the morning until two, and on Sunday we are closed."
-)
 WORDS = len(PRICE.split())
 VOICES = ("cartesia", "elevenlabs")
 

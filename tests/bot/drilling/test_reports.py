@@ -159,3 +159,19 @@ def test_what_is_on_disk_is_whole_json_after_each_run(results: Results, tmp_path
 
     assert len(kept["runs"]) == 3
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_the_figures_alone_let_further_passes_be_added(results: Results, tmp_path: Path) -> None:
+    figures = results.write_figures()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / FILE).write_bytes(figures.read_bytes())
+    again = Results(elsewhere)
+
+    assert [each["measures"] for each in again.entries] == [
+        each["measures"] for each in results.entries
+    ]
+    assert all(each["turns"] == [] for each in again.entries)
+    assert missed([ROW], again) == missed([ROW], results)
+    report.write([ROW], again, elsewhere)
+    assert markdown.write([ROW], again, elsewhere).is_file()
