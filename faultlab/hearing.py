@@ -8,6 +8,7 @@ The rules:
   utterance is searched again from its start, which takes a few hundredths of its length.
 - It is over after `endpoint_s` without voice, at a flush, or after 10 s of speech.
 - An utterance with less than 0.1 s of voice, or of nothing but stretched words, was noise.
+- Silence becomes final every now and then, but for its end: speech may just have begun there.
 """
 
 from collections import deque
@@ -151,7 +152,8 @@ class Hearing:
     def _interim(self) -> Iterator[Heard]:
         told_s = (self._frames - self._told_at) * FRAME_S
         if not self._utterance:
-            if (self._frames - self._final_until) * FRAME_S >= QUIET_FINAL_S:
+            silent = self._frames - len(self._before) - self._final_until
+            if silent * FRAME_S >= QUIET_FINAL_S:
                 yield self._final((), what="final", endpoint=False)
             elif told_s >= QUIET_INTERIM_S:
                 yield self._tell(())
@@ -164,14 +166,19 @@ class Hearing:
         return Heard(what="interim", start_s=start_s, end_s=self._now_s, words=words)
 
     def _final(self, words: tuple[HeardWord, ...], *, what: str, endpoint: bool) -> Heard:
-        start_s = round(self._final_until * FRAME_S, 3)
-        self._final_until = self._told_at = self._frames
-        self._utterance = []
-        self._before.clear()
-        self._onset.clear()
-        self._settled = None
+        """Return what is final from now on; what may be the start of speech is kept for it."""
         kind = "flushed" if what == "flushed" else "final"
-        return Heard(what=kind, start_s=start_s, end_s=self._now_s, words=words, endpoint=endpoint)
+        start_s = round(self._final_until * FRAME_S, 3)
+        self._told_at = self._final_until = self._frames
+        if self._utterance:
+            self._utterance = []
+            self._before.clear()
+            self._onset.clear()
+            self._settled = None
+        elif kind == "final":
+            self._final_until -= len(self._before)
+        end_s = round(self._final_until * FRAME_S, 3)
+        return Heard(what=kind, start_s=start_s, end_s=end_s, words=words, endpoint=endpoint)
 
     @property
     def _now_s(self) -> float:
