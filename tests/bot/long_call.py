@@ -14,6 +14,7 @@ import numpy as np
 from bot import clock
 from bot.house import open_house
 from bot.lab import RunningLab, with_lab
+from bot.local_voice import say_locally
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
 from faultlab.lab import Lab
@@ -85,6 +86,7 @@ class LongCall:
 @asynccontextmanager
 async def long_call(folder: Path) -> AsyncIterator[LongCall]:
     """Run one call while the block runs."""
+    say_locally("One moment.", "en", rate_hz=RATE_HZ)  # 1.8 MB, else for whenever one is first said
     async with bring_near(Lab()) as lab:
         described = lab.describe()
         running = RunningLab(control_url="", control_token="", instances=described["instances"])

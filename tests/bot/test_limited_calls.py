@@ -18,7 +18,7 @@ from fallbacks.facts import AttemptFailed, AttemptWon
 FOLDER = Path(__file__).parents[1] / "fixtures" / "callers"
 CALLERS = ("01_hours", "07_two_utterances", "01_hours")
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.alone]  # nobody may be late at all
 
 
 def of(kind: type, found: Replayed) -> Sequence[Any]:
