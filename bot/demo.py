@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.live import Live as LiveDisplay
 from rich.text import Text
 
-from bot.lab import LabOptions, RunningLab, lab_process, with_lab
+from bot.lab import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
 from bot.lab_routes import lab_router
 from bot.line import TerminalLine
 from bot.server import Extras, listening, running
+from bot.voice_models import VoiceModels
+from providers.catalog import provider
 
 HOST: Final = "127.0.0.1"
 
@@ -36,6 +38,7 @@ async def demo(
         UsageError: The port is taken.
     """
     listener = listening(HOST, port)
+    loading = asyncio.get_running_loop().run_in_executor(None, _load)  # the lab has its own core
     port = listener.getsockname()[1]
     console = Console(soft_wrap=True, highlight=False)
     async with lab_process(options=options) as lab:
@@ -49,7 +52,9 @@ async def demo(
                 "shutdown": {"drain_s": 0},
             },
         )
-        extras = Extras(words=True, listeners=[line], routers=[lab_router(lab)])
+        extras = Extras(
+            words=True, listeners=[line], routers=[lab_router(lab)], models=await loading
+        )
         async with running(settings, [listener], extras=extras) as server:
             console.print(f"Holdline is ready: open http://{HOST}:{port}/ and press Call.")
             console.print("Ctrl-C ends it.", style="dim")
@@ -61,3 +66,10 @@ async def demo(
                             await server.finished.wait()
                     except TimeoutError:
                         continue
+
+
+def _load() -> VoiceModels:
+    """Load what takes longest while the lab starts; blocks."""
+    for kind, stage in STAGE_OF.items():
+        provider(stage, kind).load()
+    return VoiceModels.load()

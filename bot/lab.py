@@ -22,11 +22,17 @@ from faultlab.deepgram_socket import Limits
 from faultlab.instance import Core
 from faultlab.lab import DEFAULT, Lab, schedule_for
 from faultlab.schedule import Window, load_schedules
+from providers.provider import Stage
 
 START_S: Final = 30.0  # loads a speech recogniser
 STOP_S: Final = 5.0
 PHRASES: Final = Path(__file__).parent.parent / "faultlab" / "data" / "caller_phrases.txt"
-STAGE_OF: Final = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs": "tts"}
+STAGE_OF: Final[Mapping[str, Stage]] = {
+    "deepgram": "stt",
+    "openai": "llm",
+    "cartesia": "tts",
+    "elevenlabs": "tts",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from bot.parked import Parked
 from bot.provider_routes import provider_router
 from bot.retrying import Retries, retry_settings
 from bot.twilio_door import twilio_router
+from bot.voice_models import VoiceModels
 from bot.webrtc_door import webrtc_router
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
@@ -42,6 +43,7 @@ class Extras:
     words: bool = False  # the live view shows what is said
     listeners: Sequence[Listener] = ()
     routers: Sequence[APIRouter] = ()
+    models: VoiceModels | None = None  # loaded already
 
 
 async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
@@ -77,7 +79,9 @@ async def running(
 ) -> AsyncIterator[Server]:
     """Run the server while the block runs."""
     async with (
-        open_house(settings, words=extras.words, listeners=extras.listeners) as house,
+        open_house(
+            settings, words=extras.words, listeners=extras.listeners, models=extras.models
+        ) as house,
         clips_kept(
             settings,
             house.last_resort.utterances,
