@@ -169,6 +169,48 @@ def test_a_late_voice_is_replaced_and_each_word_is_heard_once() -> None:
     assert bench.whole[3:] == [WORD] * 5
 
 
+@pytest.mark.parametrize("told", [False, True], ids=["sends nothing", "sends a word's time"])
+def test_half_a_word_that_another_voice_is_asked_for_is_held_meanwhile(*, told: bool) -> None:
+    bench = Bench()
+    first = bench.start()
+    bench.speak(first, 2 * WORD + 150)
+    bench.pass_s(0.41)
+    second = bench.asks[1]
+
+    if told:
+        bench.work.word(first.attempt, "three", start_s=0.9, end_s=1.2, now=bench.now)
+    bench.pass_s(0.19)  # the line runs dry, and half a word would be better than nothing
+    held = bench.whole
+    bench.speak(second)
+    bench.work.spoken(second.attempt, bench.now)
+
+    assert second.text == "two three four five six seven"
+    assert held == [WORD, WORD] + [0] * 6
+    assert bench.whole == [WORD] * 8
+    assert bench.said == TEXT
+
+
+def test_what_was_held_of_a_late_voice_is_let_go_when_it_speaks_again() -> None:
+    bench = Bench()
+    first = bench.start()
+    bench.speak(first, 2 * WORD + 150)
+    bench.pass_s(0.41)
+
+    rest = tone(TEXT.split())[2 * WORD + 150 :]
+    for n in range(3, 8):
+        start_s, end_s = n * WORD / RATE_HZ, (n + 1) * WORD / RATE_HZ
+        bench.work.word(first.attempt, TEXT.split()[n], start_s=start_s, end_s=end_s, now=bench.now)
+    bench.work.sound(first.attempt, rest.tobytes(), bench.now)
+    before_its_end = bench.whole
+    bench.work.spoken(first.attempt, bench.now)
+
+    assert len(bench.asks) == 2
+    assert before_its_end[:7] == [WORD] * 7
+    assert bench.of(Won) == [Won(provider="first")]
+    assert bench.whole == [WORD] * 8
+    assert bench.said == TEXT
+
+
 def test_text_that_comes_during_a_failover_reaches_the_one_that_speaks() -> None:
     bench = Bench()
     first = bench.start("zero one two", closed=False)
