@@ -122,7 +122,7 @@ async def open_house(
             await switchboard.close(drain_s=0.0)
         for each in shared.values():
             await each.close()
-        await house.last_resort.database.close()
+        await house.last_resort.close()
 
 
 def forget(settings: Settings, *, utc_s: float) -> None:

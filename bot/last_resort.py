@@ -21,6 +21,8 @@ from fallbacks.holding import Holding, HoldSettings
 from fallbacks.utterances import Chooser, Utterance
 from processors.fallback import Fallback, Phrases
 from processors.farewell import End
+from processors.on_device_words import NoEar
+from providers.menu_ear import MenuEar
 from storage.callbacks import Callbacks
 from storage.database import Database
 from transports.leg import LegFacts
@@ -37,6 +39,7 @@ class LastResort:
     database: Database
     callbacks: Callbacks
     messages: Path
+    ear: MenuEar
 
     @classmethod
     def of(cls, settings: Settings) -> "LastResort":
@@ -52,7 +55,13 @@ class LastResort:
             database=database,
             callbacks=Callbacks(database),
             messages=settings.logs.dir / "messages",
+            ear=MenuEar(),
         )
+
+    async def close(self) -> None:
+        """Let go of the database and of the ear's process."""
+        await self.ear.close()
+        await self.database.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +116,16 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
             end=call.end,
             utc_now=clock.utc_now,
         ),
+        ear=shared.ear if Step.WORDS in hold.steps else NoEar(),
         remember=remember,
     )
 
 
 def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
-    """Return the steps that can be taken: the local voice needs none, a menu needs keys."""
-    left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD, Step.CHOSEN}
+    """Return the steps that can be taken: the local voice needs none, a menu words or keys."""
+    left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD}
+    if not keys and Step.WORDS not in steps:
+        left_out |= {Step.CHOSEN}
     return [each for each in steps if each not in left_out]
 
 

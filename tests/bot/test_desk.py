@@ -91,5 +91,9 @@ async def test_a_message_that_the_disk_does_not_take_is_told_as_lost(
 
 
 def test_no_menu_of_keys_is_read_to_a_caller_without_keys() -> None:
-    assert _steps(STEPS, keys=True) == [Step.CLIP, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE]
-    assert _steps(STEPS, keys=False) == [Step.CLIP, Step.GOODBYE]
+    assert _steps(STEPS, keys=True) == [
+        *(Step.CLIP, Step.WORDS, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
+    ]
+    assert _steps(STEPS, keys=False) == [Step.CLIP, Step.WORDS, Step.CHOSEN, Step.GOODBYE]
+    without = [each for each in STEPS if each is not Step.WORDS]
+    assert _steps(without, keys=False) == [Step.CLIP, Step.GOODBYE]
