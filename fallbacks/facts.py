@@ -127,7 +127,7 @@ class StepTaken:
     """A stage is down and the call went one step down the ladder of what needs less."""
 
     stage: str
-    step: str  # clip, local, keypad, chosen, goodbye
+    step: str  # clip, local, words, keypad, chosen, goodbye
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,9 +29,7 @@ PHRASES: Final[Mapping[str, Meaning]] = {
     "callback": Choice.CALLBACK,
     "call me back": Choice.CALLBACK,
     "message": Choice.MESSAGE,
-    "leave a message": Choice.MESSAGE,
     "person": Choice.PERSON,
-    "a person": Choice.PERSON,
     "yes": Consent.YES,
     "no": Consent.NO,
 }

@@ -15,7 +15,7 @@ from fallbacks.menu_words import PHRASES, Meaning
 
 SAMPLE_BYTES: Final = 2
 BEFORE_S: Final = 0.6  # of sound kept: a VAD is sure 0.2 s late, of a soft voice later
-LONGEST_S: Final = 2.2  # with that; "leave a message" takes 1.1 s, slowly spoken
+LONGEST_S: Final = 2.2  # with that; "call me back" takes 1 s, slowly spoken
 WAITING: Final = 4  # utterances that are yet to be heard; more is somebody who is talking
 OWED_S: Final = 0.8  # to wait for what was said, before it counts as nothing
 

@@ -22,9 +22,9 @@ DATA: Final = Path(__file__).parent / "data"
 WORDS: Final = Ear(
     rate_hz=EAR_HZ, jsgf=str(DATA / "menu_words.gram"), dict=str(DATA / "menu_words.dict")
 )
-# Measured on 54 answers and 96 other utterances and noises in nine synthetic voices at telephone
-# rate: of the answers 52 are right without this and 51 with it, of the others 17 and 10 are taken
-# for a choice.
+# Measured at telephone rate in nine synthetic voices: 76 of 81 answers are understood. Of 167 other
+# short utterances and noises 39 are taken for a choice, most of them words that rhyme with one; so
+# every choice is asked back, and none of the 167 is taken for the yes that follows.
 QUIET: Final = -3.0
 ANSWER_S: Final = 4.0  # chosen: a process that has to be started first, on a busy machine
 FAILURES: Final = 3  # in a row, after which it is not started again
