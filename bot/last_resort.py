@@ -18,15 +18,17 @@ from bot.rungs import rung_of, spoken
 from bot.utterances import load_utterances
 from fallbacks.descent import Descent, DescentSettings, Step
 from fallbacks.holding import Holding, HoldSettings
-from fallbacks.utterances import Chooser, Utterance
+from fallbacks.menu_words import LANGUAGE
+from fallbacks.utterances import Chooser, Situation, Utterance, in_language
 from processors.fallback import Fallback, Phrases
 from processors.farewell import End
-from processors.on_device_words import NoEar
+from processors.on_device_words import NoEar, WordEar
 from providers.menu_ear import MenuEar
 from storage.callbacks import Callbacks
 from storage.database import Database
 from transports.leg import LegFacts
 
+QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK_PERSON}
 DETECTED: Final = "multi"  # an agent's language when the caller's is followed
 
 
@@ -116,7 +118,7 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
             end=call.end,
             utc_now=clock.utc_now,
         ),
-        ear=shared.ear if Step.WORDS in hold.steps else NoEar(),
+        ear=_ear(shared, hold.steps, keys=call.facts.keys),
         remember=remember,
     )
 
@@ -127,6 +129,13 @@ def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
     if not keys and Step.WORDS not in steps:
         left_out |= {Step.CHOSEN}
     return [each for each in steps if each not in left_out]
+
+
+def _ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
+    """Return who hears the menu's words; nobody where the owner has no texts that ask for them."""
+    menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
+    there = {each.situation for each in in_language(shared.utterances, LANGUAGE)}
+    return shared.ear if Step.WORDS in steps and there >= {menu, *QUESTIONS} else NoEar()
 
 
 def _voice(call: Occasion, shared: LastResort, settings: Settings) -> CallVoice:

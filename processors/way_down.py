@@ -269,8 +269,8 @@ class WayDown:
                 else:
                     await self._carry(Choice.MESSAGE)  # nobody knows the number
             case Choice.MESSAGE:
-                after_tone = Situation.MESSAGE if self._keys else Situation.MESSAGE_WORDS
-                await self._mouth.say(after_tone, must=True)
+                after_tone = () if self._keys else (Situation.MESSAGE_WORDS,)
+                await self._mouth.say(*after_tone, Situation.MESSAGE, must=True)
                 self.message = await self._mouth.begin_message()
 
     async def _keep(self) -> None:
