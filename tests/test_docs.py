@@ -1,8 +1,10 @@
 """What the papers name exists: links, files, make targets, commands, options, faults, keys."""
 
+import json
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from bot.config_loading import load
 from bot.environment import Environment
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
+from scripts.make_picture import PICTURE, SHOWN, console_page, digest, shown_by
 
 ROOT = Path(__file__).parents[1]
 PAPERS = sorted(
@@ -158,6 +161,25 @@ def test_the_papers_give_a_command_options_that_it_has(command: str) -> None:
 
     assert len(rows) == 1
     assert used | set(re.findall(r"--[a-z-]+", rows[0])) <= options_of(command)
+
+
+def test_the_readmes_picture_shows_the_panels_that_the_page_has() -> None:
+    note = json.loads(SHOWN.read_text(encoding="utf-8"))
+    again = "the page has changed; run .venv/bin/python scripts/make_picture.py"
+
+    assert note == {**shown_by(console_page()), "sha256": digest(PICTURE)}, again
+
+
+def test_the_dockerfile_copies_and_compiles_every_room() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    rooms = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (compiled,) = re.findall(r"python -m compileall -q (.+)$", dockerfile, re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+    assert sorted(compiled.split()) == sorted(rooms)
+    assert sorted(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE)) == sorted(rooms)
+    assert {f"!{room}" for room in rooms} <= set(ignored)
 
 
 def test_the_readme_lists_every_fault() -> None:
