@@ -104,13 +104,33 @@ def test_a_constant_that_is_named_exists() -> None:
     assert named - defined == set()
 
 
-def test_every_decision_is_listed() -> None:
-    folder = ROOT / "docs" / "decisions"
-    listed = LINK.findall((folder / "README.md").read_text(encoding="utf-8"))
+DECISION = re.compile(
+    r"# (?P<number>\d{4}) (?P<title>.+)\n\n"
+    r"(?P<date>\d{4}-\d\d-\d\d) · (?P<status>accepted|superseded by \d{4})\n"
+)
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 
-    assert sorted(listed) == sorted(
-        path.name for path in folder.glob("*.md") if path.name != "README.md"
-    )
+
+@pytest.mark.parametrize("page", DECISIONS, ids=name_of)
+def test_a_decision_has_a_title_that_its_file_is_named_for_a_date_and_a_status(page: Path) -> None:
+    head = DECISION.match(page.read_text(encoding="utf-8"))
+    number, *words = page.stem.split("-")
+
+    assert head, "it must begin: # NNNN Title, an empty line, 2026-11-20 · accepted"
+    assert head["number"] == number
+    assert set(words) <= set(re.sub(r"[^a-z0-9 ]", "", head["title"].lower()).split())
+
+
+def test_the_list_of_decisions_says_what_the_pages_say() -> None:
+    rows = []
+    for page in DECISIONS:
+        head = DECISION.match(page.read_text(encoding="utf-8"))
+        assert head
+        number, title, date, status = head.groups()
+        rows.append(f"| [{number}]({page.name}) | {title} | {date} | {status} |")
+    told = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+
+    assert [line for line in told.splitlines() if line.startswith("| [")] == rows
 
 
 def test_every_dependency_has_a_row() -> None:
