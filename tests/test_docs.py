@@ -17,6 +17,7 @@ from bot.environment import Environment
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
 from scripts.make_picture import PICTURE, SHOWN, console_page, digest, shown_by
+from tests.quoted_numbers import PLACE, constant, quotes, unquoted
 
 ROOT = Path(__file__).parents[1]
 PAPERS = sorted(
@@ -44,6 +45,17 @@ FOLDERS = (
         ".ci/",
     ),
 )
+# Numbers in a page that are not constants of ours: everything else there must quote the code.
+FOREIGN = {
+    "how-it-stays-up.md": (
+        "150 words a minute",
+        "1.25 times real time",
+        "Key 1",
+        "key 2",
+        "key 0",
+        "10 and 20 s",  # of `initial_s`, doubled
+    ),
+}
 COMMANDS = sorted(str(each.name) for each in app.registered_commands)
 
 
@@ -89,6 +101,24 @@ def test_a_file_that_is_named_exists(paper: Path) -> None:
     for word in CODE.findall(text):
         if word.startswith(FOLDERS) and re.fullmatch(r"[\w./-]+", word) and "NAME" not in word:
             assert (ROOT / word).exists() or list(ROOT.glob(f"{word}*")), word
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=name_of)
+def test_a_number_that_quotes_the_code_is_the_codes(paper: Path) -> None:
+    text = CODE.sub("", BLOCK.sub("", paper.read_text(encoding="utf-8")))
+    found = list(quotes(text))
+
+    assert len(found) == len(PLACE.findall(text))
+    for each in found:
+        assert each.numbers == pytest.approx(constant(each.place)), each.place
+
+
+@pytest.mark.parametrize("page", FOREIGN)
+def test_every_number_of_ours_quotes_the_code(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+    assert len(list(quotes(text))) > 10
+    assert unquoted(text, foreign=FOREIGN[page]) == []
 
 
 def test_a_constant_that_is_named_exists() -> None:
