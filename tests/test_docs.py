@@ -1,11 +1,8 @@
-"""What the papers name exists: links, files, make targets, commands, options, faults, keys."""
+"""What the documents name exists: links, files, make targets, commands, options, faults, keys."""
 
 import json
 import re
-import shlex
 import subprocess
-import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,20 +14,9 @@ from bot.environment import Environment
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
 from scripts.make_picture import PICTURE, SHOWN, console_page, digest, shown_by
+from tests.documents import BLOCK, CODE, DOCUMENTS, LINK, ROOT, blocks, commands, name_of
 from tests.quoted_numbers import PLACE, constant, quotes, unquoted
 
-ROOT = Path(__file__).parents[1]
-PAPERS = sorted(
-    [
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").rglob("*.md"),
-        *(ROOT / "examples").glob("*.md"),
-        *(ROOT / "tests").rglob("README.md"),
-    ]
-)
-LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-CODE = re.compile(r"`([^`\n]+)`")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # A path of ours: in one of these folders, or a file at the root that nobody makes.
 FOLDERS = (
     *("bot/", "calls/", "docs/", "examples/", "fallbacks/", "faultlab/", "processors/"),
@@ -59,53 +45,34 @@ FOREIGN = {
 COMMANDS = sorted(str(each.name) for each in app.registered_commands)
 
 
-def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-def blocks(path: Path, language: str) -> Iterator[str]:
-    for found in BLOCK.finditer(path.read_text(encoding="utf-8")):
-        if found[1] == language:
-            yield found[2]
-
-
-def commands() -> Iterator[tuple[str, list[str]]]:
-    """Yield each shell command in the papers, as words."""
-    for paper in PAPERS:
-        for block in blocks(paper, "sh"):
-            for line in block.replace("\\\n", " ").splitlines():
-                if words := shlex.split(line, comments=True):
-                    yield name_of(paper), words
-
-
 def anchors(path: Path) -> set[str]:
     titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in titles}
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=name_of)
-def test_a_link_leads_somewhere(paper: Path) -> None:
-    for link in LINK.findall(paper.read_text(encoding="utf-8")):
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_link_leads_somewhere(document: Path) -> None:
+    for link in LINK.findall(document.read_text(encoding="utf-8")):
         if link.startswith(("https://", "http://")):
             continue
         place, _, title = link.partition("#")
-        target = (paper.parent / place) if place else paper
+        target = (document.parent / place) if place else document
 
         assert target.exists(), link
         assert not title or title in anchors(target), link
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=name_of)
-def test_a_file_that_is_named_exists(paper: Path) -> None:
-    text = BLOCK.sub("", paper.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_file_that_is_named_exists(document: Path) -> None:
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
     for word in CODE.findall(text):
         if word.startswith(FOLDERS) and re.fullmatch(r"[\w./-]+", word) and "NAME" not in word:
             assert (ROOT / word).exists() or list(ROOT.glob(f"{word}*")), word
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=name_of)
-def test_a_number_that_quotes_the_code_is_the_codes(paper: Path) -> None:
-    text = CODE.sub("", BLOCK.sub("", paper.read_text(encoding="utf-8")))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_number_that_quotes_the_code_is_the_codes(document: Path) -> None:
+    text = CODE.sub("", BLOCK.sub("", document.read_text(encoding="utf-8")))
     found = list(quotes(text))
 
     assert len(found) == len(PLACE.findall(text))
@@ -173,19 +140,6 @@ def test_every_dependency_has_a_row() -> None:
     assert packages - told == set()
 
 
-def test_the_papers_name_make_targets_and_programs_that_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    named = list(commands())
-
-    assert len(named) > 15
-    for paper, words in named:
-        if words[0] == "make":
-            assert set(words[1:]) <= targets, (paper, words)
-        if words[0].startswith(".venv/bin/"):
-            assert (ROOT / words[0]).exists(), (paper, words)
-
-
 def options_of(command: str) -> set[str]:
     shown = subprocess.run(  # noqa: S603 - our own program
         [ROOT / ".venv/bin/holdline", command, "--help"],
@@ -198,7 +152,7 @@ def options_of(command: str) -> set[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_papers_give_a_command_options_that_it_has(command: str) -> None:
+def test_the_documents_give_a_command_options_that_it_has(command: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(rf"^\| `holdline {command}( [^`]*)?`", readme, re.MULTILINE)
     used = {
@@ -218,18 +172,6 @@ def test_the_readmes_picture_shows_the_panels_that_the_page_has() -> None:
     again = "the page has changed; run .venv/bin/python scripts/make_picture.py"
 
     assert note == {**shown_by(console_page()), "sha256": digest(PICTURE)}, again
-
-
-def test_the_dockerfile_copies_and_compiles_every_room() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    rooms = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    (compiled,) = re.findall(r"python -m compileall -q (.+)$", dockerfile, re.MULTILINE)
-    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-
-    assert sorted(compiled.split()) == sorted(rooms)
-    assert sorted(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE)) == sorted(rooms)
-    assert {f"!{room}" for room in rooms} <= set(ignored)
 
 
 def test_the_readme_lists_every_fault() -> None:
