@@ -41,6 +41,7 @@ FOREIGN = {
         "key 0",
         "10 and 20 s",  # of `initial_s`, doubled
     ),
+    "configuration.md": ("Exit code 2", "Key 1", "Key 2", "Key 0", "1. ", "2. ", "3. ", "4. "),
 }
 COMMANDS = sorted(str(each.name) for each in app.registered_commands)
 
@@ -84,8 +85,18 @@ def test_a_number_that_quotes_the_code_is_the_codes(document: Path) -> None:
 def test_every_number_of_ours_quotes_the_code(page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
 
-    assert len(list(quotes(text))) > 10
+    assert len(list(quotes(text))) > 5
     assert unquoted(text, foreign=FOREIGN[page]) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_table_has_a_header_and_as_many_cells_in_every_row(document: Path) -> None:
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
+    for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        head, line, *rows = (re.sub(r"`[^`]*`|\\\|", "", row) for row in table.splitlines())
+
+        assert re.fullmatch(r"(\| ?:?-+:? ?)+\|", line), head
+        assert {row.count("|") for row in (line, *rows)} == {head.count("|")}, head
 
 
 def test_a_constant_that_is_named_exists() -> None:
