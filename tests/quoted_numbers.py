@@ -9,7 +9,9 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 from bot.config import Settings
@@ -55,31 +57,23 @@ def _value(word: str) -> float:
 
 
 def constant(place: str) -> tuple[float, ...]:
-    """Return the numbers of a constant, of a default, or of a configuration key."""
+    """Return the numbers of a configuration key, of a constant or of a default."""
     parts = place.split(".")
-    if parts[0] in Settings.model_fields:
-        value: Any = Settings
-    else:
-        value, parts = _module(parts)
-    for part in parts:
-        value = _member(value, part)
+    value: Any
+    try:
+        value = reduce(_member, parts, Settings)
+    except (AttributeError, KeyError):  # `transports` is a section of the configuration and a room
+        module, rest = _module(parts)
+        value = reduce(_member, rest, module)
     return tuple(value) if isinstance(value, tuple) else (float(value),)
 
 
 def _module(parts: list[str]) -> tuple[Any, list[str]]:
     """Return the longest module that a dotted name begins with, and the rest of the name."""
     for end in range(len(parts) - 1, 0, -1):
-        name = ".".join(parts[:end])
-        if importlib.util.find_spec(parts[0]) and _exists(name):
-            return importlib.import_module(name), parts[end:]
+        with suppress(ModuleNotFoundError):
+            return importlib.import_module(".".join(parts[:end])), parts[end:]
     raise ModuleNotFoundError(".".join(parts))
-
-
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # a part of it is no package
-        return False
 
 
 def _member(value: Any, name: str) -> Any:

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,17 @@ def test_the_list_of_decisions_says_what_the_pages_say() -> None:
     told = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
 
     assert [line for line in told.splitlines() if line.startswith("| [")] == rows
+
+
+def test_a_line_of_pipecat_that_is_cited_is_there() -> None:
+    package = Path(str(find_spec("pipecat").origin)).parent  # type: ignore[union-attr]
+    page = (ROOT / "docs" / "pipecat.md").read_text(encoding="utf-8")
+    cited = re.findall(r"`([\w/]+\.py):(\d+)`", page)
+
+    assert len(cited) > 20
+    for path, line in cited:
+        lines = (package / path).read_text(encoding="utf-8").splitlines()
+        assert lines[int(line) - 1].strip(), (path, line)
 
 
 def test_every_dependency_has_a_row() -> None:
