@@ -11,6 +11,7 @@ import yaml
 
 from bot.__main__ import app
 from bot.config_loading import load
+from bot.drilling.selection import chosen
 from bot.environment import Environment
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
@@ -140,6 +141,18 @@ def test_the_list_of_decisions_says_what_the_pages_say() -> None:
     told = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
 
     assert [line for line in told.splitlines() if line.startswith("| [")] == rows
+
+
+def test_a_row_of_the_drill_that_is_named_exists() -> None:
+    named = [
+        words[words.index("--only") + 1]
+        for _, words in commands()
+        if "--only" in words and words[0].endswith("holdline")
+    ]
+
+    assert named
+    for each in named:
+        assert chosen("full", each.split(","))
 
 
 def test_a_line_of_pipecat_that_is_cited_is_there() -> None:
