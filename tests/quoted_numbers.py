@@ -2,7 +2,7 @@
 
 `1.43 s<!-- fallbacks.holding.LAST_S -->` quotes a constant, `1.5 s<!-- latency.budget_s -->` the
 default of a configuration key. A table's entry, a parameter's default and a field's default are
-named like attributes: `bot.policies.PACES.llm.gap_s`.
+named like attributes: `bot.health.policies.PACES.llm.gap_s`.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Final
 
-from bot.config import Settings
+from bot.config.settings import Settings
 
 WORDS: Final[Mapping[str, float]] = {
     "one": 1.0,

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from bot.__main__ import app
-from bot.config_loading import load
-from bot.drilling.selection import chosen
-from bot.environment import Environment
+from bot.config.environment import Environment
+from bot.config.loading import load
+from drill.selection import chosen
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
 from scripts.make_picture import PICTURE, SHOWN, console_page, digest, shown_by
@@ -21,7 +21,7 @@ from tests.quoted_numbers import PLACE, constant, quotes, unquoted
 
 # A path of ours: in one of these folders, or a file at the root that nobody makes.
 FOLDERS = (
-    *("bot/", "calls/", "docs/", "examples/", "fallbacks/", "faultlab/", "processors/"),
+    *("bot/", "calls/", "docs/", "drill/", "examples/", "fallbacks/", "faultlab/", "processors/"),
     *(
         "providers/",
         "scripts/",
