@@ -210,6 +210,14 @@ def test_the_readmes_picture_shows_the_panels_that_the_page_has() -> None:
     assert note == {**shown_by(console_page()), "sha256": digest(PICTURE)}, again
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_command_that_is_named_in_a_sentence_exists(document: Path) -> None:
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
+    named = re.findall(r"`(?:\.venv/bin/)?holdline ([a-z][a-z-]*)", text)
+
+    assert set(named) <= set(COMMANDS)
+
+
 def test_the_readme_lists_every_fault() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
 
