@@ -40,7 +40,10 @@ class WordEar(Protocol):
 class NoEar:
     """Hears nothing: the words are not wanted, or not in the caller's language."""
 
-    usable: Final = False
+    @property
+    def usable(self) -> bool:
+        """Return False."""
+        return False
 
     async def warm(self) -> None:
         """Do nothing."""

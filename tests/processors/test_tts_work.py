@@ -19,7 +19,7 @@ from processors.tts_work import DONE_S, IDLE_S, TtsWork
 
 RATE_HZ = 1000  # a sample is a millisecond
 WORD = 300  # samples
-TEXT = "zero one two three four five six seven"
+TEXT: str = "zero one two three four five six seven"
 NAMES = ("first", "second", "third", "fourth")
 
 
