@@ -1,9 +1,8 @@
 """The server: every door that the configuration enables, until SIGTERM."""
 
 import asyncio
-import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -47,7 +46,7 @@ class Extras:
 
 
 async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
-    """Answer calls until SIGTERM or SIGINT, then drain and return.
+    """Answer calls until SIGTERM or SIGINT, then drain and return; a second signal cuts the calls.
 
     Raises:
         UsageError: The address is taken, or not ours.
@@ -60,16 +59,21 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
 class Server(uvicorn.Server):
     """Uvicorn, with a stop that lets the calls end first."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, *, hurry: Callable[[], None]) -> None:
+        """Prepare; `hurry` is called on a second signal and ends the wait for the calls."""
         super().__init__(config)
         self.asked_to_stop = asyncio.Event()
         self.finished = asyncio.Event()
+        self._hurry = hurry
+        self._signals = 0
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note a first signal; a second SIGINT stops at once."""
-        if self.asked_to_stop.is_set() and sig == signal.SIGINT:
+        """Stop on a first signal; on a second one, of either kind, stop at once."""
+        self._signals += 1
+        if self._signals > 1:
             self.force_exit = True
+            self._loop.call_soon_threadsafe(self._hurry)
         self._loop.call_soon_threadsafe(self.asked_to_stop.set)
 
 
@@ -104,7 +108,8 @@ async def running(
                 ws_max_size=MAX_MESSAGE_BYTES,
                 timeout_graceful_shutdown=round(CLOSE_S),
                 server_header=False,
-            )
+            ),
+            hurry=house.switchboard.hurry,
         )
         serving = tasks.create_task(_serve(server, sockets), name="http server")
         stopping = tasks.create_task(_drain(server, house), name="stop when asked")
