@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Final
 
@@ -27,6 +27,7 @@ from bot.http.provider_routes import provider_router
 from bot.http.twilio_door import twilio_router
 from bot.http.webrtc_door import webrtc_router
 from bot.process import OpenHouse, open_house
+from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
 
@@ -187,10 +188,12 @@ def _health(house: OpenHouse) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        reasons = [house.switchboard.why_closed] if not house.switchboard.open else []
-        return JSONResponse(
-            {"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200
+        found = judge_readiness(
+            why_closed=house.switchboard.why_closed,
+            usable=house.providers.usable(),
+            steps=house.settings.hold.steps,
         )
+        return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
 
     return router
 
