@@ -20,7 +20,8 @@ def command(
     ] = False,
 ) -> None:
     """Answer calls until SIGTERM, then let the calls in progress end."""
-    loaded = load(config, flags={"server.host": host, "server.port": port})
+    flags = {"server.host": host, "server.port": port}
+    loaded = load(config, flags=flags, keys=not print_config)
     if print_config:
         typer.echo(as_yaml(loaded), nl=False)
         return

@@ -62,8 +62,8 @@ def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
         yield at, value
 
 
-def fetch(layers: Layers, environment: Environment) -> Iterator[Problem]:
-    """Put every secret that a `…_env` key names beside it; tell of those that are not set."""
+def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterator[Problem]:
+    """Put every secret that a `…_env` key names beside it; if required, tell what is not set."""
     for key, field, default, needed in _wanted(layers):
         name = layers.at((*key, f"{field}_env")) or default
         if not isinstance(name, str) or not name or layers.at((*key, field)):
@@ -71,7 +71,7 @@ def fetch(layers: Layers, environment: Environment) -> Iterator[Problem]:
         value = environment.get(name)
         if value is not None and re.fullmatch(r"[!-~]+", value):
             layers.put((*key, field), value, where=environment.where(name))
-        elif value is not None or needed:
+        elif value is not None or (needed and required):
             cause = "holds more than one printable ASCII word" if value else "is not set"
             text = (
                 f"{dotted((*key, f'{field}_env'))} names {without_secrets(name)}, which {cause}; "

@@ -115,6 +115,16 @@ def test_the_merged_configuration_is_printed_and_nothing_is_served(
     assert "s3cret" not in told
 
 
+def test_the_merged_configuration_is_printed_without_any_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["serve", "--print-config"]) == 0
+
+    told = capsys.readouterr()
+    assert "# api_key: not set (OPENAI_API_KEY)" in told.out
+    assert told.err == ""
+
+
 def test_the_doctor_ends_with_1_and_a_line_for_each_problem(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
