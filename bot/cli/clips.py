@@ -6,6 +6,7 @@ import typer
 
 from bot.cli.options import ConfigOption
 from bot.config.loading import load
+from bot.config_folders import check_folders
 from bot.exits import DONE, FAILED
 from telemetry import logs
 
@@ -14,7 +15,9 @@ def command(
     config: ConfigOption = None,
 ) -> None:
     """Render the clips that are missing; the rest stays as it is."""
-    settings = load(config).settings
+    loaded = load(config)
+    check_folders(loaded)
+    settings = loaded.settings
     logs.set_up(level="WARNING", folder=None)
     from bot.clips.command import render_all  # noqa: PLC0415 - imports Pipecat, after the log's rules
 

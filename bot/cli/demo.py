@@ -6,6 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
+from bot.config_folders import why_unwritable
+from bot.exits import UsageError
 from telemetry import logs
 
 LOGS: Final = Path("logs")
@@ -17,6 +19,10 @@ def command(
     ] = 8080,
 ) -> None:
     """Start the fault lab and a server against it, and print one URL to open."""
+    if why := why_unwritable(LOGS):
+        raise UsageError(
+            f'the demo writes to "{LOGS}"; it cannot be written ({why}); start it in another folder'
+        )
     logs.set_up(level="WARNING", folder=LOGS)
     from bot.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log's rules
 

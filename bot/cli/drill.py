@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bot.config_folders import check_out
 from bot.exits import CommandError, UsageError
 from telemetry import logs
 
@@ -40,6 +41,7 @@ def command(
         from drill.demonstration import demonstrate, scenario_named  # noqa: PLC0415 - loads Pipecat
 
         raise typer.Exit(asyncio.run(demonstrate(scenario, scenario_named(scenario))))
+    check_out(out)
     from drill.drill import Wanted, drill  # noqa: PLC0415 - loads the lab's voices
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import FaultsOption
+from bot.config_folders import check_out
 from telemetry import logs
 
 
@@ -18,6 +19,7 @@ def command(
     ] = Path("out"),
 ) -> None:
     """Write what each recorded caller heard, the timeline and a summary."""
+    check_out(out)
     logs.set_up(level="WARNING", folder=None)
     from bot.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log's rules
 

@@ -8,6 +8,7 @@ import typer
 from bot.cli.options import ConfigOption
 from bot.config.loading import load
 from bot.config.printing import as_yaml
+from bot.config_folders import check_folders
 from telemetry import logs
 
 
@@ -25,6 +26,7 @@ def command(
     if print_config:
         typer.echo(as_yaml(loaded), nl=False)
         return
+    check_folders(loaded)
     logs.set_up(level=loaded.settings.logs.level, folder=loaded.settings.logs.dir)
     from bot.http.server import serve  # noqa: PLC0415 - imports Pipecat, after errors and the log's rules
 
