@@ -27,6 +27,7 @@ from bot.http.provider_routes import provider_router
 from bot.http.twilio_door import twilio_router
 from bot.http.webrtc_door import webrtc_router
 from bot.process import OpenHouse, open_house
+from bot.ready_line import ready_line
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
@@ -54,6 +55,10 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
     """
     sockets = [listening(settings.server.host, settings.server.port)]
     async with running(settings, sockets, extras=extras or Extras()) as server:
+        await server.ready.wait()
+        if server.started:
+            line = ready_line(settings, port=sockets[0].getsockname()[1])
+            print(line, flush=True)  # noqa: T201 - for the terminal
         await server.finished.wait()
 
 
@@ -64,10 +69,17 @@ class Server(uvicorn.Server):
         """Prepare; `hurry` is called on a second signal and ends the wait for the calls."""
         super().__init__(config)
         self.asked_to_stop = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set once it answers, or never will."""
         self.finished = asyncio.Event()
         self._hurry = hurry
         self._signals = 0
         self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets=sockets)
+        self.ready.set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on a first signal; on a second one, of either kind, stop at once."""
@@ -126,6 +138,7 @@ async def _serve(server: Server, sockets: list[socket.socket]) -> None:
         await server.serve(sockets=sockets)
     finally:
         server.asked_to_stop.set()
+        server.ready.set()
         server.finished.set()
 
 

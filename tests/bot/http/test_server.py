@@ -234,7 +234,9 @@ def test_a_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert str(port) in run.stderr
 
 
-async def test_sigterm_ends_an_idle_server_with_0(tmp_path: Path) -> None:
+async def test_a_server_says_one_line_when_it_is_ready_and_sigterm_ends_it_with_0(
+    tmp_path: Path,
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -242,7 +244,7 @@ async def test_sigterm_ends_an_idle_server_with_0(tmp_path: Path) -> None:
     config.write_text(CONFIG.format(port=port, folder=tmp_path))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "serve", "--config", str(config),
-        env={"KEY": "k"}, cwd=Path(__file__).parents[3],
+        env={"KEY": "k"}, cwd=Path(__file__).parents[3], stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(30), httpx.AsyncClient() as client:
         while True:
@@ -253,4 +255,9 @@ async def test_sigterm_ends_an_idle_server_with_0(tmp_path: Path) -> None:
                 await asyncio.sleep(0.1)
         process.send_signal(signal.SIGTERM)
 
-        assert await process.wait() == 0
+        said, _ = await process.communicate()
+        assert process.returncode == 0
+        assert said.decode().splitlines() == [
+            f"Holdline is ready at http://127.0.0.1:{port} (webrtc): "
+            f"open http://127.0.0.1:{port}/ and press Call."
+        ]
