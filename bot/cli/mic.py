@@ -9,7 +9,7 @@ from telemetry import logs
 
 
 def command(config: ConfigOption = None) -> None:
-    """Talk with the agent through this machine's microphone and loudspeaker."""
+    """Talk with the agent here, by microphone and loudspeaker."""
     loaded = load(config)
     check_folders(loaded)
     settings = loaded.settings

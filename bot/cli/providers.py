@@ -20,7 +20,10 @@ def command(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the health of every rung of the running server, or have one tried at once."""
+    """Show how the running server's providers are, or reset one.
+
+    A reset has the rung tried at once, also when it was left alone for a person to mend.
+    """
     if action not in (None, "reset") or (action is None) != (name is None):
         raise UsageError(f'providers takes nothing or "reset NAME", not "{action} {name or ""}"')
     settings = load(config, keys=False).settings

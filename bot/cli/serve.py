@@ -14,13 +14,23 @@ from telemetry import logs
 
 def command(
     config: ConfigOption = None,
-    host: Annotated[str | None, typer.Option("--host", help="Where to listen.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Where to listen; 0: any.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Where to listen.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", help="Where to listen; 0: any.")
+    ] = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Show what would be used, and who said it.")
+        bool,
+        typer.Option(
+            "--print-config", help="Show what would be used, and who said it; serve nothing."
+        ),
     ] = False,
 ) -> None:
-    """Answer calls until SIGTERM, then let the calls in progress end."""
+    """Answer calls until SIGTERM, then let the calls in progress end.
+
+    Those that outlast `shutdown.drain_s` hear a goodbye. A second SIGTERM or Ctrl-C cuts them.
+    """
     flags = {"server.host": host, "server.port": port}
     loaded = load(config, flags=flags, keys=not print_config)
     if print_config:
