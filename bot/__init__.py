@@ -18,7 +18,8 @@ async def bot(runner_args: Any) -> None:
     """Answer one call for Pipecat's own runner, which does `import bot` and calls `bot.bot(args)`.
 
     Args:
-        runner_args: Pipecat's `SmallWebRTCRunnerArguments`, with the browser's connection.
+        runner_args: Pipecat's `SmallWebRTCRunnerArguments`, with the browser's connection, or its
+            `WebSocketRunnerArguments`, with a Twilio media socket.
 
     Raises:
         TypeError: The runner was started for a transport that it cannot hand over.
