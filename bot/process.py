@@ -119,7 +119,7 @@ async def open_house(
                 providers=providers,
                 last_resort=house.last_resort,
             )
-            await switchboard.close(drain_s=0.0)
+            await switchboard.close(drain_s=0.0, goodbye_s=0.0)
         for each in shared.values():
             await each.close()
         await house.last_resort.close()

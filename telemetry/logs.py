@@ -49,6 +49,7 @@ def set_up(*, level: str, folder: Path | None) -> None:
         folder: Where the file goes; created when missing.
     """
     logger.remove()
+    logger.enable("pipecat")  # silent until now: see bot/__init__.py
     logger.configure(patcher=_redact)
     settings: dict[str, Any] = {
         "level": level,
