@@ -4,8 +4,8 @@ import sys
 
 from bot.__main__ import run
 from bot.config.errors import ConfigError
+from bot.config.folders import check_folders
 from bot.config.loading import load
-from bot.config_folders import check_folders
 from bot.exits import BAD_USAGE
 
 HELP = ("-h", "--help")

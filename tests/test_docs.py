@@ -43,7 +43,11 @@ FOREIGN = {
         "key 0",
         "10 and 20 s",  # of `initial_s`, doubled
     ),
-    "configuration.md": ("Exit code 2", "Key 1", "Key 2", "Key 0", "1. ", "2. ", "3. ", "4. "),
+    "configuration.md": (
+        *("Exit code 2", "Key 1", "Key 2", "Key 0", "1. ", "2. ", "3. ", "4. "),
+        *("answers 200", "else 503", "calls are taken: 200"),  # HTTP
+        "and 15 s",  # of rest for a supervisor
+    ),
 }
 COMMANDS = sorted(str(each.name) for each in app.registered_commands)
 

@@ -5,8 +5,8 @@ import asyncio
 import typer
 
 from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
+from bot.config.folders import check_folders
 from bot.config.loading import load
-from bot.config_folders import check_folders
 from bot.exits import DONE, FAILED
 from telemetry import logs
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from bot.config_folders import why_unwritable
+from bot.config.folders import why_unwritable
 from bot.exits import UsageError
 from telemetry import logs
 

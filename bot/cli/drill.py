@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from bot.config_folders import check_out
+from bot.config.folders import check_out
 from bot.exits import CommandError, UsageError
 from telemetry import logs
 

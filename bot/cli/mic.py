@@ -3,8 +3,8 @@
 import asyncio
 
 from bot.cli.options import ConfigOption
+from bot.config.folders import check_folders
 from bot.config.loading import load
-from bot.config_folders import check_folders
 from telemetry import logs
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import FaultsOption
-from bot.config_folders import check_out
+from bot.config.folders import check_out
 from telemetry import logs
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption
+from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.config.printing import as_yaml
-from bot.config_folders import check_folders
 from telemetry import logs
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from bot import config_storage
 from bot.config import share_address
+from bot.config import storage as config_storage
 from bot.config.errors import Key, Problem, dotted, nearest, shown, without_secrets
 from bot.config.layers import Layers, says_yes
 from bot.config.stages import STAGES

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bot import config_storage
 from bot.__main__ import run
+from bot.config import storage as config_storage
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError
+from bot.config.folders import check_folders
 from bot.config.loading import load
-from bot.config_folders import check_folders
 
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
 ENVIRONMENT = Environment(values=dict.fromkeys(KEYS, "k"))

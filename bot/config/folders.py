@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bot import config_storage
+from bot.config import storage as config_storage
 from bot.config.errors import ConfigError, Key, Problem, dotted, shown
 from bot.config.loading import Loaded
 from bot.exits import UsageError
