@@ -22,6 +22,8 @@ from bot.server import Extras, application
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
 
+pytestmark = pytest.mark.virtual_time
+
 TOKEN = "a-token-of-the-console"
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],

@@ -6,6 +6,8 @@ from bot.switchboard import RunningCall, Switchboard, SwitchboardFullError
 from calls.events import CallRefused, Event
 from transports.leg import Leg, LegFacts
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Line:
     facts = LegFacts(transport="test", sample_rate_hz=8000)

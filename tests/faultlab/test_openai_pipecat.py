@@ -20,6 +20,8 @@ from faultlab.instance import Core
 from faultlab.openai import OpenAI
 from faultlab.schedule import Window
 
+pytestmark = pytest.mark.virtual_time
+
 ASKED: list[Any] = [{"role": "user", "content": "How much is a haircut?"}]
 
 
