@@ -15,7 +15,7 @@ import soundfile
 from playwright.async_api import Browser, Playwright, async_playwright, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from tests.e2e.browser import ALLOWED, CHROMIUM, FLAGS, Watch
+from tests.e2e.browser import ALLOWED, FLAGS, Watch, need_chromium
 from tests.e2e.demo_server import Demo, running_demo
 from tests.e2e.talking import (
     ANSWER_S,
@@ -44,8 +44,7 @@ RESUME = """(token) => sessionStorage.setItem(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
+    need_chromium()
     async with running_demo(tmp_path_factory.mktemp("demo")) as running:
         yield running
 
@@ -137,7 +136,7 @@ async def killed_in_a_call(demo: Demo, profile: Path) -> str:
 async def doomed(profile: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """Run a browser in a process group of its own; yield it and where it takes orders."""
     process = await asyncio.create_subprocess_exec(
-        *(str(CHROMIUM), "--headless", "--remote-debugging-port=0", ALLOWED, *FLAGS),
+        *(need_chromium(), "--headless", "--remote-debugging-port=0", ALLOWED, *FLAGS),
         f"--user-data-dir={profile}",
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
