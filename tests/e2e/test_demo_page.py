@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # one demo for all of them
 ]
 
-LEG_ENDS_S = 5.0
+LEG_ENDS_S = 15.0  # it takes four; ICE alone would take thirty
 HEALED_S = 20.0  # probes of a mended provider come after 1, 2, 5 s
 RESUME = """(token) => sessionStorage.setItem(
     "holdline.call", JSON.stringify({call_id: "lost", resume_token: token, seen: Date.now()})
@@ -87,7 +87,7 @@ async def test_a_microphone_that_opens_interrupts_nobody(demo: Demo, tmp_path: P
         assert "How can I help?" in await greeted(page, demo.url + "/client/")
 
         await page.get_by_role("button", name="Hang up").click()
-        await demo.entry("CallEnded", after=seen, within_s=2.0, reason="caller_hung_up")
+        await demo.entry("CallEnded", after=seen, within_s=10.0, reason="caller_hung_up")
     facts = {each["event"] for each in demo.entries[seen:]}
     assert not facts & {"BargedIn", "CallerStarted", "TranscriptFinal"}
 
