@@ -8,7 +8,6 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.conftest import Served
-from tests.e2e.talking import picture
 from tests.e2e.test_pages import ANSWER, CUT, MOVED, STOPPED, WELL, call
 
 pytestmark = [
@@ -117,7 +116,6 @@ async def everything_at_once(page: Page, served: Served) -> None:
 
 async def test_all_that_is_shown_can_be_read(page: Page, served: Served) -> None:
     await everything_at_once(page, served)
-    await picture(page)
 
     assert await page.evaluate(HARD_TO_READ) == []
 
