@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from pipecat.frames.frames import LLMContextFrame, LLMTextFrame
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.tests.utils import run_test
@@ -31,6 +32,8 @@ from processors.gate import RungGate
 from processors.llm_stage import LlmStage
 from providers.openai import build, share
 from providers.provider import Rung
+
+pytestmark = pytest.mark.virtual_time
 
 ANSWER = (
     "We open at nine. From Monday to Friday we are here until six in the evening, on Saturday from "

@@ -17,6 +17,8 @@ from tests.processors import stt_call, tts_bench
 from tests.processors.stt_call import calling, words
 from tests.processors.tts_bench import laboratory, talking
 
+pytestmark = pytest.mark.virtual_time
+
 VOICES = ("cartesia", "elevenlabs")
 TEXT = "We open at nine."
 HEARD = "What are your opening hours?"

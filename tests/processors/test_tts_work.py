@@ -17,6 +17,8 @@ from processors.line_queue import LineQueue
 from processors.tts_steps import Ask, Close, Do, More, Mute, Over, Play, Said, Won
 from processors.tts_work import DONE_S, IDLE_S, TtsWork
 
+pytestmark = pytest.mark.virtual_time
+
 RATE_HZ = 1000  # a sample is a millisecond
 WORD = 300  # samples
 TEXT: str = "zero one two three four five six seven"

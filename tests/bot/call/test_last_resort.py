@@ -40,6 +40,7 @@ LLM_MUTE = {name: [{"fault": "silent", "where": "handshake"}] for name in ("open
 VOICES_GONE = {name: [{"fault": "refuse"}] for name in ("cartesia", "elevenlabs")}
 EARS_REFUSE = {name: [{"fault": "refuse"}] for name in ("deepgram", "deepgram-b")}
 EARS_GONE = {name: [{"fault": "http", "status": 503}] for name in ("deepgram", "deepgram-b")}
+LOOK_S = 0.01
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -51,6 +52,7 @@ class Heard:
     events: Sequence[Event]
     sounds: Sequence[tuple[float, float]]  # from, to: seconds on the line
     stopped_s: float  # when the caller had spoken, on the line
+    late: Sequence[tuple[float, float]]  # on the line: when this process woke late, by how much
 
     def of(self, kind: type) -> list[Any]:
         return [each for each in self.events if isinstance(each, kind)]
@@ -58,18 +60,25 @@ class Heard:
     @property
     def first_s(self) -> float:
         """How long the caller waited for any sound."""
-        return next(begin for begin, _ in self.sounds if begin > self.stopped_s) - self.stopped_s
+        return self.silences_s[0]
 
     @property
     def silences_s(self) -> list[float]:
-        """The silences after the caller had spoken, but the one after the last sound."""
+        """The silences after the caller had spoken, but the one after the last sound.
+
+        Less what the machine itself was late.
+        """
         moments = [self.stopped_s]
         gaps: list[float] = []
         for begin, end in self.sounds:
             if begin > self.stopped_s:
-                gaps.append(begin - moments[-1])
+                gaps.append(begin - moments[-1] - self._late_s(moments[-1], begin))
                 moments.append(end)
         return gaps
+
+    def _late_s(self, begin: float, end: float) -> float:
+        """How much of a silence is the machine's: the control for others that keep it busy."""
+        return sum(late_s for at_s, late_s in self.late if begin < at_s <= end)
 
 
 async def call(
@@ -89,7 +98,7 @@ async def call(
     """
     schedule = tmp_path / "faults.yaml"
     schedule.write_text(yaml.safe_dump(dict(faults)), encoding="utf-8")
-    notes, caller = Notes(), read(CALLER)
+    notes, caller, late = Notes(), read(CALLER), list[tuple[float, float]]()
     prompts = Prompts()
     async with asyncio.timeout(90), lab_process(faults=schedule) as lab:
         storage = {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"}
@@ -111,16 +120,20 @@ async def call(
             async with asyncio.TaskGroup() as tasks:
                 pressing = tasks.create_task(press(leg, keys or {}))
                 replying = tasks.create_task(reply(leg, prompts, replies or {}))
+                watching = tasks.create_task(watch(late))
                 await house.switchboard.answer(leg, made)
                 pressing.cancel()
                 replying.cancel()
+                watching.cancel()
             await house.emitter.flush()
             events = [each.event for each in notes.take(made.call_id)]
     stops = [each.at_s for each in events if isinstance(each, CallerStopped)]
+    started_at_s = leg.line.started_at_s or 0.0
     return Heard(
         events=events,
         sounds=sounds(leg.line.heard(), caller.rate_hz),
-        stopped_s=stops[0] - (leg.line.started_at_s or 0.0),
+        stopped_s=stops[0] - started_at_s,
+        late=[(at_s - started_at_s, late_s) for at_s, late_s in late],
     )
 
 
@@ -147,6 +160,16 @@ async def reply(
             noise = synthetic_caller.noise(after_s, rms=20.0, rate_hz=rate_hz)
             speech = synthetic_caller.say(text, rate_hz=rate_hz)
             await leg.say(np.frombuffer(noise + speech, "<i2"))
+
+
+async def watch(late: list[tuple[float, float]]) -> None:
+    """Note how much too long this process sleeps, and when it wakes."""
+    while True:
+        due_s = clock.monotonic() + LOOK_S
+        await asyncio.sleep(LOOK_S)
+        woke_s = clock.monotonic()
+        if woke_s - due_s > LOOK_S:  # less is nothing
+            late.append((woke_s, woke_s - due_s))
 
 
 async def press(leg: LoopbackLeg, keys: Mapping[float, str]) -> None:

@@ -8,6 +8,8 @@ from calls.events import CallRefused, Event
 from tests.virtual_time import BEGIN_S
 from transports.leg import Leg, LegFacts
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Line:
     facts = LegFacts(transport="test", sample_rate_hz=8000)

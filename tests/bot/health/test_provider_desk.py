@@ -23,6 +23,8 @@ from bot.process import OpenHouse, open_house
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
 
+pytestmark = pytest.mark.virtual_time
+
 TOKEN = "a-token-of-the-console"
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],
