@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.drilling.matrix import tts
+from bot.drilling.breaks import tts
 from bot.drilling.measured import Run
 from bot.drilling.plans import play
 from bot.drilling.rows import Row
