@@ -11,12 +11,13 @@ from typing import Final
 from bot.drilling.evidence import Judged, read_sounds
 from bot.drilling.matching import Line, Recording
 from bot.drilling.places import RATE_HZ, Pcm
-from bot.drilling.sound import SPEECH_S
+from bot.drilling.sound import SPEECH_S, join_spans
 from bot.lab_control import LabControl
 
 # A clip is trimmed before it goes to 8000 Hz: its samples lie between those of the lab's sound.
 BETWEEN: Final = Line(alike=0.95, short_alike=0.95, finer=4)
 AROUND_S: Final = 0.3  # of a stretch of speech, in which a clip's faint edges are looked for
+PAUSE_S: Final = 1.0  # longer than a voice's own between two sentences of a clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ def find_clips(each: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
     """Return the clips in what a turn's reply does not account for; blocks some 0.1 s."""
     stop_s = each.turn.stop_s - each.turn.began_s
     clips: list[tuple[str, float, float]] = []
-    for start_s, end_s in each.verdict.other:
+    for start_s, end_s in join_spans(each.verdict.other, within_s=PAUSE_S):
         from_s = max(0.0, stop_s + start_s - AROUND_S)
         part = each.recording[
             round(from_s * RATE_HZ) : round((stop_s + end_s + AROUND_S) * RATE_HZ)
