@@ -1,6 +1,7 @@
 """A caller on the loopback leg, the one that `replay` has: importing this loads Pipecat."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
 
@@ -29,7 +30,7 @@ class LoopbackTelephone:
             clock=clock.monotonic,
         )
         self._call = house.call(self._leg)
-        self._group = asyncio.TaskGroup()
+        self._stack = AsyncExitStack()
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -38,12 +39,14 @@ class LoopbackTelephone:
         Raises:
             TimeoutError: It was not answered.
         """
-        await self._group.__aenter__()
         answered = self._house.switchboard.answer(self._leg, self._call)
-        self._running = self._group.create_task(answered, name="a call on the loopback leg")
-        async with asyncio.timeout(CONNECTED_S):
-            while self._leg.line.started_at_s is None:  # noqa: ASYNC110 - the line tells nobody
-                await asyncio.sleep(0.005)
+        async with AsyncExitStack() as stack:
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            self._running = group.create_task(answered, name="a call on the loopback leg")
+            async with asyncio.timeout(CONNECTED_S):
+                while self._leg.line.started_at_s is None:  # noqa: ASYNC110 - the line tells nobody
+                    await asyncio.sleep(0.005)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -54,7 +57,7 @@ class LoopbackTelephone:
     ) -> None:
         """Hang up."""
         await self._call.cancel("caller_hung_up")
-        await self._group.__aexit__(kind, error, trace)
+        await self._stack.__aexit__(kind, error, trace)
         await self._house.emitter.flush()  # what is told of the call is read next
 
     @property

@@ -65,7 +65,10 @@ class Results:
                 self.passes = [DrillPass(**each) for each in kept["passes"]]
                 self.entries = list(kept["runs"])
             except (ValueError, KeyError, TypeError) as wrong:
-                raise UsageError(f"{self._path} holds no results of a drill") from wrong
+                raise UsageError(
+                    f"{self._path} holds no results of a drill with a list of its passes;"
+                    " choose another --out, or move it away"
+                ) from wrong
             self._check_passes()
 
     def begin(self, **known: Any) -> DrillPass:

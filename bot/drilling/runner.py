@@ -75,12 +75,13 @@ async def run_all(job: Job, results: Results) -> DrillPass:
         if side == OURS or not (row.ours_alone or results.newest(row, side))
     ]
     begun = await asyncio.to_thread(results.begin, **await _known(job, rounds))
+    folder = job.folder / "runs" / f"pass-{begun.number}"  # what an earlier one left is not counted
     for row, side in rounds:
         together = 1 if row.alone else job.jobs
         for first in range(1, row.runs + 1, together):
             numbers = range(first, min(first + together, row.runs + 1))
             before = await asyncio.to_thread(read_cpu_times)
-            yielded = await _together(row, side, numbers, folder=job.folder)
+            yielded = await _together(row, side, numbers, folder=folder)
             others = others_cores(before, await asyncio.to_thread(read_cpu_times))
             for each in yielded:
                 known = {"pass": begun.number, "together": together, "others_cores": others}
@@ -120,7 +121,7 @@ async def _together(
 async def _run(
     row: Row, side: str, number: int, *, folder: Path, ready: asyncio.Barrier, after_s: float
 ) -> dict[str, Any]:
-    files = folder / "runs" / f"{row.name}-{side}-{number}"
+    files = folder / f"{row.name}-{side}-{number}"
     entry: dict[str, Any] = {
         "at": clock.utc_now().isoformat(timespec="seconds"),
         "row": row.name,
