@@ -32,7 +32,7 @@ RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
 APART_S: Final = 3.0  # between calls that go on at once: a question and the wait for its answer
 SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself
-LONG: Final = (Plan.CHANCE, Plan.CROWD, Plan.FLAPPING, Plan.RECOVERY)
+LONG: Final = (Plan.CHANCE, Plan.CLIPS, Plan.CROWD, Plan.FLAPPING, Plan.RECOVERY)
 BROKEN: Final = (
     aiohttp.ClientError,
     CommandError,
