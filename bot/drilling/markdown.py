@@ -14,6 +14,7 @@ from bot.drilling.tally import (
     count_met,
     is_beside_load,
     judge_passes,
+    newest_run,
     others_of,
 )
 from bot.drilling.verdicts import Finding, extra_requests, findings
@@ -76,7 +77,7 @@ def _page(
 
 
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
-    newest = passes[-1]
+    newest = newest_run(passes)
     mark = MARK if is_beside_load(results, newest.within) else ""
     stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
     more = extra_requests(row, OURS, measured(results.newest(row, OURS)))

@@ -15,6 +15,7 @@ from bot.drilling.tally import (
     count_met,
     is_beside_load,
     judge_passes,
+    newest_run,
     others_of,
 )
 from bot.drilling.verdicts import Finding, extra_requests, findings
@@ -79,7 +80,7 @@ def _about(one: DrillPass, results: Results) -> str:
 
 
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
-    newest = passes[-1]
+    newest = newest_run(passes)
     mark = MARK if is_beside_load(results, newest.within) else ""
     stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
     more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
@@ -104,7 +105,9 @@ def _pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterat
     yield f'<h2 id="{row.name}">{escape(row.title)} <small>{row.name}</small></h2>'
     told = ", ".join(f"{each.within.number} {each.verdict}" for each in passes)
     yield f"<p>{row.plan}. Passes: {told}.</p>"
-    shown = {each.within.number for each in passes if not each.met} | {passes[-1].within.number}
+    shown = {each.within.number for each in passes if not each.met} | {
+        newest_run(passes).within.number
+    }
     for entry in results.of(row.name, OURS):
         if entry["pass"] in shown:
             yield from _run(entry)

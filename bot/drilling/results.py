@@ -122,9 +122,9 @@ class Results:
         return entries
 
     def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
-        """Return the runs of the newest pass that was to run a row on a side; all its rows."""
-        passes = self.passes_of(row, side)
-        return self.of_pass(passes[-1]) if passes else []
+        """Return the runs of the newest pass that ran a row on a side; all its rows."""
+        runs = self.of(row.name, side)
+        return self.of_pass(self.passes[runs[-1]["pass"] - 1]) if runs else []
 
     def of(self, row: str, side: str) -> list[dict[str, Any]]:
         """Return every run of a row on a side, oldest first."""

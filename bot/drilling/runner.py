@@ -72,7 +72,7 @@ async def run_all(job: Job, results: Results) -> DrillPass:
     rounds = [
         (row, side)
         for row, side in itertools.product(job.rows, job.sides)
-        if side == OURS or not (row.ours_alone or results.newest(row, side))
+        if side == OURS or not (row.ours_alone or results.of(row.name, side))
     ]
     begun = await asyncio.to_thread(results.begin, **await _known(job, rounds))
     folder = job.folder / "runs" / f"pass-{begun.number}"  # what an earlier one left is not counted

@@ -56,6 +56,11 @@ def _judge(row: Row, side: str, results: Results, one: DrillPass) -> RowInPass:
     )
 
 
+def newest_run(passes: Sequence[RowInPass]) -> RowInPass:
+    """Return the newest pass that ran the row; the newest one if none did."""
+    return next((each for each in reversed(passes) if each.runs), passes[-1])
+
+
 def count_met(passes: Sequence[RowInPass]) -> str:
     """Return how often a row was met, as people read it."""
     return f"{sum(each.met for each in passes)} of {len(passes)}"

@@ -16,7 +16,7 @@ from bot.drilling.rows import EVERY_WORD, HEALTHY, NEVER_SILENT, Row, extra
 from bot.drilling.runner import Job, run_all
 from bot.drilling.servers import OURS, STOCK
 from bot.drilling.table import table
-from bot.drilling.tally import count_met, judge_passes, missed
+from bot.drilling.tally import count_met, judge_passes, missed, newest_run
 from bot.exits import UsageError
 
 ROW = Row(name="tts-cut", title="TTS <cut>", targets=(EVERY_WORD, NEVER_SILENT))
@@ -111,6 +111,16 @@ def test_a_row_is_counted_in_every_pass_that_was_to_run_it(results: Results) -> 
 
     assert [each.verdict for each in passes] == ["met", "missed", "not run"]
     assert count_met(passes) == "1 of 3"
+
+
+def test_the_figures_of_a_row_are_those_of_the_newest_pass_that_ran_it(results: Results) -> None:
+    begin(results, "wednesday")  # was stopped before its first run
+    first, second, _ = judge_passes(ROW, OURS, results)
+
+    assert newest_run([first, second]) is second
+    assert newest_run(judge_passes(ROW, OURS, results)).within.began == "tuesday"
+    assert "| turns not whole ≤ 0 | 1 | 1 | **missed** |" in markdown.render([ROW], results)
+    assert missed([ROW], results, OURS) == [ROW.name]
 
 
 def test_a_pass_that_lacks_runs_of_a_row_has_not_met_it(tmp_path: Path) -> None:
