@@ -9,9 +9,9 @@ copy DIR/figures.json back, and run this.
 from pathlib import Path
 from typing import Final
 
-from bot.drilling.markdown import render
-from bot.drilling.matrix import FULL
-from bot.drilling.results import Results
+from drill.markdown import render
+from drill.matrix import FULL
+from drill.results import Results
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 FIGURES: Final = "drill-results.json"

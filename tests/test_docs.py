@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from bot.__main__ import app
-from bot.config_loading import load
-from bot.drilling.markdown import render
-from bot.drilling.matrix import FULL
-from bot.drilling.results import Results
-from bot.environment import Environment
+from bot.config.environment import Environment
+from bot.config.loading import load
+from drill.markdown import render
+from drill.matrix import FULL
+from drill.results import Results
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
 

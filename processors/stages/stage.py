@@ -1,0 +1,78 @@
+"""A ladder of providers in the place of one: what its decision says is done here, in order.
+
+Providers report from tasks of their own, which may be cancelled at any time; so what they report
+waits in an inbox, and only the stage's own task and the call's frames make it work. Both hold the
+lock: a decision sees one event at a time, and its actions are done before the next one.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from pipecat.processors.frame_processor import FrameProcessor
+
+from processors.stages.alarm import Alarm
+
+INBOX: Final = 1000  # reports that wait; who reports more waits, too: nothing of it is lost
+
+Report = TypeVar("Report")
+
+
+class Stage(FrameProcessor, ABC, Generic[Report]):
+    """The part that all stages share.
+
+    A stage has `handle`, which hands a provider's report to the decision and does what it says;
+    `tick`, the same for the passing of time; and `wake_at`. Whoever takes a frame of the call does
+    it inside `async with self.working():`, which asks for the next moment afterwards.
+    """
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.now = clock
+        self.lock = asyncio.Lock()
+        self.alarm = Alarm(clock)
+        self._inbox: asyncio.Queue[Report] = asyncio.Queue(INBOX)
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    @abstractmethod
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+
+    @abstractmethod
+    async def handle(self, report: Report, now: float) -> None:
+        """Decide on what a provider reported, and do it."""
+
+    @abstractmethod
+    async def tick(self, now: float) -> None:
+        """Do what is due."""
+
+    async def report(self, report: Report) -> None:
+        """Leave a report for the stage's own task; waits only while the inbox is full."""
+        await self._inbox.put(report)
+        self.alarm.ring()
+
+    def watch(self) -> None:
+        """Begin to follow reports and the clock."""
+        if self._watching is None:
+            self._watching = self.create_task(
+                self.alarm.run(self._next_at, self._act), f"{self.name}: watch"
+            )
+
+    async def stop_watching(self) -> None:
+        """End it."""
+        task, self._watching = self._watching, None
+        if task is not None:
+            await self.cancel_task(task)
+
+    def _next_at(self) -> float | None:
+        return self.wake_at if self._inbox.empty() else self.now()
+
+    async def _act(self, now: float) -> None:
+        async with self.lock:
+            while not self._inbox.empty():
+                await self.handle(self._inbox.get_nowait(), self.now())
+            due_at = self.wake_at
+            if due_at is not None and due_at <= max(now, self.now()):
+                await self.tick(max(now, self.now()))

@@ -1,0 +1,48 @@
+"""How long a lost connection waits for its next try."""
+
+from fallbacks.backoff import STABLE_S, WAITS_S, Backoff
+
+
+def waits(backoff: Backoff, tries: int) -> list[float]:
+    return [backoff.next_s() for _ in range(tries)]
+
+
+def test_a_first_connection_that_failed_is_not_tried_again_at_once() -> None:
+    assert waits(Backoff(), 3) == [0.5, 1.0, 2.0]
+
+
+def test_the_waits_end_at_the_longest() -> None:
+    assert waits(Backoff(), 20)[-2:] == [WAITS_S[-1]] * 2
+
+
+def test_a_stable_connection_is_made_again_at_once() -> None:
+    backoff = Backoff()
+    waits(backoff, 4)
+    backoff.up(now=10.0)
+    backoff.down(now=10.0 + STABLE_S + 0.1)
+
+    assert backoff.next_s() == 0.0
+
+
+def test_a_connection_that_dies_young_waits_on() -> None:
+    backoff = Backoff()
+    before = waits(backoff, 3)[-1]
+    backoff.up(now=10.0)
+    backoff.down(now=10.0 + STABLE_S)
+
+    assert backoff.next_s() > before
+
+
+def test_what_will_not_pass_is_tried_seldom() -> None:
+    backoff = Backoff()
+    backoff.down(now=10.0, permanent=True)
+
+    assert backoff.next_s() == WAITS_S[-1]
+
+
+def test_a_try_that_somebody_waits_for_makes_the_next_one_no_later() -> None:
+    backoff = Backoff()
+    first = backoff.next_s()
+    backoff.hurried()
+
+    assert backoff.next_s() == first

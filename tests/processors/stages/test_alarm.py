@@ -1,0 +1,55 @@
+"""Waiting for a moment or for news, on virtual time."""
+
+import asyncio
+
+import pytest
+
+from bot.clock import monotonic
+from processors.stages.alarm import Alarm
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def test_a_moment_ends_the_wait_and_is_never_returned_early() -> None:
+    until = monotonic() + 5.0
+
+    assert await Alarm(monotonic).wait(until) >= until
+
+
+async def test_a_ring_ends_the_wait_before_the_moment() -> None:
+    alarm, until = Alarm(monotonic), monotonic() + 5.0
+    asyncio.get_running_loop().call_later(1.0, alarm.ring)
+
+    assert await alarm.wait(until) == pytest.approx(until - 4.0)
+
+
+async def test_a_ring_that_comes_while_nobody_waits_is_kept() -> None:
+    alarm, begun_at = Alarm(monotonic), monotonic()
+    alarm.ring()
+
+    assert await alarm.wait(None) == begun_at
+
+
+async def test_a_moment_that_has_passed_is_not_waited_for() -> None:
+    begun_at = monotonic()
+
+    assert await Alarm(monotonic).wait(begun_at - 1.0) == begun_at
+
+
+async def test_a_ring_has_the_next_moment_asked_for_again() -> None:
+    begun_at = monotonic()
+    alarm, due_at, acted = Alarm(monotonic), [begun_at + 10.0], list[int]()
+
+    async def act(now: float) -> None:
+        acted.append(round(now - begun_at))
+
+    def bring_forward() -> None:
+        due_at[0] = begun_at + 3.0
+        alarm.ring()
+
+    asyncio.get_running_loop().call_later(1.0, bring_forward)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(20.0):
+            await alarm.run(lambda: due_at[0] if len(acted) < 3 else None, act)
+
+    assert acted == [0, 1, 3]

@@ -1,0 +1,79 @@
+"""Making a lost connection again in the background, on virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import pytest
+
+from bot.clock import monotonic
+from processors.stages.reconnector import Reconnector
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Owner:
+    """Owns tasks as a processor does."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self._tasks.create_task(coroutine, name=name)
+
+    async def cancel_task(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+class Far:
+    """A far end that takes the connection at the n-th try."""
+
+    def __init__(self, *, at_try: int) -> None:
+        self.tried_at: list[float] = []
+        self._at_try = at_try
+
+    async def connect(self) -> bool:
+        self.tried_at.append(monotonic())
+        return len(self.tried_at) >= self._at_try
+
+
+@pytest.fixture
+async def owner() -> AsyncIterator[Owner]:
+    async with asyncio.TaskGroup() as tasks:
+        yield Owner(tasks)
+
+
+async def test_it_tries_until_it_is_connected_with_longer_waits(owner: Owner) -> None:
+    begun_at, far = monotonic(), Far(at_try=3)
+    reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
+
+    reconnector.begin(owner)
+    await asyncio.sleep(100.0)
+
+    assert [round(at - begun_at, 1) for at in far.tried_at] == [0.5, 1.5, 3.5]
+    assert not reconnector.busy
+
+
+async def test_who_is_in_a_hurry_does_not_wait(owner: Owner) -> None:
+    begun_at, far = monotonic(), Far(at_try=1)
+    reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
+    reconnector.backoff.down(begun_at, permanent=True)
+
+    reconnector.begin(owner)
+    await asyncio.sleep(0.1)
+    reconnector.hurry()
+    await asyncio.sleep(0.1)
+
+    assert far.tried_at == [pytest.approx(begun_at + 0.1)]
+
+
+async def test_a_rung_that_may_not_be_asked_is_not_tried(owner: Owner) -> None:
+    far = Far(at_try=1)
+    reconnector = Reconnector("cartesia", far.connect, clock=monotonic, allowed=lambda: False)
+
+    reconnector.begin(owner)
+    await asyncio.sleep(100.0)
+    await reconnector.close(owner)
+
+    assert far.tried_at == []
