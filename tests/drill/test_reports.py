@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from drill.table import table
 from drill.tally import count_met, judge_passes, missed, newest_run
 
 ROW = Row(name="tts-cut", title="TTS <cut>", targets=(EVERY_WORD, NEVER_SILENT))
+ONE_RUN = {ROW.name: 1}
 TURN = {
     "question": "How much is a haircut?",
     "answer": "A haircut costs forty euros.",
@@ -53,8 +55,7 @@ def entry(
     }
 
 
-def begin(kept: Results, began: str, *, note: str = "", **planned: int) -> int:
-    rows = planned or {ROW.name: 1}
+def begin(kept: Results, began: str, *, note: str = "", rows: Mapping[str, int] = ONE_RUN) -> int:
     return kept.begin(
         began=began,
         commit="0123456789",
@@ -125,7 +126,7 @@ def test_the_figures_of_a_row_are_those_of_the_newest_pass_that_ran_it(results: 
 
 def test_a_pass_that_lacks_runs_of_a_row_has_not_met_it(tmp_path: Path) -> None:
     kept = Results(tmp_path)
-    number = begin(kept, "monday", **{ROW.name: 2})
+    number = begin(kept, "monday", rows={ROW.name: 2})
     kept.add(entry(number))
     (half,) = judge_passes(ROW, OURS, kept)
     kept.add(entry(number, run=2))
@@ -189,7 +190,7 @@ def test_a_pass_without_a_healthy_row_on_some_side_is_compared_with_the_last_one
     tmp_path: Path,
 ) -> None:
     kept = Results(tmp_path)
-    monday = begin(kept, "monday", **{HEALTHY: 1})
+    monday = begin(kept, "monday", rows={HEALTHY: 1})
     kept.add(entry(monday, row=HEALTHY))
     kept.add(entry(monday, row=HEALTHY, side=STOCK))
     tuesday = begin(kept, "tuesday")
