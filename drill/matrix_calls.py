@@ -99,8 +99,8 @@ def _flapping() -> Iterator[Row]:
     asked = Target(measure="misheard", worst=0)
     cases = {
         "stt": (stt(FLAPS), (asked, replayed(QUESTION_S))),
-        "llm": (llm(FLAPS), (extra(0.3),)),
-        "tts": (tts(FLAPS), (Target(measure="switches", worst=1),)),
+        "llm": (llm(FLAPS), (extra(0.5), gap(0.5))),  # it may die at any word, as in llm-cut-*
+        "tts": (tts(FLAPS), (Target(measure="switches", worst=1), gap(0.3))),
     }
     for stage, (breaks, targets) in cases.items():
         yield Row(
