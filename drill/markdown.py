@@ -12,7 +12,6 @@ from drill.tally import (
     MARK,
     RowInPass,
     count_met,
-    is_beside_load,
     judge_passes,
     newest_run,
     others_of,
@@ -68,7 +67,7 @@ def _page(
     yield _head(EVERY)
     for row in rows:
         for index, each in enumerate(judged[row.name]):
-            yield _line([f"`{row.name}`" if index == 0 else "", *_outcome(each, results, row)])
+            yield _line([f"`{row.name}`" if index == 0 else "", *_outcome(each, row)])
     known = {row.name for row in rows}
     if gone := sorted(
         {name for one in results.passes for name in one.planned.get(OURS, ())} - known
@@ -78,7 +77,7 @@ def _page(
 
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
     newest = newest_run(passes)
-    mark = MARK if is_beside_load(results, newest.within) else ""
+    mark = newest.mark
     stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
     more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
     for index, each in enumerate(newest.findings):
@@ -131,13 +130,12 @@ def _others(one: DrillPass, results: Results) -> str:
     others = others_of(results, one)
     if others is None:
         return "not measured"
-    mark = MARK if is_beside_load(results, one) else ""
-    return f"{others[0]:.2f} cores, at most {others[1]:.2f}{mark}"
+    return f"{others[0]:.2f} cores, at most {others[1]:.2f}"
 
 
-def _outcome(each: RowInPass, results: Results, row: Row) -> list[str]:
+def _outcome(each: RowInPass, row: Row) -> list[str]:
     wanted = each.within.wanted(row.name, OURS)
-    mark = MARK if is_beside_load(results, each.within) else ""
+    mark = each.mark
     worst = [marked(one.worst, mark) or "-" for one in each.findings]
     bold = [
         f"**{value}**" if one.met is False else value

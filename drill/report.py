@@ -10,10 +10,8 @@ from drill.rows import Row
 from drill.servers import OURS, STOCK
 from drill.table import marked
 from drill.tally import (
-    MARK,
     RowInPass,
     count_met,
-    is_beside_load,
     judge_passes,
     newest_run,
     others_of,
@@ -81,7 +79,7 @@ def _about(one: DrillPass, results: Results) -> str:
 
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
     newest = newest_run(passes)
-    mark = MARK if is_beside_load(results, newest.within) else ""
+    mark = newest.mark
     stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
     more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
     for index, each in enumerate(newest.findings):

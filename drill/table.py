@@ -7,7 +7,7 @@ from rich.table import Table
 from drill.results import Results, measured
 from drill.rows import Row
 from drill.servers import OURS, STOCK
-from drill.tally import MARK, count_met, is_beside_load, judge_passes, newest_run
+from drill.tally import count_met, judge_passes, newest_run
 from drill.verdicts import Finding, extra_requests, findings
 
 
@@ -31,7 +31,7 @@ def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> N
         shown.add_row(f"{row.title}\n[dim]{row.name}[/dim]", "", "", "", "not run", "0 of 0", "")
         return
     newest = newest_run(passes)
-    mark = MARK if is_beside_load(results, newest.within) else ""
+    mark = newest.mark
     more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
     stock = _stock(row, results) if STOCK in sides else ()
     for index, each in enumerate(newest.findings):

@@ -1,9 +1,9 @@
 """How often a row met its targets: in every pass that was to run it, not in the newest alone."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from drill.results import DrillPass, Results, measured
 from drill.rows import Row
@@ -22,12 +22,14 @@ class RowInPass:
         findings: Target by target.
         runs: How many there are, of those that were to be.
         met: Whether every target holds, in as many runs as were to be.
+        mark: What stands behind its figures: others kept the machine busy during these runs.
     """
 
     within: DrillPass
     findings: tuple[Finding, ...]
     runs: int
     met: bool
+    mark: str = ""
 
     @property
     def verdict(self) -> str:
@@ -53,6 +55,7 @@ def _judge(row: Row, side: str, results: Results, one: DrillPass) -> RowInPass:
         findings=findings(row, side, runs),
         runs=len(of_row),
         met=whole and passed(row, side, runs),
+        mark=MARK if _is_busy(_others(of_row)) else "",
     )
 
 
@@ -74,15 +77,14 @@ def missed(rows: Sequence[Row], results: Results, side: str) -> list[str]:
 
 def others_of(results: Results, one: DrillPass) -> tuple[float, float] | None:
     """Return how many cores others used during a pass: at the median, at most; None: not known."""
-    values = [
-        each["others_cores"]
-        for each in results.entries
-        if each["pass"] == one.number and each.get("others_cores") is not None
-    ]
+    values = _others([each for each in results.entries if each["pass"] == one.number])
     return (statistics.median(values), max(values)) if values else None
 
 
-def is_beside_load(results: Results, one: DrillPass) -> bool:
-    """Return whether a pass was measured beside something else that kept the machine busy."""
-    others = others_of(results, one)
-    return others is not None and others[0] > BESIDE_CORES
+def _others(entries: Sequence[Mapping[str, Any]]) -> list[float]:
+    known = (each.get("others_cores") for each in entries)
+    return [each for each in known if each is not None]
+
+
+def _is_busy(others: Sequence[float]) -> bool:
+    return bool(others) and statistics.median(others) > BESIDE_CORES

@@ -148,13 +148,17 @@ def test_a_later_healthy_row_does_not_change_what_an_earlier_pass_said(tmp_path:
     assert judge_passes(late, OURS, kept)[1].findings[0].worst == before
 
 
-def test_a_pass_beside_other_load_says_so_behind_each_of_its_figures(tmp_path: Path) -> None:
+def test_figures_from_beside_other_load_are_marked_row_by_row(tmp_path: Path) -> None:
     kept = Results(tmp_path)
-    kept.add(entry(begin(kept, "monday")) | {"others_cores": 1.5})
-    page = markdown.render([ROW], kept)
+    other = replace(ROW, name="another")
+    number = begin(kept, "monday", rows={ROW.name: 1, other.name: 1})
+    kept.add(entry(number) | {"others_cores": 1.5})
+    kept.add(entry(number, row=other.name) | {"others_cores": 0.1})
+    page = markdown.render([ROW, other], kept)
 
-    assert "1.50 cores, at most 1.50*" in page
-    assert "| 1* | 1* |" in page
+    assert "0.80 cores, at most 1.50" in page
+    assert f"| `{ROW.name}` | 1 | 1 | met | 0*, 1* |" in page
+    assert f"| `{other.name}` | 1 | 1 | met | 0, 1 |" in page
 
 
 def test_a_missed_target_stays_in_the_table_with_its_reason(tmp_path: Path) -> None:
