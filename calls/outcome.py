@@ -18,6 +18,8 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
+from fallbacks.facts import AttemptFailed
+from fallbacks.failure import Scope
 
 MEASURES: Final = ("prompt_tokens", "completion_tokens", "characters", "audio_s")
 
@@ -40,6 +42,7 @@ class Outcome:
     parts: dict[str, Spread] = field(default_factory=dict[str, Spread])
     barge_ins: int = 0
     provider_failures: int = 0
+    failures: dict[str, int] = field(default_factory=dict[str, int])  # the same, by provider
     surprises: int = 0  # edges that the phase table does not have
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -48,6 +51,21 @@ class Outcome:
     cost: float | None = None  # in the price table's currency; None when a price is unknown
     length_s: float = 0.0
     reason: str = ""
+
+
+def failed_provider(event: Event) -> str | None:
+    """Return who failed, if a fact says that a provider did.
+
+    A request that was wrong whoever had been asked, such as one that is too long, is nobody's
+    failure.
+    """
+    match event:
+        case ProviderFailed():
+            return event.provider
+        case AttemptFailed() if event.scope is not Scope.PAYLOAD:
+            return event.provider
+        case _:
+            return None
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -66,6 +84,7 @@ class Tally:
     def __init__(self) -> None:
         self._counts: Counter[type[Event]] = Counter()
         self._usage: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
         self._v2v_s = array("d")  # eight bytes an answer; a list of floats takes four times that
         self._parts = {each.name: array("d") for each in fields(TurnParts)}
         self._ended: CallEnded | None = None
@@ -73,6 +92,8 @@ class Tally:
     def add(self, event: Event) -> None:
         """Take one fact in."""
         self._counts[type(event)] += 1
+        if provider := failed_provider(event):
+            self._failures[provider] += 1
         match event:
             case AnswerHeard():
                 self._v2v_s.append(event.v2v_s)
@@ -96,7 +117,8 @@ class Tally:
             v2v=spread(self._v2v_s) if answers else None,
             parts={n: spread(values) for n, values in self._parts.items()} if answers else {},
             barge_ins=counts[BargedIn],
-            provider_failures=counts[ProviderFailed],
+            provider_failures=self._failures.total(),
+            failures=dict(self._failures),
             surprises=counts[PhaseRefused],
             prompt_tokens=int(usage["prompt_tokens"]),
             completion_tokens=int(usage["completion_tokens"]),
