@@ -25,6 +25,7 @@ from bot.health.watch import watched
 from bot.prices import load_prices
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
+from calls.incidents import Incidents
 from providers.catalog import provider
 from providers.provider import Shared
 from telemetry.emitter import Emitter, Listener
@@ -82,7 +83,8 @@ async def open_house(
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
     journal = Journal(settings.logs.dir / "calls", price=prices.price)
-    emitter = Emitter(listeners=[Log(), journal, live, *listeners], utc_now=clock.utc_now)
+    log = Log(Incidents(ladders(settings), steps=settings.hold.steps))
+    emitter = Emitter(listeners=[log, journal, live, *listeners], utc_now=clock.utc_now)
     async with emitter:
         told = emitter.tell_for("")
         policies = build_policies(settings, clock.monotonic())
@@ -123,6 +125,14 @@ async def open_house(
         for each in shared.values():
             await each.close()
         await house.last_resort.close()
+
+
+def ladders(settings: Settings) -> dict[str, list[str]]:
+    """Return the rungs' names by stage, the preferred one first."""
+    found: dict[str, list[str]] = {}
+    for stage, rung in settings.stages.rungs():
+        found.setdefault(stage, []).append(rung.name)
+    return found
 
 
 def forget(settings: Settings, *, utc_s: float) -> None:
