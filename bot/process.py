@@ -22,7 +22,7 @@ from bot.exits import UsageError
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView
 from bot.health.watch import watched
-from bot.prices import load_prices
+from bot.prices import load_prices, pricing
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
 from calls.incidents import Incidents
@@ -82,7 +82,7 @@ async def open_house(
     live = Live(words=words)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
-    journal = Journal(settings.logs.dir / "calls", price=prices.price)
+    journal = Journal(settings.logs.dir / "calls")
     log = Log(Incidents(ladders(settings), steps=settings.hold.steps))
     emitter = Emitter(listeners=[log, journal, live, *listeners], utc_now=clock.utc_now)
     async with emitter:
@@ -105,7 +105,7 @@ async def open_house(
                 leg,
                 call_id=call_id,
                 agent=settings.agent_for(leg.facts.called),
-                tell=emitter.tell_for(call_id),
+                tell=pricing(emitter.tell_for(call_id), prices),
                 remembered=remembered,
             )
 

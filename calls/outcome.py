@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from math import ceil
 from typing import Final
 
+from calls.cost import Bill, Costs
 from calls.events import (
     AnswerHeard,
     BargedIn,
@@ -49,6 +50,7 @@ class Outcome:
     characters: int = 0
     heard_by_stt_s: float = 0.0
     cost: float | None = None  # in the price table's currency; None when a price is unknown
+    costs: Costs = field(default_factory=Costs)
     length_s: float = 0.0
     reason: str = ""
 
@@ -79,12 +81,13 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 
 
 class Tally:
-    """Adds one call's facts up as they come; it keeps seven numbers of an answer, and no fact."""
+    """Adds one call's facts up as they come; it keeps eight numbers of a turn, and no fact."""
 
     def __init__(self) -> None:
         self._counts: Counter[type[Event]] = Counter()
         self._usage: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
+        self._bill = Bill()
         self._v2v_s = array("d")  # eight bytes an answer; a list of floats takes four times that
         self._parts = {each.name: array("d") for each in fields(TurnParts)}
         self._ended: CallEnded | None = None
@@ -92,6 +95,7 @@ class Tally:
     def add(self, event: Event) -> None:
         """Take one fact in."""
         self._counts[type(event)] += 1
+        self._bill.add(event)
         if provider := failed_provider(event):
             self._failures[provider] += 1
         match event:
@@ -107,7 +111,7 @@ class Tally:
             case _:
                 pass
 
-    def outcome(self, *, cost: float | None = None) -> Outcome:
+    def outcome(self) -> Outcome:
         """Return what the facts so far add up to."""
         answers = len(self._v2v_s)
         counts, usage, ended = self._counts, self._usage, self._ended
@@ -124,15 +128,16 @@ class Tally:
             completion_tokens=int(usage["completion_tokens"]),
             characters=int(usage["characters"]),
             heard_by_stt_s=usage["audio_s"],
-            cost=cost,
+            cost=self._bill.total,
+            costs=self._bill.costs,
             length_s=ended.length_s if ended else 0.0,
             reason=ended.reason if ended else "",
         )
 
 
-def outcome(events: Iterable[Event], *, cost: float | None = None) -> Outcome:
+def outcome(events: Iterable[Event]) -> Outcome:
     """Return what the facts of one call add up to."""
     tally = Tally()
     for event in events:
         tally.add(event)
-    return tally.outcome(cost=cost)
+    return tally.outcome()

@@ -239,9 +239,10 @@ class CallObserver(BaseObserver):
             measured = usage(each)
             if measured:
                 stage, amounts = measured
+                begins = stage == "stt" and self._turn_open  # of the words that begin the next turn
                 self._say(
                     UsageMeasured(
-                        turn=self._timeline.number,
+                        turn=self._timeline.number + begins,
                         stage=stage,
                         provider=self._provider_of(each.processor),
                         model=each.model or "",

@@ -49,12 +49,13 @@ def test_a_call_adds_up() -> None:
         ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401"),
         attempt_failed("tts", "cartesia", Kind.CUT, Scope.ENDPOINT),
         UsageMeasured(turn=1, stage="llm", provider="openai", model="m", prompt_tokens=100,
-                      completion_tokens=20),
-        UsageMeasured(turn=1, stage="tts", provider="cartesia", model="v", characters=80),
+                      completion_tokens=20, cost=0.01),
+        UsageMeasured(turn=1, stage="tts", provider="cartesia", model="v", characters=80,
+                      cost=0.02),
         CallEnded(reason="caller_hung_up", length_s=31.5),
     ]  # fmt: skip
 
-    found = outcome(events, cost=0.01)
+    found = outcome(events)
 
     assert found.turns == 2
     assert found.within_budget == pytest.approx(0.5)
@@ -64,7 +65,9 @@ def test_a_call_adds_up() -> None:
     assert (found.barge_ins, found.provider_failures) == (1, 2)
     assert found.failures == {"twilio": 1, "cartesia": 1}
     assert (found.prompt_tokens, found.completion_tokens, found.characters) == (100, 20, 80)
-    assert (found.reason, found.length_s, found.cost) == ("caller_hung_up", 31.5, 0.01)
+    assert (found.reason, found.length_s) == ("caller_hung_up", 31.5)
+    assert found.cost == pytest.approx(0.03)
+    assert found.costs.stages == {"llm": 0.01, "tts": 0.02}
 
 
 @pytest.mark.parametrize(
