@@ -19,7 +19,7 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
-from fallbacks.facts import AttemptFailed
+from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.failure import Scope
 
 MEASURES: Final = ("prompt_tokens", "completion_tokens", "characters", "audio_s")
@@ -44,6 +44,7 @@ class Outcome:
     barge_ins: int = 0
     provider_failures: int = 0
     failures: dict[str, int] = field(default_factory=dict[str, int])  # the same, by provider
+    exhausted: int = 0  # pieces of work for which a stage had no rung left
     surprises: int = 0  # edges that the phase table does not have
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -123,6 +124,7 @@ class Tally:
             barge_ins=counts[BargedIn],
             provider_failures=self._failures.total(),
             failures=dict(self._failures),
+            exhausted=counts[StageExhausted],
             surprises=counts[PhaseRefused],
             prompt_tokens=int(usage["prompt_tokens"]),
             completion_tokens=int(usage["completion_tokens"]),

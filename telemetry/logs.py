@@ -34,6 +34,7 @@ CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themsel
     "asyncio",
 )
 TELLS_WORDS: Final = re.compile(r"not speaking \[.*\]", re.DOTALL)
+TOLD_AS_A_FACT: Final = "no language model answered"  # Pipecat's lines of it: two for each turn
 KEY_SHAPED: Final = re.compile(
     r"(?i)(bearer|token|x-api-key|xi-api-key|authorization)([\"':=\s]+)([\w.\-/+]{8,})"
     r"|\bsk[-_][\w\-]{8,}"
@@ -76,8 +77,9 @@ def _redact(record: "Record") -> None:
 
 
 def _fit_to_print(record: "Record") -> bool:
-    from_pipecat = (record["name"] or "").startswith("pipecat")
-    return not from_pipecat or record["level"].no >= logging.WARNING
+    if not (record["name"] or "").startswith("pipecat"):
+        return True
+    return record["level"].no >= logging.WARNING and TOLD_AS_A_FACT not in record["message"]
 
 
 class Log:

@@ -48,15 +48,14 @@ async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Re
 
 
 def loud_lines(file: Path) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return level, name and content of what is louder than INFO."""
+    """Return level, name and content of what is louder than INFO, but for what each turn took."""
     logger.complete()
     fields = [line.split(" | ", 2) for line in file.read_text().splitlines()]
-    found = [(level.strip(), text) for _, level, text in fields if level.strip() in LOUD]
-    told = [(level, text[text.index(" - ") + 3 :]) for level, text in found]
+    loud = [(level.strip(), text) for _, level, text in fields if level.strip() in LOUD]
     return [
-        (level, text.split()[1], json.loads(text[text.index("{") :]))
-        for level, text in told
-        if "BudgetMissed" not in text
+        (level, text.split(" - ")[1].split()[1], json.loads(text[text.index("{") :]))
+        for level, text in loud
+        if "BudgetMissed" not in text and "TTFB not reported" not in text
     ]
 
 
@@ -78,7 +77,7 @@ async def test_a_stage_whose_every_key_is_refused_is_critical(
     tmp_path: Path, log_file: Path
 ) -> None:
     keys = {"openai": "sk-wrong", "openai-b": "sk-wrong-too"}
-    await calls_in(tmp_path, keys=keys, calls=2)
+    replayed = await calls_in(tmp_path, keys=keys, calls=2)
 
     told = loud_lines(log_file)
     assert [(level, each["rung"]) for level, _, each in told] == [
@@ -88,3 +87,5 @@ async def test_a_stage_whose_every_key_is_refused_is_critical(
     ]
     assert told[-1][2]["kind"] == "no_usable_rung"
     assert "goodbye" in told[-1][2]["then"]
+    assert [each.outcome.failures for each in replayed] == [{"openai": 1, "openai-b": 1}, {}]
+    assert [each.outcome.exhausted for each in replayed] == [1, 1]
