@@ -81,7 +81,7 @@ class Costs:
     stages: dict[str, float | None] = field(default_factory=dict[str, float | None])
     providers: dict[str, float | None] = field(default_factory=dict[str, float | None])
     unpriced: tuple[str, ...] = ()  # stage and model
-    estimated: bool = False  # some of it is of requests that were called off, by our own count
+    estimated: bool = False  # some of it is by our own count
 
 
 class Bill:

@@ -202,7 +202,7 @@ class UsageMeasured:
     completion_tokens: int = 0
     characters: int = 0
     audio_s: float = 0.0
-    estimated: bool = False  # of an answer that was called off: nobody told us
+    estimated: bool = False  # by our own count: nobody told us, as of an answer that was called off
     cost: float | None = None  # in the price table's currency; None: not known, or not priced yet
 
 
@@ -214,7 +214,7 @@ class TurnCosted:
     cost: float | None  # None: the price of a part is not known
     currency: str
     unpriced: tuple[str, ...] = ()  # stage and model of what has no known price
-    estimated: bool = False  # some of it is of an answer that was called off
+    estimated: bool = False  # some of it is by our own count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
