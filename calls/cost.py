@@ -184,11 +184,10 @@ class Meter:
 
 
 def _with(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:
-    known = turn.cost is not None and usage.cost is not None
-    nameless = {unpriced(usage): None} if usage.cost is None else {}
+    nameless = [unpriced(usage)] if usage.cost is None else []
     return replace(
         turn,
-        cost=turn.cost + usage.cost if known else None,
-        unpriced=tuple(dict.fromkeys(turn.unpriced) | nameless),
+        cost=None if turn.cost is None or usage.cost is None else turn.cost + usage.cost,
+        unpriced=tuple(dict.fromkeys([*turn.unpriced, *nameless])),
         estimated=turn.estimated or usage.estimated,
     )

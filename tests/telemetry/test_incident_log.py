@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loguru import logger
@@ -14,7 +15,7 @@ from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen, StageExhaus
 from fallbacks.failure import Kind, Scope, Severity
 from telemetry import logs
 
-RUNG = {"stage": "llm", "provider": "openai"}
+RUNG: Any = {"stage": "llm", "provider": "openai"}
 REFUSED = (
     AttemptFailed(
         **RUNG,
