@@ -7,7 +7,7 @@ too, or a probe did. What is permanent opens the breaker at once.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
@@ -18,7 +18,7 @@ from fallbacks.facts import (
     Suspected,
     SuspicionCleared,
 )
-from fallbacks.failure import Failure, Kind, Scope
+from fallbacks.failure import Failure, Kind, Scope, Severity
 from fallbacks.latency import PRIOR_S, Latency
 from fallbacks.retry_after import MOST_S, rest_s
 
@@ -157,13 +157,13 @@ class Health:
         )
         if moved:
             self.retired = slow
-        return (*facts, *moved)
+        return (*facts, *self._weighed(moved))
 
     def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         """Open at once, because a rung that shares the key met what only a person can mend."""
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
-        return (*self._suspect(kind, now), *moved)
+        return (*self._suspect(kind, now), *self._weighed(moved))
 
     def exhausted(self, now: float) -> tuple[HealthFact, ...]:
         """Open at once, because a whole sequence of tries outside a call came to nothing."""
@@ -184,7 +184,7 @@ class Health:
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
         if moved:
             self.retired = retired
-        return moved
+        return self._weighed(moved)
 
     def follow_suspicion(
         self, kind: Kind | None, *, since: float, now: float
@@ -234,6 +234,15 @@ class Health:
         self.breaker.cancelled(permit)
         self.rests_until = max(self.rests_until, now + asked_s)
         return (RungRested(stage=self.stage, provider=self.provider, rest_s=asked_s),)
+
+    def _weighed(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:
+        """Give an opening its weight: what only a person can mend does not pass by itself."""
+        if not self.retired:
+            return moved
+        return tuple(
+            replace(each, severity=Severity.HIGH) if each.after == State.OPEN else each
+            for each in moved
+        )
 
     def _suspect(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         if self.suspect_since is not None:
