@@ -11,7 +11,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 
 from bot.call.conversation import build_context, room_tokens
-from bot.call.last_resort import LastResort, Occasion, fallback_for
+from bot.call.last_resort import LastResort, Occasion, desk_for, fallback_for
 from bot.call.models import VoiceModels
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
@@ -137,8 +137,10 @@ def assemble(
     services = _services(house, agent, built=built, tell=told, turn=turn)
     farewell = Farewell(end=end)
     timeline = Timeline(budget_s=settings.latency.budget_s)
+    desk = desk_for(house.last_resort, leg.facts, call_id=call_id, end=end)
     tools = Tools(
         agent,
+        note_callback=desk.note_callback,
         turn=lambda: turn.number,
         tell=tell,
         clock=house.clock,
@@ -161,12 +163,11 @@ def assemble(
     )
     listen(leg.output(), observer.heard, house.clock, but=ClipAudioRawFrame)
     occasion = Occasion(
-        call_id=call_id,
         agent=agent,
         facts=leg.facts,
         context=context,
+        desk=desk,
         speaking=lambda: services.tts.speaker,
-        end=end,
     )
     hold_line = HoldLine(
         fallback_for(occasion, house.last_resort, settings),

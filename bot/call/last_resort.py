@@ -70,12 +70,23 @@ class LastResort:
 class Occasion:
     """The call that something is made up for."""
 
-    call_id: str
     agent: AgentSettings
     facts: LegFacts
     context: LLMContext
+    desk: CallDesk
     speaking: Callable[[], str | None]  # the name of the voice that speaks now
-    end: End
+
+
+def desk_for(shared: LastResort, facts: LegFacts, *, call_id: str, end: End) -> CallDesk:
+    """Return the desk of one call: the keypad's, and the model's."""
+    return CallDesk(
+        callbacks=shared.callbacks,
+        messages=shared.messages,
+        call_id=call_id,
+        facts=facts,
+        end=end,
+        utc_now=clock.utc_now,
+    )
 
 
 def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fallback:
@@ -110,14 +121,7 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
             follow=call.agent.language == DETECTED,
         ),
         voice=_voice(call, shared, settings),
-        desk=CallDesk(
-            callbacks=shared.callbacks,
-            messages=shared.messages,
-            call_id=call.call_id,
-            facts=call.facts,
-            end=call.end,
-            utc_now=clock.utc_now,
-        ),
+        desk=call.desk,
         ear=_ear(shared, hold.steps, keys=call.facts.keys),
         remember=remember,
     )

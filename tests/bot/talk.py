@@ -28,6 +28,7 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.conversation import build_context, room_tokens
+from bot.call.desk import CallDesk, Unkept
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
@@ -148,11 +149,23 @@ class Talk:
 
 @asynccontextmanager
 async def talking(
-    agent: AgentSettings, *answers: list[dict[str, Any]], models: VoiceModels
+    agent: AgentSettings,
+    *answers: list[dict[str, Any]],
+    models: VoiceModels,
+    desk: CallDesk | None = None,
 ) -> AsyncIterator[Talk]:
-    """Run a conversation of our processors with a model that gives these answers."""
+    """Run a conversation of our processors with a model that gives these answers.
+
+    Without a desk nobody can be called back.
+    """
     model, told = Model(answers), []
-    tools = Tools(agent, turn=lambda: 1, tell=told.append, clock=time.monotonic)
+    tools = Tools(
+        agent,
+        note_callback=desk.note_callback if desk else _nobody,
+        turn=lambda: 1,
+        tell=told.append,
+        clock=time.monotonic,
+    )
     async with _served(model) as url:
         settings = OpenAILLMService.Settings(system_instruction=system_text(agent))
         llm = OpenAILLMService(api_key="k", base_url=url, settings=settings)
@@ -166,6 +179,10 @@ async def talking(
         finally:
             await tools.close()
             await llm._client.close()
+
+
+async def _nobody(_reason: str) -> Unkept:
+    return Unkept.NO_NUMBER
 
 
 def _talk(
