@@ -46,6 +46,7 @@ class RungSettings(Section):
     language: Language | None = None  # None: the agent's
     api_key_env: str | None = None
     api_key: SecretStr | None = None  # from the environment only
+    account: Text | None = None  # the same name for all rungs of one account or project
     insecure: bool = False  # allows plain ws or http to a public address
     timeout_s: Seconds = 10.0  # bounds one request; a turn's deadline is shorter
     options: dict[str, Any] = Field(default_factory=dict)
