@@ -30,6 +30,7 @@ def rung_of(
         api_key=settings.api_key.get_secret_value() if settings.api_key else "",
         timeout_s=settings.timeout_s,
         options=settings.options,
+        alternatives=getattr(settings, "alternatives", 1),
         shared=shared,
         instructions=system_text(agent) if stage == "llm" else "",
     )

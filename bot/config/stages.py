@@ -10,6 +10,7 @@ from bot.config.values import (
     CountOrZero,
     Factor,
     Language,
+    Readings,
     Seconds,
     SecondsOrZero,
     Section,
@@ -65,6 +66,13 @@ class ConnectedSettings(RungSettings):
     standby: Literal["warm", "cold"] = "warm"  # cold: not connected before it is needed
 
 
+class RecogniserSettings(ConnectedSettings):
+    """A rung that writes down what the caller says."""
+
+    alternatives: Readings = 1  # asked of the provider, the best one included
+
+
+Recognisers = Annotated[tuple[RecogniserSettings, ...], Field(min_length=1)]
 Models = Annotated[tuple[ModelSettings, ...], Field(min_length=1)]
 Ladder = Annotated[tuple[ConnectedSettings, ...], Field(min_length=1)]
 
@@ -80,7 +88,7 @@ def _filled(rung: Any, stage: Stage) -> Any:
 class StagesSettings(Section):
     """The three ladders."""
 
-    stt: Ladder
+    stt: Recognisers
     llm: Models
     tts: Ladder
 
