@@ -6,7 +6,7 @@ standby is set up when it is asked for the first time.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
 from pipecat.frames.frames import (
@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     StartFrame,
+    TTSUpdateSettingsFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.utils.text.base_text_aggregator import TextType
@@ -92,6 +93,7 @@ class TtsRung:
         self._waiting: list[Frame] = []
         self._due_at: float | None = None
         self._reviving: asyncio.Task[None] | None = None
+        self._unsettled: list[TTSUpdateSettingsFrame] = []  # before it was set up
 
     @property
     def due_at(self) -> float | None:
@@ -152,6 +154,13 @@ class TtsRung:
         if self._connecting_at is None and not self.opening:
             self._revive(at_once=True)
         return None
+
+    async def settle(self, frame: TTSUpdateSettingsFrame) -> None:
+        """Have the service take new settings, now or when it is set up."""
+        if frame.service not in (None, self._service):
+            return
+        if not await self.child.send(frame):
+            self._unsettled.append(frame)
 
     async def more(self, text: str) -> None:
         """Speak on."""
@@ -257,6 +266,8 @@ class TtsRung:
         return failed(Kind.TIMEOUT, "tts", provider=self.name, reason="no connection in time")
 
     async def _ready(self, _child: RungPipeline) -> None:
+        unsettled, self._unsettled = self._unsettled, []
+        await self._send(unsettled)
         await self._begin()
 
     async def _begin(self) -> None:
@@ -273,7 +284,7 @@ class TtsRung:
         else:
             await self._send([frame])
 
-    async def _send(self, frames: list[Frame]) -> None:
+    async def _send(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
             await self.child.send(frame)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from pipecat.processors.aggregators.llm_context import LLMContext
 
@@ -15,7 +14,7 @@ from bot.clips.store import CallVoice, ClipStore, clips_folder
 from bot.clips.utterances import load_utterances
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
-from bot.rungs import rung_of, spoken
+from bot.rungs import follows_caller, rung_of, spoken
 from fallbacks.descent import Descent, DescentSettings, Step
 from fallbacks.holding import Holding, HoldSettings
 from fallbacks.menu_words import LANGUAGE
@@ -29,7 +28,6 @@ from storage.database import Database
 from transports.leg import LegFacts
 
 QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK_PERSON}
-DETECTED: Final = "multi"  # an agent's language when the caller's is followed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +116,6 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
         phrases=Phrases(
             chooser=Chooser(shared.utterances),
             language=language,
-            follow=call.agent.language == DETECTED,
         ),
         voice=_voice(call, shared, settings),
         desk=call.desk,
@@ -152,6 +149,9 @@ def _voice(call: Occasion, shared: LastResort, settings: Settings) -> CallVoice:
     return CallVoice(
         shared.clips,
         voices={each.name: each for each in rungs},
+        following=frozenset(
+            each.name for each in settings.stages.tts if follows_caller(each, call.agent)
+        ),
         speaking=call.speaking,
         local=partial(say_locally, rate_hz=rate_hz, like=like),
         rate_hz=rate_hz,

@@ -37,6 +37,7 @@ class Teller:
     """Tells one request's results in Deepgram's form."""
 
     query: Query
+    spoken: str = "en"  # the language that callers are told to speak: the ears know English only
     request_id: str = field(default_factory=new_id)
 
     def results(self, heard: Heard, *, final: bool, from_finalize: bool = False) -> dict[str, Any]:
@@ -78,7 +79,7 @@ class Teller:
             "words": told,
         }
         if self.query.multilingual:
-            alternative["languages"] = ["en"] if words else []
+            alternative["languages"] = [self.spoken] if words else []
         return alternative
 
     def speech_started(self, heard: Heard) -> dict[str, Any]:
@@ -112,7 +113,7 @@ class Teller:
         alternative = self.alternative(words, ended=True)
         channel: dict[str, Any] = {"alternatives": [alternative]}
         if self.query.detect_language:
-            channel["detected_language"] = "en"  # the only language that these ears know
+            channel["detected_language"] = self.spoken
             channel["language_confidence"] = alternative["confidence"]
         return {"metadata": metadata, "results": {"channels": [channel]}}
 
@@ -138,7 +139,7 @@ class Teller:
         if self.query.formatted:
             told["punctuated_word"] = written
         if self.query.multilingual:
-            told["language"] = "en"
+            told["language"] = self.spoken
         return told
 
 
