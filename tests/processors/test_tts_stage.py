@@ -492,3 +492,20 @@ async def test_a_caller_who_interrupts_in_another_language_is_answered_in_it(lab
 
     assert languages(lab, "cartesia") == ["en", "es"]
     assert talk.failures == []
+
+
+async def test_a_voice_that_connects_anew_for_another_language_is_waited_for_and_not_doubted(
+    lab: Lab,
+) -> None:
+    async with talking(lab, LADDERS["elevenlabs first"]) as talk:
+        await spoken(talk)
+        break_(lab, "elevenlabs", faults.Silent(where="handshake"))
+        await talk.put(*speak_in(talk, "es"))
+        await asyncio.sleep(0.4)  # a model's first sentence takes about as long
+        await talk.reply("Hola.")
+        await asyncio.sleep(0.2)
+        break_(lab, "elevenlabs", None)
+        await talk.until(lambda: len(talk.said) == 2)
+
+    assert talk.failures == []
+    assert languages(lab, "elevenlabs") == ["en", "es"]
