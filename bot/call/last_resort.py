@@ -4,17 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from bot import clock
-from bot.call.desk import CallDesk
 from bot.call.local_voice import say_locally
 from bot.clips.store import CallVoice, ClipStore, clips_folder
 from bot.clips.utterances import load_utterances
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
 from bot.rungs import follows_caller, rung_of, spoken
+from bot.tools.desk import CallDesk
 from fallbacks.descent import Descent, DescentSettings, Step
 from fallbacks.holding import Holding, HoldSettings
 from fallbacks.menu_words import LANGUAGE

@@ -7,9 +7,9 @@ from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import FunctionCallResultProperties
 from pipecat.services.llm_service import FunctionCallParams
 
-from bot.call.desk import Unkept
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
+from bot.tools.desk import Unkept
 from bot.tools.owner import owner_tools
 from bot.tools.toolbox import Tool, Toolbox, ToolFailed
 from calls.entry import Tell

@@ -28,12 +28,12 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.conversation import build_context, room_tokens
-from bot.call.desk import CallDesk, Unkept
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
 from bot.instructions import system_text
 from bot.tools.built_in import Tools
+from bot.tools.desk import CallDesk, Unkept
 from calls.events import Event
 from calls.silence import CallLength, Silence
 from processors.caller_silence import CallerSilence

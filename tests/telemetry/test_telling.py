@@ -17,8 +17,8 @@ from calls.events import (
     CallStarted,
     Event,
     KeyPressed,
-    ProviderFailed,
     OtherReading,
+    ProviderFailed,
     TranscriptFinal,
     UsageMeasured,
 )

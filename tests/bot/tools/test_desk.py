@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from sqlalchemy import event
 
-from bot.call.desk import CallDesk, Unkept
 from bot.call.last_resort import LastResort, _ear, _steps
 from bot.clips.store import ClipStore
 from bot.clips.utterances import load_utterances
+from bot.tools.desk import CallDesk, Unkept
 from fallbacks.descent import STEPS, Step
 from fallbacks.utterances import Situation, Utterance
 from processors.on_device_words import NoEar
