@@ -14,16 +14,19 @@ from pipecat.services.settings import TTSSettings
 from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
 from providers.provider import Rung
-from providers.told_voice import Context, ToldVoice
+from providers.told_voice import TappedVoice, VoiceContext
 
 MODEL: Final = "eleven_flash_v2_5"
 VOICE: Final = "21m00Tcm4TlvDq8ikWAM"  # Rachel, of ElevenLabs' default voices
 
 
-class ElevenLabs(ToldVoice, ElevenLabsTTSService):
+class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     """Pipecat's service, listened to at its socket."""
 
-    _timed: tuple[Context | None, float] = (None, 0.0)  # how much of a context has times already
+    _timed: tuple[VoiceContext | None, float] = (
+        None,
+        0.0,
+    )  # how much of a context has times already
 
     async def told(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
@@ -57,7 +60,7 @@ class ElevenLabs(ToldVoice, ElevenLabsTTSService):
         )
 
     async def _tell_words(
-        self, ear: VoiceEar, context: Context, message: Mapping[str, Any]
+        self, ear: VoiceEar, context: VoiceContext, message: Mapping[str, Any]
     ) -> None:
         alignment = message.get("alignment") or message.get("normalizedAlignment") or {}
         known, base_s = self._timed

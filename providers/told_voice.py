@@ -42,7 +42,7 @@ GONE: Final = 1006  # RFC 6455 section 7.1.5: closed without a close frame
 
 
 @dataclass(slots=True)
-class Context:
+class VoiceContext:
     """What the provider speaks now."""
 
     name: str
@@ -50,7 +50,7 @@ class Context:
     flowing: bool = False
 
 
-class ToldVoice(WebsocketTTSService):
+class TappedVoice(WebsocketTTSService):
     """A voice over a socket that carries contexts; a provider adds how to read its messages."""
 
     def __init__(self, *, rung_name: str, kind: str, **kwargs: Any) -> None:
@@ -66,7 +66,7 @@ class ToldVoice(WebsocketTTSService):
         self._kind = kind
         self._ear: VoiceEar | None = None
         self._attempt = 0
-        self._context: Context | None = None
+        self._context: VoiceContext | None = None
         self._later: TTSUpdateSettingsFrame | None = None  # what it speaks keeps its settings
         self._ended: object = None  # the socket that said its last word; its closing is no news
 
@@ -93,7 +93,7 @@ class ToldVoice(WebsocketTTSService):
         """Return the context of the next text, and remember for which attempt it speaks."""
         name = super().create_context_id()
         if self._context is None or self._context.name != name:
-            self._context = Context(name, self._attempt)
+            self._context = VoiceContext(name, self._attempt)
         return name
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -122,11 +122,11 @@ class ToldVoice(WebsocketTTSService):
             await super().process_frame(later, direction)
             self._context = None  # Pipecat names one for what follows, and nothing was asked yet
 
-    def open_context(self, name: object) -> Context | None:
+    def open_context(self, name: object) -> VoiceContext | None:
         """Return the context of this name if it is the one that is spoken now."""
         return self._context if self._context and self._context.name == name else None
 
-    async def tell_done(self, ear: VoiceEar, context: Context) -> None:
+    async def tell_done(self, ear: VoiceEar, context: VoiceContext) -> None:
         """Tell that a context was spoken to its end."""
         self._context = None
         await ear.spoken(context.attempt)

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import groupby
 
 from bot.clips.store import RATE_HZ, Clip, ClipStore
-from bot.clips.voice import Mouth
+from bot.clips.voice import RungVoice
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
@@ -79,7 +79,7 @@ async def render_missing(
         retries = replace(retries, sleep=partial(_sleep_then, go, sleep=retries.sleep))
     for _, pairs in groupby(missing, key=lambda pair: (pair[0].name, pair[0].language)):
         rung, *_ = (texts := list(pairs))[0]
-        async with Mouth(rung, retries) as mouth:
+        async with RungVoice(rung, retries) as mouth:
             for _, text in texts:
                 if go:
                     await go()

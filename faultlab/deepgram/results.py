@@ -13,7 +13,7 @@ from typing import Any, Final
 from faultlab.clock import utc_now
 from faultlab.deepgram.query import Query
 from faultlab.ears.domain import read_templates
-from faultlab.ears.heard import Heard, HeardWord
+from faultlab.ears.heard import HeardAudio, RecognisedWord
 
 CHANNEL: Final = [0, 1]  # index, number of channels
 # fmt: off
@@ -40,7 +40,9 @@ class Teller:
     spoken: str = "en"  # the language that callers are told to speak: the ears know English only
     request_id: str = field(default_factory=new_id)
 
-    def results(self, heard: Heard, *, final: bool, from_finalize: bool = False) -> dict[str, Any]:
+    def results(
+        self, heard: HeardAudio, *, final: bool, from_finalize: bool = False
+    ) -> dict[str, Any]:
         """Return a `Results` message."""
         return {
             "type": "Results",
@@ -58,7 +60,7 @@ class Teller:
             "from_finalize": from_finalize,
         }
 
-    def alternatives(self, heard: Heard) -> list[dict[str, Any]]:
+    def alternatives(self, heard: HeardAudio) -> list[dict[str, Any]]:
         """Return what was heard, and what may have been said instead."""
         best = self.alternative(heard.words, ended=heard.endpoint)
         others = (
@@ -67,7 +69,7 @@ class Teller:
         )
         return [best, *others]
 
-    def alternative(self, words: Sequence[HeardWord], *, ended: bool) -> dict[str, Any]:
+    def alternative(self, words: Sequence[RecognisedWord], *, ended: bool) -> dict[str, Any]:
         """Return words as an alternative: the transcript, its confidence, every word's times."""
         written = written_as([word.text for word in words], ended=ended)
         told = [self._word(*pair) for pair in zip(words, written, strict=True)]
@@ -82,7 +84,7 @@ class Teller:
             alternative["languages"] = [self.spoken] if words else []
         return alternative
 
-    def speech_started(self, heard: Heard) -> dict[str, Any]:
+    def speech_started(self, heard: HeardAudio) -> dict[str, Any]:
         """Return a `SpeechStarted` message."""
         return {"type": "SpeechStarted", "channel": CHANNEL, "timestamp": heard.start_s}
 
@@ -105,7 +107,7 @@ class Teller:
         }
 
     def batch(
-        self, words: Sequence[HeardWord], *, audio_s: float, audio: "hashlib._Hash"
+        self, words: Sequence[RecognisedWord], *, audio_s: float, audio: "hashlib._Hash"
     ) -> dict[str, Any]:
         """Return the answer to a whole file."""
         metadata = self.metadata(audio_s=audio_s, audio=audio)
@@ -129,7 +131,7 @@ class Teller:
         name = f"general-{arch}"
         return {"name": name, "version": MODEL_VERSION, "arch": arch}
 
-    def _word(self, word: HeardWord, written: str) -> dict[str, Any]:
+    def _word(self, word: RecognisedWord, written: str) -> dict[str, Any]:
         told: dict[str, Any] = {
             "word": word.text,
             "start": word.start_s,
@@ -160,7 +162,7 @@ def written_as(words: Iterable[str], *, ended: bool) -> list[str]:
     return written
 
 
-def _spread(text: str, best: Sequence[HeardWord], *, rank: int) -> list[HeardWord]:
+def _spread(text: str, best: Sequence[RecognisedWord], *, rank: int) -> list[RecognisedWord]:
     """Return another reading's words over the same time, each a little less sure than the best.
 
     The recogniser gives other readings no times and no probability: both are made up.
@@ -170,7 +172,7 @@ def _spread(text: str, best: Sequence[HeardWord], *, rank: int) -> list[HeardWor
     sure = sum(each.confidence for each in best) / len(best) * LESS_SURE**rank
     step_s = (end_s - start_s) / len(words)
     return [
-        HeardWord(
+        RecognisedWord(
             text=word,
             start_s=round(start_s + at * step_s, 3),
             end_s=round(start_s + (at + 1) * step_s, 3),

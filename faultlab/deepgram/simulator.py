@@ -20,10 +20,10 @@ from faultlab.deepgram import errors as deepgram_errors
 from faultlab.deepgram.errors import REQUEST_ID
 from faultlab.deepgram.query import BadQueryError, Query, parse
 from faultlab.deepgram.results import Teller, new_id
-from faultlab.deepgram.sender import GARBAGE, Line
-from faultlab.deepgram.socket import Limits, Socket
+from faultlab.deepgram.sender import GARBAGE, DeepgramStream
+from faultlab.deepgram.socket import DeepgramSocket, StreamLimits
 from faultlab.ears.ears import Ears
-from faultlab.ears.heard import HeardWord, HearingSettings
+from faultlab.ears.heard import HearingSettings, RecognisedWord
 from faultlab.ears.intake import ENCODINGS
 from faultlab.instance import Admission, Core, Instance, Refused
 from faultlab.pace import Tempo
@@ -33,7 +33,7 @@ MESSAGE_BYTES: Final = 4 << 20  # of one websocket message; chosen: two minutes 
 PIECE_S: Final = 1.0  # of a whole file, handed to the ears at once
 
 
-class Deepgram(Instance):
+class DeepgramSimulator(Instance):
     """One simulated Deepgram project on its own port.
 
     Attributes:
@@ -56,7 +56,7 @@ class Deepgram(Instance):
         api_key: str | None = None,
         core: Core | None = None,
         grammar: Sequence[str] = (),
-        limits: Limits | None = None,
+        limits: StreamLimits | None = None,
     ) -> None:
         """Make a project.
 
@@ -68,7 +68,7 @@ class Deepgram(Instance):
             limits: What it puts up with.
         """
         super().__init__(name, api_key=api_key, core=core)
-        self.limits = limits or Limits()
+        self.limits = limits or StreamLimits()
         self.spoken = "en"
         self._grammar = tuple(grammar)
         self._ears = Ears()  # its process starts with the first stream: most labs never speak
@@ -116,8 +116,8 @@ class Deepgram(Instance):
         ws.headers[REQUEST_ID] = teller.request_id
         await ws.prepare(request)
         ears = await self._ears.open(query.hearing(grammar=self._grammar))
-        line = Line(request=request, admission=admission, ws=ws)
-        await Socket(self, line, teller=teller, ears=ears, limits=self.limits).run()
+        line = DeepgramStream(request=request, admission=admission, ws=ws)
+        await DeepgramSocket(self, line, teller=teller, ears=ears, limits=self.limits).run()
         return ws
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
@@ -164,7 +164,7 @@ class Deepgram(Instance):
         mono = np.asarray(samples)[:, 0].astype("<i2").tobytes()
         return query.hearing(grammar=self._grammar, file_hz=rate_hz), mono
 
-    async def _heard(self, settings: HearingSettings, pcm: bytes) -> list[HeardWord]:
+    async def _heard(self, settings: HearingSettings, pcm: bytes) -> list[RecognisedWord]:
         """Return all words of a whole recording."""
         settings = dataclasses.replace(settings, endpoint_s=0.5)
         stream = await self._ears.open(settings)
@@ -173,7 +173,7 @@ class Deepgram(Instance):
             for at in range(0, len(pcm), piece):
                 await stream.hear(pcm[at : at + piece])
             await stream.flush()
-            words: list[HeardWord] = []
+            words: list[RecognisedWord] = []
             async for heard in stream.results():
                 words += heard.words if heard.what in ("final", "flushed") else ()
                 if heard.what == "flushed":

@@ -8,7 +8,7 @@ What: TypeAlias = Literal["speech_started", "interim", "final", "flushed", "fail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeardWord:
+class RecognisedWord:
     """One recognised word, in lower case.
 
     Attributes:
@@ -23,7 +23,7 @@ class HeardWord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class HeardAudio:
     """One fact about the audio from `start_s` to `end_s`.
 
     Attributes:
@@ -37,7 +37,7 @@ class Heard:
     what: What
     start_s: float
     end_s: float
-    words: tuple[HeardWord, ...] = field(default=())
+    words: tuple[RecognisedWord, ...] = field(default=())
     others: tuple[str, ...] = ()
     endpoint: bool = False
     why: str = ""
@@ -50,7 +50,7 @@ class Heard:
     def from_json(cls, text: bytes) -> Self:
         """Return what `as_json` made."""
         fields: dict[str, Any] = json.loads(text)
-        words = tuple(HeardWord(**word) for word in fields.pop("words"))
+        words = tuple(RecognisedWord(**word) for word in fields.pop("words"))
         return cls(words=words, **{**fields, "others": tuple(fields["others"])})
 
 

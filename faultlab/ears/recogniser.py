@@ -13,7 +13,7 @@ import numpy as np
 from pocketsphinx import Config, Decoder, get_model_path
 
 from faultlab.ears.domain import DATA, words_of
-from faultlab.ears.heard import HeardWord
+from faultlab.ears.heard import RecognisedWord
 from faultlab.ears.intake import MODEL_HZ
 from faultlab.samples import Samples
 
@@ -51,7 +51,7 @@ READINGS: Final = 60  # are looked at: most differ in a pause or a second pronun
 _SHORTEST_S: Final = 0.06  # of a word that is not a slip of the search
 
 
-class Recogniser:
+class LabRecogniser:
     """Turns one utterance after another into words."""
 
     def __init__(self, *, grammar: Iterable[str] = (), narrow: bool = False) -> None:
@@ -105,7 +105,7 @@ class Recogniser:
             self._open = False
             self._decoder.end_utt()
 
-    def words(self, *, offset_s: float) -> tuple[HeardWord, ...]:
+    def words(self, *, offset_s: float) -> tuple[RecognisedWord, ...]:
         """Return the words of the utterance, as far as it was added.
 
         Args:
@@ -125,14 +125,14 @@ class Recogniser:
         read.pop(" ".join(best.hypstr.split()), None)
         return tuple(each for each in read if each)[:count]
 
-    def _words(self, offset_s: float) -> Iterator[HeardWord]:
+    def _words(self, offset_s: float) -> Iterator[RecognisedWord]:
         for part in self._decoder.seg():
             text = part.word.partition("(")[0]  # "a(2)" is the second pronunciation of "a"
             length_s = (part.end_frame - part.start_frame + 1) / FRAMES_HZ
             if not text or text[0] in "<[+" or length_s < _SHORTEST_S:
                 continue  # <s>, <sil>, [NOISE], ++UH++
             sure = min(1.0, part.ascore) if self._open else part.prob
-            yield HeardWord(
+            yield RecognisedWord(
                 text=text,
                 start_s=round(offset_s + part.start_frame / FRAMES_HZ, 3),
                 end_s=round(offset_s + (part.end_frame + 1) / FRAMES_HZ, 3),

@@ -19,7 +19,7 @@ _SPOKEN_RESULT_CHARS: Final = 160  # two sentences; a result may be a whole page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ToolRequest:
     """A call of a tool: its name and its arguments as JSON text."""
 
     name: str
@@ -28,7 +28,7 @@ class Call:
 
 def call_for(
     wanted: str, heard: Understood, *, notes: Notes, tools: Sequence[Mapping[str, Any]]
-) -> Call | None:
+) -> ToolRequest | None:
     """Return the call of a tool that an utterance asks for, if one is offered.
 
     Args:
@@ -41,7 +41,7 @@ def call_for(
     name = wanted or _owners_tool(heard, offered)
     if name not in offered:
         return None
-    return Call(name=name, arguments=_arguments(offered[name], notes=notes, heard=heard))
+    return ToolRequest(name=name, arguments=_arguments(offered[name], notes=notes, heard=heard))
 
 
 def _tool_name(tool: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from bot.recording import read
 from bot.replay import Notes, replay_one
 from calls.events import AgentSaid, Event, TranscriptFinal
 from fallbacks.facts import HeldTheLine
-from faultlab.deepgram.simulator import Deepgram
+from faultlab.deepgram.simulator import DeepgramSimulator
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
 
@@ -53,7 +53,7 @@ async def test_a_caller_is_answered_and_asked_to_wait_in_the_language_that_was_d
 ) -> None:
     async with asyncio.timeout(60), Lab([Spec(name=each, kind=each) for each in STAGES]) as lab:
         ears = lab.instance("deepgram")
-        assert isinstance(ears, Deepgram)
+        assert isinstance(ears, DeepgramSimulator)
         ears.spoken = spoken
         late = parse_windows([{"fault": "slow_start", "delay_s": 2.0}])
         lab.instance("openai").set_faults(late)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from faultlab.deepgram.socket import Limits
+from faultlab.deepgram.socket import StreamLimits
 from faultlab.instance import Instance
 from providers.catalog import provider
 from providers.provider import Rung
@@ -21,7 +21,7 @@ class TestDeepgram(SttConformance, Simulated):
     kind: ClassVar[str] = "deepgram"
     model: ClassVar[str] = "nova-3"
     options: ClassVar[dict[str, Any]] = {
-        "limits": Limits(intake_cap=None),  # utterances come faster than anybody speaks
+        "limits": StreamLimits(intake_cap=None),  # utterances come faster than anybody speaks
         "grammar": PHRASES,
     }
 

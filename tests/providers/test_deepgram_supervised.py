@@ -23,8 +23,8 @@ from websockets.frames import Close
 from fallbacks.failure import Failure, Kind, ServiceError
 from fallbacks.symptoms import Moment
 from faultlab import faults
-from faultlab.deepgram.simulator import Deepgram
-from faultlab.deepgram.socket import Limits
+from faultlab.deepgram.simulator import DeepgramSimulator
+from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault
 from faultlab.schedule import Window
 from processors.readings import alternatives
@@ -36,14 +36,14 @@ from tests.providers.bench import Bench, running
 pytestmark = pytest.mark.virtual_time
 
 RATE_HZ = 16_000
-LIMITS = Limits(intake_cap=None)
+LIMITS = StreamLimits(intake_cap=None)
 
 
 @asynccontextmanager
 async def supervised(
-    fault: Fault | None = None, *, limits: Limits = LIMITS, **changes: Any
-) -> AsyncIterator[tuple[Bench, DeepgramRung, Deepgram]]:
-    instance = Deepgram("it", limits=limits)
+    fault: Fault | None = None, *, limits: StreamLimits = LIMITS, **changes: Any
+) -> AsyncIterator[tuple[Bench, DeepgramRung, DeepgramSimulator]]:
+    instance = DeepgramSimulator("it", limits=limits)
     await instance.start()
     try:
         instance.set_faults([Window(fault=fault)] if fault else [])
@@ -131,7 +131,7 @@ async def test_silence_is_answered_by_frames_without_words() -> None:
 
 
 async def test_a_standby_that_hears_nothing_is_not_closed_for_that() -> None:
-    limits = Limits(intake_cap=None, first_audio_s=0.2, idle_s=5.0)
+    limits = StreamLimits(intake_cap=None, first_audio_s=0.2, idle_s=5.0)
     async with supervised(limits=limits) as (bench, service, _):
         await asyncio.sleep(0.2)
         await asyncio.sleep(0.2)
