@@ -192,19 +192,7 @@ class _Sequence:
             roster.health(*self._asked).cancelled(permit)
 
     def _tell_failed(self, failure: Failure, after_s: float) -> None:
-        self._retries.tell(
-            AttemptFailed(
-                stage=failure.stage,
-                provider=failure.provider,
-                kind=failure.kind,
-                scope=failure.scope,
-                after_s=after_s,
-                permanent=failure.permanent,
-                severity=failure.severity,
-                unknown=failure.unknown,
-                reason=failure.reason,
-            )
-        )
+        self._retries.tell(AttemptFailed.of(failure, after_s=after_s))
 
     def _tell_all(self, facts: tuple[HealthFact, ...]) -> None:
         for fact in facts:

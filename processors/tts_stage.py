@@ -190,14 +190,19 @@ class TtsStage(FrameProcessor):
         """Bring an utterance under way, by the voice that the caller knows if it is well."""
         work = Work(
             self._policy,
-            tell=self._tell,
             numbers=self._turn.attempts,
             stay_with=self.speaker,
             offered=lambda name: self._rungs[name].offered,
         )
         now = self._now()
         utterance.begin(
-            TtsWork(work, line=self._line, rate_hz=self._rate_hz, word_times=self._word_times),
+            TtsWork(
+                work,
+                tell=self._tell,
+                line=self._line,
+                rate_hz=self._rate_hz,
+                word_times=self._word_times,
+            ),
             self._turn.patient_until(now),
             now,
         )

@@ -8,17 +8,32 @@ This part knows no Pipecat and does not wait: it leaves in `todo` what is to be 
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from fallbacks.attempts import Done, Exhausted, Start, Win
+from fallbacks.attempts import (
+    Admitted,
+    Done,
+    Exhausted,
+    Failed,
+    Finished,
+    Idled,
+    Owed,
+    Progressed,
+    Refused,
+    Start,
+    Step,
+    TellFact,
+    Win,
+)
 from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
+from fallbacks.facts import Fact
 from fallbacks.failure import Failure, failed
 from fallbacks.ledger import LEAD_S, SpeechLedger
 from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
-from fallbacks.work import Step, Work
+from fallbacks.work import Work
 from processors.line_queue import LineQueue
 from processors.pcm import SAMPLE_BYTES, Pieces
 from processors.tts_steps import Ask, Close, Do, More, Mute, Over, Play, Said, Won
@@ -51,12 +66,19 @@ class TtsWork:
     """One utterance; events come in with `now`, monotonic in seconds."""
 
     def __init__(
-        self, work: Work, *, line: LineQueue, rate_hz: int, word_times: Mapping[str, bool]
+        self,
+        work: Work,
+        *,
+        tell: Callable[[Fact], None],
+        line: LineQueue,
+        rate_hz: int,
+        word_times: Mapping[str, bool],
     ) -> None:
         """Prepare.
 
         Args:
             work: Decides who is asked.
+            tell: Takes the facts.
             line: The caller's.
             rate_hz: Of all sound.
             word_times: By rung, whether it says when each word is spoken.
@@ -64,6 +86,7 @@ class TtsWork:
         self.todo: deque[Do] = deque()
         self.over = False
         self._work = work
+        self._tell = tell
         self._line = line
         self._rate_hz = rate_hz
         self._word_times = word_times
@@ -95,7 +118,7 @@ class TtsWork:
         """Have the first rung begin."""
         self._until = Deadline(at=max(until.at, now + PATIENCE_S))
         self._ledger.hand_over(f"{text} ")
-        self._do(self._work.start(self._until, now=now), now)
+        self._do(self._work.start(self._until, now), now)
 
     def hand_over(self, text: str, now: float) -> None:
         """Take in more of the utterance: whole words."""
@@ -113,24 +136,24 @@ class TtsWork:
     def stop(self, now: float) -> None:
         """Drop everything: the caller speaks."""
         if not self.over:
-            self._do(self._work.cancel("caller", now=now), now)
+            self._do(self._work.cancel("caller", now), now)
             self.over = True
 
     def waits(self, attempt: int, now: float) -> None:
         """Take in that an attempt waits for a connection that is made only now."""
         if attempt in self._live:
-            self._do(self._work.waits(attempt, now=now), now)
+            self._do(self._work.handle(Idled(attempt=attempt), now), now)
 
     def begun(self, attempt: int, now: float) -> None:
         """Take in that it has begun."""
         if attempt in self._live:
-            self._do(self._work.admitted(attempt, now=now), now)
+            self._do(self._work.handle(Admitted(attempt=attempt), now), now)
 
     def refused(self, attempt: int, now: float) -> None:
         """Take in that there was no place for an attempt."""
         if attempt in self._live:
             self._drop(attempt)
-            self._do(self._work.refused(attempt, now=now), now)
+            self._do(self._work.handle(Refused(attempt=attempt), now), now)
             self._settle(now)
 
     def sound(self, attempt: int, piece: bytes, now: float) -> None:
@@ -141,7 +164,7 @@ class TtsWork:
             return
         self._take(attempt, live, pcm)
         if live.pieces.speaking(pcm):
-            self._do(self._work.progressed(attempt, now=now), now)
+            self._do(self._work.handle(Progressed(attempt=attempt), now), now)
             if attempt == self._voice:
                 self._hold_s = None  # if it was late, it goes on
         self._settle(now)
@@ -168,7 +191,7 @@ class TtsWork:
             self.failed(attempt, failed(found, "tts", provider=live.provider), now)
             return
         self._ledger.done(attempt)
-        self._do(self._work.finished(attempt, now=now), now)
+        self._do(self._work.handle(Finished(attempt=attempt), now), now)
         self._settle(now)
 
     def failed(self, attempt: int, failure: Failure, now: float) -> None:
@@ -179,7 +202,8 @@ class TtsWork:
             self._finish_voice(now)
             return
         self._drop(attempt)
-        self._do(self._work.failed(attempt, failure, now=now, heard_words=self._said), now)
+        event = Failed(attempt=attempt, failure=failure, heard_words=self._said)
+        self._do(self._work.handle(event, now), now)
         self._settle(now)
 
     def tick(self, now: float) -> None:
@@ -207,6 +231,8 @@ class TtsWork:
     def _do(self, steps: tuple[Step, ...], now: float) -> None:
         for step in steps:
             match step:
+                case TellFact():
+                    self._tell(step.fact)
                 case Start():
                     self._ask(step)
                 case Win():
@@ -269,9 +295,9 @@ class TtsWork:
         live, owes = self._live.get(self._voice), not self._ledger.sent
         if live and live.owes != owes:
             live.owes = owes
-            tell = self._work.owed if owes else self._work.idled
             self._idle_since = None if owes else now
-            self._do(tell(self._voice, now=now), now)
+            event = Owed(attempt=self._voice) if owes else Idled(attempt=self._voice)
+            self._do(self._work.handle(event, now), now)
 
     def _let_go(self, until_s: float, now: float) -> None:
         while (word := self._ledger.heard_at(self._said)) and word[1] <= until_s:
@@ -301,7 +327,7 @@ class TtsWork:
         if self._voice is not None:
             self._ledger.done(self._voice)
             self._drop(self._voice)
-            self._do(self._work.finished(self._voice, now=now), now)
+            self._do(self._work.handle(Finished(attempt=self._voice), now), now)
 
     def _finish(self, now: float) -> None:
         """Let go all that has arrived whole, and be over."""

@@ -46,9 +46,11 @@ class Bench:
             roster=Roster(places, now=self.now, priors_s={"tts": 0.3}),
             pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
         )
-        work = Work(self.policy, tell=self.told.append, numbers=itertools.count(1))
+        work = Work(self.policy, numbers=itertools.count(1))
         times = dict.fromkeys(self.names, True)
-        self.work = TtsWork(work, line=self.line, rate_hz=RATE_HZ, word_times=times)
+        self.work = TtsWork(
+            work, tell=self.told.append, line=self.line, rate_hz=RATE_HZ, word_times=times
+        )
 
     def start(self, text: str = TEXT, *, closed: bool = True) -> Ask:
         self.work.start(text, Deadline(at=self.now + 4.0), now=self.now)

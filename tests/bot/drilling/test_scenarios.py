@@ -10,7 +10,7 @@ from bot.drilling.demonstration import demonstrate
 from bot.drilling.scenarios import SCENARIOS, perform
 from bot.drilling.telling import MEANINGS
 from calls.events import Event
-from fallbacks.work import Fact
+from fallbacks.facts import Fact
 
 
 @pytest.mark.slow
