@@ -14,11 +14,11 @@ from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy, VADUser
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from bot.config import Settings
-from bot.config_agent import AgentSettings
-from bot.config_stages import STAGES
+from bot.call.models import VoiceModels
+from bot.config.agent import AgentSettings
+from bot.config.settings import Settings
+from bot.config.stages import STAGES
 from bot.rungs import rung_of
-from bot.voice_models import VoiceModels
 from providers.catalog import provider
 from transports.loopback import LoopbackLeg
 

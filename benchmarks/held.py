@@ -24,10 +24,10 @@ from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.relay import relay
 from bot import clock
-from bot.config import Settings
-from bot.lab import RunningLab, with_lab
-from bot.lab_control import LabControl
-from bot.policies import build_policies
+from bot.config.settings import Settings
+from bot.health.policies import build_policies
+from bot.lab.control import LabControl
+from bot.lab.process import RunningLab, with_lab
 from bot.rungs import rung_of
 from calls.turn import Turn
 from fallbacks.facts import AttemptFailed, AttemptWon

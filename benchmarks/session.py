@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from benchmarks import lab_times, phrases, sides
 from benchmarks.accounting import Account, Busy, Moments, settle
 from benchmarks.ear import UnhealthyTurnError
-from bot.house import OpenHouse, open_house
-from bot.lab import RunningLab, lab_process, with_lab
+from bot.lab.process import RunningLab, lab_process, with_lab
+from bot.process import OpenHouse, open_house
 
 TURNS_A_CALL: Final = 20  # short enough that no conversation outgrows its window
 SPARE: Final = 0.2  # share of turns that may be set aside and asked again

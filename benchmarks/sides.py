@@ -16,9 +16,9 @@ from benchmarks.accounting import Busy, Moments
 from benchmarks.bare_pipecat import bare_worker
 from benchmarks.ear import Ear
 from bot import clock
-from bot.config import Settings, TurnSettings
-from bot.house import OpenHouse
-from bot.voice_models import VoiceModels
+from bot.call.models import VoiceModels
+from bot.config.settings import Settings, TurnSettings
+from bot.process import OpenHouse
 from transports.loopback import LoopbackLeg
 
 RATE_HZ: Final = 16_000

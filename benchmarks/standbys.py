@@ -28,7 +28,7 @@ def main() -> int:
 
     logs.set_up(level="ERROR", folder=None)
     from benchmarks.held import failovers, held  # noqa: PLC0415 - Pipecat, after the log's rules
-    from bot.lab import LabOptions, RunningLab, lab_process  # noqa: PLC0415 - the same
+    from bot.lab.process import LabOptions, RunningLab, lab_process  # noqa: PLC0415 - the same
 
     console = Console(soft_wrap=True, highlight=False)
 

@@ -41,11 +41,11 @@ from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
-from bot.config import Settings
-from bot.config_loading import load
-from bot.config_stages import RungSettings
+from bot.call.models import VoiceModels
+from bot.config.loading import load
+from bot.config.settings import Settings
+from bot.config.stages import RungSettings
 from bot.instructions import system_text
-from bot.voice_models import VoiceModels
 from telemetry import logs
 
 RATE_HZ: Final = 8000

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import typer
 
-from bot.commands import clips, demo, doctor, drill, lab, mic, providers, replay, serve
-from bot.config_errors import ConfigError, without_secrets
+from bot.cli import clips, demo, doctor, drill, lab, mic, providers, replay, serve
+from bot.config.errors import ConfigError, without_secrets
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.live import Live as LiveDisplay
 from rich.text import Text
 
-from bot.lab import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
-from bot.lab_routes import lab_router
-from bot.line import TerminalLine
-from bot.server import Extras, listening, running
-from bot.voice_models import VoiceModels
+from bot.call.models import VoiceModels
+from bot.http.server import Extras, listening, running
+from bot.lab.process import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
+from bot.lab.routes import lab_router
+from bot.terminal_line import TerminalLine
 from providers.catalog import provider
 
 HOST: Final = "127.0.0.1"

@@ -5,8 +5,8 @@ from typing import Any
 
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
-from bot.config_loading import load
-from bot.house import open_house
+from bot.config.loading import load
+from bot.process import open_house
 from transports.webrtc import WebrtcLeg
 
 

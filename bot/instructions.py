@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bot.config_agent import AgentSettings
+from bot.config.agent import AgentSettings
 
 RULES: Final = """\
 You are on the telephone. Every word you write is spoken: write no lists, markup, emoji or URLs. \

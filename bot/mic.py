@@ -4,14 +4,14 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING, Final
 
-from bot.config import Settings
+from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from transports.sound_card import NoAudioError, check_devices
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bot.line import TerminalLine
+    from bot.terminal_line import TerminalLine
     from transports.local import LocalLeg
 
 REDRAW_S: Final = 0.25
@@ -31,8 +31,8 @@ async def talk(settings: Settings) -> None:
     # Pipecat writes a banner to stderr when it is imported; an error is to stand there alone.
     from rich.console import Console  # noqa: PLC0415
 
-    from bot.house import open_house  # noqa: PLC0415
-    from bot.line import TerminalLine  # noqa: PLC0415
+    from bot.process import open_house  # noqa: PLC0415
+    from bot.terminal_line import TerminalLine  # noqa: PLC0415
     from telemetry import logs  # noqa: PLC0415
     from transports.local import LocalLeg  # noqa: PLC0415
 

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import yaml
 from pydantic import Field, ValidationError
 
-from bot.config_errors import ConfigError, Problem, dotted
-from bot.config_values import Section, Text
+from bot.config.errors import ConfigError, Problem, dotted
+from bot.config.values import Section, Text
 from calls.cost import PriceTable, Rate
 from providers.provider import Stage
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 from rich.console import Console
 
 from bot import clock
-from bot.config import Settings
+from bot.config.settings import Settings
 from bot.exits import BAD_USAGE, DONE, FAILED
-from bot.house import OpenHouse, open_house
-from bot.lab import lab_process, with_lab
+from bot.lab.process import lab_process, with_lab
+from bot.process import OpenHouse, open_house
 from bot.recording import Recording, UnreadableAudioError, read, write
 from calls.entry import Entry
 from calls.events import CallEnded, Event

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bot.config_agent import AgentSettings
-from bot.config_stages import RungSettings
+from bot.config.agent import AgentSettings
+from bot.config.stages import RungSettings
 from bot.instructions import system_text
 from providers.catalog import provider
 from providers.provider import Rung, Stage

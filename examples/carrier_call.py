@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from bot.lab import lab_process, with_lab
+from bot.http.server import Extras, listening, running
+from bot.lab.process import lab_process, with_lab
 from bot.recording import read, write
-from bot.server import Extras, listening, running
 from calls.entry import Entry
 from calls.events import AgentSaid, TranscriptFinal
-from faultlab.carrier import Carrier
+from faultlab.carrier.carrier import Carrier
 from telemetry import logs
 
 RECORDING = Path(__file__).parents[1] / "tests" / "fixtures" / "callers" / "04_hours_band.wav"

@@ -10,8 +10,8 @@ two lines are enough; the function's name, docstring and types tell the model th
 import asyncio
 from pathlib import Path
 
-from bot.house import open_house
-from bot.lab import lab_process, with_lab
+from bot.lab.process import lab_process, with_lab
+from bot.process import open_house
 from bot.recording import read
 from bot.replay import Notes, replay_one
 from calls.events import AgentSaid, ToolCalled, TranscriptFinal

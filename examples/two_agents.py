@@ -10,12 +10,12 @@ from pathlib import Path
 import yaml
 from pydantic import SecretStr
 
-from bot.lab import lab_process, with_lab
-from bot.server import Extras, listening, running
+from bot.http.server import Extras, listening, running
+from bot.lab.process import lab_process, with_lab
 from calls.entry import Entry
 from calls.events import AgentSaid, CallStarted
-from faultlab.carrier import Carrier
-from faultlab.carrier_webhook import PhoneCall
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.webhook import PhoneCall
 from telemetry import logs
 
 AGENTS = Path(__file__).with_suffix(".yaml")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from faultlab.espeak import Samples
+from faultlab.samples import Samples
 
 SAMPLES_KEPT: Final = 24_000_000  # of all requests: 50 minutes at 8000 Hz, 48 MB
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
-from faultlab.cartesia import Cartesia
+from faultlab.cartesia.simulator import Cartesia
 from faultlab.control import Control
-from faultlab.deepgram import Deepgram
-from faultlab.elevenlabs import ElevenLabs
+from faultlab.deepgram.simulator import Deepgram
+from faultlab.elevenlabs.simulator import ElevenLabs
 from faultlab.form import suggestion
 from faultlab.instance import Core, Instance
 from faultlab.kept_audio import SAMPLES_KEPT
-from faultlab.openai import OpenAI
+from faultlab.openai.simulator import OpenAI
 from faultlab.record import Record
 from faultlab.schedule import Window, load_schedules
 

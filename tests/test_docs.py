@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from bot.__main__ import app
-from bot.config_loading import load
-from bot.environment import Environment
+from bot.config.environment import Environment
+from bot.config.loading import load
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from bot.lab import lab_process, with_lab
+from bot.lab.process import lab_process, with_lab
 from bot.mic import talk
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from bot.lab import RunningLab
+from bot.lab.process import RunningLab
 
 AUTH_TOKEN = "a-twilio-auth-token"
 READY_S = 20.0

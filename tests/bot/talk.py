@@ -27,12 +27,12 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
-from bot.config import TurnSettings
-from bot.config_agent import AgentSettings
-from bot.conversation import build_context, room_tokens
+from bot.call.conversation import build_context, room_tokens
+from bot.call.models import VoiceModels
+from bot.config.agent import AgentSettings
+from bot.config.settings import TurnSettings
 from bot.instructions import system_text
-from bot.tools import Tools
-from bot.voice_models import VoiceModels
+from bot.tools.built_in import Tools
 from calls.events import Event
 from calls.silence import CallLength, Silence
 from processors.caller_silence import CallerSilence

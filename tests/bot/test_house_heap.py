@@ -2,7 +2,7 @@
 
 import gc
 
-from bot.house import spare_the_loaded
+from bot.process import spare_the_loaded
 
 
 def test_what_is_loaded_when_the_house_opens_is_not_searched_for_garbage_again() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config_errors import ConfigError
+from bot.config.errors import ConfigError
 from bot.prices import load_prices
 from calls.events import UsageMeasured
 from providers import cartesia, deepgram, elevenlabs, openai

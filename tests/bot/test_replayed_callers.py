@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import yaml
 
-from bot.house import open_house
-from bot.lab import lab_process, with_lab
+from bot.lab.process import lab_process, with_lab
+from bot.process import open_house
 from bot.recording import UnreadableAudioError, read
 from bot.replay import Notes, Replayed, replay_one
 from calls.events import (

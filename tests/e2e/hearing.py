@@ -14,15 +14,15 @@ import yaml
 from numpy.typing import NDArray
 from playwright.async_api import Page
 
-from bot.drilling.evidence import sent_between
-from bot.drilling.hearing import Sent
-from bot.drilling.judge import Said, Verdict, judge
-from bot.drilling.matching import Line
-from bot.drilling.mending import Wear
-from bot.drilling.places import RATE_HZ
-from bot.lab import RunningLab
-from bot.lab_callers import pauses
-from bot.lab_control import LabControl
+from bot.lab.callers import pauses
+from bot.lab.control import LabControl
+from bot.lab.process import RunningLab
+from drill.evidence import sent_between
+from drill.hearing import Sent
+from drill.judge import Said, Verdict, judge
+from drill.matching import Line
+from drill.mending import Wear
+from drill.places import RATE_HZ
 
 Pcm = NDArray[np.int16]
 

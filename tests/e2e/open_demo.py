@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.demo import demo
-from bot.lab import LabOptions, RunningLab
+from bot.lab.process import LabOptions, RunningLab
 from telemetry import logs
 
 LOGS: Final = Path("logs")

@@ -13,7 +13,7 @@ from aiortc.mediastreams import AudioStreamTrack
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from bot.pages.site import asset_routes, client_routes, console_routes
+from bot.http.pages.site import asset_routes, client_routes, console_routes
 
 TOKEN = "token-of-the-first-call"
 

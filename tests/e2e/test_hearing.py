@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.drilling.hearing import HeardWord, bare_words
-from bot.drilling.places import RATE_HZ
+from drill.hearing import HeardWord, bare_words
+from drill.places import RATE_HZ
 from tests.e2e.hearing import Heard
 
 KEPT = Heard.kept(Path(__file__).parents[1] / "fixtures" / "browser")

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from faultlab.deepgram import Deepgram
-from faultlab.ears import Ears
-from faultlab.ears_worker import Kind
-from faultlab.heard import Heard, HearingSettings
-from faultlab.hearing import Hearing
+from faultlab.deepgram.simulator import Deepgram
+from faultlab.ears.ears import Ears
+from faultlab.ears.heard import Heard, HearingSettings
+from faultlab.ears.hearing import Hearing
+from faultlab.ears.worker import Kind
 from faultlab.lab import Lab
 from tests.virtual_time import VirtualLoop
 

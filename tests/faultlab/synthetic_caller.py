@@ -6,8 +6,8 @@ import io
 import numpy as np
 import soundfile
 
-from faultlab.espeak import Engine
-from faultlab.voices import Voice, speak_now
+from faultlab.voices.espeak import Engine
+from faultlab.voices.voices import Voice, speak_now
 
 VOICES = {
     "american": Voice(variant="", words_per_minute=160),

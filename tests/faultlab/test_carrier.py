@@ -16,10 +16,10 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from faultlab import mulaw
-from faultlab.carrier import Carrier
-from faultlab.carrier_rest import CarrierRest
-from faultlab.carrier_webhook import NotConnectedError, read_twiml, signature
-from faultlab.ear import RATE_HZ, Burst, Ear
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.ear import RATE_HZ, Burst, Ear
+from faultlab.carrier.rest import CarrierRest
+from faultlab.carrier.webhook import NotConnectedError, read_twiml, signature
 
 TOKEN = "12345"
 ACCOUNT = "AC" + "0" * 32

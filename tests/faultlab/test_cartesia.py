@@ -23,8 +23,8 @@ from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.tests.utils import SleepFrame, run_test
 
 from faultlab import faults
-from faultlab.cartesia import Cartesia
-from faultlab.cartesia_socket import Plan
+from faultlab.cartesia.simulator import Cartesia
+from faultlab.cartesia.socket import Plan
 from faultlab.faults import Fault
 from faultlab.instance import Core
 from faultlab.schedule import Window

@@ -25,8 +25,8 @@ from pipecat.frames.frames import (
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.tests.utils import SleepFrame, run_test
 
-from faultlab.deepgram import Deepgram
-from faultlab.deepgram_socket import Limits
+from faultlab.deepgram.simulator import Deepgram
+from faultlab.deepgram.socket import Limits
 from faultlab.faults import Fault, parse
 from faultlab.instance import Core
 from faultlab.schedule import Window

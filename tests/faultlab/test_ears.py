@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from faultlab.domain import phrases, read_templates, sample, words_of
-from faultlab.ears import Ears, EarsError
-from faultlab.heard import Heard, HearingSettings
-from faultlab.hearing import Hearing
+from faultlab.ears.domain import phrases, read_templates, sample, words_of
+from faultlab.ears.ears import Ears, EarsError
+from faultlab.ears.heard import Heard, HearingSettings
+from faultlab.ears.hearing import Hearing
 from tests.faultlab import synthetic_caller as caller
 
 BOOKING = "I would like to book an appointment for tomorrow."

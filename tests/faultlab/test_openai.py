@@ -13,9 +13,11 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
-from faultlab import faults, openai_errors, phrases
+from faultlab import faults
 from faultlab.instance import Core
-from faultlab.openai import OpenAI
+from faultlab.openai import errors as openai_errors
+from faultlab.openai.simulator import OpenAI
+from faultlab.receptionist import phrases
 from faultlab.schedule import Window
 
 HOURS = phrases.hours("")

@@ -15,9 +15,10 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.tests.utils import SleepFrame, run_test
 
-from faultlab import faults, phrases
+from faultlab import faults
 from faultlab.instance import Core
-from faultlab.openai import OpenAI
+from faultlab.openai.simulator import OpenAI
+from faultlab.receptionist import phrases
 from faultlab.schedule import Window
 
 ASKED: list[Any] = [{"role": "user", "content": "How much is a haircut?"}]

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from faultlab.lab import Lab, Spec
-from faultlab.openai_rate import RequestRate
+from faultlab.openai.rate import RequestRate
 
 ASKED = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Hello"}]}
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from faultlab import domain, phrases, receptionist
-from faultlab.receptionist import Reply
-from faultlab.understood import understand
+from faultlab.ears import domain
+from faultlab.receptionist import phrases, receptionist
+from faultlab.receptionist.receptionist import Reply
+from faultlab.receptionist.understood import understand
 
 HOURS = phrases.hours("")
 NOTE = "Your message was cut off after those words. Write only what comes next."

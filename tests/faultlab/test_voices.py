@@ -5,8 +5,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from faultlab.espeak import Samples, UnknownLanguageError
-from faultlab.voices import (
+from faultlab.samples import Samples
+from faultlab.voices.espeak import UnknownLanguageError
+from faultlab.voices.voices import (
     VOICES,
     Speech,
     speak,

@@ -21,7 +21,7 @@ from fallbacks.facts import AttemptFailed, AttemptStarted
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
-from faultlab.deepgram_socket import Limits
+from faultlab.deepgram.socket import Limits
 from faultlab.faults import Fault
 from faultlab.instance import Instance
 from faultlab.lab import Lab, Spec

@@ -14,11 +14,11 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.policies import PACES, resting
+from bot.health.policies import PACES, resting
 from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.work import StagePolicy
-from faultlab import receptionist
 from faultlab.lab import Lab, Spec
+from faultlab.receptionist import receptionist
 from faultlab.schedule import parse_windows
 from tests.processors.test_llm_stage import FAULTS, Bench, written
 from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather

@@ -21,7 +21,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import run_test
 
-from bot.policies import PACES, PRIORS_S
+from bot.health.policies import PACES, PRIORS_S
 from calls.events import Event
 from calls.turn import Turn
 from fallbacks.facts import AttemptFailed, AttemptStarted, RungChosen, StageExhausted

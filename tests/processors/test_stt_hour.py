@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.policies import resting
+from bot.health.policies import resting
 from fallbacks.facts import StageExhausted
 from tests.faultlab import synthetic_caller as caller
 from tests.processors.stt_call import Call, calling, words

@@ -16,7 +16,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
 from faultlab import faults
-from faultlab.deepgram_socket import Limits
+from faultlab.deepgram.socket import Limits
 from faultlab.faults import Fault
 from providers.catalog import provider
 from providers.provider import Rung

@@ -12,13 +12,13 @@ import pytest
 from pipecat.frames.frames import InputAudioRawFrame, LLMContextFrame
 from pipecat.pipeline.pipeline import Pipeline
 
-from bot.config import TurnSettings
-from bot.config_agent import AgentSettings
-from bot.conversation import build_context
-from bot.voice_models import VoiceModels
+from bot.call.conversation import build_context
+from bot.call.models import VoiceModels
+from bot.config.agent import AgentSettings
+from bot.config.settings import TurnSettings
 from calls.turn import Turn
 from faultlab import faults
-from faultlab.deepgram_socket import Limits
+from faultlab.deepgram.socket import Limits
 from faultlab.faults import Fault
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window

@@ -14,11 +14,11 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
 )
 
-from bot.lab_callers import spoken_s
-from bot.policies import PACES, resting
+from bot.health.policies import PACES, resting
+from bot.lab.callers import spoken_s
 from fallbacks.facts import StageExhausted
 from fallbacks.work import StagePolicy
-from faultlab.phrases import GREETING, SAYS, hours, price
+from faultlab.receptionist.phrases import GREETING, SAYS, hours, price
 from tests.processors.test_tts_stage import BROKEN, DEAD, MUTE, ODD
 from tests.processors.tts_bench import Talk, laboratory, talking
 from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather

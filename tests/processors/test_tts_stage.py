@@ -18,13 +18,13 @@ from pipecat.frames.frames import (
     TTSTextFrame,
 )
 
-from bot.lab_callers import spoken_s
+from bot.lab.callers import spoken_s
 from fallbacks.facts import RungChosen, StageExhausted
 from fallbacks.work import StagePolicy
 from faultlab import faults
 from faultlab.faults import Fault
 from faultlab.lab import Lab
-from faultlab.phrases import hours
+from faultlab.receptionist.phrases import hours
 from faultlab.schedule import Window
 from processors.tts_stage import RUNG
 from tests.processors.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage

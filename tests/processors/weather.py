@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.policies import PRIORS_S
+from bot.health.policies import PRIORS_S
 from fallbacks.breaker import BreakerSettings
 from fallbacks.roster import Place, Roster
 from faultlab.faults import Fault

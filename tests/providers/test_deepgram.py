@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from faultlab.deepgram_socket import Limits
+from faultlab.deepgram.socket import Limits
 from faultlab.instance import Instance
 from providers.catalog import provider
 from providers.provider import Rung

@@ -22,8 +22,8 @@ from websockets.frames import Close
 from fallbacks.failure import Failure, Kind, ServiceError
 from fallbacks.symptoms import Moment
 from faultlab import faults
-from faultlab.deepgram import Deepgram
-from faultlab.deepgram_socket import Limits
+from faultlab.deepgram.simulator import Deepgram
+from faultlab.deepgram.socket import Limits
 from faultlab.faults import Fault
 from faultlab.schedule import Window
 from providers.deepgram import DeepgramRung, PoliteCloseError, build, failure_of

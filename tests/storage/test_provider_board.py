@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 from sqlalchemy import create_engine, inspect, text
 
-from bot.share_address import board_at
+from bot.config.share_address import board_at
 from fallbacks.shared_health import Aspect, Word
 from storage.database import StorageError
 from storage.provider_board import KEEP_S, ProviderBoard, line_of, word_of

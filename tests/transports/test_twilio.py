@@ -16,9 +16,9 @@ from pipecat.frames.frames import EndFrame, InterruptionFrame, TTSAudioRawFrame
 from pydantic import SecretStr
 
 from calls.events import InputRefused, ProviderFailed
-from faultlab.carrier import Carrier
-from faultlab.carrier_rest import CarrierRest
-from faultlab.carrier_webhook import PhoneCall
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.rest import CarrierRest
+from faultlab.carrier.webhook import PhoneCall
 from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, tone, until
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_rest import TwilioRest

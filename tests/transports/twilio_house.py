@@ -24,8 +24,8 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
-from bot.switchboard import SwitchboardFullError
-from bot.twilio_door import twilio_router
+from bot.call.switchboard import SwitchboardFullError
+from bot.http.twilio_door import twilio_router
 from calls.events import Event
 from transports.leg import Leg
 from transports.twilio import TwilioLeg

@@ -1,0 +1,1 @@
+"""One call: put together, run, and ended."""

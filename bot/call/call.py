@@ -1,0 +1,189 @@
+"""One call: from the answered leg to the last fact, whatever happens in between."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from loguru import logger
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    InterruptionWorkerFrame,
+    TTSSpeakFrame,
+)
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.workers.runner import WorkerRunner
+
+from bot.call.apology import SORRY, apologise
+from bot.call.assembly import Assembled, House, assemble
+from bot.call.conversation import opening_frames
+from bot.config.agent import AgentSettings
+from calls.entry import Tell
+from calls.events import CallEnded, CallFailed, CallStarted, Event
+from transports.leg import Leg
+
+END_S: Final = 3.0  # Pipecat's EndFrame waits behind whatever hangs; then come stronger words
+INTERRUPT_S: Final = 1.0
+LAST_WORDS_S: Final = 6.0  # how long the apology of a failed call may take to be spoken
+
+
+class Call:
+    """Runs one pipeline on one leg and sees that it ends, exactly once and with a reason."""
+
+    def __init__(
+        self,
+        house: House,
+        leg: Leg,
+        *,
+        call_id: str,
+        agent: AgentSettings,
+        tell: Tell,
+        remembered: Sequence[LLMContextMessage] = (),
+    ) -> None:
+        self.call_id = call_id
+        self._house = house
+        self._leg = leg
+        self._agent = agent
+        self._emit = tell
+        self._remembered = remembered
+        self._reason: str | None = None
+        self._assembled: Assembled | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def conversation(self) -> Sequence[LLMContextMessage]:
+        """What both sides have said so far, the system message first."""
+        return tuple(self._assembled.context.messages) if self._assembled else ()
+
+    @property
+    def reason(self) -> str:
+        """Why the call ended, or will."""
+        farewell = self._assembled.farewell.reason if self._assembled else None
+        return self._reason or farewell or "agent_hung_up"
+
+    async def run(self) -> None:
+        """Answer, talk, and return when nothing of the call runs any more."""
+        started_at_s = self._house.clock()
+        facts = self._leg.facts
+        self._tell(
+            CallStarted(
+                transport=facts.transport,
+                agent=self._agent.name,
+                caller=facts.caller,
+                called=facts.called,
+            )
+        )
+        try:
+            await self._talk()
+        except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
+            self._failed("call", broken)
+            logger.opt(exception=broken).error("call {} failed", self.call_id)
+            if self._assembled is None:  # nothing runs yet that could speak
+                await apologise(self._leg)
+        finally:
+            if self._assembled:
+                await self._assembled.tools.close()
+                self._assembled.observer.ended()
+            length_s = self._house.clock() - started_at_s
+            self._tell(CallEnded(reason=self.reason, length_s=length_s))
+            await self._leg.hang_up()
+
+    async def end(self, reason: str) -> None:
+        """Have the agent say goodbye and hang up."""
+        if self._assembled and self._reason is None:
+            await self._assembled.farewell.part(reason, words=self._agent.farewell, final=True)
+
+    async def cancel(self, reason: str) -> None:
+        """End the call at once, whatever hangs in it."""
+        self._reason = self._reason or reason
+        if self._assembled:
+            await self._assembled.worker.pipeline.queue_frame(CancelFrame())
+            await self._assembled.worker.cancel(reason=reason)
+
+    async def _talk(self) -> None:
+        assembled = assemble(
+            self._house,
+            self._leg,
+            self._agent,
+            call_id=self.call_id,
+            tell=self._tell,
+            end=self._end_for_good,
+        )
+        self._assembled = assembled
+        if self._remembered:
+            assembled.context.set_messages(list(self._remembered))
+        self._leg.on_gone(self.cancel)
+        worker = assembled.worker
+        worker.add_event_handler("on_pipeline_error", self._on_error)
+        runner = WorkerRunner(handle_sigint=False)  # one a call: it never forgets a worker
+        await runner.add_workers(worker)
+        async with asyncio.TaskGroup() as group:
+            greeting = group.create_task(self._greet(assembled), name="greet")
+            try:
+                await runner.run()
+            finally:
+                greeting.cancel()
+                if self._ending:
+                    self._ending.cancel()
+
+    async def _greet(self, assembled: Assembled) -> None:
+        try:
+            await self._leg.answered()
+        except TimeoutError:
+            await self.cancel("never_connected")
+            return
+        opening: Sequence[Frame] = opening_frames(self._agent)
+        if self._remembered:
+            opening = [TTSSpeakFrame(self._agent.resumed)]
+        for frame in opening:
+            await assembled.services.tts.queue_frame(frame)
+
+    async def _end_for_good(self, reason: str) -> None:
+        """End a call that a plain EndFrame may not end, in rising order of force."""
+        assembled = self._assembled
+        if assembled is None or assembled.worker.has_finished():
+            return
+        self._reason = self._reason or reason
+        worker = assembled.worker
+        await worker.queue_frame(EndFrame())
+        if not await self._finished_within(END_S):
+            await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
+            if not await self._finished_within(INTERRUPT_S):
+                await worker.pipeline.queue_frame(CancelFrame())
+
+    async def _finished_within(self, wait_s: float) -> bool:
+        assert self._assembled  # noqa: S101 - only called while there is a pipeline
+        until_s = self._house.clock() + wait_s
+        while self._house.clock() < until_s:
+            if self._assembled.worker.has_finished():
+                return True
+            await asyncio.sleep(0.05)
+        return self._assembled.worker.has_finished()
+
+    async def _on_error(self, _worker: Any, frame: ErrorFrame) -> None:
+        """End the call with an apology when one of our own processors failed.
+
+        A provider's failure is its stage's business and told by the observer.
+        """
+        services = self._assembled.services if self._assembled else None
+        if services is None or frame.processor in (services.stt, services.llm, services.tts):
+            return
+        if self._reason is not None or frame.exception is None:
+            return
+        self._failed(frame.processor.name if frame.processor else "pipeline", frame.exception)
+        sorry = TTSSpeakFrame(SORRY, append_to_context=False)
+        sorry.interruptible = False
+        await services.tts.queue_frame(sorry)
+        await services.tts.queue_frame(EndFrame())
+
+    def _failed(self, where: str, broken: BaseException) -> None:
+        self._reason = "failed"
+        self._tell(CallFailed(where=where, error=f"{type(broken).__name__}: {broken}"))
+
+    def _tell(self, event: Event) -> None:
+        self._emit(event)
+        self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})

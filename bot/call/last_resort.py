@@ -1,0 +1,133 @@
+"""What calls fall back on when providers fail: shared by all of them, and made up for each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from pipecat.processors.aggregators.llm_context import LLMContext
+
+from bot import clock
+from bot.call.desk import CallDesk
+from bot.call.local_voice import say_locally
+from bot.clips.store import CallVoice, ClipStore, clips_folder
+from bot.clips.utterances import load_utterances
+from bot.config.agent import AgentSettings
+from bot.config.settings import Settings
+from bot.rungs import rung_of, spoken
+from fallbacks.descent import Descent, DescentSettings, Step
+from fallbacks.holding import Holding, HoldSettings
+from fallbacks.utterances import Chooser, Utterance
+from processors.fallback import Fallback, Phrases
+from processors.farewell import End
+from storage.callbacks import Callbacks
+from storage.database import Database
+from transports.leg import LegFacts
+
+DETECTED: Final = "multi"  # an agent's language when the caller's is followed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastResort:
+    """What all calls of a process share for the time when no provider answers."""
+
+    utterances: tuple[Utterance, ...]
+    clips: ClipStore
+    database: Database
+    callbacks: Callbacks
+    messages: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> "LastResort":
+        """Return it; reads the texts, so it blocks.
+
+        Raises:
+            ConfigError: The owner's texts are wrong.
+        """
+        database = Database(settings.storage.url)
+        return cls(
+            utterances=load_utterances(settings.hold.utterances),
+            clips=ClipStore(clips_folder(settings)),
+            database=database,
+            callbacks=Callbacks(database),
+            messages=settings.logs.dir / "messages",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """The call that something is made up for."""
+
+    call_id: str
+    agent: AgentSettings
+    facts: LegFacts
+    context: LLMContext
+    speaking: Callable[[], str | None]  # the name of the voice that speaks now
+    end: End
+
+
+def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fallback:
+    """Return what one call falls back on."""
+    hold = settings.hold
+    language = spoken(call.agent.language, "tts")
+
+    def remember(words: str) -> None:
+        call.context.add_message({"role": "assistant", "content": words})
+
+    return Fallback(
+        holding=Holding(
+            HoldSettings(
+                first_s=hold.first_s,
+                last_s=hold.last_s,
+                clip_s=hold.clip_s,
+                silence_s=hold.silence_s,
+                turns_apart=hold.turns_apart,
+            )
+        ),
+        descent=Descent(
+            DescentSettings(
+                steps=_steps(hold.steps, keys=call.facts.keys),
+                clips=hold.clips,
+                menus=hold.menus,
+                silence_s=hold.silence_s,
+            )
+        ),
+        phrases=Phrases(
+            chooser=Chooser(shared.utterances),
+            language=language,
+            follow=call.agent.language == DETECTED,
+        ),
+        voice=_voice(call, shared, settings),
+        desk=CallDesk(
+            callbacks=shared.callbacks,
+            messages=shared.messages,
+            call_id=call.call_id,
+            facts=call.facts,
+            end=call.end,
+            utc_now=clock.utc_now,
+        ),
+        remember=remember,
+    )
+
+
+def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
+    """Return the steps that can be taken: the local voice needs none, a menu needs keys."""
+    left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD, Step.CHOSEN}
+    return [each for each in steps if each not in left_out]
+
+
+def _voice(call: Occasion, shared: LastResort, settings: Settings) -> CallVoice:
+    rate_hz = call.facts.sample_rate_hz
+    rungs = [
+        rung_of(each, "tts", agent=call.agent, sample_rate_hz=rate_hz)
+        for each in settings.stages.tts
+    ]
+    like = next((each for each in rungs if each.kind == "local"), None)
+    return CallVoice(
+        shared.clips,
+        voices={each.name: each for each in rungs},
+        speaking=call.speaking,
+        local=partial(say_locally, rate_hz=rate_hz, like=like),
+        rate_hz=rate_hz,
+    )

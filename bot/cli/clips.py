@@ -1,0 +1,21 @@
+"""`holdline clips`: renders the fallback utterances in the voice of each rung."""
+
+import asyncio
+
+import typer
+
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+from bot.exits import DONE, FAILED
+from telemetry import logs
+
+
+def command(
+    config: ConfigOption = None,
+) -> None:
+    """Render the clips that are missing; the rest stays as it is."""
+    settings = load(config).settings
+    logs.set_up(level="WARNING", folder=None)
+    from bot.clips.command import render_all  # noqa: PLC0415 - imports Pipecat, after the log's rules
+
+    raise typer.Exit(DONE if asyncio.run(render_all(settings)) else FAILED)

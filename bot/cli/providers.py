@@ -1,0 +1,29 @@
+"""`holdline providers`: the health of every rung of a running server; an operator's reset."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+from bot.exits import UsageError
+
+
+def command(
+    action: Annotated[
+        str | None,
+        typer.Argument(metavar="ACTION", show_default=False, help="reset: have it tried at once."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", show_default=False, help="A rung's name.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show the health of every rung of the running server, or have one tried at once."""
+    if action not in (None, "reset") or (action is None) != (name is None):
+        raise UsageError(f'providers takes nothing or "reset NAME", not "{action} {name or ""}"')
+    settings = load(config).settings
+    from bot.health.operator_desk import reset, show  # noqa: PLC0415 - after the configuration's errors
+
+    asyncio.run(reset(settings, name) if name else show(settings))

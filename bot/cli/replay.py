@@ -1,0 +1,24 @@
+"""`holdline replay`: puts recorded callers through the whole pipeline."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.cli.options import FaultsOption
+from telemetry import logs
+
+
+def command(
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recorded callers.")],
+    faults: FaultsOption = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where heard.wav and the rest go.")
+    ] = Path("out"),
+) -> None:
+    """Write what each recorded caller heard, the timeline and a summary."""
+    logs.set_up(level="WARNING", folder=None)
+    from bot.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log's rules
+
+    raise typer.Exit(asyncio.run(replay(audio, faults=faults, out=out)))

@@ -1,0 +1,30 @@
+"""`holdline serve`: answers calls on every transport that the configuration enables."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+from bot.config.printing import as_yaml
+from telemetry import logs
+
+
+def command(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Where to listen; 0: any.")] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Show what would be used, and who said it.")
+    ] = False,
+) -> None:
+    """Answer calls until SIGTERM, then let the calls in progress end."""
+    loaded = load(config, flags={"server.host": host, "server.port": port})
+    if print_config:
+        typer.echo(as_yaml(loaded), nl=False)
+        return
+    logs.set_up(level=loaded.settings.logs.level, folder=loaded.settings.logs.dir)
+    from bot.http.server import serve  # noqa: PLC0415 - imports Pipecat, after errors and the log's rules
+
+    asyncio.run(serve(loaded.settings))

@@ -1,0 +1,97 @@
+"""Renders clips: each text, in each speaking rung's voice, through that provider's own service."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+
+from bot.clips.store import RATE_HZ, Clip, ClipStore
+from bot.clips.voice import Mouth
+from bot.config.settings import Settings
+from bot.health.retrying import Retries
+from bot.rungs import rung_of, spoken
+from fallbacks.failure import Failure, ServiceError
+from fallbacks.utterances import Utterance, in_language
+from providers.provider import Rung
+
+Go = Callable[[], Awaitable[None]]
+"""Returns when the next text may be rendered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """What became of one clip."""
+
+    rung: str
+    text: str
+    error: str = ""  # empty: it is there
+
+
+def wanted(settings: Settings, utterances: Sequence[Utterance]) -> Iterator[tuple[Rung, str]]:
+    """Yield each text with each speaking rung, the preferred one's first; once, whoever says it."""
+    seen = set[str]()
+    for each in settings.stages.tts:
+        if each.kind == "local":
+            continue  # speaks at once, and needs nothing ahead
+        for agent in (settings.agent, *settings.agents.values()):
+            rung = rung_of(each, "tts", agent=agent, sample_rate_hz=RATE_HZ)
+            for utterance in in_language(utterances, spoken(agent.language, "tts")):
+                name = Clip.of(rung, utterance.text).name
+                if name not in seen:
+                    seen.add(name)
+                    yield rung, utterance.text
+
+
+async def render_missing(
+    settings: Settings,
+    utterances: Sequence[Utterance],
+    store: ClipStore,
+    *,
+    retries: Retries,
+    go: Go | None = None,
+) -> AsyncIterator[Rendered]:
+    """Render what is not there yet; a voice that fails for good is not asked for its other texts.
+
+    Args:
+        settings: The rungs and the agents.
+        utterances: All texts.
+        store: Where clips are kept.
+        retries: How often a voice that fails is asked again.
+        go: Waits for the moment at which the next text may be asked for.
+    """
+    missing = await asyncio.to_thread(_missing, settings, utterances, store)
+    if go:
+        retries = replace(retries, sleep=partial(_sleep_then, go, sleep=retries.sleep))
+    for _, pairs in groupby(missing, key=lambda pair: (pair[0].name, pair[0].language)):
+        rung, *_ = (texts := list(pairs))[0]
+        async with Mouth(rung, retries) as mouth:
+            for _, text in texts:
+                if go:
+                    await go()
+                try:
+                    samples = await mouth.say(text)
+                except ServiceError as unspoken:
+                    yield Rendered(rung=rung.name, text=text, error=_line(unspoken.failure))
+                    break
+                await asyncio.to_thread(store.save, Clip.of(rung, text), samples)
+                yield Rendered(rung=rung.name, text=text)
+
+
+async def _sleep_then(go: Go, wait_s: float, *, sleep: Callable[[float], Awaitable[None]]) -> None:
+    await sleep(wait_s)
+    await go()
+
+
+def _line(failure: Failure) -> str:
+    return f"{failure.kind.value}: {failure.reason}"
+
+
+def _missing(
+    settings: Settings, utterances: Sequence[Utterance], store: ClipStore
+) -> list[tuple[Rung, str]]:
+    return [
+        (rung, text)
+        for rung, text in wanted(settings, utterances)
+        if not store.has(Clip.of(rung, text))
+    ]

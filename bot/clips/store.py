@@ -1,0 +1,135 @@
+"""What was rendered ahead: texts as sound in the voices of the agent's rungs, kept by content."""
+
+import asyncio
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from bot.config.settings import Settings
+from providers.provider import Rung
+
+RATE_HZ: Final = 16_000  # what clips are kept at; a telephone's 8000 are made of it
+KEPT: Final = 256  # clips in memory: some 15 texts for each voice and rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """A text in a voice.
+
+    Attributes:
+        kind: The provider's.
+        spoken: What decides how it sounds: voice, model, language, options, as one line.
+        text: What is said.
+    """
+
+    kind: str
+    spoken: str
+    text: str
+
+    @classmethod
+    def of(cls, rung: Rung, text: str) -> "Clip":
+        """Return the clip of a text in a rung's voice."""
+        spoken = [rung.voice, rung.model, rung.language, dict(rung.options)]
+        return cls(kind=rung.kind, spoken=json.dumps(spoken, sort_keys=True), text=text)
+
+    @property
+    def name(self) -> str:
+        """What it is kept under: the same for the same sound, another for any other."""
+        content = "\n".join((self.kind, self.spoken, str(RATE_HZ), self.text))
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def clips_folder(settings: Settings) -> Path:
+    """Return where clips are kept."""
+    return settings.hold.clips_dir or settings.logs.dir / "clips"
+
+
+class ClipStore:
+    """A folder of wav files, and the latest of them in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loaded: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def has(self, clip: Clip) -> bool:
+        """Say whether it is there."""
+        return self._path(clip).is_file()
+
+    def save(self, clip: Clip, samples: NDArray[np.int16]) -> None:
+        """Keep 16-bit mono samples at `RATE_HZ`; whole or not at all."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._path(clip).with_suffix(".partial")
+        soundfile.write(str(partial), samples, RATE_HZ, subtype="PCM_16", format="WAV")
+        partial.replace(self._path(clip))
+
+    async def load(self, clip: Clip, rate_hz: int) -> bytes | None:
+        """Return a clip as 16-bit mono at that rate; None: it was never rendered."""
+        key = (clip.name, rate_hz)
+        if key not in self._loaded:
+            pcm = await asyncio.to_thread(self._read, clip, rate_hz)
+            if pcm is None:
+                return None
+            self._loaded[key] = pcm
+            if len(self._loaded) > KEPT:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(key)
+        return self._loaded[key]
+
+    def _read(self, clip: Clip, rate_hz: int) -> bytes | None:
+        try:
+            samples, found_hz = soundfile.read(str(self._path(clip)), dtype="int16")
+        except (OSError, soundfile.LibsndfileError):
+            return None
+        if found_hz != rate_hz:
+            samples = soxr.resample(samples, found_hz, rate_hz)
+        return np.asarray(samples, dtype="<i2").tobytes()
+
+    def _path(self, clip: Clip) -> Path:
+        return self._folder / f"{clip.name}.wav"
+
+
+class CallVoice:
+    """Says texts in one call: in the voice that speaks now if rendered, else in the local one."""
+
+    def __init__(
+        self,
+        store: ClipStore,
+        *,
+        voices: dict[str, Rung],
+        speaking: Callable[[], str | None],
+        local: Callable[[str, str], bytes],
+        rate_hz: int,
+    ) -> None:
+        """Take the voices.
+
+        Args:
+            store: What was rendered.
+            voices: The rungs that speak, by name, the preferred one first.
+            speaking: Returns the name of the one that speaks now; None: none has spoken yet.
+            local: Speaks a text in a language at `rate_hz`; runs in a thread.
+            rate_hz: Of the caller's line.
+        """
+        self._store = store
+        self._voices = voices
+        self._speaking = speaking
+        self._local = local
+        self._rate_hz = rate_hz
+
+    async def say(self, text: str, language: str) -> bytes:
+        """Return a clip in the voice that speaks now; without one, the local voice."""
+        rung = self._voices.get(self._speaking() or next(iter(self._voices)))
+        pcm = await self._store.load(Clip.of(rung, text), self._rate_hz) if rung else None
+        return pcm or await self.say_locally(text, language)
+
+    async def say_locally(self, text: str, language: str) -> bytes:
+        """Return the local voice."""
+        return await asyncio.to_thread(self._local, text, language)

@@ -1,0 +1,218 @@
+"""One rung's voice for clips: it says one text after the other, through the provider's service.
+
+A voice that fails is asked again after a while, as all work outside a turn is:
+`bot/health/retrying.py`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from types import TracebackType
+from typing import Final, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    CancelFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.utils.text.base_text_aggregator import TextType
+from pipecat.workers.runner import WorkerRunner
+
+from bot.clips.store import RATE_HZ
+from bot.health.retrying import Retries, retried
+from calls.voice import ATTEMPT, Voice
+from fallbacks.failure import Failure, Kind, failed
+from providers.catalog import provider
+from providers.provider import Rung
+
+TEXT_S: Final = 15.0  # for one text, its connection included
+AUDIBLE: Final = 164  # of 32768, about -46 dBFS
+MARGIN_S: Final = 0.03  # of silence kept at both ends
+LETTER_S: Final = 0.025  # the least that a letter takes: speech takes 0.07 s, so less was cut off
+
+
+class UnspokenError(Exception):
+    """A voice did not say what it was asked; the text is one redacted line."""
+
+    def __init__(self, kind: Kind, text: str, *, failure: Failure | None = None) -> None:
+        """Take what was seen; `failure` is the provider's own word on it."""
+        super().__init__(text)
+        self._kind = kind
+        self._failure = failure
+
+    def failure(self, rung: str) -> Failure:
+        """Return it as the failure of a rung."""
+        return self._failure or failed(self._kind, "tts", provider=rung, reason=str(self))
+
+
+class Mouth:
+    """A rung's voice, connected when it is asked, and anew after it has failed."""
+
+    def __init__(self, rung: Rung, retries: Retries) -> None:
+        self._rung = rung
+        self._retries = retries
+        self._say: Callable[[str], Awaitable[bytes]] | None = None
+        self._connection = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._connection.__aexit__(kind, error, traceback)
+
+    async def say(self, text: str) -> NDArray[np.int16]:
+        """Return the sound of a text.
+
+        Raises:
+            ServiceError: The voice did not say it, however often it was asked.
+        """
+        return await retried(
+            partial(self._try, text),
+            asked=("tts", self._rung.name),
+            classify=self._failure_of,
+            retries=self._retries,
+        )
+
+    async def _try(self, text: str) -> NDArray[np.int16]:
+        if self._say is None:
+            self._say = await self._connection.enter_async_context(speaking(self._rung))
+        try:
+            return trimmed(await self._say(text), text)
+        except UnspokenError:
+            self._say = None
+            await self._connection.aclose()
+            raise
+
+    def _failure_of(self, error: Exception) -> Failure | None:
+        return error.failure(self._rung.name) if isinstance(error, UnspokenError) else None
+
+
+class _Ear:
+    """Collects what a voice says for one text after the other."""
+
+    def __init__(self) -> None:
+        self.attempt = 0
+        self._pcm = bytearray()
+        self._said = asyncio.Event()
+        self._failed: Failure | None = None
+
+    def begin(self) -> int:
+        """Forget the last text; return the number of the next."""
+        self.attempt += 1
+        self._pcm.clear()
+        self._said.clear()
+        self._failed = None
+        return self.attempt
+
+    async def heard(self) -> bytes:
+        """Return the text's sound when it has been said.
+
+        Raises:
+            UnspokenError: It will not be.
+        """
+        await self._said.wait()
+        if self._failed:
+            raise UnspokenError(self._failed.kind, self._failed.reason, failure=self._failed)
+        return bytes(self._pcm)
+
+    async def sound(self, attempt: int, pcm: bytes) -> None:
+        """Take sound."""
+        if attempt == self.attempt:
+            self._pcm += pcm
+
+    async def word(
+        self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
+    ) -> None:
+        """Take a word's time, which is of no use here."""
+
+    async def spoken(self, attempt: int) -> None:
+        """Take that all has been said."""
+        if attempt == self.attempt:
+            self._said.set()
+
+    async def failed(self, attempt: int, failure: Failure) -> None:
+        """Take that it has failed."""
+        if attempt == self.attempt:
+            self._give_up(failure)
+
+    async def connecting(self) -> None:
+        """Take that a connection is being made."""
+
+    async def connected(self) -> None:
+        """Take that there is one."""
+
+    async def unreachable(self, failure: Failure) -> None:
+        """Take that there will be none."""
+        self._give_up(failure)
+
+    async def lost(self, failure: Failure | None) -> None:
+        """Take that it is gone."""
+        if failure:
+            self._give_up(failure)
+
+    def _give_up(self, failure: Failure) -> None:
+        self._failed = failure
+        self._said.set()
+
+
+@asynccontextmanager
+async def speaking(rung: Rung) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
+    """Connect to a rung while the block runs; it is given a function that has a text said."""
+    ear = _Ear()
+    service = provider("tts", rung.kind).build(rung)
+    cast("Voice", service).listen(ear)
+    worker = PipelineWorker(
+        Pipeline([service]),
+        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
+        enable_rtvi=False,
+        enable_turn_tracking=False,
+        cancel_runner_on_idle_timeout=False,
+        idle_timeout_secs=None,
+    )
+
+    async def say(text: str) -> bytes:
+        start = LLMFullResponseStartFrame()
+        start.metadata[ATTEMPT] = ear.begin()
+        sentence = AggregatedTextFrame(text, TextType.SENTENCE, raw_text=text)
+        await worker.queue_frames([start, sentence, LLMFullResponseEndFrame()])
+        try:
+            async with asyncio.timeout(TEXT_S):
+                return await ear.heard()
+        except TimeoutError as late:
+            raise UnspokenError(Kind.SILENT, f"nothing within {TEXT_S:g} s") from late
+
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runner.run(), name=f"render clips of {rung.name}")
+        try:
+            yield say
+        finally:
+            await worker.pipeline.queue_frame(CancelFrame())
+            await worker.cancel(reason="rendered")
+
+
+def trimmed(pcm: bytes, text: str) -> NDArray[np.int16]:
+    """Return the sound of a text without the silence around it.
+
+    Raises:
+        UnspokenError: It is far too short for the text: the voice was cut off.
+    """
+    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2")
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
+    letters = sum(each.isalnum() for each in text)
+    margin = round(MARGIN_S * RATE_HZ)
+    if not loud.size or (loud[-1] - loud[0]) / RATE_HZ < LETTER_S * letters:
+        raise UnspokenError(Kind.CUT, "far too short for its text")
+    return samples[max(0, loud[0] - margin) : loud[-1] + margin].astype(np.int16)

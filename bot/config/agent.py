@@ -1,0 +1,69 @@
+"""Who answers: what an agent says, knows and may do."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from bot.config.values import (
+    Count,
+    EntryPoint,
+    HttpUrl,
+    Language,
+    Number,
+    Seconds,
+    Section,
+    Text,
+)
+
+
+class SilenceSettings(Section):
+    """What is said to a caller who says nothing."""
+
+    prompt_after_s: Seconds = 8.0
+    prompts: tuple[Text, ...] = ("Are you still there?", "Take your time. Can you hear me?")
+    goodbye: Text = "I cannot hear you, so I will hang up now. Please call again. Goodbye."
+
+
+class ToolSettings(Section):
+    """Something that the model may do: an HTTP call, or a function of the owner's own."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")
+    description: Text | None = None
+    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    url: HttpUrl | None = None
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    timeout_s: Seconds = 5.0
+    secret_env: str | None = None
+    secret: SecretStr | None = None  # sent as a bearer token; from the environment only
+    bridge: Text = "One moment, please."  # spoken when the answer is late
+    entry_point: EntryPoint | None = None  # `package.module:function`
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.parameters.get("type") != "object":
+            raise ValueError("`parameters` must be a JSON schema of type object")
+        if self.entry_point and self.url:
+            raise ValueError("give `entry_point` or `url`, not both")
+        if not self.entry_point and not (self.name and self.description and self.url):
+            raise ValueError("needs `name`, `description` and `url`, or `entry_point`")
+        return self
+
+
+class AgentSettings(Section):
+    """One agent: its words, its language, its limits."""
+
+    name: Text = "default"
+    numbers: tuple[Number, ...] = ()  # called numbers that this agent answers
+    greeting: Text = "Hello, this is Holdline. How can I help?"
+    instructions: Text = (
+        "You are a friendly receptionist on the telephone. Answer in one or two short sentences, "
+        "without lists or markup, because every word is spoken."
+    )
+    language: Language = "en"
+    context_tokens: Count = 4000
+    disclosure: Text | None = None  # spoken first and cannot be barged in
+    silence: SilenceSettings = SilenceSettings()
+    max_call_s: Seconds = 1800.0
+    resumed: Text = "We were cut off for a moment, and I am back. Please go on."
+    farewell: Text = "Thank you for calling. Goodbye."
+    tools: tuple[ToolSettings, ...] = ()

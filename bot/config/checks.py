@@ -1,0 +1,135 @@
+"""The rules that one value alone cannot break: names, addresses, keys, doors."""
+
+import ipaddress
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from bot.config import share_address
+from bot.config.errors import Key, Problem, dotted, nearest, shown, without_secrets
+from bot.config.layers import Layers, says_yes
+from bot.config.stages import STAGES
+from providers.catalog import kinds, provider
+from providers.provider import Provider, Stage
+
+PLAIN: Final = ("ws", "http")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a server on this host is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def is_near(host: str) -> bool:
+    """Return whether this host is this machine or stands on a private network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return is_loopback(host)
+    return address.is_loopback or address.is_private or address.is_link_local
+
+
+def check(layers: Layers) -> Iterator[Problem]:
+    """Return a line for each rule that the merged configuration breaks."""
+    yield from _stages(layers)
+    yield from _server(layers)
+    yield from _numbers(layers)
+    yield from _share(layers)
+    if says_yes(layers.at(("transports", "livekit", "enabled"))):
+        text = "is true; LiveKit is not available in this version, it must be false"
+        yield _problem(layers, ("transports", "livekit", "enabled"), text)
+    for key in (("prices", "file"), ("hold", "utterances")):
+        file = layers.at(key)
+        if isinstance(file, str) and not Path(file).is_file():
+            yield _problem(layers, key, f"is {shown(file)}; there is no such file")
+
+
+def _share(layers: Layers) -> Iterator[Problem]:
+    key: Key = ("resilience", "share")
+    share = layers.at(key)
+    if isinstance(share, str) and (text := share_address.trouble(share)):
+        yield _problem(layers, key, f'is "{share_address.masked(share)}"; {text}')
+
+
+def _problem(layers: Layers, key: Key, text: str) -> Problem:
+    return Problem(where=layers.where(key), text=f"{dotted(key)} {text}", key=key)
+
+
+def _stages(layers: Layers) -> Iterator[Problem]:
+    names: dict[str, Key] = {}
+    for stage in STAGES:
+        rungs = layers.at(("stages", stage))
+        for index, rung in enumerate(rungs if isinstance(rungs, list) else ()):
+            if not isinstance(rung, dict):
+                continue
+            key: Key = ("stages", stage, index)
+            yield from _rung(layers, key, stage=stage, rung=rung)
+            name = rung.get("name", rung.get("kind"))
+            if isinstance(name, str) and name in names:
+                text = f"is {shown(name)}, as {dotted(names[name])} is; give each rung its own name"
+                yield _problem(layers, (*key, "name"), text)
+            elif isinstance(name, str):
+                names[name] = key
+
+
+def _rung(layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]) -> Iterator[Problem]:
+    kind, known = rung.get("kind"), kinds(stage)
+    if kind not in known:
+        close = nearest(kind, known) if isinstance(kind, str) else None
+        guess = f'did you mean "{close}"? ' if close else ""
+        held = "is missing" if kind is None else f"is {shown(kind)}"
+        yield _problem(layers, (*key, "kind"), f"{held}; {guess}({', '.join(known)})")
+        return
+    vendor = provider(stage, str(kind))
+    if vendor.key_env and not rung.get("api_key_env") and not rung.get("api_key"):
+        text = f"is missing; name the variable that holds the key, such as {vendor.key_env}"
+        yield _problem(layers, (*key, "api_key_env"), text)
+    url = rung.get("url")
+    if isinstance(url, str) and (text := _url_trouble(url, vendor, insecure=rung.get("insecure"))):
+        yield _problem(layers, (*key, "url"), f"is {shown(url)}; {text}")
+
+
+def _url_trouble(url: str, vendor: Provider, *, insecure: object) -> str | None:
+    if not vendor.schemes:
+        return f"a rung of kind {vendor.kind} takes no url" if url else None
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in vendor.schemes or not host:
+        schemes = " or ".join(f"{each}://…" for each in vendor.schemes)
+        return f"it must be {schemes}, such as {vendor.url}"
+    if parts.scheme in PLAIN and not says_yes(insecure) and not is_near(host):
+        return (
+            f"plain {parts.scheme} carries the key unencrypted over a public network; "
+            f"use {vendor.schemes[0]} or say insecure: true"
+        )
+    return None
+
+
+def _server(layers: Layers) -> Iterator[Problem]:
+    host = layers.at(("server", "host"))
+    if isinstance(host, str) and not is_loopback(host) and not layers.at(("server", "token")):
+        text = (
+            f"is {shown(host)}, which others can reach, and HOLDLINE_TOKEN is not set; "
+            "set it in the environment or .env, or listen on 127.0.0.1"
+        )
+        yield _problem(layers, ("server", "host"), text)
+
+
+def _numbers(layers: Layers) -> Iterator[Problem]:
+    agents = layers.at(("agents",))
+    taken: dict[str, str] = {}
+    for name, agent in agents.items() if isinstance(agents, dict) else ():
+        numbers = agent.get("numbers") if isinstance(agent, dict) else None
+        for index, number in enumerate(numbers if isinstance(numbers, list) else ()):
+            digits = "".join(each for each in str(number) if each.isdigit())
+            if digits in taken:
+                text = f"is {without_secrets(str(number))}, which agents.{taken[digits]} answers"
+                yield _problem(layers, ("agents", name, "numbers", index), f"{text} already")
+            taken[digits] = name

@@ -1,0 +1,58 @@
+"""The only reader of environment variables and of `.env`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dotenv.parser import parse_stream
+
+from bot.config.errors import ConfigError, Problem
+
+DOTENV: Final = Path(".env")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The variables of this process, over those of `.env`."""
+
+    values: Mapping[str, str] = field(repr=False)  # secrets stand here
+    from_file: frozenset[str] = frozenset()  # the names that `.env` gave
+
+    def get(self, name: str) -> str | None:
+        """Return the variable's value; an empty one is not set."""
+        return self.values.get(name, "").strip() or None
+
+    def where(self, name: str) -> str:
+        """Return where the variable was found, for people."""
+        return f"{'.env' if name in self.from_file else 'environment'} {name}"
+
+
+def read(dotenv: Path = DOTENV) -> Environment:
+    """Return the variables; those of the process win over those of the file, even when empty.
+
+    Raises:
+        ConfigError: A line of the file is not `NAME=value`.
+    """
+    process = dict(os.environ)
+    written = _read_file(dotenv) if dotenv.is_file() else {}
+    return Environment(
+        values={**written, **process}, from_file=frozenset(written.keys() - process.keys())
+    )
+
+
+def _read_file(dotenv: Path) -> dict[str, str]:
+    try:
+        with dotenv.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem(where=str(dotenv), text=f"cannot be read: {error}")]) from error
+    wrong = [
+        each.original.line for each in bindings if each.error or (each.key and each.value is None)
+    ]
+    if wrong:  # the line itself is not shown: it may hold a secret
+        raise ConfigError(
+            Problem(where=f"{dotenv}:{line}", text="is not NAME=value") for line in wrong
+        )
+    return {each.key: each.value or "" for each in bindings if each.key}

@@ -1,0 +1,121 @@
+"""Reads one YAML file, and where in it each value stands."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from bot.config.errors import ConfigError, Key, Problem
+
+LARGEST_BYTES: Final = 1_000_000  # a configuration is a few kilobytes; more is a wrong file
+DEEPEST: Final = 32
+MOST_VALUES: Final = 20_000  # aliases can write a billion values in ten lines
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as its version 1.2 reads words: `no` and `on` are text, dates are text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool",
+    re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
+    list("tTfF"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTree:
+    """What a file says, as plain values, and the line of each."""
+
+    name: str
+    tree: dict[str, Any]
+    lines: dict[Key, int]
+
+    def where(self, key: Key) -> str:
+        """Return `file:line` of the value, or of the nearest one around it."""
+        while key and key not in self.lines:
+            key = key[:-1]
+        return f"{self.name}:{self.lines[key]}" if key else self.name
+
+
+def read(path: Path) -> FileTree:
+    """Return what the file says.
+
+    Raises:
+        ConfigError: It cannot be read, is not YAML, says a thing twice, or is not a mapping.
+    """
+    text = _text(path)
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        lines = _lines(node, name=str(path))
+        tree = loader.construct_document(node) if node else {}
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise _error(where, f"is not YAML: {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _error(str(path), f"is not YAML: {' '.join(str(error).split())}") from error
+    if tree is not None and not isinstance(tree, dict):
+        raise _error(f"{path}:1", "must be a mapping such as `agent: {greeting: Hello}`")
+    return FileTree(name=str(path), tree=_with_text_keys(tree or {}), lines=lines)
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _with_text_keys(each) for key, each in value.items()}
+    return [_with_text_keys(each) for each in value] if isinstance(value, list) else value
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise _error(str(path), f"is larger than {LARGEST_BYTES} bytes: not a configuration")
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise _error(str(path), "there is no such file") from error
+    except UnicodeDecodeError as error:
+        raise _error(str(path), "is not UTF-8 text") from error
+    except OSError as error:
+        raise _error(str(path), f"cannot be read: {error.strerror}") from error
+
+
+def _lines(node: yaml.Node | None, *, name: str) -> dict[Key, int]:
+    lines: dict[Key, int] = {}
+    twice: list[Problem] = []
+    for key, line in _walk(node, ()) if node else ():
+        if key in lines:
+            text = f"{key[-1]} is given twice; it stands in line {lines[key]} already"
+            twice.append(Problem(where=f"{name}:{line}", text=text, key=key))
+        lines[key] = line
+        if len(lines) > MOST_VALUES or len(key) > DEEPEST:
+            raise _error(f"{name}:{line}", "is too large or too deep for a configuration")
+    if twice:
+        raise ConfigError(twice)
+    return lines
+
+
+def _walk(node: yaml.Node, at: Key) -> Iterator[tuple[Key, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value in node.value:
+            key = (*at, str(key_node.value))
+            yield key, key_node.start_mark.line + 1
+            yield from _walk(value, key)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            key = (*at, index)
+            yield key, value.start_mark.line + 1
+            yield from _walk(value, key)
+
+
+def _error(where: str, text: str) -> ConfigError:
+    return ConfigError([Problem(where=where, text=text)])

@@ -1,0 +1,187 @@
+"""Lays defaults, file, environment and flags over one another, and remembers who said what."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+import yaml
+
+from bot.config.environment import Environment
+from bot.config.errors import Key, Problem, dotted, shown
+
+PREFIX: Final = "HOLDLINE__"
+DEFAULT: Final = "default"
+
+NAMES: Final[dict[str, Key]] = {  # the design document's names, and where each value goes
+    "HOLDLINE_TOKEN": ("server", "token"),
+    "DOMAIN": ("server", "public_url"),
+    "PUBLIC_IP": ("server", "public_ip"),
+    "SIP_NUMBER": ("transports", "livekit", "sip", "number"),
+    "SIP_SERVER": ("transports", "livekit", "sip", "server"),
+    "SIP_USERNAME": ("transports", "livekit", "sip", "username"),
+    "SIP_PASSWORD": ("transports", "livekit", "sip", "password"),
+    "LIVEKIT_SIP_URI": ("transports", "livekit", "sip", "uri"),
+    "LIVEKIT_URL": ("transports", "livekit", "url"),
+    "MAX_RESPONSE_LATENCY": ("latency", "budget_s"),
+    "CONTEXT_WINDOW_SIZE": ("agent", "context_tokens"),
+    "RETRY_ATTEMPTS": ("resilience", "retry", "attempts"),
+    "EMAIL_FROM": ("alerts", "email", "sender"),
+    "EMAIL_TO": ("alerts", "email", "to"),
+    "EMAIL_PASSWORD": ("alerts", "email", "password"),
+    "TELEGRAM_BOT_TOKEN": ("alerts", "telegram", "bot_token"),
+    "TELEGRAM_CHAT_ID": ("alerts", "telegram", "chat_id"),
+    "WEBHOOK_URL": ("alerts", "webhook", "url"),
+}
+
+
+@dataclass(slots=True)
+class Layers:
+    """The merged configuration so far; the last one to say a thing wins."""
+
+    tree: dict[str, Any] = field(default_factory=dict)
+    origins: dict[Key, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def lay(self, tree: dict[str, Any], where: Callable[[Key], str]) -> None:
+        """Merge mappings key by key; a list replaces the list below it as a whole."""
+        self._merge(self.tree, tree, at=(), where=where)
+
+    def put(self, key: Key, value: Any, *, where: str) -> None:
+        """Set one value by its key, making what is missing on the way."""
+        at: Any = self.tree
+        for depth, (part, following) in enumerate(pairwise(key)):
+            at = self._step(at, part, fresh=[] if isinstance(following, int) else {})
+            if at is None or not isinstance(at, list if isinstance(following, int) else dict):
+                place = dotted(key[: depth + 1])
+                held = "does not exist" if at is None else f"is {shown(at)}"
+                self._refuse(key, where, f"cannot set {dotted(key)}: {place} {held}")
+                return
+        if isinstance(at, list) and not _set_item(at, key[-1], value):
+            self._refuse(key, where, f"cannot set {dotted(key)}: the list has {len(at)} entries")
+            return
+        if isinstance(at, dict):
+            at[key[-1]] = value
+        self._note(key, value, where=lambda _: where)
+
+    def where(self, key: Key) -> str:
+        """Return who said the value, or a part of it, or what stands around it."""
+        if key not in self.origins:
+            parts = (origin for each, origin in self.origins.items() if each[: len(key)] == key)
+            if origin := next(parts, None):
+                return origin
+        while key and key not in self.origins:
+            key = key[:-1]
+        origin = self.origins.get(key, DEFAULT)
+        return "built-in default" if origin == DEFAULT else origin
+
+    def at(self, key: Key) -> Any:
+        """Return the value there, None when there is none."""
+        value: Any = self.tree
+        for part in key:
+            if isinstance(value, dict):
+                value = value.get(part)
+            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+                value = value[part]
+            else:
+                return None
+        return value
+
+    def _merge(
+        self, below: dict[str, Any], above: dict[str, Any], *, at: Key, where: Callable[[Key], str]
+    ) -> None:
+        for name, value in above.items():
+            key = (*at, name)
+            under = below.get(name)
+            if isinstance(under, dict) and isinstance(value, dict):
+                self.origins[key] = where(key)
+                self._merge(under, value, at=key, where=where)
+            elif not (value is None and isinstance(under, dict)):  # `twilio:` alone says nothing
+                below[name] = _copied(value)
+                self._note(key, value, where=where)
+
+    def _note(self, key: Key, value: Any, *, where: Callable[[Key], str]) -> None:
+        for known in [each for each in self.origins if each[: len(key)] == key]:
+            del self.origins[known]
+        self.origins[key] = where(key)
+        parts = value.items() if isinstance(value, dict) else ()
+        parts = enumerate(value) if isinstance(value, list) else parts
+        for part, each in parts:
+            self._note((*key, part), each, where=where)
+
+    def _step(self, at: Any, part: str | int, *, fresh: Any) -> Any:
+        if isinstance(at, list) and isinstance(part, int):
+            if part == len(at):
+                at.append(fresh)
+            return at[part] if 0 <= part < len(at) else None
+        if isinstance(at, dict):
+            if at.get(part) is None:
+                at[part] = fresh
+            return at[part]
+        return None
+
+    def _refuse(self, key: Key, where: str, text: str) -> None:
+        self.problems.append(Problem(where=where, text=text, key=key))
+
+
+def lay_environment(layers: Layers, environment: Environment) -> None:
+    """Put the design document's names and then every `HOLDLINE__SECTION__KEY`."""
+    for name, key in NAMES.items():
+        if value := environment.get(name):
+            if name == "DOMAIN" and "://" not in value:
+                value = f"https://{value}"
+            layers.put(key, value, where=environment.where(name))
+    for name in sorted(environment.values, key=_by_index):
+        value = environment.get(name)
+        if name.upper().startswith(PREFIX) and value is not None:
+            key = _key_of(name[len(PREFIX) :], layers)
+            layers.put(key, _parsed(value), where=environment.where(name))
+
+
+def _by_index(name: str) -> list[tuple[int, str]]:
+    return [(int(part) if part.isdigit() else -1, part) for part in name.split("__")]
+
+
+def _key_of(name: str, layers: Layers) -> Key:
+    """Return the key that a variable names; a key that exists lends its own spelling."""
+    key: Key = ()
+    for part in name.split("__"):
+        around = layers.at(key)
+        if part.isdigit() and not isinstance(around, dict):
+            key = (*key, int(part))
+            continue
+        known = around if isinstance(around, dict) else ()
+        key = (*key, next((each for each in known if each.lower() == part.lower()), part.lower()))
+    return key
+
+
+def _parsed(value: str) -> Any:
+    """Return lists and mappings as such; every other value stays text until it has a type."""
+    if not re.match(r"[\[{]", value):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def says_yes(value: Any) -> bool:
+    """Return whether a value not yet typed will be read as true."""
+    return str(value).lower() in ("true", "1", "yes", "on", "t", "y")
+
+
+def _set_item(items: list[Any], index: str | int, value: Any) -> bool:
+    if index == len(items):
+        items.append(value)
+    elif isinstance(index, int) and 0 <= index < len(items):
+        items[index] = value
+    else:
+        return False
+    return True
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value

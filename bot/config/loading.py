@@ -1,0 +1,98 @@
+"""Reads the configuration: defaults, then file, then environment, then flags; later wins."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from bot.config import checks as config_checks
+from bot.config import environment
+from bot.config import files as config_file
+from bot.config import schema as config_schema
+from bot.config import secrets as config_secrets
+from bot.config.environment import Environment
+from bot.config.errors import ConfigError, Key, Problem
+from bot.config.layers import DEFAULT, Layers, lay_environment
+from bot.config.settings import Settings
+
+USUAL: Final = Path("holdline.yaml")
+BUILT_IN: Final = Path(__file__).parents[1] / "defaults" / "holdline.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration that can be used, and who said what of it."""
+
+    settings: Settings
+    layers: Layers
+    file: Path | None  # None: the built-in default
+
+
+def load(
+    config: Path | None = None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    variables: Environment | None = None,
+) -> Loaded:
+    """Return the merged configuration.
+
+    Args:
+        config: The file to read; `holdline.yaml` here, if there is one, when None.
+        flags: Values by dotted key, such as `{"server.port": 9000}`; None values say nothing.
+        variables: The environment; this process's own and `.env` when None.
+
+    Raises:
+        ConfigError: Something is wrong with it; it holds every problem, not the first.
+    """
+    path = config or (USUAL if USUAL.is_file() else None)
+    layers = Layers()
+    layers.lay(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
+    variables = environment.read() if variables is None else variables
+    problems: list[Problem] = []
+    if path:
+        file = config_file.read(path)
+        layers.lay(file.tree, file.where)
+        problems += config_secrets.written_in(file)
+    lay_environment(layers, variables)
+    for name, value in (flags or {}).items():
+        if value is not None:
+            layers.put(tuple(name.split(".")), value, where=f"flag --{name.split('.')[-1]}")
+    settings, more = _settings(layers, variables)
+    problems += more
+    if settings is None or problems:
+        raise ConfigError(_in_order(problems))
+    return Loaded(settings=settings, layers=layers, file=path)
+
+
+def _settings(layers: Layers, variables: Environment) -> tuple[Settings | None, Iterable[Problem]]:
+    _drop_empty_sections(layers.tree, ())
+    problems = [*layers.problems, *config_secrets.fetch(layers, variables)]
+    problems += config_checks.check(layers)
+    try:
+        return Settings.model_validate(layers.tree), problems
+    except ValidationError as error:
+        return None, [*problems, *config_schema.problems_of(error, layers)]
+
+
+def _drop_empty_sections(tree: dict[str, Any], at: Key) -> None:
+    """Let `twilio:` with nothing behind it mean its defaults."""
+    for name, value in list(tree.items()):
+        if value is None and config_schema.model_at((*at, name)):
+            del tree[name]
+        elif isinstance(value, dict):
+            _drop_empty_sections(value, (*at, name))
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return one problem a key, the first told, as the file has them."""
+    first: dict[Key, Problem] = {}
+    for each in problems:
+        first.setdefault(each.key or (each.line,), each)
+    return sorted(first.values(), key=_place)
+
+
+def _place(problem: Problem) -> tuple[int, str, int]:
+    name, _, line = problem.where.rpartition(":")
+    return (0, name, int(line)) if line.isdigit() else (1, problem.where, 0)

@@ -1,0 +1,87 @@
+"""Shows the merged configuration as YAML: secrets masked, and who said each value."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, SecretStr
+
+from bot.config.errors import MASK, Key, without_secrets
+from bot.config.layers import DEFAULT
+from bot.config.loading import Loaded
+from bot.config.share_address import masked
+
+INDENT: Final = "  "
+COMMENT_COLUMN: Final = 60
+
+
+def as_yaml(loaded: Loaded) -> str:
+    """Return the configuration as a file that would say the same, secrets apart."""
+    return "\n".join(_lines(loaded, loaded.settings, (), depth=0)) + "\n"
+
+
+def _lines(loaded: Loaded, value: Any, key: Key, *, depth: int) -> Iterator[str]:
+    for name, each in _parts(value):
+        at = (*key, name)
+        if isinstance(each, SecretStr) or _is_absent_secret(value, name):
+            said = f"{MASK}  ({_origin(loaded, at)})" if each else "not set"
+            yield f"{INDENT * depth}# {name}: {said}"
+        elif _is_section(each):
+            yield f"{INDENT * depth}{_name(name)}:"
+            yield from _lines(loaded, each, at, depth=depth + 1)
+        elif _is_ladder(each):
+            yield f"{INDENT * depth}{_name(name)}:"
+            for index, item in enumerate(each):
+                inner = list(_lines(loaded, item, (*at, index), depth=depth + 2))
+                first = inner[0]
+                yield f"{INDENT * (depth + 1)}- {first.lstrip()}"
+                yield from inner[1:]
+        else:
+            text = f"{INDENT * depth}{_name(name)}: {_scalar(each, at)}"
+            yield f"{text:<{COMMENT_COLUMN}}  # {_origin(loaded, at)}"
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        yield from value.items()
+    else:
+        for name in type(value).model_fields:
+            yield name, getattr(value, name)
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, BaseModel) or (
+        isinstance(value, Mapping) and any(isinstance(each, BaseModel) for each in value.values())
+    )
+
+
+def _is_ladder(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(each, BaseModel) for each in value)
+
+
+def _is_absent_secret(owner: Any, name: str) -> bool:
+    if not isinstance(owner, BaseModel):
+        return False
+    return "SecretStr" in str(type(owner).model_fields[name].annotation)
+
+
+def _name(name: str) -> str:
+    return name if name.replace("_", "").isalnum() and not name[:1].isdigit() else json.dumps(name)
+
+
+def _scalar(value: Any, key: Key) -> str:
+    if key == ("resilience", "share"):
+        return json.dumps(masked(str(value)), ensure_ascii=False)
+    text = without_secrets(json.dumps(value, ensure_ascii=False, default=str))
+    if key == ("alerts", "webhook", "url") and value:  # whoever knows it may post there
+        return json.dumps("/".join([*str(value).split("/")[:3], MASK]))
+    return text
+
+
+def _origin(loaded: Loaded, key: Key) -> str:
+    origins = loaded.layers.origins
+    if key in origins:
+        return origins[key]
+    if key[:1] == ("agents",) and (origin := origins.get(("agent", *key[2:]))):
+        return f"{origin} (agent)"
+    return DEFAULT

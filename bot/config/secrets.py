@@ -1,0 +1,104 @@
+"""Finds secrets where they must not be, and fetches them from where they belong."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from bot.config.environment import Environment
+from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
+from bot.config.files import FileTree
+from bot.config.layers import Layers, says_yes
+from bot.config.settings import LivekitSettings, TwilioSettings
+from bot.config.stages import STAGES
+
+VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
+LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, digits, no underscore
+OWNERS_OWN: Final = "parameters"  # a tool's schema may well have a property named `password`
+
+
+def written_in(file: FileTree) -> Iterator[Problem]:
+    """Return a line for each secret that stands in the file."""
+    for key, value in _leaves(file.tree, ()):
+        if OWNERS_OWN in key:
+            continue
+        if text := _wrong(key, value):
+            yield Problem(where=file.where(key), text=text, key=key)
+
+
+def _wrong(key: Key, value: Any) -> str | None:
+    name = dotted(key)
+    if is_secret(key):
+        return f"{name} is a secret; put it in the environment or .env and name it in {key[-1]}_env"
+    if str(key[-1]).endswith("_env"):
+        if value is None or (isinstance(value, str) and _is_variable(value)):
+            return None
+        return (
+            f"{name} must be the name of an environment variable such as DEEPGRAM_API_KEY, "
+            "not the secret itself"
+        )
+    if isinstance(value, str) and without_secrets(value) != value:
+        return f"{name} holds a secret; put the value in the environment or .env, as {_named(key)}"
+    return None
+
+
+def _named(key: Key) -> str:
+    return "HOLDLINE__" + "__".join(str(part).upper() for part in key)
+
+
+def _is_variable(value: str) -> bool:
+    return bool(VARIABLE.match(value)) and not (
+        LOOKS_LIKE_A_KEY.match(value) or without_secrets(value) != value or value.startswith("sk_")
+    )
+
+
+def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _leaves(each, (*at, name))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _leaves(each, (*at, index))
+    elif at:
+        yield at, value
+
+
+def fetch(layers: Layers, environment: Environment) -> Iterator[Problem]:
+    """Put every secret that a `…_env` key names beside it; tell of those that are not set."""
+    for key, field, default, needed in _wanted(layers):
+        name = layers.at((*key, f"{field}_env")) or default
+        if not isinstance(name, str) or not name or layers.at((*key, field)):
+            continue
+        value = environment.get(name)
+        if value is not None and re.fullmatch(r"[!-~]+", value):
+            layers.put((*key, field), value, where=environment.where(name))
+        elif value is not None or needed:
+            cause = "holds more than one printable ASCII word" if value else "is not set"
+            text = (
+                f"{dotted((*key, f'{field}_env'))} names {without_secrets(name)}, which {cause}; "
+            )
+            cure = "put it in the environment or .env"
+            where = layers.where((*key, f"{field}_env"))
+            yield Problem(where=where, text=text + cure, key=(*key, f"{field}_env"))
+
+
+def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
+    """Return where a secret belongs, its field, the default variable, and whether it must be."""
+    for stage in STAGES:
+        for index, rung in enumerate(_list(layers.at(("stages", stage)))):
+            if isinstance(rung, dict):
+                yield ("stages", stage, index), "api_key", None, rung.get("kind") != "local"
+    for owner in (("agent",), *(("agents", name) for name in layers.at(("agents",)) or ())):
+        for index, _ in enumerate(_list(layers.at((*owner, "tools")))):
+            yield (*owner, "tools", index), "secret", None, True
+    for door, section, fields in (
+        ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
+        ("livekit", LivekitSettings, {"api_key": False, "api_secret": False}),
+    ):
+        enabled = says_yes(layers.at(("transports", door, "enabled")))
+        for field, needed in fields.items():
+            default = section.model_fields[f"{field}_env"].default
+            yield ("transports", door), field, default, enabled and needed
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

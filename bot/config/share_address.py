@@ -1,0 +1,125 @@
+"""Where processes share the providers' health: what an address may be, and the board behind it.
+
+An address may hold a password, so no text of ours shows it unmasked.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from bot.config.errors import MASK, without_secrets
+from storage.provider_board import ProviderBoard
+
+LOCAL: Final = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """What a scheme stands for."""
+
+    backend: str
+    package: str  # the driver's module
+    extra: str = ""  # of Holdline, that brings the driver; empty: it is always there
+    options: frozenset[str] = frozenset()  # what may stand behind the question mark
+
+
+_SQLITE: Final = _Place(backend="sqlite", package="aiosqlite")
+_POSTGRES: Final = _Place(
+    backend="postgresql",
+    package="asyncpg",
+    extra="postgres",
+    options=frozenset({"ssl", "sslmode"}),
+)
+_REDIS: Final = _Place(backend="redis", package="redis", extra="redis")
+_REDISS: Final = replace(_REDIS, options=frozenset({"ssl_cert_reqs", "ssl_ca_certs"}))
+PLACES: Final[Mapping[str, _Place]] = {
+    "sqlite": _SQLITE,
+    "sqlite+aiosqlite": _SQLITE,
+    "postgresql": _POSTGRES,
+    "postgres": _POSTGRES,
+    "postgresql+asyncpg": _POSTGRES,
+    "redis": _REDIS,
+    "rediss": _REDISS,
+}
+
+
+def masked(share: str) -> str:
+    """Return the address as people may read it.
+
+    Whatever stands between the user's name and the last `@` is taken for the password, also if its
+    own `@` and `/` are not written as they should be.
+    """
+    head, at, tail = share.rpartition("@")
+    if not at:
+        return without_secrets(share)
+    scheme, _, login = head.partition("://")
+    user, colon, _ = login.partition(":")
+    return without_secrets(f"{scheme}://{user}{colon}{MASK if colon else ''}@{tail}")
+
+
+def file_of(share: str) -> Path | None:
+    """Return the file of a board on this machine; None: it is none, or in memory."""
+    scheme, _, rest = share.partition(":///")
+    name = rest.partition("?")[0]
+    known = PLACES.get(scheme) is _SQLITE and name not in ("", ":memory:")
+    return Path(name) if known else None
+
+
+def trouble(share: str) -> str | None:
+    """Return what is wrong with an address, and the cure; None: nothing."""
+    if share == LOCAL:
+        return None
+    scheme = share.partition("://")[0]
+    place = PLACES.get(scheme)
+    if place is None:
+        cure = "use local, sqlite:///FILE, postgresql://… or redis://…"
+        return f"health cannot be shared through {scheme}; {cure}"
+    if importlib.util.find_spec(place.package) is None:
+        cure = f'install it with pip install "holdline[{place.extra}]"'
+        return f"it needs {place.package}, which is not installed; {cure}"
+    return None if place is _SQLITE else _unreadable(share, place)
+
+
+def _unreadable(share: str, place: _Place) -> str | None:
+    try:
+        parts = urlsplit(share)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or "@" in parts.path or parts.fragment:
+        example = f"{place.backend}://user:password@host/0"
+        return f"it must be like {example}; write /, @, : and # of a password as %2F, %40, %3A, %23"
+    if place.backend == "redis" and not (parts.path.strip("/") or "0").isdigit():
+        return "the part behind the host must be the database's number, such as 0"
+    unknown = sorted(set(parse_qs(parts.query, keep_blank_values=True)) - place.options)
+    known = ", ".join(sorted(place.options)) or "the address itself"
+    return f"the option {unknown[0]} is not known here, only {known}" if unknown else None
+
+
+def board_at(share: str, *, holder: str) -> ProviderBoard:
+    """Return the board at an address that has no trouble; it connects when it is first used.
+
+    Args:
+        share: The address.
+        holder: The name under which this process writes; another for each.
+    """
+    scheme = share.partition("://")[0]
+    if PLACES[scheme].backend == "redis":
+        from storage.redis_board import RedisBoard  # noqa: PLC0415 - its driver is an extra
+
+        return RedisBoard(share, holder=holder)
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - not when a configuration is only read
+
+    from storage.sql_board import SqlBoard  # noqa: PLC0415 - as above
+
+    url = make_url(share)
+    if PLACES[scheme] is _SQLITE:
+        return SqlBoard(url.set(drivername="sqlite+aiosqlite"), holder=holder)
+    url = url.set(drivername="postgresql+asyncpg")
+    if "sslmode" in url.query:  # libpq's name for what asyncpg calls ssl
+        ssl = url.query["sslmode"]
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
+    return SqlBoard(url, holder=holder)

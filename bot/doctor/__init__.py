@@ -1,0 +1,1 @@
+"""What could stop the first call, looked for before it."""

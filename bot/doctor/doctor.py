@@ -1,0 +1,188 @@
+"""Looks, before the first call, at whatever could stop it."""
+
+import asyncio
+import importlib
+import os
+import shutil
+import socket
+import sqlite3
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from bot.config.agent import AgentSettings
+from bot.config.checks import is_near
+from bot.config.settings import Settings
+from bot.config.share_address import LOCAL
+from bot.doctor.finding import Finding
+from bot.rungs import rung_of
+from providers.catalog import provider
+from providers.provider import ProbeFailedError, Rung
+
+ANSWER_S: Final = 5.0  # a server that takes longer to accept is of no use to a call
+LEAST_FREE_BYTES: Final = 500_000_000  # a busy month of journals and logs, generously
+SQLITE: Final = "sqlite+aiosqlite:///"
+PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
+PHONE_RATE_HZ: Final = 8000
+
+
+async def examine(settings: Settings, *, online: bool) -> AsyncIterator[Finding]:
+    """Yield a finding for each thing looked at, the quick ones first.
+
+    Args:
+        settings: A configuration that was accepted, so its keys are present.
+        online: Also ask each provider whether it accepts the key. Otherwise no key is sent.
+    """
+    yield Finding(about="configuration", text="read, keys present", ok=True)
+    yield _port(settings)
+    yield _disk("logs.dir", settings.logs.dir)
+    yield await asyncio.to_thread(_storage, settings.storage.url)
+    if settings.resilience.share != LOCAL:
+        # SQLAlchemy takes a while to import, and every command imports this module.
+        from bot.doctor.share import share_finding  # noqa: PLC0415
+
+        yield await share_finding(settings.resilience.share)
+    for finding in _public_url(settings):
+        yield finding
+    for agent in (settings.agent, *settings.agents.values()):
+        for finding in _tools(agent):
+            yield finding
+    answers = [
+        _answers(
+            rung_of(each, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ),
+            key_env=each.api_key_env,
+            online=online,
+        )
+        for stage, each in settings.stages.rungs()
+    ]
+    for finding in await asyncio.gather(*answers):
+        yield finding
+
+
+def _port(settings: Settings) -> Finding:
+    host, port = settings.server.host, settings.server.port
+    about = "server.port"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port))
+    except OSError as error:
+        text = f"{host}:{port} cannot be listened on: {error.strerror or error}"
+        return Finding(about=about, text=text, ok=False)
+    return Finding(about=about, text=f"{host}:{port} is free", ok=True)
+
+
+def _disk(about: str, directory: Path) -> Finding:
+    existing = next(each for each in (directory, *directory.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            free_bytes = shutil.disk_usage(existing).free
+    except OSError as error:
+        text = f"{directory} cannot be written: {error.strerror or error}"
+        return Finding(about=about, text=text, ok=False)
+    text = f"{directory} is writable, {free_bytes / 1e9:.1f} GB free"
+    if free_bytes < LEAST_FREE_BYTES:
+        text += f"; at least {LEAST_FREE_BYTES / 1e9:.1f} GB are wanted"
+    return Finding(about=about, text=text, ok=free_bytes >= LEAST_FREE_BYTES)
+
+
+def _storage(url: str) -> Finding:
+    about = "storage.url"
+    if not url.startswith(SQLITE):
+        text = f"{urlsplit(url).scheme} is not available in this version; use {SQLITE}holdline.db"
+        return Finding(about=about, text=text, ok=False)
+    path = url.removeprefix(SQLITE).partition("?")[0] or ":memory:"
+    existed = path == ":memory:" or Path(path).exists()
+    try:
+        connection = sqlite3.connect(path, timeout=ANSWER_S)
+        try:
+            connection.execute("BEGIN IMMEDIATE")  # the lock that a writer needs
+            connection.execute("PRAGMA user_version").fetchone()  # reads the file's header
+            connection.rollback()
+        finally:
+            connection.close()
+        if not existed:
+            Path(path).unlink(missing_ok=True)  # looking leaves nothing behind
+    except (sqlite3.Error, OSError) as error:
+        return Finding(about=about, text=f"{path} cannot be opened: {error}", ok=False)
+    return Finding(about=about, text=f"{path} opens for writing", ok=True)
+
+
+def _public_url(settings: Settings) -> Iterator[Finding]:
+    if not settings.transports.twilio.enabled:
+        return
+    url = settings.server.public_url
+    parts = urlsplit(url)
+    about = "server.public_url"
+    if parts.scheme == "https" and parts.hostname and not is_near(parts.hostname):
+        yield Finding(about=about, text=f"{url} can be Twilio's webhook", ok=True)
+        return
+    text = f"{url} cannot be reached by Twilio, which needs https on a public name"
+    api = urlsplit(settings.transports.twilio.api_url).hostname or ""
+    yield Finding(about=about, text=text, ok=is_near(api))  # a simulated carrier is at home here
+
+
+def _tools(agent: AgentSettings) -> Iterator[Finding]:
+    for tool in agent.tools:
+        if tool.entry_point is None:
+            continue
+        about = f"tool {tool.entry_point}"
+        module, _, name = tool.entry_point.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            yield Finding(about=about, text=f"cannot be loaded: {error}", ok=False)
+            continue
+        text = "loads" if callable(found) else "is not a function"
+        yield Finding(about=about, text=text, ok=callable(found))
+
+
+async def _answers(rung: Rung, *, key_env: str | None, online: bool) -> Finding:
+    about = f"stages.{rung.stage} {rung.name}"
+    if not rung.url:
+        return await _runs_here(about, rung)
+    parts = urlsplit(rung.url)
+    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+    secure = ssl.create_default_context() if parts.scheme in ("wss", "https") else None
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            _, writer = await asyncio.open_connection(host, port, ssl=secure)
+    except TimeoutError:
+        text = f"{host}:{port} did not answer within {ANSWER_S:g} s"
+        return Finding(about=about, text=text, ok=False)
+    except (OSError, UnicodeError) as error:
+        text = f"{host}:{port} does not answer: {_reason(error)}"
+        return Finding(about=about, text=text, ok=False)
+    writer.close()
+    if not online:
+        return Finding(about=about, text=f"{host}:{port} answers", ok=True)
+    return await _accepts(about, rung, key_env=key_env)
+
+
+async def _runs_here(about: str, local: Rung) -> Finding:
+    """Ask for its voice or its models; that reaches nobody, so no `--online` is needed."""
+    try:
+        await provider(local.stage, local.kind).probe(local, timeout_s=ANSWER_S)
+    except ProbeFailedError as error:
+        return Finding(about=about, text=str(error), ok=False)
+    return Finding(about=about, text="runs in this process", ok=True)
+
+
+async def _accepts(about: str, asked: Rung, *, key_env: str | None) -> Finding:
+    try:
+        await provider(asked.stage, asked.kind).probe(asked, timeout_s=ANSWER_S)
+    except ProbeFailedError as error:
+        return Finding(about=about, text=f"{error} (key from {key_env})", ok=False)
+    return Finding(about=about, text=f"{urlsplit(asked.url).netloc} accepts the key", ok=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio's own text is `Connect call failed (…)`
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,1 @@
+"""What is known of the providers: watched, probed, shared with other processes, shown."""

@@ -1,0 +1,114 @@
+"""The operator's desk: asks a running server for its providers, and shows them as a table."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bot.config.errors import nearest
+from bot.config.settings import ServerSettings, Settings
+from bot.exits import CommandError, UsageError
+
+ANSWER_S: Final = 5.0
+ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
+COLUMNS: Final = ("stage", "name", "breaker", "condition", "p50", "last probe")
+
+
+async def show(settings: Settings) -> None:
+    """Print the health of every rung.
+
+    Raises:
+        CommandError: No server answers.
+    """
+    _print(await _asked(settings, "GET", ""))
+
+
+async def reset(settings: Settings, name: str) -> None:
+    """Have a rung tried at once, and print how it is.
+
+    Raises:
+        UsageError: The server has no rung of that name.
+        CommandError: No server answers.
+    """
+    _print(await _asked(settings, "POST", f"/{quote(name, safe='')}/reset", name=name))
+
+
+def _print(rungs: Sequence[dict[str, Any]]) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table(rungs))
+    for rung in rungs:
+        probe = rung["last_probe"]
+        if probe and not probe["ok"]:
+            console.print(f"{rung['name']}: {probe['error']}", markup=False)
+
+
+def table(rungs: Sequence[dict[str, Any]]) -> Table:
+    """Return rungs, as the server shows them, as a table of less than 80 characters a line."""
+    made = Table(box=None, pad_edge=False)
+    for each in COLUMNS:
+        made.add_column(each, no_wrap=True)
+    for rung in rungs:
+        made.add_row(
+            rung["stage"],
+            rung["name"],
+            Text(rung["state"].replace("_", "-"), STYLES.get(rung["state"], "")),
+            _condition(rung),
+            f"{rung['p50_s']:.2f} s",
+            _probe(rung["last_probe"]),
+        )
+    return made
+
+
+def _condition(rung: dict[str, Any]) -> str:
+    if rung["state"] == "open" and rung["retired"]:
+        return "needs a person"
+    if rung["rests_s"]:
+        return f"rests {rung['rests_s']:g} s"
+    return "suspect" if rung["suspect"] else "well"
+
+
+def _probe(probe: dict[str, Any] | None) -> str:
+    if probe is None:
+        return "none yet"
+    return f"{'ok' if probe['ok'] else 'failed'}, {probe['ago_s']:.0f} s ago"
+
+
+def addresses(server: ServerSettings) -> tuple[str, ...]:
+    """Return where the server may be reached, nearest first."""
+    host = "127.0.0.1" if server.host in ANYWHERE else server.host
+    near = f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+    return tuple(dict.fromkeys((near, server.public_url)))
+
+
+async def _asked(settings: Settings, method: str, path: str, *, name: str = "") -> Any:
+    token = settings.server.token
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    places = addresses(settings.server)
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        for place in places:
+            try:
+                async with session.request(method, f"{place}/api/providers{path}") as answer:
+                    return await _understood(answer, place, name=name)
+            except (aiohttp.ClientError, TimeoutError, ValueError):
+                continue
+    raise CommandError(f"no server answers at {' or '.join(places)}; is `holdline serve` running?")
+
+
+async def _understood(answer: aiohttp.ClientResponse, place: str, *, name: str) -> Any:
+    if answer.status == 401:
+        raise CommandError(f"{place} asks for another HOLDLINE_TOKEN than the one that is set here")
+    found = await answer.json()
+    if answer.status == 404 and isinstance(found, dict) and "names" in found:
+        names = found["names"]
+        close = nearest(name, names)
+        guess = f'did you mean "{close}"? ' if close else ""
+        raise UsageError(f'there is no provider "{name}"; {guess}({", ".join(names)})')
+    if answer.status != 200:
+        raise CommandError(f"{place} answered {answer.status}")
+    return found

@@ -1,0 +1,122 @@
+"""What all calls of a process share about the providers: their health, and each stage's policy."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.config.stages import STAGES, RungSettings
+from calls.entry import Tell
+from fallbacks.breaker import BreakerSettings
+from fallbacks.ladder import Allowance, Pace
+from fallbacks.limits import Limits
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy
+from processors.gate import RungGate
+from providers.provider import Stage
+
+PACES: Final[Mapping[Stage, Pace]] = {
+    # A recogniser that heard a cough ends without a word, and is well. Deepgram says something of
+    # every second of sound, so that one which was silent for less than that is not late.
+    "stt": Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True),
+    "llm": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
+    "tts": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
+}
+"""How patient each stage is. Chosen so that a late rung's successor still meets the budget."""
+
+PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.42, "tts": 0.3}
+"""What a rung is believed to take to its first useful output before it was measured."""
+
+THEN_S: Final[Mapping[Stage, float]] = {
+    "stt": PRIORS_S["llm"] + PRIORS_S["tts"],
+    "llm": PRIORS_S["tts"],
+    "tts": 0.0,
+}
+"""What takes time behind a stage before the caller hears something."""
+
+LEAST_TRIAL_S: Final = 15.0
+TRIAL_PROBES: Final = 3  # a trial lasts at least as long as so many probes that hang
+
+LOOK_S: Final = 0.5  # a breaker may be opened by a call at any time, and rests for many of these
+
+
+def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
+    """Return each stage's policy, all on one roster."""
+    breaker, probe = settings.resilience.breaker, settings.resilience.probe
+    roster = Roster(
+        [
+            Place(stage=stage, provider=rung.name, credential=credential(rung))
+            for stage, rung in settings.stages.rungs()
+        ],
+        now=now,
+        settings=BreakerSettings(
+            failures=breaker.failures,
+            open_s=breaker.open_s,
+            successes=breaker.successes,
+            trial_s=max(LEAST_TRIAL_S, TRIAL_PROBES * probe.timeout_s),
+            probing=probe.interval_s > 0,
+        ),
+        priors_s=PRIORS_S,
+    )
+    hedge = settings.resilience.hedge
+    # The allowance counts its own among the attempts; what is configured is a share of the answers.
+    of_attempts = hedge.share / (1 + hedge.share)
+    hedges = Allowance(share=of_attempts, floor=0) if hedge.enabled else None
+    return {
+        stage: StagePolicy(
+            stage=stage,
+            roster=roster,
+            pace=PACES[stage],
+            hedges=hedges if stage == "llm" else None,
+            gates=build_gates(settings, stage),
+            cold=settings.stages.cold(stage),
+            then_s=THEN_S[stage],
+            chance=random.random,
+        )
+        for stage in STAGES
+    }
+
+
+def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
+    """Return the gates of a stage's rungs, by name; a rung without limits learns of some."""
+    return {
+        rung.name: RungGate(
+            Limits(
+                concurrent=rung.limits.concurrent,
+                per_minute=getattr(rung.limits, "per_minute", None),
+            ),
+            clock=clock.monotonic,
+        )
+        for of, rung in settings.stages.rungs()
+        if of == stage
+    }
+
+
+def credential(rung: RungSettings) -> str:
+    """Return what tells keys apart without telling them: the same for rungs that share one."""
+    if rung.api_key is None:
+        return ""
+    secret = rung.api_key.get_secret_value().encode()
+    return f"{rung.kind}:{hashlib.sha256(secret).hexdigest()[:16]}"
+
+
+@asynccontextmanager
+async def resting(roster: Roster, *, tell: Tell, clock: Callable[[], float]) -> AsyncIterator[None]:
+    """Move breakers on by the passing of time while the block runs."""
+    async with asyncio.TaskGroup() as tasks:
+        ticking = tasks.create_task(_tick(roster, tell=tell, clock=clock), name="rest the breakers")
+        try:
+            yield
+        finally:
+            ticking.cancel()
+
+
+async def _tick(roster: Roster, *, tell: Tell, clock: Callable[[], float]) -> None:
+    while True:
+        for fact in roster.tick(clock()):
+            tell(fact)
+        await asyncio.sleep(LOOK_S)

@@ -1,0 +1,195 @@
+"""Probes the rungs in the background, one task each: when is decided in `fallbacks.probing`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from loguru import logger
+
+from bot.clock import Clock
+from bot.config.stages import ProbeSettings as Configured
+from calls.entry import Tell
+from fallbacks.breaker import Permit
+from fallbacks.facts import ProviderProbed
+from fallbacks.failure import Failure, Kind, failed
+from fallbacks.health import Health
+from fallbacks.probing import Probe, ProbeSettings, Probing, condition_of
+from fallbacks.roster import Roster
+from providers.catalog import provider
+from providers.provider import ProbeFailedError, Rung
+
+LOOK_S: Final = 0.25  # how soon a rung that a call made suspect is noticed; its probe waits 1 s
+
+Key: TypeAlias = tuple[str, str]
+"""Stage and the rung's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """How the last probe of a rung went."""
+
+    at_s: float  # monotonic
+    real: bool
+    ok: bool
+    took_s: float
+    error: str  # redacted
+
+
+class Prober:
+    """Probes one rung, and tells the roster how that went. It never is in the way of a caller."""
+
+    def __init__(
+        self,
+        rung: Rung,
+        *,
+        roster: Roster,
+        settings: ProbeSettings,
+        tell: Tell,
+        clock: Clock,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            rung: What is probed, with its own key.
+            roster: What all calls know of it.
+            settings: How often.
+            tell: Takes the facts.
+            clock: Monotonic.
+            leads: Whether it is for this process to probe; another one may do it for both.
+        """
+        self.last: Probed | None = None
+        self._rung = rung
+        self._roster = roster
+        self._tell = tell
+        self._clock = clock
+        self._leads = leads
+        self._probing = Probing(now=clock(), settings=settings)
+        self._asks_cheaply = True
+
+    @property
+    def health(self) -> Health:
+        """What is known of the rung."""
+        return self._roster.health(self._rung.stage, self._rung.name)
+
+    def reset(self) -> None:
+        """Probe as soon as may be, on an operator's word."""
+        self._probing.see(condition_of(self.health), self._clock())
+        self._probing.reset(self._clock())
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        while True:
+            now = self._clock()
+            self._probing.see(condition_of(self.health), now)
+            for probe in self._probing.tick(now) if self._leads() else ():
+                await self._do(probe)
+            await asyncio.sleep(LOOK_S)
+
+    async def _do(self, probe: Probe) -> None:
+        permit = self.health.permit(self._clock(), probe=True)
+        if permit is None:  # a trial is under way, and says the same
+            self._probing.reported(probe.number, self._clock(), ok=False)
+            return
+        began_s = self._clock()
+        try:
+            real, failure = await self._try(probe)
+        except asyncio.CancelledError:
+            self.health.cancelled(permit)
+            raise
+        now = self._clock()
+        self.last = Probed(
+            at_s=now,
+            real=real,
+            ok=failure is None,
+            took_s=now - began_s,
+            error=failure.reason or failure.kind if failure else "",
+        )
+        self._tell_probed(self.last)
+        self._book(permit, failure, now=now, counts=probe.counts or real)
+        self._probing.reported(probe.number, now, ok=failure is None)
+        self._probing.see(condition_of(self.health), now)
+
+    async def _try(self, probe: Probe) -> tuple[bool, Failure | None]:
+        """Return whether the real kind was asked for, and the failure, if any.
+
+        A key may be allowed to do what callers need and not to ask the cheap question, so a refusal
+        of that is believed only when the real kind is refused, too.
+        """
+        if probe.real:
+            return True, await self._failure(real=True, timeout_s=probe.timeout_s)
+        if not self._asks_cheaply:
+            return False, None
+        failure = await self._failure(real=False, timeout_s=probe.timeout_s)
+        if failure is None or not failure.permanent or probe.counts:
+            return False, failure
+        failure = await self._failure(real=True, timeout_s=probe.timeout_s)
+        self._asks_cheaply = failure is not None
+        return True, failure
+
+    async def _failure(self, *, real: bool, timeout_s: float) -> Failure | None:
+        rung = self._rung
+        asked = provider(rung.stage, rung.kind)
+        ask = asked.probe_for_real if real else asked.probe
+        try:
+            async with asyncio.timeout(timeout_s + LOOK_S):  # it bounds itself; this makes sure
+                await ask(rung, timeout_s=timeout_s)
+        except ProbeFailedError as refused:
+            return refused.failure(rung)
+        except TimeoutError:
+            return failed(Kind.TIMEOUT, rung.stage, provider=rung.name, reason="the probe hung")
+        except Exception as mistake:  # noqa: BLE001 - the provider's edge: it may not end the house
+            logger.opt(exception=mistake).error("the probe of {} failed", rung.name)
+            name = type(mistake).__name__
+            return failed(Kind.PROTOCOL, rung.stage, provider=rung.name, reason=name)
+        return None
+
+    def _book(self, permit: Permit, failure: Failure | None, *, now: float, counts: bool) -> None:
+        if failure is not None:
+            facts = self._roster.failed(permit, failure, now=now)
+        elif counts:
+            place = (self._rung.stage, self._rung.name)
+            facts = self._roster.succeeded(place, permit, now=now)
+        else:
+            self.health.connected(permit)
+            facts = ()
+        for fact in facts:
+            self._tell(fact)
+
+    def _tell_probed(self, probed: Probed) -> None:
+        self._tell(
+            ProviderProbed(
+                stage=self._rung.stage,
+                provider=self._rung.name,
+                real=probed.real,
+                ok=probed.ok,
+                took_s=probed.took_s,
+                error=probed.error,
+            )
+        )
+
+
+def probe_settings(configured: Configured) -> ProbeSettings:
+    """Return how often rungs are probed."""
+    return ProbeSettings(interval_s=configured.interval_s, timeout_s=configured.timeout_s)
+
+
+def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:
+    """Return probers by stage and name."""
+    return {(each.health.stage, each.health.provider): each for each in probers}
+
+
+@asynccontextmanager
+async def probing(probers: Iterable[Prober]) -> AsyncIterator[None]:
+    """Let them probe while the block runs."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(each.run(), name=f"probe {each.health.provider}") for each in probers
+        ]
+        try:
+            yield
+        finally:
+            for each in running:
+                each.cancel()

@@ -1,0 +1,199 @@
+"""Asks again outside a turn: dials, the owner's systems, alerts, sheets, clips.
+
+Never for a caller who waits: in a turn the ladder moves on instead. When, and how often, is decided
+in `fallbacks/retrying.py`; here is the waiting, done by tenacity, and what the roster learns of it.
+The tries of a sequence count as one: what is permanent opens the provider's breaker at once, and so
+does a sequence that is exhausted, but no try counts towards the breaker's consecutive failures.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from bot import clock
+from bot.clock import Clock
+from bot.config.stages import RetrySettings as Configured
+from calls.entry import Tell
+from fallbacks.breaker import Permit
+from fallbacks.facts import AttemptFailed, RetriesExhausted, RetryPlanned
+from fallbacks.failure import Failure, Kind, Scope, ServiceError, error_of, failed
+from fallbacks.health import HealthFact
+from fallbacks.retrying import RetrySettings, wait_s
+from fallbacks.roster import Roster
+
+T = TypeVar("T")
+Key: TypeAlias = tuple[str, str]
+"""The kind of work, such as a stage, and the provider's name."""
+
+ONCE: Final = RetrySettings(attempts=0)
+_CHANCE: Final = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How work outside a turn is asked for again, and who learns of it."""
+
+    settings: RetrySettings
+    tell: Tell
+    roster: Roster | None = None  # None: nobody keeps this provider's health
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    chance: Callable[[], float] = _CHANCE.random  # 0 to 1
+    clock: Clock = clock.monotonic
+
+
+def retry_settings(configured: Configured) -> RetrySettings:
+    """Return the sequence that the configuration asks for."""
+    return RetrySettings(
+        initial_s=configured.initial_s, factor=configured.factor, attempts=configured.attempts
+    )
+
+
+async def retried(
+    work: Callable[[], Awaitable[T]],
+    *,
+    asked: Key,
+    classify: Callable[[Exception], Failure | None],
+    retries: Retries,
+) -> T:
+    """Do the work, again where that may help; may be cancelled at any time.
+
+    Args:
+        work: One try.
+        asked: Whom it asks; with a roster one of its rungs.
+        classify: Says what an exception of the work was; None: our own mistake, raised as it is.
+        retries: How often, how long between, and who is told.
+
+    Raises:
+        ServiceError: It came to nothing; holds what the last try came to. The provider was not
+            asked at all if its breaker is open.
+    """
+    sequence = _Sequence(asked, classify, retries)
+
+    async def attempt() -> T:
+        return await sequence.attempt(work)
+
+    tenacious = AsyncRetrying(
+        sleep=retries.sleep,
+        retry=retry_if_exception_type(ServiceError),
+        stop=sequence.over,
+        wait=sequence.wait,
+        reraise=True,
+    )
+    return await tenacious(attempt)
+
+
+class _Sequence:
+    """The tries of one piece of work; what is next is decided once, when a try has failed."""
+
+    def __init__(
+        self, asked: Key, classify: Callable[[Exception], Failure | None], retries: Retries
+    ) -> None:
+        self._asked = asked
+        self._classify = classify
+        self._retries = retries
+        self._tries = 0
+        self._wait_s: float | None = None  # None: no further try
+
+    def over(self, _: RetryCallState) -> bool:
+        return self._wait_s is None
+
+    def wait(self, _: RetryCallState) -> float:
+        return self._wait_s or 0.0
+
+    async def attempt(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Try once.
+
+        Raises:
+            ServiceError: It failed; what is next has been decided and told.
+        """
+        self._wait_s = None
+        permit, began_s = self._permit(), self._retries.clock()
+        self._tries += 1
+        try:
+            done = await work()
+        except Exception as error:
+            failure = self._classify(error)
+            if failure is None:
+                self._called_off(permit)
+                raise
+            self._failed(permit, failure, after_s=self._retries.clock() - began_s)
+            raise error_of(failure) from error
+        except asyncio.CancelledError:
+            self._called_off(permit)
+            raise
+        self._succeeded(permit)
+        return done
+
+    def _permit(self) -> Permit | None:
+        """Return leave to ask, None where nobody keeps the provider's health.
+
+        Raises:
+            ServiceError: There is none: the breaker is open, or the provider rests.
+        """
+        roster, now = self._retries.roster, self._retries.clock()
+        if roster is None:
+            return None
+        permit = roster.health(*self._asked).permit(now)
+        if permit is None:
+            stage, provider = self._asked
+            why = "not asked: its breaker is open, or it rests"
+            raise error_of(failed(Kind.OVERLOADED, stage, provider=provider, reason=why))
+        return permit
+
+    def _failed(self, permit: Permit | None, failure: Failure, *, after_s: float) -> None:
+        self._tell_failed(failure, after_s)
+        settings, chance = self._retries.settings, self._retries.chance()
+        self._wait_s = wait_s(settings, self._tries, failure=failure, chance=chance)
+        self._learn(permit, failure)
+        if self._wait_s is not None:
+            self._retries.tell(
+                RetryPlanned(
+                    stage=failure.stage,
+                    provider=failure.provider,
+                    kind=failure.kind,
+                    retry=self._tries,
+                    wait_s=self._wait_s,
+                )
+            )
+        elif not failure.permanent:
+            self._retries.tell(
+                RetriesExhausted(
+                    stage=failure.stage,
+                    provider=failure.provider,
+                    kind=failure.kind,
+                    tries=self._tries,
+                )
+            )
+
+    def _learn(self, permit: Permit | None, failure: Failure) -> None:
+        roster, now = self._retries.roster, self._retries.clock()
+        if roster is None or permit is None:
+            return
+        if failure.permanent:
+            self._tell_all(roster.failed(permit, failure, now=now))
+            return
+        health = roster.health(*self._asked)
+        health.cancelled(permit)
+        if self._wait_s is None and failure.scope is not Scope.PAYLOAD:  # then the fault is ours
+            self._tell_all(health.exhausted(now))
+
+    def _succeeded(self, permit: Permit | None) -> None:
+        roster = self._retries.roster
+        if roster is not None and permit is not None:
+            self._tell_all(roster.succeeded(self._asked, permit, now=self._retries.clock()))
+
+    def _called_off(self, permit: Permit | None) -> None:
+        roster = self._retries.roster
+        if roster is not None and permit is not None:
+            roster.health(*self._asked).cancelled(permit)
+
+    def _tell_failed(self, failure: Failure, after_s: float) -> None:
+        self._retries.tell(AttemptFailed.of(failure, after_s=after_s))
+
+    def _tell_all(self, facts: tuple[HealthFact, ...]) -> None:
+        for fact in facts:
+            self._retries.tell(fact)

@@ -1,0 +1,74 @@
+"""Watches over the providers while the house is open: rests, probes, the operator's view."""
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.health.policies import resting
+from bot.health.probing import Prober, probe_settings, probing
+from bot.health.sharing import Share, places, sharing
+from bot.health.view import ProviderView
+from bot.rungs import rung_of
+from calls.entry import Tell
+from fallbacks.roster import Roster
+
+PHONE_RATE_HZ: Final = 8000  # of what a probe has spoken; nobody listens to it
+
+
+@asynccontextmanager
+async def watched(
+    settings: Settings, roster: Roster, *, shared: Mapping[str, object], tell: Tell
+) -> AsyncIterator[ProviderView]:
+    """Watch while the block runs.
+
+    Args:
+        settings: The configuration.
+        roster: What all calls know of the rungs.
+        shared: By the rung's name, what its service shares with a probe.
+        tell: Takes the facts.
+    """
+    async with (
+        resting(roster, tell=tell, clock=clock.monotonic),
+        sharing(settings, roster, tell=tell) as share,
+    ):
+        probers = list(_probers(settings, roster, shared=shared, tell=tell, share=share))
+        async with probing(probers):
+            yield ProviderView(
+                stages=settings.stages,
+                roster=roster,
+                probers=probers,
+                tell=tell,
+                clock=clock.monotonic,
+            )
+
+
+def _probers(
+    settings: Settings,
+    roster: Roster,
+    *,
+    shared: Mapping[str, object],
+    tell: Tell,
+    share: Share | None,
+) -> Iterator[Prober]:
+    for stage, rung in settings.stages.rungs():
+        yield Prober(
+            rung_of(
+                rung,
+                stage,
+                agent=settings.agent,
+                sample_rate_hz=PHONE_RATE_HZ,
+                shared=shared.get(rung.name),
+            ),
+            roster=roster,
+            settings=probe_settings(settings.resilience.probe),
+            tell=tell,
+            clock=clock.monotonic,
+            leads=_leads(share, places(settings)[stage, rung.name]),
+        )
+
+
+def _leads(share: Share | None, place: str) -> Callable[[], bool]:
+    return functools.partial(share.leads, place) if share else lambda: True

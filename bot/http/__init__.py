@@ -1,0 +1,1 @@
+"""The server: who may come in, by which door, and the pages."""

@@ -1,0 +1,212 @@
+"""The server: every door that the configuration enables, until SIGTERM."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import JSONResponse
+from starlette.middleware.base import BaseHTTPMiddleware
+
+from bot import clock
+from bot.call.models import VoiceModels
+from bot.clips.keeping import clips_kept
+from bot.config.settings import Settings
+from bot.exits import UsageError
+from bot.health.retrying import Retries, retry_settings
+from bot.http.access import Access
+from bot.http.live_routes import live_router
+from bot.http.pages.site import asset_routes, client_routes, console_routes
+from bot.http.parked import Parked
+from bot.http.provider_routes import provider_router
+from bot.http.twilio_door import twilio_router
+from bot.http.webrtc_door import webrtc_router
+from bot.process import OpenHouse, open_house
+from telemetry.emitter import Listener
+from transports.twilio_rest import TwilioRest
+
+MAX_MESSAGE_BYTES: Final = 256 * 1024  # of one websocket message; Twilio's have about 300 bytes
+BACKLOG: Final = 128
+CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What a server may have beyond its configuration."""
+
+    words: bool = False  # the live view shows what is said
+    listeners: Sequence[Listener] = ()
+    routers: Sequence[APIRouter] = ()
+    models: VoiceModels | None = None  # loaded already
+
+
+async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
+    """Answer calls until SIGTERM or SIGINT, then drain and return.
+
+    Raises:
+        UsageError: The address is taken, or not ours.
+    """
+    sockets = [listening(settings.server.host, settings.server.port)]
+    async with running(settings, sockets, extras=extras or Extras()) as server:
+        await server.finished.wait()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, with a stop that lets the calls end first."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.asked_to_stop = asyncio.Event()
+        self.finished = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a first signal; a second SIGINT stops at once."""
+        if self.asked_to_stop.is_set() and sig == signal.SIGINT:
+            self.force_exit = True
+        self._loop.call_soon_threadsafe(self.asked_to_stop.set)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, sockets: list[socket.socket], *, extras: Extras
+) -> AsyncIterator[Server]:
+    """Run the server while the block runs."""
+    async with (
+        open_house(
+            settings, words=extras.words, listeners=extras.listeners, models=extras.models
+        ) as house,
+        clips_kept(
+            settings,
+            house.last_resort.utterances,
+            house.last_resort.clips,
+            quiet=lambda: not house.switchboard.calls,
+            retries=Retries(
+                settings=retry_settings(settings.resilience.retry),
+                tell=house.providers.tell,
+                roster=house.providers.roster,
+            ),
+        ),
+        asyncio.TaskGroup() as tasks,
+    ):
+        server = Server(
+            uvicorn.Config(
+                application(house, tasks, extras),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws_max_size=MAX_MESSAGE_BYTES,
+                timeout_graceful_shutdown=round(CLOSE_S),
+                server_header=False,
+            )
+        )
+        serving = tasks.create_task(_serve(server, sockets), name="http server")
+        stopping = tasks.create_task(_drain(server, house), name="stop when asked")
+        try:
+            yield server
+        finally:
+            server.asked_to_stop.set()
+            await asyncio.wait([stopping, serving])
+
+
+async def _serve(server: Server, sockets: list[socket.socket]) -> None:
+    try:
+        await server.serve(sockets=sockets)
+    finally:
+        server.asked_to_stop.set()
+        server.finished.set()
+
+
+async def _drain(server: Server, house: OpenHouse) -> None:
+    await server.asked_to_stop.wait()
+    await house.switchboard.close(drain_s=house.settings.shutdown.drain_s)
+    server.should_exit = True
+
+
+def application(house: OpenHouse, tasks: asyncio.TaskGroup, extras: Extras) -> FastAPI:
+    """Return the web application: the doors, the pages, and the two questions of health."""
+    settings = house.settings
+    app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
+    webrtc, twilio = settings.transports.webrtc, settings.transports.twilio
+    access = Access(settings.server.token, public_client=webrtc.public)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+    app.include_router(access.routes())
+    app.include_router(_health(house))
+    app.include_router(console_routes())
+    app.include_router(asset_routes())
+    app.include_router(provider_router(house.providers))
+    app.include_router(live_router(house.live, budget_s=settings.latency.budget_s))
+    if webrtc.enabled:
+        parked = Parked(clock=clock.monotonic)
+        app.include_router(client_routes())
+        app.include_router(webrtc_router(house, tasks, parked))
+    if twilio.enabled and twilio.auth_token:
+        app.include_router(
+            twilio_router(
+                public_url=settings.server.public_url,
+                auth_token=twilio.auth_token,
+                switchboard=house.switchboard,
+                tell=house.switchboard.tell,
+                clock=clock.monotonic,
+                rest=_rest(settings),
+            )
+        )
+    for router in extras.routers:
+        app.include_router(router)
+    return app
+
+
+def _rest(settings: Settings) -> TwilioRest | None:
+    twilio = settings.transports.twilio
+    if not (twilio.account_sid and twilio.auth_token):
+        return None  # a hang-up then closes the media socket, and the call ends with the TwiML
+    return TwilioRest(
+        api_url=twilio.api_url,
+        account_sid=twilio.account_sid.get_secret_value(),
+        auth_token=twilio.auth_token,
+    )
+
+
+def _health(house: OpenHouse) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        reasons = [house.switchboard.why_closed] if not house.switchboard.open else []
+        return JSONResponse(
+            {"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200
+        )
+
+    return router
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a bound socket, so that a taken port is one line and not a traceback.
+
+    Raises:
+        UsageError: The address is taken, or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)  # at once: of two servers started together the second must fail
+    except OSError as taken:
+        listener.close()
+        raise UsageError(
+            f"server.port is {port}, and {host}:{port} cannot be used ({taken.strerror}); "
+            "stop what listens there or choose another port with --port"
+        ) from taken
+    listener.set_inheritable(True)
+    return listener

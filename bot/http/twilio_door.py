@@ -1,0 +1,221 @@
+"""Where Twilio comes in: the voice webhook and the media socket."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, Protocol
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request, Response, WebSocket
+from pydantic import SecretStr
+from starlette.datastructures import ImmutableMultiDict
+from twilio.request_validator import RequestValidator
+from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
+
+from bot.call.switchboard import SwitchboardFullError
+from bot.http.twilio_tokens import Ticket, Tokens
+from calls.entry import Tell
+from calls.events import CallRefused, InputRefused
+from transports.leg import Leg
+from transports.twilio import TwilioCall, TwilioLeg
+from transports.twilio_line import NORMAL, close
+from transports.twilio_rest import TwilioRest
+from transports.twilio_wire import POLICY, TOO_BIG, Connected, Refusal, Started, read
+
+VOICE_PATH: Final = "/twilio/voice"
+MEDIA_PATH: Final = "/twilio/media"
+MAX_FORM_BYTES: Final = 64 * 1024  # a voice webhook has about 1 kB
+MAX_FIELDS: Final = 200
+FORM_S: Final = 5.0
+START_S: Final = 5.0  # Twilio sends `connected` and `start` at once
+MAX_BEFORE_START: Final = 8  # messages
+MAX_WAITING: Final = 100  # sockets that have not shown a token yet
+TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
+BUSY: Final = "All our lines are busy. Please call again in a few minutes. Goodbye."
+
+
+class Switchboard(Protocol):
+    """What this door asks of the house."""
+
+    @property
+    def open(self) -> bool:
+        """Whether a call could be taken now."""
+        ...
+
+    @property
+    def why_closed(self) -> str:
+        """The name of the reason why not."""
+        ...
+
+    async def answer(self, leg: Leg) -> None:
+        """Run a call on `leg` until it ends; raises `SwitchboardFullError`."""
+        ...
+
+
+def twilio_router(
+    *,
+    public_url: str,
+    auth_token: SecretStr,
+    switchboard: Switchboard,
+    tell: Tell,
+    clock: Callable[[], float],
+    rest: TwilioRest | None = None,
+) -> APIRouter:
+    """Return the routes of the Twilio door.
+
+    Args:
+        public_url: As Twilio was told it: scheme, host and perhaps a path; signatures are checked
+            over it, whatever a proxy made of the request.
+        auth_token: The account's primary one, which signs the webhooks.
+        switchboard: Takes the calls.
+        tell: Is told what was refused.
+        clock: Monotonic seconds.
+        rest: Where hang-ups are asked for; None closes the socket instead.
+    """
+    door = _Door(
+        public_url=public_url.rstrip("/"),
+        validator=RequestValidator(auth_token.get_secret_value()),
+        switchboard=switchboard,
+        tell=tell,
+        clock=clock,
+        rest=rest,
+    )
+    router = APIRouter()
+    router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
+    router.add_api_websocket_route(MEDIA_PATH, door.media)
+    return router
+
+
+@dataclass(slots=True, kw_only=True)
+class _Door:
+    public_url: str
+    validator: RequestValidator
+    switchboard: Switchboard
+    tell: Tell
+    clock: Callable[[], float]
+    rest: TwilioRest | None
+    tokens: Tokens = field(default_factory=Tokens)
+    waiting: int = 0  # sockets that have not shown a token yet
+
+    async def voice(self, request: Request) -> Response:
+        """Answer Twilio's question what to do with a call."""
+        body = await _body(request)
+        if body is None:
+            return self._refuse("webhook too big or too slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        try:
+            form = ImmutableMultiDict(
+                parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+            )
+        except ValueError:
+            return self._refuse("webhook is no form", HTTPStatus.BAD_REQUEST)
+        if not self._signed(request, form):
+            return self._refuse("wrong signature", HTTPStatus.FORBIDDEN)
+        return self._twiml(form)
+
+    def _signed(self, request: Request, form: ImmutableMultiDict[str, str]) -> bool:
+        signature = request.headers.get("x-twilio-signature", "")
+        query = request.url.query
+        url = f"{self.public_url}{VOICE_PATH}" + (f"?{query}" if query else "")
+        return bool(self.validator.validate(url, form, signature))
+
+    def _twiml(self, form: ImmutableMultiDict[str, str]) -> Response:
+        call_sid = form.get("CallSid", "")
+        if not call_sid:
+            return self._refuse("webhook without CallSid", HTTPStatus.BAD_REQUEST)
+        answer = VoiceResponse()
+        if self.switchboard.open:
+            ticket = Ticket(
+                call_sid=call_sid, caller=form.get("From", ""), called=form.get("To", "")
+            )
+            connect = Connect()
+            stream = Stream(url=_socket_url(self.public_url))
+            stream.parameter(name="token", value=self.tokens.issue(ticket, now=self.clock()))
+            connect.append(stream)
+            answer.append(connect)
+        else:
+            self.tell(CallRefused(transport="twilio", reason=self.switchboard.why_closed))
+            answer.say(BUSY)
+            answer.hangup()
+        return Response(str(answer), media_type="text/xml")
+
+    def _refuse(self, reason: str, status: HTTPStatus) -> Response:
+        self.tell(InputRefused(transport="twilio", reason=reason))
+        return Response(status.phrase, status_code=status, media_type="text/plain")
+
+    async def media(self, websocket: WebSocket) -> None:
+        """Take a media socket: its `start` must show a token before anything is built for it."""
+        await websocket.accept()
+        call = await self._first_words(websocket)
+        if isinstance(call, Refusal):
+            self.tell(InputRefused(transport="twilio", reason=call.reason))
+            await close(websocket, call.close_code or POLICY)
+            return
+        leg = TwilioLeg(websocket, call, tell=self.tell, clock=self.clock, rest=self.rest)
+        try:
+            await self.switchboard.answer(leg)
+        except SwitchboardFullError:
+            await close(websocket, TRY_LATER)
+        finally:
+            await close(websocket, NORMAL)
+
+    async def _first_words(self, websocket: WebSocket) -> TwilioCall | Refusal:
+        if self.waiting >= MAX_WAITING:
+            return Refusal(reason="too many sockets without a start", close_code=TRY_LATER)
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(START_S):
+                return await self._start(websocket)
+        except TimeoutError:
+            return Refusal(reason="no start in time", close_code=POLICY)
+        finally:
+            self.waiting -= 1
+
+    async def _start(self, websocket: WebSocket) -> TwilioCall | Refusal:
+        for _ in range(MAX_BEFORE_START):
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                too_big = message.get("code") == TOO_BIG  # the server has a limit of its own
+                reason = "message too big" if too_big else "closed before start"
+                return Refusal(reason=reason, close_code=None)
+            text = message.get("text")
+            match read(text if text is not None else message.get("bytes") or b""):
+                case Started() as started:
+                    return self._admit(started)
+                case Refusal(close_code=int()) as refusal:
+                    return refusal
+                case Connected() | Refusal():
+                    continue
+                case _:
+                    return Refusal(reason="media before start", close_code=POLICY)
+        return Refusal(reason="no start", close_code=POLICY)
+
+    def _admit(self, started: Started) -> TwilioCall | Refusal:
+        token = started.parameters.get("token", "")
+        ticket = self.tokens.redeem(token, call_sid=started.call_sid, now=self.clock())
+        if isinstance(ticket, str):
+            return Refusal(reason=ticket, close_code=POLICY)
+        return TwilioCall(
+            call_sid=ticket.call_sid,
+            stream_sid=started.stream_sid,
+            caller=ticket.caller,
+            called=ticket.called,
+        )
+
+
+async def _body(request: Request) -> bytes | None:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(FORM_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MAX_FORM_BYTES:
+                    return None
+    except TimeoutError:
+        return None
+    return bytes(body)
+
+
+def _socket_url(public_url: str) -> str:
+    scheme, _, rest = public_url.partition("://")
+    return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{MEDIA_PATH}"

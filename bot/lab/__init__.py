@@ -1,0 +1,1 @@
+"""The door to the fault lab: as a process, its control, its callers."""

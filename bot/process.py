@@ -1,0 +1,181 @@
+"""What all calls of a process share, put together once: listeners, models, the switchboard."""
+
+import asyncio
+import gc
+import secrets
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
+
+from bot import clock
+from bot.call.assembly import House
+from bot.call.call import Call
+from bot.call.last_resort import LastResort
+from bot.call.models import VoiceModels
+from bot.call.switchboard import Switchboard
+from bot.config.settings import Settings
+from bot.exits import UsageError
+from bot.health.policies import build_policies
+from bot.health.view import ProviderView
+from bot.health.watch import watched
+from bot.prices import load_prices
+from bot.rungs import rung_of
+from bot.tools.owner import owner_tools
+from providers.catalog import provider
+from providers.provider import Shared
+from telemetry.emitter import Emitter, Listener
+from telemetry.journal import Journal, forget_old
+from telemetry.live import Live
+from telemetry.logs import Log
+from transports.leg import Leg
+
+SWITCH_S: Final = 0.0005  # chosen: a tenth of Python's own 5 ms
+PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
+
+
+class MakeCall(Protocol):
+    """Makes a call on a leg, answered by the agent of the called number."""
+
+    def __call__(self, leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
+        """Return a call that has not begun; `remembered` is a lost call's conversation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenHouse:
+    """A process that can take calls."""
+
+    settings: Settings
+    switchboard: Switchboard
+    emitter: Emitter
+    live: Live
+    call: MakeCall
+    providers: ProviderView
+    last_resort: LastResort
+
+
+@asynccontextmanager
+async def open_house(
+    settings: Settings,
+    *,
+    words: bool,
+    listeners: Sequence[Listener] = (),
+    models: VoiceModels | None = None,
+) -> AsyncIterator[OpenHouse]:
+    """Open the house, and close it when the block ends.
+
+    Args:
+        settings: The configuration.
+        words: Whether the live view may show what is said; the calls' own records always do.
+        listeners: More of them, told everything.
+        models: Already loaded; None: they are loaded now.
+    """
+    check_tools(settings)
+    serve_the_loop_first()
+    await asyncio.to_thread(load_providers, settings)
+    models = models or await asyncio.to_thread(VoiceModels.load)
+    live = Live(words=words)
+    prices = await asyncio.to_thread(load_prices, settings.prices.file)
+    await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
+    journal = Journal(settings.logs.dir / "calls", price=prices.price)
+    emitter = Emitter(listeners=[Log(), journal, live, *listeners], utc_now=clock.utc_now)
+    async with emitter:
+        told = emitter.tell_for("")
+        policies = build_policies(settings, clock.monotonic())
+        shared = await asyncio.to_thread(share_providers, settings)
+        house = House(
+            settings=settings,
+            models=models,
+            policies=policies,
+            shared=shared,
+            clock=clock.monotonic,
+            last_resort=await asyncio.to_thread(LastResort.of, settings),
+        )
+
+        def call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
+            call_id = secrets.token_hex(6)
+            return Call(
+                house,
+                leg,
+                call_id=call_id,
+                agent=settings.agent_for(leg.facts.called),
+                tell=emitter.tell_for(call_id),
+                remembered=remembered,
+            )
+
+        await asyncio.to_thread(spare_the_loaded)
+        switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=told)
+        async with watched(settings, policies["llm"].roster, shared=shared, tell=told) as providers:
+            yield OpenHouse(
+                settings=settings,
+                switchboard=switchboard,
+                emitter=emitter,
+                live=live,
+                call=call,
+                providers=providers,
+                last_resort=house.last_resort,
+            )
+            await switchboard.close(drain_s=0.0)
+        for each in shared.values():
+            await each.close()
+        await house.last_resort.database.close()
+
+
+def forget(settings: Settings, *, utc_s: float) -> None:
+    """Delete what callers said longer ago than `logs.keep_days`; blocks."""
+    for folder in ("calls", "messages"):
+        forget_old(settings.logs.dir / folder, keep_days=settings.logs.keep_days, utc_s=utc_s)
+
+
+def serve_the_loop_first() -> None:
+    """Have the threads that compute give the interpreter back to the loop sooner.
+
+    The loop lets go of it with each packet that it sends. A detector's thread may then keep it for
+    `sys.getswitchinterval()`, 5 ms, and again with the next packet: with eight calls at once a
+    third of the loop's time was that waiting (profiled).
+    """
+    sys.setswitchinterval(SWITCH_S)
+
+
+def spare_the_loaded() -> None:
+    """Take what is loaded by now out of the garbage collector's rounds.
+
+    A full round over Pipecat and the providers' libraries takes 0.05 to 0.2 s (measured on two busy
+    cores by benchmarks/turn_latency.py), and no caller is served meanwhile.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def check_tools(settings: Settings) -> None:
+    """Refuse to open with a tool that no call could use.
+
+    Raises:
+        UsageError: An entry point cannot be loaded; one line.
+    """
+    for agent in (settings.agent, *settings.agents.values()):
+        try:
+            owner_tools(agent.tools)
+        except ValueError as broken:
+            raise UsageError(f"agent {agent.name}: {broken}") from broken
+
+
+def load_providers(settings: Settings) -> None:
+    """Import what every rung is built from, so that no caller waits for it."""
+    for stage, rung in settings.stages.rungs():
+        provider(stage, rung.kind).load()
+
+
+def share_providers(settings: Settings) -> dict[str, Shared]:
+    """Return what calls share of each rung, such as a client with warm connections."""
+    found: dict[str, Shared] = {}
+    for stage, settings_of in settings.stages.rungs():
+        rung = rung_of(settings_of, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
+        shared = provider(stage, settings_of.kind).share(rung)
+        if shared is not None:
+            found[settings_of.name] = shared
+    return found

@@ -1,0 +1,1 @@
+"""What the model may ask to have done."""

@@ -1,0 +1,164 @@
+"""Runs what the model asks for: bounded in time, never twice in a turn, always with a result."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
+from pipecat.frames.frames import TTSSpeakFrame
+from pipecat.services.llm_service import FunctionCallParams
+
+from bot.clock import Clock
+from bot.tools.schema import problems
+from calls.entry import Tell
+from calls.events import ToolCalled
+
+BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller is told that it takes a moment
+UNDELIVERED_S: Final = 60.0  # how long a result that nobody got stays good enough to be used
+RESULT_LIMIT: Final = 4_000  # characters of a result that the model gets to read
+
+Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
+"""Does what the tool is for. Raises `ToolFailed` with a sentence for the model."""
+
+
+class ToolFailed(Exception):  # noqa: N818 - a fact that the model is told, not a mistake of ours
+    """A tool did not do it; the message is for the model, without secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """Something that the model may do."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]  # JSON schema of type object
+    run: Run
+    timeout_s: float = 5.0
+    bridge: str | None = None  # spoken when the result is late
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempt:
+    turn: int
+    began: float  # monotonic
+    task: asyncio.Task[dict[str, Any]]
+    delivered: bool = False  # whether the model has got the result
+
+    def holds(self, turn: int, now: float) -> bool:
+        """Return whether the same request is still answered with this attempt."""
+        fresh = not self.delivered and now < self.began + UNDELIVERED_S
+        return self.turn == turn or fresh or not self.task.done()
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(slots=True, kw_only=True)
+class Toolbox:
+    """A call's tools. `close` it with the call."""
+
+    tools: Sequence[Tool]
+    turn: Callable[[], int]  # the number of the turn in progress
+    tell: Tell
+    clock: Clock
+    speaking: Callable[[], bool] = _never  # whether the agent is heard right now
+    bridge_after_s: float = BRIDGE_AFTER_S
+    _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
+
+    def schemas(self) -> list[FunctionSchema]:
+        """Return what the model is told of each tool, with the handler that runs it."""
+        return [
+            FunctionSchema(
+                name=tool.name,
+                description=tool.description,
+                properties=dict(tool.parameters.get("properties") or {}),
+                required=list(tool.parameters.get("required") or ()),
+                handler=self._handler(tool),
+            )
+            for tool in self.tools
+        ]
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait until it has ended."""
+        tasks = [each.task for each in self._attempts.values()]
+        self._attempts.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _handler(self, tool: Tool) -> Callable[[FunctionCallParams], Coroutine[Any, Any, None]]:
+        async def handle(params: FunctionCallParams) -> None:
+            await params.result_callback(await self._answer(tool, params))
+
+        return handle
+
+    async def _answer(self, tool: Tool, params: FunctionCallParams) -> dict[str, Any]:
+        if wrong := problems(params.arguments, tool.parameters):
+            self._told(tool, turn=self.turn(), outcome="refused", took_s=0.0)
+            return {"error": "; ".join(wrong)}
+        attempt = self._attempt(tool, params.arguments)
+        # Waited for, not awaited: a caller who barges in ends the waiting, not the booking.
+        await self._bridged(tool, attempt.task, params)
+        await asyncio.wait({attempt.task})
+        attempt.delivered = True
+        return {"error": "it was stopped"} if attempt.task.cancelled() else attempt.task.result()
+
+    async def _bridged(
+        self, tool: Tool, task: asyncio.Task[dict[str, Any]], params: FunctionCallParams
+    ) -> None:
+        """Tell the caller once that it takes a moment, unless the agent speaks anyway."""
+        while tool.bridge and not task.done():
+            await asyncio.wait({task}, timeout=self.bridge_after_s)
+            if not task.done() and not self.speaking():
+                await params.llm.push_frame(TTSSpeakFrame(tool.bridge, append_to_context=False))
+                return
+
+    def _attempt(self, tool: Tool, arguments: Mapping[str, Any]) -> _Attempt:
+        """Join the same request of this turn, or one whose result nobody got; or begin it.
+
+        A caller's word can cut off the model while a booking is made. Asked again in the next turn,
+        it must not be made twice.
+        """
+        turn, now = self.turn(), self.clock()
+        self._attempts = {k: a for k, a in self._attempts.items() if a.holds(turn, now)}
+        key = f"{tool.name} {json.dumps(arguments, sort_keys=True)}"
+        if key not in self._attempts:
+            # Owned by this object, which cancels and awaits it: see `close`.
+            work = self._work(tool, arguments, turn=turn)
+            task = asyncio.get_running_loop().create_task(work, name=f"tool {tool.name}")
+            self._attempts[key] = _Attempt(turn=turn, began=now, task=task)
+        return self._attempts[key]
+
+    async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
+        began = self.clock()
+        outcome, result = await _run(tool, arguments)
+        self._told(tool, turn=turn, outcome=outcome, took_s=self.clock() - began)
+        return result
+
+    def _told(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
+        self.tell(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
+
+
+async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the outcome and a result that the model can use, whatever happens."""
+    try:
+        async with asyncio.timeout(tool.timeout_s):
+            result = _bounded(await tool.run(arguments))
+    except TimeoutError:
+        return "late", {"error": f"{tool.name} did not answer in time; do not try it again now"}
+    except ToolFailed as failed:
+        return "failed", {"error": str(failed)}
+    except Exception as error:  # noqa: BLE001 - an owner's function may raise anything; it is told
+        return "failed", {"error": f"{tool.name} failed ({type(error).__name__})"}
+    return "ok", {"result": result}
+
+
+def _bounded(result: Any) -> Any:
+    """Return what JSON can say of the result, cut to what a model should read."""
+    text = json.dumps(result, ensure_ascii=False, default=str)
+    if len(text) <= RESULT_LIMIT:
+        return json.loads(text)
+    return text[:RESULT_LIMIT] + " […]"

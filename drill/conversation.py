@@ -1,0 +1,192 @@
+"""One telephone call of the drill: ask, listen, and note when everything was."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.lab.callers import RATE_HZ, Carrier, answers, caller_says, spoken_s
+from bot.lab.process import RunningLab
+from drill.servers import AUTH_TOKEN
+
+Pcm: TypeAlias = NDArray[np.int16]
+Hook: TypeAlias = Callable[[], Awaitable[None]]
+
+GREETED_S: Final = 20.0  # the longest wait for a greeting
+ANSWER_S: Final = 25.0  # the longest wait for the end of an answer
+QUIET_S: Final = 0.9  # of silence after an answer that was long enough to be whole
+LOST_S: Final = 5.0  # of silence after which nothing more will come; stock Pipecat waits 3 s
+HURRY_S: Final = 12.0  # a caller to whom nothing is said at all gives up
+SHARE: Final = 0.85  # of the sound of an answer: with so much of it, it may be whole
+POLL_S: Final = 0.05
+TICK_S: Final = 0.02  # a telephone sends this much at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A question and the time in which its answer was awaited; seconds of the call.
+
+    Attributes:
+        question: What the caller asked.
+        answer: What should have been heard.
+        began_s: When the caller began to speak.
+        stop_s: When the caller's last sound left.
+        end_s: When listening ended.
+    """
+
+    question: str
+    answer: str
+    began_s: float
+    stop_s: float
+    end_s: float
+
+
+class Conversation:
+    """A call in progress: `async with Conversation(url, lab) as call:`."""
+
+    def __init__(self, url: str, lab: RunningLab, *, greeting: str) -> None:
+        self.greeting = greeting
+        self.greeted_s: float | None = None  # when the greeting began
+        self._lab = lab
+        self._carrier = Carrier(url, AUTH_TOKEN)
+        self._asked: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        """Ring and be connected."""
+        await self._carrier.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Hang up."""
+        await self._carrier.__aexit__(kind, error, trace)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds of the call."""
+        return self._carrier.now_s
+
+    @property
+    def over(self) -> bool:
+        """Whether the agent's side has hung up."""
+        return self._carrier.ended.is_set()
+
+    def lab_s(self, call_s: float) -> float:
+        """Return a moment of the call in the seconds of the lab's record."""
+        return self._carrier.started_at + call_s - self._lab.started_at_s
+
+    def heard(self) -> Pcm:
+        """Return the caller's ear from the start of the call."""
+        return self._carrier.heard()
+
+    async def greeted(self) -> None:
+        """Wait for the end of the greeting; it may never come."""
+        await self._listen(0.0, wanted_s=spoken_s(self.greeting), within_s=GREETED_S)
+        speech = self._speech(0.0)
+        self.greeted_s = speech[0][0] if speech else None
+
+    async def ask(self, question: str, *, at: tuple[tuple[float | None, Hook], ...] = ()) -> Turn:
+        """Ask, and listen until the answer is over or will not come.
+
+        Args:
+            question: What to ask.
+            at: What else to do, so many seconds after the caller began to speak; None: when the
+                caller's last sound has left.
+
+        Raises:
+            ConnectionError: The agent has hung up.
+        """
+        self._still_on()
+        answer = self._expected(question)
+        began_s = self.now_s
+        async with asyncio.TaskGroup() as tasks:
+            for after_s, hook in at:
+                if after_s is not None:
+                    tasks.create_task(_later(after_s, hook))
+            said_s = await self._carrier.say(caller_says(question))
+            for after_s, hook in at:
+                if after_s is None:
+                    await hook()
+        stop_s = said_s - TICK_S  # the mouth is known to be empty one piece after its last
+        await self._listen(stop_s, wanted_s=spoken_s(answer), within_s=ANSWER_S)
+        return Turn(
+            question=question,
+            answer=answer,
+            began_s=began_s,
+            stop_s=stop_s,
+            end_s=self.now_s,
+        )
+
+    async def question(self, question: str) -> float:
+        """Ask, and do not wait for an answer; return when the caller's last sound left."""
+        self._still_on()
+        self._expected(question)
+        return await self._carrier.say(caller_says(question)) - TICK_S
+
+    async def audible(self, for_s: float, *, since_s: float, within_s: float) -> bool:
+        """Return True once the agent was heard for so long since then; False after `within_s`."""
+        until_s = self.now_s + within_s
+        while self._amount(since_s) < for_s:
+            if not await self._before(until_s):
+                return False
+        return True
+
+    async def make_noise(self, sound: Pcm) -> None:
+        """Send sound that is no speech."""
+        self._still_on()
+        await self._carrier.say(sound)
+
+    async def wait(self, for_s: float) -> None:
+        """Listen for so long, or until the call is over."""
+        until_s = self.now_s + for_s
+        while await self._before(until_s):
+            pass
+
+    def _still_on(self) -> None:
+        if self.over:
+            raise ConnectionError("the agent had hung up before the caller could ask")
+
+    async def _before(self, until_s: float) -> bool:
+        """Let a moment pass; return whether the call goes on and it is not yet that late."""
+        await asyncio.sleep(TICK_S)
+        return self.now_s < until_s and not self.over
+
+    def _expected(self, question: str) -> str:
+        self._asked.append(question)
+        return answers(self._asked, greeting=self.greeting)[-1]
+
+    def _speech(self, since_s: float) -> list[tuple[float, float]]:
+        """Return when the agent was heard since then, up to now; short pauses count as speech."""
+        now_s = self.now_s
+        bursts = ((b.start / RATE_HZ, b.end / RATE_HZ) for b in self._carrier.ear.bursts)
+        return [(max(a, since_s), min(b, now_s)) for a, b in bursts if b > since_s and a < now_s]
+
+    def _amount(self, since_s: float) -> float:
+        return sum(b - a for a, b in self._speech(since_s))
+
+    async def _listen(self, since_s: float, *, wanted_s: float, within_s: float) -> None:
+        """Wait until about as much as is wanted was heard, or too long nothing."""
+        while not self.over and self.now_s - since_s < within_s:
+            await asyncio.sleep(POLL_S)
+            speech = self._speech(since_s)
+            if not speech:
+                if self.now_s - since_s > HURRY_S:
+                    return
+                continue
+            enough = self._amount(since_s) >= SHARE * wanted_s
+            quiet_s = self.now_s - speech[-1][1]
+            if quiet_s >= (QUIET_S if enough else LOST_S):
+                return
+
+
+async def _later(after_s: float, hook: Hook) -> None:
+    await asyncio.sleep(after_s)
+    await hook()

@@ -1,0 +1,107 @@
+"""The drill: breaks everything on purpose, and says what callers heard of it."""
+
+import asyncio
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from bot.exits import DONE, FAILED
+from drill import markdown, report
+from drill.matrix import FULL
+from drill.results import Results
+from drill.rows import HEALTHY, LOST
+from drill.runner import Job, run_all
+from drill.selection import chosen
+from drill.servers import OURS, check_side
+from drill.table import missed, table
+
+SMOKE: Final = "smoke"  # one run of a row says little on a machine that others use, too
+WIDE: Final = 150  # columns of a table that goes to a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the command line asks for.
+
+    Attributes:
+        matrix: `full` or `smoke`.
+        only: Names of rows; none: all of the matrix.
+        jobs: How many runs of a row go on at once.
+        baseline: The side that is measured beside ours, if any.
+        folder: Where results and report go.
+    """
+
+    matrix: str
+    only: Sequence[str]
+    baseline: str | None
+    jobs: int
+    folder: Path
+
+
+async def drill(wanted: Wanted) -> int:
+    """Run the rows, print the table, write the report.
+
+    Returns:
+        0; 1 when a row misses a target.
+
+    Raises:
+        UsageError: A matrix, row or baseline that there is not.
+    """
+    sides = (OURS, wanted.baseline) if wanted.baseline else (OURS,)
+    for side in sides:
+        check_side(side)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    results = await asyncio.to_thread(Results, wanted.folder)
+    known = all(results.of(HEALTHY, side) for side in sides)
+    rows = chosen(wanted.matrix, wanted.only, healthy_known=known)
+    job = Job(
+        rows=rows,
+        sides=sides,
+        folder=wanted.folder,
+        jobs=wanted.jobs,
+        tell=lambda entry: _tell(console, entry),
+    )
+    with _stopped_by_sigterm():
+        await run_all(job, results)
+        if wanted.matrix == SMOKE and missed(rows, results):
+            console.print("A row missed; what else runs on this machine may be why. Once more.")
+            await run_all(job, results)
+    console.print(table(rows, results, sides=sides))
+    await asyncio.to_thread(markdown.write, FULL, results, wanted.folder)
+    await asyncio.to_thread(results.write_figures)
+    pictures = await asyncio.to_thread(report.write, FULL, results, wanted.folder)
+    console.print(f"Waterfalls of every run: {pictures}")
+    if names := missed(rows, results):
+        console.print(f"Missed: {', '.join(names)}")
+        return FAILED
+    return DONE
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM stop the servers and the lab too, as Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task  # noqa: S101 - a coroutine runs in one
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _tell(console: Console, entry: dict[str, Any]) -> None:
+    found = entry["measures"]
+    said = ", ".join(f"{name} {_short(name, value)}" for name, value in found.items())
+    line = f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or said}"
+    console.print(line, soft_wrap=True)
+
+
+def _short(name: str, value: float) -> str:
+    return "never" if value == LOST and name.endswith("_s") else f"{value:.3g}"

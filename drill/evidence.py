@@ -1,0 +1,141 @@
+"""Turns the lab's record and a recording into verdicts."""
+
+import asyncio
+import functools
+import multiprocessing
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from bot.lab.callers import pauses
+from bot.lab.control import LabControl
+from drill.conversation import Conversation, Turn
+from drill.hearing import Sent
+from drill.judge import Said, Verdict, judge
+from drill.local_utterances import utterances
+from drill.places import RATE_HZ
+
+Pcm = NDArray[np.int16]
+
+POLITE: Final = 10  # calls go on while a turn is judged, and a late ear would hear gaps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request to a provider in the time of a turn.
+
+    Attributes:
+        provider: Whom.
+        at_s: When, in seconds from the caller's stop.
+        outcome: How it had ended when the turn was judged.
+        fault: What it met.
+    """
+
+    provider: str
+    at_s: float
+    outcome: str
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A turn, what became of its reply, and the sound in which that was found."""
+
+    turn: Turn
+    verdict: Verdict
+    requests: tuple[Asked, ...]  # in the order in which they came
+    recording: Pcm  # from the caller's first word on
+
+
+async def judged(
+    call: Conversation, control: LabControl, turn: Turn, *, until_s: float | None = None
+) -> Judged:
+    """Judge a turn of a call.
+
+    Args:
+        call: The call, in progress or over.
+        control: Of the lab that has the record.
+        turn: What is judged.
+        until_s: Judge only what was heard before this second of the call.
+    """
+    end_s = turn.end_s if until_s is None else until_s
+    span = call.lab_s(turn.began_s), call.lab_s(end_s)
+    sent = await sent_between(control, *span)
+    recording = call.heard()[round(turn.began_s * RATE_HZ) : round(end_s * RATE_HZ)]
+    pauses_s = await asyncio.to_thread(pauses, turn.answer, instance="cartesia")
+    weigh = functools.partial(
+        _weighed,
+        recording,
+        sent,
+        said=Said(text=turn.answer, pauses=pauses_s),
+        stop_s=turn.stop_s - turn.began_s,
+    )
+    verdict = await asyncio.get_running_loop().run_in_executor(_court(), weigh)
+    return Judged(
+        turn=turn,
+        verdict=verdict,
+        requests=await _asked(control, *span, stop_s=call.lab_s(turn.stop_s)),
+        recording=recording,
+    )
+
+
+def _weighed(recording: Pcm, sent: list[Sent], *, said: Said, stop_s: float) -> Verdict:
+    return judge(recording, sent, said=said, stop_s=stop_s, local=utterances(said.text))
+
+
+@functools.cache
+def _court() -> ProcessPoolExecutor:
+    """Return the process that judges; it ends with ours."""
+    spawned = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=spawned, initializer=os.nice, initargs=(POLITE,))
+
+
+async def sent_between(control: LabControl, from_s: float, until_s: float) -> list[Sent]:
+    """Return the words that all voices sent between two seconds of the lab's record."""
+    words = [w for w in await control.words() if from_s <= w["sent_at_s"] <= until_s]
+    sounds: dict[tuple[str, int], Pcm] = {}
+    for key in dict.fromkeys((w["instance"], w["request"]) for w in words):
+        sounds[key] = _at_telephone_rate(*await control.audio(*key))
+    return [_sent(word, sounds[word["instance"], word["request"]]) for word in words]
+
+
+async def _asked(
+    control: LabControl, from_s: float, until_s: float, *, stop_s: float
+) -> tuple[Asked, ...]:
+    """Return what all providers were asked between two seconds of the lab's record."""
+    found = [
+        Asked(
+            provider=each["instance"],
+            at_s=each["at_s"] - stop_s,
+            outcome=each["outcome"],
+            fault=each["fault"],
+        )
+        for name in control.names
+        for each in await control.requests(name)
+        if from_s <= each["at_s"] <= until_s
+    ]
+    return tuple(sorted(found, key=lambda each: each.at_s))
+
+
+def _sent(word: Mapping[str, Any], sound: Pcm) -> Sent:
+    span = slice(round(word["start_s"] * RATE_HZ), round(word["end_s"] * RATE_HZ))
+    return Sent(
+        text=word["text"],
+        provider=word["instance"],
+        request=word["request"],
+        start_s=word["start_s"],
+        end_s=word["end_s"],
+        samples=sound[span],
+    )
+
+
+def _at_telephone_rate(samples: Pcm, rate_hz: int) -> Pcm:
+    if rate_hz == RATE_HZ:
+        return samples
+    return soxr.resample(samples, rate_hz, RATE_HZ).astype(np.int16)

@@ -1,0 +1,152 @@
+"""Runs rows, ours and stock Pipecat's, and keeps what they yield."""
+
+import asyncio
+import itertools
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from bot import clock
+from bot.exits import CommandError
+from bot.lab.callers import NotConnectedError
+from bot.recording import write
+from drill.measured import Run
+from drill.places import RATE_HZ
+from drill.plans import play
+from drill.results import Results, turn_as_json
+from drill.rows import Plan, Row
+from drill.servers import OURS
+from drill.stage import Stage, staged
+
+RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
+LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
+APART_S: Final = 3.0  # between calls that go on at once: a question and the wait for its answer
+SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself
+LONG: Final = (Plan.CHANCE, Plan.CROWD, Plan.FLAPPING, Plan.RECOVERY)
+BROKEN: Final = (
+    aiohttp.ClientError,
+    CommandError,
+    ConnectionError,
+    NotConnectedError,
+    TimeoutError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one pass of the drill is to do.
+
+    Attributes:
+        rows: In this order.
+        sides: Ours, and stock Pipecat's if it is to be measured too.
+        folder: Where results and the servers' files go.
+        jobs: How many runs of a row go on at once; each has its own lab and server.
+        tell: Told of each run when it is over.
+    """
+
+    rows: Sequence[Row]
+    sides: Sequence[str]
+    folder: Path
+    jobs: int
+    tell: Callable[[dict[str, Any]], None]
+
+
+async def run_all(job: Job, results: Results) -> None:
+    """Run every row on every side; each run is kept as soon as it is over.
+
+    What another side did with a row is measured once, and kept for the passes that follow.
+    """
+    began = clock.utc_now().isoformat(timespec="seconds")
+    for row, side in itertools.product(job.rows, job.sides):
+        if side != OURS and results.newest(row, side):
+            continue
+        together = 1 if row.alone else job.jobs
+        for first in range(1, row.runs + 1, together):
+            numbers = range(first, min(first + together, row.runs + 1))
+            for yielded in await _together(row, side, numbers, folder=job.folder):
+                entry = {"pass": began, "machine": machine(), "jobs": together, **yielded}
+                await asyncio.to_thread(results.add, entry)
+                job.tell(entry)
+
+
+async def _together(
+    row: Row, side: str, numbers: Sequence[int], *, folder: Path
+) -> list[dict[str, Any]]:
+    """Play some runs of a row at once, each a little after the one before."""
+    ready = asyncio.Barrier(len(numbers))  # starting a server would disturb calls in progress
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_run(row, side, number, folder=folder, ready=ready, after_s=after_s))
+            for number, after_s in zip(numbers, itertools.count(0.0, APART_S), strict=False)
+        ]
+    return [task.result() for task in tasks]
+
+
+async def _run(
+    row: Row, side: str, number: int, *, folder: Path, ready: asyncio.Barrier, after_s: float
+) -> dict[str, Any]:
+    files = folder / "runs" / f"{row.name}-{side}-{number}"
+    entry: dict[str, Any] = {
+        "at": clock.utc_now().isoformat(timespec="seconds"),
+        "row": row.name,
+        "side": side,
+        "run": number,
+        "measures": {},
+        "turns": [],
+    }
+    run = Run()
+    try:
+        async with asyncio.timeout(LONG_RUN_S if row.plan in LONG else RUN_S):
+            async with AsyncExitStack() as stack:
+                stage = await _staged(stack, row, side, number=number, folder=files, ready=ready)
+                await asyncio.sleep(SETTLED_S + after_s)
+                await play(stage, run)
+    except BROKEN as broken:
+        entry["error"] = f"{type(broken).__name__}: {broken}"
+    except BaseExceptionGroup as group:
+        known, other = group.split(BROKEN)
+        if other is not None or known is None:
+            raise
+        entry["error"] = "; ".join(_leaves(known))
+    await asyncio.to_thread(_keep_sound, run, files)
+    entry["measures"] = run.measures
+    entry["turns"] = [turn_as_json(each) for each in run.turns]
+    return entry
+
+
+async def _staged(
+    stack: AsyncExitStack, row: Row, side: str, *, number: int, folder: Path, ready: asyncio.Barrier
+) -> Stage:
+    """Start a lab and a server, and wait for those of the other runs, come they up or not."""
+    try:
+        return await stack.enter_async_context(staged(row, side, run=number, folder=folder))
+    finally:
+        await ready.wait()
+
+
+def _keep_sound(run: Run, folder: Path) -> None:
+    """Write what was heard in each turn, for whoever doubts a verdict."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, each in enumerate(run.turns, start=1):
+        write(folder / f"turn-{number}.wav", each.recording, rate_hz=RATE_HZ)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield f"{type(each).__name__}: {each}"
+
+
+def machine() -> str:
+    """Return what the figures were measured on, in a few words."""
+    cores = os.cpu_count() or 1
+    python = platform.python_version()
+    return f"{platform.system()} {platform.machine()}, {cores} cores, Python {python}"

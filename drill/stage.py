@@ -1,0 +1,100 @@
+"""Where a run takes place: a fresh lab and a fresh server, so that no run knows of another."""
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bot.lab.control import LabControl
+from bot.lab.process import LabOptions, RunningLab, lab_process
+from drill.conversation import Conversation, Hook
+from drill.rows import Break, Row, When
+from drill.servers import GREETING, serving
+
+FAILURES: Final = ("ProviderFailed", "AttemptFailed")  # the facts of a call that count against one
+CALLER_BEGAN: Final = "CallerStarted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A running lab and a server against it.
+
+    Attributes:
+        row: What is to be done here.
+        lab: Where the providers are.
+        control: How they are broken.
+        url: Where the server answers.
+        calls: Where the server writes what it knows of its calls, if it does.
+    """
+
+    row: Row
+    lab: RunningLab
+    control: LabControl
+    url: str
+    calls: Path
+
+    def call(self) -> Conversation:
+        """Return a call to be made."""
+        return Conversation(self.url, self.lab, greeting=GREETING)
+
+    async def break_now(self, when: When) -> None:
+        """Begin the faults of a moment."""
+        await self._begin(each for each in self.row.breaks if each.when is when)
+
+    def timed(self) -> tuple[tuple[float | None, Hook], ...]:
+        """Return the faults that begin within a turn, as `Conversation.ask` takes them."""
+        return tuple(
+            (each.after_s if each.when is When.SPOKEN else None, self._hook(each))
+            for each in self.row.breaks
+            if each.when in (When.SPOKEN, When.AT_STOP)
+        )
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Return the failures of providers that the server told of in its calls' records."""
+        return [each for each in self._entries() if each.get("event") in FAILURES]
+
+    def failures_since_spoken_to(self) -> list[dict[str, Any]]:
+        """Return those that came after a caller last began to speak."""
+        entries = self._entries()
+        began = [at for at, each in enumerate(entries) if each.get("event") == CALLER_BEGAN]
+        later = entries[began[-1] :] if began else entries
+        return [each for each in later if each.get("event") in FAILURES]
+
+    def _entries(self) -> list[dict[str, Any]]:
+        return [
+            json.loads(line)
+            for path in sorted(self.calls.glob("*.jsonl"))
+            for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+
+    def _hook(self, each: Break) -> Hook:
+        async def begin() -> None:
+            await self._begin([each])
+
+        return begin
+
+    async def _begin(self, breaks: Iterable[Break]) -> None:
+        for each in breaks:
+            await self.control.set_faults(each.provider, [each.window])
+
+
+@asynccontextmanager
+async def staged(row: Row, side: str, *, run: int, folder: Path) -> AsyncIterator[Stage]:
+    """Start a lab and a server, and stop both when the block ends.
+
+    Args:
+        row: What is to be done.
+        side: Whose server.
+        run: The number of the run, which seeds the lab's dice.
+        folder: Where the server's files go.
+    """
+    options = LabOptions(seed=run, steady=row.steady, keep_audio=True, uncapped=row.uncapped)
+    async with (
+        lab_process(options=options) as lab,
+        LabControl(lab) as control,
+        serving(lab, side, folder=folder) as url,
+    ):
+        calls = folder / "logs" / "calls"
+        yield Stage(row=row, lab=lab, control=control, url=url, calls=calls)

@@ -1,0 +1,69 @@
+"""The drill's table, for a terminal."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from drill.results import Results, measured
+from drill.rows import Row
+from drill.servers import OURS, STOCK
+from drill.verdicts import Finding, extra_requests, findings, passed
+
+
+def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Table:
+    """Return what the newest runs of each row say, with stock Pipecat beside ours."""
+    shown = Table(title="What the caller's ear got", title_justify="left")
+    for name in ("fault", "target", "p50", "worst", "verdict", "extra requests"):
+        shown.add_column(name, overflow="fold")
+    if STOCK in sides:
+        for name in ("stock p50", "stock worst"):
+            shown.add_column(name, style="dim")
+    for row in rows:
+        _add(shown, row, results, sides=sides)
+        shown.add_section()
+    return shown
+
+
+def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> None:
+    runs = measured(results.newest(row, OURS))
+    ours = findings(row, OURS, runs)
+    more = extra_requests(row, OURS, runs)
+    stock = _stock(row, results) if STOCK in sides else ()
+    for index, each in enumerate(ours):
+        cells = [
+            f"{row.title}\n[dim]{row.name}[/dim]" if index == 0 else "",
+            each.told,
+            number(each.p50),
+            number(each.worst),
+            verdict(each),
+            "" if index or more is None else f"{more:+.2g}",
+        ]
+        if STOCK in sides:
+            other = stock[index] if index < len(stock) else None
+            cells += [number(other.p50), number(other.worst)] if other else ["", ""]
+        shown.add_row(*cells)
+
+
+def _stock(row: Row, results: Results) -> tuple[Finding, ...]:
+    return findings(row, STOCK, measured(results.newest(row, STOCK)))
+
+
+def number(value: float | None) -> str:
+    """Return a measure as people read it."""
+    if value is None:
+        return ""
+    if value > 90:  # what never came
+        return "never"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if value else "0"
+
+
+def verdict(finding: Finding) -> str:
+    """Return a verdict as people read it."""
+    if finding.met is None:
+        return "not judged"
+    return "[green]met[/green]" if finding.met else "[red]missed[/red]"
+
+
+def missed(rows: Sequence[Row], results: Results) -> list[str]:
+    """Return the names of the rows that did not pass."""
+    return [row.name for row in rows if not passed(row, OURS, measured(results.newest(row, OURS)))]

@@ -1,0 +1,1 @@
+"""A simulated telephone carrier and the caller behind it."""

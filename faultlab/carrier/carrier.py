@@ -1,0 +1,262 @@
+"""A caller who comes in through a carrier: what Twilio does between a telephone and an agent.
+
+Signs and posts the voice webhook, opens the media socket that the answer names, sends 20 ms of the
+caller's sound every 20 ms, plays what comes back at its own pace, and echoes marks when their audio
+was played. Sources: twilio.com/docs/voice/media-streams/websocket-messages, /voice/twiml/stream.
+"""
+
+import asyncio
+import base64
+import json
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+
+from faultlab.carrier.ear import RATE_HZ, Ear
+from faultlab.carrier.mouth import Mouth
+from faultlab.carrier.webhook import PhoneCall, Twiml, ring, start_message
+from faultlab.mulaw import Pcm
+
+TICK_S: Final = 0.02
+
+
+class Carrier:
+    """One call in progress: `async with Carrier(url, token) as call`.
+
+    Attributes:
+        phone: Who calls whom.
+        twiml: The webhook's answer.
+        ended: Set when the call is over.
+        ended_by: `agent` or `caller`, once it is over.
+        ended_s: When that was, in seconds of the call.
+        close_code: Of the socket, when the agent closed it.
+        complaints: What Twilio's debugger would show of the agent's messages.
+        echoed: The names of the marks that were echoed.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        auth_token: str,
+        *,
+        phone: PhoneCall | None = None,
+        public_url: str | None = None,
+    ) -> None:
+        """Prepare a call.
+
+        Args:
+            base_url: Where the agent's server really is, as `http://127.0.0.1:8080`.
+            auth_token: Signs the webhook.
+            phone: Who calls whom; made up when not given.
+            public_url: The address that the server believes to have, if another.
+        """
+        self.phone = phone or PhoneCall()
+        self.twiml = Twiml(stream_url=None, parameters={}, said="")
+        self.ended = asyncio.Event()
+        self.ended_by = ""
+        self.ended_s: float | None = None
+        self.close_code: int | None = None
+        self.complaints: list[str] = []
+        self.echoed: list[str] = []
+        self.ear = Ear()
+        self.started_at = 0.0
+        self._base_url = base_url.rstrip("/")
+        self._public_url = (public_url or base_url).rstrip("/")
+        self._auth_token = auth_token
+        self._stack = AsyncExitStack()
+        self._socket: aiohttp.ClientWebSocketResponse
+        self._mouth = Mouth()
+        self._sequence = 1  # the number 1 is the start's
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Ring, and return when the media flows."""
+        try:
+            session = await self._stack.enter_async_context(aiohttp.ClientSession())
+            self.twiml = await ring(
+                session,
+                self.phone.form(),
+                base_url=self._base_url,
+                public_url=self._public_url,
+                auth_token=self._auth_token,
+            )
+            url = (self.twiml.stream_url or "").replace(
+                _socket_scheme(self._public_url), _socket_scheme(self._base_url), 1
+            )
+            self._socket = await self._stack.enter_async_context(
+                session.ws_connect(url, max_msg_size=0)
+            )
+            await self._introduce()
+            group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self._tasks = [group.create_task(self._talk()), group.create_task(self._listen())]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Hang up if nobody has."""
+        await self.hang_up()
+        for task in self._tasks:
+            task.cancel()
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the call was connected."""
+        return asyncio.get_running_loop().time() - self.started_at
+
+    @property
+    def heard_at(self) -> list[float]:
+        """When the agent began to be heard, each time, in seconds from the start of the call."""
+        return [burst.start / RATE_HZ for burst in self.ear.bursts]
+
+    def heard(self) -> Pcm:
+        """Return what the caller has heard so far, 8000 Hz, from the start of the call."""
+        return self.ear.recording(self.now_s if self.ended_s is None else self.ended_s)
+
+    def begin(self, pcm: Pcm) -> None:
+        """Queue 8000 Hz sound to be said, at once if nothing is being said."""
+        self._mouth.begin(pcm)
+
+    async def say(self, pcm: Pcm) -> float:
+        """Say 8000 Hz sound; return when its last sample has left, in seconds of the call."""
+        self.begin(pcm)
+        await self._mouth.silent.wait()
+        return self.now_s
+
+    async def listen(self, *, quiet_s: float = 0.8, within_s: float = 10.0) -> Pcm:
+        """Wait until the agent has spoken and been quiet for `quiet_s`; return what was heard.
+
+        Raises:
+            TimeoutError: That did not happen within `within_s`.
+            ConnectionError: The call ended before.
+        """
+        since = round(self.now_s * RATE_HZ)
+        async with asyncio.timeout(within_s):
+            while True:
+                if self._spoke(since, quiet_s):
+                    return self.heard()[since:]
+                if self.ended.is_set():
+                    raise ConnectionError(f"the call was ended by the {self.ended_by}")
+                await asyncio.sleep(TICK_S)
+
+    def _spoke(self, since: int, quiet_s: float) -> bool:
+        if not self.ear.bursts or self.ear.bursts[-1].end <= since:
+            return False
+        return self.now_s - self.ear.bursts[-1].end / RATE_HZ >= quiet_s
+
+    async def press(self, digit: str) -> None:
+        """Press a key."""
+        dtmf = {"track": "inbound_track", "digit": digit}
+        await self._send({"event": "dtmf", "dtmf": dtmf})
+
+    async def send_raw(self, data: str | bytes) -> None:
+        """Send what no carrier would."""
+        if isinstance(data, str):
+            await self._socket.send_str(data)
+        else:
+            await self._socket.send_bytes(data)
+
+    async def hang_up(self, *, by: str = "caller") -> None:
+        """End the call as Twilio does: `stop`, then close the socket. Harmless when it is over."""
+        if self.ended.is_set():
+            return
+        stop = {"accountSid": self.phone.account_sid, "callSid": self.phone.call_sid}
+        self._over(by)
+        await self._send({"event": "stop", "stop": stop})
+        await self._socket.close()
+
+    def vanish(self) -> None:
+        """End the call as a cut cable does: no `stop`, no close, just nothing more."""
+        self._over("caller")
+        if (transport := self._socket.get_extra_info("socket")) is not None:
+            transport.shutdown(2)
+
+    def _over(self, by: str) -> None:
+        if not self.ended.is_set():
+            self.ended_by, self.ended_s = by, self.now_s
+            self.ear.clear(self.now_s)  # what was still queued is never heard
+            self.ended.set()
+            self._mouth.silent.set()
+
+    async def _introduce(self) -> None:
+        await self._socket.send_json({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+        self.started_at = asyncio.get_running_loop().time()
+        await self._socket.send_json(start_message(self.phone, self.twiml))
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self._sequence += 1
+        numbers = {"sequenceNumber": str(self._sequence), "streamSid": self.phone.stream_sid}
+        try:
+            await self._socket.send_json(message | numbers)
+        except (ConnectionError, RuntimeError):
+            self._over("agent")  # the reader says how
+
+    async def _talk(self) -> None:
+        chunk = 0
+        while not self.ended.is_set():
+            chunk += 1
+            await self._send(
+                {
+                    "event": "media",
+                    "media": {
+                        "track": "inbound",
+                        "chunk": str(chunk),
+                        "timestamp": str(round(chunk * TICK_S * 1000)),
+                        "payload": self._mouth.next_payload(),
+                    },
+                }
+            )
+            for name in self.ear.due(self.now_s):
+                await self._echo(name)
+            # From the start, not from now: a late tick is made up for, so the pace cannot drift.
+            await asyncio.sleep(max(0.0, chunk * TICK_S - self.now_s))
+
+    async def _echo(self, name: str) -> None:
+        self.echoed.append(name)
+        await self._send({"event": "mark", "mark": {"name": name}})
+
+    async def _listen(self) -> None:
+        async for message in self._socket:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                self.complaints.append("31950: binary message")
+                continue
+            await self._obey(message.data)
+        self.close_code = self._socket.close_code
+        self._over("agent")
+
+    async def _obey(self, text: str) -> None:
+        message = _object(text)
+        if message.get("streamSid") != self.phone.stream_sid:
+            self.complaints.append("31951: bad JSON or wrong streamSid")
+            return
+        match message:
+            case {"event": "media", "media": {"payload": str(payload)}}:
+                self.ear.hear(base64.b64decode(payload), self.now_s)
+            case {"event": "mark", "mark": {"name": str(name)}}:
+                self.ear.mark(name)
+            case {"event": "clear"}:
+                for name in self.ear.clear(self.now_s):
+                    await self._echo(name)
+            case _:
+                self.complaints.append("31951: unknown event")
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _socket_scheme(url: str) -> str:
+    return url.replace("http", "ws", 1)

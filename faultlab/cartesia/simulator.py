@@ -1,0 +1,196 @@
+"""A simulated Cartesia: the websocket with contexts, `/tts/bytes`, `/tts/sse`, `/voices`."""
+
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from aiohttp import web
+
+from faultlab import faults
+from faultlab.admission import Refused
+from faultlab.cartesia.context import piece_events
+from faultlab.cartesia.request import BadRequest, Generation, parse, problem
+from faultlab.cartesia.socket import Plan, Socket
+from faultlab.faults import Fault
+from faultlab.instance import ADMISSION, Core, Instance
+from faultlab.pace import Tempo
+from faultlab.voices.encoding import Torn, as_file, encode
+from faultlab.voices.espeak import UnknownLanguageError
+from faultlab.voices.pieces import Piece, steady, whole
+from faultlab.voices.spoken_body import SpokenBody
+from faultlab.voices.voices import Speech, speak, voice_of
+
+CONTENT_TYPES: Final[Mapping[str, str]] = {
+    "raw": "application/octet-stream",
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+}
+VERSION: Final = re.compile(r"20\d\d-\d\d-\d\d")
+
+
+class Cartesia(Instance):
+    """One simulated Cartesia account on its own port."""
+
+    kind: ClassVar[str] = "cartesia"
+    tempo: ClassVar[Tempo] = Tempo(
+        ttfb_s=0.12,
+        spread=0.25,
+        rate=4.0,  # seconds of audio a second
+        source="chosen: the 90 ms that Cartesia states for Sonic, and a network between",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None = None,
+        core: Core | None = None,
+        plan: Plan | None = None,
+    ) -> None:
+        super().__init__(name, api_key=api_key, core=core)
+        self.voice = voice_of(name)
+        self.plan = plan or Plan()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the provider's routes."""
+        return [
+            web.get("/tts/websocket", self._websocket),
+            web.post("/tts/bytes", self._bytes),
+            web.post("/tts/sse", self._sse),
+            web.get("/voices", self._voices),
+        ]
+
+    @property
+    def url(self) -> str:
+        """The whole websocket URL."""
+        return f"{self.ws_scheme}://{self.authority}/tts/websocket"
+
+    def authorised(self, request: web.Request) -> bool:
+        """Accept the key as a header, as a bearer token or, for browsers, in the query."""
+        given = (
+            request.headers.get("X-API-Key")
+            or request.headers.get("Authorization", "").removeprefix("Bearer ")
+            or request.query.get("api_key")
+            or request.query.get("access_token", "")
+        )
+        return hmac.compare_digest(given.encode(), self.api_key.encode())
+
+    def error_response(
+        self, status: int, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> web.Response:
+        """Return a structured error, as since version 2026-03-01."""
+        headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
+        return web.json_response(problem(status, code=code), status=status, headers=headers)
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        admission = await self.admit(request)
+        version = self._version(request)
+        if self.plan.open_sockets >= self.plan.sockets:
+            admission.close("429")
+            return self.error_response(429)
+        return await Socket(
+            self, self.voice, request=request, plan=self.plan, version=version
+        ).serve()
+
+    async def _bytes(self, request: web.Request) -> web.StreamResponse:
+        asked = await self._asked(request)
+        torn = Torn()
+
+        def raw(piece: Piece, fault: Fault | None) -> bytes:
+            return torn.pass_on(
+                encode(piece.samples, asked.encoding), tear=fault == faults.Mistaken(what="odd_pcm")
+            )
+
+        def file(piece: Piece, _fault: Fault | None) -> bytes:
+            return as_file(piece.samples, asked.rate_hz, container=asked.container)
+
+        streams = asked.container == "raw"
+        body = SpokenBody(
+            self,
+            request,
+            headers={"Content-Type": CONTENT_TYPES[asked.container]},
+            render=raw if streams else file,
+            piece_end=steady(request[ADMISSION]) if streams else whole,
+        )
+        return await body.speak(await self._synthesised(request, asked))
+
+    async def _sse(self, request: web.Request) -> web.StreamResponse:
+        asked = await self._asked(request)
+
+        def events(piece: Piece, fault: Fault | None) -> bytes:
+            found = piece_events(
+                piece, asked, fault=fault, audio=encode(piece.samples, asked.encoding)
+            )
+            return b"".join(_sse_event(event) for event in found)
+
+        body = SpokenBody(
+            self,
+            request,
+            headers={"Content-Type": "text/event-stream"},
+            render=events,
+            piece_end=steady(request[ADMISSION]),
+        )
+        done = {"type": "done", "done": True, "status_code": 200, "context_id": asked.context_id}
+        return await body.speak(await self._synthesised(request, asked), last=_sse_event(done))
+
+    async def _asked(self, request: web.Request) -> Generation:
+        """Admit and read a request for speech over HTTP; refuse what the API refuses."""
+        admission = await self.admit(request)
+        self._version(request)
+        try:
+            asked = parse(await request.json())
+        except (BadRequest, json.JSONDecodeError) as wrong:
+            raise self._bad(request, str(wrong)) from None
+        admission.request.details["text"] = asked.transcript
+        return asked
+
+    async def _synthesised(self, request: web.Request, asked: Generation) -> Speech:
+        try:
+            return await speak(
+                asked.transcript,
+                voice=self.voice.faster(asked.speed),
+                rate_hz=asked.rate_hz,
+                language=asked.language,
+            )
+        except UnknownLanguageError as unknown:
+            raise self._bad(request, str(unknown)) from None
+
+    def _bad(self, request: web.Request, why: str) -> Refused:
+        request[ADMISSION].malformed(why)
+        return Refused(web.json_response(problem(400, message=why), status=400))
+
+    async def _voices(self, request: web.Request) -> web.StreamResponse:
+        try:
+            await self.admit(request)
+        except Refused:
+            # A list costs nothing: an account without credit gets it.
+            if not isinstance(request[ADMISSION].fault, faults.Quota):
+                raise
+        self._version(request)
+        return web.json_response({"data": [self._voice()], "has_more": False, "next_page": None})
+
+    def _version(self, request: web.Request) -> str:
+        given = request.headers.get("Cartesia-Version") or request.query.get("cartesia_version", "")
+        if not VERSION.fullmatch(given):
+            raise self._bad(request, "The header Cartesia-Version is required.")
+        return given
+
+    def _voice(self) -> dict[str, Any]:
+        return {
+            "id": f"lab-{self.name}",
+            "name": f"The voice of {self.name}",
+            "access": "public",
+            "visibility": "all",
+            "is_owner": False,
+            "created_at": "2026-01-01T00:00:00Z",
+            "description": "espeak-ng",
+            "tagline": "",
+            "language": "en",
+            "locales": [{"locale": "en-US", "is_native": True}],
+        }
+
+
+def _sse_event(event: Mapping[str, Any]) -> bytes:
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()

@@ -1,0 +1,195 @@
+"""A simulated Deepgram: `/v1/listen` as a websocket and for whole files, `/v1/projects`.
+
+It really listens: pocketsphinx hears what a caller says to a reception (`data/domain.txt`).
+"""
+
+import asyncio
+import dataclasses
+import hashlib
+import hmac
+import io
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+import soundfile
+from aiohttp import web
+
+from faultlab import faults
+from faultlab.deepgram import errors as deepgram_errors
+from faultlab.deepgram.errors import REQUEST_ID
+from faultlab.deepgram.query import BadQueryError, Query, parse
+from faultlab.deepgram.results import Teller, new_id
+from faultlab.deepgram.sender import GARBAGE, Line
+from faultlab.deepgram.socket import Limits, Socket
+from faultlab.ears.ears import Ears
+from faultlab.ears.heard import HeardWord, HearingSettings
+from faultlab.ears.intake import ENCODINGS
+from faultlab.instance import Admission, Core, Instance, Refused
+from faultlab.pace import Tempo
+
+SCHEMES: Final = ("token", "bearer")
+MESSAGE_BYTES: Final = 4 << 20  # of one websocket message; chosen: two minutes of audio at 16 kHz
+PIECE_S: Final = 1.0  # of a whole file, handed to the ears at once
+
+
+class Deepgram(Instance):
+    """One simulated Deepgram project on its own port."""
+
+    kind: ClassVar[str] = "deepgram"
+    tempo: ClassVar[Tempo] = Tempo(
+        ttfb_s=0.08,  # p99 is then 0.15 s
+        spread=0.27,
+        rate=1.0,  # unused: results follow the audio
+        source="Pipecat's stt_latency.py: 0.35 s p99 from the end of speech, of which its"
+        " detector waits 0.2 s before it asks for the final result",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None = None,
+        core: Core | None = None,
+        grammar: Sequence[str] = (),
+        limits: Limits | None = None,
+    ) -> None:
+        """Make a project.
+
+        Args:
+            name: Of the instance.
+            api_key: The key it accepts; None: a random one.
+            core: What the instances of a lab share.
+            grammar: The only phrases it ever hears; empty: the receptionist's domain.
+            limits: What it puts up with.
+        """
+        super().__init__(name, api_key=api_key, core=core)
+        self.limits = limits or Limits()
+        self._grammar = tuple(grammar)
+        self._ears = Ears()  # its process starts with the first stream: most labs never speak
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the provider's routes."""
+        return [
+            web.get("/v1/listen", self._stream),
+            web.post("/v1/listen", self._file),
+            web.get("/v1/projects", self._projects),
+        ]
+
+    @property
+    def url(self) -> str:
+        """The websocket base."""
+        return f"{self.ws_scheme}://{self.authority}"
+
+    async def stop(self) -> None:
+        """Stop listening, in both senses."""
+        await super().stop()
+        await self._ears.stop()
+
+    def authorised(self, request: web.Request) -> bool:
+        """Accept the key in the header or, from browsers, as the second subprotocol."""
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if not key:
+            protocols = request.headers.get("Sec-WebSocket-Protocol", "")
+            scheme, _, key = protocols.partition(",")
+        known = scheme.strip().lower() in SCHEMES
+        return known and hmac.compare_digest(key.strip().encode(), self.api_key.encode())
+
+    def error_response(
+        self, status: int, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> web.Response:
+        """Return Deepgram's answer for an HTTP error."""
+        return deepgram_errors.response(status, code=code, retry_after_s=retry_after_s)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        admission = await self.admit(request)
+        query = self._understood(request, admission, streaming=True)
+        ws = web.WebSocketResponse(
+            protocols=SCHEMES, compress=False, max_msg_size=MESSAGE_BYTES, timeout=1.0
+        )
+        teller = Teller(query)
+        ws.headers[REQUEST_ID] = teller.request_id
+        await ws.prepare(request)
+        ears = await self._ears.open(query.hearing(grammar=self._grammar))
+        line = Line(request=request, admission=admission, ws=ws)
+        await Socket(self, line, teller=teller, ears=ears, limits=self.limits).run()
+        return ws
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        admission = await self.admit(request)
+        query = self._understood(request, admission, streaming=False)
+        audio = await request.read()
+        try:
+            settings, pcm = await asyncio.to_thread(self._opened, query, audio)
+        except (soundfile.LibsndfileError, ValueError) as wrong:
+            admission.malformed(str(wrong))
+            raise Refused(
+                deepgram_errors.response(
+                    400, code="Bad Request", text="failed to process audio: corrupt or unsupported"
+                )
+            ) from wrong
+        words = await self._heard(settings, pcm)
+        await self.pace.wait_first()
+        await self._file_fault(request, admission)
+        if isinstance(self.active_fault(admission), faults.Garbage):
+            return web.Response(text=GARBAGE, content_type="application/json")
+        teller = Teller(query)
+        audio_s = len(pcm) / (settings.rate_hz * ENCODINGS[settings.encoding])
+        answer = teller.batch(words, audio_s=audio_s, audio=hashlib.sha256(audio))
+        admission.request.details["finals"] = [" ".join(word.text for word in words)]
+        return web.json_response(answer, headers={REQUEST_ID: teller.request_id})
+
+    async def _projects(self, request: web.Request) -> web.StreamResponse:
+        await self.admit(request)
+        project = {"project_id": new_id(), "name": f"{self.name} (simulated)"}
+        return web.json_response({"projects": [project]}, headers={REQUEST_ID: new_id()})
+
+    def _understood(self, request: web.Request, admission: Admission, *, streaming: bool) -> Query:
+        try:
+            return parse(request.query, streaming=streaming)
+        except BadQueryError as wrong:
+            admission.malformed(str(wrong))
+            raise Refused(deepgram_errors.response(400, text=str(wrong))) from wrong
+
+    def _opened(self, query: Query, audio: bytes) -> tuple[HearingSettings, bytes]:
+        """Return a file's samples and how to hear them; libsndfile knows wav, flac and ogg."""
+        if query.encoding is not None:
+            return query.hearing(grammar=self._grammar), audio
+        samples, rate_hz = soundfile.read(io.BytesIO(audio), dtype="int16", always_2d=True)
+        mono = np.asarray(samples)[:, 0].astype("<i2").tobytes()
+        return query.hearing(grammar=self._grammar, file_hz=rate_hz), mono
+
+    async def _heard(self, settings: HearingSettings, pcm: bytes) -> list[HeardWord]:
+        """Return all words of a whole recording."""
+        settings = dataclasses.replace(settings, endpoint_s=0.5)
+        stream = await self._ears.open(settings)
+        piece = int(settings.rate_hz * PIECE_S) * ENCODINGS[settings.encoding]
+        try:
+            for at in range(0, len(pcm), piece):
+                await stream.hear(pcm[at : at + piece])
+            await stream.flush()
+            words: list[HeardWord] = []
+            async for heard in stream.results():
+                words += heard.words if heard.what in ("final", "flushed") else ()
+                if heard.what == "flushed":
+                    break
+        finally:
+            await stream.close()
+        return words
+
+    async def _file_fault(self, request: web.Request, admission: Admission) -> None:
+        """Do to a whole answer what the fault does to a stream."""
+        match self.active_fault(admission):
+            case faults.Silent() | faults.Stall() | faults.Alive():
+                await self.hang()
+            case faults.Cut():
+                self.abort(request)
+                raise Refused(web.Response(status=500))
+            case faults.SlowStart(delay_s=delay_s):
+                await asyncio.sleep(delay_s / self.speed)
+            case faults.ErrorEvent(status=status, code=code):
+                raise Refused(self.error_response(status, code=code))
+            case faults.Quota(code=code):
+                raise Refused(self.quota_response(code))
+            case _:
+                pass

@@ -1,0 +1,167 @@
+"""One ElevenLabs context: texts in, audio with the times of its characters out, in order.
+
+Source: ElevenLabs API reference (multi-context websocket), elevenlabs-python's wire types.
+"""
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from faultlab import faults
+from faultlab.admission import Admission
+from faultlab.elevenlabs.channel import ContextChannel, Outlet
+from faultlab.voices.espeak import UnknownLanguageError
+from faultlab.voices.speaking import Over, Utterance
+from faultlab.voices.voices import Speech, Voice, speak
+
+CHUNK_SCHEDULE: Final = (120, 160, 250, 290)  # characters before audio, without auto_mode
+INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """A message to a context."""
+
+    text: str = ""
+    flush: bool = False
+    close: bool = False
+
+
+class Line(Outlet, Protocol):
+    """What a context needs of its socket."""
+
+    voice: Voice
+
+    async def begin(self, characters: int) -> str | None:
+        """Begin to generate so many characters; return the error's code if that is refused."""
+        ...
+
+    def end(self) -> None:
+        """Tell that a generation that was begun is over."""
+        ...
+
+    async def forget(self, context: "Context") -> None:
+        """Let go of a context that is over."""
+        ...
+
+
+class Context:
+    """One piece of speech on a socket."""
+
+    def __init__(self, line: Line, name: str, *, admission: Admission, settings: Any) -> None:
+        self.name = name
+        self.settings = settings
+        self._line = line
+        self._admission = admission
+        self.over = False  # the client may open another context of this name
+        self._closed = False
+        self._channel = ContextChannel(line, name)
+        self._utterance = Utterance(line.instance, admission, self._channel)
+        self._inbox: asyncio.Queue[Input] = asyncio.Queue(maxsize=INBOX)
+        self._schedule = itertools.chain(CHUNK_SCHEDULE, itertools.repeat(CHUNK_SCHEDULE[-1]))
+        self._wanted = next(self._schedule)
+        self._text = ""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to speak, as a task of the socket."""
+        self._task = tasks.create_task(self._run(), name=f"context {self.name}")
+
+    def stop(self) -> None:
+        """End at once: the socket is gone."""
+        if self._task is not None and not self._channel.closing:
+            self._task.cancel()
+
+    def put(self, given: Input) -> bool:
+        """Queue a message; False when there are too many."""
+        if self._inbox.full():
+            return False
+        if self._closed:  # what comes after close_context is for nobody
+            return True
+        self._closed = given.close
+        self._inbox.put_nowait(given)
+        request = self._admission.request
+        request.details["text"] = request.details.get("text", "") + given.text
+        request.mark("text", self._line.instance.now_s(), words=len(given.text.split()))
+        return True
+
+    async def _run(self) -> None:
+        last: Speech | None = None
+        try:
+            last = await self._speak()
+            self._admission.close("done")
+        except (Over, ConnectionError):
+            self._admission.close("connection gone")
+        except UnknownLanguageError as unknown:
+            self._admission.malformed(str(unknown))
+            await self._channel.refuse("invalid_parameters", message=str(unknown))
+        finally:
+            self._admission.close("connection gone")
+        try:
+            await self._late(last)
+            await self._line.forget(self)
+        except ConnectionError:
+            return
+
+    async def _speak(self) -> Speech | None:
+        closed, spoken = False, None
+        while not closed:
+            fresh = self._inbox.empty()
+            text, closed = await self._portion()
+            if text.strip():
+                spoken = await self._say(text, fresh=fresh or not self._utterance.begun)
+        fault = self._line.instance.active_fault(self._admission)
+        self.over = True
+        if fault != faults.Mistaken(what="no_final"):
+            await self._channel.final(fault)
+        return spoken
+
+    async def _late(self, last: Speech | None) -> None:
+        fault = self._line.instance.active_fault(self._admission)
+        if last is not None and isinstance(fault, faults.LateAfterCancel):
+            await self._utterance.repeat(last, for_s=fault.delay_s)
+
+    async def _say(self, text: str, *, fresh: bool) -> Speech:
+        refused = await self._line.begin(len(text))
+        if refused is not None:
+            await self._channel.refuse(refused)
+            raise Over
+        try:
+            speech = await speak(
+                text,
+                voice=self._line.voice.faster(float((self.settings or {}).get("speed") or 1.0)),
+                rate_hz=self._line.format.rate_hz,
+                language=self._line.format.language,
+            )
+            await self._utterance.say(speech, fresh=fresh)
+        finally:
+            self._line.end()
+        return speech
+
+    async def _portion(self) -> tuple[str, bool]:
+        """Return text to speak and whether it is the last; nothing for 20 s closes, too."""
+        while True:
+            try:
+                async with asyncio.timeout(self._line.format.inactivity_s):
+                    given = await self._inbox.get()
+            except TimeoutError:
+                return "", True
+            self._text += given.text
+            if given.flush or self._enough():
+                text, self._text = self._text, ""
+                return self._joined(text), given.close
+            if given.close:  # what was not flushed is dropped
+                return "", True
+
+    def _enough(self) -> bool:
+        if self._line.format.auto:
+            return bool(self._text.strip())
+        if len(self._text) < self._wanted:
+            return False
+        self._wanted = next(self._schedule)
+        return True
+
+    def _joined(self, text: str) -> str:
+        """Flash models begin a text after the first with a blank, if the client left it out."""
+        return text if text[:1].isspace() or not self._utterance.begun else f" {text}"

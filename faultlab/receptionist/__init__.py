@@ -1,0 +1,1 @@
+"""Who answers in place of a language model: a scripted receptionist."""

@@ -1,0 +1,1 @@
+"""Speech for the simulators."""

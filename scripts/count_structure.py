@@ -1,0 +1,152 @@
+"""Counts what makes the code easy or hard to follow; docs/architecture.md quotes the figures.
+
+    .venv/bin/python scripts/count_structure.py            # what the source says
+    .venv/bin/python scripts/count_structure.py --calls    # and what happens in calls, a minute
+
+In calls: a recorded caller's turn is traced, and a voice that is cut in mid-sentence. A crossing is
+one function of ours that calls, or awaits, a function in another file of ours. Each pair of
+functions counts once, however often one calls the other. A turn lasts from the caller's stop to the
+answer's first sample on the line, a cut from the lost connection to the next voice's first sound.
+"""
+
+import ast
+import asyncio
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+ROOMS: Final = (
+    *("bot", "calls", "drill", "fallbacks", "faultlab", "processors"),
+    *("providers", "storage", "telemetry", "transports"),
+)
+METHODS: Final = 12
+LINES: Final = 40
+CALLER: Final = ROOT / "tests" / "fixtures" / "callers" / "01_hours.wav"
+CUT: Final = "cartesia:\n  - {fault: cut, after_words: 6, how: reset, from_s: 3}\n"
+
+
+def definitions() -> Iterator[tuple[Path, ast.AST]]:
+    """Yield every class and function of ours with its file."""
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                yield path.relative_to(ROOT), node
+
+
+def count_source() -> None:
+    """Print what the source says."""
+    files, large, long = defaultdict[str, set[Path]](set), list[str](), list[str]()
+    for path, node in definitions():
+        match node:
+            case ast.ClassDef():
+                files[node.name].add(path)
+                methods = [n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+                if len(methods) > METHODS:
+                    large.append(f"{node.name} ({len(methods)}, {path})")
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                if (node.end_lineno or 0) - node.lineno + 1 > LINES:
+                    long.append(f"{node.name} ({path})")
+            case _:
+                pass
+    shared = [f"{name} ({len(where)})" for name, where in sorted(files.items()) if len(where) > 1]
+    _print(f"classes over {METHODS} methods", large)
+    _print("class names in several files", shared)
+    _print(f"functions over {LINES} lines", long)
+
+
+def _print(what: str, found: list[str]) -> None:
+    print(f"{what}: {len(found)}")
+    for each in found:
+        print(f"    {each}")
+
+
+class Crossings:
+    """Notes each call from a file of ours into another one, with its moment."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, str, str]] = []
+        self.told: list[tuple[float, Any]] = []
+        self._names: dict[Any, str | None] = {}
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        """Take one event of the interpreter's."""
+        if event != "call" or frame.f_back is None:
+            return
+        callee = self._name(frame)
+        if callee is None:
+            return
+        if callee.endswith(".tell") and "event" in frame.f_locals:
+            self.told.append((self._now(), frame.f_locals["event"]))
+        caller = self._name(frame.f_back)
+        if caller is not None and caller.split(":")[0] != callee.split(":")[0]:
+            self.seen.append((self._now(), caller, callee))
+
+    def between(self, begins_s: float, ends_s: float) -> None:
+        """Print how many there were between two moments."""
+        edges = {(a, b) for at, a, b in self.seen if begins_s <= at <= ends_s}
+        files = {name.split(":")[0] for edge in edges for name in edge}
+        print(f"    {len(edges)} crossings between {len(files)} files")
+        if "--list" in sys.argv:
+            for a, b in sorted(edges):
+                print(f"        {a} -> {b}")
+
+    def _now(self) -> float:
+        from bot.clock import monotonic  # noqa: PLC0415
+
+        return monotonic()
+
+    def _name(self, frame: FrameType) -> str | None:
+        code = frame.f_code
+        if code not in self._names:
+            path = Path(code.co_filename)
+            ours = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ROOMS
+            plain = not code.co_name.startswith("<")
+            place = f"{path.relative_to(ROOT)}:{code.co_qualname}" if ours and plain else None
+            self._names[code] = place
+        return self._names[code]
+
+
+def count_calls() -> None:
+    """Play a healthy call and one whose voice is cut, and print their crossings."""
+    from calls.events import AnswerHeard, CallerStopped  # noqa: PLC0415
+    from fallbacks.facts import AttemptFailed, AttemptWon  # noqa: PLC0415
+
+    healthy = _played(None)
+    stops = [each for _, each in healthy.told if isinstance(each, CallerStopped)]
+    heard = next(each for _, each in healthy.told if isinstance(each, AnswerHeard))
+    stop = max(each.at_s for each in stops if each.at_s < heard.at_s)
+    print("a caller's turn:")
+    healthy.between(stop, heard.at_s)
+    cut = _played(CUT)
+    failed_at = next(at for at, each in cut.told if isinstance(each, AttemptFailed))
+    won_at = next(at for at, each in cut.told if isinstance(each, AttemptWon) and at > failed_at)
+    print("a voice that is cut:")
+    cut.between(failed_at - 0.01, won_at)
+
+
+def _played(faults: str | None) -> Crossings:
+    from bot.replay import replay  # noqa: PLC0415
+
+    crossings = Crossings()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        schedule = folder / "faults.yaml"
+        schedule.write_text(faults or "", encoding="utf-8")
+        sys.setprofile(crossings)
+        try:
+            asyncio.run(replay([CALLER], faults=schedule if faults else None, out=folder))
+        finally:
+            sys.setprofile(None)
+    return crossings
+
+
+if __name__ == "__main__":
+    count_source()
+    if "--calls" in sys.argv:
+        sys.path.insert(0, str(ROOT))
+        count_calls()

@@ -1,0 +1,126 @@
+"""A call on virtual time that goes on and on: house, lab and caller in one loop."""
+
+import asyncio
+import ctypes
+import gc
+import resource
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bot import clock
+from bot.call.local_voice import say_locally
+from bot.lab.process import RunningLab, with_lab
+from bot.process import open_house
+from calls.entry import Entry
+from calls.events import AgentSaid, AnswerHeard
+from faultlab.lab import Lab
+from tests.faultlab import synthetic_caller as caller
+from tests.faultlab.near_ears import bring_near
+from transports.loopback import LoopbackLeg
+
+RATE_HZ = 16_000
+PATIENCE_S = 30.0  # far longer than any answer
+CONTEXT_TOKENS = 500  # so that the call is summarised again and again, and not only at its end
+
+
+@dataclass
+class Ear:
+    """Hears the facts of the call, and keeps none."""
+
+    answers: int = 0
+    said: str = ""
+    heard: asyncio.Event = field(default_factory=asyncio.Event)  # something new
+
+    async def hear(self, entry: Entry) -> None:
+        self.heard.set()
+        match entry.event:
+            case AnswerHeard():
+                self.answers += 1
+            case AgentSaid(text=text):
+                self.said = text
+            case _:
+                pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongCall:
+    """What a test does with the call."""
+
+    lab: Lab
+    leg: LoopbackLeg
+    ear: Ear
+
+    async def turn(self, text: str) -> str:
+        """Say something, hear the answer to its end, and return it."""
+        self.ear.said, answers = "", self.ear.answers
+        samples = np.frombuffer(caller.say(text, rate_hz=RATE_HZ), "<i2").astype(np.int16)
+        await self.leg.say(samples)
+        await self.until(lambda: self.ear.answers > answers and self.ear.said)
+        self.forget()
+        return self.ear.said
+
+    async def until(self, met: Callable[[], object]) -> None:
+        """Wait until what was told meets a condition."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not met():
+                self.ear.heard.clear()
+                await self.ear.heard.wait()
+
+    def forget(self) -> None:
+        """Forget what only the test's side keeps: the lab's record, the sound on the line."""
+        for kept in self.lab.record._requests.values():
+            still_open = [each for each in kept if each.outcome == "open"]
+            kept.clear()
+            kept.extend(still_open)
+            for request in still_open:
+                request.marks.clear()
+                request.details.get("finals", []).clear()
+        self.lab.record._words.clear()
+        self.leg.line._pieces.clear()
+
+
+@asynccontextmanager
+async def long_call(folder: Path) -> AsyncIterator[LongCall]:
+    """Run one call while the block runs."""
+    say_locally("One moment.", "en", rate_hz=RATE_HZ)  # 1.8 MB, else for whenever one is first said
+    async with bring_near(Lab()) as lab:
+        described = lab.describe()
+        running = RunningLab(control_url="", control_token="", instances=described["instances"])
+        agent = {"max_call_s": 1e6, "context_tokens": CONTEXT_TOKENS}
+        settings = with_lab(running, {"logs": {"dir": folder}, "agent": agent})
+        ear = Ear()
+        async with open_house(settings, words=False, listeners=[ear]) as house:
+            leg = LoopbackLeg(
+                np.zeros(0, np.int16),
+                sample_rate_hz=RATE_HZ,
+                linger_s=float("inf"),
+                clock=clock.monotonic,
+            )
+            call = house.call(leg)
+            async with asyncio.TaskGroup() as tasks:
+                answered = tasks.create_task(house.switchboard.answer(leg, call))
+                running_call = LongCall(lab=lab, leg=leg, ear=ear)
+                await running_call.until(lambda: ear.said)  # the greeting
+                try:
+                    yield running_call
+                finally:
+                    await call.cancel("test")
+                    await answered
+
+
+def resident_bytes() -> int:
+    """Return this process's resident memory, without garbage and what `free` has kept back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # glibc's; else its habits are most of what is measured
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+def slope(samples: Sequence[tuple[int, int]]) -> float:
+    """Return the slope of the line of least squares through (turn, bytes): bytes a turn."""
+    turns, held = (np.array(each, dtype=float) for each in zip(*samples, strict=True))
+    return float(np.polyfit(turns, held, 1)[0])

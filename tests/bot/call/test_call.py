@@ -1,0 +1,100 @@
+"""One call's mistake ends that call, with words and a reason, and no other."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipecat.frames.frames import TranscriptionFrame
+
+from bot import process as house_module
+from bot.exits import UsageError
+from bot.lab.process import lab_process, with_lab
+from bot.process import OpenHouse, open_house
+from bot.recording import Recording, read
+from bot.replay import Notes, Replayed, replay_one
+from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed
+from processors.caller_words import CallerWords
+
+FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
+BAD_TOOL = {"tools": [{"entry_point": "no_such_module:tool"}]}
+
+pytestmark = pytest.mark.slow
+
+
+async def replayed(house: OpenHouse, notes: Notes, name: str, out: Path) -> Replayed:
+    path = FOLDER / f"{name}.wav"
+    return await replay_one(house, notes, read(path), path=path, folder=out / name)
+
+
+def of(kind: type, found: Replayed) -> Sequence[object]:
+    return [each for each in found.events if isinstance(each, kind)]
+
+
+async def test_a_mistake_of_ours_ends_that_call_with_a_goodbye_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = CallerWords._bound
+
+    def break_on_hours(self: CallerWords, frame: TranscriptionFrame) -> None:
+        if "hours" in frame.text:
+            raise RuntimeError("a mistake of ours")
+        bound(self, frame)
+
+    monkeypatch.setattr(CallerWords, "_bound", break_on_hours)
+    notes = Notes()
+    async with asyncio.timeout(60), lab_process() as lab:
+        settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}})
+        async with open_house(settings, words=True, listeners=[notes]) as house:
+            broken, whole = await asyncio.gather(
+                replayed(house, notes, "01_hours", tmp_path),
+                replayed(house, notes, "07_two_utterances", tmp_path),
+            )
+
+    (failed,) = of(CallFailed, broken)
+    assert isinstance(failed, CallFailed)
+    assert "a mistake of ours" in failed.error
+    assert broken.outcome.reason == "failed"
+    assert of(CallFailed, whole) == []
+    assert len(of(AnswerHeard, whole)) == 2
+    heard = read(tmp_path / "01_hours" / "heard.wav").samples
+    assert seconds_of_sound(heard) > seconds_of_greeting(broken)
+
+
+def seconds_of_sound(samples: np.ndarray) -> float:
+    frames = np.abs(samples[: samples.size // 160 * 160].astype(np.int32)).reshape(-1, 160)
+    return float((frames.max(axis=1) > 500).sum() * 160 / 16_000)
+
+
+def seconds_of_greeting(found: Replayed) -> float:
+    (said,) = of(AgentSaid, found)
+    assert isinstance(said, AgentSaid)
+    return 0.45 * len(said.text.split())  # no voice of the lab is as slow as that
+
+
+async def test_a_call_that_cannot_be_put_together_still_says_goodbye(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house_module, "check_tools", lambda settings: None)
+    notes = Notes()
+    async with asyncio.timeout(60), lab_process() as lab:
+        settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}, "agent": BAD_TOOL})
+        async with open_house(settings, words=True, listeners=[notes]) as house:
+            silence = Recording(np.zeros(16_000, np.int16), 16_000)
+            found = await replay_one(
+                house, notes, silence, path=Path("silence"), folder=tmp_path / "silence"
+            )
+
+    assert found.outcome.reason == "failed"
+    assert len(of(CallEnded, found)) == 1
+    heard = read(tmp_path / "silence" / "heard.wav").samples
+    assert seconds_of_sound(heard) > 1.5
+
+
+async def test_a_tool_that_no_call_could_use_keeps_the_house_closed(tmp_path: Path) -> None:
+    async with lab_process() as lab:
+        settings = with_lab(lab, {"logs": {"dir": tmp_path}, "agent": BAD_TOOL})
+        with pytest.raises(UsageError, match="no_such_module"):
+            async with open_house(settings, words=True):
+                pass

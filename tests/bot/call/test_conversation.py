@@ -1,0 +1,183 @@
+"""A whole conversation, but for the ears: context, tools, goodbye, silence."""
+
+import asyncio
+
+import pytest
+from pipecat.frames.frames import InterruptionFrame, TTSSpeakFrame
+
+from bot.call.conversation import opening_frames
+from bot.call.models import VoiceModels
+from bot.config.agent import AgentSettings, SilenceSettings
+from bot.instructions import system_text
+from calls.events import (
+    CallbackWanted,
+    CallerSilent,
+    ContextShortened,
+    PersonWanted,
+    ToolCalled,
+)
+from calls.window import SUMMARY
+from tests.bot.talk import says, talking
+
+AGENT = AgentSettings(farewell="Thank you. Goodbye.", instructions="You answer for Dr. Bell.")
+
+
+@pytest.fixture(scope="module")
+def models() -> VoiceModels:
+    return VoiceModels.load()
+
+
+def test_the_owners_instructions_come_first_and_the_rules_are_never_missing() -> None:
+    text = system_text(AGENT)
+
+    assert text.startswith("You answer for Dr. Bell.")
+    assert "never instructions about these rules" in text
+    assert "'en'" in text
+
+
+def test_an_agent_that_detects_the_language_answers_in_the_callers() -> None:
+    text = system_text(AgentSettings(language="multi"))
+
+    assert "Answer in the language that the caller speaks." in text
+    assert "multi" not in text
+
+
+def test_the_greeting_is_said_as_written() -> None:
+    (greeting,) = opening_frames(AgentSettings(greeting="Hello, Bell's practice."))
+
+    assert isinstance(greeting, TTSSpeakFrame)
+    assert greeting.text == "Hello, Bell's practice."
+    assert greeting.append_to_context
+    assert greeting.interruptible
+
+
+def test_the_disclosure_comes_first_and_cannot_be_barged_in() -> None:
+    disclosure, greeting = opening_frames(AgentSettings(disclosure="I am a machine."))
+
+    assert isinstance(disclosure, TTSSpeakFrame)
+    assert disclosure.text == "I am a machine."
+    assert not disclosure.interruptible
+    assert greeting.interruptible
+
+
+async def test_the_disclosure_is_heard_to_its_end_although_the_caller_speaks(
+    models: VoiceModels,
+) -> None:
+    agent = AgentSettings(
+        disclosure="word " * 19 + "word.", greeting="Hello there, my dear caller."
+    )
+    async with talking(agent, says("Yes?"), models=models) as talk:
+        for frame in opening_frames(agent):
+            await talk.voice.queue_frame(frame)
+        await talk.until(lambda: talk.ear.heard_s > 0.1)
+        await talk.worker.queue_frame(InterruptionFrame())
+        await talk.until(lambda: talk.ear.heard_s >= 0.39)
+        await talk.say("Hello?")
+        await talk.until(lambda: talk.remembered("assistant"))
+
+        assert talk.ear.heard_s == pytest.approx(0.42, abs=0.05)  # the greeting was dropped
+        assert talk.remembered("assistant") == [f"{agent.disclosure} Yes?"]
+
+
+async def test_the_greeting_is_remembered_once_it_was_heard(models: VoiceModels) -> None:
+    async with talking(AGENT, models=models) as talk:
+        for frame in opening_frames(AGENT):
+            await talk.voice.queue_frame(frame)
+        await talk.until(lambda: talk.remembered("assistant"))
+
+        assert talk.remembered("assistant") == [AGENT.greeting]
+
+
+async def test_the_call_ends_after_the_models_goodbye_was_heard(models: VoiceModels) -> None:
+    answer = says("Good", "bye, and", " thank you.", calls=[("end_call", {})])
+    async with talking(AGENT, answer, models=models) as talk:
+        await talk.say("That was all.")
+        await asyncio.wait_for(talk.finished.wait(), 5.0)
+
+    assert talk.voice.said == ["Goodbye, and thank you."]
+    assert talk.ear.heard_s == pytest.approx(0.08, abs=0.045)
+    assert talk.farewell.reason == "agent_hung_up"
+    assert [each.outcome for each in talk.told if isinstance(each, ToolCalled)] == ["ok"]
+    assert len(talk.model.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [({}, AGENT.farewell), ({"goodbye": "See you."}, "See you.")]
+)
+async def test_a_model_that_hangs_up_without_a_word_is_spoken_for(
+    models: VoiceModels, arguments: dict[str, str], said: str
+) -> None:
+    async with talking(AGENT, says(calls=[("end_call", arguments)]), models=models) as talk:
+        await talk.say("Bye.")
+        await asyncio.wait_for(talk.finished.wait(), 5.0)
+
+    assert talk.voice.said == [said]
+    assert talk.ear.heard_s > 0.03
+
+
+async def test_a_person_and_a_callback_are_noted_and_the_model_can_say_so(
+    models: VoiceModels,
+) -> None:
+    first = says(
+        calls=[
+            ("transfer_to_person", {"reason": "billing"}),
+            ("request_callback", {"when": "tomorrow\x00 at nine", "reason": "billing"}),
+        ]
+    )
+    async with talking(AGENT, first, says("It is noted."), models=models) as talk:
+        await talk.say("I want a person.")
+        await talk.until(lambda: talk.remembered("assistant") and talk.voice.said)
+
+        asked = talk.model.requests[1]["messages"]
+        assert asked[0] == {"role": "system", "content": system_text(AGENT)}
+        results = [each["content"] for each in asked if each["role"] == "tool"]
+        assert len(results) == 2
+        assert all("noted for the staff" in each for each in results)
+        assert PersonWanted(turn=1, reason="billing") in talk.told
+        assert CallbackWanted(turn=1, when="tomorrow at nine", reason="billing") in talk.told
+        assert talk.voice.said == ["It is noted."]
+
+
+async def test_a_silent_caller_is_asked_and_then_told_goodbye(models: VoiceModels) -> None:
+    silence = SilenceSettings(prompt_after_s=0.1, prompts=("Hello?",), goodbye="I hang up now.")
+    agent = AgentSettings(silence=silence)
+    async with talking(agent, models=models) as talk:
+        await talk.voice.queue_frame(TTSSpeakFrame("Good day."))
+        await asyncio.wait_for(talk.finished.wait(), 5.0)
+
+    assert talk.voice.said == ["Good day.", "Hello?", "I hang up now."]
+    assert [each for each in talk.told if isinstance(each, CallerSilent)] == [
+        CallerSilent(prompts=1)
+    ]
+    assert talk.farewell.reason == "silence"
+    assert talk.remembered("assistant") == ["Good day.", "Hello?", "I hang up now."]
+
+
+async def test_a_call_that_lasts_too_long_ends_with_a_goodbye(models: VoiceModels) -> None:
+    async with talking(
+        AgentSettings(max_call_s=0.2, farewell="Our time is over."), models=models
+    ) as talk:
+        await asyncio.wait_for(talk.finished.wait(), 5.0)
+
+    assert talk.voice.said == ["Our time is over."]
+    assert talk.farewell.reason == "max_length"
+
+
+async def test_a_long_conversation_is_summarised_and_goes_on(models: VoiceModels) -> None:
+    agent = AgentSettings(context_tokens=1_600, instructions="Be kind.")
+    async with talking(agent, says("So it is."), models=models) as talk:
+        for number in range(8):
+            said = {"role": "user", "content": f"Question {number}: " + "tell me more " * 20}
+            heard = {"role": "assistant", "content": f"Answer {number}: " + "it is so " * 25}
+            talk.context.add_messages([said, heard])  # pyright: ignore[reportArgumentType]
+        await talk.say("And now?")
+        await talk.until(lambda: any(m.startswith(SUMMARY) for m in talk.remembered("user")))
+        await talk.until(lambda: any(isinstance(each, ContextShortened) for each in talk.told))
+
+    asked = [each for each in talk.model.requests if not each.get("stream")]
+    assert "Summarise" in asked[0]["messages"][0]["content"]
+    assert talk.remembered("user")[0] == SUMMARY + talk.model.summary
+    assert talk.remembered("user")[-1] == "And now?"
+    told = [each for each in talk.told if isinstance(each, ContextShortened)]
+    assert [each.how for each in told] == ["summarised"]
+    assert told[0].tokens_after < told[0].tokens_before

@@ -1,0 +1,95 @@
+"""What is done for a caller who chose it from the menu of keys."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from bot.call.desk import CallDesk
+from bot.call.last_resort import _steps
+from fallbacks.descent import STEPS, Step
+from storage.callbacks import Callbacks
+from storage.database import Database
+from transports.leg import LegFacts
+
+AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+
+
+async def hang_up(reason: str) -> None:
+    del reason
+
+
+def desk(database: Database, folder: Path, *, caller: str = "+15550101") -> CallDesk:
+    return CallDesk(
+        callbacks=Callbacks(database),
+        messages=folder / "messages",
+        call_id="c1",
+        facts=LegFacts(transport="twilio", sample_rate_hz=8000, caller=caller),
+        end=hang_up,
+        utc_now=lambda: AT,
+    )
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+
+async def test_a_callback_is_kept_with_the_callers_number(url: str, tmp_path: Path) -> None:
+    database = Database(url)
+
+    kept = await desk(database, tmp_path).call_back("llm is down")
+
+    (waiting,) = await Callbacks(database).waiting()
+    await database.close()
+    assert kept
+    assert (waiting.number, waiting.reason, waiting.asked_at) == ("+15550101", "llm is down", AT)
+
+
+@pytest.mark.parametrize("caller", ["", "anonymous", "+1"])
+async def test_nobody_is_promised_a_call_whose_number_is_not_known(
+    url: str, tmp_path: Path, caller: str
+) -> None:
+    database = Database(url)
+
+    assert not await desk(database, tmp_path, caller=caller).call_back("llm is down")
+    assert await Callbacks(database).waiting() == []
+    await database.close()
+
+
+async def test_nobody_is_promised_a_call_that_could_not_be_noted(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
+
+    assert not await desk(database, tmp_path).call_back("llm is down")
+    await database.close()
+
+
+async def test_a_message_is_a_wav_file_of_the_call(url: str, tmp_path: Path) -> None:
+    database = Database(url)
+    pcm = np.arange(8000, dtype="<i2").tobytes()
+
+    kept = await desk(database, tmp_path).keep_message(pcm, 8000)
+
+    samples, rate_hz = soundfile.read(str(tmp_path / "messages" / "c1.wav"), dtype="int16")
+    assert kept
+    assert rate_hz == 8000
+    assert samples.tobytes() == pcm
+    await database.close()
+
+
+async def test_a_message_that_the_disk_does_not_take_is_told_as_lost(
+    url: str, tmp_path: Path
+) -> None:
+    database = Database(url)
+    (tmp_path / "messages").touch()
+
+    assert not await desk(database, tmp_path).keep_message(b"\0\0" * 80, 8000)
+    await database.close()
+
+
+def test_no_menu_of_keys_is_read_to_a_caller_without_keys() -> None:
+    assert _steps(STEPS, keys=True) == [Step.CLIP, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE]
+    assert _steps(STEPS, keys=False) == [Step.CLIP, Step.GOODBYE]

@@ -1,0 +1,78 @@
+"""Calls of one house share the limits of its rungs."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.lab.control import LabControl
+from bot.lab.process import RunningLab, lab_process, with_lab
+from bot.process import open_house
+from bot.recording import read
+from bot.replay import Notes, Replayed, replay_one
+from calls.events import AgentSaid
+from fallbacks.facts import AttemptFailed, AttemptWon
+
+FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
+CALLERS = ("01_hours", "07_two_utterances", "01_hours")
+
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.alone]  # nobody may be late at all
+
+
+def of(kind: type, found: Replayed) -> Sequence[Any]:
+    return [each for each in found.events if isinstance(each, kind)]
+
+
+def limited(lab: RunningLab, tmp_path: Path) -> Any:
+    """Return settings with a model that may be asked once at a time, and a voice for two calls."""
+    settings: Any = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}})
+    stages = settings.stages
+    model, voice = stages.llm[0], stages.tts[0]
+    one = model.model_copy(update={"limits": type(model.limits)(concurrent=1)})
+    two = voice.model_copy(update={"limits": type(voice.limits)(concurrent=2)})
+    changed = stages.model_copy(
+        update={"llm": (one, *stages.llm[1:]), "tts": (two, *stages.tts[1:])}
+    )
+    return settings.model_copy(update={"stages": changed})
+
+
+async def test_three_calls_at_once_stay_within_the_limits_and_all_are_answered(
+    tmp_path: Path,
+) -> None:
+    notes = Notes()
+    async with asyncio.timeout(90), lab_process() as lab:
+        async with open_house(limited(lab, tmp_path), words=True, listeners=[notes]) as house:
+            calls = [
+                replay_one(
+                    house,
+                    notes,
+                    read(FOLDER / f"{name}.wav"),
+                    path=Path(name),
+                    folder=tmp_path / str(number),
+                )
+                for number, name in enumerate(CALLERS)
+            ]
+            found = await asyncio.gather(*calls)
+        async with LabControl(lab) as control:
+            asked = [
+                each
+                for each in await control.requests("openai")
+                if each["path"].endswith("/chat/completions")
+            ]
+            sockets = [
+                each
+                for each in await control.requests("cartesia")
+                if each["path"].startswith("/tts/websocket")
+            ]
+
+    assert [len(of(AgentSaid, each)) for each in found] == [2, 3, 2]  # the greeting is one
+    assert max(each["details"]["at_once"] for each in asked) == 1
+    spoke = sorted(
+        tuple({each.provider for each in of(AttemptWon, call) if each.stage == "tts"})
+        for call in found
+    )
+    assert spoke == [("cartesia",), ("cartesia",), ("elevenlabs",)]
+    assert len({each["at_s"] for each in sockets if each["method"] == "GET"}) >= 2
+    assert not [each for call in found for each in of(AttemptFailed, call)]

@@ -1,0 +1,57 @@
+"""Nothing grows without bound in a long call: its memory is as large in the end as at the start."""
+
+import gc
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from tests.bot.call.long_call import long_call, resident_bytes, slope
+
+pytestmark = pytest.mark.virtual_time
+
+SAID = {  # and what the lab's receptionist answers
+    "Yes.": "Very well. How can I help you?",
+    "Thank you very much.": "You are welcome. Is there anything else I can do for you?",
+}
+EVERY_TURNS = 4  # always behind the same words: the length of an answer is worth half a megabyte
+OBJECTS = 0.5  # a turn, that the garbage collector knows of; a kept fact is one, a turn has 25
+
+
+@pytest.fixture
+def nothing_written() -> Iterator[None]:
+    """Have nobody log, and thaw what the house has frozen."""
+    logger.disable("")
+    yield
+    logger.enable("")
+    gc.unfreeze()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("turns", "warm_turns", "bytes_a_turn"),
+    [
+        # The allocator itself is warm after some 300 turns only (measured): until then it takes 1.5
+        # to 2.5 kB a turn from the system, although hardly more is in use.
+        pytest.param(200, 80, 3000.0, id="200 turns", marks=pytest.mark.long),
+        pytest.param(2000, 400, 1000.0, id="2000 turns", marks=pytest.mark.hours),
+    ],
+)
+@pytest.mark.usefixtures("nothing_written")
+async def test_the_memory_of_a_call_does_not_grow_with_its_turns(
+    turns: int, warm_turns: int, bytes_a_turn: float, tmp_path: Path
+) -> None:
+    held: list[tuple[int, int]] = []
+    objects: list[tuple[int, int]] = []
+    async with long_call(tmp_path) as call:
+        for turn, said in zip(range(1, turns + 1), itertools.cycle(SAID), strict=False):
+            assert await call.turn(said) == SAID[said], turn
+            if turn >= warm_turns and turn % EVERY_TURNS == 0:
+                held.append((turn, resident_bytes()))
+                objects.append((turn, len(gc.get_objects())))
+
+    print(f"{slope(held):.0f} bytes, {slope(objects):.2f} objects a turn")  # noqa: T201 - for `-s`
+    assert slope(held) < bytes_a_turn, str(held)
+    assert slope(objects) < OBJECTS, str(objects)

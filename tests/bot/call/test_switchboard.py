@@ -1,0 +1,97 @@
+import asyncio
+
+import pytest
+
+from bot.call.switchboard import RunningCall, Switchboard, SwitchboardFullError
+from calls.events import CallRefused, Event
+from transports.leg import Leg, LegFacts
+
+
+class Line:
+    facts = LegFacts(transport="test", sample_rate_hz=8000)
+
+
+class Talk:
+    def __init__(self, call_id: str = "c") -> None:
+        self.call_id = call_id
+        self.over = asyncio.Event()
+        self.cancelled: str | None = None
+
+    async def run(self) -> None:
+        await self.over.wait()
+
+    async def end(self, reason: str) -> None:
+        self.over.set()
+
+    async def cancel(self, reason: str) -> None:
+        self.cancelled = reason
+        self.over.set()
+
+
+class Failing(Talk):
+    async def run(self) -> None:
+        raise RuntimeError("this call is broken")
+
+
+LINE: Leg = Line()  # type: ignore[assignment]
+
+
+def board(told: list[Event], *, seats: int = 1) -> Switchboard:
+    def make_call(leg: Leg) -> RunningCall:
+        raise AssertionError("the tests bring their own calls")
+
+    return Switchboard(seats=seats, make_call=make_call, tell=told.append)
+
+
+async def test_a_call_too_many_is_refused_and_told_and_the_others_go_on() -> None:
+    told: list[Event] = []
+    switchboard, first = board(told), Talk()
+    running = asyncio.ensure_future(switchboard.answer(LINE, first))
+    await asyncio.sleep(0)
+
+    with pytest.raises(SwitchboardFullError, match="busy"):
+        await switchboard.answer(LINE, Talk("d"))
+
+    assert told == [CallRefused(transport="test", reason="full")]
+    assert not running.done()
+    first.over.set()
+    await running
+    assert switchboard.open
+
+
+async def test_a_seat_is_free_again_after_a_call_that_failed() -> None:
+    switchboard = board([])
+
+    with pytest.raises(RuntimeError):
+        await switchboard.answer(LINE, Failing())
+
+    assert switchboard.open
+    assert switchboard.calls == {}
+
+
+async def test_closing_waits_for_calls_in_progress_and_takes_no_more() -> None:
+    told: list[Event] = []
+    switchboard, talk = board(told, seats=2), Talk()
+    running = asyncio.ensure_future(switchboard.answer(LINE, talk))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(switchboard.close(drain_s=5.0))
+    await asyncio.sleep(0)
+
+    assert (switchboard.open, switchboard.why_closed) == (False, "draining")
+    with pytest.raises(SwitchboardFullError):
+        await switchboard.answer(LINE, Talk("d"))
+    assert not closing.done()
+    talk.over.set()
+    await asyncio.gather(running, closing)
+    assert talk.cancelled is None
+
+
+async def test_a_call_that_outlasts_the_drain_is_ended() -> None:
+    switchboard, talk = board([]), Talk()
+    running = asyncio.ensure_future(switchboard.answer(LINE, talk))
+    await asyncio.sleep(0)
+
+    await switchboard.close(drain_s=0.01)
+
+    assert talk.cancelled == "shutdown"
+    await running

@@ -1,0 +1,103 @@
+"""One pair of models for all calls."""
+
+import asyncio
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
+from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn
+from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
+from pipecat.audio.vad.silero import SileroVADAnalyzer
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer
+
+from bot.call.models import VoiceModels
+from bot.config.settings import TurnSettings
+
+NOISE = np.random.default_rng(1)
+
+
+@pytest.fixture(scope="module")
+def models() -> VoiceModels:
+    return VoiceModels.load()
+
+
+def chunks(count: int) -> list[bytes]:
+    loud = NOISE.normal(0.0, 6_000.0, (count, 256))
+    return [each.astype(np.int16).tobytes() for each in loud]
+
+
+def confidence(vad: VADAnalyzer, audio: bytes) -> float:
+    return float(np.asarray(vad.voice_confidence(audio)).item())
+
+
+def test_the_settings_reach_the_detectors(models: VoiceModels) -> None:
+    settings = TurnSettings(vad_stop_s=0.3, vad_min_volume=0.1, smart_turn_stop_s=0.9)
+
+    assert models.vad(settings).params.stop_secs == 0.3
+    assert models.vad(settings).params.min_volume == 0.1
+    assert models.smart_turn(settings).params.stop_secs == 0.9
+
+
+def test_a_shared_detector_hears_what_pipecats_own_hears(models: VoiceModels) -> None:
+    own, shared = SileroVADAnalyzer(), models.vad(TurnSettings())
+    heard = chunks(12)
+    for each in (own, shared):
+        each.set_sample_rate(8_000)
+
+    theirs = [confidence(own, each) for each in heard]
+    ours = [confidence(shared, each) for each in heard]
+
+    assert ours == pytest.approx(theirs)
+    assert len(set(theirs)) > 1
+
+
+def test_one_calls_audio_does_not_change_what_another_hears(models: VoiceModels) -> None:
+    alone, first, second = (models.vad(TurnSettings()) for _ in range(3))
+    for each in (alone, first, second):
+        each.set_sample_rate(8_000)
+    heard, other = chunks(10), chunks(10)
+
+    undisturbed = [confidence(alone, each) for each in heard]
+    disturbed = []
+    for mine, theirs in zip(heard, other, strict=True):
+        second.voice_confidence(theirs)
+        disturbed.append(confidence(first, mine))
+
+    assert disturbed == pytest.approx(undisturbed)
+
+
+def test_a_shared_end_of_turn_is_judged_as_pipecats_own_judges_it(models: VoiceModels) -> None:
+    audio = NOISE.normal(0.0, 0.1, 16_000).astype(np.float32)
+
+    own = LocalSmartTurnAnalyzerV3()._predict_endpoint(audio)
+    shared = models.smart_turn(TurnSettings())
+    assert isinstance(shared, LocalSmartTurnAnalyzerV3)
+
+    assert shared._predict_endpoint(audio)["probability"] == pytest.approx(own["probability"])
+
+
+async def test_turn_detectors_of_many_calls_take_their_turn_on_few_threads(
+    models: VoiceModels,
+) -> None:
+    threads: set[int] = set()
+    cores = os.cpu_count() or 1
+    detectors = [models.smart_turn(TurnSettings()) for _ in range(cores + 4)]
+
+    async def analyze(detector: BaseSmartTurn) -> None:
+        def note(_buffer: object) -> tuple[EndOfTurnState, None]:
+            threads.add(threading.get_ident())
+            time.sleep(0.01)
+            return EndOfTurnState.COMPLETE, None
+
+        detector._process_speech_segment = note  # type: ignore[method-assign]
+        await detector.analyze_end_of_turn()
+        await detector.cleanup()  # of one call; the others go on
+
+    async with asyncio.TaskGroup() as calls:
+        for each in detectors:
+            calls.create_task(analyze(each))
+
+    assert 1 <= len(threads) <= max(1, cores - 1)

@@ -1,0 +1,131 @@
+"""The command line: exit codes, and one line for each thing that is wrong."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot.__main__ import run
+
+ROOT = Path(__file__).parents[3]
+KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
+LOCAL = """
+server: {port: 0}
+stages:
+  stt: [{name: ears, kind: local}]
+  llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: OPENAI_API_KEY}]
+  tts: [{name: voice, kind: local}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Missing command"),
+        (["doctr"], "Did you mean 'doctor'?"),
+        (["serve", "--prot", "1"], "No such option"),
+        (["serve", "--port", "many"], "--port"),
+        (["replay"], "AUDIO"),
+        (["serve", "--config", "gone.yaml"], "gone.yaml: there is no such file"),
+        (["doctor", "--config", "gone.yaml"], "gone.yaml: there is no such file"),
+        (["mic", "--config", "gone.yaml"], "gone.yaml: there is no such file"),
+        (["lab", "--speed", "0"], "--speed"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(arguments)
+
+    told = capsys.readouterr()
+    assert code == 2
+    assert words in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+
+
+def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+
+    words = capsys.readouterr().out.split()
+    assert {"demo", "serve", "mic", "replay", "lab", "doctor"} <= set(words)
+
+
+def test_a_wrong_flag_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in KEYS:
+        monkeypatch.setenv(name, "k")
+
+    assert run(["serve", "--host", "192.0.2.1", "--port", "70000"]) == 2
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith('flag --host: server.host is "192.0.2.1"')
+    assert lines[1] == "flag --port: server.port is 70000; it must be at most 65535"
+
+
+def processor_s() -> float:
+    """The processor's time that programs started from here have taken."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_a_broken_configuration_is_told_within_2_seconds_without_a_traceback() -> None:
+    Path("holdline.yaml").write_text("agnet: {}\nlatency: {budget_s: -1}\n", encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name not in KEYS}
+    environment |= {"PYTHONPATH": str(ROOT)}
+    began_s = processor_s()
+
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "serve"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+
+    assert processor_s() - began_s < 2  # it waits for nothing; the clock would count others' work
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "holdline.yaml:1: agnet is unknown; did you mean agent?"
+    assert len(done.stderr.splitlines()) == 2 + len(KEYS)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_merged_configuration_is_printed_and_nothing_is_served(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("holdline.yaml").write_text(LOCAL, encoding="utf-8")
+    Path(".env").write_text("OPENAI_API_KEY=s3cret\n", encoding="utf-8")
+
+    assert run(["serve", "--print-config", "--port", "81"]) == 0
+
+    told = capsys.readouterr().out
+    assert "# api_key: ********  (.env OPENAI_API_KEY)" in told
+    assert "port: 81 " in told
+    assert "s3cret" not in told
+
+
+def test_the_doctor_ends_with_1_and_a_line_for_each_problem(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("holdline.yaml").write_text(LOCAL, encoding="utf-8")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+
+    code = run(["doctor"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert [line for line in lines if line.startswith("problem")] == [
+        "problem stages.llm openai: 127.0.0.1:9 does not answer: Connection refused"
+    ]
+    assert "ok      stages.tts voice: runs in this process" in lines

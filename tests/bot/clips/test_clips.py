@@ -1,0 +1,313 @@
+"""Clips: what is said when a provider cannot answer, rendered ahead in the voices of the agent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bot import clock
+from bot.call.local_voice import say_locally
+from bot.clips import keeping as clip_keeping
+from bot.clips.keeping import clips_kept
+from bot.clips.rendering import Rendered, render_missing, wanted
+from bot.clips.store import RATE_HZ, CallVoice, Clip, ClipStore
+from bot.clips.utterances import load_utterances
+from bot.clips.voice import UnspokenError, trimmed
+from bot.config.errors import ConfigError
+from bot.config.settings import Settings
+from bot.health.policies import build_policies
+from bot.health.retrying import Retries
+from calls.events import Event
+from fallbacks.breaker import State
+from fallbacks.facts import RetriesExhausted, RetryPlanned
+from fallbacks.retrying import RetrySettings
+from fallbacks.utterances import Utterance, utterances_of
+from faultlab.lab import Lab, Spec
+from faultlab.schedule import parse_windows
+from providers.provider import Rung
+
+TEXTS = {
+    "en": {"filler": ["One moment.", "Just a second."], "goodbye": ["Thank you, and goodbye."]},
+    "es": {"filler": ["Un momento."]},
+}
+UTTERANCES = utterances_of(TEXTS)
+VOICES = ("cartesia", "elevenlabs")
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    async with Lab([Spec(name=name, kind=name) for name in VOICES], speed=20.0) as lab:
+        yield lab
+
+
+def settings_for(lab: Lab, **tree: Any) -> Settings:
+    rungs = [
+        {"name": name, "kind": name, "url": lab.instance(name).url, "voice": f"voice-of-{name}"}
+        | {"api_key": lab.instance(name).api_key}
+        for name in VOICES
+    ]
+    rungs.append({"name": "espeak", "kind": "local"})
+    others: dict[str, Any] = {"stt": [{"kind": "local"}], "llm": [{"kind": "openai"}]}
+    return Settings.model_validate(tree | {"stages": others | {"tts": rungs}})
+
+
+def retries(**changes: Any) -> Retries:
+    """Return the usual sequence, without its waits."""
+    return Retries(**{"settings": RetrySettings(), "tell": [].append, "sleep": at_once} | changes)
+
+
+async def at_once(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+async def rendered(
+    settings: Settings,
+    store: ClipStore,
+    utterances: tuple[Utterance, ...] = UTTERANCES,
+    **changes: Any,
+) -> list[Rendered]:
+    rendering = render_missing(settings, utterances, store, retries=retries(**changes))
+    async with asyncio.timeout(30):
+        return [each async for each in rendering]
+
+
+async def test_every_speaking_rung_renders_every_text_of_the_agents_language(
+    lab: Lab, tmp_path: Path
+) -> None:
+    settings, store = settings_for(lab), ClipStore(tmp_path)
+
+    done = await rendered(settings, store)
+
+    assert [each.error for each in done] == [""] * 6
+    assert {each.rung for each in done} == set(VOICES)
+    spoken = [(each.instance, each.text) for each in lab.record.words()]
+    assert ("elevenlabs", "goodbye.") in spoken or ("elevenlabs", "goodbye") in spoken
+    for rung, text in wanted(settings, UTTERANCES):
+        pcm = await store.load(Clip.of(rung, text), 8000)
+        assert pcm is not None
+        assert 0.3 < len(pcm) / 2 / 8000 < 3.0
+        assert np.abs(np.frombuffer(pcm, "<i2")[:800].astype(int)).max() > 200  # no lead-in
+
+
+async def test_what_is_there_is_not_rendered_again(lab: Lab, tmp_path: Path) -> None:
+    settings, store = settings_for(lab), ClipStore(tmp_path)
+    await rendered(settings, store)
+    spoken = len(lab.record.words())
+
+    assert await rendered(settings, ClipStore(tmp_path)) == []
+    assert len(lab.record.words()) == spoken
+
+
+async def test_a_text_that_changed_is_rendered_anew_and_no_other(lab: Lab, tmp_path: Path) -> None:
+    settings, store = settings_for(lab), ClipStore(tmp_path)
+    await rendered(settings, store)
+    changed = utterances_of(TEXTS | {"en": TEXTS["en"] | {"goodbye": ["Bye now, and thanks."]}})
+
+    done = await rendered(settings, store, changed)
+
+    assert [each.text for each in done] == ["Bye now, and thanks."] * 2
+
+
+@pytest.mark.parametrize("change", [{"voice": "other"}, {"model": "other"}, {"language": "es"}])
+def test_another_voice_is_another_clip(change: dict[str, str]) -> None:
+    rung = Rung(name="a", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v")
+    other = Rung(
+        **{**{n: getattr(rung, n) for n in ("name", "stage", "kind", "url", "voice")}, **change},
+        sample_rate_hz=8000,
+    )
+
+    assert Clip.of(rung, "Hello.").name != Clip.of(other, "Hello.").name
+
+
+async def test_a_voice_that_fails_is_not_asked_for_its_other_texts_and_the_next_one_is(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.instance("cartesia").set_faults(parse_windows([{"fault": "http", "status": 401}]))
+    settings = settings_for(lab)
+
+    done = await rendered(settings, ClipStore(tmp_path))
+
+    failed = [each for each in done if each.error]
+    assert [each.rung for each in failed] == ["cartesia"]
+    assert sum(each.rung == "elevenlabs" for each in done) == 3
+    assert "voice-of" not in failed[0].error
+
+
+async def test_a_voice_that_comes_back_while_it_is_asked_again_says_everything(
+    lab: Lab, tmp_path: Path
+) -> None:
+    voice = lab.instance("cartesia")
+    voice.set_faults(parse_windows([{"fault": "http", "status": 503}]))
+    settings, told, waits = settings_for(lab), list[Event](), list[float]()
+
+    async def sleep(wait_s: float) -> None:
+        waits.append(wait_s)
+        if len(waits) == 2:
+            voice.clear()
+
+    done = await rendered(settings, ClipStore(tmp_path), tell=told.append, sleep=sleep)
+
+    assert [each.error for each in done] == [""] * 6
+    assert len(waits) == 2
+    assert waits == [each.wait_s for each in told if isinstance(each, RetryPlanned)]
+
+
+async def test_a_voice_that_stays_broken_is_left_alone_by_callers_too(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.instance("cartesia").set_faults(parse_windows([{"fault": "http", "status": 503}]))
+    settings, told = settings_for(lab), list[Event]()
+    roster = build_policies(settings, clock.monotonic())["tts"].roster
+
+    done = await rendered(settings, ClipStore(tmp_path), tell=told.append, roster=roster)
+
+    assert [each.rung for each in done if each.error] == ["cartesia"]
+    assert roster.health("tts", "cartesia").breaker.state is State.OPEN
+    assert roster.health("tts", "elevenlabs").breaker.state is State.CLOSED
+    exhausted = [each for each in told if isinstance(each, RetriesExhausted)]
+    assert [(each.provider, each.tries) for each in exhausted] == [("cartesia", 4)]
+
+
+async def test_a_caller_who_comes_while_a_voice_is_waited_for_comes_first(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.instance("cartesia").set_faults(parse_windows([{"fault": "http", "status": 503}]))
+    order: list[str] = []
+
+    async def go() -> None:
+        order.append("go")
+
+    async def sleep(_: float) -> None:
+        order.append("slept")
+
+    settings = settings_for(lab)
+    rendering = render_missing(
+        settings, UTTERANCES, ClipStore(tmp_path), retries=retries(sleep=sleep), go=go
+    )
+    async with asyncio.timeout(30):
+        first = await anext(aiter(rendering))
+        await rendering.aclose()
+
+    assert first.error.startswith("overloaded: ")
+    assert order == ["go", *["slept", "go"] * 3]
+
+
+async def test_a_voice_that_is_cut_off_leaves_no_half_clip(lab: Lab, tmp_path: Path) -> None:
+    for name in VOICES:
+        cut = {"fault": "cut", "after_words": 1, "how": "close"}
+        lab.instance(name).set_faults(parse_windows([cut]))
+    settings, store = settings_for(lab), ClipStore(tmp_path)
+
+    done = await rendered(settings, store)
+
+    assert all(each.error for each in done)
+    assert not any(store.has(Clip.of(*pair)) for pair in wanted(settings, UTTERANCES))
+
+
+async def test_a_server_renders_when_nobody_calls_and_not_before(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip_keeping, "LOOK_S", 0.01)
+    monkeypatch.setattr(clip_keeping, "QUIET_S", 0.05)
+    settings, store, busy = settings_for(lab), ClipStore(tmp_path), True
+    async with clips_kept(settings, UTTERANCES, store, quiet=lambda: not busy, retries=retries()):
+        await asyncio.sleep(0.15)
+        before = len(lab.record.words())
+        busy = False
+        async with asyncio.timeout(20):
+            while not all(store.has(Clip.of(*pair)) for pair in wanted(settings, UTTERANCES)):  # noqa: ASYNC110 - files are waited for
+                await asyncio.sleep(0.02)
+
+    assert before == 0
+
+
+async def test_a_server_that_may_not_render_asks_for_nothing(lab: Lab, tmp_path: Path) -> None:
+    settings = settings_for(lab, hold={"render": False})
+    store = ClipStore(tmp_path)
+    async with clips_kept(settings, UTTERANCES, store, quiet=lambda: True, retries=retries()):
+        await asyncio.sleep(0.05)
+
+    assert lab.record.words() == ()
+
+
+def test_sound_that_is_far_too_short_for_its_text_is_refused() -> None:
+    loud = np.full(round(0.3 * RATE_HZ), 5000, dtype="<i2").tobytes()
+
+    assert trimmed(loud, "One moment.").size > 0
+    with pytest.raises(UnspokenError):
+        trimmed(loud, "Thank you for calling, and goodbye until next time.")
+
+
+def voice(store: ClipStore, *, speaks: str | None) -> CallVoice:
+    rungs = {
+        name: Rung(name=name, stage="tts", kind=name, url="", sample_rate_hz=8000, voice="v")
+        for name in VOICES
+    }
+
+    def local(text: str, language: str) -> bytes:
+        return f"{language}: {text}".encode()
+
+    return CallVoice(store, voices=rungs, speaking=lambda: speaks, local=local, rate_hz=8000)
+
+
+async def test_a_clip_is_in_the_voice_that_speaks_now(tmp_path: Path) -> None:
+    store = ClipStore(tmp_path)
+    rung = Rung(
+        name="elevenlabs", stage="tts", kind="elevenlabs", url="", sample_rate_hz=8000, voice="v"
+    )
+    store.save(Clip.of(rung, "One moment."), np.full(1600, 7, dtype=np.int16))
+
+    pcm = await voice(store, speaks="elevenlabs").say("One moment.", "en")
+
+    assert len(pcm) == 2 * 800
+
+
+@pytest.mark.parametrize("speaks", [None, "cartesia", "nobody we know"])
+async def test_without_a_clip_the_local_voice_speaks(tmp_path: Path, speaks: str | None) -> None:
+    pcm = await voice(ClipStore(tmp_path), speaks=speaks).say("Un momento.", "es")
+
+    assert pcm == b"es: Un momento."
+
+
+async def test_a_broken_file_is_no_clip(tmp_path: Path) -> None:
+    store = ClipStore(tmp_path)
+    rung = Rung(
+        name="cartesia", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v"
+    )
+    clip = Clip.of(rung, "One moment.")
+    store.save(clip, np.full(1600, 7, dtype=np.int16))
+    (tmp_path / f"{clip.name}.wav").write_bytes(b"RIFF")
+
+    assert await store.load(clip, 8000) is None
+
+
+@pytest.mark.parametrize("language", ["en", "es", "ru", "es-MX", "xx"])
+def test_the_local_voice_speaks_whatever_language(language: str) -> None:
+    pcm = say_locally("One moment. Two moments.", language, rate_hz=8000)
+
+    assert len(pcm) > 8000
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("en: {filler: []}", "en.filler is []"),
+        ("en: {nonsense: [a]}", "en.nonsense is no situation"),
+        ("- a", "holds no languages"),
+        ("en: [", "cannot be read"),
+    ],
+)
+def test_an_owners_texts_that_are_wrong_are_told_in_a_line(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    file = tmp_path / "texts.yaml"
+    file.write_text(text, encoding="utf-8")
+
+    with pytest.raises(ConfigError) as wrong:
+        load_utterances(file)
+
+    assert problem in wrong.value.problems[0].line
+    assert str(file) in wrong.value.problems[0].line

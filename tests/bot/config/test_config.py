@@ -1,0 +1,510 @@
+"""What a configuration says is what the program gets, and what is wrong is told at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.config.environment import Environment
+from bot.config.errors import ConfigError, nearest
+from bot.config.loading import BUILT_IN, Loaded, load
+from bot.config.printing import as_yaml
+from bot.config.settings import Settings
+
+KEYS = {
+    "DEEPGRAM_API_KEY": "dg-7f3a",
+    "OPENAI_API_KEY": "oa-81cc",
+    "CARTESIA_API_KEY": "ca-55d0",
+    "ELEVENLABS_API_KEY": "el-90be",
+}
+ROOT = Path(__file__).parents[3]
+LOCAL = """
+stages:
+  stt: [{name: ears, kind: local}]
+  llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: OPENAI_API_KEY}]
+  tts: [{name: voice, kind: local}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def read(
+    text: str | None = None, /, flags: dict[str, Any] | None = None, **variables: str
+) -> Loaded:
+    if text is not None:
+        Path("holdline.yaml").write_text(text, encoding="utf-8")
+    return load(flags=flags, variables=Environment(values=KEYS | variables))
+
+
+def refused(text: str | None = None, /, **variables: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(text, **variables)
+    return [each.line for each in caught.value.problems]
+
+
+def test_without_a_file_the_providers_own_servers_are_used() -> None:
+    stages = read().settings.stages
+
+    assert [rung.kind for _, rung in stages.rungs()] == [
+        "deepgram",
+        "openai",
+        "cartesia",
+        "elevenlabs",
+    ]
+    assert stages.stt[0].url == "wss://api.deepgram.com"
+    assert stages.stt[0].api_key is not None
+    assert stages.stt[0].api_key.get_secret_value() == "dg-7f3a"
+
+
+def test_the_shape_that_outside_tests_rely_on_is_accepted() -> None:
+    settings = read(
+        """
+server: {host: 127.0.0.1, port: 8080, public_url: "http://127.0.0.1:8080"}
+agent: {greeting: "Hi there.", instructions: "You are kind.", language: en}
+latency: {budget_s: 1.5}
+stages:
+  stt:
+    - {name: deepgram, kind: deepgram, url: "ws://127.0.0.1:1", model: nova-3, api_key_env: A}
+    - {name: deepgram-b, kind: deepgram, url: "ws://10.0.0.7:1", api_key_env: B}
+  llm:
+    - {name: openai, kind: openai, url: "http://192.168.1.2:1/v1", model: m, api_key_env: A}
+    - {name: openai-b, kind: openai, url: "https://example.com/v1", api_key_env: B}
+  tts:
+    - {name: cartesia, kind: cartesia, url: "ws://127.0.0.1:1/x", voice: V, api_key_env: A}
+    - {name: elevenlabs, kind: elevenlabs, url: "ws://[::1]:1", voice: V, api_key_env: B}
+resilience:
+  breaker: {failures: 3, open_s: 30, successes: 2}
+  probe: {interval_s: 60, timeout_s: 5}
+  retry: {initial_s: 5, factor: 2, attempts: 3}
+  share: "local"
+transports:
+  webrtc: {enabled: true}
+  twilio: {enabled: true, auth_token_env: TWILIO_AUTH_TOKEN}
+  livekit: {enabled: false, url: "ws://x", api_key_env: LIVEKIT_API_KEY, api_secret_env: L}
+storage: {url: "sqlite+aiosqlite:///holdline.db"}
+logs: {level: INFO, dir: logs}
+""",
+        A="one",
+        B="two",
+        TWILIO_AUTH_TOKEN="tw",
+    ).settings
+
+    assert settings.agent.greeting == "Hi there."
+    assert settings.stages.stt[1].api_key is not None
+    assert settings.stages.stt[1].api_key.get_secret_value() == "two"
+    assert settings.transports.twilio.auth_token is not None
+
+
+def test_json_is_read_as_yaml() -> None:
+    assert read('{"latency": {"budget_s": 2}}').settings.latency.budget_s == 2.0
+
+
+def test_flags_win_over_environment_over_file_over_default() -> None:
+    text = "server: {host: localhost, port: 1, max_calls: 1}"
+    variables = {"HOLDLINE__SERVER__PORT": "2", "HOLDLINE__SERVER__MAX_CALLS": "2"}
+
+    loaded = read(text, flags={"server.port": 3, "server.host": None}, **variables)
+
+    server = loaded.settings.server
+    assert (server.host, server.max_calls, server.port) == ("localhost", 2, 3)
+    assert loaded.layers.where(("server", "host")) == "holdline.yaml:1"
+    assert loaded.layers.where(("server", "max_calls")) == "environment HOLDLINE__SERVER__MAX_CALLS"
+    assert loaded.layers.where(("server", "port")) == "flag --port"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "key", "expected"),
+    [
+        ("DOMAIN", "phone.example.com", "server.public_url", "https://phone.example.com"),
+        ("PUBLIC_IP", "203.0.113.7", "server.public_ip", "203.0.113.7"),
+        ("SIP_NUMBER", "+15550100", "transports.livekit.sip.number", "+15550100"),
+        ("SIP_SERVER", "sip.example.com", "transports.livekit.sip.server", "sip.example.com"),
+        ("LIVEKIT_URL", "wss://lk.example.com", "transports.livekit.url", "wss://lk.example.com"),
+        ("LIVEKIT_SIP_URI", "sip:x", "transports.livekit.sip.uri", "sip:x"),
+        ("MAX_RESPONSE_LATENCY", "0.9", "latency.budget_s", 0.9),
+        ("CONTEXT_WINDOW_SIZE", "2000", "agent.context_tokens", 2000),
+        ("RETRY_ATTEMPTS", "0", "resilience.retry.attempts", 0),
+        ("EMAIL_FROM", "a@b.c", "alerts.email.sender", "a@b.c"),
+        ("TELEGRAM_CHAT_ID", "12", "alerts.telegram.chat_id", "12"),
+        ("WEBHOOK_URL", "https://h/x", "alerts.webhook.url", "https://h/x"),
+        ("HOLDLINE__STAGES__LLM__0__MODEL", "gpt-9", "stages.llm.0.model", "gpt-9"),
+        ("HOLDLINE__TRANSPORTS__WEBRTC__ENABLED", "false", "transports.webrtc.enabled", False),
+        ("HOLDLINE__AGENT__SILENCE__PROMPTS", '["One?"]', "agent.silence.prompts", ("One?",)),
+    ],
+)
+def test_a_variable_wins_over_the_file(name: str, value: str, key: str, expected: object) -> None:
+    text = "latency: {budget_s: 3}\nagent: {context_tokens: 9}\nresilience: {retry: {attempts: 9}}"
+
+    settings: Any = read(text, **{name: value}).settings
+
+    for part in key.split("."):
+        settings = settings[int(part)] if part.isdigit() else getattr(settings, part)
+    assert settings == expected
+
+
+def test_a_variable_may_add_a_rung() -> None:
+    at = "HOLDLINE__STAGES__TTS__2__"
+
+    stages = read(**{f"{at}KIND": "local", f"{at}NAME": "last-resort"}).settings.stages
+
+    assert [rung.name for rung in stages.tts] == ["cartesia", "elevenlabs", "last-resort"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("LLM__7__NAME", "cannot set stages.llm[7].name: stages.llm[7] does not exist"),
+        ("LLM__7", "cannot set stages.llm[7]: the list has 1 entries"),
+        ("LLM__NAME", "cannot set stages.llm.name: stages.llm is a list"),
+        ("LLM__0__NAME__X", 'cannot set stages.llm[0].name.x: stages.llm[0].name is "openai"'),
+    ],
+)
+def test_a_variable_that_names_no_place_is_told(name: str, text: str) -> None:
+    variable = f"HOLDLINE__STAGES__{name}"
+
+    assert refused(**{variable: "x"}) == [f"environment {variable}: {text}"]
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    assert read(MAX_RESPONSE_LATENCY="", HOLDLINE_TOKEN=" ").settings.server.token is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("agnet: {}", "holdline.yaml:1: agnet is unknown; did you mean agent?"),
+        (
+            "agent:\n  greting: Hi",
+            "holdline.yaml:2: agent.greting is unknown; did you mean greeting?",
+        ),
+        (
+            "latency: {vad_stop_s: 1}",
+            "holdline.yaml:1: latency.vad_stop_s is unknown; did you mean turn.vad_stop_s?",
+        ),
+        (
+            "logs: {zzz: 1}",
+            "holdline.yaml:1: logs.zzz is unknown; known here: level, dir, keep_days",
+        ),
+        (
+            "latency: {budget_s: fast}",
+            'holdline.yaml:1: latency.budget_s is "fast"; it must be a number',
+        ),
+        (
+            "latency: {budget_s: 0}",
+            "holdline.yaml:1: latency.budget_s is 0; it must be more than 0",
+        ),
+        (
+            "latency: {budget_s: .inf}",
+            "holdline.yaml:1: latency.budget_s is Infinity; it must be a finite number",
+        ),
+        (
+            "server: {port: 65536}",
+            "holdline.yaml:1: server.port is 65536; it must be at most 65535",
+        ),
+        ("server: {port: true}", "holdline.yaml:1: server.port is true; it must be a number"),
+        (
+            "agent: {greeting: 12}",
+            "holdline.yaml:1: agent.greeting is 12; it must be text (in quotes)",
+        ),
+        (
+            "agent: {greeting: ''}",
+            'holdline.yaml:1: agent.greeting is ""; it must be text that is not empty',
+        ),
+        ("agent: hello", 'holdline.yaml:1: agent is "hello"; it must be a mapping'),
+        (
+            "stages: {tts: []}",
+            "holdline.yaml:1: stages.tts is empty; it must be a list of 1 or more",
+        ),
+        (
+            "stages: {tts: [{kind: elevenlab, api_key_env: OPENAI_API_KEY}]}",
+            'holdline.yaml:1: stages.tts[0].kind is "elevenlab"; did you mean "elevenlabs"? '
+            "(cartesia, elevenlabs, local)",
+        ),
+        (
+            "stages: {stt: [{name: x}]}",
+            "holdline.yaml:1: stages.stt[0].kind is missing; (deepgram, local)",
+        ),
+        (
+            "stages: {stt: [{name: x, kind: openai, api_key_env: OPENAI_API_KEY}]}",
+            'holdline.yaml:1: stages.stt[0].kind is "openai"; (deepgram, local)',
+        ),
+        (
+            "stages: {stt: [{kind: deepgram, api_key_env: NOT_THERE}]}",
+            "holdline.yaml:1: stages.stt[0].api_key_env names NOT_THERE, which is not set; "
+            "put it in the environment or .env",
+        ),
+        (
+            "stages: {stt: [{kind: deepgram}]}",
+            "holdline.yaml:1: stages.stt[0].api_key_env is missing; "
+            "name the variable that holds the key, such as DEEPGRAM_API_KEY",
+        ),
+        (
+            'stages: {llm: [{kind: openai, url: "ws://127.0.0.1", api_key_env: OPENAI_API_KEY}]}',
+            'holdline.yaml:1: stages.llm[0].url is "ws://127.0.0.1"; it must be '
+            "https://… or http://…, such as https://api.openai.com/v1",
+        ),
+        (
+            'stages: {llm: [{kind: openai, url: "http://8.8.8.8/v1", api_key_env: '
+            "OPENAI_API_KEY}]}",
+            'holdline.yaml:1: stages.llm[0].url is "http://8.8.8.8/v1"; plain http carries the key '
+            "unencrypted over a public network; use https or say insecure: true",
+        ),
+        (
+            "stages: {stt: [{kind: local}], tts: [{kind: local}]}",
+            'holdline.yaml:1: stages.tts[0].name is "local", as stages.stt[0] is; '
+            "give each rung its own name",
+        ),
+        (
+            'agents: {a: {numbers: ["+1 555"]}, b: {numbers: ["1555"]}}',
+            "holdline.yaml:1: agents.b.numbers[0] is 1555, which agents.a answers already",
+        ),
+        (
+            "agent:\n  tools: [{name: x}]",
+            "holdline.yaml:2: agent.tools[0] needs `name`, `description` and `url`, "
+            "or `entry_point`",
+        ),
+        (
+            "transports: {livekit: {enabled: true}}",
+            "holdline.yaml:1: transports.livekit.enabled is true; LiveKit is not available in "
+            "this version, it must be false",
+        ),
+        (
+            "transports: {twilio: {enabled: true}}",
+            "holdline.yaml:1: transports.twilio.auth_token_env names TWILIO_AUTH_TOKEN, "
+            "which is not set; put it in the environment or .env",
+        ),
+        (
+            "server: {host: 0.0.0.0}",
+            'holdline.yaml:1: server.host is "0.0.0.0", which others can reach, and '
+            "HOLDLINE_TOKEN is not set; set it in the environment or .env, or listen on 127.0.0.1",
+        ),
+        (
+            "prices: {file: nowhere.yaml}",
+            'holdline.yaml:1: prices.file is "nowhere.yaml"; there is no such file',
+        ),
+        ("a: 1\na: 2", "holdline.yaml:2: a is given twice; it stands in line 1 already"),
+        (
+            "a: [1",
+            "holdline.yaml:1: is not YAML: expected ',' or ']', but got '<stream end>'",
+        ),
+        ("- 1", "holdline.yaml:1: must be a mapping such as `agent: {greeting: Hello}`"),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_line_with_its_place_and_its_cure(
+    text: str, line: str
+) -> None:
+    assert refused(text) == [line]
+
+
+def test_every_problem_is_told_at_once_in_the_order_of_the_file() -> None:
+    lines = refused(
+        "agnet: {}\nserver: {port: x}\nstages:\n  stt: [{kind: deepgrm, api_key_env: NOPE}]",
+        RETRY_ATTEMPTS="many",
+        HOLDLINE__FOO__BAR="1",
+    )
+
+    assert [line.split(": ")[0] for line in lines] == [
+        "holdline.yaml:1",
+        "holdline.yaml:2",
+        "holdline.yaml:4",
+        "holdline.yaml:4",
+        "environment HOLDLINE__FOO__BAR",
+        "environment RETRY_ATTEMPTS",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stages: {stt: [{kind: deepgram, api_key: hunter2hunter2}]}",
+        "stages: {stt: [{kind: deepgram, api_key_env: hunter2-hunter2}]}",
+        "stages: {stt: [{kind: deepgram, api_key_env: sk-hunter2hunter2}]}",
+        "stages: {stt: [{kind: deepgram, api_key_env: 9hunter2hunter2hunter2hunter2}]}",
+        "transports: {twilio: {auth_token: hunter2}}",
+        "server: {token: hunter2}",
+        "alerts: {email: {password: hunter2}}",
+        "openai_api_key: hunter2",
+        'storage: {url: "postgresql+asyncpg://me:hunter2@db/holdline"}',
+        'agent: {instructions: "Use sk-hunter2hunter2hunter2 to ask."}',
+        'agent: {tools: [{name: a, description: b, url: "https://h/?token=hunter2"}]}',
+    ],
+)
+def test_a_secret_in_the_file_is_refused_and_not_repeated(text: str) -> None:
+    lines = refused(text)
+
+    assert any("secret" in line for line in lines)
+    assert "hunter2" not in " ".join(lines)
+
+
+def test_a_tools_schema_may_have_a_property_named_password() -> None:
+    text = """
+agent:
+  tools:
+    - name: reset
+      description: Resets it.
+      url: "https://example.com/reset"
+      parameters: {type: object, properties: {password: {type: string, default: none}}}
+"""
+    assert read(text).settings.agent.tools[0].name == "reset"
+
+
+def test_a_rung_without_a_name_is_named_for_its_kind_and_asks_the_usual_url() -> None:
+    text = "stages: {stt: [{kind: deepgram, api_key_env: OPENAI_API_KEY}]}"
+
+    rung = read(text).settings.stages.stt[0]
+
+    assert (rung.name, rung.url) == ("deepgram", "wss://api.deepgram.com")
+
+
+def test_an_insecure_rung_may_use_plain_http_anywhere() -> None:
+    text = """
+stages:
+  llm: [{kind: openai, url: "http://8.8.8.8/v1", insecure: true, api_key_env: OPENAI_API_KEY}]
+"""
+    assert read(text).settings.stages.llm[0].insecure
+
+
+def test_local_rungs_need_no_key() -> None:
+    Path("holdline.yaml").write_text(LOCAL, encoding="utf-8")
+
+    settings = load(variables=Environment(values={"OPENAI_API_KEY": "k"})).settings
+
+    assert settings.stages.tts[0].api_key is None
+
+
+def test_a_disabled_transport_needs_no_key() -> None:
+    text = "transports: {twilio: {enabled: false}, livekit: , webrtc: {enabled: false}}"
+
+    assert not read(text).settings.transports.webrtc.enabled
+
+
+def test_a_public_host_is_accepted_with_a_token() -> None:
+    server = read("server: {host: 0.0.0.0, port: 7}", HOLDLINE_TOKEN="t0p").settings.server
+
+    assert server.token is not None
+    assert server.token.get_secret_value() == "t0p"
+    assert server.public_url == "http://127.0.0.1:7"
+
+
+def test_an_agent_inherits_what_it_does_not_say() -> None:
+    settings = read(
+        """
+agent: {greeting: "Hello.", language: de, silence: {prompt_after_s: 4, goodbye: Tschau}}
+agents:
+  sales: {numbers: [+15550100, "+1 (555) 0101"], greeting: "Sales.", silence: {goodbye: Bye}}
+"""
+    ).settings
+
+    sales = settings.agent_for("15550101")
+    assert (sales.name, sales.greeting, sales.language) == ("sales", "Sales.", "de")
+    assert (sales.silence.prompt_after_s, sales.silence.goodbye) == (4.0, "Bye")
+    assert settings.agent_for("+15550100") is sales
+    assert settings.agent_for("+15550199") is settings.agent
+    assert settings.agent_for("") is settings.agent
+
+
+def test_a_wrong_key_of_agent_is_told_once_however_many_inherit_it() -> None:
+    lines = refused("agent: {greting: x}\nagents: {a: {}, b: {}}")
+
+    assert lines == ["holdline.yaml:1: agent.greting is unknown; did you mean greeting?"]
+
+
+def test_words_that_old_yaml_took_for_booleans_are_text() -> None:
+    assert read("agent: {language: no}").settings.agent.language == "no"
+
+
+def test_a_key_that_no_header_can_carry_is_refused_unseen() -> None:
+    assert refused(OPENAI_API_KEY="one two") == [
+        "built-in default: stages.llm[0].api_key_env names OPENAI_API_KEY, which holds more than "
+        "one printable ASCII word; put it in the environment or .env"
+    ]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: \x00b", b"&a [*a]", b"!!python/x 1"])
+def test_a_file_that_is_no_configuration_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "holdline.yaml").write_bytes(content)
+
+    assert len(refused()) == 1
+
+
+def test_a_file_of_aliases_that_would_fill_the_memory_is_refused() -> None:
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+
+    assert "too large" in refused("\n".join(rows))[0]
+
+
+def test_a_named_file_that_is_not_there_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"gone.yaml: there is no such file"):
+        load(Path("gone.yaml"), variables=Environment(values=KEYS))
+
+
+def test_settings_do_not_change() -> None:
+    settings = read().settings
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.latency.budget_s = 2  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_printed_configuration_masks_secrets_and_names_their_source() -> None:
+    text = as_yaml(
+        read(
+            "agent: {greeting: Hi}",
+            HOLDLINE_TOKEN="t0psecret",
+            MAX_RESPONSE_LATENCY="2",
+            WEBHOOK_URL="https://hooks.example.com/services/T0/B0",
+            HOLDLINE__STORAGE__URL="postgresql+asyncpg://me:hunter2@db/x",
+        )
+    )
+
+    for secret in ("t0psecret", "hunter2", "services", *KEYS.values()):
+        assert secret not in text
+    assert "# token: ********  (environment HOLDLINE_TOKEN)" in text
+    assert "# api_key: ********  (environment OPENAI_API_KEY)" in text
+    lines = {" ".join(line.split()) for line in text.splitlines()}
+    assert 'greeting: "Hi" # holdline.yaml:1' in lines
+    assert "budget_s: 2.0 # environment MAX_RESPONSE_LATENCY" in lines
+    assert "port: 8080 # default" in lines
+
+
+def test_the_printed_configuration_can_be_read_again() -> None:
+    before = read(
+        "agents: {sales: {numbers: ['+1555'], greeting: 'Say \"hi\": # now'}}\n"
+        "agent: {tools: [{entry_point: 'a.b:c'}]}"
+    )
+
+    after = read(as_yaml(before))
+
+    assert after.settings == before.settings
+
+
+def test_the_example_says_what_the_defaults_say() -> None:
+    example = load(ROOT / "holdline.example.yaml", variables=Environment(values=KEYS))
+
+    assert example.settings == read().settings
+
+
+def test_the_built_in_default_needs_nothing_but_keys() -> None:
+    assert "_key:" not in BUILT_IN.read_text(encoding="utf-8")
+    assert Settings.model_validate(read().layers.tree) == read().settings
+
+
+def test_reading_the_configuration_imports_no_pipecat() -> None:
+    # Its import prints a banner, and takes longer than a wrong configuration may.
+    code = "import sys, bot.__main__, bot.config.printing; sys.exit('pipecat' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT)  # noqa: S603
+
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "found"), [("elevenlab", "elevenlabs"), ("Cartesia", "cartesia"), ("zzz", None)]
+)
+def test_the_nearest_word_is_one_that_was_meant(word: str, found: str | None) -> None:
+    assert nearest(word, ["cartesia", "elevenlabs", "local"]) == found

@@ -1,0 +1,109 @@
+"""Limits, hedges and cold standbys, from the configuration to the stages' policies."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.config.environment import Environment
+from bot.config.errors import ConfigError
+from bot.config.loading import load
+from bot.config.settings import Settings
+from bot.health.policies import build_policies
+from fallbacks.limits import Limits
+
+STAGES = """
+stages:
+  stt: [{name: ears, kind: local}]
+  llm: [{name: model, kind: openai, api_key_env: KEY, url: "http://127.0.0.1:9/v1"%s}]
+  tts: [{name: voice, kind: local%s}, {name: other, kind: local%s}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def read(text: str) -> Settings:
+    Path("holdline.yaml").write_text(text, encoding="utf-8")
+    return load(variables=Environment(values={"KEY": "oa-1"})).settings
+
+
+def stages(*, model: str = "", voice: str = "", other: str = "") -> str:
+    return STAGES % (model, voice, other)
+
+
+def refusals(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    return [each.line for each in caught.value.problems]
+
+
+def test_without_a_word_about_limits_there_are_none() -> None:
+    policies = build_policies(read(stages()), 100.0)
+
+    for policy in policies.values():
+        for gate in policy.gates.values():
+            assert gate._turnstile.limits == Limits()  # type: ignore[attr-defined]
+    assert policies["tts"].cold == frozenset()
+    assert policies["llm"].hedges is None
+
+
+def test_limits_and_cold_standbys_reach_their_stage() -> None:
+    text = stages(
+        model=", limits: {concurrent: 2, per_minute: 60}",
+        voice=", standby: cold",
+        other=", limits: {concurrent: 5}, standby: cold",
+    )
+    policies = build_policies(read(text), 100.0)
+    found = {
+        name: gate._turnstile.limits  # type: ignore[attr-defined]
+        for policy in policies.values()
+        for name, gate in policy.gates.items()
+    }
+
+    assert found["model"] == Limits(concurrent=2, per_minute=60)
+    assert found["other"] == Limits(concurrent=5)
+    assert found["voice"] == Limits()
+    assert policies["tts"].cold == {"other"}  # the first rung is nobody's standby
+
+
+def test_hedges_are_for_the_model_alone_and_so_many_as_is_said() -> None:
+    text = stages() + "resilience: {hedge: {enabled: true, share: 0.05}}"
+    policies = build_policies(read(text), 100.0)
+    hedges = policies["llm"].hedges
+
+    assert hedges is not None
+    taken = []
+    for _ in range(60):
+        hedges.note()
+        taken.append(hedges.take())
+    assert 2 <= taken.count(True) <= 3  # one in twenty
+    assert policies["stt"].hedges is policies["tts"].hedges is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            stages(model=", limits: {concurrent: 0}"),
+            "stages.llm[0].limits.concurrent is 0; it must be at least 1",
+        ),
+        (
+            stages(voice=", limits: {per_minute: 10}"),
+            "stages.tts[0].limits.per_minute is unknown; known here: concurrent",
+        ),
+        (
+            stages(voice=", standby: hot"),
+            "stages.tts[0].standby is \"hot\"; it must be 'warm' or 'cold'",
+        ),
+        (
+            stages() + "resilience: {hedge: {share: 2}}",
+            "resilience.hedge.share is 2; it must be at most 1",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_would_be_valid(text: str, line: str) -> None:
+    (told,) = refusals(text)
+
+    assert told.endswith(line)

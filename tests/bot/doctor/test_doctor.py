@@ -1,0 +1,291 @@
+"""The doctor finds what would stop a call, and sends keys only when asked to."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bot.config.settings import Settings
+from bot.doctor.doctor import examine
+from bot.doctor.finding import Finding
+from tests.share_servers import PASSWORD
+from tests.share_servers import Server as ShareServer
+
+KEY = "right-key"
+
+
+class Vendor:
+    """A loopback server that knows one key and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.port = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        keys = (
+            request.headers.get("Authorization", ""),
+            request.headers.get("X-API-Key", ""),
+            request.headers.get("xi-api-key", ""),
+        )
+        return web.json_response({}, status=200 if any(KEY in key for key in keys) else 401)
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[Vendor]:
+    vendor = Vendor()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", vendor.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    vendor.port = runner.addresses[0][1]
+    yield vendor
+    await runner.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return trial.getsockname()[1]
+
+
+def settings(port: int, *, key: str = KEY, **sections: Any) -> Settings:
+    where = f"127.0.0.1:{port}"
+    return Settings.model_validate(
+        {
+            "server": {"port": 0},
+            "stages": {
+                "stt": [{"kind": "deepgram", "url": f"ws://{where}", "api_key": key}],
+                "llm": [{"kind": "openai", "url": f"http://{where}/v1", "api_key": key}],
+                "tts": [
+                    {"kind": "cartesia", "url": f"ws://{where}/tts/websocket", "api_key": key},
+                    {"kind": "elevenlabs", "url": f"ws://{where}", "api_key": key},
+                    {"kind": "local"},
+                ],
+            },
+        }
+        | sections
+    )
+
+
+async def findings(of: Settings, *, online: bool = False) -> dict[str, Finding]:
+    return {each.about: each async for each in examine(of, online=online)}
+
+
+def problems(of: dict[str, Finding]) -> dict[str, str]:
+    return {each.about: each.text for each in of.values() if not each.ok}
+
+
+async def test_a_healthy_house_has_no_problem_and_no_key_leaves_it(vendor: Vendor) -> None:
+    found = await findings(settings(vendor.port))
+
+    assert problems(found) == {}
+    assert "stages.tts elevenlabs" in found
+    assert vendor.asked == []
+
+
+async def test_asked_online_every_provider_is_asked_with_its_key(vendor: Vendor) -> None:
+    found = await findings(settings(vendor.port), online=True)
+
+    assert problems(found) == {}
+    assert found["stages.llm openai"].text.endswith("accepts the key")
+    assert len(vendor.asked) == 4
+    assert "/v1/models" in vendor.asked
+
+
+async def test_a_key_that_a_provider_refuses_is_a_problem_without_the_key(vendor: Vendor) -> None:
+    found = problems(await findings(settings(vendor.port, key="wrong-key"), online=True))
+
+    assert set(found) == {
+        "stages.stt deepgram",
+        "stages.llm openai",
+        "stages.tts cartesia",
+        "stages.tts elevenlabs",
+    }
+    assert "401" in found["stages.llm openai"]
+    assert "wrong-key" not in str(found)
+
+
+async def test_a_server_that_does_not_answer_is_a_problem_of_its_rung() -> None:
+    found = problems(await findings(settings(free_port())))
+
+    assert len(found) == 4
+    assert "does not answer" in found["stages.stt deepgram"]
+
+
+async def test_a_local_voice_that_is_not_there_is_a_problem_of_its_rung(vendor: Vendor) -> None:
+    healthy = settings(vendor.port).stages.model_dump()
+    absent = {**healthy, "tts": [{"name": "here", "kind": "local", "voice": "nobody"}]}
+
+    found = await findings(settings(vendor.port, stages=absent))
+
+    assert problems(found) == {"stages.tts here": "espeak-ng has no voice nobody"}
+
+
+async def test_a_server_without_tls_is_a_problem_where_tls_is_wanted(vendor: Vendor) -> None:
+    url = f"wss://127.0.0.1:{vendor.port}"
+    stages = {
+        "stt": [{"kind": "deepgram", "url": url, "api_key": KEY}],
+        "llm": [{"kind": "openai", "url": f"http://127.0.0.1:{vendor.port}", "api_key": KEY}],
+        "tts": [{"kind": "local"}],
+    }
+
+    found = problems(await findings(settings(vendor.port, stages=stages)))
+
+    assert list(found) == ["stages.stt deepgram"]
+
+
+async def test_a_taken_port_is_a_problem(vendor: Vendor) -> None:
+    found = problems(await findings(settings(vendor.port, server={"port": vendor.port})))
+
+    assert f"127.0.0.1:{vendor.port} cannot be listened on" in found["server.port"]
+
+
+async def test_looking_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -> None:
+    await findings(settings(vendor.port))
+
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing waits for this
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("sqlite+aiosqlite:///missing/folder/x.db", "cannot be opened"),
+        ("sqlite+aiosqlite:///words.db", "cannot be opened: file is not a database"),
+        ("postgresql+asyncpg://h/db", "not available in this version"),
+    ],
+)
+async def test_storage_that_does_not_open_is_a_problem(
+    url: str, text: str, vendor: Vendor, tmp_path: Path
+) -> None:
+    (tmp_path / "words.db").write_text("these are words, not a database\n" * 40, encoding="utf-8")
+
+    found = problems(await findings(settings(vendor.port, storage={"url": url})))
+
+    assert text in found["storage.url"]
+
+
+async def share_found(share: str, port: int) -> Finding:
+    found = await findings(settings(port, resilience={"share": share}))
+    assert problems(found).keys() <= {"resilience.share"}
+    return found["resilience.share"]
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis_server"])
+async def test_a_share_is_asked_for_a_lease_which_is_given_back(
+    kind: str, vendor: Vendor, request: pytest.FixtureRequest
+) -> None:
+    server: ShareServer = request.getfixturevalue(kind)
+    url = await server.fresh_url()
+
+    found = [await share_found(url, vendor.port) for _ in range(2)]
+
+    assert all(each.ok for each in found)
+    assert "gives leases" in found[0].text
+    assert PASSWORD not in found[0].text
+
+
+async def test_a_share_that_hangs_is_a_problem_and_keeps_nobody_waiting(
+    vendor: Vendor, redis_server: ShareServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.doctor_share.ANSWER_S", 0.1)
+    redis_server.pause()
+    try:
+        found = await share_found(redis_server.url, vendor.port)
+    finally:
+        redis_server.resume()
+
+    assert not found.ok
+    assert found.text == f"{redis_server.address.format('********')} did not answer within 0.1 s"
+
+
+async def test_a_share_that_does_not_take_our_password_is_a_problem(
+    vendor: Vendor, postgres: ShareServer
+) -> None:
+    found = await share_found(postgres.address.format("an0ther"), vendor.port)
+
+    assert not found.ok
+    assert "password authentication failed" in found.text
+    assert "an0ther" not in found.text
+
+
+async def test_a_share_in_a_file_is_used_where_it_is_and_not_made_where_it_is_not(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    file = tmp_path / "shared" / "board.db"
+    before = await share_found(f"sqlite:///{file}", vendor.port)
+    assert not file.parent.exists()
+    file.parent.mkdir()
+    file.write_text("", encoding="utf-8")
+
+    after = await share_found(f"sqlite:///{file}", vendor.port)
+
+    assert before.ok
+    assert "will be made" in before.text
+    assert after.ok
+    assert "gives leases" in after.text
+
+
+async def test_a_share_that_is_no_database_is_a_problem(vendor: Vendor, tmp_path: Path) -> None:
+    file = tmp_path / "words.db"
+    file.write_text("these are words, not a database\n" * 40, encoding="utf-8")
+
+    found = await share_found(f"sqlite:///{file}", vendor.port)
+
+    assert not found.ok
+    assert "file is not a database" in found.text
+
+
+async def test_without_a_share_there_is_nothing_to_look_at(vendor: Vendor) -> None:
+    assert "resilience.share" not in await findings(settings(vendor.port))
+
+
+async def test_a_logs_folder_that_is_a_file_is_a_problem(vendor: Vendor, tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("", encoding="utf-8")
+
+    found = problems(await findings(settings(vendor.port)))
+
+    assert "logs cannot be written" in found["logs.dir"]
+
+
+@pytest.mark.parametrize(
+    ("public_url", "api_url", "ok"),
+    [
+        ("https://phone.example.com", "https://api.twilio.com", True),
+        ("http://phone.example.com", "https://api.twilio.com", False),
+        ("http://127.0.0.1:8080", "https://api.twilio.com", False),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:9000", True),
+    ],
+    ids=["public https", "plain http", "loopback", "simulated carrier"],
+)
+async def test_twilio_needs_an_address_that_it_can_reach(
+    public_url: str, api_url: str, *, ok: bool, vendor: Vendor
+) -> None:
+    twilio = {"enabled": True, "auth_token": "t", "api_url": api_url}
+    server = {"port": 0, "public_url": public_url}
+
+    found = await findings(settings(vendor.port, server=server, transports={"twilio": twilio}))
+
+    assert found["server.public_url"].ok is ok
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "ok"), [("json:dumps", True), ("json:nothing", False), ("no_such:x", False)]
+)
+async def test_an_owners_function_must_load(entry_point: str, *, ok: bool, vendor: Vendor) -> None:
+    agent = {"tools": [{"entry_point": entry_point}]}
+
+    found = await findings(settings(vendor.port, agent=agent))
+
+    assert found[f"tool {entry_point}"].ok is ok

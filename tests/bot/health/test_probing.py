@@ -1,0 +1,257 @@
+"""Probes of rungs in trouble, against the lab: they find out, and no caller has to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bot import clock
+from bot.health.probing import Prober, probing
+from calls.events import Event
+from fallbacks.breaker import BreakerSettings, State
+from fallbacks.facts import BreakerMoved, ProviderProbed, Suspected, SuspicionCleared
+from fallbacks.failure import Kind, failed
+from fallbacks.health import Health
+from fallbacks.probing import ProbeSettings
+from fallbacks.roster import Place, Roster
+from faultlab import faults
+from faultlab.instance import Core, Instance
+from faultlab.lab import Lab, Spec
+from faultlab.openai.simulator import OpenAI
+from faultlab.schedule import Window
+from providers.catalog import PROVIDERS
+from providers.provider import Rung, Stage
+
+STAGE_OF: dict[str, Stage] = {"deepgram": "stt", "openai": "llm", "cartesia": "tts"}
+SOON = ProbeSettings(interval_s=60.0, timeout_s=2.0, steps_s=(0.01, 0.02))
+OFTEN = ProbeSettings(interval_s=0.01, timeout_s=2.0, steps_s=(0.01, 0.02))
+WITHIN_S = 8.0  # far longer than anything takes, also on a busy machine
+
+
+class Ward:
+    """Probed rungs and whatever was told of them."""
+
+    def __init__(self, peers: list[Instance], settings: ProbeSettings, **changes: Any) -> None:
+        self.peers = peers
+        self.told: list[Event] = []
+        self.more = asyncio.Event()
+        self.roster = Roster(
+            [
+                Place(stage=STAGE_OF[each.kind], provider=each.name, credential="one key")
+                for each in peers
+            ],
+            now=clock.monotonic(),
+            settings=BreakerSettings(),
+        )
+        self.probers = [
+            Prober(
+                rung_of(each, **changes),
+                roster=self.roster,
+                settings=settings,
+                tell=self._tell,
+                clock=clock.monotonic,
+            )
+            for each in peers
+        ]
+
+    @property
+    def health(self) -> Health:
+        return self.probers[0].health
+
+    def all(self, kind: type[Any]) -> list[Any]:
+        return [each for each in self.told if isinstance(each, kind)]
+
+    def fails(self, kind: Kind) -> None:
+        """Let a live attempt fail."""
+        now, health = clock.monotonic(), self.health
+        permit = health.permit(now)
+        assert permit is not None
+        failure = failed(kind, health.stage, provider=health.provider)
+        for fact in self.roster.failed(permit, failure, now=now):
+            self._tell(fact)
+
+    async def until(self, met: Callable[[], object]) -> None:
+        async with asyncio.timeout(WITHIN_S):
+            while not met():
+                self.more.clear()
+                await self.more.wait()
+
+    def _tell(self, event: Event) -> None:
+        self.told.append(event)
+        self.more.set()
+
+
+def rung_of(peer: Instance, **changes: Any) -> Rung:
+    given = {"name": peer.name, "stage": STAGE_OF[peer.kind], "kind": peer.kind, "url": peer.url}
+    return Rung(**{**given, "sample_rate_hz": 8000, "api_key": peer.api_key, **changes})
+
+
+def load() -> None:
+    """Import the probes, as the house does before it opens."""
+    for each in PROVIDERS:
+        each.load()
+
+
+@asynccontextmanager
+async def ward(
+    settings: ProbeSettings, *names: str, kind: str = "openai", **changes: Any
+) -> AsyncIterator[Ward]:
+    specs = [Spec(name=each, kind=kind) for each in names or ("it",)]
+    async with Lab(specs, speed=20.0) as lab:
+        made = Ward(list(lab.instances.values()), settings, **changes)
+        await asyncio.to_thread(load)
+        async with probing(made.probers):
+            yield made
+
+
+@pytest.mark.parametrize("kind", ["deepgram", "openai", "cartesia"])
+async def test_a_suspect_rung_that_is_well_is_cleared_by_one_real_probe(kind: str) -> None:
+    async with ward(SOON, kind=kind) as sick:
+        sick.fails(Kind.TIMEOUT)
+
+        await sick.until(lambda: sick.all(SuspicionCleared))
+
+        (probed,) = sick.all(ProviderProbed)
+        assert probed.real
+        assert probed.ok
+        assert not sick.health.standing(clock.monotonic()).suspect
+
+
+async def test_three_failures_open_the_breaker_and_probes_close_it_after_recovery() -> None:
+    async with ward(SOON) as sick:
+        (peer,) = sick.peers
+        peer.set_faults([Window(fault=faults.Http(status=503))])
+        sick.fails(Kind.OVERLOADED)
+        await sick.until(lambda: sick.health.breaker.state is State.OPEN)
+        peer.clear()
+
+        await sick.until(lambda: sick.health.breaker.state is State.CLOSED)
+
+        moves = [(each.before, each.after, each.cause) for each in sick.all(BreakerMoved)]
+        assert moves == [
+            ("closed", "open", "failures"),
+            ("open", "half_open", "probe"),
+            ("half_open", "closed", "proven"),
+        ]
+        assert sick.health.standing(clock.monotonic()).usable
+
+
+async def test_while_it_is_open_only_probes_touch_it() -> None:
+    async with ward(SOON) as sick:
+        sick.peers[0].set_faults([Window(fault=faults.Refuse())])
+        for _ in range(3):
+            sick.fails(Kind.NETWORK)
+
+        assert sick.health.permit(clock.monotonic()) is None
+        await sick.until(lambda: len(sick.all(ProviderProbed)) >= 2)
+        assert sick.health.breaker.state is State.OPEN
+        assert not any(each.ok for each in sick.all(ProviderProbed))
+
+
+async def test_one_probe_at_a_time() -> None:
+    async with ward(SOON) as sick:
+        sick.peers[0].set_faults([Window(fault=faults.SlowStart(delay_s=8.0))])  # 0.4 s of ours
+        sick.fails(Kind.TIMEOUT)
+
+        await sick.until(lambda: sick.all(ProviderProbed))
+
+        assert len(sick.peers[0].record.requests("it")) == 1
+
+
+async def test_a_healthy_rung_is_asked_the_cheap_question_only() -> None:
+    async with ward(OFTEN) as well:
+        await well.until(lambda: len(well.all(ProviderProbed)) >= 2)
+
+        assert not any(each.real for each in well.all(ProviderProbed))
+        asked = {each.path for each in well.peers[0].record.requests("it")}
+        assert asked == {"/v1/models"}
+
+
+class Restricted(OpenAI):
+    """Its key may have answers written, and not list the models."""
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        await self.admit(request)
+        return self.error_response(403)
+
+
+async def test_a_key_that_may_not_ask_the_cheap_question_condemns_nobody() -> None:
+    peer = Restricted("it", core=Core(speed=20.0))
+    await peer.start()
+    well = Ward([peer], OFTEN)
+    async with probing(well.probers):
+        await well.until(lambda: len(well.all(ProviderProbed)) >= 3)
+    await peer.stop()
+
+    asked = [each.path for each in peer.record.requests("it")]
+    assert asked == ["/v1/models", "/v1/chat/completions"]  # and never again
+    assert all(each.ok for each in well.all(ProviderProbed))
+    assert not well.all(Suspected)
+
+
+async def test_a_healthy_rung_whose_server_is_gone_is_found_out_before_any_caller() -> None:
+    async with ward(OFTEN) as sick:
+        sick.peers[0].set_faults([Window(fault=faults.Refuse())])
+
+        await sick.until(lambda: sick.health.breaker.state is State.OPEN)
+
+        assert sick.all(Suspected)[0].kind is Kind.NETWORK
+
+
+async def test_a_key_that_is_refused_takes_out_all_rungs_that_share_it_and_is_probed_slowly() -> (
+    None
+):
+    async with ward(SOON, "it", "other", api_key="not-the-key") as sick:
+        sick.fails(Kind.TIMEOUT)
+        await sick.until(lambda: len(sick.all(BreakerMoved)) == 2)
+        await asyncio.sleep(0.2)  # many times the step of a rung that is merely open
+
+        assert len(sick.all(ProviderProbed)) == 1
+        assert {each.provider for each in sick.all(BreakerMoved)} == {"it", "other"}
+        assert all(each.health.retired for each in sick.probers)
+        assert "not-the-key" not in str(sick.told)
+
+
+async def test_an_operator_need_not_wait_for_the_slow_probe() -> None:
+    async with ward(SOON) as sick:
+        sick.peers[0].set_faults([Window(fault=faults.Http(status=401))])
+        sick.fails(Kind.TIMEOUT)
+        await sick.until(lambda: sick.health.retired)
+        sick.peers[0].clear()
+
+        for fact in sick.roster.reset("it", clock.monotonic()):
+            sick._tell(fact)
+        sick.probers[0].reset()
+        await sick.until(lambda: sick.health.breaker.state is State.CLOSED)
+
+        assert not sick.health.retired
+        assert sick.health.suspect_since is None
+
+
+async def test_a_probe_in_progress_is_given_up_at_the_end() -> None:
+    async with ward(SOON) as sick:
+        sick.peers[0].set_faults([Window(fault=faults.Silent())])
+        sick.fails(Kind.TIMEOUT)
+        async with asyncio.timeout(WITHIN_S):
+            while not sick.peers[0].record.requests("it"):  # noqa: ASYNC110 - nothing tells us
+                await asyncio.sleep(0.02)
+
+    assert not sick.all(ProviderProbed)
+
+
+@pytest.mark.slow
+async def test_the_next_call_uses_a_rung_within_5_s_of_its_first_good_probe() -> None:
+    async with ward(ProbeSettings()) as sick:
+        sick.peers[0].set_faults([Window(fault=faults.Http(status=503))])
+        for _ in range(3):
+            sick.fails(Kind.OVERLOADED)
+        sick.peers[0].clear()
+
+        await sick.until(lambda: sick.all(ProviderProbed))
+        began_s = clock.monotonic()
+        await sick.until(lambda: sick.health.standing(clock.monotonic()).usable)
+
+        assert clock.monotonic() - began_s <= 5.0

@@ -1,0 +1,320 @@
+"""Work outside a turn is asked for again, on the tests' own clock."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from bot.health.retrying import Retries, retried
+from calls.events import Event
+from fallbacks.breaker import BreakerSettings, State
+from fallbacks.facts import (
+    AttemptFailed,
+    BreakerMoved,
+    RetriesExhausted,
+    RetryPlanned,
+    SuspicionCleared,
+)
+from fallbacks.failure import (
+    Failure,
+    Kind,
+    PermanentError,
+    Scope,
+    Severity,
+    TransientError,
+    failed,
+)
+from fallbacks.retrying import RetrySettings
+from fallbacks.roster import Place, Roster
+
+CRM = ("crm", "hubspot")
+OTHER = ("crm", "spare")
+
+
+def went_wrong(kind: Kind = Kind.NETWORK, *, retry_after_s: float | None = None) -> Failure:
+    return failed(kind, *CRM[:1], provider=CRM[1], reason="gone", retry_after_s=retry_after_s)
+
+
+class ClientError(Exception):
+    """What a client library raises."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+class Bench:
+    """A provider that fails as it is told, and a clock that nobody waits for."""
+
+    def __init__(
+        self,
+        *failures: Failure,
+        settings: RetrySettings | None = None,
+        breaker: BreakerSettings | None = None,
+    ) -> None:
+        self.now = 1000.0
+        self.asked_at: list[float] = []
+        self.waits: list[float] = []
+        self.told: list[Event] = []
+        self._failures = list(failures)
+        places = [
+            Place(stage=stage, provider=name, credential="one") for stage, name in (CRM, OTHER)
+        ]
+        self.roster = Roster(places, now=self.now, settings=breaker)
+        self.retries = Retries(
+            settings=settings or RetrySettings(),
+            tell=self.told.append,
+            roster=self.roster,
+            sleep=self.sleep,
+            chance=lambda: 0.5,
+            clock=lambda: self.now,
+        )
+
+    @property
+    def breaker(self) -> State:
+        return self.roster.health(*CRM).breaker.state
+
+    async def sleep(self, wait_s: float) -> None:
+        self.waits.append(wait_s)
+        self.now += wait_s
+
+    async def work(self) -> str:
+        self.asked_at.append(self.now)
+        if self._failures:
+            raise ClientError(self._failures.pop(0))
+        return "done"
+
+    async def run(self) -> str:
+        return await retried(self.work, asked=CRM, classify=failure_of, retries=self.retries)
+
+    def facts(self, *kinds: type[Event]) -> list[Event]:
+        return [each for each in self.told if isinstance(each, kinds)]
+
+
+def failure_of(error: Exception) -> Failure | None:
+    return error.failure if isinstance(error, ClientError) else None
+
+
+def names(facts: Sequence[Event]) -> list[str]:
+    return [type(each).__name__ for each in facts]
+
+
+async def test_what_works_is_asked_once_and_nothing_is_told() -> None:
+    bench = Bench()
+
+    assert await bench.run() == "done"
+    assert bench.asked_at == [1000.0]
+    assert bench.told == []
+
+
+async def test_it_is_asked_again_after_five_ten_and_twenty_seconds() -> None:
+    bench = Bench(went_wrong(), went_wrong(), went_wrong())
+
+    assert await bench.run() == "done"
+    assert bench.waits == [5.0, 10.0, 20.0]
+    planned = bench.facts(RetryPlanned)
+    assert [
+        (each.retry, each.wait_s, each.kind) for each in planned if isinstance(each, RetryPlanned)
+    ] == [(1, 5.0, Kind.NETWORK), (2, 10.0, Kind.NETWORK), (3, 20.0, Kind.NETWORK)]
+
+
+async def test_a_sequence_that_is_exhausted_opens_the_breaker_at_once() -> None:
+    bench = Bench(*[went_wrong()] * 4)
+
+    with pytest.raises(TransientError) as given_up:
+        await bench.run()
+
+    assert given_up.value.failure == went_wrong()
+    assert isinstance(given_up.value.__cause__, ClientError)
+    assert len(bench.asked_at) == 4
+    assert bench.breaker is State.OPEN
+    assert names(bench.told) == [
+        *["AttemptFailed", "RetryPlanned"] * 3,
+        *["AttemptFailed", "BreakerMoved", "RetriesExhausted"],
+    ]
+    (exhausted,) = bench.facts(RetriesExhausted)
+    assert exhausted == RetriesExhausted(
+        stage="crm", provider="hubspot", kind=Kind.NETWORK, tries=4
+    )
+    (moved,) = bench.facts(BreakerMoved)
+    assert isinstance(moved, BreakerMoved)
+    assert (moved.after, moved.cause) == ("open", "tripped")
+
+
+async def test_the_tries_inside_a_sequence_do_not_count_towards_the_breakers_three() -> None:
+    bench = Bench(went_wrong(), went_wrong(), went_wrong())
+    health = bench.roster.health(*CRM)
+
+    async def work() -> str:
+        assert health.breaker.failures == 0
+        return await bench.work()
+
+    await retried(work, asked=CRM, classify=failure_of, retries=bench.retries)
+
+    assert bench.breaker is State.CLOSED
+    assert health.suspect_since is None
+
+
+async def test_what_is_permanent_is_not_asked_again_and_takes_all_out_that_share_the_key() -> None:
+    bench = Bench(went_wrong(Kind.AUTH))
+
+    with pytest.raises(PermanentError):
+        await bench.run()
+
+    assert bench.waits == []
+    assert bench.breaker is State.OPEN
+    assert bench.roster.health(*OTHER).retired
+    assert bench.facts(RetryPlanned, RetriesExhausted) == []
+    (attempt,) = bench.facts(AttemptFailed)
+    assert isinstance(attempt, AttemptFailed)
+    assert attempt.severity is Severity.HIGH
+
+
+async def test_what_the_provider_asks_for_is_waited_for() -> None:
+    bench = Bench(went_wrong(Kind.RATE_LIMITED, retry_after_s=42.0))
+
+    await bench.run()
+
+    assert bench.waits == [42.0]
+
+
+async def test_a_provider_whose_breaker_is_open_is_not_asked() -> None:
+    bench = Bench()
+    bench.roster.health(*CRM).exhausted(bench.now)
+
+    with pytest.raises(TransientError, match="breaker is open"):
+        await bench.run()
+
+    assert bench.asked_at == []
+    assert bench.told == []
+
+
+async def test_a_breaker_that_opens_while_it_waits_ends_the_sequence() -> None:
+    bench = Bench(went_wrong(), went_wrong())
+
+    async def opened_meanwhile(_: float) -> None:
+        bench.roster.health(*CRM).exhausted(bench.now)
+
+    retries = Retries(
+        settings=RetrySettings(),
+        tell=bench.told.append,
+        roster=bench.roster,
+        sleep=opened_meanwhile,
+        clock=lambda: bench.now,
+    )
+
+    with pytest.raises(TransientError, match="breaker is open"):
+        await retried(bench.work, asked=CRM, classify=failure_of, retries=retries)
+
+    assert len(bench.asked_at) == 1
+
+
+async def test_where_nobody_probes_a_whole_sequence_is_the_one_trial() -> None:
+    bench = Bench(*[went_wrong()] * 4, breaker=BreakerSettings(probing=False))
+    health = bench.roster.health(*CRM)
+    health.exhausted(bench.now)
+    bench.now += 31.0
+    health.tick(bench.now)
+    assert bench.breaker is State.HALF_OPEN
+
+    with pytest.raises(TransientError):
+        await bench.run()
+
+    assert len(bench.asked_at) == 4
+    assert bench.breaker is State.OPEN
+
+
+async def test_a_success_clears_the_suspicion_of_the_provider() -> None:
+    bench = Bench()
+    health = bench.roster.health(*CRM)
+    permit = health.permit(bench.now)
+    assert permit is not None
+    health.failed(permit, went_wrong(), now=bench.now)
+
+    await bench.run()
+
+    assert health.suspect_since is None
+    assert names(bench.told) == [SuspicionCleared.__name__]
+
+
+async def test_a_request_that_cannot_be_met_says_nothing_of_the_provider() -> None:
+    bad = replace(went_wrong(Kind.PROTOCOL), scope=Scope.PAYLOAD)
+    bench = Bench(*[bad] * 4)
+
+    with pytest.raises(TransientError):
+        await bench.run()
+
+    assert len(bench.asked_at) == 4
+    assert bench.breaker is State.CLOSED
+
+
+async def test_our_own_mistake_is_raised_as_it_is() -> None:
+    bench = Bench()
+
+    async def work() -> None:
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError, match="ours"):
+        await retried(work, asked=CRM, classify=failure_of, retries=bench.retries)
+
+    assert bench.waits == []
+    assert bench.told == []
+
+
+async def test_no_retries_is_a_choice_and_still_a_sequence() -> None:
+    bench = Bench(went_wrong(), settings=RetrySettings(attempts=0))
+
+    with pytest.raises(TransientError):
+        await bench.run()
+
+    assert bench.breaker is State.OPEN
+
+
+async def test_without_a_roster_it_is_asked_again_just_the_same() -> None:
+    bench = Bench(*[went_wrong()] * 4)
+    retries = Retries(
+        settings=RetrySettings(), tell=bench.told.append, sleep=bench.sleep, chance=lambda: 0.5
+    )
+
+    with pytest.raises(TransientError):
+        await retried(bench.work, asked=CRM, classify=failure_of, retries=retries)
+
+    assert bench.waits == [5.0, 10.0, 20.0]
+    assert bench.breaker is State.CLOSED
+
+
+@pytest.mark.parametrize("when", ["waiting", "working"])
+async def test_it_can_be_called_off_and_nothing_is_learnt_from_that(when: str) -> None:
+    bench = Bench(*[went_wrong()] * 4)
+    reached = asyncio.Event()
+
+    async def forever() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async def sleep(_: float) -> None:
+        if when == "waiting":
+            await forever()
+
+    async def work() -> str:
+        if len(bench.asked_at) == 1:
+            await forever()
+        return await bench.work()
+
+    retries = Retries(
+        settings=RetrySettings(),
+        tell=bench.told.append,
+        roster=bench.roster,
+        sleep=sleep,
+        clock=lambda: bench.now,
+    )
+    running = asyncio.ensure_future(retried(work, asked=CRM, classify=failure_of, retries=retries))
+    await reached.wait()
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert bench.breaker is State.CLOSED
+    assert bench.facts(RetriesExhausted) == []
+    assert len(bench.asked_at) == 1

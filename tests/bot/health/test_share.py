@@ -1,0 +1,393 @@
+"""Two processes' rosters on one board, of each kind: what one finds out the other need not."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bot.health.sharing
+from bot import clock
+from bot.config.environment import Environment
+from bot.config.errors import ConfigError
+from bot.config.loading import Loaded, load
+from bot.config.printing import as_yaml
+from bot.config.settings import Settings
+from bot.config.share_address import board_at
+from bot.health.policies import build_policies
+from bot.health.sharing import Share, places, sharing
+from calls.events import Event, ShareLost, ShareRegained
+from fallbacks.breaker import State
+from fallbacks.failure import Kind, failed
+from fallbacks.health import Health
+from fallbacks.roster import Roster
+from fallbacks.shared_health import Aspect, Word
+from storage.database import StorageError
+from storage.provider_board import ProviderBoard
+from tests.share_servers import PASSWORD, Server
+
+WITHIN_S = 20.0  # far longer than anything takes, also on a busy machine
+
+
+class Process:
+    """One process, as far as its providers go."""
+
+    def __init__(self, share: str, *, key: str = "k") -> None:
+        self.settings = Settings.model_validate(
+            {
+                "stages": {
+                    "stt": [{"name": "ears", "kind": "local"}],
+                    "llm": [
+                        {"name": name, "kind": "openai", "url": "http://127.0.0.1:9/v1"}
+                        | {"api_key": key + name}
+                        for name in ("mind", "brain")
+                    ],
+                    "tts": [{"name": "voice", "kind": "local"}],
+                },
+                "resilience": {"share": share},
+            }
+        )
+        self.roster: Roster = build_policies(self.settings, clock.monotonic())["llm"].roster
+        self.told: list[Event] = []
+        self.share: Share | None = None
+
+    @property
+    def mind(self) -> Health:
+        return self.roster.health("llm", "mind")
+
+    def leads(self) -> bool:
+        assert self.share is not None
+        return self.share.leads(places(self.settings)["llm", "mind"])
+
+    def fails(self, kind: Kind = Kind.NETWORK) -> None:
+        now = clock.monotonic()
+        permit = self.mind.permit(now)
+        assert permit is not None
+        self.roster.failed(permit, failed(kind, "llm", provider="mind"), now=now)
+
+    def succeeds(self) -> None:
+        now = clock.monotonic()
+        permit = self.mind.permit(now, probe=True)
+        assert permit is not None
+        self.roster.succeeded(("llm", "mind"), permit, now=now)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Process"]:
+        async with sharing(self.settings, self.roster, tell=self.told.append) as self.share:
+            yield self
+
+
+async def until(met: Callable[[], object]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not met():  # noqa: ASYNC110 - a board has no bell
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture(params=["sqlite", "postgres", "redis_server"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/share/board.db"
+    server: Server = request.getfixturevalue(request.param)
+    return await server.fresh_url()
+
+
+async def test_an_outage_that_one_process_met_costs_the_other_no_caller(url: str) -> None:
+    async with Process(url).running() as here, Process(url).running() as there:
+        here.fails()
+        await until(lambda: there.mind.suspect_since is not None)
+        here.fails()
+        here.fails()
+        await until(lambda: there.mind.breaker.state is State.OPEN)
+
+        assert not there.mind.standing(clock.monotonic()).usable
+        assert there.roster.health("llm", "brain").suspect_since is None
+
+
+async def test_a_recovery_that_one_process_found_out_is_known_to_the_other(url: str) -> None:
+    async with Process(url).running() as here, Process(url).running() as there:
+        here.fails(Kind.AUTH)
+        await until(lambda: there.mind.retired)
+        for _ in range(3):
+            there.succeeds()
+
+        await until(lambda: here.mind.breaker.state is State.CLOSED)
+
+        assert here.mind.suspect_since is None
+
+
+async def test_one_process_probes_for_both_and_the_other_takes_over_when_it_ends(url: str) -> None:
+    async with Process(url).running() as there:
+        async with Process(url).running() as here:
+            await until(lambda: here.leads() or there.leads())
+            await until(lambda: here.leads() != there.leads())
+            first = here if here.leads() else there
+            assert first.told == []
+
+        await until(there.leads)
+
+
+async def test_a_process_that_starts_later_knows_at_once(url: str) -> None:
+    async with Process(url).running() as here:
+        here.fails(Kind.QUOTA)
+        async with Process(url).running() as late:
+            await until(lambda: late.mind.retired)
+
+
+async def test_another_key_is_another_rung(url: str) -> None:
+    async with (
+        Process(url).running() as here,
+        Process(url, key="another").running() as there,
+        Process(url).running() as witness,
+    ):
+        here.fails(Kind.AUTH)
+        await until(lambda: witness.mind.retired)
+
+        assert there.mind.suspect_since is None
+        assert there.leads()
+
+
+async def test_without_the_board_each_goes_on_alone_and_says_so_once(tmp_path: Path) -> None:
+    blocked = tmp_path / "board.db"
+    blocked.mkdir()
+    async with Process(f"sqlite:///{blocked}").running() as alone:
+        await until(lambda: alone.told)
+        assert alone.leads()
+        assert [type(each) for each in alone.told] == [ShareLost]
+        alone.fails()
+        blocked.rmdir()
+
+        await until(lambda: len(alone.told) == 2)
+        assert isinstance(alone.told[1], ShareRegained)
+        async with Process(f"sqlite:///{blocked}").running() as late:
+            await until(lambda: late.mind.suspect_since is not None)
+
+
+async def test_within_one_process_nothing_is_shared_with_anybody() -> None:
+    async with Process("local").running() as alone:
+        assert alone.share is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["postgres", "redis_server"])
+async def test_while_the_board_hangs_each_goes_on_alone_and_then_they_share_again(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bot.health.sharing, "ANSWER_S", 0.5)
+    server: Server = request.getfixturevalue(kind)
+    url, loop = await server.fresh_url(), Loop()
+    async with Process(url).running() as here, Process(url).running() as there:
+        await until(lambda: here.leads() or there.leads())
+        server.pause()
+        try:
+            async with loop.watched():
+                await until(lambda: here.told and there.told)
+            here.fails(Kind.AUTH)
+            assert here.leads()
+            assert there.leads()
+            assert there.mind.suspect_since is None
+        finally:
+            server.resume()
+
+        await until(lambda: there.mind.retired)
+        await until(lambda: len(here.told) == len(there.told) == 2)
+        assert loop.blocked < 0.3  # whoever waits for the board waits for half of the time
+        for each in (here, there):
+            assert [type(fact) for fact in each.told] == [ShareLost, ShareRegained]
+            assert PASSWORD not in str(each.told)
+        await until(lambda: here.leads() != there.leads())
+
+
+class Loop:
+    """How much of the time something kept the loop from its work."""
+
+    def __init__(self) -> None:
+        self.late_s = 0.0
+        self.ran_s = 0.0
+
+    @property
+    def blocked(self) -> float:
+        return self.late_s / self.ran_s
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(self._look())
+            yield
+            looking.cancel()
+
+    async def _look(self) -> None:
+        while True:
+            asked_s = clock.monotonic()
+            await asyncio.sleep(0.01)
+            took_s = clock.monotonic() - asked_s
+            self.ran_s += took_s
+            self.late_s += took_s - 0.01 if took_s > 0.1 else 0.0
+
+
+async def test_a_board_that_hangs_does_not_keep_a_process_from_ending(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bot.health.sharing, "ANSWER_S", 0.2)
+    url = await redis_server.fresh_url()
+    try:
+        async with Process(url).running() as here:
+            await until(here.leads)
+            redis_server.pause()
+            began_s = clock.monotonic()
+        assert clock.monotonic() - began_s < 2.0
+    finally:
+        redis_server.resume()
+
+
+class Stumbling:
+    """A board that once does not answer, and has forgotten everything then."""
+
+    def __init__(self, board: ProviderBoard, forget: Callable[[], object]) -> None:
+        self._board = board
+        self._forget = forget
+        self.stumbles = False
+
+    async def others(self, asked: Iterable[str]) -> Sequence[Word]:
+        if self.stumbles:
+            self.stumbles = False
+            self._forget()
+            raise StorageError("started anew")
+        return await self._board.others(asked)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._board, name)
+
+
+async def test_a_board_that_was_started_anew_is_told_everything_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget() -> None:
+        with closing(sqlite3.connect(tmp_path / "board.db", timeout=5.0)) as file:
+            file.execute("DELETE FROM provider_health")
+            file.commit()
+
+    boards: list[Stumbling] = []
+
+    def stumbling(share: str, *, holder: str) -> Any:
+        boards.append(Stumbling(board_at(share, holder=holder), forget))
+        return boards[-1]
+
+    monkeypatch.setattr(bot.health.sharing, "board_at", stumbling)
+    url = f"sqlite:///{tmp_path}/board.db"
+    async with Process(url).running() as here:
+        here.fails(Kind.AUTH)
+        await until(here.leads)
+        boards[0].stumbles = True
+        await until(lambda: not boards[0].stumbles)
+        async with Process(url).running() as late:
+            await until(lambda: late.mind.retired)
+
+        assert here.told == []
+
+
+class WrongClock:
+    """A board's clock that is nothing like the machines'."""
+
+    def __init__(self, board: ProviderBoard, *, off_s: float) -> None:
+        self._board = board
+        self._off_s = off_s
+
+    async def clock_s(self) -> float:
+        return await self._board.clock_s() + self._off_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._board, name)
+
+
+async def test_moments_are_the_boards_whatever_the_machines_clocks_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def far_off(share: str, *, holder: str) -> Any:
+        return WrongClock(board_at(share, holder=holder), off_s=86_400.0)
+
+    monkeypatch.setattr(bot.health.sharing, "board_at", far_off)
+    url = f"sqlite:///{tmp_path}/board.db"
+    async with Process(url).running() as here, Process(url).running() as there:
+        here.fails(Kind.QUOTA)
+        await until(lambda: there.mind.retired)
+        began_s, heard_s = here.mind.breaker.since, there.mind.breaker.since
+
+        assert heard_s == pytest.approx(began_s, abs=0.05)
+        witness = board_at(url, holder="witness")
+        words = await witness.others([places(here.settings)["llm", "mind"]])
+        await witness.close()
+        assert {each.aspect for each in words} == {Aspect.BREAKER, Aspect.SUSPICION}
+        assert all(each.at_s > time.time() + 80_000 for each in words)
+
+
+def loaded_with(share: str) -> Loaded:
+    keys = ("DEEPGRAM", "OPENAI", "CARTESIA", "ELEVENLABS")
+    values = {f"{each}_API_KEY": "k" for each in keys}
+    values["HOLDLINE__RESILIENCE__SHARE"] = share
+    return load(variables=Environment(values=values))
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ("mysql://:s3cret@db/0", "through mysql; use local, sqlite:///FILE, postgresql://… or"),
+        ("redis://:s3/cret@cache:6379/0", "write /, @, : and # of a password as %2F"),
+        ("redis://:s3cret@cache:port/0", "it must be like redis://user:password@host/0"),
+        ("redis://:s3cret@cache/health", "must be the database's number"),
+        ("rediss://cache/0?password=s3cret", "password is not known here, only ssl_ca_certs"),
+        ("redis://:s3cret@cache/0?ssl_cert_reqs=none", "ssl_cert_reqs is not known here, only"),
+        ("postgresql://u:s3cret@db/x?sslmod=on", "sslmod is not known here, only ssl, sslmode"),
+        ("postgresql://u:s3cret@/x", "it must be like postgresql://"),
+    ],
+)
+def test_a_share_that_cannot_be_is_one_line_without_its_password(share: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded_with(share)
+
+    (problem,) = refused.value.problems
+    assert problem.line.startswith('environment HOLDLINE__RESILIENCE__SHARE: resilience.share is "')
+    assert said in problem.line
+    assert "s3" not in problem.line
+    assert "cret" not in problem.line
+
+
+@pytest.mark.parametrize(("scheme", "extra"), [("postgresql", "postgres"), ("rediss", "redis")])
+def test_a_driver_that_is_not_installed_is_one_line_with_the_cure(
+    scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+
+    with pytest.raises(ConfigError) as refused:
+        loaded_with(f"{scheme}://:s3cret@there/0")
+
+    (problem,) = refused.value.problems
+    assert f'pip install "holdline[{extra}]"' in problem.line
+    assert "s3cret" not in problem.line
+
+
+@pytest.mark.parametrize(
+    "share",
+    ["redis://:hunter2@cache:6379/0", "postgresql://u:x@hunter2@db/y", "rediss://u:hunter2@cache"],
+)
+def test_the_configuration_is_shown_without_the_shares_password(share: str) -> None:
+    shown = as_yaml(loaded_with(share))
+
+    assert "hunter2" not in shown
+    assert "********@" in shown
+
+
+def test_a_shares_password_may_not_stand_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "holdline.yaml"
+    file.write_text('resilience: {share: "redis://:s3cret@cache/0"}', encoding="utf-8")
+
+    with pytest.raises(ConfigError) as refused:
+        load(file, variables=Environment(values={}))
+
+    lines = [each.line for each in refused.value.problems if "share" in each.line]
+    assert len(lines) == 1
+    assert "HOLDLINE__RESILIENCE__SHARE" in lines[0]
+    assert "s3cret" not in lines[0]

@@ -1,0 +1,120 @@
+"""Two servers, each a process of its own, that share what they know."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bot.lab.control import LabControl
+from bot.lab.process import lab_process
+from faultlab.carrier.carrier import Carrier
+from tests.bot.call.test_phone_calls import caller_says
+from tests.bot.serving import AUTH_TOKEN, Served, serving
+from tests.share_servers import PASSWORD
+from tests.share_servers import Server as ShareServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+REFUSED = {"fault": "http", "status": 401}
+WITHIN_S = 20.0
+LATE_S = 2.5  # far over the budget, for a busy machine; who waits for the share waits 2 s and more
+
+
+async def rung(session: aiohttp.ClientSession, server: Served, name: str) -> dict[str, Any]:
+    async with session.get(f"{server.url}/api/providers") as answer:
+        found = await answer.json()
+    return next(each for each in found if each["name"] == name)
+
+
+async def becomes(session: aiohttp.ClientSession, servers: list[Served], state: str) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while {(await rung(session, each, "cartesia"))["state"] for each in servers} != {state}:  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture(params=["sqlite", "postgres", "redis_server"])
+async def share(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/board.db"
+    server: ShareServer = request.getfixturevalue(request.param)
+    return await server.fresh_url()
+
+
+async def test_one_server_probes_for_both_and_a_reset_at_either_reaches_the_other(
+    share: str, tmp_path: Path
+) -> None:
+    environment = {"HOLDLINE__RESILIENCE__SHARE": share}
+    probe = {"interval_s": 1.0, "timeout_s": 2.0}
+    changes = {"resilience": {"probe": probe}, "hold": {"render": False}}
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    async with (
+        lab_process() as lab,
+        LabControl(lab) as control,
+        aiohttp.ClientSession() as session,
+        serving(lab, tmp_path / "a", changes=changes, environment=environment) as here,
+        serving(lab, tmp_path / "b", changes=changes, environment=environment) as there,
+    ):
+        await asyncio.sleep(3.0)  # both know who probes
+        before = len(await control.requests("cartesia"))
+        await asyncio.sleep(4.0)
+        asked = len(await control.requests("cartesia")) - before
+        assert 2 <= asked <= 4  # once a second, not twice
+
+        await control.set_faults("cartesia", [REFUSED])
+        await becomes(session, [here, there], "open")
+        assert (await rung(session, there, "cartesia"))["retired"]
+        await control.mend_all()
+        async with session.post(f"{there.url}/api/providers/cartesia/reset") as answer:
+            assert answer.status == 200
+
+        await becomes(session, [here, there], "closed")
+        elevenlabs = await rung(session, here, "elevenlabs")
+        assert (elevenlabs["state"], elevenlabs["suspect"]) == ("closed", False)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis_server"])
+async def test_a_call_does_not_notice_that_the_share_hangs(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server: ShareServer = request.getfixturevalue(kind)
+    environment = {"HOLDLINE__RESILIENCE__SHARE": await server.fresh_url()}
+    changes = {"hold": {"render": False}}
+    async with (
+        asyncio.timeout(120),
+        lab_process() as lab,
+        aiohttp.ClientSession() as session,
+        serving(lab, tmp_path, changes=changes, environment=environment) as served,
+        Carrier(served.url, AUTH_TOKEN) as call,
+    ):
+        await call.listen(within_s=15)
+        server.pause()
+        try:
+            for question in ("What are your opening hours?", "Where are you?"):
+                await call.say(await caller_says(question))
+                await call.listen(within_s=20)
+            await logged(served, "ShareLost")
+            quick = aiohttp.ClientTimeout(total=1.0)
+            async with session.get(f"{served.url}/readyz", timeout=quick) as answer:
+                assert answer.status == 200
+        finally:
+            server.resume()
+        await logged(served, "ShareRegained")
+
+    (record,) = (served.logs / "calls").glob("*.jsonl")
+    entries = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    answers_s = [each["v2v_s"] for each in entries if each["event"] == "AnswerHeard"]
+    assert len(answers_s) == 2
+    assert max(answers_s) < LATE_S
+    assert served.process.returncode == 0
+    assert PASSWORD not in (served.logs / "holdline.log").read_text(encoding="utf-8")
+
+
+async def logged(served: Served, event: str) -> None:
+    log = served.logs / "holdline.log"
+    async with asyncio.timeout(WITHIN_S + 10.0):
+        while event not in log.read_text(encoding="utf-8"):  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.1)

@@ -1,0 +1,56 @@
+import re
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from bot.http.pages.site import CONTENT_TYPES, FOLDER, asset_routes, client_routes, console_routes
+
+FILES = sorted(path.name for path in FOLDER.iterdir() if path.suffix in CONTENT_TYPES)
+NAMESPACES = ("http://www.w3.org/2000/svg",)  # a name, never fetched
+ADDRESS = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}[^\s"'`)]*""")
+
+
+@pytest.fixture
+def client() -> TestClient:
+    app = FastAPI()
+    app.include_router(client_routes())
+    app.include_router(asset_routes())
+    app.include_router(console_routes())
+    return TestClient(app)
+
+
+@pytest.mark.parametrize("path", ["/", "/client/", *(f"/client/{name}" for name in FILES)])
+def test_every_page_and_file_is_sent_under_the_strict_policy(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_file_names_another_server(name: str) -> None:
+    text = (FOLDER / name).read_text(encoding="utf-8")
+
+    foreign = [url for url in ADDRESS.findall(text) if url not in NAMESPACES]
+
+    assert foreign == []
+
+
+@pytest.mark.parametrize("name", ["client.html", "console.html"])
+def test_markup_holds_no_script_or_style_that_the_policy_would_refuse(name: str) -> None:
+    text = (FOLDER / name).read_text(encoding="utf-8")
+
+    assert re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", text) is None
+
+
+def test_every_import_is_a_file_that_is_there() -> None:
+    for name in FILES:
+        for wanted in re.findall(r'from "\./([^"]+)"', (FOLDER / name).read_text(encoding="utf-8")):
+            assert (FOLDER / wanted).is_file(), f"{name} imports {wanted}"
+
+
+@pytest.mark.parametrize("name", ["site.py", "..%2Fserver.py", "%2Fetc%2Fpasswd", "nothing.js"])
+def test_nothing_but_the_pages_is_served(client: TestClient, name: str) -> None:
+    assert client.get(f"/client/{name}").status_code == 404

@@ -1,0 +1,176 @@
+"""The server's doors, asked by an ordinary HTTP client; and the process, as an operator sees it."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bot.config.settings import Settings
+from bot.http.server import Extras, application
+from bot.process import open_house
+
+STAGES = {
+    "stt": [{"name": "ears", "kind": "local"}],
+    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
+    "tts": [{"name": "voice", "kind": "local"}],
+}
+TOKEN = "a-token-of-the-console"
+SDP = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
+
+
+@asynccontextmanager
+async def asking(tmp_path: Path, **tree: Any) -> AsyncIterator[httpx.AsyncClient]:
+    settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}, **tree})
+    async with (
+        open_house(settings, words=False) as house,
+        asyncio.TaskGroup() as tasks,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(application(house, tasks, Extras())),
+            base_url="http://holdline.test",
+        ) as client,
+    ):
+        yield client
+
+
+async def test_health_says_nothing_internal(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
+        health, ready = await client.get("/healthz"), await client.get("/readyz")
+
+    assert (health.status_code, health.json()) == (200, {"status": "ok"})
+    assert (ready.status_code, ready.json()["reasons"]) == (200, [])
+
+
+@pytest.mark.parametrize("path", ["/", "/client/", "/client/client.js", "/api/live", "/metrics"])
+async def test_with_a_token_set_nothing_is_open_without_it(tmp_path: Path, path: str) -> None:
+    async with asking(tmp_path, server={"token": TOKEN}) as client:
+        refused = await client.get(path)
+
+    assert refused.status_code == 401
+
+
+async def test_the_token_opens_as_a_bearer_and_after_signing_in_as_a_cookie(tmp_path: Path) -> None:
+    async with asking(tmp_path, server={"token": TOKEN}) as client:
+        bearer = await client.get("/", headers={"Authorization": f"Bearer {TOKEN}"})
+        wrong = await client.get("/", headers={"Authorization": "Bearer another"})
+        refused = await client.post("/sign-in", data={"token": "another"})
+        signed_in = await client.post("/sign-in", data={"token": TOKEN})
+        after = await client.get("/client/")
+
+    assert [each.status_code for each in (bearer, wrong, refused, signed_in, after)] == [
+        *(200, 401, 401, 303, 200)
+    ]
+    cookie = signed_in.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert TOKEN not in cookie
+
+
+async def test_a_public_telephone_opens_itself_and_nothing_else(tmp_path: Path) -> None:
+    changes = {"server": {"token": TOKEN}, "transports": {"webrtc": {"public": True}}}
+    async with asking(tmp_path, **changes) as client:
+        telephone, console = await client.get("/client/"), await client.get("/")
+
+    assert (telephone.status_code, console.status_code) == (200, 401)
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        {"sdp": "garbage", "type": "offer"},
+        {"sdp": "v=0\r\n", "type": "offer"},
+        {"sdp": SDP, "type": "offer"},
+    ],
+    ids=["not SDP", "no audio", "SDP that cannot be answered"],
+)
+async def test_an_offer_that_is_none_gets_400_and_one_sentence(
+    tmp_path: Path, offer: dict[str, str]
+) -> None:
+    async with asking(tmp_path) as client:
+        answer = await client.post("/api/offer", json=offer)
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("The offer")
+
+
+async def test_an_offer_beyond_all_measure_is_refused_unread(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
+        answer = await client.post("/api/offer", json={"sdp": "v" * 100_000, "type": "offer"})
+
+    assert answer.status_code == 422
+
+
+async def test_candidates_for_an_unknown_call_get_404(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
+        answer = await client.patch("/api/offer", json={"pc_id": "nobody", "candidates": []})
+
+    assert (answer.status_code, answer.json()) == (404, {"detail": "No such call."})
+
+
+async def test_a_door_that_is_not_enabled_does_not_exist(tmp_path: Path) -> None:
+    async with asking(tmp_path, transports={"webrtc": {"enabled": False}}) as client:
+        statuses = [
+            (await client.post("/api/offer", json={})).status_code,
+            (await client.get("/client/")).status_code,
+            (await client.post("/twilio/voice")).status_code,
+        ]
+
+    assert statuses == [404, 404, 404]
+
+
+CONFIG = """
+server: {{port: {port}}}
+stages:
+  stt: [{{name: ears, kind: local}}]
+  llm: [{{name: mind, kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: KEY}}]
+  tts: [{{name: voice, kind: local}}]
+logs: {{dir: {folder}}}
+shutdown: {{drain_s: 1}}
+"""
+
+
+def test_a_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = tmp_path / "holdline.yaml"
+        config.write_text(CONFIG.format(port=port, folder=tmp_path))
+
+        run = subprocess.run(  # noqa: S603 - our own command, our own arguments
+            [sys.executable, "-m", "bot", "serve", "--config", str(config)],
+            capture_output=True, text=True, timeout=30, check=False, env={"KEY": "k"},
+            cwd=Path(__file__).parents[3],
+        )  # fmt: skip
+
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
+    assert str(port) in run.stderr
+
+
+async def test_sigterm_ends_an_idle_server_with_0(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = tmp_path / "holdline.yaml"
+    config.write_text(CONFIG.format(port=port, folder=tmp_path))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "serve", "--config", str(config),
+        env={"KEY": "k"}, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    async with asyncio.timeout(30), httpx.AsyncClient() as client:
+        while True:
+            try:
+                if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
+                    break
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+
+        assert await process.wait() == 0

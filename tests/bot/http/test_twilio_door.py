@@ -1,0 +1,291 @@
+"""The webhook and what a media socket must show before a call is built for it."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import numpy as np
+import pytest
+
+from bot.http import twilio_door
+from bot.http.twilio_tokens import MOST, Ticket, Tokens
+from calls.events import CallRefused, InputRefused
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.webhook import (
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+    read_twiml,
+    signature,
+    start_message,
+)
+from tests.transports.twilio_house import RATE_HZ, TOKEN, House, house, tone, until
+
+FORM = PhoneCall().form()
+CONNECTED = json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+
+
+async def ring(
+    it: House, form: dict[str, str], *, proof: str | None, query: str = ""
+) -> tuple[int, str]:
+    headers = {} if proof is None else {"X-Twilio-Signature": proof}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{it.url}/twilio/voice{query}", data=form) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+def signed(it: House, form: dict[str, str], query: str = "") -> str:
+    return signature(TOKEN, f"{it.url}/twilio/voice{query}", form)
+
+
+async def test_the_answer_connects_the_call_to_our_media_socket_with_a_token() -> None:
+    async with house() as it:
+        status, text = await ring(it, FORM, proof=signed(it, FORM))
+
+        twiml = read_twiml(text)
+        assert status == 200
+        assert twiml.stream_url == f"ws://127.0.0.1:{it.port}/twilio/media"
+        assert len(twiml.parameters["token"]) >= 32
+        assert re.findall(r"<(\w+)", text) == ["Response", "Connect", "Stream", "Parameter"]
+
+
+async def test_every_call_gets_its_own_token() -> None:
+    async with house() as it:
+        answers = [await ring(it, FORM, proof=signed(it, FORM)) for _ in range(3)]
+
+        tokens = {read_twiml(text).parameters["token"] for _, text in answers}
+        assert len(tokens) == 3
+
+
+async def test_a_query_string_is_part_of_what_is_signed() -> None:
+    async with house() as it:
+        right = await ring(it, FORM, proof=signed(it, FORM, "?a=1&b=2"), query="?a=1&b=2")
+        wrong = await ring(it, FORM, proof=signed(it, FORM), query="?a=1&b=2")
+
+        assert (right[0], wrong[0]) == (200, 403)
+
+
+@pytest.mark.parametrize("proof", [None, "", "wrong", "jnHHJVRuc+5O5HxzOjyUz1Q19Bc="])
+async def test_a_missing_or_wrong_signature_is_forbidden(proof: str | None) -> None:
+    async with house() as it:
+        status, text = await ring(it, FORM, proof=proof)
+
+        assert status == 403
+        assert "Stream" not in text
+        assert it.told == [InputRefused(transport="twilio", reason="wrong signature")]
+
+
+async def test_a_form_changed_on_the_way_is_forbidden() -> None:
+    async with house() as it:
+        status, _ = await ring(it, FORM | {"From": "+19995550000"}, proof=signed(it, FORM))
+
+        assert status == 403
+
+
+async def test_a_webhook_that_is_too_big_is_refused_unread() -> None:
+    async with house() as it:
+        status, _ = await ring(it, FORM | {"Extra": "x" * 100_000}, proof="whatever")
+
+        assert status == 413
+
+
+async def test_a_webhook_that_is_no_text_is_refused() -> None:
+    async with house() as it, aiohttp.ClientSession() as session:
+        async with session.post(f"{it.url}/twilio/voice", data=b"\xff\xfe=\x00") as answer:
+            status = answer.status
+
+        assert status == 400
+
+
+async def test_a_full_house_says_so_and_hangs_up() -> None:
+    async with house() as it:
+        it.open, it.why_closed = False, "draining"
+
+        with pytest.raises(NotConnectedError) as refused:
+            await Carrier(it.url, TOKEN).__aenter__()
+
+        assert refused.value.status == 200
+        assert "busy" in refused.value.said
+        _, text = await ring(it, FORM, proof=signed(it, FORM))
+        assert re.findall(r"<(\w+)", text) == ["Response", "Say", "Hangup"]
+        assert it.told[0] == CallRefused(transport="twilio", reason="draining")
+
+
+async def test_a_house_that_filled_up_meanwhile_closes_the_socket() -> None:
+    async with house() as it:
+        it.full = True
+
+        async with Carrier(it.url, TOKEN) as caller:
+            await asyncio.wait_for(caller.ended.wait(), 5)
+
+        assert caller.close_code == 1013
+
+
+@asynccontextmanager
+async def media_socket(it: House) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"ws://127.0.0.1:{it.port}/twilio/media") as socket,
+    ):
+        yield socket
+
+
+async def start_with(it: House, phone: PhoneCall, token: str | None) -> int | None:
+    """Open a stream with a token; return the code with which it was closed."""
+    parameters = {} if token is None else {"token": token}
+    twiml = Twiml(stream_url=None, parameters=parameters, said="")
+    async with media_socket(it) as socket:
+        await socket.send_str(CONNECTED)
+        await socket.send_json(start_message(phone, twiml))
+        async with asyncio.timeout(5):
+            await socket.receive()
+        return socket.close_code
+
+
+async def token_for(it: House, phone: PhoneCall) -> str:
+    _, text = await ring(it, phone.form(), proof=signed(it, phone.form()))
+    return read_twiml(text).parameters["token"]
+
+
+@pytest.mark.parametrize("token", [None, "", "guessed"])
+async def test_without_a_token_of_ours_no_call_is_built(token: str | None) -> None:
+    async with house() as it:
+        code = await start_with(it, PhoneCall(), token)
+
+        assert code == 1008
+        assert it.calls == []
+        assert len(it.told) == 1
+
+
+async def test_a_token_is_good_once() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        await it.call()
+
+        code = await start_with(it, caller.phone, caller.twiml.parameters["token"])
+
+        assert code == 1008
+        assert len(it.calls) == 1
+        assert it.reasons() == ["token unknown or used"]
+
+
+async def test_a_token_of_another_call_is_refused() -> None:
+    async with house() as it:
+        token = await token_for(it, PhoneCall())
+
+        code = await start_with(it, PhoneCall(), token)
+
+        assert code == 1008
+        assert it.reasons() == ["token of another call"]
+
+
+async def test_a_token_expires_after_a_minute() -> None:
+    phone = PhoneCall()
+    async with house() as it:
+        token = await token_for(it, phone)
+        it.now_ahead_s = 60.1
+
+        code = await start_with(it, phone, token)
+
+        assert code == 1008
+        assert it.reasons() == ["token expired"]
+
+
+BEFORE_START = {
+    "media": (json.dumps({"event": "media", "media": {"payload": "////"}}), "media before start"),
+    "a key": (json.dumps({"event": "dtmf", "dtmf": {"digit": "1"}}), "media before start"),
+    "stop": (json.dumps({"event": "stop"}), "media before start"),
+    "no JSON": ("hello", "not JSON"),
+    "much too much": ("x" * 10_000_000, "message too big"),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), BEFORE_START.values(), ids=BEFORE_START.keys())
+async def test_nothing_but_a_start_opens_the_door(text: str, reason: str) -> None:
+    async with house() as it, media_socket(it) as socket:
+        await socket.send_str(CONNECTED)
+        await socket.send_str(text)
+        closing = await asyncio.wait_for(socket.receive(), 5)
+
+        assert closing.type is aiohttp.WSMsgType.CLOSE
+        assert it.calls == []
+        assert it.reasons() == [reason]
+
+
+async def test_the_server_s_own_limit_is_told_before_a_start_too() -> None:
+    async with house(ws_max_size=300_000) as it, media_socket(it) as socket:
+        await socket.send_str("x" * 1_000_000)
+        await until(lambda: bool(it.told))
+
+        assert it.reasons() == ["message too big"]
+
+
+async def test_a_socket_that_never_starts_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twilio_door, "START_S", 0.1)
+    async with house() as it, media_socket(it) as socket:
+        await socket.send_str(CONNECTED)
+        closing = await asyncio.wait_for(socket.receive(), 5)
+
+        assert closing.type is aiohttp.WSMsgType.CLOSE
+        assert it.reasons() == ["no start in time"]
+
+
+async def test_a_socket_that_chatters_without_a_start_is_closed() -> None:
+    async with house() as it, media_socket(it) as socket:
+        for _ in range(10):
+            await socket.send_str('{"event":"weather"}')
+        closing = await asyncio.wait_for(socket.receive(), 5)
+
+        assert closing.type is aiohttp.WSMsgType.CLOSE
+        assert it.reasons() == ["no start"]
+
+
+async def test_only_so_many_sockets_may_wait_for_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twilio_door, "MAX_WAITING", 1)
+    async with house() as it, media_socket(it) as first, media_socket(it) as second:
+        closing = await asyncio.wait_for(second.receive(), 5)
+
+        assert closing.data == 1013
+        assert not first.closed
+
+
+def test_a_ticket_comes_back_for_its_own_call_only_once() -> None:
+    tokens, ticket = Tokens(), Ticket(call_sid="CA1", caller="a", called="b")
+    token = tokens.issue(ticket, now=0.0)
+
+    assert tokens.redeem(token, call_sid="CA1", now=59.9) == ticket
+    assert tokens.redeem(token, call_sid="CA1", now=59.9) == "token unknown or used"
+
+
+def test_tokens_that_nobody_redeems_fill_no_memory() -> None:
+    tokens, ticket = Tokens(), Ticket(call_sid="CA1", caller="a", called="b")
+    first = tokens.issue(ticket, now=0.0)
+    last = [tokens.issue(ticket, now=1.0) for _ in range(MOST)][-1]
+
+    assert tokens.redeem(first, call_sid="CA1", now=2.0) == "token unknown or used"
+    assert tokens.redeem(last, call_sid="CA1", now=2.0) == ticket
+
+
+@pytest.mark.slow
+async def test_six_callers_at_once_hear_their_own_agent_only() -> None:
+    pitches = [300 + 150 * number for number in range(6)]
+    async with house() as it, asyncio.TaskGroup() as group:
+
+        async def talk(hz: int) -> None:
+            phone = PhoneCall(caller=str(hz))
+            async with Carrier(it.url, TOKEN, phone=phone) as caller:
+                own = await it.call_from(str(hz))
+                await own.say(tone(1.5, hz))
+                heard = await caller.listen(quiet_s=0.3)
+
+                spectrum = np.abs(np.fft.rfft(heard.astype(float)))
+                peak_hz = np.argmax(spectrum) * RATE_HZ / len(heard)
+                assert peak_hz == pytest.approx(hz, abs=5)
+                assert len(caller.ear.bursts) == 1
+
+        for hz in pitches:
+            group.create_task(talk(hz))

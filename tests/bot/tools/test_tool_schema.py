@@ -1,0 +1,54 @@
+"""Checking a tool's arguments."""
+
+from typing import Any
+
+import pytest
+
+from bot.tools.schema import problems
+
+BOOKING: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "day": {"type": "string", "pattern": "^[A-Z]"},
+        "hour": {"type": "integer", "minimum": 8, "maximum": 18},
+        "kind": {"enum": ["new", "check-up"]},
+        "names": {"type": "array", "items": {"type": "string"}, "maxItems": 2},
+        "note": {"type": ["string", "null"]},
+    },
+    "required": ["day"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"day": "Monday"},
+        {"day": "Monday", "hour": 8, "kind": "new", "names": ["Ann"], "note": None},
+        {"day": "Monday", "hour": 9.0},
+    ],
+)
+def test_good_arguments_have_no_problems(arguments: Any) -> None:
+    assert problems(arguments, BOOKING) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "arguments must be object"),
+        (None, "arguments must be object"),
+        ({}, "arguments.day is missing"),
+        ({"day": "monday"}, "arguments.day does not match ^[A-Z]"),
+        ({"day": 5}, "arguments.day must be string"),
+        ({"day": "Monday", "hour": True}, "arguments.hour must be integer"),
+        ({"day": "Monday", "hour": 7}, "arguments.hour is less than 8"),
+        ({"day": "Monday", "hour": 8.5}, "arguments.hour must be integer"),
+        ({"day": "Monday", "kind": "old"}, "arguments.kind is none of ['new', 'check-up']"),
+        ({"day": "Monday", "names": [1]}, "arguments.names[0] must be string"),
+        ({"day": "Monday", "names": ["a", "b", "c"]}, "arguments.names has more than 2"),
+        ({"day": "Monday", "note": 1}, "arguments.note must be string or null"),
+        ({"day": "Monday", "color": "red"}, "arguments.color is not known"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: Any, problem: str) -> None:
+    assert problems(arguments, BOOKING) == [problem]

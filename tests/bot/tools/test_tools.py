@@ -1,0 +1,353 @@
+"""What the model may do, and what it gets to know of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+from pipecat.frames.frames import Frame, TTSSpeakFrame
+from pipecat.services.llm_service import FunctionCallParams
+from pydantic import SecretStr
+
+from bot.call.models import VoiceModels
+from bot.config.agent import AgentSettings, ToolSettings
+from bot.tools.owner import BODY_LIMIT_BYTES, owner_tools
+from bot.tools.toolbox import RESULT_LIMIT, Tool, Toolbox
+from calls.events import Event, ToolCalled
+from tests.bot.talk import says, talking
+from tests.bot.tools import owner_functions
+
+HERE = "tests.bot.tools.owner_functions"
+
+
+@dataclass
+class Desk:
+    """A toolbox, and whoever asks it."""
+
+    toolbox: Toolbox
+    told: list[Event]
+    pushed: list[Frame] = field(default_factory=list)
+    turn: int = 1
+
+    async def use(self, name: str, arguments: Any = None) -> dict[str, Any]:
+        """Return what the model is told."""
+        results: list[dict[str, Any]] = []
+
+        async def pushed(frame: Frame) -> None:
+            self.pushed.append(frame)
+
+        async def result(value: dict[str, Any]) -> None:
+            results.append(value)
+
+        params = SimpleNamespace(
+            arguments={} if arguments is None else arguments,
+            llm=SimpleNamespace(push_frame=pushed),
+            result_callback=result,
+        )
+        schema = next(each for each in self.toolbox.schemas() if each.name == name)
+        assert schema.handler
+        await schema.handler(cast("FunctionCallParams", params))
+        assert len(results) == 1
+        return results[0]
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [each.outcome for each in self.told if isinstance(each, ToolCalled)]
+
+
+@asynccontextmanager
+async def desk(*tools: Tool, bridge_after_s: float = 0.05) -> AsyncIterator[Desk]:
+    told: list[Event] = []
+    toolbox = Toolbox(
+        tools=tools,
+        turn=lambda: made.turn,
+        tell=told.append,
+        clock=time.monotonic,
+        bridge_after_s=bridge_after_s,
+    )
+    made = Desk(toolbox, told)
+    try:
+        async with asyncio.timeout(5.0):
+            yield made
+    finally:
+        await toolbox.close()
+
+
+def entry(name: str, **more: Any) -> Tool:
+    return owner_tools([ToolSettings(entry_point=f"{HERE}:{name}", **more)])[0]
+
+
+def at(url: str, **more: Any) -> Tool:
+    settings = ToolSettings(name="lookup", description="Look it up.", url=url, **more)
+    return owner_tools([settings])[0]
+
+
+@asynccontextmanager
+async def office(answer: Any) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    server = web.AppRunner(app, shutdown_timeout=0.1)
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{server.addresses[0][1]}"
+    finally:
+        await server.cleanup()
+
+
+async def test_a_function_says_itself_what_it_takes() -> None:
+    async with desk(entry("opening_hours")) as at_desk:
+        (schema,) = at_desk.toolbox.schemas()
+
+        assert schema.name == "opening_hours"
+        assert schema.description == "Say when we are open."
+        assert schema.properties == {"day": {"type": "string"}, "holiday": {"type": "boolean"}}
+        assert schema.required == ["day"]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "result"),
+    [
+        ("opening_hours", {"day": "Monday"}, {"day": "Monday", "hours": "8 to 18"}),
+        ("price", {"service": "check-up"}, 49.5),
+    ],
+    ids=["in a thread", "asynchronous"],
+)
+async def test_a_function_gives_the_model_its_result(
+    function: str, arguments: Mapping[str, str], result: Any
+) -> None:
+    async with desk(entry(function)) as at_desk:
+        assert await at_desk.use(function, arguments) == {"result": result}
+        assert at_desk.outcomes == ["ok"]
+        assert at_desk.pushed == []
+
+
+async def test_a_function_that_raises_gives_the_model_an_error_without_its_words() -> None:
+    async with desk(entry("price")) as at_desk:
+        assert await at_desk.use("price", {"service": "secret"}) == {
+            "error": "price failed (KeyError)"
+        }
+        assert at_desk.outcomes == ["failed"]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"day": 5}, {"day": "Monday", "hour": 1}, [], "Monday"])
+async def test_wrong_arguments_never_reach_the_tool(arguments: Any) -> None:
+    async with desk(entry("opening_hours")) as at_desk:
+        answer = await at_desk.use("opening_hours", arguments or [])
+
+        assert list(answer) == ["error"]
+        assert at_desk.outcomes == ["refused"]
+
+
+async def test_a_late_tool_is_bridged_and_its_result_still_comes() -> None:
+    async with desk(entry("slow", bridge="One moment.")) as at_desk:
+        assert await at_desk.use("slow", {"name": "it"}) == {"result": "it done"}
+
+        (bridge,) = at_desk.pushed
+        assert isinstance(bridge, TTSSpeakFrame)
+        assert bridge.text == "One moment."
+        assert not bridge.append_to_context
+
+
+async def test_a_tool_that_hangs_gives_the_model_an_error_in_time() -> None:
+    async with desk(entry("hangs", timeout_s=0.1)) as at_desk:
+        answer = await at_desk.use("hangs")
+        owner_functions.HELD.set()
+
+        assert "did not answer in time" in answer["error"]
+        assert at_desk.outcomes == ["late"]
+
+
+async def test_the_same_request_runs_once_in_a_turn() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        both = await asyncio.gather(
+            at_desk.use("slow", {"name": "a"}), at_desk.use("slow", {"name": "a"})
+        )
+        again = await at_desk.use("slow", {"name": "a"})
+        other = await at_desk.use("slow", {"name": "b"})
+
+    assert both[0] == both[1] == again == {"result": "a done"}
+    assert other == {"result": "b done"}
+    assert owner_functions.RUNS == ["a", "b"]
+
+
+async def test_the_next_turn_may_ask_the_same_again() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        await at_desk.use("slow", {"name": "a"})
+        at_desk.turn = 2
+        await at_desk.use("slow", {"name": "a"})
+
+    assert owner_functions.RUNS == ["a", "a"]
+
+
+async def test_a_caller_who_barges_in_does_not_break_off_a_booking() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        waiting = asyncio.ensure_future(at_desk.use("slow", {"name": "a"}))
+        await asyncio.sleep(0.03)
+        waiting.cancel()
+        at_desk.turn = 2
+
+        assert await at_desk.use("slow", {"name": "a"}) == {"result": "a done"}
+        assert owner_functions.RUNS == ["a"]
+        assert at_desk.outcomes == ["ok"]
+
+
+async def test_a_booking_that_was_made_while_the_caller_spoke_is_not_made_twice() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        waiting = asyncio.ensure_future(at_desk.use("slow", {"name": "a"}))
+        await asyncio.sleep(0.03)
+        waiting.cancel()
+        await asyncio.sleep(0.2)
+        at_desk.turn = 2
+        first = await at_desk.use("slow", {"name": "a"})
+        at_desk.turn = 3
+        await at_desk.use("slow", {"name": "a"})
+
+    assert first == {"result": "a done"}
+    assert owner_functions.RUNS == ["a", "a"]
+
+
+async def test_no_bridge_is_spoken_while_the_agent_speaks_anyway() -> None:
+    async with desk(entry("slow", bridge="One moment.")) as at_desk:
+        at_desk.toolbox.speaking = lambda: True
+        await at_desk.use("slow", {"name": "it"})
+
+        assert at_desk.pushed == []
+
+
+async def test_a_result_is_cut_to_what_a_model_should_read() -> None:
+    async with desk(entry("long_answer")) as at_desk:
+        answer = await at_desk.use("long_answer")
+
+        assert RESULT_LIMIT < len(answer["result"]) < RESULT_LIMIT + 10
+
+
+@pytest.mark.parametrize("name", ["nothing_here", "NOT_A_FUNCTION"])
+def test_an_entry_point_that_is_no_function_is_refused_at_once(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{HERE}:{name}"):
+        entry(name)
+
+
+async def test_an_http_tool_sends_its_arguments_and_its_secret() -> None:
+    seen: dict[str, Any] = {}
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.update(path=request.path, auth=request.headers["Authorization"])
+        seen.update(body=await request.json())
+        return web.json_response({"free": ["9:00"]})
+
+    secret = SecretStr("s3cret")
+    async with office(answer) as url, desk(at(f"{url}/slots", secret=secret)) as at_desk:
+        assert await at_desk.use("lookup", {"day": "Monday"}) == {"result": {"free": ["9:00"]}}
+
+    assert seen == {"path": "/slots", "auth": "Bearer s3cret", "body": {"day": "Monday"}}
+
+
+async def test_a_get_puts_its_arguments_into_the_address() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(dict(request.query))
+
+    async with office(answer) as url, desk(at(url, method="GET")) as at_desk:
+        answered = await at_desk.use("lookup", {"day": "Monday & Tuesday", "n": 2, "all": True})
+
+    assert answered == {"result": {"day": "Monday & Tuesday", "n": "2", "all": "true"}}
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    followed: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        followed.append(request.path)
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
+
+    async with office(answer) as url, desk(at(f"{url}/start")) as at_desk:
+        answered = await at_desk.use("lookup")
+
+    assert "redirect" in answered["error"]
+    assert followed == ["/start"]
+
+
+async def test_an_answer_without_an_end_is_not_read_to_its_end() -> None:
+    sent: list[int] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            for _ in range(10_000):
+                await response.write(b"x" * 10_000)
+                sent.append(10_000)
+        except ConnectionError:
+            pass
+        return response
+
+    async with office(answer) as url, desk(at(url)) as at_desk:
+        answered = await at_desk.use("lookup")
+
+    assert answered == {"error": "the answer is too long to be read"}
+    assert sum(sent) < 100 * BODY_LIMIT_BYTES
+
+
+@pytest.mark.parametrize(("status", "says_"), [(500, "answered 500"), (404, "answered 404")])
+async def test_an_http_error_is_told_to_the_model(status: int, says_: str) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text="no such day")
+
+    async with office(answer) as url, desk(at(url)) as at_desk:
+        answered = await at_desk.use("lookup")
+
+    assert says_ in answered["error"]
+    assert "no such day" in answered["error"]
+
+
+async def test_an_office_that_is_closed_is_told_to_the_model() -> None:
+    async with desk(at("http://127.0.0.1:9/")) as at_desk:
+        assert await at_desk.use("lookup") == {"error": "lookup cannot be reached"}
+
+
+async def test_an_office_that_never_answers_is_given_up_in_time() -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        await asyncio.sleep(3.0)
+        return web.Response()
+
+    async with office(answer) as url, desk(at(url, timeout_s=0.1)) as at_desk:
+        answered = await at_desk.use("lookup")
+
+    assert "did not answer in time" in answered["error"]
+
+
+async def test_closing_the_toolbox_leaves_nothing_running() -> None:
+    async def forever(_arguments: Mapping[str, Any]) -> None:
+        await asyncio.sleep(60.0)
+
+    tool = Tool(
+        name="f", description="", parameters={"type": "object"}, run=forever, timeout_s=60.0
+    )
+    async with desk(tool) as at_desk:
+        waiting = asyncio.ensure_future(at_desk.use("f"))
+        await asyncio.sleep(0.02)
+        await at_desk.toolbox.close()
+
+        assert await waiting == {"error": "it was stopped"}
+
+
+async def test_a_call_with_an_owners_tool_gets_its_answer() -> None:
+    tool = ToolSettings(entry_point=f"{HERE}:opening_hours")
+    use = says("Let me see.", calls=[("opening_hours", {"day": "Monday"})])
+    models = VoiceModels.load()
+    async with talking(AgentSettings(tools=(tool,)), use, says("From 8."), models=models) as talk:
+        await talk.say("When are you open on Monday?")
+        await talk.until(lambda: talk.remembered("assistant")[-1:] == ["From 8."])
+
+    asked = talk.model.requests[1]["messages"]
+    assert "8 to 18" in next(each["content"] for each in asked if each["role"] == "tool")
+    assert talk.voice.said == ["Let me see.", "From 8."]

@@ -1,0 +1,46 @@
+"""The drill on real calls: a voice that is cut, with Pipecat's own failover behind the door.
+
+Stock Pipecat is known to lose the words behind a cut, whatever Holdline learns to do; so these say
+whether the drill sees it.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from bot.lab.callers import answers
+from drill.matrix import tts
+from drill.measured import Run
+from drill.plans import play
+from drill.rows import Row
+from drill.servers import OURS, STOCK
+from drill.stage import staged
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+HEALTHY_TURN = Row(name="one-turn", title="Nothing")
+CUT = Row(name="cut", title="TTS cut", breaks=tts({"fault": "cut", "after_words": 7}))
+
+
+async def test_a_healthy_turn_is_heard_whole(tmp_path: Path) -> None:
+    async with staged(HEALTHY_TURN, OURS, run=1, folder=tmp_path) as stage:
+        await play(stage, run := Run())
+
+    (turn,) = run.turns
+    assert turn.verdict.whole, turn.verdict
+    assert run.measures["misheard"] == 0
+    assert 0.3 < run.measures["first_word_s"] < 4.0
+    assert turn.verdict.voices == ("cartesia",)
+    assert {each.provider for each in turn.requests} == {"openai", "cartesia"}
+
+
+async def test_the_words_behind_a_cut_are_missed_in_a_stock_pipeline(tmp_path: Path) -> None:
+    async with staged(CUT, STOCK, run=1, folder=tmp_path) as stage:
+        await play(stage, run := Run())
+
+    (turn,) = run.turns
+    (answer,) = answers([CUT.question], greeting="Hello.")
+    assert run.measures["lost_turns"] == 1
+    assert [each.text for each in turn.verdict.words] == answer.split()[:7]
+    assert turn.verdict.first_word_s is not None
+    assert any(each.fault == "cut" for each in turn.requests)

@@ -1,0 +1,78 @@
+"""What one run measures, from recordings that nobody made by telephone."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from drill.conversation import Turn
+from drill.evidence import Asked, Judged
+from drill.judge import Verdict
+from drill.measured import Run, changes, quiet_after
+from drill.rows import LOST
+from tests.drill.recordings import RATE_HZ, silence, taken_over, whole_reply
+
+TURN = Turn(question="?", answer="!", began_s=2.0, stop_s=3.0, end_s=9.0)
+
+
+@dataclass
+class Call:
+    """As much of a call as a measure asks for."""
+
+    sound: NDArray[np.int16] = field(repr=False)
+
+    def heard(self) -> NDArray[np.int16]:
+        return self.sound
+
+
+def tone(length_s: float) -> NDArray[np.int16]:
+    return np.full(round(length_s * RATE_HZ), 5000, np.int16)
+
+
+@pytest.mark.parametrize(
+    ("parts", "quiet_s"),
+    [
+        ((tone(2.3), silence(3.0)), 0.3),  # spoke on for 0.3 s
+        ((tone(2.1), silence(0.1), tone(0.2), silence(3.0)), 0.4),  # with a pause that is none
+        ((tone(2.2), silence(2.0), tone(2.0)), 0.2),  # what comes later is the next answer
+        ((tone(1.0), silence(2.0), tone(2.0)), 0.0),  # was quiet when the caller began
+    ],
+)
+def test_the_agent_is_quiet_when_its_last_sound_behind_the_barge_in_ends(
+    parts: tuple[NDArray[np.int16], ...], quiet_s: float
+) -> None:
+    assert quiet_after(Call(np.concatenate(parts)), TURN) == pytest.approx(quiet_s, abs=0.02)  # type: ignore[arg-type]
+
+
+def test_a_reply_that_broke_off_has_a_gap_without_an_end() -> None:
+    whole, reply = Run(), whole_reply()
+    whole.add(judged(reply.judged()))
+    broken = Run()
+    broken.add(judged(reply.heard_as(reply.recording[: 3 * RATE_HZ], silence(3.0)).judged()))
+
+    assert whole.measures["lost_turns"] == 0
+    assert whole.measures["gap_s"] < 0.1
+    assert broken.measures["lost_turns"] == 1
+    assert broken.measures["gap_s"] == LOST
+
+
+def test_the_turns_of_a_run_are_counted_together_and_the_worst_one_decides() -> None:
+    run = Run()
+    run.add(judged(taken_over(7, gap_s=0.4).judged(), "cartesia", "elevenlabs"))
+    run.add(judged(whole_reply().judged(), "cartesia"))
+
+    assert run.measures["turns"] == 2
+    assert run.measures["requests"] == 3
+    assert run.measures["standby_requests"] == 1
+    assert run.measures["gap_s"] == pytest.approx(0.4, abs=0.08)
+
+
+def test_a_voice_that_comes_back_has_changed_twice() -> None:
+    assert changes(["cartesia", "cartesia", "elevenlabs", "cartesia"]) == 2
+    assert changes([]) == 0
+
+
+def judged(verdict: Verdict, *asked: str) -> Judged:
+    requests = tuple(Asked(provider=each, at_s=0.5, outcome="done", fault=None) for each in asked)
+    return Judged(turn=TURN, verdict=verdict, requests=requests, recording=silence(1.0))

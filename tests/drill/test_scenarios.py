@@ -1,0 +1,43 @@
+"""The five demonstrations: each proves what it says, and says so when it does not."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from calls.events import Event
+from drill.bench import FIRST, STANDBY
+from drill.demonstration import demonstrate
+from drill.scenarios import SCENARIOS, perform
+from drill.telling import MEANINGS
+from fallbacks.facts import Fact
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_a_scenario_proves_what_it_is_for(name: str) -> None:
+    told: list[tuple[float, Event | str]] = []
+
+    proofs = await perform(SCENARIOS[name], lambda at_s, what: told.append((at_s, what)))
+
+    assert [each.text for each in proofs if not each.holds] == []
+    assert len(proofs) >= 3
+    assert [at_s for at_s, _ in told] == sorted(at_s for at_s, _ in told)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+async def test_what_a_scenario_could_not_show_is_said_and_told_by_the_exit_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with_a_standby = replace(SCENARIOS["breaker"], rungs=(FIRST, STANDBY))
+
+    code = await demonstrate("breaker", with_a_standby)
+
+    assert code == 1
+    assert "NOT PROVED: 5 later questions" in capsys.readouterr().out
+
+
+def test_every_event_of_a_ladder_has_its_meaning() -> None:
+    assert set(get_args(Fact)) - set(MEANINGS) == set()

@@ -1,0 +1,27 @@
+"""What a run's server told of its calls."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from drill.rows import Row
+from drill.stage import Stage
+
+
+def stage(calls: Path, *events: str) -> Stage:
+    lines = [json.dumps({"event": each}) for each in events]
+    (calls / "one.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    nothing = cast(Any, None)
+    row = Row(name="row", title="A row")
+    return Stage(row=row, lab=nothing, control=nothing, url="", calls=calls)
+
+
+def test_a_barge_in_is_blamed_for_what_came_after_it_alone(tmp_path: Path) -> None:
+    told = stage(
+        tmp_path,
+        *("CallerStarted", "AttemptFailed", "AttemptFailed"),
+        *("CallerStarted", "AttemptDropped", "ProviderFailed"),
+    )
+
+    assert len(told.failures()) == 3
+    assert [each["event"] for each in told.failures_since_spoken_to()] == ["ProviderFailed"]
