@@ -21,6 +21,10 @@ class Deadline:
         """Say whether nothing is left."""
         return now >= self.at
 
+    def at_least(self, at: float) -> "Deadline":
+        """Return this deadline, or the given moment if that is later."""
+        return Deadline(at=max(self.at, at))
+
 
 class TurnDeadline:
     """The one deadline of a turn, which all stages ask."""

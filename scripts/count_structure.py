@@ -24,6 +24,7 @@ ROOMS: Final = (
     *("bot", "calls", "drill", "fallbacks", "faultlab", "processors"),
     *("providers", "storage", "telemetry", "transports"),
 )
+FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 METHODS: Final = 12
 LINES: Final = 40
 CALLER: Final = ROOT / "tests" / "fixtures" / "callers" / "01_hours.wav"
@@ -45,7 +46,7 @@ def count_source() -> None:
         match node:
             case ast.ClassDef():
                 files[node.name].add(path)
-                methods = [n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+                methods = [each for each in node.body if isinstance(each, FUNCTIONS)]
                 if len(methods) > METHODS:
                     large.append(f"{node.name} ({len(methods)}, {path})")
             case ast.FunctionDef() | ast.AsyncFunctionDef():
