@@ -4,7 +4,6 @@ The next voice is asked for the rest, from the first word that has not fully arr
 sends before it is the one to be heard is held, and dropped if another is.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -73,7 +72,7 @@ class _Live:
 class SpokenUtterance:
     """One utterance, from its first sentence until its last sound has gone to the line.
 
-        speech = SpokenUtterance(work, line=line, rate_hz=8000, word_times={"cartesia": True})
+        speech = SpokenUtterance(work, line=line, rate_hz=8000)
         actions = speech.start("We open at nine.", until=until, now=now)
         actions = speech.handle(SoundCame(attempt=1, pcm=pcm, speaking=True), now)
         actions = speech.tick(now)  # when `wake_at` has come
@@ -85,22 +84,18 @@ class SpokenUtterance:
         over: Whether nothing more will happen.
     """
 
-    def __init__(
-        self, work: Work, *, line: OutgoingLine, rate_hz: int, word_times: Mapping[str, bool]
-    ) -> None:
+    def __init__(self, work: Work, *, line: OutgoingLine, rate_hz: int) -> None:
         """Prepare.
 
         Args:
             work: Decides who is asked.
             line: The caller's.
             rate_hz: Of all sound.
-            word_times: By rung, whether it says when each word is spoken.
         """
         self.accepts = True
         self.over = False
         self._work = work
         self._line = line
-        self._word_times = word_times
         self._outlet = SoundOutlet(line, rate_hz=rate_hz)
         self._ledger = self._outlet.ledger
         self._live: dict[int, _Live] = {}
@@ -210,7 +205,7 @@ class SpokenUtterance:
                     self._ask(step)
                 case Win():
                     live, self._voice = self._live[step.attempt], step.attempt
-                    timed = self._word_times.get(step.provider, False)
+                    timed = step.provider not in self._work.policy.untimed
                     self._outlet.switch_voice(step.attempt, live.held, timed=timed)
                     live.held = []
                     self._actions.append(UseVoice(provider=step.provider))

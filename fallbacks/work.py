@@ -43,6 +43,7 @@ class StagePolicy:
     hedges: Allowance | None = None
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
     cold: frozenset[str] = frozenset()  # standbys that are connected only when they are needed
+    untimed: frozenset[str] = frozenset()  # voices that do not say when each word is spoken
     then_s: float = 0.0  # what takes time behind this stage before the caller hears something
     chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests that nobody named
 

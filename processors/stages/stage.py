@@ -7,7 +7,8 @@ lock: a decision sees one event at a time, and its actions are done before the n
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
 from pipecat.processors.frame_processor import FrameProcessor
@@ -47,6 +48,15 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
     @abstractmethod
     async def tick(self, now: float) -> None:
         """Do what is due."""
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Keep the stage's own task out, and have it ask for the next moment afterwards."""
+        try:
+            async with self.lock:
+                yield
+        finally:
+            self.alarm.ring()
 
     async def report(self, report: Report) -> None:
         """Leave a report for the stage's own task; waits only while the inbox is full."""

@@ -74,8 +74,7 @@ class Bench:
             pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
         )
         work = Work(self.policy, numbers=itertools.count(1))
-        times = dict.fromkeys(self.names, True)
-        self.speech = SpokenUtterance(work, line=self.line, rate_hz=RATE_HZ, word_times=times)
+        self.speech = SpokenUtterance(work, line=self.line, rate_hz=RATE_HZ)
 
     def start(self, text: str = TEXT, *, closed: bool = True) -> AskVoice:
         until = Deadline(at=self.now + 4.0)
