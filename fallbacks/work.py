@@ -127,7 +127,7 @@ class Work:
     @property
     def attempts(self) -> int:
         """How many attempts were started."""
-        return self._failover.attempts
+        return self._failover.candidates.attempts
 
     @property
     def wake_at(self) -> float | None:
@@ -140,7 +140,7 @@ class Work:
 
     def move(self, until: Deadline) -> None:
         """Change the deadline: sound was queued, or something was said to hold the line."""
-        self._failover.move(until)
+        self._failover.until = until
 
     def handle(self, event: WorkEvent, now: float) -> tuple[Step, ...]:
         """Decide on what happened to an attempt; what comes of an ended one is ignored."""
@@ -172,7 +172,7 @@ class Work:
     def may_wait_until(self, until: Deadline, now: float) -> Deadline:
         """Return how long an attempt may wait for a place before the next rung is asked."""
         return may_wait_until(
-            self._failover.standbys(now),
+            self._failover.candidates.standbys(now),
             prompt=self._prompt(now) if self._prompt else until,
             until=until,
             then_s=self.policy.then_s,
