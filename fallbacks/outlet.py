@@ -101,18 +101,18 @@ class SoundOutlet:
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
         """Let go all that has come whole: nothing more will."""
         released = self._release_until(self.ledger.keep_s, now)
-        words = self.ledger.text.split()
+        words = self.ledger.words.joined().split()
         upto = len(words) - len(self.ledger.rest.split())
         return [*released, *(PlayWord(word=word) for word in words[self.said : upto])]
 
     def _release_until(self, until_s: float, now: float) -> list[PlaySound | PlayWord]:
         released: list[PlaySound | PlayWord] = []
-        while (heard := self.ledger.heard_at(self.said)) and heard[1] <= until_s:
+        while (heard := self.ledger.words.heard_at(self.said)) and heard[1] <= until_s:
             released += self._release_sound(heard[1], now)
             released.append(PlayWord(word=heard[0]))
             self.said += 1
         released += self._release_sound(until_s, now)
-        self.ledger.released(self._released / self._rate_hz)
+        self.ledger.released_s = self._released / self._rate_hz
         return released
 
     def _release_sound(self, until_s: float, now: float) -> list[PlaySound]:

@@ -170,7 +170,7 @@ class SpokenUtterance:
             case Finished():
                 self._ledger.done(event.attempt)
                 self._follow(self._work.handle(event, now), now)
-            case Failed() if is_voice and not self._ledger.owed:  # it has done what it was asked
+            case Failed() if is_voice and not self._ledger.rest:  # it has done what it was asked
                 self._end_voice(now)
             case Failed() | Refused():
                 self._drop(event.attempt)
@@ -262,5 +262,5 @@ class SpokenUtterance:
 
 def _ends_too_soon(ledger: SpeechLedger) -> bool:
     """Say whether a voice that says it is done has not sent the sound of all its words."""
-    words, sound_s = ledger.untold
+    words, sound_s = ledger.words.untold(ledger.received_s)
     return words > 0 and sound_s < SHORT_AUDIO_S * words

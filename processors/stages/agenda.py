@@ -25,7 +25,6 @@ from pipecat.frames.frames import (
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from fallbacks.deadline import Deadline
-from fallbacks.ledger import sayable
 from fallbacks.speaking import (
     EndSpeech,
     PlaySound,
@@ -35,6 +34,7 @@ from fallbacks.speaking import (
     TextEnded,
 )
 from fallbacks.speech import SpokenUtterance
+from fallbacks.word_times import sayable
 from processors.sentences import Sentences, TakeBackFrame
 
 RUNG: Final = "rung"
