@@ -105,7 +105,7 @@ class Books:
     def enter_refusal(self, event: Refused, now: float) -> tuple[Fact, ...]:
         """Close an attempt that found no place."""
         entry = self._entries.pop(event.attempt)
-        self._health(entry.provider).cancelled(entry.permit)
+        self._health(entry.provider).breaker.take_back(entry.permit)
         dropped = AttemptDropped(
             stage=self._stage, provider=entry.provider, attempt=entry.number, because="limit"
         )
@@ -127,7 +127,7 @@ class Books:
 
     def enter_suspicion(self, suspect: Suspect, now: float) -> tuple[Fact, ...]:
         """Let other calls know that a rung is late."""
-        return self._health(suspect.provider).late(suspect.kind, now)
+        return self._health(suspect.provider).suspicion.begin(suspect.kind, now)
 
     def enter_outcome(
         self, action: Win | Done | Cancel | Abandon | Exhausted, now: float
@@ -142,7 +142,7 @@ class Books:
                 return self._roster.succeeded(place, entry.permit, now=now)
             case Cancel():
                 entry = self._entries.pop(action.attempt)
-                self._health(entry.provider).cancelled(entry.permit)
+                self._health(entry.provider).breaker.take_back(entry.permit)
                 return (
                     AttemptDropped(
                         stage=self._stage,
