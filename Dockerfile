@@ -23,10 +23,11 @@ COPY providers providers
 COPY transports transports
 COPY processors processors
 COPY faultlab faultlab
+COPY drill drill
 COPY bot bot
 # What `make setup` does; every package is checked against its hash.
 RUN sh scripts/setup requirements.lock && \
-    python -m compileall -q bot calls fallbacks faultlab processors providers telemetry transports
+    python -m compileall -q bot calls drill fallbacks faultlab processors providers storage telemetry transports
 
 RUN useradd --uid 10001 --create-home --home-dir /data holdline
 USER holdline

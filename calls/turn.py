@@ -1,46 +1,63 @@
-"""The turn in progress, as all stages of a call share it: its number, its deadline."""
+"""The turn in progress, as all stages of a call share it: its number and its one deadline.
+
+Until the answer is heard the deadline is the end of the caller's budget, counted from the last
+voiced sample. From then on it is the moment at which the queued audio runs dry.
+"""
 
 from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
-from fallbacks.deadline import Deadline, TurnDeadline
+from fallbacks.deadline import Deadline
 
 HOLD_S: Final = 2.5  # past the budget: with it, a caller's longest silence is 4 s
 
 
 class Turn:
-    """What stages ask while they work on an answer.
+    """What stages ask while they work on an answer. The only place that makes a deadline.
 
     Attributes:
         number: Of the latest decided turn; 0 before the first.
         attempts: Gives attempt numbers: no two attempts of a call share one.
+        stopped_at: The caller's last voiced sample, monotonic in seconds; None: none yet.
     """
 
     def __init__(self, *, budget_s: float) -> None:
         self.number = 0
         self.attempts: Iterator[int] = count(1)
+        self.stopped_at: float | None = None
         self._budget_s = budget_s
-        self._deadline: TurnDeadline | None = None
+        self._until: Deadline | None = None
+        self._heard = False
 
-    def caller_stopped(self, at_s: float) -> None:
+    def caller_stopped(self, at: float) -> None:
         """Open the caller's budget, counted from the last voiced sample."""
-        self._deadline = TurnDeadline(stopped_at=at_s, budget_s=self._budget_s)
+        self.stopped_at, self._heard = at, False
+        self._until = Deadline(at=at + self._budget_s)
 
-    def queued(self, dry_at_s: float) -> None:
-        """Note that audio is queued for the caller until then."""
-        if self._deadline:
-            self._deadline.queued(dry_at_s)
+    def queued(self, dry_at: float) -> None:
+        """Note that audio is queued for the caller until then.
+
+        The first audio moves the deadline even backwards: what counts from then on is the line.
+        Later audio only adds to the queue.
+        """
+        if self._until is not None:
+            self._until = Deadline(at=max(self._until.at, dry_at) if self._heard else dry_at)
+            self._heard = True
 
     def flushed(self, now: float) -> None:
         """Note that the queued audio was thrown away."""
-        if self._deadline:
-            self._deadline.flushed(now)
+        if self._until is not None:
+            self._until = self._until.no_later_than(now)
 
     def until(self, now: float) -> Deadline:
         """Return the deadline; of speech that no caller waits for, one budget from now."""
-        return self._deadline.until if self._deadline else Deadline(at=now + self._budget_s)
+        return self._until or Deadline(at=now + self._budget_s)
 
     def patient_until(self, now: float) -> Deadline:
         """Return when even a late answer is given up: meanwhile something else holds the line."""
-        return Deadline(at=self.until(now).at + HOLD_S)
+        return self.until(now).later_by(HOLD_S)
+
+    def unhurried_until(self, now: float, wait_s: float = HOLD_S) -> Deadline:
+        """Return a deadline for work that no caller waits for yet."""
+        return Deadline(at=now + wait_s)

@@ -1,15 +1,19 @@
-"""The moment by which the caller must hear something, handed down and never restarted.
-
-Until the answer is heard it is the end of the turn's budget, counted from the caller's last voiced
-sample. From then on it is the moment at which the queued audio runs dry.
-"""
+"""The moment by which the caller must hear something, handed down and never restarted."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadline:
-    """A moment on the monotonic clock, in seconds."""
+    """A moment on the monotonic clock, in seconds.
+
+    A turn makes one (`calls/turn.py`) when the caller stops; every stage is handed it, asks what is
+    left, and derives from it what its own part of the work may take:
+
+        until = turn.until(now)              # the caller's budget
+        until.left_s(now)                    # 1.2
+        until.no_later_than(now + 0.4)       # for the part of it that another stage still needs
+    """
 
     at: float
 
@@ -21,35 +25,14 @@ class Deadline:
         """Say whether nothing is left."""
         return now >= self.at
 
-    def at_least(self, at: float) -> "Deadline":
-        """Return this deadline, or the given moment if that is later."""
-        return Deadline(at=max(self.at, at))
+    def no_sooner_than(self, at: float) -> "Deadline":
+        """Return this deadline, or `at` if that is later."""
+        return self if self.at >= at else Deadline(at=at)
 
+    def no_later_than(self, at: float) -> "Deadline":
+        """Return this deadline, or `at` if that is sooner."""
+        return self if self.at <= at else Deadline(at=at)
 
-class TurnDeadline:
-    """The one deadline of a turn, which all stages ask."""
-
-    def __init__(self, *, stopped_at: float, budget_s: float) -> None:
-        self._until = Deadline(at=stopped_at + budget_s)
-        self.heard = False
-
-    @property
-    def until(self) -> Deadline:
-        """The deadline as it stands."""
-        return self._until
-
-    def queued(self, dry_at: float) -> Deadline:
-        """Note that audio for the caller is queued until `dry_at`; return the deadline.
-
-        The first audio moves the deadline even backwards: what counts from then on is the line.
-        Later audio only adds to the queue.
-        """
-        moved = max(self._until.at, dry_at) if self.heard else dry_at
-        self.heard = True
-        self._until = Deadline(at=moved)
-        return self._until
-
-    def flushed(self, now: float) -> Deadline:
-        """Note that the queued audio was thrown away: the line is dry now."""
-        self._until = Deadline(at=min(self._until.at, now))
-        return self._until
+    def later_by(self, more_s: float) -> "Deadline":
+        """Return a deadline that gives so much more time."""
+        return Deadline(at=self.at + more_s)

@@ -71,7 +71,7 @@ class Failover:
             stay_with: The rung that the caller knows.
         """
         self.candidates = Candidates(standings, allowance=allowance, stay_with=stay_with)
-        self.until = Deadline(at=0.0)
+        self.until: Deadline  # from the start on
         self.winner: int | None = None
         self.over = False
         self._pace = pace

@@ -76,7 +76,7 @@ def may_wait_until(
     if not standbys:
         return until
     quickest_s = min(each.p50_s for each in standbys)
-    return Deadline(at=min(until.at, prompt.at - quickest_s - then_s))
+    return until.no_later_than(prompt.at - quickest_s - then_s)
 
 
 class Turnstile:

@@ -72,8 +72,8 @@ class _Live:
 class SpokenUtterance:
     """One utterance, from its first sentence until its last sound has gone to the line.
 
-        speech = SpokenUtterance(work, line=line, rate_hz=8000)
-        actions = speech.start("We open at nine.", until=until, now=now)
+        speech = SpokenUtterance(work, line=line, rate_hz=8000, until=until)
+        actions = speech.start("We open at nine.", now)
         actions = speech.handle(SoundCame(attempt=1, pcm=pcm, speaking=True), now)
         actions = speech.tick(now)  # when `wake_at` has come
 
@@ -84,13 +84,14 @@ class SpokenUtterance:
         over: Whether nothing more will happen.
     """
 
-    def __init__(self, work: Work, *, line: OutgoingLine, rate_hz: int) -> None:
+    def __init__(self, work: Work, *, line: OutgoingLine, rate_hz: int, until: Deadline) -> None:
         """Prepare.
 
         Args:
             work: Decides who is asked.
             line: The caller's.
             rate_hz: Of all sound.
+            until: When even a late answer is given up.
         """
         self.accepts = True
         self.over = False
@@ -100,7 +101,7 @@ class SpokenUtterance:
         self._ledger = self._outlet.ledger
         self._live: dict[int, _Live] = {}
         self._voice = NOBODY  # the attempt that is heard
-        self._until = Deadline(at=0.0)
+        self._until = until
         self._actions: list[SpeechAction] = []
 
     @property
@@ -113,9 +114,9 @@ class SpokenUtterance:
         moments = (self._work.wake_at, idle_until, self._outlet.drained_at)
         return min((each for each in moments if each is not None), default=None)
 
-    def start(self, text: str, *, until: Deadline, now: float) -> tuple[SpeechAction, ...]:
+    def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
         """Have the first rung begin with the sentences that there are."""
-        self._until = until.at_least(now + PATIENCE_S)
+        self._until = self._until.no_sooner_than(now + PATIENCE_S)
         self._ledger.hand_over(f"{text} ")
         self._follow(self._work.start(self._until, now), now)
         return self._settle(now)
@@ -249,7 +250,7 @@ class SpokenUtterance:
         """Let go what may go, see whether the voice owes sound, and return what is to be done."""
         if not self.over and self._voice != NOBODY:
             self._actions += self._outlet.release(now)
-            self._until = self._until.at_least(self._line.dry_at + PATIENCE_S)
+            self._until = self._until.no_sooner_than(self._line.dry_at + PATIENCE_S)
             self._work.move(self._until)
             live, owes = self._live.get(self._voice), not self._ledger.sent
             if live and owes != (live.idle_since is None):

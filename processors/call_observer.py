@@ -151,7 +151,6 @@ class CallObserver(BaseObserver):
         self, frame: VADUserStoppedSpeakingFrame, _data: FramePushed, at_s: float
     ) -> None:
         self._turn_open = True
-        self._turn.caller_stopped(at_s - frame.stop_secs)
         self._say(CallerStopped(at_s=at_s - frame.stop_secs, noticed_at_s=at_s))
 
     def _transcribed(self, frame: TranscriptionFrame, data: FramePushed, at_s: float) -> None:

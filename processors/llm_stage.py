@@ -16,7 +16,6 @@ from pipecat.services.openai.llm import OpenAILLMService
 from calls.entry import Tell
 from calls.events import UsageMeasured
 from calls.turn import Turn
-from fallbacks.deadline import Deadline
 from fallbacks.work import StagePolicy, Work
 from processors.llm_stream import CalledOff, Model
 from processors.llm_work import LlmWork
@@ -80,7 +79,8 @@ class LlmStage(OpenAILLMService):
         name = next(roomy, usable[0])
         if name not in gates:
             return await self._models[name].infer(context, **kwargs)
-        ticket = await gates[name].enter(self._turn.attempts, until=Deadline(at=now + ASIDE_S))
+        until = self._turn.unhurried_until(now, ASIDE_S)
+        ticket = await gates[name].enter(self._turn.attempts, until=until)
         if ticket is None:
             return None
         try:

@@ -227,8 +227,9 @@ class SttLadder:
         """While the caller speaks nobody waits; the turn learns of a stop a little late."""
         utterance = self._utterance
         if utterance is None or utterance.speaking:
-            return Deadline(at=self._now() + HOLD_S)
-        return Deadline(at=max(self._turn.patient_until(self._now()).at, self._stopped_at + HOLD_S))
+            return self._turn.unhurried_until(self._now())
+        until = self._turn.patient_until(self._now())
+        return until.no_sooner_than(self._stopped_at + HOLD_S)
 
     async def _do(self, steps: tuple[Step, ...]) -> None:
         for step in steps:

@@ -35,7 +35,7 @@ class SqlBoard:
         self._insert = INSERTS[backend]
         self._now: ColumnElement[float] = literal_column(CLOCKS[backend], Float)
         # The last one is of names that no resolver takes.
-        self._errors = (*_driver_errors(backend), SQLAlchemyError, OSError, UnicodeError)
+        self._errors = (*driver_errors(backend), SQLAlchemyError, OSError, UnicodeError)
         self._tidied = False
 
     async def clock_s(self) -> float:
@@ -131,7 +131,7 @@ class SqlBoard:
             raise StorageError(line_of(said, hidden=self._password)) from error
 
 
-def _driver_errors(backend: str) -> tuple[type[Exception], ...]:
+def driver_errors(backend: str) -> tuple[type[Exception], ...]:
     """Return what the driver raises past SQLAlchemy when it cannot connect."""
     if backend != "postgresql":
         return ()

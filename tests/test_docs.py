@@ -1,9 +1,9 @@
-"""What the papers name exists: links, files, make targets, commands, options, faults, keys."""
+"""What the documents name exists: links, files, make targets, commands, options, faults, keys."""
 
+import json
 import re
-import shlex
 import subprocess
-from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,24 +12,16 @@ import yaml
 from bot.__main__ import app
 from bot.config.environment import Environment
 from bot.config.loading import load
+from drill.selection import chosen
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
+from scripts.make_picture import PICTURE, SHOWN, console_page, digest, shown_by
+from tests.documents import BLOCK, CODE, DOCUMENTS, LINK, ROOT, blocks, commands, name_of
+from tests.quoted_numbers import PLACE, constant, quotes, unquoted
 
-ROOT = Path(__file__).parents[1]
-PAPERS = sorted(
-    [
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").rglob("*.md"),
-        *(ROOT / "examples").glob("*.md"),
-        *(ROOT / "tests").rglob("README.md"),
-    ]
-)
-LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-CODE = re.compile(r"`([^`\n]+)`")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # A path of ours: in one of these folders, or a file at the root that nobody makes.
 FOLDERS = (
-    *("bot/", "calls/", "docs/", "examples/", "fallbacks/", "faultlab/", "processors/"),
+    *("bot/", "calls/", "docs/", "drill/", "examples/", "fallbacks/", "faultlab/", "processors/"),
     *(
         "providers/",
         "scripts/",
@@ -41,26 +33,19 @@ FOLDERS = (
         ".ci/",
     ),
 )
+# Numbers in a page that are not constants of ours: everything else there must quote the code.
+FOREIGN = {
+    "how-it-stays-up.md": (
+        "150 words a minute",
+        "1.25 times real time",
+        "Key 1",
+        "key 2",
+        "key 0",
+        "10 and 20 s",  # of `initial_s`, doubled
+    ),
+    "configuration.md": ("Exit code 2", "Key 1", "Key 2", "Key 0", "1. ", "2. ", "3. ", "4. "),
+}
 COMMANDS = sorted(str(each.name) for each in app.registered_commands)
-
-
-def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-def blocks(path: Path, language: str) -> Iterator[str]:
-    for found in BLOCK.finditer(path.read_text(encoding="utf-8")):
-        if found[1] == language:
-            yield found[2]
-
-
-def commands() -> Iterator[tuple[str, list[str]]]:
-    """Yield each shell command in the papers, as words."""
-    for paper in PAPERS:
-        for block in blocks(paper, "sh"):
-            for line in block.replace("\\\n", " ").splitlines():
-                if words := shlex.split(line, comments=True):
-                    yield name_of(paper), words
 
 
 def anchors(path: Path) -> set[str]:
@@ -68,24 +53,52 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in titles}
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=name_of)
-def test_a_link_leads_somewhere(paper: Path) -> None:
-    for link in LINK.findall(paper.read_text(encoding="utf-8")):
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_link_leads_somewhere(document: Path) -> None:
+    for link in LINK.findall(document.read_text(encoding="utf-8")):
         if link.startswith(("https://", "http://")):
             continue
         place, _, title = link.partition("#")
-        target = (paper.parent / place) if place else paper
+        target = (document.parent / place) if place else document
 
         assert target.exists(), link
         assert not title or title in anchors(target), link
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=name_of)
-def test_a_file_that_is_named_exists(paper: Path) -> None:
-    text = BLOCK.sub("", paper.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_file_that_is_named_exists(document: Path) -> None:
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
     for word in CODE.findall(text):
         if word.startswith(FOLDERS) and re.fullmatch(r"[\w./-]+", word) and "NAME" not in word:
             assert (ROOT / word).exists() or list(ROOT.glob(f"{word}*")), word
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_number_that_quotes_the_code_is_the_codes(document: Path) -> None:
+    text = CODE.sub("", BLOCK.sub("", document.read_text(encoding="utf-8")))
+    found = list(quotes(text))
+
+    assert len(found) == len(PLACE.findall(text))
+    for each in found:
+        assert each.numbers == pytest.approx(constant(each.place)), each.place
+
+
+@pytest.mark.parametrize("page", FOREIGN)
+def test_every_number_of_ours_quotes_the_code(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+    assert len(list(quotes(text))) > 5
+    assert unquoted(text, foreign=FOREIGN[page]) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_table_has_a_header_and_as_many_cells_in_every_row(document: Path) -> None:
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
+    for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        head, line, *rows = (re.sub(r"`[^`]*`|\\\|", "", row) for row in table.splitlines())
+
+        assert re.fullmatch(r"(\| ?:?-+:? ?)+\|", line), head
+        assert {row.count("|") for row in (line, *rows)} == {head.count("|")}, head
 
 
 def test_a_constant_that_is_named_exists() -> None:
@@ -101,13 +114,56 @@ def test_a_constant_that_is_named_exists() -> None:
     assert named - defined == set()
 
 
-def test_every_decision_is_listed() -> None:
-    folder = ROOT / "docs" / "decisions"
-    listed = LINK.findall((folder / "README.md").read_text(encoding="utf-8"))
+DECISION = re.compile(
+    r"# (?P<number>\d{4}) (?P<title>.+)\n\n"
+    r"(?P<date>\d{4}-\d\d-\d\d) · (?P<status>accepted|superseded by \d{4})\n"
+)
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 
-    assert sorted(listed) == sorted(
-        path.name for path in folder.glob("*.md") if path.name != "README.md"
-    )
+
+@pytest.mark.parametrize("page", DECISIONS, ids=name_of)
+def test_a_decision_has_a_title_that_its_file_is_named_for_a_date_and_a_status(page: Path) -> None:
+    head = DECISION.match(page.read_text(encoding="utf-8"))
+    number, *words = page.stem.split("-")
+
+    assert head, "it must begin: # NNNN Title, an empty line, 2026-11-20 · accepted"
+    assert head["number"] == number
+    assert set(words) <= set(re.sub(r"[^a-z0-9 ]", "", head["title"].lower()).split())
+
+
+def test_the_list_of_decisions_says_what_the_pages_say() -> None:
+    rows = []
+    for page in DECISIONS:
+        head = DECISION.match(page.read_text(encoding="utf-8"))
+        assert head
+        number, title, date, status = head.groups()
+        rows.append(f"| [{number}]({page.name}) | {title} | {date} | {status} |")
+    told = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+
+    assert [line for line in told.splitlines() if line.startswith("| [")] == rows
+
+
+def test_a_row_of_the_drill_that_is_named_exists() -> None:
+    named = [
+        words[words.index("--only") + 1]
+        for _, words in commands()
+        if "--only" in words and words[0].endswith("holdline")
+    ]
+
+    assert named
+    for each in named:
+        assert chosen("full", each.split(","))
+
+
+def test_a_line_of_pipecat_that_is_cited_is_there() -> None:
+    package = Path(str(find_spec("pipecat").origin)).parent  # type: ignore[union-attr]
+    page = (ROOT / "docs" / "pipecat.md").read_text(encoding="utf-8")
+    cited = re.findall(r"`([\w/]+\.py):(\d+)`", page)
+
+    assert len(cited) > 20
+    for path, line in cited:
+        lines = (package / path).read_text(encoding="utf-8").splitlines()
+        assert lines[int(line) - 1].strip(), (path, line)
 
 
 def test_every_dependency_has_a_row() -> None:
@@ -118,19 +174,6 @@ def test_every_dependency_has_a_row() -> None:
 
     assert {"pipecat-ai", "ruff", "sounddevice"} <= packages
     assert packages - told == set()
-
-
-def test_the_papers_name_make_targets_and_programs_that_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    named = list(commands())
-
-    assert len(named) > 15
-    for paper, words in named:
-        if words[0] == "make":
-            assert set(words[1:]) <= targets, (paper, words)
-        if words[0].startswith(".venv/bin/"):
-            assert (ROOT / words[0]).exists(), (paper, words)
 
 
 def options_of(command: str) -> set[str]:
@@ -145,7 +188,7 @@ def options_of(command: str) -> set[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_papers_give_a_command_options_that_it_has(command: str) -> None:
+def test_the_documents_give_a_command_options_that_it_has(command: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(rf"^\| `holdline {command}( [^`]*)?`", readme, re.MULTILINE)
     used = {
@@ -158,6 +201,21 @@ def test_the_papers_give_a_command_options_that_it_has(command: str) -> None:
 
     assert len(rows) == 1
     assert used | set(re.findall(r"--[a-z-]+", rows[0])) <= options_of(command)
+
+
+def test_the_readmes_picture_shows_the_panels_that_the_page_has() -> None:
+    note = json.loads(SHOWN.read_text(encoding="utf-8"))
+    again = "the page has changed; run .venv/bin/python scripts/make_picture.py"
+
+    assert note == {**shown_by(console_page()), "sha256": digest(PICTURE)}, again
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_command_that_is_named_in_a_sentence_exists(document: Path) -> None:
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
+    named = re.findall(r"`(?:\.venv/bin/)?holdline ([a-z][a-z-]*)", text)
+
+    assert set(named) <= set(COMMANDS)
 
 
 def test_the_readme_lists_every_fault() -> None:

@@ -39,6 +39,7 @@ from processors.llm_stage import LlmStage
 from processors.llm_stream import Model
 from processors.stages.tts import TtsStage
 from processors.stt_stage import SttStage
+from processors.turn_opener import TurnOpener
 from providers.catalog import provider
 from providers.provider import Stage
 from transports.leg import Leg, listen
@@ -190,6 +191,7 @@ def assemble(
             leg.input(),  # the caller's audio, 20 ms at a time
             services.stt,
             CallerWords(tell=tell),  # bounds what the recogniser says was said
+            TurnOpener(turn, clock=house.clock),  # the budget runs from the caller's last sample
             pair.user(),  # VAD, turn detection, the caller's side of the context
             CallerSound(hold_line.hear),  # ends here: nobody below listens to all of it
             window(),  # no request is longer than the context window

@@ -5,7 +5,6 @@ import importlib
 import os
 import shutil
 import socket
-import sqlite3
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -18,13 +17,13 @@ from bot.config.checks import is_near
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
 from bot.doctor.finding import Finding
+from bot.doctor.storage import storage_finding
 from bot.rungs import rung_of
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, Rung
 
 ANSWER_S: Final = 5.0  # a server that takes longer to accept is of no use to a call
 LEAST_FREE_BYTES: Final = 500_000_000  # a busy month of journals and logs, generously
-SQLITE: Final = "sqlite+aiosqlite:///"
 PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 PHONE_RATE_HZ: Final = 8000
 
@@ -39,7 +38,7 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[Finding]
     yield Finding(about="configuration", text="read, keys present", ok=True)
     yield _port(settings)
     yield _disk("logs.dir", settings.logs.dir)
-    yield await asyncio.to_thread(_storage, settings.storage.url)
+    yield await storage_finding(settings.storage.url)
     if settings.resilience.share != LOCAL:
         # SQLAlchemy takes a while to import, and every command imports this module.
         from bot.doctor.share import share_finding  # noqa: PLC0415
@@ -88,28 +87,6 @@ def _disk(about: str, directory: Path) -> Finding:
     if free_bytes < LEAST_FREE_BYTES:
         text += f"; at least {LEAST_FREE_BYTES / 1e9:.1f} GB are wanted"
     return Finding(about=about, text=text, ok=free_bytes >= LEAST_FREE_BYTES)
-
-
-def _storage(url: str) -> Finding:
-    about = "storage.url"
-    if not url.startswith(SQLITE):
-        text = f"{urlsplit(url).scheme} is not available in this version; use {SQLITE}holdline.db"
-        return Finding(about=about, text=text, ok=False)
-    path = url.removeprefix(SQLITE).partition("?")[0] or ":memory:"
-    existed = path == ":memory:" or Path(path).exists()
-    try:
-        connection = sqlite3.connect(path, timeout=ANSWER_S)
-        try:
-            connection.execute("BEGIN IMMEDIATE")  # the lock that a writer needs
-            connection.execute("PRAGMA user_version").fetchone()  # reads the file's header
-            connection.rollback()
-        finally:
-            connection.close()
-        if not existed:
-            Path(path).unlink(missing_ok=True)  # looking leaves nothing behind
-    except (sqlite3.Error, OSError) as error:
-        return Finding(about=about, text=f"{path} cannot be opened: {error}", ok=False)
-    return Finding(about=about, text=f"{path} opens for writing", ok=True)
 
 
 def _public_url(settings: Settings) -> Iterator[Finding]:

@@ -24,7 +24,6 @@ from pipecat.frames.frames import (
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from fallbacks.deadline import Deadline
 from fallbacks.speaking import (
     EndSpeech,
     PlaySound,
@@ -69,12 +68,10 @@ class SpokenPiece:
         """Whether more sentences may be said in it."""
         return self.utterance.accepts if self.utterance else not self.closed
 
-    def begin(
-        self, utterance: SpokenUtterance, *, until: Deadline, now: float
-    ) -> tuple[SpeechAction, ...]:
+    def begin(self, utterance: SpokenUtterance, now: float) -> tuple[SpeechAction, ...]:
         """Bring it under way with the sentences that there are."""
         self.utterance = utterance
-        actions = utterance.start(" ".join(self.sentences), until=until, now=now)
+        actions = utterance.start(" ".join(self.sentences), now)
         return (*actions, *(utterance.handle(TextEnded(), now) if self.closed else ()))
 
     def add(self, news: SentenceAdded | TextEnded, now: float) -> tuple[SpeechAction, ...]:

@@ -219,9 +219,10 @@ class TtsStage(Stage[VoiceEvent]):
             stay_with=self.speaker,
             offered=lambda name: self._rungs[name].seat.offered,
         )
-        utterance = SpokenUtterance(work, line=self._line, rate_hz=self._rate_hz)
         now = self.now()
-        self._plan(piece, piece.begin(utterance, until=self._turn.patient_until(now), now=now))
+        until = self._turn.patient_until(now)
+        utterance = SpokenUtterance(work, line=self._line, rate_hz=self._rate_hz, until=until)
+        self._plan(piece, piece.begin(utterance, now))
 
     async def _do(self, entry: ToDo) -> None:
         match entry:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,9 +78,3 @@ async def broken(page: Page, provider: str, fault: str, **fields: str) -> None:
     switch = page.get_by_role("switch", name=f"Break {provider}", exact=True)
     await switch.click()
     await expect(switch).to_be_checked()
-
-
-async def picture(page: Page) -> None:
-    """Take the README's picture when asked to: SCREENSHOT=docs/images/console.png."""
-    if path := os.environ.get("SCREENSHOT"):
-        await page.screenshot(path=ROOT / path, full_page=True)

@@ -23,7 +23,6 @@ from tests.e2e.talking import (
     answered,
     greeted,
     loud_s,
-    picture,
     spoken,
     talking,
     told,
@@ -68,7 +67,6 @@ async def test_three_turns_are_talked_on_the_page(demo: Demo) -> None:
         await expect(page.locator(".turn .total")).to_have_count(3)
         assert await loud_s(page) > greeting_s + 3.0
         await expect(page.locator("audio")).to_have_js_property("paused", value=False)
-        await picture(page)
 
         await page.evaluate("window.say", spoken("07_two_utterances", 1))
         await expect(page.get_by_text("Call ended")).to_be_visible(timeout=ANSWER_S * 1000)

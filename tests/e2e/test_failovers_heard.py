@@ -14,7 +14,7 @@ from bot.lab.process import RunningLab
 from tests.e2e.browser import CHROMIUM, Watch
 from tests.e2e.demo_server import ROOT, Demo, running_demo
 from tests.e2e.hearing import EAR, Ear, Heard
-from tests.e2e.talking import SPEAKER, broken, greeted, picture, spoken, talking, told
+from tests.e2e.talking import SPEAKER, broken, greeted, spoken, talking, told
 
 pytestmark = [
     pytest.mark.e2e,
@@ -104,7 +104,6 @@ async def test_a_voice_and_a_model_that_break_show_as_failovers_and_no_word_is_l
         model_broke = await heard(page, ear, spoken("01_hours"), answer=second)
 
         await both_failovers_are_shown(page)
-        await picture(page)
         assert watch.errors == []
         await all_are_well_again(page)
         await page.get_by_role("button", name="Hang up").click()

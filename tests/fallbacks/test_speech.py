@@ -74,11 +74,12 @@ class Bench:
             pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
         )
         work = Work(self.policy, numbers=itertools.count(1))
-        self.speech = SpokenUtterance(work, line=self.line, rate_hz=RATE_HZ)
+        self.speech = SpokenUtterance(
+            work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + 4.0)
+        )
 
     def start(self, text: str = TEXT, *, closed: bool = True) -> AskVoice:
-        until = Deadline(at=self.now + 4.0)
-        self.done += self.speech.start(text, until=until, now=self.now)
+        self.done += self.speech.start(text, self.now)
         if closed:
             self.close()
         return self.asks[0]

@@ -6,7 +6,7 @@ const POLL_MS = 2000;
 
 const STAGES = new Map([
   ["stt", "Hears the caller"],
-  ["llm", "Thinks of the answer"],
+  ["llm", "Writes the answer"],
   ["tts", "Speaks it"],
 ]);
 const OTHERS = "Others";

@@ -7,7 +7,7 @@ const SOON_MS = 150; // several facts come at once; one question answers them al
 
 const STAGES = new Map([
   ["stt", { title: "Hears the caller", works: "listens now" }],
-  ["llm", { title: "Thinks of the answer", works: "answers now" }],
+  ["llm", { title: "Writes the answer", works: "answers now" }],
   ["tts", { title: "Speaks it", works: "speaks now" }],
 ]);
 

@@ -2,10 +2,12 @@
 
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from aiohttp import web
 
@@ -163,7 +165,7 @@ async def test_looking_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -> 
     [
         ("sqlite+aiosqlite:///missing/folder/x.db", "cannot be opened"),
         ("sqlite+aiosqlite:///words.db", "cannot be opened: file is not a database"),
-        ("postgresql+asyncpg://h/db", "not available in this version"),
+        ("postgresql+psycopg2://h/db", "postgresql+psycopg2 is not available"),
     ],
 )
 async def test_storage_that_does_not_open_is_a_problem(
@@ -174,6 +176,88 @@ async def test_storage_that_does_not_open_is_a_problem(
     found = problems(await findings(settings(vendor.port, storage={"url": url})))
 
     assert text in found["storage.url"]
+
+
+async def storage_found(url: str, port: int) -> Finding:
+    found = await findings(settings(port, storage={"url": url}))
+    assert problems(found).keys() <= {"storage.url"}
+    return found["storage.url"]
+
+
+def through_asyncpg(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+asyncpg://")
+
+
+async def test_a_postgresql_is_written_to_and_nothing_is_left_in_it(
+    vendor: Vendor, postgres: ShareServer
+) -> None:
+    url = await postgres.fresh_url()
+
+    found = await storage_found(through_asyncpg(url), vendor.port)
+
+    assert found.ok
+    assert "takes a row" in found.text
+    assert PASSWORD not in found.text
+    connection = await asyncpg.connect(url)
+    tables = await connection.fetch("SELECT 1 FROM pg_tables WHERE tablename = 'callbacks'")
+    await connection.close()
+    assert tables == []
+
+
+async def test_a_postgresql_whose_user_may_not_write_is_a_problem(
+    vendor: Vendor, postgres: ShareServer
+) -> None:
+    url = await postgres.fresh_url()
+    connection = await asyncpg.connect(url)
+    await connection.execute("DROP ROLE IF EXISTS reader")
+    await connection.execute("CREATE ROLE reader LOGIN PASSWORD 'r3ads'")
+    await connection.close()
+    url = through_asyncpg(url).replace(f"holdline:{PASSWORD}@", "reader:r3ads@")
+
+    found = await storage_found(url, vendor.port)
+
+    assert not found.ok
+    assert "permission denied" in found.text
+    assert "r3ads" not in found.text
+
+
+async def test_a_postgresql_that_refuses_or_is_away_is_a_problem(
+    vendor: Vendor, postgres: ShareServer
+) -> None:
+    wrong = through_asyncpg(postgres.address.format("an0ther"))
+    away = f"postgresql+asyncpg://holdline:an0ther@127.0.0.1:{free_port()}/postgres"
+
+    found = [await storage_found(url, vendor.port) for url in (wrong, away)]
+
+    assert not any(each.ok for each in found)
+    assert "password authentication failed" in found[0].text
+    assert "cannot be used" in found[1].text
+    assert "an0ther" not in found[0].text + found[1].text
+
+
+async def test_a_postgresql_that_hangs_is_a_problem_and_keeps_nobody_waiting(
+    vendor: Vendor, postgres: ShareServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.doctor.storage.ANSWER_S", 0.1)
+    postgres.pause()
+    try:
+        found = await storage_found(through_asyncpg(postgres.url), vendor.port)
+    finally:
+        postgres.resume()
+
+    assert not found.ok
+    assert "did not answer within 0.1 s" in found.text
+
+
+async def test_without_the_driver_of_postgresql_the_extra_is_named(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+
+    found = await storage_found("postgresql+asyncpg://h/db", vendor.port)
+
+    assert not found.ok
+    assert 'pip install "holdline[postgres]"' in found.text
 
 
 async def share_found(share: str, port: int) -> Finding:
@@ -199,7 +283,7 @@ async def test_a_share_is_asked_for_a_lease_which_is_given_back(
 async def test_a_share_that_hangs_is_a_problem_and_keeps_nobody_waiting(
     vendor: Vendor, redis_server: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor_share.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.share.ANSWER_S", 0.1)
     redis_server.pause()
     try:
         found = await share_found(redis_server.url, vendor.port)

@@ -1,0 +1,63 @@
+"""Looks whether what callers leave behind could be kept: the database opens and can be written."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from bot.config.share_address import masked
+from bot.doctor.finding import Finding
+
+ANSWER_S: Final = 5.0  # a database that takes longer to open is of no use to a call
+ABOUT: Final = "storage.url"
+SQLITE: Final = "sqlite+aiosqlite"
+POSTGRESQL: Final = "postgresql+asyncpg"
+
+
+async def storage_finding(url: str) -> Finding:
+    """Return what was found of the database at this address."""
+    scheme = url.partition("://")[0]
+    if scheme == SQLITE:
+        return await asyncio.to_thread(_file_finding, url)
+    if scheme == POSTGRESQL:
+        return await _server_finding(url)
+    cure = f"use {SQLITE}:///holdline.db or {POSTGRESQL}://USER:PASSWORD@HOST/DATABASE"
+    return Finding(about=ABOUT, text=f"{scheme} is not available; {cure}", ok=False)
+
+
+def _file_finding(url: str) -> Finding:
+    path = url.partition(":///")[2].partition("?")[0] or ":memory:"
+    existed = path == ":memory:" or Path(path).exists()
+    try:
+        connection = sqlite3.connect(path, timeout=ANSWER_S)
+        try:
+            connection.execute("BEGIN IMMEDIATE")  # the lock that a writer needs
+            connection.execute("PRAGMA user_version").fetchone()  # reads the file's header
+            connection.rollback()
+        finally:
+            connection.close()
+        if not existed:
+            Path(path).unlink(missing_ok=True)  # looking leaves nothing behind
+    except (sqlite3.Error, OSError) as error:
+        return Finding(about=ABOUT, text=f"{path} cannot be opened: {error}", ok=False)
+    return Finding(about=ABOUT, text=f"{path} opens for writing", ok=True)
+
+
+async def _server_finding(url: str) -> Finding:
+    # SQLAlchemy takes a while to import, and every command imports this module.
+    from storage.database import StorageError  # noqa: PLC0415
+    from storage.rehearsal import rehearse  # noqa: PLC0415
+
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await rehearse(url)
+    except ModuleNotFoundError as error:
+        cure = 'install it with pip install "holdline[postgres]"'
+        text, ok = f"needs {error.name}, which is not installed; {cure}", False
+    except StorageError as error:
+        text, ok = f"cannot be used: {error}", False
+    except TimeoutError:
+        text, ok = f"did not answer within {ANSWER_S:g} s", False
+    else:
+        text, ok = "opens and takes a row", True
+    return Finding(about=ABOUT, text=f"{masked(url)} {text}", ok=ok)

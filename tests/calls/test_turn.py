@@ -1,0 +1,45 @@
+"""One deadline a turn."""
+
+from calls.turn import HOLD_S, Turn
+
+
+def test_the_budget_runs_from_the_moment_the_caller_stopped() -> None:
+    turn = Turn(budget_s=1.5)
+    turn.caller_stopped(100.0)
+
+    assert turn.until(100.7).at == 101.5
+    assert turn.patient_until(100.7).at == 101.5 + HOLD_S
+
+
+def test_speech_that_no_caller_waits_for_has_a_budget_of_its_own() -> None:
+    assert Turn(budget_s=1.5).until(100.0).at == 101.5
+
+
+def test_once_the_answer_is_heard_the_line_must_not_run_dry() -> None:
+    turn = Turn(budget_s=1.5)
+    turn.caller_stopped(100.0)
+    untils = list[float]()
+    for dry_at in (101.0, 103.0, 102.0):
+        turn.queued(dry_at)
+        untils.append(turn.until(100.5).at)
+
+    assert untils == [101.0, 103.0, 103.0]
+
+
+def test_a_flushed_line_is_dry_at_once() -> None:
+    turn = Turn(budget_s=1.5)
+    turn.caller_stopped(100.0)
+    turn.queued(105.0)
+    turn.flushed(102.0)
+
+    assert turn.until(102.0).at == 102.0
+
+
+def test_the_next_stop_opens_another_budget() -> None:
+    turn = Turn(budget_s=1.5)
+    turn.caller_stopped(100.0)
+    turn.queued(105.0)
+    turn.caller_stopped(110.0)
+    turn.queued(110.9)
+
+    assert turn.until(110.2).at == 110.9

@@ -1,0 +1,94 @@
+"""Numbers that a document quotes from the code, each with a comment that says where from.
+
+`1.43 s<!-- fallbacks.holding.LAST_S -->` quotes a constant, `1.5 s<!-- latency.budget_s -->` the
+default of a configuration key. A table's entry, a parameter's default and a field's default are
+named like attributes: `bot.health.policies.PACES.llm.gap_s`.
+"""
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Final
+
+from bot.config.settings import Settings
+
+WORDS: Final[Mapping[str, float]] = {
+    "one": 1.0,
+    "two": 2.0,
+    "three": 3.0,
+    "twice": 2.0,
+    "half": 0.5,
+    "a tenth": 0.1,
+    "a twentieth": 0.05,
+}
+UNITS: Final = {"": 1.0, "s": 1.0, "minutes": 60.0, "%": 0.01}
+_NUMBER: Final = r"(?:\d+(?:\.\d+)?|" + "|".join(each.replace(" ", r"\s+") for each in WORDS) + ")"
+_ROW: Final = rf"(?:\d+(?:\.\d+)?(?:, | … | and then every ))*{_NUMBER}"
+QUOTE: Final = re.compile(
+    rf"(?<![\w.])(?P<row>{_ROW})\s*(?P<unit>s|minutes|%)?`?<!-- (?P<place>[\w.]+) -->",
+    re.IGNORECASE,
+)
+PLACE: Final = re.compile(r"<!-- ([\w.]+) -->")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A number, or a row of them, and the constant that it is said to be."""
+
+    place: str
+    numbers: tuple[float, ...]
+
+
+def quotes(text: str) -> Iterator[Quote]:
+    """Yield what a document quotes."""
+    for found in QUOTE.finditer(text):
+        words = re.findall(_NUMBER, found["row"], re.IGNORECASE)
+        unit = UNITS[found["unit"] or ""]
+        yield Quote(place=found["place"], numbers=tuple(_value(each) * unit for each in words))
+
+
+def _value(word: str) -> float:
+    known = WORDS.get(" ".join(word.lower().split()))
+    return float(word) if known is None else known
+
+
+def constant(place: str) -> tuple[float, ...]:
+    """Return the numbers of a configuration key, of a constant or of a default."""
+    parts = place.split(".")
+    value: Any
+    try:
+        value = reduce(_member, parts, Settings)
+    except (AttributeError, KeyError):  # `transports` is a section of the configuration and a room
+        module, rest = _module(parts)
+        value = reduce(_member, rest, module)
+    return tuple(value) if isinstance(value, tuple) else (float(value),)
+
+
+def _module(parts: list[str]) -> tuple[Any, list[str]]:
+    """Return the longest module that a dotted name begins with, and the rest of the name."""
+    for end in range(len(parts) - 1, 0, -1):
+        with suppress(ModuleNotFoundError):
+            return importlib.import_module(".".join(parts[:end])), parts[end:]
+    raise ModuleNotFoundError(".".join(parts))
+
+
+def _member(value: Any, name: str) -> Any:
+    if isinstance(value, type):
+        return inspect.signature(value).parameters[name].default
+    if isinstance(value, Mapping):
+        return value[name]
+    return getattr(value, name)
+
+
+def unquoted(text: str, *, foreign: tuple[str, ...]) -> list[str]:
+    """Return the numbers that quote nothing and stand in none of the phrases of others' numbers."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = QUOTE.sub("", " ".join(text.split()))
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    for each in (*foreign, *re.findall(r"`[^`]*`", text)):
+        text = text.replace(each, "")
+    return re.findall(r".{0,30}(?<![\w.])\d[\d.]*.{0,10}", text)

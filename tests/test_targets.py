@@ -1,0 +1,110 @@
+"""The make targets, CI and the image do what the documents say."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.documents import BLOCK, CODE, DOCUMENTS, ROOT, commands, name_of
+
+MAKE = shutil.which("make") or "make"
+
+
+def make_targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+
+def test_the_documents_name_make_targets_and_programs_that_exist() -> None:
+    targets = make_targets()
+    named = list(commands())
+
+    assert len(named) > 15
+    for document, words in named:
+        if words[0] == "make":
+            assert {word for word in words[1:] if "=" not in word} <= targets, (document, words)
+        if words[0].startswith(".venv/bin/"):
+            assert (ROOT / words[0]).exists(), (document, words)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_make_target_that_is_named_in_a_sentence_exists(document: Path) -> None:
+    if document.name == "CHANGELOG.md":  # it tells of what was
+        return
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
+    named = re.findall(r"`make ([a-z -]+)`", text)
+
+    assert {target for each in named for target in each.split()} <= make_targets()
+
+
+def recipe(*targets: str) -> str:
+    """Return what make would run, with its variables filled in."""
+    told = subprocess.run(  # noqa: S603 - our own Makefile
+        [MAKE, "-n", *targets], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+    return told.stdout
+
+
+def test_ci_runs_the_targets_that_contributing_names() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^make ([a-z -]+?) +# what CI runs", contributing, re.MULTILINE)
+
+    assert set(re.findall(r"^make ([a-z-]+)", ci, re.MULTILINE)) == {"setup-dev", *told.split()}
+
+
+def test_make_check_looks_before_it_tests_quickly() -> None:
+    told = recipe("check")
+
+    assert all(each in told for each in ("ruff check", "ruff format", "pyright", "lint-imports"))
+    assert re.findall(r'-m "([^"]+)"', told) == ["not slow and not e2e"]
+
+
+LONGEST = "### The longest tests\n"
+
+
+@pytest.mark.slow  # collecting takes seconds
+@pytest.mark.parametrize(
+    ("column", "target"), enumerate(("test", "test-long", "test-hours")), ids=str
+)
+def test_a_make_target_runs_the_longest_tests_that_contributing_says(
+    column: int, target: str
+) -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page[page.index(LONGEST) :].partition("\n###")[0]
+    rows = re.findall(r"^\| `(tests/.+?)`.*?\|(.*?)\|(.*?)\|(.*?)\|$", table, re.MULTILINE)
+    told = {(row[0], each) for row in rows for each in CODE.findall(row[column + 1])}
+    marks = [
+        quoted or word for quoted, word in re.findall(r'-m (?:"([^"]+)"|(\w+))', recipe(target))
+    ]
+    expression = " or ".join(f"({each})" for each in marks if each != "pytest")
+
+    words = ("-m", "pytest", "--collect-only", "-q", "-n", "0", "-m")
+
+    found = subprocess.run(  # noqa: S603 - our own tests
+        [sys.executable, *words, expression, *(row[0] for row in rows)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
+
+    assert len(rows) > 3
+    assert set(re.findall(r"^(tests/\S+?)::\w+\[(.+)\]$", found, re.MULTILINE)) == told
+
+
+def test_the_dockerfile_copies_and_compiles_every_room() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    rooms = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (compiled,) = re.findall(r"python -m compileall -q (.+)$", dockerfile, re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+    assert sorted(compiled.split()) == sorted(rooms)
+    assert sorted(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE)) == sorted(rooms)
+    assert {f"!{room}" for room in rooms} <= set(ignored)
