@@ -28,10 +28,9 @@ from fallbacks.attempts import (
     Suspect,
     Win,
 )
-from fallbacks.candidates import Candidate, Candidates, Standings
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind
-from fallbacks.ladder import Allowance, Pace, late_after_s
+from fallbacks.ladder import Allowance, Candidate, Candidates, Pace, Standings, late_after_s
 from fallbacks.run import Run
 
 
@@ -208,8 +207,7 @@ class Failover:
 
     def _start(self, candidate: Candidate, now: float) -> tuple[Action, ...]:
         provider, attempt = candidate.provider, next(self._numbers)
-        standing = self.candidates.standing(provider, now)
-        self.candidates.note_start(candidate)
+        standing = self.candidates.note_start(candidate, now)
         hedged = self._hedges is not None and not candidate.extra
         self._running[attempt] = Run(
             attempt=attempt,

@@ -3,18 +3,23 @@
 A word has arrived when its last sample has, with a margin, for the providers' word times are not
 exact. When a rung dies, the rest begins at the first word that has not arrived, and what came of
 that word is dropped, so that every word is heard once. That works as long as no more is let go to
-the line than `let_go_s` says: the sound of whole words, or, before silence, whatever came.
+the line than `let_go_s` says: the sound of whole words, or, before silence, whatever came. While
+another voice is asked for the rest, nothing goes beyond the words that the first has surely spoken.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
+from fallbacks.speaking import PlaySound, PlayWord, SoundCame, WordTimed
 from fallbacks.word_times import WordFollower, WordTimes, sayable
 
 MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
 # ElevenLabs tells whole milliseconds, rounded anew in each message: in a long sentence they add up.
 ROUNDING_S: Final = 0.01
 LEAD_S: Final = 0.1  # the line is fed with half words rather than let run dry sooner than this
+DRAIN_S: Final = 0.01  # past the moment at which half words are let go
+SAMPLE_BYTES: Final = 2
 UNTIMED_S: Final = 0.6  # so much sound without any word time: this voice gives none today
 
 
@@ -152,3 +157,108 @@ def _is_whole(ledger: SpeechLedger, at: int) -> bool:
         return False
     sure = end_s + MARGIN_S <= ledger.received_s
     return sure or end_s - MARGIN_S <= ledger.released_s  # or on the line already
+
+
+class OutgoingLine(Protocol):
+    """The caller's line: it plays without a gap what it has."""
+
+    dry_at: float
+
+    def queued_s(self, now: float) -> float:
+        """Return the seconds of sound that are still to be played."""
+        ...
+
+    def add(self, length_s: float, now: float) -> None:
+        """Note that so much sound was let go to the line."""
+        ...
+
+
+class SoundOutlet:
+    """Holds the sound of the voice in charge, and lets go what is safe.
+
+    Attributes:
+        ledger: What of the utterance has come, by its words.
+        said: How many words were let go.
+        hold_s: No sound goes beyond this: the rest is asked of another voice; None: as usual.
+    """
+
+    def __init__(self, line: OutgoingLine, *, rate_hz: int) -> None:
+        self.ledger = SpeechLedger()
+        self.said = 0
+        self.hold_s: float | None = None
+        self._line = line
+        self._rate_hz = rate_hz
+        self._pcm = bytearray()  # arrived, not let go
+        self._released = 0  # samples
+
+    @property
+    def drained_at(self) -> float | None:
+        """When the line is so empty that half words are better than nothing."""
+        if not self._pcm or self.hold_s is not None:
+            return None
+        return self._line.dry_at - LEAD_S + DRAIN_S
+
+    def add(self, came: SoundCame | WordTimed) -> None:
+        """Add what came of the voice in charge."""
+        if isinstance(came, WordTimed):
+            self.ledger.word(came.attempt, came.text, start_s=came.start_s, end_s=came.end_s)
+        else:
+            self.ledger.audio(came.attempt, len(came.pcm) / SAMPLE_BYTES / self._rate_hz)
+            self._pcm += came.pcm
+
+    def hold(self) -> None:
+        """Let nothing go beyond what has surely come."""
+        self.hold_s = self.ledger.keep_s
+
+    def switch_voice(
+        self, attempt: int, held: Sequence[SoundCame | WordTimed], *, timed: bool
+    ) -> None:
+        """Put another voice in charge of the rest; what is not sure of the last one is dropped.
+
+        Args:
+            attempt: Its attempt.
+            held: What it has sent already.
+            timed: Whether it says when each word is spoken.
+        """
+        kept = round(self.ledger.keep_s * self._rate_hz) - self._released
+        del self._pcm[SAMPLE_BYTES * max(0, kept) :]
+        self.ledger.begin(attempt, timed=timed)
+        self.hold_s = None
+        for came in held:
+            self.add(came)
+
+    def release(self, now: float) -> list[PlaySound | PlayWord]:
+        """Let go what may go now: each word behind the sound in which it is spoken."""
+        if self.hold_s is None:
+            return self._release_until(self.ledger.let_go_s(self._line.queued_s(now)), now)
+        return self._release_until(self.hold_s, now)
+
+    def release_last(self, now: float) -> list[PlaySound | PlayWord]:
+        """Let go all that has come whole: nothing more will."""
+        released = self._release_until(self.ledger.keep_s, now)
+        words = self.ledger.words.joined().split()
+        upto = len(words) - len(self.ledger.rest.split())
+        return [*released, *(PlayWord(word=word) for word in words[self.said : upto])]
+
+    def _release_until(self, until_s: float, now: float) -> list[PlaySound | PlayWord]:
+        released: list[PlaySound | PlayWord] = []
+        while (heard := self.ledger.words.heard_at(self.said)) and heard[1] <= until_s:
+            released += self._release_sound(heard[1], now)
+            released.append(PlayWord(word=heard[0]))
+            self.said += 1
+        released += self._release_sound(until_s, now)
+        self.ledger.released_s = self._released / self._rate_hz
+        return released
+
+    def _release_sound(self, until_s: float, now: float) -> list[PlaySound]:
+        there = len(self._pcm) // SAMPLE_BYTES
+        samples = min(round(until_s * self._rate_hz) - self._released, there)
+        if until_s >= self.ledger.received_s:  # seconds are not samples: leave no odd one behind
+            samples = there
+        if samples <= 0:
+            return []
+        pcm = bytes(self._pcm[: SAMPLE_BYTES * samples])
+        del self._pcm[: SAMPLE_BYTES * samples]
+        self._released += samples
+        self._line.add(samples / self._rate_hz, now)
+        return [PlaySound(pcm=pcm)]

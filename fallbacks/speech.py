@@ -27,8 +27,7 @@ from fallbacks.attempts import (
 from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
 from fallbacks.failure import failed
-from fallbacks.ledger import SpeechLedger
-from fallbacks.outlet import OutgoingLine, SoundOutlet
+from fallbacks.ledger import OutgoingLine, SoundOutlet, SpeechLedger
 from fallbacks.speaking import (
     AddSentence,
     AskVoice,
@@ -195,7 +194,7 @@ class SpokenUtterance:
         if isinstance(came, SoundCame) and came.speaking:
             self._follow(self._work.handle(Progressed(attempt=came.attempt), now), now)
             if came.attempt == self._voice:
-                self._outlet.unhold()  # if it was late, it goes on
+                self._outlet.hold_s = None  # if it was late, it goes on
 
     def _follow(self, steps: tuple[Step, ...], now: float) -> None:
         for step in steps:
@@ -221,7 +220,7 @@ class SpokenUtterance:
         before = [n for n, live in self._live.items() if live.provider == start.provider]
         for attempt in before:  # a rung does one thing at a time
             self._drop(attempt)
-        if self._voice != NOBODY and not self._outlet.holding:
+        if self._voice != NOBODY and self._outlet.hold_s is None:
             self._outlet.hold()
         self._live[start.attempt] = _Live(start.provider)
         self._actions.append(
