@@ -8,15 +8,19 @@ from dataclasses import dataclass, replace
 
 from fallbacks.attempts import (
     Abandon,
+    Action,
     Admitted,
+    AttemptEvent,
     Cancel,
     Done,
     Exhausted,
     Failed,
+    Owed,
     Refused,
     Start,
     Suspect,
     Win,
+    WorkEvent,
 )
 from fallbacks.breaker import Permit
 from fallbacks.facts import (
@@ -30,7 +34,7 @@ from fallbacks.facts import (
     RungChosen,
     StageExhausted,
 )
-from fallbacks.failure import failed
+from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.roster import Roster
 
@@ -65,13 +69,43 @@ class Books:
         self._chance = chance
         self._entries: dict[int, _Entry] = {}
 
-    def provider(self, attempt: int) -> str | None:
-        """Return whose attempt it is, while it is under way."""
-        entry = self._entries.get(attempt)
-        return entry.provider if entry else None
+    def enter_event(
+        self, event: WorkEvent, now: float
+    ) -> tuple[AttemptEvent, tuple[Fact, ...]] | None:
+        """Enter what happened to an attempt; return what the failover is to know of it, and facts.
 
-    def enter_start(self, start: Start, now: float) -> tuple[Fact, ...] | None:
-        """Enter a new attempt; None: its rung may not be asked after all."""
+        None: the attempt is over.
+        """
+        entry = self._entries.get(event.attempt)
+        if entry is None:
+            return None
+        match event:
+            case Failed():
+                return event, self._enter_failure(entry, event, now)
+            case Admitted():
+                return Owed(attempt=event.attempt), self._enter_admission(entry, event, now)
+            case Refused():
+                full = failed(Kind.RATE_LIMITED, self._stage, provider=entry.provider)
+                told = Failed(attempt=event.attempt, failure=full)
+                return told, self._enter_refusal(entry, now)
+            case _:
+                return event, ()
+
+    def enter_action(self, action: Action, now: float) -> tuple[Fact, ...] | None:
+        """Enter what the failover decided; None: the rung may not be asked after all."""
+        match action:
+            case Start():
+                return self._enter_start(action, now)
+            case Suspect():
+                return self._health(action.provider).suspicion.begin(action.kind, now)
+            case Win():
+                return self._enter_win(action, now)
+            case Exhausted():
+                return (StageExhausted(stage=self._stage, attempts=action.attempts),)
+            case _:
+                return self._enter_end(action, self._entries[action.attempt], now)
+
+    def _enter_start(self, start: Start, now: float) -> tuple[Fact, ...] | None:
         permit = self._health(start.provider).permit(now)
         if permit is None:
             return None
@@ -96,24 +130,21 @@ class Books:
         )
         return (started, hedged)
 
-    def enter_admission(self, event: Admitted, now: float) -> tuple[Fact, ...]:
+    def _enter_admission(self, entry: _Entry, event: Admitted, now: float) -> tuple[Fact, ...]:
         """Count an attempt's time from now: it could not begin before."""
-        entry = self._entries[event.attempt]
         self._entries[event.attempt] = replace(entry, started=now)
         return (self._limit_reached(entry, asked=True, now=now),) if event.waited else ()
 
-    def enter_refusal(self, event: Refused, now: float) -> tuple[Fact, ...]:
-        """Close an attempt that found no place."""
-        entry = self._entries.pop(event.attempt)
+    def _enter_refusal(self, entry: _Entry, now: float) -> tuple[Fact, ...]:
+        del self._entries[entry.number]
         self._health(entry.provider).breaker.take_back(entry.permit)
         dropped = AttemptDropped(
             stage=self._stage, provider=entry.provider, attempt=entry.number, because="limit"
         )
         return (self._limit_reached(entry, asked=False, now=now), dropped)
 
-    def enter_failure(self, event: Failed, now: float) -> tuple[Fact, ...]:
-        """Close an attempt that failed for certain."""
-        entry = self._entries.pop(event.attempt)
+    def _enter_failure(self, entry: _Entry, event: Failed, now: float) -> tuple[Fact, ...]:
+        del self._entries[entry.number]
         told = AttemptFailed.of(
             event.failure,
             after_s=now - entry.started,
@@ -125,23 +156,19 @@ class Books:
         )
         return (told, *health_facts)
 
-    def enter_suspicion(self, suspect: Suspect, now: float) -> tuple[Fact, ...]:
-        """Let other calls know that a rung is late."""
-        return self._health(suspect.provider).suspicion.begin(suspect.kind, now)
-
-    def enter_outcome(
-        self, action: Win | Done | Cancel | Abandon | Exhausted, now: float
+    def _enter_end(
+        self, action: Done | Cancel | Abandon, entry: _Entry, now: float
     ) -> tuple[Fact, ...]:
-        """Enter what the failover made of an attempt, or of the work."""
         match action:
-            case Win():
-                return self._enter_win(action, now)
+            case Abandon():
+                late = failed(action.kind, self._stage, provider=entry.provider)
+                return self._enter_failure(entry, Failed(attempt=entry.number, failure=late), now)
             case Done():
-                entry = self._entries.pop(action.attempt)
+                del self._entries[entry.number]
                 place = (self._stage, entry.provider)
                 return self._roster.succeeded(place, entry.permit, now=now)
             case Cancel():
-                entry = self._entries.pop(action.attempt)
+                del self._entries[entry.number]
                 self._health(entry.provider).breaker.take_back(entry.permit)
                 return (
                     AttemptDropped(
@@ -151,11 +178,6 @@ class Books:
                         because=action.because,
                     ),
                 )
-            case Abandon():
-                late = failed(action.kind, self._stage, provider=action.provider)
-                return self.enter_failure(Failed(attempt=action.attempt, failure=late), now)
-            case Exhausted():
-                return (StageExhausted(stage=self._stage, attempts=action.attempts),)
 
     def _enter_win(self, win: Win, now: float) -> tuple[Fact, ...]:
         entry, before = self._entries[win.attempt], self._expected

@@ -10,11 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from fallbacks.attempts import (
     Action,
-    Admitted,
     CancelReason,
     Failed,
-    Owed,
-    Refused,
     Start,
     Step,
     Suspect,
@@ -144,22 +141,11 @@ class Work:
 
     def handle(self, event: WorkEvent, now: float) -> tuple[Step, ...]:
         """Decide on what happened to an attempt; what comes of an ended one is ignored."""
-        provider = self._books.provider(event.attempt)
-        if self.over or provider is None:
+        entered = None if self.over else self._books.enter_event(event, now)
+        if entered is None:
             return ()
-        facts: tuple[Fact, ...] = ()
-        match event:
-            case Failed():
-                facts = self._books.enter_failure(event, now)  # the ladder reads what that changes
-            case Admitted():
-                facts, event = self._books.enter_admission(event, now), Owed(attempt=event.attempt)
-            case Refused():
-                facts = self._books.enter_refusal(event, now)
-                full = failed(Kind.RATE_LIMITED, self.policy.stage, provider=provider)
-                event = Failed(attempt=event.attempt, failure=full)
-            case _:
-                pass
-        return self._enter(self._failover.handle(event, now=now), facts, now)
+        attempt_event, facts = entered  # the ladder reads what an entry has changed
+        return self._enter(self._failover.handle(attempt_event, now), facts, now)
 
     def tick(self, now: float) -> tuple[Step, ...]:
         """Do what is due by the passing of time."""
@@ -185,20 +171,13 @@ class Work:
         told, steps, waiting = list(facts), list[Step](), deque(actions)
         while waiting:
             action = waiting.popleft()
-            match action:
-                case Suspect():
-                    told += self._books.enter_suspicion(action, now)
-                case Start():
-                    entered = self._books.enter_start(action, now)
-                    if entered is None:
-                        refused = _no_permit(self.policy.stage, action)
-                        waiting.extendleft(reversed(self._failover.handle(refused, now=now)))
-                        continue
-                    told += entered
-                    steps.append(action)
-                case _:
-                    told += self._books.enter_outcome(action, now)
-                    steps.append(action)
+            entered = self._books.enter_action(action, now)
+            if entered is not None:
+                told += entered
+                steps += [] if isinstance(action, Suspect) else [action]
+            elif isinstance(action, Start):
+                refused = _no_permit(self.policy.stage, action)
+                waiting.extendleft(reversed(self._failover.handle(refused, now)))
         return (*map(TellFact, told), *steps)
 
 

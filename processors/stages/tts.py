@@ -105,6 +105,7 @@ class TtsStage(Stage[VoiceEvent]):
         self._rate_hz = 0
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
         self._agenda = Agenda(language=language)
+        self._spoken = SpokenPiece()  # the last one that was begun
         # To be done, in order. What a cancelled task leaves of it, the next one does.
         self._to_do: deque[ToDo] = deque()
 
@@ -113,8 +114,7 @@ class TtsStage(Stage[VoiceEvent]):
         """When `tick` has something to do."""
         if self._to_do:
             return self.now()
-        head = self._agenda.head
-        moments = [head.utterance.wake_at if head and head.utterance else None]
+        moments = [self._spoken.utterance.wake_at if self._spoken.utterance else None]
         moments += [rung.due_at for rung in self._rungs.values()]
         return min((each for each in moments if each is not None), default=None)
 
@@ -159,9 +159,8 @@ class TtsStage(Stage[VoiceEvent]):
 
     async def handle(self, report: VoiceEvent, now: float) -> None:
         """Decide on what a voice did, and do it."""
-        head = self._agenda.head
-        if head and head.utterance:
-            self._plan(head, head.utterance.handle(report, now))
+        if self._spoken.utterance:
+            self._plan(self._spoken, self._spoken.utterance.handle(report, now))
             await self._go_on()
 
     async def tick(self, now: float) -> None:
@@ -169,9 +168,8 @@ class TtsStage(Stage[VoiceEvent]):
         for rung in self._rungs.values():
             if given_up := rung.give_up(now):
                 await self.handle(given_up, now)
-        head = self._agenda.head
-        if head and head.utterance:
-            self._plan(head, head.utterance.tick(now))
+        if self._spoken.utterance:
+            self._plan(self._spoken, self._spoken.utterance.tick(now))
         await self._go_on()
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
@@ -222,6 +220,7 @@ class TtsStage(Stage[VoiceEvent]):
         now = self.now()
         until = self._turn.patient_until(now)
         utterance = SpokenUtterance(work, line=self._line, rate_hz=self._rate_hz, until=until)
+        self._spoken = piece
         self._plan(piece, piece.begin(utterance, now))
 
     async def _do(self, entry: ToDo) -> None:
