@@ -30,7 +30,7 @@ from fallbacks.attempts import (
 )
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind
-from fallbacks.ladder import Allowance, Candidate, Candidates, Pace, Standings, late_after_s
+from fallbacks.ladder import Allowance, NextRung, Pace, RungChoice, Standings, late_after_s
 from fallbacks.run import Run
 
 
@@ -43,7 +43,7 @@ class Failover:
         failover.tick(now)                               # when `wake_at` has come
 
     Attributes:
-        candidates: Who was asked, and who may be.
+        choice: Who was asked, and who may be.
         until: The deadline; it moves when sound is queued, or the line is held.
         winner: The attempt that is heard.
         over: Whether nothing more will happen.
@@ -69,7 +69,7 @@ class Failover:
             hedges: The room for a second rung started before the first is late; None: never.
             stay_with: The rung that the caller knows.
         """
-        self.candidates = Candidates(standings, allowance=allowance, stay_with=stay_with)
+        self.choice = RungChoice(standings, allowance=allowance, stay_with=stay_with)
         self.until: Deadline  # from the start on
         self.winner: int | None = None
         self.over = False
@@ -77,7 +77,7 @@ class Failover:
         self._numbers = numbers
         self._hedges = hedges
         self._running: dict[int, Run] = {}
-        self._again: tuple[float, Candidate] | None = None  # when to ask whom again
+        self._again: tuple[float, NextRung] | None = None  # when to ask whom again
 
     @property
     def wake_at(self) -> float | None:
@@ -137,7 +137,7 @@ class Failover:
     def _due(self, now: float) -> tuple[Action, ...]:
         if self._again is not None and self._again[0] <= now:
             (_, again), self._again = self._again, None
-            usable = again.provider in self.candidates.ranked(self.until, now)
+            usable = again.provider in self.choice.ranked(self.until, now)
             return self._start(again, now) if usable else self._next(now)
         runs = self._running.values()
         run = next(
@@ -152,7 +152,7 @@ class Failover:
         suspect = Suspect(attempt=run.attempt, provider=run.provider, kind=run.kind)
         raced = self._race(now)
         if len(self._running) == 1:
-            fresh = self.candidates.find_fresh(self.until, self._running.values(), now)
+            fresh = self.choice.find_fresh(self.until, self._running.values(), now)
             run.replaceable = fresh is not None
         return (suspect, *raced)
 
@@ -161,7 +161,7 @@ class Failover:
         if len(self._running) > 1:
             return ()
         allowance = self._hedges if hedge else None
-        second = self.candidates.find_second(
+        second = self.choice.find_second(
             self.until, self._running.values(), now, allowance=allowance, hedge=hedge
         )
         return () if second is None else self._start(second, now)
@@ -173,7 +173,7 @@ class Failover:
         self._again = None
         for each in others:
             if each.late:
-                self.candidates.note_failure(each.provider, None)
+                self.choice.note_failure(each.provider, None)
         ended = tuple(
             each.abandoned(now=now) if each.late else each.cancelled("outrun") for each in others
         )
@@ -187,14 +187,14 @@ class Failover:
         """Go on without an attempt that failed; None: by our own watch."""
         del self._running[run.attempt]
         self.winner = None if self.winner == run.attempt else self.winner
-        self.candidates.note_failure(run.provider, failure)
+        self.choice.note_failure(run.provider, failure)
         if any(not each.late for each in self._running.values()):
             return ()  # a rung that is not late is already asked
         return self._next(now)
 
     def _next(self, now: float) -> tuple[Action, ...]:
         """Ask the next rung, or give the work up if nobody is left."""
-        found = self.candidates.find_next(self.until, self._running.values(), now)
+        found = self.choice.find_next(self.until, self._running.values(), now)
         if found is not None and found.wait_s > 0:
             self._again = (now + found.wait_s, replace(found, wait_s=0.0))
             return ()
@@ -203,11 +203,11 @@ class Failover:
         if self._running:
             return ()
         self.over = True
-        return (Exhausted(attempts=self.candidates.attempts),)
+        return (Exhausted(attempts=self.choice.attempts),)
 
-    def _start(self, candidate: Candidate, now: float) -> tuple[Action, ...]:
+    def _start(self, candidate: NextRung, now: float) -> tuple[Action, ...]:
         provider, attempt = candidate.provider, next(self._numbers)
-        standing = self.candidates.note_start(candidate, now)
+        standing = self.choice.note_start(candidate, now)
         hedged = self._hedges is not None and not candidate.extra
         self._running[attempt] = Run(
             attempt=attempt,

@@ -118,7 +118,7 @@ Standings: TypeAlias = Callable[[float], Sequence[Standing]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class NextRung:
     """A rung that is to be asked, and how."""
 
     provider: str
@@ -128,13 +128,13 @@ class Candidate:
     hedge: bool = False  # as well, although nobody is late yet
 
 
-class Asked(Protocol):
+class AttemptUnderWay(Protocol):
     """An attempt under way."""
 
     provider: str
 
 
-class Candidates:
+class RungChoice:
     """Remembers who was asked and how that went, and proposes the next one."""
 
     def __init__(
@@ -159,7 +159,7 @@ class Candidates:
             each for each in standings if each.usable and each.provider not in self._starts
         )
 
-    def note_start(self, candidate: Candidate, now: float) -> Standing | None:
+    def note_start(self, candidate: NextRung, now: float) -> Standing | None:
         """Note that a rung is asked, and return how it stands."""
         self._starts[candidate.provider] += 1
         if candidate.mended:
@@ -175,7 +175,9 @@ class Candidates:
         if failure is not None and failure.scope is Scope.PAYLOAD:
             self._mended.setdefault(provider, False)
 
-    def find_next(self, until: Deadline, runs: Collection[Asked], now: float) -> Candidate | None:
+    def find_next(
+        self, until: Deadline, runs: Collection[AttemptUnderWay], now: float
+    ) -> NextRung | None:
         """Return who is to be asked in place of one that failed.
 
         A new rung is free of the allowance: nobody else is being asked in vain. When nobody new is
@@ -183,21 +185,21 @@ class Candidates:
         """
         for provider in self.ranked(until, now):
             if self._mended.get(provider) is False:  # the rung is well: it was our payload
-                return Candidate(provider=provider, mended=True)
+                return NextRung(provider=provider, mended=True)
         fresh = self.find_fresh(until, runs, now)
         if fresh is not None:
-            return Candidate(provider=fresh)
+            return NextRung(provider=fresh)
         return None if runs else self._same_again(until, now)
 
     def find_second(
         self,
         until: Deadline,
-        runs: Collection[Asked],
+        runs: Collection[AttemptUnderWay],
         now: float,
         *,
         allowance: Allowance | None = None,
         hedge: bool = False,
-    ) -> Candidate | None:
+    ) -> NextRung | None:
         """Return who is to be asked as well: another rung, or the same if it is the only one left.
 
         Args:
@@ -211,9 +213,11 @@ class Candidates:
         second = self.find_fresh(until, runs, now) or next(again, None)
         if second is None or not (allowance or self._allowance).take():
             return None
-        return Candidate(provider=second, extra=True, hedge=hedge)
+        return NextRung(provider=second, extra=True, hedge=hedge)
 
-    def find_fresh(self, until: Deadline, runs: Collection[Asked], now: float) -> str | None:
+    def find_fresh(
+        self, until: Deadline, runs: Collection[AttemptUnderWay], now: float
+    ) -> str | None:
         """Return the best rung that was not asked yet, or that was only outrun when it was."""
         asked = {run.provider for run in runs} | self._failures.keys()
         free = [each for each in self.ranked(until, now) if each not in asked]
@@ -223,7 +227,7 @@ class Candidates:
         """Return the rungs that may be asked, the best one in front."""
         return rank(self._standings(now), until, now=now, stay_with=self._stay_with)
 
-    def _same_again(self, until: Deadline, now: float) -> Candidate | None:
+    def _same_again(self, until: Deadline, now: float) -> NextRung | None:
         """Return who is asked once more, at once or in a moment.
 
         Retrying a rung that reported a failure is free; its breaker limits how often. A rung that
@@ -236,7 +240,7 @@ class Candidates:
             extra = several and timed_out
             if extra and not self._allowance.take():
                 continue
-            return Candidate(provider=provider, wait_s=wait_s, extra=extra)
+            return NextRung(provider=provider, wait_s=wait_s, extra=extra)
         return None
 
     def _again_after(self, until: Deadline, now: float) -> Iterator[tuple[str, float]]:

@@ -124,7 +124,7 @@ class Work:
     @property
     def attempts(self) -> int:
         """How many attempts were started."""
-        return self._failover.candidates.attempts
+        return self._failover.choice.attempts
 
     @property
     def wake_at(self) -> float | None:
@@ -158,7 +158,7 @@ class Work:
     def may_wait_until(self, until: Deadline, now: float) -> Deadline:
         """Return how long an attempt may wait for a place before the next rung is asked."""
         return may_wait_until(
-            self._failover.candidates.standbys(now),
+            self._failover.choice.standbys(now),
             prompt=self._prompt(now) if self._prompt else until,
             until=until,
             then_s=self.policy.then_s,

@@ -88,15 +88,12 @@ class TtsStage(Stage[VoiceEvent]):
         super().__init__(clock=clock)
         self.speaker: str | None = None
         self.say_unsaid: Unsaid | None = None
+        gates = policy.gates
         self._rungs = {
             name: VoiceRung(
-                name,
-                service,
-                stage=self,
-                speaker=lambda: self.speaker,
-                seat=Seat(policy.gates.get(name)),
+                name, each, stage=self, speaker=lambda: self.speaker, seat=Seat(gates.get(name))
             )
-            for name, service in rungs.items()
+            for name, each in rungs.items()
         }
         self._policy = policy
         self._tell = tell

@@ -245,7 +245,7 @@ class Machine(RuleBasedStateMachine):
     def attempts_are_bounded(self) -> None:
         rungs = len(self.rungs)
         assert self.starts <= rungs * (1 + SAME_RUNG + 1)  # once, again, and once mended
-        assert self.work.candidates.attempts == self.starts
+        assert self.work.choice.attempts == self.starts
 
     @invariant()
     def extra_attempts_are_paid_for(self) -> None:
