@@ -88,7 +88,7 @@ class SpokenPiece:
         self, action: PlaySound | PlayWord | EndSpeech, *, rate_hz: int, rung: str | None
     ) -> list[Frame]:
         """Return the frames by which an action reaches the line and the assistant's context."""
-        frames = self._start_frames()
+        frames: list[Frame] = self._start_frames()
         match action:
             case PlaySound():
                 frames.append(TTSAudioRawFrame(action.pcm, rate_hz, 1, context_id=self.context_id))
@@ -97,10 +97,9 @@ class SpokenPiece:
                 word.append_to_context = self.append_to_context
                 frames.append(word)
             case EndSpeech():
-                frames = [TTSStoppedFrame(context_id=self.context_id)] if self.begun else []
-                frames += (
-                    [LLMAssistantPushAggregationFrame()] if self.begun and self.commits else []
-                )
+                stopped = TTSStoppedFrame(context_id=self.context_id)
+                commit = [LLMAssistantPushAggregationFrame()] if self.commits else []
+                frames = [stopped, *commit] if self.begun else list[Frame]()
         self.begun = self.begun or bool(frames)
         for frame in frames:
             frame.interruptible = self.interruptible

@@ -25,7 +25,20 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
 
     A stage has `handle`, which hands a provider's report to the decision and does what it says;
     `tick`, the same for the passing of time; and `wake_at`. Whoever takes a frame of the call does
-    it inside `async with self.working():`, which asks for the next moment afterwards.
+    it inside `async with self.working():`, which asks for the next moment afterwards:
+
+        class EchoStage(Stage[Heard]):
+            async def handle(self, report: Heard, now: float) -> None:
+                for action in self._decision.handle(report, now):
+                    await self._do(action)
+
+            async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+                await super().process_frame(frame, direction)
+                async with self.working():
+                    ...
+
+    A provider's task reports with `await stage.report(...)`; `watch` and `stop_watching` begin and
+    end the stage's own task.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
