@@ -207,7 +207,7 @@ class Failover:
 
     def _start(self, candidate: NextRung, now: float) -> tuple[Action, ...]:
         provider, attempt = candidate.provider, next(self._numbers)
-        standing = self.choice.note_start(candidate, now)
+        standing = self.choice.note_start(candidate)
         hedged = self._hedges is not None and not candidate.extra
         self._running[attempt] = Run(
             attempt=attempt,

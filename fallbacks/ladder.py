@@ -143,6 +143,7 @@ class RungChoice:
         self._standings = standings
         self._allowance = allowance
         self._stay_with = stay_with
+        self._seen: dict[str, Standing] = {}  # when they were ranked last
         self._starts: Counter[str] = Counter()
         self._failures: dict[str, Failure | None] = {}  # None: it only let the caller wait
         self._mended: dict[str, bool] = {}  # whose payload was wrong, and whether it was mended
@@ -159,15 +160,14 @@ class RungChoice:
             each for each in standings if each.usable and each.provider not in self._starts
         )
 
-    def note_start(self, candidate: NextRung, now: float) -> Standing | None:
-        """Note that a rung is asked, and return how it stands."""
+    def note_start(self, candidate: NextRung) -> Standing | None:
+        """Note that a rung is asked, and return how it stood when it was chosen."""
         self._starts[candidate.provider] += 1
         if candidate.mended:
             self._mended[candidate.provider] = True
         if not candidate.extra:
             self._allowance.note()
-        standings = self._standings(now)
-        return next((each for each in standings if each.provider == candidate.provider), None)
+        return self._seen.get(candidate.provider)
 
     def note_failure(self, provider: str, failure: Failure | None) -> None:
         """Note that a rung failed; None: by our own watch."""
@@ -225,7 +225,9 @@ class RungChoice:
 
     def ranked(self, until: Deadline, now: float) -> tuple[str, ...]:
         """Return the rungs that may be asked, the best one in front."""
-        return rank(self._standings(now), until, now=now, stay_with=self._stay_with)
+        standings = self._standings(now)
+        self._seen = {each.provider: each for each in standings}
+        return rank(standings, until, now=now, stay_with=self._stay_with)
 
     def _same_again(self, until: Deadline, now: float) -> NextRung | None:
         """Return who is asked once more, at once or in a moment.

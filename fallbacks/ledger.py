@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fallbacks.speaking import PlaySound, PlayWord, SoundCame, WordTimed
-from fallbacks.word_times import WordFollower, WordTimes, sayable
+from fallbacks.word_times import WordFollower, WordTimes
 
 MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
 # ElevenLabs tells whole milliseconds, rounded anew in each message: in a long sentence they add up.
@@ -59,7 +59,7 @@ class SpeechLedger:
     @property
     def rest(self) -> str:
         """What has not fully arrived, and what the next rung would have to say; empty: nothing."""
-        return self.words.joined(self._arrived())
+        return " ".join(word.text for word in self.words.words[self._arrived() :])
 
     @property
     def sent(self) -> bool:
@@ -150,7 +150,7 @@ class SpeechLedger:
 
 def _is_whole(ledger: SpeechLedger, at: int) -> bool:
     """Say whether the sound of a word has surely come."""
-    if not sayable(ledger.words.words[at].text):
+    if not ledger.words.words[at].letters:
         return at > 0  # a dash comes with the word before it
     end_s = ledger.words.end_s(at)
     if end_s is None or end_s > ledger.received_s + ROUNDING_S:
@@ -236,7 +236,7 @@ class SoundOutlet:
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
         """Let go all that has come whole: nothing more will."""
         released = self._release_until(self.ledger.keep_s, now)
-        words = self.ledger.words.joined().split()
+        words = self.ledger.words.text.split()
         upto = len(words) - len(self.ledger.rest.split())
         return [*released, *(PlayWord(word=word) for word in words[self.said : upto])]
 

@@ -22,6 +22,7 @@ class TimedWord:
     """A word as we wrote it, and when it is spoken, as far as its voice has said so."""
 
     text: str
+    letters: str  # what of it is spoken
     start_s: float | None = None
     end_s: float | None = None
 
@@ -49,7 +50,7 @@ class WordFollower:
     def _spell(self, letters: str, *, start_s: float, end_s: float | None) -> str:
         """Follow one of our words as far as the said letters go; return what is left of them."""
         word = self._words[self._at]
-        left = sayable(word.text)[self._spelt :]
+        left = word.letters[self._spelt :]
         word.start_s = start_s if word.start_s is None else word.start_s
         same = min(len(left), len(letters))
         if left[:same] != letters[:same]:
@@ -64,7 +65,7 @@ class WordFollower:
     def _find(self, letters: str, start_s: float) -> str:
         """Go on at one of the next words that is as said, or stay: this is still the same one."""
         ahead = range(self._at + 1, min(self._at + 1 + _AHEAD, len(self._words)))
-        found = next((n for n in ahead if sayable(self._words[n].text) == letters), None)
+        found = next((n for n in ahead if self._words[n].letters == letters), None)
         if found is None:
             return ""
         for word in self._words[self._at : found]:
@@ -100,8 +101,9 @@ class WordTimes:
         """
         pieces = text.split()
         if pieces and self._open and may_join and not text[:1].isspace():
-            self.words[-1].text += pieces.pop(0)
-        self.words += [TimedWord(each) for each in pieces]
+            whole = self.words[-1].text + pieces.pop(0)
+            self.words[-1].text, self.words[-1].letters = whole, sayable(whole)
+        self.words += [TimedWord(each, sayable(each)) for each in pieces]
         self._open = text[-1:] != "" and not text[-1].isspace()
 
     def begin_voice(self, first: int, base_s: float, *, timed: bool) -> WordFollower:
@@ -114,9 +116,10 @@ class WordTimes:
         self.first, self.base_s, self.timed = first, base_s, timed
         return WordFollower(self.words, first=first)
 
-    def joined(self, first: int = 0, upto: int | None = None) -> str:
-        """Return a part of the text."""
-        return " ".join(each.text for each in self.words[first:upto])
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return " ".join(each.text for each in self.words)
 
     def heard_at(self, at: int) -> tuple[str, float] | None:
         """Return a word by its number, and how much sound is played when it counts as heard.

@@ -96,6 +96,6 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
         async with self.lock:
             while not self._inbox.empty():
                 await self.handle(self._inbox.get_nowait(), self.now())
-            due_at = self.wake_at
+            due_at = self._next_at()
             if due_at is not None and due_at <= max(now, self.now()):
                 await self.tick(max(now, self.now()))

@@ -28,7 +28,7 @@ def untold(ledger: SpeechLedger) -> tuple[int, float]:
 
 def heard(ledger: SpeechLedger, played_s: float) -> str:
     """Return the words that the caller has heard when this much of the sound was played."""
-    words, upto = ledger.words.joined().split(), 0
+    words, upto = ledger.words.text.split(), 0
     for at, word in enumerate(words):
         found = ledger.words.heard_at(at)
         if found and found[1] <= played_s and played_s > 0:
@@ -239,7 +239,7 @@ def test_text_may_come_in_pieces_of_words() -> None:
         ledger.hand_over(piece)
     ledger.hand_over("all")
 
-    assert ledger.words.joined() == "Hello there, you all"
+    assert ledger.words.text == "Hello there, you all"
 
 
 def test_a_voice_that_sent_its_last_sample_owes_the_word_but_is_not_waited_for() -> None:
