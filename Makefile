@@ -5,6 +5,8 @@
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# Two halves: the second runs also when the first failed, and the target fails if either did.
+BOTH := scripts/both
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -23,12 +25,12 @@ demo: setup ## a talking agent without keys: open the one URL that it prints
 	@$(BIN)/holdline demo
 
 test: setup-dev ## every test but the longest; under eight minutes on two cores
-	@$(PYTEST) -m "not slow and not e2e"
-	@$(PYTEST) -m "(slow or e2e) and not long and not hours"
+	@$(BOTH) '$(PYTEST) -m "not slow and not e2e"' \
+		'$(PYTEST) -m "(slow or e2e) and not long and not hours"'
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
-	@$(PYTEST) -m "long and not alone and not hours"
-	@$(BIN)/python -m pytest -q -m "long and alone"
+	@$(BOTH) '$(PYTEST) -m "long and not alone and not hours"' \
+		'$(BIN)/python -m pytest -q -m "long and alone"'
 
 test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns: some twenty minutes
 	@$(BIN)/python -m pytest -q -m hours

@@ -3,6 +3,8 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -23,11 +25,29 @@ app.command("demo")(demo.command)
 app.command("serve")(serve.command)
 app.command("mic")(mic.command)
 app.command("replay")(replay.command)
-app.command("drill")(drill.command)
+app.command("drill", cls=drill.DrillCommand)(drill.command)
 app.command("lab")(lab.command)
 app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands it over so
+    if wanted:
+        typer.echo(f"holdline {version('holdline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[  # noqa: FBT002 - an option is a parameter
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """A telephone agent that never goes silent."""
 
 
 def main() -> None:

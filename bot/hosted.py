@@ -1,32 +1,92 @@
-"""One call for a host that is not our server: Pipecat's runner hands us a browser's connection."""
+"""One call for a host that is not our server: Pipecat's runner hands us a connection."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
+from fastapi import WebSocket
+from loguru import logger
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
+from bot import clock
 from bot.config.loading import load
-from bot.process import open_house
+from bot.process import OpenHouse, open_house
+from telemetry import logs
+from transports.twilio import TwilioCall, TwilioLeg
+from transports.twilio_line import NORMAL, close
+from transports.twilio_wire import POLICY, Started, read
 from transports.webrtc import WebrtcLeg
+
+START_S: Final = 5.0  # Twilio sends `connected` and `start` at once
+MAX_BEFORE_START: Final = 8  # messages
 
 
 async def answer(runner_args: Any) -> None:
     """Run one call on the connection in `runner_args`, with the configuration found here.
 
+    The log becomes ours: the runner's own level prints what callers say.
+
     Raises:
-        TypeError: There is no browser's connection in it.
+        TypeError: There is no connection in it that we know.
         ConfigError: The configuration is wrong.
     """
     connection = getattr(runner_args, "webrtc_connection", None)
-    if not isinstance(connection, SmallWebRTCConnection):
+    websocket = getattr(runner_args, "websocket", None)
+    settings = load().settings
+    logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
+    if isinstance(connection, SmallWebRTCConnection):
+        async with open_house(settings, words=False) as house:
+            await _answer_browser(house, connection)
+    elif isinstance(websocket, WebSocket):
+        async with open_house(settings, words=False) as house:
+            await _answer_twilio(house, websocket)
+    else:
         raise TypeError(
-            f"holdline takes a WebRTC call from a host, not {type(runner_args).__name__}; "
-            "for telephones run `holdline serve`"
+            f"holdline takes calls over webrtc and twilio from a host, "
+            f"not {type(runner_args).__name__}"
         )
+
+
+async def _answer_browser(house: OpenHouse, connection: SmallWebRTCConnection) -> None:
     leg = WebrtcLeg(connection)
-    async with open_house(load().settings, words=False) as house, asyncio.TaskGroup() as tasks:
+    call = house.call(leg)
+    leg.part_with(lambda: {"type": "ended", "reason": call.reason})
+    async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(leg.watch(), name="watch the browser")
         try:
-            await house.switchboard.answer(leg)
+            await house.switchboard.answer(leg, call)
         finally:
             watch.cancel()
+
+
+async def _answer_twilio(house: OpenHouse, websocket: WebSocket) -> None:
+    started = await _first_words(websocket)
+    if started is None:
+        logger.warning("a socket did not begin as Twilio's streams do, and was closed")
+        await close(websocket, POLICY)
+        return
+    call = TwilioCall(
+        call_sid=started.call_sid,
+        stream_sid=started.stream_sid,
+        caller=started.parameters.get("from", ""),
+        called=started.parameters.get("to", ""),
+    )
+    leg = TwilioLeg(websocket, call, tell=house.switchboard.tell, clock=clock.monotonic)
+    try:
+        await house.switchboard.answer(leg)
+    finally:
+        await close(websocket, NORMAL)
+
+
+async def _first_words(websocket: WebSocket) -> Started | None:
+    try:
+        async with asyncio.timeout(START_S):
+            for _ in range(MAX_BEFORE_START):
+                message = await websocket.receive()
+                said = read(message.get("text") or message.get("bytes") or b"")
+                if isinstance(said, Started):
+                    return said
+                if message["type"] == "websocket.disconnect":
+                    return None
+    except TimeoutError:
+        return None
+    return None

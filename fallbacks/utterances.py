@@ -23,8 +23,14 @@ class Situation(StrEnum):
     TTS = "tts"  # the agent's voice is gone
     DOWN = "down"  # all of it
     MENU = "menu"  # the keys
+    MENU_WORDS = "menu_words"  # the words that may be said
+    MENU_EITHER = "menu_either"  # words and keys
+    ASK_CALLBACK = "ask_callback"  # did you say callback?
+    ASK_MESSAGE = "ask_message"
+    ASK_PERSON = "ask_person"
     CALLBACK = "callback"  # noted
-    MESSAGE = "message"  # speak after the tone
+    MESSAGE = "message"  # speak after the tone; a key ends it
+    MESSAGE_WORDS = "message_words"  # the same where there are no keys
     PERSON = "person"  # connecting
     GOODBYE = "goodbye"
 

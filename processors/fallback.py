@@ -9,6 +9,7 @@ from fallbacks.descent import Descent
 from fallbacks.holding import Holding
 from fallbacks.utterances import Chooser, Situation, Utterance
 from processors.clip import Voice
+from processors.on_device_words import WordEar
 from processors.way_down import Desk
 
 HEARD_CHARACTERS: Final = 300  # of what the caller lately said: enough to find its topic
@@ -46,6 +47,7 @@ class Fallback:
         phrases: What is said.
         voice: Says it.
         desk: Does what a caller chose from the menu.
+        ear: Hears the menu's words on this machine.
         remember: Takes what becomes part of the assistant's context.
     """
 
@@ -54,4 +56,5 @@ class Fallback:
     phrases: Phrases
     voice: Voice
     desk: Desk
+    ear: WordEar
     remember: Callable[[str], None]

@@ -58,7 +58,7 @@ class Farewell(FrameProcessor):
         self._end = end
         self._patience_s = patience_s
         self._words: str | None = None
-        self._final = self._answering = self._spoke = self._asked = False
+        self._final = self._answering = self._spoke = self._asked = self._kept = False
         self._alarm: asyncio.Task[None] | None = None
 
     async def part(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
@@ -109,7 +109,7 @@ class Farewell(FrameProcessor):
     async def _ask(self) -> None:
         if self.reason is None or self._asked:
             return
-        self._asked = True
+        self._asked, self._kept = True, self._final
         if self._words:
             speech = TTSSpeakFrame(self._words)
             speech.interruptible = not self._final
@@ -121,6 +121,7 @@ class Farewell(FrameProcessor):
     async def _interrupted(self) -> None:
         self._answering = False
         if self._final:
+            self._asked = self._kept  # what was asked before it became final is dropped by now
             await self._ask()
             return
         self.reason, self._words, self._asked = None, None, False

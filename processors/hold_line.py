@@ -46,10 +46,12 @@ from fallbacks.facts import (
     StepTaken,
 )
 from fallbacks.holding import Say
+from fallbacks.menu_words import Meaning, heard_here
 from fallbacks.utterances import Situation, Utterance
 from processors.clip import SAMPLE_BYTES, Speaker, tone
 from processors.fallback import Fallback
 from processors.message import Message
+from processors.on_device_words import OnDeviceWords
 from processors.pcm import audible
 from processors.way_down import WayDown
 
@@ -85,6 +87,9 @@ class HoldLine(FrameProcessor):
         self._now = clock
         self._turn = turn
         self._speaker = Speaker(push=self.push_frame, clock=clock)
+        self._words = OnDeviceWords(fallback.ear, clock=clock)
+        self._hearing_words: asyncio.Task[None] | None = None
+        self._said_words: deque[Meaning] = deque()
         self._way_down = WayDown(
             descent=fallback.descent,
             desk=fallback.desk,
@@ -94,6 +99,7 @@ class HoldLine(FrameProcessor):
             clock=clock,
         )
         self._caller_speaks = False
+        self._words.stopped()
         self._stopped_at: float | None = None  # the caller's last voiced sample
         self._deaf = False  # a recogniser failed while the caller spoke: his end may not be noticed
         self._exhausted: deque[_Exhausted] = deque(maxlen=OWED)
@@ -139,9 +145,11 @@ class HoldLine(FrameProcessor):
         self._changed.set()
 
     def hear(self, frame: InputAudioRawFrame) -> None:
-        """Take in the caller's sound: it may be the message that is being left."""
+        """Take in the caller's sound: a message that is being left, or one of the menu's words."""
         if self._way_down.message:
             self._way_down.message.sound(frame.audio, self._now())
+        elif self._hearing_words:
+            self._words.sound(frame.audio, frame.sample_rate)
 
     async def unsaid(self, text: str) -> None:
         """Take in the words that no voice could say; the local voice says them."""
@@ -189,11 +197,13 @@ class HoldLine(FrameProcessor):
         kept = (each for each in self._exhausted if each.stage == "stt")
         self._exhausted = deque(kept, maxlen=OWED)  # the others' turn is void
         self._caller_speaks, self._deaf = True, bool(self._exhausted)
+        self._words.began(listens=self._way_down.listens)
         self._holding.caller_started()
         self._way_down.caller_started()
 
     def _caller_stopped(self, frame: VADUserStoppedSpeakingFrame, now: float) -> None:
         self._caller_speaks = False
+        self._words.stopped()
         self._stopped_at = now - frame.stop_secs
         self._holding.caller_stopped(self._stopped_at)
         if not self._deaf:
@@ -223,9 +233,26 @@ class HoldLine(FrameProcessor):
 
     async def _key(self, frame: InputDTMFFrame) -> None:
         if self._way_down.key(frame.button.value):
-            self._speaker.cut()
-            await self.push_frame(InterruptionFrame())  # below us only: the menu has been heard
+            await self._cut_menu()
         self._changed.set()
+
+    async def _cut_menu(self) -> None:
+        self._speaker.cut()
+        await self.push_frame(InterruptionFrame())  # below us only: the menu has been heard
+
+    def _hears_words(self) -> bool:
+        return self._words.usable and heard_here(self._fallback.phrases.language)
+
+    def _hear_words(self) -> None:
+        """Have the ear loaded while the first step is taken: the menu is some seconds away."""
+
+        def said(meaning: Meaning) -> None:
+            self._said_words.append(meaning)
+            self._changed.set()
+
+        if self._hearing_words is None and self._hears_words():
+            following = self._words.follow(said, self._changed.set)
+            self._hearing_words = self.create_task(following, "the menu's words")
 
     async def _watch(self) -> None:
         while True:
@@ -256,15 +283,22 @@ class HoldLine(FrameProcessor):
         first = self._exhausted[0]
         if first.stage == "stt":  # he may only have paused
             stopped_at = -inf if self._stopped_at is None else self._stopped_at
-            return max(first.at + BEHIND_S, stopped_at + self._holding.settings.first_s)
-        return first.at + (BEHIND_S if first.stage == "tts" else 0.0)
+            at = max(first.at + BEHIND_S, stopped_at + self._holding.settings.first_s)
+        else:
+            at = first.at + (BEHIND_S if first.stage == "tts" else 0.0)
+        return max(at, self._words.owed_until)
 
     async def _act(self, now: float) -> None:
         while self._hearing and self._hearing[0][1] <= now:
             self._remember(self._hearing.popleft()[2])
         await self._say_unsaid()
+        self._way_down.hears(words=self._hears_words())
+        while self._said_words:
+            if self._way_down.word(self._said_words.popleft()):
+                await self._cut_menu()
         due = self._exhausted_at
         if due is not None and due <= now:
+            self._hear_words()
             self._way_down.exhausted(self._exhausted.popleft().stage)
             self._holding.answered()
         await self._way_down.act(now)
@@ -334,6 +368,8 @@ class HoldLine(FrameProcessor):
         return Message(begins_at=dry_at or self._now(), rate_hz=self._speaker.rate_hz)
 
     async def _quiet(self) -> None:
-        task, self._watching = self._watching, None
-        if task and task is not asyncio.current_task():
-            await self.cancel_task(task)
+        tasks = (self._watching, self._hearing_words)
+        self._watching = self._hearing_words = None
+        for task in tasks:
+            if task and task is not asyncio.current_task():
+                await self.cancel_task(task)

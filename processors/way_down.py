@@ -8,8 +8,8 @@ from calls.entry import Tell
 from calls.events import CallbackWanted, MessageLeft, PersonWanted
 from calls.turn import Turn
 from fallbacks.descent import (
+    AskBack,
     Carry,
-    Choice,
     Descending,
     Descent,
     GoOn,
@@ -20,9 +20,21 @@ from fallbacks.descent import (
     UseLocal,
 )
 from fallbacks.facts import StageRecovered, StepTaken
+from fallbacks.menu_words import Choice, Meaning
 from fallbacks.utterances import Situation
 from processors.message import Message
 
+MENU_OF: Final = {
+    (False, True): Situation.MENU,
+    (True, False): Situation.MENU_WORDS,
+    (True, True): Situation.MENU_EITHER,
+}
+"""By whether words can be said, and keys pressed."""
+QUESTION: Final = {
+    Choice.CALLBACK: Situation.ASK_CALLBACK,
+    Choice.MESSAGE: Situation.ASK_MESSAGE,
+    Choice.PERSON: Situation.ASK_PERSON,
+}
 OF_STAGE: Final = {"stt": Situation.STT, "llm": Situation.LLM, "tts": Situation.TTS}
 REASON: Final = "outage"
 """Why a call ended, as in `CallEnded`, that could not be answered any more."""
@@ -95,6 +107,7 @@ class WayDown:
         self._tell = tell
         self._turn = turn
         self._clock = clock
+        self._keys = descent.has_keys
         self._down: set[str] = set()
         self._stage = ""  # what the present way down is about
         self._stepped = False  # one step is enough for one turn; silence takes the next
@@ -110,6 +123,11 @@ class WayDown:
     def engaged(self) -> bool:
         """Whether a stage is down."""
         return self._descent.step is not None or self._descent.over
+
+    @property
+    def listens(self) -> bool:
+        """Whether what the caller says may be one of the menu's words."""
+        return self._descent.listens
 
     @property
     def in_charge(self) -> bool:
@@ -146,6 +164,17 @@ class WayDown:
             self.message.key(self._clock())
             return True
         steps = self._descent.key(digit, self._clock())
+        self._todo.extend(steps)
+        return bool(steps)
+
+    def hears(self, *, words: bool) -> None:
+        """Say whether this machine can hear the menu's words itself now."""
+        self._descent.hears(words=words)
+
+    def word(self, meaning: Meaning) -> bool:
+        """The caller said one of the menu's words; return whether it means something here."""
+        steps = self._descent.heard(meaning, self._clock())
+        self._stepped = self._stepped or bool(steps)  # the turn that follows takes no other
         self._todo.extend(steps)
         return bool(steps)
 
@@ -192,8 +221,10 @@ class WayDown:
             case UseLocal():
                 await self._go_on()  # what the local voice can say, it has said already
             case ReadMenu():
-                self._took(Step.KEYPAD)
-                await self._speak(Situation.MENU)
+                self._took(Step.WORDS if step.words else Step.KEYPAD)
+                await self._speak(MENU_OF[step.words, step.keys])
+            case AskBack():
+                await self._speak(QUESTION[step.choice])
             case Carry():
                 self._took(Step.CHOSEN)
                 await self._carry(step.choice)
@@ -238,7 +269,8 @@ class WayDown:
                 else:
                     await self._carry(Choice.MESSAGE)  # nobody knows the number
             case Choice.MESSAGE:
-                await self._mouth.say(Situation.MESSAGE, must=True)
+                after_tone = () if self._keys else (Situation.MESSAGE_WORDS,)
+                await self._mouth.say(*after_tone, Situation.MESSAGE, must=True)
                 self.message = await self._mouth.begin_message()
 
     async def _keep(self) -> None:

@@ -38,6 +38,8 @@ class Heard:
         confidence: 0 to 1, of a final.
         alternatives: Other readings of a final.
         finished: The final is the answer to a finish; otherwise the utterance grew too long.
+        quiet: How much what lies around the words is like silence: log likelihood a frame, about
+            -2; below -3 something was said there that is none of the words.
     """
 
     what: str
@@ -45,6 +47,7 @@ class Heard:
     confidence: float = 0.0
     alternatives: tuple[str, ...] = ()
     finished: bool = False
+    quiet: float = 0.0
 
     def as_json(self) -> bytes:
         """Return it as one line."""

@@ -1,7 +1,8 @@
 """The local recogniser's process: commands come in on stdin, what was heard goes out on stdout.
 
-Started by `providers.sphinx_process`, one for each call; it ends when its stdin does, so it cannot
-outlive the call. A command is a kind, a length and that many bytes; an answer is a line of JSON.
+Started by `providers.sphinx_process`, one for each call, or one for the menu's words of all calls;
+it ends when its stdin does, so it cannot outlive them. A command is a kind, a length and that many
+bytes; an answer is a line of JSON.
 """
 
 import json
@@ -26,6 +27,7 @@ class Command(IntEnum):
     AUDIO = 2
     BEGIN = 3
     FINISH = 4
+    WHOLE = 5  # an utterance, complete
 
 
 def command(kind: Command, content: bytes = b"") -> bytes:
@@ -60,6 +62,8 @@ def _do(recogniser: "Recogniser", kind: Command, content: bytes, *, answers: Bin
             recogniser.begin()
         case Command.FINISH:
             _answer(answers, recogniser.finish())
+        case Command.WHOLE:
+            _answer(answers, recogniser.understand(content))
         case Command.OPEN:
             pass  # it is open
 

@@ -17,6 +17,8 @@ import asyncpg
 import pytest
 import redis.asyncio
 
+from tests.absent import report_absent
+
 PASSWORD = "s3cret-of-the-share"
 READY_S = 30.0
 
@@ -72,13 +74,6 @@ def _parents() -> Iterator[tuple[int, int]]:
             yield int(stat.parent.name), int(fields[1])
 
 
-def missing(what: str) -> None:
-    """Skip, except where everything must be tested."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is not installed")
-    pytest.skip(f"needs {what}")
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -99,7 +94,7 @@ def running_postgres() -> Iterator[Server]:
     """Run a PostgreSQL of our own; it refuses to be root's, so it is nobody's there."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
-        missing("Debian's postgresql")
+        report_absent("Debian's postgresql")
     folder, port = programs[-1].parent, free_port()
     with tempfile.TemporaryDirectory(prefix="holdline-postgres-") as place:
         prefix: list[str] = []
@@ -138,7 +133,7 @@ def running_redis() -> Iterator[Server]:
     """Run a Redis of our own that keeps nothing."""
     program, client = shutil.which("redis-server"), shutil.which("redis-cli")
     if program is None or client is None:
-        missing("Debian's redis-server")
+        report_absent("Debian's redis-server")
         return
     port = free_port()
     options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", PASSWORD)

@@ -93,7 +93,10 @@ class Call:
             await self._leg.hang_up()
 
     async def end(self, reason: str) -> None:
-        """Have the agent say goodbye and hang up."""
+        """Have the agent say goodbye, behind what it is saying, and hang up.
+
+        Nothing of it can be barged in on. A call that is ending already ends as it was going to.
+        """
         if self._assembled and self._reason is None:
             await self._assembled.farewell.part(reason, words=self._agent.farewell, final=True)
 

@@ -18,13 +18,17 @@ from bot.config.settings import Settings
 from bot.rungs import rung_of, spoken
 from fallbacks.descent import Descent, DescentSettings, Step
 from fallbacks.holding import Holding, HoldSettings
-from fallbacks.utterances import Chooser, Utterance
+from fallbacks.menu_words import LANGUAGE
+from fallbacks.utterances import Chooser, Situation, Utterance, in_language
 from processors.fallback import Fallback, Phrases
 from processors.farewell import End
+from processors.on_device_words import NoEar, WordEar
+from providers.menu_ear import MenuEar
 from storage.callbacks import Callbacks
 from storage.database import Database
 from transports.leg import LegFacts
 
+QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK_PERSON}
 DETECTED: Final = "multi"  # an agent's language when the caller's is followed
 
 
@@ -37,6 +41,7 @@ class LastResort:
     database: Database
     callbacks: Callbacks
     messages: Path
+    ear: MenuEar
 
     @classmethod
     def of(cls, settings: Settings) -> "LastResort":
@@ -52,7 +57,13 @@ class LastResort:
             database=database,
             callbacks=Callbacks(database),
             messages=settings.logs.dir / "messages",
+            ear=MenuEar(),
         )
+
+    async def close(self) -> None:
+        """Let go of the database and of the ear's process."""
+        await self.ear.close()
+        await self.database.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +118,24 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
             end=call.end,
             utc_now=clock.utc_now,
         ),
+        ear=_ear(shared, hold.steps, keys=call.facts.keys),
         remember=remember,
     )
 
 
 def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
-    """Return the steps that can be taken: the local voice needs none, a menu needs keys."""
-    left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD, Step.CHOSEN}
+    """Return the steps that can be taken: the local voice needs none, a menu words or keys."""
+    left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD}
+    if not keys and Step.WORDS not in steps:
+        left_out |= {Step.CHOSEN}
     return [each for each in steps if each not in left_out]
+
+
+def _ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
+    """Return who hears the menu's words; nobody where the owner has no texts that ask for them."""
+    menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
+    there = {each.situation for each in in_language(shared.utterances, LANGUAGE)}
+    return shared.ear if Step.WORDS in steps and there >= {menu, *QUESTIONS} else NoEar()
 
 
 def _voice(call: Occasion, shared: LastResort, settings: Settings) -> CallVoice:

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
+from bot.exits import CommandError
 from calls.entry import Tell
 from calls.events import CallRefused
 from transports.leg import Leg
+
+GOODBYE_S: Final = 8.0  # what is being said may end, and then two short sentences are spoken
+CUT_S: Final = 5.0  # a cancel is bounded itself; this bounds the bound
 
 
 class SwitchboardFullError(Exception):
@@ -38,7 +42,8 @@ class Switchboard:
         self._seats = seats
         self._make_call = make_call
         self._taken = 0
-        self._closing = False
+        self._closing = self._hurried = False
+        self._waiting: asyncio.Timeout | None = None  # bounds what `close` waits for now
         self._empty = asyncio.Event()
         self._empty.set()
         self.tell = tell
@@ -81,14 +86,45 @@ class Switchboard:
             if not self._taken:
                 self._empty.set()
 
-    async def close(self, *, drain_s: float) -> None:
-        """Take no more calls, let those in progress end, and end the rest after `drain_s`."""
+    async def close(self, *, drain_s: float, goodbye_s: float = GOODBYE_S) -> None:
+        """Take no more calls, let those in progress end, and part from those that outlast it.
+
+        Args:
+            drain_s: How long a call may go on.
+            goodbye_s: How long a call may take to say goodbye after that; then it is cut.
+
+        Raises:
+            CommandError: A call did not end although it was cut.
+        """
         self._closing = True
+        if await self._emptied_within(drain_s):
+            return
+        if goodbye_s and not self._hurried:
+            for call in tuple(self.calls.values()):
+                await call.end("shutdown")
+            if await self._emptied_within(goodbye_s):
+                return
+        for call in tuple(self.calls.values()):
+            await call.cancel("shutdown")
+        self._hurried = False  # what follows has its own bound
+        if not await self._emptied_within(CUT_S):
+            calls = "1 call" if self._taken == 1 else f"{self._taken} calls"
+            raise CommandError(f"{calls} did not end although cut off")
+
+    def hurry(self) -> None:
+        """Have `close` wait for nobody any more: every call is cut, in mid-word if need be."""
+        self._hurried = True
+        if self._waiting:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    async def _emptied_within(self, wait_s: float) -> bool:
+        if self._hurried:
+            return self._empty.is_set()
         try:
-            async with asyncio.timeout(drain_s):
+            async with asyncio.timeout(wait_s) as self._waiting:
                 await self._empty.wait()
         except TimeoutError:
-            for call in tuple(self.calls.values()):
-                await call.cancel("shutdown")
-            async with asyncio.timeout(5.0):  # a cancel is bounded itself; this bounds the bound
-                await self._empty.wait()
+            return False
+        finally:
+            self._waiting = None
+        return True

@@ -4,7 +4,8 @@ import asyncio
 
 import typer
 
-from bot.cli.options import ConfigOption
+from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
+from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.exits import DONE, FAILED
 from telemetry import logs
@@ -14,8 +15,10 @@ def command(
     config: ConfigOption = None,
 ) -> None:
     """Render the clips that are missing; the rest stays as it is."""
-    settings = load(config).settings
-    logs.set_up(level="WARNING", folder=None)
+    loaded = load(config)
+    check_folders(loaded)
+    settings = loaded.settings
+    logs.set_up(level=OWN_WORDS_ALONE, folder=None)
     from bot.clips.command import render_all  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     raise typer.Exit(DONE if asyncio.run(render_all(settings)) else FAILED)

@@ -7,11 +7,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from bot.cli.options import ConfigOption
+from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.doctor.doctor import examine
 from bot.exits import FAILED
+from telemetry import logs
 
 
 def command(
@@ -20,8 +21,12 @@ def command(
         bool, typer.Option("--online", help="Also ask each provider whether it takes the key.")
     ] = False,
 ) -> None:
-    """Check configuration, keys, ports, disk, storage and every provider's server."""
+    """Check all that could stop the first call, a line each.
+
+    That is configuration, keys, port, disk, storage and every provider's server.
+    """
     settings = load(config).settings
+    logs.set_up(level=OWN_WORDS_ALONE, folder=None)
     if asyncio.run(_report(settings, online=online)):
         raise typer.Exit(FAILED)
 

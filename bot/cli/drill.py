@@ -2,17 +2,43 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from bot.config.folders import check_out
 from bot.exits import CommandError, UsageError
 from telemetry import logs
 
 
+class DrillCommand(TyperCommand):
+    """Lists in its help what can be named."""
+
+    def format_epilog(self, ctx: typer.Context, formatter: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - typer's own names for both are private
+        """Write the matrices, the rows and the scenarios, as the drill knows them."""
+        from drill.matrix import FULL  # noqa: PLC0415 - loads the lab's voices
+        from drill.scenarios import SCENARIOS  # noqa: PLC0415 - loads Pipecat
+        from drill.selection import MATRICES, chosen  # noqa: PLC0415 - as above
+
+        rows = {name: [row.name for row in chosen(name, ())] for name in MATRICES}
+        matrices = [
+            (name, f"all {len(FULL)} rows" if len(of) == len(FULL) else ", ".join(of))
+            for name, of in rows.items()
+        ]
+        for title, entries in (
+            ("Matrices", matrices),
+            ("Rows", [(row.name, row.title) for row in FULL]),
+            ("Scenarios", [(name, each.title) for name, each in SCENARIOS.items()]),
+        ):
+            with formatter.section(title):
+                formatter.write_dl(entries)
+
+
 def command(
     matrix: Annotated[
-        str, typer.Option("--matrix", metavar="NAME", help="full, or smoke: a few rows, once.")
+        str,
+        typer.Option("--matrix", metavar="NAME", help="Which rows; smoke: a few of them, once."),
     ] = "full",
     only: Annotated[
         str | None, typer.Option("--only", metavar="ROW,...", help="These rows alone.")
@@ -32,7 +58,10 @@ def command(
         typer.Option("--scenario", metavar="NAME", help="One demonstration instead, in seconds."),
     ] = None,
 ) -> None:
-    """Run a fault matrix with real calls and print what the caller's ear got."""
+    """Break everything on purpose, and judge what callers heard.
+
+    Runs a fault matrix with real calls against the lab and prints the report.
+    """
     logs.set_up(level="WARNING", folder=None)
     if scenario is not None:
         if only or baseline:
@@ -40,6 +69,7 @@ def command(
         from drill.demonstration import demonstrate, scenario_named  # noqa: PLC0415 - loads Pipecat
 
         raise typer.Exit(asyncio.run(demonstrate(scenario, scenario_named(scenario))))
+    check_out(out)
     from drill.drill import Wanted, drill  # noqa: PLC0415 - loads the lab's voices
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]

@@ -1,13 +1,17 @@
 """The options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
+OWN_WORDS_ALONE: Final = "CRITICAL"  # the log's level where a command says itself what is wrong
+
 ConfigOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Default: holdline.yaml, else built in."),
+    typer.Option(
+        "--config", metavar="FILE", help="The configuration; default: holdline.yaml, else built in."
+    ),
 ]
 FaultsOption: TypeAlias = Annotated[
     Path | None,

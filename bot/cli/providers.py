@@ -20,10 +20,13 @@ def command(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the health of every rung of the running server, or have one tried at once."""
+    """Show how the running server's providers are, or reset one.
+
+    A reset has the rung tried at once, also when it was left alone for a person to mend.
+    """
     if action not in (None, "reset") or (action is None) != (name is None):
         raise UsageError(f'providers takes nothing or "reset NAME", not "{action} {name or ""}"')
-    settings = load(config).settings
+    settings = load(config, keys=False).settings
     from bot.health.operator_desk import reset, show  # noqa: PLC0415 - after the configuration's errors
 
     asyncio.run(reset(settings, name) if name else show(settings))

@@ -7,17 +7,24 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import FaultsOption
+from bot.config.folders import check_out
 from telemetry import logs
 
 
 def command(
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recorded callers.")],
+    audio: Annotated[
+        list[Path], typer.Argument(metavar="AUDIO", help="Recorded callers.", show_default=False)
+    ],
     faults: FaultsOption = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where heard.wav and the rest go.")
     ] = Path("out"),
 ) -> None:
-    """Write what each recorded caller heard, the timeline and a summary."""
+    """Put recorded callers through the whole pipeline.
+
+    Writes what each of them heard, the timeline and a summary.
+    """
+    check_out(out)
     logs.set_up(level="WARNING", folder=None)
     from bot.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log's rules
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption
+from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.config.printing import as_yaml
 from telemetry import logs
@@ -13,17 +14,29 @@ from telemetry import logs
 
 def command(
     config: ConfigOption = None,
-    host: Annotated[str | None, typer.Option("--host", help="Where to listen.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Where to listen; 0: any.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Where to listen.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", help="Where to listen; 0: any.")
+    ] = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Show what would be used, and who said it.")
+        bool,
+        typer.Option(
+            "--print-config", help="Show what would be used, and who said it; serve nothing."
+        ),
     ] = False,
 ) -> None:
-    """Answer calls until SIGTERM, then let the calls in progress end."""
-    loaded = load(config, flags={"server.host": host, "server.port": port})
+    """Answer calls until SIGTERM, then let the calls in progress end.
+
+    Those that outlast `shutdown.drain_s` hear a goodbye. A second SIGTERM or Ctrl-C cuts them.
+    """
+    flags = {"server.host": host, "server.port": port}
+    loaded = load(config, flags=flags, keys=not print_config)
     if print_config:
         typer.echo(as_yaml(loaded), nl=False)
         return
+    check_folders(loaded)
     logs.set_up(level=loaded.settings.logs.level, folder=loaded.settings.logs.dir)
     from bot.http.server import serve  # noqa: PLC0415 - imports Pipecat, after errors and the log's rules
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bot.config import share_address
+from bot.config import storage as config_storage
 from bot.config.errors import Key, Problem, dotted, nearest, shown, without_secrets
 from bot.config.layers import Layers, says_yes
 from bot.config.stages import STAGES
@@ -39,6 +40,7 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _server(layers)
     yield from _numbers(layers)
     yield from _share(layers)
+    yield from _storage(layers)
     if says_yes(layers.at(("transports", "livekit", "enabled"))):
         text = "is true; LiveKit is not available in this version, it must be false"
         yield _problem(layers, ("transports", "livekit", "enabled"), text)
@@ -53,6 +55,13 @@ def _share(layers: Layers) -> Iterator[Problem]:
     share = layers.at(key)
     if isinstance(share, str) and (text := share_address.trouble(share)):
         yield _problem(layers, key, f'is "{share_address.masked(share)}"; {text}')
+
+
+def _storage(layers: Layers) -> Iterator[Problem]:
+    key: Key = ("storage", "url")
+    url = layers.at(key)
+    if isinstance(url, str) and (text := config_storage.trouble(url)):
+        yield _problem(layers, key, f'is "{share_address.masked(url)}"; {text}')
 
 
 def _problem(layers: Layers, key: Key, text: str) -> Problem:

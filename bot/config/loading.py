@@ -35,6 +35,7 @@ def load(
     *,
     flags: Mapping[str, Any] | None = None,
     variables: Environment | None = None,
+    keys: bool = True,
 ) -> Loaded:
     """Return the merged configuration.
 
@@ -42,6 +43,8 @@ def load(
         config: The file to read; `holdline.yaml` here, if there is one, when None.
         flags: Values by dotted key, such as `{"server.port": 9000}`; None values say nothing.
         variables: The environment; this process's own and `.env` when None.
+        keys: Whether every secret that the configuration names must be set. Who takes calls needs
+            them; who looks at the configuration or asks a running server does not.
 
     Raises:
         ConfigError: Something is wrong with it; it holds every problem, not the first.
@@ -59,16 +62,18 @@ def load(
     for name, value in (flags or {}).items():
         if value is not None:
             layers.put(tuple(name.split(".")), value, where=f"flag --{name.split('.')[-1]}")
-    settings, more = _settings(layers, variables)
+    settings, more = _settings(layers, variables, keys=keys)
     problems += more
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
     return Loaded(settings=settings, layers=layers, file=path)
 
 
-def _settings(layers: Layers, variables: Environment) -> tuple[Settings | None, Iterable[Problem]]:
+def _settings(
+    layers: Layers, variables: Environment, *, keys: bool
+) -> tuple[Settings | None, Iterable[Problem]]:
     _drop_empty_sections(layers.tree, ())
-    problems = [*layers.problems, *config_secrets.fetch(layers, variables)]
+    problems = [*layers.problems, *config_secrets.fetch(layers, variables, required=keys)]
     problems += config_checks.check(layers)
     try:
         return Settings.model_validate(layers.tree), problems

@@ -24,7 +24,7 @@ def _lines(loaded: Loaded, value: Any, key: Key, *, depth: int) -> Iterator[str]
     for name, each in _parts(value):
         at = (*key, name)
         if isinstance(each, SecretStr) or _is_absent_secret(value, name):
-            said = f"{MASK}  ({_origin(loaded, at)})" if each else "not set"
+            said = f"{MASK}  ({_origin(loaded, at)})" if each else _not_set(value, name)
             yield f"{INDENT * depth}# {name}: {said}"
         elif _is_section(each):
             yield f"{INDENT * depth}{_name(name)}:"
@@ -63,6 +63,11 @@ def _is_absent_secret(owner: Any, name: str) -> bool:
     if not isinstance(owner, BaseModel):
         return False
     return "SecretStr" in str(type(owner).model_fields[name].annotation)
+
+
+def _not_set(owner: Any, name: str) -> str:
+    variable = getattr(owner, f"{name}_env", None)
+    return f"not set ({variable})" if variable else "not set"
 
 
 def _name(name: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any, Final
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
-from bot.config.layers import Layers, says_yes
+from bot.config.layers import NAMES, Layers, says_yes
+from bot.config.schema import model_at
 from bot.config.settings import LivekitSettings, TwilioSettings
 from bot.config.stages import STAGES
 
@@ -28,7 +29,7 @@ def written_in(file: FileTree) -> Iterator[Problem]:
 def _wrong(key: Key, value: Any) -> str | None:
     name = dotted(key)
     if is_secret(key):
-        return f"{name} is a secret; put it in the environment or .env and name it in {key[-1]}_env"
+        return f"{name} is a secret; put it in the environment or .env{_home(key)}"
     if str(key[-1]).endswith("_env"):
         if value is None or (isinstance(value, str) and _is_variable(value)):
             return None
@@ -39,6 +40,15 @@ def _wrong(key: Key, value: Any) -> str | None:
     if isinstance(value, str) and without_secrets(value) != value:
         return f"{name} holds a secret; put the value in the environment or .env, as {_named(key)}"
     return None
+
+
+def _home(key: Key) -> str:
+    """Return how a secret is found there: by a key that exists, or by a name that is read."""
+    section, field = model_at(key[:-1]), f"{key[-1]}_env"
+    if section and field in section.model_fields:
+        return f" and name it in {field}"
+    name = next((name for name, each in NAMES.items() if each == key), None)
+    return f" as {name}" if name else ""
 
 
 def _named(key: Key) -> str:
@@ -62,8 +72,8 @@ def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
         yield at, value
 
 
-def fetch(layers: Layers, environment: Environment) -> Iterator[Problem]:
-    """Put every secret that a `…_env` key names beside it; tell of those that are not set."""
+def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterator[Problem]:
+    """Put every secret that a `…_env` key names beside it; if required, tell what is not set."""
     for key, field, default, needed in _wanted(layers):
         name = layers.at((*key, f"{field}_env")) or default
         if not isinstance(name, str) or not name or layers.at((*key, field)):
@@ -71,7 +81,7 @@ def fetch(layers: Layers, environment: Environment) -> Iterator[Problem]:
         value = environment.get(name)
         if value is not None and re.fullmatch(r"[!-~]+", value):
             layers.put((*key, field), value, where=environment.where(name))
-        elif value is not None or needed:
+        elif value is not None or (needed and required):
             cause = "holds more than one printable ASCII word" if value else "is not set"
             text = (
                 f"{dotted((*key, f'{field}_env'))} names {without_secrets(name)}, which {cause}; "

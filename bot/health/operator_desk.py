@@ -15,6 +15,7 @@ from bot.exits import CommandError, UsageError
 
 ANSWER_S: Final = 5.0
 ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+DEMO: Final = "http://127.0.0.1:8080"  # where the demo listens when nobody told it another port
 STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 COLUMNS: Final = ("stage", "name", "breaker", "condition", "p50", "last probe")
 
@@ -25,7 +26,7 @@ async def show(settings: Settings) -> None:
     Raises:
         CommandError: No server answers.
     """
-    _print(await _asked(settings, "GET", ""))
+    await _ask_and_print(settings, "GET", "")
 
 
 async def reset(settings: Settings, name: str) -> None:
@@ -35,16 +36,19 @@ async def reset(settings: Settings, name: str) -> None:
         UsageError: The server has no rung of that name.
         CommandError: No server answers.
     """
-    _print(await _asked(settings, "POST", f"/{quote(name, safe='')}/reset", name=name))
+    await _ask_and_print(settings, "POST", f"/{quote(name, safe='')}/reset", name=name)
 
 
-def _print(rungs: Sequence[dict[str, Any]]) -> None:
+async def _ask_and_print(settings: Settings, method: str, path: str, *, name: str = "") -> None:
+    place, rungs = await _ask(settings, method, path, name=name)
     console = Console(soft_wrap=True, highlight=False)
     console.print(table(rungs))
     for rung in rungs:
         probe = rung["last_probe"]
         if probe and not probe["ok"]:
             console.print(f"{rung['name']}: {probe['error']}", markup=False)
+    if place not in addresses(settings.server):
+        console.print(f"from the demo at {place}; the configured server does not answer")
 
 
 def table(rungs: Sequence[dict[str, Any]]) -> Table:
@@ -85,19 +89,29 @@ def addresses(server: ServerSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((near, server.public_url)))
 
 
-async def _asked(settings: Settings, method: str, path: str, *, name: str = "") -> Any:
+async def _ask(
+    settings: Settings, method: str, path: str, *, name: str
+) -> tuple[str, list[dict[str, Any]]]:
+    """Return the rungs of the first server that answers, and where it stands.
+
+    The token is for the configured server; the demo needs none, and who else listens at its usual
+    port must not get it.
+    """
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
-    places = addresses(settings.server)
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-        for place in places:
+    known = addresses(settings.server)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
+        for place in dict.fromkeys((*known, DEMO)):
+            url, shown = f"{place}/api/providers{path}", headers if place in known else {}
             try:
-                async with session.request(method, f"{place}/api/providers{path}") as answer:
-                    return await _understood(answer, place, name=name)
+                async with session.request(method, url, headers=shown) as answer:
+                    return place, await _understood(answer, place, name=name)
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 continue
-    raise CommandError(f"no server answers at {' or '.join(places)}; is `holdline serve` running?")
+    demo = "" if DEMO in known else f", and no demo at {DEMO}"
+    raise CommandError(
+        f"no server answers at {' or '.join(known)}{demo}; start one with `holdline serve`"
+    )
 
 
 async def _understood(answer: aiohttp.ClientResponse, place: str, *, name: str) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.clock import Clock
-from bot.config.stages import StagesSettings
+from bot.config.stages import STAGES, StagesSettings
 from bot.health.probing import Prober, by_place
 from calls.entry import Tell
 from fallbacks.health import Health
@@ -26,6 +26,14 @@ class ProviderView:
     def names(self) -> tuple[str, ...]:
         """The rungs' names."""
         return tuple(rung.name for _, rung in self.stages.rungs())
+
+    def usable(self) -> dict[str, bool]:
+        """Return for each stage whether any of its rungs may be asked now."""
+        now = self.clock()
+        return {
+            stage: any(each.usable for each in self.roster.standings(stage, now))
+            for stage in STAGES
+        }
 
     def listed(self) -> list[dict[str, Any]]:
         """Return every rung as plain JSON values, stage by stage, preferred rung first."""

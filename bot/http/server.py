@@ -1,11 +1,10 @@
 """The server: every door that the configuration enables, until SIGTERM."""
 
 import asyncio
-import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Final
 
@@ -28,6 +27,8 @@ from bot.http.provider_routes import provider_router
 from bot.http.twilio_door import twilio_router
 from bot.http.webrtc_door import webrtc_router
 from bot.process import OpenHouse, open_house
+from bot.ready_line import ready_line
+from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
 
@@ -47,29 +48,45 @@ class Extras:
 
 
 async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
-    """Answer calls until SIGTERM or SIGINT, then drain and return.
+    """Answer calls until SIGTERM or SIGINT, then drain and return; a second signal cuts the calls.
 
     Raises:
         UsageError: The address is taken, or not ours.
     """
     sockets = [listening(settings.server.host, settings.server.port)]
     async with running(settings, sockets, extras=extras or Extras()) as server:
+        await server.ready.wait()
+        if server.started:
+            line = ready_line(settings, port=sockets[0].getsockname()[1])
+            print(line, flush=True)  # noqa: T201 - for the terminal
         await server.finished.wait()
 
 
 class Server(uvicorn.Server):
     """Uvicorn, with a stop that lets the calls end first."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, *, hurry: Callable[[], None]) -> None:
+        """Prepare; `hurry` is called on a second signal and ends the wait for the calls."""
         super().__init__(config)
         self.asked_to_stop = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set once it answers, or never will."""
         self.finished = asyncio.Event()
+        self._hurry = hurry
+        self._signals = 0
         self._loop = asyncio.get_running_loop()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note a first signal; a second SIGINT stops at once."""
-        if self.asked_to_stop.is_set() and sig == signal.SIGINT:
+        """Stop on a first signal; on a second one, of either kind, stop at once."""
+        self._signals += 1
+        if self._signals > 1:
             self.force_exit = True
+            self._loop.call_soon_threadsafe(self._hurry)
         self._loop.call_soon_threadsafe(self.asked_to_stop.set)
 
 
@@ -104,7 +121,8 @@ async def running(
                 ws_max_size=MAX_MESSAGE_BYTES,
                 timeout_graceful_shutdown=round(CLOSE_S),
                 server_header=False,
-            )
+            ),
+            hurry=house.switchboard.hurry,
         )
         serving = tasks.create_task(_serve(server, sockets), name="http server")
         stopping = tasks.create_task(_drain(server, house), name="stop when asked")
@@ -120,6 +138,7 @@ async def _serve(server: Server, sockets: list[socket.socket]) -> None:
         await server.serve(sockets=sockets)
     finally:
         server.asked_to_stop.set()
+        server.ready.set()
         server.finished.set()
 
 
@@ -182,10 +201,12 @@ def _health(house: OpenHouse) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        reasons = [house.switchboard.why_closed] if not house.switchboard.open else []
-        return JSONResponse(
-            {"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200
+        found = judge_readiness(
+            why_closed=house.switchboard.why_closed,
+            usable=house.providers.usable(),
+            steps=house.settings.hold.steps,
         )
+        return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
 
     return router
 

@@ -135,7 +135,7 @@ class Talk:
         message: LLMContextMessage = {"role": "user", "content": text}
         await self.worker.queue_frame(LLMMessagesAppendFrame(messages=[message], run_llm=True))
 
-    async def until(self, true: Callable[[], object], *, within_s: float = 5.0) -> None:
+    async def until(self, true: Callable[[], object], *, within_s: float = 20.0) -> None:
         """Wait until `true()` holds."""
         async with asyncio.timeout(within_s):
             while not true():  # noqa: ASYNC110 - what is waited for are other objects' states
@@ -158,7 +158,7 @@ async def talking(
         llm = OpenAILLMService(api_key="k", base_url=url, settings=settings)
         talk = _talk(agent, llm, model=model, told=told, tools=tools, models=models)
         try:
-            async with asyncio.timeout(20.0), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(60.0), asyncio.TaskGroup() as tasks:
                 tasks.create_task(_run(talk))
                 yield talk
                 if not talk.finished.is_set():

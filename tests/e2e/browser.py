@@ -7,6 +7,8 @@ from typing import Final
 
 from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, Request
 
+from tests.absent import report_absent
+
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("google-chrome")
 OFFLINE: Final = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost"
 FLAGS: Final = (
@@ -26,11 +28,16 @@ FLAGS: Final = (
 ALLOWED: Final = "--use-fake-ui-for-media-stream"  # answers "may this page use the microphone?"
 
 
+def need_chromium() -> str:
+    """Return where it is; where it is not, skip the test, or fail it in CI."""
+    return CHROMIUM or report_absent("chromium")
+
+
 @asynccontextmanager
 async def chromium(playwright: Playwright, *more: str) -> AsyncIterator[Browser]:
     """Run a browser; its sound is heard by nobody but not muted either."""
     browser = await playwright.chromium.launch(
-        executable_path=CHROMIUM,
+        executable_path=need_chromium(),
         headless=True,
         args=[*FLAGS, *more],
         ignore_default_args=["--mute-audio"],

@@ -9,7 +9,8 @@ import pytest_asyncio
 import uvicorn
 from playwright.async_api import Browser, Page, async_playwright
 
-from tests.e2e.browser import ALLOWED, CHROMIUM, Watch, chromium
+from tests.absent import report_absent
+from tests.e2e.browser import ALLOWED, Watch, chromium
 from tests.e2e.stand_in import StandIn
 
 # WebRTC never uses 127.0.0.1, so a machine with nothing but `lo` needs one more address.
@@ -26,7 +27,7 @@ class Served:
 
 @pytest.fixture(scope="session")
 def network() -> None:
-    """Skip where WebRTC has no address to use; add one where that is allowed."""
+    """Add an address for WebRTC where there is none and that is allowed."""
     if _own_address() is not None:
         return
     try:
@@ -34,9 +35,9 @@ def network() -> None:
             ADD_ADDRESS.split(), check=False, capture_output=True, text=True
         )
     except OSError:
-        pytest.skip("no address but 127.0.0.1 and no `ip` to add one")
+        report_absent("address but 127.0.0.1, and `ip` to add one")
     if added.returncode != 0 and "exists" not in added.stderr:
-        pytest.skip(f"no address but 127.0.0.1; run `{ADD_ADDRESS}` as root first")
+        report_absent(f"address but 127.0.0.1 (as root: `{ADD_ADDRESS}`)")
 
 
 def _own_address() -> str | None:
@@ -67,8 +68,6 @@ async def served() -> AsyncIterator[Served]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser(network: None) -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
     async with async_playwright() as playwright, chromium(playwright, ALLOWED) as started:
         yield started
 

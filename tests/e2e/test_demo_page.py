@@ -15,7 +15,7 @@ import soundfile
 from playwright.async_api import Browser, Playwright, async_playwright, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
-from tests.e2e.browser import ALLOWED, CHROMIUM, FLAGS, Watch
+from tests.e2e.browser import ALLOWED, FLAGS, Watch, need_chromium
 from tests.e2e.demo_server import Demo, running_demo
 from tests.e2e.talking import (
     ANSWER_S,
@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # one demo for all of them
 ]
 
-LEG_ENDS_S = 5.0
+LEG_ENDS_S = 15.0  # it takes four; ICE alone would take thirty
 HEALED_S = 20.0  # probes of a mended provider come after 1, 2, 5 s
 RESUME = """(token) => sessionStorage.setItem(
     "holdline.call", JSON.stringify({call_id: "lost", resume_token: token, seen: Date.now()})
@@ -43,8 +43,7 @@ RESUME = """(token) => sessionStorage.setItem(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
+    need_chromium()
     async with running_demo(tmp_path_factory.mktemp("demo")) as running:
         yield running
 
@@ -86,7 +85,7 @@ async def test_a_microphone_that_opens_interrupts_nobody(demo: Demo, tmp_path: P
         assert "How can I help?" in await greeted(page, demo.url + "/client/")
 
         await page.get_by_role("button", name="Hang up").click()
-        await demo.entry("CallEnded", after=seen, within_s=2.0, reason="caller_hung_up")
+        await demo.entry("CallEnded", after=seen, within_s=10.0, reason="caller_hung_up")
     facts = {each["event"] for each in demo.entries[seen:]}
     assert not facts & {"BargedIn", "CallerStarted", "TranscriptFinal"}
 
@@ -135,7 +134,7 @@ async def killed_in_a_call(demo: Demo, profile: Path) -> str:
 async def doomed(profile: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """Run a browser in a process group of its own; yield it and where it takes orders."""
     process = await asyncio.create_subprocess_exec(
-        *(str(CHROMIUM), "--headless", "--remote-debugging-port=0", ALLOWED, *FLAGS),
+        *(need_chromium(), "--headless", "--remote-debugging-port=0", ALLOWED, *FLAGS),
         f"--user-data-dir={profile}",
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from bot.lab.callers import answers
 from bot.lab.process import RunningLab
-from tests.e2e.browser import CHROMIUM, Watch
+from tests.e2e.browser import Watch, need_chromium
 from tests.e2e.demo_server import ROOT, Demo, running_demo
 from tests.e2e.hearing import EAR, Ear, Heard
 from tests.e2e.talking import SPEAKER, broken, greeted, spoken, talking, told
@@ -41,8 +41,7 @@ class Open:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(network: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Open]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
+    need_chromium()
     folder = tmp_path_factory.mktemp("demo")
     program = ("-m", "tests.e2e.open_demo", "lab.json")
     async with running_demo(folder, program=program) as demo:

@@ -98,13 +98,13 @@ async def call(page: Page, served: Served, path: str = "/client/") -> None:
 async def test_a_call_is_made_heard_and_hung_up(page: Page, served: Served, watch: Watch) -> None:
     await call(page, served)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await page.evaluate(PLAYING)
     meter = page.get_by_role("meter", name="Microphone level")
     await expect(meter).not_to_have_attribute("aria-valuenow", "0")  # the fake microphone beeps
     await page.get_by_role("button", name="Hang up").click()
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await served.stand_in.gone.wait()
     await expect(page.get_by_role("button", name="Call", exact=True)).to_be_visible()
     await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
@@ -134,7 +134,7 @@ async def test_closing_the_page_ends_the_call_at_once(page: Page, served: Served
 
     await page.goto("about:blank")
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await served.stand_in.gone.wait()
 
 

@@ -1,12 +1,14 @@
 """The way down while a whole stage is down, and up again."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from fallbacks.descent import (
+    QUESTIONS,
+    AskBack,
     Carry,
-    Choice,
     Descending,
     Descent,
     DescentSettings,
@@ -17,6 +19,7 @@ from fallbacks.descent import (
     Step,
     UseLocal,
 )
+from fallbacks.menu_words import PHRASES, Choice, Consent, Meaning, heard_here
 
 
 def at_the_menu() -> Descent:
@@ -73,6 +76,16 @@ def test_what_the_caller_chose_is_done_and_ends_with_a_goodbye() -> None:
     assert call.over
 
 
+def test_the_silence_behind_a_message_is_no_reason_to_say_goodbye_before_it_is_kept() -> None:
+    call = at_the_menu()
+    call.key("2", 21.0)
+    call.caller_started()
+    call.spoken(30.0)  # the caller stops
+
+    assert call.tick(40.0) == ()
+    assert call.carried(Choice.MESSAGE, done=True) == (SayGoodbye(carried=Choice.MESSAGE),)
+
+
 def test_what_could_not_be_done_still_ends_with_a_goodbye() -> None:
     call = at_the_menu()
     call.key("0", 21.0)
@@ -111,6 +124,154 @@ def test_the_steps_are_the_owners_to_choose() -> None:
     assert call.key("1", 1.0) == (SayGoodbye(carried=None),)
 
 
+SAID_OR_PRESSED = ReadMenu(words=True, keys=True)
+
+
+def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 2) -> Descent:
+    call = Descent(DescentSettings(steps=steps, clips=0, menus=menus))
+    call.hears(words=True)
+    call.down("stt", 0.0)
+    assert call.listens
+    return call
+
+
+def test_where_words_can_be_heard_the_menu_is_of_words_and_keys_and_is_read_as_often() -> None:
+    call = Descent(DescentSettings(clips=0))
+    call.hears(words=True)
+
+    assert [call.down("stt", float(now)) for now in range(3)] == [
+        (SAID_OR_PRESSED,),
+        (SAID_OR_PRESSED,),
+        (SayGoodbye(carried=None),),
+    ]
+
+
+def test_a_line_without_keys_is_offered_words_alone() -> None:
+    call = Descent(DescentSettings(steps=(Step.WORDS, Step.CHOSEN, Step.GOODBYE)))
+    call.hears(words=True)
+
+    assert call.down("stt", 0.0) == (ReadMenu(words=True, keys=False),)
+    assert call.key("1", 1.0) == ()
+
+
+def test_a_machine_that_ceases_to_hear_reads_the_keys_alone_from_then_on() -> None:
+    call = at_the_menu_of_words()
+    call.hears(words=False)
+
+    assert call.down("stt", 5.0) == (ReadMenu(),)
+    assert not call.listens
+    assert call.key("1", 6.0) == (Carry(choice=Choice.CALLBACK),)
+
+
+@pytest.mark.parametrize(
+    ("said", "choice"),
+    [
+        (Choice.CALLBACK, Choice.CALLBACK),
+        (Choice.MESSAGE, Choice.MESSAGE),
+        (Choice.PERSON, Choice.PERSON),
+        ("1", Choice.CALLBACK),
+        ("2", Choice.MESSAGE),
+        ("0", Choice.PERSON),
+    ],
+)
+def test_what_was_said_is_asked_back_and_done_when_the_caller_says_yes(
+    said: Meaning, choice: Choice
+) -> None:
+    call = at_the_menu_of_words()
+
+    assert call.heard(said, 5.0) == (AskBack(choice=choice),)
+    assert call.heard(Consent.YES, 9.0) == (Carry(choice=choice),)
+    assert call.step is Step.CHOSEN
+
+
+@pytest.mark.parametrize("said", [Consent.NO, "7"], ids=["no", "a digit that is not offered"])
+def test_after_a_no_and_after_a_digit_that_is_not_offered_the_menu_is_read_again(
+    said: Meaning,
+) -> None:
+    call = at_the_menu_of_words()
+    call.heard(Choice.CALLBACK, 5.0)
+
+    assert call.heard(said, 9.0) == (SAID_OR_PRESSED,)
+    assert call.heard(Consent.YES, 15.0) == ()
+
+
+@pytest.mark.parametrize("said", list(Consent))
+def test_yes_and_no_answer_nothing_that_was_not_asked(said: Consent) -> None:
+    call = at_the_menu_of_words()
+
+    assert call.heard(said, 5.0) == ()
+
+
+def test_another_choice_in_place_of_a_yes_is_asked_back_too() -> None:
+    call = at_the_menu_of_words()
+    call.heard(Choice.CALLBACK, 5.0)
+
+    assert call.heard("2", 9.0) == (AskBack(choice=Choice.MESSAGE),)
+    assert call.heard(Consent.YES, 12.0) == (Carry(choice=Choice.MESSAGE),)
+
+
+def test_what_is_said_behind_a_question_that_was_not_understood_is_no_yes_to_it() -> None:
+    call = at_the_menu_of_words()
+    call.heard(Choice.CALLBACK, 5.0)
+    call.down("stt", 9.0)  # the caller said something else
+
+    assert call.heard(Consent.YES, 12.0) == ()
+
+
+def test_a_key_needs_no_yes_even_while_one_is_waited_for() -> None:
+    call = at_the_menu_of_words()
+    call.heard(Choice.CALLBACK, 5.0)
+
+    assert call.key("2", 6.0) == (Carry(choice=Choice.MESSAGE),)
+
+
+def test_questions_come_to_an_end() -> None:
+    call = at_the_menu_of_words(menus=1)
+    asked = [call.heard(Choice.CALLBACK, float(now)) for now in range(QUESTIONS + 1)]
+
+    assert asked[-1] == (SayGoodbye(carried=None),)
+
+
+def test_a_question_that_is_not_answered_is_followed_by_the_menu_when_the_silence_is_long() -> None:
+    call = at_the_menu_of_words()
+    call.heard(Choice.CALLBACK, 5.0)
+    call.spoken(8.0)
+
+    assert call.tick(11.5) == (SAID_OR_PRESSED,)
+
+
+def test_words_before_the_menu_and_behind_a_choice_mean_nothing() -> None:
+    call = Descent()
+    call.hears(words=True)
+    call.down("stt", 0.0)
+    before = call.heard(Choice.CALLBACK, 1.0)
+    chosen = at_the_menu_of_words()
+    chosen.key("2", 1.0)
+
+    assert before == ()
+    assert chosen.heard(Choice.CALLBACK, 2.0) == ()
+
+
+def test_a_stage_that_answers_again_forgets_what_was_asked() -> None:
+    call = at_the_menu_of_words()
+    call.heard(Choice.CALLBACK, 5.0)
+    call.recovered(6.0)
+    call.down("stt", 20.0)
+
+    assert call.heard(Consent.YES, 21.0) == ()
+
+
+def test_the_phrases_have_all_digits_all_choices_yes_and_no() -> None:
+    assert set(PHRASES.values()) == {*"0123456789", *Choice, *Consent}
+
+
+@pytest.mark.parametrize(
+    ("language", "heard"), [("en", True), ("en-GB", True), ("es", False), ("ru", False)]
+)
+def test_the_phrases_are_heard_in_english_alone(language: str, *, heard: bool) -> None:
+    assert heard_here(language) is heard
+
+
 class Machine(RuleBasedStateMachine):
     """A call never ends in silence, never loops, and says goodbye once."""
 
@@ -123,6 +284,7 @@ class Machine(RuleBasedStateMachine):
         self.now = 0.0
         self.said = 0
         self.goodbyes = 0
+        self.asked: Choice | None = None
         self.carrying: Choice | None = None
 
     def _do(self, actions: tuple[Descending, ...]) -> None:
@@ -132,6 +294,10 @@ class Machine(RuleBasedStateMachine):
             match action:
                 case Carry():
                     self.carrying = action.choice
+                case AskBack():
+                    self.said += 1
+                    self.asked = action.choice
+                    self.call.spoken(self.now + 1.0)
                 case SayGoodbye():
                     self.goodbyes += 1
                 case GoOn():
@@ -140,7 +306,7 @@ class Machine(RuleBasedStateMachine):
                     self.said += 1
                     self.call.spoken(self.now + 1.0)
         assert self.call.over == bool(self.goodbyes)
-        assert self.said <= 5
+        assert self.said <= 5 + QUESTIONS
 
     @rule()
     def turn(self) -> None:
@@ -149,6 +315,19 @@ class Machine(RuleBasedStateMachine):
     @rule(digit=st.sampled_from("01279#"))
     def press(self, digit: str) -> None:
         self._do(self.call.key(digit, self.now))
+
+    @rule(words=st.booleans())
+    def hear(self, words: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
+        self.call.hears(words=words)
+
+    @rule(meaning=st.sampled_from([*Choice, *Consent, "1", "7"]))
+    def say(self, meaning: Meaning) -> None:
+        asked, self.asked = self.asked, None
+        actions = self.call.heard(meaning, self.now)
+        self._do(actions)
+        for action in actions:
+            if isinstance(action, Carry):
+                assert (meaning, action.choice) == (Consent.YES, asked), "only what was asked back"
 
     @precondition(lambda self: self.carrying is not None)
     @rule(done=st.booleans())

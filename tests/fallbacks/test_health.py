@@ -4,7 +4,7 @@ import pytest
 
 from fallbacks.breaker import BreakerSettings, Permit, State
 from fallbacks.facts import BreakerMoved, RungRested, Suspected, SuspicionCleared
-from fallbacks.failure import Failure, Finding, Kind, Scope, failed, finding
+from fallbacks.failure import Failure, Finding, Kind, Scope, Severity, failed, finding
 from fallbacks.health import Health
 from fallbacks.latency import Latency
 from fallbacks.roster import Place, Roster
@@ -74,10 +74,11 @@ def test_what_only_a_person_can_mend_opens_the_breaker_for_a_quarter_of_an_hour(
 ) -> None:
     asked = health()
 
-    asked.failed(leave(asked), failure(kind), now=1.0)
+    facts = asked.failed(leave(asked), failure(kind), now=1.0)
 
     assert asked.retired
     assert asked.breaker.wake_at == 901.0
+    assert [each.severity for each in facts if isinstance(each, BreakerMoved)] == [Severity.HIGH]
     assert not asked.standing(1.0).usable
 
 

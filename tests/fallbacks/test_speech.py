@@ -32,9 +32,11 @@ from fallbacks.speaking import (
 from fallbacks.speech import DONE_S, IDLE_S, SpokenUtterance
 from fallbacks.work import StagePolicy, Work
 
+pytestmark = pytest.mark.virtual_time
+
 RATE_HZ = 1000  # a sample is a millisecond
 WORD = 300  # samples
-TEXT = "zero one two three four five six seven"
+TEXT: str = "zero one two three four five six seven"
 NAMES = ("first", "second", "third", "fourth")
 
 

@@ -51,10 +51,15 @@ class NearEars(Ears):
         return []
 
 
-def bring_near(lab: Lab) -> Lab:
-    """Let the lab hear in this process, if the test is on virtual time."""
+def hear_near(instance: Deepgram) -> None:
+    """Let a recogniser hear in this process, if the test is on virtual time."""
     if isinstance(asyncio.get_running_loop(), VirtualLoop):
-        for each in lab.instances.values():
-            if isinstance(each, Deepgram):
-                each._ears = NearEars()
+        instance._ears = NearEars()
+
+
+def bring_near(lab: Lab) -> Lab:
+    """Let all of a lab's recognisers hear in this process, if the test is on virtual time."""
+    for each in lab.instances.values():
+        if isinstance(each, Deepgram):
+            hear_near(each)
     return lab

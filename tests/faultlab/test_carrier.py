@@ -21,6 +21,8 @@ from faultlab.carrier.ear import RATE_HZ, Burst, Ear
 from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import NotConnectedError, read_twiml, signature
 
+pytestmark = pytest.mark.virtual_time
+
 TOKEN = "12345"
 ACCOUNT = "AC" + "0" * 32
 LOUD = bytes([0x80])  # the loudest code of mu-law

@@ -29,6 +29,8 @@ from faultlab.faults import Fault
 from faultlab.instance import Core
 from faultlab.schedule import Window
 
+pytestmark = pytest.mark.virtual_time
+
 VERSION = "2026-03-01"
 SENTENCE = "Hello there, how are you?"
 SECOND = "Fine thanks."

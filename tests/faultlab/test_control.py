@@ -11,6 +11,8 @@ from faultlab.lab import Lab, Spec, schedule_for
 from faultlab.record import SpokenWord
 from faultlab.schedule import Window, load_schedules
 
+pytestmark = pytest.mark.virtual_time
+
 TWO = (Spec(name="openai", kind="openai", api_key="key-a"), Spec(name="openai-b", kind="openai"))
 
 

@@ -31,6 +31,9 @@ from faultlab.faults import Fault, parse
 from faultlab.instance import Core
 from faultlab.schedule import Window
 from tests.faultlab import synthetic_caller as caller
+from tests.faultlab.near_ears import hear_near
+
+pytestmark = pytest.mark.virtual_time
 
 KEY = "the-key"
 QUERY = "model=nova-3&encoding=linear16&sample_rate=16000&interim_results=true&punctuate=true"
@@ -45,6 +48,7 @@ async def deepgram(**options: Any) -> AsyncIterator[Deepgram]:
     options.setdefault("limits", UNCAPPED)
     core = Core(speed=options.pop("speed", 10.0), seed=1)
     instance = Deepgram("deepgram", api_key=KEY, core=core, **options)
+    hear_near(instance)
     await instance.start()
     try:
         yield instance
@@ -267,7 +271,7 @@ async def test_audio_comes_in_at_no_more_than_its_cap() -> None:
         await client.order("Finalize")
         await client.until(finalized)
 
-    assert loop.time() - before == pytest.approx((5 - 0.25) / 12.5, abs=0.15)
+    assert loop.time() - before == pytest.approx((5 - 0.25) / 12.5, abs=0.01)
 
 
 async def test_a_grammar_makes_it_hear_only_what_is_listed() -> None:
@@ -391,7 +395,7 @@ async def test_a_stream_without_audio_is_closed(keeps: bool) -> None:  # noqa: F
         keeping.cancel()
 
     took_s = asyncio.get_running_loop().time() - before
-    assert took_s == pytest.approx(0.3 if keeps else 0.15, abs=0.1)
+    assert took_s == pytest.approx(0.3 if keeps else 0.15, abs=0.05)
 
 
 async def test_keep_alives_hold_a_stream_that_had_audio() -> None:
@@ -506,7 +510,7 @@ async def test_a_slow_start_makes_the_final_result_late() -> None:
         await client.order("Finalize")
         await client.until(finalized)
 
-    assert asyncio.get_running_loop().time() - before == pytest.approx(0.6, abs=0.15)
+    assert asyncio.get_running_loop().time() - before == pytest.approx(0.6, abs=0.01)
 
 
 @pytest.mark.parametrize(

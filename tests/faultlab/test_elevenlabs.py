@@ -31,6 +31,8 @@ from faultlab.faults import Fault
 from faultlab.instance import Core
 from faultlab.schedule import Window
 
+pytestmark = pytest.mark.virtual_time
+
 SENTENCE = "Hello there, how are you?"
 SECOND = "Fine thanks."
 TEXT = f" {SENTENCE} {SECOND}"

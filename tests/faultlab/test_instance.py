@@ -22,6 +22,8 @@ from faultlab import faults
 from faultlab.instance import Core, Instance
 from faultlab.schedule import Window, parse_windows
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Plain(Instance):
     kind = "plain"

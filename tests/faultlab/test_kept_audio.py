@@ -12,6 +12,8 @@ from faultlab.kept_audio import KeptAudio, Take
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
 
+pytestmark = pytest.mark.virtual_time
+
 VOICE = (Spec(name="elevenlabs", kind="elevenlabs"),)
 TEXT = "We open at nine in the morning."
 

@@ -20,6 +20,8 @@ from faultlab.openai.simulator import OpenAI
 from faultlab.receptionist import phrases
 from faultlab.schedule import Window
 
+pytestmark = pytest.mark.virtual_time
+
 HOURS = phrases.hours("")
 ASKED: Any = [{"role": "user", "content": "What are your opening hours?"}]
 PATIENCE_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
@@ -503,7 +505,7 @@ async def test_a_slow_start_delays_and_a_slow_rate_stretches(
         assert heard.text == HOURS
 
     healthy_s, late_s, slow_s = took
-    assert late_s > 0.15
+    assert late_s == pytest.approx(healthy_s + 0.15, abs=0.05)
     assert slow_s > healthy_s + 0.05
 
 

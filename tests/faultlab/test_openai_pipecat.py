@@ -21,6 +21,8 @@ from faultlab.openai.simulator import OpenAI
 from faultlab.receptionist import phrases
 from faultlab.schedule import Window
 
+pytestmark = pytest.mark.virtual_time
+
 ASKED: list[Any] = [{"role": "user", "content": "How much is a haircut?"}]
 
 

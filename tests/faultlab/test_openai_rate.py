@@ -6,6 +6,8 @@ import pytest
 from faultlab.lab import Lab, Spec
 from faultlab.openai.rate import RequestRate
 
+pytestmark = pytest.mark.virtual_time
+
 ASKED = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Hello"}]}
 
 

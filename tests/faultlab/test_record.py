@@ -8,6 +8,8 @@ import pytest
 from faultlab.lab import Lab
 from faultlab.record import MARKS_KEPT, Request
 
+pytestmark = pytest.mark.virtual_time
+
 
 def request() -> Request:
     return Request(number=1, instance="openai", at_s=0.0, method="POST", path="/")

@@ -38,6 +38,7 @@ from processors.caller_sound import CallerSound
 from processors.clip import ClipAudioRawFrame
 from processors.fallback import Fallback, Phrases
 from processors.hold_line import HoldLine
+from processors.on_device_words import NoEar, WordEar
 
 RATE_HZ = 8000
 WORD_S = 0.03
@@ -53,8 +54,13 @@ TEXTS = {
         "tts": ["My usual voice is gone."],
         "down": ["We have a technical problem."],
         "menu": ["Press one to be called back, two to leave a message, zero for a person."],
+        "menu_either": ["Say callback or press one."],
+        "menu_words": ["Say callback, message or person."],
+        "ask_callback": ["Shall we call you back?"],
+        "ask_message": ["Will you leave a message?"],
         "callback": ["We will call you back."],
         "message": ["Speak after the tone."],
+        "message_words": ["Speak after the tone, then be silent."],
         "person": ["I am connecting you."],
         "goodbye": ["Thank you and goodbye."],
     }
@@ -170,6 +176,12 @@ class Call:
     async def presses(self, key: str) -> None:
         await self.put(InputDTMFFrame(button=KeypadEntry(key)))
 
+    async def says_word(self) -> None:
+        """Say one short word."""
+        await self.starts()
+        await self.put(InputAudioRawFrame(sound(500, 0.3), RATE_HZ, 1))
+        await self.stops(decided=False)
+
     async def says(self, length_s: float) -> None:
         """Speak into the line, for as long as it takes."""
         await self.put(VADUserStartedSpeakingFrame())
@@ -200,7 +212,11 @@ class Call:
 
 @asynccontextmanager
 async def held(
-    settings: HoldSettings = SOON, *, descent: DescentSettings | None = None, number: bool = True
+    settings: HoldSettings = SOON,
+    *,
+    descent: DescentSettings | None = None,
+    number: bool = True,
+    ear: WordEar | None = None,
 ) -> AsyncIterator[Call]:
     """Run a held line while the block runs."""
     voice, desk, turn = Voice(), Desk(number=number), Turn(budget_s=1.5)
@@ -212,6 +228,7 @@ async def held(
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language="en"),
         voice=voice,
         desk=desk,
+        ear=ear or NoEar(),
         remember=remembered.append,
     )
     hold, line = HoldLine(fallback, tell=told.append, clock=time.monotonic, turn=turn), Line()

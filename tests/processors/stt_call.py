@@ -37,7 +37,7 @@ RATE_HZ = 16_000
 FRAME_S = 0.02
 FLOOR_RMS = 3.0  # of a line: samples of exactly zero are on no line, and cost this recogniser words
 SURE_S = 0.2  # how long a VAD takes to be sure, both of speech and of its end
-PATIENCE_S = 8.0
+PATIENCE_S = 20.0  # a guard: far longer than anything takes, on a busy machine too
 PACE = Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True)
 
 E = TypeVar("E")

@@ -123,6 +123,22 @@ async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
     assert down[-1].reason == "max_length"
 
 
+async def test_a_goodbye_that_may_be_taken_back_is_replaced_when_the_call_must_end() -> None:
+    farewell = Farewell()
+
+    async def part() -> None:
+        await asyncio.sleep(0.03)
+        await farewell.part("shutdown", words="We are closing.", final=True)
+
+    frames = [*answer("Bye."), SleepFrame(0.06), InterruptionFrame(), SleepFrame(0.15)]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(part())
+        down, voice = await played(frames, speech_s=0.1, farewell=farewell)
+
+    assert voice.spoken == ["We are closing."]
+    assert [each.reason for each in down if isinstance(each, EndWorkerFrame)] == ["shutdown"]
+
+
 async def test_a_goodbye_that_never_comes_through_ends_the_call_all_the_same() -> None:
     ended: list[str] = []
 

@@ -2,6 +2,8 @@ import pytest
 
 from processors.sentences import Sentences
 
+pytestmark = pytest.mark.virtual_time
+
 
 async def spoken(sentences: Sentences, *texts: str) -> list[str]:
     return [each.text for text in texts async for each in sentences.aggregate(text)]

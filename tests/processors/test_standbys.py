@@ -18,6 +18,8 @@ from tests.processors.stages import tts_bench
 from tests.processors.stages.tts_bench import laboratory, talking
 from tests.processors.stt_call import calling, words
 
+pytestmark = pytest.mark.virtual_time
+
 VOICES = ("cartesia", "elevenlabs")
 TEXT = "We open at nine."
 HEARD = "What are your opening hours?"

@@ -23,6 +23,7 @@ from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller
 from tests.processors.stt_call import RATE_HZ, calling, words
 from tests.processors.weather import REST_S, roster_of
+from tests.providers.near_sphinx import hear_near
 
 pytestmark = pytest.mark.virtual_time
 
@@ -369,10 +370,10 @@ async def test_the_local_recogniser_is_started_when_nobody_else_is_left() -> Non
         assert call.stage.writer == "local"
 
 
-@pytest.mark.real_time  # it is a process of its own
 async def test_noise_is_no_failure_of_the_local_recogniser() -> None:
-    async with calling("a", faults={"a": faults.Http(status=401)}, more={"local": local()}) as call:
-        await call.says(FIRST)  # its models are loaded by then
+    near, away = hear_near(local()), faults.Http(status=401)
+    async with calling("a", faults={"a": away}, more={"local": near}) as call:
+        await call.says(FIRST)
         await call.starts()
         await call.sound(caller.noise(1.0, rms=900))
         await call.stops()

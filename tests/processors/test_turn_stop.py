@@ -2,8 +2,10 @@
 
 import asyncio
 import inspect
+import time
 from typing import Any
 
+import pytest
 from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer, BaseTurnParams, EndOfTurnState
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.frames.frames import (
@@ -26,6 +28,8 @@ from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from processors.turn_stop import TurnStop
+
+pytestmark = pytest.mark.virtual_time
 
 STOP_S = 0.05
 EXPECTED_S = 0.1  # from the recogniser, after the caller's last sample
@@ -76,6 +80,7 @@ async def turns(stop: TurnAnalyzerUserTurnStopStrategy) -> list[str]:
         user_turn_strategies=UserTurnStrategies(start=start, stop=[stop]),
         user_turn_stop_timeout=1.0,
     )
+    stopped_at = time.time() + 0.04  # its default is bound to the real clock
     down, _ = await run_test(
         LLMContextAggregatorPair(context, user_params=params).user(),
         frames_to_send=[
@@ -84,7 +89,7 @@ async def turns(stop: TurnAnalyzerUserTurnStopStrategy) -> list[str]:
             SleepFrame(sleep=0.02),
             said("Hello", finalized=False),
             SleepFrame(sleep=0.02),
-            VADUserStoppedSpeakingFrame(stop_secs=STOP_S),
+            VADUserStoppedSpeakingFrame(stop_secs=STOP_S, timestamp=stopped_at),
             SleepFrame(sleep=0.02),
             *(InputAudioRawFrame(bytes(640), 16_000, 1) for _ in range(10)),
             said("my name is Maria.", finalized=True),

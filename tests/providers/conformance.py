@@ -21,6 +21,7 @@ from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, Rung, Stage
+from tests.faultlab.near_ears import bring_near
 from tests.providers.bench import Bench, running
 
 RATE_HZ = 16_000
@@ -80,9 +81,8 @@ class Simulated(Conformance):
 
     @pytest.fixture
     async def peer(self) -> AsyncIterator[Instance]:
-        async with Lab(
-            [Spec(name="it", kind=self.kind, options=self.options)], speed=self.speed
-        ) as lab:
+        spec = Spec(name="it", kind=self.kind, options=self.options)
+        async with bring_near(Lab([spec], speed=self.speed)) as lab:
             yield lab.instance("it")
 
     def rung(self, peer: Instance, **changes: Any) -> Rung:

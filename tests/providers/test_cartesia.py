@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import pytest
 from pipecat.frames.frames import TTSSpeakFrame
 
 from providers.catalog import provider
@@ -9,6 +10,8 @@ from providers.provider import Rung
 from tests.providers.bench import running
 from tests.providers.notebook import notebook
 from tests.providers.tts_conformance import SimulatedTts
+
+pytestmark = pytest.mark.virtual_time
 
 
 class TestCartesia(SimulatedTts):

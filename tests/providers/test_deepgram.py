@@ -14,6 +14,8 @@ from tests.providers.conformance import Simulated
 from tests.providers.notebook import Asked, notebook
 from tests.providers.stt_conformance import PHRASES, SttConformance
 
+pytestmark = pytest.mark.virtual_time
+
 
 class TestDeepgram(SttConformance, Simulated):
     kind: ClassVar[str] = "deepgram"

@@ -31,6 +31,8 @@ from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller
 from tests.providers.bench import Bench, running
 
+pytestmark = pytest.mark.virtual_time
+
 RATE_HZ = 16_000
 LIMITS = Limits(intake_cap=None)
 
@@ -113,6 +115,7 @@ async def test_a_refused_reconnection_is_told() -> None:
         await bench.until(lambda: len(bench.all(ErrorFrame)) == 2)
 
 
+@pytest.mark.real_time  # how often the lab answers depends on how fast its recogniser works
 async def test_silence_is_answered_by_frames_without_words() -> None:
     async with supervised() as (bench, _, _instance):
         await hear(bench, caller.noise(1.5, rms=3))

@@ -17,6 +17,8 @@ from tests.providers.bench import running
 from tests.providers.notebook import Asked, Notebook, notebook
 from tests.providers.tts_conformance import SimulatedTts, reply
 
+pytestmark = pytest.mark.virtual_time
+
 
 class TestElevenLabs(SimulatedTts):
     kind: ClassVar[str] = "elevenlabs"

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any, ClassVar
 
+import pytest
 from pipecat.frames.frames import LLMContextFrame
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
@@ -13,6 +14,8 @@ from providers.provider import Rung
 from tests.providers.bench import running
 from tests.providers.llm_conformance import ASKED, LlmConformance
 from tests.providers.notebook import Asked, notebook
+
+pytestmark = pytest.mark.virtual_time
 
 
 class TestOpenAI(LlmConformance):

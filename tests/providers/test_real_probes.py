@@ -15,6 +15,9 @@ from faultlab.lab import KINDS, Lab, Spec
 from faultlab.schedule import Window
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, Rung, Stage
+from tests.faultlab.near_ears import bring_near
+
+pytestmark = pytest.mark.virtual_time
 
 STAGE_OF: dict[str, Stage] = {
     "deepgram": "stt",
@@ -26,7 +29,7 @@ STAGE_OF: dict[str, Stage] = {
 
 @pytest.fixture(params=KINDS)
 async def peer(request: pytest.FixtureRequest) -> AsyncIterator[Instance]:
-    async with Lab([Spec(name="it", kind=request.param)], speed=20.0) as lab:
+    async with bring_near(Lab([Spec(name="it", kind=request.param)], speed=20.0)) as lab:
         yield lab.instance("it")
 
 
@@ -108,6 +111,7 @@ async def test_a_wrong_key_is_told_without_the_key(peer: Instance) -> None:
 LOCAL = Rung(name="it", stage="tts", kind="local", url="", sample_rate_hz=8_000)
 
 
+@pytest.mark.real_time  # the recogniser is a process of its own
 @pytest.mark.parametrize("stage", ["stt", "tts"])
 async def test_a_local_rung_gives_a_morsel(stage: Stage) -> None:
     await provider(stage, "local").probe_for_real(replace(LOCAL, stage=stage), timeout_s=10.0)
@@ -120,6 +124,7 @@ async def test_a_local_voice_that_is_not_there_fails_its_probe() -> None:
         await provider("tts", "local").probe_for_real(rung, timeout_s=5.0)
 
 
+@pytest.mark.real_time  # it is a process of its own
 async def test_a_local_recogniser_without_its_model_fails_its_probe(tmp_path: Path) -> None:
     rung = replace(LOCAL, stage="stt", options={"hmm": str(tmp_path / "nothing")})
 
@@ -127,6 +132,7 @@ async def test_a_local_recogniser_without_its_model_fails_its_probe(tmp_path: Pa
         await provider("stt", "local").probe_for_real(rung, timeout_s=10.0)
 
 
+@pytest.mark.real_time  # it is a process of its own
 async def test_a_local_recogniser_that_is_too_slow_is_given_up() -> None:
     with pytest.raises(ProbeFailedError, match="does not answer"):
         await provider("stt", "local").probe_for_real(replace(LOCAL, stage="stt"), timeout_s=0.01)

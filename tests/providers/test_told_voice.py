@@ -19,6 +19,8 @@ from providers.elevenlabs import spelt
 from providers.provider import Rung
 from tests.providers.bench import running
 
+pytestmark = pytest.mark.virtual_time
+
 OVERRIDDEN = {
     (WebsocketService, "_websocket_connect"): ["self", "uri", "kwargs"],
     (CartesiaTTSService, "_connect_websocket"): ["self"],

@@ -17,6 +17,8 @@ from transports.leg import audible
 from transports.loopback import LoopbackLeg
 from transports.loopback_line import Mouth
 
+pytestmark = pytest.mark.virtual_time
+
 RATE_HZ = 8_000
 TONE = np.full(RATE_HZ // 10, 8_000, dtype=np.int16)  # 0.1 s
 NOTHING = np.zeros(0, dtype=np.int16)

@@ -23,6 +23,8 @@ from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, 
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_rest import TwilioRest
 
+pytestmark = pytest.mark.virtual_time
+
 ACCOUNT = "AC" + "0" * 32
 MEDIA = json.dumps({"event": "media", "media": {"payload": "////" * 53 + "/w=="}})
 

@@ -4,9 +4,12 @@ import asyncio
 import time
 
 import numpy as np
+import pytest
 from pipecat.transports.smallwebrtc.transport import RawAudioTrack
 
 from transports.webrtc_output import Cushion
+
+pytestmark = pytest.mark.virtual_time
 
 RATE_HZ = 16_000
 PIECE = np.full(RATE_HZ // 50, 7000, dtype="<i2").tobytes()  # 20 ms

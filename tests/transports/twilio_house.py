@@ -41,7 +41,7 @@ def tone(seconds: float, hz: float = 440.0) -> NDArray[np.int16]:
 
 
 async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not fact():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 
@@ -136,14 +136,14 @@ class House:
 
     async def call(self, number: int = 0) -> Call:
         """Return a call as soon as it has been answered."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.calls) <= number:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
         return self.calls[number]
 
     async def call_from(self, caller: str) -> Call:
         """Return one caller's call as soon as it has been answered."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 if own := [call for call in self.calls if call.leg.facts.caller == caller]:
                     return own[0]

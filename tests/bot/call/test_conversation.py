@@ -19,6 +19,8 @@ from calls.events import (
 from calls.window import SUMMARY
 from tests.bot.talk import says, talking
 
+pytestmark = pytest.mark.virtual_time
+
 AGENT = AgentSettings(farewell="Thank you. Goodbye.", instructions="You answer for Dr. Bell.")
 
 

@@ -8,8 +8,13 @@ import pytest
 import soundfile
 
 from bot.call.desk import CallDesk
-from bot.call.last_resort import _steps
+from bot.call.last_resort import LastResort, _ear, _steps
+from bot.clips.store import ClipStore
+from bot.clips.utterances import load_utterances
 from fallbacks.descent import STEPS, Step
+from fallbacks.utterances import Situation, Utterance
+from processors.on_device_words import NoEar
+from providers.menu_ear import MenuEar
 from storage.callbacks import Callbacks
 from storage.database import Database
 from transports.leg import LegFacts
@@ -91,5 +96,43 @@ async def test_a_message_that_the_disk_does_not_take_is_told_as_lost(
 
 
 def test_no_menu_of_keys_is_read_to_a_caller_without_keys() -> None:
-    assert _steps(STEPS, keys=True) == [Step.CLIP, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE]
-    assert _steps(STEPS, keys=False) == [Step.CLIP, Step.GOODBYE]
+    assert _steps(STEPS, keys=True) == [
+        *(Step.CLIP, Step.WORDS, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
+    ]
+    assert _steps(STEPS, keys=False) == [Step.CLIP, Step.WORDS, Step.CHOSEN, Step.GOODBYE]
+    without = [each for each in STEPS if each is not Step.WORDS]
+    assert _steps(without, keys=False) == [Step.CLIP, Step.GOODBYE]
+
+
+OURS = load_utterances()
+OF_AN_OWNER = tuple(each for each in OURS if each.situation is not Situation.ASK_PERSON)
+KEYS_ALONE = tuple(each for each in STEPS if each is not Step.WORDS)
+
+
+@pytest.mark.parametrize(
+    ("utterances", "steps", "listens"),
+    [(OURS, STEPS, True), (OURS, KEYS_ALONE, False), (OF_AN_OWNER, STEPS, False)],
+    ids=["ours", "keys alone", "texts that ask for no words"],
+)
+async def test_words_are_heard_where_they_are_wanted_and_there_are_texts_that_ask_for_them(
+    url: str,
+    tmp_path: Path,
+    utterances: tuple[Utterance, ...],
+    steps: tuple[Step, ...],
+    *,
+    listens: bool,
+) -> None:
+    database = Database(url)
+    shared = LastResort(
+        utterances=utterances,
+        clips=ClipStore(tmp_path),
+        database=database,
+        callbacks=Callbacks(database),
+        messages=tmp_path,
+        ear=MenuEar(),
+    )
+
+    found = [_ear(shared, steps, keys=keys) for keys in (True, False)]
+
+    assert [isinstance(each, NoEar) for each in found] == [not listens] * 2
+    await shared.close()

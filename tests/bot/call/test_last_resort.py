@@ -18,10 +18,19 @@ from bot.lab.process import lab_process, with_lab
 from bot.process import open_house
 from bot.recording import read
 from bot.replay import Notes
-from calls.events import AgentSaid, CallbackWanted, CallEnded, CallerStopped, Event
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    CallbackWanted,
+    CallEnded,
+    CallerStopped,
+    Event,
+    MessageLeft,
+)
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
 from storage.callbacks import Callbacks
 from storage.database import Database
+from tests.faultlab import synthetic_caller
 from transports.leg import LegFacts
 from transports.loopback import LoopbackLeg
 
@@ -29,7 +38,9 @@ CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "01_hours.wav"
 LLM_GONE = {name: [{"fault": "http", "status": 503}] for name in ("openai", "openai-b")}
 LLM_MUTE = {name: [{"fault": "silent", "where": "handshake"}] for name in ("openai", "openai-b")}
 VOICES_GONE = {name: [{"fault": "refuse"}] for name in ("cartesia", "elevenlabs")}
+EARS_REFUSE = {name: [{"fault": "refuse"}] for name in ("deepgram", "deepgram-b")}
 EARS_GONE = {name: [{"fault": "http", "status": 503}] for name in ("deepgram", "deepgram-b")}
+LOOK_S = 0.01
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -41,6 +52,7 @@ class Heard:
     events: Sequence[Event]
     sounds: Sequence[tuple[float, float]]  # from, to: seconds on the line
     stopped_s: float  # when the caller had spoken, on the line
+    late: Sequence[tuple[float, float]]  # on the line: when this process woke late, by how much
 
     def of(self, kind: type) -> list[Any]:
         return [each for each in self.events if isinstance(each, kind)]
@@ -48,18 +60,25 @@ class Heard:
     @property
     def first_s(self) -> float:
         """How long the caller waited for any sound."""
-        return next(begin for begin, _ in self.sounds if begin > self.stopped_s) - self.stopped_s
+        return self.silences_s[0]
 
     @property
     def silences_s(self) -> list[float]:
-        """The silences after the caller had spoken, but the one after the last sound."""
+        """The silences after the caller had spoken, but the one after the last sound.
+
+        Less what the machine itself was late.
+        """
         moments = [self.stopped_s]
         gaps: list[float] = []
         for begin, end in self.sounds:
             if begin > self.stopped_s:
-                gaps.append(begin - moments[-1])
+                gaps.append(begin - moments[-1] - self._late_s(moments[-1], begin))
                 moments.append(end)
         return gaps
+
+    def _late_s(self, begin: float, end: float) -> float:
+        """How much of a silence is the machine's: the control for others that keep it busy."""
+        return sum(late_s for at_s, late_s in self.late if begin < at_s <= end)
 
 
 async def call(
@@ -68,16 +87,23 @@ async def call(
     *,
     linger_s: float,
     keys: Mapping[float, str] | None = None,
+    replies: Mapping[str, tuple[float, str]] | None = None,
+    browser: bool = False,
     tree: Mapping[str, Any] | None = None,
 ) -> Heard:
-    """Place one call; `keys` are pressed so many seconds after its start."""
+    """Place one call; `keys` are pressed so many seconds after its start.
+
+    `replies` are what the caller says to our utterances, by their names, and when. A browser has
+    neither keys nor a number.
+    """
     schedule = tmp_path / "faults.yaml"
     schedule.write_text(yaml.safe_dump(dict(faults)), encoding="utf-8")
-    notes, caller = Notes(), read(CALLER)
+    notes, caller, late = Notes(), read(CALLER), list[tuple[float, float]]()
+    prompts = Prompts()
     async with asyncio.timeout(90), lab_process(faults=schedule) as lab:
         storage = {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"}
         settings = with_lab(lab, {"logs": {"dir": tmp_path}, "storage": storage, **(tree or {})})
-        async with open_house(settings, words=True, listeners=[notes]) as house:
+        async with open_house(settings, words=True, listeners=[notes, prompts]) as house:
             leg = LoopbackLeg(
                 caller.samples,
                 sample_rate_hz=caller.rate_hz,
@@ -85,21 +111,65 @@ async def call(
                 clock=clock.monotonic,
             )
             leg.facts = LegFacts(
-                transport="loopback", sample_rate_hz=caller.rate_hz, caller="+15550199"
+                transport="loopback",
+                sample_rate_hz=caller.rate_hz,
+                caller="" if browser else "+15550199",
+                keys=not browser,
             )
             made = house.call(leg)
             async with asyncio.TaskGroup() as tasks:
                 pressing = tasks.create_task(press(leg, keys or {}))
+                replying = tasks.create_task(reply(leg, prompts, replies or {}))
+                watching = tasks.create_task(watch(late))
                 await house.switchboard.answer(leg, made)
                 pressing.cancel()
+                replying.cancel()
+                watching.cancel()
             await house.emitter.flush()
             events = [each.event for each in notes.take(made.call_id)]
     stops = [each.at_s for each in events if isinstance(each, CallerStopped)]
+    started_at_s = leg.line.started_at_s or 0.0
     return Heard(
         events=events,
         sounds=sounds(leg.line.heard(), caller.rate_hz),
-        stopped_s=stops[0] - (leg.line.started_at_s or 0.0),
+        stopped_s=stops[0] - started_at_s,
+        late=[(at_s - started_at_s, late_s) for at_s, late_s in late],
     )
+
+
+class Prompts:
+    """What was said to the caller in place of an answer, as it is said."""
+
+    def __init__(self) -> None:
+        self.said: asyncio.Queue[str] = asyncio.Queue()
+
+    async def hear(self, entry: Entry) -> None:
+        if isinstance(entry.event, HeldTheLine):
+            self.said.put_nowait(entry.event.utterance)
+
+
+async def reply(
+    leg: LoopbackLeg, prompts: Prompts, replies: Mapping[str, tuple[float, str]]
+) -> None:
+    """Say each reply once, so many seconds after the beginning of what it answers."""
+    left = dict(replies)
+    while left:
+        after_s, text = left.pop(await prompts.said.get(), (0.0, ""))
+        if text:
+            rate_hz = leg.facts.sample_rate_hz
+            noise = synthetic_caller.noise(after_s, rms=20.0, rate_hz=rate_hz)
+            speech = synthetic_caller.say(text, rate_hz=rate_hz)
+            await leg.say(np.frombuffer(noise + speech, "<i2"))
+
+
+async def watch(late: list[tuple[float, float]]) -> None:
+    """Note how much too long this process sleeps, and when it wakes."""
+    while True:
+        due_s = clock.monotonic() + LOOK_S
+        await asyncio.sleep(LOOK_S)
+        woke_s = clock.monotonic()
+        if woke_s - due_s > LOOK_S:  # less is nothing
+            late.append((woke_s, woke_s - due_s))
 
 
 async def press(leg: LoopbackLeg, keys: Mapping[float, str]) -> None:
@@ -128,7 +198,7 @@ async def test_no_model_answers_and_the_caller_is_told_so_in_time_until_the_good
     assert heard.first_s <= 1.5
     assert max(heard.silences_s) <= 4.0
     assert [each.step for each in heard.of(StepTaken)] == [
-        *("clip", "clip", "keypad", "keypad", "goodbye")
+        *("clip", "clip", "words", "words", "goodbye")
     ]
     assert heard.of(HeldTheLine)[0].utterance == "en.llm.3"  # he asked for the opening hours
     assert [each.reason for each in heard.of(CallEnded)] == ["outage"]
@@ -176,3 +246,52 @@ async def test_a_caller_presses_one_and_is_called_back(tmp_path: Path) -> None:
     await database.close()
     assert waiting.number == "+15550199"
     assert "+15550199" not in json.dumps([str(each) for each in heard.of(CallbackWanted)])
+
+
+TO_THE_MENU = {"hold": {"clips": 0}}
+TELEPHONE_MENU, BROWSER_MENU = "en.menu_either.0", "en.menu_words.0"
+
+
+async def callbacks(tmp_path: Path) -> Sequence[str]:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+    waiting = await Callbacks(database).waiting()
+    await database.close()
+    return [each.number for each in waiting]
+
+
+@pytest.mark.parametrize("said", ["callback", "one"])
+async def test_no_recogniser_answers_and_a_caller_who_says_so_is_called_back(
+    tmp_path: Path, said: str
+) -> None:
+    replies = {TELEPHONE_MENU: (0.5, said), "en.ask_callback.0": (0.5, "yes")}
+    heard = await call(tmp_path, EARS_REFUSE, linger_s=60.0, replies=replies, tree=TO_THE_MENU)
+
+    assert heard.of(CallbackWanted)
+    assert [each.reason for each in heard.of(CallEnded)] == ["outage"]
+    assert [each.step for each in heard.of(StepTaken)] == ["words", "chosen", "goodbye"]
+    assert await callbacks(tmp_path) == ["+15550199"]
+    assert max(heard.silences_s) <= 4.0
+
+
+async def test_a_browser_without_keys_leaves_a_message_by_voice(tmp_path: Path) -> None:
+    replies = {
+        BROWSER_MENU: (7.0, "two"),
+        "en.ask_message.0": (0.5, "yes"),
+        "en.message_words.0": (7.0, "Please tell the barber that I will be late."),
+    }
+    heard = await call(
+        tmp_path, EARS_REFUSE, linger_s=60.0, replies=replies, browser=True, tree=TO_THE_MENU
+    )
+
+    assert [each.reason for each in heard.of(CallEnded)] == ["outage"]
+    assert [each.step for each in heard.of(StepTaken)] == ["words", "chosen", "goodbye"]
+    assert heard.of(MessageLeft)
+    assert list((tmp_path / "messages").glob("*.wav"))
+
+
+async def test_other_speech_chooses_nothing(tmp_path: Path) -> None:
+    replies = {TELEPHONE_MENU: (0.5, "I would like to book an appointment for tomorrow.")}
+    heard = await call(tmp_path, EARS_REFUSE, linger_s=60.0, replies=replies, tree=TO_THE_MENU)
+
+    assert [each.step for each in heard.of(StepTaken)] == ["words", "words", "goodbye"]
+    assert await callbacks(tmp_path) == []

@@ -69,6 +69,13 @@ def said_in(calls: Path) -> dict[str, list[str]]:
     return said
 
 
+def ends_in(calls: Path) -> list[str]:
+    """Return why each call ended, from the calls' own records."""
+    lines = [line for path in calls.glob("*.jsonl") for line in path.read_text().splitlines()]
+    entries = [json.loads(line) for line in lines]
+    return [each["reason"] for each in entries if each["event"] == "CallEnded"]
+
+
 def likeness(expected: NDArray[np.int16], heard: NDArray[np.int16]) -> float:
     """Return how surely the expected sound is in what was heard, 0..1.
 
@@ -199,6 +206,56 @@ async def test_sigterm_lets_the_call_in_progress_end_and_takes_no_new_one(tmp_pa
 
     assert "busy" in refused.value.said
     assert answer.size > 2 * RATE_HZ
+
+
+async def test_a_call_that_outlasts_the_drain_hears_a_goodbye_before_the_end(
+    tmp_path: Path,
+) -> None:
+    agent = {"farewell": "We have to close the line now. Goodbye."}
+    changes = {"shutdown": {"drain_s": 0.5}, "agent": agent}
+    async with (
+        asyncio.timeout(90),
+        lab_process() as lab,
+        serving(lab, tmp_path, changes=changes) as served,
+    ):
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            await call.listen(within_s=15)
+            asked_s = call.now_s
+            served.process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(call.ended.wait(), 15)
+        assert await asyncio.wait_for(served.process.wait(), 15) == 0
+
+    assert call.ended_by == "agent"
+    assert call.heard_at[-1] > asked_s
+    (said,) = said_in(tmp_path / "logs" / "calls").values()
+    assert said == [GREETING, agent["farewell"]]
+    assert ends_in(tmp_path / "logs" / "calls") == ["shutdown"]
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_ends_the_call_and_the_process_at_once(
+    tmp_path: Path, second: signal.Signals
+) -> None:
+    changes = {"shutdown": {"drain_s": 600}}
+    async with (
+        asyncio.timeout(90),
+        lab_process() as lab,
+        serving(lab, tmp_path, changes=changes) as served,
+        Carrier(served.url, AUTH_TOKEN) as call,
+    ):
+        await call.listen(within_s=15)
+        served.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.2)
+        assert served.process.returncode is None
+
+        served.process.send_signal(second)
+
+        assert await asyncio.wait_for(served.process.wait(), 15) == 0
+        await asyncio.wait_for(call.ended.wait(), 5)
+
+    (said,) = said_in(tmp_path / "logs" / "calls").values()
+    assert said == [GREETING]
+    assert ends_in(tmp_path / "logs" / "calls") == ["shutdown"]
 
 
 async def test_a_caller_too_many_is_told_so_politely(tmp_path: Path) -> None:

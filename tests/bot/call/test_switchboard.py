@@ -2,9 +2,13 @@ import asyncio
 
 import pytest
 
-from bot.call.switchboard import RunningCall, Switchboard, SwitchboardFullError
+from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard, SwitchboardFullError
+from bot.exits import CommandError
 from calls.events import CallRefused, Event
+from tests.virtual_time import BEGIN_S
 from transports.leg import Leg, LegFacts
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Line:
@@ -12,16 +16,20 @@ class Line:
 
 
 class Talk:
-    def __init__(self, call_id: str = "c") -> None:
+    def __init__(self, call_id: str = "c", *, says_goodbye: bool = True) -> None:
         self.call_id = call_id
         self.over = asyncio.Event()
+        self.says_goodbye = says_goodbye
+        self.parted: str | None = None
         self.cancelled: str | None = None
 
     async def run(self) -> None:
         await self.over.wait()
 
     async def end(self, reason: str) -> None:
-        self.over.set()
+        self.parted = reason
+        if self.says_goodbye:
+            self.over.set()
 
     async def cancel(self, reason: str) -> None:
         self.cancelled = reason
@@ -34,6 +42,11 @@ class Failing(Talk):
 
 
 LINE: Leg = Line()  # type: ignore[assignment]
+
+
+def passed_s() -> float:
+    """Return the virtual seconds since the test began."""
+    return asyncio.get_running_loop().time() - BEGIN_S
 
 
 def board(told: list[Event], *, seats: int = 1) -> Switchboard:
@@ -86,12 +99,58 @@ async def test_closing_waits_for_calls_in_progress_and_takes_no_more() -> None:
     assert talk.cancelled is None
 
 
-async def test_a_call_that_outlasts_the_drain_is_ended() -> None:
+@pytest.mark.virtual_time
+async def test_a_call_that_outlasts_the_drain_says_goodbye_and_is_not_cut() -> None:
     switchboard, talk = board([]), Talk()
     running = asyncio.ensure_future(switchboard.answer(LINE, talk))
     await asyncio.sleep(0)
 
-    await switchboard.close(drain_s=0.01)
+    await switchboard.close(drain_s=30.0)
 
+    assert passed_s() == pytest.approx(30.0, abs=0.01)
+    assert (talk.parted, talk.cancelled) == ("shutdown", None)
+    await running
+
+
+@pytest.mark.virtual_time
+async def test_a_goodbye_that_does_not_come_through_is_cut() -> None:
+    switchboard, talk = board([]), Talk(says_goodbye=False)
+    running = asyncio.ensure_future(switchboard.answer(LINE, talk))
+    await asyncio.sleep(0)
+
+    await switchboard.close(drain_s=30.0)
+
+    assert passed_s() == pytest.approx(30.0 + GOODBYE_S, abs=0.01)
+    assert (talk.parted, talk.cancelled) == ("shutdown", "shutdown")
+    await running
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("after_s", [0.0, 5.0, 32.0], ids=["before", "drain", "goodbye"])
+async def test_a_hurry_ends_all_calls_at_once_without_a_goodbye(after_s: float) -> None:
+    switchboard, talk = board([]), Talk(says_goodbye=False)
+    running = asyncio.ensure_future(switchboard.answer(LINE, talk))
+    asyncio.get_running_loop().call_later(after_s, switchboard.hurry)
+    await asyncio.sleep(0.001)
+
+    await switchboard.close(drain_s=30.0)
+
+    assert passed_s() == pytest.approx(after_s, abs=0.01)
     assert talk.cancelled == "shutdown"
     await running
+
+
+@pytest.mark.virtual_time
+async def test_a_call_that_nothing_ends_is_told_and_does_not_hang_the_process() -> None:
+    class Stuck(Talk):
+        async def cancel(self, reason: str) -> None:
+            self.cancelled = reason
+
+    switchboard, talk = board([]), Stuck(says_goodbye=False)
+    running = asyncio.ensure_future(switchboard.answer(LINE, talk))
+    await asyncio.sleep(0)
+
+    with pytest.raises(CommandError, match="1 call did not end"):
+        await switchboard.close(drain_s=0.0)
+
+    running.cancel()

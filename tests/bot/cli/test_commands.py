@@ -1,14 +1,19 @@
 """The command line: exit codes, and one line for each thing that is wrong."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from bot.__main__ import run
+from drill.matrix import FULL
+from drill.scenarios import SCENARIOS
+from drill.selection import MATRICES
 
 ROOT = Path(__file__).parents[3]
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
@@ -19,6 +24,17 @@ stages:
   llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: OPENAI_API_KEY}]
   tts: [{name: voice, kind: local}]
 """
+UNREACHABLE = """
+stages:
+  stt: [{name: ears, kind: local}]
+  llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: OPENAI_API_KEY}]
+  tts:
+    - {name: voice, kind: local}
+    - {kind: cartesia, url: "ws://127.0.0.1:9/tts/websocket", api_key_env: CARTESIA_API_KEY}
+    - {kind: elevenlabs, url: "ws://127.0.0.1:9", api_key_env: ELEVENLABS_API_KEY}
+resilience: {retry: {attempts: 0}}
+"""
+COMMANDS = ("demo", "serve", "mic", "replay", "drill", "lab", "clips", "doctor", "providers")
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +75,69 @@ def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
 
     words = capsys.readouterr().out.split()
     assert {"demo", "serve", "mic", "replay", "lab", "doctor"} <= set(words)
+
+
+def help_of(*words: str, told: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*words, "--help"]) == 0
+    return told.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=["all", *COMMANDS])
+def test_no_help_is_cut_or_names_a_type_for_a_value(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = help_of(*words, told=capsys, monkeypatch=monkeypatch)
+
+    assert not re.search(r"[a-z]\.\.\.\n|<int|<float", shown), shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_the_drills_help_lists_what_can_be_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = help_of("drill", told=capsys, monkeypatch=monkeypatch)
+
+    listed = {line.split()[0] for line in shown.splitlines() if line.startswith("  ")}
+    assert {*MATRICES, *(row.name for row in FULL), *SCENARIOS} <= listed
+    assert "stock-pipecat" in shown
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--version", "serve"]])
+def test_the_version_is_that_of_the_package(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 0
+
+    assert capsys.readouterr().out == f"holdline {version('holdline')}\n"
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["doctor", "--online"], ["clips"]], ids=" ".join)
+def test_nothing_of_pipecats_stands_between_our_lines(command: list[str]) -> None:
+    Path("holdline.yaml").write_text(UNREACHABLE, encoding="utf-8")
+    environment = os.environ | dict.fromkeys(KEYS, "k") | {"PYTHONPATH": str(ROOT)}
+
+    done = subprocess.run(  # noqa: S603 - our own command, our own arguments
+        [sys.executable, "-m", "bot", *command],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert "cartesia" in done.stdout
+
+
+def test_what_imports_a_call_shows_no_banner() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import bot.process; from telemetry import logs; import loguru;"
+         "logs.set_up(level='WARNING', folder=None);"
+         "exec(compile('loguru.logger.warning(1)', 'x', 'exec'), {'__name__': 'pipecat.x',"
+         " 'loguru': loguru})"],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True,
+    )  # fmt: skip
+
+    (line,) = done.stderr.splitlines()  # its warnings are heard again once the log is set up
+    assert "WARNING" in line
 
 
 def test_a_wrong_flag_is_named(
@@ -113,6 +192,16 @@ def test_the_merged_configuration_is_printed_and_nothing_is_served(
     assert "# api_key: ********  (.env OPENAI_API_KEY)" in told
     assert "port: 81 " in told
     assert "s3cret" not in told
+
+
+def test_the_merged_configuration_is_printed_without_any_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["serve", "--print-config"]) == 0
+
+    told = capsys.readouterr()
+    assert "# api_key: not set (OPENAI_API_KEY)" in told.out
+    assert told.err == ""
 
 
 def test_the_doctor_ends_with_1_and_a_line_for_each_problem(

@@ -29,6 +29,8 @@ from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
 from providers.provider import Rung
 
+pytestmark = pytest.mark.virtual_time
+
 TEXTS = {
     "en": {"filler": ["One moment.", "Just a second."], "goodbye": ["Thank you, and goodbye."]},
     "es": {"filler": ["Un momento."]},

@@ -24,6 +24,9 @@ from faultlab.openai.simulator import OpenAI
 from faultlab.schedule import Window
 from providers.catalog import PROVIDERS
 from providers.provider import Rung, Stage
+from tests.faultlab.near_ears import bring_near
+
+pytestmark = pytest.mark.virtual_time
 
 STAGE_OF: dict[str, Stage] = {"deepgram": "stt", "openai": "llm", "cartesia": "tts"}
 SOON = ProbeSettings(interval_s=60.0, timeout_s=2.0, steps_s=(0.01, 0.02))
@@ -100,7 +103,7 @@ async def ward(
     settings: ProbeSettings, *names: str, kind: str = "openai", **changes: Any
 ) -> AsyncIterator[Ward]:
     specs = [Spec(name=each, kind=kind) for each in names or ("it",)]
-    async with Lab(specs, speed=20.0) as lab:
+    async with bring_near(Lab(specs, speed=20.0)) as lab:
         made = Ward(list(lab.instances.values()), settings, **changes)
         await asyncio.to_thread(load)
         async with probing(made.probers):

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import uvicorn
 import yaml
+from aiohttp import web
 
 from bot import clock
 from bot.__main__ import run
@@ -21,6 +22,8 @@ from bot.http.server import Extras, application
 from bot.process import OpenHouse, open_house
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
+
+pytestmark = pytest.mark.virtual_time
 
 TOKEN = "a-token-of-the-console"
 STAGES = {
@@ -34,11 +37,13 @@ STAGES = {
 
 
 @asynccontextmanager
-async def desk(tmp_path: Path, port: int = 8080) -> AsyncIterator[tuple[OpenHouse, Settings]]:
+async def desk(
+    tmp_path: Path, port: int = 8080, *, token: str | None = TOKEN
+) -> AsyncIterator[tuple[OpenHouse, Settings]]:
     settings = Settings.model_validate(
         {
             "stages": STAGES,
-            "server": {"token": TOKEN, "port": port},
+            "server": {"token": token, "port": port},
             "logs": {"dir": tmp_path},
             "resilience": {"probe": {"interval_s": 0}},
         }
@@ -62,10 +67,15 @@ async def asking(tmp_path: Path) -> AsyncIterator[tuple[OpenHouse, httpx.AsyncCl
 
 
 @asynccontextmanager
-async def listening(tmp_path: Path) -> AsyncIterator[tuple[OpenHouse, Settings]]:
+async def listening(
+    tmp_path: Path, *, token: str | None = TOKEN
+) -> AsyncIterator[tuple[OpenHouse, Settings]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        async with desk(tmp_path, port) as (house, settings), asyncio.TaskGroup() as tasks:
+        async with (
+            desk(tmp_path, port, token=token) as (house, settings),
+            asyncio.TaskGroup() as tasks,
+        ):
             app = application(house, tasks, Extras())
             server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
             serving = tasks.create_task(server.serve([listener]))
@@ -171,17 +181,81 @@ CONFIG = {
 }
 
 
+@pytest.mark.parametrize("words", [["providers"], ["providers", "reset", "mind"]])
+async def test_an_operators_shell_needs_no_providers_keys(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with listening(tmp_path) as (house, settings):
+        opened(house)
+        bare_shell(tmp_path, monkeypatch, {"server": {"port": settings.server.port}})
+        monkeypatch.setenv("HOLDLINE_TOKEN", TOKEN)
+
+        assert await asyncio.to_thread(run, words) == 0
+
+    assert "mind" in capsys.readouterr().out
+
+
+async def test_beside_the_demo_it_just_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with listening(tmp_path, token=None) as (house, settings):
+        opened(house)
+        bare_shell(tmp_path, monkeypatch, {"server": {"port": 9}})
+        monkeypatch.setattr("bot.provider_desk.DEMO", f"http://127.0.0.1:{settings.server.port}")
+
+        assert await asyncio.to_thread(run, ["providers"]) == 0
+
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].split()[:2] == ["stage", "name"]
+    assert f"from the demo at http://127.0.0.1:{settings.server.port}" in told[-1]
+
+
+async def test_the_token_is_shown_to_the_configured_server_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str | None] = []
+
+    async def note(request: web.Request) -> web.Response:
+        shown.append(request.headers.get("Authorization"))
+        return web.json_response([])
+
+    app = web.Application()
+    app.router.add_get("/api/providers", note)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monkeypatch.setattr("bot.provider_desk.DEMO", f"http://127.0.0.1:{runner.addresses[0][1]}")
+
+    await show(Settings.model_validate({"stages": STAGES, "server": {"token": TOKEN, "port": 9}}))
+    await runner.cleanup()
+
+    assert shown == [None]
+
+
+def bare_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: dict[str, Any]) -> None:
+    """Go to a folder with a configuration, without any key in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    Path("holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+
+
 def test_no_running_server_is_one_line_and_exit_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KEY", "k")
-    Path("holdline.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    bare_shell(tmp_path, monkeypatch, CONFIG)
+    monkeypatch.setattr("bot.provider_desk.DEMO", "http://127.0.0.1:10")
 
     assert run(["providers"]) == 1
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("holdline: no server answers at http://127.0.0.1:9;")
+    assert line == (
+        "holdline: no server answers at http://127.0.0.1:9, and no demo at http://127.0.0.1:10; "
+        "start one with `holdline serve`"
+    )
 
 
 def test_words_that_are_no_reset_are_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,8 @@ from fallbacks.failure import (
 from fallbacks.retrying import RetrySettings
 from fallbacks.roster import Place, Roster
 
+pytestmark = pytest.mark.virtual_time
+
 CRM = ("crm", "hubspot")
 OTHER = ("crm", "spare")
 

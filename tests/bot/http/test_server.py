@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 
 from bot.config.settings import Settings
 from bot.http.server import Extras, application
@@ -46,6 +47,85 @@ async def test_health_says_nothing_internal(tmp_path: Path) -> None:
 
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     assert (ready.status_code, ready.json()["reasons"]) == (200, [])
+
+
+RUNGS = {
+    "stt": [
+        {"kind": "deepgram", "name": "ear-a", "api_key": "a"},
+        {"kind": "deepgram", "name": "ear-b", "api_key": "b"},
+    ],
+    "llm": [
+        {"kind": "openai", "name": "mind-a", "api_key": "a"},
+        {"kind": "openai", "name": "mind-b", "api_key": "b"},
+    ],
+    "tts": [
+        {"kind": "cartesia", "name": "voice-a", "api_key": "a"},
+        {"kind": "elevenlabs", "name": "voice-b", "api_key": "b"},
+    ],
+}
+SUFFIXES = {"openai": "http://127.0.0.1:{}/v1", "cartesia": "ws://127.0.0.1:{}/tts/websocket"}
+
+
+@asynccontextmanager
+async def refusing() -> AsyncIterator[int]:
+    """Serve 401 to everything that is asked, and return the port."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.json_response({"error": "a wrong key"}, status=401)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", refuse)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def readiness(client: httpx.AsyncClient, reasons: list[str]) -> tuple[int, dict[str, Any]]:
+    """Return the answer of `/readyz` once it gives these reasons."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await client.get("/readyz")
+            if answer.json()["reasons"] == reasons:
+                return answer.status_code, answer.json()
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [(["clip", "keypad", "chosen", "goodbye"], 200), (["clip", "goodbye"], 503)],
+    ids=["a menu needs no provider", "only clips"],
+)
+async def test_it_is_told_when_every_provider_refuses_its_key(
+    tmp_path: Path, steps: list[str], status: int
+) -> None:
+    async with refusing() as port:
+        stages = {
+            stage: [
+                {**rung, "url": SUFFIXES.get(rung["kind"], "ws://127.0.0.1:{}").format(port)}
+                for rung in rungs
+            ]
+            for stage, rungs in RUNGS.items()
+        }
+        tree = {
+            "stages": stages,
+            "hold": {"steps": steps, "render": False},
+            "resilience": {"probe": {"interval_s": 0.1}},
+        }
+        async with asking(tmp_path, **tree) as client:
+            found = await readiness(client, ["stt_down", "llm_down", "tts_down"])
+
+    assert found == (
+        status,
+        {
+            "ready": status == 200,
+            "degraded": status == 200,
+            "reasons": ["stt_down", "llm_down", "tts_down"],
+        },
+    )
 
 
 @pytest.mark.parametrize("path", ["/", "/client/", "/client/client.js", "/api/live", "/metrics"])
@@ -154,7 +234,9 @@ def test_a_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert str(port) in run.stderr
 
 
-async def test_sigterm_ends_an_idle_server_with_0(tmp_path: Path) -> None:
+async def test_a_server_says_one_line_when_it_is_ready_and_sigterm_ends_it_with_0(
+    tmp_path: Path,
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -162,7 +244,7 @@ async def test_sigterm_ends_an_idle_server_with_0(tmp_path: Path) -> None:
     config.write_text(CONFIG.format(port=port, folder=tmp_path))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "serve", "--config", str(config),
-        env={"KEY": "k"}, cwd=Path(__file__).parents[3],
+        env={"KEY": "k"}, cwd=Path(__file__).parents[3], stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(30), httpx.AsyncClient() as client:
         while True:
@@ -173,4 +255,9 @@ async def test_sigterm_ends_an_idle_server_with_0(tmp_path: Path) -> None:
                 await asyncio.sleep(0.1)
         process.send_signal(signal.SIGTERM)
 
-        assert await process.wait() == 0
+        said, _ = await process.communicate()
+        assert process.returncode == 0
+        assert said.decode().splitlines() == [
+            f"Holdline is ready at http://127.0.0.1:{port} (webrtc): "
+            f"open http://127.0.0.1:{port}/ and press Call."
+        ]

@@ -24,6 +24,8 @@ from faultlab.carrier.webhook import (
 )
 from tests.transports.twilio_house import RATE_HZ, TOKEN, House, house, tone, until
 
+pytestmark = pytest.mark.virtual_time
+
 FORM = PhoneCall().form()
 CONNECTED = json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 
 HELD = threading.Event()
 RUNS: list[str] = []
@@ -22,10 +21,10 @@ async def price(service: str) -> float:
     return {"check-up": 49.5}[service]
 
 
-def slow(name: str) -> str:
+async def slow(name: str) -> str:
     """Take a while."""
     RUNS.append(name)
-    time.sleep(0.15)
+    await asyncio.sleep(0.15)
     return f"{name} done"
 
 

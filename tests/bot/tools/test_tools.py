@@ -72,7 +72,7 @@ async def desk(*tools: Tool, bridge_after_s: float = 0.05) -> AsyncIterator[Desk
     )
     made = Desk(toolbox, told)
     try:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(20.0):  # a guard
             yield made
     finally:
         await toolbox.close()
@@ -144,6 +144,7 @@ async def test_wrong_arguments_never_reach_the_tool(arguments: Any) -> None:
         assert at_desk.outcomes == ["refused"]
 
 
+@pytest.mark.virtual_time
 async def test_a_late_tool_is_bridged_and_its_result_still_comes() -> None:
     async with desk(entry("slow", bridge="One moment.")) as at_desk:
         assert await at_desk.use("slow", {"name": "it"}) == {"result": "it done"}
@@ -163,6 +164,7 @@ async def test_a_tool_that_hangs_gives_the_model_an_error_in_time() -> None:
         assert at_desk.outcomes == ["late"]
 
 
+@pytest.mark.virtual_time
 async def test_the_same_request_runs_once_in_a_turn() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
@@ -177,6 +179,7 @@ async def test_the_same_request_runs_once_in_a_turn() -> None:
     assert owner_functions.RUNS == ["a", "b"]
 
 
+@pytest.mark.virtual_time
 async def test_the_next_turn_may_ask_the_same_again() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
@@ -187,6 +190,7 @@ async def test_the_next_turn_may_ask_the_same_again() -> None:
     assert owner_functions.RUNS == ["a", "a"]
 
 
+@pytest.mark.virtual_time
 async def test_a_caller_who_barges_in_does_not_break_off_a_booking() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
@@ -200,6 +204,7 @@ async def test_a_caller_who_barges_in_does_not_break_off_a_booking() -> None:
         assert at_desk.outcomes == ["ok"]
 
 
+@pytest.mark.virtual_time
 async def test_a_booking_that_was_made_while_the_caller_spoke_is_not_made_twice() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
@@ -216,6 +221,7 @@ async def test_a_booking_that_was_made_while_the_caller_spoke_is_not_made_twice(
     assert owner_functions.RUNS == ["a", "a"]
 
 
+@pytest.mark.virtual_time
 async def test_no_bridge_is_spoken_while_the_agent_speaks_anyway() -> None:
     async with desk(entry("slow", bridge="One moment.")) as at_desk:
         at_desk.toolbox.speaking = lambda: True

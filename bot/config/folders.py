@@ -1,0 +1,62 @@
+"""Tries the places where calls will leave something, before the first call does."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bot.config import storage as config_storage
+from bot.config.errors import ConfigError, Key, Problem, dotted, shown
+from bot.config.loading import Loaded
+from bot.exits import UsageError
+
+
+def check_folders(loaded: Loaded) -> None:
+    """Make the folders that are missing, and see that all of them can be written.
+
+    Raises:
+        ConfigError: One cannot be; it holds a line for each.
+    """
+    if problems := list(_problems(loaded)):
+        raise ConfigError(problems)
+
+
+def check_out(out: Path) -> None:
+    """See that the folder given with `--out` can be written.
+
+    Raises:
+        UsageError: It cannot be.
+    """
+    if why := why_unwritable(out):
+        raise UsageError(
+            f"--out is {shown(str(out))}; it cannot be written ({why}); choose a folder that can be"
+        )
+
+
+def why_unwritable(folder: Path) -> str | None:
+    """Return why a folder cannot be written; None: it can be, and is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except FileExistsError:
+        return "it is no folder"
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
+def _problems(loaded: Loaded) -> Iterator[Problem]:
+    for key, folder in _folders(loaded):
+        if why := why_unwritable(folder):
+            held = shown(str(loaded.layers.at(key)))
+            text = f"{dotted(key)} is {held}; it cannot be written ({why})"
+            cure = "choose a place that can be"
+            yield Problem(where=loaded.layers.where(key), text=f"{text}; {cure}", key=key)
+
+
+def _folders(loaded: Loaded) -> Iterator[tuple[Key, Path]]:
+    settings = loaded.settings
+    yield ("logs", "dir"), settings.logs.dir
+    if settings.hold.clips_dir:
+        yield ("hold", "clips_dir"), settings.hold.clips_dir
+    if file := config_storage.file_of(settings.storage.url):
+        yield ("storage", "url"), file.parent

@@ -1,0 +1,45 @@
+"""`python bot.py`: Pipecat's own runner, with our page and our calls in it."""
+
+import sys
+
+from bot.__main__ import run
+from bot.config.errors import ConfigError
+from bot.config.folders import check_folders
+from bot.config.loading import load
+from bot.exits import BAD_USAGE
+
+HELP = ("-h", "--help")
+
+
+def main() -> None:
+    """Run what the arguments name: `mic` is ours, all else is for Pipecat's runner."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["mic"]:
+        sys.exit(run(arguments))
+    if not any(each in HELP for each in arguments):
+        _check()
+    _host()
+
+
+def _check() -> None:
+    """Leave with a line for each problem; the runner would find them when the first caller came."""
+    try:
+        check_folders(load())
+    except ConfigError as wrong:
+        for each in wrong.problems:
+            print(each.line, file=sys.stderr)  # noqa: T201 - for the terminal
+        sys.exit(BAD_USAGE)
+
+
+def _host() -> None:
+    # Here, and not above: both import Pipecat, and `mic` has its errors without it.
+    from fastapi.responses import RedirectResponse  # noqa: PLC0415
+    from pipecat.runner.run import app  # noqa: PLC0415
+    from pipecat.runner.run import main as serve  # noqa: PLC0415
+
+    from bot.http.pages.site import asset_routes, client_routes  # noqa: PLC0415
+
+    app.include_router(client_routes())  # Pipecat's own page is a package that we do without
+    app.include_router(asset_routes())
+    app.add_api_route("/", lambda: RedirectResponse("/client/"), include_in_schema=False)
+    serve()

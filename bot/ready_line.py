@@ -1,0 +1,25 @@
+"""What `holdline serve` says when it can be called: where, by which transports, what to do next."""
+
+from bot.config.settings import Settings
+from bot.health.operator_desk import addresses
+
+
+def ready_line(settings: Settings, *, port: int) -> str:
+    """Return the one line.
+
+    Args:
+        settings: The configuration.
+        port: The one that is listened on; the configured one may be 0.
+    """
+    server, transports = settings.server, settings.transports
+    address = addresses(server.model_copy(update={"port": port}))[0]
+    todo: dict[str, str] = {}
+    if transports.webrtc.enabled:
+        sign_in = ", sign in with HOLDLINE_TOKEN" if server.token else ""
+        todo["webrtc"] = f"open {address}/{sign_in} and press Call"
+    if transports.twilio.enabled:
+        webhook = f"{server.public_url}/twilio/voice"
+        todo["twilio"] = f"have your Twilio number's voice webhook ask {webhook}"
+    names = ", ".join(todo) or "no transport"
+    cure = "enable one under transports in the configuration, or nobody can call"
+    return f"Holdline is ready at {address} ({names}): {'; '.join(todo.values()) or cure}."

@@ -1,0 +1,46 @@
+"""Whether a call that comes in now could be answered, and whether something would be missing.
+
+A stage is down while none of its rungs may be asked. The call then goes on without it as long as
+the way down has a step that needs no provider: a menu in any case, the local voice in place of the
+voices. Clips and a goodbye alone are no answer.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fallbacks.descent import Step
+
+PARTING: Final = frozenset({Step.CLIP, Step.CHOSEN, Step.GOODBYE})  # these help nobody further
+VOICES: Final = "tts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """What a load balancer and an operator want to know."""
+
+    ready: bool
+    degraded: bool  # ready, and a call would have to do without a stage
+    reasons: tuple[str, ...]  # full, draining, stt_down, llm_down, tts_down
+
+
+def judge_readiness(
+    *, why_closed: str, usable: Mapping[str, bool], steps: Collection[Step]
+) -> Readiness:
+    """Return whether a call could be answered now.
+
+    Args:
+        why_closed: Why no call is taken at all, such as `draining`; empty: calls are taken.
+        usable: For each stage, whether any of its rungs may be asked now.
+        steps: Those of the way down that are switched on.
+    """
+    down = [stage for stage, any_rung in usable.items() if not any_rung]
+    lost = any(not _goes_on_without(stage, steps) for stage in down)
+    reasons = ((why_closed,) if why_closed else ()) + tuple(f"{stage}_down" for stage in down)
+    ready = not why_closed and not lost
+    return Readiness(ready=ready, degraded=ready and bool(down), reasons=reasons)
+
+
+def _goes_on_without(stage: str, steps: Collection[Step]) -> bool:
+    useless = PARTING if stage == VOICES else PARTING | {Step.LOCAL}
+    return any(step not in useless for step in steps)

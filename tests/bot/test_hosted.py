@@ -1,0 +1,75 @@
+"""What a host may hand us, and what we do not take."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+import uvicorn
+from fastapi import FastAPI, WebSocket
+from pipecat.runner.types import LiveKitRunnerArguments, WebSocketRunnerArguments
+
+from bot import bot
+from transports.twilio_wire import POLICY
+
+CONFIG = """
+stages:
+  stt: [{name: ears, kind: local}]
+  llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: KEY}]
+  tts: [{name: voice, kind: local}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEY", "k")
+    Path("holdline.yaml").write_text(CONFIG, encoding="utf-8")
+
+
+@asynccontextmanager
+async def hosting() -> AsyncIterator[str]:
+    """Hand each socket to `bot.bot`, as Pipecat's runner does."""
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    async def media(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await bot(WebSocketRunnerArguments(websocket=websocket))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.serve([listener]))
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/ws"
+            server.should_exit = True
+            await serving
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["garbage", '{"event": "media", "media": {"payload": ""}}', '{"event": "start"}'],
+    ids=["not JSON", "media before start", "an empty start"],
+)
+async def test_a_socket_that_does_not_begin_as_twilios_do_is_closed(message: str) -> None:
+    async with (
+        asyncio.timeout(20),
+        hosting() as url,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url) as line,
+    ):
+        for _ in range(8):
+            await line.send_str(message)
+        await line.receive()
+
+        assert line.close_code == POLICY
+
+
+async def test_a_connection_that_we_do_not_know_is_named() -> None:
+    given = LiveKitRunnerArguments(room_name="r", url="ws://127.0.0.1:9", token="t")
+
+    with pytest.raises(TypeError, match="webrtc and twilio from a host, not LiveKitRunner"):
+        await bot(given)

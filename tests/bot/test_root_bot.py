@@ -1,0 +1,211 @@
+"""`bot.py` at the root: Pipecat's own runner in front of our calls."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+import yaml
+from aiortc import (
+    AudioStreamTrack,
+    MediaStreamTrack,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+
+from bot.lab.process import RunningLab, lab_process
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.webhook import Twiml, read_twiml
+from tests.bot.serving import configuration, free_port
+from tests.e2e.conftest import network
+
+__all__ = ["network"]
+
+ROOT = Path(__file__).parents[2]
+GREETING = "Hello, this is Holdline. How can I help?"
+PROXY = "phone.example.com"
+RATE_HZ = 8_000
+
+
+@asynccontextmanager
+async def hosted(lab: RunningLab, folder: Path, *arguments: str) -> AsyncIterator[str]:
+    """Run `python bot.py` while the block runs, and return where it listens."""
+    port = free_port()
+    tree, keys = configuration(lab, port, folder / "logs")
+    (folder / "holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(ROOT / "bot.py"), *arguments,
+        "--host", "127.0.0.1", "--port", str(port),
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **keys},
+        cwd=folder, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        await answering(url, process)
+        yield url
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(20):
+            await process.wait()
+
+
+async def answering(url: str, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+        while process.returncode is None:
+            try:
+                async with session.get(f"{url}/client/") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientConnectionError:
+                pass
+            await asyncio.sleep(0.1)
+    raise RuntimeError(f"bot.py ended with {process.returncode}")
+
+
+def entries(folder: Path) -> list[dict[str, object]]:
+    paths = (folder / "logs" / "calls").glob("*.jsonl")
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def said(folder: Path) -> list[object]:
+    return [each["text"] for each in entries(folder) if each["event"] == "AgentSaid"]
+
+
+async def until_ended(folder: Path) -> dict[str, object]:
+    async with asyncio.timeout(15):
+        while True:
+            for each in entries(folder):
+                if each["event"] == "CallEnded":
+                    return each
+            await asyncio.sleep(0.1)
+
+
+class BrowserPage:
+    """A browser without a page: it offers a call, pings, and listens."""
+
+    def __init__(self) -> None:
+        self.heard_s = 0.0
+        self.heard = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._line = RTCPeerConnection()
+        self._line.addTrack(AudioStreamTrack())
+        channel = self._line.createDataChannel("chat")
+
+        async def ping() -> None:
+            while channel.readyState == "open":
+                channel.send("ping: 1")
+                await asyncio.sleep(0.2)
+
+        channel.on("open", lambda: self._tasks.append(asyncio.ensure_future(ping())))
+        self._line.on("track", lambda of: self._tasks.append(asyncio.ensure_future(self._hear(of))))
+
+    async def call(self, url: str) -> None:
+        """Offer a call and take the answer."""
+        await self._line.setLocalDescription(await self._line.createOffer())
+        mine = self._line.localDescription
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{url}/api/offer", json={"sdp": mine.sdp, "type": mine.type}) as answer,
+        ):
+            theirs = await answer.json()
+        await self._line.setRemoteDescription(
+            RTCSessionDescription(sdp=theirs["sdp"], type=theirs["type"])
+        )
+
+    async def hang_up(self) -> None:
+        """Close the connection."""
+        for each in self._tasks:
+            each.cancel()
+        await self._line.close()
+
+    async def _hear(self, track: MediaStreamTrack) -> None:
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
+            if np.abs(frame.to_ndarray().astype(np.int32)).max() > 300:  # type: ignore[union-attr]
+                self.heard_s += 0.02
+            if self.heard_s > 1.0:
+                self.heard.set()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("network")
+async def test_a_browser_calls_through_pipecats_runner(tmp_path: Path) -> None:
+    async with (
+        asyncio.timeout(90),
+        lab_process() as lab,
+        hosted(lab, tmp_path, "-t", "webrtc") as url,
+    ):
+        page = BrowserPage()
+        await page.call(url)
+        async with asyncio.timeout(20):
+            await page.heard.wait()
+        await page.hang_up()
+        ended = await until_ended(tmp_path)
+
+    assert ended["reason"] in ("caller_hung_up", "line_lost")
+    assert str(said(tmp_path)[0]).startswith("Hello, this is Holdline.")
+
+
+@pytest.mark.slow
+async def test_twilio_calls_through_pipecats_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ring(
+        session: aiohttp.ClientSession, form: Mapping[str, str], *, base_url: str, **_: str
+    ) -> Twiml:
+        async with session.post(f"{base_url}/", data=form) as answer:  # where the runner listens
+            return read_twiml(await answer.text())
+
+    monkeypatch.setattr("faultlab.carrier.ring", ring)
+    async with (
+        asyncio.timeout(90),
+        lab_process() as lab,
+        hosted(lab, tmp_path, "-t", "twilio", "--proxy", PROXY) as url,
+    ):
+        async with Carrier(url, "no token", public_url=f"https://{PROXY}") as call:
+            greeting = await call.listen(within_s=20)
+        ended = await until_ended(tmp_path)
+
+    assert call.complaints == []
+    assert greeting.size > RATE_HZ
+    assert said(tmp_path) == [GREETING]
+    assert ended["reason"] in ("caller_hung_up", "connection_lost")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mic", "--config", "gone.yaml"], "gone.yaml: there is no such file"),
+        (["-t", "webrtc"], "names OPENAI_API_KEY, which is not set"),
+    ],
+    ids=["mic", "runner"],
+)
+def test_what_is_wrong_is_a_line_and_exit_2(
+    arguments: list[str], words: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, ROOT / "bot.py", *arguments],
+        capture_output=True, text=True, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_stays_ten_lines() -> None:
+    code = [line for line in (ROOT / "bot.py").read_text().splitlines() if line.strip()]
+
+    assert len(code) <= 10

@@ -1,0 +1,65 @@
+"""Whether a call could be answered now."""
+
+import pytest
+
+from fallbacks.descent import STEPS, Step
+from fallbacks.readiness import Readiness, judge_readiness
+
+WELL = {"stt": True, "llm": True, "tts": True}
+FAREWELLS = (Step.CLIP, Step.CHOSEN, Step.GOODBYE)
+
+
+def judged(*down: str, why_closed: str = "", steps: tuple[Step, ...] = STEPS) -> Readiness:
+    usable = WELL | dict.fromkeys(down, False)
+    return judge_readiness(why_closed=why_closed, usable=usable, steps=steps)
+
+
+def test_a_well_house_is_ready_for_no_reason() -> None:
+    assert judged() == Readiness(ready=True, degraded=False, reasons=())
+
+
+@pytest.mark.parametrize("why", ["full", "draining"])
+def test_a_house_that_takes_no_call_is_not_ready_however_well_it_is(why: str) -> None:
+    assert judged(why_closed=why) == Readiness(ready=False, degraded=False, reasons=(why,))
+
+
+def test_every_reason_is_named() -> None:
+    found = judged("llm", "tts", why_closed="full")
+
+    assert found.reasons == ("full", "llm_down", "tts_down")
+    assert not found.degraded
+
+
+@pytest.mark.parametrize(
+    ("stage", "steps", "ready"),
+    [
+        ("stt", STEPS, True),
+        ("llm", STEPS, True),
+        ("tts", STEPS, True),
+        ("stt", FAREWELLS, False),
+        ("llm", FAREWELLS, False),
+        ("tts", FAREWELLS, False),
+        ("llm", (*FAREWELLS, Step.KEYPAD), True),
+        ("tts", (*FAREWELLS, Step.KEYPAD), True),
+        ("llm", (*FAREWELLS, Step.LOCAL), False),
+        ("stt", (*FAREWELLS, Step.LOCAL), False),
+        ("tts", (*FAREWELLS, Step.LOCAL), True),
+    ],
+)
+def test_a_stage_that_is_down_is_borne_by_a_step_that_needs_no_provider(
+    stage: str, steps: tuple[Step, ...], *, ready: bool
+) -> None:
+    found = judged(stage, steps=steps)
+
+    assert found == Readiness(ready=ready, degraded=ready, reasons=(f"{stage}_down",))
+
+
+def test_all_stages_down_are_borne_by_a_menu() -> None:
+    found = judged("stt", "llm", "tts")
+
+    assert (found.ready, found.degraded) == (True, True)
+    assert found.reasons == ("stt_down", "llm_down", "tts_down")
+
+
+def test_one_stage_that_nothing_bears_is_enough() -> None:
+    assert not judged("tts", "llm", steps=(Step.LOCAL, Step.GOODBYE)).ready

@@ -1,0 +1,156 @@
+"""The menu answered by voice: what is heard on this machine, and what comes of it."""
+
+import asyncio
+from collections import deque
+
+import pytest
+
+from fallbacks.descent import DescentSettings, Step
+from processors.on_device_words import BEFORE_S, LONGEST_S, OnDeviceWords
+from tests.processors.hold_bench import RATE_HZ, Call, held, sound
+
+pytestmark = pytest.mark.virtual_time
+
+BROWSER = DescentSettings(
+    steps=(Step.CLIP, Step.WORDS, Step.CHOSEN, Step.GOODBYE), clips=0, silence_s=1.0
+)
+TELEPHONE = DescentSettings(clips=0, silence_s=1.0)
+MENU = "Say callback or press one."
+
+
+class Ear:
+    """Understands what it is told to, one utterance after the other."""
+
+    def __init__(self, *understood: str, takes_s: float = 0.05) -> None:
+        self.usable = True
+        self.warmed = 0
+        self.heard_s: list[float] = []
+        self._understood = deque(understood)
+        self._takes_s = takes_s
+
+    async def warm(self) -> None:
+        self.warmed += 1
+
+    async def understand(self, pcm: bytes, rate_hz: int) -> str:
+        self.heard_s.append(len(pcm) / 2 / rate_hz)
+        await asyncio.sleep(self._takes_s)
+        return self._understood.popleft() if self._understood else ""
+
+
+async def deaf(call: Call) -> None:
+    """Let a turn find no recogniser, and its menu be read."""
+    await call.stops()
+    call.exhausted("stt")
+    await call.until(lambda: call.steps)
+    await call.until(lambda: not call.hold._speaker.line.queued_s(call.hold._now()))
+
+
+async def test_a_word_is_asked_back_and_a_yes_has_it_done() -> None:
+    ear = Ear("callback", "yes")
+    async with held(descent=TELEPHONE, ear=ear) as call:
+        await deaf(call)
+        await call.says_word()
+        await call.until(lambda: "Shall we call you back?" in call.voice.said)
+        await call.says_word()
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    assert call.desk.asked == ["call back: stt is down", "hang up: outage"]
+    assert call.steps == ["words", "chosen", "goodbye"]
+    assert call.voice.said[-4:] == [
+        *(MENU, "Shall we call you back?", "We will call you back.", "Thank you and goodbye.")
+    ]
+
+
+async def test_the_turn_in_which_a_word_was_heard_does_not_read_the_menu_again() -> None:
+    async with held(descent=TELEPHONE, ear=Ear("callback", takes_s=0.3)) as call:
+        await deaf(call)
+        await call.says_word()
+        call.exhausted("llm")  # at once, before the word is understood
+        await call.until(lambda: "Shall we call you back?" in call.voice.said)
+        await asyncio.sleep(0.2)
+
+    assert call.steps == ["words"]
+
+
+async def test_speech_that_is_no_word_of_the_menu_chooses_nothing() -> None:
+    async with held(descent=TELEPHONE, ear=Ear()) as call:
+        await deaf(call)
+        await call.says_word()
+        call.exhausted("stt")
+        await call.until(lambda: len(call.steps) == 2)
+
+    assert call.steps == ["words", "words"]
+    assert call.desk.asked == []
+
+
+async def test_without_keys_a_message_is_chosen_and_left_by_voice_alone() -> None:
+    ear = Ear("two", "yes")
+    async with held(descent=BROWSER, ear=ear, number=False) as call:
+        await deaf(call)
+        await call.says_word()
+        await call.until(lambda: "Will you leave a message?" in call.voice.said)
+        await call.says_word()
+        await call.until(lambda: call.hold._way_down.message)
+        await asyncio.sleep(0.5)  # the prompt and the tone
+        await call.says(0.3)
+        await call.stops(decided=False)
+        await call.until(lambda: "hang up: outage" in call.desk.asked, within_s=8.0)
+
+    assert call.desk.asked == ["keep message", "hang up: outage"]
+    assert "Say callback, message or person." in call.voice.said
+    assert "Speak after the tone, then be silent." in call.voice.said
+    assert len(ear.heard_s) == 2  # none of the message
+
+
+async def test_in_another_language_the_keys_alone_are_offered() -> None:
+    ear = Ear("callback")
+    async with held(descent=TELEPHONE, ear=ear) as call:
+        call.hold._fallback.phrases.language = "es"
+        await deaf(call)
+        await call.says_word()
+        await asyncio.sleep(0.2)
+
+    assert call.steps[0] == "keypad"
+    assert (ear.warmed, ear.heard_s) == (0, [])
+
+
+async def test_nothing_is_loaded_or_kept_until_a_stage_is_down() -> None:
+    ear = Ear()
+    async with held(descent=TELEPHONE, ear=ear) as call:
+        await call.says_word()
+        await call.answers()
+        await asyncio.sleep(0.1)
+        healthy = (ear.warmed, call.hold._words._before_bytes)
+        await deaf(call)
+
+    assert healthy == (0, 0)
+    assert ear.warmed == 1
+
+
+async def test_what_is_said_before_the_menu_is_not_listened_to() -> None:
+    ear = Ear("callback")
+    async with held(descent=DescentSettings(silence_s=1.0), ear=ear) as call:
+        await deaf(call)
+        await call.says_word()
+        await asyncio.sleep(0.2)
+
+    assert call.steps[0] == "clip"
+    assert ear.heard_s == []
+
+
+async def test_an_utterance_has_the_moment_before_it_and_one_that_is_too_long_is_no_word() -> None:
+    ear = Ear()
+    words = OnDeviceWords(ear, clock=lambda: 0.0)
+    following = asyncio.create_task(words.follow(lambda _: None, lambda: None))
+
+    for length_s in (0.5, LONGEST_S):
+        for _ in range(100):
+            words.sound(sound(500, 0.02), RATE_HZ)
+        words.began(listens=True)
+        for _ in range(round(length_s / 0.02)):
+            words.sound(sound(500, 0.02), RATE_HZ)
+        words.stopped()
+    await asyncio.sleep(0.2)
+    following.cancel()
+
+    assert ear.heard_s == [pytest.approx(BEFORE_S + 0.5, abs=0.021)]

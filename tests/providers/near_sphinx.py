@@ -1,0 +1,49 @@
+"""The local recogniser in this process, for tests on virtual time: no machine can be too busy."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from io import BytesIO
+
+from pipecat.processors.frame_processor import FrameProcessor
+
+from providers.local_stt import LocalSTTService
+from providers.sphinx import Recogniser
+from providers.sphinx_ear import Ear, Heard
+from providers.sphinx_process import SphinxProcess
+from providers.sphinx_worker import Command, _do
+
+
+class NearSphinx(SphinxProcess):
+    """Hears what the worker process would hear, at once, and so without passing of time."""
+
+    def __init__(self, ear: Ear) -> None:
+        super().__init__(ear)
+        self._recogniser: Recogniser | None = None
+        self._answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def start(self) -> None:
+        self._recogniser = Recogniser(self._ear)
+        self._answers.put_nowait(Heard(what="ready").as_json())
+
+    def send(self, kind: Command, content: bytes = b"") -> bool:
+        if self._recogniser is None:
+            return False
+        told = BytesIO()
+        _do(self._recogniser, kind, content, answers=told)
+        for line in told.getvalue().splitlines():
+            self._answers.put_nowait(line)
+        return True
+
+    async def results(self) -> AsyncIterator[Heard]:
+        while True:
+            yield Heard.from_json(await self._answers.get())
+
+    async def close(self) -> None:
+        self._recogniser = None
+
+
+def hear_near(service: FrameProcessor) -> FrameProcessor:
+    """Let the local recogniser hear in this process."""
+    assert isinstance(service, LocalSTTService)
+    service._process = NearSphinx(service._ear)
+    return service

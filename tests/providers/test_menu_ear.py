@@ -1,0 +1,130 @@
+"""The menu's words, heard on this machine."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soxr
+
+from fallbacks.menu_words import PHRASES
+from providers.menu_ear import DATA, FAILURES, MenuEar
+from providers.sphinx_ear import Ear
+from tests.faultlab import synthetic_caller as caller
+
+PHONE_HZ = 8000
+WAIT_S = 10.0  # for a process on a busy machine
+
+
+@pytest.fixture
+async def ear() -> AsyncIterator[MenuEar]:
+    found = MenuEar()
+    yield found
+    await found.close()
+
+
+def utterance(text: str, *, voice: str = "american", rate_hz: int = PHONE_HZ) -> bytes:
+    """Return a caller's words as they are cut out of the line: silence around, and its noise."""
+    spoken = caller.silence(0.4) + caller.say(text, voice=voice) + caller.silence(0.25)
+    samples = np.frombuffer(caller.mixed_with_noise(spoken, snr_db=30), "<i2")
+    return bytes(soxr.resample(samples, 16_000, rate_hz).astype("<i2").tobytes())
+
+
+def process_of(ear: MenuEar) -> Any:
+    return ear._process._process
+
+
+def test_the_grammar_holds_the_phrases_that_mean_something_and_no_others() -> None:
+    text = (DATA / "menu_words.gram").read_text().split("=", maxsplit=1)[1].replace(";", "")
+
+    assert {each.strip().replace("_", " ") for each in text.split("|")} == set(PHRASES)
+
+
+ANSWERS = ("callback", "message", "person", "one", "two", "zero", "yes", "no")
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "missed"), [(PHONE_HZ, 3), (24_000, 1)], ids=["telephone", "browser"]
+)
+async def test_the_words_of_the_menu_are_heard(ear: MenuEar, rate_hz: int, missed: int) -> None:
+    said = [(text, voice) for text in ANSWERS for voice in caller.VOICES]
+
+    async with asyncio.timeout(2 * WAIT_S):
+        heard = [
+            await ear.understand(utterance(text, voice=voice, rate_hz=rate_hz), rate_hz)
+            for text, voice in said
+        ]
+
+    wrong = [(*each, got) for each, got in zip(said, heard, strict=True) if each[0] != got]
+    assert len(wrong) <= missed, wrong
+
+
+@pytest.mark.parametrize(
+    "text", ["I would like to book an appointment.", "Where are you?", "Tomorrow at three o'clock."]
+)
+async def test_other_speech_is_none_of_them(ear: MenuEar, text: str) -> None:
+    async with asyncio.timeout(WAIT_S):
+        assert await ear.understand(utterance(text), PHONE_HZ) == ""
+
+
+@pytest.mark.parametrize("rms", [0.0, 100.0, 1000.0, 6000.0])
+async def test_noise_is_none_of_them(ear: MenuEar, rms: float) -> None:
+    async with asyncio.timeout(WAIT_S):
+        heard = await ear.understand(caller.noise(1.0, rms=rms, rate_hz=PHONE_HZ), PHONE_HZ)
+
+    assert heard == ""
+
+
+async def test_calls_that_speak_at_once_get_each_their_own_word(ear: MenuEar) -> None:
+    asked = ["zero", "two", "one", "yes"]
+
+    async with asyncio.timeout(WAIT_S):
+        heard = await asyncio.gather(*(ear.understand(utterance(each), PHONE_HZ) for each in asked))
+
+    assert heard == asked
+
+
+async def test_an_answer_nobody_waits_for_any_more_is_not_taken_for_the_next_one(
+    ear: MenuEar,
+) -> None:
+    await ear.warm()
+    gone = asyncio.create_task(ear.understand(utterance("callback"), PHONE_HZ))
+    await asyncio.sleep(0.02)
+    gone.cancel()
+    await asyncio.wait([gone])
+
+    async with asyncio.timeout(WAIT_S):
+        assert await ear.understand(utterance("two"), PHONE_HZ) == "two"
+
+
+async def test_a_process_that_died_is_started_again(ear: MenuEar) -> None:
+    await ear.warm()
+    os.kill(process_of(ear).pid, signal.SIGKILL)
+    await process_of(ear).wait()
+
+    async with asyncio.timeout(WAIT_S):
+        first = await ear.understand(utterance("callback"), PHONE_HZ)
+        second = await ear.understand(utterance("callback"), PHONE_HZ)
+
+    assert (first, second) == ("", "callback")
+    assert ear.usable
+
+
+async def test_a_machine_that_cannot_hear_says_so_and_is_not_asked_for_ever(
+    tmp_path: Path,
+) -> None:
+    broken = tmp_path / "broken.gram"
+    broken.write_text("this is no grammar")
+    ear = MenuEar(Ear(rate_hz=16_000, jsgf=str(broken)))
+
+    async with asyncio.timeout(WAIT_S):
+        for _ in range(FAILURES):
+            assert ear.usable
+            assert await ear.understand(utterance("two"), PHONE_HZ) == ""
+
+    assert not ear.usable
+    assert process_of(ear) is None

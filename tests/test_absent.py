@@ -1,0 +1,38 @@
+"""A far end that is not there: a desk goes on without it, CI does not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# One test for each fixture or function that looks for a browser.
+NEEDING = {
+    "chromium": "tests/e2e/test_pages.py::test_a_call_is_made_heard_and_hung_up",
+    "a chromium of its own": "tests/e2e/test_pages.py::test_a_refused_microphone_is_explained",
+    "chromium and the demo": "tests/e2e/test_demo_page.py::test_three_turns_are_talked_on_the_page",
+    "firefox": "tests/e2e/test_firefox.py",
+}
+
+
+def outcome(test: str, path: Path, *, ci: str) -> str:
+    """Run a test where no program can be found; return pytest's last line."""
+    environment = {**os.environ, "PATH": str(path), "CI": ci, "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", test],
+        cwd=ROOT, env=environment, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("test", NEEDING.values(), ids=NEEDING.keys())
+def test_a_browser_that_is_missing_is_skipped_at_a_desk_and_fails_in_ci(
+    test: str, tmp_path: Path
+) -> None:
+    assert "1 skipped" in outcome(test, tmp_path, ci="")
+
+    missed = outcome(test, tmp_path, ci="true")
+    assert "1 error" in missed or "1 failed" in missed

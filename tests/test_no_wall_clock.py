@@ -1,0 +1,129 @@
+"""No test compares real time with a bound: on a busy machine it would fail, and say nothing.
+
+What waits runs on virtual time; what speed is, `benchmarks/` measures, or `time.thread_time`, which
+grows only while the thread has a core. Found are comparisons of what was reckoned from a clock, in
+functions that are not marked `virtual_time`; what another object or process measured is not.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "time", "time_ns"}
+RECKON = {"abs", "float", "list", "max", "min", "round", "sorted", "sum"}
+# Assertions that may stay: guards against hanging, and moments that are compared, not lengths.
+ALLOWED = {
+    "test_mic.py: until": "a guard",
+    "test_share.py: test_moments_are_the_boards_whatever_the_machines_clocks_say": "a day off",
+    "share_servers.py: _until_ready": "a guard",
+    "test_provider_board.py: test_it_tells_the_time": "between two readings",
+    "test_virtual_time.py": "what is tested is the clock",
+    "pulse.py: listening": "a guard",
+    "pulse.py: sound_card": "a guard",
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def marks(nodes: list[ast.expr]) -> set[str]:
+    return {
+        each.attr for node in nodes for each in ast.walk(node) if isinstance(each, ast.Attribute)
+    }
+
+
+def is_virtual(function: Function, module: set[str]) -> bool:
+    own = marks(function.decorator_list)
+    return "virtual_time" in own | module and "real_time" not in own
+
+
+def names(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def is_time(node: ast.AST, made: set[str]) -> bool:
+    """Say whether an expression is a clock's reading, or reckoned from one."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=attr)) if attr in CLOCKS:
+            return True
+        case ast.Call(func=ast.Name(id=name), args=args):
+            return name in RECKON and any(is_time(each, made) for each in args)
+        case ast.Name(id=name):
+            return name in made
+        case ast.Call() | ast.Lambda():
+            return False  # who is handed a moment may say anything
+        case _:
+            return any(is_time(each, made) for each in ast.iter_child_nodes(node))
+
+
+def made_of_clocks(function: Function) -> set[str]:
+    """Return the names that hold a clock's reading, or what was reckoned from one."""
+    made: set[str] = set()
+    size = -1
+    while len(made) > size:
+        size = len(made)
+        for each in ast.walk(function):
+            match each:
+                case ast.Assign(targets=targets, value=value):
+                    into = set().union(*map(names, targets))
+                case ast.AugAssign(target=target, value=value):
+                    into = names(target)
+                case ast.Call(func=ast.Attribute(value=target, attr="append"), args=[value]):
+                    into = names(target)
+                case _:
+                    continue
+            if is_time(value, made):
+                made |= into
+    return made
+
+
+def compared(path: Path) -> Iterator[str]:
+    """Yield the functions of a file that compare real time with anything."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    given = [each for each in tree.body if isinstance(each, ast.Assign)]
+    module = marks([each.value for each in given if "pytestmark" in names(each)])
+    functions = [each for each in ast.walk(tree) if isinstance(each, Function)]
+    for function in (each for each in functions if not is_virtual(each, module)):
+        made = made_of_clocks(function)
+        asserted = (each.test for each in ast.walk(function) if isinstance(each, ast.Assert))
+        for each in (part for test in asserted for part in ast.walk(test)):
+            if isinstance(each, ast.Compare) and is_time(each, made):
+                yield function.name
+
+
+def found(root: Path) -> set[str]:
+    return {f"{path.name}: {name}" for path in root.rglob("*.py") for name in compared(path)}
+
+
+def test_nothing_is_asserted_of_the_clock_on_the_wall() -> None:
+    allowed = {each for each in found(TESTS) if {each, each.partition(":")[0]} & set(ALLOWED)}
+
+    assert found(TESTS) - allowed == set()
+
+
+def test_each_exception_is_still_one() -> None:
+    seen = {part for each in found(TESTS) for part in (each, each.partition(":")[0])}
+
+    assert set(ALLOWED) <= seen
+
+
+@pytest.mark.parametrize(
+    ("body", "is_one"),
+    [
+        ("assert time.monotonic() < 3", True),
+        ("began = loop.time(); took = loop.time() - began; assert took < 1", True),
+        ("late = []; late.append(time.monotonic()); assert sorted(late)[0] < 1", True),
+        ("began = time.thread_time(); assert time.thread_time() - began < 1", False),
+        ("now = time.monotonic(); assert stage.standing(now).usable == 1", False),
+    ],
+    ids=["read", "kept", "collected", "of a thread", "handed over"],
+)
+@pytest.mark.parametrize("mark", ["", "@pytest.mark.virtual_time\n"], ids=["real", "virtual"])
+def test_an_assertion_on_time_is_found(
+    body: str, mark: str, tmp_path: Path, *, is_one: bool
+) -> None:
+    (tmp_path / "it.py").write_text(f"{mark}async def test():\n    {body}\n", encoding="utf-8")
+
+    assert bool(found(tmp_path)) == (is_one and not mark)
