@@ -68,6 +68,7 @@ class Bench:
     done: list[SpeechAction] = field(default_factory=list)
     line: PlayingLine = field(default_factory=PlayingLine)
     names: tuple[str, ...] = NAMES
+    left_s: float = 4.0
 
     def __post_init__(self) -> None:
         places = [Place(stage="tts", provider=name, credential=name) for name in self.names]
@@ -78,7 +79,7 @@ class Bench:
         )
         work = Work(self.policy, numbers=itertools.count(1))
         self.speech = SpokenUtterance(
-            work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + 4.0)
+            work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + self.left_s)
         )
 
     def start(self, text: str = TEXT, *, closed: bool = True) -> AskVoice:
@@ -482,5 +483,14 @@ def test_a_voice_may_take_its_time_while_the_line_has_something_to_play() -> Non
     bench.line.add(9.0, bench.now)  # so much is queued that nobody is in a hurry
     bench.speak(first, 1)
     bench.pass_s(5.0)
+
+    assert not bench.speech.over
+
+
+def test_an_utterance_that_begins_too_late_still_gets_its_time() -> None:
+    bench = Bench(names=("first",), left_s=0.0)
+    bench.start()
+
+    bench.pass_s(1.0)
 
     assert not bench.speech.over
