@@ -192,7 +192,7 @@ class Health:
         moved = self.breaker.failed(
             permit, now, trip=trip, rest_s=self.breaker.settings.slow_s if slow else None
         )
-        if moved:
+        if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
             self.retired = slow
         return (*facts, *_weigh(moved, retired=self.retired))
 
@@ -201,6 +201,12 @@ class Health:
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
         return (*self.suspicion.begin(kind, now), *_weigh(moved, retired=self.retired))
+
+    def trip(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
+        """Open for an ordinary rest, because another key of the same account was refused."""
+        if self.retired:
+            return ()
+        return (*self.suspicion.begin(kind, now), *self.breaker.trip(now))
 
     def reset(self, now: float) -> tuple[HealthFact, ...]:
         """Let the rung be tried at once, on an operator's word."""
@@ -218,13 +224,6 @@ class Health:
         if moved:
             self.retired = retired
         return _weigh(moved, retired=self.retired)
-
-    def follow_rest(self, rest_s: float, now: float) -> None:
-        """Leave the rung alone for as long as another process has to; 0: no longer."""
-        until = now + rest_s
-        self.rests_until = (
-            max(self.rests_until, until) if rest_s > 0 else min(self.rests_until, until)
-        )
 
     def _says_it_all(self, permit: Permit, failure: Failure, request: str) -> bool:
         if failure.kind is Kind.PROTOCOL:

@@ -33,6 +33,7 @@ from calls.events import (
     FirstSpeech,
     FirstToken,
     KeyPressed,
+    OtherReading,
     ProviderFailed,
     TranscriptFinal,
     TurnDecided,
@@ -165,7 +166,9 @@ class CallObserver(BaseObserver):
                 text=frame.text,
                 language=str(frame.language) if frame.language else None,
                 confidence=best[1],
-                alternatives=tuple(text for text, _ in others),
+                alternatives=tuple(
+                    OtherReading(text=text, confidence=sure) for text, sure in others
+                ),
             )
         )
 
