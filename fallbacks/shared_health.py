@@ -108,7 +108,8 @@ class SharedRung:
                 )
             case Aspect.SUSPICION if now - since < STALE_S:
                 kind = Kind.TIMEOUT if word.value else None  # which kind is told where it was met
-                self.health.follow_suspicion(kind, since=since, now=now)
+                closed = self.health.breaker.state is State.CLOSED
+                self.health.suspicion.follow(kind, since=since, now=now, may_clear=closed)
             case Aspect.REST:
                 self.health.follow_rest(left_s, now)
             case _:

@@ -15,7 +15,7 @@ class LineQueue:
         """Return the seconds of sound that are still to be played."""
         return max(0.0, self.dry_at - now)
 
-    def add(self, length_s: float, *, now: float) -> None:
+    def add(self, length_s: float, now: float) -> None:
         """Note that so much sound was let go to the line."""
         self.dry_at = max(self.dry_at, now) + length_s
 

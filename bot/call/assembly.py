@@ -37,8 +37,8 @@ from processors.farewell import End, Farewell
 from processors.hold_line import HoldLine
 from processors.llm_stage import LlmStage
 from processors.llm_stream import Model
+from processors.stages.tts import TtsStage
 from processors.stt_stage import SttStage
-from processors.tts_stage import TtsStage
 from processors.turn_opener import TurnOpener
 from providers.catalog import provider
 from providers.provider import Stage
@@ -106,11 +106,6 @@ def build_rungs(
     return {each.name: provider(stage, each.kind).build(each) for each in rungs}
 
 
-def word_times(settings: Settings) -> dict[str, bool]:
-    """Return for each voice whether it says when each word is spoken."""
-    return {each.name: provider("tts", each.kind).word_times for each in settings.stages.tts}
-
-
 def assemble(
     house: House, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
 ) -> Assembled:
@@ -175,7 +170,7 @@ def assemble(
         turn=turn,
     )
     if Step.LOCAL in settings.hold.steps:
-        services.tts.on_exhausted(hold_line.unsaid)
+        services.tts.say_unsaid = hold_line.unsaid
     silence = CallerSilence(
         silence=Silence(
             prompt_after_s=agent.silence.prompt_after_s,
@@ -250,7 +245,6 @@ def _services(
             tell=tell,
             clock=house.clock,
             turn=turn,
-            word_times=word_times(house.settings),
         ),
     )
 
