@@ -6,6 +6,7 @@ so that another can hear all of it when the first dies, is refused or stays mute
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -88,17 +89,16 @@ class SttStage(Stage[RecogniserNews]):
         """
         super().__init__(clock=clock)
         self._services = tuple(rungs.values())
+        seats = {name: Seat(policy.gates.get(name)) for name in rungs}
+
+        def may_reconnect(name: str) -> bool:
+            return self._hearing.feeds[name].waits or _usable(policy, name, clock())
+
         self._rungs = {
             name: RecogniserRung(
-                name,
-                service,
-                stage=self,
-                allowed=lambda name=name: (
-                    self._hearing.feeds[name].waits or _usable(policy, name, clock())
-                ),
-                seat=Seat(policy.gates.get(name)),
+                name, each, stage=self, allowed=partial(may_reconnect, name), seat=seats[name]
             )
-            for name, service in rungs.items()
+            for name, each in rungs.items()
         }
         self._policy = policy
         self._tell = tell
@@ -107,9 +107,7 @@ class SttStage(Stage[RecogniserNews]):
             policy=policy,
             turn=turn,
             begin_work=lambda: Work(
-                policy,
-                numbers=turn.attempts,
-                offered=lambda name: self._rungs[name].seat.offered,
+                policy, numbers=turn.attempts, offered=lambda name: seats[name].offered
             ),
         )
         self._marks: dict[bool, Frame] = {}  # the latest of the VAD, by whether the caller speaks
