@@ -10,7 +10,9 @@ from pydantic import Field, ValidationError
 
 from bot.config.errors import ConfigError, Problem, dotted
 from bot.config.values import Section, Text
-from calls.cost import PriceTable, Rate
+from calls.cost import Meter, PriceTable, Rate
+from calls.entry import Tell
+from calls.events import Event
 from providers.provider import Stage
 
 BUILT_IN: Final = Path(__file__).parent / "defaults" / "prices.yaml"
@@ -69,3 +71,14 @@ def _refuse_doubles(read: _File, path: Path) -> None:
 
 def _rate(row: _Row) -> Rate:
     return Rate(**row.model_dump(exclude={"note", "date"}), date=row.date.isoformat())
+
+
+def pricing(tell: Tell, table: PriceTable) -> Tell:
+    """Return what takes one call's facts, prices what was used, and hands them on to `tell`."""
+    meter = Meter(table)
+
+    def tell_priced(event: Event) -> None:
+        for each in meter.handle(event):
+            tell(each)
+
+    return tell_priced

@@ -22,9 +22,10 @@ from bot.exits import UsageError
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView
 from bot.health.watch import watched
-from bot.prices import load_prices
+from bot.prices import load_prices, pricing
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
+from calls.incidents import Incidents
 from providers.catalog import provider
 from providers.provider import Shared
 from telemetry.emitter import Emitter, Listener
@@ -81,8 +82,9 @@ async def open_house(
     live = Live(words=words)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
-    journal = Journal(settings.logs.dir / "calls", price=prices.price)
-    emitter = Emitter(listeners=[Log(), journal, live, *listeners], utc_now=clock.utc_now)
+    journal = Journal(settings.logs.dir / "calls")
+    log = Log(Incidents(ladders(settings), steps=settings.hold.steps))
+    emitter = Emitter(listeners=[log, journal, live, *listeners], utc_now=clock.utc_now)
     async with emitter:
         told = emitter.tell_for("")
         policies = build_policies(settings, clock.monotonic())
@@ -103,7 +105,7 @@ async def open_house(
                 leg,
                 call_id=call_id,
                 agent=settings.agent_for(leg.facts.called),
-                tell=emitter.tell_for(call_id),
+                tell=pricing(emitter.tell_for(call_id), prices),
                 remembered=remembered,
             )
 
@@ -123,6 +125,14 @@ async def open_house(
         for each in shared.values():
             await each.close()
         await house.last_resort.close()
+
+
+def ladders(settings: Settings) -> dict[str, list[str]]:
+    """Return the rungs' names by stage, the preferred one first."""
+    found: dict[str, list[str]] = {}
+    for stage, rung in settings.stages.rungs():
+        found.setdefault(stage, []).append(rung.name)
+    return found
 
 
 def forget(settings: Settings, *, utc_s: float) -> None:

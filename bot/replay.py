@@ -124,4 +124,12 @@ def _line(replayed: Replayed, folder: Path) -> str:
     v2v = f", answered in {found.v2v.p50_s:.2f} s (p50)" if found.v2v else ""
     ended = next((each for each in replayed.events if isinstance(each, CallEnded)), None)
     reason = ended.reason if ended else "unknown"
-    return f"{replayed.path}: {found.turns} turns{v2v}, ended: {reason}; see {folder}"
+    return (
+        f"{replayed.path}: {found.turns} turns{v2v}, {_cost(found)}, ended: {reason}; see {folder}"
+    )
+
+
+def _cost(found: Outcome) -> str:
+    if found.cost is None:
+        return f"cost not known ({', '.join(found.costs.unpriced)})"
+    return f"cost {found.cost:.4f} {found.costs.currency}".rstrip()

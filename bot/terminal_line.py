@@ -14,9 +14,9 @@ from calls.events import (
     CallStarted,
     Event,
     PhaseMoved,
-    ProviderFailed,
     TranscriptFinal,
 )
+from calls.outcome import failed_provider
 
 WORDS_SHOWN: Final = 60  # characters of the latest words
 
@@ -74,7 +74,7 @@ class _Fold:
         match event:
             case BudgetMissed():
                 return {"over": self.over + 1}
-            case ProviderFailed():
+            case _ if failed_provider(event):
                 return {"failures": self.failures + 1}
             case TranscriptFinal(text=text):
                 return {"words": f"caller: {text}"}

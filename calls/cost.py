@@ -1,11 +1,18 @@
-"""What measured use costs, by a table of prices; what the table does not know costs None."""
+"""What measured use costs, by a table of prices; what the table does not know costs None.
 
+Use is priced once, on its way from the call to its listeners (`Meter`): so each record of it, at
+whatever time it is read, has the price that was known when the call was made. `Bill` adds up what
+was priced.
+"""
+
+import math
 import re
+from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from calls.events import UsageMeasured
+from calls.events import CallEnded, Event, TurnCosted, TurnDecided, UsageMeasured
 
 _VERSION: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 """The snapshot in a model's name: asked for `gpt-4.1-mini`, OpenAI names `…-2025-04-14`."""
@@ -32,10 +39,6 @@ class PriceTable:
 
     currency: str
     rates: Mapping[tuple[str, str], Rate]  # by stage and model
-
-    def price(self, usage: UsageMeasured) -> float | None:
-        """Return what this use costs; None when it is not known."""
-        return cost(usage, self)
 
 
 def cost(usage: UsageMeasured, table: PriceTable) -> float | None:
@@ -67,3 +70,124 @@ def _part(amount: float, price: float | None, unit: float) -> float | None:
     if amount == 0:
         return 0.0
     return None if price is None else amount * price / unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What a call cost, in parts; None is a sum of which some part has no known price."""
+
+    currency: str = ""
+    turns: dict[int, float | None] = field(default_factory=dict[int, float | None])  # 0: greeting
+    stages: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    providers: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    unpriced: tuple[str, ...] = ()  # stage and model
+    estimated: bool = False  # some of it is by our own count
+
+
+class Bill:
+    """Adds up what was priced; keeps eight bytes of a turn, and no fact."""
+
+    def __init__(self) -> None:
+        self._currency = ""
+        self._turns = array("d")  # not a number: not known, which stays so whatever is added
+        self._stages: dict[str, float] = {}
+        self._providers: dict[str, float] = {}
+        self._unpriced: dict[str, None] = {}  # in the order in which they were met
+        self._estimated = False
+
+    def add(self, event: Event) -> None:
+        """Add a use, or learn the currency."""
+        match event:
+            case UsageMeasured():
+                self._add(event, math.nan if event.cost is None else event.cost)
+            case TurnCosted():
+                self._currency = event.currency
+            case _:
+                pass
+
+    @property
+    def total(self) -> float | None:
+        """What everything cost."""
+        return _known(math.fsum(self._turns))
+
+    @property
+    def costs(self) -> Costs:
+        """The parts."""
+        return Costs(
+            currency=self._currency,
+            turns={turn: _known(cost) for turn, cost in enumerate(self._turns)},
+            stages={stage: _known(cost) for stage, cost in self._stages.items()},
+            providers={provider: _known(cost) for provider, cost in self._providers.items()},
+            unpriced=tuple(self._unpriced),
+            estimated=self._estimated,
+        )
+
+    def _add(self, usage: UsageMeasured, cost: float) -> None:
+        missing = usage.turn + 1 - len(self._turns)
+        self._turns.extend([0.0] * missing)
+        self._turns[usage.turn] += cost
+        self._stages[usage.stage] = self._stages.get(usage.stage, 0.0) + cost
+        self._providers[usage.provider] = self._providers.get(usage.provider, 0.0) + cost
+        self._estimated = self._estimated or usage.estimated
+        if math.isnan(cost):
+            self._unpriced[unpriced(usage)] = None
+
+
+def _known(cost: float) -> float | None:
+    return None if math.isnan(cost) else cost
+
+
+def unpriced(usage: UsageMeasured) -> str:
+    """Return the name under which the price of a use is missing in the table."""
+    return f"{usage.stage} {usage.model or f'of {usage.provider}'}"
+
+
+class Meter:
+    """Prices one call's use as it is measured, and says what each turn cost.
+
+    A turn's cost is told when the next turn is decided, or the call ends: the words that the caller
+    says in between belong to the next one. What is billed for a turn later than that is added, and
+    its cost told again.
+    """
+
+    def __init__(self, table: PriceTable) -> None:
+        self._table = table
+        self._turns: dict[int, TurnCosted] = {}  # of the latest turns: what was used in them so far
+        self._current = 0
+
+    def handle(self, event: Event) -> tuple[Event, ...]:
+        """Return what is told in the place of a fact: the fact itself is always among it."""
+        match event:
+            case UsageMeasured():
+                return self._priced(event)
+            case TurnDecided():
+                return (*self._turned(event.turn), event)
+            case CallEnded():
+                return (*self._turned(max(self._turns, default=0) + 1), event)
+            case _:
+                return (event,)
+
+    def _priced(self, usage: UsageMeasured) -> tuple[Event, ...]:
+        usage = replace(usage, cost=cost(usage, self._table))
+        before = self._turns.get(usage.turn) or TurnCosted(
+            turn=usage.turn, cost=0.0, currency=self._table.currency
+        )
+        self._turns[usage.turn] = after = _with(before, usage)
+        return (usage, after) if usage.turn < self._current else (usage,)
+
+    def _turned(self, turn: int) -> tuple[TurnCosted, ...]:
+        """Return what the turns before this one cost, and forget those that were told before."""
+        told = [each for each in self._turns.values() if self._current <= each.turn < turn]
+        self._turns = {n: each for n, each in self._turns.items() if n >= self._current}
+        self._current = turn
+        return tuple(sorted(told, key=lambda each: each.turn))
+
+
+def _with(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:
+    nameless = [unpriced(usage)] if usage.cost is None else []
+    return replace(
+        turn,
+        cost=None if turn.cost is None or usage.cost is None else turn.cost + usage.cost,
+        unpriced=tuple(dict.fromkeys([*turn.unpriced, *nameless])),
+        estimated=turn.estimated or usage.estimated,
+    )

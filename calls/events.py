@@ -102,6 +102,14 @@ class TurnDecided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherReading:
+    """What the caller may have said instead."""
+
+    text: str
+    confidence: float | None = None  # 0..1; None: the recogniser does not say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptFinal:
     """The recogniser's last word on what the caller said."""
 
@@ -109,9 +117,9 @@ class TranscriptFinal:
     at_s: float
     provider: str
     text: str
-    language: str | None = None
+    language: str | None = None  # as the recogniser detected it; None: it does not say
     confidence: float | None = None  # 0..1
-    alternatives: tuple[str, ...] = ()
+    alternatives: tuple[OtherReading, ...] = ()  # the likelier ones first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +210,19 @@ class UsageMeasured:
     completion_tokens: int = 0
     characters: int = 0
     audio_s: float = 0.0
-    estimated: bool = False  # of an answer that was called off: nobody told us
+    estimated: bool = False  # by our own count: nobody told us, as of an answer that was called off
+    cost: float | None = None  # in the price table's currency; None: not known, or not priced yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnCosted:
+    """What the use that was measured in a turn costs; told again when more of it is billed."""
+
+    turn: int  # 0: what came before the first, such as the greeting
+    cost: float | None  # None: the price of a part is not known
+    currency: str
+    unpriced: tuple[str, ...] = ()  # stage and model of what has no known price
+    estimated: bool = False  # some of it is by our own count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +332,7 @@ Event: TypeAlias = (
     | AgentSaid
     | TurnEnded
     | UsageMeasured
+    | TurnCosted
     | ProviderFailed
     | CallerSilent
     | ToolCalled

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from math import ceil
 from typing import Final
 
+from calls.cost import Bill, Costs
 from calls.events import (
     AnswerHeard,
     BargedIn,
@@ -18,6 +19,8 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
+from fallbacks.facts import AttemptFailed, StageExhausted
+from fallbacks.failure import Scope
 
 MEASURES: Final = ("prompt_tokens", "completion_tokens", "characters", "audio_s")
 
@@ -40,14 +43,32 @@ class Outcome:
     parts: dict[str, Spread] = field(default_factory=dict[str, Spread])
     barge_ins: int = 0
     provider_failures: int = 0
+    failures: dict[str, int] = field(default_factory=dict[str, int])  # the same, by provider
+    exhausted: int = 0  # pieces of work for which a stage had no rung left
     surprises: int = 0  # edges that the phase table does not have
     prompt_tokens: int = 0
     completion_tokens: int = 0
     characters: int = 0
     heard_by_stt_s: float = 0.0
     cost: float | None = None  # in the price table's currency; None when a price is unknown
+    costs: Costs = field(default_factory=Costs)
     length_s: float = 0.0
     reason: str = ""
+
+
+def failed_provider(event: Event) -> str | None:
+    """Return who failed, if a fact says that a provider did.
+
+    A request that was wrong whoever had been asked, such as one that is too long, is nobody's
+    failure.
+    """
+    match event:
+        case ProviderFailed():
+            return event.provider
+        case AttemptFailed() if event.scope is not Scope.PAYLOAD:
+            return event.provider
+        case _:
+            return None
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -61,11 +82,13 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 
 
 class Tally:
-    """Adds one call's facts up as they come; it keeps seven numbers of an answer, and no fact."""
+    """Adds one call's facts up as they come; it keeps eight numbers of a turn, and no fact."""
 
     def __init__(self) -> None:
         self._counts: Counter[type[Event]] = Counter()
         self._usage: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._bill = Bill()
         self._v2v_s = array("d")  # eight bytes an answer; a list of floats takes four times that
         self._parts = {each.name: array("d") for each in fields(TurnParts)}
         self._ended: CallEnded | None = None
@@ -73,6 +96,9 @@ class Tally:
     def add(self, event: Event) -> None:
         """Take one fact in."""
         self._counts[type(event)] += 1
+        self._bill.add(event)
+        if provider := failed_provider(event):
+            self._failures[provider] += 1
         match event:
             case AnswerHeard():
                 self._v2v_s.append(event.v2v_s)
@@ -86,7 +112,7 @@ class Tally:
             case _:
                 pass
 
-    def outcome(self, *, cost: float | None = None) -> Outcome:
+    def outcome(self) -> Outcome:
         """Return what the facts so far add up to."""
         answers = len(self._v2v_s)
         counts, usage, ended = self._counts, self._usage, self._ended
@@ -96,21 +122,24 @@ class Tally:
             v2v=spread(self._v2v_s) if answers else None,
             parts={n: spread(values) for n, values in self._parts.items()} if answers else {},
             barge_ins=counts[BargedIn],
-            provider_failures=counts[ProviderFailed],
+            provider_failures=self._failures.total(),
+            failures=dict(self._failures),
+            exhausted=counts[StageExhausted],
             surprises=counts[PhaseRefused],
             prompt_tokens=int(usage["prompt_tokens"]),
             completion_tokens=int(usage["completion_tokens"]),
             characters=int(usage["characters"]),
             heard_by_stt_s=usage["audio_s"],
-            cost=cost,
+            cost=self._bill.total,
+            costs=self._bill.costs,
             length_s=ended.length_s if ended else 0.0,
             reason=ended.reason if ended else "",
         )
 
 
-def outcome(events: Iterable[Event], *, cost: float | None = None) -> Outcome:
+def outcome(events: Iterable[Event]) -> Outcome:
     """Return what the facts of one call add up to."""
     tally = Tally()
     for event in events:
         tally.add(event)
-    return tally.outcome(cost=cost)
+    return tally.outcome()

@@ -9,9 +9,9 @@ from typing import Final, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.lab.callers import RATE_HZ, Carrier, answers, caller_says, spoken_s
+from bot.lab.callers import answers, caller_says, spoken_s
 from bot.lab.process import RunningLab
-from drill.servers import AUTH_TOKEN
+from drill.telephones import Telephone
 
 Pcm: TypeAlias = NDArray[np.int16]
 Hook: TypeAlias = Callable[[], Awaitable[None]]
@@ -46,18 +46,18 @@ class Turn:
 
 
 class Conversation:
-    """A call in progress: `async with Conversation(url, lab) as call:`."""
+    """A call in progress: `async with Conversation(telephone, lab, greeting=...) as call:`."""
 
-    def __init__(self, url: str, lab: RunningLab, *, greeting: str) -> None:
+    def __init__(self, telephone: Telephone, lab: RunningLab, *, greeting: str) -> None:
         self.greeting = greeting
         self.greeted_s: float | None = None  # when the greeting began
         self._lab = lab
-        self._carrier = Carrier(url, AUTH_TOKEN)
+        self._telephone = telephone
         self._asked: list[str] = []
 
     async def __aenter__(self) -> Self:
         """Ring and be connected."""
-        await self._carrier.__aenter__()
+        await self._telephone.__aenter__()
         return self
 
     async def __aexit__(
@@ -67,25 +67,25 @@ class Conversation:
         trace: TracebackType | None,
     ) -> None:
         """Hang up."""
-        await self._carrier.__aexit__(kind, error, trace)
+        await self._telephone.__aexit__(kind, error, trace)
 
     @property
     def now_s(self) -> float:
         """Seconds of the call."""
-        return self._carrier.now_s
+        return self._telephone.now_s
 
     @property
     def over(self) -> bool:
         """Whether the agent's side has hung up."""
-        return self._carrier.ended.is_set()
+        return self._telephone.over
 
     def lab_s(self, call_s: float) -> float:
         """Return a moment of the call in the seconds of the lab's record."""
-        return self._carrier.started_at + call_s - self._lab.started_at_s
+        return self._telephone.started_at + call_s - self._lab.started_at_s
 
     def heard(self) -> Pcm:
         """Return the caller's ear from the start of the call."""
-        return self._carrier.heard()
+        return self._telephone.heard()
 
     async def greeted(self) -> None:
         """Wait for the end of the greeting; it may never come."""
@@ -111,7 +111,7 @@ class Conversation:
             for after_s, hook in at:
                 if after_s is not None:
                     tasks.create_task(_later(after_s, hook))
-            said_s = await self._carrier.say(caller_says(question))
+            said_s = await self._telephone.say(caller_says(question))
             for after_s, hook in at:
                 if after_s is None:
                     await hook()
@@ -129,7 +129,7 @@ class Conversation:
         """Ask, and do not wait for an answer; return when the caller's last sound left."""
         self._still_on()
         self._expected(question)
-        return await self._carrier.say(caller_says(question)) - TICK_S
+        return await self._telephone.say(caller_says(question)) - TICK_S
 
     async def audible(self, for_s: float, *, since_s: float, within_s: float) -> bool:
         """Return True once the agent was heard for so long since then; False after `within_s`."""
@@ -142,7 +142,7 @@ class Conversation:
     async def make_noise(self, sound: Pcm) -> None:
         """Send sound that is no speech."""
         self._still_on()
-        await self._carrier.say(sound)
+        await self._telephone.say(sound)
 
     async def wait(self, for_s: float) -> None:
         """Listen for so long, or until the call is over."""
@@ -166,8 +166,8 @@ class Conversation:
     def _speech(self, since_s: float) -> list[tuple[float, float]]:
         """Return when the agent was heard since then, up to now; short pauses count as speech."""
         now_s = self.now_s
-        bursts = ((b.start / RATE_HZ, b.end / RATE_HZ) for b in self._carrier.ear.bursts)
-        return [(max(a, since_s), min(b, now_s)) for a, b in bursts if b > since_s and a < now_s]
+        spans = self._telephone.bursts()
+        return [(max(a, since_s), min(b, now_s)) for a, b in spans if b > since_s and a < now_s]
 
     def _amount(self, since_s: float) -> float:
         return sum(b - a for a, b in self._speech(since_s))

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import multiprocessing
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -99,10 +99,16 @@ def _court() -> ProcessPoolExecutor:
 async def sent_between(control: LabControl, from_s: float, until_s: float) -> list[Sent]:
     """Return the words that all voices sent between two seconds of the lab's record."""
     words = [w for w in await control.words() if from_s <= w["sent_at_s"] <= until_s]
-    sounds: dict[tuple[str, int], Pcm] = {}
-    for key in dict.fromkeys((w["instance"], w["request"]) for w in words):
-        sounds[key] = _at_telephone_rate(*await control.audio(*key))
+    sounds = await read_sounds(control, words)
     return [_sent(word, sounds[word["instance"], word["request"]]) for word in words]
+
+
+async def read_sounds(
+    control: LabControl, words: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, int], Pcm]:
+    """Return the sound of each request that some words belong to, at 8000 Hz."""
+    keys = dict.fromkeys((w["instance"], w["request"]) for w in words)
+    return {key: _at_telephone_rate(*await control.audio(*key)) for key in keys}
 
 
 async def _asked(

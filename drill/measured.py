@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bot.lab.control import LabControl
+from drill.breaks import STANDBYS
 from drill.conversation import Conversation, Turn
 from drill.evidence import Judged
 from drill.hearing import bare_words
@@ -14,7 +15,6 @@ from drill.rows import LOST
 from drill.sound import stretches
 
 QUIET_FOR_S: Final = 0.3  # a shorter pause of the agent is not yet quiet
-STANDBYS: Final = ("deepgram-b", "openai-b", "elevenlabs")
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Run:
         worst["first_speech_s"] = max(worst.get("first_speech_s", 0.0), first_s)
         worst["turns"] = len(self.turns)
         worst["requests"] = worst.get("requests", 0.0) + len(each.requests)
-        standby = sum(asked.provider in STANDBYS for asked in each.requests)
+        standby = sum(asked.provider in STANDBYS.values() for asked in each.requests)
         worst["standby_requests"] = worst.get("standby_requests", 0.0) + standby
         return each
 
@@ -45,6 +45,12 @@ class Run:
 def first_word_s(each: Judged) -> float:
     """Return when the first word of the reply began after the caller's stop."""
     return LOST if each.verdict.first_word_s is None else each.verdict.first_word_s
+
+
+def first_speech_after(call: Conversation, stop_s: float) -> float:
+    """Return how long it took until the agent was heard, a filler or a clip too."""
+    speech = stretches(call.heard(), from_s=stop_s)
+    return speech[0][0] - stop_s if speech else LOST
 
 
 def quiet_after(call: Conversation, turn: Turn) -> float:

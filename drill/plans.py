@@ -5,15 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 from bot.lab.callers import noise
-from drill.conversation import Conversation
-from drill.evidence import Judged, judged
+from drill.asking import ask, ask_broken
+from drill.evidence import judged
+from drill.lasting_plans import play_clips, play_flapping, play_recovery
 from drill.measured import (
     Run,
-    changes,
     end_of_speech,
+    first_speech_after,
     first_word_s,
-    last,
-    misheard,
     or_lost,
     quiet_after,
 )
@@ -21,7 +20,6 @@ from drill.rows import HAIRCUT, HOURS, Plan, When
 from drill.sound import silence
 from drill.stage import Stage
 
-FLAPPING_S: Final = 60.0
 DEAD_S: Final = 20.0  # of listening after everything died
 NOISE_S: Final = 3.0
 CALLS, TURNS = 5, 6
@@ -29,10 +27,8 @@ CROWD: Final = 8
 APART_S: Final = 0.25  # eight people do not stop speaking in the same instant
 QUESTIONS: Final = (HAIRCUT, HOURS)  # others got other answers, 3 of 16 in a crowd
 BUDGET_S: Final = 1.5  # latency.budget_s
-BACK_S: Final = 5.0  # a provider that passed its trial is used again after so long
 LATE_S: Final = 10.0  # the longest wait for a reply that the caller is to break into
 MENDED_S: Final = 0.5  # into the words that break in: noticed as speech, and nothing is asked yet
-PROBED_S: Final = 75.0  # the longest wait for a provider's trial
 
 
 Play: TypeAlias = Callable[[Stage, Run], Awaitable[None]]
@@ -43,29 +39,24 @@ async def play(stage: Stage, run: Run) -> None:
     await _PLAYS[stage.row.plan](stage, run)
 
 
-async def _asked(stage: Stage, call: Conversation, run: Run, question: str) -> Judged:
-    turn = await call.ask(question)
-    return run.add(await judged(call, stage.control, turn))
-
-
 async def _healthy(stage: Stage, run: Run) -> None:
     async with stage.call() as call:
         await call.greeted()
         run.measures["greeting_s"] = or_lost(call.greeted_s)
-        first = await _asked(stage, call, run, stage.row.question)
+        first = await ask(stage, call, run, stage.row.question)
         run.measures["first_word_s"] = first_word_s(first)
-        second = await _asked(stage, call, run, stage.row.question)
+        second = await ask(stage, call, run, stage.row.question)
         run.measures["second_turn_s"] = first_word_s(second)
     async with stage.call() as call:
         await call.greeted()
-        other = await _asked(stage, call, run, stage.row.question)
+        other = await ask(stage, call, run, stage.row.question)
         run.measures["second_call_s"] = first_word_s(other)
 
 
 async def _turn(stage: Stage, run: Run) -> None:
     async with stage.call() as call:
         await call.greeted()
-        await _broken_turn(stage, call, run)
+        await ask_broken(stage, call, run)
 
 
 async def _start(stage: Stage, run: Run) -> None:
@@ -73,27 +64,25 @@ async def _start(stage: Stage, run: Run) -> None:
     async with stage.call() as call:
         await call.greeted()
         run.measures["greeting_s"] = or_lost(call.greeted_s)
-        each = await _asked(stage, call, run, stage.row.question)
+        each = await ask(stage, call, run, stage.row.question)
         run.measures["first_word_s"] = first_word_s(each)
 
 
 async def _second_turn(stage: Stage, run: Run) -> None:
     async with stage.call() as call:
         await call.greeted()
-        await _broken_turn(stage, call, run)
-        run.measures.pop("first_speech_s")  # of the first turn, which has a row of its own
-        each = await _asked(stage, call, run, stage.row.question)
+        await ask_broken(stage, call, run)
+        each = await ask(stage, call, run, stage.row.question)
         run.measures["first_word_s"] = first_word_s(each)
 
 
 async def _second_call(stage: Stage, run: Run) -> None:
     async with stage.call() as call:
         await call.greeted()
-        await _broken_turn(stage, call, run)
-        run.measures.pop("first_speech_s")
+        await ask_broken(stage, call, run)
     async with stage.call() as call:
         await call.greeted()
-        each = await _asked(stage, call, run, stage.row.question)
+        each = await ask(stage, call, run, stage.row.question)
         run.measures["first_word_s"] = first_word_s(each)
 
 
@@ -102,7 +91,7 @@ async def _noise(stage: Stage, run: Run) -> None:
         await call.greeted()
         await call.make_noise(noise(NOISE_S))
         await call.wait(1.0)
-        await _asked(stage, call, run, stage.row.question)
+        await ask(stage, call, run, stage.row.question)
     run.measures["failures"] = len(await asyncio.to_thread(stage.failures))
 
 
@@ -117,17 +106,6 @@ async def _all_dead(stage: Stage, run: Run) -> None:
         run.measures["silence_s"] = silence(call.heard(), turn.stop_s, end_s)
 
 
-async def _flapping(stage: Stage, run: Run) -> None:
-    async with stage.call() as call:
-        await call.greeted()
-        await stage.break_now(When.BEFORE_TURN)
-        until_s = call.now_s + FLAPPING_S
-        while call.now_s < until_s and not call.over:
-            await _asked(stage, call, run, stage.row.question)
-    voices = [voice for each in run.turns for voice in each.verdict.voices]
-    run.measures["switches"] = changes(voices)
-
-
 async def _chance(stage: Stage, run: Run) -> None:
     await stage.break_now(When.BEFORE_CALL)
     for _ in range(CALLS):
@@ -135,7 +113,7 @@ async def _chance(stage: Stage, run: Run) -> None:
             await call.greeted()
             for turn in range(TURNS):
                 if not call.over:
-                    await _asked(stage, call, run, HOURS if turn % 2 else HAIRCUT)
+                    await ask(stage, call, run, HOURS if turn % 2 else HAIRCUT)
     answered = sum(first_word_s(each) <= BUDGET_S for each in run.turns)
     run.measures["in_budget"] = answered / (CALLS * TURNS)
     run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # a call that ended early
@@ -150,7 +128,7 @@ async def _crowd(stage: Stage, run: Run) -> None:
             await together.wait()
             await stage.break_now(When.BEFORE_TURN)
             await call.wait(number * APART_S)
-            await _asked(stage, call, run, QUESTIONS[number % len(QUESTIONS)])
+            await ask(stage, call, run, QUESTIONS[number % len(QUESTIONS)])
 
     async with asyncio.TaskGroup() as callers:
         for number in range(CROWD):
@@ -166,47 +144,13 @@ async def _barge_in(stage: Stage, run: Run) -> None:
         asked_s = await call.question(stage.row.question)
         spoke = await call.audible(stage.row.audible_s, since_s=asked_s, within_s=LATE_S)
         run.measures["nothing_to_break"] = not spoke  # then being quiet proves nothing
+        waited_s = first_speech_after(call, asked_s)
         turn = await call.ask(HOURS, at=((MENDED_S, stage.control.mend_all),))
         run.measures["quiet_s"] = quiet_after(call, turn)
-        each = await judged(call, stage.control, turn)
-        run.add(each)
+        run.add(await judged(call, stage.control, turn))
+        run.measures["first_speech_s"] = max(waited_s, run.measures["first_speech_s"])
     failures = await asyncio.to_thread(stage.failures_since_spoken_to)
     run.measures["failures_after"] = len(failures)
-
-
-async def _recovery(stage: Stage, run: Run) -> None:
-    async with stage.call() as call:
-        await call.greeted()
-        each = await _broken_turn(stage, call, run)
-        took_over = last(each.verdict.voices)
-        await stage.control.mend_all()
-        before = len(await stage.control.requests("cartesia"))
-        until_s = call.now_s + PROBED_S
-        while call.now_s < until_s and not await _probed(stage, before):
-            await _asked(stage, call, run, stage.row.question)  # who says nothing is hung up on
-        await call.wait(BACK_S)
-        each = await _asked(stage, call, run, stage.row.question)
-        run.measures["voice_changed"] = last(each.verdict.voices) != took_over
-    async with stage.call() as call:
-        await call.greeted()
-        each = await _asked(stage, call, run, stage.row.question)
-        run.measures["next_call_elsewhere"] = each.verdict.voices != ("cartesia",)
-
-
-async def _probed(stage: Stage, before: int) -> bool:
-    """Return whether the mended voice was asked for something since, and did it."""
-    later = (await stage.control.requests("cartesia"))[before:]
-    return any(each["outcome"] == "done" for each in later)
-
-
-async def _broken_turn(stage: Stage, call: Conversation, run: Run) -> Judged:
-    """Ask while things break, and measure."""
-    await stage.break_now(When.BEFORE_TURN)
-    turn = await call.ask(stage.row.question, at=stage.timed())
-    each = run.add(await judged(call, stage.control, turn))
-    run.measures["first_word_s"] = first_word_s(each)
-    run.measures["misheard"] = await misheard(stage.control, call, turn)
-    return each
 
 
 _PLAYS: Final[Mapping[Plan, Play]] = {
@@ -217,9 +161,10 @@ _PLAYS: Final[Mapping[Plan, Play]] = {
     Plan.SECOND_CALL: _second_call,
     Plan.NOISE: _noise,
     Plan.ALL_DEAD: _all_dead,
-    Plan.FLAPPING: _flapping,
+    Plan.CLIPS: play_clips,
+    Plan.FLAPPING: play_flapping,
     Plan.CHANCE: _chance,
     Plan.CROWD: _crowd,
     Plan.BARGE_IN: _barge_in,
-    Plan.RECOVERY: _recovery,
+    Plan.RECOVERY: play_recovery,
 }

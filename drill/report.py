@@ -5,11 +5,18 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from drill.results import Results, measured
+from drill.results import DrillPass, Results, measured
 from drill.rows import Row
 from drill.servers import OURS, STOCK
-from drill.table import number
-from drill.verdicts import Finding, extra_requests, findings, passed
+from drill.table import marked
+from drill.tally import (
+    RowInPass,
+    count_met,
+    judge_passes,
+    newest_run,
+    others_of,
+)
+from drill.verdicts import Finding, extra_requests, findings
 from drill.waterfall import waterfall
 
 FILE: Final = "report.html"
@@ -31,12 +38,14 @@ HOW: Final = """
 very samples that a simulated voice sent are found there. <em>Extra</em> is what is beyond a
 healthy turn of the same question with the same delays; <em>gap</em> is silence inside the reply
 beyond the speech's own pauses; <em>any speech</em> counts fillers and clips too. The dashed line
-is 1.5 s after the caller's last sound.</p>
+is 1.5 s after the caller's last sound. The figures are those of the newest pass that ran a row;
+<em>passes met</em> counts all of them. A star stands behind what was measured beside other load.
+Pictures are of each row's newest pass, and of every pass in which it missed.</p>
 """
 
 
 def write(rows: Sequence[Row], results: Results, folder: Path) -> Path:
-    """Write the report of the newest runs and return its path."""
+    """Write the report of all passes and return its path."""
     path = folder / FILE
     path.write_text("".join(_page(rows, results)), encoding="utf-8")
     return path
@@ -46,54 +55,67 @@ def _page(rows: Sequence[Row], results: Results) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width"><title>Holdline drill</title>'
     yield f"<style>{STYLE}</style></head><body><h1>What the caller's ear got</h1>{HOW}"
-    run = [row for row in rows if results.newest(row, OURS)]
-    yield from _machines(results)
+    judged = [(row, passes) for row in rows if (passes := judge_passes(row, OURS, results))]
+    yield from (_about(one, results) for one in results.passes)
     yield "<table><tr><th>fault</th><th>target</th><th>p50</th><th>worst</th><th>verdict</th>"
-    yield "<th>extra requests</th><th>stock p50</th><th>stock worst</th></tr>"
-    for row in run:
-        yield from _lines(row, results)
+    yield "<th>passes met</th><th>extra requests</th><th>stock p50</th><th>stock worst</th></tr>"
+    for row, passes in judged:
+        yield from _lines(row, results, passes)
     yield "</table>"
-    for row in run:
-        yield from _pictures(row, results)
+    for row, passes in judged:
+        yield from _pictures(row, results, passes)
     yield "</body></html>\n"
 
 
-def _machines(results: Results) -> Iterator[str]:
-    seen = dict.fromkeys((each["pass"], each["machine"]) for each in results.entries)
-    for began, machine in seen:
-        yield f"<p>Pass of {escape(began)} on {escape(machine)}.</p>"
+def _about(one: DrillPass, results: Results) -> str:
+    others = others_of(results, one)
+    used = f"others used {others[0]:.2f} cores, at most {others[1]:.2f}" if others else ""
+    known = (
+        *(f"Pass {one.number} of {one.began}", one.machine, f"commit {one.commit or 'not known'}"),
+        *(one.options, used or "what others used was not measured", one.note),
+    )
+    return f"<p>{escape('; '.join(each for each in known if each))}.</p>"
 
 
-def _lines(row: Row, results: Results) -> Iterator[str]:
-    runs = measured(results.newest(row, OURS))
+def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+    newest = newest_run(passes)
+    mark = newest.mark
     stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
-    more = extra_requests(row, OURS, runs)
-    for index, each in enumerate(findings(row, OURS, runs)):
+    more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
+    for index, each in enumerate(newest.findings):
         title = f'<a href="#{row.name}">{escape(row.title)}</a>' if index == 0 else ""
         verdict = "" if each.met is None else "met" if each.met else "missed"
+        reason = f": {escape(each.target.if_missed)}" if each.met is False else ""
+        counted = count_met(passes) if index == 0 else ""
         asked = "" if index or more is None else f"{more:+.2g}"
-        yield f"<tr><td>{title}</td><td>{escape(each.told)}</td>{_numbers(each)}"
-        yield f'<td class="{verdict}">{verdict or "not judged"}</td><td class="n">{asked}</td>'
+        yield f"<tr><td>{title}</td><td>{escape(each.told)}</td>{_numbers(each, mark)}"
+        yield f'<td class="{verdict}">{verdict or "not judged"}{reason.removesuffix(": ")}</td>'
+        yield f'<td class="n">{counted}</td><td class="n">{asked}</td>'
         yield f"{_numbers(stock[index] if index < len(stock) else None)}</tr>"
 
 
-def _numbers(finding: Finding | None) -> str:
+def _numbers(finding: Finding | None, mark: str = "") -> str:
     values = (finding.p50, finding.worst) if finding else (None, None)
-    return "".join(f'<td class="n">{number(value)}</td>' for value in values)
+    return "".join(f'<td class="n">{marked(value, mark)}</td>' for value in values)
 
 
-def _pictures(row: Row, results: Results) -> Iterator[str]:
-    good = passed(row, OURS, measured(results.newest(row, OURS)))
+def _pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
     yield f'<h2 id="{row.name}">{escape(row.title)} <small>{row.name}</small></h2>'
-    yield f"<p>{row.plan}; {'passed' if good else 'missed'}.</p>"
-    for side in (OURS, STOCK):
-        for entry in results.newest(row, side):
-            if entry["row"] == row.name and entry["side"] == side:
-                yield from _run(entry)
+    told = ", ".join(f"{each.within.number} {each.verdict}" for each in passes)
+    yield f"<p>{row.plan}. Passes: {told}.</p>"
+    shown = {each.within.number for each in passes if not each.met} | {
+        newest_run(passes).within.number
+    }
+    for entry in results.of(row.name, OURS):
+        if entry["pass"] in shown:
+            yield from _run(entry)
+    for entry in results.newest(row, STOCK):
+        if entry["row"] == row.name and entry["side"] == STOCK:
+            yield from _run(entry)
 
 
 def _run(entry: Mapping[str, Any]) -> Iterator[str]:
-    yield f"<h3>{escape(entry['side'])}, run {entry['run']}</h3>"
+    yield f"<h3>{escape(entry['side'])}, pass {entry['pass']}, run {entry['run']}</h3>"
     if entry.get("error"):
         yield f'<p class="missed">{escape(entry["error"])}</p>'
     for turn in entry["turns"]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,70 +18,143 @@ FIGURES: Final = "figures.json"
 DIGITS: Final = 4  # of a second: more than a telephone's sound can tell
 
 
-class Results:
-    """The runs in a folder, of this pass of the drill and of earlier ones."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillPass:
+    """One pass of the drill, on record from its beginning: it stays there, however it ends.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        number: Counts the passes in the file from 1, and its runs name it by this; a gap is a pass
+            that somebody took out.
+        began: When, as a date.
+        commit: Of the code; empty: not known.
+        options: Of the command line.
+        machine: In a few words.
+        planned: How many runs each row was to have, by side and row.
+        note: What else there is to be said of it.
+    """
+
+    number: int
+    began: str
+    commit: str
+    options: str
+    machine: str
+    planned: Mapping[str, Mapping[str, int]]
+    note: str = field(default="")
+
+    def wanted(self, row: str, side: str) -> int:
+        """Return how many runs a row was to have on a side."""
+        return self.planned.get(side, {}).get(row, 0)
+
+
+class Results:
+    """The passes in a folder and their runs, of this drill and of earlier ones."""
+
+    def __init__(self, folder: Path, *, file: str = FILE) -> None:
         """Read what is there.
 
         Raises:
-            UsageError: There is a file of that name that the drill has not written.
+            UsageError: There is a file of that name that the drill has not written, or one that
+                lacks a pass.
         """
-        self._path = folder / FILE
+        self._path = folder / file
+        self.passes: list[DrillPass] = []
         self.entries: list[dict[str, Any]] = []
         if self._path.is_file():
             try:
-                self.entries = list(json.loads(self._path.read_text(encoding="utf-8"))["runs"])
+                kept = json.loads(self._path.read_text(encoding="utf-8"))
+                self.passes = [DrillPass(**each) for each in kept["passes"]]
+                self.entries = list(kept["runs"])
             except (ValueError, KeyError, TypeError) as wrong:
-                raise UsageError(f"{self._path} holds no results of a drill") from wrong
+                raise UsageError(
+                    f"{self._path} holds no results of a drill with a list of its passes;"
+                    " choose another --out, or move it away"
+                ) from wrong
+            self._check_passes()
+
+    def begin(self, **known: Any) -> DrillPass:
+        """Put a pass on record before its first run, and return it."""
+        begun = DrillPass(number=len(self.passes) + 1, **known)
+        self.passes.append(begun)
+        self._write()
+        return begun
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Append a run, and have it on disk before the next one begins."""
         self.entries.append(dict(entry))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        written = self._path.with_suffix(".tmp")
-        text = json.dumps({"runs": self.entries}, ensure_ascii=False, indent=1)
-        written.write_text(text + "\n", encoding="utf-8")
-        written.replace(self._path)
+        self._write()
 
     def write_figures(self) -> Path:
-        """Write all runs without their turns, a run a line, and return the path.
+        """Write everything but the turns, a pass or a run a line, and return the path.
 
         It is small enough to be kept, and as `results.json` it lets further passes be added.
         """
-        lines = [
+        runs = [
             json.dumps({**run, "measures": _rounded(run["measures"]), "turns": []})
             for run in self.entries
         ]
+        passes = [json.dumps(asdict(each), ensure_ascii=False) for each in self.passes]
         path = self._path.with_name(FIGURES)
-        path.write_text('{"runs": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
+        path.write_text(
+            '{"passes": [\n'
+            + ",\n".join(passes)
+            + '\n],\n"runs": [\n'
+            + ",\n".join(runs)
+            + "\n]}\n",
+            encoding="utf-8",
+        )
         return path
 
-    def passes(self, row: Row, side: str) -> list[list[dict[str, Any]]]:
-        """Return the entries of each pass that ran a row on a side, oldest pass first.
+    def passes_of(self, row: Row, side: str) -> list[DrillPass]:
+        """Return every pass that was to run a row on a side, oldest first."""
+        return [each for each in self.passes if each.wanted(row.name, side)]
 
-        Where a pass did not run the healthy row, which others are compared with, on some side, the
-        newest runs of that there are on that side stand in.
+    def of_pass(self, one: DrillPass) -> list[dict[str, Any]]:
+        """Return the runs of a pass.
+
+        Where it did not run the healthy row, which others are compared with, on some side, the
+        runs of the last pass before it that did stand in; of the first one behind it, if none.
         """
-        names = dict.fromkeys(e["pass"] for e in self.of(row.name, side))
-        return [self._whole([e for e in self.entries if e["pass"] == name]) for name in names]
-
-    def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
-        """Return the entries of the newest pass that ran a row on a side; all its rows."""
-        passes = self.passes(row, side)
-        return passes[-1] if passes else []
-
-    def of(self, row: str, side: str) -> list[dict[str, Any]]:
-        """Return every entry of a row on a side, oldest first."""
-        return [each for each in self.entries if each["row"] == row and each["side"] == side]
-
-    def _whole(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        entries = [each for each in self.entries if each["pass"] == one.number]
         measured_sides = {each["side"] for each in entries if each["row"] == HEALTHY}
         for side in dict.fromkeys(each["side"] for each in self.entries):
-            healthy = self.of(HEALTHY, side)
-            if healthy and side not in measured_sides:
-                entries += [each for each in healthy if each["pass"] == healthy[-1]["pass"]]
+            if side not in measured_sides:
+                entries += self._healthy_for(one, side)
         return entries
+
+    def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
+        """Return the runs of the newest pass that ran a row on a side; all its rows."""
+        runs = self.of(row.name, side)
+        return self.of_pass(self.passes[runs[-1]["pass"] - 1]) if runs else []
+
+    def of(self, row: str, side: str) -> list[dict[str, Any]]:
+        """Return every run of a row on a side, oldest first."""
+        return [each for each in self.entries if each["row"] == row and each["side"] == side]
+
+    def _healthy_for(self, one: DrillPass, side: str) -> list[dict[str, Any]]:
+        healthy = self.of(HEALTHY, side)
+        known = {each["pass"] for each in healthy}
+        before = {number for number in known if number < one.number}
+        stands_in = max(before) if before else min(known, default=0)
+        return [each for each in healthy if each["pass"] == stands_in]
+
+    def _check_passes(self) -> None:
+        numbers = [each.number for each in self.passes]
+        whole = list(range(1, len(numbers) + 1))
+        if numbers != whole:
+            gone = next((n for n in whole if n not in numbers), len(numbers))
+            raise UsageError(
+                f"{self._path} lacks pass {gone}; a report is made of every pass that was begun"
+            )
+        if strays := {each["pass"] for each in self.entries} - set(numbers):
+            raise UsageError(f"{self._path} has runs of pass {min(strays)}, which it does not list")
+
+    def _write(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        written = self._path.with_suffix(".tmp")
+        kept = {"passes": [asdict(each) for each in self.passes], "runs": self.entries}
+        text = json.dumps(kept, ensure_ascii=False, indent=1)
+        written.write_text(text + "\n", encoding="utf-8")
+        written.replace(self._path)
 
 
 def _rounded(measures: Mapping[str, float]) -> dict[str, float]:

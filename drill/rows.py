@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 HAIRCUT: Final = "How much is a haircut?"  # 23 words answer it, long enough for a cut in the middle
 HOURS: Final = "What are your opening hours?"
 HEALTHY: Final = "healthy"
 LOST: Final = 99.0  # seconds: what never came was later than any target
+
+Leg: TypeAlias = Literal["carrier", "loopback"]
 
 
 class When(StrEnum):
@@ -31,6 +33,7 @@ class Plan(StrEnum):
     SECOND_CALL = "the first turn of a second call"
     NOISE = "3 s of noise, then one turn"
     ALL_DEAD = "one turn, then 20 s of listening"
+    CLIPS = "two turns whose answers are late"
     FLAPPING = "turns for a minute"
     CHANCE = "five calls of six turns"
     CROWD = "eight calls at once"
@@ -66,6 +69,7 @@ class Target:
         over: The row and measure whose median is taken off first.
         side: Whose runs of that row; None: the same side's.
         least: The bound is a lower one.
+        if_missed: What a miss is known to come from: the target stays, and the report says this.
     """
 
     measure: str
@@ -74,6 +78,7 @@ class Target:
     over: tuple[str, str] | None = None
     side: str | None = None
     least: bool = False
+    if_missed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +96,8 @@ class Row:
         audible_s: With `BARGE_IN`: how much of the agent is heard before the caller breaks in.
         steady: The lab keeps its delays at their medians.
         uncapped: The lab's recognisers take audio as fast as it comes.
+        leg: How the caller comes in: through the carrier, or on the leg that `replay` has.
+        clips: What holds the line is rendered in the agent's voice before the call.
         alone: Its runs never go on at once, whatever `--jobs` says.
     """
 
@@ -104,11 +111,18 @@ class Row:
     audible_s: float = 1.0
     steady: bool = True
     uncapped: bool = False
+    leg: Leg = "carrier"
+    clips: bool = False
     alone: bool = False
+
+    @property
+    def ours_alone(self) -> bool:
+        """Whether stock Pipecat has no such thing to be measured."""
+        return self.clips or self.leg == "loopback"
 
 
 EVERY_WORD: Final = Target(measure="lost_turns", worst=0)
-NEVER_SILENT: Final = Target(measure="first_speech_s", worst=1.5)
+NEVER_SILENT: Final = Target(measure="first_speech_s", worst=1.5)  # every row has it
 
 
 def extra(worst: float) -> Target:
@@ -119,3 +133,8 @@ def extra(worst: float) -> Target:
 def gap(worst: float) -> Target:
     """Return a bound on the silence inside the reply beyond its own pauses."""
     return Target(measure="gap_s", worst=worst)
+
+
+def one_turn(name: str, title: str, breaks: tuple[Break, ...], *targets: Target) -> Row:
+    """Return a row of one turn, which is to be heard whole and in time."""
+    return Row(name=name, title=title, breaks=breaks, targets=(*targets, EVERY_WORD, NEVER_SILENT))

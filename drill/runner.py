@@ -2,8 +2,6 @@
 
 import asyncio
 import itertools
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -16,19 +14,25 @@ from bot import clock
 from bot.exits import CommandError
 from bot.lab.callers import NotConnectedError
 from bot.recording import write
+from drill.circumstances import (
+    describe_machine,
+    others_cores,
+    read_commit,
+    read_cpu_times,
+)
 from drill.measured import Run
 from drill.places import RATE_HZ
 from drill.plans import play
-from drill.results import Results, turn_as_json
+from drill.results import DrillPass, Results, turn_as_json
 from drill.rows import Plan, Row
-from drill.servers import OURS
+from drill.servers import OURS, ROOT
 from drill.stage import Stage, staged
 
 RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
 APART_S: Final = 3.0  # between calls that go on at once: a question and the wait for its answer
 SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself
-LONG: Final = (Plan.CHANCE, Plan.CROWD, Plan.FLAPPING, Plan.RECOVERY)
+LONG: Final = (Plan.CHANCE, Plan.CLIPS, Plan.CROWD, Plan.FLAPPING, Plan.RECOVERY)
 BROKEN: Final = (
     aiohttp.ClientError,
     CommandError,
@@ -47,6 +51,7 @@ class Job:
         sides: Ours, and stock Pipecat's if it is to be measured too.
         folder: Where results and the servers' files go.
         jobs: How many runs of a row go on at once; each has its own lab and server.
+        options: Of the command line, for the record.
         tell: Told of each run when it is over.
     """
 
@@ -54,25 +59,50 @@ class Job:
     sides: Sequence[str]
     folder: Path
     jobs: int
+    options: str
     tell: Callable[[dict[str, Any]], None]
 
 
-async def run_all(job: Job, results: Results) -> None:
-    """Run every row on every side; each run is kept as soon as it is over.
+async def run_all(job: Job, results: Results) -> DrillPass:
+    """Run every row on every side: one pass, which is on record before its first run.
 
-    What another side did with a row is measured once, and kept for the passes that follow.
+    Each run is kept as soon as it is over. What another side did with a row is measured once, and
+    kept for the passes that follow.
     """
-    began = clock.utc_now().isoformat(timespec="seconds")
-    for row, side in itertools.product(job.rows, job.sides):
-        if side != OURS and results.newest(row, side):
-            continue
+    rounds = [
+        (row, side)
+        for row, side in itertools.product(job.rows, job.sides)
+        if side == OURS or not (row.ours_alone or results.of(row.name, side))
+    ]
+    begun = await asyncio.to_thread(results.begin, **await _known(job, rounds))
+    folder = job.folder / "runs" / f"pass-{begun.number}"  # what an earlier one left is not counted
+    for row, side in rounds:
         together = 1 if row.alone else job.jobs
         for first in range(1, row.runs + 1, together):
             numbers = range(first, min(first + together, row.runs + 1))
-            for yielded in await _together(row, side, numbers, folder=job.folder):
-                entry = {"pass": began, "machine": machine(), "jobs": together, **yielded}
+            before = await asyncio.to_thread(read_cpu_times)
+            yielded = await _together(row, side, numbers, folder=folder)
+            others = others_cores(before, await asyncio.to_thread(read_cpu_times))
+            for each in yielded:
+                known = {"pass": begun.number, "together": together, "others_cores": others}
+                entry = known | each
                 await asyncio.to_thread(results.add, entry)
                 job.tell(entry)
+    return begun
+
+
+async def _known(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, Any]:
+    """Return what is known of a pass before its first run."""
+    planned = {
+        side: {row.name: row.runs for row, other in rounds if other == side} for side in job.sides
+    }
+    return {
+        "began": clock.utc_now().isoformat(timespec="seconds"),
+        "commit": await read_commit(ROOT),
+        "options": job.options,
+        "machine": describe_machine(),
+        "planned": {side: rows for side, rows in planned.items() if rows},
+    }
 
 
 async def _together(
@@ -91,7 +121,7 @@ async def _together(
 async def _run(
     row: Row, side: str, number: int, *, folder: Path, ready: asyncio.Barrier, after_s: float
 ) -> dict[str, Any]:
-    files = folder / "runs" / f"{row.name}-{side}-{number}"
+    files = folder / f"{row.name}-{side}-{number}"
     entry: dict[str, Any] = {
         "at": clock.utc_now().isoformat(timespec="seconds"),
         "row": row.name,
@@ -143,10 +173,3 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
             yield from _leaves(each)
         else:
             yield f"{type(each).__name__}: {each}"
-
-
-def machine() -> str:
-    """Return what the figures were measured on, in a few words."""
-    cores = os.cpu_count() or 1
-    python = platform.python_version()
-    return f"{platform.system()} {platform.machine()}, {cores} cores, Python {python}"

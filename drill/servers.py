@@ -14,14 +14,16 @@ import aiohttp
 import yaml
 
 from bot.config import environment
+from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
-from bot.lab.process import STAGE_OF, RunningLab
+from bot.lab.process import STAGE_OF, RunningLab, with_lab
 
 AUTH_TOKEN: Final = "the-drill-signs-with-this"  # noqa: S105 - of a telephone company that is ours
 GREETING: Final = "Hello, this is Holdline. How can I help?"
 PORTS: Final = (20_000, 32_000)  # below Linux's range for outgoing connections, 32768 and up
 READY_S: Final = 30.0
 STOP_S: Final = 10.0
+RENDERED_S: Final = 180.0  # some 40 clips, each about as long as it takes to say it
 ROOT: Final = Path(__file__).parents[1]
 OURS: Final = "holdline"
 STOCK: Final = "stock-pipecat"
@@ -29,6 +31,7 @@ _PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     OURS: ("-m", "bot", "serve"),
     STOCK: ("-m", "benchmarks.stock_pipecat"),
 }
+_RENDERING: Final = ("-m", "bot", "clips")
 
 
 def check_side(side: str) -> None:
@@ -40,13 +43,16 @@ def check_side(side: str) -> None:
 
 
 @asynccontextmanager
-async def serving(lab: RunningLab, side: str, *, folder: Path) -> AsyncIterator[str]:
+async def serving(
+    lab: RunningLab, side: str, *, folder: Path, clips: bool = False
+) -> AsyncIterator[str]:
     """Run a server while the block runs, and yield its URL.
 
     Args:
         lab: What its rungs lead to.
         side: Whose server, `holdline` or `stock-pipecat`.
         folder: Where its configuration and its logs go.
+        clips: What holds the line is rendered first, in its voices.
 
     Raises:
         CommandError: It did not come up.
@@ -56,18 +62,46 @@ async def serving(lab: RunningLab, side: str, *, folder: Path) -> AsyncIterator[
     config = await asyncio.to_thread(_written, folder, tree)
     url = f"http://127.0.0.1:{port}"
     told = (folder / "server.txt").open("wb")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *_PROGRAMS[side], "--config", str(config.resolve()),
-        env=_surroundings() | keys,
-        cwd=ROOT,
-        stdout=told, stderr=told,
-    )  # fmt: skip
+    options = ("--config", str(config.resolve()))
+
+    async def start(*program: str) -> asyncio.subprocess.Process:
+        surroundings = _surroundings() | keys
+        return await asyncio.create_subprocess_exec(
+            sys.executable, *program, *options,
+            env=surroundings, cwd=ROOT, stdout=told, stderr=told,
+        )  # fmt: skip
+
+    if clips:
+        await _render(await start(*_RENDERING), told=folder / "server.txt")
+    process = await start(*_PROGRAMS[side])
     try:
         await _ready(url, process, told=folder / "server.txt")
         yield url
     finally:
         told.close()
         await _stopped(process)
+
+
+async def _render(process: asyncio.subprocess.Process, *, told: Path) -> None:
+    try:
+        async with asyncio.timeout(RENDERED_S):
+            code = await process.wait()
+    except TimeoutError:
+        process.kill()
+        code = await process.wait()
+    if code:
+        raise CommandError(f"the clips could not be rendered; see {told}")
+
+
+def loopback_settings(lab: RunningLab, logs: Path) -> Settings:
+    """Return the settings of a call that comes in on the loopback leg: a server's, but its doors.
+
+    Args:
+        lab: What the rungs lead to.
+        logs: Where the calls' records go.
+    """
+    tree, _ = _configuration(lab, 0, logs)
+    return with_lab(lab, {key: tree[key] for key in ("agent", "logs", "hold", "storage")})
 
 
 def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -84,7 +118,7 @@ def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, An
         "stages": stages,
         "transports": {"twilio": {"enabled": True}, "webrtc": {"enabled": False}},
         "logs": {"level": "INFO", "dir": str(logs.resolve())},
-        "hold": {"render": False},  # clips are rendered while nobody calls, which is between runs
+        "hold": {"render": False},  # in the background it would disturb the calls
         "storage": {"url": f"sqlite+aiosqlite:///{(logs.resolve().parent / 'holdline.db')}"},
         "shutdown": {"drain_s": 0},
     }

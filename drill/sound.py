@@ -25,12 +25,13 @@ def stretches(recording: Pcm, *, from_s: float = 0.0) -> list[tuple[float, float
         (from_s + a * FRAME / RATE_HZ, from_s + b * FRAME / RATE_HZ)
         for a, b in edges.reshape(-1, 2).tolist()
     ]
-    return [(a, b) for a, b in _joined(spans) if b - a >= SPEECH_S]
+    return [(a, b) for a, b in join_spans(spans) if b - a >= SPEECH_S]
 
 
-def _joined(
+def join_spans(
     spans: Iterable[tuple[float, float]], *, within_s: float = 0.05
 ) -> list[tuple[float, float]]:
+    """Return spans in order, those with a shorter pause between them as one."""
     joined: list[tuple[float, float]] = []
     for start, end in spans:
         if joined and start - joined[-1][1] < within_s:

@@ -1,7 +1,7 @@
 """Where a run takes place: a fresh lab and a fresh server, so that no run knows of another."""
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process
 from drill.conversation import Conversation, Hook
 from drill.rows import Break, Row, When
-from drill.servers import GREETING, serving
+from drill.servers import GREETING, loopback_settings, serving
+from drill.telephones import CarrierTelephone, Telephone
 
 FAILURES: Final = ("ProviderFailed", "AttemptFailed")  # the facts of a call that count against one
 CALLER_BEGAN: Final = "CallerStarted"
@@ -25,19 +26,19 @@ class Stage:
         row: What is to be done here.
         lab: Where the providers are.
         control: How they are broken.
-        url: Where the server answers.
+        ring: Makes a telephone that has not rung yet.
         calls: Where the server writes what it knows of its calls, if it does.
     """
 
     row: Row
     lab: RunningLab
     control: LabControl
-    url: str
+    ring: Callable[[], Telephone]
     calls: Path
 
     def call(self) -> Conversation:
         """Return a call to be made."""
-        return Conversation(self.url, self.lab, greeting=GREETING)
+        return Conversation(self.ring(), self.lab, greeting=GREETING)
 
     async def break_now(self, when: When) -> None:
         """Begin the faults of a moment."""
@@ -94,7 +95,25 @@ async def staged(row: Row, side: str, *, run: int, folder: Path) -> AsyncIterato
     async with (
         lab_process(options=options) as lab,
         LabControl(lab) as control,
-        serving(lab, side, folder=folder) as url,
+        _ringing(row, side, lab, folder=folder) as ring,
     ):
         calls = folder / "logs" / "calls"
-        yield Stage(row=row, lab=lab, control=control, url=url, calls=calls)
+        yield Stage(row=row, lab=lab, control=control, ring=ring, calls=calls)
+
+
+@asynccontextmanager
+async def _ringing(
+    row: Row, side: str, lab: RunningLab, *, folder: Path
+) -> AsyncIterator[Callable[[], Telephone]]:
+    """Have the agent ready while the block runs, and yield what rings there."""
+    if row.leg == "loopback":
+        # Both load Pipecat, which no other row needs in this process.
+        from bot.process import open_house  # noqa: PLC0415
+        from drill.loopback_telephone import LoopbackTelephone  # noqa: PLC0415
+
+        settings = loopback_settings(lab, folder / "logs")
+        async with open_house(settings, words=False) as house:
+            yield lambda: LoopbackTelephone(house)
+        return
+    async with serving(lab, side, folder=folder, clips=row.clips) as url:
+        yield lambda: CarrierTelephone(url)

@@ -7,13 +7,14 @@ from rich.table import Table
 from drill.results import Results, measured
 from drill.rows import Row
 from drill.servers import OURS, STOCK
-from drill.verdicts import Finding, extra_requests, findings, passed
+from drill.tally import count_met, judge_passes, newest_run
+from drill.verdicts import Finding, extra_requests, findings
 
 
 def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Table:
     """Return what the newest runs of each row say, with stock Pipecat beside ours."""
     shown = Table(title="What the caller's ear got", title_justify="left")
-    for name in ("fault", "target", "p50", "worst", "verdict", "extra requests"):
+    for name in ("fault", "target", "p50", "worst", "verdict", "passes met", "extra requests"):
         shown.add_column(name, overflow="fold")
     if STOCK in sides:
         for name in ("stock p50", "stock worst"):
@@ -25,17 +26,22 @@ def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Tab
 
 
 def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> None:
-    runs = measured(results.newest(row, OURS))
-    ours = findings(row, OURS, runs)
-    more = extra_requests(row, OURS, runs)
+    passes = judge_passes(row, OURS, results)
+    if not passes:
+        shown.add_row(f"{row.title}\n[dim]{row.name}[/dim]", "", "", "", "not run", "0 of 0", "")
+        return
+    newest = newest_run(passes)
+    mark = newest.mark
+    more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
     stock = _stock(row, results) if STOCK in sides else ()
-    for index, each in enumerate(ours):
+    for index, each in enumerate(newest.findings):
         cells = [
             f"{row.title}\n[dim]{row.name}[/dim]" if index == 0 else "",
             each.told,
-            number(each.p50),
-            number(each.worst),
+            marked(each.p50, mark),
+            marked(each.worst, mark),
             verdict(each),
+            count_met(passes) if index == 0 else "",
             "" if index or more is None else f"{more:+.2g}",
         ]
         if STOCK in sides:
@@ -57,13 +63,16 @@ def number(value: float | None) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".") if value else "0"
 
 
+def marked(value: float | None, mark: str) -> str:
+    """Return a measure with the mark of the pass that it is from."""
+    return f"{number(value)}{mark}" if value is not None else ""
+
+
 def verdict(finding: Finding) -> str:
     """Return a verdict as people read it."""
     if finding.met is None:
         return "not judged"
-    return "[green]met[/green]" if finding.met else "[red]missed[/red]"
-
-
-def missed(rows: Sequence[Row], results: Results) -> list[str]:
-    """Return the names of the rows that did not pass."""
-    return [row.name for row in rows if not passed(row, OURS, measured(results.newest(row, OURS)))]
+    if finding.met:
+        return "[green]met[/green]"
+    reason = f": {finding.target.if_missed}" if finding.target.if_missed else ""
+    return f"[red]missed[/red]{reason}"

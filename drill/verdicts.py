@@ -24,7 +24,10 @@ MEASURES: Final[Mapping[str, tuple[str, str]]] = {  # what people read, and its 
     "failures_after": ("failures counted after", ""),
     "nothing_to_break": ("nothing to break into", ""),
     "voice_changed": ("voice changed in the call", ""),
+    "next_turn_elsewhere": ("next turn not on it", ""),
     "next_call_elsewhere": ("next call not on it", ""),
+    "clips_heard": ("clips heard in the agent's voice", ""),
+    "not_clips": ("other speech beside the reply", ""),
 }
 
 

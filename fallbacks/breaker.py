@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from fallbacks.facts import BreakerMoved
+from fallbacks.failure import Severity
 
 
 class State(StrEnum):
@@ -238,5 +239,6 @@ class Breaker:
                 after=after,
                 cause=happened,
                 after_s=after_s,
+                severity=Severity.MEDIUM if after is State.OPEN else Severity.LOW,
             ),
         )

@@ -13,12 +13,14 @@ class Connection:
 
     Attributes:
         up: It is made.
-        cold: It is made for the first time, because the rung was asked.
+        cold: It is made for the first time, or anew at our wish: an attempt waits for it longer.
+        settling: New settings may make the service connect anew.
     """
 
     def __init__(self, provider: str) -> None:
         self.up = False
         self.cold = False
+        self.settling = False
         self._provider = provider
         self._connecting_at: float | None = None
         self._failure: Failure | None = None
@@ -38,10 +40,13 @@ class Connection:
     def began(self, now: float) -> None:
         """Note that it is being made."""
         self._connecting_at, self.up = now, False
+        if self.settling:  # at our wish: it is waited for like a cold one, and not doubted
+            self.cold, self.settling = True, False
 
-    def made(self) -> None:
-        """Note that it is up."""
+    def made(self, *, waited_for: bool) -> None:
+        """Note that it is up; whoever waited for it has yet to begin."""
         self._connecting_at, self.up, self._failure = None, True, None
+        self.cold = self.cold and waited_for
 
     def refused(self, failure: Failure) -> None:
         """Note why it cannot be made."""

@@ -72,6 +72,7 @@ class RetriesExhausted:
     provider: str
     kind: Kind  # of the last failure
     tries: int
+    severity: Severity = Severity.MEDIUM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,7 @@ class StageExhausted:
 
     stage: str
     attempts: int
+    severity: Severity = Severity.CRITICAL  # callers get what needs no provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,7 @@ class BreakerMoved:
     after: str
     cause: str  # failures, tripped, rested, probe, proven, reset
     after_s: float  # spent in the state before
+    severity: Severity = Severity.LOW  # medium: it opened; high: for what only a person can mend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

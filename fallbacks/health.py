@@ -6,12 +6,12 @@ breaker at once.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
 from fallbacks.facts import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
-from fallbacks.failure import Failure, Kind, Scope
+from fallbacks.failure import Failure, Kind, Scope, Severity
 from fallbacks.latency import PRIOR_S, Latency
 from fallbacks.retry_after import MOST_S, rest_s
 
@@ -192,15 +192,21 @@ class Health:
         moved = self.breaker.failed(
             permit, now, trip=trip, rest_s=self.breaker.settings.slow_s if slow else None
         )
-        if moved:
+        if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
             self.retired = slow
-        return (*facts, *moved)
+        return (*facts, *_weigh(moved, retired=self.retired))
 
     def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         """Open at once, because a rung that shares the key met what only a person can mend."""
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
-        return (*self.suspicion.begin(kind, now), *moved)
+        return (*self.suspicion.begin(kind, now), *_weigh(moved, retired=self.retired))
+
+    def trip(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
+        """Open for an ordinary rest, because another key of the same account was refused."""
+        if self.retired:
+            return ()
+        return (*self.suspicion.begin(kind, now), *self.breaker.trip(now))
 
     def reset(self, now: float) -> tuple[HealthFact, ...]:
         """Let the rung be tried at once, on an operator's word."""
@@ -217,14 +223,7 @@ class Health:
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
         if moved:
             self.retired = retired
-        return moved
-
-    def follow_rest(self, rest_s: float, now: float) -> None:
-        """Leave the rung alone for as long as another process has to; 0: no longer."""
-        until = now + rest_s
-        self.rests_until = (
-            max(self.rests_until, until) if rest_s > 0 else min(self.rests_until, until)
-        )
+        return _weigh(moved, retired=self.retired)
 
     def _says_it_all(self, permit: Permit, failure: Failure, request: str) -> bool:
         if failure.kind is Kind.PROTOCOL:
@@ -245,3 +244,13 @@ class Health:
         self.breaker.take_back(permit)
         self.rests_until = max(self.rests_until, now + asked_s)
         return (RungRested(stage=self.stage, provider=self.provider, rest_s=asked_s),)
+
+
+def _weigh(moved: tuple[BreakerMoved, ...], *, retired: bool) -> tuple[BreakerMoved, ...]:
+    """Give an opening its weight: what only a person can mend does not pass by itself."""
+    if not retired:
+        return moved
+    return tuple(
+        replace(each, severity=Severity.HIGH) if each.after == State.OPEN else each
+        for each in moved
+    )

@@ -207,7 +207,6 @@ class SpokenUtterance:
                     live, self._voice = self._live[step.attempt], step.attempt
                     timed = step.provider not in self._work.policy.untimed
                     self._outlet.switch_voice(step.attempt, live.held, timed=timed)
-                    live.held = []
                     self._actions.append(UseVoice(provider=step.provider))
                 case Cancel() | Abandon():
                     self._drop(step.attempt)

@@ -33,6 +33,7 @@ from calls.events import (
     FirstSpeech,
     FirstToken,
     KeyPressed,
+    OtherReading,
     ProviderFailed,
     TranscriptFinal,
     TurnDecided,
@@ -43,6 +44,7 @@ from calls.phase import CallPhase, Phase
 from calls.timeline import Timeline
 from calls.turn import Turn
 from processors.clip import ClipAudioRawFrame
+from processors.llm_work import NoModelLeftError
 from processors.readings import alternatives, stage_of, usage
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
@@ -164,7 +166,9 @@ class CallObserver(BaseObserver):
                 text=frame.text,
                 language=str(frame.language) if frame.language else None,
                 confidence=best[1],
-                alternatives=tuple(text for text, _ in others),
+                alternatives=tuple(
+                    OtherReading(text=text, confidence=sure) for text, sure in others
+                ),
             )
         )
 
@@ -224,6 +228,8 @@ class CallObserver(BaseObserver):
         self._say(KeyPressed(key=frame.button.value))
 
     def _failed(self, frame: ErrorFrame, data: FramePushed, _at_s: float) -> None:
+        if isinstance(frame.exception, NoModelLeftError):
+            return  # each rung's failure is told, and that none is left
         source = frame.processor.name if frame.processor else data.source.name
         cause = type(frame.exception).__name__ if frame.exception else "error"
         self._say(
@@ -239,9 +245,10 @@ class CallObserver(BaseObserver):
             measured = usage(each)
             if measured:
                 stage, amounts = measured
+                begins = stage == "stt" and self._turn_open  # of the words that begin the next turn
                 self._say(
                     UsageMeasured(
-                        turn=self._timeline.number,
+                        turn=self._timeline.number + begins,
                         stage=stage,
                         provider=self._provider_of(each.processor),
                         model=each.model or "",

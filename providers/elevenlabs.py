@@ -5,7 +5,11 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
-from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+from pipecat.services.elevenlabs.tts import (
+    ELEVENLABS_MULTILINGUAL_MODELS,
+    ElevenLabsTTSService,
+)
+from pipecat.services.settings import TTSSettings
 
 from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
@@ -34,6 +38,12 @@ class ElevenLabs(ToldVoice, ElevenLabsTTSService):
             if message.get("audio"):
                 context.flowing = True
                 await ear.sound(context.attempt, base64.b64decode(message["audio"]))
+
+    async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
+        """Connect anew only if there is a connection, and its address says the language."""
+        if self._websocket and self._settings.model in ELEVENLABS_MULTILINGUAL_MODELS:
+            return await super()._update_settings(delta)
+        return await super(ElevenLabsTTSService, self)._update_settings(delta)
 
     def stale(self, message: Mapping[str, Any]) -> bool:
         """Return whether a message is of a context that is over.

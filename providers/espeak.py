@@ -113,7 +113,8 @@ class Espeak:
             self._library.espeak_Synth(
                 spoken, len(spoken) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
             )
-            return np.frombuffer(b"".join(self._pieces), np.int16), self._words
+            spoken_pieces, self._pieces = self._pieces, []  # half a megabyte is not kept
+            return np.frombuffer(b"".join(spoken_pieces), np.int16), self._words
 
     def _select(self, names: Sequence[str]) -> str:
         for name in names:

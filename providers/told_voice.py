@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from pipecat.frames.frames import Frame, InterruptionFrame, LLMFullResponseStartFrame
+from pipecat.frames.frames import (
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSUpdateSettingsFrame,
+)
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.tts_service import WebsocketTTSService
 from websockets.asyncio.client import ClientConnection
@@ -62,6 +67,7 @@ class ToldVoice(WebsocketTTSService):
         self._ear: VoiceEar | None = None
         self._attempt = 0
         self._context: Context | None = None
+        self._later: TTSUpdateSettingsFrame | None = None  # what it speaks keeps its settings
         self._ended: object = None  # the socket that said its last word; its closing is no news
 
     def listen(self, ear: VoiceEar) -> None:
@@ -93,13 +99,28 @@ class ToldVoice(WebsocketTTSService):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Note for which attempt a reply is, and that an interruption ends it."""
         match frame:
+            case TTSUpdateSettingsFrame():
+                self._later = frame
+                if self._context is None:
+                    await self._settle(direction)
+                return
             case LLMFullResponseStartFrame():
+                await self._settle(direction)
                 self._attempt = frame.metadata.get(ATTEMPT, 0)
             case InterruptionFrame():
                 self._context = None
             case _:
                 pass
         await super().process_frame(frame, direction)
+        if isinstance(frame, InterruptionFrame):
+            await self._settle(direction)
+
+    async def _settle(self, direction: FrameDirection) -> None:
+        """Take the settings that came while a context was spoken: they are locked in it."""
+        later, self._later = self._later, None
+        if later:
+            await super().process_frame(later, direction)
+            self._context = None  # Pipecat names one for what follows, and nothing was asked yet
 
     def open_context(self, name: object) -> Context | None:
         """Return the context of this name if it is the one that is spoken now."""

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import count
 from types import TracebackType
 from typing import Final, Protocol
 
@@ -33,20 +34,23 @@ class Emitter:
         self._listeners = listeners
         self._utc_now = utc_now
         self._queue: asyncio.Queue[Entry] = asyncio.Queue(QUEUE_ENTRIES)
-        self._numbers: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._group = asyncio.TaskGroup()
         self.lost_entries = 0
         self.failed_listeners: Counter[str] = Counter()
 
     def tell_for(self, call_id: str) -> Tell:
-        """Return what a call hands its facts to; an empty `call_id` is the house itself."""
+        """Return what a call hands its facts to; an empty `call_id` is the house itself.
+
+        The count of a call's entries goes when nobody holds its `tell` any more: nothing here grows
+        with the calls that were, and a fact told after the end still has its number.
+        """
+        numbers = count(1)
 
         def tell(event: Event) -> None:
-            self._numbers[call_id] += 1
             entry = Entry(
                 call_id=call_id,
-                number=self._numbers[call_id],
+                number=next(numbers),
                 at=self._utc_now().isoformat(timespec="milliseconds"),
                 event=event,
             )
@@ -56,10 +60,6 @@ class Emitter:
                 self.lost_entries += 1
 
         return tell
-
-    def forget(self, call_id: str) -> None:
-        """Drop the numbering of a call that has ended."""
-        self._numbers.pop(call_id, None)
 
     async def flush(self) -> None:
         """Wait until every entry told so far was heard."""

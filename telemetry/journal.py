@@ -2,21 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from calls.entry import Entry
-from calls.events import CallEnded, Event, UsageMeasured
+from calls.events import CallEnded
 from calls.outcome import Outcome, Tally
-
-Price = Callable[[UsageMeasured], float | None]
-"""What one measured use costs, in the table's currency; None when nobody knows."""
-
 
 DAY_S: Final = 86_400
 RECORDS: Final = ("*.json*", "*.wav")
+ENDED_CALLS: Final = 64  # a hang-up that fails is told within seconds of the end (chosen)
 
 
 def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
@@ -41,50 +37,35 @@ class Journal:
     The record of a call holds its words; who may read the folder may read the calls.
     """
 
-    def __init__(self, folder: Path, *, price: Price | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._price = price
-        self._calls: dict[str, Account] = {}
+        self._calls: dict[str, Tally] = {}
+        self._ended: dict[str, Tally] = {}  # the latest, for what is still told of them
 
     async def hear(self, entry: Entry) -> None:
         """Write one entry down."""
         if not entry.call_id:
             return
-        if entry.call_id not in self._calls:
-            self._calls[entry.call_id] = Account(self._price)
-        self._calls[entry.call_id].add(entry.event)
+        tally = self._tally(entry.call_id)
+        tally.add(entry.event)
         line = json.dumps(entry.as_json(), ensure_ascii=False)
         await asyncio.to_thread(self._append, f"{entry.call_id}.jsonl", line)
         if isinstance(entry.event, CallEnded):
-            await asyncio.to_thread(self._close, entry.call_id)
+            self._ended[entry.call_id] = self._calls.pop(entry.call_id)
+            while len(self._ended) > ENDED_CALLS:
+                del self._ended[next(iter(self._ended))]
+        if entry.call_id in self._ended:
+            await asyncio.to_thread(self._sum_up, entry.call_id, tally.outcome())
+
+    def _tally(self, call_id: str) -> Tally:
+        ended = self._ended.get(call_id)
+        return ended or self._calls.setdefault(call_id, Tally())
 
     def _append(self, name: str, line: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / name).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def _close(self, call_id: str) -> None:
-        summary = asdict(self._calls.pop(call_id).outcome)
-        text = json.dumps(summary, indent=2, ensure_ascii=False)
+    def _sum_up(self, call_id: str, outcome: Outcome) -> None:
+        text = json.dumps(asdict(outcome), indent=2, ensure_ascii=False)
         (self._folder / f"{call_id}.summary.json").write_text(text + "\n", encoding="utf-8")
-
-
-class Account:
-    """What one call came to so far, and what it costs; it keeps no fact, however long the call."""
-
-    def __init__(self, price: Price | None) -> None:
-        self._tally = Tally()
-        self._price = price
-        self._cost: float | None = None if price is None else 0.0
-
-    def add(self, event: Event) -> None:
-        """Take one fact in."""
-        self._tally.add(event)
-        if isinstance(event, UsageMeasured) and self._price and self._cost is not None:
-            part = self._price(event)
-            self._cost = None if part is None else self._cost + part
-
-    @property
-    def outcome(self) -> Outcome:
-        """The summary; its cost is None when the price of any part of it is unknown."""
-        return self._tally.outcome(cost=self._cost)

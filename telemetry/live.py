@@ -18,12 +18,13 @@ class Live:
 
     def __init__(self, *, words: bool) -> None:
         self._words = words  # False: callers' words and numbers stay in the calls' own records
-        self._watchers: set[asyncio.Queue[dict[str, Any]]] = set()
-        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT_ENTRIES)
+        self._watchers: set[asyncio.Queue[Entry]] = set()
+        # Entries, not their JSON: that is larger, and made only when somebody watches.
+        self._recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
 
     async def hear(self, entry: Entry) -> None:
         """Hand one entry to everyone who watches."""
-        shown = entry.as_json() if self._words else without_words(entry).as_json()
+        shown = entry if self._words else without_words(entry)
         self._recent.append(shown)
         for queue in self._watchers:
             if queue.full():
@@ -34,13 +35,14 @@ class Live:
         """Yield the recent entries, then each new one, until the watcher goes."""
         with self._seat() as queue:
             for shown in tuple(self._recent):
-                yield shown
+                yield shown.as_json()
             while True:
-                yield await queue.get()
+                shown = await queue.get()
+                yield shown.as_json()
 
     @contextmanager
-    def _seat(self) -> Iterator[asyncio.Queue[dict[str, Any]]]:
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(WATCHER_ENTRIES)
+    def _seat(self) -> Iterator[asyncio.Queue[Entry]]:
+        queue: asyncio.Queue[Entry] = asyncio.Queue(WATCHER_ENTRIES)
         self._watchers.add(queue)
         try:
             yield queue

@@ -4,12 +4,18 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
 from calls.entry import Entry
+from calls.incident import IncidentEnded, IncidentFact
+from calls.incidents import Incidents
+from fallbacks.failure import Severity
 from telemetry.privacy import without_words
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themsel
     "asyncio",
 )
 TELLS_WORDS: Final = re.compile(r"not speaking \[.*\]", re.DOTALL)
+TOLD_AS_A_FACT: Final = "no language model answered"  # Pipecat's lines of it: two for each turn
 KEY_SHAPED: Final = re.compile(
     r"(?i)(bearer|token|x-api-key|xi-api-key|authorization)([\"':=\s]+)([\w.\-/+]{8,})"
     r"|\bsk[-_][\w\-]{8,}"
@@ -70,30 +77,54 @@ def _redact(record: "Record") -> None:
 
 
 def _fit_to_print(record: "Record") -> bool:
-    from_pipecat = (record["name"] or "").startswith("pipecat")
-    return not from_pipecat or record["level"].no >= logging.WARNING
+    if not (record["name"] or "").startswith("pipecat"):
+        return True
+    return record["level"].no >= logging.WARNING and TOLD_AS_A_FACT not in record["message"]
 
 
 class Log:
-    """Writes each entry as one line at the level that it deserves."""
+    """Writes each entry as one line at the level that it deserves, and each incident as one.
+
+    What makes an incident is told by every call that meets it, at DEBUG; the incident itself is a
+    line of its own when it begins, when it is worse than was said, and when it is over.
+    """
+
+    def __init__(self, incidents: Incidents) -> None:
+        self._incidents = incidents
 
     async def hear(self, entry: Entry) -> None:
-        """Log one entry."""
+        """Log one entry, and what it means for an operator."""
         shown = without_words(entry).as_json()
         name = shown.pop("event")
-        call_id = shown.pop("call_id") or "house"
-        del shown["number"], shown["at"]
-        line = json.dumps(shown, ensure_ascii=False)
-        logger.log(LEVELS.get(name, "DEBUG"), "{} {} {}", call_id, name, line)
+        del shown["call_id"], shown["number"], shown["at"]
+        _write(LEVELS.get(name, "DEBUG"), entry, name, shown)
+        at_s = datetime.fromisoformat(entry.at).timestamp()
+        for fact in self._incidents.handle(entry.event, at_s):
+            _write(_level(fact), entry, type(fact).__name__, asdict(fact))
 
 
+def _write(level: str, entry: Entry, name: str, shown: Mapping[str, Any]) -> None:
+    line = json.dumps(shown, ensure_ascii=False)
+    logger.log(level, "{} {} {}", entry.call_id or "house", name, line)
+
+
+def _level(fact: IncidentFact) -> str:
+    """Return at which level an incident is logged; its end stands where its begin stood."""
+    return "WARNING" if isinstance(fact, IncidentEnded) else SEVERITIES[fact.severity]
+
+
+SEVERITIES: Final[Mapping[Severity, str]] = {
+    Severity.LOW: "WARNING",
+    Severity.MEDIUM: "WARNING",
+    Severity.HIGH: "ERROR",
+    Severity.CRITICAL: "CRITICAL",
+}
 LEVELS: Final = {
     "CallStarted": "INFO",
     "CallEnded": "INFO",
     "CallRefused": "WARNING",
     "CallFailed": "ERROR",
     "BudgetMissed": "WARNING",
-    "ProviderFailed": "WARNING",
     "PhaseRefused": "WARNING",
     "InputRefused": "WARNING",
     "HedgeStarted": "INFO",
@@ -102,7 +133,7 @@ LEVELS: Final = {
     "ToolCalled": "INFO",
     "PersonWanted": "INFO",
     "CallbackWanted": "INFO",
+    "ProviderReset": "INFO",
     "ShareLost": "WARNING",
     "ShareRegained": "INFO",
-    "RetriesExhausted": "WARNING",
 }

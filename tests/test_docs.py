@@ -12,6 +12,9 @@ import yaml
 from bot.__main__ import app
 from bot.config.environment import Environment
 from bot.config.loading import load
+from drill.markdown import render
+from drill.matrix import FULL
+from drill.results import Results
 from drill.selection import chosen
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
@@ -242,3 +245,11 @@ def test_the_example_of_two_agents_is_a_configuration() -> None:
     assert settings.agent_for("+15550101").name == "repairs"
     assert settings.agents["sales"].disclosure == settings.agent.disclosure
     assert yaml.safe_load(example.read_text(encoding="utf-8")).keys() == {"agent", "agents"}
+
+
+def test_the_drills_report_is_made_of_every_pass_that_its_results_have() -> None:
+    results = Results(ROOT / "docs", file="drill-results.json")
+    report = (ROOT / "docs" / "drill-report.md").read_text(encoding="utf-8")
+
+    assert report == render(FULL, results), "run scripts/drill_report.py"
+    assert all(f"| {each.number} | {each.began} |" in report for each in results.passes)

@@ -11,13 +11,13 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 
 from bot.call.conversation import build_context, room_tokens
-from bot.call.last_resort import LastResort, Occasion, fallback_for
+from bot.call.last_resort import LastResort, Occasion, desk_for, fallback_for
 from bot.call.models import VoiceModels
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
 from bot.config.stages import STAGES
-from bot.rungs import rung_of
+from bot.rungs import DETECTED, follows_caller, rung_of
 from bot.tools.built_in import Tools
 from calls.entry import Tell
 from calls.events import Event
@@ -27,6 +27,7 @@ from calls.turn import Turn
 from fallbacks.descent import Step
 from fallbacks.work import StagePolicy
 from processors.call_observer import CallObserver
+from processors.caller_language import CallerLanguage
 from processors.caller_silence import CallerSilence
 from processors.caller_sound import CallerSound
 from processors.caller_words import CallerWords
@@ -132,8 +133,10 @@ def assemble(
     services = _services(house, agent, built=built, tell=told, turn=turn)
     farewell = Farewell(end=end)
     timeline = Timeline(budget_s=settings.latency.budget_s)
+    desk = desk_for(house.last_resort, leg.facts, call_id=call_id, end=end)
     tools = Tools(
         agent,
+        note_callback=desk.note_callback,
         turn=lambda: turn.number,
         tell=tell,
         clock=house.clock,
@@ -156,15 +159,15 @@ def assemble(
     )
     listen(leg.output(), observer.heard, house.clock, but=ClipAudioRawFrame)
     occasion = Occasion(
-        call_id=call_id,
         agent=agent,
         facts=leg.facts,
         context=context,
+        desk=desk,
         speaking=lambda: services.tts.speaker,
-        end=end,
     )
+    fallback = fallback_for(occasion, house.last_resort, settings)
     hold_line = HoldLine(
-        fallback_for(occasion, house.last_resort, settings),
+        fallback,
         tell=tell,
         clock=house.clock,
         turn=turn,
@@ -186,10 +189,18 @@ def assemble(
     def window() -> ContextWindow:
         return ContextWindow(limit_tokens=room_tokens(agent), tell=tell)
 
+    language = CallerLanguage(
+        first=fallback.phrases.language,
+        voices=[
+            built["tts"][each.name] for each in settings.stages.tts if follows_caller(each, agent)
+        ],
+        follow=fallback.phrases.follow,
+    )
     pipeline = Pipeline(
         [
             leg.input(),  # the caller's audio, 20 ms at a time
             services.stt,
+            *([language] if agent.language == DETECTED else []),  # has the voices follow it
             CallerWords(tell=tell),  # bounds what the recogniser says was said
             TurnOpener(turn, clock=house.clock),  # the budget runs from the caller's last sample
             pair.user(),  # VAD, turn detection, the caller's side of the context

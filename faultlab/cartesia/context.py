@@ -104,6 +104,7 @@ class Context:
         self._ended = not asked.more
         self._inbox.put_nowait(asked)
         request = self._admission.request
+        request.details["language"] = asked.language
         request.details["text"] = request.details.get("text", "") + asked.transcript
         now_s = self._socket.instance.now_s()
         request.mark("text", now_s, words=len(asked.transcript.split()))

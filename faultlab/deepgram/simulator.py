@@ -34,7 +34,11 @@ PIECE_S: Final = 1.0  # of a whole file, handed to the ears at once
 
 
 class Deepgram(Instance):
-    """One simulated Deepgram project on its own port."""
+    """One simulated Deepgram project on its own port.
+
+    Attributes:
+        spoken: The language that its callers are said to speak, from the next stream on.
+    """
 
     kind: ClassVar[str] = "deepgram"
     tempo: ClassVar[Tempo] = Tempo(
@@ -65,6 +69,7 @@ class Deepgram(Instance):
         """
         super().__init__(name, api_key=api_key, core=core)
         self.limits = limits or Limits()
+        self.spoken = "en"
         self._grammar = tuple(grammar)
         self._ears = Ears()  # its process starts with the first stream: most labs never speak
 
@@ -107,7 +112,7 @@ class Deepgram(Instance):
         ws = web.WebSocketResponse(
             protocols=SCHEMES, compress=False, max_msg_size=MESSAGE_BYTES, timeout=1.0
         )
-        teller = Teller(query)
+        teller = Teller(query, spoken=self.spoken)
         ws.headers[REQUEST_ID] = teller.request_id
         await ws.prepare(request)
         ears = await self._ears.open(query.hearing(grammar=self._grammar))
@@ -133,7 +138,7 @@ class Deepgram(Instance):
         await self._file_fault(request, admission)
         if isinstance(self.active_fault(admission), faults.Garbage):
             return web.Response(text=GARBAGE, content_type="application/json")
-        teller = Teller(query)
+        teller = Teller(query, spoken=self.spoken)
         audio_s = len(pcm) / (settings.rate_hz * ENCODINGS[settings.encoding])
         answer = teller.batch(words, audio_s=audio_s, audio=hashlib.sha256(audio))
         admission.request.details["finals"] = [" ".join(word.text for word in words)]

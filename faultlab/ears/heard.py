@@ -29,6 +29,7 @@ class Heard:
     Attributes:
         what: `speech_started`; `interim`: the words so far, they may change; `final`: they will
             not; `flushed`: the final answer to a flush; `failed`: the stream cannot go on.
+        others: Of a final: what may have been said instead, the likelier readings first.
         endpoint: The speaker paused at `end_s`.
         why: Of a failure, in words.
     """
@@ -37,6 +38,7 @@ class Heard:
     start_s: float
     end_s: float
     words: tuple[HeardWord, ...] = field(default=())
+    others: tuple[str, ...] = ()
     endpoint: bool = False
     why: str = ""
 
@@ -49,7 +51,7 @@ class Heard:
         """Return what `as_json` made."""
         fields: dict[str, Any] = json.loads(text)
         words = tuple(HeardWord(**word) for word in fields.pop("words"))
-        return cls(words=words, **fields)
+        return cls(words=words, **{**fields, "others": tuple(fields["others"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +63,14 @@ class HearingSettings:
         rate_hz: Of the audio that comes in.
         endpoint_s: Silence after which an utterance is over; None: only at a flush, or when long.
         grammar: The only phrases there are; empty: the receptionist's language model.
+        alternatives: How many readings of a final are wanted, the best one included.
     """
 
     encoding: str = "linear16"
     rate_hz: int = 16_000
     endpoint_s: float | None = 0.3
     grammar: tuple[str, ...] = ()
+    alternatives: int = 1
 
     def as_json(self) -> bytes:
         """Return the value as JSON text."""

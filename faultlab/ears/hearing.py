@@ -66,6 +66,8 @@ class Hearing:
         self._voiced = 0
         self._quiet = 0
         self._settled: tuple[HeardWord, ...] | None = None
+        self._others: tuple[str, ...] = ()  # beside what is settled
+        self._alternatives = settings.alternatives
 
     def hear(self, audio: bytes) -> Iterator[Heard]:
         """Yield what the next piece of audio brought."""
@@ -138,6 +140,7 @@ class Hearing:
             self._search()
             self._recogniser.close()
             self._settled = self._credible(self._words())
+            self._others = self._recogniser.others(self._alternatives - 1)
         return self._settled
 
     def _credible(self, words: tuple[HeardWord, ...]) -> tuple[HeardWord, ...]:
@@ -169,6 +172,7 @@ class Hearing:
     def _final(self, words: tuple[HeardWord, ...], *, what: str, endpoint: bool) -> Heard:
         """Return what is final from now on; what may be the start of speech is kept for it."""
         kind = "flushed" if what == "flushed" else "final"
+        others = self._others if words else ()
         start_s = round(self._final_until * FRAME_S, 3)
         self._told_at = self._final_until = self._frames
         if self._utterance:
@@ -179,7 +183,9 @@ class Hearing:
         elif kind == "final":
             self._final_until -= len(self._before)
         end_s = round(self._final_until * FRAME_S, 3)
-        return Heard(what=kind, start_s=start_s, end_s=end_s, words=words, endpoint=endpoint)
+        return Heard(
+            what=kind, start_s=start_s, end_s=end_s, words=words, others=others, endpoint=endpoint
+        )
 
     @property
     def _now_s(self) -> float:

@@ -47,6 +47,7 @@ NOISE_RMS: Final = 60.0
 NARROW_GAIN: Final = 2
 NARROW_CMN: Final = "50.4,3.9,-8.4,10.9,-2.2,-8.3,3.2,-9.3,-5.3,1.8,-3.7,1.4,-1.8"
 _NOISE: Final = np.random.default_rng(0).normal(0, NOISE_RMS, 7 * MODEL_HZ).round().astype(np.int32)
+READINGS: Final = 60  # are looked at: most differ in a pause or a second pronunciation only
 _SHORTEST_S: Final = 0.06  # of a word that is not a slip of the search
 
 
@@ -113,6 +114,16 @@ class Recogniser:
         if self._decoder.hyp() is None:
             return ()
         return tuple(self._words(offset_s))
+
+    def others(self, count: int) -> tuple[str, ...]:
+        """Return so many other readings of an utterance that is closed, the likelier ones first."""
+        best = self._decoder.hyp()
+        if count < 1 or best is None:
+            return ()
+        found = itertools.islice(self._decoder.nbest(), READINGS)
+        read = dict.fromkeys(" ".join(each.hypstr.split()) for each in found if each)
+        read.pop(" ".join(best.hypstr.split()), None)
+        return tuple(each for each in read if each)[:count]
 
     def _words(self, offset_s: float) -> Iterator[HeardWord]:
         for part in self._decoder.seg():

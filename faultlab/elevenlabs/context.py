@@ -82,6 +82,7 @@ class Context:
         self._closed = given.close
         self._inbox.put_nowait(given)
         request = self._admission.request
+        request.details["language"] = self._line.format.language
         request.details["text"] = request.details.get("text", "") + given.text
         request.mark("text", self._line.instance.now_s(), words=len(given.text.split()))
         return True

@@ -79,15 +79,32 @@ class LlmStage(OpenAILLMService):
         roomy = (each for each in usable if each not in gates or gates[each].room)
         name = next(roomy, usable[0])
         if name not in gates:
-            return await self._models[name].infer(context, **kwargs)
+            return await self._infer(name, context, **kwargs)
         until = self._turn.unhurried_until(now, ASIDE_S)
         ticket = await gates[name].enter(self._turn.attempts, until=until)
         if ticket is None:
             return None
         try:
-            return await self._models[name].infer(context, **kwargs)
+            return await self._infer(name, context, **kwargs)
         finally:
             gates[name].leave(ticket)
+
+    async def _infer(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
+        """Ask one rung, and tell what it will bill: the answer comes without its usage."""
+        answer = await self._models[name].infer(context, **kwargs)
+        asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
+        self._tell(
+            UsageMeasured(
+                turn=self._turn.number,
+                stage="llm",
+                provider=name,
+                model=self._models[name].asks_for,
+                prompt_tokens=len(asked) // TOKEN_CHARACTERS,
+                completion_tokens=len(answer or "") // TOKEN_CHARACTERS,
+                estimated=True,
+            )
+        )
+        return answer
 
     async def cleanup(self) -> None:
         """Let the rungs' connections go."""

@@ -147,7 +147,7 @@ class TtsStage(Stage[VoiceEvent]):
                 await self.push_frame(frame, direction)
             case TTSUpdateSettingsFrame():
                 for rung in self._rungs.values():
-                    await rung.pipe.send(frame)
+                    await rung.settle(frame)
             case _:
                 async with self.working():
                     for piece, news in await self._agenda.add(frame):

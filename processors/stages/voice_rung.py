@@ -5,8 +5,9 @@ moment. A dead one is connected anew in the background, again and again, and nev
 standby is set up when it is asked for the first time.
 """
 
+from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from pipecat.frames.frames import (
     AggregatedTextFrame,
@@ -15,6 +16,7 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     MetricsFrame,
+    TTSUpdateSettingsFrame,
 )
 from pipecat.metrics.metrics import TTSUsageMetricsData
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
@@ -41,6 +43,8 @@ from processors.seat import Seat
 from processors.stages.reconnector import Reconnector
 from processors.stages.rung import Rung
 from processors.stages.stage import Stage
+
+SETTINGS: Final = 8  # that wait for a rung to be set up; the oldest is forgotten
 
 
 class VoiceRung(Rung):
@@ -80,6 +84,7 @@ class VoiceRung(Rung):
         self._stage = stage
         self._voice = cast("Voice", service)
         self._waiting: list[Frame] = []
+        self._unsettled = deque[TTSUpdateSettingsFrame](maxlen=SETTINGS)
         self.reconnector = Reconnector(
             name, self._connect, clock=stage.now, backoff=Backoff(retries_itself=True)
         )
@@ -102,7 +107,10 @@ class VoiceRung(Rung):
             case EndText():
                 await self._send(LLMFullResponseEndFrame())
             case MuteVoice():
-                await self.mute()
+                asked = self.attempt is not None and not self._waiting
+                self.forget_attempt()
+                if asked:
+                    await self.pipe.mute()
         return None
 
     async def speak(
@@ -139,17 +147,19 @@ class VoiceRung(Rung):
         frames, self._waiting = self._waiting, []
         waited, self.due_at = self.due_at is not None, None
         cold, self.connection.cold = self.connection.cold, False
+        self.connection.settling = False
         await self._send(*frames)
         if cold and waited and self.attempt is not None:
             await self._stage.report(Admitted(attempt=self.attempt))
         return True
 
-    async def mute(self) -> None:
-        """Fall silent."""
-        asked = self.attempt is not None and not self._waiting
-        self.forget_attempt()
-        if asked:
-            await self.pipe.mute()
+    async def settle(self, frame: TTSUpdateSettingsFrame) -> None:
+        """Have the service take new settings, now or when it is set up."""
+        if frame.service not in (None, self.pipe.service):
+            return
+        self.connection.settling = await self.pipe.send(frame)
+        if not self.connection.settling:
+            self._unsettled.append(frame)
 
     def give_up(self, now: float) -> Failed | None:
         """Return the failure of an attempt that waits in vain for the connection."""
@@ -170,6 +180,8 @@ class VoiceRung(Rung):
         await super().close(within_s=within_s)
 
     async def _is_ready(self, _pipe: RungPipeline) -> None:
+        while self._unsettled:
+            await self.pipe.send(self._unsettled.popleft())
         await self.begin()
 
     async def _connect(self) -> bool:
@@ -233,7 +245,7 @@ class VoiceRungEar:
 
     async def connected(self) -> None:
         """Begin with what waited for the connection."""
-        self._rung.connection.made()
+        self._rung.connection.made(waited_for=self._rung.due_at is not None)
         self._rung.reconnector.backoff.up(self._stage.now())
         await self._rung.begin()
 

@@ -33,6 +33,7 @@ from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
 from bot.instructions import system_text
 from bot.tools.built_in import Tools
+from bot.tools.desk import CallDesk, Unkept
 from calls.events import Event
 from calls.silence import CallLength, Silence
 from processors.caller_silence import CallerSilence
@@ -148,11 +149,23 @@ class Talk:
 
 @asynccontextmanager
 async def talking(
-    agent: AgentSettings, *answers: list[dict[str, Any]], models: VoiceModels
+    agent: AgentSettings,
+    *answers: list[dict[str, Any]],
+    models: VoiceModels,
+    desk: CallDesk | None = None,
 ) -> AsyncIterator[Talk]:
-    """Run a conversation of our processors with a model that gives these answers."""
+    """Run a conversation of our processors with a model that gives these answers.
+
+    Without a desk nobody can be called back.
+    """
     model, told = Model(answers), []
-    tools = Tools(agent, turn=lambda: 1, tell=told.append, clock=time.monotonic)
+    tools = Tools(
+        agent,
+        note_callback=desk.note_callback if desk else _nobody,
+        turn=lambda: 1,
+        tell=told.append,
+        clock=time.monotonic,
+    )
     async with _served(model) as url:
         settings = OpenAILLMService.Settings(system_instruction=system_text(agent))
         llm = OpenAILLMService(api_key="k", base_url=url, settings=settings)
@@ -166,6 +179,10 @@ async def talking(
         finally:
             await tools.close()
             await llm._client.close()
+
+
+async def _nobody(_reason: str) -> Unkept:
+    return Unkept.NO_NUMBER
 
 
 def _talk(

@@ -6,6 +6,7 @@ import pytest
 
 from bot.config.errors import ConfigError
 from bot.prices import load_prices
+from calls.cost import cost
 from calls.events import UsageMeasured
 from providers import cartesia, deepgram, elevenlabs, openai
 
@@ -43,7 +44,7 @@ def test_a_tts_price_is_used_as_written(tmp_path: Path) -> None:
 
     assert table.currency == "EUR"
     usage = UsageMeasured(turn=1, stage="tts", provider="p", model="m", characters=100_000)
-    assert table.price(usage) == pytest.approx(1.0)
+    assert cost(usage, table) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """What measured use costs."""
 
+from dataclasses import replace
+
 import pytest
 
-from calls.cost import PriceTable, Rate, cost
-from calls.events import UsageMeasured
+from calls.cost import Bill, Meter, PriceTable, Rate, cost
+from calls.events import CallEnded, Event, TurnCosted, TurnDecided, UsageMeasured
 
 
 def rate(**prices: float) -> Rate:
@@ -61,5 +63,121 @@ def test_what_the_table_does_not_know_has_no_cost(usage: UsageMeasured) -> None:
     assert cost(usage, TABLE) is None
 
 
-def test_the_table_prices_by_itself() -> None:
-    assert TABLE.price(used("tts", "voice", characters=1_000_000)) == pytest.approx(50.0)
+ENDED = CallEnded(reason="caller_hung_up", length_s=9.0)
+
+
+def decided(turn: int) -> TurnDecided:
+    return TurnDecided(turn=turn, at_s=0.0)
+
+
+def spoken(turn: int, characters: int, model: str = "voice", provider: str = "p") -> UsageMeasured:
+    return UsageMeasured(
+        turn=turn, stage="tts", provider=provider, model=model, characters=characters
+    )
+
+
+def costs_told(*events: Event) -> list[tuple[int, float | None]]:
+    meter = Meter(TABLE)
+    told = [each for event in events for each in meter.handle(event)]
+    return [(each.turn, each.cost) for each in told if isinstance(each, TurnCosted)]
+
+
+def test_measured_use_is_told_with_its_price() -> None:
+    (told,) = Meter(TABLE).handle(spoken(1, 1_000))
+
+    assert isinstance(told, UsageMeasured)
+    assert told.cost == pytest.approx(0.05)
+
+
+def test_a_turns_cost_is_told_before_the_next_turn_and_the_last_before_the_end() -> None:
+    meter = Meter(TABLE)
+    events = [spoken(0, 1_000), decided(1), spoken(1, 2_000), ENDED]
+    told = [each for event in events for each in meter.handle(event)]
+
+    names = [type(each).__name__ for each in told]
+    assert names == [
+        *("UsageMeasured", "TurnCosted", "TurnDecided"),
+        *("UsageMeasured", "TurnCosted", "CallEnded"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([decided(1), ENDED], []),
+        ([spoken(0, 1_000), spoken(0, 1_000), decided(1)], [(0, 0.1)]),
+        ([spoken(1, 1_000), decided(1), spoken(1, 1_000), decided(2)], [(1, 0.1)]),
+        ([spoken(1, 1_000), decided(2), spoken(1, 1_000), ENDED], [(1, 0.05), (1, 0.1)]),
+        ([spoken(1, 1_000), spoken(1, 9, "unheard-of"), ENDED], [(1, None)]),
+    ],
+    ids=["nothing used", "the greeting", "words before the turn", "late", "a price not known"],
+)
+def test_each_turn_that_used_something_has_its_cost(
+    events: list[Event], expected: list[tuple[int, float | None]]
+) -> None:
+    assert costs_told(*events) == [(turn, pytest.approx(cost)) for turn, cost in expected]
+
+
+def test_a_turns_cost_names_its_currency_and_what_has_no_price() -> None:
+    meter = Meter(TABLE)
+    meter.handle(spoken(1, 9, "unheard-of"))
+
+    costed, _ = meter.handle(ENDED)
+
+    assert isinstance(costed, TurnCosted)
+    assert (costed.currency, costed.unpriced) == ("USD", ("tts unheard-of",))
+
+
+def test_a_bill_is_split_by_turn_by_stage_and_by_provider() -> None:
+    meter, bill = Meter(TABLE), Bill()
+    events = [
+        spoken(0, 1_000, provider="cartesia"),
+        decided(1),
+        spoken(1, 1_000, provider="elevenlabs"),
+        used("stt", "ear", audio_s=60.0),
+        ENDED,
+    ]
+    for event in events:
+        for each in meter.handle(event):
+            bill.add(each)
+
+    assert bill.total == pytest.approx(0.106)
+    costs = bill.costs
+    assert costs.currency == "USD"
+    assert costs.turns == {0: pytest.approx(0.05), 1: pytest.approx(0.056)}
+    assert costs.stages == {"tts": pytest.approx(0.1), "stt": pytest.approx(0.006)}
+    assert costs.providers == {
+        "cartesia": pytest.approx(0.05),
+        "elevenlabs": pytest.approx(0.05),
+        "p": pytest.approx(0.006),
+    }
+    assert (costs.unpriced, costs.estimated) == ((), False)
+
+
+def test_what_has_no_price_leaves_out_only_the_sums_that_it_is_part_of() -> None:
+    meter, bill = Meter(TABLE), Bill()
+    nameless = UsageMeasured(turn=2, stage="tts", provider="mine", model="", characters=1)
+    for event in (spoken(1, 1_000), used("llm", "unheard-of", prompt_tokens=1), nameless):
+        for each in meter.handle(event):
+            bill.add(each)
+
+    assert bill.total is None
+    assert bill.costs.turns == {0: 0.0, 1: None, 2: None}
+    assert bill.costs.stages == {"tts": None, "llm": None}
+    assert bill.costs.providers == {"p": None, "mine": None}
+    assert bill.costs.unpriced == ("llm unheard-of", "tts of mine")
+
+
+def test_a_turn_without_use_between_two_others_cost_nothing() -> None:
+    bill = Bill()
+    for turn in (0, 2):
+        bill.add(replace(spoken(turn, 1), cost=0.5))
+
+    assert bill.costs.turns == {0: 0.5, 1: 0.0, 2: 0.5}
+
+
+def test_a_bill_with_an_estimate_in_it_says_so() -> None:
+    bill = Bill()
+    bill.add(replace(spoken(1, 1), cost=0.5, estimated=True))
+
+    assert bill.costs.estimated

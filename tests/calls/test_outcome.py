@@ -15,6 +15,8 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.outcome import outcome, spread
+from fallbacks.facts import AttemptFailed
+from fallbacks.failure import Kind, Scope
 
 
 def answer(turn: int, v2v_s: float) -> AnswerHeard:
@@ -22,6 +24,10 @@ def answer(turn: int, v2v_s: float) -> AnswerHeard:
         vad_s=0.2, transcript_s=0.0, decision_s=0.0, llm_s=v2v_s - 0.2, tts_s=0.0, transport_s=0.0
     )
     return AnswerHeard(turn=turn, at_s=0.0, v2v_s=v2v_s, parts=parts)
+
+
+def attempt_failed(stage: str, provider: str, kind: Kind, scope: Scope) -> AttemptFailed:
+    return AttemptFailed(stage=stage, provider=provider, kind=kind, scope=scope, after_s=0.1)
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
@@ -40,23 +46,51 @@ def test_a_call_adds_up() -> None:
         answer(2, 1.7),
         BudgetMissed(turn=2, v2v_s=1.7, budget_s=1.5, most="llm_s"),
         BargedIn(turn=2, at_s=5.0),
-        ProviderFailed(stage="tts", provider="cartesia", error="network"),
+        ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401"),
+        attempt_failed("tts", "cartesia", Kind.CUT, Scope.ENDPOINT),
         UsageMeasured(turn=1, stage="llm", provider="openai", model="m", prompt_tokens=100,
-                      completion_tokens=20),
-        UsageMeasured(turn=1, stage="tts", provider="cartesia", model="v", characters=80),
+                      completion_tokens=20, cost=0.01),
+        UsageMeasured(turn=1, stage="tts", provider="cartesia", model="v", characters=80,
+                      cost=0.02),
         CallEnded(reason="caller_hung_up", length_s=31.5),
     ]  # fmt: skip
 
-    found = outcome(events, cost=0.01)
+    found = outcome(events)
 
     assert found.turns == 2
     assert found.within_budget == pytest.approx(0.5)
     assert found.v2v is not None
     assert found.v2v.p95_s == 1.7
     assert found.parts["llm_s"].p50_s == pytest.approx(0.6)
-    assert (found.barge_ins, found.provider_failures) == (1, 1)
+    assert (found.barge_ins, found.provider_failures) == (1, 2)
+    assert found.failures == {"twilio": 1, "cartesia": 1}
     assert (found.prompt_tokens, found.completion_tokens, found.characters) == (100, 20, 80)
-    assert (found.reason, found.length_s, found.cost) == ("caller_hung_up", 31.5, 0.01)
+    assert (found.reason, found.length_s) == ("caller_hung_up", 31.5)
+    assert found.cost == pytest.approx(0.03)
+    assert found.costs.stages == {"llm": 0.01, "tts": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("event", "failures"),
+    [
+        (attempt_failed("llm", "openai", Kind.AUTH, Scope.CREDENTIAL), 1),
+        (attempt_failed("tts", "cartesia", Kind.CUT, Scope.ENDPOINT), 1),
+        (attempt_failed("stt", "deepgram", Kind.RATE_LIMITED, Scope.CAPACITY), 1),
+        (ProviderFailed(stage="llm", provider="openai", error="unknown: error"), 1),
+        (attempt_failed("llm", "openai", Kind.BAD_REQUEST, Scope.PAYLOAD), 0),
+    ],
+    ids=[
+        "a key refused",
+        "a voice cut",
+        "too many requests",
+        "an error",
+        "our request is too long",
+    ],
+)
+def test_every_failure_of_a_provider_is_counted_and_none_of_our_own(
+    event: Event, failures: int
+) -> None:
+    assert outcome([event]).provider_failures == failures
 
 
 def test_a_call_without_turns_claims_nothing() -> None:

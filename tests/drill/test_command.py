@@ -1,10 +1,20 @@
 """`holdline drill` on the command line: what it refuses before anything is started."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.__main__ import run
+from drill.drill import Wanted, drill
+from drill.results import DrillPass, Results
+from drill.runner import Job
+from drill.selection import SMOKE
+from drill.servers import OURS
+
+GOOD = {"lost_turns": 0.0, "first_speech_s": 1.0, "gap_s": 0.0, "misheard": 0.0}
+TIMES = {"first_word_s": 0.9, "standby_requests": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -36,3 +46,64 @@ def test_results_of_somebody_else_stop_the_drill_before_it_begins(
 
     assert run(["drill", "--out", str(tmp_path)]) == 2
     assert "results.json" in capsys.readouterr().err
+
+
+class Play:
+    """Plays nothing; the row of a name comes out as it is told, pass by pass."""
+
+    def __init__(self, row: str, *lost: float) -> None:
+        self._row = row
+        self._lost = list(lost)
+        self.played: list[list[str]] = []
+
+    async def __call__(self, job: Job, results: Results) -> DrillPass:
+        lost = self._lost.pop(0)
+        self.played.append([row.name for row in job.rows])
+        begun = results.begin(
+            began="now",
+            commit="",
+            options=job.options,
+            machine="a machine",
+            planned={OURS: {row.name: 1 for row in job.rows}},
+        )
+        for row in job.rows:
+            measures = {**GOOD, **TIMES, "lost_turns": lost if row.name == self._row else 0.0}
+            entry: dict[str, Any] = {"pass": begun.number, "row": row.name, "side": OURS, "run": 1}
+            results.add({**entry, "measures": measures, "turns": []})
+        return begun
+
+
+def smoke(folder: Path) -> Wanted:
+    return Wanted(matrix="smoke", only=(), baseline=None, jobs=1, folder=folder)
+
+
+def test_a_smoke_row_that_missed_is_played_again_and_both_results_are_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play = Play("llm-5xx", 1.0, 0.0)
+
+    code = asyncio.run(drill(smoke(tmp_path), play=play))
+
+    told = capsys.readouterr().out
+    assert code == 0
+    assert play.played == [list(SMOKE), ["llm-5xx"]]
+    assert told.count("What the caller's ear got") == 2
+    assert "llm-5xx: pass 1 missed, pass 2 met; met in 1 of 2 passes" in told
+    assert "missed" in (tmp_path / "report.md").read_text()
+
+
+def test_a_smoke_row_that_misses_twice_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = asyncio.run(drill(smoke(tmp_path), play=Play("llm-5xx", 1.0, 1.0)))
+
+    assert code == 1
+    assert "pass 1 missed, pass 2 missed" in capsys.readouterr().out
+
+
+def test_the_record_says_with_which_options_a_pass_was_run(tmp_path: Path) -> None:
+    wanted = Wanted(
+        matrix="full", only=["llm-401"], baseline="stock-pipecat", jobs=3, folder=tmp_path
+    )
+
+    assert wanted.options == "--matrix full --only llm-401 --baseline stock-pipecat --jobs 3"

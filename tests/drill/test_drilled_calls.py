@@ -4,12 +4,13 @@ Stock Pipecat is known to lose the words behind a cut, whatever Holdline learns 
 whether the drill sees it.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bot.lab.callers import answers
-from drill.matrix import tts
+from drill.breaks import tts
 from drill.measured import Run
 from drill.plans import play
 from drill.rows import Row
@@ -32,6 +33,20 @@ async def test_a_healthy_turn_is_heard_whole(tmp_path: Path) -> None:
     assert 0.3 < run.measures["first_word_s"] < 4.0
     assert turn.verdict.voices == ("cartesia",)
     assert {each.provider for each in turn.requests} == {"openai", "cartesia"}
+
+
+async def test_a_call_on_the_loopback_leg_is_heard_and_judged_like_one_from_the_carrier(
+    tmp_path: Path,
+) -> None:
+    row = replace(HEALTHY_TURN, leg="loopback")
+    async with staged(row, OURS, run=1, folder=tmp_path) as stage:
+        await play(stage, run := Run())
+
+    (turn,) = run.turns
+    assert turn.verdict.whole, turn.verdict
+    assert run.measures["misheard"] == 0
+    assert 0.3 < run.measures["first_word_s"] < 4.0
+    assert stage.failures() == []
 
 
 async def test_the_words_behind_a_cut_are_missed_in_a_stock_pipeline(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from bot.exits import UsageError
 from bot.lab.callers import answers
-from drill.matrix import ALL, FULL
+from drill.breaks import ALL
+from drill.matrix import FULL
 from drill.plans import QUESTIONS
 from drill.rows import HAIRCUT, HEALTHY, HOURS, Row
 from drill.selection import SMOKE, chosen
@@ -68,3 +69,61 @@ def test_named_rows_need_no_healthy_row_where_one_is_known() -> None:
     assert [row.name for row in chosen("full", ["tts-stall"])] == [HEALTHY, "tts-stall"]
     assert [row.name for row in chosen("full", ["tts-stall"], healthy_known=True)] == ["tts-stall"]
     assert chosen("full", [], healthy_known=True)[0].name == HEALTHY
+
+
+ROWS = {row.name: row for row in FULL}
+
+
+def bounds(name: str) -> dict[str, float]:
+    return {target.measure: target.worst for target in ROWS[name].targets}
+
+
+@pytest.mark.parametrize("row", FULL, ids=lambda row: row.name)
+def test_no_row_may_leave_the_caller_without_any_speech_for_longer_than_the_budget(
+    row: Row,
+) -> None:
+    assert bounds(row.name)["first_speech_s"] == 1.5
+
+
+@pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
+@pytest.mark.parametrize("what", ["turn", "call"])
+def test_who_comes_second_pays_nothing_for_what_the_first_found_out(stage: str, what: str) -> None:
+    assert bounds(f"second-{what}-{stage}")["first_word_s"] == 0.05
+
+
+def test_a_healthy_ladder_asks_no_standby_however_its_delays_vary() -> None:
+    assert bounds("healthy-varied")["standby_requests"] == 0
+
+
+@pytest.mark.parametrize("words", [1, 4])
+def test_a_model_that_breaks_before_anything_was_audible_delays_the_first_word_by_a_bounded_time(
+    words: int,
+) -> None:
+    assert bounds(f"llm-cut-{words}")["first_word_s"] == 0.5
+    assert bounds(f"llm-stall-{words}")["first_word_s"] == 0.9
+
+
+def test_one_row_plays_rendered_clips_and_no_other_sound_in_their_place() -> None:
+    assert ROWS["clips"].clips
+    assert bounds("clips")["clips_heard"] >= 1
+    assert bounds("clips")["not_clips"] == 0
+
+
+def test_everything_dies_by_refusing_and_by_hanging() -> None:
+    for name in ("all-dead", "all-hung"):
+        assert {each.provider for each in ROWS[name].breaks} == set(ALL)
+    assert {each.window["fault"] for each in ROWS["all-dead"].breaks} == {"refuse"}
+    assert {each.window["fault"] for each in ROWS["all-hung"].breaks} == {"silent"}
+
+
+@pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
+def test_a_provider_of_each_stage_flaps_and_recovers(stage: str) -> None:
+    kind = {"stt": "deepgram", "llm": "openai", "tts": "cartesia"}[stage]
+
+    for name in (f"flapping-{stage}", f"recovery-{stage}"):
+        (broken,) = ROWS[name].breaks
+        assert broken.provider == kind
+
+
+def test_calls_come_in_by_both_legs() -> None:
+    assert {row.leg for row in FULL} == {"carrier", "loopback"}

@@ -1,6 +1,7 @@
 """What one run measures, from recordings that nobody made by telephone."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from drill.conversation import Turn
 from drill.evidence import Asked, Judged
 from drill.judge import Verdict
-from drill.measured import Run, changes, quiet_after
+from drill.measured import Run, changes, first_speech_after, quiet_after
 from drill.rows import LOST
 from tests.drill.recordings import RATE_HZ, silence, taken_over, whole_reply
 
@@ -43,6 +44,21 @@ def test_the_agent_is_quiet_when_its_last_sound_behind_the_barge_in_ends(
     parts: tuple[NDArray[np.int16], ...], quiet_s: float
 ) -> None:
     assert quiet_after(Call(np.concatenate(parts)), TURN) == pytest.approx(quiet_s, abs=0.02)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("parts", "waited_s"),
+    [
+        ((tone(1.0), silence(1.5), tone(0.3), silence(1.0)), 0.5),  # spoke before, too
+        ((tone(1.0), silence(5.0)), LOST),
+    ],
+)
+def test_who_breaks_in_waited_for_the_first_sound_behind_the_question(
+    parts: tuple[NDArray[np.int16], ...], waited_s: float
+) -> None:
+    call: Any = Call(np.concatenate(parts))
+
+    assert first_speech_after(call, 2.0) == pytest.approx(waited_s, abs=0.02)
 
 
 def test_a_reply_that_broke_off_has_a_gap_without_an_end() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from rich.console import Console
 from bot.exits import UsageError
 from drill import markdown, report
 from drill.results import FILE, Results
-from drill.rows import EVERY_WORD, HEALTHY, NEVER_SILENT, Row
+from drill.rows import EVERY_WORD, HEALTHY, NEVER_SILENT, Row, extra
 from drill.runner import Job, run_all
 from drill.servers import OURS, STOCK
-from drill.table import missed, table
+from drill.table import table
+from drill.tally import count_met, judge_passes, missed, newest_run
 
 ROW = Row(name="tts-cut", title="TTS <cut>", targets=(EVERY_WORD, NEVER_SILENT))
+ONE_RUN = {ROW.name: 1}
 TURN = {
     "question": "How much is a haircut?",
     "answer": "A haircut costs forty euros.",
@@ -39,11 +42,12 @@ TURN = {
 }
 
 
-def entry(began: str, *, side: str = OURS, lost: float = 0.0, run: int = 1) -> dict[str, Any]:
+def entry(
+    number: int, *, row: str = ROW.name, side: str = OURS, lost: float = 0.0, run: int = 1
+) -> dict[str, Any]:
     return {
-        "pass": began,
-        "machine": "a machine",
-        "row": ROW.name,
+        "pass": number,
+        "row": row,
         "side": side,
         "run": run,
         "measures": {"lost_turns": lost, "first_speech_s": 1.0},
@@ -51,22 +55,158 @@ def entry(began: str, *, side: str = OURS, lost: float = 0.0, run: int = 1) -> d
     }
 
 
-def test_a_pass_without_a_healthy_row_on_some_side_is_compared_with_the_newest_there_is(
+def begin(kept: Results, began: str, *, note: str = "", rows: Mapping[str, int] = ONE_RUN) -> int:
+    return kept.begin(
+        began=began,
+        commit="0123456789",
+        options="--matrix full --jobs 2",
+        machine="a machine",
+        planned={OURS: rows, STOCK: rows},
+        note=note,
+    ).number
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    kept = Results(tmp_path)
+    kept.add(entry(begin(kept, "monday")))
+    tuesday = begin(kept, "tuesday")
+    kept.add(entry(tuesday, lost=1.0))
+    kept.add(entry(tuesday, side=STOCK, lost=1.0))
+    return kept
+
+
+def test_a_pass_is_on_record_before_its_first_run(tmp_path: Path) -> None:
+    begin(Results(tmp_path), "monday")
+
+    (begun,) = Results(tmp_path).passes
+    assert (begun.number, begun.began, begun.commit) == (1, "monday", "0123456789")
+    assert begun.options == "--matrix full --jobs 2"
+
+
+def test_a_file_without_one_of_its_passes_is_refused(results: Results, tmp_path: Path) -> None:
+    begin(results, "wednesday")
+    kept = json.loads((tmp_path / FILE).read_text())
+    kept["passes"] = [each for each in kept["passes"] if each["number"] != 2]
+    (tmp_path / FILE).write_text(json.dumps(kept))
+
+    with pytest.raises(UsageError, match="lacks pass 2"):
+        Results(tmp_path)
+
+
+def test_a_file_without_its_last_pass_is_refused_for_the_runs_that_are_left(
+    results: Results, tmp_path: Path
+) -> None:
+    kept = json.loads((tmp_path / FILE).read_text())
+    del kept["passes"][-1]
+    (tmp_path / FILE).write_text(json.dumps(kept))
+
+    with pytest.raises(UsageError, match="pass 2"):
+        Results(tmp_path)
+
+
+def test_a_row_is_counted_in_every_pass_that_was_to_run_it(results: Results) -> None:
+    begin(results, "wednesday")  # was stopped before its first run
+
+    passes = judge_passes(ROW, OURS, results)
+
+    assert [each.verdict for each in passes] == ["met", "missed", "not run"]
+    assert count_met(passes) == "1 of 3"
+
+
+def test_the_figures_of_a_row_are_those_of_the_newest_pass_that_ran_it(results: Results) -> None:
+    begin(results, "wednesday")  # was stopped before its first run
+    first, second, _ = judge_passes(ROW, OURS, results)
+
+    assert newest_run([first, second]) is second
+    assert newest_run(judge_passes(ROW, OURS, results)).within.began == "tuesday"
+    assert "| turns not whole ≤ 0 | 1 | 1 | **missed** |" in markdown.render([ROW], results)
+    assert missed([ROW], results, OURS) == [ROW.name]
+
+
+def test_a_pass_that_lacks_runs_of_a_row_has_not_met_it(tmp_path: Path) -> None:
+    kept = Results(tmp_path)
+    number = begin(kept, "monday", rows={ROW.name: 2})
+    kept.add(entry(number))
+    (half,) = judge_passes(ROW, OURS, kept)
+    kept.add(entry(number, run=2))
+    (whole,) = judge_passes(ROW, OURS, kept)
+
+    assert not half.met
+    assert whole.met
+
+
+def test_a_later_healthy_row_does_not_change_what_an_earlier_pass_said(tmp_path: Path) -> None:
+    kept = Results(tmp_path)
+    late = replace(ROW, targets=(extra(0.3),))
+    kept.add(entry(begin(kept, "monday"), row=HEALTHY) | {"measures": {"first_word_s": 0.9}})
+    kept.add(entry(begin(kept, "tuesday")) | {"measures": {"first_word_s": 1.4}})
+    before = judge_passes(late, OURS, kept)[-1].findings[0].worst
+    kept.add(entry(begin(kept, "wednesday"), row=HEALTHY) | {"measures": {"first_word_s": 1.3}})
+
+    assert before == pytest.approx(0.5)
+    assert judge_passes(late, OURS, kept)[1].findings[0].worst == before
+
+
+def test_figures_from_beside_other_load_are_marked_row_by_row(tmp_path: Path) -> None:
+    kept = Results(tmp_path)
+    other = replace(ROW, name="another")
+    number = begin(kept, "monday", rows={ROW.name: 1, other.name: 1})
+    kept.add(entry(number) | {"others_cores": 1.5})
+    kept.add(entry(number, row=other.name) | {"others_cores": 0.1})
+    page = markdown.render([ROW, other], kept)
+
+    assert "0.80 cores, at most 1.50" in page
+    assert f"| `{ROW.name}` | 1 | 1 | met | 0*, 1* |" in page
+    assert f"| `{other.name}` | 1 | 1 | met | 0, 1 |" in page
+
+
+def test_a_missed_target_stays_in_the_table_with_its_reason(tmp_path: Path) -> None:
+    kept = Results(tmp_path)
+    kept.add(entry(begin(kept, "monday"), lost=1.0))
+    row = replace(ROW, targets=(replace(EVERY_WORD, if_missed="it was the dog"),))
+
+    assert "**missed**: it was the dog" in markdown.render([row], kept)
+    assert "missed: it was the dog" in report.write([row], kept, tmp_path).read_text()
+
+
+def test_the_reports_have_every_pass_with_its_code_machine_and_options(
+    results: Results, tmp_path: Path
+) -> None:
+    begin(results, "wednesday", note="a note")
+    pages = [markdown.render([ROW], results), report.write([ROW], results, tmp_path).read_text()]
+
+    for page in pages:
+        for told in ("monday", "tuesday", "wednesday", "a machine", "0123456789", "a note"):
+            assert told in page
+        assert page.count("--matrix full --jobs 2") == 3
+        assert "1 of 3" in page
+    assert "|  | 2 | 1 | **missed** | **1**, 1 |" in pages[0]
+    assert "|  | 3 | 0 of 1 | **not run** |" in pages[0]
+    assert "monday" in pages[1]
+
+
+def test_a_row_that_left_the_matrix_is_still_named(results: Results) -> None:
+    assert f"{ROW.name}." in markdown.render([replace(ROW, name="another")], results)
+
+
+def test_a_pass_without_a_healthy_row_on_some_side_is_compared_with_the_last_one_before(
     tmp_path: Path,
 ) -> None:
     kept = Results(tmp_path)
-    healthy = {"row": HEALTHY, "measures": {"first_word_s": 0.9}}
-    kept.add(entry("monday") | healthy)
-    kept.add(entry("monday", side=STOCK) | healthy)
-    kept.add(entry("tuesday") | healthy)
-    kept.add(entry("tuesday"))
+    monday = begin(kept, "monday", rows={HEALTHY: 1})
+    kept.add(entry(monday, row=HEALTHY))
+    kept.add(entry(monday, row=HEALTHY, side=STOCK))
+    tuesday = begin(kept, "tuesday")
+    kept.add(entry(tuesday, row=HEALTHY))
+    kept.add(entry(tuesday))
 
     found = [(each["pass"], each["side"], each["row"]) for each in kept.newest(ROW, OURS)]
 
     assert found == [
-        ("tuesday", OURS, HEALTHY),
-        ("tuesday", OURS, ROW.name),
-        ("monday", STOCK, HEALTHY),
+        (tuesday, OURS, HEALTHY),
+        (tuesday, OURS, ROW.name),
+        (monday, STOCK, HEALTHY),
     ]
 
 
@@ -75,32 +215,19 @@ async def test_stock_pipecat_is_measured_once_for_each_row(
 ) -> None:
     row = replace(ROW, runs=1)
     told: list[Any] = []
-    job = Job(rows=[row], sides=[STOCK], folder=tmp_path, jobs=1, tell=told.append)
+    job = Job(rows=[row], sides=[STOCK], folder=tmp_path, jobs=1, options="", tell=told.append)
 
     await run_all(job, results)
 
     assert told == []
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Results:
-    kept = Results(tmp_path)
-    kept.add(entry("monday"))
-    kept.add(entry("tuesday", lost=1.0))
-    kept.add(entry("tuesday", side=STOCK, lost=1.0))
-    return kept
-
-
 def test_runs_are_appended_to_what_earlier_passes_left(results: Results, tmp_path: Path) -> None:
     again = Results(tmp_path)
-    again.add(entry("wednesday"))
+    again.add(entry(begin(again, "wednesday")))
 
-    assert [each["pass"] for each in Results(tmp_path).entries] == [
-        "monday",
-        "tuesday",
-        "tuesday",
-        "wednesday",
-    ]
+    assert [each["pass"] for each in Results(tmp_path).entries] == [1, 2, 2, 3]
+    assert [each.number for each in Results(tmp_path).passes] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"walks": 1}', "[1"])
@@ -113,14 +240,14 @@ def test_a_file_of_somebody_else_is_not_written_over(text: str, tmp_path: Path) 
 
 
 def test_the_newest_pass_of_a_row_decides(results: Results) -> None:
-    assert missed([ROW], results) == ["tts-cut"]
+    assert missed([ROW], results, OURS) == ["tts-cut"]
 
-    results.add(entry("wednesday"))
-    assert missed([ROW], results) == []
+    results.add(entry(begin(results, "wednesday")))
+    assert missed([ROW], results, OURS) == []
 
 
 def test_a_row_that_was_never_run_counts_as_missed(tmp_path: Path) -> None:
-    assert missed([ROW], Results(tmp_path)) == ["tts-cut"]
+    assert missed([ROW], Results(tmp_path), OURS) == ["tts-cut"]
 
 
 def test_the_table_shows_target_figures_verdict_and_the_stock_pipeline(results: Results) -> None:
@@ -140,24 +267,17 @@ def test_the_html_report_needs_nothing_from_anywhere(results: Results, tmp_path:
 
     assert not re.findall(r"(?:https?:)?//|@import|<script|src=", page)
     assert "TTS &lt;cut&gt;" in page
-    assert page.count("<svg") == 2  # the newest pass: one run of each side
+    assert page.count("<svg") == 2  # the newest pass, which missed: one run of each side
     assert "haircut (cartesia, 1.00 s)" in page
     assert "cartesia: cut after 2 words, cut" in page
     assert "missing: forty" in page
-
-
-def test_the_markdown_report_counts_the_passes(results: Results, tmp_path: Path) -> None:
-    page = markdown.write([ROW], results, tmp_path).read_text()
-
-    assert "- Pass of monday on a machine" in page
-    assert "| 1 of 2 |" in page
-    assert "**missed**" in page
 
 
 def test_what_is_on_disk_is_whole_json_after_each_run(results: Results, tmp_path: Path) -> None:
     kept = json.loads((tmp_path / FILE).read_text())
 
     assert len(kept["runs"]) == 3
+    assert len(kept["passes"]) == 2
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -168,10 +288,11 @@ def test_the_figures_alone_let_further_passes_be_added(results: Results, tmp_pat
     (elsewhere / FILE).write_bytes(figures.read_bytes())
     again = Results(elsewhere)
 
+    assert again.passes == results.passes
     assert [each["measures"] for each in again.entries] == [
         each["measures"] for each in results.entries
     ]
     assert all(each["turns"] == [] for each in again.entries)
-    assert missed([ROW], again) == missed([ROW], results)
+    assert missed([ROW], again, OURS) == missed([ROW], results, OURS)
     report.write([ROW], again, elsewhere)
     assert markdown.write([ROW], again, elsewhere).is_file()

@@ -13,7 +13,7 @@ def stage(calls: Path, *events: str) -> Stage:
     (calls / "one.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     nothing = cast(Any, None)
     row = Row(name="row", title="A row")
-    return Stage(row=row, lab=nothing, control=nothing, url="", calls=calls)
+    return Stage(row=row, lab=nothing, control=nothing, ring=nothing, calls=calls)
 
 
 def test_a_barge_in_is_blamed_for_what_came_after_it_alone(tmp_path: Path) -> None:

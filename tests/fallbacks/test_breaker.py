@@ -4,6 +4,7 @@ import pytest
 
 from fallbacks.breaker import TRANSITIONS, Breaker, BreakerSettings, Input, Permit, State
 from fallbacks.facts import BreakerMoved
+from fallbacks.failure import Severity
 
 
 def breaker(*, probing: bool = True) -> Breaker:
@@ -47,6 +48,7 @@ def test_the_third_failure_in_a_row_opens_it() -> None:
         after="open",
         cause="failures",
         after_s=3.0,
+        severity=Severity.MEDIUM,
     )
 
 

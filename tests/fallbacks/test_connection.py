@@ -66,14 +66,29 @@ def test_a_cold_one_that_was_refused_is_cold_no_more() -> None:
     assert not connection.cold
 
 
-@pytest.mark.parametrize("happened", ["made", "lost"])
-def test_a_connection_that_was_made_or_lost_has_no_failure_to_report(happened: str) -> None:
+def test_one_that_is_made_anew_for_new_settings_may_take_as_long_as_a_cold_one() -> None:
+    connection = Connection("cartesia")
+    connection.made(waited_for=False)
+    connection.settling = True
+    connection.began(NOW)
+
+    assert connection.wait_until(NOW) == pytest.approx(NOW + COLD_S)
+    connection.made(waited_for=False)
+    connection.began(NOW)
+    assert connection.wait_until(NOW) == pytest.approx(NOW + CONNECT_S)
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_connection_that_was_made_or_lost_has_no_failure_to_report(*, made: bool) -> None:
     connection = Connection("cartesia")
     connection.refused(refusal())
     connection.began(NOW)
 
-    getattr(connection, happened)()
+    if made:
+        connection.made(waited_for=False)
+    else:
+        connection.lost()
 
-    assert connection.up == (happened == "made")
+    assert connection.up == made
     assert not connection.in_the_making
     assert connection.report_failure(NOW + 10.0) is None

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.attempts import Failed, Finished
+from fallbacks.attempts import Failed, Finished, Refused, TellFact
 from fallbacks.deadline import Deadline
+from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
@@ -67,6 +68,7 @@ class Bench:
     done: list[SpeechAction] = field(default_factory=list)
     line: PlayingLine = field(default_factory=PlayingLine)
     names: tuple[str, ...] = NAMES
+    left_s: float = 4.0
 
     def __post_init__(self) -> None:
         places = [Place(stage="tts", provider=name, credential=name) for name in self.names]
@@ -77,7 +79,7 @@ class Bench:
         )
         work = Work(self.policy, numbers=itertools.count(1))
         self.speech = SpokenUtterance(
-            work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + 4.0)
+            work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + self.left_s)
         )
 
     def start(self, text: str = TEXT, *, closed: bool = True) -> AskVoice:
@@ -405,3 +407,90 @@ def test_wherever_the_voices_are_cut_every_word_is_heard_once_and_in_order(
     assert bench.said == TEXT
     assert bench.whole == [WORD] * 8
     assert (np.diff(bench.heard) >= 0).all()
+
+
+def test_a_failure_is_told_with_the_words_that_are_heard_of_it() -> None:
+    bench = Bench()
+    ask = bench.start()
+    bench.speak(ask, 3 * WORD + 100)
+    said = bench.said.split()
+
+    bench.fail(ask)
+
+    told = [each.fact for each in bench.done if isinstance(each, TellFact)]
+    (fact,) = [each for each in told if isinstance(each, AttemptFailed)]
+    assert (fact.provider, fact.heard_words) == ("first", len(said))
+    assert len(said) >= 2
+
+
+def test_a_voice_without_a_place_is_passed_over_and_is_no_failure() -> None:
+    bench = Bench()
+    ask = bench.start()
+
+    bench.done += bench.speech.handle(Refused(attempt=ask.attempt), bench.now)
+    bench.speak(bench.asks[1])
+    bench.finish(bench.asks[1])
+
+    assert [each.provider for each in bench.asks] == ["first", "second"]
+    told = [each.fact for each in bench.done if isinstance(each, TellFact)]
+    assert not [each for each in told if isinstance(each, AttemptFailed)]
+    assert bench.said == TEXT
+
+
+def test_a_words_time_that_comes_twice_is_one_word() -> None:
+    bench = Bench()
+    ask = bench.start("two two")
+    for n in (0, 0, 1, 1):
+        bench.time(ask, "two", n)
+    bench.sound(ask, tone(["two", "two"])[: WORD + 100])
+
+    assert bench.said == "two"
+
+
+def test_what_came_of_a_dead_voices_half_word_is_not_let_go_before_silence() -> None:
+    bench = Bench()
+    first = bench.start()
+    bench.speak(first, 2 * WORD + 150)
+    bench.fail(first)
+
+    bench.pass_s(0.5)  # the line runs dry
+
+    assert bench.whole[:3] == [WORD, WORD, 0]
+
+
+def test_a_voice_that_is_taken_as_done_is_muted() -> None:
+    bench = Bench()
+    ask = bench.start()
+    bench.speak(ask)
+    bench.pass_s(DONE_S + 0.1)
+
+    assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
+
+
+def test_the_only_voice_is_muted_before_it_is_asked_again() -> None:
+    bench = Bench(names=("first",))
+    bench.start()
+    bench.pass_s(0.7)
+
+    doing = [type(each) for each in bench.done if isinstance(each, AskVoice | MuteVoice)]
+    assert doing == [AskVoice, MuteVoice, AskVoice]
+
+
+def test_a_voice_may_take_its_time_while_the_line_has_something_to_play() -> None:
+    bench = Bench(names=("first",))
+    first = bench.start()
+    bench.speak(first, 2 * WORD)
+    bench.line.add(9.0, bench.now)  # so much is queued that nobody is in a hurry
+    bench.speak(first, 1)
+    bench.pass_s(5.0)
+
+    assert not bench.speech.over
+
+
+def test_an_utterance_that_begins_too_late_still_gets_its_time() -> None:
+    bench = Bench(names=("first",), left_s=0.0)
+    bench.start()
+
+    bench.pass_s(1.0)
+
+    assert not bench.speech.over

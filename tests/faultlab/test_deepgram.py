@@ -250,6 +250,24 @@ async def test_several_languages_at_once_name_the_language_of_every_word() -> No
     assert {word["language"] for word in alternative["words"]} == {"en"}
 
 
+async def test_other_readings_are_told_when_they_are_asked_for() -> None:
+    query = f"{QUERY}&alternatives=3".replace("nova-3", "enhanced-general")
+    async with deepgram() as instance, listening(instance, query) as client:
+        await client.say("Yes, please.")
+        await client.order("Finalize")
+        final = await client.until(finalized)
+
+    best, *others = final["channel"]["alternatives"]
+    assert best["transcript"] == "Yes please."
+    assert 1 <= len(others) <= 2
+    assert all(each["transcript"] not in ("", "Yes please.") for each in others)
+    sure = [each["confidence"] for each in (best, *others)]
+    assert sure == sorted(sure, reverse=True)
+    words = others[0]["words"]
+    assert words[0]["start"] == best["words"][0]["start"]
+    assert words[-1]["end"] == pytest.approx(best["words"][-1]["end"], abs=0.002)
+
+
 async def test_telephone_audio_is_heard_as_it_comes() -> None:
     query = "model=nova-3&encoding=mulaw&sample_rate=8000&punctuate=true"
     async with deepgram() as instance, listening(instance, query) as client:
@@ -296,6 +314,10 @@ async def test_a_grammar_makes_it_hear_only_what_is_listed() -> None:
         "model=nova-3&language=xx",
         "model=base&language=multi",
         "model=nova-3&keywords=haircut",
+        "model=nova-3&alternatives=3",
+        "model=nova-2-phonecall&alternatives=2",
+        "model=base&alternatives=0",
+        "model=base&alternatives=many",
         "model=nova-3&encoding=linear16",
         "model=nova-3&encoding=linear16&sample_rate=fast",
         "model=nova-3&encoding=smoke&sample_rate=8000",

@@ -74,3 +74,8 @@ async def test_the_key_travels_in_the_header_and_not_in_the_url() -> None:
 
     assert request.headers["Authorization"] == "Token KEY"
     assert "KEY" not in str(dict(request.query))
+
+
+async def test_alternatives_are_asked_for_when_the_rung_wants_them() -> None:
+    assert (await asked(alternatives=3)).query["alternatives"] == "3"
+    assert "alternatives" not in (await asked()).query

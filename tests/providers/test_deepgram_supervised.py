@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from deepgram.core.api_error import ApiError
@@ -26,6 +27,7 @@ from faultlab.deepgram.simulator import Deepgram
 from faultlab.deepgram.socket import Limits
 from faultlab.faults import Fault
 from faultlab.schedule import Window
+from processors.readings import alternatives
 from providers.deepgram import DeepgramRung, PoliteCloseError, build, failure_of
 from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller
@@ -39,7 +41,7 @@ LIMITS = Limits(intake_cap=None)
 
 @asynccontextmanager
 async def supervised(
-    fault: Fault | None = None, *, limits: Limits = LIMITS
+    fault: Fault | None = None, *, limits: Limits = LIMITS, **changes: Any
 ) -> AsyncIterator[tuple[Bench, DeepgramRung, Deepgram]]:
     instance = Deepgram("it", limits=limits)
     await instance.start()
@@ -53,6 +55,7 @@ async def supervised(
                 url=instance.url,
                 sample_rate_hz=RATE_HZ,
                 api_key=instance.api_key,
+                **changes,
             )
         )
         service.supervised = True
@@ -181,3 +184,27 @@ def test_pipecats_service_still_keeps_what_we_read() -> None:
 
     for name in ("_connection", "_connection_settled", "_client", "_finalize_pending", "_user_id"):
         assert hasattr(service, name)
+
+
+async def test_other_readings_come_with_the_words_and_how_sure_each_is() -> None:
+    async with supervised(model="enhanced", alternatives=3) as (bench, _, _instance):
+        await hear(bench, caller.silence(0.3) + caller.say("Yes, please.") + caller.silence(0.3))
+        await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
+        await bench.until(lambda: any(each.text for each in bench.all(TranscriptionFrame)))
+
+    final = next(each for each in bench.all(TranscriptionFrame) if each.text)
+    (best, sure), *others = alternatives(final.result)
+    assert best == final.text
+    assert sure is not None
+    assert others
+    assert all(other is not None and 0 < other < sure for _, other in others)
+
+
+async def test_a_model_without_alternatives_is_asked_again_without_them() -> None:
+    async with supervised(model="nova-3", alternatives=3) as (bench, service, instance):
+        await bench.until(lambda: service.connected)
+
+        first, second = instance.record.requests("it")
+        assert not bench.errors()
+
+    assert (first.well_formed, second.well_formed) == (False, True)

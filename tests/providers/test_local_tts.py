@@ -1,6 +1,8 @@
 """The local voice: the stage's suite, and what is its own."""
 
 import asyncio
+import gc
+import tracemalloc
 from typing import Any, ClassVar
 
 import pytest
@@ -189,3 +191,20 @@ def test_pipecat_still_has_what_the_local_voice_relies_on() -> None:
     service.start(3)
     assert service.pts(0) == 7  # words are timed from `last_pts`, if that is later
     assert {"_update_settings", "start_word_timestamps"} <= {*vars(TTSService)}
+
+
+def test_nothing_of_what_was_spoken_is_kept() -> None:
+    voices, manner = names("f2", "en"), Manner()
+    speak("One moment.", voices, manner=manner, rate_hz=8000)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        spoken = speak("One moment. " * 20, voices, manner=manner, rate_hz=8000)
+        assert spoken.duration_s > 5.0
+        del spoken
+        gc.collect()
+        kept_bytes = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert kept_bytes < 10_000  # the sound of one such text has half a megabyte

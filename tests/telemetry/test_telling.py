@@ -1,8 +1,11 @@
 import asyncio
+import gc
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loguru import logger
@@ -12,20 +15,29 @@ from calls.events import (
     AgentSaid,
     CallEnded,
     CallStarted,
+    Event,
     KeyPressed,
+    OtherReading,
+    ProviderFailed,
     TranscriptFinal,
     UsageMeasured,
 )
 from telemetry import emitter as emitter_module
 from telemetry import logs
 from telemetry.emitter import Emitter
-from telemetry.journal import Journal, forget_old
+from telemetry.journal import ENDED_CALLS, Journal, forget_old
 from telemetry.live import Live
 from telemetry.privacy import masked, without_words
+
+USED = UsageMeasured(turn=1, stage="llm", provider="openai", model="m", prompt_tokens=7)
 
 
 def a_moment() -> datetime:
     return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def held_by(emitter: Emitter) -> int:
+    return sum(len(each) for each in vars(emitter).values() if isinstance(each, dict | list | set))
 
 
 class Kept:
@@ -66,6 +78,33 @@ async def test_calls_are_numbered_apart() -> None:
     assert [(each.call_id, each.number) for each in kept.entries] == [("a", 1), ("b", 1)]
 
 
+async def test_a_fact_that_is_told_after_the_end_of_a_call_goes_on_counting() -> None:
+    kept = Kept()
+    async with Emitter(listeners=[kept], utc_now=a_moment) as emitter:
+        tell = emitter.tell_for("c")
+        tell(CallEnded(reason="caller_hung_up", length_s=3.0))
+        await emitter.flush()
+        tell(ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401"))
+
+    assert [each.number for each in kept.entries] == [1, 2]
+
+
+async def test_the_emitter_does_not_grow_with_the_calls_that_were() -> None:
+    gc.collect()
+    async with Emitter(listeners=[], utc_now=a_moment) as emitter:
+        emitter.tell_for("first")(KeyPressed(key="1"))
+        await emitter.flush()
+        before = len(gc.get_objects())
+        size = held_by(emitter)
+        for each in range(200):
+            emitter.tell_for(f"call {each}")(KeyPressed(key="1"))
+            await emitter.flush()
+
+        assert held_by(emitter) == size
+        gc.collect()
+        assert len(gc.get_objects()) < before + 100
+
+
 async def test_a_listener_that_fails_hurts_nobody_and_is_counted() -> None:
     kept = Kept()
     async with Emitter(listeners=[Broken(), kept], utc_now=a_moment) as emitter:
@@ -88,33 +127,56 @@ async def test_a_full_queue_loses_the_entry_and_counts_it(monkeypatch: pytest.Mo
     assert [each.number for each in kept.entries] == [1, 2]
 
 
+async def hear_all(journal: Journal, call_id: str, *events: Event) -> None:
+    for number, event in enumerate(events, start=1):
+        await journal.hear(Entry(call_id=call_id, number=number, at="now", event=event))
+
+
+def summary(folder: Path, call_id: str = "c") -> dict[str, Any]:
+    return json.loads((folder / f"{call_id}.summary.json").read_text())
+
+
+ENDED = CallEnded(reason="caller_hung_up", length_s=3.0)
+HANG_UP_FAILED = ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401")
+
+
 async def test_the_journal_keeps_the_words_and_closes_with_a_summary(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "calls", price=lambda _: 0.5)
-    for number, event in enumerate(
-        [
-            TranscriptFinal(turn=1, at_s=1.0, provider="deepgram", text="what are your hours"),
-            UsageMeasured(turn=1, stage="llm", provider="openai", model="m", prompt_tokens=7),
-            CallEnded(reason="caller_hung_up", length_s=3.0),
-        ]
-    ):
-        await journal.hear(Entry(call_id="c", number=number, at="now", event=event))
+    await hear_all(
+        Journal(tmp_path / "calls"),
+        "c",
+        TranscriptFinal(turn=1, at_s=1.0, provider="deepgram", text="what are your hours"),
+        replace(USED, cost=0.5),
+        ENDED,
+    )
 
     lines = (tmp_path / "calls" / "c.jsonl").read_text().splitlines()
-    summary = json.loads((tmp_path / "calls" / "c.summary.json").read_text())
+    found = summary(tmp_path / "calls")
     assert json.loads(lines[0])["text"] == "what are your hours"
-    assert (summary["prompt_tokens"], summary["cost"]) == (7, 0.5)
+    assert (found["prompt_tokens"], found["cost"]) == (7, 0.5)
+    assert found["costs"]["turns"] == {"0": 0.0, "1": 0.5}
 
 
 async def test_a_cost_that_is_not_wholly_known_is_not_guessed(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, price=lambda usage: 0.5 if usage.stage == "llm" else None)
-    for event in (
-        UsageMeasured(turn=1, stage="llm", provider="openai", model="m"),
-        UsageMeasured(turn=1, stage="tts", provider="x", model="y"),
-        CallEnded(reason="silence", length_s=3.0),
-    ):
-        await journal.hear(an_entry(event))
+    await hear_all(Journal(tmp_path), "c", replace(USED, cost=0.5), USED, ENDED)
 
-    assert json.loads((tmp_path / "c.summary.json").read_text())["cost"] is None
+    found = summary(tmp_path)
+    assert found["cost"] is None
+    assert found["costs"]["unpriced"] == ["llm m"]
+
+
+async def test_what_is_told_after_the_end_is_in_the_summary_too(tmp_path: Path) -> None:
+    await hear_all(Journal(tmp_path), "c", replace(USED, cost=0.5), ENDED, HANG_UP_FAILED)
+
+    found = summary(tmp_path)
+    assert (found["cost"], found["provider_failures"]) == (0.5, 1)
+
+
+async def test_the_journal_does_not_grow_with_the_calls_that_were(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for call_id in range(ENDED_CALLS + 3):
+        await hear_all(journal, f"c{call_id}", USED, ENDED, HANG_UP_FAILED)
+
+    assert len(journal._calls) + len(journal._ended) == ENDED_CALLS
 
 
 def test_the_records_of_old_calls_are_forgotten_and_new_ones_kept(tmp_path: Path) -> None:
@@ -154,11 +216,14 @@ async def test_the_live_view_hides_words_and_numbers_unless_told() -> None:
     await watching.aclose()
 
 
+PIN = (OtherReading(text="pin 47", confidence=0.4),)
+
+
 @pytest.mark.parametrize(
     ("event", "secret"),
     [
         (TranscriptFinal(turn=1, at_s=0, provider="p", text="pin 4711"), "4711"),
-        (TranscriptFinal(turn=1, at_s=0, provider="p", text="", alternatives=("pin 47",)), "47"),
+        (TranscriptFinal(turn=1, at_s=0, provider="p", text="", alternatives=PIN), "47"),
         (AgentSaid(turn=1, text="your pin is 4711"), "4711"),
         (CallStarted(transport="twilio", agent="a", caller="+15551234567"), "1234"),
         (KeyPressed(key="7"), "7"),

@@ -29,7 +29,7 @@ from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
 from processors.gate import RungGate
-from processors.stages.llm import LlmStage
+from processors.stages.llm import TOKEN_CHARACTERS, LlmStage
 from providers.openai import build, share
 from providers.provider import Rung
 
@@ -204,6 +204,20 @@ async def test_what_is_asked_beside_the_call_keeps_to_the_limits_too() -> None:
     assert answer == ANSWER
     assert requests == [0, 1]
     assert it.policy.gates["openai-b"].room
+
+
+async def test_what_is_asked_beside_the_call_is_billed_too() -> None:
+    async with bench({}) as it:
+        question = [{"role": "user", "content": "What are your opening hours?"}]
+        context = LLMContext(messages=question)  # type: ignore[arg-type]
+        answer = await it.stage(Turn(budget_s=1.5)).run_inference(context)
+
+    (billed,) = it.told_of(UsageMeasured)
+    assert (billed.provider, billed.model) == ("openai", "gpt-4.1-mini")
+    assert billed.estimated  # the answer comes without its usage
+    assert answer
+    assert billed.prompt_tokens > len(question[0]["content"]) // TOKEN_CHARACTERS
+    assert billed.completion_tokens == len(answer) // TOKEN_CHARACTERS
 
 
 async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_called_off() -> None:

@@ -1,0 +1,91 @@
+"""What an operator reads in `holdline.log`, at INFO, of calls whose first model has a bad key."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loguru import logger
+
+from bot.lab.process import RunningLab, with_lab
+from bot.process import open_house
+from bot.recording import read
+from bot.replay import Notes, Replayed, replay_one
+from faultlab.lab import Lab
+from telemetry import logs
+from tests.faultlab.near_ears import bring_near
+
+CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"
+LOUD = ("WARNING", "ERROR", "CRITICAL")
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    logs.set_up(level="INFO", folder=tmp_path)
+    yield tmp_path / "holdline.log"
+    logger.remove()
+
+
+async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Replayed]:
+    """Make calls, one after the other, to a house whose rungs have other keys than the lab's."""
+    async with bring_near(Lab()) as lab:
+        instances = [
+            each | {"api_key": keys.get(each["name"], each["api_key"])}
+            for each in lab.describe()["instances"]
+        ]
+        running = RunningLab(control_url="", control_token="", instances=instances)
+        settings = with_lab(running, {"logs": {"dir": folder}})
+        notes = Notes()
+        async with open_house(settings, words=False, listeners=[notes]) as house:
+            caller = read(CALLER)
+            return [
+                await replay_one(house, notes, caller, path=CALLER, folder=folder / str(call))
+                for call in range(calls)
+            ]
+
+
+def loud_lines(file: Path) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return level, name and content of what is louder than INFO, but for what each turn took."""
+    logger.complete()
+    fields = [line.split(" | ", 2) for line in file.read_text().splitlines()]
+    loud = [(level.strip(), text) for _, level, text in fields if level.strip() in LOUD]
+    return [
+        (level, text.split(" - ")[1].split()[1], json.loads(text[text.index("{") :]))
+        for level, text in loud
+        if "BudgetMissed" not in text and "TTFB not reported" not in text
+    ]
+
+
+async def test_three_calls_that_meet_one_refused_key_are_one_line(
+    tmp_path: Path, log_file: Path
+) -> None:
+    replayed = await calls_in(tmp_path, keys={"openai": "sk-wrong"}, calls=3)
+
+    ((level, name, told),) = loud_lines(log_file)
+    assert (level, name) == ("ERROR", "IncidentBegan")
+    assert (told["stage"], told["rung"], told["kind"]) == ("llm", "openai", "auth")
+    assert told["severity"] == "high"
+    assert "401" in told["reason"]
+    assert told["then"].startswith("openai-b is asked instead")
+    assert [each.outcome.turns for each in replayed] == [1, 1, 1]
+
+
+async def test_a_stage_whose_every_key_is_refused_is_critical(
+    tmp_path: Path, log_file: Path
+) -> None:
+    keys = {"openai": "sk-wrong", "openai-b": "sk-wrong-too"}
+    replayed = await calls_in(tmp_path, keys=keys, calls=2)
+
+    told = loud_lines(log_file)
+    assert [(level, each["rung"]) for level, _, each in told] == [
+        ("ERROR", "openai"),
+        ("ERROR", "openai-b"),
+        ("CRITICAL", ""),
+    ]
+    assert told[-1][2]["kind"] == "no_usable_rung"
+    assert "goodbye" in told[-1][2]["then"]
+    assert [each.outcome.failures for each in replayed] == [{"openai": 1, "openai-b": 1}, {}]
+    assert [each.outcome.exhausted for each in replayed] == [1, 1]

@@ -1,0 +1,308 @@
+"""What is one incident, when it begins, grows and ends."""
+
+from typing import Any
+
+import pytest
+
+from calls.events import Event, ProviderFailed
+from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
+from calls.incidents import AGAIN_S, CALM_S, Incidents
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptWon,
+    BreakerMoved,
+    ProviderProbed,
+    RetriesExhausted,
+    RungChosen,
+    StageExhausted,
+    StageRecovered,
+    Suspected,
+    SuspicionCleared,
+)
+from fallbacks.failure import Kind, Scope, Severity, failed
+
+LADDERS = {"stt": ["deepgram"], "llm": ["openai", "openai-b"], "tts": ["cartesia", "elevenlabs"]}
+STEPS = ("clip", "keypad", "goodbye")
+
+
+def attempt_failed(kind: Kind, rung: str = "openai", stage: str = "llm", **more: Any) -> Event:
+    failure = failed(kind, stage, provider=rung)
+    told: dict[str, Any] = {
+        "scope": failure.scope,
+        "permanent": failure.permanent,
+        "severity": failure.severity,
+        **more,
+    }
+    return AttemptFailed(stage=stage, provider=rung, kind=kind, after_s=0.1, attempt=1, **told)
+
+
+def suspected(kind: Kind, rung: str = "openai", stage: str = "llm") -> Event:
+    return Suspected(stage=stage, provider=rung, kind=kind)
+
+
+def cleared(rung: str = "openai") -> Event:
+    return SuspicionCleared(stage="llm", provider=rung, after_s=1.0)
+
+
+def moved(
+    after: str, rung: str = "openai", stage: str = "llm", severity: Severity = Severity.MEDIUM
+) -> Event:
+    before = "closed" if after == "open" else "half_open"
+    return BreakerMoved(
+        stage=stage,
+        provider=rung,
+        before=before,
+        after=after,
+        cause="failures",
+        after_s=1.0,
+        severity=severity,
+    )
+
+
+def chosen(before: str = "openai", after: str = "openai-b", stage: str = "llm") -> Event:
+    return RungChosen(stage=stage, before=before, after=after, cause="failover")
+
+
+def won(rung: str, stage: str = "llm") -> Event:
+    return AttemptWon(stage=stage, provider=rung, attempt=1, after_s=0.3)
+
+
+REFUSED = (
+    attempt_failed(Kind.AUTH, reason="401 invalid_api_key"),
+    suspected(Kind.AUTH),
+    moved("open", severity=Severity.HIGH),
+    chosen(),
+)
+LATE = (attempt_failed(Kind.TIMEOUT), suspected(Kind.TIMEOUT), chosen())
+EXHAUSTED = StageExhausted(stage="llm", attempts=2)
+
+
+def told_by(*events: Event, at: float = 0.0, of: Incidents | None = None) -> list[IncidentFact]:
+    incidents = of or Incidents(LADDERS, steps=STEPS)
+    return [each for event in events for each in incidents.handle(event, at)]
+
+
+def test_a_key_that_is_refused_is_one_line_with_what_is_done_instead() -> None:
+    assert told_by(*REFUSED) == [
+        IncidentBegan(
+            stage="llm",
+            rung="openai",
+            kind="auth",
+            severity=Severity.HIGH,
+            reason="401 invalid_api_key",
+            then="openai-b is asked instead; openai is left alone until a trial of it succeeds",
+        )
+    ]
+
+
+def test_a_hundred_calls_that_meet_the_same_refusal_make_no_further_line() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*REFUSED, of=incidents)
+
+    assert told_by(*REFUSED * 100, at=400.0, of=incidents) == []
+
+
+def test_a_breaker_that_closes_ends_the_incident_at_once() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*REFUSED, *REFUSED, of=incidents)
+    rested = [moved("half_open"), moved("open"), moved("half_open")]
+    assert told_by(*rested, at=1800.0, of=incidents) == []
+
+    assert told_by(cleared(), moved("closed"), at=2000.0, of=incidents) == [
+        IncidentEnded(stage="llm", rung="openai", kind="auth", lasted_s=2000.0, failures=2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "severity"),
+    [
+        (REFUSED, Severity.HIGH),
+        ((attempt_failed(Kind.NOT_FOUND),), Severity.HIGH),
+        ((attempt_failed(Kind.BAD_REQUEST),), Severity.HIGH),
+        ((attempt_failed(Kind.NETWORK, unknown=True, severity=Severity.MEDIUM),), Severity.MEDIUM),
+        (LATE, Severity.LOW),
+        ((suspected(Kind.TIMEOUT), chosen()), Severity.LOW),
+        ((attempt_failed(Kind.RATE_LIMITED), chosen()), Severity.LOW),
+        ((moved("open"),), Severity.MEDIUM),
+        ((suspected(Kind.AUTH), moved("open", severity=Severity.HIGH)), Severity.HIGH),
+        ((RetriesExhausted(stage="llm", provider="openai", kind=Kind.TIMEOUT, tries=4),),
+         Severity.MEDIUM),
+        ((ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401"),),
+         Severity.MEDIUM),
+    ],
+    ids=["a key", "a name", "a request", "not known", "a failover", "late, then a failover",
+         "a limit, then a failover", "a breaker", "a shared key", "given up", "a carrier"],
+)  # fmt: skip
+def test_what_an_operator_must_know_begins_one_incident(
+    events: tuple[Event, ...], severity: Severity
+) -> None:
+    (began,) = told_by(*events)
+
+    assert isinstance(began, IncidentBegan)
+    assert began.severity is severity
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (attempt_failed(Kind.TIMEOUT),),
+        (attempt_failed(Kind.BAD_REQUEST, scope=Scope.PAYLOAD, severity=Severity.LOW), chosen()),
+        (suspected(Kind.TIMEOUT), cleared()),
+        (chosen(),),
+        (attempt_failed(Kind.TIMEOUT), suspected(Kind.TIMEOUT), cleared(), chosen()),
+        (moved("half_open"), moved("closed")),
+        (StageRecovered(stage="llm", down_s=3.0), won("openai")),
+    ],
+    ids=["a glitch", "our own request", "late once", "outrun by a hedge", "outrun later",
+         "moves back", "all is well"],
+)  # fmt: skip
+def test_what_nobody_must_know_begins_none(events: tuple[Event, ...]) -> None:
+    assert told_by(*events) == []
+
+
+def test_a_doubt_becomes_an_open_breaker_and_is_told_once_more() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*LATE, of=incidents)
+    told_by(attempt_failed(Kind.TIMEOUT), attempt_failed(Kind.TIMEOUT), at=3.0, of=incidents)
+
+    (grew,) = told_by(moved("open"), moved("open"), at=3.0, of=incidents)
+
+    assert grew == IncidentGrew(
+        stage="llm",
+        rung="openai",
+        kind="timeout",
+        severity=Severity.MEDIUM,
+        reason="",
+        then="openai-b is asked instead; openai is left alone until a trial of it succeeds",
+        failures=3,
+    )
+
+
+def test_a_request_called_bad_twice_opens_the_breaker_and_that_is_told() -> None:
+    bad = attempt_failed(Kind.BAD_REQUEST)
+
+    first, second = told_by(bad, bad, moved("open", severity=Severity.HIGH))
+
+    assert isinstance(first, IncidentBegan)
+    assert first.then == "openai-b is asked instead"
+    assert isinstance(second, IncidentGrew)
+
+
+def test_a_doubt_that_comes_and_goes_is_one_incident() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told = [
+        each
+        for turn in range(20)
+        for each in told_by(*LATE, cleared(), at=turn * CALM_S * 0.9, of=incidents)
+    ]
+    last_s = 19 * CALM_S * 0.9
+
+    assert [type(each) for each in told] == [IncidentBegan]
+    assert incidents.tick(last_s + CALM_S) == (
+        IncidentEnded(stage="llm", rung="openai", kind="timeout", lasted_s=last_s, failures=20),
+    )
+    assert incidents.tick(last_s + CALM_S) == ()
+
+
+def test_a_rung_that_is_still_in_doubt_does_not_calm_down() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*LATE, of=incidents)
+
+    assert incidents.tick(3600.0) == ()
+
+
+def test_a_rate_limit_is_over_when_the_rung_answers_again() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(attempt_failed(Kind.RATE_LIMITED), chosen(), of=incidents)
+    told_by(won("openai"), at=9.0, of=incidents)
+
+    (ended,) = incidents.tick(9.0 + CALM_S)
+
+    assert (ended.kind, ended.lasted_s) == ("rate_limited", 9.0)
+
+
+def test_what_a_probe_found_is_the_reason_of_the_breakers_move() -> None:
+    probed = ProviderProbed(
+        stage="llm", provider="openai", real=True, ok=False, took_s=0.1, error="401 no such key"
+    )
+
+    (began,) = told_by(probed, suspected(Kind.AUTH), moved("open", severity=Severity.HIGH), probed)
+
+    assert isinstance(began, IncidentBegan)
+    assert (began.kind, began.reason) == ("auth", "401 no such key")
+
+
+def test_a_stage_whose_rungs_are_all_left_alone_is_critical() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*REFUSED, of=incidents)
+
+    rung, stage = told_by(
+        attempt_failed(Kind.QUOTA, "openai-b"),
+        moved("open", "openai-b", severity=Severity.HIGH),
+        EXHAUSTED,
+        EXHAUSTED,
+        at=2.0,
+        of=incidents,
+    )
+
+    assert isinstance(rung, IncidentBegan)
+    assert rung.then == (
+        "no other rung is left: clip, keypad, goodbye; "
+        "openai-b is left alone until a trial of it succeeds"
+    )
+    assert stage == IncidentBegan(
+        stage="llm",
+        rung="",
+        kind="no_usable_rung",
+        severity=Severity.CRITICAL,
+        reason="openai: auth, openai-b: quota",
+        then="clip, keypad, goodbye",
+    )
+
+
+def test_a_stage_has_a_usable_rung_again_when_one_breaker_closes() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(moved("open", "deepgram", "stt"), at=1.0, of=incidents)
+
+    told = told_by(moved("half_open", "deepgram", "stt"), at=30.0, of=incidents)
+    told += told_by(moved("closed", "deepgram", "stt"), at=31.0, of=incidents)
+
+    assert [(type(each), each.rung) for each in told] == [
+        (IncidentEnded, "deepgram"),
+        (IncidentEnded, ""),
+    ]
+
+
+def test_work_that_found_no_rung_is_critical_although_no_breaker_is_open() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+
+    (began,) = told_by(EXHAUSTED, EXHAUSTED, of=incidents)
+    told_by(won("openai"), at=5.0, of=incidents)
+    told_by(EXHAUSTED, at=6.0, of=incidents)
+    told_by(StageRecovered(stage="llm", down_s=3.0), at=9.0, of=incidents)
+    (ended,) = incidents.tick(9.0 + CALM_S)
+
+    assert isinstance(began, IncidentBegan)
+    assert (began.rung, began.kind, began.severity) == ("", "exhausted", Severity.CRITICAL)
+    assert ended == IncidentEnded(stage="llm", rung="", kind="exhausted", lasted_s=9.0, failures=3)
+
+
+def test_a_breaker_that_opens_does_not_end_what_is_wrong_with_its_stage() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(EXHAUSTED, of=incidents)
+
+    (rung,) = told_by(moved("open"), of=incidents)
+    (ended,) = told_by(moved("closed"), of=incidents)[1:]
+
+    assert isinstance(rung, IncidentBegan)
+    assert (ended.rung, ended.kind) == ("", "exhausted")
+
+
+def test_who_tells_no_success_is_named_again_after_a_while() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    hang_up = ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401")
+
+    told = [len(told_by(hang_up, at=each * 60.0, of=incidents)) for each in range(20)]
+
+    assert AGAIN_S == 900.0
+    assert [minute for minute, lines in enumerate(told) if lines] == [0, 15]

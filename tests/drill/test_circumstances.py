@@ -1,0 +1,65 @@
+"""What is kept of the circumstances under which something was measured."""
+
+import multiprocessing
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from drill.circumstances import CpuTimes, others_cores, read_commit, read_cpu_times
+
+
+def test_others_are_who_used_the_machine_and_are_none_of_ours() -> None:
+    before = CpuTimes(at_s=10.0, machine_s=100.0, own_s=4.0)
+    after = CpuTimes(at_s=20.0, machine_s=115.0, own_s=9.0)
+
+    assert others_cores(before, after) == pytest.approx(1.0)
+
+
+def test_what_the_system_does_not_tell_is_not_known() -> None:
+    now = CpuTimes(at_s=10.0, machine_s=100.0, own_s=4.0)
+
+    assert others_cores(None, now) is None
+    assert others_cores(now, None) is None
+    assert others_cores(now, now) is None
+
+
+def _work(for_s: float) -> None:
+    while sum(os.times()[:2]) < for_s:
+        sum(range(10_000))
+
+
+@pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="no /proc on this system")
+def test_the_work_of_a_child_counts_as_ours() -> None:
+    before = read_cpu_times()
+    child = multiprocessing.get_context("spawn").Process(target=_work, args=(0.3,))
+    child.start()
+    child.join()
+    after = read_cpu_times()
+
+    assert before is not None
+    assert after is not None
+    assert after.own_s - before.own_s >= 0.29
+    assert after.machine_s >= before.machine_s
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "file").write_text("one")
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *command], check=True)  # noqa: S603 - our own words
+    return tmp_path
+
+
+async def test_a_commit_is_marked_when_files_differ_from_it(checkout: Path) -> None:
+    clean = await read_commit(checkout)
+    (checkout / "file").write_text("two")
+
+    assert len(clean) == 10
+    assert await read_commit(checkout) == f"{clean}+"
+
+
+async def test_what_is_no_checkout_has_no_commit(tmp_path: Path) -> None:
+    assert await read_commit(tmp_path) == ""

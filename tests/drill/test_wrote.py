@@ -1,0 +1,29 @@
+"""Who wrote what a caller said, by the marks in the lab's record."""
+
+from typing import Any
+
+import pytest
+
+from drill.wrote import wrote_within
+
+
+def stream(*flushed: tuple[float, int]) -> dict[str, Any]:
+    marks = [{"what": "flushed", "at_s": at_s, "words": words} for at_s, words in flushed]
+    return {"marks": [{"what": "flush", "at_s": 0.0, "words": 0}, *marks]}
+
+
+@pytest.mark.parametrize(
+    ("streams", "wrote"),
+    [
+        ([stream((5.0, 4), (12.0, 9))], True),  # five more words in the turn
+        ([stream((5.0, 4), (12.0, 4))], False),  # was asked, and had nothing new
+        ([stream((5.0, 4))], False),  # wrote the turn before
+        ([stream((5.0, 4)), stream((12.0, 5))], True),  # on a new connection
+        ([stream((25.0, 5))], False),  # later
+        ([], False),
+    ],
+)
+def test_a_recogniser_wrote_a_turn_if_it_has_more_words_behind_it(
+    streams: list[dict[str, Any]], *, wrote: bool
+) -> None:
+    assert wrote_within(streams, 10.0, 20.0) is wrote
