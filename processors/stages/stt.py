@@ -91,6 +91,9 @@ class SttStage(Stage[RecogniserNews]):
         self._services = tuple(rungs.values())
         seats = {name: Seat(policy.gates.get(name)) for name in rungs}
 
+        def is_offered(name: str) -> bool:
+            return seats[name].offered
+
         def may_reconnect(name: str) -> bool:
             return self._hearing.feeds[name].waits or _usable(policy, name, clock())
 
@@ -102,14 +105,9 @@ class SttStage(Stage[RecogniserNews]):
         }
         self._policy = policy
         self._tell = tell
-        self._hearing = CallerHearing(
-            {name: rung.reconnector is not None for name, rung in self._rungs.items()},
-            policy=policy,
-            turn=turn,
-            begin_work=lambda: Work(
-                policy, numbers=turn.attempts, offered=lambda name: seats[name].offered
-            ),
-        )
+        ours = {name: each.reconnector is not None for name, each in self._rungs.items()}
+        begin_work = partial(Work, policy, numbers=turn.attempts, offered=is_offered)
+        self._hearing = CallerHearing(ours, policy=policy, turn=turn, begin_work=begin_work)
         self._marks: dict[bool, Frame] = {}  # the latest of the VAD, by whether the caller speaks
 
     @property
