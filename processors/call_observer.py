@@ -44,8 +44,8 @@ from calls.phase import CallPhase, Phase
 from calls.timeline import Timeline
 from calls.turn import Turn
 from processors.clip import ClipAudioRawFrame
-from processors.llm_work import NoModelLeftError
 from processors.readings import alternatives, stage_of, usage
+from processors.stages.model_answer import NoModelLeftError
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
 """Reads a frame of one type, given how and when (monotonic, s) it was pushed."""

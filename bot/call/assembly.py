@@ -36,10 +36,10 @@ from processors.clip import ClipAudioRawFrame
 from processors.context_window import ContextWindow
 from processors.farewell import End, Farewell
 from processors.hold_line import HoldLine
-from processors.llm_stage import LlmStage
-from processors.llm_stream import Model
+from processors.stages.llm import LlmStage
+from processors.stages.model_stream import Model
+from processors.stages.stt import SttStage
 from processors.stages.tts import TtsStage
-from processors.stt_stage import SttStage
 from processors.turn_opener import TurnOpener
 from providers.catalog import provider
 from providers.provider import Stage
