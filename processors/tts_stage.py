@@ -32,11 +32,11 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.entry import Tell
+from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, failed
 from fallbacks.work import StagePolicy, Work
-from processors.line_queue import LineQueue
 from processors.seat import Seat
 from processors.tts_agenda import Agenda
 from processors.tts_rung import TtsRung
@@ -54,7 +54,7 @@ Exhausted = Callable[[str], Awaitable[None]]
 class TtsStage(FrameProcessor):
     """A ladder of voices in the place of one."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the line is one more thing that all parts of a call share
         self,
         rungs: Mapping[str, FrameProcessor],
         *,
@@ -63,6 +63,7 @@ class TtsStage(FrameProcessor):
         clock: Callable[[], float],
         turn: Turn,
         word_times: Mapping[str, bool],
+        line: CallerLine | None = None,
     ) -> None:
         """Take the rungs.
 
@@ -73,6 +74,7 @@ class TtsStage(FrameProcessor):
             clock: Monotonic, in seconds.
             turn: The turn in progress.
             word_times: By rung, whether it says when each word is spoken.
+            line: The caller's.
         """
         super().__init__()
         self._rungs = {
@@ -86,7 +88,7 @@ class TtsStage(FrameProcessor):
         self._word_times = word_times
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
         self._agenda = Agenda(self._begin, clock=clock, language=language)
-        self._line = LineQueue()
+        self._line = line or CallerLine()
         self._rate_hz = 0
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()

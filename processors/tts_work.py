@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from calls.line import CallerLine
 from fallbacks.attempts import Done, Exhausted, Start, Win
 from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
@@ -19,7 +20,6 @@ from fallbacks.failure import Failure, failed
 from fallbacks.ledger import LEAD_S, SpeechLedger
 from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
 from fallbacks.work import Step, Work
-from processors.line_queue import LineQueue
 from processors.pcm import SAMPLE_BYTES, Pieces
 from processors.tts_steps import Ask, Close, Do, More, Mute, Over, Play, Said, Won
 
@@ -51,7 +51,7 @@ class TtsWork:
     """One utterance; events come in with `now`, monotonic in seconds."""
 
     def __init__(
-        self, work: Work, *, line: LineQueue, rate_hz: int, word_times: Mapping[str, bool]
+        self, work: Work, *, line: CallerLine, rate_hz: int, word_times: Mapping[str, bool]
     ) -> None:
         """Prepare.
 

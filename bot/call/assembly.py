@@ -21,6 +21,7 @@ from bot.rungs import rung_of
 from bot.tools.built_in import Tools
 from calls.entry import Tell
 from calls.events import Event
+from calls.line import CallerLine
 from calls.silence import CallLength, Silence
 from calls.timeline import Timeline
 from calls.turn import Turn
@@ -128,13 +129,13 @@ def assemble(
     built = {
         stage: build_rungs(stage, house, agent=agent, sample_rate_hz=rate_hz) for stage in STAGES
     }
-    turn = Turn(budget_s=settings.latency.budget_s)
+    turn, line = Turn(budget_s=settings.latency.budget_s), CallerLine()
 
     def told(event: Event) -> None:
         tell(event)
         hold_line.notice(event)
 
-    services = _services(house, agent, built=built, tell=told, turn=turn)
+    services = _services(house, agent, built=built, tell=told, turn=turn, line=line)
     farewell = Farewell(end=end)
     timeline = Timeline(budget_s=settings.latency.budget_s)
     tools = Tools(
@@ -170,12 +171,13 @@ def assemble(
     )
     hold_line = HoldLine(
         fallback_for(occasion, house.last_resort, settings),
+        line,
         tell=tell,
         clock=house.clock,
         turn=turn,
     )
     if Step.LOCAL in settings.hold.steps:
-        services.tts.on_exhausted(hold_line.unsaid)
+        services.tts.on_exhausted(hold_line.speak_locally)
     silence = CallerSilence(
         silence=Silence(
             prompt_after_s=agent.silence.prompt_after_s,
@@ -227,6 +229,7 @@ def _services(
     built: Mapping[str, Mapping[str, FrameProcessor]],
     tell: Tell,
     turn: Turn,
+    line: CallerLine,
 ) -> Services:
     return Services(
         stt=SttStage(
@@ -251,6 +254,7 @@ def _services(
             clock=house.clock,
             turn=turn,
             word_times=word_times(house.settings),
+            line=line,
         ),
     )
 

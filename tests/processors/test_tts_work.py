@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls.line import CallerLine
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy, Work
-from processors.line_queue import LineQueue
 from processors.tts_steps import Ask, Close, Do, More, Mute, Over, Play, Said, Won
 from processors.tts_work import DONE_S, IDLE_S, TtsWork
 
@@ -38,7 +38,7 @@ class Bench:
     now: float = 100.0
     done: list[Do] = field(default_factory=list)
     told: list[object] = field(default_factory=list)
-    line: LineQueue = field(default_factory=LineQueue)
+    line: CallerLine = field(default_factory=CallerLine)
     names: tuple[str, ...] = NAMES
 
     def __post_init__(self) -> None:
