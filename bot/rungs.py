@@ -1,12 +1,14 @@
 """From a ladder's settings to the rungs that services are built from."""
 
-from typing import Any
+from typing import Any, Final
 
 from bot.config.agent import AgentSettings
 from bot.config.stages import RungSettings
 from bot.instructions import system_text
 from providers.catalog import provider
 from providers.provider import Rung, Stage
+
+DETECTED: Final = "multi"  # an agent's language when the caller's is followed
 
 
 def rung_of(
@@ -30,6 +32,7 @@ def rung_of(
         api_key=settings.api_key.get_secret_value() if settings.api_key else "",
         timeout_s=settings.timeout_s,
         options=settings.options,
+        alternatives=getattr(settings, "alternatives", 1),
         shared=shared,
         instructions=system_text(agent) if stage == "llm" else "",
     )
@@ -37,4 +40,9 @@ def rung_of(
 
 def spoken(language: str, stage: Stage) -> str:
     """Return the language for a stage: only a recogniser can be told `multi`."""
-    return "en" if language == "multi" and stage != "stt" else language
+    return "en" if language == DETECTED and stage != "stt" else language
+
+
+def follows_caller(settings: RungSettings, agent: AgentSettings) -> bool:
+    """Return whether a voice speaks the caller's language: one that has its own keeps it."""
+    return agent.language == DETECTED and settings.language is None

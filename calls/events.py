@@ -102,6 +102,14 @@ class TurnDecided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherReading:
+    """What the caller may have said instead."""
+
+    text: str
+    confidence: float | None = None  # 0..1; None: the recogniser does not say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptFinal:
     """The recogniser's last word on what the caller said."""
 
@@ -109,9 +117,9 @@ class TranscriptFinal:
     at_s: float
     provider: str
     text: str
-    language: str | None = None
+    language: str | None = None  # as the recogniser detected it; None: it does not say
     confidence: float | None = None  # 0..1
-    alternatives: tuple[str, ...] = ()
+    alternatives: tuple[OtherReading, ...] = ()  # the likelier ones first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

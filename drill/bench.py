@@ -36,7 +36,7 @@ Say: TypeAlias = Callable[[float, Event | str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class QuestionOutcome:
     """What became of one question; seconds from the question."""
 
     provider: str  # who spoke last; empty: nobody could
@@ -69,7 +69,7 @@ class Bench:
         policy: StagePolicy,
         models: Mapping[str, Model],
         owner: _Owner,
-        told: "Told",
+        told: "ToldEvents",
     ) -> None:
         self.told = told
         self._settings = settings
@@ -89,7 +89,7 @@ class Bench:
         standing = self.health.standing(clock.monotonic())
         return standing.usable and not standing.suspect
 
-    async def ask(self) -> Answer:
+    async def ask(self) -> QuestionOutcome:
         """Ask for a reply, and wait until it is over or nobody is left to give it."""
         self.told.note("a caller asks")
         began_s = clock.monotonic()
@@ -109,7 +109,9 @@ class Bench:
             speaker = ""
         finally:
             await work.close()
-        answer = Answer(provider=speaker, first_word_s=first_s, took_s=clock.monotonic() - began_s)
+        answer = QuestionOutcome(
+            provider=speaker, first_word_s=first_s, took_s=clock.monotonic() - began_s
+        )
         self.told.note(_outcome(answer))
         return answer
 
@@ -150,7 +152,7 @@ class Bench:
         )
 
 
-class Told:
+class ToldEvents:
     """Keeps the events, and passes each one on at once."""
 
     def __init__(self, say: Say) -> None:
@@ -195,7 +197,7 @@ async def bench(
         await asyncio.to_thread(load_providers, settings)
         policy = build_policies(settings, clock.monotonic())["llm"]
         shared = await asyncio.to_thread(share_providers, settings)
-        told = Told(say)
+        told = ToldEvents(say)
         try:
             async with (
                 watched(settings, policy.roster, shared=shared, tell=told),
@@ -239,7 +241,7 @@ def _shown(window: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in window.items())
 
 
-def _outcome(answer: Answer) -> str:
+def _outcome(answer: QuestionOutcome) -> str:
     if not answer.provider:
         return f"nobody can answer; known after {1000 * answer.took_s:.1f} ms"
     if answer.first_word_s is None:

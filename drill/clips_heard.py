@@ -10,12 +10,12 @@ from typing import Final
 
 from bot.lab.control import LabControl
 from drill.evidence import Judged, read_sounds
-from drill.matching import Line, Recording
+from drill.matching import SearchedRecording, SoundPath
 from drill.places import RATE_HZ, Pcm
 from drill.sound import SPEECH_S, join_spans
 
 # A clip is trimmed before it goes to 8000 Hz: its samples lie between those of the lab's sound.
-BETWEEN: Final = Line(alike=0.95, short_alike=0.95, finer=4)
+BETWEEN: Final = SoundPath(alike=0.95, short_alike=0.95, finer=4)
 AROUND_S: Final = 0.3  # of a stretch of speech, in which a clip's faint edges are looked for
 PAUSE_S: Final = 1.0  # longer than a voice's own between two sentences of a clip
 
@@ -72,7 +72,7 @@ def find_clips(each: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
 
 def _found(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, float, float]]:
     """Return the clips in a part of a recording, each place once; the longest one explains most."""
-    ear = Recording(part, line=BETWEEN)
+    ear = SearchedRecording(part, line=BETWEEN)
     found: list[tuple[str, float, float]] = []
     for clip in sorted(rendered, key=lambda one: -one.samples.size):
         if clip.samples.size > part.size:

@@ -27,7 +27,7 @@ TICK_S: Final = 0.02  # a telephone sends this much at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class AskedTurn:
     """A question and the time in which its answer was awaited; seconds of the call.
 
     Attributes:
@@ -93,7 +93,9 @@ class Conversation:
         speech = self._speech(0.0)
         self.greeted_s = speech[0][0] if speech else None
 
-    async def ask(self, question: str, *, at: tuple[tuple[float | None, Hook], ...] = ()) -> Turn:
+    async def ask(
+        self, question: str, *, at: tuple[tuple[float | None, Hook], ...] = ()
+    ) -> AskedTurn:
         """Ask, and listen until the answer is over or will not come.
 
         Args:
@@ -117,7 +119,7 @@ class Conversation:
                     await hook()
         stop_s = said_s - TICK_S  # the mouth is known to be empty one piece after its last
         await self._listen(stop_s, wanted_s=spoken_s(answer), within_s=ANSWER_S)
-        return Turn(
+        return AskedTurn(
             question=question,
             answer=answer,
             began_s=began_s,

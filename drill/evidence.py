@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from bot.lab.callers import pauses
 from bot.lab.control import LabControl
-from drill.conversation import Conversation, Turn
+from drill.conversation import AskedTurn, Conversation
 from drill.hearing import Sent
-from drill.judge import Said, Verdict, judge
+from drill.judge import ExpectedWords, ReplyVerdict, judge
 from drill.local_utterances import utterances
 from drill.places import RATE_HZ
 
@@ -47,14 +47,14 @@ class Asked:
 class Judged:
     """A turn, what became of its reply, and the sound in which that was found."""
 
-    turn: Turn
-    verdict: Verdict
+    turn: AskedTurn
+    verdict: ReplyVerdict
     requests: tuple[Asked, ...]  # in the order in which they came
     recording: Pcm  # from the caller's first word on
 
 
 async def judged(
-    call: Conversation, control: LabControl, turn: Turn, *, until_s: float | None = None
+    call: Conversation, control: LabControl, turn: AskedTurn, *, until_s: float | None = None
 ) -> Judged:
     """Judge a turn of a call.
 
@@ -73,7 +73,7 @@ async def judged(
         _weighed,
         recording,
         sent,
-        said=Said(text=turn.answer, pauses=pauses_s),
+        said=ExpectedWords(text=turn.answer, pauses=pauses_s),
         stop_s=turn.stop_s - turn.began_s,
     )
     verdict = await asyncio.get_running_loop().run_in_executor(_court(), weigh)
@@ -85,7 +85,9 @@ async def judged(
     )
 
 
-def _weighed(recording: Pcm, sent: list[Sent], *, said: Said, stop_s: float) -> Verdict:
+def _weighed(
+    recording: Pcm, sent: list[Sent], *, said: ExpectedWords, stop_s: float
+) -> ReplyVerdict:
     return judge(recording, sent, said=said, stop_s=stop_s, local=utterances(said.text))
 
 

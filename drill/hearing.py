@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from drill.local_words import Utterance, heard_utterances
-from drill.matching import TELEPHONE, Line, Recording
+from drill.local_words import LocalUtterance, heard_utterances
+from drill.matching import TELEPHONE, SearchedRecording, SoundPath
 from drill.places import RATE_HZ
 
 Pcm: TypeAlias = NDArray[np.int16]
@@ -44,7 +44,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeardWord:
+class RecordedWord:
     """A word in the recording; times are seconds from its beginning."""
 
     text: str
@@ -93,23 +93,23 @@ def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
 
 
 def heard_words(
-    recording: Pcm, sent: Iterable[Sent], *, line: Line = TELEPHONE
-) -> tuple[HeardWord, ...]:
+    recording: Pcm, sent: Iterable[Sent], *, line: SoundPath = TELEPHONE
+) -> tuple[RecordedWord, ...]:
     """Return the words that are in a recording, in the order in which they are heard."""
-    found = Recording(recording, line=line)
+    found = SearchedRecording(recording, line=line)
     # Callers who ask the same get the same sound: looked for once, it is found as often.
     sounds = {(word.text, word.samples.tobytes()): word for word in reversed(list(sent))}
     matches = [(match, word) for word in sounds.values() for match in found.matches(word.samples)]
     # The surest first; of two words at one place the longer one explains more of it.
     matches.sort(key=lambda each: (-round(each[0].alike, 2), each[0].start - each[0].end))
     taken: list[tuple[int, int]] = []
-    words: list[HeardWord] = []
+    words: list[RecordedWord] = []
     for match, word in matches:
         if any(_crowded((match.start, match.end), place) for place in taken):
             continue
         taken.append((match.start, match.end))
         words.append(
-            HeardWord(
+            RecordedWord(
                 text=word.text,
                 provider=word.provider,
                 request=word.request,
@@ -123,11 +123,11 @@ def heard_words(
 
 
 def with_local_words(
-    recording: Pcm, words: Sequence[HeardWord], looked_for: Sequence[Utterance]
-) -> tuple[HeardWord, ...]:
+    recording: Pcm, words: Sequence[RecordedWord], looked_for: Sequence[LocalUtterance]
+) -> tuple[RecordedWord, ...]:
     """Return the words heard and what the local voice said where they are not."""
     taken = [(each.at_s, each.end_s) for each in words]
-    more: list[HeardWord] = []
+    more: list[RecordedWord] = []
     for heard in heard_utterances(recording, looked_for):
         spoken = looked_for[heard.index]
         places = [(heard.at_s + start_s, heard.at_s + end_s) for _, start_s, end_s in spoken.words]
@@ -139,7 +139,7 @@ def with_local_words(
             (word, (at_s, until_s)) = said[0]
             said.insert(0, (word, (2 * at_s - until_s, at_s)))
         more += [
-            HeardWord(
+            RecordedWord(
                 text=text,
                 provider=LOCAL,
                 request=heard.index,

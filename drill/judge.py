@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drill.hearing import (
-    HeardWord,
+    RecordedWord,
     Sent,
     bare,
     bare_words,
@@ -22,15 +22,15 @@ from drill.hearing import (
     reply_words,
     with_local_words,
 )
-from drill.local_words import Utterance
-from drill.matching import TELEPHONE, Line
+from drill.local_words import LocalUtterance
+from drill.matching import TELEPHONE, SoundPath
 from drill.sound import SPEECH_S, silence, stretches
 
 Pcm: TypeAlias = NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ReplyVerdict:
     """What became of one reply; times are seconds from the caller's stop.
 
     Attributes:
@@ -44,7 +44,7 @@ class Verdict:
         voices: The providers that spoke it, in the order in which they took over.
     """
 
-    words: tuple[HeardWord, ...]
+    words: tuple[RecordedWord, ...]
     missing: tuple[str, ...]
     extra: tuple[str, ...]
     first_word_s: float | None
@@ -60,7 +60,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ExpectedWords:
     """What should have been heard.
 
     Attributes:
@@ -76,11 +76,11 @@ def judge(
     recording: Pcm,
     sent: Sequence[Sent],
     *,
-    said: Said,
+    said: ExpectedWords,
     stop_s: float,
-    local: Sequence[Utterance] = (),
-    line: Line = TELEPHONE,
-) -> Verdict:
+    local: Sequence[LocalUtterance] = (),
+    line: SoundPath = TELEPHONE,
+) -> ReplyVerdict:
     """Return what a caller heard of a reply.
 
     Args:
@@ -95,7 +95,7 @@ def judge(
     words = with_local_words(recording, words, local)
     missing, extra = compared(words, said.text)
     speech = stretches(recording, from_s=stop_s)
-    return Verdict(
+    return ReplyVerdict(
         words=words,
         missing=missing,
         extra=extra,
@@ -107,7 +107,7 @@ def judge(
     )
 
 
-def compared(words: Sequence[HeardWord], text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def compared(words: Sequence[RecordedWord], text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the words of a text that were not heard, and what was heard in their place."""
     wanted, got = bare_words(text), [bare(each.text) for each in words]
     missing: list[str] = []
@@ -123,7 +123,7 @@ def compared(words: Sequence[HeardWord], text: str) -> tuple[tuple[str, ...], tu
 # -- speech and silence
 
 
-def longest_gap(recording: Pcm, words: Sequence[HeardWord], *, said: Said) -> float:
+def longest_gap(recording: Pcm, words: Sequence[RecordedWord], *, said: ExpectedWords) -> float:
     """Return the longest silence between two words of a reply, less the speech's own pause."""
     longest = 0.0
     for index, (word, after) in enumerate(itertools.pairwise(words)):
@@ -136,7 +136,7 @@ def longest_gap(recording: Pcm, words: Sequence[HeardWord], *, said: Said) -> fl
 
 
 def _unexplained(
-    speech: Sequence[tuple[float, float]], words: Sequence[HeardWord]
+    speech: Sequence[tuple[float, float]], words: Sequence[RecordedWord]
 ) -> list[tuple[float, float]]:
     """Return the parts of speech that no word of the reply accounts for."""
     left: list[tuple[float, float]] = []
@@ -150,7 +150,7 @@ def _unexplained(
     return [(a, b) for a, b in left if b - a >= 2 * SPEECH_S]
 
 
-def _voices(words: Sequence[HeardWord]) -> tuple[str, ...]:
+def _voices(words: Sequence[RecordedWord]) -> tuple[str, ...]:
     voices: list[str] = []
     for word in words:
         if not voices or voices[-1] != word.provider:
@@ -158,7 +158,7 @@ def _voices(words: Sequence[HeardWord]) -> tuple[str, ...]:
     return tuple(voices)
 
 
-def as_json(verdict: Verdict) -> Mapping[str, Any]:
+def as_json(verdict: ReplyVerdict) -> Mapping[str, Any]:
     """Return a verdict as values that JSON can hold."""
     return {
         "whole": verdict.whole,

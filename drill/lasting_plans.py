@@ -6,7 +6,7 @@ from typing import Final
 from drill.asking import ask, ask_broken
 from drill.clips_heard import find_clips, read_clips
 from drill.conversation import Conversation
-from drill.measured import Run, changes, first_word_s, last, misheard
+from drill.measured import MeasuredRun, changes, first_word_s, last, misheard
 from drill.rows import When
 from drill.stage import Stage
 from drill.wrote import is_back
@@ -18,7 +18,7 @@ BACK_S: Final = 5.0  # a provider that passed its trial is used again after so l
 PROBED_S: Final = 75.0  # the longest wait for a provider's trial
 
 
-async def play_flapping(stage: Stage, run: Run) -> None:
+async def play_flapping(stage: Stage, run: MeasuredRun) -> None:
     """Ask for a minute while a provider dies and comes back."""
     worst = run.measures
     async with stage.call() as call:
@@ -34,7 +34,7 @@ async def play_flapping(stage: Stage, run: Run) -> None:
     worst["switches"] = changes(voices)
 
 
-async def play_clips(stage: Stage, run: Run) -> None:
+async def play_clips(stage: Stage, run: MeasuredRun) -> None:
     """Ask while every answer is late, and look for what was rendered before the call."""
     rendered = [each for each in await read_clips(stage.control) if each.provider == VOICE]
     async with stage.call() as call:
@@ -46,7 +46,7 @@ async def play_clips(stage: Stage, run: Run) -> None:
     run.measures["not_clips"] = sum(len(each.other) for each in found)
 
 
-async def play_recovery(stage: Stage, run: Run) -> None:
+async def play_recovery(stage: Stage, run: MeasuredRun) -> None:
     """Ask while a provider is broken, when it is well again, and in a second call."""
     (broken,) = stage.row.breaks
     async with stage.call() as call:
@@ -67,7 +67,7 @@ async def play_recovery(stage: Stage, run: Run) -> None:
         run.measures["next_call_elsewhere"] = not back
 
 
-async def _until_probed(stage: Stage, call: Conversation, run: Run, provider: str) -> None:
+async def _until_probed(stage: Stage, call: Conversation, run: MeasuredRun, provider: str) -> None:
     """Go on asking, for who says nothing is hung up on, until a probe of the provider did well."""
     before = len(await stage.control.requests(provider))
     until_s = call.now_s + PROBED_S

@@ -3,7 +3,7 @@
 import functools
 from typing import Final
 
-from drill.local_words import Utterance
+from drill.local_words import LocalUtterance
 from drill.places import RATE_HZ
 from providers.espeak_words import Manner, names, pieces, speak
 from providers.local_tts import VOICE
@@ -12,7 +12,7 @@ LANGUAGE: Final = "en"  # of the drill's calls
 
 
 @functools.cache
-def utterances(text: str) -> tuple[Utterance, ...]:
+def utterances(text: str) -> tuple[LocalUtterance, ...]:
     """Return each sentence of a text from each of its words on; blocks some ms a word."""
     return tuple(
         _spoken(" ".join(words[first:]))
@@ -22,10 +22,10 @@ def utterances(text: str) -> tuple[Utterance, ...]:
     )
 
 
-def _spoken(words: str) -> Utterance:
+def _spoken(words: str) -> LocalUtterance:
     piece = speak(words, names(VOICE, LANGUAGE), manner=Manner(), rate_hz=RATE_HZ)
     ends = [*(start_s for _, start_s in piece.words[1:]), piece.duration_s]
-    return Utterance(
+    return LocalUtterance(
         samples=piece.samples,
         words=tuple((word, at, end) for (word, at), end in zip(piece.words, ends, strict=True)),
     )

@@ -31,7 +31,7 @@ EARLIER: Final = 2  # frames by which a word may be off its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
+class LocalUtterance:
     """A sentence, or its end, as the local voice says it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class HeardUtterance:
     """An utterance in a recording: which of those looked for, and where, in seconds.
 
     Attributes:
@@ -58,7 +58,9 @@ class Heard:
     begun_twice: bool
 
 
-def heard_utterances(recording: Pcm, looked_for: Sequence[Utterance]) -> Iterator[Heard]:
+def heard_utterances(
+    recording: Pcm, looked_for: Sequence[LocalUtterance]
+) -> Iterator[HeardUtterance]:
     """Yield each place of each utterance, of the longest first."""
     ear = _bands(recording)
     for index in sorted(range(len(looked_for)), key=lambda each: -looked_for[each].samples.size):
@@ -67,10 +69,10 @@ def heard_utterances(recording: Pcm, looked_for: Sequence[Utterance]) -> Iterato
         if sound.size:
             for frame in _places(ear, sound, wanted):
                 twice = _begun_before(ear, sound, frame, wanted.words[0])
-                yield Heard(index=index, at_s=frame * HOP / RATE_HZ, begun_twice=twice)
+                yield HeardUtterance(index=index, at_s=frame * HOP / RATE_HZ, begun_twice=twice)
 
 
-def _places(ear: _Bands, sound: _Bands, wanted: Utterance) -> Iterator[int]:
+def _places(ear: _Bands, sound: _Bands, wanted: LocalUtterance) -> Iterator[int]:
     likeness = _likeness(ear, sound)
     while likeness.size:
         best = int(likeness.argmax())

@@ -16,7 +16,7 @@ from drill.tally import (
     newest_run,
     others_of,
 )
-from drill.verdicts import Finding, extra_requests, findings
+from drill.verdicts import TargetFinding, extra_requests, findings
 
 FILE: Final = "report.md"
 COLUMNS: Final = (
@@ -97,7 +97,7 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
         )
 
 
-def _verdict(finding: Finding) -> str:
+def _verdict(finding: TargetFinding) -> str:
     if finding.met is None:
         return "not judged"
     if finding.met:

@@ -22,7 +22,7 @@ from drill.rows import (
     HEALTHY,
     NEVER_SILENT,
     Break,
-    Plan,
+    CallPlan,
     Row,
     Target,
     When,
@@ -44,7 +44,7 @@ def _healthy() -> Iterator[Row]:
     yield Row(
         name=HEALTHY,
         title="Nothing",
-        plan=Plan.HEALTHY,
+        plan=CallPlan.HEALTHY,
         alone=True,
         targets=(
             EVERY_WORD,
@@ -62,7 +62,7 @@ def _healthy() -> Iterator[Row]:
     yield Row(
         name="healthy-varied",
         title="Nothing; delays as they vary",
-        plan=Plan.HEALTHY,
+        plan=CallPlan.HEALTHY,
         steady=False,
         targets=(
             EVERY_WORD,
@@ -132,12 +132,12 @@ def _recognisers() -> Iterator[Row]:
     for name, (title, names, window) in starts.items():
         breaks = tuple(Break(provider=each, window=window, when=When.BEFORE_CALL) for each in names)
         targets = (greeting, EVERY_WORD, NEVER_SILENT)
-        yield Row(name=name, title=title, plan=Plan.START, breaks=breaks, targets=targets)
+        yield Row(name=name, title=title, plan=CallPlan.START, breaks=breaks, targets=targets)
     counted = Target(measure="failures", worst=0)
     yield Row(
         name="noise",
         title="3 s of noise, nothing broken",
-        plan=Plan.NOISE,
+        plan=CallPlan.NOISE,
         targets=(EVERY_WORD, NEVER_SILENT, counted),
     )
 

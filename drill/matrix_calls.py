@@ -21,7 +21,7 @@ from drill.rows import (
     HEALTHY,
     NEVER_SILENT,
     Break,
-    Plan,
+    CallPlan,
     Row,
     Target,
     When,
@@ -60,7 +60,7 @@ def _outages() -> Iterator[Row]:
         yield Row(
             name=name,
             title=title,
-            plan=Plan.ALL_DEAD,
+            plan=CallPlan.ALL_DEAD,
             breaks=each_of(ALL, window),
             targets=(NEVER_SILENT, silence),
         )
@@ -70,7 +70,7 @@ def _outages() -> Iterator[Row]:
     yield Row(
         name="thirty-percent",
         title="30 % of all requests fail",
-        plan=Plan.CHANCE,
+        plan=CallPlan.CHANCE,
         breaks=tuple(Break(provider=each, window=third, when=When.BEFORE_CALL) for each in ALL),
         targets=(EVERY_WORD, NEVER_SILENT, Target(measure="in_budget", worst=0.95, least=True)),
         steady=False,
@@ -79,7 +79,7 @@ def _outages() -> Iterator[Row]:
 
 def _second_callers() -> Iterator[Row]:
     for stage, breaks in (("stt", stt(SILENT)), ("llm", llm(SILENT)), ("tts", tts(SILENT))):
-        for what, plan in (("turn", Plan.SECOND_TURN), ("call", Plan.SECOND_CALL)):
+        for what, plan in (("turn", CallPlan.SECOND_TURN), ("call", CallPlan.SECOND_CALL)):
             as_healthy = Target(
                 measure="first_word_s",
                 worst=0.05,
@@ -106,7 +106,7 @@ def _flapping() -> Iterator[Row]:
         yield Row(
             name=f"flapping-{stage}",
             title=f"{stage.upper()} dies and comes back every 3 s",
-            plan=Plan.FLAPPING,
+            plan=CallPlan.FLAPPING,
             breaks=breaks,
             targets=(EVERY_WORD, *targets, NEVER_SILENT),
         )
@@ -117,7 +117,7 @@ def _crowd() -> Iterator[Row]:
     yield Row(
         name="eight-at-once",
         title="Eight calls at once, TTS cut in all of them",
-        plan=Plan.CROWD,
+        plan=CallPlan.CROWD,
         alone=True,
         breaks=tts(window),
         targets=(EVERY_WORD, gap(0.3), NEVER_SILENT),
@@ -139,7 +139,7 @@ def _barge_ins() -> Iterator[Row]:
         yield Row(
             name=f"barge-in-{name}",
             title=f"Barge-in {title}",
-            plan=Plan.BARGE_IN,
+            plan=CallPlan.BARGE_IN,
             breaks=breaks,
             targets=(quiet, spoke, EVERY_WORD, NEVER_SILENT, counted),
             audible_s=audible_s,
@@ -159,7 +159,7 @@ def _recoveries() -> Iterator[Row]:
         yield Row(
             name=f"recovery-{stage}",
             title=f"{stage.upper()} recovers",
-            plan=Plan.RECOVERY,
+            plan=CallPlan.RECOVERY,
             breaks=breaks,
             targets=(*targets, EVERY_WORD, NEVER_SILENT),
         )
@@ -171,7 +171,7 @@ def _clips() -> Row:
     return Row(
         name="clips",
         title="LLM late: rendered clips hold the line",
-        plan=Plan.CLIPS,
+        plan=CallPlan.CLIPS,
         breaks=each_of(("openai", "openai-b"), LATE),
         targets=(heard, other, EVERY_WORD, NEVER_SILENT),
         clips=True,

@@ -7,7 +7,7 @@ from typing import Final
 
 from bot.lab.control import LabControl
 from drill.breaks import STANDBYS
-from drill.conversation import Conversation, Turn
+from drill.conversation import AskedTurn, Conversation
 from drill.evidence import Judged
 from drill.hearing import bare_words
 from drill.places import RATE_HZ
@@ -18,7 +18,7 @@ QUIET_FOR_S: Final = 0.3  # a shorter pause of the agent is not yet quiet
 
 
 @dataclass(slots=True)
-class Run:
+class MeasuredRun:
     """What one run yields: measures by name, and the turns they come from."""
 
     measures: dict[str, float] = field(default_factory=dict)
@@ -53,7 +53,7 @@ def first_speech_after(call: Conversation, stop_s: float) -> float:
     return speech[0][0] - stop_s if speech else LOST
 
 
-def quiet_after(call: Conversation, turn: Turn) -> float:
+def quiet_after(call: Conversation, turn: AskedTurn) -> float:
     """Return how long the agent went on after the caller began; 0 when it was quiet already."""
     end_s = turn.began_s
     for start_s, until_s in stretches(call.heard(), from_s=turn.began_s):
@@ -69,7 +69,7 @@ def end_of_speech(call: Conversation) -> float:
     return speech[-1][1] if speech else call.now_s
 
 
-async def misheard(control: LabControl, call: Conversation, turn: Turn) -> float:
+async def misheard(control: LabControl, call: Conversation, turn: AskedTurn) -> float:
     """Return 1 unless a model was asked for what the caller said, and for nothing else."""
     since_s = call.lab_s(turn.began_s)
     asked = [

@@ -9,14 +9,14 @@ from drill.asking import ask, ask_broken
 from drill.evidence import judged
 from drill.lasting_plans import play_clips, play_flapping, play_recovery
 from drill.measured import (
-    Run,
+    MeasuredRun,
     end_of_speech,
     first_speech_after,
     first_word_s,
     or_lost,
     quiet_after,
 )
-from drill.rows import HAIRCUT, HOURS, Plan, When
+from drill.rows import HAIRCUT, HOURS, CallPlan, When
 from drill.sound import silence
 from drill.stage import Stage
 
@@ -31,15 +31,15 @@ LATE_S: Final = 10.0  # the longest wait for a reply that the caller is to break
 MENDED_S: Final = 0.5  # into the words that break in: noticed as speech, and nothing is asked yet
 
 
-Play: TypeAlias = Callable[[Stage, Run], Awaitable[None]]
+Play: TypeAlias = Callable[[Stage, MeasuredRun], Awaitable[None]]
 
 
-async def play(stage: Stage, run: Run) -> None:
+async def play(stage: Stage, run: MeasuredRun) -> None:
     """Have the stage's row played once; `run` holds what was measured, also when it breaks off."""
     await _PLAYS[stage.row.plan](stage, run)
 
 
-async def _healthy(stage: Stage, run: Run) -> None:
+async def _healthy(stage: Stage, run: MeasuredRun) -> None:
     async with stage.call() as call:
         await call.greeted()
         run.measures["greeting_s"] = or_lost(call.greeted_s)
@@ -53,13 +53,13 @@ async def _healthy(stage: Stage, run: Run) -> None:
         run.measures["second_call_s"] = first_word_s(other)
 
 
-async def _turn(stage: Stage, run: Run) -> None:
+async def _turn(stage: Stage, run: MeasuredRun) -> None:
     async with stage.call() as call:
         await call.greeted()
         await ask_broken(stage, call, run)
 
 
-async def _start(stage: Stage, run: Run) -> None:
+async def _start(stage: Stage, run: MeasuredRun) -> None:
     await stage.break_now(When.BEFORE_CALL)
     async with stage.call() as call:
         await call.greeted()
@@ -68,7 +68,7 @@ async def _start(stage: Stage, run: Run) -> None:
         run.measures["first_word_s"] = first_word_s(each)
 
 
-async def _second_turn(stage: Stage, run: Run) -> None:
+async def _second_turn(stage: Stage, run: MeasuredRun) -> None:
     async with stage.call() as call:
         await call.greeted()
         await ask_broken(stage, call, run)
@@ -76,7 +76,7 @@ async def _second_turn(stage: Stage, run: Run) -> None:
         run.measures["first_word_s"] = first_word_s(each)
 
 
-async def _second_call(stage: Stage, run: Run) -> None:
+async def _second_call(stage: Stage, run: MeasuredRun) -> None:
     async with stage.call() as call:
         await call.greeted()
         await ask_broken(stage, call, run)
@@ -86,7 +86,7 @@ async def _second_call(stage: Stage, run: Run) -> None:
         run.measures["first_word_s"] = first_word_s(each)
 
 
-async def _noise(stage: Stage, run: Run) -> None:
+async def _noise(stage: Stage, run: MeasuredRun) -> None:
     async with stage.call() as call:
         await call.greeted()
         await call.make_noise(noise(NOISE_S))
@@ -95,7 +95,7 @@ async def _noise(stage: Stage, run: Run) -> None:
     run.measures["failures"] = len(await asyncio.to_thread(stage.failures))
 
 
-async def _all_dead(stage: Stage, run: Run) -> None:
+async def _all_dead(stage: Stage, run: MeasuredRun) -> None:
     async with stage.call() as call:
         await call.greeted()
         await stage.break_now(When.BEFORE_TURN)
@@ -106,7 +106,7 @@ async def _all_dead(stage: Stage, run: Run) -> None:
         run.measures["silence_s"] = silence(call.heard(), turn.stop_s, end_s)
 
 
-async def _chance(stage: Stage, run: Run) -> None:
+async def _chance(stage: Stage, run: MeasuredRun) -> None:
     await stage.break_now(When.BEFORE_CALL)
     for _ in range(CALLS):
         async with stage.call() as call:
@@ -119,7 +119,7 @@ async def _chance(stage: Stage, run: Run) -> None:
     run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # a call that ended early
 
 
-async def _crowd(stage: Stage, run: Run) -> None:
+async def _crowd(stage: Stage, run: MeasuredRun) -> None:
     together = asyncio.Barrier(CROWD)
 
     async def one(number: int) -> None:
@@ -137,7 +137,7 @@ async def _crowd(stage: Stage, run: Run) -> None:
         run.measures[count] /= CROWD
 
 
-async def _barge_in(stage: Stage, run: Run) -> None:
+async def _barge_in(stage: Stage, run: MeasuredRun) -> None:
     async with stage.call() as call:
         await call.greeted()
         await stage.break_now(When.BEFORE_TURN)
@@ -153,18 +153,18 @@ async def _barge_in(stage: Stage, run: Run) -> None:
     run.measures["failures_after"] = len(failures)
 
 
-_PLAYS: Final[Mapping[Plan, Play]] = {
-    Plan.HEALTHY: _healthy,
-    Plan.TURN: _turn,
-    Plan.START: _start,
-    Plan.SECOND_TURN: _second_turn,
-    Plan.SECOND_CALL: _second_call,
-    Plan.NOISE: _noise,
-    Plan.ALL_DEAD: _all_dead,
-    Plan.CLIPS: play_clips,
-    Plan.FLAPPING: play_flapping,
-    Plan.CHANCE: _chance,
-    Plan.CROWD: _crowd,
-    Plan.BARGE_IN: _barge_in,
-    Plan.RECOVERY: play_recovery,
+_PLAYS: Final[Mapping[CallPlan, Play]] = {
+    CallPlan.HEALTHY: _healthy,
+    CallPlan.TURN: _turn,
+    CallPlan.START: _start,
+    CallPlan.SECOND_TURN: _second_turn,
+    CallPlan.SECOND_CALL: _second_call,
+    CallPlan.NOISE: _noise,
+    CallPlan.ALL_DEAD: _all_dead,
+    CallPlan.CLIPS: play_clips,
+    CallPlan.FLAPPING: play_flapping,
+    CallPlan.CHANCE: _chance,
+    CallPlan.CROWD: _crowd,
+    CallPlan.BARGE_IN: _barge_in,
+    CallPlan.RECOVERY: play_recovery,
 }

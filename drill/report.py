@@ -16,7 +16,7 @@ from drill.tally import (
     newest_run,
     others_of,
 )
-from drill.verdicts import Finding, extra_requests, findings
+from drill.verdicts import TargetFinding, extra_requests, findings
 from drill.waterfall import waterfall
 
 FILE: Final = "report.html"
@@ -94,7 +94,7 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
         yield f"{_numbers(stock[index] if index < len(stock) else None)}</tr>"
 
 
-def _numbers(finding: Finding | None, mark: str = "") -> str:
+def _numbers(finding: TargetFinding | None, mark: str = "") -> str:
     values = (finding.p50, finding.worst) if finding else (None, None)
     return "".join(f'<td class="n">{marked(value, mark)}</td>' for value in values)
 

@@ -23,7 +23,7 @@ class When(StrEnum):
     AT_STOP = "when the caller stops"
 
 
-class Plan(StrEnum):
+class CallPlan(StrEnum):
     """How the call goes."""
 
     HEALTHY = "two turns and a second call"
@@ -103,7 +103,7 @@ class Row:
 
     name: str
     title: str
-    plan: Plan = Plan.TURN
+    plan: CallPlan = CallPlan.TURN
     breaks: tuple[Break, ...] = ()
     targets: tuple[Target, ...] = field(default=())
     runs: int = 5

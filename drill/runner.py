@@ -20,11 +20,11 @@ from drill.circumstances import (
     read_commit,
     read_cpu_times,
 )
-from drill.measured import Run
+from drill.measured import MeasuredRun
 from drill.places import RATE_HZ
 from drill.plans import play
 from drill.results import DrillPass, Results, turn_as_json
-from drill.rows import Plan, Row
+from drill.rows import CallPlan, Row
 from drill.servers import OURS, ROOT
 from drill.stage import Stage, staged
 
@@ -32,7 +32,13 @@ RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
 APART_S: Final = 3.0  # between calls that go on at once: a question and the wait for its answer
 SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself
-LONG: Final = (Plan.CHANCE, Plan.CLIPS, Plan.CROWD, Plan.FLAPPING, Plan.RECOVERY)
+LONG: Final = (
+    CallPlan.CHANCE,
+    CallPlan.CLIPS,
+    CallPlan.CROWD,
+    CallPlan.FLAPPING,
+    CallPlan.RECOVERY,
+)
 BROKEN: Final = (
     aiohttp.ClientError,
     CommandError,
@@ -130,7 +136,7 @@ async def _run(
         "measures": {},
         "turns": [],
     }
-    run = Run()
+    run = MeasuredRun()
     try:
         async with asyncio.timeout(LONG_RUN_S if row.plan in LONG else RUN_S):
             async with AsyncExitStack() as stack:
@@ -160,7 +166,7 @@ async def _staged(
         await ready.wait()
 
 
-def _keep_sound(run: Run, folder: Path) -> None:
+def _keep_sound(run: MeasuredRun, folder: Path) -> None:
     """Write what was heard in each turn, for whoever doubts a verdict."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, each in enumerate(run.turns, start=1):

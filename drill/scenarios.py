@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
-from drill.bench import FIRST, STANDBY, Answer, Bench, Say, bench
+from drill.bench import FIRST, STANDBY, Bench, QuestionOutcome, Say, bench
 from fallbacks.breaker import Input, State
 from fallbacks.facts import AttemptFailed, AttemptStarted, BreakerMoved, ProviderProbed, RungRested
 from fallbacks.failure import Kind, Severity
@@ -63,7 +63,7 @@ async def _transient(stage: Bench) -> Proofs:
         return sum(each.kind is Kind.TIMEOUT for each in stage.told.of(AttemptFailed))
 
     await stage.fault(fault="silent", where="handshake", p=CHANCE)
-    answers: list[Answer] = []
+    answers: list[QuestionOutcome] = []
     until_s = stage.told.now_s + LONGEST_S
     while timed_out() < TIME_OUTS and stage.told.now_s < until_s:
         answers.append(await stage.ask())
@@ -88,7 +88,7 @@ async def _transient(stage: Bench) -> Proofs:
 
 async def _rate_limit(stage: Bench) -> Proofs:
     await stage.fault(fault="http", status=429, code="slow_down")  # says nothing of how long
-    answers: list[Answer] = []
+    answers: list[QuestionOutcome] = []
     for number in range(RESTS):
         answers.append(await stage.ask())
         if number:  # an answer may take as long as the first rest
@@ -222,7 +222,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
 }
 
 
-def _all_answered(answers: Sequence[Answer], more: str = "") -> Proof:
+def _all_answered(answers: Sequence[QuestionOutcome], more: str = "") -> Proof:
     count = sum(each.first_word_s is not None for each in answers)
     return Proof(
         text=f"{count} of {len(answers)} questions were answered{more}",

@@ -8,7 +8,7 @@ from drill.results import Results, measured
 from drill.rows import Row
 from drill.servers import OURS, STOCK
 from drill.tally import count_met, judge_passes, newest_run
-from drill.verdicts import Finding, extra_requests, findings
+from drill.verdicts import TargetFinding, extra_requests, findings
 
 
 def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Table:
@@ -50,7 +50,7 @@ def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> N
         shown.add_row(*cells)
 
 
-def _stock(row: Row, results: Results) -> tuple[Finding, ...]:
+def _stock(row: Row, results: Results) -> tuple[TargetFinding, ...]:
     return findings(row, STOCK, measured(results.newest(row, STOCK)))
 
 
@@ -68,7 +68,7 @@ def marked(value: float | None, mark: str) -> str:
     return f"{number(value)}{mark}" if value is not None else ""
 
 
-def verdict(finding: Finding) -> str:
+def verdict(finding: TargetFinding) -> str:
     """Return a verdict as people read it."""
     if finding.met is None:
         return "not judged"

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from drill.results import DrillPass, Results, measured
 from drill.rows import Row
-from drill.verdicts import Finding, findings, passed
+from drill.verdicts import TargetFinding, findings, passed
 
 BESIDE_CORES: Final = 0.25  # chosen: what others use of the machine before figures say so
 MARK: Final = "*"  # behind a figure that was measured beside other load
@@ -26,7 +26,7 @@ class RowInPass:
     """
 
     within: DrillPass
-    findings: tuple[Finding, ...]
+    findings: tuple[TargetFinding, ...]
     runs: int
     met: bool
     mark: str = ""

@@ -57,7 +57,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class TargetFinding:
     """One target against the runs.
 
     Attributes:
@@ -94,7 +94,7 @@ class Finding:
         return f"{extra}{name}{than} {p50}{sign} {target.worst:g} {unit}".rstrip()
 
 
-def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[Finding, ...]:
+def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[TargetFinding, ...]:
     """Return what all runs say about a row's targets on one side."""
     own = [each for each in runs if each.row == row.name and each.side == side]
     return tuple(_finding(target, own, runs, side=side) for target in row.targets)
@@ -102,14 +102,14 @@ def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[Finding, ..
 
 def _finding(
     target: Target, own: Sequence[Measured], runs: Sequence[Measured], *, side: str
-) -> Finding:
+) -> TargetFinding:
     if target.side == side:  # nobody is compared with himself
-        return Finding(target=target, values=(), met=None)
+        return TargetFinding(target=target, values=(), met=None)
     usual = _usual(target, runs, side=target.side or side)
     if usual is None:
-        return Finding(target=target, values=(), met=None)
+        return TargetFinding(target=target, values=(), met=None)
     values = tuple(value - usual for each in own if (value := each.get(target)) is not None)
-    return Finding(target=target, values=values, met=_met(target, values) if values else None)
+    return TargetFinding(target=target, values=values, met=_met(target, values) if values else None)
 
 
 def _usual(target: Target, runs: Sequence[Measured], *, side: str) -> float | None:

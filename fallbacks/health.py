@@ -155,7 +155,7 @@ class Health:
         moved = self.breaker.failed(
             permit, now, trip=trip, rest_s=self.breaker.settings.slow_s if slow else None
         )
-        if moved:
+        if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
             self.retired = slow
         return (*facts, *self._weighed(moved))
 
@@ -164,6 +164,12 @@ class Health:
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
         return (*self._suspect(kind, now), *self._weighed(moved))
+
+    def trip(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
+        """Open for an ordinary rest, because another key of the same account was refused."""
+        if self.retired:
+            return ()
+        return (*self._suspect(kind, now), *self.breaker.trip(now))
 
     def exhausted(self, now: float) -> tuple[HealthFact, ...]:
         """Open at once, because a whole sequence of tries outside a call came to nothing."""

@@ -1,7 +1,9 @@
 """The health of all rungs of all stages, and what one rung's failure says about the others.
 
 A key that is not accepted, or has nothing left to spend, takes every rung out at once that shares
-it, instead of being found out rung by rung at the callers' expense.
+it, instead of being found out rung by rung at the callers' expense. Other keys of the same account
+are tripped with it; but a key may be well that is not the one that was refused, so they rest as
+after an ordinary failure, and the next probe decides.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +21,8 @@ class Place:
 
     stage: str
     provider: str
-    credential: str  # the same for all rungs that share key, account or project; never the key
+    credential: str  # the same for all rungs that share a key; never the key
+    account: str = ""  # the same for all rungs whose keys are of one account or project
 
 
 class Roster:
@@ -64,13 +67,19 @@ class Roster:
         request: str = "",
         chance: float = 0.5,
     ) -> tuple[HealthFact, ...]:
-        """Take in a failure of one rung, and what it says about those that share its key."""
+        """Count a failure of one rung, and what it says about those that share key or account."""
         key = (failure.stage, failure.provider)
+        known = self._rungs[key].retired  # its account has been told before
         facts = self._rungs[key].failed(permit, failure, now=now, request=request, chance=chance)
         if failure.scope is not Scope.CREDENTIAL:
             return facts
-        others = self._sharing(key)
-        return (*facts, *[fact for each in others for fact in each.retire(failure.kind, now)])
+        same_key = self._with_key_of(key)
+        same_account = [] if known else self._with_account_of(key)
+        return (
+            *facts,
+            *[fact for each in same_key for fact in each.retire(failure.kind, now)],
+            *[fact for each in same_account for fact in each.trip(failure.kind, now)],
+        )
 
     def succeeded(
         self, place: tuple[str, str], permit: Permit, *, now: float, ttfb_s: float | None = None
@@ -81,7 +90,8 @@ class Roster:
         facts = health.succeeded(permit, now, ttfb_s=ttfb_s)
         if not was_retired or health.retired:
             return facts
-        mended = [each for each in self._sharing(place) if each.retired]
+        sharing = (*self._with_key_of(place), *self._with_account_of(place))
+        mended = [each for each in sharing if each.retired]
         return (*facts, *[fact for each in mended for fact in each.reset(now)])
 
     def reset(self, provider: str, now: float) -> tuple[HealthFact, ...]:
@@ -108,10 +118,22 @@ class Roster:
         """Every rung's health, stage by stage."""
         return iter(self._rungs.values())
 
-    def _sharing(self, key: tuple[str, str]) -> list[Health]:
+    def _with_key_of(self, key: tuple[str, str]) -> list[Health]:
         shared = self._places[key].credential
         return [
             health
             for other, health in self._rungs.items()
             if other != key and shared and self._places[other].credential == shared
+        ]
+
+    def _with_account_of(self, key: tuple[str, str]) -> list[Health]:
+        """Return the rungs with another key of the same account."""
+        own = self._places[key]
+        return [
+            health
+            for other, health in self._rungs.items()
+            if own.account
+            and self._places[other].account == own.account
+            and (not own.credential or self._places[other].credential != own.credential)
+            and other != key
         ]

@@ -31,7 +31,7 @@ class Aspect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class BoardWord:
     """What a process says of a rung; the last word on an aspect counts."""
 
     place: str  # the rung, the same in all processes that ask the same server with the same key
@@ -68,7 +68,7 @@ class SharedRung:
         self._heard: dict[Aspect, _Moment] = {}  # the last word heeded: its moment, and when
         self._told: dict[Aspect, _Moment] = {}  # the last word told: its moment
 
-    def news(self, now: float, *, utc_s: float) -> tuple[Word, ...]:
+    def news(self, now: float, *, utc_s: float) -> tuple[BoardWord, ...]:
         """Return what has changed by ourselves since the last look.
 
         Args:
@@ -78,22 +78,26 @@ class SharedRung:
         before, self._seen = self._seen, self._look()
         again, self._again = self._again, False
         offset_s = utc_s - now
-        words: list[Word] = []
+        words: list[BoardWord] = []
         if again or self._seen.breaker != before.breaker:
             words.append(self._breaker(offset_s))
         since = self._seen.suspect_since
         if since != before.suspect_since or (again and since is not None):
             at_s = self._moment(Aspect.SUSPICION, now if since is None else since, offset_s)
             value = "" if since is None else "suspect"
-            words.append(Word(place=self.place, aspect=Aspect.SUSPICION, at_s=at_s, value=value))
+            words.append(
+                BoardWord(place=self.place, aspect=Aspect.SUSPICION, at_s=at_s, value=value)
+            )
         until = self.health.rests_until
         if until != before.rests_until or (again and until > now):
             at_s = self._moment(Aspect.REST, now, offset_s)
             until_s = until + offset_s
-            words.append(Word(place=self.place, aspect=Aspect.REST, at_s=at_s, until_s=until_s))
+            words.append(
+                BoardWord(place=self.place, aspect=Aspect.REST, at_s=at_s, until_s=until_s)
+            )
         return tuple(words)
 
-    def heed(self, word: Word, now: float, *, utc_s: float) -> bool:
+    def heed(self, word: BoardWord, now: float, *, utc_s: float) -> bool:
         """Take over what another process says; say whether that changed anything."""
         since = self._since(word, now - (utc_s - word.at_s))
         if since is None:
@@ -144,10 +148,10 @@ class SharedRung:
             rests_until=self.health.rests_until,
         )
 
-    def _breaker(self, offset_s: float) -> Word:
+    def _breaker(self, offset_s: float) -> BoardWord:
         breaker = self.health.breaker
         wake_at = breaker.wake_at
-        return Word(
+        return BoardWord(
             place=self.place,
             aspect=Aspect.BREAKER,
             at_s=self._moment(Aspect.BREAKER, breaker.since, offset_s),
@@ -165,7 +169,7 @@ class SharedRung:
         self._told[aspect] = _Moment(at_s=at_s, at=at)
         return at_s
 
-    def _since(self, word: Word, since: float) -> float | None:
+    def _since(self, word: BoardWord, since: float) -> float | None:
         """Return a word's moment on our clock, behind what it is newer than; None: it is old."""
         heard, told = self._heard.get(word.aspect), self._told.get(word.aspect)
         if heard is not None and word.at_s <= heard.at_s:

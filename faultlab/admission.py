@@ -49,7 +49,7 @@ class Refused(Exception):  # noqa: N818 - it carries an answer, it is not an err
         self.response = response
 
 
-class Gate:
+class AdmissionGate:
     """Numbers and records requests, and knows which fault holds for each of them."""
 
     def __init__(

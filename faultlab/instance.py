@@ -19,11 +19,11 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from faultlab import faults
-from faultlab.admission import Admission, Gate, Refused
+from faultlab.admission import Admission, AdmissionGate, Refused
 from faultlab.clock import Clock, monotonic
 from faultlab.faults import Fault
-from faultlab.listener import LOOPBACK, Listener, abort
-from faultlab.pace import Pace, Tempo
+from faultlab.listener import LOOPBACK, ListeningPort, abort
+from faultlab.pace import Delays, Tempo
 from faultlab.record import Record
 from faultlab.schedule import Window
 
@@ -70,11 +70,11 @@ class Instance:
         self.speed = core.speed
         own_seed = core.seed ^ zlib.crc32(name.encode())  # two of a kind do not move as one
         tempo = dataclasses.replace(self.tempo, spread=0, jitter=0) if core.steady else self.tempo
-        self.pace = Pace(tempo, seed=own_seed, speed=core.speed)
+        self.pace = Delays(tempo, seed=own_seed, speed=core.speed)
         self.random = random.Random(own_seed)  # noqa: S311 - a simulation's dice, not a secret
         self.port = 0
         self._tls = core.tls
-        self._gate = Gate(
+        self._gate = AdmissionGate(
             name,
             record=core.record,
             clock=core.clock,
@@ -82,7 +82,7 @@ class Instance:
             dice=self.random,
         )
         self._hitting = False
-        self._listener = Listener(self._protocol, tls=core.tls)
+        self._listener = ListeningPort(self._protocol, tls=core.tls)
         self._runner: web.AppRunner | None = None
         self._watcher: asyncio.Task[None] | None = None
 

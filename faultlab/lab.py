@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
-from faultlab.cartesia.simulator import Cartesia
+from faultlab.cartesia.simulator import CartesiaSimulator
 from faultlab.control import Control
-from faultlab.deepgram.simulator import Deepgram
-from faultlab.elevenlabs.simulator import ElevenLabs
+from faultlab.deepgram.simulator import DeepgramSimulator
+from faultlab.elevenlabs.simulator import ElevenLabsSimulator
 from faultlab.form import suggestion
 from faultlab.instance import Core, Instance
 from faultlab.kept_audio import SAMPLES_KEPT
-from faultlab.openai.simulator import OpenAI
+from faultlab.openai.simulator import OpenAISimulator
 from faultlab.record import Record
 from faultlab.schedule import Window, load_schedules
 
@@ -35,7 +35,8 @@ class Spec:
 
 
 KINDS: Final[Mapping[str, type[Instance]]] = {
-    each.kind: each for each in (Deepgram, OpenAI, Cartesia, ElevenLabs)
+    each.kind: each
+    for each in (DeepgramSimulator, OpenAISimulator, CartesiaSimulator, ElevenLabsSimulator)
 }
 
 DEFAULT: Final = (

@@ -11,7 +11,7 @@ from typing import Final
 LOOPBACK: Final = "127.0.0.1"
 
 
-class Listener:
+class ListeningPort:
     """A listening port that can be closed and opened again at once, on the same number."""
 
     def __init__(

@@ -25,7 +25,7 @@ class Tempo:
     jitter: float = 0.3
 
 
-class Pace:
+class Delays:
     """Draws the delays of one instance; the same seed draws the same ones."""
 
     def __init__(self, tempo: Tempo, *, seed: int = 0, speed: float = 1.0) -> None:

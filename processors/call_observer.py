@@ -23,7 +23,6 @@ from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 
-from calls.entry import Tell
 from calls.events import (
     AgentSaid,
     BargedIn,
@@ -33,6 +32,7 @@ from calls.events import (
     FirstSpeech,
     FirstToken,
     KeyPressed,
+    OtherReading,
     ProviderFailed,
     TranscriptFinal,
     TurnDecided,
@@ -41,10 +41,10 @@ from calls.events import (
 )
 from calls.phase import CallPhase, Phase
 from calls.timeline import Timeline
-from calls.turn import Turn
 from processors.clip import ClipAudioRawFrame
 from processors.llm_work import NoModelLeftError
 from processors.readings import alternatives, stage_of, usage
+from processors.wiring import CallWiring
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
 """Reads a frame of one type, given how and when (monotonic, s) it was pushed."""
@@ -54,28 +54,24 @@ class CallObserver(BaseObserver):
     """Turns frames into facts, drives the phase and the timeline.
 
     Args:
-        tell: Takes each fact.
-        clock: Seconds on the monotonic clock.
+        wiring: Takes each fact; the number of its turn is kept up to date here.
         timeline: Of this call.
-        turn: What the stages share of it; kept up to date here.
         provider_of: Returns the rung at work for a Pipecat processor's name.
     """
 
     def __init__(
         self,
+        wiring: CallWiring,
         *,
-        tell: Tell,
-        clock: Callable[[], float],
         timeline: Timeline,
-        turn: Turn,
         provider_of: Callable[[str], str],
     ) -> None:
         super().__init__(observe_every_push=False)
         self.phase = CallPhase()
-        self._tell = tell
-        self._clock = clock
+        self._tell = wiring.tell
+        self._clock = wiring.clock
         self._timeline = timeline
-        self._turn = turn
+        self._turn = wiring.turn
         self._provider_of = provider_of
         self._clock_offset_s: float | None = None
         self._turn_open = False  # the caller has said something that we have not answered
@@ -165,7 +161,9 @@ class CallObserver(BaseObserver):
                 text=frame.text,
                 language=str(frame.language) if frame.language else None,
                 confidence=best[1],
-                alternatives=tuple(text for text, _ in others),
+                alternatives=tuple(
+                    OtherReading(text=text, confidence=sure) for text, sure in others
+                ),
             )
         )
 

@@ -21,14 +21,15 @@ class Phrases:
 
     chooser: Chooser
     language: str
-    follow: bool = False  # the caller's language, as the recogniser tells it
     heard: str = ""  # what the caller lately said
 
     def take_in(self, transcript: TranscriptFinal) -> None:
         """Note what the caller said."""
         self.heard = transcript.text[-HEARD_CHARACTERS:]
-        if self.follow and transcript.language:
-            self.language = transcript.language
+
+    def follow(self, language: str) -> None:
+        """Speak another language from now on."""
+        self.language = language
 
     def choose(self, situations: tuple[Situation, ...], *, topical: bool) -> Utterance | None:
         """Return an utterance for the first situation that has one left."""

@@ -6,7 +6,6 @@ events, and its actions sound.
 """
 
 from collections import deque
-from collections.abc import Callable
 
 from pipecat.frames.frames import (
     CancelFrame,
@@ -24,10 +23,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from calls.entry import Tell
 from calls.events import Event, TranscriptFinal
-from calls.line import CallerLine
-from calls.turn import Turn
 from fallbacks.caller_message import CallerMessage
 from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, StageExhausted
 from fallbacks.line_events import (
@@ -59,33 +55,25 @@ from processors.on_device_words import OnDeviceWords
 from processors.own_voice import OwnVoice
 from processors.pcm import audible
 from processors.stages.alarm import Alarm
+from processors.wiring import CallWiring
 
 
 class HoldLine(FrameProcessor):
     """Delays nothing; speaks when the decisions say so."""
 
-    def __init__(
-        self,
-        fallback: Fallback,
-        line: CallerLine,
-        *,
-        tell: Tell,
-        clock: Callable[[], float],
-        turn: Turn,
-    ) -> None:
+    def __init__(self, fallback: Fallback, wiring: CallWiring) -> None:
         super().__init__(name="local")  # what it says in place of a voice is the local voice's
         self._fallback = fallback
-        self._line = line
-        self._tell = tell
-        self._now = clock
+        self._line = wiring.line
+        self._tell = wiring.tell
+        self._now = wiring.clock
         self._keeper = LineKeeper(fallback.holding, fallback.descent)
         self._actions: deque[LineAction] = deque()
-        self._voice = OwnVoice(
-            fallback, line, push=self.push_frame, tell=tell, clock=clock, turn=turn
-        )
-        self._clerk = DeskClerk(fallback.desk, tell=tell, turn=turn)
-        self._words = OnDeviceWords(fallback.ear, clock=clock)
-        self._alarm = Alarm(clock)
+        self._voice = OwnVoice(fallback, wiring, push=self.push_frame)
+        self._clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
+        self._words = OnDeviceWords(fallback.ear, clock=wiring.clock)
+        self._alarm = Alarm(wiring.clock)
+        wiring.listeners.append(self.notice)
 
     @property
     def holding(self) -> bool:

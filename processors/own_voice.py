@@ -13,48 +13,36 @@ from math import inf
 
 from pipecat.frames.frames import Frame
 
-from calls.entry import Tell
 from calls.events import AgentSaid
-from calls.line import CallerLine
 from calls.own_words import OwnWords
-from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StepTaken
 from fallbacks.line_events import RestTaken, SpeakFor, Then
 from fallbacks.utterances import Situation, Utterance
 from processors.clip import Speaker, tone
 from processors.fallback import Fallback
+from processors.wiring import CallWiring
 
 
 class OwnVoice:
     """Speaks onto the caller's line, and has remembered what was heard of it."""
 
     def __init__(
-        self,
-        fallback: Fallback,
-        line: CallerLine,
-        *,
-        push: Callable[[Frame], Awaitable[None]],
-        tell: Tell,
-        clock: Callable[[], float],
-        turn: Turn,
+        self, fallback: Fallback, wiring: CallWiring, *, push: Callable[[Frame], Awaitable[None]]
     ) -> None:
         """Prepare.
 
         Args:
             fallback: Has the texts and the voice.
-            line: The caller's.
+            wiring: Of the call.
             push: Takes sound on its way to the line.
-            tell: Takes the facts.
-            clock: Monotonic, in seconds.
-            turn: The turn in progress.
         """
         self._fallback = fallback
-        self._line = line
-        self._speaker = Speaker(line, push=push, clock=clock)
-        self._tell = tell
-        self._now = clock
-        self._turn = turn
-        self._unheard = OwnWords(line)
+        self._line = wiring.line
+        self._speaker = Speaker(wiring.line, push=push, clock=wiring.clock)
+        self._tell = wiring.tell
+        self._now = wiring.clock
+        self._turn = wiring.turn
+        self._unheard = OwnWords(wiring.line)
         self._rest: deque[str] = deque(maxlen=64)  # what no voice could say
         self._speaking_rest = asyncio.Lock()
 

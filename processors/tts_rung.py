@@ -6,7 +6,8 @@ standby is set up when it is asked for the first time.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol, cast
 
 from pipecat.frames.frames import (
@@ -15,6 +16,7 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     StartFrame,
+    TTSUpdateSettingsFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.utils.text.base_text_aggregator import TextType
@@ -27,6 +29,7 @@ from processors.seat import Seat
 CONNECT_S: Final = 0.3  # a turn waits no longer for a handshake: a failed rung may cost 0.4 s
 COLD_S: Final = 1.0  # for a cold one's first: name, TCP, TLS and upgrade across an ocean (chosen)
 REVIVE_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # Pipecat reconnects once, at once
+SETTINGS: Final = 8  # that wait for a rung to be set up; the oldest is forgotten
 SLOW: Final = len(REVIVE_S) - 1  # where a permanent failure begins
 
 
@@ -92,6 +95,8 @@ class TtsRung:
         self._waiting: list[Frame] = []
         self._due_at: float | None = None
         self._reviving: asyncio.Task[None] | None = None
+        self._settling = False  # new settings may make it connect anew
+        self._unsettled = deque[TTSUpdateSettingsFrame](maxlen=SETTINGS)
 
     @property
     def due_at(self) -> float | None:
@@ -139,7 +144,7 @@ class TtsRung:
         start.metadata[ATTEMPT] = attempt
         frames = [start, _sentence(text), *([LLMFullResponseEndFrame()] if closed else [])]
         if self._usable:
-            self.opening = False
+            self.opening = self._settling = False
             await self._send(frames)
             return None
         dead = self._dead
@@ -152,6 +157,14 @@ class TtsRung:
         if self._connecting_at is None and not self.opening:
             self._revive(at_once=True)
         return None
+
+    async def settle(self, frame: TTSUpdateSettingsFrame) -> None:
+        """Have the service take new settings, now or when it is set up."""
+        if frame.service not in (None, self._service):
+            return
+        self._settling = await self.child.send(frame)
+        if not self._settling:
+            self._unsettled.append(frame)
 
     async def more(self, text: str) -> None:
         """Speak on."""
@@ -209,10 +222,13 @@ class TtsRung:
     async def connecting(self) -> None:
         """Note that a connection is being made."""
         self._connecting_at, self._up = self._now(), False
+        if self._settling:  # at our wish: it is waited for like a cold one, and not doubted
+            self.opening, self._settling = True, False
 
     async def connected(self) -> None:
         """Begin with what waited for the connection."""
         self._connecting_at, self._up, self._failure = None, True, None
+        self.opening = self.opening and bool(self._waiting)
         await self._begin()
 
     async def unreachable(self, failure: Failure) -> None:
@@ -257,6 +273,8 @@ class TtsRung:
         return failed(Kind.TIMEOUT, "tts", provider=self.name, reason="no connection in time")
 
     async def _ready(self, _child: RungPipeline) -> None:
+        await self._send(self._unsettled)
+        self._unsettled.clear()
         await self._begin()
 
     async def _begin(self) -> None:
@@ -273,7 +291,7 @@ class TtsRung:
         else:
             await self._send([frame])
 
-    async def _send(self, frames: list[Frame]) -> None:
+    async def _send(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
             await self.child.send(frame)
 

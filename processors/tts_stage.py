@@ -134,7 +134,7 @@ class TtsStage(FrameProcessor):
                 await self.push_frame(frame, direction)
             case TTSUpdateSettingsFrame():
                 for rung in self._rungs.values():
-                    await rung.child.send(frame)
+                    await rung.settle(frame)
             case _:
                 async with self._lock:
                     await self._agenda.take(frame)

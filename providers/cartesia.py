@@ -9,14 +9,14 @@ from pipecat.services.cartesia.tts import CartesiaTTSService
 from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
 from providers.provider import Rung
-from providers.told_voice import ToldVoice
+from providers.told_voice import TappedVoice
 
 MODEL: Final = "sonic-3"
 VOICE: Final = "e07c00bc-4134-4eae-9ea4-1a55fb45746b"  # Brooke, of Cartesia's public library
 VERSION: Final = "2026-03-01"  # the API version that Pipecat 1.14 speaks
 
 
-class Cartesia(ToldVoice, CartesiaTTSService):
+class Cartesia(TappedVoice, CartesiaTTSService):
     """Pipecat's service, listened to at its socket."""
 
     async def told(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Deepgram: speech to text over its streaming websocket."""
 
 import asyncio
+import functools
 import math
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
@@ -9,6 +10,7 @@ from deepgram.core.api_error import ApiError
 from deepgram.core.events import EventType
 from deepgram.listen.v1.socket_client import AsyncV1SocketClient
 from deepgram.listen.v1.types import ListenV1Results
+from loguru import logger
 from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.utils.time import time_now_iso8601
@@ -26,6 +28,7 @@ OPENING_S: Final = 0.02  # of silence, sent at once: a stream with KeepAlives on
 # NET-0001 10 s after it was opened. Source: deepgram-docs, "Audio Keep Alive".
 SEND_S: Final = 5.0  # Pipecat's own bound for a websocket's send; a healthy one takes microseconds
 SAID: Final = 80  # characters of what Deepgram says about a refusal
+BAD_REQUEST: Final = 400
 NO_CLOSE: Final = 1006  # RFC 6455 §7.1.5: gone without a close frame
 
 
@@ -41,8 +44,16 @@ class DeepgramRung(DeepgramSTTService):
         supervised: Set before `setup`, by a stage that calls `reconnect` when a failure was told.
     """
 
-    def __init__(self, *, rung_name: str, **kwargs: Any) -> None:
+    def __init__(self, *, rung_name: str, alternatives: int = 1, **kwargs: Any) -> None:
+        """Take what is asked for.
+
+        Args:
+            rung_name: Whose failures these are.
+            alternatives: Readings of what was said, the best one included.
+            kwargs: Pipecat's own.
+        """
         super().__init__(**kwargs)
+        self._alternatives = alternatives
         self.supervised = False
         self._rung_name = rung_name
         self._ended_by: Exception | None = None
@@ -80,7 +91,7 @@ class DeepgramRung(DeepgramSTTService):
             return
         self._ended_by, self._answered = None, False
         try:
-            await self._one_connection()
+            await self._one_connection_or_a_plain_one()
         except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
             self._ended_by = error
         finally:
@@ -88,6 +99,25 @@ class DeepgramRung(DeepgramSTTService):
             self._connection_settled.set()
         moment = Moment.FLOWING if self._answered else Moment.ASKED
         await self._tell(failure_of(self._ended_by, self._rung_name, moment=moment))
+
+    async def _one_connection_or_a_plain_one(self) -> None:
+        """Do without alternatives where the model has none: that refusal is of our wish alone."""
+        try:
+            await self._one_connection()
+        except ApiError as refused:
+            if self._alternatives == 1 or refused.status_code != BAD_REQUEST:
+                raise
+            self._alternatives = 1
+            say_that_it_has_none(self._rung_name)
+            await self._one_connection()
+
+    def _build_connect_kwargs(self) -> dict[str, Any]:
+        """Ask for alternatives in the query: the SDK has no parameter for them."""
+        asked = super()._build_connect_kwargs()
+        if self._alternatives == 1:
+            return asked
+        wish = {"alternatives": str(self._alternatives)}
+        return {**asked, "request_options": {"additional_query_parameters": wish}}
 
     async def _one_connection(self) -> None:
         keep_alive: asyncio.Task[None] | None = None
@@ -129,6 +159,16 @@ class DeepgramRung(DeepgramSTTService):
     async def _tell(self, failure: Failure) -> None:
         error = error_of(failure)
         await self.push_error(str(error), exception=error)
+
+
+@functools.cache
+def say_that_it_has_none(rung_name: str) -> None:
+    """Log, once for a rung and process, that alternatives were asked for in vain."""
+    logger.warning(
+        "{}: Deepgram refuses `alternatives` with this model (nova-2 and nova-3 have none); "
+        "it is asked without them",
+        rung_name,
+    )
 
 
 class PoliteCloseError(Exception):
@@ -180,6 +220,7 @@ def build(rung: Rung) -> DeepgramRung:
     """Return a recogniser that streams to this rung."""
     return DeepgramRung(
         rung_name=rung.name,
+        alternatives=rung.alternatives,
         api_key=rung.api_key,
         base_url=rung.url,
         sample_rate=rung.sample_rate_hz,

@@ -5,21 +5,28 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
-from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+from pipecat.services.elevenlabs.tts import (
+    ELEVENLABS_MULTILINGUAL_MODELS,
+    ElevenLabsTTSService,
+)
+from pipecat.services.settings import TTSSettings
 
 from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
 from providers.provider import Rung
-from providers.told_voice import Context, ToldVoice
+from providers.told_voice import TappedVoice, VoiceContext
 
 MODEL: Final = "eleven_flash_v2_5"
 VOICE: Final = "21m00Tcm4TlvDq8ikWAM"  # Rachel, of ElevenLabs' default voices
 
 
-class ElevenLabs(ToldVoice, ElevenLabsTTSService):
+class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     """Pipecat's service, listened to at its socket."""
 
-    _timed: tuple[Context | None, float] = (None, 0.0)  # how much of a context has times already
+    _timed: tuple[VoiceContext | None, float] = (
+        None,
+        0.0,
+    )  # how much of a context has times already
 
     async def told(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
@@ -35,6 +42,12 @@ class ElevenLabs(ToldVoice, ElevenLabsTTSService):
                 context.flowing = True
                 await ear.sound(context.attempt, base64.b64decode(message["audio"]))
 
+    async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
+        """Connect anew only if there is a connection, and its address says the language."""
+        if self._websocket and self._settings.model in ELEVENLABS_MULTILINGUAL_MODELS:
+            return await super()._update_settings(delta)
+        return await super(ElevenLabsTTSService, self)._update_settings(delta)
+
     def stale(self, message: Mapping[str, Any]) -> bool:
         """Return whether a message is of a context that is over.
 
@@ -47,7 +60,7 @@ class ElevenLabs(ToldVoice, ElevenLabsTTSService):
         )
 
     async def _tell_words(
-        self, ear: VoiceEar, context: Context, message: Mapping[str, Any]
+        self, ear: VoiceEar, context: VoiceContext, message: Mapping[str, Any]
     ) -> None:
         alignment = message.get("alignment") or message.get("normalizedAlignment") or {}
         known, base_s = self._timed

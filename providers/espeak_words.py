@@ -29,7 +29,7 @@ class Manner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class SpokenSentence:
     """A spoken sentence: mono 16-bit samples, and its words with their starts in seconds."""
 
     samples: Samples
@@ -68,7 +68,7 @@ def pieces(text: str) -> Iterator[str]:
             yield match.group()
 
 
-def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> Piece:
+def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> SpokenSentence:
     """Speak one piece at `rate_hz`; blocks for a few milliseconds.
 
     Raises:
@@ -81,7 +81,7 @@ def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> 
     words = _words(text, events, total=len(samples))
     if rate_hz != engine.rate_hz and len(samples):
         samples = soxr.resample(samples, engine.rate_hz, rate_hz)
-    return Piece(
+    return SpokenSentence(
         samples=samples.astype("<i2"),
         rate_hz=rate_hz,
         words=tuple((word, sample / engine.rate_hz) for word, sample in words),

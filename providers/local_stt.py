@@ -22,7 +22,7 @@ from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
 
 from providers.provider import ProbeFailedError, Rung
-from providers.sphinx_ear import Ear, Heard
+from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command
 
@@ -146,7 +146,7 @@ class LocalSTTService(STTService):
             await self.push_error(f"local recogniser: {why}", force_treat_as_permanent=True)
         return again
 
-    async def _push_final(self, heard: Heard) -> None:
+    async def _push_final(self, heard: SphinxResult) -> None:
         self._ended = 0
         if not heard.text:
             await self.cancel_ttfb_metrics()
@@ -157,12 +157,12 @@ class LocalSTTService(STTService):
         await self.emit_stt_usage_metrics()
         await self.push_frame(self._final(heard))
 
-    def _interim(self, heard: Heard) -> Frame:
+    def _interim(self, heard: SphinxResult) -> Frame:
         return InterimTranscriptionFrame(
             heard.text, self._user_id, time_now_iso8601(), self._language()
         )
 
-    def _final(self, heard: Heard) -> Frame:
+    def _final(self, heard: SphinxResult) -> Frame:
         others = (Alternative(transcript=each, confidence=None) for each in heard.alternatives)
         best = Alternative(transcript=heard.text, confidence=heard.confidence)
         return TranscriptionFrame(

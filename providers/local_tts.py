@@ -18,7 +18,7 @@ from pipecat.utils.types import is_given
 
 from calls.voice import ATTEMPT, VoiceEar
 from providers.espeak import UnknownVoiceError, espeak
-from providers.espeak_words import Manner, Piece, names, pieces, speak
+from providers.espeak_words import Manner, SpokenSentence, names, pieces, speak
 from providers.playout import Playout
 from providers.provider import ProbeFailedError, Rung
 
@@ -116,12 +116,12 @@ class LocalTTSService(TTSService):
             return {}
         return await super()._update_settings(delta)
 
-    def _speak(self, sentence: str) -> Piece:
+    def _speak(self, sentence: str) -> SpokenSentence:
         settings = self._settings
         voices = names(str(settings.voice), str(settings.language))
         return speak(sentence, voices, manner=self._manner, rate_hz=self.sample_rate)
 
-    async def _tell(self, piece: Piece) -> None:
+    async def _tell(self, piece: SpokenSentence) -> None:
         if self._ear is None:
             return
         ends_s = [start_s for _, start_s in piece.words[1:]] + [piece.duration_s]
@@ -132,13 +132,13 @@ class LocalTTSService(TTSService):
         self._told_s += piece.duration_s
         await self._ear.sound(self._attempt, piece.samples.tobytes())
 
-    def _begins_s(self, context_id: str, piece: Piece) -> float:
+    def _begins_s(self, context_id: str, piece: SpokenSentence) -> float:
         """Return where in its context's time a piece will be heard, in seconds."""
         begins_ns = self._playout.add(self.get_clock().get_time(), duration_s=piece.duration_s)
         return (begins_ns - self._begins_ns.setdefault(context_id, begins_ns)) / 1e9
 
     async def _frames(
-        self, piece: Piece, words: list[tuple[str, float]], context_id: str
+        self, piece: SpokenSentence, words: list[tuple[str, float]], context_id: str
     ) -> AsyncGenerator[Frame, None]:
         step = round(CHUNK_S * self.sample_rate)
         for at in range(0, len(piece.samples), step):

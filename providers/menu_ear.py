@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 from loguru import logger
 
-from providers.sphinx_ear import Ear, Heard
+from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command
 
@@ -67,16 +67,16 @@ class MenuEar:
         self._running = False
         await self._process.close()
 
-    async def _answer(self, pcm: bytes) -> Heard:
+    async def _answer(self, pcm: bytes) -> SphinxResult:
         why, answered = "no answer in time", False
         try:
             async with asyncio.timeout(ANSWER_S):
                 heard = await self._asked(pcm)
             answered, why = heard.what == "final", heard.text
         except TimeoutError:
-            heard = Heard(what="failed")
+            heard = SphinxResult(what="failed")
         except OSError as wrong:
-            heard, why = Heard(what="failed"), type(wrong).__name__
+            heard, why = SphinxResult(what="failed"), type(wrong).__name__
         finally:  # also when the call ends meanwhile: a late answer must not be the next one's
             if not answered:
                 await self.close()
@@ -84,9 +84,9 @@ class MenuEar:
         if answered:
             return heard
         logger.warning("the menu's words cannot be heard on this machine: {}", why)
-        return Heard(what="final")
+        return SphinxResult(what="final")
 
-    async def _asked(self, pcm: bytes) -> Heard:
+    async def _asked(self, pcm: bytes) -> SphinxResult:
         if not self._running:
             await self._process.start()
             self._running = True
@@ -94,7 +94,7 @@ class MenuEar:
         async for heard in self._process.results():
             if heard.what == "failed" or heard.finished:
                 return heard
-        return Heard(what="failed", text="its process ended")
+        return SphinxResult(what="failed", text="its process ended")
 
 
 def _resampled(pcm: bytes, rate_hz: int) -> bytes:

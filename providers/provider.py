@@ -28,6 +28,7 @@ class Rung:
     voice: str | None = None
     api_key: str = field(default="", repr=False)
     timeout_s: float = 10.0  # bounds one request; a turn's deadline is shorter and not set here
+    alternatives: int = 1  # readings that a recogniser is asked for, the best one included
     shared: Any = None  # what all calls share of this rung, from `Provider.share`
     instructions: str = ""  # a language model's system message
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])

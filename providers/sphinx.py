@@ -11,7 +11,7 @@ import numpy.typing as npt
 import soxr
 from pocketsphinx import Config, Decoder, get_model_path
 
-from providers.sphinx_ear import Ear, Heard
+from providers.sphinx_ear import Ear, SphinxResult
 
 Samples = npt.NDArray[np.int16]
 
@@ -65,7 +65,7 @@ class Recogniser:
             self._decode(samples)
         self._forget_before()
 
-    def hear(self, audio: bytes) -> Iterator[Heard]:
+    def hear(self, audio: bytes) -> Iterator[SphinxResult]:
         """Yield what the next piece of audio brought."""
         samples = np.frombuffer(audio[: len(audio) & ~1], "<i2")
         if self._resampler is not None:
@@ -80,11 +80,11 @@ class Recogniser:
         elif self._heard_samples - self._told_samples >= INTERIM_S * MODEL_HZ:
             yield from self._interim()
 
-    def finish(self) -> Heard:
+    def finish(self) -> SphinxResult:
         """End the utterance and return what was said; nothing, when none was begun."""
         return self._final(finished=True)
 
-    def understand(self, audio: bytes) -> Heard:
+    def understand(self, audio: bytes) -> SphinxResult:
         """Return what was said in a whole utterance.
 
         Its own mean is taken off, not that of what was heard before: whoever spoke before may have
@@ -112,23 +112,23 @@ class Recogniser:
         self._decoder.process_raw(pcm, full_utt=whole)
         self._heard_samples += len(samples)
 
-    def _interim(self) -> Iterator[Heard]:
+    def _interim(self) -> Iterator[SphinxResult]:
         self._told_samples = self._heard_samples
         guess = self._decoder.hyp()
         text = guess.hypstr if guess else ""
         if text and text != self._told:
             self._told = text
-            yield Heard(what="interim", text=text)
+            yield SphinxResult(what="interim", text=text)
 
-    def _final(self, *, finished: bool) -> Heard:
+    def _final(self, *, finished: bool) -> SphinxResult:
         if not self._open:
-            return Heard(what="final", finished=finished)
+            return SphinxResult(what="final", finished=finished)
         self._decoder.end_utt()
         self._open = False
         best = self._decoder.hyp()
         if not best or not best.hypstr:
-            return Heard(what="final", finished=finished)
-        return Heard(
+            return SphinxResult(what="final", finished=finished)
+        return SphinxResult(
             what="final",
             text=best.hypstr,
             confidence=self._confidence(),
@@ -138,7 +138,7 @@ class Recogniser:
         )
 
     def _quiet(self) -> float:
-        """Return the worst of the silences, as `Heard.quiet` says."""
+        """Return the worst of the silences, as `SphinxResult.quiet` says."""
         silences = (
             (part.ascore, part.end_frame - part.start_frame + 1)
             for part in self._decoder.seg()

@@ -29,7 +29,7 @@ class Ear:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class SphinxResult:
     """Something the recogniser has to say.
 
     Attributes:
@@ -54,7 +54,7 @@ class Heard:
         return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
 
     @classmethod
-    def from_json(cls, line: bytes) -> "Heard":
+    def from_json(cls, line: bytes) -> "SphinxResult":
         """Return what `as_json` wrote."""
         fields = json.loads(line)
         return cls(**{**fields, "alternatives": tuple(fields["alternatives"])})

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from providers.sphinx_ear import Ear, Heard
+from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_worker import Command, command
 
 BACKLOG_BYTES: Final = 2_000_000  # 60 s at 16 kHz; a worker that far behind will not catch up
@@ -54,13 +54,13 @@ class SphinxProcess:
         stdin.write(command(kind, content))
         return True
 
-    async def results(self) -> AsyncIterator[Heard]:
+    async def results(self) -> AsyncIterator[SphinxResult]:
         """Yield what the worker says, until it ends."""
         stdout = self._process.stdout if self._process is not None else None
         if stdout is None:
             return
         async for line in stdout:
-            yield Heard.from_json(line)
+            yield SphinxResult.from_json(line)
 
     async def close(self) -> None:
         """End it at once; what it had not said is lost."""

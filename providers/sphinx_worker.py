@@ -12,7 +12,7 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from providers.sphinx_ear import Ear, Heard
+from providers.sphinx_ear import Ear, SphinxResult
 
 if TYPE_CHECKING:
     from providers.sphinx import Recogniser
@@ -46,9 +46,9 @@ def serve(commands: BinaryIO, answers: BinaryIO) -> None:
     try:
         recogniser = Recogniser(Ear(**json.loads(opening[1])))
     except (RuntimeError, ValueError, TypeError) as unreadable:
-        _answer(answers, Heard(what="failed", text=str(unreadable)))
+        _answer(answers, SphinxResult(what="failed", text=str(unreadable)))
         return
-    _answer(answers, Heard(what="ready"))
+    _answer(answers, SphinxResult(what="ready"))
     while (asked := _next(commands)) is not None:
         _do(recogniser, *asked, answers=answers)
 
@@ -76,7 +76,7 @@ def _next(commands: BinaryIO) -> tuple[Command, bytes] | None:
     return Command(kind), commands.read(length)
 
 
-def _answer(answers: BinaryIO, heard: Heard) -> None:
+def _answer(answers: BinaryIO, heard: SphinxResult) -> None:
     answers.write(heard.as_json())
     answers.flush()
 

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from pipecat.frames.frames import Frame, InterruptionFrame, LLMFullResponseStartFrame
+from pipecat.frames.frames import (
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSUpdateSettingsFrame,
+)
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.tts_service import WebsocketTTSService
 from websockets.asyncio.client import ClientConnection
@@ -37,7 +42,7 @@ GONE: Final = 1006  # RFC 6455 section 7.1.5: closed without a close frame
 
 
 @dataclass(slots=True)
-class Context:
+class VoiceContext:
     """What the provider speaks now."""
 
     name: str
@@ -45,7 +50,7 @@ class Context:
     flowing: bool = False
 
 
-class ToldVoice(WebsocketTTSService):
+class TappedVoice(WebsocketTTSService):
     """A voice over a socket that carries contexts; a provider adds how to read its messages."""
 
     def __init__(self, *, rung_name: str, kind: str, **kwargs: Any) -> None:
@@ -61,7 +66,8 @@ class ToldVoice(WebsocketTTSService):
         self._kind = kind
         self._ear: VoiceEar | None = None
         self._attempt = 0
-        self._context: Context | None = None
+        self._context: VoiceContext | None = None
+        self._later: TTSUpdateSettingsFrame | None = None  # what it speaks keeps its settings
         self._ended: object = None  # the socket that said its last word; its closing is no news
 
     def listen(self, ear: VoiceEar) -> None:
@@ -87,25 +93,40 @@ class ToldVoice(WebsocketTTSService):
         """Return the context of the next text, and remember for which attempt it speaks."""
         name = super().create_context_id()
         if self._context is None or self._context.name != name:
-            self._context = Context(name, self._attempt)
+            self._context = VoiceContext(name, self._attempt)
         return name
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Note for which attempt a reply is, and that an interruption ends it."""
         match frame:
+            case TTSUpdateSettingsFrame():
+                self._later = frame
+                if self._context is None:
+                    await self._settle(direction)
+                return
             case LLMFullResponseStartFrame():
+                await self._settle(direction)
                 self._attempt = frame.metadata.get(ATTEMPT, 0)
             case InterruptionFrame():
                 self._context = None
             case _:
                 pass
         await super().process_frame(frame, direction)
+        if isinstance(frame, InterruptionFrame):
+            await self._settle(direction)
 
-    def open_context(self, name: object) -> Context | None:
+    async def _settle(self, direction: FrameDirection) -> None:
+        """Take the settings that came while a context was spoken: they are locked in it."""
+        later, self._later = self._later, None
+        if later:
+            await super().process_frame(later, direction)
+            self._context = None  # Pipecat names one for what follows, and nothing was asked yet
+
+    def open_context(self, name: object) -> VoiceContext | None:
         """Return the context of this name if it is the one that is spoken now."""
         return self._context if self._context and self._context.name == name else None
 
-    async def tell_done(self, ear: VoiceEar, context: Context) -> None:
+    async def tell_done(self, ear: VoiceEar, context: VoiceContext) -> None:
         """Tell that a context was spoken to its end."""
         self._context = None
         await ear.spoken(context.attempt)

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, StorageError
-from storage.tables import CALLBACKS
+from storage.tables import CALLBACKS, REASON_LENGTH
+
+AND: Final = " / "  # between the reasons of one call that asked more than once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,26 +32,23 @@ class Callbacks:
         self._database = database
 
     async def add(self, wanted: Callback) -> bool:
-        """Note a wish; False: this call had one already.
+        """Keep a wish; when it returns, it is committed.
+
+        A caller who asks again in the same call still has one wish: what they want now is kept
+        behind what they wanted before. A wish of theirs that was met is open again.
+
+        Returns:
+            Whether it is the first of its call.
 
         Raises:
             StorageError: It could not be kept.
         """
-        row = {
-            "call_id": wanted.call_id,
-            "number": wanted.number,
-            "reason": wanted.reason,
-            "asked_at": wanted.asked_at,
-        }
         try:
             engine = await self._database.engine()
             async with engine.begin() as connection:
-                await connection.execute(insert(CALLBACKS).values(row))
-        except IntegrityError:
-            return False
+                return await _put(connection, wanted)
         except (OSError, SQLAlchemyError) as error:
             raise StorageError(type(error).__name__) from error
-        return True
 
     async def waiting(self) -> Sequence[Callback]:
         """Return those who still wait."""
@@ -83,3 +84,25 @@ class Callbacks:
             ids = [row.id for row in own]
             await connection.execute(CALLBACKS.delete().where(CALLBACKS.c.id.in_(ids)))
         return len(ids)
+
+
+async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
+    own = CALLBACKS.c.call_id == wanted.call_id
+    before = (await connection.execute(select(CALLBACKS.c.reason).where(own))).scalar_one_or_none()
+    values = {
+        "number": wanted.number,
+        "reason": _together(before, wanted.reason),
+        "asked_at": wanted.asked_at,
+        "done_at": None,
+    }
+    if before is None:
+        await connection.execute(insert(CALLBACKS).values(call_id=wanted.call_id, **values))
+    else:
+        await connection.execute(update(CALLBACKS).where(own).values(**values))
+    return before is None
+
+
+def _together(before: str | None, now: str) -> str:
+    """Return both reasons as one that fits; what was said last is kept."""
+    said = (before or "").split(AND)
+    return AND.join([each for each in said if each not in ("", now)] + [now])[-REASON_LENGTH:]

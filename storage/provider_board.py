@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from fallbacks.breaker import State
-from fallbacks.shared_health import Aspect, Word
+from fallbacks.shared_health import Aspect, BoardWord
 
 KEEP_S: Final = 3600.0  # chosen: a rung in trouble is spoken of at least every quarter of an hour
 
@@ -22,11 +22,11 @@ class ProviderBoard(Protocol):
         """Return the board's time, in seconds since 1970."""
         ...
 
-    async def write(self, words: Iterable[Word]) -> None:
+    async def write(self, words: Iterable[BoardWord]) -> None:
         """Leave words; the newer one on an aspect of a rung stands."""
         ...
 
-    async def others(self, places: Iterable[str]) -> Sequence[Word]:
+    async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
         """Return what other processes say of these rungs."""
         ...
 
@@ -43,13 +43,13 @@ class ProviderBoard(Protocol):
         ...
 
 
-def word_of(said: Mapping[str, Any]) -> Word | None:
+def word_of(said: Mapping[str, Any]) -> BoardWord | None:
     """Return what was read as a word; None: we do not understand it.
 
     Another version of Holdline may share the board, and a word of hers must not end our house.
     """
     try:
-        word = Word(
+        word = BoardWord(
             place=str(said["place"]),
             aspect=Aspect(said["aspect"]),
             at_s=float(said["at_s"]),
@@ -64,7 +64,7 @@ def word_of(said: Mapping[str, Any]) -> Word | None:
     return word if math.isfinite(word.at_s) and math.isfinite(word.until_s) else None
 
 
-def said_of(word: Word, *, holder: str) -> dict[str, Any]:
+def said_of(word: BoardWord, *, holder: str) -> dict[str, Any]:
     """Return a word as a board keeps it: what `word_of` reads, and who said it."""
     return {
         "place": word.place,

@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from fallbacks.shared_health import Aspect, Word
+from fallbacks.shared_health import Aspect, BoardWord
 from storage.database import StorageError
 from storage.provider_board import KEEP_S, line_of, said_of, word_of
 
@@ -80,7 +80,7 @@ class RedisBoard:
             seconds, micros = await self._redis.time()
             return float(seconds) + float(micros) / 1e6
 
-    async def write(self, words: Iterable[Word]) -> None:
+    async def write(self, words: Iterable[BoardWord]) -> None:
         """Leave words; the newer one on an aspect of a rung stands."""
         keys: list[str] = []
         arguments: list[Any] = [round(KEEP_S * 1000)]
@@ -92,7 +92,7 @@ class RedisBoard:
         with self._edge():
             await self._write(keys=keys, args=arguments)
 
-    async def others(self, places: Iterable[str]) -> Sequence[Word]:
+    async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
         """Return what other processes say of these rungs."""
         keys = [f"{WORDS}{place}:{aspect.value}" for place in places for aspect in Aspect]
         with self._edge():

@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.expression import ColumnElement, literal_column
 
-from fallbacks.shared_health import Word
+from fallbacks.shared_health import BoardWord
 from storage.database import Database, StorageError
 from storage.provider_board import KEEP_S, line_of, said_of, word_of
 from storage.tables import HEALTH, PROBERS
@@ -45,7 +45,7 @@ class SqlBoard:
             async with engine.connect() as connection:
                 return float((await connection.execute(select(self._now))).scalar_one())
 
-    async def write(self, words: Iterable[Word]) -> None:
+    async def write(self, words: Iterable[BoardWord]) -> None:
         """Leave words; the newer one on an aspect of a rung stands."""
         # In one order for everybody: two transactions that lock rows crosswise would end in one's
         # death (PostgreSQL 15, 13.3.4 Deadlocks).
@@ -69,7 +69,7 @@ class SqlBoard:
             async with engine.begin() as connection:
                 await connection.execute(newer, rows)
 
-    async def others(self, places: Iterable[str]) -> Sequence[Word]:
+    async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
         """Return what other processes say of these rungs."""
         theirs = select(HEALTH).where(
             HEALTH.c.holder != self._holder, HEALTH.c.place.in_(list(places))

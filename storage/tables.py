@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import Boolean, Column, DateTime, Float, Integer, MetaData, String, Table
 
 METADATA: Final = MetaData()
+REASON_LENGTH: Final = 300  # characters of why somebody wants to be called back
 
 CALLBACKS: Final = Table(
     "callbacks",
@@ -12,7 +13,7 @@ CALLBACKS: Final = Table(
     Column("id", Integer, primary_key=True),
     Column("call_id", String(64), nullable=False, unique=True),  # one wish a call
     Column("number", String(32), nullable=False),
-    Column("reason", String(300), nullable=False),
+    Column("reason", String(REASON_LENGTH), nullable=False),
     Column("asked_at", DateTime(timezone=True), nullable=False),  # UTC
     Column("done_at", DateTime(timezone=True)),  # UTC; none: still to be done
 )

@@ -18,15 +18,15 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
+from transports.leg_output import LegOutput
 from transports.twilio_line import Line
-from transports.whole_output import WholeOutput
 
 LEAD_S: Final = 0.2  # audio kept ahead of the ear, so that a busy moment of ours makes no gap
 WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either
 PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
 
 
-class TwilioOutput(WholeOutput, FastAPIWebsocketOutputTransport):
+class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
     """Plays to the caller, a little ahead of the ear, with marks behind the audio."""
 
     def __init__(self, transport: FastAPIWebsocketTransport, line: Line) -> None:
@@ -53,7 +53,7 @@ class TwilioOutput(WholeOutput, FastAPIWebsocketOutputTransport):
             self._line.refused("mark not echoed")
         await self._client.disconnect()
 
-    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Send a piece of audio and, when it is due, a mark behind it.
 
         A piece taken from the queue a moment before an interruption emptied it comes here behind
@@ -61,7 +61,7 @@ class TwilioOutput(WholeOutput, FastAPIWebsocketOutputTransport):
         """
         if frame.id < self._cut_at and frame.interruptible:
             return False
-        taken = await super().write_audio_frame(frame)
+        taken = await super().play_piece(frame)
         if taken:
             await self._mark(self._line.marks.sent(len(frame.audio) / 2 / self.sample_rate))
         return taken

@@ -9,13 +9,13 @@ from typing import Final
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from bot import clock
-from bot.call.desk import CallDesk
 from bot.call.local_voice import say_locally
 from bot.clips.store import CallVoice, ClipStore, clips_folder
 from bot.clips.utterances import load_utterances
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
-from bot.rungs import rung_of, spoken
+from bot.rungs import follows_caller, rung_of, spoken
+from bot.tools.desk import CallDesk
 from fallbacks.descent import Descent, DescentSettings, Step
 from fallbacks.holding import Holding, HoldSettings
 from fallbacks.menu_words import LANGUAGE
@@ -29,7 +29,6 @@ from storage.database import Database
 from transports.leg import LegFacts
 
 QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK_PERSON}
-DETECTED: Final = "multi"  # an agent's language when the caller's is followed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +69,23 @@ class LastResort:
 class Occasion:
     """The call that something is made up for."""
 
-    call_id: str
     agent: AgentSettings
     facts: LegFacts
     context: LLMContext
+    desk: CallDesk
     speaking: Callable[[], str | None]  # the name of the voice that speaks now
-    end: End
+
+
+def desk_for(shared: LastResort, facts: LegFacts, *, call_id: str, end: End) -> CallDesk:
+    """Return the desk of one call: the keypad's, and the model's."""
+    return CallDesk(
+        callbacks=shared.callbacks,
+        messages=shared.messages,
+        call_id=call_id,
+        facts=facts,
+        end=end,
+        utc_now=clock.utc_now,
+    )
 
 
 def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fallback:
@@ -107,17 +117,9 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
         phrases=Phrases(
             chooser=Chooser(shared.utterances),
             language=language,
-            follow=call.agent.language == DETECTED,
         ),
         voice=_voice(call, shared, settings),
-        desk=CallDesk(
-            callbacks=shared.callbacks,
-            messages=shared.messages,
-            call_id=call.call_id,
-            facts=call.facts,
-            end=call.end,
-            utc_now=clock.utc_now,
-        ),
+        desk=call.desk,
         ear=_ear(shared, hold.steps, keys=call.facts.keys),
         remember=remember,
     )
@@ -148,6 +150,9 @@ def _voice(call: Occasion, shared: LastResort, settings: Settings) -> CallVoice:
     return CallVoice(
         shared.clips,
         voices={each.name: each for each in rungs},
+        following=frozenset(
+            each.name for each in settings.stages.tts if follows_caller(each, call.agent)
+        ),
         speaking=call.speaking,
         local=partial(say_locally, rate_hz=rate_hz, like=like),
         rate_hz=rate_hz,

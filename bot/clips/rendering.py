@@ -7,10 +7,12 @@ from functools import partial
 from itertools import groupby
 
 from bot.clips.store import RATE_HZ, Clip, ClipStore
-from bot.clips.voice import Mouth
+from bot.clips.voice import RungVoice
+from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
+from bot.config.stages import RungSettings
 from bot.health.retrying import Retries
-from bot.rungs import rung_of, spoken
+from bot.rungs import DETECTED, rung_of
 from fallbacks.failure import Failure, ServiceError
 from fallbacks.utterances import Utterance, in_language
 from providers.provider import Rung
@@ -35,12 +37,24 @@ def wanted(settings: Settings, utterances: Sequence[Utterance]) -> Iterator[tupl
         if each.kind == "local":
             continue  # speaks at once, and needs nothing ahead
         for agent in (settings.agent, *settings.agents.values()):
-            rung = rung_of(each, "tts", agent=agent, sample_rate_hz=RATE_HZ)
-            for utterance in in_language(utterances, spoken(agent.language, "tts")):
-                name = Clip.of(rung, utterance.text).name
+            for rung, text in _of_agent(each, agent, utterances):
+                name = Clip.of(rung, text).name
                 if name not in seen:
                     seen.add(name)
-                    yield rung, utterance.text
+                    yield rung, text
+
+
+def _of_agent(
+    settings: RungSettings, agent: AgentSettings, utterances: Sequence[Utterance]
+) -> Iterator[tuple[Rung, str]]:
+    """Yield what an agent may have to say; in all languages if it follows its callers."""
+    rung = rung_of(settings, "tts", agent=agent, sample_rate_hz=RATE_HZ)
+    if agent.language != DETECTED:
+        yield from ((rung, each.text) for each in in_language(utterances, agent.language))
+        return
+    for language in dict.fromkeys(each.language for each in utterances):
+        voice = replace(rung, language=language) if settings.language is None else rung
+        yield from ((voice, each.text) for each in in_language(utterances, language))
 
 
 async def render_missing(
@@ -65,7 +79,7 @@ async def render_missing(
         retries = replace(retries, sleep=partial(_sleep_then, go, sleep=retries.sleep))
     for _, pairs in groupby(missing, key=lambda pair: (pair[0].name, pair[0].language)):
         rung, *_ = (texts := list(pairs))[0]
-        async with Mouth(rung, retries) as mouth:
+        async with RungVoice(rung, retries) as mouth:
             for _, text in texts:
                 if go:
                     await go()

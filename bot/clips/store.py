@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -104,7 +104,8 @@ class CallVoice:
         self,
         store: ClipStore,
         *,
-        voices: dict[str, Rung],
+        voices: Mapping[str, Rung],
+        following: Collection[str] = (),
         speaking: Callable[[], str | None],
         local: Callable[[str, str], bytes],
         rate_hz: int,
@@ -114,12 +115,14 @@ class CallVoice:
         Args:
             store: What was rendered.
             voices: The rungs that speak, by name, the preferred one first.
+            following: The names of those that speak the caller's language.
             speaking: Returns the name of the one that speaks now; None: none has spoken yet.
             local: Speaks a text in a language at `rate_hz`; runs in a thread.
             rate_hz: Of the caller's line.
         """
         self._store = store
         self._voices = voices
+        self._following = following
         self._speaking = speaking
         self._local = local
         self._rate_hz = rate_hz
@@ -127,6 +130,8 @@ class CallVoice:
     async def say(self, text: str, language: str) -> bytes:
         """Return a clip in the voice that speaks now; without one, the local voice."""
         rung = self._voices.get(self._speaking() or next(iter(self._voices)))
+        if rung and rung.name in self._following:
+            rung = replace(rung, language=language)
         pcm = await self._store.load(Clip.of(rung, text), self._rate_hz) if rung else None
         return pcm or await self.say_locally(text, language)
 

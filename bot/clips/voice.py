@@ -51,7 +51,7 @@ class UnspokenError(Exception):
         return self._failure or failed(self._kind, "tts", provider=rung, reason=str(self))
 
 
-class Mouth:
+class RungVoice:
     """A rung's voice, connected when it is asked, and anew after it has failed."""
 
     def __init__(self, rung: Rung, retries: Retries) -> None:

@@ -17,7 +17,7 @@ LOCAL: Final = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Scheme:
     """What a scheme stands for."""
 
     backend: str
@@ -26,16 +26,16 @@ class _Place:
     options: frozenset[str] = frozenset()  # what may stand behind the question mark
 
 
-_SQLITE: Final = _Place(backend="sqlite", package="aiosqlite")
-_POSTGRES: Final = _Place(
+_SQLITE: Final = _Scheme(backend="sqlite", package="aiosqlite")
+_POSTGRES: Final = _Scheme(
     backend="postgresql",
     package="asyncpg",
     extra="postgres",
     options=frozenset({"ssl", "sslmode"}),
 )
-_REDIS: Final = _Place(backend="redis", package="redis", extra="redis")
+_REDIS: Final = _Scheme(backend="redis", package="redis", extra="redis")
 _REDISS: Final = replace(_REDIS, options=frozenset({"ssl_cert_reqs", "ssl_ca_certs"}))
-PLACES: Final[Mapping[str, _Place]] = {
+PLACES: Final[Mapping[str, _Scheme]] = {
     "sqlite": _SQLITE,
     "sqlite+aiosqlite": _SQLITE,
     "postgresql": _POSTGRES,
@@ -83,7 +83,7 @@ def trouble(share: str) -> str | None:
     return None if place is _SQLITE else _unreadable(share, place)
 
 
-def _unreadable(share: str, place: _Place) -> str | None:
+def _unreadable(share: str, place: _Scheme) -> str | None:
     try:
         parts = urlsplit(share)
         host, _ = parts.hostname, parts.port

@@ -10,6 +10,7 @@ from bot.config.values import (
     CountOrZero,
     Factor,
     Language,
+    Readings,
     Seconds,
     SecondsOrZero,
     Section,
@@ -46,6 +47,7 @@ class RungSettings(Section):
     language: Language | None = None  # None: the agent's
     api_key_env: str | None = None
     api_key: SecretStr | None = None  # from the environment only
+    account: Text | None = None  # the same name for all rungs of one account or project
     insecure: bool = False  # allows plain ws or http to a public address
     timeout_s: Seconds = 10.0  # bounds one request; a turn's deadline is shorter
     options: dict[str, Any] = Field(default_factory=dict)
@@ -64,6 +66,13 @@ class ConnectedSettings(RungSettings):
     standby: Literal["warm", "cold"] = "warm"  # cold: not connected before it is needed
 
 
+class RecogniserSettings(ConnectedSettings):
+    """A rung that writes down what the caller says."""
+
+    alternatives: Readings = 1  # asked of the provider, the best one included
+
+
+Recognisers = Annotated[tuple[RecogniserSettings, ...], Field(min_length=1)]
 Models = Annotated[tuple[ModelSettings, ...], Field(min_length=1)]
 Ladder = Annotated[tuple[ConnectedSettings, ...], Field(min_length=1)]
 
@@ -79,7 +88,7 @@ def _filled(rung: Any, stage: Stage) -> Any:
 class StagesSettings(Section):
     """The three ladders."""
 
-    stt: Ladder
+    stt: Recognisers
     llm: Models
     tts: Ladder
 

@@ -33,6 +33,7 @@ _NotBool = BeforeValidator(_not_bool, json_schema_input_type=float)
 Text = Annotated[str, StringConstraints(min_length=1)]
 Port = Annotated[int, _NotBool, Field(ge=0, le=65535)]
 Count = Annotated[int, _NotBool, Field(ge=1)]
+Readings = Annotated[int, _NotBool, Field(ge=1, le=10)]
 CountOrZero = Annotated[int, _NotBool, Field(ge=0)]
 Seconds = Annotated[float, _NotBool, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, _NotBool, Field(ge=0, allow_inf_nan=False)]

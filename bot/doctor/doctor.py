@@ -16,7 +16,7 @@ from bot.config.agent import AgentSettings
 from bot.config.checks import is_near
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
-from bot.doctor.finding import Finding
+from bot.doctor.finding import DoctorFinding
 from bot.doctor.storage import storage_finding
 from bot.rungs import rung_of
 from providers.catalog import provider
@@ -28,14 +28,14 @@ PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 PHONE_RATE_HZ: Final = 8000
 
 
-async def examine(settings: Settings, *, online: bool) -> AsyncIterator[Finding]:
+async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFinding]:
     """Yield a finding for each thing looked at, the quick ones first.
 
     Args:
         settings: A configuration that was accepted, so its keys are present.
         online: Also ask each provider whether it accepts the key. Otherwise no key is sent.
     """
-    yield Finding(about="configuration", text="read, keys present", ok=True)
+    yield DoctorFinding(about="configuration", text="read, keys present", ok=True)
     yield _port(settings)
     yield _disk("logs.dir", settings.logs.dir)
     yield await storage_finding(settings.storage.url)
@@ -61,7 +61,7 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[Finding]
         yield finding
 
 
-def _port(settings: Settings) -> Finding:
+def _port(settings: Settings) -> DoctorFinding:
     host, port = settings.server.host, settings.server.port
     about = "server.port"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -71,39 +71,41 @@ def _port(settings: Settings) -> Finding:
             trial.bind((host, port))
     except OSError as error:
         text = f"{host}:{port} cannot be listened on: {error.strerror or error}"
-        return Finding(about=about, text=text, ok=False)
-    return Finding(about=about, text=f"{host}:{port} is free", ok=True)
+        return DoctorFinding(about=about, text=text, ok=False)
+    return DoctorFinding(about=about, text=f"{host}:{port} is free", ok=True)
 
 
-def _disk(about: str, directory: Path) -> Finding:
+def _disk(about: str, directory: Path) -> DoctorFinding:
     existing = next(each for each in (directory, *directory.absolute().parents) if each.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             free_bytes = shutil.disk_usage(existing).free
     except OSError as error:
         text = f"{directory} cannot be written: {error.strerror or error}"
-        return Finding(about=about, text=text, ok=False)
+        return DoctorFinding(about=about, text=text, ok=False)
     text = f"{directory} is writable, {free_bytes / 1e9:.1f} GB free"
     if free_bytes < LEAST_FREE_BYTES:
         text += f"; at least {LEAST_FREE_BYTES / 1e9:.1f} GB are wanted"
-    return Finding(about=about, text=text, ok=free_bytes >= LEAST_FREE_BYTES)
+    return DoctorFinding(about=about, text=text, ok=free_bytes >= LEAST_FREE_BYTES)
 
 
-def _public_url(settings: Settings) -> Iterator[Finding]:
+def _public_url(settings: Settings) -> Iterator[DoctorFinding]:
     if not settings.transports.twilio.enabled:
         return
     url = settings.server.public_url
     parts = urlsplit(url)
     about = "server.public_url"
     if parts.scheme == "https" and parts.hostname and not is_near(parts.hostname):
-        yield Finding(about=about, text=f"{url} can be Twilio's webhook", ok=True)
+        yield DoctorFinding(about=about, text=f"{url} can be Twilio's webhook", ok=True)
         return
     text = f"{url} cannot be reached by Twilio, which needs https on a public name"
     api = urlsplit(settings.transports.twilio.api_url).hostname or ""
-    yield Finding(about=about, text=text, ok=is_near(api))  # a simulated carrier is at home here
+    yield DoctorFinding(
+        about=about, text=text, ok=is_near(api)
+    )  # a simulated carrier is at home here
 
 
-def _tools(agent: AgentSettings) -> Iterator[Finding]:
+def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
     for tool in agent.tools:
         if tool.entry_point is None:
             continue
@@ -112,13 +114,13 @@ def _tools(agent: AgentSettings) -> Iterator[Finding]:
         try:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
-            yield Finding(about=about, text=f"cannot be loaded: {error}", ok=False)
+            yield DoctorFinding(about=about, text=f"cannot be loaded: {error}", ok=False)
             continue
         text = "loads" if callable(found) else "is not a function"
-        yield Finding(about=about, text=text, ok=callable(found))
+        yield DoctorFinding(about=about, text=text, ok=callable(found))
 
 
-async def _answers(rung: Rung, *, key_env: str | None, online: bool) -> Finding:
+async def _answers(rung: Rung, *, key_env: str | None, online: bool) -> DoctorFinding:
     about = f"stages.{rung.stage} {rung.name}"
     if not rung.url:
         return await _runs_here(about, rung)
@@ -130,31 +132,31 @@ async def _answers(rung: Rung, *, key_env: str | None, online: bool) -> Finding:
             _, writer = await asyncio.open_connection(host, port, ssl=secure)
     except TimeoutError:
         text = f"{host}:{port} did not answer within {ANSWER_S:g} s"
-        return Finding(about=about, text=text, ok=False)
+        return DoctorFinding(about=about, text=text, ok=False)
     except (OSError, UnicodeError) as error:
         text = f"{host}:{port} does not answer: {_reason(error)}"
-        return Finding(about=about, text=text, ok=False)
+        return DoctorFinding(about=about, text=text, ok=False)
     writer.close()
     if not online:
-        return Finding(about=about, text=f"{host}:{port} answers", ok=True)
+        return DoctorFinding(about=about, text=f"{host}:{port} answers", ok=True)
     return await _accepts(about, rung, key_env=key_env)
 
 
-async def _runs_here(about: str, local: Rung) -> Finding:
+async def _runs_here(about: str, local: Rung) -> DoctorFinding:
     """Ask for its voice or its models; that reaches nobody, so no `--online` is needed."""
     try:
         await provider(local.stage, local.kind).probe(local, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
-        return Finding(about=about, text=str(error), ok=False)
-    return Finding(about=about, text="runs in this process", ok=True)
+        return DoctorFinding(about=about, text=str(error), ok=False)
+    return DoctorFinding(about=about, text="runs in this process", ok=True)
 
 
-async def _accepts(about: str, asked: Rung, *, key_env: str | None) -> Finding:
+async def _accepts(about: str, asked: Rung, *, key_env: str | None) -> DoctorFinding:
     try:
         await provider(asked.stage, asked.kind).probe(asked, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
-        return Finding(about=about, text=f"{error} (key from {key_env})", ok=False)
-    return Finding(about=about, text=f"{urlsplit(asked.url).netloc} accepts the key", ok=True)
+        return DoctorFinding(about=about, text=f"{error} (key from {key_env})", ok=False)
+    return DoctorFinding(about=about, text=f"{urlsplit(asked.url).netloc} accepts the key", ok=True)
 
 
 def _reason(error: Exception) -> str:

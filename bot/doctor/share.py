@@ -8,7 +8,7 @@ from typing import Final
 
 from bot import clock
 from bot.config.share_address import board_at, file_of, masked
-from bot.doctor.finding import Finding
+from bot.doctor.finding import DoctorFinding
 from storage.database import StorageError
 from storage.provider_board import ProviderBoard
 
@@ -17,7 +17,7 @@ LEASE_S: Final = 5.0  # a doctor that is stopped in the middle leaves nothing fo
 ABOUT: Final = "resilience.share"
 
 
-async def share_finding(share: str) -> Finding:
+async def share_finding(share: str) -> DoctorFinding:
     """Return what was found of the share at this address."""
     file = file_of(share)
     if file is not None and not file.exists():
@@ -32,7 +32,7 @@ async def share_finding(share: str) -> Finding:
     except TimeoutError:
         text, ok = f"did not answer within {ANSWER_S:g} s", False
     await _close(board)
-    return Finding(about=ABOUT, text=f"{masked(share)} {text}", ok=ok)
+    return DoctorFinding(about=ABOUT, text=f"{masked(share)} {text}", ok=ok)
 
 
 async def _leases(board: ProviderBoard, place: str) -> tuple[str, bool]:
@@ -55,9 +55,9 @@ async def _close(board: ProviderBoard) -> None:
         return  # it has been told what is wrong with it
 
 
-def _can_be_made(file: Path) -> Finding:
+def _can_be_made(file: Path) -> DoctorFinding:
     """Looking leaves nothing behind, so a file that is not there is not made."""
     folder = next(each for each in file.absolute().parents if each.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        return Finding(about=ABOUT, text=f"{file} cannot be made in {folder}", ok=False)
-    return Finding(about=ABOUT, text=f"{file} will be made by the first process", ok=True)
+        return DoctorFinding(about=ABOUT, text=f"{file} cannot be made in {folder}", ok=False)
+    return DoctorFinding(about=ABOUT, text=f"{file} will be made by the first process", ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.config.share_address import masked
-from bot.doctor.finding import Finding
+from bot.doctor.finding import DoctorFinding
 
 ANSWER_S: Final = 5.0  # a database that takes longer to open is of no use to a call
 ABOUT: Final = "storage.url"
@@ -14,7 +14,7 @@ SQLITE: Final = "sqlite+aiosqlite"
 POSTGRESQL: Final = "postgresql+asyncpg"
 
 
-async def storage_finding(url: str) -> Finding:
+async def storage_finding(url: str) -> DoctorFinding:
     """Return what was found of the database at this address."""
     scheme = url.partition("://")[0]
     if scheme == SQLITE:
@@ -22,10 +22,10 @@ async def storage_finding(url: str) -> Finding:
     if scheme == POSTGRESQL:
         return await _server_finding(url)
     cure = f"use {SQLITE}:///holdline.db or {POSTGRESQL}://USER:PASSWORD@HOST/DATABASE"
-    return Finding(about=ABOUT, text=f"{scheme} is not available; {cure}", ok=False)
+    return DoctorFinding(about=ABOUT, text=f"{scheme} is not available; {cure}", ok=False)
 
 
-def _file_finding(url: str) -> Finding:
+def _file_finding(url: str) -> DoctorFinding:
     path = url.partition(":///")[2].partition("?")[0] or ":memory:"
     existed = path == ":memory:" or Path(path).exists()
     try:
@@ -39,11 +39,11 @@ def _file_finding(url: str) -> Finding:
         if not existed:
             Path(path).unlink(missing_ok=True)  # looking leaves nothing behind
     except (sqlite3.Error, OSError) as error:
-        return Finding(about=ABOUT, text=f"{path} cannot be opened: {error}", ok=False)
-    return Finding(about=ABOUT, text=f"{path} opens for writing", ok=True)
+        return DoctorFinding(about=ABOUT, text=f"{path} cannot be opened: {error}", ok=False)
+    return DoctorFinding(about=ABOUT, text=f"{path} opens for writing", ok=True)
 
 
-async def _server_finding(url: str) -> Finding:
+async def _server_finding(url: str) -> DoctorFinding:
     # SQLAlchemy takes a while to import, and every command imports this module.
     from storage.database import StorageError  # noqa: PLC0415
     from storage.rehearsal import rehearse  # noqa: PLC0415
@@ -60,4 +60,4 @@ async def _server_finding(url: str) -> Finding:
         text, ok = f"did not answer within {ANSWER_S:g} s", False
     else:
         text, ok = "opens and takes a row", True
-    return Finding(about=ABOUT, text=f"{masked(url)} {text}", ok=ok)
+    return DoctorFinding(about=ABOUT, text=f"{masked(url)} {text}", ok=ok)

@@ -49,7 +49,12 @@ def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
     breaker, probe = settings.resilience.breaker, settings.resilience.probe
     roster = Roster(
         [
-            Place(stage=stage, provider=rung.name, credential=credential(rung))
+            Place(
+                stage=stage,
+                provider=rung.name,
+                credential=credential(rung),
+                account=f"{rung.kind}:{rung.account}" if rung.account else "",
+            )
             for stage, rung in settings.stages.rungs()
         ],
         now=now,

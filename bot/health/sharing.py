@@ -15,7 +15,7 @@ from bot.health.policies import credential
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
 from fallbacks.roster import Roster
-from fallbacks.shared_health import Aspect, SharedRung, Word
+from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from storage.database import StorageError
 from storage.provider_board import ProviderBoard
 
@@ -49,7 +49,7 @@ class Share:
         self._rungs = {each.place: each for each in rungs}
         self._board = board
         self._tell = tell
-        self._unsaid: dict[tuple[str, Aspect], Word] = {}  # the last word on each aspect
+        self._unsaid: dict[tuple[str, Aspect], BoardWord] = {}  # the last word on each aspect
         self._led: frozenset[str] = frozenset()
         self._renew_at = 0.0
         self._sight: _Sight | None = None  # of the board's clock; None: not seen yet

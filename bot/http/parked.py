@@ -12,7 +12,7 @@ PARKED_CALLS: Final = 100  # the oldest goes first
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ParkedCall:
     until_s: float
     messages: tuple[LLMContextMessage, ...]
 
@@ -22,7 +22,7 @@ class Parked:
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _ParkedCall] = {}
 
     @staticmethod
     def token() -> str:
@@ -34,7 +34,7 @@ class Parked:
         self._sweep()
         while len(self._places) >= PARKED_CALLS:
             del self._places[next(iter(self._places))]
-        self._places[token] = _Place(self._clock() + PARKED_S, tuple(messages))
+        self._places[token] = _ParkedCall(self._clock() + PARKED_S, tuple(messages))
 
     def take(self, token: str) -> tuple[LLMContextMessage, ...]:
         """Return the conversation of a token, once; nothing when it is unknown or too old."""

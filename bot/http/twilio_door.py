@@ -35,7 +35,7 @@ TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
 BUSY: Final = "All our lines are busy. Please call again in a few minutes. Goodbye."
 
 
-class Switchboard(Protocol):
+class DoorSwitchboard(Protocol):
     """What this door asks of the house."""
 
     @property
@@ -57,7 +57,7 @@ def twilio_router(
     *,
     public_url: str,
     auth_token: SecretStr,
-    switchboard: Switchboard,
+    switchboard: DoorSwitchboard,
     tell: Tell,
     clock: Callable[[], float],
     rest: TwilioRest | None = None,
@@ -73,7 +73,7 @@ def twilio_router(
         clock: Monotonic seconds.
         rest: Where hang-ups are asked for; None closes the socket instead.
     """
-    door = _Door(
+    door = _TwilioDoor(
         public_url=public_url.rstrip("/"),
         validator=RequestValidator(auth_token.get_secret_value()),
         switchboard=switchboard,
@@ -88,10 +88,10 @@ def twilio_router(
 
 
 @dataclass(slots=True, kw_only=True)
-class _Door:
+class _TwilioDoor:
     public_url: str
     validator: RequestValidator
-    switchboard: Switchboard
+    switchboard: DoorSwitchboard
     tell: Tell
     clock: Callable[[], float]
     rest: TwilioRest | None

@@ -51,14 +51,14 @@ class Candidates(BaseModel):
 
 def webrtc_router(house: OpenHouse, tasks: asyncio.TaskGroup, parked: Parked) -> APIRouter:
     """Return the routes of the browser's door; calls run in `tasks`."""
-    door = _Door(house, tasks, parked)
+    door = _WebrtcDoor(house, tasks, parked)
     router = APIRouter()
     router.add_api_route("/api/offer", door.offer, methods=["POST"])
     router.add_api_route("/api/offer", door.candidates, methods=["PATCH"])
     return router
 
 
-class _Door:
+class _WebrtcDoor:
     def __init__(self, house: OpenHouse, tasks: asyncio.TaskGroup, parked: Parked) -> None:
         self._house = house
         self._tasks = tasks

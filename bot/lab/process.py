@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
-from faultlab.deepgram.socket import Limits
+from faultlab.deepgram.socket import StreamLimits
 from faultlab.instance import Core
 from faultlab.lab import DEFAULT, Lab, schedule_for
 from faultlab.schedule import Window, load_schedules
@@ -160,7 +160,7 @@ async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) ->
 
 
 def _built(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
-    limits = {"limits": Limits(intake_cap=None)}
+    limits = {"limits": StreamLimits(intake_cap=None)}
     specs = [
         replace(spec, options=limits) if options.uncapped and spec.kind == "deepgram" else spec
         for spec in DEFAULT

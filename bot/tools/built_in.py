@@ -1,7 +1,7 @@
 """The tools that every agent has: end the call, ask for a person, ask for a callback."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import FunctionCallResultProperties
@@ -9,14 +9,31 @@ from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
+from bot.tools.desk import Unkept
 from bot.tools.owner import owner_tools
-from bot.tools.toolbox import Tool, Toolbox
+from bot.tools.toolbox import Tool, Toolbox, ToolFailed
 from calls.entry import Tell
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.words import clean
 from processors.farewell import PartFrame
 
-REASON_LIMIT: Final = 300  # characters of what a model may write into a fact
+REASON_LIMIT: Final = 200  # characters of what a model may write into a fact
+WHEN_LIMIT: Final = 80  # with the reason, no more than a callback's row takes
+
+NoteCallback: TypeAlias = Callable[[str], Awaitable[Unkept | None]]
+"""Keeps a wish to be called back, and returns once it is kept, or why it is not."""
+
+UNKEPT: Final[Mapping[Unkept, str]] = {
+    Unkept.NO_NUMBER: (
+        "The callback is not noted: this caller's number is not known. Tell the caller that nobody "
+        "can call back, and ask them to call again with their number shown."
+    ),
+    Unkept.NOT_STORED: (
+        "The callback is not noted: it could not be written down. Tell the caller so, and ask them "
+        "to call again later."
+    ),
+}
+"""What the model is told, so that it promises nothing."""
 
 
 class Tools:
@@ -26,6 +43,7 @@ class Tools:
         self,
         agent: AgentSettings,
         *,
+        note_callback: NoteCallback,
         turn: Callable[[], int],
         tell: Tell,
         clock: Clock,
@@ -35,12 +53,16 @@ class Tools:
 
         Args:
             agent: Whose tools they are.
+            note_callback: Keeps who wants to be called back.
             turn: Returns the number of the turn in progress.
             tell: Told of each use.
             clock: For how long it took.
             speaking: Returns whether the agent is heard right now, and so needs no bridge.
         """
-        ours = (_transfer_to_person(turn, tell), _request_callback(turn, tell))
+        ours = (
+            _transfer_to_person(turn, tell),
+            _request_callback(note_callback, turn=turn, tell=tell),
+        )
         every = (*ours, *owner_tools(agent.tools))
         self._toolbox = Toolbox(tools=every, turn=turn, tell=tell, clock=clock, speaking=speaking)
         self.schemas = (end_call(agent, turn=turn, tell=tell), *self._toolbox.schemas())
@@ -80,10 +102,7 @@ def end_call(agent: AgentSettings, *, turn: Callable[[], int], tell: Tell) -> Fu
 def _transfer_to_person(turn: Callable[[], int], tell: Tell) -> Tool:
     async def run(arguments: Mapping[str, Any]) -> str:
         tell(PersonWanted(turn=turn(), reason=_text(arguments, "reason")))
-        return (
-            "The wish is noted for the staff. Nobody can be connected on this line at once: tell "
-            "the caller so, and offer a callback."
-        )
+        return "Nobody can be connected on this line: tell the caller so, and offer a callback."
 
     return Tool(
         name="transfer_to_person",
@@ -93,9 +112,12 @@ def _transfer_to_person(turn: Callable[[], int], tell: Tell) -> Tool:
     )
 
 
-def _request_callback(turn: Callable[[], int], tell: Tell) -> Tool:
+def _request_callback(note: NoteCallback, *, turn: Callable[[], int], tell: Tell) -> Tool:
     async def run(arguments: Mapping[str, Any]) -> str:
-        when, reason = _text(arguments, "when"), _text(arguments, "reason")
+        when, reason = _text(arguments, "when", WHEN_LIMIT), _text(arguments, "reason")
+        unkept = await note("; ".join(filter(None, [reason, when and f"when: {when}"])))
+        if unkept is not None:
+            raise ToolFailed(UNKEPT[unkept])
         tell(CallbackWanted(turn=turn(), when=when, reason=reason))
         return "The callback is noted for the staff. Confirm it to the caller."
 
@@ -116,5 +138,5 @@ def _strings(**described: str) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": []}
 
 
-def _text(arguments: Mapping[str, Any], name: str) -> str:
-    return clean(str(arguments.get(name, "")), REASON_LIMIT)
+def _text(arguments: Mapping[str, Any], name: str, limit: int = REASON_LIMIT) -> str:
+    return clean(str(arguments.get(name, "")), limit)

@@ -14,8 +14,8 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from faultlab.carrier.ear import RATE_HZ, Ear
-from faultlab.carrier.mouth import Mouth
+from faultlab.carrier.ear import RATE_HZ, CarrierEar
+from faultlab.carrier.mouth import CarrierMouth
 from faultlab.carrier.webhook import PhoneCall, Twiml, ring, start_message
 from faultlab.mulaw import Pcm
 
@@ -60,14 +60,14 @@ class Carrier:
         self.close_code: int | None = None
         self.complaints: list[str] = []
         self.echoed: list[str] = []
-        self.ear = Ear()
+        self.ear = CarrierEar()
         self.started_at = 0.0
         self._base_url = base_url.rstrip("/")
         self._public_url = (public_url or base_url).rstrip("/")
         self._auth_token = auth_token
         self._stack = AsyncExitStack()
         self._socket: aiohttp.ClientWebSocketResponse
-        self._mouth = Mouth()
+        self._mouth = CarrierMouth()
         self._sequence = 1  # the number 1 is the start's
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -22,7 +22,7 @@ class Burst:
     end: int
 
 
-class Ear:
+class CarrierEar:
     """Plays what arrives and remembers when every sample was heard.
 
     Audio that arrives while the queue is empty is played at once, otherwise behind what is queued.

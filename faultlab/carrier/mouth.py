@@ -11,7 +11,7 @@ PIECE: Final = 160  # samples: 20 ms at 8000 Hz
 SILENCE: Final = base64.b64encode(bytes([mulaw.SILENCE]) * PIECE).decode()
 
 
-class Mouth:
+class CarrierMouth:
     """Speech waiting to be sent.
 
     Attributes:

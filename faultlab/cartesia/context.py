@@ -13,25 +13,25 @@ from aiohttp import web
 
 from faultlab import faults
 from faultlab.admission import Admission
-from faultlab.cartesia.request import BadRequest, Generation
+from faultlab.cartesia.request import CartesiaBadRequest, Generation
 from faultlab.faults import Fault
 from faultlab.instance import Instance
 from faultlab.voices.encoding import Torn, encode
 from faultlab.voices.espeak import UnknownLanguageError
-from faultlab.voices.pieces import Piece, steady
-from faultlab.voices.speaking import Over, Utterance
-from faultlab.voices.voices import Speech, Voice, speak
+from faultlab.voices.pieces import AudioPiece, steady
+from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
+from faultlab.voices.voices import SimulatedVoice, Speech, speak
 
 INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
 SENTENCE_ENDS: Final = (".", "!", "?", "\u3002")  # where managed buffering lets go of its text
 
 
-class Line(Protocol):
+class CartesiaOutlet(Protocol):
     """What a context needs of its socket."""
 
     instance: Instance
     request: web.Request
-    voice: Voice
+    voice: SimulatedVoice
 
     @property
     def expiry_s(self) -> float:
@@ -57,21 +57,21 @@ class Line(Protocol):
         """Close cleanly."""
         ...
 
-    def forget(self, context: "Context") -> None:
+    def forget(self, context: "CartesiaContext") -> None:
         """Let go of a context that is over."""
         ...
 
 
-class Context:
+class CartesiaContext:
     """One piece of speech: texts in, audio and times out, in order."""
 
-    def __init__(self, socket: Line, first: Generation, *, admission: Admission) -> None:
+    def __init__(self, socket: CartesiaOutlet, first: Generation, *, admission: Admission) -> None:
         self.name = first.context_id
         self._socket = socket
         self._asked = first
         self._admission = admission
-        self._channel = ContextChannel(socket, first, admission=admission)
-        self._utterance = Utterance(socket.instance, admission, self._channel)
+        self._channel = CartesiaChannel(socket, first, admission=admission)
+        self._utterance = SpokenUtterance(socket.instance, admission, self._channel)
         self._inbox: asyncio.Queue[Generation] = asyncio.Queue(maxsize=INBOX)
         self._cancelled = False
         self._ended = False
@@ -96,14 +96,17 @@ class Context:
             BadRequest: It does not fit this context.
         """
         if self._ended:
-            raise BadRequest("The context is closed.")
+            raise CartesiaBadRequest("The context is closed.")
         if asked.fixed != self._asked.fixed:
-            raise BadRequest("Only transcript, continue and duration may change in a context.")
+            raise CartesiaBadRequest(
+                "Only transcript, continue and duration may change in a context."
+            )
         if self._inbox.full():
-            raise BadRequest("Too many inputs in this context.")
+            raise CartesiaBadRequest("Too many inputs in this context.")
         self._ended = not asked.more
         self._inbox.put_nowait(asked)
         request = self._admission.request
+        request.details["language"] = asked.language
         request.details["text"] = request.details.get("text", "") + asked.transcript
         now_s = self._socket.instance.now_s()
         request.mark("text", now_s, words=len(asked.transcript.split()))
@@ -119,7 +122,7 @@ class Context:
         try:
             await self._speak()
             self._admission.close("done")
-        except (Over, ConnectionError):
+        except (UtteranceOver, ConnectionError):
             self._admission.close("connection gone")
         except UnknownLanguageError as unknown:
             self._admission.malformed(str(unknown))
@@ -186,10 +189,10 @@ class Context:
         return text
 
 
-class ContextChannel:
+class CartesiaChannel:
     """A context's events on its socket."""
 
-    def __init__(self, socket: Line, asked: Generation, *, admission: Admission) -> None:
+    def __init__(self, socket: CartesiaOutlet, asked: Generation, *, admission: Admission) -> None:
         self.closing = False
         self.piece_end = steady(admission)
         self._socket = socket
@@ -197,7 +200,7 @@ class ContextChannel:
         self._torn = Torn()
         self._flushes = 1
 
-    async def send(self, piece: Piece, fault: Fault | None) -> None:
+    async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
         """Send the times of the words that begin, then the audio."""
         audio = self._torn.pass_on(
             encode(piece.samples, self._asked.encoding),
@@ -242,7 +245,7 @@ class ContextChannel:
 
 
 def piece_events(
-    piece: Piece, asked: Generation, *, fault: Fault | None, audio: bytes
+    piece: AudioPiece, asked: Generation, *, fault: Fault | None, audio: bytes
 ) -> list[dict[str, Any]]:
     """Return the events of a piece: the times of the words that begin in it, then the audio."""
     mistake = fault.what if isinstance(fault, faults.Mistaken) else ""

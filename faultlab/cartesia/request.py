@@ -33,7 +33,7 @@ CODES: Final[Mapping[int, str]] = {
 }
 
 
-class BadRequest(Exception):  # noqa: N818 - an answer to the client, not an error of the lab
+class CartesiaBadRequest(Exception):  # noqa: N818 - an answer to the client, not an error of the lab
     """The API would answer 400; the text says why."""
 
 
@@ -66,12 +66,12 @@ def parse(body: object) -> Generation:
         BadRequest: It is not one.
     """
     if not isinstance(body, Mapping):
-        raise BadRequest("The request must be a JSON object.")
+        raise CartesiaBadRequest("The request must be a JSON object.")
     _required(body)
     output = body["output_format"]
     delay_ms = body.get("max_buffer_delay_ms", MANAGED_BUFFER_MS)
     if not isinstance(delay_ms, int) or not BUFFER_MS[0] <= delay_ms <= BUFFER_MS[1]:
-        raise BadRequest("max_buffer_delay_ms must be between 0 and 5000.")
+        raise CartesiaBadRequest("max_buffer_delay_ms must be between 0 and 5000.")
     return Generation(
         transcript=body["transcript"],
         context_id=str(body.get("context_id") or ""),
@@ -90,19 +90,19 @@ def parse(body: object) -> Generation:
 
 def _required(body: Mapping[str, Any]) -> None:
     if not isinstance(body.get("transcript"), str):
-        raise BadRequest("transcript is required.")
+        raise CartesiaBadRequest("transcript is required.")
     if not isinstance(body.get("model_id"), str) or not body["model_id"]:
-        raise BadRequest("model_id is required.")
+        raise CartesiaBadRequest("model_id is required.")
     voice = body.get("voice")
     if not _names_voice(voice):
-        raise BadRequest("voice must be an id, or an object with mode id and an id.")
+        raise CartesiaBadRequest("voice must be an id, or an object with mode id and an id.")
     output = body.get("output_format")
     if not isinstance(output, Mapping) or output.get("container") not in ("raw", "wav", "mp3"):
-        raise BadRequest("output_format.container must be raw, wav or mp3.")
+        raise CartesiaBadRequest("output_format.container must be raw, wav or mp3.")
     if output.get("sample_rate") not in RATES_HZ:
-        raise BadRequest(f"output_format.sample_rate must be one of {RATES_HZ}.")
+        raise CartesiaBadRequest(f"output_format.sample_rate must be one of {RATES_HZ}.")
     if output["container"] != "mp3" and output.get("encoding") not in ENCODINGS:
-        raise BadRequest(f"output_format.encoding must be one of {', '.join(ENCODINGS)}.")
+        raise CartesiaBadRequest(f"output_format.encoding must be one of {', '.join(ENCODINGS)}.")
 
 
 def _names_voice(voice: object) -> bool:
@@ -114,7 +114,7 @@ def _names_voice(voice: object) -> bool:
 def _speed(body: Mapping[str, Any]) -> float:
     asked = (body.get("generation_config") or {}).get("speed", 1.0)
     if not isinstance(asked, int | float) or not 0.6 <= asked <= 1.5:
-        raise BadRequest("generation_config.speed must be between 0.6 and 1.5.")
+        raise CartesiaBadRequest("generation_config.speed must be between 0.6 and 1.5.")
     return float(asked)
 
 

@@ -11,14 +11,14 @@ from aiohttp import web
 from faultlab import faults
 from faultlab.admission import Refused
 from faultlab.cartesia.context import piece_events
-from faultlab.cartesia.request import BadRequest, Generation, parse, problem
-from faultlab.cartesia.socket import Plan, Socket
+from faultlab.cartesia.request import CartesiaBadRequest, Generation, parse, problem
+from faultlab.cartesia.socket import CartesiaAccount, CartesiaSocket
 from faultlab.faults import Fault
 from faultlab.instance import ADMISSION, Core, Instance
 from faultlab.pace import Tempo
 from faultlab.voices.encoding import Torn, as_file, encode
 from faultlab.voices.espeak import UnknownLanguageError
-from faultlab.voices.pieces import Piece, steady, whole
+from faultlab.voices.pieces import AudioPiece, steady, whole
 from faultlab.voices.spoken_body import SpokenBody
 from faultlab.voices.voices import Speech, speak, voice_of
 
@@ -30,7 +30,7 @@ CONTENT_TYPES: Final[Mapping[str, str]] = {
 VERSION: Final = re.compile(r"20\d\d-\d\d-\d\d")
 
 
-class Cartesia(Instance):
+class CartesiaSimulator(Instance):
     """One simulated Cartesia account on its own port."""
 
     kind: ClassVar[str] = "cartesia"
@@ -47,11 +47,11 @@ class Cartesia(Instance):
         *,
         api_key: str | None = None,
         core: Core | None = None,
-        plan: Plan | None = None,
+        plan: CartesiaAccount | None = None,
     ) -> None:
         super().__init__(name, api_key=api_key, core=core)
         self.voice = voice_of(name)
-        self.plan = plan or Plan()
+        self.plan = plan or CartesiaAccount()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the provider's routes."""
@@ -90,7 +90,7 @@ class Cartesia(Instance):
         if self.plan.open_sockets >= self.plan.sockets:
             admission.close("429")
             return self.error_response(429)
-        return await Socket(
+        return await CartesiaSocket(
             self, self.voice, request=request, plan=self.plan, version=version
         ).serve()
 
@@ -98,12 +98,12 @@ class Cartesia(Instance):
         asked = await self._asked(request)
         torn = Torn()
 
-        def raw(piece: Piece, fault: Fault | None) -> bytes:
+        def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
             return torn.pass_on(
                 encode(piece.samples, asked.encoding), tear=fault == faults.Mistaken(what="odd_pcm")
             )
 
-        def file(piece: Piece, _fault: Fault | None) -> bytes:
+        def file(piece: AudioPiece, _fault: Fault | None) -> bytes:
             return as_file(piece.samples, asked.rate_hz, container=asked.container)
 
         streams = asked.container == "raw"
@@ -119,7 +119,7 @@ class Cartesia(Instance):
     async def _sse(self, request: web.Request) -> web.StreamResponse:
         asked = await self._asked(request)
 
-        def events(piece: Piece, fault: Fault | None) -> bytes:
+        def events(piece: AudioPiece, fault: Fault | None) -> bytes:
             found = piece_events(
                 piece, asked, fault=fault, audio=encode(piece.samples, asked.encoding)
             )
@@ -141,7 +141,7 @@ class Cartesia(Instance):
         self._version(request)
         try:
             asked = parse(await request.json())
-        except (BadRequest, json.JSONDecodeError) as wrong:
+        except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
             raise self._bad(request, str(wrong)) from None
         admission.request.details["text"] = asked.transcript
         return asked

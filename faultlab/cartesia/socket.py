@@ -12,14 +12,20 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from faultlab.admission import Admission
-from faultlab.cartesia.context import Context
-from faultlab.cartesia.request import STRUCTURED_SINCE, BadRequest, Generation, parse, problem
+from faultlab.cartesia.context import CartesiaContext
+from faultlab.cartesia.request import (
+    STRUCTURED_SINCE,
+    CartesiaBadRequest,
+    Generation,
+    parse,
+    problem,
+)
 from faultlab.instance import ADMISSION, Instance
-from faultlab.voices.voices import Voice
+from faultlab.voices.voices import SimulatedVoice
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class CartesiaAccount:
     """What the account may use at once, and what it uses now.
 
     Attributes:
@@ -40,11 +46,17 @@ class Plan:
         return 10 * self.contexts
 
 
-class Socket:
+class CartesiaSocket:
     """One websocket of one client."""
 
     def __init__(
-        self, instance: Instance, voice: Voice, *, request: web.Request, plan: Plan, version: str
+        self,
+        instance: Instance,
+        voice: SimulatedVoice,
+        *,
+        request: web.Request,
+        plan: CartesiaAccount,
+        version: str,
     ) -> None:
         self.instance = instance
         self.voice = voice
@@ -53,8 +65,8 @@ class Socket:
         self.ws = web.WebSocketResponse(timeout=1.0, max_msg_size=2**20)
         self._structured = version >= STRUCTURED_SINCE
         self._upgrade: Admission = request[ADMISSION]
-        self._contexts: dict[str, Context] = {}
-        self._open_contexts: set[Context] = set()
+        self._contexts: dict[str, CartesiaContext] = {}
+        self._open_contexts: set[CartesiaContext] = set()
 
     async def serve(self) -> web.WebSocketResponse:
         """Talk until one side closes."""
@@ -98,7 +110,7 @@ class Socket:
             event["context_id"] = context_id
         await self.send(event)
 
-    def forget(self, context: Context) -> None:
+    def forget(self, context: CartesiaContext) -> None:
         """A context is over; its id may be used again."""
         if context in self._open_contexts:
             self._open_contexts.remove(context)
@@ -123,7 +135,7 @@ class Socket:
             body = json.loads(text)
             context_id = body.get("context_id") if isinstance(body, dict) else None
             await self._obey(body, tasks)
-        except (BadRequest, json.JSONDecodeError) as wrong:
+        except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
             self._upgrade.malformed(str(wrong))
             await self.error(400, message=str(wrong), context_id=context_id)
 
@@ -134,16 +146,16 @@ class Socket:
             return
         asked = parse(body)
         if not asked.context_id:
-            raise BadRequest("context_id is required.")
+            raise CartesiaBadRequest("context_id is required.")
         if asked.container != "raw":
-            raise BadRequest("output_format.container must be raw on the websocket.")
+            raise CartesiaBadRequest("output_format.container must be raw on the websocket.")
         context = self._contexts.get(asked.context_id)
         if context is None:
             context = await self._open(asked, tasks)
         if context is not None:
             context.put(asked)
 
-    async def _open(self, asked: Generation, tasks: asyncio.TaskGroup) -> Context | None:
+    async def _open(self, asked: Generation, tasks: asyncio.TaskGroup) -> CartesiaContext | None:
         if self.plan.open_contexts >= self.plan.contexts:
             await self.error(429, context_id=asked.context_id)
             return None
@@ -151,7 +163,7 @@ class Socket:
         # A fault for the next request that met the upgrade but acts on speech acts here.
         admission.tickets |= self._upgrade.tickets
         self._upgrade.tickets = frozenset()
-        context = Context(self, asked, admission=admission)
+        context = CartesiaContext(self, asked, admission=admission)
         self._contexts[asked.context_id] = context
         self._open_contexts.add(context)
         self.plan.open_contexts += 1

@@ -20,41 +20,45 @@ CLOSE_SERVER: Final = (1011, b"NET-0000")  # their own fault
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DeepgramErrorRow:
     """One row of the table of errors: Deepgram's code and sentence."""
 
     code: str
     text: str
 
 
-USUAL: Final[Mapping[int, Answer]] = {
-    400: Answer("INVALID_QUERY_PARAMETER", "No such model/language/tier combination found."),
-    401: Answer("INVALID_AUTH", "Invalid credentials."),
-    402: Answer(
+USUAL: Final[Mapping[int, DeepgramErrorRow]] = {
+    400: DeepgramErrorRow(
+        "INVALID_QUERY_PARAMETER", "No such model/language/tier combination found."
+    ),
+    401: DeepgramErrorRow("INVALID_AUTH", "Invalid credentials."),
+    402: DeepgramErrorRow(
         "ASR_PAYMENT_REQUIRED",
         "Project does not have enough credits for an ASR request and does not have an overage"
         " agreement.",
     ),
-    403: Answer("INSUFFICIENT_PERMISSIONS", "Project does not have access to the requested model."),
-    404: Answer("PROJECT_NOT_FOUND", "Project not found."),
-    429: Answer("TOO_MANY_REQUESTS", "Too many requests. Please try again later"),
-    503: Answer("Service Unavailable", "Please try again later"),
+    403: DeepgramErrorRow(
+        "INSUFFICIENT_PERMISSIONS", "Project does not have access to the requested model."
+    ),
+    404: DeepgramErrorRow("PROJECT_NOT_FOUND", "Project not found."),
+    429: DeepgramErrorRow("TOO_MANY_REQUESTS", "Too many requests. Please try again later"),
+    503: DeepgramErrorRow("Service Unavailable", "Please try again later"),
 }
-OTHERS: Final[Mapping[str, Answer]] = {  # by the code that a fault names
-    "Bad Request": Answer("Bad Request", "The request is malformed."),
-    "INSUFFICIENT_PERMISSIONS": Answer(
+OTHERS: Final[Mapping[str, DeepgramErrorRow]] = {  # by the code that a fault names
+    "Bad Request": DeepgramErrorRow("Bad Request", "The request is malformed."),
+    "INSUFFICIENT_PERMISSIONS": DeepgramErrorRow(
         "INSUFFICIENT_PERMISSIONS", "User does not have sufficient permissions."
     ),
 }
-LAST_RESORT: Final = Answer("Internal Server Error", "Please try again later")
+LAST_RESORT: Final = DeepgramErrorRow("Internal Server Error", "Please try again later")
 
 
-def answer(status: int, code: str | None = None) -> Answer:
+def answer(status: int, code: str | None = None) -> DeepgramErrorRow:
     """Return Deepgram's words for a status, or for one of the codes it has for that status."""
     usual = USUAL.get(status, LAST_RESORT)
     if code is None or code == usual.code:
         return usual
-    return OTHERS.get(code, Answer(code, usual.text))
+    return OTHERS.get(code, DeepgramErrorRow(code, usual.text))
 
 
 def response(

@@ -13,7 +13,7 @@ from typing import Any, Final
 from faultlab.clock import utc_now
 from faultlab.deepgram.query import Query
 from faultlab.ears.domain import read_templates
-from faultlab.ears.heard import Heard, HeardWord
+from faultlab.ears.heard import HeardAudio, RecognisedWord
 
 CHANNEL: Final = [0, 1]  # index, number of channels
 # fmt: off
@@ -22,6 +22,7 @@ QUESTIONS: Final = frozenset({
     "is", "are", "sorry",
 })
 # fmt: on
+LESS_SURE: Final = 0.8  # with each further reading; chosen
 MODEL_VERSION: Final = "2025-04-17.0"  # chosen: a date, as Deepgram's versions are
 _MODEL_NAMESPACE: Final = uuid.UUID("5e1f2d5a-9a3b-4c57-8d0e-0d5b3f0f2b11")
 
@@ -36,9 +37,12 @@ class Teller:
     """Tells one request's results in Deepgram's form."""
 
     query: Query
+    spoken: str = "en"  # the language that callers are told to speak: the ears know English only
     request_id: str = field(default_factory=new_id)
 
-    def results(self, heard: Heard, *, final: bool, from_finalize: bool = False) -> dict[str, Any]:
+    def results(
+        self, heard: HeardAudio, *, final: bool, from_finalize: bool = False
+    ) -> dict[str, Any]:
         """Return a `Results` message."""
         return {
             "type": "Results",
@@ -47,7 +51,7 @@ class Teller:
             "start": heard.start_s,
             "is_final": final,
             "speech_final": final and heard.endpoint,
-            "channel": {"alternatives": [self.alternative(heard.words, ended=heard.endpoint)]},
+            "channel": {"alternatives": self.alternatives(heard)},
             "metadata": {
                 "request_id": self.request_id,
                 "model_info": self.model_info,
@@ -56,7 +60,16 @@ class Teller:
             "from_finalize": from_finalize,
         }
 
-    def alternative(self, words: Sequence[HeardWord], *, ended: bool) -> dict[str, Any]:
+    def alternatives(self, heard: HeardAudio) -> list[dict[str, Any]]:
+        """Return what was heard, and what may have been said instead."""
+        best = self.alternative(heard.words, ended=heard.endpoint)
+        others = (
+            self.alternative(_spread(text, heard.words, rank=rank), ended=heard.endpoint)
+            for rank, text in enumerate(heard.others, start=1)
+        )
+        return [best, *others]
+
+    def alternative(self, words: Sequence[RecognisedWord], *, ended: bool) -> dict[str, Any]:
         """Return words as an alternative: the transcript, its confidence, every word's times."""
         written = written_as([word.text for word in words], ended=ended)
         told = [self._word(*pair) for pair in zip(words, written, strict=True)]
@@ -68,10 +81,10 @@ class Teller:
             "words": told,
         }
         if self.query.multilingual:
-            alternative["languages"] = ["en"] if words else []
+            alternative["languages"] = [self.spoken] if words else []
         return alternative
 
-    def speech_started(self, heard: Heard) -> dict[str, Any]:
+    def speech_started(self, heard: HeardAudio) -> dict[str, Any]:
         """Return a `SpeechStarted` message."""
         return {"type": "SpeechStarted", "channel": CHANNEL, "timestamp": heard.start_s}
 
@@ -94,7 +107,7 @@ class Teller:
         }
 
     def batch(
-        self, words: Sequence[HeardWord], *, audio_s: float, audio: "hashlib._Hash"
+        self, words: Sequence[RecognisedWord], *, audio_s: float, audio: "hashlib._Hash"
     ) -> dict[str, Any]:
         """Return the answer to a whole file."""
         metadata = self.metadata(audio_s=audio_s, audio=audio)
@@ -102,7 +115,7 @@ class Teller:
         alternative = self.alternative(words, ended=True)
         channel: dict[str, Any] = {"alternatives": [alternative]}
         if self.query.detect_language:
-            channel["detected_language"] = "en"  # the only language that these ears know
+            channel["detected_language"] = self.spoken
             channel["language_confidence"] = alternative["confidence"]
         return {"metadata": metadata, "results": {"channels": [channel]}}
 
@@ -118,7 +131,7 @@ class Teller:
         name = f"general-{arch}"
         return {"name": name, "version": MODEL_VERSION, "arch": arch}
 
-    def _word(self, word: HeardWord, written: str) -> dict[str, Any]:
+    def _word(self, word: RecognisedWord, written: str) -> dict[str, Any]:
         told: dict[str, Any] = {
             "word": word.text,
             "start": word.start_s,
@@ -128,7 +141,7 @@ class Teller:
         if self.query.formatted:
             told["punctuated_word"] = written
         if self.query.multilingual:
-            told["language"] = "en"
+            told["language"] = self.spoken
         return told
 
 
@@ -147,6 +160,26 @@ def written_as(words: Iterable[str], *, ended: bool) -> list[str]:
     if ended:
         written[-1] += mark
     return written
+
+
+def _spread(text: str, best: Sequence[RecognisedWord], *, rank: int) -> list[RecognisedWord]:
+    """Return another reading's words over the same time, each a little less sure than the best.
+
+    The recogniser gives other readings no times and no probability: both are made up.
+    """
+    words = text.split()
+    start_s, end_s = best[0].start_s, best[-1].end_s
+    sure = sum(each.confidence for each in best) / len(best) * LESS_SURE**rank
+    step_s = (end_s - start_s) / len(words)
+    return [
+        RecognisedWord(
+            text=word,
+            start_s=round(start_s + at * step_s, 3),
+            end_s=round(start_s + (at + 1) * step_s, 3),
+            confidence=round(sure, 4),
+        )
+        for at, word in enumerate(words)
+    ]
 
 
 @functools.cache

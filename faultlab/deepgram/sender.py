@@ -12,7 +12,7 @@ from faultlab import faults
 from faultlab.clock import monotonic
 from faultlab.deepgram.errors import CLOSE_SERVER, answer
 from faultlab.deepgram.results import Teller, error
-from faultlab.ears.heard import Heard
+from faultlab.ears.heard import HeardAudio
 from faultlab.faults import Fault
 from faultlab.instance import POLL_S, Admission, Instance
 
@@ -20,7 +20,7 @@ GARBAGE: Final = '{"type":"Results","channel":{"alternatives":[{"transcr\x00'
 WAITING: Final = 500  # messages; a stream has about three a second, so minutes of a slow rate
 
 
-class Over(Exception):  # noqa: N818 - the stream's end, not an error
+class StreamOver(Exception):  # noqa: N818 - the stream's end, not an error
     """The stream is over; the message says how it ended."""
 
 
@@ -37,14 +37,14 @@ class Outgoing:
 
     due_s: float
     delay_s: float
-    heard: Heard | None = None
+    heard: HeardAudio | None = None
     event: dict[str, Any] | None = None
     from_finalize: bool = False
     last: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class DeepgramStream:
     """One open stream: the upgrade's request, its admission, the websocket."""
 
     request: web.Request
@@ -55,7 +55,7 @@ class Line:
 class Sender:
     """Sends results in order, as the fault of the moment allows."""
 
-    def __init__(self, instance: Instance, line: Line, *, teller: Teller) -> None:
+    def __init__(self, instance: Instance, line: DeepgramStream, *, teller: Teller) -> None:
         self._instance = instance
         self._line = line
         self._admission = line.admission
@@ -71,7 +71,7 @@ class Sender:
     async def put(
         self,
         *,
-        heard: Heard | None = None,
+        heard: HeardAudio | None = None,
         event: dict[str, Any] | None = None,
         since_s: float | None = None,
         from_finalize: bool = False,
@@ -165,7 +165,7 @@ class Sender:
                 await self._tell(out)
         if out.last:
             await self._close(1000)
-            raise Over("done")
+            raise StreamOver("done")
 
     async def _say_nothing(self, out: Outgoing) -> None:
         details = self._line.admission.request.details
@@ -175,7 +175,7 @@ class Sender:
                 await asyncio.sleep(POLL_S)
             await self._tell(out)
 
-    async def _tell_at_most(self, out: Outgoing, heard: Heard, *, limit: int) -> None:
+    async def _tell_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
         room = max(0, self._shown_before + limit - self._final_words)
         if len(heard.words) > room:  # the words that still fit, as a result that may yet change
             heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")
@@ -195,7 +195,7 @@ class Sender:
         final = out.heard.what != "interim"
         return self._teller.results(out.heard, final=final, from_finalize=out.from_finalize)
 
-    def _count(self, heard: Heard) -> None:
+    def _count(self, heard: HeardAudio) -> None:
         words = self._final_words + len(heard.words)
         self._shown_words = max(self._shown_words, words)
         if heard.what != "interim":
@@ -210,18 +210,18 @@ class Sender:
             await self._close(1000)
         else:
             await self._fail(500, code=None)
-        raise Over(f"cut: {how}")
+        raise StreamOver(f"cut: {how}")
 
     async def _fail(self, status: int, *, code: str | None) -> None:
         said = answer(status, code)
         message = error(description=said.text, message=said.code, variant="ServerError")
         await self._ws.send_str(json.dumps(message))
         await self._close(*CLOSE_SERVER)
-        raise Over(f"error: {said.code}")
+        raise StreamOver(f"error: {said.code}")
 
     async def _close(self, code: int, reason: bytes = b"") -> None:
         await self._ws.close(code=code, message=reason)
 
 
-def _emptied(heard: Heard) -> Heard:
+def _emptied(heard: HeardAudio) -> HeardAudio:
     return dataclasses.replace(heard, words=())

@@ -20,10 +20,10 @@ from faultlab.deepgram import errors as deepgram_errors
 from faultlab.deepgram.errors import REQUEST_ID
 from faultlab.deepgram.query import BadQueryError, Query, parse
 from faultlab.deepgram.results import Teller, new_id
-from faultlab.deepgram.sender import GARBAGE, Line
-from faultlab.deepgram.socket import Limits, Socket
+from faultlab.deepgram.sender import GARBAGE, DeepgramStream
+from faultlab.deepgram.socket import DeepgramSocket, StreamLimits
 from faultlab.ears.ears import Ears
-from faultlab.ears.heard import HeardWord, HearingSettings
+from faultlab.ears.heard import HearingSettings, RecognisedWord
 from faultlab.ears.intake import ENCODINGS
 from faultlab.instance import Admission, Core, Instance, Refused
 from faultlab.pace import Tempo
@@ -33,8 +33,12 @@ MESSAGE_BYTES: Final = 4 << 20  # of one websocket message; chosen: two minutes 
 PIECE_S: Final = 1.0  # of a whole file, handed to the ears at once
 
 
-class Deepgram(Instance):
-    """One simulated Deepgram project on its own port."""
+class DeepgramSimulator(Instance):
+    """One simulated Deepgram project on its own port.
+
+    Attributes:
+        spoken: The language that its callers are said to speak, from the next stream on.
+    """
 
     kind: ClassVar[str] = "deepgram"
     tempo: ClassVar[Tempo] = Tempo(
@@ -52,7 +56,7 @@ class Deepgram(Instance):
         api_key: str | None = None,
         core: Core | None = None,
         grammar: Sequence[str] = (),
-        limits: Limits | None = None,
+        limits: StreamLimits | None = None,
     ) -> None:
         """Make a project.
 
@@ -64,7 +68,8 @@ class Deepgram(Instance):
             limits: What it puts up with.
         """
         super().__init__(name, api_key=api_key, core=core)
-        self.limits = limits or Limits()
+        self.limits = limits or StreamLimits()
+        self.spoken = "en"
         self._grammar = tuple(grammar)
         self._ears = Ears()  # its process starts with the first stream: most labs never speak
 
@@ -107,12 +112,12 @@ class Deepgram(Instance):
         ws = web.WebSocketResponse(
             protocols=SCHEMES, compress=False, max_msg_size=MESSAGE_BYTES, timeout=1.0
         )
-        teller = Teller(query)
+        teller = Teller(query, spoken=self.spoken)
         ws.headers[REQUEST_ID] = teller.request_id
         await ws.prepare(request)
         ears = await self._ears.open(query.hearing(grammar=self._grammar))
-        line = Line(request=request, admission=admission, ws=ws)
-        await Socket(self, line, teller=teller, ears=ears, limits=self.limits).run()
+        line = DeepgramStream(request=request, admission=admission, ws=ws)
+        await DeepgramSocket(self, line, teller=teller, ears=ears, limits=self.limits).run()
         return ws
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
@@ -133,7 +138,7 @@ class Deepgram(Instance):
         await self._file_fault(request, admission)
         if isinstance(self.active_fault(admission), faults.Garbage):
             return web.Response(text=GARBAGE, content_type="application/json")
-        teller = Teller(query)
+        teller = Teller(query, spoken=self.spoken)
         audio_s = len(pcm) / (settings.rate_hz * ENCODINGS[settings.encoding])
         answer = teller.batch(words, audio_s=audio_s, audio=hashlib.sha256(audio))
         admission.request.details["finals"] = [" ".join(word.text for word in words)]
@@ -159,7 +164,7 @@ class Deepgram(Instance):
         mono = np.asarray(samples)[:, 0].astype("<i2").tobytes()
         return query.hearing(grammar=self._grammar, file_hz=rate_hz), mono
 
-    async def _heard(self, settings: HearingSettings, pcm: bytes) -> list[HeardWord]:
+    async def _heard(self, settings: HearingSettings, pcm: bytes) -> list[RecognisedWord]:
         """Return all words of a whole recording."""
         settings = dataclasses.replace(settings, endpoint_s=0.5)
         stream = await self._ears.open(settings)
@@ -168,7 +173,7 @@ class Deepgram(Instance):
             for at in range(0, len(pcm), piece):
                 await stream.hear(pcm[at : at + piece])
             await stream.flush()
-            words: list[HeardWord] = []
+            words: list[RecognisedWord] = []
             async for heard in stream.results():
                 words += heard.words if heard.what in ("final", "flushed") else ()
                 if heard.what == "flushed":

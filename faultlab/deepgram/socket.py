@@ -16,9 +16,9 @@ from aiohttp import WSMsgType
 from faultlab.clock import monotonic
 from faultlab.deepgram.errors import CLOSE_BAD_DATA, CLOSE_NO_DATA
 from faultlab.deepgram.results import Teller, error
-from faultlab.deepgram.sender import Line, Over, Sender
+from faultlab.deepgram.sender import DeepgramStream, Sender, StreamOver
 from faultlab.ears.ears import EarsError, EarStream
-from faultlab.ears.heard import Heard
+from faultlab.ears.heard import HeardAudio
 from faultlab.ears.intake import ENCODINGS
 from faultlab.instance import POLL_S, Instance
 
@@ -30,7 +30,7 @@ Why: TypeAlias = Literal["finalize", "close"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class StreamLimits:
     """What the provider puts up with.
 
     Attributes:
@@ -44,11 +44,17 @@ class Limits:
     first_audio_s: float | None = 10.0
 
 
-class Socket:
+class DeepgramSocket:
     """Runs one stream until it ends."""
 
     def __init__(
-        self, instance: Instance, line: Line, *, teller: Teller, ears: EarStream, limits: Limits
+        self,
+        instance: Instance,
+        line: DeepgramStream,
+        *,
+        teller: Teller,
+        ears: EarStream,
+        limits: StreamLimits,
     ) -> None:
         self._instance = instance
         self._ws = line.ws
@@ -73,7 +79,7 @@ class Socket:
             async with asyncio.TaskGroup() as tasks:
                 for part in (self._receive, self._listen, self._sender.run, self._watch):
                     tasks.create_task(part())
-        except* Over as ends:
+        except* StreamOver as ends:
             self._admission.close(str(ends.exceptions[0]))
         except* ConnectionError:
             self._admission.close("connection gone")
@@ -97,7 +103,7 @@ class Socket:
                 case WSMsgType.CLOSING:  # by ourselves: whoever closes says why
                     return
                 case _:
-                    raise Over(f"closed by the client: {self._ws.close_code}")
+                    raise StreamOver(f"closed by the client: {self._ws.close_code}")
 
     async def _take(self, audio: bytes) -> None:
         if not audio:  # an empty frame means: no more audio
@@ -106,7 +112,7 @@ class Socket:
         if not self._audio_bytes and not self._plausible(audio):
             self._admission.malformed("no encoding stated and no container recognised")
             await self._ws.close(code=CLOSE_BAD_DATA[0], message=CLOSE_BAD_DATA[1])
-            raise Over("DATA-0000")
+            raise StreamOver("DATA-0000")
         self._audio_bytes += len(audio)
         self._digest.update(audio)
         piece = max(2, int(self._bytes_a_second * PIECE_S) & ~1)
@@ -169,7 +175,7 @@ class Socket:
         except EarsError as wrong:
             await self._sender.put(event=error(description=str(wrong)), last=True)
 
-    async def _tell(self, heard: Heard) -> None:
+    async def _tell(self, heard: HeardAudio) -> None:
         query = self._teller.query
         match heard.what:
             case "speech_started":
@@ -185,7 +191,7 @@ class Socket:
             case _:
                 await self._flushed(heard)
 
-    async def _flushed(self, heard: Heard) -> None:
+    async def _flushed(self, heard: HeardAudio) -> None:
         why, since_s = self._flushes.popleft()
         await self._sender.put(heard=heard, since_s=since_s, from_finalize=why == "finalize")
         if why == "close":
@@ -194,7 +200,7 @@ class Socket:
         else:
             await self._end_utterance(heard)
 
-    async def _end_utterance(self, heard: Heard) -> None:
+    async def _end_utterance(self, heard: HeardAudio) -> None:
         wait_s = self._teller.query.utterance_end_s
         if wait_s is None:
             return
@@ -214,4 +220,4 @@ class Socket:
             mute = first_s is not None and not self._audio_bytes and now - self._opened_at > first_s
             if mute or now - self._told_at > self._limits.idle_s:
                 await self._ws.close(code=CLOSE_NO_DATA[0], message=CLOSE_NO_DATA[1])
-                raise Over("NET-0001")
+                raise StreamOver("NET-0001")

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final, Self
 
-from faultlab.ears.heard import Heard, HearingSettings
-from faultlab.ears.worker import HEADER, LONGEST_BYTES, Kind, message
+from faultlab.ears.heard import HeardAudio, HearingSettings
+from faultlab.ears.worker import HEADER, LONGEST_BYTES, WorkerMessage, message
 
 RESULTS_KEPT: Final = 1000  # a stream tells about three a second
 _ROOT: Final = Path(__file__).parents[2]  # where `faultlab` can be imported from
@@ -29,17 +29,17 @@ class EarStream:
     def __init__(self, number: int, ears: "Ears") -> None:
         self.number = number
         self._ears = ears
-        self._results: asyncio.Queue[Heard] = asyncio.Queue(RESULTS_KEPT)
+        self._results: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
 
     async def hear(self, audio: bytes) -> None:
         """Hand on audio; waits only when the worker is far behind."""
-        await self._ears.send(self.number, Kind.AUDIO, audio)
+        await self._ears.send(self.number, WorkerMessage.AUDIO, audio)
 
     async def flush(self) -> None:
         """Ask for a final result now; it comes as a `flushed`."""
-        await self._ears.send(self.number, Kind.FLUSH)
+        await self._ears.send(self.number, WorkerMessage.FLUSH)
 
-    async def results(self) -> AsyncIterator[Heard]:
+    async def results(self) -> AsyncIterator[HeardAudio]:
         """Yield what was heard, as it comes, until the caller of this stops asking.
 
         Raises:
@@ -55,7 +55,7 @@ class EarStream:
         """Forget the stream."""
         await self._ears.forget(self.number)
 
-    def put(self, heard: Heard) -> None:
+    def put(self, heard: HeardAudio) -> None:
         """Take a result from the worker; the oldest one goes when nobody fetches them."""
         if self._results.full():
             self._results.get_nowait()
@@ -107,10 +107,10 @@ class Ears:
         await self.start()
         stream = EarStream(next(self._numbers), self)
         self._streams[stream.number] = stream
-        await self.send(stream.number, Kind.OPEN, settings.as_json())
+        await self.send(stream.number, WorkerMessage.OPEN, settings.as_json())
         return stream
 
-    async def send(self, number: int, kind: Kind, content: bytes = b"") -> None:
+    async def send(self, number: int, kind: WorkerMessage, content: bytes = b"") -> None:
         """Send a message to the worker; nothing, when the stream or the worker is gone."""
         if number not in self._streams or self._process is None or self._process.stdin is None:
             return
@@ -120,7 +120,7 @@ class Ears:
 
     async def forget(self, number: int) -> None:
         """Close a stream."""
-        await self.send(number, Kind.CLOSE)
+        await self.send(number, WorkerMessage.CLOSE)
         self._streams.pop(number, None)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
@@ -130,10 +130,10 @@ class Ears:
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
                 number, _, length = HEADER.unpack(await answers.readexactly(HEADER.size))
-                heard = Heard.from_json(await answers.readexactly(length))
+                heard = HeardAudio.from_json(await answers.readexactly(length))
                 if number in self._streams:
                     self._streams[number].put(heard)
-        gone = Heard(what="failed", start_s=0, end_s=0, why="the recogniser's process ended")
+        gone = HeardAudio(what="failed", start_s=0, end_s=0, why="the recogniser's process ended")
         for stream in self._streams.values():
             stream.put(gone)
         self._streams.clear()

@@ -8,7 +8,7 @@ What: TypeAlias = Literal["speech_started", "interim", "final", "flushed", "fail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeardWord:
+class RecognisedWord:
     """One recognised word, in lower case.
 
     Attributes:
@@ -23,12 +23,13 @@ class HeardWord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class HeardAudio:
     """One fact about the audio from `start_s` to `end_s`.
 
     Attributes:
         what: `speech_started`; `interim`: the words so far, they may change; `final`: they will
             not; `flushed`: the final answer to a flush; `failed`: the stream cannot go on.
+        others: Of a final: what may have been said instead, the likelier readings first.
         endpoint: The speaker paused at `end_s`.
         why: Of a failure, in words.
     """
@@ -36,7 +37,8 @@ class Heard:
     what: What
     start_s: float
     end_s: float
-    words: tuple[HeardWord, ...] = field(default=())
+    words: tuple[RecognisedWord, ...] = field(default=())
+    others: tuple[str, ...] = ()
     endpoint: bool = False
     why: str = ""
 
@@ -48,8 +50,8 @@ class Heard:
     def from_json(cls, text: bytes) -> Self:
         """Return what `as_json` made."""
         fields: dict[str, Any] = json.loads(text)
-        words = tuple(HeardWord(**word) for word in fields.pop("words"))
-        return cls(words=words, **fields)
+        words = tuple(RecognisedWord(**word) for word in fields.pop("words"))
+        return cls(words=words, **{**fields, "others": tuple(fields["others"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +63,14 @@ class HearingSettings:
         rate_hz: Of the audio that comes in.
         endpoint_s: Silence after which an utterance is over; None: only at a flush, or when long.
         grammar: The only phrases there are; empty: the receptionist's language model.
+        alternatives: How many readings of a final are wanted, the best one included.
     """
 
     encoding: str = "linear16"
     rate_hz: int = 16_000
     endpoint_s: float | None = 0.3
     grammar: tuple[str, ...] = ()
+    alternatives: int = 1
 
     def as_json(self) -> bytes:
         """Return the value as JSON text."""

@@ -17,9 +17,9 @@ from typing import Final
 
 import numpy as np
 
-from faultlab.ears.heard import Heard, HeardWord, HearingSettings
+from faultlab.ears.heard import HeardAudio, HearingSettings, RecognisedWord
 from faultlab.ears.intake import Intake
-from faultlab.ears.recogniser import Recogniser
+from faultlab.ears.recogniser import LabRecogniser
 from faultlab.ears.voice_gate import FRAME_S, FRAME_SAMPLES, VoiceGate
 from faultlab.samples import Samples
 
@@ -40,7 +40,7 @@ class Hearing:
     """Hears one stream. Work is done in the call: let it run where nobody waits."""
 
     def __init__(
-        self, settings: HearingSettings, *, recogniser: Callable[..., Recogniser] = Recogniser
+        self, settings: HearingSettings, *, recogniser: Callable[..., LabRecogniser] = LabRecogniser
     ) -> None:
         """Prepare for the stream.
 
@@ -65,29 +65,31 @@ class Hearing:
         self._began_at = 0
         self._voiced = 0
         self._quiet = 0
-        self._settled: tuple[HeardWord, ...] | None = None
+        self._settled: tuple[RecognisedWord, ...] | None = None
+        self._others: tuple[str, ...] = ()  # beside what is settled
+        self._alternatives = settings.alternatives
 
-    def hear(self, audio: bytes) -> Iterator[Heard]:
+    def hear(self, audio: bytes) -> Iterator[HeardAudio]:
         """Yield what the next piece of audio brought."""
         yield from self._take(self._intake.take(audio))
         if self._utterance and self._settled is None:
             self._search()
         yield from self._interim()
 
-    def _take(self, samples: Samples) -> Iterator[Heard]:
+    def _take(self, samples: Samples) -> Iterator[HeardAudio]:
         samples = np.concatenate([self._rest, samples])
         whole = len(samples) - len(samples) % FRAME_SAMPLES
         self._rest = samples[whole:]
         for at in range(0, whole, FRAME_SAMPLES):
             yield from self._frame(samples[at : at + FRAME_SAMPLES])
 
-    def flush(self) -> Iterator[Heard]:
+    def flush(self) -> Iterator[HeardAudio]:
         """Yield what is final now, as an answer to a flush; the words may be none."""
         yield from self._take(self._intake.drain())
         words = self._settle() if self._utterance else ()
         yield self._final(words, what="flushed", endpoint=self._quiet > 0)
 
-    def _frame(self, frame: Samples) -> Iterator[Heard]:
+    def _frame(self, frame: Samples) -> Iterator[HeardAudio]:
         self._frames += 1
         voiced = self._gate.voiced(frame)
         if not self._utterance:
@@ -95,7 +97,7 @@ class Hearing:
         else:
             yield from self._follow(frame, voiced=voiced)
 
-    def _listen(self, frame: Samples, *, voiced: bool) -> Iterator[Heard]:
+    def _listen(self, frame: Samples, *, voiced: bool) -> Iterator[HeardAudio]:
         self._before.append(frame)
         self._onset.append(voiced)
         if sum(self._onset) < ONSET[0]:
@@ -105,9 +107,9 @@ class Hearing:
         self._voiced, self._quiet = sum(self._onset), 0
         self._begin_search()
         started_s = (self._frames - len(self._onset)) * FRAME_S
-        yield Heard(what="speech_started", start_s=round(started_s, 3), end_s=self._now_s)
+        yield HeardAudio(what="speech_started", start_s=round(started_s, 3), end_s=self._now_s)
 
-    def _follow(self, frame: Samples, *, voiced: bool) -> Iterator[Heard]:
+    def _follow(self, frame: Samples, *, voiced: bool) -> Iterator[HeardAudio]:
         self._utterance.append(frame)
         self._unsearched += 1
         self._onset.append(voiced)
@@ -133,24 +135,25 @@ class Hearing:
             self._recogniser.add(np.concatenate(self._utterance[-self._unsearched :]))
             self._unsearched = 0
 
-    def _settle(self) -> tuple[HeardWord, ...]:
+    def _settle(self) -> tuple[RecognisedWord, ...]:
         if self._settled is None:
             self._search()
             self._recogniser.close()
             self._settled = self._credible(self._words())
+            self._others = self._recogniser.others(self._alternatives - 1)
         return self._settled
 
-    def _credible(self, words: tuple[HeardWord, ...]) -> tuple[HeardWord, ...]:
+    def _credible(self, words: tuple[RecognisedWord, ...]) -> tuple[RecognisedWord, ...]:
         if self._voiced < VOICED_FRAMES:
             return ()
         if all(word.end_s - word.start_s > STRETCHED_S for word in words):
             return ()
         return words
 
-    def _words(self) -> tuple[HeardWord, ...]:
+    def _words(self) -> tuple[RecognisedWord, ...]:
         return self._recogniser.words(offset_s=self._began_at * FRAME_S)
 
-    def _interim(self) -> Iterator[Heard]:
+    def _interim(self) -> Iterator[HeardAudio]:
         told_s = (self._frames - self._told_at) * FRAME_S
         if not self._utterance:
             silent = self._frames - len(self._before) - self._final_until
@@ -161,14 +164,15 @@ class Hearing:
         elif told_s >= INTERIM_S:
             yield self._tell(self._words() if self._settled is None else self._settled)
 
-    def _tell(self, words: tuple[HeardWord, ...]) -> Heard:
+    def _tell(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
         self._told_at = self._frames
         start_s = round(self._final_until * FRAME_S, 3)
-        return Heard(what="interim", start_s=start_s, end_s=self._now_s, words=words)
+        return HeardAudio(what="interim", start_s=start_s, end_s=self._now_s, words=words)
 
-    def _final(self, words: tuple[HeardWord, ...], *, what: str, endpoint: bool) -> Heard:
+    def _final(self, words: tuple[RecognisedWord, ...], *, what: str, endpoint: bool) -> HeardAudio:
         """Return what is final from now on; what may be the start of speech is kept for it."""
         kind = "flushed" if what == "flushed" else "final"
+        others = self._others if words else ()
         start_s = round(self._final_until * FRAME_S, 3)
         self._told_at = self._final_until = self._frames
         if self._utterance:
@@ -179,7 +183,9 @@ class Hearing:
         elif kind == "final":
             self._final_until -= len(self._before)
         end_s = round(self._final_until * FRAME_S, 3)
-        return Heard(what=kind, start_s=start_s, end_s=end_s, words=words, endpoint=endpoint)
+        return HeardAudio(
+            what=kind, start_s=start_s, end_s=end_s, words=words, others=others, endpoint=endpoint
+        )
 
     @property
     def _now_s(self) -> float:

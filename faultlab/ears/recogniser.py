@@ -13,7 +13,7 @@ import numpy as np
 from pocketsphinx import Config, Decoder, get_model_path
 
 from faultlab.ears.domain import DATA, words_of
-from faultlab.ears.heard import HeardWord
+from faultlab.ears.heard import RecognisedWord
 from faultlab.ears.intake import MODEL_HZ
 from faultlab.samples import Samples
 
@@ -47,10 +47,11 @@ NOISE_RMS: Final = 60.0
 NARROW_GAIN: Final = 2
 NARROW_CMN: Final = "50.4,3.9,-8.4,10.9,-2.2,-8.3,3.2,-9.3,-5.3,1.8,-3.7,1.4,-1.8"
 _NOISE: Final = np.random.default_rng(0).normal(0, NOISE_RMS, 7 * MODEL_HZ).round().astype(np.int32)
+READINGS: Final = 60  # are looked at: most differ in a pause or a second pronunciation only
 _SHORTEST_S: Final = 0.06  # of a word that is not a slip of the search
 
 
-class Recogniser:
+class LabRecogniser:
     """Turns one utterance after another into words."""
 
     def __init__(self, *, grammar: Iterable[str] = (), narrow: bool = False) -> None:
@@ -104,7 +105,7 @@ class Recogniser:
             self._open = False
             self._decoder.end_utt()
 
-    def words(self, *, offset_s: float) -> tuple[HeardWord, ...]:
+    def words(self, *, offset_s: float) -> tuple[RecognisedWord, ...]:
         """Return the words of the utterance, as far as it was added.
 
         Args:
@@ -114,14 +115,24 @@ class Recogniser:
             return ()
         return tuple(self._words(offset_s))
 
-    def _words(self, offset_s: float) -> Iterator[HeardWord]:
+    def others(self, count: int) -> tuple[str, ...]:
+        """Return so many other readings of an utterance that is closed, the likelier ones first."""
+        best = self._decoder.hyp()
+        if count < 1 or best is None:
+            return ()
+        found = itertools.islice(self._decoder.nbest(), READINGS)
+        read = dict.fromkeys(" ".join(each.hypstr.split()) for each in found if each)
+        read.pop(" ".join(best.hypstr.split()), None)
+        return tuple(each for each in read if each)[:count]
+
+    def _words(self, offset_s: float) -> Iterator[RecognisedWord]:
         for part in self._decoder.seg():
             text = part.word.partition("(")[0]  # "a(2)" is the second pronunciation of "a"
             length_s = (part.end_frame - part.start_frame + 1) / FRAMES_HZ
             if not text or text[0] in "<[+" or length_s < _SHORTEST_S:
                 continue  # <s>, <sil>, [NOISE], ++UH++
             sure = min(1.0, part.ascore) if self._open else part.prob
-            yield HeardWord(
+            yield RecognisedWord(
                 text=text,
                 start_s=round(offset_s + part.start_frame / FRAMES_HZ, 3),
                 end_s=round(offset_s + (part.end_frame + 1) / FRAMES_HZ, 3),

@@ -11,23 +11,23 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import BinaryIO, Final
 
-from faultlab.ears.heard import Heard, HearingSettings
+from faultlab.ears.heard import HeardAudio, HearingSettings
 
 HEADER: Final = struct.Struct("<IBI")  # stream, kind, length of what follows
 LONGEST_BYTES: Final = 1 << 24
 
 
-class Kind(IntEnum):
+class WorkerMessage(IntEnum):
     """What a message to the worker asks for; `HEARD` is the only one from it."""
 
     OPEN = 1  # settings as JSON
     AUDIO = 2
     FLUSH = 3
     CLOSE = 4
-    HEARD = 5  # a `Heard` as JSON
+    HEARD = 5  # a `HeardAudio` as JSON
 
 
-def message(stream: int, kind: Kind, content: bytes = b"") -> bytes:
+def message(stream: int, kind: WorkerMessage, content: bytes = b"") -> bytes:
     """Return one message as bytes."""
     return HEADER.pack(stream, kind, len(content)) + content
 
@@ -42,25 +42,25 @@ def serve(commands: BinaryIO, answers: BinaryIO) -> None:
         number, kind, length = HEADER.unpack(header)
         content = commands.read(length)
         match kind:
-            case Kind.OPEN:
+            case WorkerMessage.OPEN:
                 try:
                     streams[number] = Hearing(HearingSettings.from_json(content))
                 except ValueError as wrong:
-                    failed = Heard(what="failed", start_s=0, end_s=0, why=str(wrong))
+                    failed = HeardAudio(what="failed", start_s=0, end_s=0, why=str(wrong))
                     _answer(answers, number, heard=[failed])
-            case Kind.AUDIO if number in streams:
+            case WorkerMessage.AUDIO if number in streams:
                 _answer(answers, number, heard=streams[number].hear(content))
-            case Kind.FLUSH if number in streams:
+            case WorkerMessage.FLUSH if number in streams:
                 _answer(answers, number, heard=streams[number].flush())
-            case Kind.CLOSE:
+            case WorkerMessage.CLOSE:
                 streams.pop(number, None)
             case _:
                 pass  # for a stream that failed to open
 
 
-def _answer(answers: BinaryIO, number: int, *, heard: Iterable[Heard]) -> None:
+def _answer(answers: BinaryIO, number: int, *, heard: Iterable[HeardAudio]) -> None:
     for fact in heard:
-        answers.write(message(number, Kind.HEARD, fact.as_json()))
+        answers.write(message(number, WorkerMessage.HEARD, fact.as_json()))
         answers.flush()
 
 

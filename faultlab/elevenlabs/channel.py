@@ -17,7 +17,7 @@ from faultlab.faults import Fault
 from faultlab.instance import Instance
 from faultlab.voices.alignment import Character, characters, of_piece
 from faultlab.voices.encoding import Torn, encode
-from faultlab.voices.pieces import Piece
+from faultlab.voices.pieces import AudioPiece
 from faultlab.voices.voices import Speech
 
 CHUNK_S: Final = (0.15, 0.35)  # chosen: fewer and longer pieces than Cartesia's
@@ -65,7 +65,7 @@ class Outlet(Protocol):
         ...
 
 
-class ContextChannel:
+class ElevenLabsChannel:
     """A context's messages on its socket."""
 
     def __init__(self, line: Outlet, name: str) -> None:
@@ -83,7 +83,7 @@ class ContextChannel:
         end = max(end, 1 + next((at for at in begins if at >= start), len(speech.samples)))
         return end if begins and begins[-1] >= end else len(speech.samples)
 
-    async def send(self, piece: Piece, fault: Fault | None) -> None:
+    async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
         """Send audio with the characters that begin in it."""
         mistake = fault.what if isinstance(fault, faults.Mistaken) else ""
         audio = self._torn.pass_on(

@@ -10,17 +10,17 @@ from typing import Any, Final, Protocol
 
 from faultlab import faults
 from faultlab.admission import Admission
-from faultlab.elevenlabs.channel import ContextChannel, Outlet
+from faultlab.elevenlabs.channel import ElevenLabsChannel, Outlet
 from faultlab.voices.espeak import UnknownLanguageError
-from faultlab.voices.speaking import Over, Utterance
-from faultlab.voices.voices import Speech, Voice, speak
+from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
+from faultlab.voices.voices import SimulatedVoice, Speech, speak
 
 CHUNK_SCHEDULE: Final = (120, 160, 250, 290)  # characters before audio, without auto_mode
 INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class ElevenLabsInput:
     """A message to a context."""
 
     text: str = ""
@@ -28,10 +28,10 @@ class Input:
     close: bool = False
 
 
-class Line(Outlet, Protocol):
+class ElevenLabsOutlet(Outlet, Protocol):
     """What a context needs of its socket."""
 
-    voice: Voice
+    voice: SimulatedVoice
 
     async def begin(self, characters: int) -> str | None:
         """Begin to generate so many characters; return the error's code if that is refused."""
@@ -41,24 +41,26 @@ class Line(Outlet, Protocol):
         """Tell that a generation that was begun is over."""
         ...
 
-    async def forget(self, context: "Context") -> None:
+    async def forget(self, context: "ElevenLabsContext") -> None:
         """Let go of a context that is over."""
         ...
 
 
-class Context:
+class ElevenLabsContext:
     """One piece of speech on a socket."""
 
-    def __init__(self, line: Line, name: str, *, admission: Admission, settings: Any) -> None:
+    def __init__(
+        self, line: ElevenLabsOutlet, name: str, *, admission: Admission, settings: Any
+    ) -> None:
         self.name = name
         self.settings = settings
         self._line = line
         self._admission = admission
         self.over = False  # the client may open another context of this name
         self._closed = False
-        self._channel = ContextChannel(line, name)
-        self._utterance = Utterance(line.instance, admission, self._channel)
-        self._inbox: asyncio.Queue[Input] = asyncio.Queue(maxsize=INBOX)
+        self._channel = ElevenLabsChannel(line, name)
+        self._utterance = SpokenUtterance(line.instance, admission, self._channel)
+        self._inbox: asyncio.Queue[ElevenLabsInput] = asyncio.Queue(maxsize=INBOX)
         self._schedule = itertools.chain(CHUNK_SCHEDULE, itertools.repeat(CHUNK_SCHEDULE[-1]))
         self._wanted = next(self._schedule)
         self._text = ""
@@ -73,7 +75,7 @@ class Context:
         if self._task is not None and not self._channel.closing:
             self._task.cancel()
 
-    def put(self, given: Input) -> bool:
+    def put(self, given: ElevenLabsInput) -> bool:
         """Queue a message; False when there are too many."""
         if self._inbox.full():
             return False
@@ -82,6 +84,7 @@ class Context:
         self._closed = given.close
         self._inbox.put_nowait(given)
         request = self._admission.request
+        request.details["language"] = self._line.format.language
         request.details["text"] = request.details.get("text", "") + given.text
         request.mark("text", self._line.instance.now_s(), words=len(given.text.split()))
         return True
@@ -91,7 +94,7 @@ class Context:
         try:
             last = await self._speak()
             self._admission.close("done")
-        except (Over, ConnectionError):
+        except (UtteranceOver, ConnectionError):
             self._admission.close("connection gone")
         except UnknownLanguageError as unknown:
             self._admission.malformed(str(unknown))
@@ -126,7 +129,7 @@ class Context:
         refused = await self._line.begin(len(text))
         if refused is not None:
             await self._channel.refuse(refused)
-            raise Over
+            raise UtteranceOver
         try:
             speech = await speak(
                 text,

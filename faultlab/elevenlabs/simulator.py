@@ -14,14 +14,14 @@ from faultlab import faults
 from faultlab.admission import Refused
 from faultlab.elevenlabs.channel import Format
 from faultlab.elevenlabs.errors import detail, unprocessable
-from faultlab.elevenlabs.socket import Plan, Socket
+from faultlab.elevenlabs.socket import ElevenLabsAccount, ElevenLabsSocket
 from faultlab.faults import Fault
 from faultlab.instance import ADMISSION, Core, Instance
 from faultlab.pace import Tempo
 from faultlab.voices.alignment import Character, characters, of_piece
 from faultlab.voices.encoding import Torn, as_file, encode
 from faultlab.voices.espeak import UnknownLanguageError
-from faultlab.voices.pieces import Piece, steady, whole
+from faultlab.voices.pieces import AudioPiece, steady, whole
 from faultlab.voices.spoken_body import Render, SpokenBody
 from faultlab.voices.voices import Speech, speak, voice_of
 
@@ -32,7 +32,7 @@ DEFAULT_FORMAT: Final = "mp3_44100_128"
 INACTIVITY_S: Final = (20.0, 180.0)  # the default and the most that may be asked for
 
 
-class ElevenLabs(Instance):
+class ElevenLabsSimulator(Instance):
     """One simulated ElevenLabs account on its own port."""
 
     kind: ClassVar[str] = "elevenlabs"
@@ -49,11 +49,11 @@ class ElevenLabs(Instance):
         *,
         api_key: str | None = None,
         core: Core | None = None,
-        plan: Plan | None = None,
+        plan: ElevenLabsAccount | None = None,
     ) -> None:
         super().__init__(name, api_key=api_key, core=core)
         self.voice = voice_of(name)
-        self.plan = plan or Plan()
+        self.plan = plan or ElevenLabsAccount()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the provider's routes."""
@@ -105,18 +105,20 @@ class ElevenLabs(Instance):
             inactivity_s=float(asked_s),
         )
         admission.request.details["model"] = request.query.get("model_id")
-        return await Socket(self, self.voice, request=request, plan=self.plan, fixed=fixed).serve()
+        return await ElevenLabsSocket(
+            self, self.voice, request=request, plan=self.plan, fixed=fixed
+        ).serve()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         speech = await self._spoken(request)
         mp3 = self._is_mp3(request)
         torn = Torn()
 
-        def raw(piece: Piece, fault: Fault | None) -> bytes:
+        def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
             tear = fault == faults.Mistaken(what="odd_pcm")
             return torn.pass_on(encode(piece.samples, self._raw_format(request)[0]), tear=tear)
 
-        def file(piece: Piece, _fault: Fault | None) -> bytes:
+        def file(piece: AudioPiece, _fault: Fault | None) -> bytes:
             return as_file(piece.samples, speech.rate_hz, container="mp3")
 
         return await self._body(request, speech, render=file if mp3 else raw, kind="audio/mpeg")
@@ -125,7 +127,7 @@ class ElevenLabs(Instance):
         speech = await self._spoken(request)
         found = characters(speech)
 
-        def line(piece: Piece, fault: Fault | None) -> bytes:
+        def line(piece: AudioPiece, fault: Fault | None) -> bytes:
             blind = fault == faults.Mistaken(what="null_alignment")
             times = (
                 None
@@ -230,7 +232,7 @@ class ElevenLabs(Instance):
         return web.json_response({"voices": [voice | {"category": "premade"}]})
 
 
-def _in_seconds(found: Sequence[Character], piece: Piece) -> dict[str, Any]:
+def _in_seconds(found: Sequence[Character], piece: AudioPiece) -> dict[str, Any]:
     """Return times from the body's start: over HTTP they do not begin again with every line."""
     return {
         "characters": [char.text for char in found],

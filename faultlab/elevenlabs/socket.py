@@ -13,9 +13,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from faultlab.admission import Admission
 from faultlab.elevenlabs.channel import Format
-from faultlab.elevenlabs.context import Context, Input
+from faultlab.elevenlabs.context import ElevenLabsContext, ElevenLabsInput
 from faultlab.instance import ADMISSION, Instance
-from faultlab.voices.voices import Voice
+from faultlab.voices.voices import SimulatedVoice
 
 CONTEXTS: Final = 5  # open contexts on one socket
 QUEUED_S: Final = 0.05  # requests above the plan's limit wait about so long before they fail
@@ -36,12 +36,12 @@ MESSAGES: Final[Mapping[str, str]] = {
     "voice_not_found": "A voice with this voice_id was not found.",
     "too_many_concurrent_requests": "Too many concurrent requests.",
     "system_busy": "The system is experiencing heavy traffic, please try again.",
-    "voice_settings_changed": "Voice settings cannot be changed after the first message.",
+    "voice_settings_changed": "SimulatedVoice settings cannot be changed after the first message.",
 }
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class ElevenLabsAccount:
     """What the account may use, and what it has used.
 
     Attributes:
@@ -73,11 +73,17 @@ class Plan:
         self.generating -= 1
 
 
-class Socket:
+class ElevenLabsSocket:
     """One websocket of one client."""
 
     def __init__(
-        self, instance: Instance, voice: Voice, *, request: web.Request, plan: Plan, fixed: Format
+        self,
+        instance: Instance,
+        voice: SimulatedVoice,
+        *,
+        request: web.Request,
+        plan: ElevenLabsAccount,
+        fixed: Format,
     ) -> None:
         self.instance = instance
         self.voice = voice
@@ -86,7 +92,7 @@ class Socket:
         self.format = fixed
         self.ws = web.WebSocketResponse(timeout=1.0, max_msg_size=2**20)
         self._upgrade: Admission = request[ADMISSION]
-        self._contexts: dict[str, Context] = {}
+        self._contexts: dict[str, ElevenLabsContext] = {}
         self._draining = False
 
     async def serve(self) -> web.WebSocketResponse:
@@ -127,7 +133,7 @@ class Socket:
         """Tell that a generation that was begun is over."""
         self.plan.end()
 
-    async def forget(self, context: Context) -> None:
+    async def forget(self, context: ElevenLabsContext) -> None:
         """Let go of a context that is over; the last one after close_socket closes the socket."""
         if self._contexts.get(context.name) is context:
             del self._contexts[context.name]
@@ -162,7 +168,7 @@ class Socket:
         name = str(body.get("context_id") or "default")
         context = self._contexts.get(name)
         context = None if context is None or context.over else context
-        given = Input(
+        given = ElevenLabsInput(
             text=str(body.get("text") or ""),
             flush=bool(body.get("flush")),
             close=bool(body.get("close_context")),
@@ -179,7 +185,9 @@ class Socket:
         if context is not None and not context.put(given):
             await self.error("too_many_messages", context_id=name, close=True)
 
-    async def _open(self, name: str, settings: Any, tasks: asyncio.TaskGroup) -> Context | None:
+    async def _open(
+        self, name: str, settings: Any, tasks: asyncio.TaskGroup
+    ) -> ElevenLabsContext | None:
         if len(self._contexts) >= CONTEXTS:
             await self.error("max_active_conversations", context_id=None, close=True)
             return None
@@ -187,7 +195,7 @@ class Socket:
         # A fault for the next request that met the upgrade but acts on speech acts here.
         admission.tickets |= self._upgrade.tickets
         self._upgrade.tickets = frozenset()
-        context = Context(self, name, admission=admission, settings=settings)
+        context = ElevenLabsContext(self, name, admission=admission, settings=settings)
         self._contexts[name] = context
         context.start(tasks)
         return context
@@ -196,6 +204,6 @@ class Socket:
         """Let every context finish what it has, then close."""
         self._draining = True
         for context in self._contexts.values():
-            context.put(Input(flush=True, close=True))
+            context.put(ElevenLabsInput(flush=True, close=True))
         if not self._contexts:
             await self.close()

@@ -13,14 +13,14 @@ from typing import Any, Final
 from faultlab.clock import utc_now
 from faultlab.openai.request import ChatRequest
 from faultlab.receptionist.receptionist import Reply
-from faultlab.receptionist.tool_use import Call
+from faultlab.receptionist.tool_use import ToolRequest
 
 _LONG_WORD: Final = 7  # longer ones come in two tokens, so that a chunk may end inside a word
 _ARGUMENT_CHARS: Final = 8  # a tool's arguments come in pieces of about two tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class TokenPiece:
     """One token's worth of the answer.
 
     Attributes:
@@ -101,7 +101,7 @@ class Completion:
         }
 
 
-def _call(call: Call, *, at: int) -> dict[str, Any]:
+def _call(call: ToolRequest, *, at: int) -> dict[str, Any]:
     """Return a call with an id that depends on the conversation only."""
     seen = hashlib.sha256(f"{at} {call.name} {call.arguments}".encode()).hexdigest()
     return {
@@ -111,20 +111,20 @@ def _call(call: Call, *, at: int) -> dict[str, Any]:
     }
 
 
-def _pieces(reply: Reply, calls: Iterable[Mapping[str, Any]]) -> Iterator[Piece]:
+def _pieces(reply: Reply, calls: Iterable[Mapping[str, Any]]) -> Iterator[TokenPiece]:
     for word in re.findall(r"\s*\S+", reply.text):
         if len(word) > _LONG_WORD:
-            yield Piece(delta={"content": word[:_LONG_WORD]}, word_ends=False)
+            yield TokenPiece(delta={"content": word[:_LONG_WORD]}, word_ends=False)
             word = word[_LONG_WORD:]  # noqa: PLW2901 - the rest of the same word
-        yield Piece(delta={"content": word})
+        yield TokenPiece(delta={"content": word})
     for index, call in enumerate(calls):
         yield from _call_pieces(index, call, alone=not reply.text and index == 0)
 
 
-def _call_pieces(index: int, call: Mapping[str, Any], *, alone: bool) -> Iterator[Piece]:
+def _call_pieces(index: int, call: Mapping[str, Any], *, alone: bool) -> Iterator[TokenPiece]:
     function = {"name": call["function"]["name"], "arguments": ""}
     opening = {"index": index, "id": call["id"], "type": "function", "function": function}
     said = {"role": "assistant", "content": None} if alone else {}
-    yield Piece(delta=said | {"tool_calls": [opening]})
+    yield TokenPiece(delta=said | {"tool_calls": [opening]})
     for part in re.findall(rf".{{1,{_ARGUMENT_CHARS}}}", call["function"]["arguments"], re.DOTALL):
-        yield Piece(delta={"tool_calls": [{"index": index, "function": {"arguments": part}}]})
+        yield TokenPiece(delta={"tool_calls": [{"index": index, "function": {"arguments": part}}]})

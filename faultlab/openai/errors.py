@@ -10,7 +10,7 @@ from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class OpenAIErrorRow:
     """One error: what stands in the body."""
 
     type: str
@@ -19,7 +19,7 @@ class Row:
     param: str | None = None
 
 
-_QUOTA: Final = Row(
+_QUOTA: Final = OpenAIErrorRow(
     type="insufficient_quota",
     code="insufficient_quota",
     message=(
@@ -36,15 +36,15 @@ _QUOTA_CODES: Final = (
 )
 
 # By status; the first row is what a status means when no code is asked for.
-ROWS: Final[Mapping[int, tuple[Row, ...]]] = {
+ROWS: Final[Mapping[int, tuple[OpenAIErrorRow, ...]]] = {
     400: (
-        Row(
+        OpenAIErrorRow(
             type="invalid_request_error",
             code="invalid_value",
             param="messages",
             message="Invalid value for 'messages'.",
         ),
-        Row(
+        OpenAIErrorRow(
             type="invalid_request_error",
             code="context_length_exceeded",
             param="messages",
@@ -53,25 +53,25 @@ ROWS: Final[Mapping[int, tuple[Row, ...]]] = {
                 " resulted in more tokens than that. Please reduce the length of the messages."
             ),
         ),
-        Row(
+        OpenAIErrorRow(
             type="invalid_request_error",
             code="unsupported_parameter",
             param="temperature",
             message="Unsupported parameter: 'temperature' is not supported with this model.",
         ),
-        Row(
+        OpenAIErrorRow(
             type="invalid_request_error",
             code="content_policy_violation",
             message="Your request was rejected as a result of our safety system.",
         ),
-        Row(
+        OpenAIErrorRow(
             type="invalid_request_error",
             code="invalid_prompt",
             message="Invalid prompt: your prompt was flagged as potentially violating our policy.",
         ),
     ),
     401: (
-        Row(
+        OpenAIErrorRow(
             type="invalid_request_error",
             code="invalid_api_key",
             message=(
@@ -82,26 +82,30 @@ ROWS: Final[Mapping[int, tuple[Row, ...]]] = {
     ),
     402: (_QUOTA,),
     403: (
-        Row(
+        OpenAIErrorRow(
             type="request_forbidden",
             code="unsupported_country_region_territory",
             message="Country, region, or territory not supported",
         ),
     ),
     404: (
-        Row(
+        OpenAIErrorRow(
             type="invalid_request_error",
             code="model_not_found",
             param="model",
             message="The model does not exist or you do not have access to it.",
         ),
     ),
-    408: (Row(type="server_error", message="Request timed out."),),
-    409: (Row(type="invalid_request_error", message="The resource is being changed; try again."),),
-    413: (Row(type="invalid_request_error", message="Request body is too large."),),
-    422: (Row(type="invalid_request_error", message="Unprocessable entity."),),
+    408: (OpenAIErrorRow(type="server_error", message="Request timed out."),),
+    409: (
+        OpenAIErrorRow(
+            type="invalid_request_error", message="The resource is being changed; try again."
+        ),
+    ),
+    413: (OpenAIErrorRow(type="invalid_request_error", message="Request body is too large."),),
+    422: (OpenAIErrorRow(type="invalid_request_error", message="Unprocessable entity."),),
     429: (
-        Row(
+        OpenAIErrorRow(
             type="requests",
             code="rate_limit_exceeded",
             message=(
@@ -109,7 +113,7 @@ ROWS: Final[Mapping[int, tuple[Row, ...]]] = {
                 " (RPM): Limit 5000, Used 5000, Requested 1. Please try again in 1.2s."
             ),
         ),
-        Row(
+        OpenAIErrorRow(
             type="rate_limit_error",
             code="slow_down",
             message="Your requests grew too fast. Please slow down and try again.",
@@ -118,7 +122,7 @@ ROWS: Final[Mapping[int, tuple[Row, ...]]] = {
         *(replace(_QUOTA, code=code) for code in _QUOTA_CODES),
     ),
     500: (
-        Row(
+        OpenAIErrorRow(
             type="server_error",
             message=(
                 "The server had an error processing your request. Sorry about that! You can retry"
@@ -127,7 +131,7 @@ ROWS: Final[Mapping[int, tuple[Row, ...]]] = {
         ),
     ),
     503: (
-        Row(
+        OpenAIErrorRow(
             type="service_unavailable_error",
             code="server_is_overloaded",
             message="The engine is currently overloaded, please try again later",
@@ -146,7 +150,9 @@ def body(status: int, code: str | None = None) -> dict[str, Any]:
         status: The HTTP status.
         code: Which of the status's rows; a code that OpenAI does not have is put into the first.
     """
-    rows = ROWS.get(status, (Row(type="invalid_request_error", message="Unknown error."),))
+    rows = ROWS.get(
+        status, (OpenAIErrorRow(type="invalid_request_error", message="Unknown error."),)
+    )
     row = next((each for each in rows if code is not None and each.code == code), rows[0])
     return error(row.type, row.message, code=code or row.code, param=row.param)
 

@@ -15,7 +15,7 @@ CHARS_PER_TOKEN: Final = 4  # OpenAI's own rule of thumb for English
 TOKENS_PER_MESSAGE: Final = 4  # role and separators
 
 
-class BadRequest(Exception):  # noqa: N818 - named for the answer it becomes
+class OpenAIBadRequest(Exception):  # noqa: N818 - named for the answer it becomes
     """The real service would refuse the request.
 
     Attributes:
@@ -75,7 +75,7 @@ def read(body: object, *, models: Sequence[str]) -> ChatRequest:
     if not any(
         re.fullmatch(rf"{re.escape(known)}(-\d{{4}}-\d\d-\d\d)?", model) for known in models
     ):
-        raise BadRequest(404, openai_errors.body(404))
+        raise OpenAIBadRequest(404, openai_errors.body(404))
     if not isinstance(messages, list) or not messages:
         raise _invalid("Invalid 'messages': expected a non-empty array.", param="messages")
     _check_messages(messages)
@@ -88,7 +88,7 @@ def read(body: object, *, models: Sequence[str]) -> ChatRequest:
         most_tokens=body.get("max_completion_tokens") or body.get("max_tokens") or math.inf,
     )
     if request.prompt_tokens > CONTEXT_TOKENS:
-        raise BadRequest(400, openai_errors.body(400, "context_length_exceeded"))
+        raise OpenAIBadRequest(400, openai_errors.body(400, "context_length_exceeded"))
     return request
 
 
@@ -140,8 +140,8 @@ def _tools(tools: object) -> Sequence[Mapping[str, Any]]:
     return tools
 
 
-def _invalid(message: str, *, param: str | None = None) -> BadRequest:
+def _invalid(message: str, *, param: str | None = None) -> OpenAIBadRequest:
     code = "invalid_value" if param else None
-    return BadRequest(
+    return OpenAIBadRequest(
         400, openai_errors.error("invalid_request_error", message, code=code, param=param)
     )

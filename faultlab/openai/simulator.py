@@ -18,8 +18,8 @@ from faultlab.openai import errors as openai_errors
 from faultlab.openai import request as openai_request
 from faultlab.openai.answer import Completion
 from faultlab.openai.rate import RequestRate
-from faultlab.openai.request import BadRequest, ChatRequest
-from faultlab.openai.stream import Stream, rate_factor
+from faultlab.openai.request import ChatRequest, OpenAIBadRequest
+from faultlab.openai.stream import AnswerStream, rate_factor
 from faultlab.pace import Tempo
 from faultlab.receptionist import receptionist
 from faultlab.receptionist.cut_off import CONTINUATIONS
@@ -33,7 +33,7 @@ CACHE_STEP_TOKENS: Final = 128  # platform.openai.com/docs/guides/prompt-caching
 FIRST_SHARE: Final = 0.85  # chosen: the role chunk comes before the first word, not with it
 
 
-class OpenAI(Instance):
+class OpenAISimulator(Instance):
     """One simulated OpenAI account."""
 
     kind: ClassVar[str] = "openai"
@@ -143,7 +143,7 @@ class OpenAI(Instance):
             return self.error_response(429, retry_after_s=self._rate.next_in_s)
         try:
             chat = openai_request.read(await _json(request), models=self._models)
-        except BadRequest as bad:
+        except OpenAIBadRequest as bad:
             admission.malformed(str(bad))
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
         reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
@@ -198,7 +198,7 @@ class OpenAI(Instance):
         response.charset = "utf-8"
         response.enable_chunked_encoding()
         await response.prepare(request)
-        stream = Stream(self, request, response=response, admission=admission)
+        stream = AnswerStream(self, request, response=response, admission=admission)
         await stream.send_all(completion, first_s=first_s * (1 - FIRST_SHARE))
         return response
 

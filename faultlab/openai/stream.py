@@ -10,14 +10,14 @@ from aiohttp import web
 from faultlab import faults
 from faultlab.instance import Admission, Instance
 from faultlab.openai import errors as openai_errors
-from faultlab.openai.answer import Completion, Piece
+from faultlab.openai.answer import Completion, TokenPiece
 
 SENTENCE_ENDS: Final = (".", "!", "?")
 MARKED_AFTER: Final = 3  # words after a sentence: more than a client needs to see that it is over
 ALIVE_EVERY_S: Final = 0.1  # chosen: often enough that nothing on the way calls the line idle
 
 
-class Stream:
+class AnswerStream:
     """Sends one answer as server-sent events, and whatever the faults of the moment make of it."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Stream:
             now_s = self._instance.now_s()
             self._admission.request.mark("next", now_s, words=self._words)
 
-    async def _holds(self, completion: Completion, *, at: Piece | None) -> bool:
+    async def _holds(self, completion: Completion, *, at: TokenPiece | None) -> bool:
         """Do what the fault of the moment does before the next output; True: the stream is over."""
         while self._quiet(fault := self._instance.active_fault(self._admission)):
             if isinstance(fault, faults.Alive):
@@ -110,7 +110,9 @@ class Stream:
             return self._words >= fault.after_words
         return isinstance(fault, faults.Silent | faults.Alive)
 
-    async def _cut(self, completion: Completion, fault: faults.Cut, *, at: Piece | None) -> None:
+    async def _cut(
+        self, completion: Completion, fault: faults.Cut, *, at: TokenPiece | None
+    ) -> None:
         if fault.inside_word and at is not None and at.delta.get("content"):
             text = at.delta["content"]
             half = text[: max(1, len(text) // 2 + 1)]

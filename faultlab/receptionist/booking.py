@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from faultlab.receptionist.notes import Answer, Notes, Turn, asking_else, with_facts
+from faultlab.receptionist.notes import Notes, ReceptionistAnswer, Turn, asking_else, with_facts
 from faultlab.receptionist.phrases import ELSE, UNKNOWN
 from faultlab.receptionist.understood import Understood
 
@@ -21,7 +21,7 @@ def cancel(notes: Notes, heard: Understood) -> Turn:
     """Forget the appointment."""
     del heard
     cancelled = replace(asking_else(notes), service="", day="", time="")
-    return cancelled, Answer(text=f"Your appointment is cancelled. {ELSE}")
+    return cancelled, ReceptionistAnswer(text=f"Your appointment is cancelled. {ELSE}")
 
 
 def change(notes: Notes, heard: Understood) -> Turn:
@@ -46,11 +46,11 @@ def go_on(notes: Notes, heard: Understood) -> Turn:
         return _book(notes, opening="")
     if notes.asked == "name" and 0 < len(heard.words.split()) <= 3:  # a name that no list knows
         return _book(replace(notes, name=heard.words.title()), opening="")
-    return notes, Answer(text=f"{UNKNOWN} {_ASK.get(notes.asked, '')}".strip())
+    return notes, ReceptionistAnswer(text=f"{UNKNOWN} {_ASK.get(notes.asked, '')}".strip())
 
 
 def _confirmed(notes: Notes) -> Turn:
-    return asking_else(notes), Answer(
+    return asking_else(notes), ReceptionistAnswer(
         text=(
             f"Good, that is booked. I have put down {notes.appointment}, and we will send you"
             f" a message the day before to remind you of it. {ELSE}"
@@ -59,7 +59,9 @@ def _confirmed(notes: Notes) -> Turn:
 
 
 def _denied(notes: Notes) -> Turn:
-    return notes, Answer(text="I am sorry. What should be different: the day or the time?")
+    return notes, ReceptionistAnswer(
+        text="I am sorry. What should be different: the day or the time?"
+    )
 
 
 def _open_booking(notes: Notes) -> Notes:
@@ -73,6 +75,8 @@ def _book(notes: Notes, *, opening: str) -> Turn:
     missing = next((slot for slot in _ASK if not getattr(notes, slot)), "")
     if missing:
         known = f"Of course, {notes.appointment}." if notes.service or notes.day else "Of course."
-        return replace(notes, asked=missing), Answer(text=f"{opening or known} {_ASK[missing]}")
+        return replace(notes, asked=missing), ReceptionistAnswer(
+            text=f"{opening or known} {_ASK[missing]}"
+        )
     asks = f"Let me repeat that. You would like {notes.appointment}. Is that right?"
-    return replace(notes, asked="confirm"), Answer(text=f"{opening} {asks}".strip())
+    return replace(notes, asked="confirm"), ReceptionistAnswer(text=f"{opening} {asks}".strip())

@@ -35,7 +35,7 @@ class Notes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ReceptionistAnswer:
     """What is said and done.
 
     Attributes:
@@ -49,7 +49,7 @@ class Answer:
     without_tool: str = ""
 
 
-Turn: TypeAlias = tuple[Notes, Answer]
+Turn: TypeAlias = tuple[Notes, ReceptionistAnswer]
 
 
 def clock(time: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 GREETING: Final = "Hello. How can I help you?"
 ELSE: Final = "Is there anything else I can do for you?"
 UNKNOWN: Final = "I am sorry, I did not quite understand. Could you say that in other words?"
+DID_NOT_WORK: Final = "I am sorry, that did not work just now. Shall I try something else for you?"
 GOODBYE: Final = "Goodbye, and thank you for calling."
 
 _PRICES: Final = {

@@ -13,8 +13,8 @@ from typing import Any, Final
 from faultlab.receptionist import phrases, script
 from faultlab.receptionist.cut_off import cut_off, rest_of, words_said
 from faultlab.receptionist.messages import Message, text_of
-from faultlab.receptionist.notes import Answer, Notes
-from faultlab.receptionist.tool_use import Call, call_for, result_in_words
+from faultlab.receptionist.notes import Notes, ReceptionistAnswer
+from faultlab.receptionist.tool_use import ToolRequest, call_for, result_in_words
 from faultlab.receptionist.understood import Understood, understand
 
 _SUMMARISE: Final = re.compile(r"\bsummari[sz](?:e|ing|ation)\b")
@@ -28,7 +28,7 @@ class Reply:
     """What the model answers: words, calls of tools, or both."""
 
     text: str = ""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ToolRequest, ...] = ()
 
 
 def reply(
@@ -122,7 +122,11 @@ def _answer(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> 
 
 
 def _with_tools(
-    answer: Answer, *, notes: Notes, heard: Understood, tools: Sequence[Mapping[str, Any]]
+    answer: ReceptionistAnswer,
+    *,
+    notes: Notes,
+    heard: Understood,
+    tools: Sequence[Mapping[str, Any]],
 ) -> Reply:
     call = call_for(answer.tool, heard, notes=notes, tools=tools)
     if call is None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from faultlab.receptionist import booking
-from faultlab.receptionist.notes import Answer, Notes, Turn, asking_else
+from faultlab.receptionist.notes import Notes, ReceptionistAnswer, Turn, asking_else
 from faultlab.receptionist.phrases import ELSE, GOODBYE, GREETING, SAYS, UNKNOWN, hours, price
 from faultlab.receptionist.understood import Understood
 
@@ -24,12 +24,12 @@ def step(notes: Notes, heard: Understood) -> Turn:
 
 def _repeat(notes: Notes, heard: Understood) -> Turn:
     del heard
-    return notes, Answer(text=f"I said: {notes.last or GREETING}")
+    return notes, ReceptionistAnswer(text=f"I said: {notes.last or GREETING}")
 
 
 def _goodbye(notes: Notes, heard: Understood) -> Turn:
     text = f"Very well. {GOODBYE}" if heard.want == "done" or heard.no else GOODBYE
-    return replace(notes, topic="", asked=""), Answer(text=text, tool="end_call")
+    return replace(notes, topic="", asked=""), ReceptionistAnswer(text=text, tool="end_call")
 
 
 def _person(notes: Notes, heard: Understood) -> Turn:
@@ -38,25 +38,25 @@ def _person(notes: Notes, heard: Understood) -> Turn:
         "I am sorry, I cannot put you through to a person from here. Shall somebody call you back?"
     )
     asked = replace(notes, topic="", asked="callback")
-    return asked, Answer(tool="transfer_to_person", without_tool=refused)
+    return asked, ReceptionistAnswer(tool="transfer_to_person", without_tool=refused)
 
 
 def _callback(notes: Notes, heard: Understood) -> Turn:
     notes = asking_else(replace(notes, number=heard.number or notes.number))
     noted = f"That is noted. Somebody will call you back. {ELSE}"
-    return notes, Answer(tool="request_callback", without_tool=noted)
+    return notes, ReceptionistAnswer(tool="request_callback", without_tool=noted)
 
 
 def _price(notes: Notes, heard: Understood) -> Turn:
-    return _aside(notes), Answer(text=price(heard.service))
+    return _aside(notes), ReceptionistAnswer(text=price(heard.service))
 
 
 def _hours(notes: Notes, heard: Understood) -> Turn:
-    return _aside(notes), Answer(text=hours(heard.day))
+    return _aside(notes), ReceptionistAnswer(text=hours(heard.day))
 
 
 def _simple(notes: Notes, heard: Understood) -> Turn:
-    return notes, Answer(text=SAYS[heard.want])
+    return notes, ReceptionistAnswer(text=SAYS[heard.want])
 
 
 def _no_keyword(notes: Notes, heard: Understood) -> Turn:
@@ -64,7 +64,7 @@ def _no_keyword(notes: Notes, heard: Understood) -> Turn:
         return booking.go_on(notes, heard)
     if heard.name and not (heard.service or heard.day or heard.time):
         named = replace(asking_else(notes), name=heard.name)
-        return named, Answer(text=f"Hello, {heard.name}. How can I help you?")
+        return named, ReceptionistAnswer(text=f"Hello, {heard.name}. How can I help you?")
     return booking.begin(notes, heard) if heard.slots else _small_talk(notes, heard)
 
 
@@ -74,11 +74,11 @@ def _small_talk(notes: Notes, heard: Understood) -> Turn:
     if heard.no and notes.asked in ("else", "callback"):
         return _goodbye(notes, heard)
     if heard.thanks:
-        return asking_else(notes), Answer(text=f"You are welcome. {ELSE}")
+        return asking_else(notes), ReceptionistAnswer(text=f"You are welcome. {ELSE}")
     if heard.hello:
-        return notes, Answer(text=GREETING)
+        return notes, ReceptionistAnswer(text=GREETING)
     agreed = heard.yes or heard.no
-    return notes, Answer(text="Very well. How can I help you?" if agreed else UNKNOWN)
+    return notes, ReceptionistAnswer(text="Very well. How can I help you?" if agreed else UNKNOWN)
 
 
 def _aside(notes: Notes) -> Notes:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +19,7 @@ _SPOKEN_RESULT_CHARS: Final = 160  # two sentences; a result may be a whole page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ToolRequest:
     """A call of a tool: its name and its arguments as JSON text."""
 
     name: str
@@ -27,7 +28,7 @@ class Call:
 
 def call_for(
     wanted: str, heard: Understood, *, notes: Notes, tools: Sequence[Mapping[str, Any]]
-) -> Call | None:
+) -> ToolRequest | None:
     """Return the call of a tool that an utterance asks for, if one is offered.
 
     Args:
@@ -40,7 +41,7 @@ def call_for(
     name = wanted or _owners_tool(heard, offered)
     if name not in offered:
         return None
-    return Call(name=name, arguments=_arguments(offered[name], notes=notes, heard=heard))
+    return ToolRequest(name=name, arguments=_arguments(offered[name], notes=notes, heard=heard))
 
 
 def _tool_name(tool: Mapping[str, Any]) -> str:
@@ -102,9 +103,9 @@ def result_in_words(messages: Sequence[Message]) -> str:
     content = text_of(result)
     if content == "IN_PROGRESS":  # Pipecat's placeholder for a result that is still to come
         return "One moment, please. I am still waiting for that."
-    if _FAILED.search(content.lower()):
-        return "I am sorry, that did not work just now. Shall I try something else for you?"
     name = _called(messages, str(result.get("tool_call_id", "")))
+    if _FAILED.search(content.lower()):
+        return _NOT_DONE.get(name, phrases.DID_NOT_WORK)
     return _DONE.get(name) or f"Thank you for waiting. {_spoken(content)} {phrases.ELSE}"
 
 
@@ -114,6 +115,10 @@ _DONE: Final = {
         "I have passed that on. Somebody will be with you soon, so please stay on the line."
     ),
     "request_callback": f"That is noted. Somebody will call you back. {phrases.ELSE}",
+}
+
+_NOT_DONE: Final = {
+    "request_callback": f"I am sorry, I could not note that you want a call. {phrases.ELSE}",
 }
 
 
@@ -126,12 +131,18 @@ def _called(messages: Sequence[Message], call_id: str) -> str:
 
 
 def _spoken(content: str) -> str:
+    """Return a result as a sentence: one that is a sentence already is said as it stands."""
     try:
         value = json.loads(content)
     except ValueError:
         value = content
+    if isinstance(value, Mapping) and set(value) == {"result"}:
+        value = value["result"]  # the envelope that a client puts around a plain result
     if isinstance(value, Mapping):
         words = ", ".join(f"{key.replace('_', ' ')} {each}" for key, each in value.items())
     else:
-        words = str(value)
-    return f"The answer is: {words[:_SPOKEN_RESULT_CHARS]}."
+        words = str(value).strip()
+    words = textwrap.shorten(words, _SPOKEN_RESULT_CHARS, placeholder="")
+    if words.endswith((".", "!", "?")):
+        return words if words[0].isupper() else f"The answer is: {words}"
+    return f"The answer is: {words}."

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from faultlab.voices.pieces import Piece
+from faultlab.voices.pieces import AudioPiece
 from faultlab.voices.voices import Speech
 
 
@@ -29,7 +29,7 @@ def characters(speech: Speech) -> tuple[Character, ...]:
     return (*found, *_spread(speech.text[at:], heard_s, speech.duration_s))
 
 
-def of_piece(piece: Piece, found: tuple[Character, ...]) -> tuple[Character, ...]:
+def of_piece(piece: AudioPiece, found: tuple[Character, ...]) -> tuple[Character, ...]:
     """Return the characters that begin in a piece, with times from the piece's start.
 
     The last one lasts until the piece ends, so that the times of a row of pieces add up.

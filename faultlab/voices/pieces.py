@@ -8,13 +8,13 @@ from typing import Final, Protocol, TypeAlias
 from faultlab.admission import Admission
 from faultlab.faults import Fault
 from faultlab.samples import Samples
-from faultlab.voices.voices import Speech, Word
+from faultlab.voices.voices import Speech, SpokenWord
 
 CHUNK_S: Final = (0.04, 0.1)  # chosen: within the 20 to 100 ms that a streaming chunk carries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class AudioPiece:
     """Audio that goes out at once.
 
     Attributes:
@@ -31,7 +31,7 @@ class Piece:
     end_s: float
     speech: Speech | None = None
     first: int = 0
-    words: tuple[Word, ...] = ()
+    words: tuple[SpokenWord, ...] = ()
 
     @property
     def last(self) -> int:
@@ -58,7 +58,7 @@ def whole(speech: Speech, _start: int) -> int:
     return len(speech.samples)
 
 
-class Channel(Protocol):
+class SpeechChannel(Protocol):
     """How one provider's protocol says it."""
 
     @property
@@ -66,7 +66,7 @@ class Channel(Protocol):
         """Where pieces end."""
         ...
 
-    async def send(self, piece: Piece, fault: Fault | None) -> None:
+    async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
         """Send audio; `fault` is for mistakes that only this protocol can make."""
         ...
 

@@ -1,7 +1,7 @@
 """One utterance on its way out: cut into pieces, paced, counted in words, broken on purpose.
 
 What a fault does to a stream of speech is the same for every provider and stands here; how audio,
-an error or an end looks on the wire is the provider's `Channel`.
+an error or an end looks on the wire is the provider's `SpeechChannel`.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from faultlab.faults import Fault
 from faultlab.instance import POLL_S, Instance
 from faultlab.kept_audio import Take
 from faultlab.record import SpokenWord
-from faultlab.voices.pieces import Channel, Piece
+from faultlab.voices.pieces import AudioPiece, SpeechChannel
 from faultlab.voices.voices import Speech
 
 ALIVE_S: Final = 0.1  # chosen: length and distance of the silent pieces that a sign of life is
 LAST_BYTES_S: Final = 0.02  # a reset discards what the client has not read; loopback needs less
 
 
-class Over(Exception):  # noqa: N818 - a fault ended the utterance as it was told to
+class UtteranceOver(Exception):  # noqa: N818 - a fault ended the utterance as it was told to
     """The utterance ended before its text did."""
 
 
-class Utterance:
+class SpokenUtterance:
     """The speech of one request or context."""
 
-    def __init__(self, instance: Instance, admission: Admission, channel: Channel) -> None:
+    def __init__(self, instance: Instance, admission: Admission, channel: SpeechChannel) -> None:
         self.sent_s = 0.0  # audio sent so far
         self._instance = instance
         self._admission = admission
@@ -110,7 +110,7 @@ class Utterance:
             case _:
                 return
         self._admission.close(fault.name)
-        raise Over
+        raise UtteranceOver
 
     async def _cut(self, cut: faults.Cut) -> None:
         self._admission.close(f"cut after {cut.after_words} words")
@@ -123,11 +123,11 @@ class Utterance:
             case _:
                 await asyncio.sleep(LAST_BYTES_S)
                 self._channel.reset()
-        raise Over
+        raise UtteranceOver
 
     async def _hum(self, rate_hz: int) -> None:
         silence = np.zeros(round(ALIVE_S * rate_hz), np.int16)
-        piece = Piece(samples=silence, start_s=self.sent_s, end_s=self.sent_s + ALIVE_S)
+        piece = AudioPiece(samples=silence, start_s=self.sent_s, end_s=self.sent_s + ALIVE_S)
         await self._channel.send(piece, None)
         self.sent_s = piece.end_s
         await asyncio.sleep(ALIVE_S)
@@ -153,7 +153,7 @@ class Utterance:
             return None
         return speech.index(speech.words[whole - 1].end_s)
 
-    def _piece(self, speech: Speech, at: int, *, fault: Fault | None) -> Piece:
+    def _piece(self, speech: Speech, at: int, *, fault: Fault | None) -> AudioPiece:
         total, limit = len(speech.samples), self._limit(speech, fault)
         end = min(self._channel.piece_end(speech, at), total)
         if limit is not None:
@@ -161,7 +161,7 @@ class Utterance:
         base_s = self.sent_s - at / speech.rate_hz
         until = end if end < total else total + 1  # a soundless token may stand at the very end
         begins = (word for word in speech.words if at <= speech.index(word.start_s) < until)
-        return Piece(
+        return AudioPiece(
             samples=speech.samples[at:end],
             start_s=self.sent_s,
             end_s=base_s + end / speech.rate_hz,
@@ -172,7 +172,7 @@ class Utterance:
 
     # -- sending
 
-    async def _send(self, piece: Piece, fault: Fault | None) -> None:
+    async def _send(self, piece: AudioPiece, fault: Fault | None) -> None:
         self.sent_s = piece.end_s
         if isinstance(fault, faults.Garbage):
             await self._channel.garbage()
@@ -183,7 +183,7 @@ class Utterance:
         self._keep(piece)
         self._note(piece)
 
-    def _keep(self, piece: Piece) -> None:
+    def _keep(self, piece: AudioPiece) -> None:
         """Keep the sound itself, for those who judge what was heard of it."""
         if piece.speech is not None:
             take = Take(
@@ -194,7 +194,7 @@ class Utterance:
             )
             self._instance.record.audio.add(take, piece.samples, start_s=piece.start_s)
 
-    def _note(self, piece: Piece) -> None:
+    def _note(self, piece: AudioPiece) -> None:
         """Record the words that are complete with this piece."""
         if piece.speech is None:
             return

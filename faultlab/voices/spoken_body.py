@@ -7,11 +7,11 @@ from aiohttp import web
 
 from faultlab.faults import Fault
 from faultlab.instance import ADMISSION, Instance
-from faultlab.voices.pieces import Piece, PieceEnd
-from faultlab.voices.speaking import Over, Utterance
+from faultlab.voices.pieces import AudioPiece, PieceEnd
+from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
 from faultlab.voices.voices import Speech
 
-Render: TypeAlias = Callable[[Piece, Fault | None], bytes]
+Render: TypeAlias = Callable[[AudioPiece, Fault | None], bytes]
 
 
 class SpokenBody:
@@ -35,10 +35,10 @@ class SpokenBody:
 
     async def speak(self, speech: Speech, *, last: bytes = b"") -> web.StreamResponse:
         """Say it all and `last`, as far as the faults allow; return the handler's answer."""
-        utterance = Utterance(self._instance, self._request[ADMISSION], self)
+        utterance = SpokenUtterance(self._instance, self._request[ADMISSION], self)
         try:
             await utterance.say(speech, fresh=True)
-        except Over:
+        except UtteranceOver:
             last = b""
             if self._refusal is not None:
                 return self._refusal
@@ -46,7 +46,7 @@ class SpokenBody:
         await self._response.write_eof()
         return self._response
 
-    async def send(self, piece: Piece, fault: Fault | None) -> None:
+    async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
         """Write a piece in the body's form."""
         await self._write(self._render(piece, fault))
 

@@ -20,7 +20,7 @@ SHORTEST_WORD_S: Final = 0.01  # chosen: two word events closer than this are on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Voice:
+class SimulatedVoice:
     """How one simulated provider sounds.
 
     Attributes:
@@ -40,33 +40,33 @@ class Voice:
         code = language.partition("-")[0].lower()
         return f"{self.accent if code in ('en', 'multi', '') else code}+{self.variant}"
 
-    def faster(self, factor: float) -> "Voice":
+    def faster(self, factor: float) -> "SimulatedVoice":
         """Return the same voice, speaking so many times as fast."""
         return dataclasses.replace(self, words_per_minute=round(self.words_per_minute * factor))
 
 
 # A listener must hear which provider speaks, so no two instances share a timbre.
-VOICES: Final[Mapping[str, Voice]] = {
-    "cartesia": Voice(variant="f3"),
-    "cartesia-b": Voice(variant="f5", accent="en-gb-x-rp", pitch=62),
-    "elevenlabs": Voice(variant="m3", accent="en-gb-x-rp", pitch=42),
-    "elevenlabs-b": Voice(variant="m7", pitch=30),
+VOICES: Final[Mapping[str, SimulatedVoice]] = {
+    "cartesia": SimulatedVoice(variant="f3"),
+    "cartesia-b": SimulatedVoice(variant="f5", accent="en-gb-x-rp", pitch=62),
+    "elevenlabs": SimulatedVoice(variant="m3", accent="en-gb-x-rp", pitch=42),
+    "elevenlabs-b": SimulatedVoice(variant="m7", pitch=30),
 }
-SPARE_VOICES: Final[Sequence[Voice]] = tuple(
-    Voice(variant=variant, pitch=pitch)
+SPARE_VOICES: Final[Sequence[SimulatedVoice]] = tuple(
+    SimulatedVoice(variant=variant, pitch=pitch)
     for variant in ("f1", "m1", "f2", "m2", "f4", "m4", "m5", "m6")
     for pitch in (35, 50, 65)
 )
 
 
-def voice_of(instance: str) -> Voice:
+def voice_of(instance: str) -> SimulatedVoice:
     """Return the voice of an instance, always the same one for the same name."""
     spare = SPARE_VOICES[zlib.crc32(instance.encode()) % len(SPARE_VOICES)]
     return VOICES.get(instance, spare)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class SpokenWord:
     """A word as it stands in the text, and where it is in the audio.
 
     Attributes:
@@ -81,7 +81,7 @@ class Word:
     start_s: float
     end_s: float
 
-    def later(self, by_s: float) -> "Word":
+    def later(self, by_s: float) -> "SpokenWord":
         """Return the same word in audio that begins so many seconds earlier."""
         return dataclasses.replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s)
 
@@ -93,7 +93,7 @@ class Speech:
     text: str
     samples: Samples
     rate_hz: int
-    words: tuple[Word, ...]
+    words: tuple[SpokenWord, ...]
 
     @property
     def duration_s(self) -> float:
@@ -105,7 +105,7 @@ class Speech:
         return min(round(at_s * self.rate_hz), len(self.samples))
 
 
-async def speak(text: str, *, voice: Voice, rate_hz: int, language: str = "en") -> Speech:
+async def speak(text: str, *, voice: SimulatedVoice, rate_hz: int, language: str = "en") -> Speech:
     """Speak without holding up the event loop.
 
     Args:
@@ -125,7 +125,12 @@ async def speak(text: str, *, voice: Voice, rate_hz: int, language: str = "en") 
 
 
 def speak_now(
-    text: str, *, voice: Voice, rate_hz: int, language: str = "en", by: Engine | None = None
+    text: str,
+    *,
+    voice: SimulatedVoice,
+    rate_hz: int,
+    language: str = "en",
+    by: Engine | None = None,
 ) -> Speech:
     """Speak in this thread, about 1 ms a sentence; see `speak`. `by`: not the usual engine."""
     by = by or engine()
@@ -145,13 +150,13 @@ def speak_now(
 
 def _words(
     text: str, samples: Samples, *, events: Sequence[tuple[int, int]], rate_hz: int
-) -> tuple[Word, ...]:
+) -> tuple[SpokenWord, ...]:
     """Give every token its place, also those that espeak-ng joins ("of the") or skips."""
     tokens = [(match.start(), match.group()) for match in re.finditer(r"\S+", text)]
     starts = _starts(tokens, events, apart=round(SHORTEST_WORD_S * rate_hz))
     ends = [*(sample for _, sample in starts[1:]), len(samples)]
     last = [*(index for index, _ in starts[1:]), len(tokens)]
-    words: list[Word] = []
+    words: list[SpokenWord] = []
     for (first, start), end, stop in zip(starts, ends, last, strict=True):
         heard = _without_pause(samples, start, end)
         words += _shared_out(tokens[first:stop], start / rate_hz, heard / rate_hz)
@@ -177,16 +182,18 @@ def _without_pause(samples: Samples, start: int, end: int) -> int:
     return start + int(loud[-1]) + 1 if len(loud) else start
 
 
-def _shared_out(tokens: Sequence[tuple[int, str]], start_s: float, end_s: float) -> list[Word]:
+def _shared_out(
+    tokens: Sequence[tuple[int, str]], start_s: float, end_s: float
+) -> list[SpokenWord]:
     """Divide what was spoken as one among its tokens by their letters."""
     weights = [sum(map(str.isalnum, token)) for _, token in tokens]
     if not any(weights):
         weights[0] = 1  # "&" or "$" alone is spoken
     total, done, begin_s = sum(weights), 0, start_s
-    words: list[Word] = []
+    words: list[SpokenWord] = []
     for (at, token), weight in zip(tokens, weights, strict=True):
         done += weight
         until_s = end_s if done == total else start_s + (end_s - start_s) * done / total
-        words.append(Word(text=token, at=at, start_s=begin_s, end_s=until_s))
+        words.append(SpokenWord(text=token, at=at, start_s=begin_s, end_s=until_s))
         begin_s = until_s
     return words

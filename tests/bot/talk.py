@@ -27,12 +27,13 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
-from bot.call.conversation import build_context, room_tokens
+from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
 from bot.instructions import system_text
 from bot.tools.built_in import Tools
+from bot.tools.desk import CallDesk, Unkept
 from calls.events import Event
 from calls.silence import CallLength, Silence
 from processors.caller_silence import CallerSilence
@@ -148,11 +149,23 @@ class Talk:
 
 @asynccontextmanager
 async def talking(
-    agent: AgentSettings, *answers: list[dict[str, Any]], models: VoiceModels
+    agent: AgentSettings,
+    *answers: list[dict[str, Any]],
+    models: VoiceModels,
+    desk: CallDesk | None = None,
 ) -> AsyncIterator[Talk]:
-    """Run a conversation of our processors with a model that gives these answers."""
+    """Run a conversation of our processors with a model that gives these answers.
+
+    Without a desk nobody can be called back.
+    """
     model, told = Model(answers), []
-    tools = Tools(agent, turn=lambda: 1, tell=told.append, clock=time.monotonic)
+    tools = Tools(
+        agent,
+        note_callback=desk.note_callback if desk else _nobody,
+        turn=lambda: 1,
+        tell=told.append,
+        clock=time.monotonic,
+    )
     async with _served(model) as url:
         settings = OpenAILLMService.Settings(system_instruction=system_text(agent))
         llm = OpenAILLMService(api_key="k", base_url=url, settings=settings)
@@ -168,6 +181,10 @@ async def talking(
             await llm._client.close()
 
 
+async def _nobody(_reason: str) -> Unkept:
+    return Unkept.NO_NUMBER
+
+
 def _talk(
     agent: AgentSettings,
     llm: OpenAILLMService,
@@ -177,9 +194,8 @@ def _talk(
     tools: Tools,
     models: VoiceModels,
 ) -> Talk:
-    context, pair = build_context(
-        agent, TurnSettings(), models=models, tell=told.append, tools=tools.schemas
-    )
+    context, pair = build_context(agent, TurnSettings(), models=models, tell=told.append)
+    give_tools(context, tools.schemas)
     farewell, voice, ear = Farewell(), Voice(), Ear()
     above, below = (ContextWindow(limit_tokens=room_tokens(agent), tell=told.append) for _ in "12")
     silence = _silence(agent, farewell, told)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drill.hearing import Sent
-from drill.judge import Said, Verdict, judge
+from drill.judge import ExpectedWords, ReplyVerdict, judge
 from faultlab import mulaw
 from faultlab.voices.voices import Speech, speak_now, voice_of
 
@@ -59,9 +59,9 @@ class Reply:
     sent: tuple[Sent, ...]
     text: str = PRICE
 
-    def judged(self) -> Verdict:
+    def judged(self) -> ReplyVerdict:
         pauses = [0.0] * len(self.text.split())
-        said = Said(text=self.text, pauses=pauses)
+        said = ExpectedWords(text=self.text, pauses=pauses)
         return judge(self.recording, self.sent, said=said, stop_s=0.0)
 
     def span(self, index: int) -> tuple[int, int]:

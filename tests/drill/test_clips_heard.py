@@ -8,9 +8,9 @@ import soxr
 from numpy.typing import NDArray
 
 from drill.clips_heard import HeardClips, RenderedClip, find_clips
-from drill.conversation import Turn
+from drill.conversation import AskedTurn
 from drill.evidence import Judged
-from drill.judge import Said, judge
+from drill.judge import ExpectedWords, judge
 from drill.local_utterances import utterances
 from faultlab.voices.voices import Speech, speak_now, voice_of
 from tests.drill.recordings import PRICE, RATE_HZ, line, sent, silence, whole_reply
@@ -20,8 +20,8 @@ TRIMMED = 31  # samples of the silence before it: an odd number, so half a sampl
 FILLER = "One moment."
 SENTENCE = "I am still here. Something is slow on my side, and I have not forgotten your question."
 VOICES = ("cartesia", "elevenlabs")
-SAID = Said(text=PRICE, pauses=[0.0] * len(PRICE.split()))
-TURN = Turn(question="?", answer=PRICE, began_s=2.0, stop_s=2.0, end_s=30.0)
+SAID = ExpectedWords(text=PRICE, pauses=[0.0] * len(PRICE.split()))
+TURN = AskedTurn(question="?", answer=PRICE, began_s=2.0, stop_s=2.0, end_s=30.0)
 
 
 @functools.cache  # spoken once: a second time it would be another sound

@@ -11,7 +11,7 @@ import pytest
 
 from bot.lab.callers import answers
 from drill.breaks import tts
-from drill.measured import Run
+from drill.measured import MeasuredRun
 from drill.plans import play
 from drill.rows import Row
 from drill.servers import OURS, STOCK
@@ -25,7 +25,7 @@ CUT = Row(name="cut", title="TTS cut", breaks=tts({"fault": "cut", "after_words"
 
 async def test_a_healthy_turn_is_heard_whole(tmp_path: Path) -> None:
     async with staged(HEALTHY_TURN, OURS, run=1, folder=tmp_path) as stage:
-        await play(stage, run := Run())
+        await play(stage, run := MeasuredRun())
 
     (turn,) = run.turns
     assert turn.verdict.whole, turn.verdict
@@ -40,7 +40,7 @@ async def test_a_call_on_the_loopback_leg_is_heard_and_judged_like_one_from_the_
 ) -> None:
     row = replace(HEALTHY_TURN, leg="loopback")
     async with staged(row, OURS, run=1, folder=tmp_path) as stage:
-        await play(stage, run := Run())
+        await play(stage, run := MeasuredRun())
 
     (turn,) = run.turns
     assert turn.verdict.whole, turn.verdict
@@ -51,7 +51,7 @@ async def test_a_call_on_the_loopback_leg_is_heard_and_judged_like_one_from_the_
 
 async def test_the_words_behind_a_cut_are_missed_in_a_stock_pipeline(tmp_path: Path) -> None:
     async with staged(CUT, STOCK, run=1, folder=tmp_path) as stage:
-        await play(stage, run := Run())
+        await play(stage, run := MeasuredRun())
 
     (turn,) = run.turns
     (answer,) = answers([CUT.question], greeting="Hello.")

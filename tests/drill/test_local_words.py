@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from bot.call.local_voice import say_locally
 from drill.hearing import LOCAL, Sent
-from drill.judge import Said, Verdict, judge
+from drill.judge import ExpectedWords, ReplyVerdict, judge
 from drill.local_utterances import utterances
 from tests.drill.recordings import HOURS, LEAD_S, PRICE, RATE_HZ, line, sent, silence, speech
 
@@ -19,9 +19,9 @@ def local(text: str) -> Pcm:
     return np.frombuffer(say_locally(text, "en", rate_hz=RATE_HZ), "<i2")
 
 
-def judged(*parts: Pcm, text: str = PRICE, words: list[Sent] | None = None) -> Verdict:
+def judged(*parts: Pcm, text: str = PRICE, words: list[Sent] | None = None) -> ReplyVerdict:
     recording = line(silence(LEAD_S), *parts, silence(1.0))
-    said = Said(text=text, pauses=[0.3] * len(text.split()))
+    said = ExpectedWords(text=text, pauses=[0.3] * len(text.split()))
     return judge(recording, words or [], said=said, stop_s=0.0, local=utterances(text))
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drill.matching import TELEPHONE, Line, Recording
+from drill.matching import TELEPHONE, SearchedRecording, SoundPath
 from drill.mending import Wear
 from tests.drill.recordings import PRICE, RATE_HZ, Pcm, sent, silence
 
-WORN = Line(
+WORN = SoundPath(
     alike=0.93,
     short_alike=0.95,
     wear=Wear(differs=0.3, again=0.9, squeezed=RATE_HZ * 15 // 1000, patient=True),
@@ -39,41 +39,41 @@ def without(sound: Pcm, first: int, length: int) -> Pcm:
 def test_a_word_is_found_between_two_samples(parts: float) -> None:
     recording = heard(between_samples(EUROS, parts))
 
-    (found,) = Recording(recording, line=WORN).matches(EUROS)
+    (found,) = SearchedRecording(recording, line=WORN).matches(EUROS)
 
     assert found.start == pytest.approx(PLACE, abs=1)
     assert found.alike > 0.98
-    (coarse,) = Recording(recording, line=replace(WORN, finer=1, alike=0.5)).matches(EUROS)
+    (coarse,) = SearchedRecording(recording, line=replace(WORN, finer=1, alike=0.5)).matches(EUROS)
     assert coarse.alike <= found.alike
 
 
 def test_a_word_with_a_period_left_out_is_found_where_a_line_squeezes_and_nowhere_else() -> None:
     recording = heard(without(EUROS, EUROS.size // 2, 90))
 
-    found = Recording(recording, line=WORN).matches(EUROS)[0]
+    found = SearchedRecording(recording, line=WORN).matches(EUROS)[0]
 
     assert found.start == pytest.approx(PLACE, abs=8)
     assert found.end - found.start == pytest.approx(EUROS.size - 90, abs=8)
-    assert Recording(recording, line=TELEPHONE).matches(EUROS) == []
+    assert SearchedRecording(recording, line=TELEPHONE).matches(EUROS) == []
 
 
 @pytest.mark.parametrize("line", [TELEPHONE, WORN], ids=["telephone", "browser"])
-def test_a_word_without_a_half_of_it_is_no_word(line: Line) -> None:
+def test_a_word_without_a_half_of_it_is_no_word(line: SoundPath) -> None:
     gone = EUROS.size // 2
 
     middle = heard(without(EUROS, (EUROS.size - gone) // 2, gone))
     end = heard(EUROS[:-gone])
 
-    assert Recording(middle, line=line).matches(EUROS) == []
-    assert Recording(end, line=line).matches(EUROS) == []
+    assert SearchedRecording(middle, line=line).matches(EUROS) == []
+    assert SearchedRecording(end, line=line).matches(EUROS) == []
 
 
 @pytest.mark.parametrize("line", [TELEPHONE, WORN], ids=["telephone", "browser"])
-def test_a_torn_word_is_found_as_often_as_it_is_heard(line: Line) -> None:
+def test_a_torn_word_is_found_as_often_as_it_is_heard(line: SoundPath) -> None:
     middle = EUROS.size // 2
     torn = np.concatenate([EUROS[:middle], silence(0.01), EUROS[middle:]])
 
-    found = Recording(heard(torn, silence(0.2), torn), line=line).matches(EUROS)
+    found = SearchedRecording(heard(torn, silence(0.2), torn), line=line).matches(EUROS)
 
     starts = {round((each.start - PLACE) / (torn.size + 1600)) for each in found}
     assert starts == {0, 1}

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from drill.conversation import Turn
+from drill.conversation import AskedTurn
 from drill.evidence import Asked, Judged
-from drill.judge import Verdict
-from drill.measured import Run, changes, first_speech_after, quiet_after
+from drill.judge import ReplyVerdict
+from drill.measured import MeasuredRun, changes, first_speech_after, quiet_after
 from drill.rows import LOST
 from tests.drill.recordings import RATE_HZ, silence, taken_over, whole_reply
 
-TURN = Turn(question="?", answer="!", began_s=2.0, stop_s=3.0, end_s=9.0)
+TURN = AskedTurn(question="?", answer="!", began_s=2.0, stop_s=3.0, end_s=9.0)
 
 
 @dataclass
@@ -62,9 +62,9 @@ def test_who_breaks_in_waited_for_the_first_sound_behind_the_question(
 
 
 def test_a_reply_that_broke_off_has_a_gap_without_an_end() -> None:
-    whole, reply = Run(), whole_reply()
+    whole, reply = MeasuredRun(), whole_reply()
     whole.add(judged(reply.judged()))
-    broken = Run()
+    broken = MeasuredRun()
     broken.add(judged(reply.heard_as(reply.recording[: 3 * RATE_HZ], silence(3.0)).judged()))
 
     assert whole.measures["lost_turns"] == 0
@@ -74,7 +74,7 @@ def test_a_reply_that_broke_off_has_a_gap_without_an_end() -> None:
 
 
 def test_the_turns_of_a_run_are_counted_together_and_the_worst_one_decides() -> None:
-    run = Run()
+    run = MeasuredRun()
     run.add(judged(taken_over(7, gap_s=0.4).judged(), "cartesia", "elevenlabs"))
     run.add(judged(whole_reply().judged(), "cartesia"))
 
@@ -89,6 +89,6 @@ def test_a_voice_that_comes_back_has_changed_twice() -> None:
     assert changes([]) == 0
 
 
-def judged(verdict: Verdict, *asked: str) -> Judged:
+def judged(verdict: ReplyVerdict, *asked: str) -> Judged:
     requests = tuple(Asked(provider=each, at_s=0.5, outcome="done", fault=None) for each in asked)
     return Judged(turn=TURN, verdict=verdict, requests=requests, recording=silence(1.0))

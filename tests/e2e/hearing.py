@@ -19,8 +19,8 @@ from bot.lab.control import LabControl
 from bot.lab.process import RunningLab
 from drill.evidence import sent_between
 from drill.hearing import Sent
-from drill.judge import Said, Verdict, judge
-from drill.matching import Line
+from drill.judge import ExpectedWords, ReplyVerdict, judge
+from drill.matching import SoundPath
 from drill.mending import Wear
 from drill.places import RATE_HZ
 
@@ -33,7 +33,7 @@ FILLED_S: Final = 30.0  # the longest wait for the page to have so much sound in
 
 # Measured: a word that the browser received whole is alike at 0.97 and more, another word of the
 # same voice at 0.87 at most. Below 300 Hz its coding turns the phase, above 3 kHz it keeps little.
-BROWSER: Final = Line(
+BROWSER: Final = SoundPath(
     alike=0.93,
     short_alike=0.95,
     # Left out is one period of a voice at a time.
@@ -71,8 +71,8 @@ class Heard:
     sent: tuple[Sent, ...]
     bent_s: float = 0.0
 
-    def judged(self) -> Verdict:
-        said = Said(text=self.text, pauses=pauses(self.text, instance="cartesia"))
+    def judged(self) -> ReplyVerdict:
+        said = ExpectedWords(text=self.text, pauses=pauses(self.text, instance="cartesia"))
         return judge(self.recording, self.sent, said=said, stop_s=0.0, line=BROWSER)
 
     def keep(self, folder: Path) -> None:

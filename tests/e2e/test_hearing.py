@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drill.hearing import HeardWord, bare_words
+from drill.hearing import RecordedWord, bare_words
 from drill.places import RATE_HZ
 from tests.e2e.hearing import Heard
 
@@ -16,7 +16,7 @@ SOME = range(0, WORDS - 1, 4)  # each takes half a second
 
 
 @pytest.fixture(scope="module")
-def words() -> tuple[HeardWord, ...]:
+def words() -> tuple[RecordedWord, ...]:
     return KEPT.judged().words
 
 
@@ -40,7 +40,7 @@ def test_a_reply_that_two_voices_shared_is_whole_in_what_chromium_received() -> 
 
 @pytest.mark.parametrize("index", range(WORDS))
 def test_a_word_that_chromium_did_not_receive_is_missed(
-    words: tuple[HeardWord, ...], index: int
+    words: tuple[RecordedWord, ...], index: int
 ) -> None:
     word = words[index]
 
@@ -52,7 +52,7 @@ def test_a_word_that_chromium_did_not_receive_is_missed(
 
 @pytest.mark.parametrize("index", SOME)
 def test_a_word_that_chromium_received_twice_is_one_too_many(
-    words: tuple[HeardWord, ...], index: int
+    words: tuple[RecordedWord, ...], index: int
 ) -> None:
     word = words[index]
 
@@ -64,7 +64,7 @@ def test_a_word_that_chromium_received_twice_is_one_too_many(
 
 @pytest.mark.parametrize("index", SOME)
 def test_two_words_that_chromium_received_in_the_wrong_order_are_found(
-    words: tuple[HeardWord, ...], index: int
+    words: tuple[RecordedWord, ...], index: int
 ) -> None:
     one, two = words[index], words[index + 1]
 

@@ -270,6 +270,85 @@ def test_a_refused_key_takes_out_all_who_share_it_in_every_stage() -> None:
     assert usable(everyone) == ["local", "cartesia"]
 
 
+def accounts() -> Roster:
+    return Roster(
+        [
+            Place(stage="stt", provider="deepgram", credential="key-1", account="acme"),
+            Place(stage="stt", provider="deepgram-b", credential="key-2", account="acme"),
+            Place(stage="stt", provider="deepgram-eu", credential="key-3"),
+            Place(stage="tts", provider="aura", credential="key-4", account="acme"),
+            Place(stage="tts", provider="cartesia", credential="key-5", account="other"),
+        ],
+        now=0.0,
+    )
+
+
+@pytest.mark.parametrize("kind", [Kind.QUOTA, Kind.AUTH])
+def test_what_an_account_is_refused_trips_all_its_keys_at_once(kind: Kind) -> None:
+    everyone = accounts()
+
+    refused(everyone, kind)
+
+    assert usable(everyone) == ["deepgram-eu", "cartesia"]
+
+
+def test_a_key_that_was_tripped_for_its_account_rests_shortly_and_may_prove_itself() -> None:
+    everyone = accounts()
+    refused(everyone, Kind.AUTH)
+    other = everyone.health("stt", "deepgram-b")
+
+    assert not other.retired
+    for now in (2.0, 3.0, 4.0):
+        everyone.succeeded(("stt", "deepgram-b"), leave(other, now, probe=True), now=now)
+
+    assert usable(everyone, 4.0) == ["deepgram-b", "deepgram-eu", "cartesia"]
+    assert everyone.health("stt", "deepgram").retired
+
+
+def test_a_key_that_is_refused_itself_is_not_tried_sooner_for_its_account() -> None:
+    everyone = accounts()
+    refused(everyone, Kind.AUTH)
+
+    other = everyone.health("stt", "deepgram-b")
+    everyone.failed(
+        leave(other, 2.0, probe=True), failed(Kind.AUTH, "stt", provider="deepgram-b"), now=2.0
+    )
+
+    slow = (("stt", "deepgram"), ("stt", "deepgram-b"))
+    assert all(everyone.health(*each).retired for each in slow)
+    assert everyone.health("stt", "deepgram").wake_at == 901.0
+    assert not everyone.health("tts", "aura").retired
+
+
+def test_a_key_that_stays_refused_does_not_trip_its_account_again_and_again() -> None:
+    everyone = accounts()
+    refused(everyone, Kind.AUTH)
+    other = everyone.health("stt", "deepgram-b")
+    for now in (2.0, 3.0, 4.0):
+        everyone.succeeded(("stt", "deepgram-b"), leave(other, now, probe=True), now=now)
+
+    asked = everyone.health("stt", "deepgram")
+    again = failed(Kind.AUTH, "stt", provider="deepgram")
+    everyone.failed(leave(asked, 902.0, probe=True), again, now=902.0)
+
+    assert other.breaker.state is State.CLOSED
+
+
+def test_an_account_that_is_well_again_is_tried_everywhere_at_once() -> None:
+    everyone = accounts()
+    refused(everyone, Kind.QUOTA)
+    for name in ("deepgram", "deepgram-b"):
+        asked = everyone.health("stt", name)
+        failure = failed(Kind.QUOTA, "stt", provider=name)
+        everyone.failed(leave(asked, 2.0, probe=True), failure, now=2.0)
+    asked.reset(3.0)
+
+    for now in (4.0, 5.0):
+        everyone.succeeded(("stt", "deepgram-b"), leave(asked, now, probe=True), now=now)
+
+    assert everyone.health("stt", "deepgram").breaker.state is State.HALF_OPEN
+
+
 def test_an_overloaded_server_takes_out_nobody_else() -> None:
     everyone = roster()
 

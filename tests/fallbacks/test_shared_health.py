@@ -5,7 +5,7 @@ import pytest
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
-from fallbacks.shared_health import STALE_S, Aspect, SharedRung, Word
+from fallbacks.shared_health import STALE_S, Aspect, BoardWord, SharedRung
 
 UTC_S = 1_700_000_000.0  # the wall clock when both monotonic clocks are as below
 HERE, THERE = 100.0, 5_000.0  # the two processes' own clocks
@@ -34,10 +34,10 @@ class Process:
         assert permit is not None
         self.health.succeeded(permit, self.now(at_s))
 
-    def news(self, at_s: float) -> tuple[Word, ...]:
+    def news(self, at_s: float) -> tuple[BoardWord, ...]:
         return self.shared.news(self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
 
-    def heeds(self, words: tuple[Word, ...], at_s: float) -> list[bool]:
+    def heeds(self, words: tuple[BoardWord, ...], at_s: float) -> list[bool]:
         return [
             self.shared.heed(each, self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
             for each in words
@@ -217,7 +217,7 @@ def test_a_process_that_starts_later_learns_what_is_known(here: Process) -> None
 @pytest.mark.parametrize("aspect", [Aspect.BREAKER, Aspect.SUSPICION, Aspect.REST])
 def test_what_a_dead_process_left_behind_is_nobodys(here: Process, aspect: Aspect) -> None:
     value = {Aspect.BREAKER: "open", Aspect.SUSPICION: "suspect"}.get(aspect, "")
-    word = Word(place="llm/it", aspect=aspect, at_s=UTC_S, value=value, until_s=UTC_S + 30.0)
+    word = BoardWord(place="llm/it", aspect=aspect, at_s=UTC_S, value=value, until_s=UTC_S + 30.0)
 
     assert here.heeds((word,), STALE_S + 1.0) == [False]
     assert here.usable(STALE_S + 1.0)

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from faultlab.deepgram.simulator import Deepgram
+from faultlab.deepgram.simulator import DeepgramSimulator
 from faultlab.ears.ears import Ears
-from faultlab.ears.heard import Heard, HearingSettings
+from faultlab.ears.heard import HeardAudio, HearingSettings
 from faultlab.ears.hearing import Hearing
-from faultlab.ears.worker import Kind
+from faultlab.ears.worker import WorkerMessage
 from faultlab.lab import Lab
 from tests.virtual_time import VirtualLoop
 
@@ -24,34 +24,34 @@ class NearEars(Ears):
     async def stop(self) -> None:
         self._hearings.clear()
 
-    async def send(self, number: int, kind: Kind, content: bytes = b"") -> None:
+    async def send(self, number: int, kind: WorkerMessage, content: bytes = b"") -> None:
         for heard in self._obey(number, kind, content):
             if number in self._streams:
                 self._streams[number].put(heard)
 
-    def _obey(self, number: int, kind: Kind, content: bytes) -> list[Heard]:
+    def _obey(self, number: int, kind: WorkerMessage, content: bytes) -> list[HeardAudio]:
         match kind:
-            case Kind.OPEN:
+            case WorkerMessage.OPEN:
                 return self._open(number, content)
-            case Kind.AUDIO if number in self._hearings:
+            case WorkerMessage.AUDIO if number in self._hearings:
                 return list(self._hearings[number].hear(content))
-            case Kind.FLUSH if number in self._hearings:
+            case WorkerMessage.FLUSH if number in self._hearings:
                 return list(self._hearings[number].flush())
-            case Kind.CLOSE:
+            case WorkerMessage.CLOSE:
                 self._hearings.pop(number, None)
             case _:
                 pass
         return []
 
-    def _open(self, number: int, settings: bytes) -> list[Heard]:
+    def _open(self, number: int, settings: bytes) -> list[HeardAudio]:
         try:
             self._hearings[number] = Hearing(HearingSettings.from_json(settings))
         except ValueError as wrong:
-            return [Heard(what="failed", start_s=0, end_s=0, why=str(wrong))]
+            return [HeardAudio(what="failed", start_s=0, end_s=0, why=str(wrong))]
         return []
 
 
-def hear_near(instance: Deepgram) -> None:
+def hear_near(instance: DeepgramSimulator) -> None:
     """Let a recogniser hear in this process, if the test is on virtual time."""
     if isinstance(asyncio.get_running_loop(), VirtualLoop):
         instance._ears = NearEars()
@@ -60,6 +60,6 @@ def hear_near(instance: Deepgram) -> None:
 def bring_near(lab: Lab) -> Lab:
     """Let all of a lab's recognisers hear in this process, if the test is on virtual time."""
     for each in lab.instances.values():
-        if isinstance(each, Deepgram):
+        if isinstance(each, DeepgramSimulator):
             hear_near(each)
     return lab

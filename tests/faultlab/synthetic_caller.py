@@ -7,13 +7,13 @@ import numpy as np
 import soundfile
 
 from faultlab.voices.espeak import Engine
-from faultlab.voices.voices import Voice, speak_now
+from faultlab.voices.voices import SimulatedVoice, speak_now
 
 VOICES = {
-    "american": Voice(variant="", words_per_minute=160),
-    "british": Voice(variant="", accent="en", words_per_minute=160),
-    "woman": Voice(variant="f3", words_per_minute=160),
-    "man": Voice(variant="m3", words_per_minute=160),
+    "american": SimulatedVoice(variant="", words_per_minute=160),
+    "british": SimulatedVoice(variant="", accent="en", words_per_minute=160),
+    "woman": SimulatedVoice(variant="f3", words_per_minute=160),
+    "man": SimulatedVoice(variant="m3", words_per_minute=160),
 }
 
 

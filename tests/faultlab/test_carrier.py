@@ -17,7 +17,7 @@ from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from faultlab import mulaw
 from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.ear import RATE_HZ, Burst, Ear
+from faultlab.carrier.ear import RATE_HZ, Burst, CarrierEar
 from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import NotConnectedError, read_twiml, signature
 
@@ -294,7 +294,7 @@ async def test_the_office_knows_who_asks() -> None:
 
 
 def test_an_ear_plays_late_audio_late_and_queued_audio_in_order() -> None:
-    ear = Ear()
+    ear = CarrierEar()
 
     ear.hear(LOUD * 80, at_s=0.1)
     ear.hear(LOUD * 80, at_s=0.1)
@@ -305,7 +305,7 @@ def test_an_ear_plays_late_audio_late_and_queued_audio_in_order() -> None:
 
 
 def test_an_ear_forgets_what_was_cleared() -> None:
-    ear = Ear()
+    ear = CarrierEar()
     ear.hear(LOUD * 800, at_s=0.0)
     ear.mark("a")
     ear.hear(LOUD * 800, at_s=0.0)

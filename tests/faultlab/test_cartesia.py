@@ -23,8 +23,8 @@ from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.tests.utils import SleepFrame, run_test
 
 from faultlab import faults
-from faultlab.cartesia.simulator import Cartesia
-from faultlab.cartesia.socket import Plan
+from faultlab.cartesia.simulator import CartesiaSimulator
+from faultlab.cartesia.socket import CartesiaAccount
 from faultlab.faults import Fault
 from faultlab.instance import Core
 from faultlab.schedule import Window
@@ -40,8 +40,10 @@ QUIET_S = 0.2  # long enough for anything that is on its way at these speeds
 
 
 @pytest.fixture
-async def lab() -> AsyncIterator[Cartesia]:
-    instance = Cartesia("cartesia", core=Core(speed=10), plan=Plan(contexts=3, expiry_s=0.1))
+async def lab() -> AsyncIterator[CartesiaSimulator]:
+    instance = CartesiaSimulator(
+        "cartesia", core=Core(speed=10), plan=CartesiaAccount(contexts=3, expiry_s=0.1)
+    )
     await instance.start()
     yield instance
     await instance.stop()
@@ -98,7 +100,7 @@ class Heard:
 
 @contextlib.asynccontextmanager
 async def socket(
-    lab: Cartesia, *, key: str | None = None, version: str = VERSION
+    lab: CartesiaSimulator, *, key: str | None = None, version: str = VERSION
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     headers = {"X-API-Key": key or lab.api_key, "Cartesia-Version": version}
     async with (
@@ -134,7 +136,9 @@ async def listen(
     return heard
 
 
-async def turn(lab: Cartesia, fault: Fault | None = None, *, quiet_s: float = PATIENCE_S) -> Heard:
+async def turn(
+    lab: CartesiaSimulator, fault: Fault | None = None, *, quiet_s: float = PATIENCE_S
+) -> Heard:
     """Say two sentences in one context, Pipecat's way, under a fault."""
     lab.set_faults([Window(fault=fault)] if fault else [])
     async with socket(lab) as ws:
@@ -146,7 +150,7 @@ async def turn(lab: Cartesia, fault: Fault | None = None, *, quiet_s: float = PA
 # -- a healthy context
 
 
-async def test_a_context_streams_audio_words_and_its_end(lab: Cartesia) -> None:
+async def test_a_context_streams_audio_words_and_its_end(lab: CartesiaSimulator) -> None:
     heard = await turn(lab)
 
     assert heard.words == WORDS
@@ -161,7 +165,7 @@ async def test_a_context_streams_audio_words_and_its_end(lab: Cartesia) -> None:
     assert all(0.02 <= len(base64.b64decode(e["data"])) / 32000 <= 0.1001 for e in chunks[:5])
 
 
-async def test_every_word_is_recorded_where_it_is_in_the_audio(lab: Cartesia) -> None:
+async def test_every_word_is_recorded_where_it_is_in_the_audio(lab: CartesiaSimulator) -> None:
     heard = await turn(lab)
 
     spoken = lab.record.words("cartesia")
@@ -174,7 +178,7 @@ async def test_every_word_is_recorded_where_it_is_in_the_audio(lab: Cartesia) ->
 
 
 async def test_audio_comes_faster_than_real_time_after_a_first_delay() -> None:
-    lab = Cartesia("cartesia", core=Core(seed=1))
+    lab = CartesiaSimulator("cartesia", core=Core(seed=1))
     await lab.start()
     loop = asyncio.get_running_loop()
     async with socket(lab) as ws:
@@ -190,7 +194,7 @@ async def test_audio_comes_faster_than_real_time_after_a_first_delay() -> None:
     assert all_s - first_s < (first.audio_s + rest.audio_s) / 2
 
 
-async def test_contexts_of_one_socket_stream_side_by_side(lab: Cartesia) -> None:
+async def test_contexts_of_one_socket_stream_side_by_side(lab: CartesiaSimulator) -> None:
     async with socket(lab) as ws:
         for name in ("a", "b"):
             await ws.send_json(say(SENTENCE, context_id=name, more=False))
@@ -202,7 +206,7 @@ async def test_contexts_of_one_socket_stream_side_by_side(lab: Cartesia) -> None
     assert sorted(first.words + second.words) == sorted(SENTENCE.split() * 2)
 
 
-async def test_one_context_too_many_is_told_so_and_has_room_later(lab: Cartesia) -> None:
+async def test_one_context_too_many_is_told_so_and_has_room_later(lab: CartesiaSimulator) -> None:
     async with socket(lab) as ws:
         for name in ("a", "b", "c", "d"):
             await ws.send_json(say(SENTENCE, context_id=name, more=False))
@@ -218,7 +222,9 @@ async def test_one_context_too_many_is_told_so_and_has_room_later(lab: Cartesia)
     assert later.words == SENTENCE.split()
 
 
-async def test_managed_buffering_waits_for_the_sentence_or_the_delay(lab: Cartesia) -> None:
+async def test_managed_buffering_waits_for_the_sentence_or_the_delay(
+    lab: CartesiaSimulator,
+) -> None:
     async with socket(lab) as ws:
         for token in ("Hel", "lo ", "there. ", "And"):
             await ws.send_json(say(token, max_buffer_delay_ms=100))
@@ -228,7 +234,9 @@ async def test_managed_buffering_waits_for_the_sentence_or_the_delay(lab: Cartes
     assert "flush_done" not in heard.kinds
 
 
-async def test_a_cancel_drops_what_has_not_begun_and_lets_the_rest_finish(lab: Cartesia) -> None:
+async def test_a_cancel_drops_what_has_not_begun_and_lets_the_rest_finish(
+    lab: CartesiaSimulator,
+) -> None:
     async with socket(lab) as ws:
         for message in TURN:
             await ws.send_json(message)
@@ -241,7 +249,7 @@ async def test_a_cancel_drops_what_has_not_begun_and_lets_the_rest_finish(lab: C
     assert lab.plan.open_contexts == 0
 
 
-async def test_a_cancelled_context_may_go_on_too_long(lab: Cartesia) -> None:
+async def test_a_cancelled_context_may_go_on_too_long(lab: CartesiaSimulator) -> None:
     lab.set_faults([Window(fault=faults.LateAfterCancel(delay_s=0.2))])
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE))
@@ -252,7 +260,7 @@ async def test_a_cancelled_context_may_go_on_too_long(lab: Cartesia) -> None:
     assert (first.words + rest.words)[:7] == [*SENTENCE.split(), "Hello", "there,"]
 
 
-async def test_a_context_expires_after_its_audio_and_begins_anew(lab: Cartesia) -> None:
+async def test_a_context_expires_after_its_audio_and_begins_anew(lab: CartesiaSimulator) -> None:
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE))
         await listen(ws, quiet_s=QUIET_S)
@@ -264,7 +272,7 @@ async def test_a_context_expires_after_its_audio_and_begins_anew(lab: Cartesia) 
 
 
 async def test_an_idle_socket_is_closed_cleanly() -> None:
-    lab = Cartesia("cartesia", plan=Plan(idle_s=0.05))
+    lab = CartesiaSimulator("cartesia", plan=CartesiaAccount(idle_s=0.05))
     await lab.start()
     async with socket(lab) as ws:
         heard = await listen(ws)
@@ -274,7 +282,7 @@ async def test_an_idle_socket_is_closed_cleanly() -> None:
 
 
 async def test_stopping_the_lab_ends_a_socket_in_the_middle() -> None:
-    lab = Cartesia("cartesia")
+    lab = CartesiaSimulator("cartesia")
     await lab.start()
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE))
@@ -307,7 +315,7 @@ async def test_stopping_the_lab_ends_a_socket_in_the_middle() -> None:
     ],
 )  # fmt: skip
 async def test_a_wrong_message_gets_400_and_the_socket_lives_on(
-    lab: Cartesia, message: Any, why: str
+    lab: CartesiaSimulator, message: Any, why: str
 ) -> None:
     async with socket(lab) as ws:
         await ws.send_str(message if isinstance(message, str) else json.dumps(message))
@@ -321,7 +329,7 @@ async def test_a_wrong_message_gets_400_and_the_socket_lives_on(
     assert not all(request.well_formed for request in lab.record.requests("cartesia"))
 
 
-async def test_a_context_keeps_its_voice(lab: Cartesia) -> None:
+async def test_a_context_keeps_its_voice(lab: CartesiaSimulator) -> None:
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE))
         await ws.send_json(say(SENTENCE, voice={"mode": "id", "id": "OTHER"}))
@@ -345,7 +353,7 @@ async def test_a_context_keeps_its_voice(lab: Cartesia) -> None:
     ],
 )
 async def test_a_status_comes_at_the_upgrade_and_as_an_event_in_the_same_words(
-    lab: Cartesia, status: int, code: str | None
+    lab: CartesiaSimulator, status: int, code: str | None
 ) -> None:
     event = (await turn(lab, faults.ErrorEvent(status=status))).events[-1]
     lab.set_faults([Window(fault=faults.Http(status=status))])
@@ -361,7 +369,7 @@ async def test_a_status_comes_at_the_upgrade_and_as_an_event_in_the_same_words(
     assert event["done"] is True
 
 
-async def test_before_2026_an_error_event_is_one_line(lab: Cartesia) -> None:
+async def test_before_2026_an_error_event_is_one_line(lab: CartesiaSimulator) -> None:
     lab.set_faults([Window(fault=faults.Quota(where="event"))])
     async with socket(lab, version="2025-04-16") as ws:
         await ws.send_json(say(SENTENCE))
@@ -373,7 +381,7 @@ async def test_before_2026_an_error_event_is_one_line(lab: Cartesia) -> None:
 
 
 @pytest.mark.parametrize("key", ["wrong", ""])
-async def test_a_wrong_key_is_refused_at_the_upgrade(lab: Cartesia, key: str) -> None:
+async def test_a_wrong_key_is_refused_at_the_upgrade(lab: CartesiaSimulator, key: str) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with socket(lab, key=key or "\t"):
             raise AssertionError("the socket opened")
@@ -383,7 +391,7 @@ async def test_a_wrong_key_is_refused_at_the_upgrade(lab: Cartesia, key: str) ->
 
 
 async def test_too_many_sockets_are_refused_at_the_upgrade() -> None:
-    lab = Cartesia("cartesia", plan=Plan(contexts=0))
+    lab = CartesiaSimulator("cartesia", plan=CartesiaAccount(contexts=0))
     await lab.start()
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with socket(lab):
@@ -393,7 +401,7 @@ async def test_too_many_sockets_are_refused_at_the_upgrade() -> None:
     assert refused.value.status == 429
 
 
-async def test_without_a_version_the_upgrade_is_refused(lab: Cartesia) -> None:
+async def test_without_a_version_the_upgrade_is_refused(lab: CartesiaSimulator) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with socket(lab, version=""):
             raise AssertionError("the socket opened")
@@ -406,7 +414,9 @@ async def test_without_a_version_the_upgrade_is_refused(lab: Cartesia) -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 4, 5, 6, 7])
 @pytest.mark.parametrize("how", ["reset", "close", "error"])
-async def test_a_cut_leaves_so_many_whole_words(lab: Cartesia, after: int, how: str) -> None:
+async def test_a_cut_leaves_so_many_whole_words(
+    lab: CartesiaSimulator, after: int, how: str
+) -> None:
     whole = await turn(lab)
     heard = await turn(lab, faults.Cut(after_words=after, how=how))
 
@@ -424,7 +434,9 @@ async def test_a_cut_leaves_so_many_whole_words(lab: Cartesia, after: int, how: 
     assert [word.text for word in spoken] == WORDS[:after]
 
 
-async def test_a_cut_inside_a_word_ends_in_the_middle_of_the_next_one(lab: Cartesia) -> None:
+async def test_a_cut_inside_a_word_ends_in_the_middle_of_the_next_one(
+    lab: CartesiaSimulator,
+) -> None:
     whole = await turn(lab)
     heard = await turn(lab, faults.Cut(after_words=5, inside_word=True))
 
@@ -433,7 +445,7 @@ async def test_a_cut_inside_a_word_ends_in_the_middle_of_the_next_one(lab: Carte
 
 
 async def test_a_cut_acts_at_once_on_the_stream_in_progress() -> None:
-    lab = Cartesia("cartesia")
+    lab = CartesiaSimulator("cartesia")
     await lab.start()
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE * 3))
@@ -446,7 +458,7 @@ async def test_a_cut_acts_at_once_on_the_stream_in_progress() -> None:
     assert rest.broken
 
 
-async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: Cartesia) -> None:
+async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: CartesiaSimulator) -> None:
     lab.set_faults([Window(fault=faults.Stall(after_words=2))])
     async with socket(lab) as ws:
         for message in TURN:
@@ -461,14 +473,14 @@ async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: Cartesia) -> None:
     assert stalled.audio_s + rest.audio_s >= rest.ends[-1]
 
 
-async def test_a_silent_provider_opens_and_says_nothing(lab: Cartesia) -> None:
+async def test_a_silent_provider_opens_and_says_nothing(lab: CartesiaSimulator) -> None:
     heard = await turn(lab, faults.Silent(), quiet_s=0.4)
 
     assert heard.events == []
     assert heard.closed is None
 
 
-async def test_signs_of_life_are_silent_samples_without_words(lab: Cartesia) -> None:
+async def test_signs_of_life_are_silent_samples_without_words(lab: CartesiaSimulator) -> None:
     lab.set_faults([Window(fault=faults.Alive())])
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE))
@@ -479,21 +491,21 @@ async def test_signs_of_life_are_silent_samples_without_words(lab: Cartesia) -> 
     assert heard.words == []
 
 
-async def test_garbage_cannot_be_parsed(lab: Cartesia) -> None:
+async def test_garbage_cannot_be_parsed(lab: CartesiaSimulator) -> None:
     heard = await turn(lab, faults.Garbage())
 
     assert heard.garbage > 5
     assert heard.audio == b""
 
 
-async def test_everything_comes_twice(lab: Cartesia) -> None:
+async def test_everything_comes_twice(lab: CartesiaSimulator) -> None:
     once, twice = await turn(lab), await turn(lab, faults.Duplicate())
 
     assert sorted(twice.words) == sorted(WORDS * 2)
     assert twice.audio_s == pytest.approx(2 * once.audio_s, rel=0.1)
 
 
-async def test_a_slow_start_and_a_slow_rate_take_their_time(lab: Cartesia) -> None:
+async def test_a_slow_start_and_a_slow_rate_take_their_time(lab: CartesiaSimulator) -> None:
     loop = asyncio.get_running_loop()
     took: list[float] = []
     for fault in (None, faults.SlowStart(delay_s=0.3), faults.SlowRate(factor=0.25)):
@@ -507,7 +519,9 @@ async def test_a_slow_start_and_a_slow_rate_take_their_time(lab: Cartesia) -> No
 
 
 @pytest.mark.parametrize("where", ["request", "event"])
-async def test_a_used_up_account_is_told_so_on_a_warm_socket(lab: Cartesia, where: str) -> None:
+async def test_a_used_up_account_is_told_so_on_a_warm_socket(
+    lab: CartesiaSimulator, where: str
+) -> None:
     async with socket(lab) as ws:
         await ws.send_json(say(SECOND, more=False))
         await listen(ws)
@@ -519,7 +533,9 @@ async def test_a_used_up_account_is_told_so_on_a_warm_socket(lab: Cartesia, wher
     assert refused.events[-1]["error_code"] == "quota_exceeded"
 
 
-async def test_a_fault_for_the_next_request_meets_one_context_and_no_other(lab: Cartesia) -> None:
+async def test_a_fault_for_the_next_request_meets_one_context_and_no_other(
+    lab: CartesiaSimulator,
+) -> None:
     lab.set_faults([Window(fault=faults.Cut(after_words=1, how="error"), requests=1)])
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE, context_id="a", more=False))
@@ -541,7 +557,9 @@ async def test_a_fault_for_the_next_request_meets_one_context_and_no_other(lab: 
         ("null_alignment", lambda heard: "timestamps" not in heard.kinds and heard.audio_s > 1),
     ],
 )
-async def test_a_provider_may_break_its_own_protocol(lab: Cartesia, what: str, seen: Any) -> None:
+async def test_a_provider_may_break_its_own_protocol(
+    lab: CartesiaSimulator, what: str, seen: Any
+) -> None:
     quiet_s = QUIET_S if what == "no_final" else PATIENCE_S
     heard = await turn(lab, faults.Mistaken(what=what), quiet_s=quiet_s)
 
@@ -565,7 +583,7 @@ def first_chunk(heard: Heard) -> dict[str, Any]:
     ],
 )
 async def test_audio_comes_in_the_encoding_that_was_asked_for(
-    lab: Cartesia, encoding: str, rate_hz: int, bytes_a_sample: int
+    lab: CartesiaSimulator, encoding: str, rate_hz: int, bytes_a_sample: int
 ) -> None:
     output = {"container": "raw", "encoding": encoding, "sample_rate": rate_hz}
     async with socket(lab) as ws:
@@ -576,7 +594,7 @@ async def test_audio_comes_in_the_encoding_that_was_asked_for(
     assert heard.ends[-1] <= length_s + 0.01 < heard.ends[-1] + 0.3
 
 
-async def test_http_faults_cut_the_body(lab: Cartesia) -> None:
+async def test_http_faults_cut_the_body(lab: CartesiaSimulator) -> None:
     async def body(fault: Fault | None) -> bytes | str:
         lab.set_faults([Window(fault=fault)] if fault else [])
         headers = {"X-API-Key": lab.api_key, "Cartesia-Version": VERSION}
@@ -603,7 +621,7 @@ async def test_http_faults_cut_the_body(lab: Cartesia) -> None:
 
 
 @pytest.fixture
-async def client(lab: Cartesia) -> AsyncIterator[sdk.AsyncCartesia]:
+async def client(lab: CartesiaSimulator) -> AsyncIterator[sdk.AsyncCartesia]:
     base = f"http://{lab.authority}"
     async with sdk.AsyncCartesia(
         api_key=lab.api_key,
@@ -618,7 +636,7 @@ RAW: Any = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 16000}
 VOICE: Any = {"mode": "id", "id": "VOICE"}
 
 
-async def test_the_sdk_streams_a_context(lab: Cartesia, client: sdk.AsyncCartesia) -> None:
+async def test_the_sdk_streams_a_context(lab: CartesiaSimulator, client: sdk.AsyncCartesia) -> None:
     async with client.tts.websocket_connect() as connection:
         context = connection.context(
             model_id="sonic-3.6",
@@ -641,7 +659,9 @@ async def test_the_sdk_streams_a_context(lab: Cartesia, client: sdk.AsyncCartesi
 
 
 @pytest.mark.parametrize("container", ["raw", "wav", "mp3"])
-async def test_the_sdk_gets_bytes(lab: Cartesia, client: sdk.AsyncCartesia, container: str) -> None:
+async def test_the_sdk_gets_bytes(
+    lab: CartesiaSimulator, client: sdk.AsyncCartesia, container: str
+) -> None:
     output: Any = RAW | {"container": container}
     if container == "mp3":
         output = {"container": "mp3", "sample_rate": 44100, "bit_rate": 128000}
@@ -676,7 +696,7 @@ async def test_the_sdk_reads_server_sent_events(client: sdk.AsyncCartesia) -> No
     ],
 )
 async def test_the_sdk_understands_errors(
-    lab: Cartesia, client: sdk.AsyncCartesia, status: int, error: type[Exception]
+    lab: CartesiaSimulator, client: sdk.AsyncCartesia, status: int, error: type[Exception]
 ) -> None:
     lab.set_faults([Window(fault=faults.Http(status=status))])
 
@@ -687,7 +707,7 @@ async def test_the_sdk_understands_errors(
 
 
 async def test_the_list_of_voices_is_there_without_credit(
-    lab: Cartesia, client: sdk.AsyncCartesia
+    lab: CartesiaSimulator, client: sdk.AsyncCartesia
 ) -> None:
     lab.set_faults([Window(fault=faults.Quota())])
 
@@ -699,7 +719,7 @@ async def test_the_list_of_voices_is_there_without_credit(
 # -- Pipecat's service, as it is
 
 
-def service(lab: Cartesia) -> CartesiaTTSService:
+def service(lab: CartesiaSimulator) -> CartesiaTTSService:
     return CartesiaTTSService(
         api_key=lab.api_key,
         url=lab.url,
@@ -708,7 +728,7 @@ def service(lab: Cartesia) -> CartesiaTTSService:
     )
 
 
-async def test_pipecats_service_speaks_with_it(lab: Cartesia) -> None:
+async def test_pipecats_service_speaks_with_it(lab: CartesiaSimulator) -> None:
     down, up = await run_test(
         service(lab), frames_to_send=[TTSSpeakFrame(f"{SENTENCE} {SECOND}"), SleepFrame(0.2)]
     )
@@ -722,7 +742,7 @@ async def test_pipecats_service_speaks_with_it(lab: Cartesia) -> None:
     assert all(r.well_formed and r.ok_auth for r in lab.record.requests("cartesia"))
 
 
-async def test_pipecats_service_sees_the_error_of_a_used_up_account(lab: Cartesia) -> None:
+async def test_pipecats_service_sees_the_error_of_a_used_up_account(lab: CartesiaSimulator) -> None:
     lab.set_faults([Window(fault=faults.Quota(where="event"))])
 
     _, up = await run_test(service(lab), frames_to_send=[TTSSpeakFrame(SECOND), SleepFrame(0.2)])

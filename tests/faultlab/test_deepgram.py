@@ -25,8 +25,8 @@ from pipecat.frames.frames import (
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.tests.utils import SleepFrame, run_test
 
-from faultlab.deepgram.simulator import Deepgram
-from faultlab.deepgram.socket import Limits
+from faultlab.deepgram.simulator import DeepgramSimulator
+from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault, parse
 from faultlab.instance import Core
 from faultlab.schedule import Window
@@ -38,16 +38,16 @@ pytestmark = pytest.mark.virtual_time
 KEY = "the-key"
 QUERY = "model=nova-3&encoding=linear16&sample_rate=16000&interim_results=true&punctuate=true"
 BOOKING = "I would like to book an appointment for tomorrow."
-UNCAPPED = Limits(intake_cap=None)
+UNCAPPED = StreamLimits(intake_cap=None)
 
 Tell = dict[str, Any]
 
 
 @asynccontextmanager
-async def deepgram(**options: Any) -> AsyncIterator[Deepgram]:
+async def deepgram(**options: Any) -> AsyncIterator[DeepgramSimulator]:
     options.setdefault("limits", UNCAPPED)
     core = Core(speed=options.pop("speed", 10.0), seed=1)
-    instance = Deepgram("deepgram", api_key=KEY, core=core, **options)
+    instance = DeepgramSimulator("deepgram", api_key=KEY, core=core, **options)
     hear_near(instance)
     await instance.start()
     try:
@@ -108,7 +108,7 @@ class Client:
 
 
 @asynccontextmanager
-async def listening(instance: Deepgram, query: str = QUERY) -> AsyncIterator[Client]:
+async def listening(instance: DeepgramSimulator, query: str = QUERY) -> AsyncIterator[Client]:
     headers = {"Authorization": f"Token {KEY}"}
     async with (
         aiohttp.ClientSession() as session,
@@ -250,6 +250,24 @@ async def test_several_languages_at_once_name_the_language_of_every_word() -> No
     assert {word["language"] for word in alternative["words"]} == {"en"}
 
 
+async def test_other_readings_are_told_when_they_are_asked_for() -> None:
+    query = f"{QUERY}&alternatives=3".replace("nova-3", "enhanced-general")
+    async with deepgram() as instance, listening(instance, query) as client:
+        await client.say("Yes, please.")
+        await client.order("Finalize")
+        final = await client.until(finalized)
+
+    best, *others = final["channel"]["alternatives"]
+    assert best["transcript"] == "Yes please."
+    assert 1 <= len(others) <= 2
+    assert all(each["transcript"] not in ("", "Yes please.") for each in others)
+    sure = [each["confidence"] for each in (best, *others)]
+    assert sure == sorted(sure, reverse=True)
+    words = others[0]["words"]
+    assert words[0]["start"] == best["words"][0]["start"]
+    assert words[-1]["end"] == pytest.approx(best["words"][-1]["end"], abs=0.002)
+
+
 async def test_telephone_audio_is_heard_as_it_comes() -> None:
     query = "model=nova-3&encoding=mulaw&sample_rate=8000&punctuate=true"
     async with deepgram() as instance, listening(instance, query) as client:
@@ -263,7 +281,7 @@ async def test_telephone_audio_is_heard_as_it_comes() -> None:
 
 
 async def test_audio_comes_in_at_no_more_than_its_cap() -> None:
-    limits = Limits(intake_cap=1.25)
+    limits = StreamLimits(intake_cap=1.25)
     async with deepgram(speed=10, limits=limits) as instance, listening(instance) as client:
         loop = asyncio.get_running_loop()
         before = loop.time()
@@ -296,6 +314,10 @@ async def test_a_grammar_makes_it_hear_only_what_is_listed() -> None:
         "model=nova-3&language=xx",
         "model=base&language=multi",
         "model=nova-3&keywords=haircut",
+        "model=nova-3&alternatives=3",
+        "model=nova-2-phonecall&alternatives=2",
+        "model=base&alternatives=0",
+        "model=base&alternatives=many",
         "model=nova-3&encoding=linear16",
         "model=nova-3&encoding=linear16&sample_rate=fast",
         "model=nova-3&encoding=smoke&sample_rate=8000",
@@ -381,7 +403,7 @@ async def test_a_message_that_nobody_understands_is_answered_and_the_stream_goes
 
 @pytest.mark.parametrize("keeps", [False, True], ids=["silent client", "keep-alives only"])
 async def test_a_stream_without_audio_is_closed(keeps: bool) -> None:  # noqa: FBT001 - a case
-    limits = Limits(idle_s=0.15, first_audio_s=0.3)
+    limits = StreamLimits(idle_s=0.15, first_audio_s=0.3)
     async with deepgram(limits=limits) as instance, listening(instance) as client:
 
         async def keep_alive() -> None:
@@ -399,7 +421,7 @@ async def test_a_stream_without_audio_is_closed(keeps: bool) -> None:  # noqa: F
 
 
 async def test_keep_alives_hold_a_stream_that_had_audio() -> None:
-    limits = Limits(idle_s=0.5, first_audio_s=0.5)
+    limits = StreamLimits(idle_s=0.5, first_audio_s=0.5)
     async with deepgram(limits=limits) as instance, listening(instance) as client:
         await client.send(caller.silence(0.1))
         for _ in range(12):
@@ -438,7 +460,7 @@ async def test_http_errors_come_in_deepgrams_own_words(status: int, code: str) -
     assert response.headers["dg-request-id"] == body["request_id"]
 
 
-async def spoken_to(instance: Deepgram, client: Client) -> str:
+async def spoken_to(instance: DeepgramSimulator, client: Client) -> str:
     await client.say(BOOKING)
     await client.order("CloseStream")
     return await client.rest(limit_s=1.0)
@@ -550,7 +572,7 @@ async def test_a_silence_that_is_lifted_lets_the_next_words_through() -> None:
 
 
 async def posted(
-    instance: Deepgram, query: str, body: bytes, *, content_type: str = "audio/wav"
+    instance: DeepgramSimulator, query: str, body: bytes, *, content_type: str = "audio/wav"
 ) -> tuple[int, Tell]:
     headers = {"Authorization": f"Token {KEY}", "Content-Type": content_type}
     url = f"{instance.http_scheme}://{instance.authority}/v1/listen?{query}"
@@ -594,7 +616,7 @@ async def test_a_file_that_is_no_audio_is_a_bad_request() -> None:
 # -- the official SDK and Pipecat, unmodified
 
 
-def official(instance: Deepgram, *, key: str = KEY) -> AsyncDeepgramClient:
+def official(instance: DeepgramSimulator, *, key: str = KEY) -> AsyncDeepgramClient:
     http = f"{instance.http_scheme}://{instance.authority}"
     environment = DeepgramClientEnvironment(
         base=http, production=instance.url, agent=instance.url, agent_rest=http
@@ -654,7 +676,7 @@ async def test_the_official_sdk_sees_a_wrong_key_as_401() -> None:
 
 
 async def through_pipecat(
-    instance: Deepgram, text: str, *, wait_s: float = 1.0
+    instance: DeepgramSimulator, text: str, *, wait_s: float = 1.0
 ) -> tuple[list[Frame], list[Frame]]:
     service = DeepgramSTTService(api_key=KEY, base_url=instance.url, sample_rate=16_000)
     pcm = caller.silence(0.3) + caller.say(text) + caller.silence(0.2)

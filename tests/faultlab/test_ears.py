@@ -11,14 +11,14 @@ import soundfile
 
 from faultlab.ears.domain import phrases, read_templates, sample, words_of
 from faultlab.ears.ears import Ears, EarsError
-from faultlab.ears.heard import Heard, HearingSettings
+from faultlab.ears.heard import HeardAudio, HearingSettings
 from faultlab.ears.hearing import Hearing
 from tests.faultlab import synthetic_caller as caller
 
 BOOKING = "I would like to book an appointment for tomorrow."
 
 
-def heard_in(pcm: bytes, *, piece: int = 640, **settings: object) -> list[Heard]:
+def heard_in(pcm: bytes, *, piece: int = 640, **settings: object) -> list[HeardAudio]:
     hearing = Hearing(HearingSettings(**settings))  # type: ignore[arg-type]
     facts = [
         fact for at in range(0, len(pcm), piece) for fact in hearing.hear(pcm[at : at + piece])
@@ -26,7 +26,7 @@ def heard_in(pcm: bytes, *, piece: int = 640, **settings: object) -> list[Heard]
     return [*facts, *hearing.flush()]
 
 
-def text_of(facts: Iterable[Heard]) -> str:
+def text_of(facts: Iterable[HeardAudio]) -> str:
     words = (word for fact in facts if fact.what in ("final", "flushed") for word in fact.words)
     return " ".join(word.text for word in words)
 
@@ -222,7 +222,7 @@ async def flushed_text(ears: Ears, pcm: bytes) -> str:
     for at in range(0, len(pcm), 3200):
         await stream.hear(pcm[at : at + 3200])
     await stream.flush()
-    facts: list[Heard] = []
+    facts: list[HeardAudio] = []
     async for fact in stream.results():
         facts.append(fact)
         if fact.what == "flushed":

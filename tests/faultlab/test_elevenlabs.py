@@ -25,8 +25,8 @@ from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from pipecat.tests.utils import SleepFrame, run_test
 
 from faultlab import faults
-from faultlab.elevenlabs.simulator import ElevenLabs
-from faultlab.elevenlabs.socket import Plan
+from faultlab.elevenlabs.simulator import ElevenLabsSimulator
+from faultlab.elevenlabs.socket import ElevenLabsAccount
 from faultlab.faults import Fault
 from faultlab.instance import Core
 from faultlab.schedule import Window
@@ -43,8 +43,8 @@ QUIET_S = 0.3  # long enough for anything that is on its way at these speeds
 
 
 @pytest.fixture
-async def lab() -> AsyncIterator[ElevenLabs]:
-    instance = ElevenLabs("elevenlabs", core=Core(speed=10))
+async def lab() -> AsyncIterator[ElevenLabsSimulator]:
+    instance = ElevenLabsSimulator("elevenlabs", core=Core(speed=10))
     await instance.start()
     yield instance
     await instance.stop()
@@ -101,7 +101,7 @@ class Heard:
 
 @contextlib.asynccontextmanager
 async def socket(
-    lab: ElevenLabs, *, key: str | None = None, query: str = QUERY
+    lab: ElevenLabsSimulator, *, key: str | None = None, query: str = QUERY
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     url = f"{lab.url}/v1/text-to-speech/VOICE/multi-stream-input?{query}"
     headers = {"xi-api-key": key or lab.api_key}
@@ -134,7 +134,7 @@ async def listen(
 
 
 async def turn(
-    lab: ElevenLabs, fault: Fault | None = None, *, quiet_s: float = PATIENCE_S
+    lab: ElevenLabsSimulator, fault: Fault | None = None, *, quiet_s: float = PATIENCE_S
 ) -> Heard:
     """Say two sentences in one context, Pipecat's way, under a fault."""
     lab.set_faults([Window(fault=fault)] if fault else [])
@@ -147,7 +147,7 @@ async def turn(
 # -- a healthy context
 
 
-async def test_the_alignment_covers_the_text_and_the_audio(lab: ElevenLabs) -> None:
+async def test_the_alignment_covers_the_text_and_the_audio(lab: ElevenLabsSimulator) -> None:
     heard = await turn(lab)
 
     assert heard.chars == TEXT
@@ -158,7 +158,7 @@ async def test_the_alignment_covers_the_text_and_the_audio(lab: ElevenLabs) -> N
     assert all(message["isFinal"] is None for message in heard.messages[:-1])
 
 
-async def test_times_begin_at_zero_in_every_message(lab: ElevenLabs) -> None:
+async def test_times_begin_at_zero_in_every_message(lab: ElevenLabsSimulator) -> None:
     heard = await turn(lab)
 
     for message in heard.messages[:-1]:
@@ -170,7 +170,7 @@ async def test_times_begin_at_zero_in_every_message(lab: ElevenLabs) -> None:
         assert end_ms == pytest.approx(length_ms, abs=1)
 
 
-async def test_every_word_is_recorded_where_it_is_in_the_audio(lab: ElevenLabs) -> None:
+async def test_every_word_is_recorded_where_it_is_in_the_audio(lab: ElevenLabsSimulator) -> None:
     heard = await turn(lab)
 
     spoken = lab.record.words("elevenlabs")
@@ -182,7 +182,7 @@ async def test_every_word_is_recorded_where_it_is_in_the_audio(lab: ElevenLabs) 
     assert (upgrade.ok_auth, upgrade.well_formed, context.outcome) == (True, True, "done")
 
 
-async def test_is_final_waits_for_the_close_of_the_context(lab: ElevenLabs) -> None:
+async def test_is_final_waits_for_the_close_of_the_context(lab: ElevenLabsSimulator) -> None:
     async with socket(lab) as ws:
         for message in turn_messages(close=False):
             await ws.send_json(message)
@@ -195,7 +195,9 @@ async def test_is_final_waits_for_the_close_of_the_context(lab: ElevenLabs) -> N
     assert final.messages == [{"isFinal": True, "contextId": "a"}]
 
 
-async def test_close_socket_lets_everything_be_said_and_closes_cleanly(lab: ElevenLabs) -> None:
+async def test_close_socket_lets_everything_be_said_and_closes_cleanly(
+    lab: ElevenLabsSimulator,
+) -> None:
     async with socket(lab, query=QUERY.replace("auto_mode=true", "auto_mode=false")) as ws:
         for message in turn_messages(close=False)[:3]:
             await ws.send_json(message)
@@ -207,7 +209,9 @@ async def test_close_socket_lets_everything_be_said_and_closes_cleanly(lab: Elev
     assert closed.closed == 1000
 
 
-async def test_without_auto_mode_text_waits_and_unflushed_text_is_dropped(lab: ElevenLabs) -> None:
+async def test_without_auto_mode_text_waits_and_unflushed_text_is_dropped(
+    lab: ElevenLabsSimulator,
+) -> None:
     async with socket(lab, query=QUERY.replace("auto_mode=true", "auto_mode=false")) as ws:
         await ws.send_json({"text": " ", "context_id": "a"})
         await ws.send_json({"text": f"{SENTENCE} ", "context_id": "a", "flush": True})
@@ -221,7 +225,7 @@ async def test_without_auto_mode_text_waits_and_unflushed_text_is_dropped(lab: E
     assert long.chars == " " + "word " * 30
 
 
-async def test_contexts_of_one_socket_stream_side_by_side(lab: ElevenLabs) -> None:
+async def test_contexts_of_one_socket_stream_side_by_side(lab: ElevenLabsSimulator) -> None:
     async with socket(lab) as ws:
         for message in [*turn_messages("a"), *turn_messages("b")]:
             await ws.send_json(message)
@@ -239,7 +243,7 @@ async def test_contexts_of_one_socket_stream_side_by_side(lab: ElevenLabs) -> No
     assert texts == {"a": TEXT, "b": TEXT}
 
 
-async def test_the_sixth_context_is_an_error_and_ends_the_socket(lab: ElevenLabs) -> None:
+async def test_the_sixth_context_is_an_error_and_ends_the_socket(lab: ElevenLabsSimulator) -> None:
     async with socket(lab) as ws:
         for name in "abcdef":
             await ws.send_json({"text": " ", "context_id": name})
@@ -250,7 +254,7 @@ async def test_the_sixth_context_is_an_error_and_ends_the_socket(lab: ElevenLabs
     assert heard.reason.startswith("Maximum simultaneous contexts per WebSocket connection")
 
 
-async def test_a_closed_context_makes_room_and_its_name_is_free(lab: ElevenLabs) -> None:
+async def test_a_closed_context_makes_room_and_its_name_is_free(lab: ElevenLabsSimulator) -> None:
     chars: list[str] = []
     async with socket(lab) as ws:
         for _ in range(8):
@@ -262,7 +266,7 @@ async def test_a_closed_context_makes_room_and_its_name_is_free(lab: ElevenLabs)
 
 
 async def test_a_context_without_text_ends_by_itself_and_a_keepalive_holds_it(
-    lab: ElevenLabs,
+    lab: ElevenLabsSimulator,
 ) -> None:
     async with socket(lab, query=f"{QUERY}&inactivity_timeout=0.2") as ws:
         for name in ("idle", "kept"):
@@ -276,7 +280,7 @@ async def test_a_context_without_text_ends_by_itself_and_a_keepalive_holds_it(
     assert ended.closed is None
 
 
-async def test_changing_the_voice_settings_ends_the_socket(lab: ElevenLabs) -> None:
+async def test_changing_the_voice_settings_ends_the_socket(lab: ElevenLabsSimulator) -> None:
     async with socket(lab) as ws:
         await ws.send_json({"text": " ", "context_id": "a"})
         await ws.send_json({"text": " ", "context_id": "a", "voice_settings": {"speed": 1.1}})
@@ -286,7 +290,7 @@ async def test_changing_the_voice_settings_ends_the_socket(lab: ElevenLabs) -> N
 
 
 async def test_more_at_once_than_the_plan_allows_is_refused() -> None:
-    lab = ElevenLabs("elevenlabs", plan=Plan(concurrent=1))
+    lab = ElevenLabsSimulator("elevenlabs", plan=ElevenLabsAccount(concurrent=1))
     await lab.start()
     async with socket(lab) as ws:
         for message in [*turn_messages("a"), *turn_messages("b")]:
@@ -299,7 +303,7 @@ async def test_more_at_once_than_the_plan_allows_is_refused() -> None:
 
 
 async def test_stopping_the_lab_ends_a_socket_in_the_middle() -> None:
-    lab = ElevenLabs("elevenlabs")
+    lab = ElevenLabsSimulator("elevenlabs")
     await lab.start()
     async with socket(lab) as ws:
         for message in turn_messages():
@@ -325,7 +329,9 @@ async def test_stopping_the_lab_ends_a_socket_in_the_middle() -> None:
         ("output_format=pcm_16000&inactivity_timeout=181", "inactivity_timeout"),
     ],
 )
-async def test_a_wrong_url_is_refused_at_the_upgrade(lab: ElevenLabs, query: str, why: str) -> None:
+async def test_a_wrong_url_is_refused_at_the_upgrade(
+    lab: ElevenLabsSimulator, query: str, why: str
+) -> None:
     url = f"http://{lab.authority}/v1/text-to-speech/V/multi-stream-input?{query}"
     async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
         answer = await session.get(url)
@@ -351,7 +357,7 @@ async def test_a_wrong_url_is_refused_at_the_upgrade(lab: ElevenLabs, query: str
     ],
 )  # fmt: skip
 async def test_the_upgrade_is_refused_in_the_providers_own_words(
-    lab: ElevenLabs, fault: Fault, status: int, code: str
+    lab: ElevenLabsSimulator, fault: Fault, status: int, code: str
 ) -> None:
     lab.set_faults([Window(fault=fault)])
     url = f"http://{lab.authority}/v1/text-to-speech/V/multi-stream-input?{QUERY}"
@@ -364,7 +370,7 @@ async def test_the_upgrade_is_refused_in_the_providers_own_words(
     assert detail["message"]
 
 
-async def test_a_422_carries_a_list(lab: ElevenLabs) -> None:
+async def test_a_422_carries_a_list(lab: ElevenLabsSimulator) -> None:
     url = f"http://{lab.authority}/v1/text-to-speech/V/stream?output_format=pcm_16000"
     async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
         answer = await session.post(url, json={})
@@ -374,7 +380,7 @@ async def test_a_422_carries_a_list(lab: ElevenLabs) -> None:
     assert body["detail"][0]["loc"] == ["body", "text"]
 
 
-async def test_a_wrong_key_is_refused_at_the_upgrade(lab: ElevenLabs) -> None:
+async def test_a_wrong_key_is_refused_at_the_upgrade(lab: ElevenLabsSimulator) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with socket(lab, key="wrong"):
             raise AssertionError("the socket opened")
@@ -383,7 +389,7 @@ async def test_a_wrong_key_is_refused_at_the_upgrade(lab: ElevenLabs) -> None:
     assert lab.record.requests("elevenlabs")[0].ok_auth is False
 
 
-async def test_what_is_no_message_ends_the_socket(lab: ElevenLabs) -> None:
+async def test_what_is_no_message_ends_the_socket(lab: ElevenLabsSimulator) -> None:
     async with socket(lab) as ws:
         await ws.send_str("{")
         heard = await listen(ws)
@@ -397,7 +403,9 @@ async def test_what_is_no_message_ends_the_socket(lab: ElevenLabs) -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 4, 5, 6, 7])
 @pytest.mark.parametrize("how", ["reset", "close", "error"])
-async def test_a_cut_leaves_so_many_whole_words(lab: ElevenLabs, after: int, how: str) -> None:
+async def test_a_cut_leaves_so_many_whole_words(
+    lab: ElevenLabsSimulator, after: int, how: str
+) -> None:
     whole = await turn(lab)
     heard = await turn(lab, faults.Cut(after_words=after, how=how))
 
@@ -414,7 +422,9 @@ async def test_a_cut_leaves_so_many_whole_words(lab: ElevenLabs, after: int, how
     assert [word.text for word in spoken] == WORDS[:after]
 
 
-async def test_a_cut_inside_a_word_ends_in_the_middle_of_the_next_one(lab: ElevenLabs) -> None:
+async def test_a_cut_inside_a_word_ends_in_the_middle_of_the_next_one(
+    lab: ElevenLabsSimulator,
+) -> None:
     whole = await turn(lab)
     heard = await turn(lab, faults.Cut(after_words=5, inside_word=True))
 
@@ -422,7 +432,7 @@ async def test_a_cut_inside_a_word_ends_in_the_middle_of_the_next_one(lab: Eleve
     assert heard.chars.split()[-1] in ("F", "Fi", "Fin", "Fine")
 
 
-async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: ElevenLabs) -> None:
+async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: ElevenLabsSimulator) -> None:
     lab.set_faults([Window(fault=faults.Stall(after_words=2))])
     async with socket(lab) as ws:
         for message in turn_messages():
@@ -437,7 +447,7 @@ async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: ElevenLabs) -> Non
 
 
 async def test_a_cut_acts_at_once_on_the_stream_in_progress() -> None:
-    lab = ElevenLabs("elevenlabs")
+    lab = ElevenLabsSimulator("elevenlabs")
     await lab.start()
     async with socket(lab) as ws:
         for message in turn_messages():
@@ -451,14 +461,16 @@ async def test_a_cut_acts_at_once_on_the_stream_in_progress() -> None:
     assert rest.broken
 
 
-async def test_a_silent_provider_opens_and_says_nothing(lab: ElevenLabs) -> None:
+async def test_a_silent_provider_opens_and_says_nothing(lab: ElevenLabsSimulator) -> None:
     heard = await turn(lab, faults.Silent(), quiet_s=0.5)
 
     assert heard.messages == []
     assert heard.closed is None
 
 
-async def test_signs_of_life_are_silent_samples_without_characters(lab: ElevenLabs) -> None:
+async def test_signs_of_life_are_silent_samples_without_characters(
+    lab: ElevenLabsSimulator,
+) -> None:
     lab.set_faults([Window(fault=faults.Alive())])
     async with socket(lab) as ws:
         for message in turn_messages():
@@ -470,21 +482,21 @@ async def test_signs_of_life_are_silent_samples_without_characters(lab: ElevenLa
     assert heard.last["alignment"] is None
 
 
-async def test_garbage_cannot_be_parsed(lab: ElevenLabs) -> None:
+async def test_garbage_cannot_be_parsed(lab: ElevenLabsSimulator) -> None:
     heard = await turn(lab, faults.Garbage())
 
     assert heard.garbage > 3
     assert heard.audio == b""
 
 
-async def test_everything_comes_twice(lab: ElevenLabs) -> None:
+async def test_everything_comes_twice(lab: ElevenLabsSimulator) -> None:
     once, twice = await turn(lab), await turn(lab, faults.Duplicate())
 
     assert len(twice.chars) == 2 * len(TEXT)
     assert twice.audio_s == pytest.approx(2 * once.audio_s, rel=0.1)
 
 
-async def test_audio_may_follow_the_end_of_a_context(lab: ElevenLabs) -> None:
+async def test_audio_may_follow_the_end_of_a_context(lab: ElevenLabsSimulator) -> None:
     lab.set_faults([Window(fault=faults.LateAfterCancel(delay_s=0.2))])
     async with socket(lab) as ws:
         for message in turn_messages():
@@ -498,7 +510,9 @@ async def test_audio_may_follow_the_end_of_a_context(lab: ElevenLabs) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 503, 500])
-async def test_an_error_on_the_stream_is_a_frame_and_a_close(lab: ElevenLabs, status: int) -> None:
+async def test_an_error_on_the_stream_is_a_frame_and_a_close(
+    lab: ElevenLabsSimulator, status: int
+) -> None:
     heard = await turn(lab, faults.ErrorEvent(status=status))
 
     code = 1011 if status == 500 else 1008
@@ -508,7 +522,9 @@ async def test_an_error_on_the_stream_is_a_frame_and_a_close(lab: ElevenLabs, st
 
 
 @pytest.mark.parametrize("where", ["request", "event"])
-async def test_a_used_up_account_is_told_so_on_a_warm_socket(lab: ElevenLabs, where: str) -> None:
+async def test_a_used_up_account_is_told_so_on_a_warm_socket(
+    lab: ElevenLabsSimulator, where: str
+) -> None:
     async with socket(lab) as ws:
         for message in turn_messages("a"):
             await ws.send_json(message)
@@ -532,14 +548,16 @@ async def test_a_used_up_account_is_told_so_on_a_warm_socket(lab: ElevenLabs, wh
         ("null_alignment", lambda heard: heard.chars == "" and heard.audio_s > 1),
     ],
 )
-async def test_a_provider_may_break_its_own_protocol(lab: ElevenLabs, what: str, seen: Any) -> None:
+async def test_a_provider_may_break_its_own_protocol(
+    lab: ElevenLabsSimulator, what: str, seen: Any
+) -> None:
     quiet_s = QUIET_S if what in ("no_final", "error_without_context") else PATIENCE_S
     heard = await turn(lab, faults.Mistaken(what=what), quiet_s=quiet_s)
 
     assert seen(heard)
 
 
-async def test_a_newer_server_may_spell_its_keys_another_way(lab: ElevenLabs) -> None:
+async def test_a_newer_server_may_spell_its_keys_another_way(lab: ElevenLabsSimulator) -> None:
     lab.set_faults([Window(fault=faults.Mistaken(what="snake_case"))])
     async with socket(lab) as ws:
         for message in turn_messages():
@@ -554,7 +572,7 @@ async def test_a_newer_server_may_spell_its_keys_another_way(lab: ElevenLabs) ->
 
 
 @pytest.fixture
-async def client(lab: ElevenLabs) -> AsyncIterator[sdk.AsyncElevenLabs]:
+async def client(lab: ElevenLabsSimulator) -> AsyncIterator[sdk.AsyncElevenLabs]:
     async with httpx.AsyncClient() as http:  # the SDK has no close of its own
         yield sdk.AsyncElevenLabs(
             api_key=lab.api_key, base_url=f"http://{lab.authority}", httpx_client=http
@@ -563,7 +581,7 @@ async def client(lab: ElevenLabs) -> AsyncIterator[sdk.AsyncElevenLabs]:
 
 @pytest.mark.parametrize("form", ["pcm_16000", "ulaw_8000", "mp3_44100_128"])
 async def test_the_sdk_streams_audio(
-    lab: ElevenLabs, client: sdk.AsyncElevenLabs, form: Any
+    lab: ElevenLabsSimulator, client: sdk.AsyncElevenLabs, form: Any
 ) -> None:
     parts = client.text_to_speech.stream("VOICE", text=SENTENCE, output_format=form)
     audio = b"".join([part async for part in parts])
@@ -586,7 +604,7 @@ async def test_the_sdk_streams_audio_with_times(client: sdk.AsyncElevenLabs) -> 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 503])
 async def test_the_sdk_understands_errors(
-    lab: ElevenLabs, client: sdk.AsyncElevenLabs, status: int
+    lab: ElevenLabsSimulator, client: sdk.AsyncElevenLabs, status: int
 ) -> None:
     lab.set_faults([Window(fault=faults.Http(status=status))])
 
@@ -598,7 +616,7 @@ async def test_the_sdk_understands_errors(
 
 
 async def test_the_subscription_shows_what_is_left(
-    lab: ElevenLabs, client: sdk.AsyncElevenLabs
+    lab: ElevenLabsSimulator, client: sdk.AsyncElevenLabs
 ) -> None:
     await turn(lab)
     used = (await client.user.subscription.get()).character_count
@@ -615,7 +633,7 @@ async def test_the_sdk_lists_the_voice(client: sdk.AsyncElevenLabs) -> None:
     assert [voice.name for voice in voices] == ["The voice of elevenlabs"]
 
 
-async def test_http_faults_cut_the_body(lab: ElevenLabs) -> None:
+async def test_http_faults_cut_the_body(lab: ElevenLabsSimulator) -> None:
     async def body(fault: Fault | None) -> bytes | None:
         lab.set_faults([Window(fault=fault)] if fault else [])
         url = f"http://{lab.authority}/v1/text-to-speech/V/stream?output_format=pcm_16000"
@@ -638,7 +656,7 @@ async def test_http_faults_cut_the_body(lab: ElevenLabs) -> None:
 # -- Pipecat's service, as it is
 
 
-def service(lab: ElevenLabs) -> ElevenLabsTTSService:
+def service(lab: ElevenLabsSimulator) -> ElevenLabsTTSService:
     return ElevenLabsTTSService(
         api_key=lab.api_key,
         url=lab.url,
@@ -647,7 +665,7 @@ def service(lab: ElevenLabs) -> ElevenLabsTTSService:
     )
 
 
-async def test_pipecats_service_speaks_with_it(lab: ElevenLabs) -> None:
+async def test_pipecats_service_speaks_with_it(lab: ElevenLabsSimulator) -> None:
     down, up = await run_test(
         service(lab), frames_to_send=[TTSSpeakFrame(f"{SENTENCE} {SECOND}"), SleepFrame(0.2)]
     )

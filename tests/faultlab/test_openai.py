@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletionChunk
 from faultlab import faults
 from faultlab.instance import Core
 from faultlab.openai import errors as openai_errors
-from faultlab.openai.simulator import OpenAI
+from faultlab.openai.simulator import OpenAISimulator
 from faultlab.receptionist import phrases
 from faultlab.schedule import Window
 
@@ -58,8 +58,8 @@ class Heard:
 
 
 @pytest.fixture
-async def instance() -> AsyncIterator[OpenAI]:
-    instance = OpenAI("openai", core=Core(speed=50))
+async def instance() -> AsyncIterator[OpenAISimulator]:
+    instance = OpenAISimulator("openai", core=Core(speed=50))
     await instance.start()
     try:
         yield instance
@@ -68,12 +68,12 @@ async def instance() -> AsyncIterator[OpenAI]:
 
 
 @pytest.fixture
-async def client(instance: OpenAI) -> AsyncIterator[openai.AsyncOpenAI]:
+async def client(instance: OpenAISimulator) -> AsyncIterator[openai.AsyncOpenAI]:
     async with sdk(instance) as client:
         yield client
 
 
-def sdk(instance: OpenAI, **settings: Any) -> openai.AsyncOpenAI:
+def sdk(instance: OpenAISimulator, **settings: Any) -> openai.AsyncOpenAI:
     given = {"api_key": instance.api_key, "max_retries": 0, "timeout": PATIENCE_S} | settings
     # The SDK's own client; only the reading of the machine's certificates is left out: it takes
     # longer than a test, and nothing here is encrypted.
@@ -82,7 +82,7 @@ def sdk(instance: OpenAI, **settings: Any) -> openai.AsyncOpenAI:
 
 
 @pytest.fixture
-async def impatient(instance: OpenAI) -> AsyncIterator[openai.AsyncOpenAI]:
+async def impatient(instance: OpenAISimulator) -> AsyncIterator[openai.AsyncOpenAI]:
     async with sdk(instance, timeout=0.15) as client:
         yield client
 
@@ -231,7 +231,7 @@ async def test_the_headers_are_the_real_ones(client: openai.AsyncOpenAI) -> None
         pass
 
 
-async def test_the_bytes_are_data_lines_and_end_with_done(instance: OpenAI) -> None:
+async def test_the_bytes_are_data_lines_and_end_with_done(instance: OpenAISimulator) -> None:
     body = {"model": MODEL, "messages": ASKED, "stream": True}
     headers = {"Authorization": f"Bearer {instance.api_key}"}
     async with (
@@ -244,7 +244,9 @@ async def test_the_bytes_are_data_lines_and_end_with_done(instance: OpenAI) -> N
     assert all(event.startswith("data: {") for event in events[:-2])
 
 
-async def test_connections_are_kept_alive(instance: OpenAI, client: openai.AsyncOpenAI) -> None:
+async def test_connections_are_kept_alive(
+    instance: OpenAISimulator, client: openai.AsyncOpenAI
+) -> None:
     for _ in range(3):
         await listen(client)
 
@@ -252,7 +254,7 @@ async def test_connections_are_kept_alive(instance: OpenAI, client: openai.Async
 
 
 async def test_first_word_and_rate_follow_the_pace() -> None:
-    instance = OpenAI("openai", core=Core(speed=1.0))
+    instance = OpenAISimulator("openai", core=Core(speed=1.0))
     delays = sorted(instance.pace.ttfb_s() for _ in range(500))
     gaps = [instance.pace.gap_s() for _ in range(500)]
 
@@ -290,7 +292,7 @@ async def test_first_word_and_rate_follow_the_pace() -> None:
     ids=["model", "empty", "role", "content", "orphan", "unanswered", "tools", "too long"],
 )
 async def test_a_bad_request_is_refused_and_recorded(
-    instance: OpenAI,
+    instance: OpenAISimulator,
     client: openai.AsyncOpenAI,
     change: dict[str, Any],
     error: type[openai.APIStatusError],
@@ -304,7 +306,7 @@ async def test_a_bad_request_is_refused_and_recorded(
     assert instance.record.requests("openai")[0].well_formed is False
 
 
-async def test_a_body_that_is_not_json_is_a_bad_request(instance: OpenAI) -> None:
+async def test_a_body_that_is_not_json_is_a_bad_request(instance: OpenAISimulator) -> None:
     headers = {"Authorization": f"Bearer {instance.api_key}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
@@ -314,7 +316,7 @@ async def test_a_body_that_is_not_json_is_a_bad_request(instance: OpenAI) -> Non
         assert (await response.json())["error"]["type"] == "invalid_request_error"
 
 
-async def test_a_wrong_key_is_an_authentication_error(instance: OpenAI) -> None:
+async def test_a_wrong_key_is_an_authentication_error(instance: OpenAISimulator) -> None:
     async with sdk(instance, api_key="sk-wrong") as client:
         with pytest.raises(openai.AuthenticationError) as refused:
             await client.models.list()
@@ -344,7 +346,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("status", "code", "kind"), ROWS, ids=str)
 async def test_every_error_row_is_the_sdks_own_exception(
-    instance: OpenAI, client: openai.AsyncOpenAI, status: int, code: str | None, kind: str
+    instance: OpenAISimulator, client: openai.AsyncOpenAI, status: int, code: str | None, kind: str
 ) -> None:
     instance.set_faults([Window(fault=faults.Http(status=status, code=code))])
 
@@ -357,7 +359,7 @@ async def test_every_error_row_is_the_sdks_own_exception(
 
 @pytest.mark.parametrize("status", sorted(openai_errors.EDGE))
 async def test_an_error_of_the_edge_is_html(
-    instance: OpenAI, client: openai.AsyncOpenAI, status: int
+    instance: OpenAISimulator, client: openai.AsyncOpenAI, status: int
 ) -> None:
     instance.set_faults([Window(fault=faults.Http(status=status))])
 
@@ -369,7 +371,7 @@ async def test_an_error_of_the_edge_is_html(
 
 
 async def test_a_used_up_credit_is_a_rate_limit_error_with_its_own_code(
-    instance: OpenAI, client: openai.AsyncOpenAI
+    instance: OpenAISimulator, client: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Quota())])
 
@@ -379,7 +381,7 @@ async def test_a_used_up_credit_is_a_rate_limit_error_with_its_own_code(
     assert (error.code, error.type) == ("insufficient_quota", "insufficient_quota")
 
 
-async def test_the_sdks_hidden_retries_are_counted(instance: OpenAI) -> None:
+async def test_the_sdks_hidden_retries_are_counted(instance: OpenAISimulator) -> None:
     instance.set_faults([Window(fault=faults.Http(status=503, retry_after_s=0.01))])
 
     async with sdk(instance, max_retries=2) as client:
@@ -390,7 +392,7 @@ async def test_the_sdks_hidden_retries_are_counted(instance: OpenAI) -> None:
     assert headers == [0, 1, 2]
 
 
-async def test_a_retry_after_one_failed_request_succeeds(instance: OpenAI) -> None:
+async def test_a_retry_after_one_failed_request_succeeds(instance: OpenAISimulator) -> None:
     instance.set_faults([Window(fault=faults.Http(status=429, retry_after_s=0.01), requests=1)])
 
     async with sdk(instance, max_retries=2) as client:
@@ -405,7 +407,7 @@ async def test_a_retry_after_one_failed_request_succeeds(instance: OpenAI) -> No
     [("reset", openai.APIConnectionError), ("close", None), ("error", openai.APIError)],
 )
 async def test_a_cut_ends_after_so_many_words(
-    instance: OpenAI,
+    instance: OpenAISimulator,
     client: openai.AsyncOpenAI,
     words: int,
     how: str,
@@ -420,7 +422,9 @@ async def test_a_cut_ends_after_so_many_words(
     assert heard.error is None if error is None else isinstance(heard.error, error)
 
 
-async def test_a_cut_may_fall_inside_a_word(instance: OpenAI, client: openai.AsyncOpenAI) -> None:
+async def test_a_cut_may_fall_inside_a_word(
+    instance: OpenAISimulator, client: openai.AsyncOpenAI
+) -> None:
     instance.set_faults([Window(fault=faults.Cut(after_words=1, how="close", inside_word=True))])
 
     heard = await listen(client)
@@ -429,7 +433,7 @@ async def test_a_cut_may_fall_inside_a_word(instance: OpenAI, client: openai.Asy
 
 
 async def test_a_tool_call_can_be_cut_in_its_arguments(
-    instance: OpenAI, client: openai.AsyncOpenAI
+    instance: OpenAISimulator, client: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Cut(after_words=2, how="close"))])
     asked = [{"role": "user", "content": "call me back"}]
@@ -442,7 +446,7 @@ async def test_a_tool_call_can_be_cut_in_its_arguments(
 
 
 async def test_a_stall_keeps_the_line_open_and_goes_on_when_lifted(
-    instance: OpenAI, client: openai.AsyncOpenAI
+    instance: OpenAISimulator, client: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Stall(after_words=3))])
 
@@ -457,7 +461,7 @@ async def test_a_stall_keeps_the_line_open_and_goes_on_when_lifted(
 
 
 async def test_a_stall_that_stays_is_the_clients_time_out(
-    instance: OpenAI, impatient: openai.AsyncOpenAI
+    instance: OpenAISimulator, impatient: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Stall(after_words=3))])
 
@@ -469,7 +473,7 @@ async def test_a_stall_that_stays_is_the_clients_time_out(
 
 @pytest.mark.parametrize("where", ["handshake", "stream"])
 async def test_silence_is_a_time_out_without_a_word(
-    instance: OpenAI, impatient: openai.AsyncOpenAI, where: str
+    instance: OpenAISimulator, impatient: openai.AsyncOpenAI, where: str
 ) -> None:
     instance.set_faults([Window(fault=faults.Silent(where=where))])
 
@@ -481,7 +485,7 @@ async def test_silence_is_a_time_out_without_a_word(
 
 
 async def test_alive_sends_chunks_without_a_word(
-    instance: OpenAI, client: openai.AsyncOpenAI
+    instance: OpenAISimulator, client: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Alive())])
 
@@ -493,7 +497,7 @@ async def test_alive_sends_chunks_without_a_word(
 
 
 async def test_a_slow_start_delays_and_a_slow_rate_stretches(
-    instance: OpenAI, client: openai.AsyncOpenAI
+    instance: OpenAISimulator, client: openai.AsyncOpenAI
 ) -> None:
     loop = asyncio.get_running_loop()
     took: list[float] = []
@@ -509,7 +513,9 @@ async def test_a_slow_start_delays_and_a_slow_rate_stretches(
     assert slow_s > healthy_s + 0.05
 
 
-async def test_garbage_cannot_be_parsed(instance: OpenAI, client: openai.AsyncOpenAI) -> None:
+async def test_garbage_cannot_be_parsed(
+    instance: OpenAISimulator, client: openai.AsyncOpenAI
+) -> None:
     instance.set_faults([Window(fault=faults.Garbage())])
 
     heard = await listen(client)
@@ -519,7 +525,7 @@ async def test_garbage_cannot_be_parsed(instance: OpenAI, client: openai.AsyncOp
 
 
 async def test_duplicate_sends_every_chunk_twice(
-    instance: OpenAI, client: openai.AsyncOpenAI
+    instance: OpenAISimulator, client: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Duplicate())])
 
@@ -538,7 +544,7 @@ async def test_duplicate_sends_every_chunk_twice(
     ids=["server", "rate", "quota"],
 )
 async def test_an_error_on_the_open_stream_has_no_status(
-    instance: OpenAI, client: openai.AsyncOpenAI, fault: faults.Fault, code: str | None
+    instance: OpenAISimulator, client: openai.AsyncOpenAI, fault: faults.Fault, code: str | None
 ) -> None:
     instance.set_faults([Window(fault=fault)])
 
@@ -549,7 +555,9 @@ async def test_an_error_on_the_open_stream_has_no_status(
     assert error.code == code
 
 
-async def test_a_fault_switched_on_in_the_middle_acts_in_the_middle(instance: OpenAI) -> None:
+async def test_a_fault_switched_on_in_the_middle_acts_in_the_middle(
+    instance: OpenAISimulator,
+) -> None:
     instance.set_faults([Window(fault=faults.Stall(after_words=3))])
     async with sdk(instance) as client, asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(listen(client))
@@ -561,7 +569,7 @@ async def test_a_fault_switched_on_in_the_middle_acts_in_the_middle(instance: Op
 
 
 async def test_an_abandoned_stream_is_recorded_with_what_was_sent(
-    instance: OpenAI, impatient: openai.AsyncOpenAI
+    instance: OpenAISimulator, impatient: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Stall(after_words=3))])
     await listen(impatient)
@@ -584,7 +592,10 @@ async def test_an_abandoned_stream_is_recorded_with_what_was_sent(
     ids=lambda value: getattr(value, "name", ""),
 )
 async def test_faults_reach_answers_that_are_not_streamed_too(
-    instance: OpenAI, client: openai.AsyncOpenAI, fault: faults.Fault, error: type[Exception]
+    instance: OpenAISimulator,
+    client: openai.AsyncOpenAI,
+    fault: faults.Fault,
+    error: type[Exception],
 ) -> None:
     instance.set_faults([Window(fault=fault)])
 
@@ -593,7 +604,7 @@ async def test_faults_reach_answers_that_are_not_streamed_too(
 
 
 async def test_silence_without_streaming_is_a_time_out_too(
-    instance: OpenAI, impatient: openai.AsyncOpenAI
+    instance: OpenAISimulator, impatient: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Silent())])
 

@@ -17,7 +17,7 @@ from pipecat.tests.utils import SleepFrame, run_test
 
 from faultlab import faults
 from faultlab.instance import Core
-from faultlab.openai.simulator import OpenAI
+from faultlab.openai.simulator import OpenAISimulator
 from faultlab.receptionist import phrases
 from faultlab.schedule import Window
 
@@ -27,8 +27,8 @@ ASKED: list[Any] = [{"role": "user", "content": "How much is a haircut?"}]
 
 
 @pytest.fixture
-async def instance() -> AsyncIterator[OpenAI]:
-    instance = OpenAI("openai", core=Core(speed=50))
+async def instance() -> AsyncIterator[OpenAISimulator]:
+    instance = OpenAISimulator("openai", core=Core(speed=50))
     await instance.start()
     try:
         yield instance
@@ -36,7 +36,7 @@ async def instance() -> AsyncIterator[OpenAI]:
         await instance.stop()
 
 
-def service(instance: OpenAI) -> OpenAILLMService:
+def service(instance: OpenAISimulator) -> OpenAILLMService:
     return OpenAILLMService(
         api_key=instance.api_key,
         base_url=instance.url,
@@ -44,7 +44,7 @@ def service(instance: OpenAI) -> OpenAILLMService:
     )
 
 
-async def run(instance: OpenAI, messages: list[Any]) -> tuple[list[Frame], list[Frame]]:
+async def run(instance: OpenAISimulator, messages: list[Any]) -> tuple[list[Frame], list[Frame]]:
     frames = [LLMContextFrame(LLMContext(messages)), SleepFrame(0.15)]
     down, up = await run_test(service(instance), frames_to_send=frames)
     return list(down), list(up)
@@ -54,7 +54,9 @@ def text(frames: list[Frame]) -> str:
     return "".join(frame.text for frame in frames if isinstance(frame, LLMTextFrame))
 
 
-async def test_its_words_arrive_whole_and_its_requests_are_well_formed(instance: OpenAI) -> None:
+async def test_its_words_arrive_whole_and_its_requests_are_well_formed(
+    instance: OpenAISimulator,
+) -> None:
     down, up = await run(instance, ASKED)
 
     entry = instance.record.requests("openai")[0]
@@ -64,7 +66,7 @@ async def test_its_words_arrive_whole_and_its_requests_are_well_formed(instance:
     assert (entry.ok_auth, entry.well_formed, entry.outcome) == (True, True, "done")
 
 
-async def test_it_reports_a_cut_after_the_words_that_came(instance: OpenAI) -> None:
+async def test_it_reports_a_cut_after_the_words_that_came(instance: OpenAISimulator) -> None:
     instance.set_faults([Window(fault=faults.Cut(after_words=4))])
 
     down, up = await run(instance, ASKED)
@@ -73,7 +75,7 @@ async def test_it_reports_a_cut_after_the_words_that_came(instance: OpenAI) -> N
     assert any(isinstance(frame, ErrorFrame) for frame in up)
 
 
-async def test_its_question_out_of_band_is_answered(instance: OpenAI) -> None:
+async def test_its_question_out_of_band_is_answered(instance: OpenAISimulator) -> None:
     answer = await service(instance).run_inference(LLMContext(ASKED))
 
     assert answer == phrases.price("haircut")

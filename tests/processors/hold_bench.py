@@ -36,12 +36,13 @@ from fallbacks.descent import Descent, DescentSettings
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
 from fallbacks.holding import Holding, HoldSettings
 from fallbacks.utterances import Chooser, utterances_of
-from processors.caller_sound import CallerSound
 from processors.clip import ClipAudioRawFrame
 from processors.fallback import Fallback, Phrases
 from processors.hold_line import HoldLine
 from processors.on_device_words import NoEar, WordEar
+from processors.sound_end import SoundEnd
 from processors.turn_opener import TurnOpener
+from processors.wiring import CallWiring
 
 RATE_HZ = 8000
 WORD_S = 0.03
@@ -255,10 +256,11 @@ async def held(
         remember=remembered.append,
     )
     line, caller_line = Line(), CallerLine()
-    hold = HoldLine(fallback, caller_line, tell=told.append, clock=time.monotonic, turn=turn)
+    wiring = CallWiring(clock=time.monotonic, turn=turn, line=caller_line, outside=told.append)
+    hold = HoldLine(fallback, wiring)
     opener = TurnOpener(turn, clock=time.monotonic)
     worker = PipelineWorker(
-        Pipeline([opener, CallerSound(hold.hear), Voices(caller_line), hold, line]),
+        Pipeline([opener, SoundEnd(hold.hear), Voices(caller_line), hold, line]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
         enable_rtvi=False,
         cancel_on_idle_timeout=False,

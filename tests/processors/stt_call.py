@@ -21,7 +21,7 @@ from fallbacks.facts import AttemptFailed, AttemptStarted
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
-from faultlab.deepgram.socket import Limits
+from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault
 from faultlab.instance import Instance
 from faultlab.lab import Lab, Spec
@@ -168,7 +168,7 @@ async def calling(
     *names: str,
     faults: Mapping[str, Fault] | None = None,
     pace: float = 5.0,
-    limits: Limits | None = None,
+    limits: StreamLimits | None = None,
     more: Mapping[str, FrameProcessor] | None = None,
     roster: Roster | None = None,
     failures: int = 3,
@@ -186,7 +186,7 @@ async def calling(
         failures: In a row, which open a breaker.
         limit_s: The longest that it takes.
     """
-    options = {"limits": limits or Limits(intake_cap=None)}
+    options = {"limits": limits or StreamLimits(intake_cap=None)}
     specs = [Spec(name=each, kind="deepgram", options=options) for each in names or ("a", "b")]
     async with bring_near(Lab(specs)) as lab:
         for name, fault in (faults or {}).items():

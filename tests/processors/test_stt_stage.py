@@ -16,7 +16,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
 from faultlab import faults
-from faultlab.deepgram.socket import Limits
+from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault
 from providers.catalog import provider
 from providers.provider import Rung
@@ -314,7 +314,7 @@ async def test_what_was_heard_is_billed_to_whoever_heard_it() -> None:
 
 
 async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
-    capped = Limits(intake_cap=1.25)
+    capped = StreamLimits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
         await call.sound(await call.begins(caller.say(FIRST)))
         call.lab.instance("a").drop_connections()
@@ -325,7 +325,7 @@ async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
 
 
 async def test_a_recogniser_that_was_behind_is_not_behind_in_the_next_utterance() -> None:
-    capped = Limits(intake_cap=1.25)
+    capped = StreamLimits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
         await call.sound(await call.begins(caller.say(FIRST)))
         call.lab.instance("a").drop_connections()
@@ -340,7 +340,7 @@ async def test_a_recogniser_that_was_behind_is_not_behind_in_the_next_utterance(
 
 
 async def test_a_caller_who_goes_on_is_heard_by_a_recogniser_that_is_behind() -> None:
-    capped = Limits(intake_cap=1.25)
+    capped = StreamLimits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
         await call.sound(await call.begins(caller.say(FIRST)))
         call.lab.instance("a").drop_connections()

@@ -18,7 +18,7 @@ from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
 from calls.turn import Turn
 from faultlab import faults
-from faultlab.deepgram.socket import Limits
+from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
@@ -79,7 +79,7 @@ class Line:
 async def test_a_turn_comes_once_and_whole(
     fault: Fault, after_s: float, intake_cap: float | None
 ) -> None:
-    options = {"limits": Limits(intake_cap=intake_cap)}
+    options = {"limits": StreamLimits(intake_cap=intake_cap)}
     specs = [Spec(name=each, kind="deepgram", options=options) for each in "ab"]
     async with bring_near(Lab(specs)) as lab:
         rungs, told = rungs_of(tuple(lab.instances.values())), list[Any]()

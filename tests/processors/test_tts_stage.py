@@ -16,7 +16,9 @@ from pipecat.frames.frames import (
     TTSStartedFrame,
     TTSStoppedFrame,
     TTSTextFrame,
+    TTSUpdateSettingsFrame,
 )
+from pipecat.services.settings import TTSSettings
 
 from bot.lab.callers import spoken_s
 from fallbacks.facts import RungChosen, StageExhausted
@@ -417,3 +419,93 @@ async def test_a_call_ends_at_once_behind_rungs_that_hang(lab: Lab) -> None:
         await talk.finished.wait()
 
     assert time.monotonic() - began < 2.5
+
+
+def speak_in(talk: Talk, language: str) -> list[TTSUpdateSettingsFrame]:
+    """Return what has every voice speak a language."""
+    services = [each.child.service for each in talk.stage._rungs.values()]
+    frames = [
+        TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=each)
+        for each in services
+    ]
+    for each in frames:
+        each.interruptible = False
+    return frames
+
+
+def languages(lab: Lab, name: str) -> list[str]:
+    asked = lab.record.requests(name)
+    return [each.details["language"] for each in asked if each.details.get("text", "").strip()]
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+async def test_the_next_reply_is_asked_for_in_the_callers_language(
+    lab: Lab, ladder: tuple[str, str]
+) -> None:
+    async with talking(lab, ladder) as talk:
+        await spoken(talk)
+        await talk.put(*speak_in(talk, "es"))
+        await talk.reply("Hola, ", "buenos ", "dias.")
+        await talk.until(lambda: len(talk.said) == 2)
+
+    assert languages(lab, ladder[0]) == ["en", "es"]
+    assert talk.said == [TEXT, "Hola, buenos dias."]
+    assert (talk.failures, set(talk.asked)) == ([], {ladder[0]})
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+async def test_a_standby_speaks_the_callers_language_too(lab: Lab, ladder: tuple[str, str]) -> None:
+    async with talking(lab, ladder) as talk:
+        await talk.put(*speak_in(talk, "ru"))
+        await asyncio.sleep(1.0)
+        break_(lab, ladder[0], faults.Cut(after_words=4, how="reset"))
+        await spoken(talk)
+
+    assert languages(lab, ladder[1]) == ["ru"]
+    assert talk.said == [TEXT]
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+async def test_what_is_being_spoken_keeps_its_language(lab: Lab, ladder: tuple[str, str]) -> None:
+    async with talking(lab, ladder) as talk:
+        talk.turn.caller_stopped(time.monotonic())
+        await talk.put(LLMFullResponseStartFrame(), LLMTextFrame("Hello there. And "))
+        await talk.until(lambda: languages(lab, ladder[0]))
+        await talk.put(*speak_in(talk, "es"))
+        await talk.put(LLMTextFrame("now the rest of it. "), LLMFullResponseEndFrame())
+        await talk.until(lambda: talk.said)
+        await talk.reply("Hola.")
+        await talk.until(lambda: len(talk.said) == 2)
+
+    assert languages(lab, ladder[0]) == ["en", "es"]
+    assert talk.said == ["Hello there. And now the rest of it.", "Hola."]
+    assert talk.failures == []
+
+
+async def test_a_caller_who_interrupts_in_another_language_is_answered_in_it(lab: Lab) -> None:
+    async with talking(lab) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.kept_of(TTSTextFrame))
+        await talk.put(*speak_in(talk, "es"), InterruptionFrame())
+        await talk.reply("Hola.")
+        await talk.until(lambda: talk.said and talk.said[-1] == "Hola.")
+
+    assert languages(lab, "cartesia") == ["en", "es"]
+    assert talk.failures == []
+
+
+async def test_a_voice_that_connects_anew_for_another_language_is_waited_for_and_not_doubted(
+    lab: Lab,
+) -> None:
+    async with talking(lab, LADDERS["elevenlabs first"]) as talk:
+        await spoken(talk)
+        break_(lab, "elevenlabs", faults.Silent(where="handshake"))
+        await talk.put(*speak_in(talk, "es"))
+        await asyncio.sleep(0.4)  # a model's first sentence takes about as long
+        await talk.reply("Hola.")
+        await asyncio.sleep(0.2)
+        break_(lab, "elevenlabs", None)
+        await talk.until(lambda: len(talk.said) == 2)
+
+    assert talk.failures == []
+    assert languages(lab, "elevenlabs") == ["en", "es"]

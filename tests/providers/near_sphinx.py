@@ -8,7 +8,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from providers.local_stt import LocalSTTService
 from providers.sphinx import Recogniser
-from providers.sphinx_ear import Ear, Heard
+from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command, _do
 
@@ -23,7 +23,7 @@ class NearSphinx(SphinxProcess):
 
     async def start(self) -> None:
         self._recogniser = Recogniser(self._ear)
-        self._answers.put_nowait(Heard(what="ready").as_json())
+        self._answers.put_nowait(SphinxResult(what="ready").as_json())
 
     def send(self, kind: Command, content: bytes = b"") -> bool:
         if self._recogniser is None:
@@ -34,9 +34,9 @@ class NearSphinx(SphinxProcess):
             self._answers.put_nowait(line)
         return True
 
-    async def results(self) -> AsyncIterator[Heard]:
+    async def results(self) -> AsyncIterator[SphinxResult]:
         while True:
-            yield Heard.from_json(await self._answers.get())
+            yield SphinxResult.from_json(await self._answers.get())
 
     async def close(self) -> None:
         self._recogniser = None

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from faultlab.deepgram.socket import Limits
+from faultlab.deepgram.socket import StreamLimits
 from faultlab.instance import Instance
 from providers.catalog import provider
 from providers.provider import Rung
@@ -21,7 +21,7 @@ class TestDeepgram(SttConformance, Simulated):
     kind: ClassVar[str] = "deepgram"
     model: ClassVar[str] = "nova-3"
     options: ClassVar[dict[str, Any]] = {
-        "limits": Limits(intake_cap=None),  # utterances come faster than anybody speaks
+        "limits": StreamLimits(intake_cap=None),  # utterances come faster than anybody speaks
         "grammar": PHRASES,
     }
 
@@ -74,3 +74,8 @@ async def test_the_key_travels_in_the_header_and_not_in_the_url() -> None:
 
     assert request.headers["Authorization"] == "Token KEY"
     assert "KEY" not in str(dict(request.query))
+
+
+async def test_alternatives_are_asked_for_when_the_rung_wants_them() -> None:
+    assert (await asked(alternatives=3)).query["alternatives"] == "3"
+    assert "alternatives" not in (await asked()).query

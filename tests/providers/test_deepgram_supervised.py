@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from deepgram.core.api_error import ApiError
@@ -22,10 +23,11 @@ from websockets.frames import Close
 from fallbacks.failure import Failure, Kind, ServiceError
 from fallbacks.symptoms import Moment
 from faultlab import faults
-from faultlab.deepgram.simulator import Deepgram
-from faultlab.deepgram.socket import Limits
+from faultlab.deepgram.simulator import DeepgramSimulator
+from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault
 from faultlab.schedule import Window
+from processors.readings import alternatives
 from providers.deepgram import DeepgramRung, PoliteCloseError, build, failure_of
 from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller
@@ -34,14 +36,14 @@ from tests.providers.bench import Bench, running
 pytestmark = pytest.mark.virtual_time
 
 RATE_HZ = 16_000
-LIMITS = Limits(intake_cap=None)
+LIMITS = StreamLimits(intake_cap=None)
 
 
 @asynccontextmanager
 async def supervised(
-    fault: Fault | None = None, *, limits: Limits = LIMITS
-) -> AsyncIterator[tuple[Bench, DeepgramRung, Deepgram]]:
-    instance = Deepgram("it", limits=limits)
+    fault: Fault | None = None, *, limits: StreamLimits = LIMITS, **changes: Any
+) -> AsyncIterator[tuple[Bench, DeepgramRung, DeepgramSimulator]]:
+    instance = DeepgramSimulator("it", limits=limits)
     await instance.start()
     try:
         instance.set_faults([Window(fault=fault)] if fault else [])
@@ -53,6 +55,7 @@ async def supervised(
                 url=instance.url,
                 sample_rate_hz=RATE_HZ,
                 api_key=instance.api_key,
+                **changes,
             )
         )
         service.supervised = True
@@ -128,7 +131,7 @@ async def test_silence_is_answered_by_frames_without_words() -> None:
 
 
 async def test_a_standby_that_hears_nothing_is_not_closed_for_that() -> None:
-    limits = Limits(intake_cap=None, first_audio_s=0.2, idle_s=5.0)
+    limits = StreamLimits(intake_cap=None, first_audio_s=0.2, idle_s=5.0)
     async with supervised(limits=limits) as (bench, service, _):
         await asyncio.sleep(0.2)
         await asyncio.sleep(0.2)
@@ -181,3 +184,27 @@ def test_pipecats_service_still_keeps_what_we_read() -> None:
 
     for name in ("_connection", "_connection_settled", "_client", "_finalize_pending", "_user_id"):
         assert hasattr(service, name)
+
+
+async def test_other_readings_come_with_the_words_and_how_sure_each_is() -> None:
+    async with supervised(model="enhanced", alternatives=3) as (bench, _, _instance):
+        await hear(bench, caller.silence(0.3) + caller.say("Yes, please.") + caller.silence(0.3))
+        await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
+        await bench.until(lambda: any(each.text for each in bench.all(TranscriptionFrame)))
+
+    final = next(each for each in bench.all(TranscriptionFrame) if each.text)
+    (best, sure), *others = alternatives(final.result)
+    assert best == final.text
+    assert sure is not None
+    assert others
+    assert all(other is not None and 0 < other < sure for _, other in others)
+
+
+async def test_a_model_without_alternatives_is_asked_again_without_them() -> None:
+    async with supervised(model="nova-3", alternatives=3) as (bench, service, instance):
+        await bench.until(lambda: service.connected)
+
+        first, second = instance.record.requests("it")
+        assert not bench.errors()
+
+    assert (first.well_formed, second.well_formed) == (False, True)

@@ -1,6 +1,7 @@
 """The queue of callers who are to be called back."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from storage.callbacks import Callback, Callbacks
 from storage.database import Database, StorageError
+from storage.tables import REASON_LENGTH
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 MARY = Callback(call_id="c1", number="+15550101", reason="llm is down", asked_at=AT)
@@ -50,6 +52,44 @@ async def test_one_call_leaves_one_wish(url: str) -> None:
 
     assert await queue.add(MARY)
     assert not await queue.add(MARY)
+    assert await queue.waiting() == [MARY]
+    await database.close()
+
+
+async def test_what_a_caller_wants_later_in_the_call_is_kept_beside_what_was_noted(
+    url: str,
+) -> None:
+    database = Database(url)
+    queue = Callbacks(database)
+    await queue.add(replace(MARY, reason="billing; when: tomorrow"))
+
+    assert not await queue.add(replace(MARY, reason="billing; when: Thursday"))
+    assert not await queue.add(replace(MARY, reason="x" * REASON_LENGTH))
+
+    (waiting,) = await queue.waiting()
+    assert waiting.reason == "x" * REASON_LENGTH
+    await database.close()
+
+
+async def test_a_second_wish_of_one_call_does_not_lose_the_first(url: str) -> None:
+    database = Database(url)
+    queue = Callbacks(database)
+    await queue.add(replace(MARY, reason="billing; when: tomorrow"))
+    await queue.add(replace(MARY, reason="llm is down"))
+
+    (waiting,) = await queue.waiting()
+    assert waiting.reason == "billing; when: tomorrow / llm is down"
+    await database.close()
+
+
+async def test_a_caller_who_was_called_back_may_want_it_again(url: str) -> None:
+    database = Database(url)
+    queue = Callbacks(database)
+    await queue.add(MARY)
+    await queue.done("c1", at=AT)
+
+    await queue.add(MARY)
+
     assert await queue.waiting() == [MARY]
     await database.close()
 

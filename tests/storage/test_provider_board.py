@@ -11,7 +11,7 @@ import redis.asyncio
 from sqlalchemy import create_engine, inspect, text
 
 from bot.config.share_address import board_at
-from fallbacks.shared_health import Aspect, Word
+from fallbacks.shared_health import Aspect, BoardWord
 from storage.database import StorageError
 from storage.provider_board import KEEP_S, ProviderBoard, line_of, word_of
 from storage.redis_board import LEASES, WORDS
@@ -19,7 +19,7 @@ from tests.share_servers import PASSWORD, Server, free_port
 
 AT_S = 1_790_000_000.123456
 PLACE, OTHER = "llm/mind/0123456789ab", "tts/voice/ba9876543210"
-OPEN = Word(
+OPEN = BoardWord(
     place=PLACE, aspect=Aspect.BREAKER, at_s=AT_S, value="open", until_s=AT_S + 900.5, retired=True
 )
 LONG_S = 60.0
@@ -29,8 +29,8 @@ Join = Callable[[], ProviderBoard]
 """Gives one more process its side of the board."""
 
 
-def suspects(at_s: float, *, place: str = PLACE, value: str = "suspect") -> Word:
-    return Word(place=place, aspect=Aspect.SUSPICION, at_s=at_s, value=value)
+def suspects(at_s: float, *, place: str = PLACE, value: str = "suspect") -> BoardWord:
+    return BoardWord(place=place, aspect=Aspect.SUSPICION, at_s=at_s, value=value)
 
 
 class BoardContract:
@@ -80,7 +80,7 @@ class BoardContract:
 
     async def test_a_word_that_nobody_understands_is_passed_over(self, join: Join) -> None:
         here, there = join(), join()
-        melted = Word(place=OTHER, aspect=Aspect.BREAKER, at_s=AT_S, value="melted")
+        melted = BoardWord(place=OTHER, aspect=Aspect.BREAKER, at_s=AT_S, value="melted")
         await here.write([melted, OPEN])
 
         assert await there.others([PLACE, OTHER]) == [OPEN]

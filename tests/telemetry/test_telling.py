@@ -17,6 +17,7 @@ from calls.events import (
     CallStarted,
     Event,
     KeyPressed,
+    OtherReading,
     ProviderFailed,
     TranscriptFinal,
     UsageMeasured,
@@ -215,11 +216,14 @@ async def test_the_live_view_hides_words_and_numbers_unless_told() -> None:
     await watching.aclose()
 
 
+PIN = (OtherReading(text="pin 47", confidence=0.4),)
+
+
 @pytest.mark.parametrize(
     ("event", "secret"),
     [
         (TranscriptFinal(turn=1, at_s=0, provider="p", text="pin 4711"), "4711"),
-        (TranscriptFinal(turn=1, at_s=0, provider="p", text="", alternatives=("pin 47",)), "47"),
+        (TranscriptFinal(turn=1, at_s=0, provider="p", text="", alternatives=PIN), "47"),
         (AgentSaid(turn=1, text="your pin is 4711"), "4711"),
         (CallStarted(transport="twilio", agent="a", caller="+15551234567"), "1234"),
         (KeyPressed(key="7"), "7"),

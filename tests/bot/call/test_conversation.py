@@ -1,6 +1,10 @@
 """A whole conversation, but for the ears: context, tools, goodbye, silence."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pipecat.frames.frames import InterruptionFrame, TTSSpeakFrame
@@ -9,6 +13,7 @@ from bot.call.conversation import opening_frames
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, SilenceSettings
 from bot.instructions import system_text
+from bot.tools.desk import CallDesk
 from calls.events import (
     CallbackWanted,
     CallerSilent,
@@ -17,7 +22,10 @@ from calls.events import (
     ToolCalled,
 )
 from calls.window import SUMMARY
-from tests.bot.talk import says, talking
+from storage.callbacks import Callbacks
+from storage.database import Database
+from tests.bot.talk import Talk, says, talking
+from transports.leg import LegFacts
 
 pytestmark = pytest.mark.virtual_time
 
@@ -117,27 +125,88 @@ async def test_a_model_that_hangs_up_without_a_word_is_spoken_for(
     assert talk.ear.heard_s > 0.03
 
 
-async def test_a_person_and_a_callback_are_noted_and_the_model_can_say_so(
-    models: VoiceModels,
-) -> None:
-    first = says(
-        calls=[
-            ("transfer_to_person", {"reason": "billing"}),
-            ("request_callback", {"when": "tomorrow\x00 at nine", "reason": "billing"}),
-        ]
+WANTED = says(
+    calls=[
+        ("transfer_to_person", {"reason": "billing"}),
+        ("request_callback", {"when": "tomorrow\x00 at nine", "reason": "billing"}),
+    ]
+)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    made = Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+    yield made
+    await made.close()
+
+
+def desk_of(database: Database, *, caller: str) -> CallDesk:
+    async def hang_up(_reason: str) -> None:
+        pass
+
+    return CallDesk(
+        callbacks=Callbacks(database),
+        messages=Path("unused"),
+        call_id="c1",
+        facts=LegFacts(transport="twilio", sample_rate_hz=8000, caller=caller),
+        end=hang_up,
+        utc_now=lambda: datetime(2026, 3, 1, tzinfo=UTC),
     )
-    async with talking(AGENT, first, says("It is noted."), models=models) as talk:
+
+
+def results(talk: Talk) -> list[str]:
+    """Return what the model got to know of its tools."""
+    return [
+        each["content"] for each in talk.model.requests[1]["messages"] if each["role"] == "tool"
+    ]
+
+
+async def test_a_callback_is_kept_before_the_model_may_confirm_it(
+    models: VoiceModels, database: Database
+) -> None:
+    desk = desk_of(database, caller="+15550101")
+    async with talking(AGENT, WANTED, says("It is noted."), models=models, desk=desk) as talk:
         await talk.say("I want a person.")
         await talk.until(lambda: talk.remembered("assistant") and talk.voice.said)
 
+        (waiting,) = await Callbacks(database).waiting()
         asked = talk.model.requests[1]["messages"]
         assert asked[0] == {"role": "system", "content": system_text(AGENT)}
-        results = [each["content"] for each in asked if each["role"] == "tool"]
-        assert len(results) == 2
-        assert all("noted for the staff" in each for each in results)
+        person, callback = results(talk)
+        assert "Nobody can be connected" in person
+        assert "noted" not in person
+        assert "is noted for the staff" in callback
+        assert waiting.number == "+15550101"
+        assert waiting.reason == "billing; when: tomorrow at nine"
         assert PersonWanted(turn=1, reason="billing") in talk.told
         assert CallbackWanted(turn=1, when="tomorrow at nine", reason="billing") in talk.told
         assert talk.voice.said == ["It is noted."]
+
+
+@pytest.mark.parametrize(
+    ("caller", "url", "why"),
+    [
+        ("", "", "number is not known"),
+        ("+15550101", "sqlite+aiosqlite:////dev/null/holdline.db", "could not be written down"),
+    ],
+    ids=["no number", "no database"],
+)
+async def test_a_callback_that_is_not_kept_is_not_promised(
+    models: VoiceModels, database: Database, caller: str, url: str, why: str
+) -> None:
+    broken = Database(url) if url else database
+    desk = desk_of(broken, caller=caller)
+    async with talking(AGENT, WANTED, says("I cannot."), models=models, desk=desk) as talk:
+        await talk.say("Call me back.")
+        await talk.until(lambda: talk.remembered("assistant") and talk.voice.said)
+
+        _, callback = results(talk)
+        assert why in json.loads(callback)["error"]
+        assert not [each for each in talk.told if isinstance(each, CallbackWanted)]
+        assert ("request_callback", "failed") in [
+            (each.tool, each.outcome) for each in talk.told if isinstance(each, ToolCalled)
+        ]
+    await broken.close()
 
 
 async def test_a_silent_caller_is_asked_and_then_told_goodbye(models: VoiceModels) -> None:

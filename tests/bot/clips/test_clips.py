@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,45 @@ async def test_every_speaking_rung_renders_every_text_of_the_agents_language(
         assert pcm is not None
         assert 0.3 < len(pcm) / 2 / 8000 < 3.0
         assert np.abs(np.frombuffer(pcm, "<i2")[:800].astype(int)).max() > 200  # no lead-in
+
+
+async def test_an_agent_that_follows_its_callers_has_clips_in_every_language_of_the_texts(
+    lab: Lab, tmp_path: Path
+) -> None:
+    settings, store = settings_for(lab, agent={"language": "multi"}), ClipStore(tmp_path)
+
+    done = await rendered(settings, store)
+
+    assert [each.error for each in done] == [""] * 8
+    asked = [
+        each for name in VOICES for each in lab.record.requests(name) if "text" in each.details
+    ]
+    assert {
+        (each.instance, each.details["text"].strip(), each.details["language"])
+        for each in asked
+        if "momento" in each.details["text"]
+    } == {(name, "Un momento.", "es") for name in VOICES}
+
+
+async def test_a_clip_is_played_in_the_language_of_its_text_by_a_voice_that_follows(
+    tmp_path: Path,
+) -> None:
+    rung = Rung(name="a", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v")
+    store = ClipStore(tmp_path)
+    store.save(Clip.of(replace(rung, language="es"), "Un momento."), np.full(800, 77, np.int16))
+
+    def voice(*following: str) -> CallVoice:
+        return CallVoice(
+            store,
+            voices={"a": rung},
+            following=following,
+            speaking=lambda: "a",
+            local=lambda _text, language: language.encode(),
+            rate_hz=RATE_HZ,
+        )
+
+    assert np.frombuffer(await voice("a").say("Un momento.", "es"), "<i2").tolist() == [77] * 800
+    assert await voice().say("Un momento.", "es") == b"es"  # a language of its own: another clip
 
 
 async def test_what_is_there_is_not_rendered_again(lab: Lab, tmp_path: Path) -> None:

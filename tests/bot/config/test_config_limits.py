@@ -9,6 +9,7 @@ from bot.config.errors import ConfigError
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
+from fallbacks.failure import Kind, failed
 from fallbacks.limits import Limits
 
 STAGES = """
@@ -26,7 +27,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(text: str) -> Settings:
     Path("holdline.yaml").write_text(text, encoding="utf-8")
-    return load(variables=Environment(values={"KEY": "oa-1"})).settings
+    return load(
+        variables=Environment(values={"KEY": "oa-1", "KEY_B": "oa-2", "KEY_B2": "oa-3"})
+    ).settings
 
 
 def stages(*, model: str = "", voice: str = "", other: str = "") -> str:
@@ -66,6 +69,26 @@ def test_limits_and_cold_standbys_reach_their_stage() -> None:
     assert found["other"] == Limits(concurrent=5)
     assert found["voice"] == Limits()
     assert policies["tts"].cold == {"other"}  # the first rung is nobody's standby
+
+
+def test_rungs_of_one_account_fall_together_and_others_of_that_name_do_not() -> None:
+    text = """
+stages:
+  stt: [{name: ears, kind: local}]
+  llm:
+    - {name: model, kind: openai, api_key_env: KEY, url: "http://127.0.0.1:9/v1", account: acme}
+    - {name: other, kind: openai, api_key_env: KEY_B, url: "http://127.0.0.1:9/v1", account: acme}
+    - {name: spare, kind: openai, api_key_env: KEY_B2, url: "http://127.0.0.1:9/v1"}
+  tts: [{name: voice, kind: local, account: acme}]
+"""
+    roster = build_policies(read(text), 100.0)["llm"].roster
+    permit = roster.health("llm", "model").permit(100.0)
+    assert permit is not None
+
+    roster.failed(permit, failed(Kind.QUOTA, "llm", provider="model"), now=100.0)
+
+    standings = [*roster.standings("llm", 100.0), *roster.standings("tts", 100.0)]
+    assert [each.provider for each in standings if each.usable] == ["spare", "voice"]
 
 
 def test_hedges_are_for_the_model_alone_and_so_many_as_is_said() -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from bot.config.settings import Settings
 from bot.doctor.doctor import examine
-from bot.doctor.finding import Finding
+from bot.doctor.finding import DoctorFinding
 from tests.share_servers import PASSWORD
 from tests.share_servers import Server as ShareServer
 
@@ -81,11 +81,11 @@ def settings(port: int, *, key: str = KEY, **sections: Any) -> Settings:
     )
 
 
-async def findings(of: Settings, *, online: bool = False) -> dict[str, Finding]:
+async def findings(of: Settings, *, online: bool = False) -> dict[str, DoctorFinding]:
     return {each.about: each async for each in examine(of, online=online)}
 
 
-def problems(of: dict[str, Finding]) -> dict[str, str]:
+def problems(of: dict[str, DoctorFinding]) -> dict[str, str]:
     return {each.about: each.text for each in of.values() if not each.ok}
 
 
@@ -178,7 +178,7 @@ async def test_storage_that_does_not_open_is_a_problem(
     assert text in found["storage.url"]
 
 
-async def storage_found(url: str, port: int) -> Finding:
+async def storage_found(url: str, port: int) -> DoctorFinding:
     found = await findings(settings(port, storage={"url": url}))
     assert problems(found).keys() <= {"storage.url"}
     return found["storage.url"]
@@ -260,7 +260,7 @@ async def test_without_the_driver_of_postgresql_the_extra_is_named(
     assert 'pip install "holdline[postgres]"' in found.text
 
 
-async def share_found(share: str, port: int) -> Finding:
+async def share_found(share: str, port: int) -> DoctorFinding:
     found = await findings(settings(port, resilience={"share": share}))
     assert problems(found).keys() <= {"resilience.share"}
     return found["resilience.share"]

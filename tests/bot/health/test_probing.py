@@ -20,7 +20,7 @@ from fallbacks.roster import Place, Roster
 from faultlab import faults
 from faultlab.instance import Core, Instance
 from faultlab.lab import Lab, Spec
-from faultlab.openai.simulator import OpenAI
+from faultlab.openai.simulator import OpenAISimulator
 from faultlab.schedule import Window
 from providers.catalog import PROVIDERS
 from providers.provider import Rung, Stage
@@ -173,7 +173,7 @@ async def test_a_healthy_rung_is_asked_the_cheap_question_only() -> None:
         assert asked == {"/v1/models"}
 
 
-class Restricted(OpenAI):
+class Restricted(OpenAISimulator):
     """Its key may have answers written, and not list the models."""
 
     async def _list_models(self, request: web.Request) -> web.Response:

@@ -25,7 +25,7 @@ from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.roster import Roster
-from fallbacks.shared_health import Aspect, Word
+from fallbacks.shared_health import Aspect, BoardWord
 from storage.database import StorageError
 from storage.provider_board import ProviderBoard
 from tests.share_servers import PASSWORD, Server
@@ -250,7 +250,7 @@ class Stumbling:
         self._forget = forget
         self.stumbles = False
 
-    async def others(self, asked: Iterable[str]) -> Sequence[Word]:
+    async def others(self, asked: Iterable[str]) -> Sequence[BoardWord]:
         if self.stumbles:
             self.stumbles = False
             self._forget()

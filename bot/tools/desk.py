@@ -1,8 +1,9 @@
-"""Does what a caller chose from the menu of keys, with no provider's help."""
+"""Does what a caller wants of the house itself, with no provider's help: by key or by word."""
 
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,15 @@ from storage.callbacks import Callback, Callbacks
 from storage.database import StorageError
 from transports.leg import LegFacts
 
-KEPT_S: Final = 3.0  # how long a caller waits to hear that his wish is kept
+KEPT_S: Final = 3.0  # how long a caller waits to hear that the wish is kept
 DIGITS: Final = 5  # a number with fewer is none that could be called
+
+
+class Unkept(StrEnum):
+    """Why a caller's wish was not kept."""
+
+    NO_NUMBER = "no_number"  # nobody knows where to call
+    NOT_STORED = "not_stored"
 
 
 class CallDesk:
@@ -51,9 +59,13 @@ class CallDesk:
 
     async def call_back(self, reason: str) -> bool:
         """Note that this caller is to be called back; False: it cannot be done."""
+        return await self.note_callback(reason) is None
+
+    async def note_callback(self, reason: str) -> Unkept | None:
+        """Note the same; None: it is committed, and whoever calls back will find it."""
         number = self._facts.caller
         if sum(each.isdigit() for each in number) < DIGITS:
-            return False
+            return Unkept.NO_NUMBER
         wanted = Callback(
             call_id=self._call_id, number=number, reason=reason, asked_at=self._utc_now()
         )
@@ -62,8 +74,8 @@ class CallDesk:
                 await self._callbacks.add(wanted)
         except (TimeoutError, StorageError) as error:
             logger.error("a callback could not be kept: {}", type(error).__name__)
-            return False
-        return True
+            return Unkept.NOT_STORED
+        return None
 
     async def connect(self) -> bool:
         """Return False: no telephone of ours can hand a call on yet."""

@@ -2,15 +2,17 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from sqlalchemy import event
 
-from bot.call.desk import CallDesk
 from bot.call.last_resort import LastResort, _ear, _steps
 from bot.clips.store import ClipStore
 from bot.clips.utterances import load_utterances
+from bot.tools.desk import CallDesk, Unkept
 from fallbacks.descent import STEPS, Step
 from fallbacks.utterances import Situation, Utterance
 from processors.on_device_words import NoEar
@@ -26,11 +28,13 @@ async def hang_up(reason: str) -> None:
     del reason
 
 
-def desk(database: Database, folder: Path, *, caller: str = "+15550101") -> CallDesk:
+def desk(
+    database: Database, folder: Path, *, caller: str = "+15550101", call_id: str = "c1"
+) -> CallDesk:
     return CallDesk(
         callbacks=Callbacks(database),
         messages=folder / "messages",
-        call_id="c1",
+        call_id=call_id,
         facts=LegFacts(transport="twilio", sample_rate_hz=8000, caller=caller),
         end=hang_up,
         utc_now=lambda: AT,
@@ -69,6 +73,39 @@ async def test_nobody_is_promised_a_call_that_could_not_be_noted(tmp_path: Path)
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
 
     assert not await desk(database, tmp_path).call_back("llm is down")
+    await database.close()
+
+
+async def test_nobody_is_promised_a_call_that_a_full_disk_did_not_take(
+    url: str, tmp_path: Path
+) -> None:
+    database = Database(url)
+    engine = await database.engine()
+    async with engine.connect() as connection:
+        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+
+    def fill(connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    event.listen(engine.sync_engine, "connect", fill)
+    await engine.dispose()
+    room = [desk(database, tmp_path, call_id=f"c{n}") for n in range(20)]  # a page takes eleven
+
+    kept = [await each.note_callback("x" * 290) for each in room]
+
+    assert kept[0] is None
+    assert kept[-1] is Unkept.NOT_STORED
+    assert len(await Callbacks(database).waiting()) == kept.count(None)
+    await database.close()
+
+
+async def test_a_number_that_is_not_known_is_another_reason_than_a_lost_wish(
+    url: str, tmp_path: Path
+) -> None:
+    database = Database(url)
+
+    assert await desk(database, tmp_path, caller="").note_callback("billing") is Unkept.NO_NUMBER
+    assert await desk(database, tmp_path).note_callback("billing") is None
     await database.close()
 
 

@@ -1,0 +1,90 @@
+"""Whole calls: what a recogniser tells beside the words, and what is made of it."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.config.settings import Settings
+from bot.process import open_house
+from bot.recording import read
+from bot.replay import Notes, replay_one
+from calls.events import AgentSaid, Event, TranscriptFinal
+from fallbacks.facts import HeldTheLine
+from faultlab.deepgram.simulator import DeepgramSimulator
+from faultlab.lab import Lab, Spec
+from faultlab.schedule import parse_windows
+
+CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"
+STAGES = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs": "tts"}
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+
+def settings_for(lab: Lab, folder: Path, *, language: str, **recogniser: Any) -> Settings:
+    stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
+    for name, stage in STAGES.items():
+        peer = lab.instance(name)
+        rung = {"name": name, "kind": name, "url": peer.url, "api_key": peer.api_key}
+        stages[stage].append(rung)
+    stages["stt"][0] |= recogniser
+    tree = {"agent": {"language": language}, "logs": {"dir": folder}, "stages": stages}
+    return Settings.model_validate(tree)
+
+
+async def called(settings: Settings, folder: Path) -> Sequence[Event]:
+    notes = Notes()
+    async with open_house(settings, words=True, listeners=[notes]) as house:
+        replayed = await replay_one(house, notes, read(CALLER), path=CALLER, folder=folder)
+    return replayed.events
+
+
+def languages(lab: Lab, name: str) -> list[str]:
+    asked = lab.record.requests(name)
+    return [each.details["language"] for each in asked if each.details.get("text", "").strip()]
+
+
+@pytest.mark.parametrize("spoken", ["es", "ru"])
+async def test_a_caller_is_answered_and_asked_to_wait_in_the_language_that_was_detected(
+    spoken: str, tmp_path: Path
+) -> None:
+    async with asyncio.timeout(60), Lab([Spec(name=each, kind=each) for each in STAGES]) as lab:
+        ears = lab.instance("deepgram")
+        assert isinstance(ears, DeepgramSimulator)
+        ears.spoken = spoken
+        late = parse_windows([{"fault": "slow_start", "delay_s": 2.0}])
+        lab.instance("openai").set_faults(late)
+
+        events = await called(settings_for(lab, tmp_path, language="multi"), tmp_path)
+
+        (final,) = [each for each in events if isinstance(each, TranscriptFinal)]
+        held = [each.utterance for each in events if isinstance(each, HeldTheLine)]
+        assert final.language == spoken
+        assert held
+        assert all(each.startswith(f"{spoken}.") for each in held)
+        assert languages(lab, "cartesia") == ["en", spoken]  # the greeting, and the answer
+        assert len([each for each in events if isinstance(each, AgentSaid)]) == 2
+
+
+async def test_other_readings_are_in_the_calls_record_with_how_sure_they_are(
+    tmp_path: Path,
+) -> None:
+    async with asyncio.timeout(60), Lab([Spec(name=each, kind=each) for each in STAGES]) as lab:
+        settings = settings_for(
+            lab, tmp_path, language="en", model="enhanced-general", alternatives=3
+        )
+
+        events = await called(settings, tmp_path)
+
+    (final,) = [each for each in events if isinstance(each, TranscriptFinal)]
+    (journal,) = (tmp_path / "calls").glob("*.jsonl")
+    assert final.confidence is not None
+    assert len(final.alternatives) == 2
+    for other in final.alternatives:
+        assert other.text not in ("", final.text)
+        assert other.confidence is not None
+        assert other.confidence < final.confidence
+        assert json.dumps(other.text) in journal.read_text(encoding="utf-8")

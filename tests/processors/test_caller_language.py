@@ -1,0 +1,55 @@
+"""The voices and everything else that is said follow the caller's language."""
+
+from pipecat.frames.frames import Frame, TranscriptionFrame, TTSUpdateSettingsFrame
+from pipecat.frames.frames import UserStoppedSpeakingFrame as Stopped
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.tests.utils import SleepFrame, run_test
+from pipecat.transcriptions.language import Language
+
+from processors.caller_language import CallerLanguage
+
+
+def words(text: str, language: Language | None) -> TranscriptionFrame:
+    return TranscriptionFrame(text, "", "2026-03-01T12:00:00Z", language)
+
+
+async def told(*frames: Frame) -> tuple[list[Frame], list[str], FrameProcessor]:
+    voice, followed = FrameProcessor(), list[str]()
+    language = CallerLanguage(first="en", voices=[voice], follow=followed.append)
+    down, _ = await run_test(language, frames_to_send=list(frames))
+    kept = (TTSUpdateSettingsFrame, TranscriptionFrame)
+    return [each for each in down if isinstance(each, kept)], followed, voice
+
+
+async def test_a_turn_in_another_language_is_told_to_each_voice_ahead_of_its_words() -> None:
+    down, followed, voice = await told(words("quiero una cita", Language.ES))
+
+    update, said = down
+    assert isinstance(said, TranscriptionFrame)
+    assert isinstance(update, TTSUpdateSettingsFrame)
+    assert update.service is voice
+    assert update.delta is not None
+    assert update.delta.language == "es"
+    assert not update.interruptible
+    assert followed == ["es"]
+
+
+async def test_what_changes_nothing_is_not_told() -> None:
+    down, followed, _ = await told(
+        words("hello", Language.EN), words("hm", None), Stopped(), words("well then", Language.EN)
+    )
+
+    assert [type(each) for each in down] == 3 * [TranscriptionFrame]
+    assert followed == []
+
+
+async def test_the_caller_may_change_back() -> None:
+    _, followed, _ = await told(
+        words("здравствуйте", Language.RU),
+        SleepFrame(0.05),
+        Stopped(),
+        SleepFrame(0.05),
+        words("hello", Language.EN),
+    )
+
+    assert followed == ["ru", "en"]
