@@ -31,7 +31,7 @@ from bot.lab.process import RunningLab, with_lab
 from bot.rungs import rung_of
 from calls.turn import Turn
 from fallbacks.facts import AttemptFailed, AttemptWon
-from processors.tts_stage import TtsStage
+from processors.stages.tts import TtsStage
 from providers.catalog import provider
 from telemetry import logs
 
@@ -145,7 +145,6 @@ async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
         tell=lambda fact: told.append((clock.monotonic(), fact)),
         clock=clock.monotonic,
         turn=turn,
-        word_times={FIRST: True, SECOND: True},
     )
     worker = PipelineWorker(
         Pipeline([stage]),

@@ -142,12 +142,13 @@ class Bench:
         question = [{"role": "user", "content": HOURS}]
         return LlmWork(
             models=self._models,
-            work=Work(self._policy, tell=self.told, numbers=self._turn.attempts),
+            work=Work(self._policy, numbers=self._turn.attempts),
             context=LLMContext(messages=cast("Any", question)),
             tasks=self._owner,
             clock=clock.monotonic,
             until=lambda: self._turn.patient_until(clock.monotonic()),
             window_tokens=room_tokens(self._settings.agent),
+            tell=self.told,
             heard=heard,
         )
 

@@ -1,10 +1,14 @@
-"""What can happen to an attempt, and what a failover may want done about it."""
+"""What can happen to an attempt, and what may have to be done about it."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from fallbacks.deadline import Deadline
+from fallbacks.facts import Fact
 from fallbacks.failure import Failure, Kind
+
+CancelReason: TypeAlias = Literal["outrun", "caller"]
+"""Why an attempt was ended that did nothing wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +20,19 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """An attempt failed for certain. Tell the roster first: the ladder reads it."""
+    """An attempt failed for certain.
+
+    Attributes:
+        attempt: Which.
+        failure: What went wrong.
+        heard_words: How many of its words the caller will hear.
+        request: Tells different requests apart; for bad requests.
+    """
 
     attempt: int
     failure: Failure
+    heard_words: int = 0
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +44,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idled:
-    """Nothing is asked of an attempt at the moment: its silence is no gap."""
+    """Nothing is asked of an attempt at the moment, or it cannot begin: its silence is no gap."""
 
     attempt: int
 
@@ -43,7 +56,26 @@ class Owed:
     attempt: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """An attempt that could not begin has begun: from now on its silence counts."""
+
+    attempt: int
+    waited: bool = False  # for a place, which there was not at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """No place was free in time for an attempt: the next rung is asked, and nobody blamed."""
+
+    attempt: int
+
+
 AttemptEvent: TypeAlias = Progressed | Failed | Finished | Idled | Owed
+"""What a `Failover` reads."""
+
+WorkEvent: TypeAlias = AttemptEvent | Admitted | Refused
+"""What a `Work` reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +113,7 @@ class Cancel:
 
     attempt: int
     provider: str
-    because: str  # outrun, caller, call_over
+    because: CancelReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,4 +141,15 @@ class Exhausted:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class TellFact:
+    """Tell what happened."""
+
+    fact: Fact
+
+
 Action: TypeAlias = Start | Suspect | Win | Cancel | Abandon | Done | Exhausted
+"""What a `Failover` wants done."""
+
+Step: TypeAlias = TellFact | Start | Win | Cancel | Abandon | Done | Exhausted
+"""What a `Work` wants done. Facts come first: they are told even if the rest is interrupted."""

@@ -18,7 +18,13 @@ class Backoff:
     Moments are monotonic, in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, retries_itself: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            retries_itself: The service makes the first new try at once, without us.
+        """
+        self._first = 1 if retries_itself else 0
         self._tries = 1  # a first connection that failed is not tried again at once
         self._up_at: float | None = None
 
@@ -34,7 +40,7 @@ class Backoff:
             permanent: The provider refused it for a reason that does not pass by itself.
         """
         if self._up_at is not None and now - self._up_at > STABLE_S:
-            self._tries = 0
+            self._tries = self._first
         self._up_at = None
         if permanent:
             self._tries = len(WAITS_S) - 1

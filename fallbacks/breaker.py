@@ -132,7 +132,7 @@ class Breaker:
 
     def succeeded(self, permit: Permit, now: float) -> tuple[BreakerMoved, ...]:
         """Take in that the rung did what it was asked."""
-        if not self._counts(permit):
+        if not self.take_back(permit):
             return ()
         if self.state is State.OPEN:
             return self._move(Input.PROBED, now) if permit.probe else ()
@@ -154,7 +154,7 @@ class Breaker:
             trip: Open at once, however many failed before.
             rest_s: Rest for this long instead of `open_s`.
         """
-        if not self._counts(permit):
+        if not self.take_back(permit):
             return ()
         if trip:
             return self.trip(now, rest_s=rest_s)
@@ -162,9 +162,19 @@ class Breaker:
         full = self.failures >= self.settings.failures
         return self._move(Input.FAILURES if full else Input.FAILED, now, rest_s=rest_s)
 
-    def cancelled(self, permit: Permit) -> None:
-        """Take in that the attempt was called off by us: nothing is learnt from it."""
-        self._counts(permit)
+    def take_back(self, permit: Permit) -> bool:
+        """Take a permit back; say whether its result is of the present state.
+
+        Of an attempt that was called off by us this is all: nothing is learnt from it.
+        """
+        if permit.era != self._era:
+            return False
+        if self.state is State.CLOSED:
+            return True
+        if self._trial is None or self._trial[0] != permit.number:
+            return False  # expired, and another went out since, or it was never a trial
+        self._trial = None
+        return True
 
     def trip(self, now: float, *, rest_s: float | None = None) -> tuple[BreakerMoved, ...]:
         """Open at once: the failure says it all, or a rung that shares the key met it."""
@@ -207,17 +217,6 @@ class Breaker:
     def spent_s(self, now: float) -> Mapping[State, float]:
         """Return the seconds spent in each state since the breaker was made."""
         return self._spent_s | {self.state: self._spent_s[self.state] + now - self.since}
-
-    def _counts(self, permit: Permit) -> bool:
-        """Take a permit back; say whether its result is of the present state."""
-        if permit.era != self._era:
-            return False
-        if self.state is State.CLOSED:
-            return True
-        if self._trial is None or self._trial[0] != permit.number:
-            return False  # expired, and another went out since, or it was never a trial
-        self._trial = None
-        return True
 
     def _move(
         self, happened: Input, now: float, *, rest_s: float | None = None

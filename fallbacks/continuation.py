@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from fallbacks.ledger import sayable
+from fallbacks.word_times import sayable
 
 RESTART: Final = 3  # words from the top that make a restart, though it then goes another way
 LOOKED_AT: Final = 400  # words of what was said; no telephone answer is longer

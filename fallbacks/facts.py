@@ -1,8 +1,9 @@
 """The facts that the decisions of this room read and tell, in the past tense."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from fallbacks.failure import Kind, Scope, Severity
+from fallbacks.failure import Failure, Kind, Scope, Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,25 @@ class AttemptFailed:
     unknown: bool = False  # the symptom stands in no table
     heard_words: int = 0  # the caller already heard these from it
     reason: str = ""  # redacted: never a key, a header or a caller's word
+
+    @classmethod
+    def of(
+        cls, failure: Failure, *, after_s: float = 0.0, attempt: int = 0, heard_words: int = 0
+    ) -> "AttemptFailed":
+        """Return the fact that tells a failure."""
+        return cls(
+            stage=failure.stage,
+            provider=failure.provider,
+            kind=failure.kind,
+            scope=failure.scope,
+            after_s=after_s,
+            attempt=attempt,
+            permanent=failure.permanent,
+            severity=failure.severity,
+            unknown=failure.unknown,
+            heard_words=heard_words,
+            reason=failure.reason,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +92,7 @@ class AttemptDropped:
     stage: str
     provider: str
     attempt: int
-    because: str  # outrun, caller, call_over, limit
+    because: Literal["outrun", "caller", "limit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,3 +219,21 @@ class ProviderReset:
 
     stage: str
     provider: str
+
+
+Fact: TypeAlias = (
+    AttemptStarted
+    | AttemptFailed
+    | AttemptWon
+    | AttemptDropped
+    | HedgeStarted
+    | LimitReached
+    | RungChosen
+    | StageExhausted
+    | BreakerMoved
+    | Suspected
+    | SuspicionCleared
+    | RungRested
+    | ProviderReset
+)
+"""What a piece of work tells."""

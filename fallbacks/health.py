@@ -1,9 +1,8 @@
 """What all calls know together about one rung: breaker, suspicion, rests, recent speed.
 
-The first failure of a live attempt makes the rung suspect at once, in every call, long before the
-breaker has counted to three; a success clears it. A rate limit is not a fault: the rung rests, on
-a counter of its own. A bad request retires the rung only when a second, different request met it
-too, or a probe did. What is permanent opens the breaker at once.
+A rate limit is not a fault: the rung rests, on a counter of its own. A bad request retires the
+rung only when a second, different request met it too, or a probe did. What is permanent opens the
+breaker at once.
 """
 
 import math
@@ -11,18 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
-from fallbacks.facts import (
-    BreakerMoved,
-    ProviderReset,
-    RungRested,
-    Suspected,
-    SuspicionCleared,
-)
+from fallbacks.facts import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Kind, Scope, Severity
 from fallbacks.latency import PRIOR_S, Latency
 from fallbacks.retry_after import MOST_S, rest_s
 
-HealthFact: TypeAlias = BreakerMoved | Suspected | SuspicionCleared | RungRested | ProviderReset
+SuspicionFact: TypeAlias = Suspected | SuspicionCleared
+HealthFact: TypeAlias = BreakerMoved | SuspicionFact | RungRested | ProviderReset
 """What can happen to a rung's health."""
 
 PROTOCOL_LIMIT: Final = 3  # garbage so many times in a row is no accident
@@ -37,6 +31,62 @@ class Standing:
     suspect: bool
     p50_s: float  # to first useful output
     p95_s: float
+
+
+class Suspicion:
+    """Whether a rung is suspect: it failed or was late in a live call, so others ask it last.
+
+    The first failure of a live attempt raises the suspicion at once, in every call, long before the
+    breaker has counted to three; a success clears it.
+
+    Attributes:
+        since: When it was raised; None: there is none.
+    """
+
+    def __init__(self, stage: str, provider: str) -> None:
+        self.since: float | None = None
+        self._stage = stage
+        self._provider = provider
+        self._judged_at = -math.inf  # when it came or went last
+
+    def stands(self, now: float, settings: BreakerSettings) -> bool:
+        """Say whether it still does; without probes only time and callers can lift it."""
+        if self.since is None:
+            return False
+        return settings.probing or now < self.since + settings.open_s
+
+    def begin(self, kind: Kind, now: float) -> tuple[SuspicionFact, ...]:
+        """Mark the rung suspect; other calls ask it last."""
+        if self.since is not None:
+            return ()
+        self.since = self._judged_at = now
+        return (Suspected(stage=self._stage, provider=self._provider, kind=kind),)
+
+    def clear(self, now: float) -> tuple[SuspicionFact, ...]:
+        """Trust the rung again."""
+        if self.since is None:
+            return ()
+        after_s, self.since = max(0.0, now - self.since), None
+        self._judged_at = now
+        return (SuspicionCleared(stage=self._stage, provider=self._provider, after_s=after_s),)
+
+    def follow(
+        self, kind: Kind | None, *, since: float, now: float, may_clear: bool
+    ) -> tuple[SuspicionFact, ...]:
+        """Take over what another process knows, unless this one has judged since then.
+
+        Args:
+            kind: What it is suspected of there; None: it was cleared.
+            since: The moment of that, on our clock.
+            now: Monotonic, in seconds.
+            may_clear: Whether nothing else speaks against the rung here.
+        """
+        if since <= self._judged_at:
+            return ()
+        at = min(now, since)
+        if kind is not None:
+            return self.begin(kind, at)
+        return self.clear(at) if may_clear else ()
 
 
 class Health:
@@ -55,18 +105,17 @@ class Health:
         self.provider = provider
         self.breaker = Breaker(stage, provider, now=now, settings=settings)
         self.latency = Latency(prior_s=prior_s)
-        self.suspect_since: float | None = None
+        self.suspicion = Suspicion(stage, provider)
         self.rests_until = now
         self.retired = False  # opened by what only a person can mend
-        self._judged_at = -math.inf  # when suspicion came or went last
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
         self._refused: set[str] = set()  # different requests called bad since the last success
 
     @property
-    def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
-        return self.breaker.wake_at
+    def suspect_since(self) -> float | None:
+        """When the rung became suspect; None: it is not."""
+        return self.suspicion.since
 
     def standing(self, now: float) -> Standing:
         """Return what a ladder needs to know now."""
@@ -77,7 +126,7 @@ class Health:
         return Standing(
             provider=self.provider,
             usable=admits and now >= self.rests_until,
-            suspect=not trial and self._in_doubt(now),
+            suspect=not trial and self.suspicion.stands(now, self.breaker.settings),
             p50_s=self.latency.p50_s,
             p95_s=self.latency.p95_s,
         )
@@ -105,20 +154,8 @@ class Health:
         moved = self.breaker.succeeded(permit, now)
         if self.breaker.state is State.CLOSED:
             self.retired = False
-            return (*moved, *self._clear(now))
+            return (*moved, *self.suspicion.clear(now))
         return moved
-
-    def connected(self, permit: Permit) -> None:
-        """Take in that a cheap probe got in: that is not yet doing what a caller asks."""
-        self.breaker.cancelled(permit)
-
-    def cancelled(self, permit: Permit) -> None:
-        """Take in that an attempt was called off by us."""
-        self.breaker.cancelled(permit)
-
-    def late(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
-        """Take in that a live attempt lets its caller wait: other calls need not wait, too."""
-        return self._suspect(kind, now)
 
     def failed(
         self,
@@ -140,16 +177,16 @@ class Health:
         """
         match failure.scope:
             case Scope.PAYLOAD:
-                self.breaker.cancelled(permit)  # the rung did nothing wrong
+                self.breaker.take_back(permit)  # the rung did nothing wrong
                 return ()
             case Scope.CAPACITY:
                 return self._limited(permit, failure, now=now, chance=chance)
             case _:
                 pass
-        facts = self._suspect(failure.kind, now)
+        facts = self.suspicion.begin(failure.kind, now)
         trip = self._says_it_all(permit, failure, request)
         if not trip and not failure.verdict.counts:
-            self.breaker.cancelled(permit)
+            self.breaker.take_back(permit)
             return facts
         slow = trip and failure.permanent
         moved = self.breaker.failed(
@@ -157,23 +194,19 @@ class Health:
         )
         if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
             self.retired = slow
-        return (*facts, *self._weighed(moved))
+        return (*facts, *_weigh(moved, retired=self.retired))
 
     def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         """Open at once, because a rung that shares the key met what only a person can mend."""
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
-        return (*self._suspect(kind, now), *self._weighed(moved))
+        return (*self.suspicion.begin(kind, now), *_weigh(moved, retired=self.retired))
 
     def trip(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         """Open for an ordinary rest, because another key of the same account was refused."""
         if self.retired:
             return ()
-        return (*self._suspect(kind, now), *self.breaker.trip(now))
-
-    def exhausted(self, now: float) -> tuple[HealthFact, ...]:
-        """Open at once, because a whole sequence of tries outside a call came to nothing."""
-        return self.breaker.trip(now)
+        return (*self.suspicion.begin(kind, now), *self.breaker.trip(now))
 
     def reset(self, now: float) -> tuple[HealthFact, ...]:
         """Let the rung be tried at once, on an operator's word."""
@@ -190,36 +223,7 @@ class Health:
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
         if moved:
             self.retired = retired
-        return self._weighed(moved)
-
-    def follow_suspicion(
-        self, kind: Kind | None, *, since: float, now: float
-    ) -> tuple[HealthFact, ...]:
-        """Take over a suspicion of another process, or that it was cleared there (None)."""
-        if since <= self._judged_at:
-            return ()
-        at = min(now, since)
-        if kind is None:
-            return self._clear(at) if self.breaker.state is State.CLOSED else ()
-        return self._suspect(kind, at)
-
-    def follow_rest(self, rest_s: float, now: float) -> None:
-        """Leave the rung alone for as long as another process has to; 0: no longer."""
-        until = now + rest_s
-        self.rests_until = (
-            max(self.rests_until, until) if rest_s > 0 else min(self.rests_until, until)
-        )
-
-    def tick(self, now: float) -> tuple[HealthFact, ...]:
-        """Move on the passing of time alone."""
-        return self.breaker.tick(now)
-
-    def _in_doubt(self, now: float) -> bool:
-        """Say whether the suspicion stands; without probes only time and callers can lift it."""
-        if self.suspect_since is None:
-            return False
-        settings = self.breaker.settings
-        return settings.probing or now < self.suspect_since + settings.open_s
+        return _weigh(moved, retired=self.retired)
 
     def _says_it_all(self, permit: Permit, failure: Failure, request: str) -> bool:
         if failure.kind is Kind.PROTOCOL:
@@ -237,28 +241,16 @@ class Health:
         self._limits += 1
         if asked_s > MOST_S:  # that long is an outage
             return self.breaker.failed(permit, now, trip=True, rest_s=asked_s)
-        self.breaker.cancelled(permit)
+        self.breaker.take_back(permit)
         self.rests_until = max(self.rests_until, now + asked_s)
         return (RungRested(stage=self.stage, provider=self.provider, rest_s=asked_s),)
 
-    def _weighed(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:
-        """Give an opening its weight: what only a person can mend does not pass by itself."""
-        if not self.retired:
-            return moved
-        return tuple(
-            replace(each, severity=Severity.HIGH) if each.after == State.OPEN else each
-            for each in moved
-        )
 
-    def _suspect(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
-        if self.suspect_since is not None:
-            return ()
-        self.suspect_since = self._judged_at = now
-        return (Suspected(stage=self.stage, provider=self.provider, kind=kind),)
-
-    def _clear(self, now: float) -> tuple[HealthFact, ...]:
-        if self.suspect_since is None:
-            return ()
-        after_s, self.suspect_since = max(0.0, now - self.suspect_since), None
-        self._judged_at = now
-        return (SuspicionCleared(stage=self.stage, provider=self.provider, after_s=after_s),)
+def _weigh(moved: tuple[BreakerMoved, ...], *, retired: bool) -> tuple[BreakerMoved, ...]:
+    """Give an opening its weight: what only a person can mend does not pass by itself."""
+    if not retired:
+        return moved
+    return tuple(
+        replace(each, severity=Severity.HIGH) if each.after == State.OPEN else each
+        for each in moved
+    )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fallbacks.ledger import sayable
+from fallbacks.word_times import sayable
 
 BEFORE_S: Final = 0.5  # kept before the utterance: a VAD is sure of speech a little late
 KEPT_S: Final = 30.0  # of one utterance; whoever speaks longer is asked to repeat

@@ -108,11 +108,11 @@ class Roster:
     @property
     def wake_at(self) -> float | None:
         """When `tick` has something to do."""
-        return min((at for each in self if (at := each.wake_at) is not None), default=None)
+        return min((at for each in self if (at := each.breaker.wake_at) is not None), default=None)
 
     def tick(self, now: float) -> tuple[HealthFact, ...]:
         """Move on the passing of time alone."""
-        return tuple(fact for each in self for fact in each.tick(now))
+        return tuple(fact for each in self for fact in each.breaker.tick(now))
 
     def __iter__(self) -> Iterator[Health]:
         """Every rung's health, stage by stage."""

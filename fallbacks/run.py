@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fallbacks.attempts import Abandon, Cancel
+from fallbacks.attempts import Abandon, Cancel, CancelReason
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Kind
 from fallbacks.ladder import Pace
@@ -61,6 +61,6 @@ class Run:
             attempt=self.attempt, provider=self.provider, kind=kind or self.kind, after_s=after_s
         )
 
-    def cancelled(self, because: str) -> Cancel:
+    def cancelled(self, because: CancelReason) -> Cancel:
         """Return the action that ends it as nothing."""
         return Cancel(attempt=self.attempt, provider=self.provider, because=because)

@@ -112,9 +112,11 @@ class SharedRung:
                 )
             case Aspect.SUSPICION if now - since < STALE_S:
                 kind = Kind.TIMEOUT if word.value else None  # which kind is told where it was met
-                self.health.follow_suspicion(kind, since=since, now=now)
+                closed = self.health.breaker.state is State.CLOSED
+                self.health.suspicion.follow(kind, since=since, now=now, may_clear=closed)
             case Aspect.REST:
-                self.health.follow_rest(left_s, now)
+                ours, until = self.health.rests_until, now + left_s
+                self.health.rests_until = max(ours, until) if left_s > 0 else min(ours, until)
             case _:
                 pass
         after = self._look()

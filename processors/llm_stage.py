@@ -135,7 +135,6 @@ class LlmStage(OpenAILLMService):
         def begin() -> Work:
             return Work(
                 self._policy,
-                tell=self._tell,
                 numbers=self._turn.attempts,
                 prompt=self._turn.until,
             )
@@ -149,6 +148,7 @@ class LlmStage(OpenAILLMService):
             clock=self._now,
             until=lambda: self._turn.patient_until(self._now()),
             window_tokens=self._window_tokens,
+            tell=self._tell,
             heard=heard,
         )
         self._called_off = work.called_off

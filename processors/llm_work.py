@@ -9,11 +9,26 @@ from openai.types.chat import ChatCompletionChunk
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
 
 from calls.window import fit
-from fallbacks.attempts import Abandon, Done, Exhausted, Start, Win
+from fallbacks.attempts import (
+    Abandon,
+    Admitted,
+    Done,
+    Exhausted,
+    Failed,
+    Finished,
+    Idled,
+    Progressed,
+    Refused,
+    Start,
+    Step,
+    TellFact,
+    Win,
+)
 from fallbacks.continuation import Answer
 from fallbacks.deadline import Deadline
+from fallbacks.facts import Fact
 from fallbacks.failure import Failure, Kind, failed
-from fallbacks.work import Step, Work
+from fallbacks.work import Work
 from processors.llm_stream import AtGate, CalledOff, Model, News, Place, Stream, follow
 from processors.tool_calls import broken_call
 
@@ -54,6 +69,7 @@ class LlmWork:
     clock: Callable[[], float]
     until: Callable[[], Deadline]
     window_tokens: int
+    tell: Callable[[Fact], None]
     heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
     again: Callable[[], Work] | None = None  # the work once more, for a rung that has recovered
     called_off: list[CalledOff] = field(default_factory=list[CalledOff])
@@ -85,13 +101,15 @@ class LlmWork:
     async def close(self) -> None:
         """End every attempt; those that did nothing wrong count as nothing."""
         if not self.work.over:
-            self.work.cancel("caller", now=self.clock())
+            for step in self.work.cancel("caller", self.clock()):
+                if isinstance(step, TellFact):
+                    self.tell(step.fact)
         for attempt in tuple(self._streams):
             await self._drop(attempt)
 
     async def _tried(self) -> AsyncIterator[ChatCompletionChunk]:
         """Ask the ladder once, from its top."""
-        await self._do(self.work.start(self.until(), now=self.clock()))
+        await self._do(self.work.start(self.until(), self.clock()))
         while not self.work.over:
             news = await self._next()
             self.work.move(self.until())
@@ -110,7 +128,7 @@ class LlmWork:
             return False
         while self.clock() < tired_at:
             await asyncio.sleep(LOOK_S)
-            if self.work.trusted(self.clock()):
+            if self.work.policy.trusted(self.clock()):
                 return True
         return False
 
@@ -129,11 +147,12 @@ class LlmWork:
                 return await self._ended(news.attempt, stream)
             case AtGate.ADMITTED | AtGate.WAITED as how:
                 stream.asked, waited = True, how is AtGate.WAITED
-                await self._do(self.work.admitted(news.attempt, now=self.clock(), waited=waited))
+                admitted = Admitted(attempt=news.attempt, waited=waited)
+                await self._do(self.work.handle(admitted, self.clock()))
                 return []
             case AtGate.REFUSED:
                 self._streams.pop(news.attempt, None)
-                await self._do(self.work.refused(news.attempt, now=self.clock()))
+                await self._do(self.work.handle(Refused(attempt=news.attempt), self.clock()))
                 return []
             case Exception() as error:
                 failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
@@ -156,7 +175,7 @@ class LlmWork:
         stream.spoke = True
         stream.characters += len(content or "")
         stream.words = chunk if content else stream.words
-        await self._do(self.work.progressed(attempt, now=self.clock()))
+        await self._do(self.work.handle(Progressed(attempt=attempt), self.clock()))
         if tools:
             stream.held.append(chunk)
         return self._handed_on(chunk, self._answer.write(attempt, content)) if content else []
@@ -182,7 +201,7 @@ class LlmWork:
             await self._fail(attempt, stream, failure)
             return []
         words = self._rest(attempt, stream)
-        await self._do(self.work.finished(attempt, now=self.clock()))
+        await self._do(self.work.handle(Finished(attempt=attempt), self.clock()))
         if self.work.winner != attempt:
             return []  # it had nothing to say, and another is asked
         self._streams.pop(attempt, None)
@@ -196,18 +215,19 @@ class LlmWork:
         self._streams.pop(attempt, None)
         self._passing |= not failure.permanent
         request = str(hash(str(self.context.messages[-1:])))
-        steps = self.work.failed(
-            attempt,
-            failure,
-            now=self.clock(),
+        event = Failed(
+            attempt=attempt,
+            failure=failure,
             heard_words=len(self._answer.said.split()),
             request=request,
         )
-        await self._do(steps)
+        await self._do(self.work.handle(event, self.clock()))
 
     async def _do(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
             match step:
+                case TellFact():
+                    self.tell(step.fact)
                 case Start():
                     self._begin(step)
                 case Win():
@@ -224,12 +244,12 @@ class LlmWork:
 
     def _begin(self, start: Start) -> None:
         context = self._continued(self._mended() if start.mended else self.context)
-        model, gate = self.models[start.provider], self.work.gate(start.provider)
+        model, gate = self.models[start.provider], self.work.policy.gates.get(start.provider)
         if gate is None:
             pump = follow(model, context, number=start.attempt, news=self._news)
         else:
-            self.work.waits(start.attempt, now=self.clock())
-            until = self.work.may_wait_until(self.until(), now=self.clock())
+            self.work.handle(Idled(attempt=start.attempt), self.clock())
+            until = self.work.may_wait_until(self.until(), self.clock())
             place = Place(gate=gate, call=self.work.call, until=until)
             pump = follow(model, context, number=start.attempt, news=self._news, place=place)
         task = self.tasks.create_task(pump, f"ask {start.provider} ({start.attempt})")

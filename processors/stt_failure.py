@@ -30,18 +30,6 @@ def book(failure: Failure, policy: StagePolicy, *, tell: Tell, clock: Callable[[
     permit = policy.roster.health(policy.stage, failure.provider).permit(now)
     if permit is None:
         return  # it is known already
-    tell(
-        AttemptFailed(
-            stage=policy.stage,
-            provider=failure.provider,
-            kind=failure.kind,
-            scope=failure.scope,
-            after_s=0.0,
-            permanent=failure.permanent,
-            severity=failure.severity,
-            unknown=failure.unknown,
-            reason=failure.reason,
-        )
-    )
+    tell(AttemptFailed.of(failure))
     for fact in policy.roster.failed(permit, failure, now=now):
         tell(fact)

@@ -17,13 +17,13 @@ from pipecat.frames.frames import (
 
 from calls.entry import Tell
 from calls.turn import HOLD_S, Turn
-from fallbacks.attempts import Abandon, Cancel, Done, Start, Win
+from fallbacks.attempts import Abandon, Cancel, Done, Start, Step, TellFact, Win
 from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
 from fallbacks.failure import failed
 from fallbacks.ladder import rank
 from fallbacks.symptoms import Symptom
-from fallbacks.work import StagePolicy, Step, Work
+from fallbacks.work import StagePolicy, Work
 from processors.stt_failure import book, failure_of
 from processors.stt_reading import read
 from processors.stt_rung import SttRung
@@ -219,7 +219,6 @@ class SttLadder:
     def _work(self) -> Work:
         return Work(
             self._policy,
-            tell=self._tell,
             numbers=self._turn.attempts,
             offered=lambda name: self._rungs[name].seat.offered,
         )
@@ -235,6 +234,8 @@ class SttLadder:
     async def _do(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
             match step:
+                case TellFact():
+                    self._tell(step.fact)
                 case Start():
                     await self._ask(self._rungs[step.provider], step.attempt)
                 case Win():

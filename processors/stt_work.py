@@ -10,10 +10,11 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from fallbacks.attempts import Failed, Finished, Idled, Owed, Progressed, Refused, Step
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure
 from fallbacks.replay import replay_from_s
-from fallbacks.work import Step, Work
+from fallbacks.work import Work
 from processors.stt_reading import Reading
 
 SLACK_S: Final = 0.1  # of what the VAD calls speech, and of results that come in whole frames
@@ -76,7 +77,7 @@ class Utterance:
 
     def start(self) -> tuple[Step, ...]:
         """Ask the first rung."""
-        return self.work.start(self._until(), now=self._clock())
+        return self.work.start(self._until(), self._clock())
 
     def again(self, work: Work) -> tuple[Step, ...]:
         """Ask once more, when nobody was left and somebody is again."""
@@ -100,7 +101,7 @@ class Utterance:
         self.work.move(self._until())
         winner = self.work.winner
         if winner is not None and self._written(winner):
-            return self.work.finished(winner, now=self._clock())
+            return self.work.handle(Finished(attempt=winner), self._clock())
         steps: list[Step] = []
         for attempt, at in self._lived_at.items():
             if self._clock() - at < self._gap_s:  # it is not late; the rest was asked for just now
@@ -112,21 +113,23 @@ class Utterance:
         now = self._clock()
         self.work.move(self._until())
         self._lived_at[attempt] = now
-        useful = self.work.progressed(attempt, now=now) if reading.text else self._lives(attempt)
+        progressed = Progressed(attempt=attempt)
+        useful = self.work.handle(progressed, now) if reading.text else self._lives(attempt)
         if reading.final and reading.end_s is not None:
             self._reached_s[attempt] = max(self._reached_s.get(attempt, 0.0), reading.end_s)
         all_there = self._written(attempt) or (reading.flushed and reading.end_s is None)
         done = all_there and not self.speaking
-        return (*useful, *(self.work.finished(attempt, now=now) if done else ()))
+        finished = Finished(attempt=attempt)
+        return (*useful, *(self.work.handle(finished, now) if done else ()))
 
     def failed(self, attempt: int, failure: Failure) -> tuple[Step, ...]:
         """Take in a failure for certain."""
         self.work.move(self._until())
-        return self.work.failed(attempt, failure, now=self._clock())
+        return self.work.handle(Failed(attempt=attempt, failure=failure), self._clock())
 
     def refused(self, attempt: int) -> tuple[Step, ...]:
         """Take in that there was no place for an attempt."""
-        return self.work.refused(attempt, now=self._clock())
+        return self.work.handle(Refused(attempt=attempt), self._clock())
 
     def tick(self, at: float) -> tuple[Step, ...]:
         """Do what is due by the passing of time."""
@@ -139,4 +142,5 @@ class Utterance:
     def _lives(self, attempt: int) -> tuple[Step, ...]:
         """Reset the watch on an attempt without calling it useful."""
         now = self._clock()
-        return (*self.work.idled(attempt, now=now), *self.work.owed(attempt, now=now))
+        idled, owed = Idled(attempt=attempt), Owed(attempt=attempt)
+        return (*self.work.handle(idled, now), *self.work.handle(owed, now))

@@ -132,7 +132,7 @@ def _parts(
     fallback = fallback_for(occasion, house.last_resort, settings)
     hold_line = HoldLine(fallback, wiring)
     if Step.LOCAL in settings.hold.steps:
-        services.tts.on_exhausted(hold_line.speak_locally)
+        services.tts.say_unsaid = hold_line.speak_locally
     return _Parts(
         services=services,
         context=context,

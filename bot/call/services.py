@@ -17,8 +17,8 @@ from bot.rungs import rung_of
 from fallbacks.work import StagePolicy
 from processors.llm_stage import LlmStage
 from processors.llm_stream import Model
+from processors.stages.tts import TtsStage
 from processors.stt_stage import SttStage
-from processors.tts_stage import TtsStage
 from processors.wiring import CallWiring
 from providers.catalog import provider
 from providers.provider import Stage
@@ -74,11 +74,6 @@ def build_rungs(
     return {each.name: provider(stage, each.kind).build(each) for each in rungs}
 
 
-def word_times(settings: Settings) -> dict[str, bool]:
-    """Return for each voice whether it says when each word is spoken."""
-    return {each.name: provider("tts", each.kind).word_times for each in settings.stages.tts}
-
-
 def build_all(house: House, agent: AgentSettings, *, sample_rate_hz: int) -> Built:
     """Return the services of all stages."""
     return {
@@ -106,7 +101,6 @@ def stages_of(house: House, agent: AgentSettings, built: Built, wiring: CallWiri
             tell=tell,
             clock=clock,
             turn=turn,
-            word_times=word_times(house.settings),
             line=wiring.line,
         ),
     )

@@ -17,6 +17,7 @@ from fallbacks.limits import Limits
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
 from processors.gate import RungGate
+from providers.catalog import provider
 from providers.provider import Stage
 
 PACES: Final[Mapping[Stage, Pace]] = {
@@ -79,11 +80,18 @@ def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
             hedges=hedges if stage == "llm" else None,
             gates=build_gates(settings, stage),
             cold=settings.stages.cold(stage),
+            untimed=untimed_voices(settings) if stage == "tts" else frozenset(),
             then_s=THEN_S[stage],
             chance=random.random,
         )
         for stage in STAGES
     }
+
+
+def untimed_voices(settings: Settings) -> frozenset[str]:
+    """Return the voices that do not say when each word is spoken."""
+    voices = settings.stages.tts
+    return frozenset(each.name for each in voices if not provider("tts", each.kind).word_times)
 
 
 def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:

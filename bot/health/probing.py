@@ -97,7 +97,7 @@ class Prober:
         try:
             real, failure = await self._try(probe)
         except asyncio.CancelledError:
-            self.health.cancelled(permit)
+            self.health.breaker.take_back(permit)
             raise
         now = self._clock()
         self.last = Probed(
@@ -153,7 +153,7 @@ class Prober:
             place = (self._rung.stage, self._rung.name)
             facts = self._roster.succeeded(place, permit, now=now)
         else:
-            self.health.connected(permit)
+            self.health.breaker.take_back(permit)  # it connected: nobody has done any work
             facts = ()
         for fact in facts:
             self._tell(fact)

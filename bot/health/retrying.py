@@ -177,9 +177,9 @@ class _Sequence:
             self._tell_all(roster.failed(permit, failure, now=now))
             return
         health = roster.health(*self._asked)
-        health.cancelled(permit)
+        health.breaker.take_back(permit)
         if self._wait_s is None and failure.scope is not Scope.PAYLOAD:  # then the fault is ours
-            self._tell_all(health.exhausted(now))
+            self._tell_all(health.breaker.trip(now))
 
     def _succeeded(self, permit: Permit | None) -> None:
         roster = self._retries.roster
@@ -189,22 +189,10 @@ class _Sequence:
     def _called_off(self, permit: Permit | None) -> None:
         roster = self._retries.roster
         if roster is not None and permit is not None:
-            roster.health(*self._asked).cancelled(permit)
+            roster.health(*self._asked).breaker.take_back(permit)
 
     def _tell_failed(self, failure: Failure, after_s: float) -> None:
-        self._retries.tell(
-            AttemptFailed(
-                stage=failure.stage,
-                provider=failure.provider,
-                kind=failure.kind,
-                scope=failure.scope,
-                after_s=after_s,
-                permanent=failure.permanent,
-                severity=failure.severity,
-                unknown=failure.unknown,
-                reason=failure.reason,
-            )
-        )
+        self._retries.tell(AttemptFailed.of(failure, after_s=after_s))
 
     def _tell_all(self, facts: tuple[HealthFact, ...]) -> None:
         for fact in facts:

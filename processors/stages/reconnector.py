@@ -33,6 +33,7 @@ class Reconnector:
         *,
         clock: Callable[[], float],
         allowed: Callable[[], bool] = lambda: True,
+        backoff: Backoff | None = None,
     ) -> None:
         """Prepare.
 
@@ -41,8 +42,9 @@ class Reconnector:
             connect: Makes one try.
             clock: Monotonic, in seconds.
             allowed: Whether the rung may be asked at the moment; if not, the try is left out.
+            backoff: The waits between the tries, if they are not the usual ones.
         """
-        self.backoff = Backoff()
+        self.backoff = backoff or Backoff()
         self._name = name
         self._connect = connect
         self._now = clock

@@ -7,7 +7,8 @@ lock: a decision sees one event at a time, and its actions are done before the n
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
 from pipecat.processors.frame_processor import FrameProcessor
@@ -24,7 +25,20 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
 
     A stage has `handle`, which hands a provider's report to the decision and does what it says;
     `tick`, the same for the passing of time; and `wake_at`. Whoever takes a frame of the call does
-    it inside `async with self.working():`, which asks for the next moment afterwards.
+    it inside `async with self.working():`, which asks for the next moment afterwards:
+
+        class EchoStage(Stage[Heard]):
+            async def handle(self, report: Heard, now: float) -> None:
+                for action in self._decision.handle(report, now):
+                    await self._do(action)
+
+            async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+                await super().process_frame(frame, direction)
+                async with self.working():
+                    ...
+
+    A provider's task reports with `await stage.report(...)`; `watch` and `stop_watching` begin and
+    end the stage's own task.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
@@ -47,6 +61,15 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
     @abstractmethod
     async def tick(self, now: float) -> None:
         """Do what is due."""
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Keep the stage's own task out, and have it ask for the next moment afterwards."""
+        try:
+            async with self.lock:
+                yield
+        finally:
+            self.alarm.ring()
 
     async def report(self, report: Report) -> None:
         """Leave a report for the stage's own task; waits only while the inbox is full."""
@@ -73,6 +96,6 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
         async with self.lock:
             while not self._inbox.empty():
                 await self.handle(self._inbox.get_nowait(), self.now())
-            due_at = self.wake_at
+            due_at = self._next_at()
             if due_at is not None and due_at <= max(now, self.now()):
                 await self.tick(max(now, self.now()))

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import yaml
 
-from bot.lab.process import lab_process, with_lab
+from bot.lab.process import RunningLab, with_lab
 from bot.process import open_house
 from bot.recording import UnreadableAudioError, read
 from bot.replay import Notes, Replayed, replay_one
@@ -25,44 +25,42 @@ from calls.events import (
     ProviderFailed,
     TranscriptFinal,
 )
+from faultlab.lab import Lab
 from tests.bot.word_error import word_error
+from tests.faultlab.near_ears import bring_near
+from tests.virtual_time import VirtualLoop
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "callers"
 SIDECARS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))}
 TAKEN = [name for name, each in SIDECARS.items() if not each["expect"]["refused"]]
 REFUSED = [name for name, each in SIDECARS.items() if each["expect"]["refused"]]
-AT_ONCE = 3  # calls; two cores carry the pipelines, the recogniser and the voices of so many
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Replayed]:
-    return asyncio.run(replay_all(tmp_path_factory.mktemp("replayed")))
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:  # callers speak when they speak
+        return runner.run(replay_all(tmp_path_factory.mktemp("replayed")))
 
 
 async def replay_all(out: Path) -> dict[str, Replayed]:
-    free = asyncio.Semaphore(AT_ONCE)
     notes = Notes()
-    found: dict[str, Replayed] = {}
-    async with lab_process() as lab:
-        settings = with_lab(lab, {"logs": {"dir": out / "logs"}})
-        async with (
-            open_house(settings, words=True, listeners=[notes]) as house,
-            asyncio.timeout(300),
-        ):
-
-            async def one(name: str) -> None:
-                path = FOLDER / f"{name}.wav"
-                async with free:
-                    found[name] = await replay_one(
-                        house, notes, read(path), path=path, folder=out / name
-                    )
-
-            async with asyncio.TaskGroup() as group:
-                for name in TAKEN:
-                    group.create_task(one(name))
-    return found
+    async with bring_near(Lab()) as lab:
+        instances = lab.describe()["instances"]
+        running = RunningLab(control_url="", control_token="", instances=instances)
+        settings = with_lab(running, {"logs": {"dir": out / "logs"}})
+        async with open_house(settings, words=True, listeners=[notes]) as house:
+            return {
+                name: await replay_one(
+                    house,
+                    notes,
+                    read(FOLDER / f"{name}.wav"),
+                    path=FOLDER / f"{name}.wav",
+                    folder=out / name,
+                )
+                for name in TAKEN
+            }
 
 
 def expected(name: str) -> dict[str, Any]:

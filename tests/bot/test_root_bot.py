@@ -168,7 +168,7 @@ async def test_twilio_calls_through_pipecats_runner(
         async with session.post(f"{base_url}/", data=form) as answer:  # where the runner listens
             return read_twiml(await answer.text())
 
-    monkeypatch.setattr("faultlab.carrier.ring", ring)
+    monkeypatch.setattr("faultlab.carrier.carrier.ring", ring)
     async with (
         asyncio.timeout(90),
         lab_process() as lab,

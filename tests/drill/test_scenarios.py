@@ -10,7 +10,7 @@ from drill.bench import FIRST, STANDBY
 from drill.demonstration import demonstrate
 from drill.scenarios import SCENARIOS, perform
 from drill.telling import MEANINGS
-from fallbacks.work import Fact
+from fallbacks.facts import Fact
 
 
 @pytest.mark.slow

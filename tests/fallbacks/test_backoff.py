@@ -46,3 +46,11 @@ def test_a_try_that_somebody_waits_for_makes_the_next_one_no_later() -> None:
     backoff.hurried()
 
     assert backoff.next_s() == first
+
+
+def test_a_service_that_tries_again_by_itself_is_left_to_that_at_first() -> None:
+    backoff = Backoff(retries_itself=True)
+    backoff.up(now=10.0)
+    backoff.down(now=10.0 + STABLE_S + 0.1)
+
+    assert waits(backoff, 2) == [0.5, 1.0]

@@ -163,14 +163,14 @@ def test_cancelled_work_counts_as_nothing() -> None:
     asked.failed(permit(asked), 1.0)
     asked.failed(permit(asked), 2.0)
 
-    asked.cancelled(permit(asked))
+    asked.take_back(permit(asked))
 
     assert (asked.state, asked.failures) == (State.CLOSED, 2)
 
 
 def test_a_cancelled_trial_makes_room_for_the_next() -> None:
     asked = half_opened()
-    asked.cancelled(permit(asked, 31.0, probe=True))
+    asked.take_back(permit(asked, 31.0, probe=True))
 
     assert asked.permit(31.1, probe=True) is not None
 

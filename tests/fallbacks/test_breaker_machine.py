@@ -104,7 +104,7 @@ class Machine(RuleBasedStateMachine):
         then = data.draw(st.sampled_from(self.out))
         before = (self.breaker.state, self.breaker.failures, self.breaker.successes)
         self.out.remove(then)
-        self.breaker.cancelled(then[0])
+        self.breaker.take_back(then[0])
 
         assert before == (self.breaker.state, self.breaker.failures, self.breaker.successes)
 

@@ -229,7 +229,7 @@ def test_a_deadline_that_moved_on_gives_the_only_rung_more_time() -> None:
     work.start(UNTIL, now=100.0)
     work.tick(100.5)
 
-    work.move(Deadline(at=103.0))
+    work.until = Deadline(at=103.0)
 
     assert work.wake_at == 103.0
 

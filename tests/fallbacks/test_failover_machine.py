@@ -215,7 +215,7 @@ class Machine(RuleBasedStateMachine):
     @rule(more_s=st.sampled_from([0.0, 0.5, 3.0]))
     def say_something(self, more_s: float) -> None:
         self.until = Deadline(at=max(self.until.at, self.now + more_s))
-        self.work.move(self.until)
+        self.work.until = self.until
 
     @rule(data=st.data(), usable=st.booleans(), suspect=st.booleans())
     def change(self, data: st.DataObject, usable: bool, suspect: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
@@ -245,7 +245,7 @@ class Machine(RuleBasedStateMachine):
     def attempts_are_bounded(self) -> None:
         rungs = len(self.rungs)
         assert self.starts <= rungs * (1 + SAME_RUNG + 1)  # once, again, and once mended
-        assert self.work.attempts == self.starts
+        assert self.work.choice.attempts == self.starts
 
     @invariant()
     def extra_attempts_are_paid_for(self) -> None:

@@ -44,7 +44,7 @@ def test_a_second_failure_is_no_second_suspicion() -> None:
 def test_a_late_rung_is_suspect_before_it_has_failed() -> None:
     asked = health()
 
-    (fact,) = asked.late(Kind.TIMEOUT, 1.0)
+    (fact,) = asked.suspicion.begin(Kind.TIMEOUT, 1.0)
 
     assert isinstance(fact, Suspected)
 
@@ -62,7 +62,7 @@ def test_a_probe_that_only_connects_clears_nothing() -> None:
     asked = health()
     asked.failed(leave(asked), failure(Kind.SILENT), now=1.0)
 
-    asked.connected(leave(asked, 2.0, probe=True))
+    asked.breaker.take_back(leave(asked, 2.0, probe=True))
 
     assert asked.standing(2.0).suspect
     assert asked.breaker.failures == 1
@@ -175,7 +175,7 @@ def test_a_thousand_rate_limits_do_not_open_the_breaker() -> None:
 def test_an_exhausted_sequence_outside_a_call_opens_the_breaker_at_once() -> None:
     asked = health()
 
-    (fact,) = asked.exhausted(1.0)
+    (fact,) = asked.breaker.trip(1.0)
 
     assert isinstance(fact, BreakerMoved)
 
@@ -191,7 +191,7 @@ def test_garbage_three_times_in_a_row_opens_the_breaker_whatever_its_threshold()
 def test_without_probes_one_caller_tries_a_rested_rung_in_its_own_place() -> None:
     asked = health(probing=False)
     asked.failed(leave(asked), failure(Kind.AUTH), now=0.0)
-    asked.tick(900.0)
+    asked.breaker.tick(900.0)
     first = asked.standing(900.0)
     asked.permit(900.0)
     second = asked.standing(900.1)
@@ -316,7 +316,7 @@ def test_a_key_that_is_refused_itself_is_not_tried_sooner_for_its_account() -> N
 
     slow = (("stt", "deepgram"), ("stt", "deepgram-b"))
     assert all(everyone.health(*each).retired for each in slow)
-    assert everyone.health("stt", "deepgram").wake_at == 901.0
+    assert everyone.health("stt", "deepgram").breaker.wake_at == 901.0
     assert not everyone.health("tts", "aura").retired
 
 
@@ -386,8 +386,8 @@ def test_an_operator_resets_by_name() -> None:
 
 def test_a_roster_wakes_for_the_first_rung_that_has_rested() -> None:
     everyone = roster()
-    everyone.health("tts", "cartesia").exhausted(10.0)
-    everyone.health("stt", "local").exhausted(5.0)
+    everyone.health("tts", "cartesia").breaker.trip(10.0)
+    everyone.health("stt", "local").breaker.trip(5.0)
 
     assert everyone.wake_at == 35.0
     (moved,) = everyone.tick(35.0)

@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fallbacks.attempts import (
+    Admitted,
+    Failed,
+    Idled,
+    Progressed,
+    Refused,
+    Start,
+    Step,
+    TellFact,
+)
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptDropped, LimitReached, RungRested, Suspected
+from fallbacks.facts import AttemptDropped, Fact, LimitReached, RungRested, Suspected
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Standing
 from fallbacks.ladder import Allowance
@@ -21,7 +31,7 @@ from fallbacks.limits import (
     requests_left,
 )
 from fallbacks.roster import Place, Roster
-from fallbacks.work import Fact, StagePolicy, Work
+from fallbacks.work import StagePolicy, Work
 
 NOW = 100.0
 LATER = Deadline(at=NOW + 5)
@@ -182,22 +192,32 @@ def test_waiting_leaves_the_next_rung_its_time(standbys: Sequence[Standing], at:
     assert until.at == pytest.approx(at)
 
 
-def ladder(told: list[Fact]) -> tuple[Work, Roster]:
+def ladder(chance: float = 0.5) -> tuple[Work, Roster]:
     places = [Place(stage="llm", provider=each, credential=each) for each in ("a", "b")]
     roster = Roster(places, now=NOW)
-    policy = StagePolicy(stage="llm", roster=roster, allowance=Allowance(floor=0))
-    return Work(policy, tell=told.append, numbers=itertools.count(1)), roster
+    policy = StagePolicy(
+        stage="llm", roster=roster, allowance=Allowance(floor=0), chance=lambda: chance
+    )
+    return Work(policy, numbers=itertools.count(1)), roster
+
+
+def asked(steps: Sequence[Step]) -> list[Start]:
+    return [each for each in steps if isinstance(each, Start)]
+
+
+def facts(steps: Sequence[Step]) -> list[Fact]:
+    return [each.fact for each in steps if isinstance(each, TellFact)]
 
 
 def test_a_refusal_by_our_own_limit_goes_to_the_next_rung_and_blames_nobody() -> None:
-    told: list[Fact] = []
-    work, roster = ladder(told)
-    (first,) = work.start(LATER, now=NOW)
-    work.waits(first.attempt, now=NOW)
+    work, roster = ladder()
+    (first,) = asked(work.start(LATER, NOW))
+    work.handle(Idled(attempt=first.attempt), NOW)
 
-    (second,) = work.refused(first.attempt, now=NOW + 0.3)
+    steps = work.handle(Refused(attempt=first.attempt), NOW + 0.3)
 
-    assert getattr(second, "provider", "") == "b"
+    assert [each.provider for each in asked(steps)] == ["b"]
+    told = facts(steps)
     assert not [each for each in told if isinstance(each, Suspected | RungRested)]
     assert [each.because for each in told if isinstance(each, AttemptDropped)] == ["limit"]
     (reached,) = [each for each in told if isinstance(each, LimitReached)]
@@ -208,27 +228,25 @@ def test_a_refusal_by_our_own_limit_goes_to_the_next_rung_and_blames_nobody() ->
 
 
 def test_while_an_attempt_waits_for_a_place_its_rung_is_not_late() -> None:
-    told: list[Fact] = []
-    work, roster = ladder(told)
-    (first,) = work.start(LATER, now=NOW)
-    work.waits(first.attempt, now=NOW)
+    work, roster = ladder()
+    (first,) = asked(work.start(LATER, NOW))
+    work.handle(Idled(attempt=first.attempt), NOW)
 
     assert work.tick(NOW + 3) == ()
-    work.admitted(first.attempt, now=NOW + 3)
+    admitted = work.handle(Admitted(attempt=first.attempt), NOW + 3)
     assert work.tick(NOW + 3.3) == ()
-    work.progressed(first.attempt, now=NOW + 3.4)
-    assert not [each for each in told if isinstance(each, Suspected)]
+    won = work.handle(Progressed(attempt=first.attempt), NOW + 3.4)
+    assert not [each for each in facts([*admitted, *won]) if isinstance(each, Suspected)]
     assert roster.health("llm", "a").latency.p50_s < 0.7  # of the rung, not of our queue
 
 
 def test_chance_spreads_the_rests_that_nobody_named() -> None:
     rests: list[float] = []
     for chance in (0.0, 1.0):
-        told: list[Fact] = []
-        work, _ = ladder(told)
-        work._policy.chance = lambda drawn=chance: drawn
-        (first,) = work.start(LATER, now=NOW)
-        work.failed(first.attempt, failed(Kind.RATE_LIMITED, "llm", provider="a"), now=NOW)
+        work, _ = ladder(chance)
+        (first,) = asked(work.start(LATER, NOW))
+        limited = failed(Kind.RATE_LIMITED, "llm", provider="a")
+        told = facts(work.handle(Failed(attempt=first.attempt, failure=limited), NOW))
         rests += [each.rest_s for each in told if isinstance(each, RungRested)]
 
     assert rests == [1.5, 2.5]

@@ -117,7 +117,7 @@ def test_the_condition_follows_the_rungs_health() -> None:
     health = Health("llm", "openai", now=0.0, settings=BreakerSettings())
     assert condition_of(health) is Condition.HEALTHY
 
-    health.late(Kind.TIMEOUT, 1.0)
+    health.suspicion.begin(Kind.TIMEOUT, 1.0)
     assert condition_of(health) is Condition.DOUBTED
 
     permit = health.permit(1.0)
@@ -132,7 +132,7 @@ def test_the_condition_follows_the_rungs_health() -> None:
 def test_a_rung_that_came_back_is_trusted_within_five_seconds_of_its_first_good_probe() -> None:
     health = Health("tts", "cartesia", now=0.0)
     plan = Probing(now=0.0)
-    health.exhausted(0.0)
+    health.breaker.trip(0.0)
     plan.see(condition_of(health), 0.0)
     first_good: float | None = None
     now = 0.0

@@ -1,14 +1,51 @@
-"""One piece of work: what it tells of a failure."""
+"""One piece of work: what it tells, and in what order."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 
+from fallbacks.attempts import (
+    Cancel,
+    Failed,
+    Finished,
+    Progressed,
+    Start,
+    Step,
+    TellFact,
+    Win,
+    WorkEvent,
+)
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptFailed
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    Fact,
+    RungChosen,
+    Suspected,
+)
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.roster import Place, Roster
-from fallbacks.work import Fact, StagePolicy, Work
+from fallbacks.work import StagePolicy, Work
+
+NOW = 100.0
+UNTIL = Deadline(at=101.5)
+
+
+def ladder(*names: str) -> tuple[Work, Roster]:
+    places = [Place(stage="llm", provider=name, credential=name) for name in names]
+    roster = Roster(places, now=NOW)
+    return Work(StagePolicy(stage="llm", roster=roster), numbers=itertools.count(1)), roster
+
+
+def facts(steps: Sequence[Step]) -> list[Fact]:
+    return [each.fact for each in steps if isinstance(each, TellFact)]
+
+
+def doing(steps: Sequence[Step]) -> list[type[Step]]:
+    return [type(each) for each in steps if not isinstance(each, TellFact)]
 
 
 @pytest.mark.parametrize(
@@ -20,13 +57,67 @@ from fallbacks.work import Fact, StagePolicy, Work
     ],
 )
 def test_a_failure_is_told_as_loudly_as_it_deserves(kind: Kind, severity: Severity) -> None:
-    told: list[Fact] = []
-    roster = Roster([Place(stage="llm", provider="openai", credential="key")], now=100.0)
-    policy = StagePolicy(stage="llm", roster=roster)
-    work = Work(policy, tell=told.append, numbers=itertools.count(1))
-    work.start(Deadline(at=101.5), now=100.0)
+    work, _ = ladder("openai")
+    work.start(UNTIL, NOW)
 
-    work.failed(1, failed(kind, "llm", provider="openai"), now=100.1)
+    failure = failed(kind, "llm", provider="openai")
+    steps = work.handle(Failed(attempt=1, failure=failure, heard_words=3), NOW + 0.1)
 
-    (fact,) = [each for each in told if isinstance(each, AttemptFailed)]
-    assert fact.severity is severity
+    (fact,) = [each for each in facts(steps) if isinstance(each, AttemptFailed)]
+    assert (fact.severity, fact.heard_words, fact.attempt) == (severity, 3, 1)
+
+
+def test_all_facts_come_before_whatever_has_to_be_waited_for() -> None:
+    work, _ = ladder("a", "b")
+
+    started = work.start(UNTIL, NOW)
+    raced = work.tick(NOW + 0.8)
+    won = work.handle(Progressed(attempt=2), NOW + 0.9)
+
+    for steps in (started, raced, won):
+        kinds = [isinstance(each, TellFact) for each in steps]
+        assert kinds == sorted(kinds, reverse=True)
+    assert [type(each) for each in facts(raced)] == [Suspected, AttemptStarted]
+    assert [type(each) for each in facts(won)] == [AttemptWon, RungChosen, AttemptFailed]
+
+
+def test_a_rung_whose_last_permit_is_out_is_passed_over_without_a_word() -> None:
+    work, roster = ladder("a", "b")
+    roster.health("llm", "a").permit = lambda *_, **__: None  # type: ignore[method-assign]
+
+    steps = work.start(UNTIL, NOW)
+
+    assert [each.provider for each in steps if isinstance(each, Start)] == ["b"]
+    assert [each.provider for each in facts(steps) if isinstance(each, AttemptStarted)] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Progressed(attempt=1),
+        Finished(attempt=1),
+        Failed(attempt=1, failure=failed(Kind.CUT, "llm", provider="a")),
+    ],
+    ids=["words", "an end", "a failure"],
+)
+def test_what_comes_of_an_attempt_that_was_called_off_is_ignored(event: WorkEvent) -> None:
+    work, roster = ladder("a", "b")
+    work.start(UNTIL, NOW)
+
+    stopped = work.cancel("caller", NOW + 0.1)
+
+    assert doing(stopped) == [Cancel]
+    assert [type(each) for each in facts(stopped)] == [AttemptDropped]
+    assert work.handle(event, NOW + 0.2) == ()
+    assert roster.health("llm", "a").breaker.failures == 0
+
+
+def test_the_first_rung_to_speak_is_heard_and_was_expected() -> None:
+    work, _ = ladder("a", "b")
+    work.start(UNTIL, NOW)
+
+    steps = work.handle(Progressed(attempt=1), NOW + 0.2)
+
+    assert doing(steps) == [Win]
+    assert [type(each) for each in facts(steps)] == [AttemptWon]
+    assert work.winner == 1

@@ -10,7 +10,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from processors.captions import Captions
-from processors.tts_stage import RUNG
+from processors.stages.agenda import RUNG
 
 pytestmark = pytest.mark.virtual_time
 

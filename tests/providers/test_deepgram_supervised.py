@@ -186,6 +186,7 @@ def test_pipecats_service_still_keeps_what_we_read() -> None:
         assert hasattr(service, name)
 
 
+@pytest.mark.real_time  # the ears are a process of their own
 async def test_other_readings_come_with_the_words_and_how_sure_each_is() -> None:
     async with supervised(model="enhanced", alternatives=3) as (bench, _, _instance):
         await hear(bench, caller.silence(0.3) + caller.say("Yes, please.") + caller.silence(0.3))

@@ -1,5 +1,6 @@
 """Limits, hedges and cold standbys, from the configuration to the stages' policies."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from bot.config.environment import Environment
 from bot.config.errors import ConfigError
 from bot.config.loading import load
 from bot.config.settings import Settings
+from bot.health import policies
 from bot.health.policies import build_policies
 from fallbacks.failure import Kind, failed
 from fallbacks.limits import Limits
+from providers.catalog import provider
 
 STAGES = """
 stages:
@@ -69,6 +72,17 @@ def test_limits_and_cold_standbys_reach_their_stage() -> None:
     assert found["other"] == Limits(concurrent=5)
     assert found["voice"] == Limits()
     assert policies["tts"].cold == {"other"}  # the first rung is nobody's standby
+
+
+def test_voices_that_do_not_time_their_words_are_named_to_their_stage_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    silent = replace(provider("tts", "local"), word_times=False)
+    monkeypatch.setattr(policies, "provider", lambda _stage, _kind: silent)
+    built = build_policies(read(stages()), 100.0)
+
+    assert built["tts"].untimed == {"voice", "other"}
+    assert built["stt"].untimed == built["llm"].untimed == frozenset()
 
 
 def test_rungs_of_one_account_fall_together_and_others_of_that_name_do_not() -> None:

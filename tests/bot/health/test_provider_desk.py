@@ -181,6 +181,7 @@ CONFIG = {
 }
 
 
+@pytest.mark.real_time  # the command has a loop of its own
 @pytest.mark.parametrize("words", [["providers"], ["providers", "reset", "mind"]])
 async def test_an_operators_shell_needs_no_providers_keys(
     words: list[str],
@@ -198,13 +199,16 @@ async def test_an_operators_shell_needs_no_providers_keys(
     assert "mind" in capsys.readouterr().out
 
 
+@pytest.mark.real_time  # the command has a loop of its own
 async def test_beside_the_demo_it_just_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with listening(tmp_path, token=None) as (house, settings):
         opened(house)
         bare_shell(tmp_path, monkeypatch, {"server": {"port": 9}})
-        monkeypatch.setattr("bot.provider_desk.DEMO", f"http://127.0.0.1:{settings.server.port}")
+        monkeypatch.setattr(
+            "bot.health.operator_desk.DEMO", f"http://127.0.0.1:{settings.server.port}"
+        )
 
         assert await asyncio.to_thread(run, ["providers"]) == 0
 
@@ -213,6 +217,7 @@ async def test_beside_the_demo_it_just_works(
     assert f"from the demo at http://127.0.0.1:{settings.server.port}" in told[-1]
 
 
+@pytest.mark.real_time  # the command has a loop of its own
 async def test_the_token_is_shown_to_the_configured_server_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +232,9 @@ async def test_the_token_is_shown_to_the_configured_server_alone(
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    monkeypatch.setattr("bot.provider_desk.DEMO", f"http://127.0.0.1:{runner.addresses[0][1]}")
+    monkeypatch.setattr(
+        "bot.health.operator_desk.DEMO", f"http://127.0.0.1:{runner.addresses[0][1]}"
+    )
 
     await show(Settings.model_validate({"stages": STAGES, "server": {"token": TOKEN, "port": 9}}))
     await runner.cleanup()
@@ -243,11 +250,12 @@ def bare_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: dict[str, 
     Path("holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
 
 
+@pytest.mark.real_time  # the command has a loop of its own
 def test_no_running_server_is_one_line_and_exit_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare_shell(tmp_path, monkeypatch, CONFIG)
-    monkeypatch.setattr("bot.provider_desk.DEMO", "http://127.0.0.1:10")
+    monkeypatch.setattr("bot.health.operator_desk.DEMO", "http://127.0.0.1:10")
 
     assert run(["providers"]) == 1
 

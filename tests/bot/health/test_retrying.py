@@ -183,7 +183,7 @@ async def test_what_the_provider_asks_for_is_waited_for() -> None:
 
 async def test_a_provider_whose_breaker_is_open_is_not_asked() -> None:
     bench = Bench()
-    bench.roster.health(*CRM).exhausted(bench.now)
+    bench.roster.health(*CRM).breaker.trip(bench.now)
 
     with pytest.raises(TransientError, match="breaker is open"):
         await bench.run()
@@ -196,7 +196,7 @@ async def test_a_breaker_that_opens_while_it_waits_ends_the_sequence() -> None:
     bench = Bench(went_wrong(), went_wrong())
 
     async def opened_meanwhile(_: float) -> None:
-        bench.roster.health(*CRM).exhausted(bench.now)
+        bench.roster.health(*CRM).breaker.trip(bench.now)
 
     retries = Retries(
         settings=RetrySettings(),
@@ -215,9 +215,9 @@ async def test_a_breaker_that_opens_while_it_waits_ends_the_sequence() -> None:
 async def test_where_nobody_probes_a_whole_sequence_is_the_one_trial() -> None:
     bench = Bench(*[went_wrong()] * 4, breaker=BreakerSettings(probing=False))
     health = bench.roster.health(*CRM)
-    health.exhausted(bench.now)
+    health.breaker.trip(bench.now)
     bench.now += 31.0
-    health.tick(bench.now)
+    health.breaker.tick(bench.now)
     assert bench.breaker is State.HALF_OPEN
 
     with pytest.raises(TransientError):

@@ -19,8 +19,8 @@ from bot.lab.callers import spoken_s
 from fallbacks.facts import StageExhausted
 from fallbacks.work import StagePolicy
 from faultlab.receptionist.phrases import GREETING, SAYS, hours, price
-from tests.processors.test_tts_stage import BROKEN, DEAD, MUTE, ODD
-from tests.processors.tts_bench import Talk, laboratory, talking
+from tests.processors.stages.test_tts import BROKEN, DEAD, MUTE, ODD
+from tests.processors.stages.tts_bench import Talk, laboratory, talking
 from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]

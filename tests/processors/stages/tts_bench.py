@@ -35,7 +35,7 @@ from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
 from faultlab.record import SpokenWord
-from processors.tts_stage import TtsStage
+from processors.stages.tts import TtsStage
 from providers.catalog import provider
 from providers.provider import Rung
 
@@ -196,7 +196,6 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
         tell=told.append,
         clock=time.monotonic,
         turn=turn,
-        word_times=dict.fromkeys(names, True),
     )
     line, kept, context = Line(), Kept(), LLMContext()
     pair = LLMContextAggregatorPair(context)
@@ -225,7 +224,7 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
     async def unsaid(text: str) -> None:
         talk.unsaid.append(text)
 
-    stage.on_exhausted(unsaid)
+    stage.say_unsaid = unsaid
     return talk
 
 

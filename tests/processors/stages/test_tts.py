@@ -1,7 +1,6 @@
 """The voices' stage against the simulated voices: whatever breaks, every word is heard once."""
 
 import asyncio
-import functools
 import time
 from collections.abc import AsyncIterator
 
@@ -28,8 +27,8 @@ from faultlab.faults import Fault
 from faultlab.lab import Lab
 from faultlab.receptionist.phrases import hours
 from faultlab.schedule import Window
-from processors.tts_stage import RUNG
-from tests.processors.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
+from processors.stages.agenda import RUNG
+from tests.processors.stages.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
 
 pytestmark = pytest.mark.virtual_time
 
@@ -287,7 +286,7 @@ async def test_a_rung_that_gave_up_is_revived_and_truly_speaks_again(lab: Lab) -
         await talk.until(lambda: talk.unsaid)
 
         break_(lab, "cartesia", None)
-        await talk.until(lambda: talk.stage._rungs["cartesia"]._usable)
+        await talk.until(lambda: talk.stage._rungs["cartesia"].connection.up)
         shared.roster.reset("cartesia", time.monotonic())  # three refusals opened its breaker
         probed(shared, "cartesia")
         probed(shared, "cartesia")
@@ -295,24 +294,6 @@ async def test_a_rung_that_gave_up_is_revived_and_truly_speaks_again(lab: Lab) -
         await talk.until(lambda: talk.said)
 
     assert talk.said == ["Here again."]
-
-
-async def test_an_alarm_that_is_moved_while_it_rings_is_for_what_was_due(lab: Lab) -> None:
-    rang: list[float | None] = []
-
-    async def note(at: float | None) -> None:
-        rang.append(at)
-        talk.stage._wake_at = None
-
-    async with talking(lab) as talk:
-        due = time.monotonic() + 0.5
-        talk.stage._tick, talk.stage._wake_at = note, due  # type: ignore[method-assign]
-        talk.stage._changed.set()
-        later = functools.partial(setattr, talk.stage, "_wake_at", due + 10.0)
-        asyncio.get_running_loop().call_at(due, later)  # as sound that comes in the same instant
-        await asyncio.sleep(1.0)
-
-    assert rang == [due]
 
 
 @pytest.mark.parametrize("gap_s", [0.01, 0.02, 0.03])
@@ -423,7 +404,7 @@ async def test_a_call_ends_at_once_behind_rungs_that_hang(lab: Lab) -> None:
 
 def speak_in(talk: Talk, language: str) -> list[TTSUpdateSettingsFrame]:
     """Return what has every voice speak a language."""
-    services = [each.child.service for each in talk.stage._rungs.values()]
+    services = [each.pipe.service for each in talk.stage._rungs.values()]
     frames = [
         TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=each)
         for each in services

@@ -8,14 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.line import CallerLine
+from fallbacks.attempts import Failed, Finished, Refused, TellFact
 from fallbacks.deadline import Deadline
+from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
+from fallbacks.speaking import (
+    AddSentence,
+    AskVoice,
+    CallerInterrupted,
+    EndSpeech,
+    EndText,
+    MuteVoice,
+    PlaySound,
+    PlayWord,
+    SentenceAdded,
+    SoundCame,
+    SpeechAction,
+    TextEnded,
+    UseVoice,
+    WordTimed,
+)
+from fallbacks.speech import DONE_S, IDLE_S, SpokenUtterance
 from fallbacks.work import StagePolicy, Work
-from processors.tts_steps import Ask, Close, Do, More, Mute, Over, Play, Said, Won
-from processors.tts_work import DONE_S, IDLE_S, TtsWork
 
 pytestmark = pytest.mark.virtual_time
 
@@ -32,14 +48,27 @@ def tone(words: list[str]) -> np.ndarray:
 
 
 @dataclass
+class PlayingLine:
+    """A line by its own reckoning."""
+
+    dry_at: float = 0.0
+
+    def queued_s(self, now: float) -> float:
+        return max(0.0, self.dry_at - now)
+
+    def add(self, length_s: float, now: float) -> None:
+        self.dry_at = max(self.dry_at, now) + length_s
+
+
+@dataclass
 class Bench:
-    """An utterance, with everything that it did."""
+    """An utterance, with everything that it wanted done."""
 
     now: float = 100.0
-    done: list[Do] = field(default_factory=list)
-    told: list[object] = field(default_factory=list)
-    line: CallerLine = field(default_factory=CallerLine)
+    done: list[SpeechAction] = field(default_factory=list)
+    line: PlayingLine = field(default_factory=PlayingLine)
     names: tuple[str, ...] = NAMES
+    left_s: float = 4.0
 
     def __post_init__(self) -> None:
         places = [Place(stage="tts", provider=name, credential=name) for name in self.names]
@@ -48,53 +77,74 @@ class Bench:
             roster=Roster(places, now=self.now, priors_s={"tts": 0.3}),
             pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
         )
-        work = Work(self.policy, tell=self.told.append, numbers=itertools.count(1))
-        times = dict.fromkeys(self.names, True)
-        self.work = TtsWork(work, line=self.line, rate_hz=RATE_HZ, word_times=times)
+        work = Work(self.policy, numbers=itertools.count(1))
+        self.speech = SpokenUtterance(
+            work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + self.left_s)
+        )
 
-    def start(self, text: str = TEXT, *, closed: bool = True) -> Ask:
-        self.work.start(text, Deadline(at=self.now + 4.0), now=self.now)
+    def start(self, text: str = TEXT, *, closed: bool = True) -> AskVoice:
+        self.done += self.speech.start(text, self.now)
         if closed:
-            self.work.close(self.now)
+            self.close()
         return self.asks[0]
+
+    def add(self, sentence: str) -> None:
+        self.done += self.speech.handle(SentenceAdded(sentence), self.now)
+
+    def close(self) -> None:
+        self.done += self.speech.handle(TextEnded(), self.now)
 
     def pass_s(self, seconds: float) -> None:
         """Let time pass, ringing the alarm whenever it is due."""
         until = self.now + seconds
-        while (at := self.work.wake_at) is not None and at <= until:
+        while (at := self.speech.wake_at) is not None and at <= until:
             self.now = max(self.now, at)
-            self.work.tick(self.now)
+            self.done += self.speech.tick(self.now)
         self.now = until
 
-    def speak(self, ask: Ask, samples: int | None = None, *, text: str = "") -> None:
+    def speak(self, ask: AskVoice, samples: int | None = None, *, text: str = "") -> None:
         """Have a voice send the sound of so many samples of what it was asked, and the times."""
-        words = (text or ask.text).split()
+        words = (text or ask.rest).split()
         sound = tone(words)[:samples]
         for n, word in enumerate(words):
             if n * WORD < len(sound):
-                start_s, end_s = n * WORD / RATE_HZ, (n + 1) * WORD / RATE_HZ
-                self.work.word(ask.attempt, word, start_s=start_s, end_s=end_s, now=self.now)
+                self.time(ask, word, n)
         for piece in range(0, len(sound), 70):
-            self.work.sound(ask.attempt, sound[piece : piece + 70].tobytes(), self.now)
+            self.sound(ask, sound[piece : piece + 70])
 
-    def fail(self, ask: Ask, kind: Kind = Kind.CUT) -> None:
-        self.work.failed(ask.attempt, failed(kind, "tts", provider=ask.provider), self.now)
+    def sound(self, ask: AskVoice, samples: np.ndarray) -> None:
+        came = SoundCame(attempt=ask.attempt, pcm=samples.tobytes(), speaking=bool(np.any(samples)))
+        self.done += self.speech.handle(came, self.now)
 
-    def of(self, kind: type[Do]) -> list[Do]:
-        return [each for each in self.work.todo if isinstance(each, kind)]
+    def time(self, ask: AskVoice, word: str, n: int) -> None:
+        """Have a voice say when its nth word is spoken."""
+        start_s, end_s = n * WORD / RATE_HZ, (n + 1) * WORD / RATE_HZ
+        timed = WordTimed(attempt=ask.attempt, text=word, start_s=start_s, end_s=end_s)
+        self.done += self.speech.handle(timed, self.now)
+
+    def finish(self, ask: AskVoice) -> None:
+        self.done += self.speech.handle(Finished(attempt=ask.attempt), self.now)
+
+    def fail(self, ask: AskVoice, kind: Kind = Kind.CUT) -> None:
+        failure = failed(kind, "tts", provider=ask.provider)
+        event = Failed(attempt=ask.attempt, failure=failure)
+        self.done += self.speech.handle(event, self.now)
+
+    def of(self, kind: type[SpeechAction]) -> list[SpeechAction]:
+        return [each for each in self.done if isinstance(each, kind)]
 
     @property
-    def asks(self) -> list[Ask]:
-        return [each for each in self.work.todo if isinstance(each, Ask)]
+    def asks(self) -> list[AskVoice]:
+        return [each for each in self.done if isinstance(each, AskVoice)]
 
     @property
     def said(self) -> str:
-        return " ".join(each.word for each in self.work.todo if isinstance(each, Said))
+        return " ".join(each.word for each in self.done if isinstance(each, PlayWord))
 
     @property
     def heard(self) -> np.ndarray:
         """The words of which the line got sound, a number for each sample."""
-        pcm = b"".join(each.pcm for each in self.work.todo if isinstance(each, Play))
+        pcm = b"".join(each.pcm for each in self.done if isinstance(each, PlaySound))
         return np.frombuffer(pcm, "<i2") // 1000 - 1
 
     @property
@@ -108,13 +158,13 @@ def test_a_healthy_voice_is_heard_whole_and_each_word_follows_its_sound() -> Non
     ask = bench.start()
 
     bench.speak(ask)
-    bench.work.spoken(ask.attempt, bench.now)
+    bench.finish(ask)
 
     assert bench.said == TEXT
     assert bench.whole == [WORD] * 8
-    assert bench.of(Over) == [Over(unsaid="")]
-    assert bench.of(Won) == [Won(provider="first")]
-    assert bench.work.over
+    assert bench.of(EndSpeech) == [EndSpeech(unsaid="")]
+    assert bench.of(UseVoice) == [UseVoice(provider="first")]
+    assert bench.speech.over
 
 
 def test_the_next_voice_is_asked_for_exactly_the_rest() -> None:
@@ -124,9 +174,9 @@ def test_the_next_voice_is_asked_for_exactly_the_rest() -> None:
     bench.speak(ask, 4 * WORD + 100)
     bench.fail(ask)
 
-    assert bench.asks[1].text == "four five six seven"
+    assert bench.asks[1].rest == "four five six seven"
     assert (bench.asks[1].provider, bench.asks[1].closed) == ("second", True)
-    assert Mute(provider="first") in bench.work.todo
+    assert MuteVoice(provider="first") in bench.done
 
 
 def test_what_a_dead_voice_sends_late_is_dropped() -> None:
@@ -137,7 +187,7 @@ def test_what_a_dead_voice_sends_late_is_dropped() -> None:
 
     bench.speak(first)
     bench.speak(bench.asks[1])
-    bench.work.spoken(bench.asks[1].attempt, bench.now)
+    bench.finish(bench.asks[1])
 
     assert bench.said == TEXT
     assert bench.whole == [WORD] * 8
@@ -149,11 +199,11 @@ def test_the_sound_of_a_race_is_held_until_it_is_won_and_the_late_one_may_still_
     bench.speak(first, 2 * WORD)
     bench.pass_s(0.45)
     second = bench.asks[1]
-    bench.work.sound(second.attempt, bytes(20), bench.now)  # silence wins no race
+    bench.sound(second, np.zeros(10, "<i2"))  # silence wins no race
 
     bench.speak(first)  # as if it had begun again; the first two words come twice to nobody
-    assert Mute(provider="second") in bench.work.todo
-    assert bench.of(Won) == [Won(provider="first")]
+    assert MuteVoice(provider="second") in bench.done
+    assert bench.of(UseVoice) == [UseVoice(provider="first")]
 
 
 def test_a_late_voice_is_replaced_and_each_word_is_heard_once() -> None:
@@ -165,7 +215,7 @@ def test_a_late_voice_is_replaced_and_each_word_is_heard_once() -> None:
 
     bench.speak(second)
     bench.speak(first)
-    bench.work.spoken(second.attempt, bench.now)
+    bench.finish(second)
 
     assert bench.said == TEXT
     assert bench.whole[3:] == [WORD] * 5
@@ -180,13 +230,13 @@ def test_half_a_word_that_another_voice_is_asked_for_is_held_meanwhile(*, told: 
     second = bench.asks[1]
 
     if told:
-        bench.work.word(first.attempt, "three", start_s=0.9, end_s=1.2, now=bench.now)
+        bench.time(first, "three", 3)
     bench.pass_s(0.19)  # the line runs dry, and half a word would be better than nothing
     held = bench.whole
     bench.speak(second)
-    bench.work.spoken(second.attempt, bench.now)
+    bench.finish(second)
 
-    assert second.text == "two three four five six seven"
+    assert second.rest == "two three four five six seven"
     assert held == [WORD, WORD] + [0] * 6
     assert bench.whole == [WORD] * 8
     assert bench.said == TEXT
@@ -200,15 +250,14 @@ def test_what_was_held_of_a_late_voice_is_let_go_when_it_speaks_again() -> None:
 
     rest = tone(TEXT.split())[2 * WORD + 150 :]
     for n in range(3, 8):
-        start_s, end_s = n * WORD / RATE_HZ, (n + 1) * WORD / RATE_HZ
-        bench.work.word(first.attempt, TEXT.split()[n], start_s=start_s, end_s=end_s, now=bench.now)
-    bench.work.sound(first.attempt, rest.tobytes(), bench.now)
+        bench.time(first, TEXT.split()[n], n)
+    bench.sound(first, rest)
     before_its_end = bench.whole
-    bench.work.spoken(first.attempt, bench.now)
+    bench.finish(first)
 
     assert len(bench.asks) == 2
     assert before_its_end[:7] == [WORD] * 7
-    assert bench.of(Won) == [Won(provider="first")]
+    assert bench.of(UseVoice) == [UseVoice(provider="first")]
     assert bench.whole == [WORD] * 8
     assert bench.said == TEXT
 
@@ -220,13 +269,13 @@ def test_text_that_comes_during_a_failover_reaches_the_one_that_speaks() -> None
     bench.fail(first)
     second = bench.asks[1]
 
-    bench.work.hand_over("three four", bench.now)
+    bench.add("three four")
     bench.speak(second, text="one two three four")
-    bench.work.close(bench.now)
-    bench.work.spoken(second.attempt, bench.now)
+    bench.close()
+    bench.finish(second)
 
-    assert bench.of(More) == [More(provider="second", text="three four")]
-    assert bench.of(Close) == [Close(provider="second")]
+    assert bench.of(AddSentence) == [AddSentence(provider="second", sentence="three four")]
+    assert bench.of(EndText) == [EndText(provider="second")]
     assert bench.said == "zero one two three four"
 
 
@@ -238,12 +287,12 @@ def test_a_voice_that_takes_over_is_not_idle_because_the_one_before_was() -> Non
     bench.fail(first)
     second = bench.asks[1]
 
-    bench.work.hand_over("three four", bench.now)
-    bench.work.close(bench.now)
-    bench.speak(second, WORD, text=f"{second.text} three four")
+    bench.add("three four")
+    bench.close()
+    bench.speak(second, WORD, text=f"{second.rest} three four")
     bench.pass_s(DONE_S - 0.1)
 
-    assert not bench.work.over
+    assert not bench.speech.over
     assert "four" not in bench.said
 
 
@@ -252,10 +301,10 @@ def test_a_voice_that_says_it_is_done_too_early_was_cut() -> None:
     ask = bench.start()
 
     bench.speak(ask, 3 * WORD)
-    bench.work.spoken(ask.attempt, bench.now)
+    bench.finish(ask)
 
     assert len(bench.asks) == 2
-    assert bench.asks[1].text.endswith("three four five six seven")
+    assert bench.asks[1].rest.endswith("three four five six seven")
 
 
 def test_a_voice_that_never_says_it_is_done_is_done_all_the_same() -> None:
@@ -265,7 +314,7 @@ def test_a_voice_that_never_says_it_is_done_is_done_all_the_same() -> None:
     bench.speak(ask)
     bench.pass_s(DONE_S + 0.1)
 
-    assert bench.work.over
+    assert bench.speech.over
     assert bench.said == TEXT
     assert len(bench.asks) == 1
 
@@ -277,8 +326,8 @@ def test_a_reply_that_pauses_is_closed_before_the_provider_forgets_it() -> None:
     bench.speak(ask)
     bench.pass_s(IDLE_S + 0.05)
 
-    assert bench.of(Close) == [Close(provider="first")]
-    assert not bench.work.accepts
+    assert bench.of(EndText) == [EndText(provider="first")]
+    assert not bench.speech.accepts
     assert len(bench.asks) == 1
 
 
@@ -291,7 +340,7 @@ def test_a_cut_behind_the_last_word_is_no_failure() -> None:
     bench.fail(ask)
 
     assert bench.said == "zero one"
-    assert bench.of(Over) == [Over(unsaid="")]
+    assert bench.of(EndSpeech) == [EndSpeech(unsaid="")]
     assert len(bench.asks) == 1
 
 
@@ -304,7 +353,7 @@ def test_with_nobody_left_whole_words_are_heard_and_the_rest_is_told() -> None:
 
     assert bench.said == "zero one"
     assert bench.whole == [WORD, WORD] + [0] * 6
-    assert bench.of(Over) == [Over(unsaid="two three four five six seven")]
+    assert bench.of(EndSpeech) == [EndSpeech(unsaid="two three four five six seven")]
 
 
 def test_a_stopped_utterance_asks_nobody_and_counts_no_failure() -> None:
@@ -312,10 +361,10 @@ def test_a_stopped_utterance_asks_nobody_and_counts_no_failure() -> None:
     ask = bench.start()
     bench.speak(ask, WORD)
 
-    bench.work.stop(bench.now)
+    bench.done += bench.speech.handle(CallerInterrupted(), bench.now)
 
-    assert bench.of(Mute) == [Mute(provider="first")]
-    assert bench.work.over
+    assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
+    assert bench.speech.over
     assert not bench.policy.roster.health("tts", "first").suspect_since
 
 
@@ -345,7 +394,7 @@ def test_wherever_the_voices_are_cut_every_word_is_heard_once_and_in_order(
     ask = bench.start()
     bench.line.add(60.0, now=bench.now)  # enough is queued: half words need not go out
     for cut, kind in zip(cuts, how, strict=False):
-        if cut >= WORD * len(ask.text.split()) - 60:
+        if cut >= WORD * len(ask.rest.split()) - 60:
             continue
         bench.speak(ask, cut)
         bench.pass_s(pause_s)
@@ -353,8 +402,95 @@ def test_wherever_the_voices_are_cut_every_word_is_heard_once_and_in_order(
         ask = bench.asks[-1]
 
     bench.speak(ask)
-    bench.work.spoken(ask.attempt, bench.now)
+    bench.finish(ask)
 
     assert bench.said == TEXT
     assert bench.whole == [WORD] * 8
     assert (np.diff(bench.heard) >= 0).all()
+
+
+def test_a_failure_is_told_with_the_words_that_are_heard_of_it() -> None:
+    bench = Bench()
+    ask = bench.start()
+    bench.speak(ask, 3 * WORD + 100)
+    said = bench.said.split()
+
+    bench.fail(ask)
+
+    told = [each.fact for each in bench.done if isinstance(each, TellFact)]
+    (fact,) = [each for each in told if isinstance(each, AttemptFailed)]
+    assert (fact.provider, fact.heard_words) == ("first", len(said))
+    assert len(said) >= 2
+
+
+def test_a_voice_without_a_place_is_passed_over_and_is_no_failure() -> None:
+    bench = Bench()
+    ask = bench.start()
+
+    bench.done += bench.speech.handle(Refused(attempt=ask.attempt), bench.now)
+    bench.speak(bench.asks[1])
+    bench.finish(bench.asks[1])
+
+    assert [each.provider for each in bench.asks] == ["first", "second"]
+    told = [each.fact for each in bench.done if isinstance(each, TellFact)]
+    assert not [each for each in told if isinstance(each, AttemptFailed)]
+    assert bench.said == TEXT
+
+
+def test_a_words_time_that_comes_twice_is_one_word() -> None:
+    bench = Bench()
+    ask = bench.start("two two")
+    for n in (0, 0, 1, 1):
+        bench.time(ask, "two", n)
+    bench.sound(ask, tone(["two", "two"])[: WORD + 100])
+
+    assert bench.said == "two"
+
+
+def test_what_came_of_a_dead_voices_half_word_is_not_let_go_before_silence() -> None:
+    bench = Bench()
+    first = bench.start()
+    bench.speak(first, 2 * WORD + 150)
+    bench.fail(first)
+
+    bench.pass_s(0.5)  # the line runs dry
+
+    assert bench.whole[:3] == [WORD, WORD, 0]
+
+
+def test_a_voice_that_is_taken_as_done_is_muted() -> None:
+    bench = Bench()
+    ask = bench.start()
+    bench.speak(ask)
+    bench.pass_s(DONE_S + 0.1)
+
+    assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
+
+
+def test_the_only_voice_is_muted_before_it_is_asked_again() -> None:
+    bench = Bench(names=("first",))
+    bench.start()
+    bench.pass_s(0.7)
+
+    doing = [type(each) for each in bench.done if isinstance(each, AskVoice | MuteVoice)]
+    assert doing == [AskVoice, MuteVoice, AskVoice]
+
+
+def test_a_voice_may_take_its_time_while_the_line_has_something_to_play() -> None:
+    bench = Bench(names=("first",))
+    first = bench.start()
+    bench.speak(first, 2 * WORD)
+    bench.line.add(9.0, bench.now)  # so much is queued that nobody is in a hurry
+    bench.speak(first, 1)
+    bench.pass_s(5.0)
+
+    assert not bench.speech.over
+
+
+def test_an_utterance_that_begins_too_late_still_gets_its_time() -> None:
+    bench = Bench(names=("first",), left_s=0.0)
+    bench.start()
+
+    bench.pass_s(1.0)
+
+    assert not bench.speech.over

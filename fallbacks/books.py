@@ -1,0 +1,207 @@
+"""The books of one piece of work: whose permit each attempt has, and what its end says of its rung.
+
+Every attempt has a permit, every end of one hands it back to the roster, and both are facts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fallbacks.attempts import (
+    Abandon,
+    Action,
+    Admitted,
+    AttemptEvent,
+    Cancel,
+    Done,
+    Exhausted,
+    Failed,
+    Owed,
+    Refused,
+    Start,
+    Suspect,
+    Win,
+    WorkEvent,
+)
+from fallbacks.breaker import Permit
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    Fact,
+    HedgeStarted,
+    LimitReached,
+    RungChosen,
+    StageExhausted,
+)
+from fallbacks.failure import Kind, failed
+from fallbacks.health import Health
+from fallbacks.roster import Roster
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An attempt under way."""
+
+    number: int
+    provider: str
+    permit: Permit
+    started: float  # monotonic; of one that waited, when it was truly begun
+
+
+class Books:
+    """Enters what happens to the attempts; every method returns the facts to be told."""
+
+    def __init__(
+        self, stage: str, roster: Roster, *, expected: str | None, chance: Callable[[], float]
+    ) -> None:
+        """Open the books.
+
+        Args:
+            stage: Whose ladder it is.
+            roster: Remembers who can be trusted.
+            expected: The rung that the caller expects to hear; None: the first one asked.
+            chance: 0 to 1; spreads rests that nobody named.
+        """
+        self._stage = stage
+        self._roster = roster
+        self._expected = expected
+        self._chance = chance
+        self._entries: dict[int, _Entry] = {}
+
+    def enter_event(
+        self, event: WorkEvent, now: float
+    ) -> tuple[AttemptEvent, tuple[Fact, ...]] | None:
+        """Enter what happened to an attempt; return what the failover is to know of it, and facts.
+
+        None: the attempt is over.
+        """
+        entry = self._entries.get(event.attempt)
+        if entry is None:
+            return None
+        match event:
+            case Failed():
+                return event, self._enter_failure(entry, event, now)
+            case Admitted():
+                return Owed(attempt=event.attempt), self._enter_admission(entry, event, now)
+            case Refused():
+                full = failed(Kind.RATE_LIMITED, self._stage, provider=entry.provider)
+                told = Failed(attempt=event.attempt, failure=full)
+                return told, self._enter_refusal(entry, now)
+            case _:
+                return event, ()
+
+    def enter_action(self, action: Action, now: float) -> tuple[Fact, ...] | None:
+        """Enter what the failover decided; None: the rung may not be asked after all."""
+        match action:
+            case Start():
+                return self._enter_start(action, now)
+            case Suspect():
+                return self._health(action.provider).suspicion.begin(action.kind, now)
+            case Win():
+                return self._enter_win(action, now)
+            case Exhausted():
+                return (StageExhausted(stage=self._stage, attempts=action.attempts),)
+            case _:
+                return self._enter_end(action, self._entries[action.attempt], now)
+
+    def _enter_start(self, start: Start, now: float) -> tuple[Fact, ...] | None:
+        permit = self._health(start.provider).permit(now)
+        if permit is None:
+            return None
+        ahead = next(iter(self._entries.values()), None)
+        self._entries[start.attempt] = _Entry(start.attempt, start.provider, permit, now)
+        self._expected = self._expected or start.provider
+        started = AttemptStarted(
+            stage=self._stage,
+            provider=start.provider,
+            attempt=start.attempt,
+            extra=start.extra,
+            left_s=start.until.left_s(now),
+        )
+        if not start.hedge or ahead is None:
+            return (started,)
+        hedged = HedgeStarted(
+            stage=self._stage,
+            provider=start.provider,
+            attempt=start.attempt,
+            behind=ahead.provider,
+            after_s=now - ahead.started,
+        )
+        return (started, hedged)
+
+    def _enter_admission(self, entry: _Entry, event: Admitted, now: float) -> tuple[Fact, ...]:
+        """Count an attempt's time from now: it could not begin before."""
+        self._entries[event.attempt] = replace(entry, started=now)
+        return (self._limit_reached(entry, asked=True, now=now),) if event.waited else ()
+
+    def _enter_refusal(self, entry: _Entry, now: float) -> tuple[Fact, ...]:
+        del self._entries[entry.number]
+        self._health(entry.provider).breaker.take_back(entry.permit)
+        dropped = AttemptDropped(
+            stage=self._stage, provider=entry.provider, attempt=entry.number, because="limit"
+        )
+        return (self._limit_reached(entry, asked=False, now=now), dropped)
+
+    def _enter_failure(self, entry: _Entry, event: Failed, now: float) -> tuple[Fact, ...]:
+        del self._entries[entry.number]
+        told = AttemptFailed.of(
+            event.failure,
+            after_s=now - entry.started,
+            attempt=entry.number,
+            heard_words=event.heard_words,
+        )
+        health_facts = self._roster.failed(
+            entry.permit, event.failure, now=now, request=event.request, chance=self._chance()
+        )
+        return (told, *health_facts)
+
+    def _enter_end(
+        self, action: Done | Cancel | Abandon, entry: _Entry, now: float
+    ) -> tuple[Fact, ...]:
+        match action:
+            case Abandon():
+                late = failed(action.kind, self._stage, provider=entry.provider)
+                return self._enter_failure(entry, Failed(attempt=entry.number, failure=late), now)
+            case Done():
+                del self._entries[entry.number]
+                place = (self._stage, entry.provider)
+                return self._roster.succeeded(place, entry.permit, now=now)
+            case Cancel():
+                del self._entries[entry.number]
+                self._health(entry.provider).breaker.take_back(entry.permit)
+                return (
+                    AttemptDropped(
+                        stage=self._stage,
+                        provider=entry.provider,
+                        attempt=entry.number,
+                        because=action.because,
+                    ),
+                )
+
+    def _enter_win(self, win: Win, now: float) -> tuple[Fact, ...]:
+        entry, before = self._entries[win.attempt], self._expected
+        after_s = now - entry.started
+        self._health(entry.provider).latency.took(after_s)
+        self._expected = entry.provider
+        won = AttemptWon(
+            stage=self._stage, provider=entry.provider, attempt=entry.number, after_s=after_s
+        )
+        if before is None or before == entry.provider:
+            return (won,)
+        chosen = RungChosen(
+            stage=self._stage, before=before, after=entry.provider, cause="failover"
+        )
+        return (won, chosen)
+
+    def _limit_reached(self, entry: _Entry, *, asked: bool, now: float) -> LimitReached:
+        return LimitReached(
+            stage=self._stage,
+            provider=entry.provider,
+            attempt=entry.number,
+            waited_s=now - entry.started,
+            asked=asked,
+        )
+
+    def _health(self, provider: str) -> Health:
+        return self._roster.health(self._stage, provider)

@@ -1,0 +1,184 @@
+"""When each word of an utterance is spoken: as its voice says, or estimated by its letters.
+
+Times are seconds of the utterance's own sound, counted from its first sample across all the rungs
+that spoke parts of it; each rung's own times are re-based on what was kept of the rungs before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+CHARACTER_S: Final = 0.065  # of speech, the space included: some 150 words a minute
+_AHEAD: Final = 3  # words looked ahead when a voice says something else than we wrote
+
+
+def sayable(word: str) -> str:
+    """Return what of a word is spoken: letters and digits, caseless."""
+    return "".join(each for each in word.casefold() if each.isalnum())
+
+
+@dataclass(slots=True)
+class TimedWord:
+    """A word as we wrote it, and when it is spoken, as far as its voice has said so."""
+
+    text: str
+    letters: str  # what of it is spoken
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+class WordFollower:
+    """Finds the words that a voice says among those that we wrote.
+
+    A voice may split our words, run them together or say them otherwise ("3" as "three"): they are
+    followed letter by letter, and found again at the next word that is as we wrote it.
+    """
+
+    def __init__(self, words: Sequence[TimedWord], *, first: int) -> None:
+        """Follow from the first word of a voice on; `words` may grow."""
+        self.begun = False
+        self._words = words
+        self._at = first  # the word that the voice has come to
+        self._spelt = 0  # characters of that word that it has come to
+
+    def follow(self, said: str, *, start_s: float, end_s: float | None) -> None:
+        """Note when a word is spoken."""
+        letters = sayable(said)
+        while letters and self._at < len(self._words):
+            letters = self._spell(letters, start_s=start_s, end_s=end_s)
+
+    def _spell(self, letters: str, *, start_s: float, end_s: float | None) -> str:
+        """Follow one of our words as far as the said letters go; return what is left of them."""
+        word = self._words[self._at]
+        left = word.letters[self._spelt :]
+        word.start_s = start_s if word.start_s is None else word.start_s
+        same = min(len(left), len(letters))
+        if left[:same] != letters[:same]:
+            return self._find(letters, start_s)
+        self._spelt += same
+        if same == len(left):
+            word.end_s = end_s if left else start_s  # a dash is not spoken
+            self._at, self._spelt = self._at + 1, 0
+        self.begun = True
+        return letters[same:]
+
+    def _find(self, letters: str, start_s: float) -> str:
+        """Go on at one of the next words that is as said, or stay: this is still the same one."""
+        ahead = range(self._at + 1, min(self._at + 1 + _AHEAD, len(self._words)))
+        found = next((n for n in ahead if self._words[n].letters == letters), None)
+        if found is None:
+            return ""
+        for word in self._words[self._at : found]:
+            word.start_s = start_s if word.start_s is None else word.start_s
+            word.end_s = start_s
+        self._at, self._spelt, self.begun = found, 0, True
+        return letters
+
+
+class WordTimes:
+    """The words of one utterance.
+
+    Attributes:
+        words: All of them.
+        first: The first word of the voice that speaks now.
+        base_s: Where its sound begins.
+        timed: Whether it says when each word is spoken; if not, that is estimated.
+    """
+
+    def __init__(self) -> None:
+        self.words: list[TimedWord] = []
+        self.first = 0
+        self.base_s = 0.0
+        self.timed = True
+        self._open = False  # the last word may go on with the next text
+
+    def add_text(self, text: str, *, may_join: bool) -> None:
+        """Add text, in pieces of any size.
+
+        Args:
+            text: The next piece.
+            may_join: Whether the last word may still grow: it was not spoken yet.
+        """
+        pieces = text.split()
+        if pieces and self._open and may_join and not text[:1].isspace():
+            whole = self.words[-1].text + pieces.pop(0)
+            self.words[-1].text, self.words[-1].letters = whole, sayable(whole)
+        self.words += [TimedWord(each, sayable(each)) for each in pieces]
+        self._open = text[-1:] != "" and not text[-1].isspace()
+
+    def begin_voice(self, first: int, base_s: float, *, timed: bool) -> WordFollower:
+        """Let another voice speak from a word on; what is known of those before stays."""
+        for at in range(self.first, first):
+            self.words[at].start_s = self.start_s(at)
+            self.words[at].end_s = self.end_s(at)
+        for word in self.words[first:]:
+            word.start_s = word.end_s = None
+        self.first, self.base_s, self.timed = first, base_s, timed
+        return WordFollower(self.words, first=first)
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return " ".join(each.text for each in self.words)
+
+    def heard_at(self, at: int) -> tuple[str, float] | None:
+        """Return a word by its number, and how much sound is played when it counts as heard.
+
+        That is when the greater part of it was played. None: there is no such word yet, or nobody
+        has said when it is spoken.
+        """
+        start_s = self.start_s(at) if at < len(self.words) else None
+        if start_s is None:
+            return None
+        end_s = self.end_s(at)
+        if end_s is None:
+            end_s = start_s + CHARACTER_S * len(self.words[at].text)
+        return self.words[at].text, (start_s + end_s) / 2
+
+    def start_s(self, at: int) -> float | None:
+        """Return when a word begins: as told, or as estimated."""
+        word = self.words[at]
+        if word.start_s is not None or self.timed or at < self.first:
+            return word.start_s
+        return self._guess_s(at)
+
+    def end_s(self, at: int) -> float | None:
+        """Return when a word ends: as told, as the next one begins, or as estimated."""
+        word = self.words[at]
+        if word.end_s is not None:
+            return word.end_s
+        if not self.timed and at >= self.first:
+            return self._guess_s(at + 1)
+        after = self.words[at + 1] if at + 1 < len(self.words) else None
+        return None if after is None or word.start_s is None else after.start_s
+
+    def untold(self, received_s: float) -> tuple[int, float]:
+        """Return how many words stand behind the last one that was timed, and how much sound."""
+        last, end_s = self.first - 1, self.base_s
+        for at in range(self.first, len(self.words)):
+            word = self.words[at]
+            if word.start_s is not None:
+                last, end_s = at, word.start_s if word.end_s is None else word.end_s
+        return len(self.words) - 1 - last, received_s - end_s
+
+    def fill(self, received_s: float) -> None:
+        """Spread the words without times over the sound behind the last word that has some."""
+        first = upto = len(self.words)
+        while first > self.first and self.words[first - 1].end_s is None:
+            first -= 1
+        at_s = self.base_s if first == self.first else self.end_s(first - 1) or 0.0
+        letters = sum(len(each.text) + 1 for each in self.words[first:upto])
+        pace_s = max(0.0, received_s - at_s) / max(1, letters)
+        for word in self.words[first:upto]:
+            word.start_s = at_s if word.start_s is None else word.start_s
+            at_s += pace_s * (len(word.text) + 1)
+            word.end_s = max(at_s, word.start_s)
+
+    def _guess_s(self, at: int) -> float:
+        """Where a word of an untimed voice begins, by the letters before it."""
+        told = at
+        while told > self.first and self.words[told - 1].end_s is None:
+            told -= 1
+        begun = self.base_s if told == self.first else self.words[told - 1].end_s
+        letters = sum(len(each.text) + 1 for each in self.words[told:at])
+        return (begun or 0.0) + CHARACTER_S * letters

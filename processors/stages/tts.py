@@ -1,0 +1,253 @@
+"""The voices' stage: what is to be said is said by whichever rung can, every word once.
+
+What comes in is an agenda: replies and other speech, and the frames between them, in order. Each
+piece of speech is one `SpokenUtterance`; the frames that leave for it are made here, whichever rung
+its sound comes from, so that a switch of voices shows in nothing but the voice. A word leaves
+behind the sound in which it is spoken: the line lets it go when it has played that, and so the
+assistant's context holds what the caller has heard.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    StartFrame,
+    SystemFrame,
+    TTSUpdateSettingsFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+
+from calls.entry import Tell
+from calls.line import CallerLine
+from calls.turn import Turn
+from fallbacks.attempts import TellFact
+from fallbacks.speaking import (
+    AddSentence,
+    AskVoice,
+    CallerInterrupted,
+    EndSpeech,
+    EndText,
+    MuteVoice,
+    PlaySound,
+    PlayWord,
+    SpeechAction,
+    UseVoice,
+    VoiceEvent,
+)
+from fallbacks.speech import SpokenUtterance
+from fallbacks.work import StagePolicy, Work
+from processors.seat import Seat
+from processors.stages.agenda import Agenda, SpokenPiece
+from processors.stages.stage import Stage
+from processors.stages.voice_rung import VoiceRung
+
+Unsaid: TypeAlias = Callable[[str], Awaitable[None]]
+"""Gets what nobody could say. It must not wait for anything: the stage waits for it."""
+
+Doing: TypeAlias = (
+    AskVoice | AddSentence | EndText | MuteVoice | UseVoice | PlaySound | PlayWord | EndSpeech
+)
+ToDo: TypeAlias = Frame | tuple[SpokenPiece, Doing]
+"""A frame that is to be passed on, or what a piece of speech wants done."""
+
+
+class TtsStage(Stage[VoiceEvent]):
+    """A ladder of voices in the place of one.
+
+    Attributes:
+        speaker: The name of the rung that is heard.
+        say_unsaid: Gets the words that no rung could say; given by whoever has a voice left.
+    """
+
+    def __init__(
+        self,
+        rungs: Mapping[str, FrameProcessor],
+        *,
+        policy: StagePolicy,
+        tell: Tell,
+        clock: Callable[[], float],
+        turn: Turn,
+        line: CallerLine | None = None,
+    ) -> None:
+        """Take the rungs.
+
+        Args:
+            rungs: By name, the preferred one first; each is a `calls.voice.Voice`, too.
+            policy: What all calls share about this stage.
+            tell: Takes the facts.
+            clock: Monotonic, in seconds.
+            turn: The turn in progress.
+            line: The caller's; None: one that only this stage speaks on.
+        """
+        super().__init__(clock=clock)
+        self.speaker: str | None = None
+        self.say_unsaid: Unsaid | None = None
+        gates = policy.gates
+        self._rungs = {
+            name: VoiceRung(
+                name, each, stage=self, speaker=lambda: self.speaker, seat=Seat(gates.get(name))
+            )
+            for name, each in rungs.items()
+        }
+        self._policy = policy
+        self._tell = tell
+        self._turn = turn
+        self._line = line or CallerLine()
+        self._rate_hz = 0
+        language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
+        self._agenda = Agenda(language=language)
+        self._spoken = SpokenPiece()  # the last one that was begun
+        # To be done, in order. What a cancelled task leaves of it, the next one does.
+        self._to_do: deque[ToDo] = deque()
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        if self._to_do:
+            return self.now()
+        moments = [self._spoken.utterance.wake_at if self._spoken.utterance else None]
+        moments += [rung.due_at for rung in self._rungs.values()]
+        return min((each for each in moments if each is not None), default=None)
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Begin to connect all rungs but cold standbys, and wait for none."""
+        await super().setup(setup)
+        self._rate_hz = setup.audio_out_sample_rate
+        for name, rung in self._rungs.items():
+            rung.setup(self, setup)
+            if name not in self._policy.cold:
+                rung.open()
+
+    async def cleanup(self) -> None:
+        """Let all rungs go, none for long."""
+        await super().cleanup()
+        await self.stop_watching()
+        await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Speak what is to be spoken, and pass on the rest in its place."""
+        await super().process_frame(frame, direction)
+        match frame:
+            case InterruptionFrame():
+                async with self.working():
+                    await self._interrupt(frame, direction)
+            case StartFrame():
+                await self.push_frame(frame, direction)
+                self.watch()
+                for rung in self._rungs.values():
+                    rung.start(frame)
+            case _ if isinstance(frame, SystemFrame) or direction is FrameDirection.UPSTREAM:
+                _end(self._rungs.values(), frame)
+                await self.push_frame(frame, direction)
+            case TTSUpdateSettingsFrame():
+                for rung in self._rungs.values():
+                    await rung.settle(frame)
+            case _:
+                async with self.working():
+                    for piece, news in await self._agenda.add(frame):
+                        self._plan(piece, piece.add(news, self.now()))
+                    await self._go_on()
+
+    async def handle(self, report: VoiceEvent, now: float) -> None:
+        """Decide on what a voice did, and do it."""
+        if self._spoken.utterance:
+            self._plan(self._spoken, self._spoken.utterance.handle(report, now))
+            await self._go_on()
+
+    async def tick(self, now: float) -> None:
+        """Do what is due."""
+        for rung in self._rungs.values():
+            if given_up := rung.give_up(now):
+                await self.handle(given_up, now)
+        if self._spoken.utterance:
+            self._plan(self._spoken, self._spoken.utterance.tick(now))
+        await self._go_on()
+
+    async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
+        """Stop what may be stopped; what may not is spoken on."""
+        now, before = self.now(), self._agenda.head
+        stopped = await self._agenda.interrupt()
+        if before is None or before in stopped:  # else the line keeps what it has
+            self._line.flush(now)
+            self._turn.flushed(now)
+        self._to_do = deque(each for each in self._to_do if _outlasts_interruption(each))
+        await self.push_frame(frame, direction)
+        for piece in stopped:
+            if piece.utterance:
+                self._plan(piece, piece.utterance.handle(CallerInterrupted(), now))
+        await self._go_on()
+
+    def _plan(self, piece: SpokenPiece, actions: Iterable[SpeechAction]) -> None:
+        """Tell the facts at once: an interruption drops what else is left to do."""
+        for action in actions:
+            if isinstance(action, TellFact):
+                self._tell(action.fact)
+                continue
+            if isinstance(action, PlaySound):
+                self._turn.queued(self._line.dry_at)
+            self._to_do.append((piece, action))
+
+    async def _go_on(self) -> None:
+        """Do all that is to be done, in order, and begin what comes first."""
+        while True:
+            entry = self._agenda.next_entry()
+            if isinstance(entry, SpokenPiece):
+                self._begin(entry)
+            elif entry is not None:
+                self._to_do.append(entry)
+            elif self._to_do:
+                await self._do(self._to_do.popleft())
+            else:
+                return
+
+    def _begin(self, piece: SpokenPiece) -> None:
+        """Bring a piece under way, by the voice that the caller knows if that one is well."""
+        work = Work(
+            self._policy,
+            numbers=self._turn.attempts,
+            stay_with=self.speaker,
+            offered=lambda name: self._rungs[name].seat.offered,
+        )
+        now = self.now()
+        until = self._turn.patient_until(now)
+        utterance = SpokenUtterance(work, line=self._line, rate_hz=self._rate_hz, until=until)
+        self._spoken = piece
+        self._plan(piece, piece.begin(utterance, now))
+
+    async def _do(self, entry: ToDo) -> None:
+        match entry:
+            case Frame():
+                _end(self._rungs.values(), entry)
+                await self.push_frame(entry)
+            case (piece, AskVoice() | AddSentence() | EndText() | MuteVoice() as action):
+                event = await self._rungs[action.provider].carry_out(action)
+                if event and piece.utterance:
+                    self._plan(piece, piece.utterance.handle(event, self.now()))
+            case (_, UseVoice() as action):
+                self.speaker = action.provider
+            case (piece, action):
+                for frame in piece.frames_of(action, rate_hz=self._rate_hz, rung=self.speaker):
+                    await self.push_frame(frame)
+                if isinstance(action, EndSpeech) and action.unsaid and self.say_unsaid:
+                    await self.say_unsaid(action.unsaid)
+
+
+def _end(rungs: Iterable[VoiceRung], frame: Frame) -> None:
+    """Have the rungs close their connections if this is the end of the call."""
+    if isinstance(frame, EndFrame | CancelFrame):
+        for rung in rungs:
+            rung.pipe.end(frame)
+
+
+def _outlasts_interruption(entry: ToDo) -> bool:
+    """Say whether something that is still to be done is to be done all the same."""
+    if isinstance(entry, Frame):
+        return not entry.interruptible
+    piece, action = entry
+    return not piece.interruptible or isinstance(action, MuteVoice)

@@ -1,0 +1,94 @@
+"""What is known of a voice's connection, and what that means for an attempt."""
+
+import pytest
+
+from fallbacks.connection import COLD_S, CONNECT_S, Connection
+from fallbacks.failure import Failure, Kind, failed
+
+NOW = 100.0
+
+
+def refusal() -> Failure:
+    return failed(Kind.OVERLOADED, "tts", provider="cartesia")
+
+
+def test_a_refusal_is_reported_to_one_attempt_and_the_next_one_waits_for_a_new_connection() -> None:
+    connection = Connection("cartesia")
+    connection.refused(refusal())
+
+    assert connection.report_failure(NOW) == refusal()
+    assert connection.report_failure(NOW) is None
+    assert connection.wait_until(NOW) == pytest.approx(NOW + CONNECT_S)
+
+
+def test_each_new_refusal_is_reported_again() -> None:
+    connection = Connection("cartesia")
+    for _ in range(2):
+        connection.refused(refusal())
+
+        assert connection.report_failure(NOW) == refusal()
+
+
+def test_a_connection_that_is_being_made_is_waited_for_from_its_beginning() -> None:
+    connection = Connection("cartesia")
+    connection.began(NOW)
+
+    assert connection.in_the_making
+    assert connection.report_failure(NOW + 0.1) is None
+    assert connection.wait_until(NOW + 0.1) == pytest.approx(NOW + CONNECT_S)
+
+
+def test_one_that_hangs_fails_every_attempt_at_once() -> None:
+    connection = Connection("cartesia")
+    connection.began(NOW)
+
+    for _ in range(2):
+        hung = connection.report_failure(NOW + CONNECT_S)
+
+        assert hung is not None
+        assert (hung.kind, hung.provider, hung.stage) == (Kind.TIMEOUT, "cartesia", "tts")
+
+
+def test_a_cold_ones_first_connection_may_take_longer() -> None:
+    connection = Connection("cartesia")
+    connection.cold = True
+    connection.began(NOW)
+
+    assert connection.report_failure(NOW + CONNECT_S) is None
+    assert connection.wait_until(NOW) == pytest.approx(NOW + COLD_S)
+
+
+def test_a_cold_one_that_was_refused_is_cold_no_more() -> None:
+    connection = Connection("cartesia")
+    connection.cold = True
+    connection.refused(refusal())
+
+    assert not connection.cold
+
+
+def test_one_that_is_made_anew_for_new_settings_may_take_as_long_as_a_cold_one() -> None:
+    connection = Connection("cartesia")
+    connection.made(waited_for=False)
+    connection.settling = True
+    connection.began(NOW)
+
+    assert connection.wait_until(NOW) == pytest.approx(NOW + COLD_S)
+    connection.made(waited_for=False)
+    connection.began(NOW)
+    assert connection.wait_until(NOW) == pytest.approx(NOW + CONNECT_S)
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_connection_that_was_made_or_lost_has_no_failure_to_report(*, made: bool) -> None:
+    connection = Connection("cartesia")
+    connection.refused(refusal())
+    connection.began(NOW)
+
+    if made:
+        connection.made(waited_for=False)
+    else:
+        connection.lost()
+
+    assert connection.up == made
+    assert not connection.in_the_making
+    assert connection.report_failure(NOW + 10.0) is None
