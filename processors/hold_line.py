@@ -97,6 +97,12 @@ class HoldLine(FrameProcessor):
         else:
             self._words.sound(frame.audio, frame.sample_rate)
 
+    def note_word(self, meaning: Meaning | None) -> None:
+        """Note which of the menu's words was said; None: none of them."""
+        self._handle(MenuWordOwed(until=self._words.owed_until))
+        if meaning is not None:
+            self._handle(MenuWordSaid(meaning=meaning))
+
     async def speak_locally(self, rest: str) -> None:
         """Have the local voice say soon what no voice could say."""
         self._voice.keep_rest(rest)
@@ -118,7 +124,9 @@ class HoldLine(FrameProcessor):
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
-                self._alarm.start(self, self._wake_at, self._act)
+                self._alarm.start(
+                    self, lambda: earliest(self._keeper.wake_at, self._voice.wake_at), self._act
+                )
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
                 await self._words.stop()
@@ -159,10 +167,6 @@ class HoldLine(FrameProcessor):
         self._actions.extend(self._keeper.handle(event, self._now()))
         self._alarm.ring()
 
-    def _wake_at(self) -> float | None:
-        moments = (self._keeper.wake_at, self._voice.wake_at)
-        return min((each for each in moments if each is not None), default=None)
-
     async def _act(self, now: float) -> None:
         self._voice.note_heard(now)
         if not self._keeper.way_down.has_the_line:
@@ -192,11 +196,11 @@ class HoldLine(FrameProcessor):
                 await self.push_frame(InterruptionFrame())  # below us only: the menu was heard
             case HearWords():
                 if self._words.usable and heard_here(self._fallback.phrases.language):
-                    self._words.start(self, self._word_said)
+                    self._words.start(self, self.note_word)
             case fact:
                 self._tell(fact)
 
-    def _word_said(self, meaning: Meaning | None) -> None:
-        self._handle(MenuWordOwed(until=self._words.owed_until))
-        if meaning is not None:
-            self._handle(MenuWordSaid(meaning=meaning))
+
+def earliest(*moments: float | None) -> float | None:
+    """Return the first of the moments that there are, or None."""
+    return min((each for each in moments if each is not None), default=None)
