@@ -20,10 +20,11 @@ from bot.rungs import rung_of
 from calls.events import Event
 from calls.turn import Turn
 from drill.rows import HOURS
+from fallbacks.answering import Answering
 from fallbacks.health import Health
 from fallbacks.work import StagePolicy, Work
-from processors.llm_stream import Model
-from processors.llm_work import LlmWork, NoModelLeftError
+from processors.stages.model_answer import ModelAnswer, NoModelLeftError
+from processors.stages.model_stream import Model
 from providers.catalog import provider
 
 FIRST: Final = "openai"  # the rung that is broken
@@ -100,15 +101,15 @@ class Bench:
             nonlocal speaker
             speaker = provider
 
-        work = self._work(heard)
+        writing = self._begin_answer(heard)
         try:
-            async with aclosing(work.chunks()) as chunks:  # type: ignore[type-var]
+            async with aclosing(writing.chunks()) as chunks:  # type: ignore[type-var]
                 async for _ in chunks:
                     first_s = first_s or clock.monotonic() - began_s
         except NoModelLeftError:
             speaker = ""
         finally:
-            await work.close()
+            await writing.close()
         answer = QuestionOutcome(
             provider=speaker, first_word_s=first_s, took_s=clock.monotonic() - began_s
         )
@@ -138,15 +139,19 @@ class Bench:
             await asyncio.sleep(POLL_S)
         return True
 
-    def _work(self, heard: Callable[[str, int], Coroutine[Any, Any, None]]) -> LlmWork:
+    def _begin_answer(self, heard: Callable[[str, int], Coroutine[Any, Any, None]]) -> ModelAnswer:
         question = [{"role": "user", "content": HOURS}]
-        return LlmWork(
+        answering = Answering(
+            lambda: Work(self._policy, numbers=self._turn.attempts),
+            until=self._turn.patient_until,
+            recovers_s=0.0,
+        )
+        return ModelAnswer(
             models=self._models,
-            work=Work(self._policy, numbers=self._turn.attempts),
+            answering=answering,
             context=LLMContext(messages=cast("Any", question)),
-            tasks=self._owner,
+            owner=self._owner,
             clock=clock.monotonic,
-            until=lambda: self._turn.patient_until(clock.monotonic()),
             window_tokens=room_tokens(self._settings.agent),
             tell=self.told,
             heard=heard,

@@ -57,7 +57,7 @@ class Answer:
         return self.said
 
     def write(self, attempt: int, text: str) -> str:
-        """Take in what an attempt wrote, and return what to hand on now, sometimes nothing."""
+        """Add what an attempt wrote; return what to hand on now, sometimes nothing."""
         if attempt != self._attempt:
             return ""
         self._held += text
@@ -70,7 +70,7 @@ class Answer:
         return self._hand_on()
 
     def finish(self, attempt: int) -> str:
-        """Take in that the answer is complete, and return what is left to hand on."""
+        """Note that the answer is complete; return what is left to hand on."""
         if attempt != self._attempt:
             return ""
         if self._judging:

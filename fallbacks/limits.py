@@ -80,31 +80,27 @@ def may_wait_until(
 
 
 class Turnstile:
-    """The places at one rung. A ticket is one piece of work, from its coming until it leaves."""
+    """The places at one rung. A ticket is one piece of work, from its coming until it leaves.
+
+    Attributes:
+        limits: As configured.
+        inside: The tickets that have a place.
+        opens_at: Until then the provider has said that it takes nothing more.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._numbers = count(1)
-        self._inside: set[int] = set()
+        self.inside: set[int] = set()
         self._waiting: dict[Hashable, deque[int]] = {}  # by call; the next one to be served first
         self._passing: int | None = None  # has a place, and waits for the pace
-        self._opens_at = 0.0
+        self.opens_at = 0.0
         self._learnt: tuple[int, float] | None = None  # places, and until when that is believed
 
     @property
-    def inside(self) -> int:
-        """How many places are taken."""
-        return len(self._inside)
-
-    @property
     def waiting(self) -> int:
-        """How many wait for one."""
+        """How many wait for a place."""
         return sum(len(tickets) for tickets in self._waiting.values())
-
-    @property
-    def opens_at(self) -> float:
-        """Until then the provider has said that it takes nothing more."""
-        return self._opens_at
 
     def places(self, now: float) -> int | None:
         """Return how many places there are; None: as many as you like."""
@@ -115,15 +111,15 @@ class Turnstile:
     def room(self, now: float) -> bool:
         """Say whether whoever comes now gets a place at once."""
         places = self.places(now)
-        free = places is None or len(self._inside) < places
-        return free and not self._waiting and self._passing is None and now >= self._opens_at
+        free = places is None or len(self.inside) < places
+        return free and not self._waiting and self._passing is None and now >= self.opens_at
 
     def seat(self, now: float) -> int | None:
         """Take a place at once, for a connection that lasts, or None: there is none."""
         if not self.room(now):
             return None
         ticket = next(self._numbers)
-        self._inside.add(ticket)
+        self.inside.add(ticket)
         return ticket
 
     def join(self, call: Hashable, *, until: Deadline, now: float) -> int | None:
@@ -144,12 +140,12 @@ class Turnstile:
         """Return the earliest moment at which somebody who comes now may pass."""
         ahead = self.waiting if self._passing is not None else 0  # else they wait for a place
         pace_s = MINUTE_S / self.limits.per_minute if self.limits.per_minute else 0.0
-        return max(now, self._opens_at) + ahead * pace_s
+        return max(now, self.opens_at) + ahead * pace_s
 
     def call_in(self, now: float) -> int | None:
         """Return the ticket that may come to the turnstile now, or None."""
         places = self.places(now)
-        full = places is not None and len(self._inside) >= places
+        full = places is not None and len(self.inside) >= places
         if full or not self._waiting or self._passing is not None:
             return None
         call = next(iter(self._waiting))
@@ -157,7 +153,7 @@ class Turnstile:
         self._passing = tickets.popleft()
         if tickets:
             self._waiting[call] = tickets  # behind all others
-        self._inside.add(self._passing)
+        self.inside.add(self._passing)
         return self._passing
 
     def passed(self, ticket: int) -> None:
@@ -168,7 +164,7 @@ class Turnstile:
     def leave(self, ticket: int) -> None:
         """Take a ticket back, wherever it has got to."""
         self.passed(ticket)
-        self._inside.discard(ticket)
+        self.inside.discard(ticket)
         for call, tickets in tuple(self._waiting.items()):
             if ticket in tickets:
                 tickets.remove(ticket)
@@ -176,13 +172,13 @@ class Turnstile:
                 del self._waiting[call]
 
     def learn(self, left: RequestsLeft, now: float) -> None:
-        """Take in what the provider said of its limit: other processes may use the key, too."""
+        """Wait as the provider says: other processes may use the key, too."""
         if left.remaining == 0:
-            self._opens_at = max(self._opens_at, now + left.next_in_s)
+            self.opens_at = max(self.opens_at, now + left.next_in_s)
 
     def refused(self, now: float) -> None:
-        """Take in that the provider found us too many at once: one fewer for a while."""
-        self._learnt = (max(1, len(self._inside) - 1), now + LEARNT_S)
+        """Allow one fewer for a while: the provider found us too many at once."""
+        self._learnt = (max(1, len(self.inside) - 1), now + LEARNT_S)
 
 
 class Gate(Protocol):
@@ -206,9 +202,9 @@ class Gate(Protocol):
         ...
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Take in the headers of an answer, names in any case."""
+        """Learn from the headers of an answer, names in any case."""
         ...
 
     def refused(self) -> None:
-        """Take in that the provider found us too many at once."""
+        """Allow one fewer for a while: the provider found us too many at once."""
         ...

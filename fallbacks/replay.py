@@ -14,6 +14,9 @@ from fallbacks.word_times import sayable
 
 BEFORE_S: Final = 0.5  # kept before the utterance: a VAD is sure of speech a little late
 KEPT_S: Final = 30.0  # of one utterance; whoever speaks longer is asked to repeat
+LOUD: Final = 0.03  # of the loudest sample: 30 dB below it is no word's beginning (chosen)
+JUDGED: Final = 50  # chunks after speech was noticed; the loudest sample is looked for in them
+SOFT_S: Final = 0.15  # before that: a word may begin softly (chosen)
 ALIKE: Final = 0.7  # share of words that may differ where two recognisers heard the same
 
 
@@ -39,6 +42,10 @@ class SoundRing:
     def start_s(self) -> float:
         """Where the kept sound begins."""
         return self._first / self._rate
+
+    def seconds(self, sound_bytes: int) -> float:
+        """Return how long so much sound is."""
+        return sound_bytes / self._rate
 
     def push(self, sound: bytes) -> None:
         """Keep one more chunk; the oldest go when there are too many."""
@@ -66,21 +73,29 @@ class SoundRing:
             skip = max(0, skip - len(chunk))
         return tuple(kept)
 
+    def onset_s(self, from_s: float, noticed_s: float) -> float:
+        """Return where, between two moments, it is loud for the first time, and a little before.
+
+        A recogniser that takes sound hardly faster than it comes is late by all the silence that it
+        is given first.
+        """
+        loud = LOUD * max(map(_peak, self.since(noticed_s)[:JUDGED]), default=0)
+        at_s = from_s
+        for chunk in self.since(from_s):
+            if at_s >= noticed_s or _peak(chunk) > loud:
+                break
+            at_s += self.seconds(len(chunk))
+        return max(from_s, min(at_s, noticed_s) - SOFT_S)
+
+
+def _peak(sound: bytes) -> int:
+    whole = memoryview(sound[: len(sound) // 2 * 2]).cast("h")
+    return max(map(abs, whole), default=0)
+
 
 def replay_from_s(speech_began_s: float, ring_start_s: float) -> float:
     """Return where a replay begins, given when speech was first noticed."""
     return max(ring_start_s, speech_began_s - BEFORE_S)
-
-
-def catch_up_s(backlog_s: float, *, intake: float) -> float:
-    """Return how long a replay takes to reach the live sound.
-
-    Args:
-        backlog_s: Sound to be replayed.
-        intake: How fast the provider takes it, in seconds of sound a second; live sound goes on
-            coming at 1.
-    """
-    return float("inf") if intake <= 1 else backlog_s / (intake - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +131,8 @@ class Transcripts:
         self._attempt = attempt
         self._again = list(self._delivered) if replayed else []
 
-    def take(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
-        """Take in a final transcript, and return what of it is new."""
+    def deliver(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
+        """Count a final transcript as delivered, and return what of it is new."""
         if attempt != self._attempt:
             return ""
         if words and self._until_s is not None:

@@ -31,7 +31,7 @@ class RungGate:
     @property
     def inside(self) -> int:
         """How many places are taken."""
-        return self._turnstile.inside
+        return len(self._turnstile.inside)
 
     @property
     def room(self) -> bool:
@@ -74,13 +74,13 @@ class RungGate:
         self._call_in()
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Take in the headers of an answer, names in any case."""
+        """Learn from the headers of an answer, names in any case."""
         left = requests_left(headers)
         if left is not None:
             self._turnstile.learn(left, self._clock())
 
     def refused(self) -> None:
-        """Take in that the provider found us too many at once."""
+        """Allow one fewer for a while: the provider found us too many at once."""
         self._turnstile.refused(self._clock())
 
     async def _pass(self) -> None:

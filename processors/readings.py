@@ -32,7 +32,7 @@ from calls.events import (
     TranscriptFinal,
     UsageMeasured,
 )
-from processors.llm_work import NoModelLeftError
+from processors.stages.model_answer import NoModelLeftError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ class Seat:
         return self._gate is None or self._ticket is not None
 
     def learn(self, failure: Failure) -> None:
-        """Take in a failure: it may say that we hold more connections than we may."""
+        """Learn from a failure: it may say that we hold more connections than we may."""
         if self._gate is not None and failure.kind is Kind.RATE_LIMITED:
             self._gate.refused()
 

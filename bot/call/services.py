@@ -15,10 +15,10 @@ from bot.config.settings import Settings
 from bot.config.stages import STAGES
 from bot.rungs import rung_of
 from fallbacks.work import StagePolicy
-from processors.llm_stage import LlmStage
-from processors.llm_stream import Model
+from processors.stages.llm import LlmStage
+from processors.stages.model_stream import Model
+from processors.stages.stt import SttStage
 from processors.stages.tts import TtsStage
-from processors.stt_stage import SttStage
 from processors.wiring import CallWiring
 from providers.catalog import provider
 from providers.provider import Stage

@@ -271,4 +271,4 @@ def test_there_are_never_more_inside_than_places_and_no_place_is_left_empty(
             inside += [] if ticket is None else [ticket]
         elif inside:
             turnstile.leave(inside.pop(0))
-        assert turnstile.inside == len(inside) <= places
+        assert len(turnstile.inside) == len(inside) <= places

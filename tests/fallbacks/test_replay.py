@@ -1,16 +1,16 @@
 """The caller's words, kept and delivered once."""
 
-import math
+from array import array
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.replay import (
+    SOFT_S,
     HeardWord,
     SoundRing,
     Transcripts,
-    catch_up_s,
     matched,
     replay_from_s,
 )
@@ -81,26 +81,45 @@ def test_a_replay_begins_half_a_second_before_speech_was_noticed_if_that_was_kep
     assert replay_from_s(10.0, 9.8) == 9.8
 
 
-@pytest.mark.parametrize(("intake", "after_s"), [(1.25, 8.0), (3.0, 1.0), (1.0, math.inf)])
-def test_how_long_a_replay_runs_behind(intake: float, after_s: float) -> None:
-    assert catch_up_s(2.0, intake=intake) == after_s
+def loud(*pieces: tuple[float, int]) -> SoundRing:
+    """Return sound of so many seconds and such a height, in frames of 20 ms."""
+    ring = SoundRing(bytes_a_second=32_000)
+    for seconds, height in pieces:
+        for _ in range(round(seconds / 0.02)):
+            ring.push(array("h", [height, -height] * 160).tobytes())
+    return ring
+
+
+def test_the_silence_before_the_first_word_is_left_out() -> None:
+    ring = loud((1.0, 20), (0.6, 3000))
+
+    assert ring.onset_s(0.5, 1.2) == pytest.approx(1.0 - SOFT_S, abs=0.03)
+
+
+def test_a_word_that_began_before_it_was_noticed_is_replayed_whole() -> None:
+    assert loud((1.0, 3000)).onset_s(0.3, 0.8) == pytest.approx(0.3)
+
+
+def test_nothing_is_left_out_after_speech_was_noticed() -> None:
+    assert loud((1.0, 0)).onset_s(0.2, 0.7) == pytest.approx(0.7 - SOFT_S, abs=0.03)
 
 
 def test_what_comes_from_one_recogniser_is_delivered_as_it_is() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
 
-    assert heard.take(1, "I would like") == "I would like"
-    assert heard.take(1, "a table a table") == "a table a table"
+    assert heard.deliver(1, "I would like") == "I would like"
+    assert heard.deliver(1, "a table a table") == "a table a table"
 
 
 def test_words_with_times_are_delivered_once_whatever_they_read() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
-    heard.take(1, "I would like", words=words("I would like"))
+    heard.deliver(1, "I would like", words=words("I would like"))
     heard.begin(2, replayed=True)
 
-    assert heard.take(2, "Eye wood like a table", words=words("Eye wood like a table")) == "a table"
+    written = "Eye wood like a table"
+    assert heard.deliver(2, written, words=words(written)) == "a table"
 
 
 @pytest.mark.parametrize(
@@ -116,11 +135,11 @@ def test_words_with_times_are_delivered_once_whatever_they_read() -> None:
 def test_words_without_times_are_delivered_once_by_what_they_read(finals: list[str]) -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
-    heard.take(1, "I would like")
+    heard.deliver(1, "I would like")
     heard.begin(2, replayed=True)
 
     for final in finals:
-        heard.take(2, final)
+        heard.deliver(2, final)
 
     assert heard.text == "I would like a table for two"
 
@@ -128,19 +147,19 @@ def test_words_without_times_are_delivered_once_by_what_they_read(finals: list[s
 def test_a_recogniser_that_tells_times_after_one_that_did_not_is_compared_by_words() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
-    heard.take(1, "I would like")
+    heard.deliver(1, "I would like")
     heard.begin(2, replayed=True)
 
-    assert heard.take(2, "I would like tea", words=words("I would like tea")) == "tea"
+    assert heard.deliver(2, "I would like tea", words=words("I would like tea")) == "tea"
 
 
 def test_a_recogniser_that_heard_only_what_came_since_is_believed() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
-    heard.take(1, "yes")
+    heard.deliver(1, "yes")
     heard.begin(2, replayed=False)
 
-    assert heard.take(2, "yes") == "yes"
+    assert heard.deliver(2, "yes") == "yes"
 
 
 def test_what_the_abandoned_recogniser_still_writes_is_ignored() -> None:
@@ -148,17 +167,17 @@ def test_what_the_abandoned_recogniser_still_writes_is_ignored() -> None:
     heard.begin(1, replayed=False)
     heard.begin(2, replayed=True)
 
-    assert heard.take(1, "late words") == ""
+    assert heard.deliver(1, "late words") == ""
 
 
 def test_the_next_utterance_may_say_the_same() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
-    heard.take(1, "yes please")
+    heard.deliver(1, "yes please")
     heard.open()
     heard.begin(2, replayed=True)
 
-    assert heard.take(2, "yes please") == "yes please"
+    assert heard.deliver(2, "yes please") == "yes please"
 
 
 def test_nothing_alike_is_nothing_again() -> None:
@@ -174,11 +193,11 @@ def test_a_faithful_replay_is_delivered_once_wherever_the_first_one_died(
     said = [f"w{n}" for n in range(count)]
     heard = Transcripts()
     heard.begin(1, replayed=False)
-    heard.take(1, " ".join(said[:cut]))
+    heard.deliver(1, " ".join(said[:cut]))
     heard.begin(2, replayed=True)
     size = -(-count // parts)
 
     for at in range(0, count, size):
-        heard.take(2, " ".join(said[at : at + size]))
+        heard.deliver(2, " ".join(said[at : at + size]))
 
     assert heard.text.split() == said

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.virtual_time
 
 RATE_HZ = 1000  # a sample is a millisecond
 WORD = 300  # samples
-TEXT: str = "zero one two three four five six seven"
+TEXT = "zero one two three four five six seven"
 NAMES = ("first", "second", "third", "fourth")
 
 

@@ -13,10 +13,9 @@ from faultlab.faults import Refuse
 from faultlab.lab import Lab
 from faultlab.schedule import Window
 from processors.gate import RungGate
-from tests.processors import stt_call
-from tests.processors.stages import tts_bench
+from tests.processors.stages import stt_call, tts_bench
+from tests.processors.stages.stt_call import calling, words
 from tests.processors.stages.tts_bench import laboratory, talking
-from tests.processors.stt_call import calling, words
 
 pytestmark = pytest.mark.virtual_time
 

@@ -1,11 +1,11 @@
 """One attempt at an answer: the words that a rung streams, and its place at the rung's gate."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from openai.types.chat import ChatCompletionChunk
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -45,7 +45,7 @@ class Model(Protocol):
 
 
 @dataclass(slots=True)
-class Stream:
+class ModelStream:
     """What one attempt has sent so far."""
 
     provider: str
@@ -57,6 +57,31 @@ class Stream:
     # A tool runs only when its call has come whole, and from the rung that finished the answer.
     held: list[ChatCompletionChunk] = field(default_factory=list[ChatCompletionChunk])
     words: ChatCompletionChunk | None = None  # one with words in it, as a form for those held back
+
+    def keep(self, chunk: ChatCompletionChunk) -> str | None:
+        """Keep what is handed on later, and return the text that came; None: nothing came."""
+        choice = chunk.choices[0] if chunk.choices else None
+        if choice is None or not choice.delta:
+            self.held += [chunk] if chunk.usage else []
+            return None
+        self.finish = choice.finish_reason or self.finish
+        text, tools = choice.delta.content or "", choice.delta.tool_calls
+        if not text and not tools:
+            return None  # a role, a keep-alive, the finish: not what the caller waits for
+        self.spoke = True
+        self.characters += len(text)
+        self.words = chunk if text else self.words
+        self.held += [chunk] if tools else []
+        return text
+
+    def written(self, text: str) -> list[ChatCompletionChunk]:
+        """Return text in the form of what came."""
+        if self.words is None:
+            return []
+        new = self.words.model_copy(deep=True)
+        new.choices[0].delta.content = text
+        new.choices[0].delta.tool_calls = None
+        return [new]
 
 
 class AtGate(Enum):
@@ -76,15 +101,19 @@ class CalledOff:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class ModelNews:
     """What came of an attempt."""
 
     attempt: int
     what: ChatCompletionChunk | Exception | AtGate | None  # None: the stream ended
 
 
+Report: TypeAlias = Callable[[ModelNews], Awaitable[None]]
+"""Gets what came of an attempt; waits while too much of it waits."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class GatePlace:
     """What has to be had before a rung may be asked."""
 
     gate: Gate
@@ -97,8 +126,8 @@ async def follow(
     context: LLMContext,
     *,
     number: int,
-    news: asyncio.Queue[News],
-    place: Place | None = None,
+    report: Report,
+    place: GatePlace | None = None,
 ) -> None:
     """Ask a rung, when there is a place for us, and pass on what it says.
 
@@ -106,32 +135,32 @@ async def follow(
         model: The rung's.
         context: What it is asked.
         number: Of the attempt.
-        news: Takes it all, and at the end that it is the end, or why.
+        report: Gets it all, and at the end that it is the end, or why.
         place: To be waited for, and kept until the rung has answered.
     """
     if place is None:
-        await _asked(model, context, number=number, news=news)
+        await _request_answer(model, context, number=number, report=report)
         return
     admitted = AtGate.ADMITTED if place.gate.room else AtGate.WAITED
     ticket = await place.gate.enter(place.call, until=place.until)
     if ticket is None:
-        await news.put(News(number, AtGate.REFUSED))
+        await report(ModelNews(number, AtGate.REFUSED))
         return
     try:
-        await news.put(News(number, admitted))
-        await _asked(model, context, number=number, news=news)
+        await report(ModelNews(number, admitted))
+        await _request_answer(model, context, number=number, report=report)
     finally:
         place.gate.leave(ticket)
 
 
-async def _asked(
-    model: Model, context: LLMContext, *, number: int, news: asyncio.Queue[News]
+async def _request_answer(
+    model: Model, context: LLMContext, *, number: int, report: Report
 ) -> None:
     try:
         async with aclosing(model.ask(context)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                await news.put(News(number, chunk))
+                await report(ModelNews(number, chunk))
     except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
-        await news.put(News(number, error))
+        await report(ModelNews(number, error))
     else:
-        await news.put(News(number, None))
+        await report(ModelNews(number, None))

@@ -16,10 +16,11 @@ from pipecat.services.openai.llm import OpenAILLMService
 from calls.entry import Tell
 from calls.events import UsageMeasured
 from calls.turn import Turn
+from fallbacks.answering import Answering
 from fallbacks.work import StagePolicy, Work
-from processors.llm_stream import CalledOff, Model
-from processors.llm_work import LlmWork
 from processors.sentences import TakeBackFrame
+from processors.stages.model_answer import ModelAnswer
+from processors.stages.model_stream import CalledOff, Model
 
 TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
 ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
@@ -139,24 +140,22 @@ class LlmStage(OpenAILLMService):
                 prompt=self._turn.until,
             )
 
-        work = LlmWork(
+        answer = ModelAnswer(
             models=self._models,
-            work=begin(),
-            again=begin,
+            answering=Answering(begin, until=self._turn.patient_until),
             context=context,
-            tasks=self,
+            owner=self,
             clock=self._now,
-            until=lambda: self._turn.patient_until(self._now()),
             window_tokens=self._window_tokens,
             tell=self._tell,
             heard=heard,
         )
-        self._called_off = work.called_off
+        self._called_off = answer.called_off
         try:
-            async for chunk in work.chunks():
+            async for chunk in answer.chunks():
                 yield chunk
         finally:
-            await work.close()
+            await answer.close()
 
     def _tell_called_off(self, tokens: LLMTokenUsage) -> None:
         """Tell what requests for the same answer will bill that were called off.

@@ -23,10 +23,10 @@ from faultlab.faults import Fault
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
 from processors.caller_words import CallerWords
-from processors.stt_stage import SttStage
+from processors.stages.stt import SttStage
 from tests.faultlab import synthetic_caller as caller
 from tests.faultlab.near_ears import bring_near
-from tests.processors.stt_call import FLOOR_RMS, FRAME_S, RATE_HZ, policy_of, rungs_of, words
+from tests.processors.stages.stt_call import FLOOR_RMS, FRAME_S, RATE_HZ, policy_of, rungs_of, words
 from tests.providers.bench import Bench, running
 
 pytestmark = pytest.mark.virtual_time

@@ -30,8 +30,8 @@ from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
-from processors.llm_stage import LlmStage
 from processors.sentences import TakeBackFrame
+from processors.stages.llm import LlmStage
 from providers.openai import build
 from providers.provider import Rung
 

@@ -21,7 +21,7 @@ from faultlab.faults import Fault
 from providers.catalog import provider
 from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller
-from tests.processors.stt_call import RATE_HZ, calling, words
+from tests.processors.stages.stt_call import RATE_HZ, calling, words
 from tests.processors.weather import REST_S, roster_of
 from tests.providers.near_sphinx import hear_near
 
@@ -362,7 +362,7 @@ async def test_the_local_recogniser_is_started_when_nobody_else_is_left() -> Non
     away = faults.Http(status=401)
     async with calling(faults={"a": away, "b": away}, more={"local": local()}) as call:
         await call.until(lambda: len(call.failures) == 2)
-        cold = not call.stage._rungs["local"].set_up
+        cold = not call.stage._rungs["local"].opened
         said = await call.says(FIRST)
 
         assert cold

@@ -20,7 +20,7 @@ from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
 from faultlab.receptionist import receptionist
 from faultlab.schedule import parse_windows
-from tests.processors.test_llm_stage import FAULTS, Bench, written
+from tests.processors.stages.test_llm import FAULTS, Bench, written
 from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather
 from tests.providers.bench import Bench as Pipe
 from tests.providers.bench import running

@@ -26,7 +26,7 @@ from faultlab.faults import Fault
 from faultlab.instance import Instance
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
-from processors.stt_stage import SttStage
+from processors.stages.stt import SttStage
 from providers.catalog import provider
 from providers.provider import Rung
 from tests.faultlab import synthetic_caller as caller

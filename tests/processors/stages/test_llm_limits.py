@@ -29,7 +29,7 @@ from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
 from processors.gate import RungGate
-from processors.llm_stage import TOKEN_CHARACTERS, LlmStage
+from processors.stages.llm import TOKEN_CHARACTERS, LlmStage
 from providers.openai import build, share
 from providers.provider import Rung
 

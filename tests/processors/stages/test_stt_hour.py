@@ -10,8 +10,8 @@ import pytest
 from bot.health.policies import resting
 from fallbacks.facts import StageExhausted
 from tests.faultlab import synthetic_caller as caller
-from tests.processors.stt_call import Call, calling, words
-from tests.processors.test_stt_stage import DEATHS, REFUSALS
+from tests.processors.stages.stt_call import Call, calling, words
+from tests.processors.stages.test_stt import DEATHS, REFUSALS
 from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]

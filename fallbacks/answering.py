@@ -1,0 +1,264 @@
+"""One answer of the language models: whose words go on, from where, and how long it is waited for.
+
+When nobody is left the question is kept for a while: a probe may find a rung well again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from fallbacks.attempts import (
+    Abandon,
+    Admitted,
+    Cancel,
+    Done,
+    Exhausted,
+    Failed,
+    Finished,
+    Idled,
+    Progressed,
+    Refused,
+    Start,
+    Step,
+    TellFact,
+    Win,
+)
+from fallbacks.continuation import Answer
+from fallbacks.deadline import Deadline
+from fallbacks.failure import Failure
+from fallbacks.work import Work
+
+RECOVERS_S: Final = 10.0  # for a rung to be trusted again; meanwhile the line is held (chosen)
+RECHECK_S: Final = 0.1  # between two looks for one
+NO_ATTEMPT: Final = 0  # no attempt has this number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWrote:
+    """A model streamed something that the caller waits for."""
+
+    attempt: int
+    text: str  # empty: a piece of a tool's call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFinished:
+    """A model says that its answer is complete, and it is."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFailed:
+    """A model failed for certain."""
+
+    attempt: int
+    failure: Failure
+    request: str  # tells different requests apart
+
+
+ModelEvent: TypeAlias = ModelWrote | ModelFinished | ModelFailed | Admitted | Refused
+"""What an `Answering` reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskModel:
+    """Have a rung answer, or go on with what was said already."""
+
+    provider: str
+    attempt: int
+    said: str  # empty: it is asked the same as the first
+    mended: bool  # with a context that was cut
+    wait_until: Deadline | None  # for a place at the rung's gate; None: it has none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseModel:
+    """This rung writes on; empty: nobody does."""
+
+    provider: str
+    taken_back: int  # characters of half a word that was handed on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteText:
+    """Hand on new words of the answer."""
+
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishAnswer:
+    """Hand on what comes behind the words: tools' calls, usage."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallOff:
+    """End a request."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Nobody can answer."""
+
+    attempts: int
+
+
+AnswerAction: TypeAlias = (
+    TellFact | AskModel | UseModel | WriteText | FinishAnswer | CallOff | GiveUp
+)
+"""What an `Answering` wants done."""
+
+
+class Answering:
+    """One answer, whoever writes it.
+
+        answering = Answering(begin_work, until=turn.patient_until)
+        actions = answering.start(now)
+        actions = answering.handle(ModelWrote(attempt=1, text="We open "), now)
+        actions = answering.tick(now)  # when `wake_at` has come
+
+    Attributes:
+        work: Who is asked.
+    """
+
+    def __init__(
+        self,
+        begin_work: Callable[[], Work],
+        *,
+        until: Callable[[float], Deadline],
+        recovers_s: float = RECOVERS_S,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            begin_work: Makes a fresh piece of work.
+            until: Says when even a late answer is given up.
+            recovers_s: How long the question is kept when nobody is left.
+        """
+        self.work = begin_work()
+        self._begin_work = begin_work
+        self._until = until
+        self._recovers_s = recovers_s
+        self._answer = Answer()
+        self._passing = False  # a failure was one that may pass
+        self._tired_at: float | None = None
+        self._recheck_at: float | None = None  # nobody is left, and the question is kept
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.work.over and self._recheck_at is None
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        return self.work.wake_at if self._recheck_at is None else self._recheck_at
+
+    def start(self, now: float) -> tuple[AnswerAction, ...]:
+        """Ask the first rung."""
+        return self._carry_out(self.work.start(self._until(now), now), now)
+
+    def handle(self, event: ModelEvent, now: float) -> tuple[AnswerAction, ...]:
+        """Decide on what happened."""
+        self.work.move(self._until(now))
+        match event:
+            case ModelWrote():
+                progressed = Progressed(attempt=event.attempt)
+                actions = self._carry_out(self.work.handle(progressed, now), now)
+                text = self._answer.write(event.attempt, event.text) if event.text else ""
+                return (*actions, *_write(event.attempt, text))
+            case ModelFinished():
+                rest = self._answer.finish(event.attempt)
+                steps = self.work.handle(Finished(attempt=event.attempt), now)
+                return self._carry_out(steps, now, rest=rest)
+            case ModelFailed():
+                return self._carry_out(self._fail(event, now), now)
+            case Admitted() | Refused():
+                return self._carry_out(self.work.handle(event, now), now)
+
+    def tick(self, now: float) -> tuple[AnswerAction, ...]:
+        """Do what is due by the passing of time."""
+        if self._recheck_at is None:
+            self.work.move(self._until(now))
+            return self._carry_out(self.work.tick(now), now)
+        if now < self._recheck_at:
+            return ()
+        if self.work.policy.trusted(now):
+            self._recheck_at = None
+            self.work = self._begin_work()
+            return self.start(now)
+        return self._keep_question(now)
+
+    def cancel(self, now: float) -> tuple[AnswerAction, ...]:
+        """Call everything off: the caller spoke, or hung up."""
+        self._recheck_at = None
+        return self._carry_out(self.work.cancel("caller", now), now)
+
+    def _fail(self, event: ModelFailed, now: float) -> tuple[Step, ...]:
+        self._passing |= not event.failure.permanent
+        heard_words = len(self._answer.said.split())
+        failed = Failed(
+            attempt=event.attempt,
+            failure=event.failure,
+            heard_words=heard_words,
+            request=event.request,
+        )
+        return self.work.handle(failed, now)
+
+    def _carry_out(
+        self, steps: tuple[Step, ...], now: float, *, rest: str = ""
+    ) -> tuple[AnswerAction, ...]:
+        actions: list[AnswerAction] = []
+        for step in steps:
+            match step:
+                case TellFact():
+                    actions.append(step)
+                case Start():
+                    actions.append(self._ask(step, now))
+                case Win():
+                    self._answer.begin(step.attempt)
+                    taken_back = self._answer.taken_back
+                    actions.append(UseModel(provider=step.provider, taken_back=taken_back))
+                case Done():
+                    actions += [*_write(step.attempt, rest), FinishAnswer(step.attempt)]
+                case Cancel() | Abandon():
+                    self._passing |= isinstance(step, Abandon)
+                    actions.append(CallOff(step.attempt))
+                case Exhausted():
+                    self._answer.begin(NO_ATTEMPT)
+                    actions.append(UseModel(provider="", taken_back=self._answer.taken_back))
+                    actions += self._keep_question(now)
+        return tuple(actions)
+
+    def _ask(self, start: Start, now: float) -> AskModel:
+        wait_until: Deadline | None = None
+        if start.provider in self.work.policy.gates:
+            self.work.handle(Idled(attempt=start.attempt), now)  # until it is let in
+            wait_until = self.work.may_wait_until(self._until(now), now)
+        return AskModel(
+            provider=start.provider,
+            attempt=start.attempt,
+            said=self._answer.whole,
+            mended=start.mended,
+            wait_until=wait_until,
+        )
+
+    def _keep_question(self, now: float) -> tuple[GiveUp, ...]:
+        """Wait for a rung to be trusted again, unless it takes too long, or nothing will change."""
+        self._tired_at = now + self._recovers_s if self._tired_at is None else self._tired_at
+        hopeless = self.work.attempts > 0 and not self._passing
+        if hopeless or now >= self._tired_at:
+            self._recheck_at = None
+            return (GiveUp(self.work.attempts),)
+        self._recheck_at = now + RECHECK_S
+        return ()
+
+
+def _write(attempt: int, text: str) -> tuple[WriteText, ...]:
+    return (WriteText(attempt=attempt, text=text),) if text else ()

@@ -1,0 +1,140 @@
+"""What one recogniser was given of the caller's sound, and what that says of it.
+
+A feed begins at a moment of the caller's sound and goes on live from there. What the recogniser
+writes of an earlier feed is late, and is dropped.
+"""
+
+import dataclasses
+import math
+from typing import Final
+
+from fallbacks.listening import FeedSound, FlushWords, HearingAction, MarkSpeech, Reading
+from fallbacks.replay import HeardWord, SoundRing
+
+BEAT_S: Final = 1.3  # Deepgram says something of every second of sound, also of a silent one
+STEADY: Final = 3  # in a row, in the present silence: only then is the next one counted on
+OPENING_S: Final = 1.5  # a handshake across an ocean takes a third of it (chosen)
+STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of what came before
+
+
+class Feed:
+    """One recogniser's. Moments are monotonic, in seconds.
+
+    Attributes:
+        provider: The rung's name.
+        attempt: The one that it is asked for, if any.
+        waits: Whether that attempt still waits for the connection.
+        connected: Whether it can be fed.
+        open: Whether it gets the caller's sound.
+        from_s: The caller's second at which the feed began.
+        replayed: Whether it was given the utterance from its start, after others had heard it.
+        held_s: The caller's second from which on it gets nothing, for it is behind; None: it does.
+        opening_at: When its first connection was begun; None: it was not, or is made, or failed.
+    """
+
+    def __init__(self, provider: str, *, reconnected_by_us: bool) -> None:
+        """Prepare.
+
+        Args:
+            provider: The rung's name.
+            reconnected_by_us: Whether a lost connection is ours to make again.
+        """
+        self.provider = provider
+        self.attempt: int | None = None
+        self.waits = False
+        self.connected = False
+        self.open = False
+        self.from_s = 0.0
+        self.replayed = False
+        self.held_s: float | None = None
+        self.opening_at: float | None = None
+        self._reconnected_by_us = reconnected_by_us
+        self._overdue = False  # that its first connection takes too long is known
+        self._lived_at = -math.inf
+        self._steady = 0  # results without words in a row that came in time
+        self._sent_s = 0.0  # on this connection
+        self._began_s = 0.0  # the recogniser's second at which the feed began
+
+    @property
+    def mute_at(self) -> float | None:
+        """When it is mute, unless it says something; None: that cannot be told by the clock."""
+        return self._lived_at + BEAT_S if self.open and self._steady >= STEADY else None
+
+    def note_overdue(self, now: float) -> bool:
+        """Say, once, that it is not connected although there was time enough."""
+        if self._overdue or self.opening_at is None:
+            return False
+        self._overdue = now - self.opening_at >= OPENING_S
+        return self._overdue
+
+    def note_result(self, now: float, *, words: bool) -> None:
+        """Note that it wrote something, be it that nobody speaks."""
+        in_time = not words and now - self._lived_at <= BEAT_S
+        self._steady = self._steady + 1 if in_time else 0
+        self._lived_at = now
+
+    def lose(self) -> None:
+        """Count what was sent no more: the connection is gone, if it is one that we make again."""
+        self.open, self._sent_s, self._steady = False, 0.0, 0
+        self.connected = self.connected and not self._reconnected_by_us
+
+    def renew(self) -> None:
+        """Count what was sent no more if the connection is ours to make anew."""
+        if self._reconnected_by_us:
+            self.lose()
+
+    def begin(
+        self, ring: SoundRing, from_s: float, now: float, *, replayed: bool = False
+    ) -> tuple[HearingAction, ...]:
+        """Begin to feed it the caller's sound from a moment on, or an utterance once more."""
+        self.from_s, self.open, self.replayed, self.held_s = from_s, True, replayed, None
+        self._began_s, self._lived_at = self._sent_s, now
+        mark = MarkSpeech(provider=self.provider, speaking=True)
+        return (*((mark,) if replayed else ()), *self.send(ring, ring.since(from_s)))
+
+    def send(self, ring: SoundRing, sound: tuple[bytes, ...]) -> tuple[HearingAction, ...]:
+        """Feed it sound, unless it is fed nothing."""
+        if not self.open or self.held_s is not None or not sound:
+            return ()
+        self._sent_s += ring.seconds(sum(map(len, sound)))
+        return (FeedSound(provider=self.provider, sound=sound),)
+
+    def mark(self, ring: SoundRing, *, speaking: bool) -> tuple[HearingAction, ...]:
+        """Let it know that the caller speaks, or has stopped.
+
+        While the caller is silent, who is behind is given nothing more to catch up with; who goes
+        on speaking is heard from there.
+        """
+        if not self.open:
+            return ()
+        caught_up: tuple[HearingAction, ...] = ()
+        if not speaking:
+            self.held_s = ring.end_s if self.replayed else self.held_s
+        elif self.held_s is not None:
+            held_s, self.held_s = self.held_s, None
+            caught_up = self.send(ring, ring.since(held_s))
+        return (*caught_up, MarkSpeech(provider=self.provider, speaking=speaking))
+
+    def end(self) -> tuple[HearingAction, ...]:
+        """End it, and have the rest written now rather than into the next one."""
+        was_open, self.open = self.open, False
+        self.attempt, self.waits = None, False
+        return (FlushWords(self.provider),) if was_open else ()
+
+    def written(self) -> None:
+        """Note that the utterance is written; what was held back is left out."""
+        self.attempt = None
+        self.open, self.held_s = self.open and self.held_s is None, None
+
+    def in_caller_seconds(self, reading: Reading) -> Reading | None:
+        """Return a result in seconds of the caller's sound; None: it is of an earlier feed."""
+        if reading.end_s is not None and reading.end_s <= self._began_s + STALE_S:
+            return None
+        ahead_s = self.from_s - self._began_s
+        words = tuple(
+            HeardWord(text=each.text, start_s=each.start_s + ahead_s, end_s=each.end_s + ahead_s)
+            for each in reading.words
+            if (each.start_s + each.end_s) / 2 >= self._began_s
+        )
+        end_s = None if reading.end_s is None else reading.end_s + ahead_s
+        return dataclasses.replace(reading, words=words, end_s=end_s)

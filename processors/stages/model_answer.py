@@ -1,0 +1,226 @@
+"""One answer of the language models: pulls the words of one rung, and goes on with the next."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from openai.types.chat import ChatCompletionChunk
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
+
+from calls.window import fit
+from fallbacks.answering import (
+    AnswerAction,
+    Answering,
+    AskModel,
+    CallOff,
+    FinishAnswer,
+    GiveUp,
+    ModelEvent,
+    ModelFailed,
+    ModelFinished,
+    ModelWrote,
+    UseModel,
+    WriteText,
+)
+from fallbacks.attempts import Admitted, Refused, TellFact
+from fallbacks.facts import Fact
+from fallbacks.failure import Failure, Kind, failed
+from processors.stages.alarm import Alarm
+from processors.stages.model_stream import (
+    AtGate,
+    CalledOff,
+    GatePlace,
+    Model,
+    ModelNews,
+    ModelStream,
+    follow,
+)
+from processors.stages.reconnector import TaskOwner
+from processors.stages.tool_calls import broken_call
+
+QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
+MENDED_SHARE: Final = 0.5  # of the window, for a context that the provider called too long
+CUT_OFF: Final = (
+    "Your last message was cut off after these words, and the caller has heard them. Write only "
+    "what comes next. Do not repeat, greet or apologise."
+)
+
+
+class NoModelLeftError(ConnectionError):
+    """Every rung of the ladder failed for this answer."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelAnswer:
+    """One answer. `chunks` gives it, `close` ends whatever is still under way."""
+
+    models: Mapping[str, Model]
+    answering: Answering
+    context: LLMContext
+    owner: TaskOwner
+    clock: Callable[[], float]
+    window_tokens: int
+    tell: Callable[[Fact], None]
+    heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
+    called_off: list[CalledOff] = field(default_factory=list[CalledOff])
+    _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
+    _news: asyncio.Queue[ModelNews] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
+
+    async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
+        """Yield the answer's words, each once, then its whole tool calls, then its usage.
+
+        Raises:
+            NoModelLeftError: No rung is left who may be asked.
+        """
+        alarm = Alarm(self.clock)
+
+        async def report(news: ModelNews) -> None:
+            await self._news.put(news)
+            alarm.ring()
+
+        await self._do(self.answering.start(self.clock()), report)
+        while not self.answering.over:
+            wake_at = self.answering.wake_at
+            now = await alarm.wait(wake_at if self._news.empty() else self.clock())
+            event: ModelEvent | None = None
+            if not self._news.empty():
+                event = self._read_news(self._news.get_nowait())
+                actions = self.answering.handle(event, now) if event else ()
+            else:
+                due = wake_at is not None and now >= wake_at
+                actions = self.answering.tick(now) if due else ()
+            for chunk in await self._do(actions, report):
+                yield chunk
+
+    async def close(self) -> None:
+        """End every attempt; those that did nothing wrong count as nothing."""
+        if not self.answering.over:
+            for action in self.answering.cancel(self.clock()):
+                if isinstance(action, TellFact):
+                    self.tell(action.fact)
+        for attempt in tuple(self._streams):
+            await self._drop(attempt)
+
+    def _read_news(self, news: ModelNews) -> ModelEvent | None:
+        """Return what came of an attempt; None: nothing that the caller waits for."""
+        stream, attempt = self._streams.get(news.attempt), news.attempt
+        if stream is None:
+            return None  # late news of an abandoned attempt
+        event: ModelEvent | None
+        match news.what:
+            case None:
+                failure = _failure_of_end(stream)
+                complete = ModelFinished(attempt=attempt)
+                event = self._fail(attempt, failure) if failure else complete
+            case AtGate.REFUSED:
+                del self._streams[attempt]
+                event = Refused(attempt=attempt)
+            case AtGate() as how:
+                stream.asked = True
+                event = Admitted(attempt=attempt, waited=how is AtGate.WAITED)
+            case Exception() as error:
+                failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
+                event = self._fail(attempt, failure)
+            case chunk:
+                text = stream.keep(chunk)
+                event = None if text is None else ModelWrote(attempt=attempt, text=text)
+        return event
+
+    def _fail(self, attempt: int, failure: Failure) -> ModelFailed:
+        del self._streams[attempt]
+        request = str(hash(str(self.context.messages[-1:])))
+        return ModelFailed(attempt=attempt, failure=failure, request=request)
+
+    async def _do(
+        self,
+        actions: Iterable[AnswerAction],
+        report: Callable[[ModelNews], Awaitable[None]],
+    ) -> list[ChatCompletionChunk]:
+        """Do it, in order; return what is to be handed on of the answer."""
+        chunks: list[ChatCompletionChunk] = []
+        for action in actions:
+            match action:
+                case TellFact():
+                    self.tell(action.fact)
+                case AskModel():
+                    self._begin(action, report)
+                case UseModel():
+                    await self.heard(action.provider, action.taken_back)
+                case WriteText():
+                    chunks += self._streams[action.attempt].written(action.text)
+                case FinishAnswer() | CallOff():
+                    chunks += await self._end(action)
+                case GiveUp():
+                    raise NoModelLeftError(
+                        f"no language model answered; {action.attempts} attempts"
+                    )
+        return chunks
+
+    def _begin(self, ask: AskModel, report: Callable[[ModelNews], Awaitable[None]]) -> None:
+        context = _cut(self.context, self.window_tokens) if ask.mended else self.context
+        work, place = self.answering.work, None
+        if ask.wait_until is not None:
+            gate = work.policy.gates[ask.provider]
+            place = GatePlace(gate=gate, call=work.call, until=ask.wait_until)
+        pump = follow(
+            self.models[ask.provider],
+            _continued(context, ask.said),
+            number=ask.attempt,
+            report=report,
+            place=place,
+        )
+        task = self.owner.create_task(pump, f"ask {ask.provider} ({ask.attempt})")
+        self._streams[ask.attempt] = ModelStream(ask.provider, task, asked=place is None)
+
+    async def _drop(self, attempt: int) -> None:
+        stream = self._streams.pop(attempt, None)
+        if stream and not stream.task.done():
+            await self.owner.cancel_task(stream.task)
+
+    async def _end(self, action: FinishAnswer | CallOff) -> list[ChatCompletionChunk]:
+        """End a request; return what it has to hand on behind its words."""
+        stream = self._streams.get(action.attempt)
+        if stream is None:
+            return []
+        held = stream.held if isinstance(action, FinishAnswer) else []
+        if isinstance(action, CallOff) and stream.asked:
+            billed = CalledOff(provider=stream.provider, characters=stream.characters)
+            self.called_off.append(billed)
+        await self._drop(action.attempt)
+        return held
+
+
+def _failure_of_end(stream: ModelStream) -> Failure | None:
+    """Return why an answer that ended is none; None: it is complete."""
+    if stream.finish is None:  # the SDK calls that a success; the caller hears half an answer
+        kind = Kind.CUT if stream.spoke else Kind.SILENT
+        reason = "the stream ended without a finish_reason"
+        return failed(kind, "llm", provider=stream.provider, reason=reason)
+    if broken := broken_call(stream.held):  # Pipecat would drop it, and the turn would hang
+        return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)
+    return None
+
+
+def _continued(context: LLMContext, said: str) -> LLMContext:
+    """Return the context, with what was said already and a note that the rest is wanted."""
+    if not said:
+        return context
+    spoken = cast("LLMContextMessage", {"role": "assistant", "content": said})
+    note = cast("LLMContextMessage", {"role": "developer", "content": CUT_OFF})
+    return LLMContext(
+        messages=[*context.messages, spoken, note],
+        tools=context.tools,
+        tool_choice=context.tool_choice,
+    )
+
+
+def _cut(context: LLMContext, window_tokens: int) -> LLMContext:
+    """Return a context that is half as long as ours may be: the provider counts otherwise."""
+    messages = [cast("Mapping[str, Any]", each) for each in context.messages]
+    fitted = fit(messages, int(window_tokens * MENDED_SHARE))
+    return LLMContext(
+        messages=cast("list[LLMContextMessage]", list(fitted.messages)),
+        tools=context.tools,
+        tool_choice=context.tool_choice,
+    )

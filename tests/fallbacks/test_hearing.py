@@ -1,0 +1,209 @@
+"""Who hears the caller and what is passed on, with numbers for time and for sound."""
+
+import itertools
+from dataclasses import dataclass, field
+
+from calls.turn import Turn
+from fallbacks.attempts import TellFact
+from fallbacks.facts import AttemptFailed
+from fallbacks.failure import Kind, failed
+from fallbacks.hearing import TURN_HELD_S, CallerHearing
+from fallbacks.ladder import Pace
+from fallbacks.listening import (
+    AskRecogniser,
+    FeedSound,
+    FlushWords,
+    HearingAction,
+    HearingEvent,
+    KeepTurnOpen,
+    MarkSpeech,
+    PassOn,
+    Reading,
+    RecogniserConnected,
+    RecogniserFailed,
+    RecogniserOpened,
+    Reconnect,
+    ResultCame,
+    SoundHeard,
+    SpeechBegan,
+    SpeechStopped,
+)
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy, Work
+
+FRAME = bytes(640)  # 20 ms
+
+
+@dataclass
+class Bench:
+    """A ladder of recognisers, with everything that it wanted done."""
+
+    names: tuple[str, ...] = ("a", "b")
+    now: float = 100.0
+    done: list[HearingAction] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        places = [Place(stage="stt", provider=name, credential=name) for name in self.names]
+        policy = StagePolicy(stage="stt", roster=Roster(places, now=self.now), pace=Pace())
+        turn = Turn(budget_s=1.5)
+        self.hearing = CallerHearing(
+            dict.fromkeys(self.names, True),
+            policy=policy,
+            turn=turn,
+            begin_work=lambda: Work(policy, numbers=turn.attempts),
+        )
+        for name in self.names:
+            self.put(RecogniserOpened(name))
+
+    def put(self, *events: HearingEvent) -> list[HearingAction]:
+        """Let something happen; return what was wanted then."""
+        wanted = [each for event in events for each in self.hearing.handle(event, self.now)]
+        self.done += wanted
+        return wanted
+
+    def pass_s(self, seconds: float) -> list[HearingAction]:
+        """Let the line carry silence, ringing the alarm whenever it is due."""
+        wanted: list[HearingAction] = []
+        for _ in range(round(seconds / 0.02)):
+            self.now += 0.02
+            wanted += self.put(SoundHeard(FRAME))
+            if self.hearing.wake_at is not None and self.hearing.wake_at <= self.now:
+                wanted += self.hearing.tick(self.now)
+        self.done += wanted
+        return wanted
+
+    def write(self, name: str, text: str, *, end_s: float | None = None) -> list[HearingAction]:
+        """Have a recogniser write a final result."""
+        reading = Reading(text=text, final=True, interim=False, flushed=True, end_s=end_s, words=())
+        return self.put(ResultCame(provider=name, reading=reading))
+
+    def fail(self, name: str) -> list[HearingAction]:
+        failure = failed(Kind.NETWORK, "stt", provider=name)
+        return self.put(RecogniserFailed(provider=name, failure=failure))
+
+
+def up(*names: str) -> Bench:
+    """Return a ladder whose recognisers are connected, after a second of silence."""
+    bench = Bench(names or ("a", "b"))
+    bench.put(*(RecogniserConnected(name) for name in bench.names))
+    bench.pass_s(1.0)
+    return bench
+
+
+def fed(actions: list[HearingAction], name: str) -> float:
+    """Return how many seconds of sound a recogniser was fed."""
+    pieces = [
+        each.sound for each in actions if isinstance(each, FeedSound) if each.provider == name
+    ]
+    return sum(map(len, itertools.chain(*pieces))) / 32_000
+
+
+def test_the_caller_is_heard_by_the_first_recogniser_only() -> None:
+    bench = up()
+
+    assert fed(bench.done, "a") > 0.9
+    assert fed(bench.done, "b") == 0.0
+
+
+def test_a_recogniser_that_hears_already_is_only_told_that_the_caller_speaks() -> None:
+    bench = up()
+
+    began = bench.put(SpeechBegan(0.2))
+
+    assert [each for each in began if not isinstance(each, TellFact)] == [
+        MarkSpeech(provider="a", speaking=True)
+    ]
+
+
+def test_the_next_recogniser_hears_the_utterance_from_its_start() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.3)  # nobody is late yet
+
+    after = bench.fail("a")
+
+    assert Reconnect("a") in after
+    assert 0.5 <= fed(after, "b") <= 1.1
+    assert fed(bench.pass_s(0.1), "b") > 0.0
+
+
+def test_words_that_were_passed_on_are_not_passed_on_again() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(1.0)
+    assert PassOn(None) in bench.write("a", "I would like")
+    bench.fail("a")
+
+    assert PassOn("a table") in bench.write("b", "I would like a table")
+
+
+def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.5)
+    bench.fail("a")
+
+    assert bench.write("a", "late") == []
+
+
+def test_words_are_owed_from_the_stop_until_they_are_written() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(1.0)
+    utterance = bench.hearing.utterance
+    assert utterance is not None
+    assert not utterance.owed(bench.now)
+
+    bench.put(SpeechStopped(0.2))
+    assert utterance.owed(bench.now)
+    bench.write("a", "yes", end_s=2.0)
+    assert not utterance.owed(bench.now)
+
+
+def test_a_turn_is_kept_open_while_words_of_it_are_owed() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.5)
+    bench.put(SpeechStopped(0.2))
+    asked_at = bench.now
+
+    kept = bench.pass_s(TURN_HELD_S + 0.1)
+
+    assert kept.count(KeepTurnOpen()) == 1
+    assert bench.hearing.wake_at is None or bench.hearing.wake_at > asked_at
+
+
+def test_a_recogniser_that_is_not_connected_is_asked_in_a_hurry_and_fed_when_it_is() -> None:
+    bench = up()
+    bench.fail("a")
+    bench.fail("b")
+    asked = [each for each in bench.put(SpeechBegan(0.2)) if isinstance(each, AskRecogniser)]
+    bench.pass_s(0.3)
+
+    connected = bench.put(RecogniserConnected(asked[0].provider))
+
+    assert connected[0] == MarkSpeech(provider=asked[0].provider, speaking=True)
+    assert fed(connected, asked[0].provider) > 0.3
+
+
+def test_who_is_behind_is_fed_nothing_more_while_the_caller_is_silent() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.5)
+    bench.fail("a")
+    bench.put(SpeechStopped(0.2))
+
+    assert fed(bench.pass_s(0.4), "b") == 0.0
+    assert 0.3 < fed(bench.put(SpeechBegan(0.2)), "b") < 0.5
+
+
+def test_a_standby_takes_over_between_utterances_and_the_other_is_fed_no_more() -> None:
+    bench = up()
+    lost = bench.fail("a")
+
+    assert fed(lost, "b") > 0.5
+    assert next(each.fact for each in lost if isinstance(each, TellFact)) == AttemptFailed.of(
+        failed(Kind.NETWORK, "stt", provider="a")
+    )
+    assert bench.hearing.writer.provider == "b"
+    assert FlushWords("b") not in bench.done
