@@ -24,7 +24,8 @@ from pipecat.metrics.metrics import MetricsData, TurnMetricsData
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from benchmarks.accounting import Busy, Moments
-from transports.leg import Clock, Leg, audible
+from transports.leg import Clock, Leg
+from transports.leg_output import audible
 
 Note: TypeAlias = Callable[[Any], None]
 

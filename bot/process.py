@@ -12,10 +12,10 @@ from typing import Final, Protocol
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
-from bot.call.assembly import House
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
+from bot.call.services import House
 from bot.call.switchboard import Switchboard
 from bot.config.settings import Settings
 from bot.exits import UsageError

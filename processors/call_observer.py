@@ -8,44 +8,28 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     ErrorFrame,
     Frame,
-    InputDTMFFrame,
     InterruptionFrame,
-    LLMContextAssistantTurnFrame,
     LLMContextFrame,
     LLMTextFrame,
-    MetricsFrame,
-    TranscriptionFrame,
     TTSAudioRawFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 
-from calls.entry import Tell
 from calls.events import (
-    AgentSaid,
     BargedIn,
-    CallerStarted,
-    CallerStopped,
     Event,
     FirstSpeech,
     FirstToken,
-    KeyPressed,
-    OtherReading,
-    ProviderFailed,
-    TranscriptFinal,
     TurnDecided,
     TurnEnded,
-    UsageMeasured,
 )
 from calls.phase import CallPhase, Phase
 from calls.timeline import Timeline
-from calls.turn import Turn
 from processors.clip import ClipAudioRawFrame
-from processors.readings import alternatives, stage_of, usage
-from processors.stages.model_answer import NoModelLeftError
+from processors.readings import OPEN_A_TURN, READINGS, Seen
+from processors.wiring import CallWiring
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
 """Reads a frame of one type, given how and when (monotonic, s) it was pushed."""
@@ -55,28 +39,24 @@ class CallObserver(BaseObserver):
     """Turns frames into facts, drives the phase and the timeline.
 
     Args:
-        tell: Takes each fact.
-        clock: Seconds on the monotonic clock.
+        wiring: Takes each fact; the number of its turn is kept up to date here.
         timeline: Of this call.
-        turn: What the stages share of it; kept up to date here.
         provider_of: Returns the rung at work for a Pipecat processor's name.
     """
 
     def __init__(
         self,
+        wiring: CallWiring,
         *,
-        tell: Tell,
-        clock: Callable[[], float],
         timeline: Timeline,
-        turn: Turn,
         provider_of: Callable[[str], str],
     ) -> None:
         super().__init__(observe_every_push=False)
         self.phase = CallPhase()
-        self._tell = tell
-        self._clock = clock
+        self._tell = wiring.tell
+        self._clock = wiring.clock
         self._timeline = timeline
-        self._turn = turn
+        self._turn = wiring.turn
         self._provider_of = provider_of
         self._clock_offset_s: float | None = None
         self._turn_open = False  # the caller has said something that we have not answered
@@ -85,27 +65,24 @@ class CallObserver(BaseObserver):
         self._played: set[type[Frame]] = set()  # since the agent began to speak
         self._heard_at_s: float | None = None
         self._reads: Mapping[type[Frame], Read] = {
-            VADUserStartedSpeakingFrame: self._caller_started,
-            VADUserStoppedSpeakingFrame: self._caller_stopped,
-            TranscriptionFrame: self._transcribed,
             LLMContextFrame: self._decided,
             LLMTextFrame: self._first_token,
             TTSAudioRawFrame: self._first_speech,
-            ClipAudioRawFrame: self._clip,
+            ClipAudioRawFrame: self._first_speech,
             BotStartedSpeakingFrame: self._speaking,
             InterruptionFrame: self._interrupted,
             BotStoppedSpeakingFrame: self._silent,
-            LLMContextAssistantTurnFrame: self._agent_said,
-            InputDTMFFrame: self._key,
-            ErrorFrame: self._failed,
-            MetricsFrame: self._measured,
         }
 
     async def on_push_frame(self, data: FramePushed) -> None:
         """Read one frame, when it is one that means something."""
-        read = self._reads.get(type(data.frame))
-        if read and (data.direction is FrameDirection.DOWNSTREAM or type(data.frame) is ErrorFrame):
-            read(data.frame, data, self._moment_s(data))
+        kind = type(data.frame)
+        if data.direction is FrameDirection.DOWNSTREAM or kind is ErrorFrame:
+            if reading := READINGS.get(kind):
+                self._turn_open = self._turn_open or kind in OPEN_A_TURN
+                self._say(*reading(data.frame, self._seen(data)))
+            elif read := self._reads.get(kind):
+                read(data.frame, data, self._seen(data).at_s)
         if self._heard_at_s is not None:
             at_s, self._heard_at_s = self._heard_at_s, None
             self._say(*self._timeline.heard(at_s))
@@ -121,10 +98,10 @@ class CallObserver(BaseObserver):
 
     def ended(self) -> None:
         """Note that the call is over."""
-        self._move(Phase.ENDED, "call ended")
+        self._say(*self.phase.transition_to(Phase.ENDED, "call ended"))
 
-    def _moment_s(self, data: FramePushed) -> float:
-        """Return when the frame was pushed, on the monotonic clock.
+    def _seen(self, data: FramePushed) -> Seen:
+        """Return when and where a frame was pushed, the moment on the monotonic clock.
 
         The pipeline's clock started at an unknown moment, and observers run behind a queue: the
         smallest difference seen so far is the one with the least waiting in it.
@@ -133,44 +110,18 @@ class CallObserver(BaseObserver):
         offset_s = self._clock() - pushed_s
         if self._clock_offset_s is None or offset_s < self._clock_offset_s:
             self._clock_offset_s = offset_s
-        return pushed_s + self._clock_offset_s
+        return Seen(
+            at_s=pushed_s + self._clock_offset_s,
+            source=data.source.name,
+            turn=self._timeline.number,
+            turn_open=self._turn_open,
+            provider_of=self._provider_of,
+        )
 
     def _say(self, *events: Event) -> None:
         for event in events:
             self._tell(event)
             self._timeline.handle(event)
-
-    def _move(self, target: Phase, cause: str) -> None:
-        self._say(*self.phase.transition_to(target, cause))
-
-    def _provider(self, data: FramePushed) -> str:
-        return self._provider_of(data.source.name)
-
-    def _caller_started(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
-        self._say(CallerStarted(at_s=at_s))
-
-    def _caller_stopped(
-        self, frame: VADUserStoppedSpeakingFrame, _data: FramePushed, at_s: float
-    ) -> None:
-        self._turn_open = True
-        self._say(CallerStopped(at_s=at_s - frame.stop_secs, noticed_at_s=at_s))
-
-    def _transcribed(self, frame: TranscriptionFrame, data: FramePushed, at_s: float) -> None:
-        self._turn_open = True
-        best, *others = alternatives(frame.result) or [(frame.text, None)]
-        self._say(
-            TranscriptFinal(
-                turn=self._timeline.number + 1,
-                at_s=at_s,
-                provider=self._provider(data),
-                text=frame.text,
-                language=str(frame.language) if frame.language else None,
-                confidence=best[1],
-                alternatives=tuple(
-                    OtherReading(text=text, confidence=sure) for text, sure in others
-                ),
-            )
-        )
 
     def _decided(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
         if not self._turn_open:  # a tool's result, or a reply that the house asked for
@@ -179,79 +130,39 @@ class CallObserver(BaseObserver):
         self._awaited = {LLMTextFrame, TTSAudioRawFrame}
         self._turn.number = self._timeline.number + 1
         self._say(TurnDecided(turn=self._timeline.number + 1, at_s=at_s))
-        self._move(Phase.PROCESSING, "turn decided")
+        self._say(*self.phase.transition_to(Phase.PROCESSING, "turn decided"))
 
     def _first_token(self, frame: LLMTextFrame, data: FramePushed, at_s: float) -> None:
         if LLMTextFrame in self._awaited and frame.text.strip():
             self._awaited.discard(LLMTextFrame)
             turn = self._timeline.number
-            self._say(FirstToken(turn=turn, at_s=at_s, provider=self._provider(data)))
+            provider = self._provider_of(data.source.name)
+            self._say(FirstToken(turn=turn, at_s=at_s, provider=provider))
 
-    def _clip(self, _frame: Frame, data: FramePushed, _at_s: float) -> None:
+    def _first_speech(self, frame: TTSAudioRawFrame, data: FramePushed, at_s: float) -> None:
         if isinstance(data.source, BaseOutputTransport):
-            self._played.add(ClipAudioRawFrame)
-
-    def _first_speech(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
-        if isinstance(data.source, BaseOutputTransport):
-            self._played.add(TTSAudioRawFrame)
-        if TTSAudioRawFrame in self._awaited:
+            self._played.add(type(frame))
+        if type(frame) in self._awaited:
             self._awaited.discard(TTSAudioRawFrame)
             turn = self._timeline.number
-            self._say(FirstSpeech(turn=turn, at_s=at_s, provider=self._provider(data)))
+            provider = self._provider_of(data.source.name)
+            self._say(FirstSpeech(turn=turn, at_s=at_s, provider=provider))
 
     def _speaking(self, _frame: Frame, _data: FramePushed, _at_s: float) -> None:
         self._cut_short = False
         self._played.clear()
-        self._move(Phase.SPEAKING, "agent speaks")
+        self._say(*self.phase.transition_to(Phase.SPEAKING, "agent speaks"))
 
     def _interrupted(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
         if self.phase.current_state is Phase.SPEAKING:
             self._cut_short = True
             self._say(BargedIn(turn=self._timeline.number, at_s=at_s))
-        self._move(Phase.LISTENING, "caller speaks")
+        self._say(*self.phase.transition_to(Phase.LISTENING, "caller speaks"))
 
     def _silent(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
         if self.phase.current_state is Phase.SPEAKING:
-            self._move(Phase.LISTENING, "agent has spoken")
+            self._say(*self.phase.transition_to(Phase.LISTENING, "agent has spoken"))
         if self._played == {ClipAudioRawFrame}:
             return  # it held the line; the answer is still to come
         turn = self._timeline.number
         self._say(TurnEnded(turn=turn, at_s=at_s, interrupted=self._cut_short))
-
-    def _agent_said(
-        self, frame: LLMContextAssistantTurnFrame, _data: FramePushed, _at_s: float
-    ) -> None:
-        if frame.text:
-            self._say(AgentSaid(turn=self._timeline.number, text=frame.text))
-
-    def _key(self, frame: InputDTMFFrame, _data: FramePushed, _at_s: float) -> None:
-        self._say(KeyPressed(key=frame.button.value))
-
-    def _failed(self, frame: ErrorFrame, data: FramePushed, _at_s: float) -> None:
-        if isinstance(frame.exception, NoModelLeftError):
-            return  # each rung's failure is told, and that none is left
-        source = frame.processor.name if frame.processor else data.source.name
-        cause = type(frame.exception).__name__ if frame.exception else "error"
-        self._say(
-            ProviderFailed(
-                stage=stage_of(source),
-                provider=self._provider_of(source),
-                error=f"{frame.category.value if frame.category else 'unknown'}: {cause}",
-            )
-        )
-
-    def _measured(self, frame: MetricsFrame, _data: FramePushed, _at_s: float) -> None:
-        for each in frame.data:
-            measured = usage(each)
-            if measured:
-                stage, amounts = measured
-                begins = stage == "stt" and self._turn_open  # of the words that begin the next turn
-                self._say(
-                    UsageMeasured(
-                        turn=self._timeline.number + begins,
-                        stage=stage,
-                        provider=self._provider_of(each.processor),
-                        model=each.model or "",
-                        **amounts,
-                    )
-                )

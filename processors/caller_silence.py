@@ -1,6 +1,5 @@
 """Speaks to a caller who says nothing, and ends the call that lasts too long."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -30,6 +29,7 @@ from calls.entry import Tell
 from calls.events import CallerSilent
 from calls.silence import CallLength, Goodbye, Heard, Prompt, Silence
 from processors.farewell import Farewell
+from processors.stages.alarm import Alarm
 
 READS: Final[Mapping[type[Frame], tuple[Heard, ...]]] = {
     VADUserStartedSpeakingFrame: (Heard.CALLER,),
@@ -66,49 +66,43 @@ class CallerSilence(FrameProcessor):
         self._farewell = farewell
         self._tell = tell
         self._clock = clock
-        self._alarm: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._alarm = Alarm(clock)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; take in who speaks and who works."""
+        """Pass everything on; note who speaks and who works."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
                 self._length.start(self._clock())
                 self._silence.start(self._clock())
-                self._alarm = self.create_task(self._watch(), "watch the caller's silence")
+                self._alarm.start(self, self._wake_at, self._act)
             case EndFrame() | CancelFrame():
-                await self._quiet()
+                await self._alarm.stop()
             case InterruptionFrame():
                 self._silence.forget_work()
+                self._alarm.ring()
             case _:
-                self._take_in(READS.get(type(frame), ()))
+                self._note(READS.get(type(frame), ()))
 
     async def cleanup(self) -> None:
         """Stop watching."""
         await super().cleanup()
-        await self._quiet()
+        await self._alarm.stop()
 
-    def _take_in(self, heard: tuple[Heard, ...]) -> None:
+    def _note(self, heard: tuple[Heard, ...]) -> None:
         for each in heard:
             self._silence.handle(each, self._clock())
         if heard:
-            self._changed.set()
+            self._alarm.ring()
 
-    async def _watch(self) -> None:
-        while True:
-            now = self._clock()
-            for step in (*self._silence.tick(now), *self._length.tick(now)):
-                await self._do(step)
-            moments = [at for at in (self._silence.wake_at, self._length.wake_at) if at is not None]
-            wait_s = max(0.0, min(moments) - self._clock()) if moments else None
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+    def _wake_at(self) -> float | None:
+        moments = (self._silence.wake_at, self._length.wake_at)
+        return min((each for each in moments if each is not None), default=None)
+
+    async def _act(self, now: float) -> None:
+        for step in (*self._silence.tick(now), *self._length.tick(now)):
+            await self._do(step)
 
     async def _do(self, step: Prompt | Goodbye) -> None:
         match step:
@@ -118,8 +112,3 @@ class CallerSilence(FrameProcessor):
             case Goodbye():
                 final = step.reason == "max_length"
                 await self._farewell.part(step.reason, words=step.words, final=final)
-
-    async def _quiet(self) -> None:
-        alarm, self._alarm = self._alarm, None
-        if alarm is not None:
-            await self.cancel_task(alarm)

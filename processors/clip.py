@@ -6,7 +6,7 @@ from typing import Final, Protocol
 import numpy as np
 from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStoppedFrame
 
-from processors.line_queue import LineQueue
+from calls.line import CallerLine
 
 SAMPLE_BYTES: Final = 2
 TONE_HZ: Final = 1000  # chosen: well inside a telephone's band, and no dialling tone
@@ -21,7 +21,7 @@ class ClipAudioRawFrame(TTSAudioRawFrame):
     """
 
 
-class Voice(Protocol):
+class ClipVoice(Protocol):
     """Has texts as sound, at the rate of the caller's line."""
 
     async def say(self, text: str, language: str) -> bytes:
@@ -34,21 +34,24 @@ class Voice(Protocol):
 
 
 class Speaker:
-    """Puts clips onto the caller's line and knows when it runs dry."""
+    """Puts clips onto the caller's line."""
 
     def __init__(
-        self, *, push: Callable[[Frame], Awaitable[None]], clock: Callable[[], float]
+        self,
+        line: CallerLine,
+        *,
+        push: Callable[[Frame], Awaitable[None]],
+        clock: Callable[[], float],
     ) -> None:
-        self.line = LineQueue()
         self.rate_hz = 0
+        self._line = line
         self._push = push
-        self._clock = clock
-        self._cut = 0
+        self._now = clock
+        self._cuts = 0
 
     def cut(self) -> None:
-        """Note that the caller interrupted: what was on the line is not, and nothing follows."""
-        self._cut += 1
-        self.line.flush(self._clock())
+        """Have nothing follow that is being made: the caller interrupted."""
+        self._cuts += 1
 
     async def speak(
         self, sound: Awaitable[bytes], *, must: bool = False, answer: bool = False
@@ -61,18 +64,19 @@ class Speaker:
             answer: It is the answer that the caller waits for, in another voice.
 
         Returns:
-            When it will have been heard; None when the caller spoke first.
+            How long it sounds, in seconds; None when the caller spoke first.
         """
-        cut = self._cut
+        cuts = self._cuts
         pcm = await sound
-        if self._cut != cut and not must:
+        if self._cuts != cuts and not must:
             return None
         kind = TTSAudioRawFrame if answer else ClipAudioRawFrame
         for frame in (kind(pcm, self.rate_hz, 1), TTSStoppedFrame()):
             frame.interruptible = not must
             await self._push(frame)
-        self.line.add(len(pcm) / SAMPLE_BYTES / self.rate_hz, now=self._clock())
-        return self.line.dry_at
+        length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
+        self._line.add(length_s, self._now(), must=must)
+        return length_s
 
 
 def tone(rate_hz: int) -> bytes:

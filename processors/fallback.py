@@ -8,9 +8,9 @@ from calls.events import TranscriptFinal
 from fallbacks.descent import Descent
 from fallbacks.holding import Holding
 from fallbacks.utterances import Chooser, Situation, Utterance
-from processors.clip import Voice
+from processors.clip import ClipVoice
+from processors.desk import Desk
 from processors.on_device_words import WordEar
-from processors.way_down import Desk
 
 HEARD_CHARACTERS: Final = 300  # of what the caller lately said: enough to find its topic
 
@@ -55,7 +55,7 @@ class Fallback:
     holding: Holding
     descent: Descent
     phrases: Phrases
-    voice: Voice
+    voice: ClipVoice
     desk: Desk
     ear: WordEar
     remember: Callable[[str], None]

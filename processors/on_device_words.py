@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from pipecat.processors.frame_processor import FrameProcessor
+
 from fallbacks.menu_words import PHRASES, Meaning
 
 SAMPLE_BYTES: Final = 2
@@ -72,6 +74,7 @@ class OnDeviceWords:
         self._rate_hz = 0
         self._waiting: asyncio.Queue[_Spoken] = asyncio.Queue(WAITING)
         self._owed_until: float | None = None
+        self._hearing: tuple[FrameProcessor, asyncio.Task[None]] | None = None
 
     @property
     def usable(self) -> bool:
@@ -84,7 +87,9 @@ class OnDeviceWords:
         return self._owed_until or 0.0
 
     def sound(self, pcm: bytes, rate_hz: int) -> None:
-        """Keep a piece of the caller's sound."""
+        """Keep a piece of the caller's sound, once it has started to hear."""
+        if self._hearing is None:
+            return
         self._rate_hz = rate_hz
         if self._spoken is not None:
             if len(self._spoken) <= self._bytes(LONGEST_S):  # one piece too many shows it
@@ -109,23 +114,31 @@ class OnDeviceWords:
         self._waiting.put_nowait(_Spoken(bytes(spoken), self._rate_hz))
         self._owed_until = self._now() + OWED_S
 
-    async def follow(self, said: Callable[[Meaning], None], missed: Callable[[], None]) -> None:
-        """Hear what was said, one utterance after the other, for as long as it is let.
+    def start(self, owner: FrameProcessor, said: Callable[[Meaning | None], None]) -> None:
+        """Hear what was said, one utterance after the other, until `stop`.
 
         Args:
-            said: Takes what of the menu was said.
-            missed: Called when an utterance was none of it.
+            owner: Whose task it is.
+            said: Takes what of the menu was said; None: an utterance was none of it.
         """
+        if self._hearing is None:
+            self._hearing = owner, owner.create_task(self._hear(said), "the menu's words")
+
+    async def stop(self) -> None:
+        """Hear nothing more."""
+        hearing, self._hearing = self._hearing, None
+        if hearing is not None:
+            owner, task = hearing
+            await owner.cancel_task(task)
+
+    async def _hear(self, said: Callable[[Meaning | None], None]) -> None:
         await self._ear.warm()
         while True:
             spoken = await self._waiting.get()
             meaning = PHRASES.get(await self._ear.understand(spoken.pcm, spoken.rate_hz))
             if self._waiting.empty():
                 self._owed_until = None
-            if meaning is None:
-                missed()
-            else:
-                said(meaning)
+            said(meaning)
 
     def _bytes(self, seconds: float) -> int:
         return round(seconds * self._rate_hz) * SAMPLE_BYTES

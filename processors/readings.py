@@ -1,14 +1,58 @@
-"""What frames say in their own words: stages, alternatives, measured use."""
+"""What single frames say, as facts: nothing of what came before matters to them."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
+from pipecat.frames.frames import (
+    ErrorFrame,
+    Frame,
+    InputDTMFFrame,
+    LLMContextAssistantTurnFrame,
+    MetricsFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
 from pipecat.metrics.metrics import (
     LLMUsageMetricsData,
     MetricsData,
     STTUsageMetricsData,
     TTSUsageMetricsData,
 )
+
+from calls.events import (
+    AgentSaid,
+    CallerStarted,
+    CallerStopped,
+    Event,
+    KeyPressed,
+    OtherReading,
+    ProviderFailed,
+    TranscriptFinal,
+    UsageMeasured,
+)
+from processors.stages.model_answer import NoModelLeftError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """When and where a frame was seen, and how far the call was."""
+
+    at_s: float  # monotonic
+    source: str  # the processor that pushed it
+    turn: int  # the latest that was decided
+    turn_open: bool  # the caller has said something that we have not answered
+    provider_of: Callable[[str], str]  # the rung at work for a processor's name
+
+
+Reading: TypeAlias = Callable[[Any, Seen], Iterable[Event]]
+"""Returns the facts that a frame of one type says."""
+
+OPEN_A_TURN: Final[frozenset[type[Frame]]] = frozenset(
+    {VADUserStoppedSpeakingFrame, TranscriptionFrame}
+)
+"""Frames by which the caller has said something that is to be answered."""
 
 
 def stage_of(processor: str) -> str:
@@ -53,4 +97,71 @@ USES: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     LLMUsageMetricsData: ("llm", _tokens),
     TTSUsageMetricsData: ("tts", _characters),
     STTUsageMetricsData: ("stt", _seconds),
+}
+
+
+def _caller_started(_frame: VADUserStartedSpeakingFrame, seen: Seen) -> Iterable[Event]:
+    yield CallerStarted(at_s=seen.at_s)
+
+
+def _caller_stopped(frame: VADUserStoppedSpeakingFrame, seen: Seen) -> Iterable[Event]:
+    yield CallerStopped(at_s=seen.at_s - frame.stop_secs, noticed_at_s=seen.at_s)
+
+
+def _transcribed(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:
+    best, *others = alternatives(frame.result) or [(frame.text, None)]
+    yield TranscriptFinal(
+        turn=seen.turn + 1,
+        at_s=seen.at_s,
+        provider=seen.provider_of(seen.source),
+        text=frame.text,
+        language=str(frame.language) if frame.language else None,
+        confidence=best[1],
+        alternatives=tuple(OtherReading(text=text, confidence=sure) for text, sure in others),
+    )
+
+
+def _agent_said(frame: LLMContextAssistantTurnFrame, seen: Seen) -> Iterable[Event]:
+    if frame.text:
+        yield AgentSaid(turn=seen.turn, text=frame.text)
+
+
+def _key(frame: InputDTMFFrame, _seen: Seen) -> Iterable[Event]:
+    yield KeyPressed(key=frame.button.value)
+
+
+def _failed(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
+    if isinstance(frame.exception, NoModelLeftError):
+        return  # each rung's failure is told, and that none is left
+    source = frame.processor.name if frame.processor else seen.source
+    cause = type(frame.exception).__name__ if frame.exception else "error"
+    yield ProviderFailed(
+        stage=stage_of(source),
+        provider=seen.provider_of(source),
+        error=f"{frame.category.value if frame.category else 'unknown'}: {cause}",
+    )
+
+
+def _measured(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
+    for each in frame.data:
+        if measured := usage(each):
+            stage, amounts = measured
+            begins = stage == "stt" and seen.turn_open  # of the words that begin the next turn
+            yield UsageMeasured(
+                turn=seen.turn + begins,
+                stage=stage,
+                provider=seen.provider_of(each.processor),
+                model=each.model or "",
+                **amounts,
+            )
+
+
+READINGS: Final[Mapping[type[Frame], Reading]] = {
+    VADUserStartedSpeakingFrame: _caller_started,
+    VADUserStoppedSpeakingFrame: _caller_stopped,
+    TranscriptionFrame: _transcribed,
+    LLMContextAssistantTurnFrame: _agent_said,
+    InputDTMFFrame: _key,
+    ErrorFrame: _failed,
+    MetricsFrame: _measured,
 }

@@ -2,12 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-import numpy as np
-from pipecat.frames.frames import OutputAudioRawFrame
 from pipecat.transports.base_input import BaseInputTransport
-from pipecat.transports.base_output import BaseOutputTransport
+
+from transports.leg_output import LegOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,12 @@ Gone: TypeAlias = Callable[[str], Awaitable[None]]
 
 
 class Leg(Protocol):
-    """One party's audio connection to a call."""
+    """One party's audio connection to a call.
+
+    leg = LoopbackLeg(words, sample_rate_hz=8000, linger_s=2.0, clock=clock.monotonic)
+    leg.on_gone(hung_up)
+    await leg.answered()
+    """
 
     facts: LegFacts
 
@@ -37,7 +41,7 @@ class Leg(Protocol):
         """Return the processor that brings the caller's audio."""
         ...
 
-    def output(self) -> BaseOutputTransport:
+    def output(self) -> LegOutput:
         """Return the processor that plays to the caller."""
         ...
 
@@ -56,37 +60,3 @@ class Leg(Protocol):
     async def hang_up(self) -> None:
         """End the connection from our side; harmless when it has ended already."""
         ...
-
-
-AUDIBLE: Final = 164  # of 32768, about -46 dBFS: above a codec's comfort noise, below any syllable
-
-
-def listen(
-    output: BaseOutputTransport,
-    heard: Callable[[float], None],
-    clock: Clock,
-    *,
-    but: type[OutputAudioRawFrame] | tuple[()] = (),
-) -> None:
-    """Have `heard` called with the moment of each audible chunk written to the line.
-
-    Chunks of the kind `but` do not count: they are no answer.
-
-    The moment is taken just before the write, on the monotonic clock of `clock`: a write may block
-    for the chunk's own length.
-    """
-    write = output.write_audio_frame
-
-    async def write_and_tell(frame: OutputAudioRawFrame) -> bool:
-        if not isinstance(frame, but) and audible(frame.audio):
-            heard(clock())
-        return await write(frame)
-
-    # Every transport writes through this one method, and only this instance is watched.
-    output.write_audio_frame = write_and_tell  # type: ignore[method-assign]
-
-
-def audible(pcm: bytes) -> bool:
-    """Say whether 16-bit little-endian PCM holds a sample that a person could hear."""
-    samples = np.frombuffer(pcm, dtype="<i2")
-    return bool(samples.size) and int(np.abs(samples.astype(np.int32)).max()) > AUDIBLE

@@ -18,12 +18,11 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_input import BaseInputTransport
-from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 
 from transports.leg import Gone, LegFacts
+from transports.leg_output import LegOutput
 from transports.sound_card import BLOCK_S, RATE_HZ, Playback, SoundCard
-from transports.whole_output import WholeOutput
 
 CUSHION_S: Final = 0.06  # how far the call may write ahead of the loudspeaker
 HELD_BLOCKS: Final = 50  # a second of the caller; a call that is further behind loses the oldest
@@ -51,7 +50,7 @@ class LocalLeg:
         """Return the processor that brings what the microphone hears."""
         return self._input
 
-    def output(self) -> BaseOutputTransport:
+    def output(self) -> LegOutput:
         """Return the processor that plays on the loudspeaker."""
         return self._output
 
@@ -143,7 +142,7 @@ class _Microphone(BaseInputTransport):
         await self._tell_gone("device_lost")
 
 
-class _Loudspeaker(WholeOutput):
+class _Loudspeaker(LegOutput):
     def __init__(self, params: TransportParams, card: SoundCard, lost: asyncio.Event) -> None:
         super().__init__(params)
         self.playing = asyncio.Event()
@@ -185,7 +184,7 @@ class _Loudspeaker(WholeOutput):
             self._playback.clear()
         await super().process_frame(frame, direction)
 
-    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Hand one chunk to the loudspeaker, at its pace."""
         self._interruptible = frame.interruptible
         self._playback.write(frame.audio)

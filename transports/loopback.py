@@ -17,12 +17,11 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_input import BaseInputTransport
-from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 
 from transports.leg import Clock, Gone, LegFacts
+from transports.leg_output import LegOutput
 from transports.loopback_line import Line, Mouth
-from transports.whole_output import WholeOutput
 
 FRAME_S: Final = 0.02
 
@@ -68,7 +67,7 @@ class LoopbackLeg:
         """Return the processor that brings the caller's audio."""
         return self._input
 
-    def output(self) -> BaseOutputTransport:
+    def output(self) -> LegOutput:
         """Return the processor that keeps what the caller hears."""
         return self._output
 
@@ -173,7 +172,7 @@ class _Input(BaseInputTransport):
         await self._hung_up()
 
 
-class _Output(WholeOutput):
+class _Output(LegOutput):
     def __init__(self, params: TransportParams, line: Line) -> None:
         super().__init__(params)
         self._line = line
@@ -190,7 +189,7 @@ class _Output(WholeOutput):
             self._free_at_s = 0.0
         await super().process_frame(frame, direction)
 
-    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Play one chunk at real-time pace, as a loudspeaker would."""
         now_s = self._line.clock()
         begin_s = max(now_s, self._free_at_s)

@@ -115,11 +115,12 @@ class TwilioInput(FastAPIWebsocketInputTransport):
     async def _take(self, said: Message) -> None:
         match said:
             case Media(payload=payload):
+                await self._line.played()
                 await self._hear(payload)
             case Digit(key=key):
                 await self._press(key)
             case MarkEchoed(name=name):
-                self._line.marks.echoed(name)
+                await self._line.played(self._line.marks.echoed(name))
                 if self._line.marks.all_played:
                     self._line.quiet.set()
             case Connected() | Started():

@@ -23,6 +23,7 @@ class Line:
     Attributes:
         quiet: Set while nothing that was marked is still to be played.
         tell: Is told of what was refused.
+        on_played: Gets the seconds that the far end has played more, and is asked now and then.
         tell_gone: Passes on, once, why the far end has gone; does not wait for what follows.
     """
 
@@ -41,11 +42,17 @@ class Line:
         self.clock = clock
         self.stalled_s = stalled_s
         self.tell_gone: Callable[[str], Awaitable[None]] | None = None
+        self.on_played: Callable[[float], Awaitable[None]] | None = None
         self.marks = Marks()
         self.quiet = asyncio.Event()
         self.quiet.set()
         self._gone_for: str | None = None
         self._told: set[str] = set()
+
+    async def played(self, more_s: float = 0.0) -> None:
+        """Pass on how much more the far end has played."""
+        if self.on_played is not None:
+            await self.on_played(more_s)
 
     async def gone(self, reason: str) -> None:
         """Tell the call, once, that the far end has gone."""
@@ -55,6 +62,11 @@ class Line:
         self.quiet.set()
         if self.tell_gone is not None:
             await self.tell_gone(reason)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that is sent reaches the caller any more."""
+        return self._gone_for is not None
 
     @property
     def caller_hung_up(self) -> bool:

@@ -10,6 +10,9 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     OutputAudioRawFrame,
     OutputTransportMessageUrgentFrame,
+    StartFrame,
+    SystemFrame,
+    TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
@@ -18,29 +21,69 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
+from transports.leg_output import LegOutput
 from transports.twilio_line import Line
-from transports.whole_output import WholeOutput
+from transports.unheard import Unheard
 
 LEAD_S: Final = 0.2  # audio kept ahead of the ear, so that a busy moment of ours makes no gap
 WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either
 PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
 
 
-class TwilioOutput(WholeOutput, FastAPIWebsocketOutputTransport):
+class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
     """Plays to the caller, a little ahead of the ear, with marks behind the audio."""
 
     def __init__(self, transport: FastAPIWebsocketTransport, line: Line) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
+        self._unheard = Unheard()
+        self._in_order = asyncio.Lock()  # whoever pushes what came through the line's queue
+        line.on_played = self._played
         self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
 
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Push a frame; behind the last audio of an utterance goes a mark."""
-        if isinstance(frame, BotStoppedSpeakingFrame) and direction is FrameDirection.DOWNSTREAM:
-            await self._mark(self._line.marks.close())
-        await super().push_frame(frame, direction)
+        """Push a frame; words go on, and what follows them, when their sound was heard."""
+        if direction is not FrameDirection.DOWNSTREAM:
+            await super().push_frame(frame, direction)
+            return
+        if isinstance(frame, BotStoppedSpeakingFrame | TTSTextFrame):
+            await self._mark(self._line.marks.close())  # behind the last audio of it
+        async with self._in_order:
+            if isinstance(frame, InterruptionFrame):
+                await self._push_heard()
+                self._unheard.drop()
+            mark = self._mark_before(frame)
+            if mark is not None:
+                dry_at = max(self._next_send_time, self._line.clock())
+                self._unheard.keep(frame, mark, dry_at + PLAYED_OUT_S)
+            else:
+                await super().push_frame(frame, direction)
+
+    def _mark_before(self, frame: Frame) -> str | None:
+        """Return the mark that a frame waits for; None: it goes on at once."""
+        if isinstance(frame, SystemFrame | OutputAudioRawFrame | EndFrame | StartFrame):
+            return None
+        if isinstance(frame, TTSTextFrame) and not self._unheard.given_up:
+            return self._line.marks.last_pending or self._unheard.last_mark
+        return self._unheard.last_mark
+
+    async def _played(self, more_s: float) -> None:
+        if more_s > 0:
+            self._unheard.given_up = False
+            if self.line_end is not None:
+                self.line_end.line.played(more_s, self._line.clock())
+        if self._unheard.last_mark is not None:
+            async with self._in_order:
+                await self._push_heard()
+
+    async def _push_heard(self) -> None:
+        """Push on what was heard, or is waited for no longer."""
+        for frame in self._unheard.heard(self._line.marks.pending, self._line.clock()):
+            await super().push_frame(frame)
+        if self._unheard.given_up:
+            self._line.refused("mark not echoed")
 
     async def stop(self, frame: EndFrame) -> None:
         """Play what is queued, wait until it was heard, then close the socket."""
@@ -51,9 +94,12 @@ class TwilioOutput(WholeOutput, FastAPIWebsocketOutputTransport):
                 await self._line.quiet.wait()
         except TimeoutError:
             self._line.refused("mark not echoed")
+        async with self._in_order:
+            for waiting in self._unheard.rest(words=not self._line.over):
+                await super().push_frame(waiting)
         await self._client.disconnect()
 
-    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Send a piece of audio and, when it is due, a mark behind it.
 
         A piece taken from the queue a moment before an interruption emptied it comes here behind
@@ -61,7 +107,7 @@ class TwilioOutput(WholeOutput, FastAPIWebsocketOutputTransport):
         """
         if frame.id < self._cut_at and frame.interruptible:
             return False
-        taken = await super().write_audio_frame(frame)
+        taken = await super().play_piece(frame)
         if taken:
             await self._mark(self._line.marks.sent(len(frame.audio) / 2 / self.sample_rate))
         return taken

@@ -198,15 +198,24 @@ class Marks:
         self._unmarked_s = 0.0
         return name
 
-    def echoed(self, name: str) -> None:
-        """Count everything up to this mark as played; names of forgotten marks do nothing."""
-        if all(name != pending for pending, _ in self._pending):
-            return
-        while self._pending:
-            pending, audio_s = self._pending.popleft()
-            self.played_s += audio_s
-            if pending == name:
-                return
+    @property
+    def last_pending(self) -> str | None:
+        """The newest mark that is not echoed yet, or None."""
+        return self._pending[-1][0] if self._pending else None
+
+    def pending(self, name: str) -> bool:
+        """Say whether a mark is still to be echoed."""
+        return any(name == each for each, _ in self._pending)
+
+    def echoed(self, name: str) -> float:
+        """Count everything up to this mark as played, and return how much that is, in seconds.
+
+        Names of forgotten marks do nothing.
+        """
+        before_s = self.played_s
+        while self.pending(name):
+            self.played_s += self._pending.popleft()[1]
+        return self.played_s - before_s
 
     def cleared(self) -> None:
         """Forget what is not known to be played."""

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pipecat.transports.base_input import BaseInputTransport
-from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
@@ -47,7 +46,7 @@ class WebrtcLeg:
         """Return the processor that brings the caller's audio."""
         return self._transport.input()
 
-    def output(self) -> BaseOutputTransport:
+    def output(self) -> WebrtcOutput:
         """Return the processor that plays to the caller."""
         return self._transport.output()
 

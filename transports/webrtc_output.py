@@ -11,7 +11,7 @@ from pipecat.transports.smallwebrtc.transport import (
     SmallWebRTCTransport,
 )
 
-from transports.whole_output import WholeOutput
+from transports.leg_output import LegOutput
 
 AHEAD: Final = 3  # pieces of 20 ms that wait to be sent, so that a busy moment tears no word
 
@@ -29,14 +29,14 @@ class Cushion:
             await self._waiting.popleft()
 
 
-class WebrtcOutput(WholeOutput, SmallWebRTCOutputTransport):
+class WebrtcOutput(LegOutput, SmallWebRTCOutputTransport):
     """Pipecat's own writes one piece and waits until it was sent: each end of one is a risk."""
 
     def __init__(self, transport: SmallWebRTCTransport, client: SmallWebRTCClient) -> None:
         super().__init__(client, transport._params, name=transport._output_name)  # noqa: SLF001 - as Pipecat's own does
         self._cushion = Cushion()
 
-    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Send a piece of audio."""
         track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
         if track is None or not self._client._can_send():  # noqa: SLF001 - as Pipecat's own asks

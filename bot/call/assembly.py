@@ -1,69 +1,45 @@
 """The only place where a call's pipeline is put together."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
 
-from bot.call.conversation import build_context, room_tokens
-from bot.call.last_resort import LastResort, Occasion, desk_for, fallback_for
-from bot.call.models import VoiceModels
-from bot.clock import Clock
+from bot.call.conversation import build_context, give_tools, room_tokens
+from bot.call.last_resort import Occasion, desk_for, fallback_for
+from bot.call.services import Built, House, Services, build_all, stages_of
 from bot.config.agent import AgentSettings
-from bot.config.settings import Settings
-from bot.config.stages import STAGES
-from bot.rungs import DETECTED, follows_caller, rung_of
+from bot.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
+from bot.tools.desk import CallDesk
 from calls.entry import Tell
-from calls.events import Event
+from calls.line import CallerLine
 from calls.silence import CallLength, Silence
 from calls.timeline import Timeline
 from calls.turn import Turn
 from fallbacks.descent import Step
-from fallbacks.work import StagePolicy
 from processors.call_observer import CallObserver
 from processors.caller_language import CallerLanguage
 from processors.caller_silence import CallerSilence
-from processors.caller_sound import CallerSound
 from processors.caller_words import CallerWords
 from processors.captions import Captions
 from processors.clip import ClipAudioRawFrame
 from processors.context_window import ContextWindow
+from processors.fallback import Fallback, Phrases
 from processors.farewell import End, Farewell
 from processors.hold_line import HoldLine
-from processors.stages.llm import LlmStage
-from processors.stages.model_stream import Model
-from processors.stages.stt import SttStage
-from processors.stages.tts import TtsStage
+from processors.sound_end import SoundEnd
 from processors.turn_opener import TurnOpener
-from providers.catalog import provider
-from providers.provider import Stage
-from transports.leg import Leg, listen
+from processors.wiring import CallWiring
+from transports.leg import Leg
+from transports.leg_output import LineEnd
 
 IDLE_S: Final = 600.0  # a safety net far above any silence rule: nothing at all happened
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """The three stages of a call, each a ladder of rungs."""
-
-    stt: SttStage
-    llm: LlmStage
-    tts: TtsStage
-
-    def speaker(self, processor: str) -> str:
-        """Return the rung that works now for the stage with this name in Pipecat."""
-        working = {
-            self.stt.name: self.stt.writer,
-            self.llm.name: self.llm.speaker,
-            self.tts.name: self.tts.speaker,
-        }
-        return working.get(processor) or processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,32 +55,15 @@ class Assembled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """What all calls of a process share."""
+class _Parts:
+    """The parts of a call that others are made of."""
 
-    settings: Settings
-    models: VoiceModels
-    policies: Mapping[Stage, StagePolicy]
-    shared: Mapping[str, object]  # by the rung's name
-    last_resort: LastResort
-    clock: Clock
-
-
-def build_rungs(
-    stage: Stage, house: House, *, agent: AgentSettings, sample_rate_hz: int
-) -> dict[str, FrameProcessor]:
-    """Return a stage's services by the names of their rungs, the preferred one first."""
-    rungs = [
-        rung_of(
-            each,
-            stage,
-            agent=agent,
-            sample_rate_hz=sample_rate_hz,
-            shared=house.shared.get(each.name),
-        )
-        for each in getattr(house.settings.stages, stage)
-    ]
-    return {each.name: provider(stage, each.kind).build(each) for each in rungs}
+    services: Services
+    context: LLMContext
+    pair: LLMContextAggregatorPair
+    fallback: Fallback
+    desk: CallDesk
+    hold_line: HoldLine
 
 
 def assemble(
@@ -120,44 +79,49 @@ def assemble(
         tell: Takes the call's facts.
         end: Ends the call when its goodbye does not come through.
     """
-    settings, rate_hz = house.settings, leg.facts.sample_rate_hz
-    built = {
-        stage: build_rungs(stage, house, agent=agent, sample_rate_hz=rate_hz) for stage in STAGES
-    }
-    turn = Turn(budget_s=settings.latency.budget_s)
-
-    def told(event: Event) -> None:
-        tell(event)
-        hold_line.notice(event)
-
-    services = _services(house, agent, built=built, tell=told, turn=turn)
-    farewell = Farewell(end=end)
-    timeline = Timeline(budget_s=settings.latency.budget_s)
+    turn = Turn(budget_s=house.settings.latency.budget_s)
+    wiring = CallWiring(clock=house.clock, turn=turn, line=CallerLine(), outside=tell)
+    built = build_all(house, agent, sample_rate_hz=leg.facts.sample_rate_hz)
+    services = stages_of(house, agent, built, wiring)
     desk = desk_for(house.last_resort, leg.facts, call_id=call_id, end=end)
-    tools = Tools(
-        agent,
-        note_callback=desk.note_callback,
-        turn=lambda: turn.number,
-        tell=tell,
-        clock=house.clock,
-        speaking=lambda: farewell.speaking or hold_line.holding,
+    parts = _parts(house, leg, agent, services, wiring, desk)
+    farewell = Farewell(end=end)
+    tools = _tools(agent, parts, farewell, wiring)
+    give_tools(parts.context, tools.schemas)
+    timeline = Timeline(budget_s=house.settings.latency.budget_s)
+    observer = CallObserver(wiring, timeline=timeline, provider_of=services.speaker)
+    leg.output().line_end = LineEnd(
+        line=wiring.line, heard=observer.heard, clock=house.clock, but=ClipAudioRawFrame
     )
+    follow = _follow(house, agent, built, parts.fallback.phrases)
+    ending = [farewell, _silence(agent, farewell, wiring)]
+    pipeline = Pipeline(_list(parts, leg, agent, wiring, follow=follow, ending=ending))
+    return Assembled(
+        worker=_worker(pipeline, leg.facts.sample_rate_hz, _observers(observer, leg)),
+        services=services,
+        context=parts.context,
+        farewell=farewell,
+        tools=tools,
+        observer=observer,
+    )
+
+
+def _parts(
+    house: House,
+    leg: Leg,
+    agent: AgentSettings,
+    services: Services,
+    wiring: CallWiring,
+    desk: CallDesk,
+) -> _Parts:
+    settings = house.settings
     context, pair = build_context(
         agent,
         settings.turn,
         models=house.models,
-        tell=tell,
-        tools=tools.schemas,
+        tell=wiring.outside,
         words_owed=services.stt.words_owed,
     )
-    observer = CallObserver(
-        tell=told,
-        clock=house.clock,
-        timeline=timeline,
-        turn=turn,
-        provider_of=services.speaker,
-    )
-    listen(leg.output(), observer.heard, house.clock, but=ClipAudioRawFrame)
     occasion = Occasion(
         agent=agent,
         facts=leg.facts,
@@ -166,15 +130,76 @@ def assemble(
         speaking=lambda: services.tts.speaker,
     )
     fallback = fallback_for(occasion, house.last_resort, settings)
-    hold_line = HoldLine(
-        fallback,
-        tell=tell,
-        clock=house.clock,
-        turn=turn,
-    )
+    hold_line = HoldLine(fallback, wiring)
     if Step.LOCAL in settings.hold.steps:
-        services.tts.say_unsaid = hold_line.unsaid
-    silence = CallerSilence(
+        services.tts.say_unsaid = hold_line.speak_locally
+    return _Parts(
+        services=services,
+        context=context,
+        pair=pair,
+        fallback=fallback,
+        desk=desk,
+        hold_line=hold_line,
+    )
+
+
+def _tools(agent: AgentSettings, parts: _Parts, farewell: Farewell, wiring: CallWiring) -> Tools:
+    return Tools(
+        agent,
+        note_callback=parts.desk.note_callback,
+        turn=lambda: wiring.turn.number,
+        tell=wiring.outside,
+        clock=wiring.clock,
+        speaking=lambda: farewell.speaking or parts.hold_line.holding,
+    )
+
+
+def _follow(
+    house: House, agent: AgentSettings, built: Built, phrases: Phrases
+) -> list[FrameProcessor]:
+    """Return who has the voices and the phrases follow the caller's language, if it is followed."""
+    if agent.language != DETECTED:
+        return []
+    followed = (each for each in house.settings.stages.tts if follows_caller(each, agent))
+    voices = [built["tts"][each.name] for each in followed]
+    return [CallerLanguage(first=phrases.language, voices=voices, follow=phrases.follow)]
+
+
+def _list(
+    parts: _Parts,
+    leg: Leg,
+    agent: AgentSettings,
+    wiring: CallWiring,
+    *,
+    follow: list[FrameProcessor],
+    ending: list[FrameProcessor],
+) -> list[FrameProcessor]:
+    services, tell = parts.services, wiring.outside
+
+    def window() -> ContextWindow:
+        return ContextWindow(limit_tokens=room_tokens(agent), tell=tell)
+
+    return [
+        leg.input(),  # the caller's audio, 20 ms at a time
+        services.stt,
+        *follow,  # ahead of the words that are in another language
+        CallerWords(tell=tell),  # bounds what the recogniser says was said
+        TurnOpener(wiring.turn, clock=wiring.clock),  # the budget runs from the last sample
+        parts.pair.user(),  # VAD, turn detection, the caller's side of the context
+        SoundEnd(parts.hold_line.hear),  # ends here: nobody below listens to all of it
+        window(),  # no request is longer than the context window
+        services.llm,
+        window(),  # nor one that follows a tool's result, coming from below
+        *ending,  # end the call after the last word was heard; speak to a silent caller
+        services.tts,
+        parts.hold_line,  # speaks when an answer is late, or cannot come
+        leg.output(),  # reports what is played
+        parts.pair.assistant(),  # remembers what was heard, not what was sent
+    ]
+
+
+def _silence(agent: AgentSettings, farewell: Farewell, wiring: CallWiring) -> CallerSilence:
+    return CallerSilence(
         silence=Silence(
             prompt_after_s=agent.silence.prompt_after_s,
             prompts=agent.silence.prompts,
@@ -182,81 +207,8 @@ def assemble(
         ),
         length=CallLength(max_call_s=agent.max_call_s, words=agent.farewell),
         farewell=farewell,
-        tell=tell,
-        clock=house.clock,
-    )
-
-    def window() -> ContextWindow:
-        return ContextWindow(limit_tokens=room_tokens(agent), tell=tell)
-
-    language = CallerLanguage(
-        first=fallback.phrases.language,
-        voices=[
-            built["tts"][each.name] for each in settings.stages.tts if follows_caller(each, agent)
-        ],
-        follow=fallback.phrases.follow,
-    )
-    pipeline = Pipeline(
-        [
-            leg.input(),  # the caller's audio, 20 ms at a time
-            services.stt,
-            *([language] if agent.language == DETECTED else []),  # has the voices follow it
-            CallerWords(tell=tell),  # bounds what the recogniser says was said
-            TurnOpener(turn, clock=house.clock),  # the budget runs from the caller's last sample
-            pair.user(),  # VAD, turn detection, the caller's side of the context
-            CallerSound(hold_line.hear),  # ends here: nobody below listens to all of it
-            window(),  # no request is longer than the context window
-            services.llm,
-            window(),  # nor one that follows a tool's result, coming from below
-            farewell,  # ends the call after the last word was heard
-            silence,  # speaks to a caller who says nothing
-            services.tts,
-            hold_line,  # speaks when an answer is late, or cannot come
-            leg.output(),  # reports what is played
-            pair.assistant(),  # remembers what was heard, not what was sent
-        ]
-    )
-    return Assembled(
-        worker=_worker(pipeline, rate_hz, _observers(observer, leg)),
-        services=services,
-        context=context,
-        farewell=farewell,
-        tools=tools,
-        observer=observer,
-    )
-
-
-def _services(
-    house: House,
-    agent: AgentSettings,
-    *,
-    built: Mapping[str, Mapping[str, FrameProcessor]],
-    tell: Tell,
-    turn: Turn,
-) -> Services:
-    return Services(
-        stt=SttStage(
-            built["stt"],
-            policy=house.policies["stt"],
-            tell=tell,
-            clock=house.clock,
-            turn=turn,
-        ),
-        llm=LlmStage(
-            cast("Mapping[str, Model]", built["llm"]),
-            policy=house.policies["llm"],
-            tell=tell,
-            clock=house.clock,
-            turn=turn,
-            window_tokens=room_tokens(agent),
-        ),
-        tts=TtsStage(
-            built["tts"],
-            policy=house.policies["tts"],
-            tell=tell,
-            clock=house.clock,
-            turn=turn,
-        ),
+        tell=wiring.outside,
+        clock=wiring.clock,
     )
 
 

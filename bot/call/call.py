@@ -19,8 +19,9 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.apology import SORRY, apologise
-from bot.call.assembly import Assembled, House, assemble
+from bot.call.assembly import Assembled, assemble
 from bot.call.conversation import opening_frames
+from bot.call.services import House
 from bot.config.agent import AgentSettings
 from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event

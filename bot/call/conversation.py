@@ -61,7 +61,6 @@ def build_context(
     *,
     models: VoiceModels,
     tell: Tell,
-    tools: Sequence[FunctionSchema] = (),
     words_owed: Callable[[], bool] = lambda: False,
 ) -> tuple[LLMContext, LLMContextAggregatorPair]:
     """Return a call's memory and the two processors that fill it.
@@ -71,10 +70,9 @@ def build_context(
         turn: How it is decided that the caller has finished.
         models: Shared by all calls of the process.
         tell: Told when the conversation is summarised.
-        tools: What the model may do, each with its handler.
         words_owed: Whether words that the caller spoke are still to be written down.
     """
-    memory = Memory(messages=[], tools=ToolsSchema(standard_tools=list(tools)))
+    memory = Memory(messages=[])
     pair = LLMContextAggregatorPair(
         memory,
         user_params=_user_params(turn, models, words_owed),
@@ -87,6 +85,11 @@ def build_context(
     )
     _tell_of_summaries(pair.assistant(), memory, tell)
     return memory, pair
+
+
+def give_tools(context: LLMContext, tools: Sequence[FunctionSchema]) -> None:
+    """Have the model know what it may do, each with its handler."""
+    context.set_tools(ToolsSchema(standard_tools=list(tools)))
 
 
 def opening_frames(agent: AgentSettings) -> list[Frame]:

@@ -2,6 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from pipecat.processors.frame_processor import FrameProcessor
+
+WakeAt: TypeAlias = Callable[[], float | None]
+"""Returns when there is something to do next, as things stand; None: not by the clock."""
+
+Act: TypeAlias = Callable[[float], Awaitable[None]]
+"""Does what is due at the moment it is given."""
 
 
 class Alarm:
@@ -11,13 +20,29 @@ class Alarm:
     that moves this moment rings the alarm:
 
         alarm = Alarm(clock)
-        owner.create_task(alarm.run(lambda: decision.wake_at, act), "watch")
+        alarm.start(processor, lambda: decision.wake_at, act)
         alarm.ring()  # something has come: `act` looks at it, and `wake_at` is asked again
+        await alarm.stop()
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._now = clock
         self._rung = asyncio.Event()
+        self._running: tuple[FrameProcessor, asyncio.Task[None]] | None = None
+
+    def start(self, owner: FrameProcessor, wake_at: WakeAt, act: Act) -> None:
+        """Run in a task of `owner` until `stop`."""
+        if self._running is None:
+            task = owner.create_task(self.run(wake_at, act), f"{owner.name}: watch")
+            self._running = owner, task
+
+    async def stop(self) -> None:
+        """End the task, unless it is the one that asks: that ends with its owner."""
+        running, self._running = self._running, None
+        if running is not None:
+            owner, task = running
+            if task is not asyncio.current_task():
+                await owner.cancel_task(task)
 
     def ring(self) -> None:
         """Wake whoever waits now or next; never waits itself."""
@@ -41,15 +66,8 @@ class Alarm:
         self._rung.clear()
         return self._now()
 
-    async def run(
-        self, wake_at: Callable[[], float | None], act: Callable[[float], Awaitable[None]]
-    ) -> None:
-        """Act at once, and again whenever the alarm rings or `wake_at` has come; never returns.
-
-        Args:
-            wake_at: When there is something to do next, as things stand; None: not by the clock.
-            act: Does what is due at the moment it is given.
-        """
+    async def run(self, wake_at: WakeAt, act: Act) -> None:
+        """Act at once, and again whenever the alarm rings or `wake_at` has come; never returns."""
         now = self._now()
         while True:
             await act(now)

@@ -24,6 +24,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.entry import Tell
+from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.attempts import TellFact
 from fallbacks.speaking import (
@@ -41,7 +42,6 @@ from fallbacks.speaking import (
 )
 from fallbacks.speech import SpokenUtterance
 from fallbacks.work import StagePolicy, Work
-from processors.line_queue import LineQueue
 from processors.seat import Seat
 from processors.stages.agenda import Agenda, SpokenPiece
 from processors.stages.stage import Stage
@@ -73,7 +73,7 @@ class TtsStage(Stage[VoiceEvent]):
         tell: Tell,
         clock: Callable[[], float],
         turn: Turn,
-        line: LineQueue | None = None,
+        line: CallerLine | None = None,
     ) -> None:
         """Take the rungs.
 
@@ -98,7 +98,7 @@ class TtsStage(Stage[VoiceEvent]):
         self._policy = policy
         self._tell = tell
         self._turn = turn
-        self._line = line or LineQueue()
+        self._line = line or CallerLine()
         self._rate_hz = 0
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
         self._agenda = Agenda(language=language)

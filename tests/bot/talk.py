@@ -27,7 +27,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
-from bot.call.conversation import build_context, room_tokens
+from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
@@ -194,9 +194,8 @@ def _talk(
     tools: Tools,
     models: VoiceModels,
 ) -> Talk:
-    context, pair = build_context(
-        agent, TurnSettings(), models=models, tell=told.append, tools=tools.schemas
-    )
+    context, pair = build_context(agent, TurnSettings(), models=models, tell=told.append)
+    give_tools(context, tools.schemas)
     farewell, voice, ear = Farewell(), Voice(), Ear()
     above, below = (ContextWindow(limit_tokens=room_tokens(agent), tell=told.append) for _ in "12")
     silence = _silence(agent, farewell, told)

@@ -25,20 +25,24 @@ from pipecat.frames.frames import (
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
+from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.descent import Descent, DescentSettings
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
 from fallbacks.holding import Holding, HoldSettings
 from fallbacks.utterances import Chooser, utterances_of
-from processors.caller_sound import CallerSound
 from processors.clip import ClipAudioRawFrame
 from processors.fallback import Fallback, Phrases
 from processors.hold_line import HoldLine
 from processors.on_device_words import NoEar, WordEar
+from processors.sound_end import SoundEnd
+from processors.turn_opener import TurnOpener
+from processors.wiring import CallWiring
 
 RATE_HZ = 8000
 WORD_S = 0.03
@@ -88,6 +92,25 @@ class Line(BaseOutputTransport):
         return [
             at for at, frame in self.played if level in np.abs(np.frombuffer(frame.audio, "<i2"))
         ]
+
+
+class Voices(FrameProcessor):
+    """Stands where the voices' stage stands: notes what sound it lets go to the line."""
+
+    def __init__(self, line: CallerLine) -> None:
+        super().__init__()
+        self._line = line
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        match frame:
+            case TTSAudioRawFrame():
+                self._line.add(len(frame.audio) / 2 / frame.sample_rate, time.monotonic())
+            case InterruptionFrame():
+                self._line.flush(time.monotonic())
+            case _:
+                pass
+        await self.push_frame(frame, direction)
 
 
 class Voice:
@@ -148,6 +171,7 @@ class Call:
     voice: Voice
     desk: Desk
     turn: Turn
+    caller_line: CallerLine
     told: list[Any] = field(default_factory=list)
     remembered: list[str] = field(default_factory=list)
 
@@ -157,18 +181,18 @@ class Call:
 
     async def stops(self, *, decided: bool = True) -> float:
         """Let the caller have spoken; returns when he stopped."""
-        if not self.hold._caller_speaks:
+        if not self.hold._keeper.caller_speaks:
             await self.starts()
         at = time.monotonic()
         await self.put(VADUserStoppedSpeakingFrame(stop_secs=0.0))
         if decided:
             await self.put(UserStoppedSpeakingFrame())
-        await self.until(lambda: not self.hold._caller_speaks)
+        await self.until(lambda: not self.hold._keeper.caller_speaks)
         return at
 
     async def starts(self) -> None:
         await self.put(VADUserStartedSpeakingFrame(), InterruptionFrame())
-        await self.until(lambda: self.hold._caller_speaks)
+        await self.until(lambda: self.hold._keeper.caller_speaks)
 
     async def answers(self, length_s: float = 0.1) -> None:
         await self.put(TTSAudioRawFrame(sound(ANSWER, length_s), RATE_HZ, 1), TTSStoppedFrame())
@@ -231,9 +255,12 @@ async def held(
         ear=ear or NoEar(),
         remember=remembered.append,
     )
-    hold, line = HoldLine(fallback, tell=told.append, clock=time.monotonic, turn=turn), Line()
+    line, caller_line = Line(), CallerLine()
+    wiring = CallWiring(clock=time.monotonic, turn=turn, line=caller_line, outside=told.append)
+    hold = HoldLine(fallback, wiring)
+    opener = TurnOpener(turn, clock=time.monotonic)
     worker = PipelineWorker(
-        Pipeline([CallerSound(hold.hear), hold, line]),
+        Pipeline([opener, SoundEnd(hold.hear), Voices(caller_line), hold, line]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
         enable_rtvi=False,
         cancel_on_idle_timeout=False,
@@ -245,6 +272,7 @@ async def held(
         voice=voice,
         desk=desk,
         turn=turn,
+        caller_line=caller_line,
         told=told,
         remembered=remembered,
     )

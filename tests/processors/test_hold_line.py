@@ -180,7 +180,7 @@ async def test_what_was_said_in_place_of_an_answer_is_remembered_once_it_was_hea
 
 async def test_of_what_was_cut_short_only_the_beginning_is_remembered() -> None:
     async with held() as call:
-        await call.hold.unsaid("one two three four five six seven eight nine ten")
+        await call.hold.speak_locally("one two three four five six seven eight nine ten")
         await call.until(lambda: call.line.level(LOCAL))
         await asyncio.sleep(0.12)
         await call.starts()
@@ -251,7 +251,7 @@ async def test_key_two_records_until_a_key_is_pressed() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._way_down.message)
+        await call.until(lambda: call.hold._keeper.way_down.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.presses("5")
@@ -266,7 +266,7 @@ async def test_a_message_is_kept_when_the_caller_simply_hangs_up() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._way_down.message)
+        await call.until(lambda: call.hold._keeper.way_down.message)
         await asyncio.sleep(0.5)
         await call.says(0.2)
 
@@ -277,7 +277,7 @@ async def test_an_answer_that_comes_while_a_message_is_left_is_not_heard() -> No
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._way_down.message)
+        await call.until(lambda: call.hold._keeper.way_down.message)
         await call.answers()
         await asyncio.sleep(0.1)
 
@@ -298,7 +298,7 @@ async def test_a_caller_without_a_number_may_leave_a_message_instead() -> None:
     async with held(number=False) as call:
         await outage(call, turns=3)
         await call.presses("1")
-        await call.until(lambda: call.hold._way_down.message)
+        await call.until(lambda: call.hold._keeper.way_down.message)
 
     assert call.voice.said[-1] == "Speak after the tone."
 
@@ -331,7 +331,7 @@ async def test_the_rest_that_no_voice_could_say_is_said_by_the_local_one_as_the_
     async with held() as call:
         await call.stops()
         call.exhausted("tts")
-        await call.hold.unsaid("We open at nine.")
+        await call.hold.speak_locally("We open at nine.")
         await call.until(lambda: call.remembered)
 
     assert call.voice.said == ["We open at nine."]
@@ -343,7 +343,7 @@ async def test_the_rest_that_no_voice_could_say_is_said_by_the_local_one_as_the_
 
 async def test_a_goodbye_that_no_voice_could_say_is_heard_before_the_call_ends() -> None:
     async with held() as call:
-        await call.hold.unsaid("Goodbye and thank you.")
+        await call.hold.speak_locally("Goodbye and thank you.")
 
     assert len(call.line.level(LOCAL)) == 3  # 0.12 s in pieces of 40 ms
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -37,12 +39,24 @@ class Ear:
         return self._understood.popleft() if self._understood else ""
 
 
+class Owner:
+    """Owns tasks, as a processor does."""
+
+    name = "owner"
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(coroutine, name=name)
+
+    async def cancel_task(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+
+
 async def deaf(call: Call) -> None:
     """Let a turn find no recogniser, and its menu be read."""
     await call.stops()
     call.exhausted("stt")
     await call.until(lambda: call.steps)
-    await call.until(lambda: not call.hold._speaker.line.queued_s(call.hold._now()))
+    await call.until(lambda: not call.caller_line.queued_s(call.hold._now()))
 
 
 async def test_a_word_is_asked_back_and_a_yes_has_it_done() -> None:
@@ -90,7 +104,7 @@ async def test_without_keys_a_message_is_chosen_and_left_by_voice_alone() -> Non
         await call.says_word()
         await call.until(lambda: "Will you leave a message?" in call.voice.said)
         await call.says_word()
-        await call.until(lambda: call.hold._way_down.message)
+        await call.until(lambda: call.hold._keeper.way_down.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.stops(decided=False)
@@ -141,7 +155,7 @@ async def test_what_is_said_before_the_menu_is_not_listened_to() -> None:
 async def test_an_utterance_has_the_moment_before_it_and_one_that_is_too_long_is_no_word() -> None:
     ear = Ear()
     words = OnDeviceWords(ear, clock=lambda: 0.0)
-    following = asyncio.create_task(words.follow(lambda _: None, lambda: None))
+    words.start(Owner(), lambda _: None)  # type: ignore[arg-type]
 
     for length_s in (0.5, LONGEST_S):
         for _ in range(100):
@@ -151,6 +165,6 @@ async def test_an_utterance_has_the_moment_before_it_and_one_that_is_too_long_is
             words.sound(sound(500, 0.02), RATE_HZ)
         words.stopped()
     await asyncio.sleep(0.2)
-    following.cancel()
+    await words.stop()
 
     assert ear.heard_s == [pytest.approx(BEFORE_S + 0.5, abs=0.021)]

@@ -13,7 +13,7 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
-from transports.leg import audible
+from transports.leg_output import audible
 from transports.loopback import LoopbackLeg
 from transports.loopback_line import Mouth
 

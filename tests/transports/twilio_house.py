@@ -14,9 +14,11 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InputDTMFFrame,
+    InterruptionFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
+    TTSTextFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -64,18 +66,40 @@ class Ears(FrameProcessor):
             await self.push_frame(frame, direction)
 
 
+class Below(FrameProcessor):
+    """Stands where the assistant's side of the context stands; keeps what it would remember."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[str] = []
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        match frame:
+            case TTSTextFrame():
+                self.got.append(frame.text)
+            case InterruptionFrame():
+                self.got.append("interrupted")
+            case TTSStoppedFrame():
+                self.got.append("stopped")
+            case _:
+                pass
+        await self.push_frame(frame, direction)
+
+
 @dataclass
 class Call:
     """One call of the house: hears, and says what a test tells it to."""
 
     leg: TwilioLeg
     ears: Ears = field(default_factory=Ears)
+    below: Below = field(default_factory=Below)
     gone_for: list[str] = field(default_factory=list)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.worker = PipelineWorker(
-            Pipeline([self.leg.input(), self.ears, self.leg.output()]),
+            Pipeline([self.leg.input(), self.ears, self.leg.output(), self.below]),
             params=PipelineParams(
                 audio_in_sample_rate=self.leg.facts.sample_rate_hz,
                 audio_out_sample_rate=self.leg.facts.sample_rate_hz,

@@ -15,7 +15,7 @@ from pipecat.frames.frames import (
 from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.transports.base_transport import TransportParams
 
-from transports.whole_output import WholeOutput
+from transports.leg_output import LegOutput
 
 pytestmark = pytest.mark.virtual_time
 
@@ -24,7 +24,7 @@ FILLER = np.full(3843, 1, dtype="<i2")  # not a whole number of the output's pie
 ANSWER = np.arange(2, 2 + RATE_HZ, dtype="<i2")  # each sample tells its place
 
 
-class Heard(WholeOutput):
+class Heard(LegOutput):
     """Plays at a line's pace, and keeps what it played."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Heard(WholeOutput):
         await super().start(frame)
         await self.set_transport_ready(frame)
 
-    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         self.samples += np.frombuffer(frame.audio, "<i2").tolist()
         await asyncio.sleep(len(frame.audio) / 2 / RATE_HZ)
         return True

@@ -7,7 +7,7 @@ LIMIT_S: Final = 120.0  # chosen: what people say to a machine is far shorter
 QUIET_S: Final = 3.5  # of silence that ends a message; 4 s are the longest silence of a call
 
 
-class Message:
+class CallerMessage:
     """Takes the caller's sound from a moment on, until it is over.
 
     Moments are monotonic, in seconds.
@@ -45,15 +45,15 @@ class Message:
         return self._finished or now >= self.over_at
 
     def sound(self, pcm: bytes, now: float) -> None:
-        """Take in the caller's sound."""
+        """Record a piece of the caller's sound."""
         if now >= self._begins_at and not self.over(now):
             self._pcm += pcm[: self._room - len(self._pcm)]
 
     def voice(self, now: float, *, speaking: bool) -> None:
-        """Take in that the caller began or ceased to speak."""
+        """Note that the caller began or ceased to speak."""
         self.spoken = self.spoken or (speaking and now >= self._begins_at)
         self._quiet_since = None if speaking else max(now, self._begins_at)
 
     def key(self, now: float) -> None:
-        """Take in a key: the caller has finished."""
+        """Finish: the caller pressed a key."""
         self._finished = self._finished or now >= self._begins_at

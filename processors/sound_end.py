@@ -6,7 +6,7 @@ from pipecat.frames.frames import Frame, InputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 
-class CallerSound(FrameProcessor):
+class SoundEnd(FrameProcessor):
     """Hands the caller's sound to who may record it, and passes everything else on.
 
     Fifty pieces a second would go on through ten processors that have no use for them. Handing

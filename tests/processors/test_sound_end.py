@@ -7,7 +7,7 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputAudioRawFrame, InputDTMFFrame, TextFrame
 from pipecat.tests.utils import run_test
 
-from processors.caller_sound import CallerSound
+from processors.sound_end import SoundEnd
 
 pytestmark = pytest.mark.virtual_time
 
@@ -17,7 +17,7 @@ async def test_sound_is_handed_over_and_goes_no_further_and_all_else_does() -> N
     sound = InputAudioRawFrame(audio=b"\1\0" * 160, sample_rate=8000, num_channels=1)
     async with asyncio.timeout(5.0):
         down, _ = await run_test(
-            CallerSound(heard.append),
+            SoundEnd(heard.append),
             frames_to_send=[sound, InputDTMFFrame(button=KeypadEntry.ONE), TextFrame("yes")],
         )
 

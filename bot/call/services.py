@@ -1,0 +1,106 @@
+"""The three stages of a call, built of the rungs that are configured; what all calls share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+from pipecat.processors.frame_processor import FrameProcessor
+
+from bot.call.conversation import room_tokens
+from bot.call.last_resort import LastResort
+from bot.call.models import VoiceModels
+from bot.clock import Clock
+from bot.config.agent import AgentSettings
+from bot.config.settings import Settings
+from bot.config.stages import STAGES
+from bot.rungs import rung_of
+from fallbacks.work import StagePolicy
+from processors.stages.llm import LlmStage
+from processors.stages.model_stream import Model
+from processors.stages.stt import SttStage
+from processors.stages.tts import TtsStage
+from processors.wiring import CallWiring
+from providers.catalog import provider
+from providers.provider import Stage
+
+Built: TypeAlias = Mapping[str, Mapping[str, FrameProcessor]]
+"""The providers' services of a call by stage, and by the name of the rung, the preferred first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What all calls of a process share."""
+
+    settings: Settings
+    models: VoiceModels
+    policies: Mapping[Stage, StagePolicy]
+    shared: Mapping[str, object]  # by the rung's name
+    last_resort: LastResort
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The three stages of a call, each a ladder of rungs."""
+
+    stt: SttStage
+    llm: LlmStage
+    tts: TtsStage
+
+    def speaker(self, processor: str) -> str:
+        """Return the rung that works now for the stage with this name in Pipecat."""
+        working = {
+            self.stt.name: self.stt.writer,
+            self.llm.name: self.llm.speaker,
+            self.tts.name: self.tts.speaker,
+        }
+        return working.get(processor) or processor
+
+
+def build_rungs(
+    stage: Stage, house: House, *, agent: AgentSettings, sample_rate_hz: int
+) -> dict[str, FrameProcessor]:
+    """Return a stage's services by the names of their rungs, the preferred one first."""
+    rungs = [
+        rung_of(
+            each,
+            stage,
+            agent=agent,
+            sample_rate_hz=sample_rate_hz,
+            shared=house.shared.get(each.name),
+        )
+        for each in getattr(house.settings.stages, stage)
+    ]
+    return {each.name: provider(stage, each.kind).build(each) for each in rungs}
+
+
+def build_all(house: House, agent: AgentSettings, *, sample_rate_hz: int) -> Built:
+    """Return the services of all stages."""
+    return {
+        stage: build_rungs(stage, house, agent=agent, sample_rate_hz=sample_rate_hz)
+        for stage in STAGES
+    }
+
+
+def stages_of(house: House, agent: AgentSettings, built: Built, wiring: CallWiring) -> Services:
+    """Return the stages of a call."""
+    policies, tell, clock, turn = house.policies, wiring.tell, wiring.clock, wiring.turn
+    return Services(
+        stt=SttStage(built["stt"], policy=policies["stt"], tell=tell, clock=clock, turn=turn),
+        llm=LlmStage(
+            cast("Mapping[str, Model]", built["llm"]),
+            policy=policies["llm"],
+            tell=tell,
+            clock=clock,
+            turn=turn,
+            window_tokens=room_tokens(agent),
+        ),
+        tts=TtsStage(
+            built["tts"],
+            policy=policies["tts"],
+            tell=tell,
+            clock=clock,
+            turn=turn,
+            line=wiring.line,
+        ),
+    )

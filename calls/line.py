@@ -1,0 +1,82 @@
+"""The caller's line: what was let go to it, what of that was played, and when it runs dry."""
+
+from collections import deque
+from typing import Final
+
+STRAY_S: Final = 1.0  # past the moment when all should have been heard: the rest never comes
+
+
+class CallerLine:
+    """One line for a call: whoever lets sound go to it adds it, and everyone asks it.
+
+    It plays without a gap what it has; `dry_at` is when it has nothing left, by our own reckoning.
+    Where the far end says what it has played, that corrects the reckoning:
+
+        line = CallerLine()
+        line.add(2.0, now)            # the voices' stage, or our own speech
+        line.dry_at                   # now + 2.0
+        line.played(0.2, now + 0.3)   # a carrier's mark: the line is 0.1 s behind
+        line.dry_at                   # now + 2.1
+        line.flush(now + 0.5)         # the caller barged in
+
+    Positions count the seconds of sound that reached the caller, or will. All moments are
+    monotonic, in seconds.
+
+    Attributes:
+        dry_at: When the line has nothing left to play.
+        end_s: The position behind the last sound on the line.
+    """
+
+    def __init__(self) -> None:
+        self.dry_at = 0.0
+        self.end_s = 0.0
+        self._unplayed_s = 0.0  # of which the far end has not said that it was played
+        self._kept: deque[tuple[float, float]] = deque()  # from, to: no barge-in drops these
+
+    def queued_s(self, now: float) -> float:
+        """Return the seconds of sound that are still to be played."""
+        return max(0.0, self.dry_at - now)
+
+    def heard_s(self, now: float) -> float:
+        """Return the position that the caller has heard up to."""
+        return self.end_s - self.queued_s(now)
+
+    def heard_at(self, position_s: float) -> float:
+        """Return when the caller will have heard up to a position, as things stand."""
+        return self.dry_at - (self.end_s - position_s)
+
+    def add(self, length_s: float, now: float, *, must: bool = False) -> None:
+        """Note that so much sound was let go to the line.
+
+        Args:
+            length_s: Of the sound.
+            now: The moment.
+            must: The caller may not cut it short.
+        """
+        if now >= self.dry_at + STRAY_S:
+            self._unplayed_s = 0.0
+        begins_at = max(self.dry_at, now)
+        self.dry_at = begins_at + length_s
+        self.end_s += length_s
+        self._unplayed_s += length_s
+        while self._kept and self._kept[0][1] <= now:
+            self._kept.popleft()
+        if must:
+            self._kept.append((begins_at, self.dry_at))
+
+    def played(self, length_s: float, now: float) -> None:
+        """Note that the far end has played so much more: what is left is left from now on."""
+        self._unplayed_s = max(0.0, self._unplayed_s - length_s)
+        later_s = now + self._unplayed_s - self.dry_at
+        self._kept = deque((begin + later_s, end + later_s) for begin, end in self._kept)
+        self.dry_at += later_s
+
+    def flush(self, now: float) -> None:
+        """Note that the line threw away what it had, but what the caller must hear."""
+        if self.dry_at <= now:
+            return
+        left_s = sum(max(0.0, end - max(begin, now)) for begin, end in self._kept)
+        self.end_s -= self.queued_s(now) - left_s
+        self.dry_at = now + left_s
+        self._unplayed_s = left_s
+        self._kept = deque([(now, self.dry_at)] if left_s else [])

@@ -1,0 +1,187 @@
+"""What happens on a caller's line, and what is to be done about it, as values."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from fallbacks.caller_message import CallerMessage
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    StageExhausted,
+    StageRecovered,
+    StepTaken,
+)
+from fallbacks.menu_words import Choice, Meaning
+from fallbacks.utterances import Situation
+
+
+class Then(StrEnum):
+    """What follows something that was said."""
+
+    HOLD = "hold"  # the line was held with it
+    WAIT = "wait"  # for the caller, or the next silence
+    HANG_UP = "hang_up"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakFor:
+    """Say something for the first situation that has a text left; report it with `Spoken`."""
+
+    situations: tuple[Situation, ...]
+    then: Then
+    must: bool = False  # the caller may not cut it short
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskDesk:
+    """Have done what the caller chose, and report it with `ChoiceDone`."""
+
+    choice: Choice
+    stage: str  # that is down
+
+
+@dataclass(frozen=True, slots=True)
+class RecordMessage:
+    """Sound the tone, record from its end on, and report it with `MessageBegan`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepMessage:
+    """Keep what the caller left, and report it with `ChoiceDone`."""
+
+    message: CallerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class CutLine:
+    """Throw away what is on the line: the caller has answered it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HearWords:
+    """Have the ear for the menu's words ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call, whatever hangs in it."""
+
+
+LineAction: TypeAlias = (
+    SpeakFor
+    | AskDesk
+    | RecordMessage
+    | KeepMessage
+    | CutLine
+    | HearWords
+    | HangUp
+    | StepTaken
+    | StageRecovered
+)
+"""What to do next. The facts among them are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerBegan:
+    """The caller speaks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerFellSilent:
+    """The caller is silent; perhaps it was a cough, and no turn comes of it."""
+
+    stopped_at: float  # the last voiced sample
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDue:
+    """The caller's turn is over; it is ours to speak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSounded:
+    """Sound of the answer went to the line."""
+
+    dry_at: float
+    audible: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestTaken:
+    """The local voice takes over what no voice could say."""
+
+    spoken: bool  # it is on the line already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuKeyPressed:
+    """The caller pressed a key."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuWordSaid:
+    """The caller said one of the menu's words."""
+
+    meaning: Meaning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuWordOwed:
+    """What the caller just said may be one of the menu's words: wait for it until then."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarChecked:
+    """Whether the menu's words can be heard here now: in this language, by this machine."""
+
+    usable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """Something was said as asked, or could not be."""
+
+    action: SpeakFor
+    dry_at: float | None  # infinity: the caller spoke first; None: there was no text left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceDone:
+    """What the caller chose was done, or could not be."""
+
+    choice: Choice
+    done: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageBegan:
+    """What the caller says is being recorded."""
+
+    message: CallerMessage
+
+
+LineEvent: TypeAlias = (
+    CallerBegan
+    | CallerFellSilent
+    | AnswerDue
+    | AnswerSounded
+    | RestTaken
+    | MenuKeyPressed
+    | MenuWordSaid
+    | MenuWordOwed
+    | EarChecked
+    | Spoken
+    | ChoiceDone
+    | MessageBegan
+    | StageExhausted
+    | AttemptFailed
+    | AttemptStarted
+    | AttemptWon
+)

@@ -1,0 +1,155 @@
+"""When to speak on a caller's line in place of an answer, and what to do while none can come.
+
+Puts together three decisions: `Holding` (the answer is late), `StageNews` (when to say that nobody
+is left in a stage) and `WayDown` (what is said and done then). While the way down is in charge of
+the line, a late answer is spoken for by nobody else.
+"""
+
+from typing import Final, TypeAlias
+
+from fallbacks.descent import Descent
+from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, StageExhausted
+from fallbacks.holding import Holding, Say
+from fallbacks.line_events import (
+    AnswerDue,
+    AnswerSounded,
+    CallerBegan,
+    CallerFellSilent,
+    HearWords,
+    LineAction,
+    LineEvent,
+    MenuWordOwed,
+    RestTaken,
+    SpeakFor,
+    Spoken,
+    Then,
+)
+from fallbacks.stage_news import StageNews
+from fallbacks.utterances import Situation
+from fallbacks.way_down import WayDown
+
+MODEL_S: Final = 0.37  # from a question to the model's first word, usually
+SENTENCE_S: Final = 0.09  # from there to the first sentence's end
+VOICE_S: Final = 0.13  # from a sentence to its first sound
+BREATH_S: Final = 0.2  # of silence before a voice's first word, at most, usually
+PATIENCE_S: Final = 0.35  # with a voice, before another is asked for the same words
+USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
+HELD_WITH: Final = {
+    Say.FILLER: (Situation.FILLER,),
+    Say.CLIP: (Situation.LLM, Situation.DOWN),
+}
+
+Actions: TypeAlias = tuple[LineAction, ...]
+
+
+class LineKeeper:
+    """Decides for one call; events in, actions out, no clock of its own.
+
+    keeper = LineKeeper(Holding(), Descent())
+    keeper.handle(CallerFellSilent(stopped_at=100.0), 100.2)
+    keeper.tick(keeper.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
+    """
+
+    def __init__(self, holding: Holding, descent: Descent) -> None:
+        self._holding = holding
+        self._descent = descent
+        self._news = StageNews(pause_s=holding.settings.first_s)
+        self.way_down = WayDown(descent)
+
+    @property
+    def holding(self) -> bool:
+        """Whether something was said in place of the answer that the caller still waits for."""
+        return self._holding.held
+
+    @property
+    def caller_speaks(self) -> bool:
+        """Whether the caller speaks now: only what must be heard may be said."""
+        return self._news.caller_speaks
+
+    @property
+    def listens(self) -> bool:
+        """Whether what the caller says may be one of the menu's words."""
+        return self._descent.listens
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        moments = (self._holding_at, self.way_down.wake_at, self._news.wake_at)
+        return min((each for each in moments if each is not None), default=None)
+
+    def handle(self, event: LineEvent, now: float) -> Actions:
+        """Return what is to be done about an event."""
+        match event:
+            case StageExhausted():
+                self._news.exhausted(event.stage, now)
+                return ()  # it is spoken of when that is due
+            case AttemptFailed() | AttemptStarted():
+                self._expect(event, now)
+                return ()
+            case AttemptWon() if event.stage == "llm":
+                self._holding.expected(now + SENTENCE_S + VOICE_S)
+            case Spoken() if event.action.then is Then.HOLD:
+                if event.dry_at is not None:
+                    self._holding.said(event.dry_at)
+                return ()
+            case _:
+                self._note(event, now)
+        return self.way_down.handle(event, now)
+
+    def tick(self, now: float) -> Actions:
+        """Return what is due by the passing of time."""
+        actions: list[LineAction] = []
+        stage = self._news.due(now)
+        if stage is not None:
+            self._holding.answered()
+            found = StageExhausted(stage=stage, attempts=0)
+            actions += [HearWords(), *self.way_down.handle(found, now)]
+        actions += self.way_down.tick(now)
+        if self._holding_at is not None:
+            for say in self._holding.tick(now):
+                actions.append(SpeakFor(situations=HELD_WITH[say], then=Then.HOLD))
+        return tuple(actions)
+
+    @property
+    def _holding_at(self) -> float | None:
+        return None if self.way_down.in_charge else self._holding.wake_at
+
+    def _expect(self, event: AttemptFailed | AttemptStarted, now: float) -> None:
+        """Note what is known of when the answer will be there, from who is asked for it."""
+        failed = isinstance(event, AttemptFailed)
+        if event.stage == "stt" and (failed or event.extra):
+            self._news.deaf = True
+            self._holding.decided(now)
+        elif not failed and event.stage in USUALLY_S:
+            at = now + USUALLY_S[event.stage]
+            followed = event.stage == "tts" and not event.extra
+            self._holding.expected(at, else_at=at + PATIENCE_S if followed else None)
+
+    def _note(self, event: LineEvent, now: float) -> None:
+        match event:
+            case CallerBegan() | CallerFellSilent():
+                self._note_caller(event)
+            case AnswerDue():
+                self._holding.decided(now)
+            case AnswerSounded():
+                self._holding.expected(now + BREATH_S)
+                if event.audible:
+                    self._holding.answered()
+            case RestTaken():
+                self._news.drop("tts")
+                if event.spoken:
+                    self._holding.answered()
+            case MenuWordOwed():
+                self._news.wait_for_word(event.until)
+            case _:
+                pass
+
+    def _note_caller(self, event: CallerBegan | CallerFellSilent) -> None:
+        if isinstance(event, CallerBegan):
+            self._news.caller_began()
+            self._holding.caller_started()
+            return
+        self._news.caller_fell_silent(event.stopped_at)
+        self._holding.caller_stopped(event.stopped_at)
+        if not self._news.deaf:
+            self._holding.paused()  # until the turn's end: it may be a cough, or a thought

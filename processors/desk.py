@@ -1,0 +1,72 @@
+"""What a caller chose from the menu: asked of the desk, which needs no provider, and told."""
+
+from typing import Final, Protocol
+
+from calls.entry import Tell
+from calls.events import CallbackWanted, MessageLeft, PersonWanted
+from calls.turn import Turn
+from fallbacks.caller_message import CallerMessage
+from fallbacks.line_events import AskDesk, ChoiceDone, HangUp, KeepMessage
+from fallbacks.menu_words import Choice
+
+REASON: Final = "outage"
+"""Why a call ended, as in `CallEnded`, that could not be answered any more."""
+
+
+class Desk(Protocol):
+    """Does what a caller chose from the menu."""
+
+    async def call_back(self, reason: str) -> bool:
+        """Note that this caller is to be called back; False: nobody knows the number."""
+        ...
+
+    async def connect(self) -> bool:
+        """Connect the caller with a person; False: this telephone cannot."""
+        ...
+
+    async def keep_message(self, pcm: bytes, rate_hz: int) -> bool:
+        """Keep what the caller said: 16-bit mono; False: it could not be kept."""
+        ...
+
+    async def hang_up(self, reason: str) -> None:
+        """End the call, whatever hangs in it."""
+        ...
+
+
+class DeskClerk:
+    """Asks the desk for what was decided, tells what came of it, and reports it."""
+
+    def __init__(self, desk: Desk, *, tell: Tell, turn: Turn) -> None:
+        self._desk = desk
+        self._tell = tell
+        self._turn = turn
+
+    async def ask(self, action: AskDesk | KeepMessage | HangUp) -> ChoiceDone | None:
+        """Have it done; return what came of a choice."""
+        match action:
+            case AskDesk():
+                reason = f"{action.stage} is down"
+                return ChoiceDone(
+                    choice=action.choice, done=await self._choose(action.choice, reason)
+                )
+            case KeepMessage():
+                done = await self._keep(action.message)
+                return ChoiceDone(choice=Choice.MESSAGE, done=done)
+            case HangUp():
+                await self._desk.hang_up(REASON)
+                return None
+
+    async def _choose(self, choice: Choice, reason: str) -> bool:
+        if choice is Choice.PERSON:
+            self._tell(PersonWanted(turn=self._turn.number, reason=reason))
+            return await self._desk.connect()
+        if not await self._desk.call_back(reason):
+            return False
+        self._tell(CallbackWanted(turn=self._turn.number, when="", reason=reason))
+        return True
+
+    async def _keep(self, message: CallerMessage) -> bool:
+        kept = message.spoken and await self._desk.keep_message(message.pcm, message.rate_hz)
+        if kept:
+            self._tell(MessageLeft(length_s=message.length_s))
+        return bool(kept)

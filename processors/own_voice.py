@@ -1,0 +1,130 @@
+"""What a call says itself, with no provider: clips, and the local voice for what none could say.
+
+What is said here is none of the answer, and the assistant's context does not hold it. The exception
+is what was said in place of an answer because no model could think of one: it may ask the caller
+something, and the model that is there again must know what. The rest of an answer that no voice
+could say is the answer, in the local voice, and is remembered as far as it was heard.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from math import inf
+
+from pipecat.frames.frames import Frame
+
+from calls.events import AgentSaid
+from calls.own_words import OwnWords
+from fallbacks.facts import HeldTheLine, StepTaken
+from fallbacks.line_events import RestTaken, SpeakFor, Then
+from fallbacks.utterances import Situation, Utterance
+from processors.clip import Speaker, tone
+from processors.fallback import Fallback
+from processors.wiring import CallWiring
+
+
+class OwnVoice:
+    """Speaks onto the caller's line, and has remembered what was heard of it."""
+
+    def __init__(
+        self, fallback: Fallback, wiring: CallWiring, *, push: Callable[[Frame], Awaitable[None]]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            fallback: Has the texts and the voice.
+            wiring: Of the call.
+            push: Takes sound on its way to the line.
+        """
+        self._fallback = fallback
+        self._line = wiring.line
+        self._speaker = Speaker(wiring.line, push=push, clock=wiring.clock)
+        self._tell = wiring.tell
+        self._now = wiring.clock
+        self._turn = wiring.turn
+        self._unheard = OwnWords(wiring.line)
+        self._rest: deque[str] = deque(maxlen=64)  # what no voice could say
+        self._speaking_rest = asyncio.Lock()
+
+    @property
+    def wake_at(self) -> float | None:
+        """When something will have been heard that is to be remembered."""
+        return self._unheard.wake_at
+
+    @property
+    def rate_hz(self) -> int:
+        """The rate of the line."""
+        return self._speaker.rate_hz
+
+    @rate_hz.setter
+    def rate_hz(self, rate_hz: int) -> None:
+        self._speaker.rate_hz = rate_hz
+
+    def keep_rest(self, rest: str) -> None:
+        """Keep what no voice could say until `speak_rest`."""
+        self._rest.append(rest)
+
+    async def speak(self, action: SpeakFor, *, over_caller: bool) -> float | None:
+        """Speak for the first situation that has a text left.
+
+        Returns:
+            When the line will be dry again: never (`inf`) when the caller spoke first; None when
+            no text was left.
+        """
+        topical = action.then is not Then.HOLD
+        utterance = self._fallback.phrases.choose(action.situations, topical=topical)
+        if utterance is None:
+            return None
+        if over_caller and not action.must:
+            return inf
+        sound = self._fallback.voice.say(utterance.text, utterance.language)
+        length_s = await self._speaker.speak(sound, must=action.must)
+        if length_s is None:
+            return inf
+        if topical and utterance.situation is Situation.LLM:
+            self._unheard.add(utterance.text, length_s)
+        self._tell_held(utterance)
+        return self._line.dry_at
+
+    async def speak_rest(self, report: Callable[[RestTaken], None]) -> None:
+        """Have the local voice say what no voice could say."""
+        async with self._speaking_rest:
+            while self._rest:
+                rest = self._rest.popleft()
+                report(RestTaken(spoken=False))
+                self._tell(StepTaken(stage="tts", step="local"))
+                sound = self._fallback.voice.say_locally(rest, self._fallback.phrases.language)
+                length_s = await self._speaker.speak(sound, answer=True)
+                if length_s is not None:
+                    self._unheard.add(rest, length_s)
+                    report(RestTaken(spoken=True))
+
+    async def sound_tone(self) -> float:
+        """Sound the tone after which a caller speaks; return when it will have been heard."""
+
+        async def sound() -> bytes:
+            return tone(self.rate_hz)
+
+        await self._speaker.speak(sound(), must=True)
+        return self._line.dry_at
+
+    def stop(self) -> None:
+        """Say nothing more of what was to be said, and have remembered what was heard of it."""
+        self._speaker.cut()
+        self._rest.clear()
+        for words in self._unheard.cut(self._now()):
+            self._remember(words)
+
+    def note_heard(self, now: float) -> None:
+        """Have remembered what was heard to its end."""
+        for words in self._unheard.heard(now):
+            self._remember(words)
+
+    def _tell_held(self, utterance: Utterance) -> None:
+        stopped_at = self._turn.stopped_at
+        after_s = 0.0 if stopped_at is None else self._now() - stopped_at
+        self._tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
+
+    def _remember(self, words: str) -> None:
+        self._fallback.remember(words)
+        self._tell(AgentSaid(turn=self._turn.number, text=words))

@@ -1,0 +1,102 @@
+"""The caller's line: when it runs dry, and what the caller has heard."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.line import CallerLine
+from calls.own_words import OwnWords
+
+
+def line_with(length_s: float, now: float = 10.0, *, must: bool = False) -> CallerLine:
+    line = CallerLine()
+    line.add(length_s, now, must=must)
+    return line
+
+
+def test_what_is_added_plays_behind_what_is_there() -> None:
+    line = line_with(1.0)
+    line.add(0.5, 10.4)
+
+    assert line.dry_at == 11.5
+    assert line.queued_s(10.4) == pytest.approx(1.1)
+    assert line.heard_s(10.4) == pytest.approx(0.4)
+
+
+def test_a_mark_that_comes_late_shows_that_the_line_is_behind() -> None:
+    line = line_with(2.0)
+    line.played(0.2, 10.3)
+
+    assert line.dry_at == pytest.approx(12.1)
+    assert line.heard_s(10.3) == pytest.approx(0.2)
+
+
+def test_a_barge_in_empties_the_line_and_keeps_what_was_heard() -> None:
+    line = line_with(2.0)
+    line.flush(10.5)
+    line.add(1.0, 11.0)
+
+    assert line.heard_s(11.0) == pytest.approx(0.5)
+    assert line.dry_at == 12.0
+
+
+def test_a_barge_in_leaves_what_must_be_heard() -> None:
+    line = line_with(1.0)
+    line.add(2.0, 10.0, must=True)
+    line.flush(10.5)
+
+    assert line.dry_at == pytest.approx(12.5)
+    assert line.queued_s(10.5) == pytest.approx(2.0)
+
+
+def test_sound_that_never_reached_the_line_makes_it_late_for_a_second_only() -> None:
+    line = line_with(3.0)  # of which the far end will never say a word
+    line.add(1.0, 14.5)
+    line.played(0.2, 14.7)
+
+    assert line.dry_at == pytest.approx(15.5)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "played", "flush"]), st.floats(0.0, 2.0))))
+def test_nobody_has_heard_more_than_there_was_or_less_than_before(
+    steps: list[tuple[str, float]],
+) -> None:
+    line, now, heard_s = CallerLine(), 10.0, 0.0
+    for kind, size in steps:
+        now += size / 2
+        heard_s = max(heard_s, line.heard_s(now)) if kind != "played" else 0.0
+        match kind:
+            case "add":
+                line.add(size, now)
+            case "played":
+                line.played(size, now)
+            case _:
+                line.flush(now)
+        assert line.heard_s(now) <= line.end_s + 1e-9
+        if kind != "played":  # a mark may show that less was heard than was reckoned
+            assert line.heard_s(now) >= heard_s - 1e-9
+
+
+def test_our_own_words_are_remembered_when_the_line_has_played_them() -> None:
+    line = line_with(1.0)
+    words = OwnWords(line)
+    line.add(2.0, 10.0)
+    words.add("We open at nine.", 2.0)
+
+    assert words.wake_at == 13.0
+    assert words.heard(12.9) == []
+    line.played(0.2, 10.7)  # half a second behind
+    assert words.heard(13.1) == []
+    assert words.heard(13.5) == ["We open at nine."]
+    assert words.wake_at is None
+
+
+def test_of_our_own_words_that_were_cut_the_beginning_is_remembered() -> None:
+    line = line_with(1.0)
+    words = OwnWords(line)
+    line.add(1.0, 10.0)
+    words.add("one two three four", 1.0)
+    line.flush(11.6)
+
+    assert words.cut(11.6) == ["one two"]
+    assert words.cut(11.6) == []

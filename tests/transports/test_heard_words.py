@@ -1,0 +1,119 @@
+"""Words go into the assistant's memory when the carrier says that their sound was played."""
+
+import asyncio
+
+import pytest
+from pipecat.frames.frames import (
+    EndFrame,
+    InterruptionFrame,
+    TTSAudioRawFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.utils.text.base_text_aggregator import TextType
+
+from calls.line import CallerLine
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.ear import CarrierEar
+from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, tone, until
+from transports.leg_output import LineEnd
+
+pytestmark = pytest.mark.virtual_time
+
+WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+WORD_S = 0.3
+
+
+async def speak(call: Call, *, interruptible: bool = True) -> None:
+    """Let a sentence go to the line, each word behind its sound."""
+    frames = []
+    for word in WORDS:
+        frames.append(TTSAudioRawFrame(tone(WORD_S).tobytes(), RATE_HZ, 1))
+        frames.append(TTSTextFrame(word, TextType.WORD))
+    for frame in (*frames, TTSStoppedFrame()):
+        frame.interruptible = interruptible
+        await call.worker.queue_frame(frame)
+
+
+def heard_s(caller: Carrier) -> float:
+    """Return the seconds of speech that the caller's ear got."""
+    return sum(each.end - each.start for each in caller.ear.bursts) / RATE_HZ
+
+
+async def test_a_barge_in_leaves_the_words_that_the_callers_ear_got_to_the_word() -> None:
+    for words in (2.5, 4.5, 6.6):
+        async with house() as it, Carrier(it.url, TOKEN) as caller:
+            call = await it.call()
+            await speak(call)
+            await until(lambda caller=caller, words=words: heard_at(caller, words * WORD_S))
+            await call.worker.queue_frame(InterruptionFrame())
+            await until(lambda call=call: "interrupted" in call.below.got)
+            await asyncio.sleep(0.5)
+
+            whole = int(heard_s(caller) / WORD_S)
+            assert call.below.got == [*WORDS[:whole], "interrupted"]
+
+
+def heard_at(caller: Carrier, length_s: float) -> bool:
+    """Say whether the ear has got so much speech by now."""
+    bursts = caller.ear.bursts
+    return bool(bursts) and caller.now_s - bursts[0].start / RATE_HZ >= length_s
+
+
+async def test_nothing_is_lost_or_out_of_order_when_the_call_ends() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        await speak(call)
+        await call.worker.queue_frame(EndFrame())
+        await call.over.wait()
+
+        assert call.below.got == [*WORDS, "stopped"]
+        assert heard_s(caller) == pytest.approx(len(WORDS) * WORD_S, abs=0.05)
+
+
+async def test_a_word_is_not_remembered_before_the_caller_has_heard_it() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        await speak(call)
+        await until(lambda: "three" in call.below.got)
+
+        assert heard_at(caller, 3 * WORD_S - 0.01)
+
+
+async def test_a_far_end_that_echoes_no_marks_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CarrierEar, "mark", lambda *_: None)
+    async with house() as it, Carrier(it.url, TOKEN):
+        call = await it.call()
+        await speak(call)
+        await until(lambda: "stopped" in call.below.got)
+        first = list(call.below.got)
+        await speak(call)
+        await until(lambda: call.below.got.count("one") == 2)
+
+    assert first == [*WORDS, "stopped"]
+    assert it.reasons().count("mark not echoed") == 1
+
+
+async def test_what_no_caller_may_cut_short_is_remembered_although_the_caller_spoke() -> None:
+    async with house() as it, Carrier(it.url, TOKEN):
+        call = await it.call()
+        await speak(call, interruptible=False)
+        await until(lambda: "two" in call.below.got)
+        await call.worker.queue_frame(InterruptionFrame())
+        await until(lambda: "stopped" in call.below.got)
+
+    assert [each for each in call.below.got if each != "interrupted"] == [*WORDS, "stopped"]
+
+
+async def test_marks_correct_when_the_line_runs_dry() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call, line = await it.call(), CallerLine()
+        call.leg.output().line_end = LineEnd(line=line, heard=lambda _: None, clock=it.clock)
+        line.add(len(WORDS) * WORD_S, it.clock() - 1.0)  # believed to be ahead of the ear
+        await speak(call)
+        await until(lambda: "two" in call.below.got)
+
+        left_s = len(WORDS) * WORD_S - (caller.now_s - caller.ear.bursts[0].start / RATE_HZ)
+        assert line.queued_s(it.clock()) == pytest.approx(left_s, abs=0.25)

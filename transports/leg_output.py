@@ -1,0 +1,80 @@
+"""What the outputs of all legs share: nothing of what waits is lost, and who listens is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from pipecat.frames.frames import OutputAudioRawFrame, OutputTransportReadyFrame, StartFrame
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_output import BaseOutputTransport
+
+from calls.line import CallerLine
+
+AUDIBLE = 164
+"""Of 32768, about -46 dBFS: above a codec's comfort noise, below any syllable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineEnd:
+    """What a call has with the end of its list that plays.
+
+    Attributes:
+        line: Corrected by an output whose far end says what it has played.
+        heard: Called with the moment (monotonic, s) of each audible piece of an answer, just before
+            it is written: a write may block for the piece's own length.
+        clock: Monotonic, in seconds.
+        but: Pieces of this kind are no answer.
+    """
+
+    line: CallerLine
+    heard: Callable[[float], None]
+    clock: Callable[[], float]
+    but: type[OutputAudioRawFrame] | tuple[()] = ()
+
+
+class LegOutput(BaseOutputTransport):
+    """An output of ours has `play_piece`; everything that is written passes here first."""
+
+    line_end: LineEnd | None = None
+
+    async def set_transport_ready(self, frame: StartFrame) -> None:
+        """Begin to send, with a sender that throws nothing away."""
+        sender = WholeSender(
+            self,
+            destination=None,
+            sample_rate=self.sample_rate,
+            audio_chunk_size=self.audio_chunk_size,
+            params=self._params,
+        )
+        self._media_senders[None] = sender
+        await sender.start(frame)
+        await self.push_frame(OutputTransportReadyFrame(), FrameDirection.UPSTREAM)
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        """Tell of a piece that can be heard, and play it."""
+        end = self.line_end
+        if end is not None and not isinstance(frame, end.but) and audible(frame.audio):
+            end.heard(end.clock())
+        return await self.play_piece(frame)
+
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
+        """Write a piece to the line; return whether it was taken."""
+        return await super().write_audio_frame(frame)
+
+
+class WholeSender(BaseOutputTransport.MediaSender):
+    """Keeps what waits to fill a piece when the speech before it ends.
+
+    Pipecat's sender throws that away (`_bot_stopped_speaking`, base_output.py:853), so up to 40 ms
+    went missing from the middle of a word when an answer was being queued behind a filler. After an
+    interruption nothing of the kind waits: the sender has emptied itself by then.
+    """
+
+    def _clear_audio_buffer(self) -> None:
+        """Throw nothing away."""
+
+
+def audible(pcm: bytes) -> bool:
+    """Say whether 16-bit little-endian PCM holds a sample that a person could hear."""
+    samples = np.frombuffer(pcm, dtype="<i2")
+    return bool(samples.size) and int(np.abs(samples.astype(np.int32)).max()) > AUDIBLE
