@@ -17,8 +17,8 @@ from pipecat.utils.errors import ErrorCategory
 from pipecat.utils.types import is_given
 
 from calls.voice import ATTEMPT, VoiceEar
-from providers.espeak import UnknownVoiceError, espeak
-from providers.espeak_words import Manner, SpokenSentence, names, pieces, speak
+from engines.espeak import UnknownVoiceError
+from providers.espeak_words import Manner, SpokenSentence, espeak, names, pieces, speak
 from providers.playout import Playout
 from providers.provider import ProbeFailedError, Rung
 

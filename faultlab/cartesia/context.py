@@ -17,10 +17,9 @@ from faultlab.cartesia.request import CartesiaBadRequest, Generation
 from faultlab.faults import Fault
 from faultlab.instance import Instance
 from faultlab.voices.encoding import Torn, encode
-from faultlab.voices.espeak import UnknownLanguageError
 from faultlab.voices.pieces import AudioPiece, steady
 from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
-from faultlab.voices.voices import SimulatedVoice, Speech, speak
+from faultlab.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
 INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
 SENTENCE_ENDS: Final = (".", "!", "?", "\u3002")  # where managed buffering lets go of its text

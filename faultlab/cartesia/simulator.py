@@ -17,10 +17,9 @@ from faultlab.faults import Fault
 from faultlab.instance import ADMISSION, Core, Instance
 from faultlab.pace import Tempo
 from faultlab.voices.encoding import Torn, as_file, encode
-from faultlab.voices.espeak import UnknownLanguageError
 from faultlab.voices.pieces import AudioPiece, steady, whole
 from faultlab.voices.spoken_body import SpokenBody
-from faultlab.voices.voices import Speech, speak, voice_of
+from faultlab.voices.voices import Speech, UnknownLanguageError, speak, voice_of
 
 CONTENT_TYPES: Final[Mapping[str, str]] = {
     "raw": "application/octet-stream",

@@ -11,9 +11,8 @@ from typing import Any, Final, Protocol
 from faultlab import faults
 from faultlab.admission import Admission
 from faultlab.elevenlabs.channel import ElevenLabsChannel, Outlet
-from faultlab.voices.espeak import UnknownLanguageError
 from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
-from faultlab.voices.voices import SimulatedVoice, Speech, speak
+from faultlab.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
 CHUNK_SCHEDULE: Final = (120, 160, 250, 290)  # characters before audio, without auto_mode
 INBOX: Final = 1000  # messages a context holds; a client that queues more is refused

@@ -20,10 +20,9 @@ from faultlab.instance import ADMISSION, Core, Instance
 from faultlab.pace import Tempo
 from faultlab.voices.alignment import Character, characters, of_piece
 from faultlab.voices.encoding import Torn, as_file, encode
-from faultlab.voices.espeak import UnknownLanguageError
 from faultlab.voices.pieces import AudioPiece, steady, whole
 from faultlab.voices.spoken_body import Render, SpokenBody
-from faultlab.voices.voices import Speech, speak, voice_of
+from faultlab.voices.voices import Speech, UnknownLanguageError, speak, voice_of
 
 PCM_HZ: Final = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 G711: Final[Mapping[str, str]] = {"ulaw_8000": "pcm_mulaw", "alaw_8000": "pcm_alaw"}
