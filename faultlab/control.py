@@ -10,10 +10,11 @@ from typing import Any
 from aiohttp import web
 
 from faultlab import faults
-from faultlab.instance import STOP_S, Instance
+from faultlab.instance import Instance
 from faultlab.listener import LOOPBACK
 from faultlab.record import Record
 from faultlab.schedule import parse_windows, window_as_mapping
+from faultlab.server import STOP_S
 
 
 class Control:
@@ -129,6 +130,6 @@ class Control:
             "name": instance.name,
             "kind": instance.kind,
             "url": instance.url,
-            "faults": [window_as_mapping(window) for window in instance.windows],
+            "faults": [window_as_mapping(window) for window in instance.gate.windows],
             "requests": len(self._record.requests(instance.name)),
         }

@@ -143,7 +143,7 @@ class Lab:
                     "name": each.name,
                     "kind": each.kind,
                     "url": each.url,
-                    "port": each.port,
+                    "port": each.server.port,
                     "api_key": each.api_key,
                 }
                 for each in self.instances.values()

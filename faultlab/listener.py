@@ -72,8 +72,10 @@ def _bound(port: int) -> socket.socket:
     return bound
 
 
-def abort(transport: asyncio.BaseTransport) -> None:
-    """End a connection with a TCP RST."""
+def abort(transport: asyncio.BaseTransport | None) -> None:
+    """End a connection with a TCP RST: no close frame, no last chunk. None: it is gone already."""
+    if transport is None:
+        return
     raw = transport.get_extra_info("socket")
     if raw is not None:
         with contextlib.suppress(OSError):  # closed already

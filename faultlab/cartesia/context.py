@@ -16,6 +16,7 @@ from faultlab.admission import Admission
 from faultlab.cartesia.request import CartesiaBadRequest, Generation
 from faultlab.faults import Fault
 from faultlab.instance import Instance
+from faultlab.listener import abort
 from faultlab.voices.encoding import Torn, encode
 from faultlab.voices.pieces import AudioPiece, steady
 from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
@@ -107,7 +108,7 @@ class CartesiaContext:
         request = self._admission.request
         request.details["language"] = asked.language
         request.details["text"] = request.details.get("text", "") + asked.transcript
-        now_s = self._socket.instance.now_s()
+        now_s = self._socket.instance.gate.now_s()
         request.mark("text", now_s, words=len(asked.transcript.split()))
 
     def cancel(self) -> None:
@@ -141,7 +142,7 @@ class CartesiaContext:
                 await self._utterance.say(spoken, fresh=fresh or not self._utterance.begun)
             if flush and not self._cancelled:
                 await self._channel.flush_done()
-        fault = self._socket.instance.active_fault(self._admission)
+        fault = self._admission.fault_now()
         if self._cancelled and spoken and isinstance(fault, faults.LateAfterCancel):
             await self._utterance.repeat(spoken, for_s=fault.delay_s)
         self._socket.forget(self)  # first: the client may use the id again at once
@@ -229,7 +230,7 @@ class CartesiaChannel:
 
     def reset(self) -> None:
         """Break the socket."""
-        self._socket.instance.abort(self._socket.request)
+        abort(self._socket.request.transport)
 
     async def flush_done(self) -> None:
         """Tell that everything up to here was sent."""

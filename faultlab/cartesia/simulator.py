@@ -64,7 +64,7 @@ class CartesiaSimulator(Instance):
     @property
     def url(self) -> str:
         """The whole websocket URL."""
-        return f"{self.ws_scheme}://{self.authority}/tts/websocket"
+        return f"{self.server.base_url('ws')}/tts/websocket"
 
     def authorised(self, request: web.Request) -> bool:
         """Accept the key as a header, as a bearer token or, for browsers, in the query."""

@@ -159,7 +159,7 @@ class CartesiaSocket:
         if self.plan.open_contexts >= self.plan.contexts:
             await self.error(429, context_id=asked.context_id)
             return None
-        admission = self.instance.admit_within(self.request, path=asked.context_id)
+        admission = self.instance.gate.let_in_within(self.request, name=asked.context_id)
         # A fault for the next request that met the upgrade but acts on speech acts here.
         admission.tickets |= self._upgrade.tickets
         self._upgrade.tickets = frozenset()

@@ -9,12 +9,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from faultlab import faults
+from faultlab.admission import POLL_S, Admission
 from faultlab.clock import monotonic
 from faultlab.deepgram.errors import CLOSE_SERVER, answer
 from faultlab.deepgram.results import Teller, error
 from faultlab.ears.heard import HeardAudio
 from faultlab.faults import Fault
-from faultlab.instance import POLL_S, Admission, Instance
+from faultlab.instance import Instance
+from faultlab.listener import abort
 
 GARBAGE: Final = '{"type":"Results","channel":{"alternatives":[{"transcr\x00'
 WAITING: Final = 500  # messages; a stream has about three a second, so minutes of a slow rate
@@ -119,7 +121,7 @@ class Sender:
 
     def fault(self) -> Fault | None:
         """Return the fault of the moment; words are counted from when it began."""
-        fault = self._instance.active_fault(self._admission)
+        fault = self._admission.fault_now()
         if fault != self._fault:
             self._fault = fault
             self._shown_before = self._shown_words
@@ -187,7 +189,8 @@ class Sender:
         if out.heard is not None:
             self._count(out.heard)
         if out.from_finalize:
-            self._admission.request.mark("flushed", self._instance.now_s(), words=self._shown_words)
+            now_s = self._instance.gate.now_s()
+            self._admission.request.mark("flushed", now_s, words=self._shown_words)
 
     def _message(self, out: Outgoing) -> dict[str, Any] | None:
         if out.heard is None:
@@ -205,7 +208,7 @@ class Sender:
 
     async def _cut(self, how: str) -> None:
         if how == "reset":
-            self._instance.abort(self._line.request)
+            abort(self._line.request.transport)
         elif how == "close":
             await self._close(1000)
         else:

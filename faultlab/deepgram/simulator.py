@@ -16,6 +16,7 @@ import soundfile
 from aiohttp import web
 
 from faultlab import faults
+from faultlab.admission import Admission, Refused, hang
 from faultlab.deepgram import errors as deepgram_errors
 from faultlab.deepgram.errors import REQUEST_ID
 from faultlab.deepgram.query import BadQueryError, Query, parse
@@ -25,7 +26,8 @@ from faultlab.deepgram.socket import DeepgramSocket, StreamLimits
 from faultlab.ears.ears import Ears
 from faultlab.ears.heard import HearingSettings, RecognisedWord
 from faultlab.ears.intake import ENCODINGS
-from faultlab.instance import Admission, Core, Instance, Refused
+from faultlab.instance import Core, Instance, no_credit_response
+from faultlab.listener import abort
 from faultlab.pace import Tempo
 
 SCHEMES: Final = ("token", "bearer")
@@ -84,7 +86,7 @@ class DeepgramSimulator(Instance):
     @property
     def url(self) -> str:
         """The websocket base."""
-        return f"{self.ws_scheme}://{self.authority}"
+        return self.server.base_url("ws")
 
     async def stop(self) -> None:
         """Stop listening, in both senses."""
@@ -136,7 +138,7 @@ class DeepgramSimulator(Instance):
         words = await self._heard(settings, pcm)
         await self.pace.wait_first()
         await self._file_fault(request, admission)
-        if isinstance(self.active_fault(admission), faults.Garbage):
+        if isinstance(admission.fault_now(), faults.Garbage):
             return web.Response(text=GARBAGE, content_type="application/json")
         teller = Teller(query, spoken=self.spoken)
         audio_s = len(pcm) / (settings.rate_hz * ENCODINGS[settings.encoding])
@@ -184,17 +186,17 @@ class DeepgramSimulator(Instance):
 
     async def _file_fault(self, request: web.Request, admission: Admission) -> None:
         """Do to a whole answer what the fault does to a stream."""
-        match self.active_fault(admission):
+        match admission.fault_now():
             case faults.Silent() | faults.Stall() | faults.Alive():
-                await self.hang()
+                await hang()
             case faults.Cut():
-                self.abort(request)
+                abort(request.transport)
                 raise Refused(web.Response(status=500))
             case faults.SlowStart(delay_s=delay_s):
                 await asyncio.sleep(delay_s / self.speed)
             case faults.ErrorEvent(status=status, code=code):
                 raise Refused(self.error_response(status, code=code))
             case faults.Quota(code=code):
-                raise Refused(self.quota_response(code))
+                raise Refused(no_credit_response(self, code))
             case _:
                 pass

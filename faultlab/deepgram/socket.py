@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from aiohttp import WSMsgType
 
+from faultlab.admission import POLL_S
 from faultlab.clock import monotonic
 from faultlab.deepgram.errors import CLOSE_BAD_DATA, CLOSE_NO_DATA
 from faultlab.deepgram.results import Teller, error
@@ -20,7 +21,7 @@ from faultlab.deepgram.sender import DeepgramStream, Sender, StreamOver
 from faultlab.ears.ears import EarsError, EarStream
 from faultlab.ears.heard import HeardAudio
 from faultlab.ears.intake import ENCODINGS
-from faultlab.instance import POLL_S, Instance
+from faultlab.instance import Instance
 
 COMPRESSED: Final = (b"ID3", b"fLaC", b"OggS")  # how such files begin
 BURST_S: Final = 0.25  # audio taken at once before the intake cap holds: two or three packets
@@ -165,7 +166,7 @@ class DeepgramSocket:
 
     async def _flush(self, why: Why) -> None:
         self._flushes.append((why, monotonic()))
-        self._request.mark("flush", self._instance.now_s())
+        self._request.mark("flush", self._instance.gate.now_s())
         await self._ears.flush()
 
     async def _listen(self) -> None:

@@ -85,7 +85,7 @@ class ElevenLabsContext:
         request = self._admission.request
         request.details["language"] = self._line.format.language
         request.details["text"] = request.details.get("text", "") + given.text
-        request.mark("text", self._line.instance.now_s(), words=len(given.text.split()))
+        request.mark("text", self._line.instance.gate.now_s(), words=len(given.text.split()))
         return True
 
     async def _run(self) -> None:
@@ -113,14 +113,14 @@ class ElevenLabsContext:
             text, closed = await self._portion()
             if text.strip():
                 spoken = await self._say(text, fresh=fresh or not self._utterance.begun)
-        fault = self._line.instance.active_fault(self._admission)
+        fault = self._admission.fault_now()
         self.over = True
         if fault != faults.Mistaken(what="no_final"):
             await self._channel.final(fault)
         return spoken
 
     async def _late(self, last: Speech | None) -> None:
-        fault = self._line.instance.active_fault(self._admission)
+        fault = self._admission.fault_now()
         if last is not None and isinstance(fault, faults.LateAfterCancel):
             await self._utterance.repeat(last, for_s=fault.delay_s)
 

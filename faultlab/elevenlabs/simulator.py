@@ -35,6 +35,7 @@ class ElevenLabsSimulator(Instance):
     """One simulated ElevenLabs account on its own port."""
 
     kind: ClassVar[str] = "elevenlabs"
+    no_credit = (401, "quota_exceeded")  # not 402: it looks like an account without a key
     tempo: ClassVar[Tempo] = Tempo(
         ttfb_s=0.11,
         spread=0.25,
@@ -69,7 +70,7 @@ class ElevenLabsSimulator(Instance):
     @property
     def url(self) -> str:
         """The websocket base; the same port serves HTTP."""
-        return f"{self.ws_scheme}://{self.authority}"
+        return self.server.base_url("ws")
 
     def authorised(self, request: web.Request) -> bool:
         """Accept the key in its header or, for browsers, in the query."""
@@ -83,10 +84,6 @@ class ElevenLabsSimulator(Instance):
         headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
         body = unprocessable("text") if status == 422 else detail(status, code=code)
         return web.json_response(body, status=status, headers=headers)
-
-    def quota_response(self, code: str | None = None) -> web.Response:
-        """Return 401, not 402: an account without credit looks like one without a key."""
-        return self.error_response(401, code=code or "quota_exceeded")
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)

@@ -36,7 +36,7 @@ MESSAGES: Final[Mapping[str, str]] = {
     "voice_not_found": "A voice with this voice_id was not found.",
     "too_many_concurrent_requests": "Too many concurrent requests.",
     "system_busy": "The system is experiencing heavy traffic, please try again.",
-    "voice_settings_changed": "SimulatedVoice settings cannot be changed after the first message.",
+    "voice_settings_changed": "Voice settings cannot be changed after the first message.",
 }
 
 
@@ -191,7 +191,7 @@ class ElevenLabsSocket:
         if len(self._contexts) >= CONTEXTS:
             await self.error("max_active_conversations", context_id=None, close=True)
             return None
-        admission = self.instance.admit_within(self.request, path=name)
+        admission = self.instance.gate.let_in_within(self.request, name=name)
         # A fault for the next request that met the upgrade but acts on speech acts here.
         admission.tickets |= self._upgrade.tickets
         self._upgrade.tickets = frozenset()

@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from faultlab import faults
-from faultlab.instance import Admission, Core, Instance
+from faultlab.admission import Admission
+from faultlab.instance import Core, Instance, no_credit_response
+from faultlab.listener import abort
 from faultlab.openai import errors as openai_errors
 from faultlab.openai import request as openai_request
 from faultlab.openai.answer import Completion
@@ -37,6 +39,7 @@ class OpenAISimulator(Instance):
     """One simulated OpenAI account."""
 
     kind: ClassVar[str] = "openai"
+    no_credit = (429, "insufficient_quota")
     tempo: ClassVar[Tempo] = Tempo(
         ttfb_s=0.35,
         spread=0.2,  # p95 is then 0.49 s
@@ -73,14 +76,14 @@ class OpenAISimulator(Instance):
         super().__init__(name, api_key=api_key, core=core)
         self._continuation = continuation
         self._models = tuple(models)
-        self._rate = RequestRate(per_minute, clock=self.now_s)
+        self._rate = RequestRate(per_minute, clock=self.gate.now_s)
         self._at_once = 0
         self._prompts: collections.deque[str] = collections.deque(maxlen=CACHED_PROMPTS)
 
     @property
     def url(self) -> str:
         """The base with `/v1`."""
-        return f"{self.http_scheme}://{self.authority}/v1"
+        return f"{self.server.base_url('http')}/v1"
 
     def routes(self) -> list[web.RouteDef]:
         """Chat completions and models."""
@@ -101,10 +104,6 @@ class OpenAISimulator(Instance):
             page = openai_errors.page(status)
             return web.Response(text=page, status=status, headers=headers, content_type="text/html")
         return web.json_response(openai_errors.body(status, code), status=status, headers=headers)
-
-    def quota_response(self, code: str | None = None) -> web.Response:
-        """Return 429 with `insufficient_quota` or another of the codes for it."""
-        return self.error_response(429, code=code or "insufficient_quota")
 
     def noted(self, request: web.Request) -> dict[str, Any]:
         """Return how often the SDK says that it has retried, and the SDK."""
@@ -159,15 +158,15 @@ class OpenAISimulator(Instance):
     ) -> web.StreamResponse:
         await self.pace.wait_first()
         for _ in completion.pieces:
-            fault = self.active_fault(admission)
+            fault = admission.fault_now()
             await self.pace.wait_gap(factor=rate_factor(fault))
-        match fault := self.active_fault(admission):
+        match fault := admission.fault_now():
             case faults.ErrorEvent(status=status, code=code):
                 return self.error_response(status, code=code)
             case faults.Quota(code=code):
-                return self.quota_response(code)
+                return no_credit_response(self, code)
             case faults.Silent() | faults.Alive() | faults.Stall():
-                await self.while_fault(admission, type(fault))
+                await admission.while_fault(type(fault))
             case faults.Garbage():
                 return web.Response(text='{"id": "chatcmpl-', content_type="application/json")
             case faults.Cut():
@@ -185,7 +184,7 @@ class OpenAISimulator(Instance):
         await response.prepare(request)
         await response.write(body[: len(body) // 2])
         admission.close("cut")
-        self.abort(request)
+        abort(request.transport)
         return response
 
     async def _streamed(

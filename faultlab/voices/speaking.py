@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from faultlab import faults
-from faultlab.admission import Admission
+from faultlab.admission import POLL_S, Admission
 from faultlab.faults import Fault
-from faultlab.instance import POLL_S, Instance
+from faultlab.instance import Instance
 from faultlab.kept_audio import Take
 from faultlab.record import SpokenWord
 from faultlab.voices.pieces import AudioPiece, SpeechChannel
@@ -59,7 +59,7 @@ class SpokenUtterance:
             piece = self._piece(speech, at, fault=fault)
             await self._send(piece, fault)
             if at == 0:
-                self._admission.request.mark("audio", self._instance.now_s())
+                self._admission.request.mark("audio", self._instance.gate.now_s())
             await self._gap(piece.end_s - piece.start_s)
             at = piece.last
         await self._passable(speech, at)
@@ -67,9 +67,9 @@ class SpokenUtterance:
 
     async def repeat(self, speech: Speech, *, for_s: float) -> None:
         """Send a speech over and over for so many seconds: output that nobody wants any more."""
-        until_s = self._instance.now_s() + for_s
+        until_s = self._instance.gate.now_s() + for_s
         at = 0
-        while speech.duration_s and self._instance.now_s() < until_s:
+        while speech.duration_s and self._instance.gate.now_s() < until_s:
             piece = self._piece(speech, at % len(speech.samples), fault=None)
             await self._channel.send(piece, None)
             self.sent_s, at = piece.end_s, piece.last
@@ -80,7 +80,7 @@ class SpokenUtterance:
     async def _passable(self, speech: Speech, at: int) -> Fault | None:
         """Wait until the fault of the moment lets audio pass, and return it; or end."""
         while True:
-            fault = self._instance.active_fault(self._admission)
+            fault = self._admission.fault_now()
             match fault:
                 case faults.Silent():
                     await asyncio.sleep(POLL_S)
@@ -189,7 +189,7 @@ class SpokenUtterance:
             take = Take(
                 instance=self._instance.name,
                 request=self._admission.request.number,
-                at_s=self._instance.now_s(),
+                at_s=self._instance.gate.now_s(),
                 rate_hz=piece.speech.rate_hz,
             )
             self._instance.record.audio.add(take, piece.samples, start_s=piece.start_s)
@@ -209,7 +209,7 @@ class SpokenUtterance:
                         text=word.text,
                         start_s=base_s + word.start_s,
                         end_s=base_s + word.end_s,
-                        sent_at_s=self._instance.now_s(),
+                        sent_at_s=self._instance.gate.now_s(),
                     )
                 )
 
@@ -217,11 +217,11 @@ class SpokenUtterance:
 
     async def _wait_first(self) -> None:
         await self._instance.pace.wait_first()
-        begin_s = self._instance.now_s()
+        begin_s = self._instance.gate.now_s()
         while True:
-            fault = self._instance.active_fault(self._admission)
+            fault = self._admission.fault_now()
             late_s = fault.delay_s if isinstance(fault, faults.SlowStart) else 0.0
-            left_s = begin_s + late_s - self._instance.now_s()
+            left_s = begin_s + late_s - self._instance.gate.now_s()
             if left_s <= 0:
                 return
             await asyncio.sleep(min(left_s, POLL_S))
@@ -230,7 +230,7 @@ class SpokenUtterance:
         """Wait as long as this much audio takes; a change of the rate acts within it."""
         left_s = self._instance.pace.gap_s(duration_s)
         while left_s > 0:
-            fault = self._instance.active_fault(self._admission)
+            fault = self._admission.fault_now()
             factor = fault.factor if isinstance(fault, faults.SlowRate) else 1.0
             step_s = min(left_s / factor, POLL_S)
             await asyncio.sleep(step_s)
