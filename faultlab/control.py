@@ -23,8 +23,7 @@ class Control:
     def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
         self.token = secrets.token_urlsafe(24)
         self.port = 0
-        self._instances = instances
-        self._record = record
+        self._doors = ControlDoors(instances, record=record)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -35,19 +34,7 @@ class Control:
     async def start(self) -> None:
         """Listen on a free port."""
         app = web.Application(middlewares=[self._guard])
-        app.add_routes(
-            [
-                web.get("/instances", self._list),
-                web.get("/instances/{name}", self._one),
-                web.put("/instances/{name}/faults", self._break),
-                web.delete("/instances/{name}/faults", self._mend),
-                web.get("/instances/{name}/requests", self._requests),
-                web.get("/words", self._words),
-                web.get("/audio", self._takes),
-                web.get("/audio/{name}/{request}", self._audio),
-                web.get("/faults", self._menu),
-            ]
-        )
+        app.add_routes(self._doors.routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, LOOPBACK, 0)
@@ -70,6 +57,28 @@ class Control:
         if not hmac.compare_digest(given, f"Bearer {self.token}".encode()):
             return web.json_response({"error": "the control needs its bearer token"}, status=401)
         return await handler(request)
+
+
+class ControlDoors:
+    """What the control answers."""
+
+    def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
+        self._instances = instances
+        self._record = record
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the doors with their paths."""
+        return [
+            web.get("/instances", self._list),
+            web.get("/instances/{name}", self._one),
+            web.put("/instances/{name}/faults", self._break),
+            web.delete("/instances/{name}/faults", self._mend),
+            web.get("/instances/{name}/requests", self._requests),
+            web.get("/words", self._words),
+            web.get("/audio", self._takes),
+            web.get("/audio/{name}/{request}", self._audio),
+            web.get("/faults", _menu),
+        ]
 
     async def _list(self, request: web.Request) -> web.Response:
         return web.json_response([self._shown(each) for each in self._instances.values()])
@@ -113,9 +122,6 @@ class Control:
             body=take.samples().astype("<i2").tobytes(), headers={"X-Rate-Hz": str(take.rate_hz)}
         )
 
-    async def _menu(self, request: web.Request) -> web.Response:
-        return web.json_response(faults.menu())
-
     def _named(self, request: web.Request) -> Instance:
         instance = self._instances.get(request.match_info["name"])
         if instance is None:
@@ -133,3 +139,8 @@ class Control:
             "faults": [window_as_mapping(window) for window in instance.gate.windows],
             "requests": len(self._record.requests(instance.name)),
         }
+
+
+async def _menu(request: web.Request) -> web.Response:
+    del request
+    return web.json_response(faults.menu())

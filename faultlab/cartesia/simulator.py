@@ -85,7 +85,7 @@ class CartesiaSimulator(Instance):
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
-        version = self._version(request)
+        version = _read_version(request)
         if self.plan.open_sockets >= self.plan.sockets:
             admission.close("429")
             return self.error_response(429)
@@ -137,11 +137,11 @@ class CartesiaSimulator(Instance):
     async def _asked(self, request: web.Request) -> Generation:
         """Admit and read a request for speech over HTTP; refuse what the API refuses."""
         admission = await self.admit(request)
-        self._version(request)
+        _read_version(request)
         try:
             asked = parse(await request.json())
         except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
-            raise self._bad(request, str(wrong)) from None
+            raise _refusal(request, str(wrong)) from None
         admission.request.details["text"] = asked.transcript
         return asked
 
@@ -154,11 +154,7 @@ class CartesiaSimulator(Instance):
                 language=asked.language,
             )
         except UnknownLanguageError as unknown:
-            raise self._bad(request, str(unknown)) from None
-
-    def _bad(self, request: web.Request, why: str) -> Refused:
-        request[ADMISSION].malformed(why)
-        return Refused(web.json_response(problem(400, message=why), status=400))
+            raise _refusal(request, str(unknown)) from None
 
     async def _voices(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -167,29 +163,38 @@ class CartesiaSimulator(Instance):
             # A list costs nothing: an account without credit gets it.
             if not isinstance(request[ADMISSION].fault, faults.Quota):
                 raise
-        self._version(request)
-        return web.json_response({"data": [self._voice()], "has_more": False, "next_page": None})
-
-    def _version(self, request: web.Request) -> str:
-        given = request.headers.get("Cartesia-Version") or request.query.get("cartesia_version", "")
-        if not VERSION.fullmatch(given):
-            raise self._bad(request, "The header Cartesia-Version is required.")
-        return given
-
-    def _voice(self) -> dict[str, Any]:
-        return {
-            "id": f"lab-{self.name}",
-            "name": f"The voice of {self.name}",
-            "access": "public",
-            "visibility": "all",
-            "is_owner": False,
-            "created_at": "2026-01-01T00:00:00Z",
-            "description": "espeak-ng",
-            "tagline": "",
-            "language": "en",
-            "locales": [{"locale": "en-US", "is_native": True}],
-        }
+        _read_version(request)
+        return web.json_response(
+            {"data": [_voice_entry(self.name)], "has_more": False, "next_page": None}
+        )
 
 
 def _sse_event(event: Mapping[str, Any]) -> bytes:
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def _refusal(request: web.Request, why: str) -> Refused:
+    request[ADMISSION].malformed(why)
+    return Refused(web.json_response(problem(400, message=why), status=400))
+
+
+def _read_version(request: web.Request) -> str:
+    given = request.headers.get("Cartesia-Version") or request.query.get("cartesia_version", "")
+    if not VERSION.fullmatch(given):
+        raise _refusal(request, "The header Cartesia-Version is required.")
+    return given
+
+
+def _voice_entry(name: str) -> dict[str, Any]:
+    return {
+        "id": f"lab-{name}",
+        "name": f"The voice of {name}",
+        "access": "public",
+        "visibility": "all",
+        "is_owner": False,
+        "created_at": "2026-01-01T00:00:00Z",
+        "description": "espeak-ng",
+        "tagline": "",
+        "language": "en",
+        "locales": [{"locale": "en-US", "is_native": True}],
+    }

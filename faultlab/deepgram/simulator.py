@@ -110,7 +110,7 @@ class DeepgramSimulator(Instance):
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
-        query = self._understood(request, admission, streaming=True)
+        query = _read_query(request, admission, streaming=True)
         ws = web.WebSocketResponse(
             protocols=SCHEMES, compress=False, max_msg_size=MESSAGE_BYTES, timeout=1.0
         )
@@ -124,7 +124,7 @@ class DeepgramSimulator(Instance):
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
-        query = self._understood(request, admission, streaming=False)
+        query = _read_query(request, admission, streaming=False)
         audio = await request.read()
         try:
             settings, pcm = await asyncio.to_thread(self._opened, query, audio)
@@ -150,13 +150,6 @@ class DeepgramSimulator(Instance):
         await self.admit(request)
         project = {"project_id": new_id(), "name": f"{self.name} (simulated)"}
         return web.json_response({"projects": [project]}, headers={REQUEST_ID: new_id()})
-
-    def _understood(self, request: web.Request, admission: Admission, *, streaming: bool) -> Query:
-        try:
-            return parse(request.query, streaming=streaming)
-        except BadQueryError as wrong:
-            admission.malformed(str(wrong))
-            raise Refused(deepgram_errors.response(400, text=str(wrong))) from wrong
 
     def _opened(self, query: Query, audio: bytes) -> tuple[HearingSettings, bytes]:
         """Return a file's samples and how to hear them; libsndfile knows wav, flac and ogg."""
@@ -200,3 +193,11 @@ class DeepgramSimulator(Instance):
                 raise Refused(no_credit_response(self, code))
             case _:
                 pass
+
+
+def _read_query(request: web.Request, admission: Admission, *, streaming: bool) -> Query:
+    try:
+        return parse(request.query, streaming=streaming)
+    except BadQueryError as wrong:
+        admission.malformed(str(wrong))
+        raise Refused(deepgram_errors.response(400, text=str(wrong))) from wrong

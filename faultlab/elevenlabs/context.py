@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from faultlab import faults
 from faultlab.admission import Admission
+from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.channel import ElevenLabsChannel, Outlet
 from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
 from faultlab.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
@@ -31,14 +32,7 @@ class ElevenLabsOutlet(Outlet, Protocol):
     """What a context needs of its socket."""
 
     voice: SimulatedVoice
-
-    async def begin(self, characters: int) -> str | None:
-        """Begin to generate so many characters; return the error's code if that is refused."""
-        ...
-
-    def end(self) -> None:
-        """Tell that a generation that was begun is over."""
-        ...
+    plan: ElevenLabsAccount
 
     async def forget(self, context: "ElevenLabsContext") -> None:
         """Let go of a context that is over."""
@@ -125,7 +119,7 @@ class ElevenLabsContext:
             await self._utterance.repeat(last, for_s=fault.delay_s)
 
     async def _say(self, text: str, *, fresh: bool) -> Speech:
-        refused = await self._line.begin(len(text))
+        refused = await self._line.plan.begin(len(text))
         if refused is not None:
             await self._channel.refuse(refused)
             raise UtteranceOver
@@ -138,7 +132,7 @@ class ElevenLabsContext:
             )
             await self._utterance.say(speech, fresh=fresh)
         finally:
-            self._line.end()
+            self._line.plan.end()
         return speech
 
     async def _portion(self) -> tuple[str, bool]:

@@ -12,9 +12,10 @@ from aiohttp import web
 
 from faultlab import faults
 from faultlab.admission import Refused
+from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.channel import Format
 from faultlab.elevenlabs.errors import detail, unprocessable
-from faultlab.elevenlabs.socket import ElevenLabsAccount, ElevenLabsSocket
+from faultlab.elevenlabs.socket import ElevenLabsSocket
 from faultlab.faults import Fault
 from faultlab.instance import ADMISSION, Core, Instance
 from faultlab.pace import Tempo
@@ -87,12 +88,12 @@ class ElevenLabsSimulator(Instance):
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
-        encoding, rate_hz = self._raw_format(request, "websocket")
+        encoding, rate_hz = _raw_format(request, "websocket")
         asked_s = request.query.get("inactivity_timeout", str(INACTIVITY_S[0]))
         if not asked_s.replace(".", "", 1).isdigit() or float(asked_s) > INACTIVITY_S[1]:
-            raise self._refused(request, 400, f"inactivity_timeout is {asked_s}; at most 180")
+            raise _refusal(request, 400, f"inactivity_timeout is {asked_s}; at most 180")
         if request.query.get("model_id", "").startswith("eleven_v3"):
-            raise self._refused(request, 400, "eleven_v3 is not available on this endpoint")
+            raise _refusal(request, 400, "eleven_v3 is not available on this endpoint")
         fixed = Format(
             encoding=encoding,
             rate_hz=rate_hz,
@@ -107,12 +108,12 @@ class ElevenLabsSimulator(Instance):
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         speech = await self._spoken(request)
-        mp3 = self._is_mp3(request)
+        mp3 = _is_mp3(request)
         torn = Torn()
 
         def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
             tear = fault == faults.Mistaken(what="odd_pcm")
-            return torn.pass_on(encode(piece.samples, self._raw_format(request)[0]), tear=tear)
+            return torn.pass_on(encode(piece.samples, _raw_format(request)[0]), tear=tear)
 
         def file(piece: AudioPiece, _fault: Fault | None) -> bytes:
             return as_file(piece.samples, speech.rate_hz, container="mp3")
@@ -132,8 +133,8 @@ class ElevenLabsSimulator(Instance):
             )
             audio = (
                 as_file(piece.samples, speech.rate_hz, container="mp3")
-                if self._is_mp3(request)
-                else encode(piece.samples, self._raw_format(request)[0])
+                if _is_mp3(request)
+                else encode(piece.samples, _raw_format(request)[0])
             )
             row = {
                 "audio_base64": base64.b64encode(audio).decode(),
@@ -158,7 +159,7 @@ class ElevenLabsSimulator(Instance):
             "current-concurrent-requests": str(self.plan.generating),
             "maximum-concurrent-requests": str(self.plan.concurrent),
         }
-        ends = whole if self._is_mp3(request) else steady(request[ADMISSION])
+        ends = whole if _is_mp3(request) else steady(request[ADMISSION])
         try:
             body = SpokenBody(self, request, headers=headers, render=render, piece_end=ends)
             return await body.speak(speech)
@@ -178,31 +179,12 @@ class ElevenLabsSimulator(Instance):
             admission.malformed("no text")
             raise Refused(web.json_response(unprocessable("text"), status=422))
         admission.request.details["text"] = text
-        rate_hz = 44100 if self._is_mp3(request) else self._raw_format(request)[1]
+        rate_hz = 44100 if _is_mp3(request) else _raw_format(request)[1]
         language = str(fields.get("language_code") or "en")
         try:
             return await speak(text, voice=self.voice, rate_hz=rate_hz, language=language)
         except UnknownLanguageError as unknown:
-            raise self._refused(request, 400, str(unknown)) from None
-
-    def _raw_format(self, request: web.Request, where: str = "stream") -> tuple[str, int]:
-        """Return encoding and rate of a raw output format, or refuse what is none."""
-        asked = request.query.get("output_format", DEFAULT_FORMAT)
-        if asked in G711:
-            return G711[asked], 8000
-        kind, _, rate = asked.partition("_")
-        if kind == "pcm" and rate in map(str, PCM_HZ):
-            return "pcm_s16le", int(rate)
-        raise self._refused(
-            request, 400, f"output_format {asked!r} is not one that the lab speaks on a {where}"
-        )
-
-    def _is_mp3(self, request: web.Request) -> bool:
-        return bool(MP3.fullmatch(request.query.get("output_format", DEFAULT_FORMAT)))
-
-    def _refused(self, request: web.Request, status: int, why: str) -> Refused:
-        request[ADMISSION].malformed(why)
-        return Refused(web.json_response(detail(status, message=why), status=status))
+            raise _refusal(request, 400, str(unknown)) from None
 
     async def _subscription(self, request: web.Request) -> web.StreamResponse:
         used = self.plan.character_count
@@ -235,3 +217,25 @@ def _in_seconds(found: Sequence[Character], piece: AudioPiece) -> dict[str, Any]
         "character_start_times_seconds": [round(piece.start_s + c.start_s, 3) for c in found],
         "character_end_times_seconds": [round(piece.start_s + c.end_s, 3) for c in found],
     }
+
+
+def _raw_format(request: web.Request, where: str = "stream") -> tuple[str, int]:
+    """Return encoding and rate of a raw output format, or refuse what is none."""
+    asked = request.query.get("output_format", DEFAULT_FORMAT)
+    if asked in G711:
+        return G711[asked], 8000
+    kind, _, rate = asked.partition("_")
+    if kind == "pcm" and rate in map(str, PCM_HZ):
+        return "pcm_s16le", int(rate)
+    raise _refusal(
+        request, 400, f"output_format {asked!r} is not one that the lab speaks on a {where}"
+    )
+
+
+def _is_mp3(request: web.Request) -> bool:
+    return bool(MP3.fullmatch(request.query.get("output_format", DEFAULT_FORMAT)))
+
+
+def _refusal(request: web.Request, status: int, why: str) -> Refused:
+    request[ADMISSION].malformed(why)
+    return Refused(web.json_response(detail(status, message=why), status=status))

@@ -6,19 +6,18 @@ Source: ElevenLabs API reference (multi-context websocket), error texts as clien
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from faultlab.admission import Admission
+from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.channel import Format
 from faultlab.elevenlabs.context import ElevenLabsContext, ElevenLabsInput
 from faultlab.instance import ADMISSION, Instance
 from faultlab.voices.voices import SimulatedVoice
 
 CONTEXTS: Final = 5  # open contexts on one socket
-QUEUED_S: Final = 0.05  # requests above the plan's limit wait about so long before they fail
 REASON_BYTES: Final = 123  # what a close frame holds (RFC 6455, 5.5)
 SERVER_FAULTS: Final = ("internal_server_error",)  # closed with 1011; everything else with 1008
 
@@ -38,39 +37,6 @@ MESSAGES: Final[Mapping[str, str]] = {
     "system_busy": "The system is experiencing heavy traffic, please try again.",
     "voice_settings_changed": "Voice settings cannot be changed after the first message.",
 }
-
-
-@dataclass(slots=True, kw_only=True)
-class ElevenLabsAccount:
-    """What the account may use, and what it has used.
-
-    Attributes:
-        concurrent: Generations at once (30 for flash models on the plan Scale).
-        character_limit: Characters in a month (Scale: 2 million credits).
-        idle_s: Seconds without any message after which the server closes a socket.
-    """
-
-    concurrent: int = 30
-    character_limit: int = 2_000_000
-    idle_s: float = 180.0
-    generating: int = 0
-    character_count: int = 0
-
-    async def begin(self, characters: int) -> str | None:
-        """Begin a generation; return the error's code if the plan does not allow it now."""
-        if self.character_count + characters > self.character_limit:
-            return "quota_exceeded"
-        if self.generating >= self.concurrent:
-            await asyncio.sleep(QUEUED_S)
-        if self.generating >= self.concurrent:
-            return "too_many_concurrent_requests"
-        self.generating += 1
-        self.character_count += characters
-        return None
-
-    def end(self) -> None:
-        """Tell that a generation that was begun is over."""
-        self.generating -= 1
 
 
 class ElevenLabsSocket:
@@ -124,14 +90,6 @@ class ElevenLabsSocket:
         await self.send(frame | ({"contextId": context_id} if context_id else {}))
         if close:
             await self.ws.close(code=number, message=text.encode()[:REASON_BYTES])
-
-    async def begin(self, characters: int) -> str | None:
-        """Begin to generate so many characters; return the error's code if that is refused."""
-        return await self.plan.begin(characters)
-
-    def end(self) -> None:
-        """Tell that a generation that was begun is over."""
-        self.plan.end()
 
     async def forget(self, context: ElevenLabsContext) -> None:
         """Let go of a context that is over; the last one after close_socket closes the socket."""

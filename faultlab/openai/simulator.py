@@ -5,9 +5,8 @@ CompletionUsage) and what openai-python accepts.
 """
 
 import asyncio
-import collections
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from faultlab.listener import abort
 from faultlab.openai import errors as openai_errors
 from faultlab.openai import request as openai_request
 from faultlab.openai.answer import Completion
+from faultlab.openai.prompt_cache import PromptCache
 from faultlab.openai.rate import RequestRate
 from faultlab.openai.request import ChatRequest, OpenAIBadRequest
 from faultlab.openai.stream import AnswerStream, rate_factor
@@ -29,9 +29,6 @@ from faultlab.receptionist.messages import text_of
 from faultlab.receptionist.receptionist import Reply
 
 MODELS: Final = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini", "gpt-5-mini")
-CACHED_PROMPTS: Final = 8
-CACHE_FROM_TOKENS: Final = 1024  # prompt caching starts there and grows in steps of 128
-CACHE_STEP_TOKENS: Final = 128  # platform.openai.com/docs/guides/prompt-caching
 FIRST_SHARE: Final = 0.85  # chosen: the role chunk comes before the first word, not with it
 
 
@@ -78,7 +75,7 @@ class OpenAISimulator(Instance):
         self._models = tuple(models)
         self._rate = RequestRate(per_minute, clock=self.gate.now_s)
         self._at_once = 0
-        self._prompts: collections.deque[str] = collections.deque(maxlen=CACHED_PROMPTS)
+        self._prompts = PromptCache()
 
     @property
     def url(self) -> str:
@@ -147,7 +144,7 @@ class OpenAISimulator(Instance):
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
         reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
         _describe(admission, chat=chat, reply=reply)
-        completion = Completion(chat=chat, reply=reply, cached_tokens=self._cached(chat))
+        completion = Completion(chat=chat, reply=reply, cached_tokens=self._prompts.add(chat))
         if isinstance(admission.fault, faults.SlowStart):
             await asyncio.sleep(admission.fault.delay_s)
         answer = self._streamed if chat.stream else self._whole
@@ -170,22 +167,10 @@ class OpenAISimulator(Instance):
             case faults.Garbage():
                 return web.Response(text='{"id": "chatcmpl-', content_type="application/json")
             case faults.Cut():
-                return await self._half(request, admission=admission, completion=completion)
+                admission.close("cut")
+                return await _cut_half_way(request, completion, headers=self._headers())
         admission.request.details["sent"] = completion.reply.text
         return web.json_response(completion.whole(), headers=self._headers())
-
-    async def _half(
-        self, request: web.Request, *, admission: Admission, completion: Completion
-    ) -> web.StreamResponse:
-        body = json.dumps(completion.whole()).encode()
-        response = web.StreamResponse(headers=self._headers())
-        response.content_type = "application/json"
-        response.content_length = len(body)
-        await response.prepare(request)
-        await response.write(body[: len(body) // 2])
-        admission.close("cut")
-        abort(request.transport)
-        return response
 
     async def _streamed(
         self, request: web.Request, *, admission: Admission, completion: Completion
@@ -201,14 +186,6 @@ class OpenAISimulator(Instance):
         await stream.send_all(completion, first_s=first_s * (1 - FIRST_SHARE))
         return response
 
-    def _cached(self, chat: ChatRequest) -> int:
-        """Return how many prompt tokens an earlier request with the same beginning has cached."""
-        prompt = chat.prompt
-        shared = max((_shared(prompt, each) for each in self._prompts), default=0)
-        self._prompts.append(prompt)
-        tokens = min(shared // openai_request.CHARS_PER_TOKEN, chat.prompt_tokens)
-        return tokens // CACHE_STEP_TOKENS * CACHE_STEP_TOKENS if tokens >= CACHE_FROM_TOKENS else 0
-
     def _headers(self) -> dict[str, str]:
         return {
             "x-request-id": f"req_{self.random.getrandbits(128):032x}",
@@ -222,14 +199,22 @@ class OpenAISimulator(Instance):
         }
 
 
+async def _cut_half_way(
+    request: web.Request, completion: Completion, *, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send half of a whole answer and break the connection."""
+    body = json.dumps(completion.whole()).encode()
+    response = web.StreamResponse(headers=headers)
+    response.content_type = "application/json"
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    abort(request.transport)
+    return response
+
+
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1744316542, "owned_by": "system"}
-
-
-def _shared(one: str, other: str) -> int:
-    """Return how many characters two texts have in common from their beginning."""
-    pairs = zip(one, other, strict=False)
-    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:

@@ -25,8 +25,8 @@ from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from pipecat.tests.utils import SleepFrame, run_test
 
 from faultlab import faults
+from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.simulator import ElevenLabsSimulator
-from faultlab.elevenlabs.socket import ElevenLabsAccount
 from faultlab.faults import Fault
 from faultlab.instance import Core
 from faultlab.schedule import Window
