@@ -13,7 +13,7 @@ from aiohttp import web
 
 from faultlab import faults
 from faultlab.admission import Admission
-from faultlab.instance import Core, Instance, no_credit_response
+from faultlab.instance import ADMISSION, Core, Instance, no_credit_response
 from faultlab.listener import abort
 from faultlab.openai import errors as openai_errors
 from faultlab.openai import request as openai_request
@@ -167,7 +167,6 @@ class OpenAISimulator(Instance):
             case faults.Garbage():
                 return web.Response(text='{"id": "chatcmpl-', content_type="application/json")
             case faults.Cut():
-                admission.close("cut")
                 return await _cut_half_way(request, completion, headers=self._headers())
         admission.request.details["sent"] = completion.reply.text
         return web.json_response(completion.whole(), headers=self._headers())
@@ -209,6 +208,7 @@ async def _cut_half_way(
     response.content_length = len(body)
     await response.prepare(request)
     await response.write(body[: len(body) // 2])
+    request[ADMISSION].close("cut")
     abort(request.transport)
     return response
 
