@@ -44,7 +44,7 @@ class Admission:
         while isinstance(self.fault_now(), kind):  # noqa: ASYNC110 - windows open by time
             await asyncio.sleep(POLL_S)
 
-    def malformed(self, why: str) -> None:
+    def mark_malformed(self, why: str) -> None:
         """Mark the request as one that the real provider would not have understood."""
         self.request.well_formed = False
         self.request.details["malformed"] = why

@@ -81,26 +81,26 @@ class ControlDoors:
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        return web.json_response([self._shown(each) for each in self._instances.values()])
+        return web.json_response([self._describe(each) for each in self._instances.values()])
 
     async def _one(self, request: web.Request) -> web.Response:
-        return web.json_response(self._shown(self._named(request)))
+        return web.json_response(self._describe(self._find_instance(request)))
 
     async def _break(self, request: web.Request) -> web.Response:
-        instance = self._named(request)
+        instance = self._find_instance(request)
         try:
             instance.set_faults(parse_windows(await request.json()))
         except ValueError as error:  # json's error is one too
             return web.json_response({"error": str(error)}, status=400)
-        return web.json_response(self._shown(instance))
+        return web.json_response(self._describe(instance))
 
     async def _mend(self, request: web.Request) -> web.Response:
-        instance = self._named(request)
+        instance = self._find_instance(request)
         instance.clear()
-        return web.json_response(self._shown(instance))
+        return web.json_response(self._describe(instance))
 
     async def _requests(self, request: web.Request) -> web.Response:
-        kept = self._record.requests(self._named(request).name)
+        kept = self._record.requests(self._find_instance(request).name)
         return web.json_response([dataclasses.asdict(entry) for entry in kept])
 
     async def _words(self, request: web.Request) -> web.Response:
@@ -111,7 +111,7 @@ class ControlDoors:
 
     async def _audio(self, request: web.Request) -> web.Response:
         """Answer with what one request sent: 16-bit samples, little-endian."""
-        name, number = self._named(request).name, request.match_info["request"]
+        name, number = self._find_instance(request).name, request.match_info["request"]
         take = self._record.audio.take(name, int(number)) if number.isdecimal() else None
         if take is None:
             raise web.HTTPNotFound(
@@ -122,7 +122,7 @@ class ControlDoors:
             body=take.samples().astype("<i2").tobytes(), headers={"X-Rate-Hz": str(take.rate_hz)}
         )
 
-    def _named(self, request: web.Request) -> Instance:
+    def _find_instance(self, request: web.Request) -> Instance:
         instance = self._instances.get(request.match_info["name"])
         if instance is None:
             raise web.HTTPNotFound(
@@ -131,7 +131,7 @@ class ControlDoors:
             )
         return instance
 
-    def _shown(self, instance: Instance) -> dict[str, Any]:
+    def _describe(self, instance: Instance) -> dict[str, Any]:
         return {
             "name": instance.name,
             "kind": instance.kind,

@@ -125,7 +125,7 @@ class CartesiaContext:
         except (UtteranceOver, ConnectionError):
             self._admission.close("connection gone")
         except UnknownLanguageError as unknown:
-            self._admission.malformed(str(unknown))
+            self._admission.mark_malformed(str(unknown))
             await self._socket.error(400, message=str(unknown), context_id=self.name)
         except TimeoutError:
             self._admission.close("expired")
@@ -138,7 +138,7 @@ class CartesiaContext:
             fresh = self._inbox.empty()
             text, flush, more = await self._portion()
             if text.strip():
-                spoken = await self._synthesised(text)
+                spoken = await self._synthesise(text)
                 await self._utterance.say(spoken, fresh=fresh or not self._utterance.begun)
             if flush and not self._cancelled:
                 await self._channel.flush_done()
@@ -149,7 +149,7 @@ class CartesiaContext:
         if not self._cancelled and fault != faults.Mistaken(what="no_final"):
             await self._channel.done()
 
-    async def _synthesised(self, text: str) -> Speech:
+    async def _synthesise(self, text: str) -> Speech:
         return await speak(
             text,
             voice=self._socket.voice.faster(self._asked.speed),

@@ -94,7 +94,7 @@ class CartesiaSimulator(Instance):
         ).serve()
 
     async def _bytes(self, request: web.Request) -> web.StreamResponse:
-        asked = await self._asked(request)
+        asked = await self._read_generation(request)
         torn = Torn()
 
         def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
@@ -113,10 +113,10 @@ class CartesiaSimulator(Instance):
             render=raw if streams else file,
             piece_end=steady(request[ADMISSION]) if streams else whole,
         )
-        return await body.speak(await self._synthesised(request, asked))
+        return await body.speak(await self._synthesise(request, asked))
 
     async def _sse(self, request: web.Request) -> web.StreamResponse:
-        asked = await self._asked(request)
+        asked = await self._read_generation(request)
 
         def events(piece: AudioPiece, fault: Fault | None) -> bytes:
             found = piece_events(
@@ -132,9 +132,9 @@ class CartesiaSimulator(Instance):
             piece_end=steady(request[ADMISSION]),
         )
         done = {"type": "done", "done": True, "status_code": 200, "context_id": asked.context_id}
-        return await body.speak(await self._synthesised(request, asked), last=_sse_event(done))
+        return await body.speak(await self._synthesise(request, asked), last=_sse_event(done))
 
-    async def _asked(self, request: web.Request) -> Generation:
+    async def _read_generation(self, request: web.Request) -> Generation:
         """Admit and read a request for speech over HTTP; refuse what the API refuses."""
         admission = await self.admit(request)
         _read_version(request)
@@ -145,7 +145,7 @@ class CartesiaSimulator(Instance):
         admission.request.details["text"] = asked.transcript
         return asked
 
-    async def _synthesised(self, request: web.Request, asked: Generation) -> Speech:
+    async def _synthesise(self, request: web.Request, asked: Generation) -> Speech:
         try:
             return await speak(
                 asked.transcript,
@@ -174,7 +174,7 @@ def _sse_event(event: Mapping[str, Any]) -> bytes:
 
 
 def _refusal(request: web.Request, why: str) -> Refused:
-    request[ADMISSION].malformed(why)
+    request[ADMISSION].mark_malformed(why)
     return Refused(web.json_response(problem(400, message=why), status=400))
 
 

@@ -136,7 +136,7 @@ class CartesiaSocket:
             context_id = body.get("context_id") if isinstance(body, dict) else None
             await self._obey(body, tasks)
         except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
-            self._upgrade.malformed(str(wrong))
+            self._upgrade.mark_malformed(str(wrong))
             await self.error(400, message=str(wrong), context_id=context_id)
 
     async def _obey(self, body: Any, tasks: asyncio.TaskGroup) -> None:

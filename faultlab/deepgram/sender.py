@@ -173,7 +173,7 @@ class Sender:
             case faults.Garbage():
                 await self._ws.send_str(GARBAGE)
             case faults.Alive() if out.heard is not None:
-                await self._tell(dataclasses.replace(out, heard=_emptied(out.heard)))
+                await self._tell(dataclasses.replace(out, heard=_without_words(out.heard)))
             case faults.Stall(after_words=limit) if self._shown.since_fault >= limit:
                 await self._say_nothing(out)
             case faults.Cut(after_words=limit) | faults.Stall(after_words=limit) if out.heard:
@@ -234,5 +234,5 @@ async def _fail(ws: web.WebSocketResponse, status: int, *, code: str | None) -> 
     raise StreamOver(f"error: {said.code}")
 
 
-def _emptied(heard: HeardAudio) -> HeardAudio:
+def _without_words(heard: HeardAudio) -> HeardAudio:
     return dataclasses.replace(heard, words=())

@@ -127,17 +127,17 @@ class DeepgramSimulator(Instance):
         query = _read_query(request, admission, streaming=False)
         audio = await request.read()
         try:
-            settings, pcm = await asyncio.to_thread(self._opened, query, audio)
+            settings, pcm = await asyncio.to_thread(self._decode_file, query, audio)
         except (soundfile.LibsndfileError, ValueError) as wrong:
-            admission.malformed(str(wrong))
+            admission.mark_malformed(str(wrong))
             raise Refused(
                 deepgram_errors.response(
                     400, code="Bad Request", text="failed to process audio: corrupt or unsupported"
                 )
             ) from wrong
-        words = await self._heard(settings, pcm)
+        words = await self._recognise(settings, pcm)
         await self.pace.wait_first()
-        await self._file_fault(request, admission)
+        await self._break_answer(request, admission)
         if isinstance(admission.fault_now(), faults.Garbage):
             return web.Response(text=GARBAGE, content_type="application/json")
         teller = Teller(query, spoken=self.spoken)
@@ -151,7 +151,7 @@ class DeepgramSimulator(Instance):
         project = {"project_id": new_id(), "name": f"{self.name} (simulated)"}
         return web.json_response({"projects": [project]}, headers={REQUEST_ID: new_id()})
 
-    def _opened(self, query: Query, audio: bytes) -> tuple[HearingSettings, bytes]:
+    def _decode_file(self, query: Query, audio: bytes) -> tuple[HearingSettings, bytes]:
         """Return a file's samples and how to hear them; libsndfile knows wav, flac and ogg."""
         if query.encoding is not None:
             return query.hearing(grammar=self._grammar), audio
@@ -159,7 +159,7 @@ class DeepgramSimulator(Instance):
         mono = np.asarray(samples)[:, 0].astype("<i2").tobytes()
         return query.hearing(grammar=self._grammar, file_hz=rate_hz), mono
 
-    async def _heard(self, settings: HearingSettings, pcm: bytes) -> list[RecognisedWord]:
+    async def _recognise(self, settings: HearingSettings, pcm: bytes) -> list[RecognisedWord]:
         """Return all words of a whole recording."""
         settings = dataclasses.replace(settings, endpoint_s=0.5)
         stream = await self._ears.open(settings)
@@ -177,7 +177,7 @@ class DeepgramSimulator(Instance):
             await stream.close()
         return words
 
-    async def _file_fault(self, request: web.Request, admission: Admission) -> None:
+    async def _break_answer(self, request: web.Request, admission: Admission) -> None:
         """Do to a whole answer what the fault does to a stream."""
         match admission.fault_now():
             case faults.Silent() | faults.Stall() | faults.Alive():
@@ -199,5 +199,5 @@ def _read_query(request: web.Request, admission: Admission, *, streaming: bool) 
     try:
         return parse(request.query, streaming=streaming)
     except BadQueryError as wrong:
-        admission.malformed(str(wrong))
+        admission.mark_malformed(str(wrong))
         raise Refused(deepgram_errors.response(400, text=str(wrong))) from wrong

@@ -170,7 +170,7 @@ class DeepgramSocket:
             await self._flush("close")
             return
         if not self._audio.count_bytes and not _plausible(audio, self._teller.query):
-            self._admission.malformed("no encoding stated and no container recognised")
+            self._admission.mark_malformed("no encoding stated and no container recognised")
             await self._ws.close(code=CLOSE_BAD_DATA[0], message=CLOSE_BAD_DATA[1])
             raise StreamOver("DATA-0000")
         self._audio.add(audio)
@@ -188,7 +188,7 @@ class DeepgramSocket:
             message: Any = json.loads(text)
             kind = message["type"]
         except (ValueError, TypeError, KeyError) as wrong:
-            await self._not_understood(text, str(wrong))
+            await self._reject_message(text, str(wrong))
             return
         match kind:
             case "Finalize":
@@ -203,10 +203,10 @@ class DeepgramSocket:
                 configured = {"type": "ConfigureSuccess", "request_id": self._teller.request_id}
                 await self._sender.put(event=configured)
             case _:
-                await self._not_understood(text, f"unknown type {kind!r}")
+                await self._reject_message(text, f"unknown type {kind!r}")
 
-    async def _not_understood(self, text: str, why: str) -> None:
-        self._admission.malformed(f"message not understood: {text[:200]}")
+    async def _reject_message(self, text: str, why: str) -> None:
+        self._admission.mark_malformed(f"message not understood: {text[:200]}")
         told = error(description=f"could not parse the message: {why}", message=text[:200])
         await self._sender.put(event=told)
 
@@ -236,9 +236,9 @@ class DeepgramSocket:
                 await self._sender.put(heard=heard)
                 await self._end_utterance(heard)
             case _:
-                await self._flushed(heard)
+                await self._answer_flush(heard)
 
-    async def _flushed(self, heard: HeardAudio) -> None:
+    async def _answer_flush(self, heard: HeardAudio) -> None:
         why, since_s = self._flushes.popleft()
         await self._sender.put(heard=heard, since_s=since_s, from_finalize=why == "finalize")
         if why == "close":

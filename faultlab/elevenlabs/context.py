@@ -90,7 +90,7 @@ class ElevenLabsContext:
         except (UtteranceOver, ConnectionError):
             self._admission.close("connection gone")
         except UnknownLanguageError as unknown:
-            self._admission.malformed(str(unknown))
+            self._admission.mark_malformed(str(unknown))
             await self._channel.refuse("invalid_parameters", message=str(unknown))
         finally:
             self._admission.close("connection gone")

@@ -107,7 +107,7 @@ class ElevenLabsSimulator(Instance):
         ).serve()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        speech = await self._spoken(request)
+        speech = await self._synthesise(request)
         mp3 = _is_mp3(request)
         torn = Torn()
 
@@ -121,7 +121,7 @@ class ElevenLabsSimulator(Instance):
         return await self._body(request, speech, render=file if mp3 else raw, kind="audio/mpeg")
 
     async def _stream_with_timestamps(self, request: web.Request) -> web.StreamResponse:
-        speech = await self._spoken(request)
+        speech = await self._synthesise(request)
         found = characters(speech)
 
         def line(piece: AudioPiece, fault: Fault | None) -> bytes:
@@ -166,7 +166,7 @@ class ElevenLabsSimulator(Instance):
         finally:
             self.plan.end()
 
-    async def _spoken(self, request: web.Request) -> Speech:
+    async def _synthesise(self, request: web.Request) -> Speech:
         """Admit a request for speech over HTTP, read it and synthesise it."""
         admission = await self.admit(request)
         try:
@@ -176,7 +176,7 @@ class ElevenLabsSimulator(Instance):
         fields: dict[str, Any] = body if isinstance(body, dict) else {}
         text = fields.get("text")
         if not isinstance(text, str):
-            admission.malformed("no text")
+            admission.mark_malformed("no text")
             raise Refused(web.json_response(unprocessable("text"), status=422))
         admission.request.details["text"] = text
         rate_hz = 44100 if _is_mp3(request) else _raw_format(request)[1]
@@ -237,5 +237,5 @@ def _is_mp3(request: web.Request) -> bool:
 
 
 def _refusal(request: web.Request, status: int, why: str) -> Refused:
-    request[ADMISSION].malformed(why)
+    request[ADMISSION].mark_malformed(why)
     return Refused(web.json_response(detail(status, message=why), status=status))

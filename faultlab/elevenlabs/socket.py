@@ -115,7 +115,7 @@ class ElevenLabsSocket:
 
     async def _take(self, body: Any, tasks: asyncio.TaskGroup) -> None:
         if not isinstance(body, dict):
-            self._upgrade.malformed("not a JSON object")
+            self._upgrade.mark_malformed("not a JSON object")
             await self.error("invalid_message", context_id=None, close=True)
         elif body.get("close_socket"):
             await self._drain()
@@ -137,7 +137,7 @@ class ElevenLabsSocket:
         if context is None:
             context = await self._open(name, settings, tasks)
         elif settings is not None and settings != context.settings:
-            self._upgrade.malformed("voice_settings changed inside a context")
+            self._upgrade.mark_malformed("voice_settings changed inside a context")
             await self.error("voice_settings_changed", context_id=name, close=True)
             return
         if context is not None and not context.put(given):

@@ -140,17 +140,17 @@ class OpenAISimulator(Instance):
         try:
             chat = openai_request.read(await _json(request), models=self._models)
         except OpenAIBadRequest as bad:
-            admission.malformed(str(bad))
+            admission.mark_malformed(str(bad))
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
         reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
         _describe(admission, chat=chat, reply=reply)
         completion = Completion(chat=chat, reply=reply, cached_tokens=self._prompts.add(chat))
         if isinstance(admission.fault, faults.SlowStart):
             await asyncio.sleep(admission.fault.delay_s)
-        answer = self._streamed if chat.stream else self._whole
+        answer = self._send_stream if chat.stream else self._send_whole
         return await answer(request, admission=admission, completion=completion)
 
-    async def _whole(
+    async def _send_whole(
         self, request: web.Request, *, admission: Admission, completion: Completion
     ) -> web.StreamResponse:
         await self.pace.wait_first()
@@ -171,7 +171,7 @@ class OpenAISimulator(Instance):
         admission.request.details["sent"] = completion.reply.text
         return web.json_response(completion.whole(), headers=self._headers())
 
-    async def _streamed(
+    async def _send_stream(
         self, request: web.Request, *, admission: Admission, completion: Completion
     ) -> web.StreamResponse:
         first_s = self.pace.ttfb_s()
@@ -223,13 +223,13 @@ def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
         "stream": chat.stream,
         "messages": len(chat.messages),
         "tools": len(chat.tools),
-        "asked": _asked(chat),
+        "asked": _last_words(chat),
         "answer": reply.text,
         "calls": [call.name for call in reply.calls],
     }
 
 
-def _asked(chat: ChatRequest) -> str:
+def _last_words(chat: ChatRequest) -> str:
     """Return the caller's last words in a request."""
     said = (each for each in reversed(chat.messages) if each.get("role") == "user")
     return text_of(next(said, {}))

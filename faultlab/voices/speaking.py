@@ -54,14 +54,14 @@ class SpokenUtterance:
             await self._wait_first()
         at = 0
         while at < len(speech.samples):
-            fault = await self._passable(speech, at)
+            fault = await self._wait_for_passage(speech, at)
             piece = self._piece(speech, at, fault=fault)
             await self._send(piece, fault)
             if at == 0:
                 self._admission.request.mark("audio", self._instance.gate.now_s())
             await self._gap(piece.end_s - piece.start_s)
             at = piece.last
-        await self._passable(speech, at)
+        await self._wait_for_passage(speech, at)
         self._words += len(speech.words)
 
     async def repeat(self, speech: Speech, *, for_s: float) -> None:
@@ -76,7 +76,7 @@ class SpokenUtterance:
 
     # -- faults
 
-    async def _passable(self, speech: Speech, at: int) -> Fault | None:
+    async def _wait_for_passage(self, speech: Speech, at: int) -> Fault | None:
         """Wait until the fault of the moment lets audio pass, and return it; or end."""
         while True:
             fault = self._admission.fault_now()
