@@ -15,6 +15,7 @@ ENV UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1 PATH="/app/.venv/bin:
 
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 COPY scripts/setup scripts/
+COPY engines engines
 COPY fallbacks fallbacks
 COPY calls calls
 COPY telemetry telemetry
@@ -27,7 +28,7 @@ COPY drill drill
 COPY bot bot
 # What `make setup` does; every package is checked against its hash.
 RUN sh scripts/setup requirements.lock && \
-    python -m compileall -q bot calls drill fallbacks faultlab processors providers storage telemetry transports
+    python -m compileall -q bot calls drill engines fallbacks faultlab processors providers storage telemetry transports
 
 RUN useradd --uid 10001 --create-home --home-dir /data holdline
 USER holdline

@@ -1,8 +1,10 @@
 """Who is let in, and which fault holds for whom: the schedule of one instance at work."""
 
+import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from aiohttp import web
 
@@ -11,7 +13,8 @@ from faultlab.faults import Fault
 from faultlab.record import Record, Request
 from faultlab.schedule import Schedule, Window
 
-_ALWAYS = 1 - 1e-9  # the chance of a request that only a window with p = 1 hits
+POLL_S: Final = 0.02  # how soon a window that opens by itself acts on open connections
+_ALWAYS: Final = 1 - 1e-9  # the chance of a request that only a window with p = 1 hits
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,17 +23,28 @@ class Admission:
 
     Attributes:
         request: Its entry in the record, to be completed by the handler.
-        fault: The fault on it when it was let in, if any; see also `Instance.active_fault`.
+        gate: Who let it in, and knows which fault holds.
+        fault: The fault on it when it was let in, if any.
         chance: Drawn once for the request, from 0 to 1; decides about faults with a probability.
         tickets: The windows for a limited number of requests that it was counted in.
     """
 
     request: Request
+    gate: "AdmissionGate" = field(repr=False)
     fault: Fault | None
     chance: float
     tickets: frozenset[tuple[int, int]] = frozenset()
 
-    def malformed(self, why: str) -> None:
+    def fault_now(self) -> Fault | None:
+        """Return the fault that holds for it now; to be read again before each output."""
+        return self.gate.active_fault(self)
+
+    async def while_fault(self, kind: type[Fault]) -> None:
+        """Wait while a fault of this kind holds for it: a stall that can be lifted."""
+        while isinstance(self.fault_now(), kind):  # noqa: ASYNC110 - windows open by time
+            await asyncio.sleep(POLL_S)
+
+    def mark_malformed(self, why: str) -> None:
         """Mark the request as one that the real provider would not have understood."""
         self.request.well_formed = False
         self.request.details["malformed"] = why
@@ -93,10 +107,19 @@ class AdmissionGate:
             path=path,
         )
         self._record.add(entry)
-        admission = Admission(request=entry, fault=None, chance=self._dice.random())
+        admission = Admission(request=entry, gate=self, fault=None, chance=self._dice.random())
         admission.tickets = self._tickets(admission.chance)
         admission.fault = self.active_fault(admission)
         return admission
+
+    def let_in_within(self, upgrade: web.Request, *, name: str) -> Admission:
+        """Record one generation inside an open websocket as a request of its own.
+
+        Args:
+            upgrade: The websocket's request.
+            name: What to call it, for instance the context's id.
+        """
+        return self.let_in(method="WS", path=f"{upgrade.path}#{name}")
 
     def active_fault(self, admission: Admission) -> Fault | None:
         """Return the fault that holds for a request now."""
@@ -127,3 +150,8 @@ class AdmissionGate:
 
     def _schedule_s(self) -> float:
         return self._clock() - self._schedule_at
+
+
+async def hang() -> None:
+    """Wait until the connection is gone; the handler is cancelled then."""
+    await asyncio.Event().wait()

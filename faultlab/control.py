@@ -10,10 +10,11 @@ from typing import Any
 from aiohttp import web
 
 from faultlab import faults
-from faultlab.instance import STOP_S, Instance
+from faultlab.instance import Instance
 from faultlab.listener import LOOPBACK
 from faultlab.record import Record
 from faultlab.schedule import parse_windows, window_as_mapping
+from faultlab.server import STOP_S
 
 
 class Control:
@@ -22,8 +23,7 @@ class Control:
     def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
         self.token = secrets.token_urlsafe(24)
         self.port = 0
-        self._instances = instances
-        self._record = record
+        self._doors = ControlDoors(instances, record=record)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -34,19 +34,7 @@ class Control:
     async def start(self) -> None:
         """Listen on a free port."""
         app = web.Application(middlewares=[self._guard])
-        app.add_routes(
-            [
-                web.get("/instances", self._list),
-                web.get("/instances/{name}", self._one),
-                web.put("/instances/{name}/faults", self._break),
-                web.delete("/instances/{name}/faults", self._mend),
-                web.get("/instances/{name}/requests", self._requests),
-                web.get("/words", self._words),
-                web.get("/audio", self._takes),
-                web.get("/audio/{name}/{request}", self._audio),
-                web.get("/faults", self._menu),
-            ]
-        )
+        app.add_routes(self._doors.routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, LOOPBACK, 0)
@@ -70,27 +58,49 @@ class Control:
             return web.json_response({"error": "the control needs its bearer token"}, status=401)
         return await handler(request)
 
+
+class ControlDoors:
+    """What the control answers."""
+
+    def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
+        self._instances = instances
+        self._record = record
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the doors with their paths."""
+        return [
+            web.get("/instances", self._list),
+            web.get("/instances/{name}", self._one),
+            web.put("/instances/{name}/faults", self._break),
+            web.delete("/instances/{name}/faults", self._mend),
+            web.get("/instances/{name}/requests", self._requests),
+            web.get("/words", self._words),
+            web.get("/audio", self._takes),
+            web.get("/audio/{name}/{request}", self._audio),
+            web.get("/faults", _menu),
+        ]
+
     async def _list(self, request: web.Request) -> web.Response:
-        return web.json_response([self._shown(each) for each in self._instances.values()])
+        return web.json_response([self._describe(each) for each in self._instances.values()])
 
     async def _one(self, request: web.Request) -> web.Response:
-        return web.json_response(self._shown(self._named(request)))
+        return web.json_response(self._describe(self._find_instance(request)))
 
     async def _break(self, request: web.Request) -> web.Response:
-        instance = self._named(request)
+        instance = self._find_instance(request)
         try:
             instance.set_faults(parse_windows(await request.json()))
         except ValueError as error:  # json's error is one too
             return web.json_response({"error": str(error)}, status=400)
-        return web.json_response(self._shown(instance))
+        return web.json_response(self._describe(instance))
 
     async def _mend(self, request: web.Request) -> web.Response:
-        instance = self._named(request)
+        instance = self._find_instance(request)
         instance.clear()
-        return web.json_response(self._shown(instance))
+        return web.json_response(self._describe(instance))
 
     async def _requests(self, request: web.Request) -> web.Response:
-        kept = self._record.requests(self._named(request).name)
+        kept = self._record.requests(self._find_instance(request).name)
         return web.json_response([dataclasses.asdict(entry) for entry in kept])
 
     async def _words(self, request: web.Request) -> web.Response:
@@ -101,7 +111,7 @@ class Control:
 
     async def _audio(self, request: web.Request) -> web.Response:
         """Answer with what one request sent: 16-bit samples, little-endian."""
-        name, number = self._named(request).name, request.match_info["request"]
+        name, number = self._find_instance(request).name, request.match_info["request"]
         take = self._record.audio.take(name, int(number)) if number.isdecimal() else None
         if take is None:
             raise web.HTTPNotFound(
@@ -112,10 +122,7 @@ class Control:
             body=take.samples().astype("<i2").tobytes(), headers={"X-Rate-Hz": str(take.rate_hz)}
         )
 
-    async def _menu(self, request: web.Request) -> web.Response:
-        return web.json_response(faults.menu())
-
-    def _named(self, request: web.Request) -> Instance:
+    def _find_instance(self, request: web.Request) -> Instance:
         instance = self._instances.get(request.match_info["name"])
         if instance is None:
             raise web.HTTPNotFound(
@@ -124,11 +131,16 @@ class Control:
             )
         return instance
 
-    def _shown(self, instance: Instance) -> dict[str, Any]:
+    def _describe(self, instance: Instance) -> dict[str, Any]:
         return {
             "name": instance.name,
             "kind": instance.kind,
             "url": instance.url,
-            "faults": [window_as_mapping(window) for window in instance.windows],
+            "faults": [window_as_mapping(window) for window in instance.gate.windows],
             "requests": len(self._record.requests(instance.name)),
         }
+
+
+async def _menu(request: web.Request) -> web.Response:
+    del request
+    return web.json_response(faults.menu())

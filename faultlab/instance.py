@@ -3,8 +3,8 @@
 A subclass overrides `kind`, `tempo`, `routes` and, where the provider differs, `authorised` and
 `error_response`. Every handler begins with `admission = await self.admit(request)`: what concerns
 the connection (refused, reset, silent, an HTTP error, a wrong key) is dealt with there and never
-comes back to the handler. What concerns the stream is `self.active_fault(admission)`, to be read
-again before each output, so that a fault switched on in the middle acts in the middle.
+comes back to the handler. What concerns the stream is `admission.fault_now()`, to be read again
+before each output, so that a fault switched on in the middle acts in the middle.
 """
 
 import asyncio
@@ -17,19 +17,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from faultlab import faults
 from faultlab.admission import Admission, AdmissionGate, Refused
 from faultlab.clock import Clock, monotonic
-from faultlab.faults import Fault
-from faultlab.listener import LOOPBACK, ListeningPort, abort
+from faultlab.listener import abort
 from faultlab.pace import Delays, Tempo
 from faultlab.record import Record
 from faultlab.schedule import Window
+from faultlab.server import LabServer
 
 ADMISSION: Final = web.RequestKey("admission", Admission)
-POLL_S: Final = 0.02  # how soon a window that opens by itself acts on open connections
-STOP_S: Final = 0.2  # what a handler gets to end by itself when its connection is gone
 NOT_HTTP: Final = b"\x00\x16lab: neither TLS nor HTTP\r\n\r\n"  # no TLS record and no status line
 
 
@@ -57,9 +56,15 @@ class Core:
 
 
 class Instance:
-    """One simulated provider."""
+    """One simulated provider.
+
+    Attributes:
+        gate: Its schedule of faults, and the lab's time.
+        server: Its port.
+    """
 
     kind: ClassVar[str] = ""
+    no_credit: ClassVar[tuple[int, str | None]] = (402, None)  # its status and code for that
     tempo: ClassVar[Tempo] = Tempo(ttfb_s=0.1, rate=50.0, source="chosen; a subclass has its own")
 
     def __init__(self, name: str, *, api_key: str | None = None, core: Core | None = None) -> None:
@@ -72,21 +77,14 @@ class Instance:
         tempo = dataclasses.replace(self.tempo, spread=0, jitter=0) if core.steady else self.tempo
         self.pace = Delays(tempo, seed=own_seed, speed=core.speed)
         self.random = random.Random(own_seed)  # noqa: S311 - a simulation's dice, not a secret
-        self.port = 0
-        self._tls = core.tls
-        self._gate = AdmissionGate(
+        self.gate = AdmissionGate(
             name,
             record=core.record,
             clock=core.clock,
             started_at=core.clock() if core.started_at is None else core.started_at,
             dice=self.random,
         )
-        self._hitting = False
-        self._listener = ListeningPort(self._protocol, tls=core.tls)
-        self._runner: web.AppRunner | None = None
-        self._watcher: asyncio.Task[None] | None = None
-
-    # -- what a subclass says about its provider
+        self.server = LabServer(name, self.gate, tls=core.tls)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the provider's HTTP and websocket routes."""
@@ -109,42 +107,15 @@ class Instance:
         headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
         return web.json_response({"error": code or status}, status=status, headers=headers)
 
-    def quota_response(self, code: str | None = None) -> web.Response:
-        """Return the provider's own answer when the credit is used up."""
-        return self.error_response(402, code=code)
-
     def noted(self, request: web.Request) -> dict[str, Any]:
         """Return what the record keeps of every request, also of one that is refused."""
         del request
         return {}
 
-    # -- addresses
-
-    @property
-    def authority(self) -> str:
-        """Host and port."""
-        return f"{LOOPBACK}:{self.port}"
-
     @property
     def url(self) -> str:
         """What a rung's `url` takes; by default the plain HTTP base."""
-        return f"{self.http_scheme}://{self.authority}"
-
-    @property
-    def http_scheme(self) -> str:
-        """`http`, or `https` when the instance has a certificate."""
-        return "https" if self._tls else "http"
-
-    @property
-    def ws_scheme(self) -> str:
-        """`ws`, or `wss` when the instance has a certificate."""
-        return "wss" if self._tls else "ws"
-
-    def now_s(self) -> float:
-        """Return the seconds since the lab's start (or, alone, since the instance was made)."""
-        return self._gate.now_s()
-
-    # -- life
+        return self.server.base_url("http")
 
     async def start(self) -> None:
         """Listen on a free port.
@@ -152,33 +123,11 @@ class Instance:
         Raises:
             OSError: No port can be had.
         """
-        app = web.Application(middlewares=[self._middleware], client_max_size=32 * 2**20)
-        app.add_routes(self.routes())
-        self._runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=STOP_S
-        )
-        await self._runner.setup()
-        self.port = await self._listener.open()
-        self._apply_connection_fault()
-        self._watcher = asyncio.get_running_loop().create_task(
-            self._watch(), name=f"lab {self.name}"
-        )
+        await self.server.start(self.routes(), _end_requests(self.error_response))
 
     async def stop(self) -> None:
         """Stop listening and end every connection; well under a second."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait({self._watcher})  # awaiting it would hide that we are cancelled, too
-            if not self._watcher.cancelled():
-                self._watcher.result()
-            self._watcher = None
-        self._listener.close()
-        if self._runner is not None:
-            self.drop_connections()
-            await self._runner.cleanup()
-            self._runner = None
-
-    # -- faults
+        await self.server.stop()
 
     def set_faults(self, windows: Sequence[Window], *, since_lab_start: bool = False) -> None:
         """Replace the schedule, at once also for what is in progress.
@@ -187,45 +136,16 @@ class Instance:
             windows: Their seconds count from now.
             since_lab_start: Their seconds count from the lab's start instead.
         """
-        self._gate.set_faults(windows, since_lab_start=since_lab_start)
-        self._hitting = False
-        self._apply_connection_fault()
+        self.gate.set_faults(windows, since_lab_start=since_lab_start)
+        self.server.follow_faults(anew=True)
 
     def clear(self) -> None:
         """Recover: no faults from now on."""
         self.set_faults(())
 
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """The windows set at present, oldest first."""
-        return self._gate.windows
-
-    def active_fault(self, admission: Admission) -> Fault | None:
-        """Return the fault that holds for a request now; read it again before each output."""
-        return self._gate.active_fault(admission)
-
-    async def while_fault(self, admission: Admission, kind: type[Fault]) -> None:
-        """Wait while a fault of this kind holds for the request: a stall that can be lifted."""
-        while isinstance(self.active_fault(admission), kind):  # noqa: ASYNC110 - windows open by time
-            await asyncio.sleep(POLL_S)
-
-    async def hang(self) -> None:
-        """Wait until the connection is gone; the handler is cancelled then."""
-        await asyncio.Event().wait()
-
-    def abort(self, request: web.BaseRequest) -> None:
-        """End the request's connection with a TCP RST: no close frame, no last chunk."""
-        if request.transport is not None:
-            abort(request.transport)
-
     def drop_connections(self) -> None:
         """Reset every open connection, also the idle ones that are kept alive."""
-        server = self._runner.server if self._runner else None
-        for connection in server.connections if server else ():
-            if connection.transport is not None:
-                abort(connection.transport)
-
-    # -- admission
+        self.server.drop_connections()
 
     async def admit(self, request: web.Request) -> Admission:
         """Record a request, do to it what its connection-level fault does, check its key.
@@ -233,10 +153,10 @@ class Instance:
         Raises:
             Refused: The handler must not go on; let it pass through to the middleware.
         """
-        admission = self._gate.let_in(method=request.method, path=request.path_qs)
+        admission = self.gate.let_in(method=request.method, path=request.path_qs)
         request[ADMISSION] = admission
         admission.request.details |= self.noted(request)
-        await self._connection_fault(request, admission)
+        await _break_connection(request, admission)
         if not self.authorised(request):
             admission.request.ok_auth = False
             admission.close("401")
@@ -247,36 +167,42 @@ class Instance:
                 raise Refused(self.error_response(status, code=code, retry_after_s=wait_s))
             case faults.Quota(where="request", code=code):
                 admission.close("quota")
-                raise Refused(self.quota_response(code))
+                raise Refused(no_credit_response(self, code))
         return admission
 
-    def admit_within(self, request: web.Request, *, path: str) -> Admission:
-        """Record one generation inside an open websocket as a request of its own.
 
-        Args:
-            request: The websocket's upgrade request.
-            path: What to call it, for instance the context's id.
-        """
-        return self._gate.let_in(method="WS", path=f"{request.path}#{path}")
+def no_credit_response(instance: Instance, code: str | None = None) -> web.Response:
+    """Return the provider's own answer when the credit is used up."""
+    status, usual = instance.no_credit
+    return instance.error_response(status, code=code or usual)
 
-    async def _connection_fault(self, request: web.Request, admission: Admission) -> None:
-        match admission.fault:
-            case faults.Refuse() | faults.Reset():
-                admission.close("reset")
-                self.abort(request)
-                raise Refused(web.Response(status=500))
-            case faults.NotTls():
-                admission.close("not_tls")
-                if request.transport is not None:
-                    request.transport.write(NOT_HTTP)
-                    request.transport.close()
-                raise Refused(web.Response(status=500))
-            case faults.Silent(where="handshake"):
-                await self.while_fault(admission, faults.Silent)
+
+async def _break_connection(request: web.Request, admission: Admission) -> None:
+    """Do to a connection what the fault of its request does, if the fault is of that sort."""
+    match admission.fault:
+        case faults.Refuse() | faults.Reset():
+            admission.close("reset")
+            abort(request.transport)
+            raise Refused(web.Response(status=500))
+        case faults.NotTls():
+            admission.close("not_tls")
+            if request.transport is not None:
+                request.transport.write(NOT_HTTP)
+                request.transport.close()
+            raise Refused(web.Response(status=500))
+        case faults.Silent(where="handshake"):
+            await admission.while_fault(faults.Silent)
+
+
+def _end_requests(error_response: Callable[[int], web.Response]) -> Middleware:
+    """Return what stands around every handler: it answers, and records how the request ended.
+
+    Args:
+        error_response: The provider's own words for an unknown route.
+    """
 
     @web.middleware
-    async def _middleware(
-        self,
+    async def middleware(
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
@@ -284,8 +210,8 @@ class Instance:
             response = await handler(request)
         except Refused as refused:
             response = refused.response
-        except web.HTTPException as missing:  # an unknown route: the provider's own words for it
-            response = self.error_response(missing.status)
+        except web.HTTPException as missing:
+            response = error_response(missing.status)
         except asyncio.CancelledError:
             _close(request, "connection gone")
             raise
@@ -295,32 +221,7 @@ class Instance:
         _close(request, "done" if response.status < 400 else str(response.status))
         return response
 
-    # -- the listening socket
-
-    def _protocol(self) -> asyncio.BaseProtocol:
-        if self._runner is None or self._runner.server is None:
-            raise RuntimeError(f"{self.name} is not started")
-        return self._runner.server()
-
-    async def _watch(self) -> None:
-        while True:
-            self._apply_connection_fault()
-            await self._listener.serve()
-            await asyncio.sleep(POLL_S)
-
-    def _apply_connection_fault(self) -> None:
-        """Close or reopen the port; on the edge into a dead server, reset what is open."""
-        if not self.port:
-            return
-        certain = self._gate.certain_fault()
-        hitting = isinstance(certain, faults.Refuse | faults.Reset)
-        if hitting and not self._hitting:
-            self.drop_connections()
-        self._hitting = hitting
-        if isinstance(certain, faults.Refuse):
-            self._listener.refuse()
-        else:
-            self._listener.accept()
+    return middleware
 
 
 def _close(request: web.Request, outcome: str) -> None:

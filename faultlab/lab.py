@@ -1,5 +1,6 @@
 """The whole lab in one event loop: a set of simulated providers, their faults, their record."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -93,23 +94,11 @@ class Lab:
         given = core or Core()
         self.record = Record()
         self.record.audio.limit = SAMPLES_KEPT if keep_audio else 0
-        shared = Core(
-            record=self.record,
-            clock=given.clock,
-            started_at=given.clock(),
-            speed=speed,
-            seed=seed,
-            steady=given.steady,
-            tls=given.tls,
-        )
-        self.instances: dict[str, Instance] = {}
-        for spec in instances:
-            if spec.name in self.instances:
-                raise ValueError(f"the lab has two instances named {spec.name!r}")
-            self.instances[spec.name] = _build(spec, shared)
+        self._started_at_s = given.clock()
+        own = {"record": self.record, "started_at": self._started_at_s, "speed": speed}
+        self.instances = _build_all(instances, dataclasses.replace(given, seed=seed, **own))
         for name, windows in (schedule or {}).items():
             self.instance(name).set_faults(windows, since_lab_start=True)
-        self._started_at_s = shared.started_at
         self.control = Control(self.instances, record=self.record)
 
     def instance(self, name: str) -> Instance:
@@ -143,7 +132,7 @@ class Lab:
                     "name": each.name,
                     "kind": each.kind,
                     "url": each.url,
-                    "port": each.port,
+                    "port": each.server.port,
                     "api_key": each.api_key,
                 }
                 for each in self.instances.values()
@@ -175,6 +164,15 @@ class Lab:
         await self.control.stop()
         for instance in self.instances.values():
             await instance.stop()
+
+
+def _build_all(specs: Sequence[Spec], core: Core) -> dict[str, Instance]:
+    built: dict[str, Instance] = {}
+    for spec in specs:
+        if spec.name in built:
+            raise ValueError(f"the lab has two instances named {spec.name!r}")
+        built[spec.name] = _build(spec, core)
+    return built
 
 
 def _build(spec: Spec, core: Core) -> Instance:

@@ -25,7 +25,7 @@ class ListeningPort:
         self._port = 0
 
     async def open(self) -> int:
-        """Take a free port, listen on it and return its number."""
+        """Listen on a free port and return its number."""
         # Bound but never listening, it keeps the port ours while connections are refused.
         self._holder = _bound(0)
         self._port = self._holder.getsockname()[1]
@@ -34,7 +34,7 @@ class ListeningPort:
         return self._port
 
     def accept(self) -> None:
-        """Take connections from now on; they queue until `serve` runs."""
+        """Accept connections from now on; they queue until `serve` runs."""
         if self._server is None and self._waiting is None and self._holder is not None:
             self._waiting = _bound(self._port)
             self._waiting.listen(128)
@@ -72,8 +72,10 @@ def _bound(port: int) -> socket.socket:
     return bound
 
 
-def abort(transport: asyncio.BaseTransport) -> None:
-    """End a connection with a TCP RST."""
+def abort(transport: asyncio.BaseTransport | None) -> None:
+    """End a connection with a TCP RST: no close frame, no last chunk. None: it is gone already."""
+    if transport is None:
+        return
     raw = transport.get_extra_info("socket")
     if raw is not None:
         with contextlib.suppress(OSError):  # closed already

@@ -9,7 +9,7 @@ from pipecat.services.cartesia.tts import CartesiaTTSService
 from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
 from providers.provider import Rung
-from providers.told_voice import TappedVoice
+from providers.tapped_voice import TappedVoice
 
 MODEL: Final = "sonic-3"
 VOICE: Final = "e07c00bc-4134-4eae-9ea4-1a55fb45746b"  # Brooke, of Cartesia's public library
@@ -19,12 +19,12 @@ VERSION: Final = "2026-03-01"  # the API version that Pipecat 1.14 speaks
 class Cartesia(TappedVoice, CartesiaTTSService):
     """Pipecat's service, listened to at its socket."""
 
-    async def told(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
+    async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one event. Source: docs.cartesia.ai, the WebSocket's responses, 2026-03-01."""
-        context = self.open_context(message.get("context_id"))
+        context = self.tap.open_context(message.get("context_id"))
         match message.get("type"):
             case "error":
-                await self.tell_error(ear, message, name=message.get("context_id"))
+                await self.tap.tell_error(ear, message, name=message.get("context_id"))
             case "chunk" if context:
                 context.flowing = True
                 await ear.sound(context.attempt, base64.b64decode(message.get("data") or ""))
@@ -34,7 +34,7 @@ class Cartesia(TappedVoice, CartesiaTTSService):
                 for word, start_s, end_s in zip(*lists, strict=False):
                     await ear.word(context.attempt, word, start_s=start_s, end_s=end_s)
             case "done" if context:
-                await self.tell_done(ear, context)
+                await self.tap.tell_done(ear, context)
             case _:
                 pass
 

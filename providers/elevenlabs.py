@@ -14,7 +14,8 @@ from pipecat.services.settings import TTSSettings
 from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
 from providers.provider import Rung
-from providers.told_voice import TappedVoice, VoiceContext
+from providers.tapped_voice import TappedVoice
+from providers.voice_tap import VoiceContext
 
 MODEL: Final = "eleven_flash_v2_5"
 VOICE: Final = "21m00Tcm4TlvDq8ikWAM"  # Rachel, of ElevenLabs' default voices
@@ -28,14 +29,14 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         0.0,
     )  # how much of a context has times already
 
-    async def told(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
+    async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
         name = _context_name(message)
-        context = self.open_context(name)
+        context = self.tap.open_context(name)
         if message.get("error"):
-            await self.tell_error(ear, message, name=name, last=True)
+            await self.tap.tell_error(ear, message, name=name, last=True, socket=self._websocket)
         elif context and (message.get("isFinal") or message.get("is_final")):
-            await self.tell_done(ear, context)
+            await self.tap.tell_done(ear, context)
         elif context:
             await self._tell_words(ear, context, message)
             if message.get("audio"):

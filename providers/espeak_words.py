@@ -1,6 +1,7 @@
 """Text as espeak-ng speaks it: in pieces, each with its samples and its words' places."""
 
 import bisect
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,20 @@ from typing import Final
 import numpy as np
 import soxr
 
-from providers.espeak import Samples, espeak
+from engines.espeak import Espeak, Samples
 
 DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # espeak-ng's names where they differ
 PIECE: Final = re.compile(r".+?(?:[.!?…。]+(?=\s)|$)", re.DOTALL)
+
+
+@functools.cache
+def espeak() -> Espeak:
+    """Return the one espeak-ng of this process, loading it at the first call (about 10 ms).
+
+    Raises:
+        RuntimeError: Its data files cannot be read.
+    """
+    return Espeak()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

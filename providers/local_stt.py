@@ -135,7 +135,7 @@ class LocalSTTService(STTService):
                 case "ready":
                     self._ready = True
                 case "interim":
-                    await self.push_frame(self._interim(heard))
+                    await self.push_frame(_interim(heard, self._user_id, self._settings))
                 case "final":
                     await self._push_final(heard)
                 case _:
@@ -155,35 +155,36 @@ class LocalSTTService(STTService):
         if heard.finished:
             self.confirm_finalize()
         await self.emit_stt_usage_metrics()
-        await self.push_frame(self._final(heard))
-
-    def _interim(self, heard: SphinxResult) -> Frame:
-        return InterimTranscriptionFrame(
-            heard.text, self._user_id, time_now_iso8601(), self._language()
-        )
-
-    def _final(self, heard: SphinxResult) -> Frame:
-        others = (Alternative(transcript=each, confidence=None) for each in heard.alternatives)
-        best = Alternative(transcript=heard.text, confidence=heard.confidence)
-        return TranscriptionFrame(
-            heard.text,
-            self._user_id,
-            time_now_iso8601(),
-            self._language(),
-            result=Result(channel=Channel(alternatives=(best, *others))),
-        )
-
-    def _language(self) -> Language | None:
-        spoken = str(self._settings.language)
-        if spoken == "multi":
-            return Language.EN
-        return Language(spoken) if spoken in set(Language) else None
+        await self.push_frame(_final(heard, self._user_id, self._settings))
 
     async def _close(self) -> None:
         listening, self._listening = self._listening, None
         if listening is not None:
             await self.cancel_task(listening)
         await self._process.close()
+
+
+def _interim(heard: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
+    return InterimTranscriptionFrame(heard.text, user_id, time_now_iso8601(), _language(settings))
+
+
+def _final(heard: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
+    others = (Alternative(transcript=each, confidence=None) for each in heard.alternatives)
+    best = Alternative(transcript=heard.text, confidence=heard.confidence)
+    return TranscriptionFrame(
+        heard.text,
+        user_id,
+        time_now_iso8601(),
+        _language(settings),
+        result=Result(channel=Channel(alternatives=(best, *others))),
+    )
+
+
+def _language(settings: STTSettings) -> Language | None:
+    spoken = str(settings.language)
+    if spoken == "multi":
+        return Language.EN
+    return Language(spoken) if spoken in set(Language) else None
 
 
 def build(rung: Rung) -> LocalSTTService:

@@ -17,14 +17,78 @@ from pipecat.utils.errors import ErrorCategory
 from pipecat.utils.types import is_given
 
 from calls.voice import ATTEMPT, VoiceEar
-from providers.espeak import UnknownVoiceError, espeak
-from providers.espeak_words import Manner, SpokenSentence, names, pieces, speak
+from engines.espeak import UnknownVoiceError
+from providers.espeak_words import Manner, SpokenSentence, espeak, names, pieces, speak
 from providers.playout import Playout
 from providers.provider import ProbeFailedError, Rung
 
 MODEL: Final = "espeak-ng"
 VOICE: Final = "f2"  # chosen: one of the timbres that the wheel brings
 CHUNK_S: Final = 0.1  # of audio a frame: an interruption drops the rest
+
+
+class ContextTimes:
+    """When the audio of each open context is heard."""
+
+    def __init__(self) -> None:
+        self._playout = Playout()
+        self._begins_ns: dict[str, int] = {}
+
+    def begins_ns(self, context_id: str | None) -> int:
+        """Return when a context's audio begins; 0 when it has none."""
+        return self._begins_ns.get(context_id or "", 0)
+
+    def add(self, context_id: str, now_ns: int, *, duration_s: float) -> float:
+        """Queue a piece; return where in its context's time it will be heard, in seconds."""
+        begins_ns = self._playout.add(now_ns, duration_s=duration_s)
+        return (begins_ns - self._begins_ns.setdefault(context_id, begins_ns)) / 1e9
+
+    def forget(self, context_id: str) -> None:
+        """Forget a context that is over."""
+        self._begins_ns.pop(context_id, None)
+
+    def interrupt(self) -> None:
+        """Forget what was still to be played."""
+        self._playout.clear()
+
+
+class LocalTelling:
+    """Tells the stage, if there is one, what is spoken for which attempt.
+
+    Attributes:
+        ear: Whom to tell.
+    """
+
+    def __init__(self) -> None:
+        self.ear: VoiceEar | None = None
+        self._attempt = 0
+        self._told_s = 0.0  # of the attempt's sound
+
+    def begin(self, attempt: int) -> None:
+        """Count anew, for another attempt."""
+        self._attempt, self._told_s = attempt, 0.0
+
+    async def connected(self) -> None:
+        """Tell that it can speak."""
+        if self.ear:
+            await self.ear.connected()
+
+    async def done(self) -> None:
+        """Tell that everything was spoken."""
+        if self.ear:
+            await self.ear.spoken(self._attempt)
+
+    async def tell(self, piece: SpokenSentence) -> None:
+        """Tell a sentence's words with their times, and its sound."""
+        if self.ear is None:
+            return
+        ends_s = [start_s for _, start_s in piece.words[1:]] + [piece.duration_s]
+        for (word, start_s), end_s in zip(piece.words, ends_s, strict=False):
+            await self.ear.word(
+                self._attempt, word, start_s=self._told_s + start_s, end_s=self._told_s + end_s
+            )
+        self._told_s += piece.duration_s
+        await self.ear.sound(self._attempt, piece.samples.tobytes())
 
 
 class LocalTTSService(TTSService):
@@ -42,15 +106,12 @@ class LocalTTSService(TTSService):
             settings=settings,
         )
         self._manner = manner
-        self._playout = Playout()
-        self._begins_ns: dict[str, int] = {}  # when each open context's audio begins
-        self._ear: VoiceEar | None = None
-        self._attempt = 0
-        self._told_s = 0.0  # of the attempt's sound
+        self._times = ContextTimes()
+        self._telling = LocalTelling()
 
     def listen(self, ear: VoiceEar) -> None:
         """Tell `ear` from now on."""
-        self._ear = ear
+        self._telling.ear = ear
 
     async def revive(self) -> None:
         """Do nothing: there is no connection."""
@@ -58,8 +119,7 @@ class LocalTTSService(TTSService):
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Be of use at once."""
         await super().setup(setup)
-        if self._ear:
-            await self._ear.connected()
+        await self._telling.connected()
 
     def can_generate_metrics(self) -> bool:
         """Return True: what it speaks is counted, though it costs nothing."""
@@ -69,44 +129,50 @@ class LocalTTSService(TTSService):
         """Yield the audio of `text`; its words go to Pipecat beside it."""
         await self.start_tts_usage_metrics(text)
         for sentence in pieces(text):
-            piece = await asyncio.to_thread(self._speak, sentence)
-            await self._tell(piece)
-            begins_s = self._begins_s(context_id, piece)
+            piece = await asyncio.to_thread(
+                _speak, sentence, self._settings, manner=self._manner, rate_hz=self.sample_rate
+            )
+            await self._telling.tell(piece)
+            now_ns = self.get_clock().get_time()
+            begins_s = self._times.add(context_id, now_ns, duration_s=piece.duration_s)
             words = [(word, begins_s + start_s) for word, start_s in piece.words]
-            async for frame in self._frames(piece, words, context_id):
-                yield frame
+            step = round(CHUNK_S * self.sample_rate)
+            for at in range(0, len(piece.samples), step):
+                audio = piece.samples[at : at + step].tobytes()
+                yield TTSAudioRawFrame(audio, self.sample_rate, 1, context_id=context_id)
+                if at == 0:
+                    await self.add_word_timestamps(words, context_id)
 
     async def on_turn_context_completed(self) -> None:
         """Tell that everything was spoken."""
         await super().on_turn_context_completed()
-        if self._ear:
-            await self._ear.spoken(self._attempt)
+        await self._telling.done()
 
     async def start_word_timestamps(self) -> None:
         """Count words from where their audio begins, not from the last word spoken before it."""
         tracker = self._word_timestamp_tracker
-        begins_ns = self._begins_ns.get(self.get_active_audio_context_id() or "", 0)
+        begins_ns = self._times.begins_ns(self.get_active_audio_context_id())
         tracker.last_pts = max(tracker.last_pts, begins_ns)
         await super().start_word_timestamps()
 
     async def on_audio_context_completed(self, context_id: str) -> None:
         """Forget a context that was spoken to its end."""
-        self._begins_ns.pop(context_id, None)
+        self._times.forget(context_id)
 
     async def on_audio_context_interrupted(self, context_id: str) -> None:
         """Forget a context that was interrupted."""
-        self._begins_ns.pop(context_id, None)
+        self._times.forget(context_id)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Forget, on an interruption, what was still to be played; note whom a reply is for."""
         if isinstance(frame, InterruptionFrame):
-            self._playout.clear()
+            self._times.interrupt()
         elif isinstance(frame, LLMFullResponseStartFrame):
-            self._attempt, self._told_s = frame.metadata.get(ATTEMPT, 0), 0.0
+            self._telling.begin(frame.metadata.get(ATTEMPT, 0))
         await super().process_frame(frame, direction)
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
-        """Take a new voice or language, or keep the old one when there is no such."""
+        """Change to a new voice or language, or keep the old one when there is no such."""
         voice = delta.voice if is_given(delta.voice) else self._settings.voice
         language = delta.language if is_given(delta.language) else self._settings.language
         try:
@@ -116,38 +182,10 @@ class LocalTTSService(TTSService):
             return {}
         return await super()._update_settings(delta)
 
-    def _speak(self, sentence: str) -> SpokenSentence:
-        settings = self._settings
-        voices = names(str(settings.voice), str(settings.language))
-        return speak(sentence, voices, manner=self._manner, rate_hz=self.sample_rate)
 
-    async def _tell(self, piece: SpokenSentence) -> None:
-        if self._ear is None:
-            return
-        ends_s = [start_s for _, start_s in piece.words[1:]] + [piece.duration_s]
-        for (word, start_s), end_s in zip(piece.words, ends_s, strict=False):
-            await self._ear.word(
-                self._attempt, word, start_s=self._told_s + start_s, end_s=self._told_s + end_s
-            )
-        self._told_s += piece.duration_s
-        await self._ear.sound(self._attempt, piece.samples.tobytes())
-
-    def _begins_s(self, context_id: str, piece: SpokenSentence) -> float:
-        """Return where in its context's time a piece will be heard, in seconds."""
-        begins_ns = self._playout.add(self.get_clock().get_time(), duration_s=piece.duration_s)
-        return (begins_ns - self._begins_ns.setdefault(context_id, begins_ns)) / 1e9
-
-    async def _frames(
-        self, piece: SpokenSentence, words: list[tuple[str, float]], context_id: str
-    ) -> AsyncGenerator[Frame, None]:
-        step = round(CHUNK_S * self.sample_rate)
-        for at in range(0, len(piece.samples), step):
-            yield self._audio(piece.samples[at : at + step].tobytes(), context_id)
-            if at == 0:
-                await self.add_word_timestamps(words, context_id)
-
-    def _audio(self, audio: bytes, context_id: str) -> TTSAudioRawFrame:
-        return TTSAudioRawFrame(audio, self.sample_rate, 1, context_id=context_id)
+def _speak(sentence: str, settings: TTSSettings, *, manner: Manner, rate_hz: int) -> SpokenSentence:
+    voices = names(str(settings.voice), str(settings.language))
+    return speak(sentence, voices, manner=manner, rate_hz=rate_hz)
 
 
 def build(rung: Rung) -> LocalTTSService:

@@ -71,7 +71,7 @@ class MenuEar:
         why, answered = "no answer in time", False
         try:
             async with asyncio.timeout(ANSWER_S):
-                heard = await self._asked(pcm)
+                heard = await self._ask_process(pcm)
             answered, why = heard.what == "final", heard.text
         except TimeoutError:
             heard = SphinxResult(what="failed")
@@ -86,7 +86,7 @@ class MenuEar:
         logger.warning("the menu's words cannot be heard on this machine: {}", why)
         return SphinxResult(what="final")
 
-    async def _asked(self, pcm: bytes) -> SphinxResult:
+    async def _ask_process(self, pcm: bytes) -> SphinxResult:
         if not self._running:
             await self._process.start()
             self._running = True

@@ -50,14 +50,14 @@ class OneTryOpenAI(OpenAILLMService):
 
     async def ask(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         """Stream an answer; closing the iterator lets the connection go."""
-        stream = await self._opened(context)
+        stream = await self._open_stream(context)
         try:
             async for chunk in stream:
                 yield chunk
         finally:
             await stream.close()
 
-    async def _opened(self, context: LLMContext) -> AsyncStream[ChatCompletionChunk]:
+    async def _open_stream(self, context: LLMContext) -> AsyncStream[ChatCompletionChunk]:
         tell = self._told_headers or _nobody
         try:
             stream = await self.get_chat_completions(context)

@@ -1,21 +1,26 @@
 """Pocketsphinx on one caller's audio: utterances begun and finished by whoever detects voices."""
 
-import itertools
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import soxr
-from pocketsphinx import Config, Decoder, get_model_path
 
+from engines.sphinx import (
+    ENGLISH_DICTIONARY,
+    ENGLISH_MODEL,
+    ENGLISH_SOUNDS,
+    MODEL_HZ,
+    Segment,
+    SphinxDecoder,
+)
 from providers.sphinx_ear import Ear, SphinxResult
 
 Samples = npt.NDArray[np.int16]
 
-MODEL_HZ: Final = 16_000  # the English model was trained at this rate
 BEFORE_S: Final = (
     0.6  # heard again at a beginning: a voice is detected 0.2 s late, a soft one later
 )
@@ -42,7 +47,7 @@ class Recogniser:
         Raises:
             RuntimeError: Pocketsphinx cannot read one of them.
         """
-        self._decoder = Decoder(_config(ear))
+        self._decoder = SphinxDecoder(_settings(ear))
         self._dice = np.random.default_rng(0)
         same = ear.rate_hz == MODEL_HZ
         self._resampler = None if same else soxr.ResampleStream(ear.rate_hz, MODEL_HZ, 1, "int16")
@@ -57,7 +62,7 @@ class Recogniser:
         """Start an utterance with the audio just before; nothing, when one is in progress."""
         if self._open:
             return
-        self._decoder.start_utt()
+        self._decoder.begin()
         self._open = True
         self._heard_samples = self._told_samples = 0
         self._told = ""
@@ -109,13 +114,12 @@ class Recogniser:
             return  # the resampler holds back its first samples
         noisy = samples + self._dice.normal(0.0, NOISE_RMS, len(samples))
         pcm = noisy.clip(-32768, 32767).astype("<i2").tobytes()
-        self._decoder.process_raw(pcm, full_utt=whole)
+        self._decoder.add(pcm, whole=whole)
         self._heard_samples += len(samples)
 
     def _interim(self) -> Iterator[SphinxResult]:
         self._told_samples = self._heard_samples
-        guess = self._decoder.hyp()
-        text = guess.hypstr if guess else ""
+        text = self._decoder.text()
         if text and text != self._told:
             self._told = text
             yield SphinxResult(what="interim", text=text)
@@ -123,56 +127,50 @@ class Recogniser:
     def _final(self, *, finished: bool) -> SphinxResult:
         if not self._open:
             return SphinxResult(what="final", finished=finished)
-        self._decoder.end_utt()
+        self._decoder.end()
         self._open = False
-        best = self._decoder.hyp()
-        if not best or not best.hypstr:
+        text = self._decoder.text()
+        if not text:
             return SphinxResult(what="final", finished=finished)
+        segments = list(self._decoder.segments())
         return SphinxResult(
             what="final",
-            text=best.hypstr,
-            confidence=self._confidence(),
-            alternatives=self._alternatives(best.hypstr),
+            text=text,
+            confidence=_confidence(segments),
+            alternatives=self._alternatives(text),
             finished=finished,
-            quiet=self._quiet(),
+            quiet=_quiet(segments),
         )
-
-    def _quiet(self) -> float:
-        """Return the worst of the silences, as `SphinxResult.quiet` says."""
-        silences = (
-            (part.ascore, part.end_frame - part.start_frame + 1)
-            for part in self._decoder.seg()
-            if part.word == "<sil>"
-        )
-        fits = (
-            math.log(score) / frames if score > 0 else FLOOR
-            for score, frames in silences
-            if frames >= PAUSE_FRAMES
-        )
-        return min(fits, default=0.0)
-
-    def _confidence(self) -> float:
-        """Return the mean of the words' posterior probabilities."""
-        sure = [part.prob for part in self._decoder.seg() if part.word[0] not in "<[+"]
-        return round(min(1.0, max(0.0, sum(sure) / len(sure))), 4) if sure else 0.0
 
     def _alternatives(self, best: str) -> tuple[str, ...]:
-        others = dict.fromkeys(
-            each.hypstr
-            for each in itertools.islice(self._decoder.nbest(), 2 * ALTERNATIVES)
-            if each
-        )
+        others = dict.fromkeys(self._decoder.readings(2 * ALTERNATIVES))
         others.pop(best, None)
         return tuple(others)[:ALTERNATIVES]
 
 
-def _config(ear: Ear) -> Config:
+def _quiet(segments: Iterable[Segment]) -> float:
+    """Return the worst of the silences, as `SphinxResult.quiet` says."""
+    fits = (
+        math.log(part.fit) / part.frames if part.fit > 0 else FLOOR
+        for part in segments
+        if part.word == "<sil>" and part.frames >= PAUSE_FRAMES
+    )
+    return min(fits, default=0.0)
+
+
+def _confidence(segments: Iterable[Segment]) -> float:
+    """Return the mean of the words' posterior probabilities."""
+    sure = [part.posterior for part in segments if part.word[0] not in "<[+"]
+    return round(min(1.0, max(0.0, sum(sure) / len(sure))), 4) if sure else 0.0
+
+
+def _settings(ear: Ear) -> dict[str, Any]:
     paths: dict[str, Any] = {
-        "hmm": ear.hmm or get_model_path("en-us/en-us"),
-        "dict": ear.dict or get_model_path("en-us/cmudict-en-us.dict"),
+        "hmm": ear.hmm or ENGLISH_SOUNDS,
+        "dict": ear.dict or str(ENGLISH_DICTIONARY),
     }
     if ear.jsgf:
         paths["jsgf"] = ear.jsgf
     else:
-        paths["lm"] = ear.lm or get_model_path("en-us/en-us.lm.bin")
-    return Config(**paths, fwdflat=SECOND_PASS, loglevel="FATAL")
+        paths["lm"] = ear.lm or ENGLISH_MODEL
+    return {**paths, "fwdflat": SECOND_PASS}

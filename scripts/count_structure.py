@@ -21,8 +21,8 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = (
-    *("bot", "calls", "drill", "fallbacks", "faultlab", "processors"),
-    *("providers", "storage", "telemetry", "transports"),
+    *("bot", "calls", "drill", "engines", "fallbacks", "faultlab"),
+    *("processors", "providers", "storage", "telemetry", "transports"),
 )
 FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 METHODS: Final = 12

@@ -24,7 +24,17 @@ from tests.quoted_numbers import PLACE, constant, quotes, unquoted
 
 # A path of ours: in one of these folders, or a file at the root that nobody makes.
 FOLDERS = (
-    *("bot/", "calls/", "docs/", "drill/", "examples/", "fallbacks/", "faultlab/", "processors/"),
+    *(
+        "bot/",
+        "calls/",
+        "docs/",
+        "drill/",
+        "engines/",
+        "examples/",
+        "fallbacks/",
+        "faultlab/",
+        "processors/",
+    ),
     *(
         "providers/",
         "scripts/",

@@ -19,6 +19,7 @@ ROOMS = (
     "telemetry",
     "calls",
     "fallbacks",
+    "engines",
     "faultlab",
 )
 PURE = ("calls", "fallbacks")
@@ -60,10 +61,17 @@ def test_a_decision_imports_a_short_list_and_nothing_else(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", files("faultlab"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_lab_imports_nothing_of_ours(path: Path) -> None:
+def test_the_lab_imports_nothing_of_ours_but_engines(path: Path) -> None:
     roots = {name.split(".")[0] for name in imported(path)}
 
-    assert not roots & (set(ROOMS) - {"faultlab"})
+    assert not roots & (set(ROOMS) - {"engines", "faultlab"})
+
+
+@pytest.mark.parametrize("path", files("engines"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_engine_imports_nothing_of_ours(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imported(path)}
+
+    assert not roots & (set(ROOMS) - {"engines"})
 
 
 def test_no_other_distribution_takes_a_rooms_name() -> None:

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from providers.espeak import UnknownVoiceError
+from engines.espeak import UnknownVoiceError
 from providers.espeak_words import Manner, names, pieces, speak
 from providers.local_tts import VOICE
 from providers.provider import Rung

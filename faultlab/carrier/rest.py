@@ -58,9 +58,9 @@ class CarrierRest:
 
     async def _update(self, request: web.Request) -> web.Response:
         if not hmac.compare_digest(request.headers.get("Authorization", ""), self._proof):
-            return _refused(401, 20003, "Authenticate")
+            return _refusal(401, 20003, "Authenticate")
         if self.answer_with is not None:
-            return _refused(self.answer_with, 20500, "Internal Server Error")
+            return _refusal(self.answer_with, 20500, "Internal Server Error")
         sid, form = request.match_info["call"], await request.post()
         self.requests.append((sid, str(form.get("Status"))))
         call = self.calls.get(sid)
@@ -69,14 +69,14 @@ class CarrierRest:
             or call is None
             or call.ended.is_set()
         ):
-            return _refused(404, 20404, f"The requested resource {request.path} was not found")
+            return _refusal(404, 20404, f"The requested resource {request.path} was not found")
         if form.get("Status") != "completed":
-            return _refused(400, 21220, "Invalid call state")
+            return _refusal(400, 21220, "Invalid call state")
         await call.hang_up(by="agent")
         return web.json_response({"sid": sid, "status": "completed"})
 
 
-def _refused(status: int, code: int, message: str) -> web.Response:
+def _refusal(status: int, code: int, message: str) -> web.Response:
     more = f"https://www.twilio.com/docs/errors/{code}"
     return web.json_response(
         {"code": code, "message": message, "more_info": more, "status": status}, status=status

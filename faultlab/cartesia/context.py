@@ -16,11 +16,11 @@ from faultlab.admission import Admission
 from faultlab.cartesia.request import CartesiaBadRequest, Generation
 from faultlab.faults import Fault
 from faultlab.instance import Instance
+from faultlab.listener import abort
 from faultlab.voices.encoding import Torn, encode
-from faultlab.voices.espeak import UnknownLanguageError
 from faultlab.voices.pieces import AudioPiece, steady
 from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
-from faultlab.voices.voices import SimulatedVoice, Speech, speak
+from faultlab.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
 INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
 SENTENCE_ENDS: Final = (".", "!", "?", "\u3002")  # where managed buffering lets go of its text
@@ -108,7 +108,7 @@ class CartesiaContext:
         request = self._admission.request
         request.details["language"] = asked.language
         request.details["text"] = request.details.get("text", "") + asked.transcript
-        now_s = self._socket.instance.now_s()
+        now_s = self._socket.instance.gate.now_s()
         request.mark("text", now_s, words=len(asked.transcript.split()))
 
     def cancel(self) -> None:
@@ -125,7 +125,7 @@ class CartesiaContext:
         except (UtteranceOver, ConnectionError):
             self._admission.close("connection gone")
         except UnknownLanguageError as unknown:
-            self._admission.malformed(str(unknown))
+            self._admission.mark_malformed(str(unknown))
             await self._socket.error(400, message=str(unknown), context_id=self.name)
         except TimeoutError:
             self._admission.close("expired")
@@ -138,18 +138,18 @@ class CartesiaContext:
             fresh = self._inbox.empty()
             text, flush, more = await self._portion()
             if text.strip():
-                spoken = await self._synthesised(text)
+                spoken = await self._synthesise(text)
                 await self._utterance.say(spoken, fresh=fresh or not self._utterance.begun)
             if flush and not self._cancelled:
                 await self._channel.flush_done()
-        fault = self._socket.instance.active_fault(self._admission)
+        fault = self._admission.fault_now()
         if self._cancelled and spoken and isinstance(fault, faults.LateAfterCancel):
             await self._utterance.repeat(spoken, for_s=fault.delay_s)
         self._socket.forget(self)  # first: the client may use the id again at once
         if not self._cancelled and fault != faults.Mistaken(what="no_final"):
             await self._channel.done()
 
-    async def _synthesised(self, text: str) -> Speech:
+    async def _synthesise(self, text: str) -> Speech:
         return await speak(
             text,
             voice=self._socket.voice.faster(self._asked.speed),
@@ -230,7 +230,7 @@ class CartesiaChannel:
 
     def reset(self) -> None:
         """Break the socket."""
-        self._socket.instance.abort(self._socket.request)
+        abort(self._socket.request.transport)
 
     async def flush_done(self) -> None:
         """Tell that everything up to here was sent."""

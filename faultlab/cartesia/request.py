@@ -67,7 +67,7 @@ def parse(body: object) -> Generation:
     """
     if not isinstance(body, Mapping):
         raise CartesiaBadRequest("The request must be a JSON object.")
-    _required(body)
+    _check_required(body)
     output = body["output_format"]
     delay_ms = body.get("max_buffer_delay_ms", MANAGED_BUFFER_MS)
     if not isinstance(delay_ms, int) or not BUFFER_MS[0] <= delay_ms <= BUFFER_MS[1]:
@@ -88,7 +88,7 @@ def parse(body: object) -> Generation:
     )
 
 
-def _required(body: Mapping[str, Any]) -> None:
+def _check_required(body: Mapping[str, Any]) -> None:
     if not isinstance(body.get("transcript"), str):
         raise CartesiaBadRequest("transcript is required.")
     if not isinstance(body.get("model_id"), str) or not body["model_id"]:

@@ -17,10 +17,9 @@ from faultlab.faults import Fault
 from faultlab.instance import ADMISSION, Core, Instance
 from faultlab.pace import Tempo
 from faultlab.voices.encoding import Torn, as_file, encode
-from faultlab.voices.espeak import UnknownLanguageError
 from faultlab.voices.pieces import AudioPiece, steady, whole
 from faultlab.voices.spoken_body import SpokenBody
-from faultlab.voices.voices import Speech, speak, voice_of
+from faultlab.voices.voices import Speech, UnknownLanguageError, speak, voice_of
 
 CONTENT_TYPES: Final[Mapping[str, str]] = {
     "raw": "application/octet-stream",
@@ -65,7 +64,7 @@ class CartesiaSimulator(Instance):
     @property
     def url(self) -> str:
         """The whole websocket URL."""
-        return f"{self.ws_scheme}://{self.authority}/tts/websocket"
+        return f"{self.server.base_url('ws')}/tts/websocket"
 
     def authorised(self, request: web.Request) -> bool:
         """Accept the key as a header, as a bearer token or, for browsers, in the query."""
@@ -86,7 +85,7 @@ class CartesiaSimulator(Instance):
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
-        version = self._version(request)
+        version = _read_version(request)
         if self.plan.open_sockets >= self.plan.sockets:
             admission.close("429")
             return self.error_response(429)
@@ -95,7 +94,7 @@ class CartesiaSimulator(Instance):
         ).serve()
 
     async def _bytes(self, request: web.Request) -> web.StreamResponse:
-        asked = await self._asked(request)
+        asked = await self._read_generation(request)
         torn = Torn()
 
         def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
@@ -114,10 +113,10 @@ class CartesiaSimulator(Instance):
             render=raw if streams else file,
             piece_end=steady(request[ADMISSION]) if streams else whole,
         )
-        return await body.speak(await self._synthesised(request, asked))
+        return await body.speak(await self._synthesise(request, asked))
 
     async def _sse(self, request: web.Request) -> web.StreamResponse:
-        asked = await self._asked(request)
+        asked = await self._read_generation(request)
 
         def events(piece: AudioPiece, fault: Fault | None) -> bytes:
             found = piece_events(
@@ -133,20 +132,20 @@ class CartesiaSimulator(Instance):
             piece_end=steady(request[ADMISSION]),
         )
         done = {"type": "done", "done": True, "status_code": 200, "context_id": asked.context_id}
-        return await body.speak(await self._synthesised(request, asked), last=_sse_event(done))
+        return await body.speak(await self._synthesise(request, asked), last=_sse_event(done))
 
-    async def _asked(self, request: web.Request) -> Generation:
+    async def _read_generation(self, request: web.Request) -> Generation:
         """Admit and read a request for speech over HTTP; refuse what the API refuses."""
         admission = await self.admit(request)
-        self._version(request)
+        _read_version(request)
         try:
             asked = parse(await request.json())
         except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
-            raise self._bad(request, str(wrong)) from None
+            raise _refusal(request, str(wrong)) from None
         admission.request.details["text"] = asked.transcript
         return asked
 
-    async def _synthesised(self, request: web.Request, asked: Generation) -> Speech:
+    async def _synthesise(self, request: web.Request, asked: Generation) -> Speech:
         try:
             return await speak(
                 asked.transcript,
@@ -155,11 +154,7 @@ class CartesiaSimulator(Instance):
                 language=asked.language,
             )
         except UnknownLanguageError as unknown:
-            raise self._bad(request, str(unknown)) from None
-
-    def _bad(self, request: web.Request, why: str) -> Refused:
-        request[ADMISSION].malformed(why)
-        return Refused(web.json_response(problem(400, message=why), status=400))
+            raise _refusal(request, str(unknown)) from None
 
     async def _voices(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -168,29 +163,38 @@ class CartesiaSimulator(Instance):
             # A list costs nothing: an account without credit gets it.
             if not isinstance(request[ADMISSION].fault, faults.Quota):
                 raise
-        self._version(request)
-        return web.json_response({"data": [self._voice()], "has_more": False, "next_page": None})
-
-    def _version(self, request: web.Request) -> str:
-        given = request.headers.get("Cartesia-Version") or request.query.get("cartesia_version", "")
-        if not VERSION.fullmatch(given):
-            raise self._bad(request, "The header Cartesia-Version is required.")
-        return given
-
-    def _voice(self) -> dict[str, Any]:
-        return {
-            "id": f"lab-{self.name}",
-            "name": f"The voice of {self.name}",
-            "access": "public",
-            "visibility": "all",
-            "is_owner": False,
-            "created_at": "2026-01-01T00:00:00Z",
-            "description": "espeak-ng",
-            "tagline": "",
-            "language": "en",
-            "locales": [{"locale": "en-US", "is_native": True}],
-        }
+        _read_version(request)
+        return web.json_response(
+            {"data": [_voice_entry(self.name)], "has_more": False, "next_page": None}
+        )
 
 
 def _sse_event(event: Mapping[str, Any]) -> bytes:
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def _refusal(request: web.Request, why: str) -> Refused:
+    request[ADMISSION].mark_malformed(why)
+    return Refused(web.json_response(problem(400, message=why), status=400))
+
+
+def _read_version(request: web.Request) -> str:
+    given = request.headers.get("Cartesia-Version") or request.query.get("cartesia_version", "")
+    if not VERSION.fullmatch(given):
+        raise _refusal(request, "The header Cartesia-Version is required.")
+    return given
+
+
+def _voice_entry(name: str) -> dict[str, Any]:
+    return {
+        "id": f"lab-{name}",
+        "name": f"The voice of {name}",
+        "access": "public",
+        "visibility": "all",
+        "is_owner": False,
+        "created_at": "2026-01-01T00:00:00Z",
+        "description": "espeak-ng",
+        "tagline": "",
+        "language": "en",
+        "locales": [{"locale": "en-US", "is_native": True}],
+    }

@@ -136,7 +136,7 @@ class CartesiaSocket:
             context_id = body.get("context_id") if isinstance(body, dict) else None
             await self._obey(body, tasks)
         except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
-            self._upgrade.malformed(str(wrong))
+            self._upgrade.mark_malformed(str(wrong))
             await self.error(400, message=str(wrong), context_id=context_id)
 
     async def _obey(self, body: Any, tasks: asyncio.TaskGroup) -> None:
@@ -159,7 +159,7 @@ class CartesiaSocket:
         if self.plan.open_contexts >= self.plan.contexts:
             await self.error(429, context_id=asked.context_id)
             return None
-        admission = self.instance.admit_within(self.request, path=asked.context_id)
+        admission = self.instance.gate.let_in_within(self.request, name=asked.context_id)
         # A fault for the next request that met the upgrade but acts on speech acts here.
         admission.tickets |= self._upgrade.tickets
         self._upgrade.tickets = frozenset()

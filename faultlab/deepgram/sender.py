@@ -9,12 +9,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from faultlab import faults
+from faultlab.admission import POLL_S, Admission
 from faultlab.clock import monotonic
 from faultlab.deepgram.errors import CLOSE_SERVER, answer
 from faultlab.deepgram.results import Teller, error
 from faultlab.ears.heard import HeardAudio
 from faultlab.faults import Fault
-from faultlab.instance import POLL_S, Admission, Instance
+from faultlab.instance import Instance
+from faultlab.listener import abort
 
 GARBAGE: Final = '{"type":"Results","channel":{"alternatives":[{"transcr\x00'
 WAITING: Final = 500  # messages; a stream has about three a second, so minutes of a slow rate
@@ -52,6 +54,39 @@ class DeepgramStream:
     ws: web.WebSocketResponse
 
 
+class ShownWords:
+    """How many words the client was shown, in all and under the present fault."""
+
+    def __init__(self) -> None:
+        self.words = 0  # those in finals, and the most that interim results had beyond
+        self._final_words = 0
+        self._fault: Fault | None = None
+        self._before_fault = 0
+
+    def under(self, fault: Fault | None) -> Fault | None:
+        """Count from now if another fault holds than before; return the fault."""
+        if fault != self._fault:
+            self._fault = fault
+            self._before_fault = self.words
+        return fault
+
+    @property
+    def since_fault(self) -> int:
+        """The words since the present fault began."""
+        return self.words - self._before_fault
+
+    def room(self, limit: int) -> int:
+        """Return how many words of the next result still fit, if a fault allows so many."""
+        return max(0, self._before_fault + limit - self._final_words)
+
+    def add(self, heard: HeardAudio) -> None:
+        """Count a result that was shown."""
+        words = self._final_words + len(heard.words)
+        self.words = max(self.words, words)
+        if heard.what != "interim":
+            self._final_words = words
+
+
 class Sender:
     """Sends results in order, as the fault of the moment allows."""
 
@@ -62,10 +97,7 @@ class Sender:
         self._teller = teller
         self._ws = line.ws
         self._queue: asyncio.Queue[Outgoing] = asyncio.Queue(WAITING)
-        self._final_words = 0
-        self._shown_words = 0  # those in finals, and the most that interim results had beyond
-        self._fault: Fault | None = None
-        self._shown_before = 0  # when the present fault began
+        self._shown = ShownWords()
         self._finals: list[str] = line.admission.request.details.setdefault("finals", [])
 
     async def put(
@@ -93,7 +125,7 @@ class Sender:
         """Send until the stream is over.
 
         Raises:
-            Over: It ended on our side.
+            StreamOver: It ended on our side.
         """
         while True:
             out = await self._queue.get()
@@ -105,41 +137,28 @@ class Sender:
         """Do at once what the present fault does to an open stream.
 
         Raises:
-            Over: It ends the stream.
+            StreamOver: It ends the stream.
         """
-        match self.fault():
-            case faults.Cut(after_words=limit, how=how) if self._shown_since >= limit:
+        match self._fault():
+            case faults.Cut(after_words=limit, how=how) if self._shown.since_fault >= limit:
                 await self._cut(how)
             case faults.ErrorEvent(status=status, code=code):
-                await self._fail(status, code=code)
+                await _fail(self._ws, status, code=code)
             case faults.Quota(where="event", code=code):
-                await self._fail(402, code=code)
+                await _fail(self._ws, 402, code=code)
             case _:
                 pass
 
-    def fault(self) -> Fault | None:
-        """Return the fault of the moment; words are counted from when it began."""
-        fault = self._instance.active_fault(self._admission)
-        if fault != self._fault:
-            self._fault = fault
-            self._shown_before = self._shown_words
-        return fault
-
-    @property
-    def _shown_since(self) -> int:
-        return self._shown_words - self._shown_before
+    def _fault(self) -> Fault | None:
+        return self._shown.under(self._admission.fault_now())
 
     async def _wait(self, out: Outgoing) -> None:
-        left_s = self._left_s(out)
-        while left_s > 0:  # step by step: a fault may be lifted meanwhile
+        # Step by step: a fault may be lifted meanwhile.
+        while (left_s := out.due_s + self._added_s(out) - monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left_s, POLL_S))
-            left_s = self._left_s(out)
-
-    def _left_s(self, out: Outgoing) -> float:
-        return out.due_s + self._added_s(out) - monotonic()
 
     def _added_s(self, out: Outgoing) -> float:
-        match self.fault():
+        match self._fault():
             case faults.SlowStart(delay_s=delay_s):
                 return delay_s / self._instance.speed
             case faults.SlowRate(factor=factor):
@@ -148,14 +167,14 @@ class Sender:
                 return 0.0
 
     async def _send(self, out: Outgoing) -> None:
-        match self.fault():
+        match self._fault():
             case faults.Silent():
                 await self._say_nothing(out)
             case faults.Garbage():
                 await self._ws.send_str(GARBAGE)
             case faults.Alive() if out.heard is not None:
-                await self._tell(dataclasses.replace(out, heard=_emptied(out.heard)))
-            case faults.Stall(after_words=limit) if self._shown_since >= limit:
+                await self._tell(dataclasses.replace(out, heard=_without_words(out.heard)))
+            case faults.Stall(after_words=limit) if self._shown.since_fault >= limit:
                 await self._say_nothing(out)
             case faults.Cut(after_words=limit) | faults.Stall(after_words=limit) if out.heard:
                 await self._tell_at_most(out, out.heard, limit=limit)
@@ -164,64 +183,56 @@ class Sender:
             case _:
                 await self._tell(out)
         if out.last:
-            await self._close(1000)
+            await self._ws.close(code=1000)
             raise StreamOver("done")
 
     async def _say_nothing(self, out: Outgoing) -> None:
         details = self._line.admission.request.details
         details["withheld"] = details.get("withheld", 0) + 1
         if out.last:  # a mute server does not say goodbye either
-            while isinstance(self.fault(), faults.Silent | faults.Stall):  # noqa: ASYNC110 - by time
+            while isinstance(self._fault(), faults.Silent | faults.Stall):  # noqa: ASYNC110 - by time
                 await asyncio.sleep(POLL_S)
             await self._tell(out)
 
     async def _tell_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
-        room = max(0, self._shown_before + limit - self._final_words)
+        room = self._shown.room(limit)
         if len(heard.words) > room:  # the words that still fit, as a result that may yet change
             heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")
         await self._tell(dataclasses.replace(out, heard=heard))
 
     async def _tell(self, out: Outgoing, *, times: int = 1) -> None:
-        for _ in range(times):
-            await self._ws.send_str(json.dumps(self._message(out), separators=(",", ":")))
+        message = out.event
         if out.heard is not None:
-            self._count(out.heard)
+            final = out.heard.what != "interim"
+            message = self._teller.results(out.heard, final=final, from_finalize=out.from_finalize)
+        for _ in range(times):
+            await self._ws.send_str(json.dumps(message, separators=(",", ":")))
+        if out.heard is not None:
+            self._shown.add(out.heard)
+            if out.heard.what != "interim" and out.heard.words:
+                self._finals.append(" ".join(word.text for word in out.heard.words))
         if out.from_finalize:
-            self._admission.request.mark("flushed", self._instance.now_s(), words=self._shown_words)
-
-    def _message(self, out: Outgoing) -> dict[str, Any] | None:
-        if out.heard is None:
-            return out.event
-        final = out.heard.what != "interim"
-        return self._teller.results(out.heard, final=final, from_finalize=out.from_finalize)
-
-    def _count(self, heard: HeardAudio) -> None:
-        words = self._final_words + len(heard.words)
-        self._shown_words = max(self._shown_words, words)
-        if heard.what != "interim":
-            self._final_words = words
-            if heard.words:
-                self._finals.append(" ".join(word.text for word in heard.words))
+            now_s = self._instance.gate.now_s()
+            self._admission.request.mark("flushed", now_s, words=self._shown.words)
 
     async def _cut(self, how: str) -> None:
         if how == "reset":
-            self._instance.abort(self._line.request)
+            abort(self._line.request.transport)
         elif how == "close":
-            await self._close(1000)
+            await self._ws.close(code=1000)
         else:
-            await self._fail(500, code=None)
+            await _fail(self._ws, 500, code=None)
         raise StreamOver(f"cut: {how}")
 
-    async def _fail(self, status: int, *, code: str | None) -> None:
-        said = answer(status, code)
-        message = error(description=said.text, message=said.code, variant="ServerError")
-        await self._ws.send_str(json.dumps(message))
-        await self._close(*CLOSE_SERVER)
-        raise StreamOver(f"error: {said.code}")
 
-    async def _close(self, code: int, reason: bytes = b"") -> None:
-        await self._ws.close(code=code, message=reason)
+async def _fail(ws: web.WebSocketResponse, status: int, *, code: str | None) -> None:
+    """Send the error and close the stream with it."""
+    said = answer(status, code)
+    message = error(description=said.text, message=said.code, variant="ServerError")
+    await ws.send_str(json.dumps(message))
+    await ws.close(code=CLOSE_SERVER[0], message=CLOSE_SERVER[1])
+    raise StreamOver(f"error: {said.code}")
 
 
-def _emptied(heard: HeardAudio) -> HeardAudio:
+def _without_words(heard: HeardAudio) -> HeardAudio:
     return dataclasses.replace(heard, words=())

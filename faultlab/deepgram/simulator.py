@@ -16,6 +16,7 @@ import soundfile
 from aiohttp import web
 
 from faultlab import faults
+from faultlab.admission import Admission, Refused, hang
 from faultlab.deepgram import errors as deepgram_errors
 from faultlab.deepgram.errors import REQUEST_ID
 from faultlab.deepgram.query import BadQueryError, Query, parse
@@ -25,7 +26,8 @@ from faultlab.deepgram.socket import DeepgramSocket, StreamLimits
 from faultlab.ears.ears import Ears
 from faultlab.ears.heard import HearingSettings, RecognisedWord
 from faultlab.ears.intake import ENCODINGS
-from faultlab.instance import Admission, Core, Instance, Refused
+from faultlab.instance import Core, Instance, no_credit_response
+from faultlab.listener import abort
 from faultlab.pace import Tempo
 
 SCHEMES: Final = ("token", "bearer")
@@ -84,7 +86,7 @@ class DeepgramSimulator(Instance):
     @property
     def url(self) -> str:
         """The websocket base."""
-        return f"{self.ws_scheme}://{self.authority}"
+        return self.server.base_url("ws")
 
     async def stop(self) -> None:
         """Stop listening, in both senses."""
@@ -108,7 +110,7 @@ class DeepgramSimulator(Instance):
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
-        query = self._understood(request, admission, streaming=True)
+        query = _read_query(request, admission, streaming=True)
         ws = web.WebSocketResponse(
             protocols=SCHEMES, compress=False, max_msg_size=MESSAGE_BYTES, timeout=1.0
         )
@@ -122,21 +124,21 @@ class DeepgramSimulator(Instance):
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
-        query = self._understood(request, admission, streaming=False)
+        query = _read_query(request, admission, streaming=False)
         audio = await request.read()
         try:
-            settings, pcm = await asyncio.to_thread(self._opened, query, audio)
+            settings, pcm = await asyncio.to_thread(self._decode_file, query, audio)
         except (soundfile.LibsndfileError, ValueError) as wrong:
-            admission.malformed(str(wrong))
+            admission.mark_malformed(str(wrong))
             raise Refused(
                 deepgram_errors.response(
                     400, code="Bad Request", text="failed to process audio: corrupt or unsupported"
                 )
             ) from wrong
-        words = await self._heard(settings, pcm)
+        words = await self._recognise(settings, pcm)
         await self.pace.wait_first()
-        await self._file_fault(request, admission)
-        if isinstance(self.active_fault(admission), faults.Garbage):
+        await self._break_answer(request, admission)
+        if isinstance(admission.fault_now(), faults.Garbage):
             return web.Response(text=GARBAGE, content_type="application/json")
         teller = Teller(query, spoken=self.spoken)
         audio_s = len(pcm) / (settings.rate_hz * ENCODINGS[settings.encoding])
@@ -149,14 +151,7 @@ class DeepgramSimulator(Instance):
         project = {"project_id": new_id(), "name": f"{self.name} (simulated)"}
         return web.json_response({"projects": [project]}, headers={REQUEST_ID: new_id()})
 
-    def _understood(self, request: web.Request, admission: Admission, *, streaming: bool) -> Query:
-        try:
-            return parse(request.query, streaming=streaming)
-        except BadQueryError as wrong:
-            admission.malformed(str(wrong))
-            raise Refused(deepgram_errors.response(400, text=str(wrong))) from wrong
-
-    def _opened(self, query: Query, audio: bytes) -> tuple[HearingSettings, bytes]:
+    def _decode_file(self, query: Query, audio: bytes) -> tuple[HearingSettings, bytes]:
         """Return a file's samples and how to hear them; libsndfile knows wav, flac and ogg."""
         if query.encoding is not None:
             return query.hearing(grammar=self._grammar), audio
@@ -164,7 +159,7 @@ class DeepgramSimulator(Instance):
         mono = np.asarray(samples)[:, 0].astype("<i2").tobytes()
         return query.hearing(grammar=self._grammar, file_hz=rate_hz), mono
 
-    async def _heard(self, settings: HearingSettings, pcm: bytes) -> list[RecognisedWord]:
+    async def _recognise(self, settings: HearingSettings, pcm: bytes) -> list[RecognisedWord]:
         """Return all words of a whole recording."""
         settings = dataclasses.replace(settings, endpoint_s=0.5)
         stream = await self._ears.open(settings)
@@ -182,19 +177,27 @@ class DeepgramSimulator(Instance):
             await stream.close()
         return words
 
-    async def _file_fault(self, request: web.Request, admission: Admission) -> None:
+    async def _break_answer(self, request: web.Request, admission: Admission) -> None:
         """Do to a whole answer what the fault does to a stream."""
-        match self.active_fault(admission):
+        match admission.fault_now():
             case faults.Silent() | faults.Stall() | faults.Alive():
-                await self.hang()
+                await hang()
             case faults.Cut():
-                self.abort(request)
+                abort(request.transport)
                 raise Refused(web.Response(status=500))
             case faults.SlowStart(delay_s=delay_s):
                 await asyncio.sleep(delay_s / self.speed)
             case faults.ErrorEvent(status=status, code=code):
                 raise Refused(self.error_response(status, code=code))
             case faults.Quota(code=code):
-                raise Refused(self.quota_response(code))
+                raise Refused(no_credit_response(self, code))
             case _:
                 pass
+
+
+def _read_query(request: web.Request, admission: Admission, *, streaming: bool) -> Query:
+    try:
+        return parse(request.query, streaming=streaming)
+    except BadQueryError as wrong:
+        admission.mark_malformed(str(wrong))
+        raise Refused(deepgram_errors.response(400, text=str(wrong))) from wrong

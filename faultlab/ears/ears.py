@@ -56,7 +56,7 @@ class EarStream:
         await self._ears.forget(self.number)
 
     def put(self, heard: HeardAudio) -> None:
-        """Take a result from the worker; the oldest one goes when nobody fetches them."""
+        """Queue a result from the worker; the oldest one goes when nobody fetches them."""
         if self._results.full():
             self._results.get_nowait()
         self._results.put_nowait(heard)

@@ -13,11 +13,9 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
-from pocketsphinx import get_model_path
-
+from engines.sphinx import ENGLISH_DICTIONARY
 from faultlab.ears.domain import (
     DATA,
     Templates,
@@ -134,7 +132,7 @@ def main() -> None:
     words = vocabulary(templates, listed)
     model = arpa(count(sentences(templates, listed)), words)
     LANGUAGE_MODEL_FILE.write_text(model, "utf-8")
-    wheel = Path(get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines()
+    wheel = ENGLISH_DICTIONARY.read_text("utf-8").splitlines()
     added = ADDITIONS_FILE.read_text("utf-8").splitlines() if ADDITIONS_FILE.exists() else []
     DICTIONARY_FILE.write_text("\n".join(dictionary(words, [*wheel, *added])) + "\n", "utf-8")
 

@@ -6,12 +6,11 @@ test_ears.py` measures them again).
 
 import itertools
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from pocketsphinx import Config, Decoder, get_model_path
 
+from engines.sphinx import ENGLISH_SOUNDS, FRAMES_HZ, SphinxDecoder, english_phones
 from faultlab.ears.domain import DATA, words_of
 from faultlab.ears.heard import RecognisedWord
 from faultlab.ears.intake import MODEL_HZ
@@ -20,9 +19,8 @@ from faultlab.samples import Samples
 LANGUAGE_MODEL: Final = DATA / "domain.lm"
 DICTIONARY: Final = DATA / "domain.dict"
 SETTINGS: Final[dict[str, Any]] = {
-    "hmm": get_model_path("en-us/en-us"),
+    "hmm": ENGLISH_SOUNDS,
     "dict": str(DICTIONARY),
-    "loglevel": "FATAL",
     # The vocabulary is small, so wide beams cost little: half the word errors.
     "beam": 1e-64,
     "wbeam": 1e-40,
@@ -38,7 +36,6 @@ SETTINGS: Final[dict[str, Any]] = {
     # three errors in a thousand words.
     "fwdflat": False,
 }
-FRAMES_HZ: Final = 100
 # The model was never trained on digital silence: 8.6 % word errors without this noise, 2 % with.
 NOISE_RMS: Final = 60.0
 # Telephone audio has nothing above 4 kHz, where the model expects something: more noise fills it,
@@ -69,13 +66,12 @@ class LabRecogniser:
         if narrow:
             model["cmninit"] = NARROW_CMN
         self._noise = _NOISE * NARROW_GAIN if narrow else _NOISE
-        self._decoder = Decoder(Config(**{**SETTINGS, **model}))
+        self._decoder = SphinxDecoder({**SETTINGS, **model})
         if phrases:
             self._learn(itertools.chain.from_iterable(phrases))
             choices = " | ".join(" ".join(words) for words in phrases)
             jsgf = f"#JSGF V1.0; grammar listed; public <listed> = {choices};"
-            self._decoder.add_jsgf_string("listed", jsgf)
-            self._decoder.activate_search("listed")
+            self._decoder.restrict(jsgf, name="listed")
         self._noise_at = 0
         self._gain = 1.0
         self._open = False
@@ -88,7 +84,7 @@ class LabRecogniser:
         """
         self.close()
         self._gain = gain
-        self._decoder.start_utt()
+        self._decoder.begin()
         self._open = True
 
     def add(self, samples: Samples) -> None:
@@ -97,13 +93,13 @@ class LabRecogniser:
         self._noise_at = (at + len(samples)) % (len(self._noise) // 2)
         noise = np.resize(self._noise[at:], len(samples))
         noisy = (samples * self._gain + noise).clip(-32768, 32767).astype(np.int16)
-        self._decoder.process_raw(noisy.tobytes(), no_search=False, full_utt=False)
+        self._decoder.add(noisy.tobytes())
 
     def close(self) -> None:
         """End the utterance: the search goes over it once more, for a better result."""
         if self._open:
             self._open = False
-            self._decoder.end_utt()
+            self._decoder.end()
 
     def words(self, *, offset_s: float) -> tuple[RecognisedWord, ...]:
         """Return the words of the utterance, as far as it was added.
@@ -111,27 +107,23 @@ class LabRecogniser:
         Args:
             offset_s: When the utterance began, added to all times.
         """
-        if self._decoder.hyp() is None:
-            return ()
         return tuple(self._words(offset_s))
 
     def others(self, count: int) -> tuple[str, ...]:
         """Return so many other readings of an utterance that is closed, the likelier ones first."""
-        best = self._decoder.hyp()
-        if count < 1 or best is None:
+        if count < 1:
             return ()
-        found = itertools.islice(self._decoder.nbest(), READINGS)
-        read = dict.fromkeys(" ".join(each.hypstr.split()) for each in found if each)
-        read.pop(" ".join(best.hypstr.split()), None)
+        read = dict.fromkeys(" ".join(each.split()) for each in self._decoder.readings(READINGS))
+        read.pop(" ".join(self._decoder.text().split()), None)
         return tuple(each for each in read if each)[:count]
 
     def _words(self, offset_s: float) -> Iterator[RecognisedWord]:
-        for part in self._decoder.seg():
+        for part in self._decoder.segments():
             text = part.word.partition("(")[0]  # "a(2)" is the second pronunciation of "a"
-            length_s = (part.end_frame - part.start_frame + 1) / FRAMES_HZ
+            length_s = part.frames / FRAMES_HZ
             if not text or text[0] in "<[+" or length_s < _SHORTEST_S:
                 continue  # <s>, <sil>, [NOISE], ++UH++
-            sure = min(1.0, part.ascore) if self._open else part.prob
+            sure = min(1.0, part.fit) if self._open else part.posterior
             yield RecognisedWord(
                 text=text,
                 start_s=round(offset_s + part.start_frame / FRAMES_HZ, 3),
@@ -140,20 +132,9 @@ class LabRecogniser:
             )
 
     def _learn(self, words: Iterable[str]) -> None:
-        unknown = sorted({word for word in words if not self._decoder.lookup_word(word)})
-        known = pronunciations(unknown)
+        unknown = sorted({word for word in words if not self._decoder.knows(word)})
+        known = english_phones(unknown)
         missing = [word for word in unknown if word not in known]
         if missing:
             raise ValueError(f"grammar: no pronunciation is known for {', '.join(missing)}")
-        for word in unknown:
-            self._decoder.add_word(word, known[word], update=True)
-
-
-def pronunciations(words: Iterable[str]) -> dict[str, str]:
-    """Return the phones of those of the words that the wheel's English dictionary has."""
-    wanted = set(words)
-    if not wanted:
-        return {}
-    lines = Path(get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines()
-    split = (line.partition(" ") for line in lines)
-    return {word: phones for word, _, phones in split if word in wanted}
+        self._decoder.learn({word: known[word] for word in unknown})

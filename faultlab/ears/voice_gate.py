@@ -8,8 +8,8 @@ from collections import deque
 from typing import Final
 
 import numpy as np
-from pocketsphinx import Vad
 
+from engines.sphinx import strict_voice_detector
 from faultlab.ears.intake import MODEL_HZ
 from faultlab.samples import Samples
 
@@ -25,7 +25,7 @@ class VoiceGate:
     """Decides frame by frame."""
 
     def __init__(self) -> None:
-        self._vad = Vad(Vad.STRICT, MODEL_HZ, FRAME_S)
+        self._vad = strict_voice_detector(rate_hz=MODEL_HZ, frame_s=FRAME_S)
         self._recent: deque[float] = deque(maxlen=SMOOTHING_FRAMES)
         self._levels: deque[float] = deque(maxlen=FLOOR_FRAMES)
 

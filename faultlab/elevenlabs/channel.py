@@ -15,6 +15,7 @@ from aiohttp import web
 from faultlab import faults
 from faultlab.faults import Fault
 from faultlab.instance import Instance
+from faultlab.listener import abort
 from faultlab.voices.alignment import Character, characters, of_piece
 from faultlab.voices.encoding import Torn, encode
 from faultlab.voices.pieces import AudioPiece
@@ -135,7 +136,7 @@ class ElevenLabsChannel:
 
     def reset(self) -> None:
         """Break the socket."""
-        self._line.instance.abort(self._line.request)
+        abort(self._line.request.transport)
 
     def _characters(self, speech: Speech) -> tuple[Character, ...]:
         if self._aligned is None or self._aligned[0] is not speech:

@@ -10,10 +10,10 @@ from typing import Any, Final, Protocol
 
 from faultlab import faults
 from faultlab.admission import Admission
+from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.channel import ElevenLabsChannel, Outlet
-from faultlab.voices.espeak import UnknownLanguageError
 from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
-from faultlab.voices.voices import SimulatedVoice, Speech, speak
+from faultlab.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
 CHUNK_SCHEDULE: Final = (120, 160, 250, 290)  # characters before audio, without auto_mode
 INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
@@ -32,14 +32,7 @@ class ElevenLabsOutlet(Outlet, Protocol):
     """What a context needs of its socket."""
 
     voice: SimulatedVoice
-
-    async def begin(self, characters: int) -> str | None:
-        """Begin to generate so many characters; return the error's code if that is refused."""
-        ...
-
-    def end(self) -> None:
-        """Tell that a generation that was begun is over."""
-        ...
+    plan: ElevenLabsAccount
 
     async def forget(self, context: "ElevenLabsContext") -> None:
         """Let go of a context that is over."""
@@ -86,7 +79,7 @@ class ElevenLabsContext:
         request = self._admission.request
         request.details["language"] = self._line.format.language
         request.details["text"] = request.details.get("text", "") + given.text
-        request.mark("text", self._line.instance.now_s(), words=len(given.text.split()))
+        request.mark("text", self._line.instance.gate.now_s(), words=len(given.text.split()))
         return True
 
     async def _run(self) -> None:
@@ -97,7 +90,7 @@ class ElevenLabsContext:
         except (UtteranceOver, ConnectionError):
             self._admission.close("connection gone")
         except UnknownLanguageError as unknown:
-            self._admission.malformed(str(unknown))
+            self._admission.mark_malformed(str(unknown))
             await self._channel.refuse("invalid_parameters", message=str(unknown))
         finally:
             self._admission.close("connection gone")
@@ -114,19 +107,19 @@ class ElevenLabsContext:
             text, closed = await self._portion()
             if text.strip():
                 spoken = await self._say(text, fresh=fresh or not self._utterance.begun)
-        fault = self._line.instance.active_fault(self._admission)
+        fault = self._admission.fault_now()
         self.over = True
         if fault != faults.Mistaken(what="no_final"):
             await self._channel.final(fault)
         return spoken
 
     async def _late(self, last: Speech | None) -> None:
-        fault = self._line.instance.active_fault(self._admission)
+        fault = self._admission.fault_now()
         if last is not None and isinstance(fault, faults.LateAfterCancel):
             await self._utterance.repeat(last, for_s=fault.delay_s)
 
     async def _say(self, text: str, *, fresh: bool) -> Speech:
-        refused = await self._line.begin(len(text))
+        refused = await self._line.plan.begin(len(text))
         if refused is not None:
             await self._channel.refuse(refused)
             raise UtteranceOver
@@ -139,7 +132,7 @@ class ElevenLabsContext:
             )
             await self._utterance.say(speech, fresh=fresh)
         finally:
-            self._line.end()
+            self._line.plan.end()
         return speech
 
     async def _portion(self) -> tuple[str, bool]:

@@ -12,18 +12,18 @@ from aiohttp import web
 
 from faultlab import faults
 from faultlab.admission import Refused
+from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.channel import Format
 from faultlab.elevenlabs.errors import detail, unprocessable
-from faultlab.elevenlabs.socket import ElevenLabsAccount, ElevenLabsSocket
+from faultlab.elevenlabs.socket import ElevenLabsSocket
 from faultlab.faults import Fault
 from faultlab.instance import ADMISSION, Core, Instance
 from faultlab.pace import Tempo
 from faultlab.voices.alignment import Character, characters, of_piece
 from faultlab.voices.encoding import Torn, as_file, encode
-from faultlab.voices.espeak import UnknownLanguageError
 from faultlab.voices.pieces import AudioPiece, steady, whole
 from faultlab.voices.spoken_body import Render, SpokenBody
-from faultlab.voices.voices import Speech, speak, voice_of
+from faultlab.voices.voices import Speech, UnknownLanguageError, speak, voice_of
 
 PCM_HZ: Final = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 G711: Final[Mapping[str, str]] = {"ulaw_8000": "pcm_mulaw", "alaw_8000": "pcm_alaw"}
@@ -36,6 +36,7 @@ class ElevenLabsSimulator(Instance):
     """One simulated ElevenLabs account on its own port."""
 
     kind: ClassVar[str] = "elevenlabs"
+    no_credit = (401, "quota_exceeded")  # not 402: it looks like an account without a key
     tempo: ClassVar[Tempo] = Tempo(
         ttfb_s=0.11,
         spread=0.25,
@@ -70,7 +71,7 @@ class ElevenLabsSimulator(Instance):
     @property
     def url(self) -> str:
         """The websocket base; the same port serves HTTP."""
-        return f"{self.ws_scheme}://{self.authority}"
+        return self.server.base_url("ws")
 
     def authorised(self, request: web.Request) -> bool:
         """Accept the key in its header or, for browsers, in the query."""
@@ -85,18 +86,14 @@ class ElevenLabsSimulator(Instance):
         body = unprocessable("text") if status == 422 else detail(status, code=code)
         return web.json_response(body, status=status, headers=headers)
 
-    def quota_response(self, code: str | None = None) -> web.Response:
-        """Return 401, not 402: an account without credit looks like one without a key."""
-        return self.error_response(401, code=code or "quota_exceeded")
-
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         admission = await self.admit(request)
-        encoding, rate_hz = self._raw_format(request, "websocket")
+        encoding, rate_hz = _raw_format(request, "websocket")
         asked_s = request.query.get("inactivity_timeout", str(INACTIVITY_S[0]))
         if not asked_s.replace(".", "", 1).isdigit() or float(asked_s) > INACTIVITY_S[1]:
-            raise self._refused(request, 400, f"inactivity_timeout is {asked_s}; at most 180")
+            raise _refusal(request, 400, f"inactivity_timeout is {asked_s}; at most 180")
         if request.query.get("model_id", "").startswith("eleven_v3"):
-            raise self._refused(request, 400, "eleven_v3 is not available on this endpoint")
+            raise _refusal(request, 400, "eleven_v3 is not available on this endpoint")
         fixed = Format(
             encoding=encoding,
             rate_hz=rate_hz,
@@ -110,13 +107,13 @@ class ElevenLabsSimulator(Instance):
         ).serve()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        speech = await self._spoken(request)
-        mp3 = self._is_mp3(request)
+        speech = await self._synthesise(request)
+        mp3 = _is_mp3(request)
         torn = Torn()
 
         def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
             tear = fault == faults.Mistaken(what="odd_pcm")
-            return torn.pass_on(encode(piece.samples, self._raw_format(request)[0]), tear=tear)
+            return torn.pass_on(encode(piece.samples, _raw_format(request)[0]), tear=tear)
 
         def file(piece: AudioPiece, _fault: Fault | None) -> bytes:
             return as_file(piece.samples, speech.rate_hz, container="mp3")
@@ -124,7 +121,7 @@ class ElevenLabsSimulator(Instance):
         return await self._body(request, speech, render=file if mp3 else raw, kind="audio/mpeg")
 
     async def _stream_with_timestamps(self, request: web.Request) -> web.StreamResponse:
-        speech = await self._spoken(request)
+        speech = await self._synthesise(request)
         found = characters(speech)
 
         def line(piece: AudioPiece, fault: Fault | None) -> bytes:
@@ -136,8 +133,8 @@ class ElevenLabsSimulator(Instance):
             )
             audio = (
                 as_file(piece.samples, speech.rate_hz, container="mp3")
-                if self._is_mp3(request)
-                else encode(piece.samples, self._raw_format(request)[0])
+                if _is_mp3(request)
+                else encode(piece.samples, _raw_format(request)[0])
             )
             row = {
                 "audio_base64": base64.b64encode(audio).decode(),
@@ -162,14 +159,14 @@ class ElevenLabsSimulator(Instance):
             "current-concurrent-requests": str(self.plan.generating),
             "maximum-concurrent-requests": str(self.plan.concurrent),
         }
-        ends = whole if self._is_mp3(request) else steady(request[ADMISSION])
+        ends = whole if _is_mp3(request) else steady(request[ADMISSION])
         try:
             body = SpokenBody(self, request, headers=headers, render=render, piece_end=ends)
             return await body.speak(speech)
         finally:
             self.plan.end()
 
-    async def _spoken(self, request: web.Request) -> Speech:
+    async def _synthesise(self, request: web.Request) -> Speech:
         """Admit a request for speech over HTTP, read it and synthesise it."""
         admission = await self.admit(request)
         try:
@@ -179,34 +176,15 @@ class ElevenLabsSimulator(Instance):
         fields: dict[str, Any] = body if isinstance(body, dict) else {}
         text = fields.get("text")
         if not isinstance(text, str):
-            admission.malformed("no text")
+            admission.mark_malformed("no text")
             raise Refused(web.json_response(unprocessable("text"), status=422))
         admission.request.details["text"] = text
-        rate_hz = 44100 if self._is_mp3(request) else self._raw_format(request)[1]
+        rate_hz = 44100 if _is_mp3(request) else _raw_format(request)[1]
         language = str(fields.get("language_code") or "en")
         try:
             return await speak(text, voice=self.voice, rate_hz=rate_hz, language=language)
         except UnknownLanguageError as unknown:
-            raise self._refused(request, 400, str(unknown)) from None
-
-    def _raw_format(self, request: web.Request, where: str = "stream") -> tuple[str, int]:
-        """Return encoding and rate of a raw output format, or refuse what is none."""
-        asked = request.query.get("output_format", DEFAULT_FORMAT)
-        if asked in G711:
-            return G711[asked], 8000
-        kind, _, rate = asked.partition("_")
-        if kind == "pcm" and rate in map(str, PCM_HZ):
-            return "pcm_s16le", int(rate)
-        raise self._refused(
-            request, 400, f"output_format {asked!r} is not one that the lab speaks on a {where}"
-        )
-
-    def _is_mp3(self, request: web.Request) -> bool:
-        return bool(MP3.fullmatch(request.query.get("output_format", DEFAULT_FORMAT)))
-
-    def _refused(self, request: web.Request, status: int, why: str) -> Refused:
-        request[ADMISSION].malformed(why)
-        return Refused(web.json_response(detail(status, message=why), status=status))
+            raise _refusal(request, 400, str(unknown)) from None
 
     async def _subscription(self, request: web.Request) -> web.StreamResponse:
         used = self.plan.character_count
@@ -239,3 +217,25 @@ def _in_seconds(found: Sequence[Character], piece: AudioPiece) -> dict[str, Any]
         "character_start_times_seconds": [round(piece.start_s + c.start_s, 3) for c in found],
         "character_end_times_seconds": [round(piece.start_s + c.end_s, 3) for c in found],
     }
+
+
+def _raw_format(request: web.Request, where: str = "stream") -> tuple[str, int]:
+    """Return encoding and rate of a raw output format, or refuse what is none."""
+    asked = request.query.get("output_format", DEFAULT_FORMAT)
+    if asked in G711:
+        return G711[asked], 8000
+    kind, _, rate = asked.partition("_")
+    if kind == "pcm" and rate in map(str, PCM_HZ):
+        return "pcm_s16le", int(rate)
+    raise _refusal(
+        request, 400, f"output_format {asked!r} is not one that the lab speaks on a {where}"
+    )
+
+
+def _is_mp3(request: web.Request) -> bool:
+    return bool(MP3.fullmatch(request.query.get("output_format", DEFAULT_FORMAT)))
+
+
+def _refusal(request: web.Request, status: int, why: str) -> Refused:
+    request[ADMISSION].mark_malformed(why)
+    return Refused(web.json_response(detail(status, message=why), status=status))

@@ -6,19 +6,18 @@ Source: ElevenLabs API reference (multi-context websocket), error texts as clien
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from faultlab.admission import Admission
+from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.channel import Format
 from faultlab.elevenlabs.context import ElevenLabsContext, ElevenLabsInput
 from faultlab.instance import ADMISSION, Instance
 from faultlab.voices.voices import SimulatedVoice
 
 CONTEXTS: Final = 5  # open contexts on one socket
-QUEUED_S: Final = 0.05  # requests above the plan's limit wait about so long before they fail
 REASON_BYTES: Final = 123  # what a close frame holds (RFC 6455, 5.5)
 SERVER_FAULTS: Final = ("internal_server_error",)  # closed with 1011; everything else with 1008
 
@@ -36,41 +35,8 @@ MESSAGES: Final[Mapping[str, str]] = {
     "voice_not_found": "A voice with this voice_id was not found.",
     "too_many_concurrent_requests": "Too many concurrent requests.",
     "system_busy": "The system is experiencing heavy traffic, please try again.",
-    "voice_settings_changed": "SimulatedVoice settings cannot be changed after the first message.",
+    "voice_settings_changed": "Voice settings cannot be changed after the first message.",
 }
-
-
-@dataclass(slots=True, kw_only=True)
-class ElevenLabsAccount:
-    """What the account may use, and what it has used.
-
-    Attributes:
-        concurrent: Generations at once (30 for flash models on the plan Scale).
-        character_limit: Characters in a month (Scale: 2 million credits).
-        idle_s: Seconds without any message after which the server closes a socket.
-    """
-
-    concurrent: int = 30
-    character_limit: int = 2_000_000
-    idle_s: float = 180.0
-    generating: int = 0
-    character_count: int = 0
-
-    async def begin(self, characters: int) -> str | None:
-        """Begin a generation; return the error's code if the plan does not allow it now."""
-        if self.character_count + characters > self.character_limit:
-            return "quota_exceeded"
-        if self.generating >= self.concurrent:
-            await asyncio.sleep(QUEUED_S)
-        if self.generating >= self.concurrent:
-            return "too_many_concurrent_requests"
-        self.generating += 1
-        self.character_count += characters
-        return None
-
-    def end(self) -> None:
-        """Tell that a generation that was begun is over."""
-        self.generating -= 1
 
 
 class ElevenLabsSocket:
@@ -125,14 +91,6 @@ class ElevenLabsSocket:
         if close:
             await self.ws.close(code=number, message=text.encode()[:REASON_BYTES])
 
-    async def begin(self, characters: int) -> str | None:
-        """Begin to generate so many characters; return the error's code if that is refused."""
-        return await self.plan.begin(characters)
-
-    def end(self) -> None:
-        """Tell that a generation that was begun is over."""
-        self.plan.end()
-
     async def forget(self, context: ElevenLabsContext) -> None:
         """Let go of a context that is over; the last one after close_socket closes the socket."""
         if self._contexts.get(context.name) is context:
@@ -157,7 +115,7 @@ class ElevenLabsSocket:
 
     async def _take(self, body: Any, tasks: asyncio.TaskGroup) -> None:
         if not isinstance(body, dict):
-            self._upgrade.malformed("not a JSON object")
+            self._upgrade.mark_malformed("not a JSON object")
             await self.error("invalid_message", context_id=None, close=True)
         elif body.get("close_socket"):
             await self._drain()
@@ -179,7 +137,7 @@ class ElevenLabsSocket:
         if context is None:
             context = await self._open(name, settings, tasks)
         elif settings is not None and settings != context.settings:
-            self._upgrade.malformed("voice_settings changed inside a context")
+            self._upgrade.mark_malformed("voice_settings changed inside a context")
             await self.error("voice_settings_changed", context_id=name, close=True)
             return
         if context is not None and not context.put(given):
@@ -191,7 +149,7 @@ class ElevenLabsSocket:
         if len(self._contexts) >= CONTEXTS:
             await self.error("max_active_conversations", context_id=None, close=True)
             return None
-        admission = self.instance.admit_within(self.request, path=name)
+        admission = self.instance.gate.let_in_within(self.request, name=name)
         # A fault for the next request that met the upgrade but acts on speech acts here.
         admission.tickets |= self._upgrade.tickets
         self._upgrade.tickets = frozenset()

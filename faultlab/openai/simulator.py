@@ -5,18 +5,20 @@ CompletionUsage) and what openai-python accepts.
 """
 
 import asyncio
-import collections
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
 from faultlab import faults
-from faultlab.instance import Admission, Core, Instance
+from faultlab.admission import Admission
+from faultlab.instance import ADMISSION, Core, Instance, no_credit_response
+from faultlab.listener import abort
 from faultlab.openai import errors as openai_errors
 from faultlab.openai import request as openai_request
 from faultlab.openai.answer import Completion
+from faultlab.openai.prompt_cache import PromptCache
 from faultlab.openai.rate import RequestRate
 from faultlab.openai.request import ChatRequest, OpenAIBadRequest
 from faultlab.openai.stream import AnswerStream, rate_factor
@@ -27,9 +29,6 @@ from faultlab.receptionist.messages import text_of
 from faultlab.receptionist.receptionist import Reply
 
 MODELS: Final = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini", "gpt-5-mini")
-CACHED_PROMPTS: Final = 8
-CACHE_FROM_TOKENS: Final = 1024  # prompt caching starts there and grows in steps of 128
-CACHE_STEP_TOKENS: Final = 128  # platform.openai.com/docs/guides/prompt-caching
 FIRST_SHARE: Final = 0.85  # chosen: the role chunk comes before the first word, not with it
 
 
@@ -37,6 +36,7 @@ class OpenAISimulator(Instance):
     """One simulated OpenAI account."""
 
     kind: ClassVar[str] = "openai"
+    no_credit = (429, "insufficient_quota")
     tempo: ClassVar[Tempo] = Tempo(
         ttfb_s=0.35,
         spread=0.2,  # p95 is then 0.49 s
@@ -73,14 +73,14 @@ class OpenAISimulator(Instance):
         super().__init__(name, api_key=api_key, core=core)
         self._continuation = continuation
         self._models = tuple(models)
-        self._rate = RequestRate(per_minute, clock=self.now_s)
+        self._rate = RequestRate(per_minute, clock=self.gate.now_s)
         self._at_once = 0
-        self._prompts: collections.deque[str] = collections.deque(maxlen=CACHED_PROMPTS)
+        self._prompts = PromptCache()
 
     @property
     def url(self) -> str:
         """The base with `/v1`."""
-        return f"{self.http_scheme}://{self.authority}/v1"
+        return f"{self.server.base_url('http')}/v1"
 
     def routes(self) -> list[web.RouteDef]:
         """Chat completions and models."""
@@ -101,10 +101,6 @@ class OpenAISimulator(Instance):
             page = openai_errors.page(status)
             return web.Response(text=page, status=status, headers=headers, content_type="text/html")
         return web.json_response(openai_errors.body(status, code), status=status, headers=headers)
-
-    def quota_response(self, code: str | None = None) -> web.Response:
-        """Return 429 with `insufficient_quota` or another of the codes for it."""
-        return self.error_response(429, code=code or "insufficient_quota")
 
     def noted(self, request: web.Request) -> dict[str, Any]:
         """Return how often the SDK says that it has retried, and the SDK."""
@@ -144,51 +140,38 @@ class OpenAISimulator(Instance):
         try:
             chat = openai_request.read(await _json(request), models=self._models)
         except OpenAIBadRequest as bad:
-            admission.malformed(str(bad))
+            admission.mark_malformed(str(bad))
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
         reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
         _describe(admission, chat=chat, reply=reply)
-        completion = Completion(chat=chat, reply=reply, cached_tokens=self._cached(chat))
+        completion = Completion(chat=chat, reply=reply, cached_tokens=self._prompts.add(chat))
         if isinstance(admission.fault, faults.SlowStart):
             await asyncio.sleep(admission.fault.delay_s)
-        answer = self._streamed if chat.stream else self._whole
+        answer = self._send_stream if chat.stream else self._send_whole
         return await answer(request, admission=admission, completion=completion)
 
-    async def _whole(
+    async def _send_whole(
         self, request: web.Request, *, admission: Admission, completion: Completion
     ) -> web.StreamResponse:
         await self.pace.wait_first()
         for _ in completion.pieces:
-            fault = self.active_fault(admission)
+            fault = admission.fault_now()
             await self.pace.wait_gap(factor=rate_factor(fault))
-        match fault := self.active_fault(admission):
+        match fault := admission.fault_now():
             case faults.ErrorEvent(status=status, code=code):
                 return self.error_response(status, code=code)
             case faults.Quota(code=code):
-                return self.quota_response(code)
+                return no_credit_response(self, code)
             case faults.Silent() | faults.Alive() | faults.Stall():
-                await self.while_fault(admission, type(fault))
+                await admission.while_fault(type(fault))
             case faults.Garbage():
                 return web.Response(text='{"id": "chatcmpl-', content_type="application/json")
             case faults.Cut():
-                return await self._half(request, admission=admission, completion=completion)
+                return await _cut_half_way(request, completion, headers=self._headers())
         admission.request.details["sent"] = completion.reply.text
         return web.json_response(completion.whole(), headers=self._headers())
 
-    async def _half(
-        self, request: web.Request, *, admission: Admission, completion: Completion
-    ) -> web.StreamResponse:
-        body = json.dumps(completion.whole()).encode()
-        response = web.StreamResponse(headers=self._headers())
-        response.content_type = "application/json"
-        response.content_length = len(body)
-        await response.prepare(request)
-        await response.write(body[: len(body) // 2])
-        admission.close("cut")
-        self.abort(request)
-        return response
-
-    async def _streamed(
+    async def _send_stream(
         self, request: web.Request, *, admission: Admission, completion: Completion
     ) -> web.StreamResponse:
         first_s = self.pace.ttfb_s()
@@ -201,14 +184,6 @@ class OpenAISimulator(Instance):
         stream = AnswerStream(self, request, response=response, admission=admission)
         await stream.send_all(completion, first_s=first_s * (1 - FIRST_SHARE))
         return response
-
-    def _cached(self, chat: ChatRequest) -> int:
-        """Return how many prompt tokens an earlier request with the same beginning has cached."""
-        prompt = chat.prompt
-        shared = max((_shared(prompt, each) for each in self._prompts), default=0)
-        self._prompts.append(prompt)
-        tokens = min(shared // openai_request.CHARS_PER_TOKEN, chat.prompt_tokens)
-        return tokens // CACHE_STEP_TOKENS * CACHE_STEP_TOKENS if tokens >= CACHE_FROM_TOKENS else 0
 
     def _headers(self) -> dict[str, str]:
         return {
@@ -223,14 +198,23 @@ class OpenAISimulator(Instance):
         }
 
 
+async def _cut_half_way(
+    request: web.Request, completion: Completion, *, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send half of a whole answer and break the connection."""
+    body = json.dumps(completion.whole()).encode()
+    response = web.StreamResponse(headers=headers)
+    response.content_type = "application/json"
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    request[ADMISSION].close("cut")
+    abort(request.transport)
+    return response
+
+
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1744316542, "owned_by": "system"}
-
-
-def _shared(one: str, other: str) -> int:
-    """Return how many characters two texts have in common from their beginning."""
-    pairs = zip(one, other, strict=False)
-    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
@@ -239,13 +223,13 @@ def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
         "stream": chat.stream,
         "messages": len(chat.messages),
         "tools": len(chat.tools),
-        "asked": _asked(chat),
+        "asked": _last_words(chat),
         "answer": reply.text,
         "calls": [call.name for call in reply.calls],
     }
 
 
-def _asked(chat: ChatRequest) -> str:
+def _last_words(chat: ChatRequest) -> str:
     """Return the caller's last words in a request."""
     said = (each for each in reversed(chat.messages) if each.get("role") == "user")
     return text_of(next(said, {}))

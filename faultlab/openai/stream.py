@@ -8,7 +8,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from faultlab import faults
-from faultlab.instance import Admission, Instance
+from faultlab.admission import Admission
+from faultlab.instance import Instance
+from faultlab.listener import abort
 from faultlab.openai import errors as openai_errors
 from faultlab.openai.answer import Completion, TokenPiece
 
@@ -62,7 +64,7 @@ class AnswerStream:
             self._sent += piece.delta.get("content") or ""
             self._mark_next()
             self._mark_sentence()
-            factor = rate_factor(self._instance.active_fault(self._admission))
+            factor = rate_factor(self._admission.fault_now())
             await self._instance.pace.wait_gap(factor=factor)
         if await self._holds(completion, at=None):
             return
@@ -75,25 +77,25 @@ class AnswerStream:
     def _mark_sentence(self) -> None:
         if self._sent.endswith(SENTENCE_ENDS):
             self._to_mark = MARKED_AFTER
-            now_s = self._instance.now_s()
+            now_s = self._instance.gate.now_s()
             self._admission.request.mark("sentence", now_s, words=self._words)
 
     def _mark_next(self) -> None:
         """Mark what follows a sentence: a client may need it to know that the sentence is over."""
         if self._to_mark:
             self._to_mark -= 1
-            now_s = self._instance.now_s()
+            now_s = self._instance.gate.now_s()
             self._admission.request.mark("next", now_s, words=self._words)
 
     async def _holds(self, completion: Completion, *, at: TokenPiece | None) -> bool:
         """Do what the fault of the moment does before the next output; True: the stream is over."""
-        while self._quiet(fault := self._instance.active_fault(self._admission)):
+        while self._quiet(fault := self._admission.fault_now()):
             if isinstance(fault, faults.Alive):
                 await self._event(completion.chunk({"role": "assistant", "content": ""}))
                 await self._response.write(b": keep-alive\n\n")
                 await asyncio.sleep(ALIVE_EVERY_S)
             elif fault is not None:
-                await self._instance.while_fault(self._admission, type(fault))
+                await self._admission.while_fault(type(fault))
         match fault:
             case faults.Cut(after_words=words) if self._words >= words:
                 await self._cut(completion, fault, at=at)
@@ -120,7 +122,7 @@ class AnswerStream:
             self._sent += half
         self._admission.close(f"cut by {fault.how}")
         if fault.how == "reset":
-            self._instance.abort(self._request)
+            abort(self._request.transport)
         elif fault.how == "error":
             await self._error(openai_errors.body(500))
         # "close": the chunked body just ends, without finish_reason and without [DONE]
@@ -135,7 +137,7 @@ class AnswerStream:
 
     async def _event(self, chunk: Mapping[str, Any]) -> None:
         text = json.dumps(chunk, separators=(",", ":"), ensure_ascii=False)
-        match self._instance.active_fault(self._admission):
+        match self._admission.fault_now():
             case faults.Garbage():
                 await self._write('{"id":"chatcmpl-\x00')
             case faults.Duplicate():

@@ -37,11 +37,11 @@ def begin(notes: Notes, heard: Understood) -> Turn:
 
 
 def go_on(notes: Notes, heard: Understood) -> Turn:
-    """Take what was said as an answer to the booking's last question, if it can be one."""
+    """Read what was said as an answer to the booking's last question, if it can be one."""
     if heard.slots:
         return _book(with_facts(notes, heard), opening="")
     if notes.asked == "confirm" and (heard.yes or heard.no):
-        return _confirmed(notes) if heard.yes else _denied(notes)
+        return _confirm(notes) if heard.yes else _deny(notes)
     if heard.yes or heard.no or heard.hello:
         return _book(notes, opening="")
     if notes.asked == "name" and 0 < len(heard.words.split()) <= 3:  # a name that no list knows
@@ -49,7 +49,7 @@ def go_on(notes: Notes, heard: Understood) -> Turn:
     return notes, ReceptionistAnswer(text=f"{UNKNOWN} {_ASK.get(notes.asked, '')}".strip())
 
 
-def _confirmed(notes: Notes) -> Turn:
+def _confirm(notes: Notes) -> Turn:
     return asking_else(notes), ReceptionistAnswer(
         text=(
             f"Good, that is booked. I have put down {notes.appointment}, and we will send you"
@@ -58,7 +58,7 @@ def _confirmed(notes: Notes) -> Turn:
     )
 
 
-def _denied(notes: Notes) -> Turn:
+def _deny(notes: Notes) -> Turn:
     return notes, ReceptionistAnswer(
         text="I am sorry. What should be different: the day or the time?"
     )

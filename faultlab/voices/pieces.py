@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
+from faultlab import faults
 from faultlab.admission import Admission
 from faultlab.faults import Fault
 from faultlab.samples import Samples
@@ -89,3 +90,48 @@ class SpeechChannel(Protocol):
     def reset(self) -> None:
         """Break the connection."""
         ...
+
+
+def sample_limit(speech: Speech, fault: Fault | None, *, words_before: int) -> int | None:
+    """Return the sample of a speech at which a fault ends it; None: not in this one.
+
+    Args:
+        speech: What is spoken.
+        fault: What holds now.
+        words_before: In the same utterance, before this speech.
+    """
+    if not isinstance(fault, faults.Cut | faults.Stall):
+        return None
+    whole_words = fault.after_words - words_before
+    inside = isinstance(fault, faults.Cut) and fault.inside_word
+    if whole_words < 0 or (whole_words == 0 and not inside):
+        return 0
+    if inside and whole_words < len(speech.words):
+        word = speech.words[whole_words]
+        return speech.index((word.start_s + word.end_s) / 2)
+    if inside or whole_words > len(speech.words):
+        return None
+    return speech.index(speech.words[whole_words - 1].end_s)
+
+
+def cut_piece(speech: Speech, first: int, end: int, *, start_s: float) -> AudioPiece:
+    """Return the samples of a speech from `first` to `end`, with the words that begin in them.
+
+    Args:
+        speech: What is spoken.
+        first: Index of a sample.
+        end: Index of the sample behind the last.
+        start_s: Where the piece begins in the utterance, in seconds.
+    """
+    total = len(speech.samples)
+    base_s = start_s - first / speech.rate_hz
+    until = end if end < total else total + 1  # a soundless token may stand at the very end
+    begins = (word for word in speech.words if first <= speech.index(word.start_s) < until)
+    return AudioPiece(
+        samples=speech.samples[first:end],
+        start_s=start_s,
+        end_s=base_s + end / speech.rate_hz,
+        speech=speech,
+        first=first,
+        words=tuple(word.later(base_s) for word in begins),
+    )

@@ -10,12 +10,11 @@ from typing import Final
 import numpy as np
 
 from faultlab import faults
-from faultlab.admission import Admission
+from faultlab.admission import POLL_S, Admission
 from faultlab.faults import Fault
-from faultlab.instance import POLL_S, Instance
-from faultlab.kept_audio import Take
-from faultlab.record import SpokenWord
-from faultlab.voices.pieces import AudioPiece, SpeechChannel
+from faultlab.instance import Instance
+from faultlab.voices.pieces import AudioPiece, SpeechChannel, cut_piece, sample_limit
+from faultlab.voices.sent_words import keep_sound, note_words
 from faultlab.voices.voices import Speech
 
 ALIVE_S: Final = 0.1  # chosen: length and distance of the silent pieces that a sign of life is
@@ -49,27 +48,27 @@ class SpokenUtterance:
             fresh: Nothing was on its way, so the first piece takes the time of a first output.
 
         Raises:
-            Over: A fault ended it.
+            UtteranceOver: A fault ended it.
         """
         if fresh:
             await self._wait_first()
         at = 0
         while at < len(speech.samples):
-            fault = await self._passable(speech, at)
+            fault = await self._wait_for_passage(speech, at)
             piece = self._piece(speech, at, fault=fault)
             await self._send(piece, fault)
             if at == 0:
-                self._admission.request.mark("audio", self._instance.now_s())
+                self._admission.request.mark("audio", self._instance.gate.now_s())
             await self._gap(piece.end_s - piece.start_s)
             at = piece.last
-        await self._passable(speech, at)
+        await self._wait_for_passage(speech, at)
         self._words += len(speech.words)
 
     async def repeat(self, speech: Speech, *, for_s: float) -> None:
         """Send a speech over and over for so many seconds: output that nobody wants any more."""
-        until_s = self._instance.now_s() + for_s
+        until_s = self._instance.gate.now_s() + for_s
         at = 0
-        while speech.duration_s and self._instance.now_s() < until_s:
+        while speech.duration_s and self._instance.gate.now_s() < until_s:
             piece = self._piece(speech, at % len(speech.samples), fault=None)
             await self._channel.send(piece, None)
             self.sent_s, at = piece.end_s, piece.last
@@ -77,18 +76,20 @@ class SpokenUtterance:
 
     # -- faults
 
-    async def _passable(self, speech: Speech, at: int) -> Fault | None:
+    async def _wait_for_passage(self, speech: Speech, at: int) -> Fault | None:
         """Wait until the fault of the moment lets audio pass, and return it; or end."""
         while True:
-            fault = self._instance.active_fault(self._admission)
+            fault = self._admission.fault_now()
+            limit = sample_limit(speech, fault, words_before=self._words)
+            reached = limit is not None and at >= limit
             match fault:
                 case faults.Silent():
                     await asyncio.sleep(POLL_S)
                 case faults.Alive():
                     await self._hum(speech.rate_hz)
-                case faults.Stall() if self._reached(speech, at, fault=fault):
+                case faults.Stall() if reached:
                     await asyncio.sleep(POLL_S)
-                case faults.Cut() if self._reached(speech, at, fault=fault):
+                case faults.Cut() if reached:
                     await self._cut(fault)
                 case _:
                     await self._refuse(fault)
@@ -132,43 +133,11 @@ class SpokenUtterance:
         self.sent_s = piece.end_s
         await asyncio.sleep(ALIVE_S)
 
-    # -- words
-
-    def _reached(self, speech: Speech, at: int, *, fault: faults.Cut | faults.Stall) -> bool:
-        limit = self._limit(speech, fault)
-        return limit is not None and at >= limit
-
-    def _limit(self, speech: Speech, fault: Fault | None) -> int | None:
-        """Return the sample of this speech at which the fault ends it; None: not in this one."""
-        if not isinstance(fault, faults.Cut | faults.Stall):
-            return None
-        whole = fault.after_words - self._words
-        inside = isinstance(fault, faults.Cut) and fault.inside_word
-        if whole < 0 or (whole == 0 and not inside):
-            return 0
-        if inside and whole < len(speech.words):
-            word = speech.words[whole]
-            return speech.index((word.start_s + word.end_s) / 2)
-        if inside or whole > len(speech.words):
-            return None
-        return speech.index(speech.words[whole - 1].end_s)
-
     def _piece(self, speech: Speech, at: int, *, fault: Fault | None) -> AudioPiece:
-        total, limit = len(speech.samples), self._limit(speech, fault)
-        end = min(self._channel.piece_end(speech, at), total)
-        if limit is not None:
-            end = min(end, limit)
-        base_s = self.sent_s - at / speech.rate_hz
-        until = end if end < total else total + 1  # a soundless token may stand at the very end
-        begins = (word for word in speech.words if at <= speech.index(word.start_s) < until)
-        return AudioPiece(
-            samples=speech.samples[at:end],
-            start_s=self.sent_s,
-            end_s=base_s + end / speech.rate_hz,
-            speech=speech,
-            first=at,
-            words=tuple(word.later(base_s) for word in begins),
-        )
+        total = len(speech.samples)
+        limit = sample_limit(speech, fault, words_before=self._words)
+        end = min(self._channel.piece_end(speech, at), total if limit is None else limit, total)
+        return cut_piece(speech, at, end, start_s=self.sent_s)
 
     # -- sending
 
@@ -180,48 +149,18 @@ class SpokenUtterance:
         await self._channel.send(piece, fault)
         if isinstance(fault, faults.Duplicate):
             await self._channel.send(piece, fault)
-        self._keep(piece)
-        self._note(piece)
-
-    def _keep(self, piece: AudioPiece) -> None:
-        """Keep the sound itself, for those who judge what was heard of it."""
-        if piece.speech is not None:
-            take = Take(
-                instance=self._instance.name,
-                request=self._admission.request.number,
-                at_s=self._instance.now_s(),
-                rate_hz=piece.speech.rate_hz,
-            )
-            self._instance.record.audio.add(take, piece.samples, start_s=piece.start_s)
-
-    def _note(self, piece: AudioPiece) -> None:
-        """Record the words that are complete with this piece."""
-        if piece.speech is None:
-            return
-        base_s = piece.start_s - piece.first / piece.speech.rate_hz
-        for word in piece.speech.words:
-            end = max(piece.speech.index(word.end_s), 1)
-            if piece.first < end <= piece.last:
-                self._instance.record.spoke(
-                    SpokenWord(
-                        instance=self._instance.name,
-                        request=self._admission.request.number,
-                        text=word.text,
-                        start_s=base_s + word.start_s,
-                        end_s=base_s + word.end_s,
-                        sent_at_s=self._instance.now_s(),
-                    )
-                )
+        keep_sound(piece, self._instance, self._admission)
+        note_words(piece, self._instance, self._admission)
 
     # -- time
 
     async def _wait_first(self) -> None:
         await self._instance.pace.wait_first()
-        begin_s = self._instance.now_s()
+        begin_s = self._instance.gate.now_s()
         while True:
-            fault = self._instance.active_fault(self._admission)
+            fault = self._admission.fault_now()
             late_s = fault.delay_s if isinstance(fault, faults.SlowStart) else 0.0
-            left_s = begin_s + late_s - self._instance.now_s()
+            left_s = begin_s + late_s - self._instance.gate.now_s()
             if left_s <= 0:
                 return
             await asyncio.sleep(min(left_s, POLL_S))
@@ -230,7 +169,7 @@ class SpokenUtterance:
         """Wait as long as this much audio takes; a change of the rate acts within it."""
         left_s = self._instance.pace.gap_s(duration_s)
         while left_s > 0:
-            fault = self._instance.active_fault(self._admission)
+            fault = self._admission.fault_now()
             factor = fault.factor if isinstance(fault, faults.SlowRate) else 1.0
             step_s = min(left_s / factor, POLL_S)
             await asyncio.sleep(step_s)

@@ -6,7 +6,8 @@ from typing import TypeAlias
 from aiohttp import web
 
 from faultlab.faults import Fault
-from faultlab.instance import ADMISSION, Instance
+from faultlab.instance import ADMISSION, Instance, no_credit_response
+from faultlab.listener import abort
 from faultlab.voices.pieces import AudioPiece, PieceEnd
 from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
 from faultlab.voices.voices import Speech
@@ -61,14 +62,14 @@ class SpokenBody:
 
     async def quota(self, code: str | None) -> None:
         """Answer as an account without credit."""
-        self._refuse(self._instance.quota_response(code))
+        self._refuse(no_credit_response(self._instance, code))
 
     async def close(self) -> None:
         """Leave the rest out; the body ends as if it were complete."""
 
     def reset(self) -> None:
         """Break the connection."""
-        self._instance.abort(self._request)
+        abort(self._request.transport)
         raise ConnectionResetError
 
     def _refuse(self, refusal: web.Response) -> None:

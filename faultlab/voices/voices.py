@@ -12,11 +12,16 @@ from typing import Final
 import numpy as np
 import soxr
 
+from engines.espeak import Espeak, UnknownVoiceError
 from faultlab.samples import Samples
-from faultlab.voices.espeak import Engine, engine
+from faultlab.voices.lab_engine import lab_engine
 
 AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end is only its pause
 SHORTEST_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
+
+
+class UnknownLanguageError(ValueError):
+    """espeak-ng has no voice for what was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,18 +135,20 @@ def speak_now(
     voice: SimulatedVoice,
     rate_hz: int,
     language: str = "en",
-    by: Engine | None = None,
+    by: Espeak | None = None,
 ) -> Speech:
     """Speak in this thread, about 1 ms a sentence; see `speak`. `by`: not the usual engine."""
-    by = by or engine()
+    by = by or lab_engine()
     if not text.strip():
         return Speech(text=text, samples=np.zeros(0, np.int16), rate_hz=rate_hz, words=())
-    raw, events = by.speak(
-        text,
-        voice.name(language),
-        words_per_minute=voice.words_per_minute,
-        pitch=voice.pitch,
-    )
+    name = voice.name(language)
+    try:
+        raw, events = by.speak(
+            text, [name], words_per_minute=voice.words_per_minute, pitch=voice.pitch
+        )
+    except UnknownVoiceError as unknown:
+        spoken = name.partition("+")[0]
+        raise UnknownLanguageError(f'espeak-ng has no voice for "{spoken}"') from unknown
     raw_hz = by.rate_hz
     words = _words(text, raw, events=events, rate_hz=raw_hz)
     samples = raw if rate_hz == raw_hz else soxr.resample(raw, raw_hz, rate_hz)

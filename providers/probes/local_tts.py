@@ -2,10 +2,10 @@
 
 import asyncio
 
+from engines.espeak import UnknownVoiceError
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import failed
 from fallbacks.symptoms import Symptom
-from providers.espeak import UnknownVoiceError
 from providers.espeak_words import Manner, names, speak
 from providers.local_tts import VOICE
 from providers.probes.morsels import WORDS

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import soundfile
 
-from faultlab.voices.espeak import Engine
+from faultlab.voices.lab_engine import new_engine
 from faultlab.voices.voices import SimulatedVoice, speak_now
 
 VOICES = {
@@ -20,11 +20,11 @@ VOICES = {
 @functools.lru_cache(maxsize=512)
 def say(text: str, *, voice: str = "american", rate_hz: int = 16_000) -> bytes:
     """Return the text as mono 16-bit PCM, with no silence added: the same in every test."""
-    engine = Engine()  # a new one: espeak-ng's breath depends on all that it said before
+    engine = new_engine()  # a new one: espeak-ng's breath depends on all that it said before
     try:
         speech = speak_now(text, voice=VOICES[voice], rate_hz=rate_hz, by=engine)
     finally:
-        engine.close()
+        engine.unload()
     return speech.samples.astype("<i2").tobytes()
 
 

@@ -622,11 +622,11 @@ async def test_http_faults_cut_the_body(lab: CartesiaSimulator) -> None:
 
 @pytest.fixture
 async def client(lab: CartesiaSimulator) -> AsyncIterator[sdk.AsyncCartesia]:
-    base = f"http://{lab.authority}"
+    base = f"{lab.server.base_url('http')}"
     async with sdk.AsyncCartesia(
         api_key=lab.api_key,
         base_url=base,
-        websocket_base_url=f"ws://{lab.authority}",
+        websocket_base_url=f"{lab.server.base_url('ws')}",
         max_retries=0,
     ) as client:
         yield client

@@ -87,7 +87,7 @@ async def test_a_wrong_fault_is_refused_and_changes_nothing(
 
     assert status == 400
     assert message in answer["error"]
-    assert lab.instance("openai").windows == (Window(fault=faults.Quota()),)
+    assert lab.instance("openai").gate.windows == (Window(fault=faults.Quota()),)
 
 
 async def test_an_unknown_instance_is_not_found_and_the_known_are_named(

@@ -359,9 +359,7 @@ async def test_a_key_opens_the_door_and_nothing_else_does(
     async with (
         deepgram() as instance,
         aiohttp.ClientSession() as session,
-        session.get(
-            f"{instance.http_scheme}://{instance.authority}/v1/projects", headers=headers
-        ) as response,
+        session.get(f"{instance.server.base_url('http')}/v1/projects", headers=headers) as response,
     ):
         body = await response.json()
 
@@ -450,7 +448,7 @@ async def test_keep_alives_hold_a_stream_that_had_audio() -> None:
 async def test_http_errors_come_in_deepgrams_own_words(status: int, code: str) -> None:
     async with deepgram() as instance, aiohttp.ClientSession() as session:
         instance.set_faults(one(parse({"fault": "http", "status": status})))
-        url = f"{instance.http_scheme}://{instance.authority}/v1/listen?{QUERY}"
+        url = f"{instance.server.base_url('http')}/v1/listen?{QUERY}"
         async with session.post(url, headers={"Authorization": f"Token {KEY}"}) as response:
             body = await response.json()
 
@@ -575,7 +573,7 @@ async def posted(
     instance: DeepgramSimulator, query: str, body: bytes, *, content_type: str = "audio/wav"
 ) -> tuple[int, Tell]:
     headers = {"Authorization": f"Token {KEY}", "Content-Type": content_type}
-    url = f"{instance.http_scheme}://{instance.authority}/v1/listen?{query}"
+    url = f"{instance.server.base_url('http')}/v1/listen?{query}"
     async with (
         aiohttp.ClientSession() as session,
         session.post(url, data=body, headers=headers) as response,
@@ -617,7 +615,7 @@ async def test_a_file_that_is_no_audio_is_a_bad_request() -> None:
 
 
 def official(instance: DeepgramSimulator, *, key: str = KEY) -> AsyncDeepgramClient:
-    http = f"{instance.http_scheme}://{instance.authority}"
+    http = f"{instance.server.base_url('http')}"
     environment = DeepgramClientEnvironment(
         base=http, production=instance.url, agent=instance.url, agent_rest=http
     )

@@ -25,8 +25,8 @@ from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from pipecat.tests.utils import SleepFrame, run_test
 
 from faultlab import faults
+from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.simulator import ElevenLabsSimulator
-from faultlab.elevenlabs.socket import ElevenLabsAccount
 from faultlab.faults import Fault
 from faultlab.instance import Core
 from faultlab.schedule import Window
@@ -332,7 +332,7 @@ async def test_stopping_the_lab_ends_a_socket_in_the_middle() -> None:
 async def test_a_wrong_url_is_refused_at_the_upgrade(
     lab: ElevenLabsSimulator, query: str, why: str
 ) -> None:
-    url = f"http://{lab.authority}/v1/text-to-speech/V/multi-stream-input?{query}"
+    url = f"{lab.server.base_url('http')}/v1/text-to-speech/V/multi-stream-input?{query}"
     async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
         answer = await session.get(url)
         body = await answer.json()
@@ -360,7 +360,7 @@ async def test_the_upgrade_is_refused_in_the_providers_own_words(
     lab: ElevenLabsSimulator, fault: Fault, status: int, code: str
 ) -> None:
     lab.set_faults([Window(fault=fault)])
-    url = f"http://{lab.authority}/v1/text-to-speech/V/multi-stream-input?{QUERY}"
+    url = f"{lab.server.base_url('http')}/v1/text-to-speech/V/multi-stream-input?{QUERY}"
     async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
         answer = await session.get(url)
         detail = (await answer.json())["detail"]
@@ -371,7 +371,7 @@ async def test_the_upgrade_is_refused_in_the_providers_own_words(
 
 
 async def test_a_422_carries_a_list(lab: ElevenLabsSimulator) -> None:
-    url = f"http://{lab.authority}/v1/text-to-speech/V/stream?output_format=pcm_16000"
+    url = f"{lab.server.base_url('http')}/v1/text-to-speech/V/stream?output_format=pcm_16000"
     async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
         answer = await session.post(url, json={})
         body = await answer.json()
@@ -575,7 +575,7 @@ async def test_a_newer_server_may_spell_its_keys_another_way(lab: ElevenLabsSimu
 async def client(lab: ElevenLabsSimulator) -> AsyncIterator[sdk.AsyncElevenLabs]:
     async with httpx.AsyncClient() as http:  # the SDK has no close of its own
         yield sdk.AsyncElevenLabs(
-            api_key=lab.api_key, base_url=f"http://{lab.authority}", httpx_client=http
+            api_key=lab.api_key, base_url=f"{lab.server.base_url('http')}", httpx_client=http
         )
 
 
@@ -636,7 +636,7 @@ async def test_the_sdk_lists_the_voice(client: sdk.AsyncElevenLabs) -> None:
 async def test_http_faults_cut_the_body(lab: ElevenLabsSimulator) -> None:
     async def body(fault: Fault | None) -> bytes | None:
         lab.set_faults([Window(fault=fault)] if fault else [])
-        url = f"http://{lab.authority}/v1/text-to-speech/V/stream?output_format=pcm_16000"
+        url = f"{lab.server.base_url('http')}/v1/text-to-speech/V/stream?output_format=pcm_16000"
         try:
             async with aiohttp.ClientSession(headers={"xi-api-key": lab.api_key}) as session:
                 answer = await session.post(url, json={"text": SENTENCE})

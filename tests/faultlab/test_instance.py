@@ -33,7 +33,7 @@ class Plain(Instance):
 
     async def _say(self, request: web.Request) -> web.Response:
         admission = await self.admit(request)
-        fault = self.active_fault(admission)
+        fault = admission.fault_now()
         return web.Response(text=fault.name if fault else "well")
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
@@ -41,7 +41,7 @@ class Plain(Instance):
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         async for _ in socket:
-            fault = self.active_fault(admission)
+            fault = admission.fault_now()
             await socket.send_str(fault.name if fault else "well")
         return socket
 
@@ -108,14 +108,14 @@ async def test_a_fault_is_seen_at_once_and_gone_at_once(
 
 
 async def test_the_port_stays_the_same_through_many_refusals(client: Client) -> None:
-    port = client.instance.port
+    port = client.instance.server.port
     for _ in range(20):
         client.fault(fault="refuse")
         assert await client.ask() == "ClientConnectorError"
         client.instance.clear()
         assert await client.ask() == "well"
 
-    assert client.instance.port == port
+    assert client.instance.server.port == port
 
 
 async def test_a_wrong_key_is_answered_and_recorded(client: Client) -> None:

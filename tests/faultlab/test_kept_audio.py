@@ -26,7 +26,7 @@ async def lab() -> AsyncIterator[Lab]:
 
 async def spoken(lab: Lab) -> bytes:
     voice = lab.instance("elevenlabs")
-    url = f"http://{voice.authority}/v1/text-to-speech/V/stream?output_format=pcm_16000"
+    url = f"{voice.server.base_url('http')}/v1/text-to-speech/V/stream?output_format=pcm_16000"
     headers = {"xi-api-key": voice.api_key}
     try:
         async with (

@@ -6,10 +6,10 @@ import numpy.typing as npt
 import pytest
 
 from faultlab.samples import Samples
-from faultlab.voices.espeak import UnknownLanguageError
 from faultlab.voices.voices import (
     VOICES,
     Speech,
+    UnknownLanguageError,
     speak,
     speak_now,
     voice_of,

@@ -133,5 +133,5 @@ class Simulated(Conformance):
     async def test_a_probe_of_nobody_names_the_host(self, peer: Instance) -> None:
         peer.set_faults([Window(fault=faults.Refuse())])
 
-        with pytest.raises(ProbeFailedError, match=peer.authority):
+        with pytest.raises(ProbeFailedError, match=f"127.0.0.1:{peer.server.port}"):
             await self.probe(peer)

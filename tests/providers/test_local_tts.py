@@ -21,7 +21,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 
-from providers.espeak import UnknownVoiceError
+from engines.espeak import UnknownVoiceError
 from providers.espeak_words import Manner, names, pieces, speak
 from providers.playout import Playout
 from providers.provider import ProbeFailedError

@@ -1,12 +1,14 @@
-"""espeak-ng in this process: text in; samples, and where each part of the text is spoken, out.
+"""espeak-ng as a library: text in; samples, and where each part of the text is spoken, out.
 
-The library comes with a wheel (`espeakng_loader`) and keeps its state in globals, so one lock
-guards it. A sentence takes a few milliseconds, too long for the event loop: callers use a thread,
-and the library lets go of Python's lock meanwhile.
+It comes with a wheel (`espeakng_loader`), so no system package is needed, and keeps its state in
+globals: one lock guards each copy of it. A sentence takes a few milliseconds, too long for an event
+loop: callers use a thread, and the library lets go of Python's lock meanwhile.
 """
 
+import _ctypes
 import ctypes
-import functools
+import shutil
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,13 +36,15 @@ class UnknownVoiceError(ValueError):
     """espeak-ng has no such voice or language; the text names it."""
 
 
-class _Event(ctypes.Structure):
+class _EspeakEvent(ctypes.Structure):
+    """espeak_EVENT."""
+
     _fields_ = (
         ("type", ctypes.c_int),
         ("unique_identifier", ctypes.c_uint),
         ("text_position", ctypes.c_int),  # characters, the first one is 1
         ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # ms
         ("sample", ctypes.c_int),  # from the start of the text
         ("user_data", ctypes.c_void_p),
         ("id", ctypes.c_char * 8),
@@ -48,19 +52,34 @@ class _Event(ctypes.Structure):
 
 
 _Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_EspeakEvent)
 )
 
 
 class Espeak:
-    """The library, loaded once."""
+    """The library, loaded.
 
-    def __init__(self) -> None:
+    Example:
+        >>> samples, words = Espeak().speak("Hello.", ["en-us+f2"], words_per_minute=165, pitch=50)
+    """
+
+    def __init__(self, *, private: bool = False, seed: int | None = None) -> None:
+        """Load it, about 10 ms.
+
+        Args:
+            private: Load a copy of the file, with globals that nobody else in the process shares.
+            seed: Of the dice that it rolls for breath; None: the time of day.
+
+        Raises:
+            RuntimeError: Its data files cannot be read.
+        """
         self._lock = threading.Lock()
+        self._seed = seed
         self._pieces: list[bytes] = []
         self._words: list[tuple[int, int]] = []
-        self._callback = _Callback(self._take)  # referenced here for as long as the library lives
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        self._callback = _Callback(self._collect)  # kept: the library holds only a pointer to it
+        path = espeakng_loader.get_library_path()
+        self._library = _load_copy(path) if private else ctypes.CDLL(path)
         data = espeakng_loader.get_data_path()
         self._timbres = Path(data) / "voices" / "!v"
         self.rate_hz: int = self._library.espeak_Initialize(
@@ -93,9 +112,9 @@ class Espeak:
 
         Args:
             text: What is said.
-            names: As `find` takes them.
+            names: Voices as `find` expects them.
             words_per_minute: 80 to 450.
-            pitch: 0 to 100.
+            pitch: 0 to 100; 50 is the voice's own.
 
         Returns:
             Mono samples at `rate_hz`; and, for each word it announces, the index of its first
@@ -104,11 +123,14 @@ class Espeak:
         Raises:
             UnknownVoiceError: None of the voices exists.
         """
+        # A C string ends at NUL; a blank in its place keeps every other character where it is.
         spoken = text.replace("\0", " ").encode("utf-8", errors="replace")
         with self._lock:
             self._select(names)
             self._library.espeak_SetParameter(RATE, words_per_minute, 0)
             self._library.espeak_SetParameter(PITCH, pitch, 0)
+            if self._seed is not None:
+                self._library.espeak_ng_SetRandSeed(ctypes.c_long(self._seed))
             self._pieces, self._words = [], []
             self._library.espeak_Synth(
                 spoken, len(spoken) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
@@ -116,16 +138,21 @@ class Espeak:
             spoken_pieces, self._pieces = self._pieces, []  # half a megabyte is not kept
             return np.frombuffer(b"".join(spoken_pieces), np.int16), self._words
 
+    def unload(self) -> None:
+        """Remove a private copy from memory: what it says next depends on all that it said."""
+        self._library.espeak_Terminate()
+        _ctypes.dlclose(self._library._handle)  # noqa: SLF001 - ctypes itself never closes one
+
     def _select(self, names: Sequence[str]) -> str:
         for name in names:
             voice, _, timbre = name.partition("+")
             if timbre and not self.has_timbre(timbre):
-                continue  # the library would take its default timbre without a word
+                continue  # the library would use its default timbre without a word
             if voice and self._library.espeak_SetVoiceByName(name.encode()) == OK:
                 return name
         raise UnknownVoiceError(f"espeak-ng has no voice {' or '.join(names)}")
 
-    def _take(self, wave: Any, samples: int, events: Any) -> int:
+    def _collect(self, wave: Any, samples: int, events: Any) -> int:
         if wave and samples > 0:
             self._pieces.append(ctypes.string_at(wave, 2 * samples))
         index = 0
@@ -133,14 +160,12 @@ class Espeak:
             if events[index].type == WORD:
                 self._words.append((events[index].text_position - 1, events[index].sample))
             index += 1
-        return 0  # go on
+        return 0  # go on; 1 would stop the synthesis
 
 
-@functools.cache
-def espeak() -> Espeak:
-    """Return the library, loading it at the first call (about 10 ms).
-
-    Raises:
-        RuntimeError: Its data files cannot be read.
-    """
-    return Espeak()
+def _load_copy(path: str) -> ctypes.CDLL:
+    """Load a copy of the library: another file is another set of globals."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "libespeak-ng-private.so"
+        shutil.copyfile(path, copy)
+        return ctypes.CDLL(str(copy))  # stays mapped after the file is gone

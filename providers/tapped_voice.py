@@ -1,0 +1,148 @@
+"""A speaking service of Pipecat's that tells at once what its socket says, and how it dies.
+
+Pipecat's own word of a dead voice comes late or never: it reconnects in silence and writes down
+the words that nobody heard as spoken. So we listen at the socket itself, before Pipecat does, and
+what is told carries the attempt that it belongs to: a late message is known by its context.
+"""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pipecat.frames.frames import (
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSUpdateSettingsFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.tts_service import WebsocketTTSService
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from calls.voice import ATTEMPT, VoiceEar
+from providers.voice_tap import VoiceContext, VoiceTap
+
+OPEN_S: Final = 3.0  # a handshake that hangs longer is tried again (chosen); ten by default
+
+
+class TappedVoice(WebsocketTTSService):
+    """A voice over a socket that carries contexts; a provider adds how to read its messages."""
+
+    def __init__(self, *, rung_name: str, kind: str, **kwargs: Any) -> None:
+        """Prepare.
+
+        Args:
+            rung_name: Whose failures these are.
+            kind: The provider, as the tables of symptoms call it.
+            kwargs: Pipecat's own.
+        """
+        super().__init__(name=rung_name, **kwargs)  # what it measures is told under this name
+        self.tap = VoiceTap(rung_name, kind=kind)
+        self._ear: VoiceEar | None = None
+        self._attempt = 0
+        self._later: TTSUpdateSettingsFrame | None = None  # what it speaks keeps its settings
+
+    def listen(self, ear: VoiceEar) -> None:
+        """Tell `ear` from now on."""
+        self._ear = ear
+
+    async def revive(self) -> None:
+        """Connect anew; Pipecat's own reconnecting leaves a voice deaf that had given up."""
+        await self.set_usable(True)
+        await self._disconnect()
+        await self._connect()
+
+    @abstractmethod
+    async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
+        """Read one message of the provider and tell what it says."""
+
+    def stale(self, message: Mapping[str, Any]) -> bool:
+        """Return whether a message is of a context that is over, and Pipecat must not see it."""
+        del message
+        return False
+
+    def create_context_id(self) -> str:
+        """Return the context of the next text, and remember for which attempt it speaks."""
+        name = super().create_context_id()
+        if self.tap.context is None or self.tap.context.name != name:
+            self.tap.context = VoiceContext(name, self._attempt)
+        return name
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Note for which attempt a reply is, and that an interruption ends it."""
+        match frame:
+            case TTSUpdateSettingsFrame():
+                self._later = frame
+                if self.tap.context is None:
+                    await self._apply_settings(direction)
+                return
+            case LLMFullResponseStartFrame():
+                await self._apply_settings(direction)
+                self._attempt = frame.metadata.get(ATTEMPT, 0)
+            case InterruptionFrame():
+                self.tap.context = None
+            case _:
+                pass
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InterruptionFrame):
+            await self._apply_settings(direction)
+
+    async def _apply_settings(self, direction: FrameDirection) -> None:
+        """Apply the settings that came while a context was spoken: they are locked in it."""
+        later, self._later = self._later, None
+        if later:
+            await super().process_frame(later, direction)
+            self.tap.context = None  # Pipecat names one for what follows, and nothing was asked yet
+
+    async def _websocket_connect(self, uri: str, **kwargs: Any) -> ClientConnection:
+        """Connect as Pipecat does, sooner tired, and listen at the new socket."""
+        if self._ear is None:
+            socket: ClientConnection = await super()._websocket_connect(uri, **kwargs)
+            self._tap(socket, None)
+            return socket
+        await self._ear.connecting()
+        try:
+            socket = await super()._websocket_connect(uri, open_timeout=OPEN_S, **kwargs)
+        except (OSError, EOFError, WebSocketException) as error:  # a time-out is an OSError, too
+            await self.tap.tell_unreachable(self._ear, error)
+            raise
+        self._tap(socket, self._ear)
+        return socket
+
+    async def _connect_websocket(self) -> None:
+        """Connect, and tell of it only when the service itself knows its new socket."""
+        await super()._connect_websocket()
+        if self._ear and self._websocket:
+            await self._ear.connected()
+
+    def _tap(self, socket: ClientConnection, ear: VoiceEar | None) -> None:
+        """Have everything that is received told first; iterating over a socket receives, too."""
+        receive = socket.recv
+
+        async def receive_and_tell(decode: bool | None = None) -> Any:  # noqa: FBT001 - websockets' own signature
+            while True:
+                try:
+                    message = await receive(decode)
+                except ConnectionClosed as closed:
+                    if ear:
+                        await self.tap.tell_closed(ear, closed, socket=socket)
+                    raise
+                if await self._pass_on(ear, message):
+                    return message
+
+        socket.recv = receive_and_tell  # type: ignore[method-assign]
+
+    async def _pass_on(self, ear: VoiceEar | None, message: str | bytes) -> bool:
+        """Tell what a message says; return whether Pipecat may see it."""
+        try:
+            read = json.loads(message)
+            stale = self.stale(read)
+            if ear:
+                await self.read_message(ear, read)
+        except (ValueError, TypeError, AttributeError, KeyError) as odd:  # not JSON, or not this
+            if ear:
+                await self.tap.tell_garbage(ear, odd)
+            return True
+        return not stale
