@@ -9,7 +9,6 @@ from typing import Final, TypeAlias
 from loguru import logger
 
 from bot.clock import Clock
-from bot.config.stages import ProbeSettings as Configured
 from calls.entry import Tell
 from fallbacks.breaker import Permit
 from fallbacks.facts import ProviderProbed
@@ -169,11 +168,6 @@ class Prober:
                 error=probed.error,
             )
         )
-
-
-def probe_settings(configured: Configured) -> ProbeSettings:
-    """Return how often rungs are probed."""
-    return ProbeSettings(interval_s=configured.interval_s, timeout_s=configured.timeout_s)
 
 
 def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:

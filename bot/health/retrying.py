@@ -16,7 +16,6 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from bot import clock
 from bot.clock import Clock
-from bot.config.stages import RetrySettings as Configured
 from calls.entry import Tell
 from fallbacks.breaker import Permit
 from fallbacks.facts import AttemptFailed, RetriesExhausted, RetryPlanned
@@ -29,7 +28,6 @@ T = TypeVar("T")
 Key: TypeAlias = tuple[str, str]
 """The kind of work, such as a stage, and the provider's name."""
 
-ONCE: Final = RetrySettings(attempts=0)
 _CHANCE: Final = random.SystemRandom()
 
 
@@ -43,13 +41,6 @@ class Retries:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: Callable[[], float] = _CHANCE.random  # 0 to 1
     clock: Clock = clock.monotonic
-
-
-def retry_settings(configured: Configured) -> RetrySettings:
-    """Return the sequence that the configuration asks for."""
-    return RetrySettings(
-        initial_s=configured.initial_s, factor=configured.factor, attempts=configured.attempts
-    )
 
 
 async def retried(

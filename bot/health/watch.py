@@ -8,7 +8,7 @@ from typing import Final
 from bot import clock
 from bot.config.settings import Settings
 from bot.health.policies import resting
-from bot.health.probing import Prober, probe_settings, probing
+from bot.health.probing import Prober, probing
 from bot.health.sharing import Share, places, sharing
 from bot.health.view import ProviderView
 from bot.rungs import rung_of
@@ -63,7 +63,7 @@ def _probers(
                 shared=shared.get(rung.name),
             ),
             roster=roster,
-            settings=probe_settings(settings.resilience.probe),
+            settings=settings.resilience.probe_settings(),
             tell=tell,
             clock=clock.monotonic,
             leads=_leads(share, places(settings)[stage, rung.name]),

@@ -18,7 +18,7 @@ from bot.call.models import VoiceModels
 from bot.clips.keeping import clips_kept
 from bot.config.settings import Settings
 from bot.exits import UsageError
-from bot.health.retrying import Retries, retry_settings
+from bot.health.retrying import Retries
 from bot.http.access import Access
 from bot.http.live_routes import live_router
 from bot.http.pages.site import asset_routes, client_routes, console_routes
@@ -105,7 +105,7 @@ async def running(
             house.last_resort.clips,
             quiet=lambda: not house.switchboard.calls,
             retries=Retries(
-                settings=retry_settings(settings.resilience.retry),
+                settings=settings.resilience.retry_settings(),
                 tell=house.providers.tell,
                 roster=house.providers.roster,
             ),
