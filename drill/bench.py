@@ -12,7 +12,7 @@ from bot import clock
 from bot.call.conversation import room_tokens
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
-from bot.health.watch import PHONE_RATE_HZ, watched
+from bot.health.watch import PHONE_RATE_HZ, watch_providers
 from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
 from bot.process import load_providers, share_providers
@@ -201,7 +201,7 @@ async def bench(
         told = ToldEvents(say)
         try:
             async with (
-                watched(settings, policy.roster, shared=shared, tell=told),
+                watch_providers(settings, policy.roster, shared=shared, tell=told),
                 asyncio.TaskGroup() as group,
             ):
                 yield Bench(

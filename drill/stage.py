@@ -108,12 +108,12 @@ async def _ringing(
     """Have the agent ready while the block runs, and yield what rings there."""
     if row.leg == "loopback":
         # Both load Pipecat, which no other row needs in this process.
-        from bot.process import open_house  # noqa: PLC0415
+        from bot.process import open_process  # noqa: PLC0415
         from drill.loopback_telephone import LoopbackTelephone  # noqa: PLC0415
 
         settings = loopback_settings(lab, folder / "logs")
-        async with open_house(settings, words=False) as house:
-            yield lambda: LoopbackTelephone(house)
+        async with open_process(settings, words=False) as process:
+            yield lambda: LoopbackTelephone(process)
         return
     async with serving(lab, side, folder=folder, clips=row.clips) as url:
         yield lambda: CarrierTelephone(url)

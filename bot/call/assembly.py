@@ -79,7 +79,7 @@ class Assembled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class Shared:
     """What all calls of a process share."""
 
     settings: Settings
@@ -91,7 +91,7 @@ class House:
 
 
 def build_rungs(
-    stage: Stage, house: House, *, agent: AgentSettings, sample_rate_hz: int
+    stage: Stage, house: Shared, *, agent: AgentSettings, sample_rate_hz: int
 ) -> dict[str, FrameProcessor]:
     """Return a stage's services by the names of their rungs, the preferred one first."""
     rungs = [
@@ -108,7 +108,7 @@ def build_rungs(
 
 
 def assemble(
-    house: House, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
+    house: Shared, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
 ) -> Assembled:
     """Return a call's pipeline on `leg`, ready to run.
 
@@ -227,7 +227,7 @@ def assemble(
 
 
 def _services(
-    house: House,
+    house: Shared,
     agent: AgentSettings,
     *,
     built: Mapping[str, Mapping[str, FrameProcessor]],

@@ -19,7 +19,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.apology import SORRY, apologise
-from bot.call.assembly import Assembled, House, assemble
+from bot.call.assembly import Assembled, Shared, assemble
 from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
 from calls.entry import Tell
@@ -36,7 +36,7 @@ class Call:
 
     def __init__(
         self,
-        house: House,
+        shared: Shared,
         leg: Leg,
         *,
         call_id: str,
@@ -45,7 +45,7 @@ class Call:
         remembered: Sequence[LLMContextMessage] = (),
     ) -> None:
         self.call_id = call_id
-        self._house = house
+        self._shared = shared
         self._leg = leg
         self._agent = agent
         self._emit = tell
@@ -67,7 +67,7 @@ class Call:
 
     async def run(self) -> None:
         """Answer, talk, and return when nothing of the call runs any more."""
-        started_at_s = self._house.clock()
+        started_at_s = self._shared.clock()
         facts = self._leg.facts
         self._tell(
             CallStarted(
@@ -88,7 +88,7 @@ class Call:
             if self._assembled:
                 await self._assembled.tools.close()
                 self._assembled.observer.ended()
-            length_s = self._house.clock() - started_at_s
+            length_s = self._shared.clock() - started_at_s
             self._tell(CallEnded(reason=self.reason, length_s=length_s))
             await self._leg.hang_up()
 
@@ -109,7 +109,7 @@ class Call:
 
     async def _talk(self) -> None:
         assembled = assemble(
-            self._house,
+            self._shared,
             self._leg,
             self._agent,
             call_id=self.call_id,
@@ -160,8 +160,8 @@ class Call:
 
     async def _finished_within(self, wait_s: float) -> bool:
         assert self._assembled  # noqa: S101 - only called while there is a pipeline
-        until_s = self._house.clock() + wait_s
-        while self._house.clock() < until_s:
+        until_s = self._shared.clock() + wait_s
+        while self._shared.clock() < until_s:
             if self._assembled.worker.has_finished():
                 return True
             await asyncio.sleep(0.05)

@@ -25,7 +25,7 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 
 from bot.clips.store import RATE_HZ
-from bot.health.retrying import Retries, retried
+from bot.health.retrying import Retries, run_with_retries
 from calls.voice import ATTEMPT, Voice
 from fallbacks.failure import Failure, Kind, failed
 from providers.catalog import provider
@@ -77,7 +77,7 @@ class RungVoice:
         Raises:
             ServiceError: The voice did not say it, however often it was asked.
         """
-        return await retried(
+        return await run_with_retries(
             partial(self._try, text),
             asked=("tts", self._rung.name),
             classify=self._failure_of,

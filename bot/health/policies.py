@@ -118,7 +118,9 @@ def credential(rung: RungSettings) -> str:
 
 
 @asynccontextmanager
-async def resting(roster: Roster, *, tell: Tell, clock: Callable[[], float]) -> AsyncIterator[None]:
+async def rest_breakers(
+    roster: Roster, *, tell: Tell, clock: Callable[[], float]
+) -> AsyncIterator[None]:
     """Move breakers on by the passing of time while the block runs."""
     async with asyncio.TaskGroup() as tasks:
         ticking = tasks.create_task(_tick(roster, tell=tell, clock=clock), name="rest the breakers")

@@ -139,7 +139,7 @@ class Prober:
             return refused.failure(rung)
         except TimeoutError:
             return failed(Kind.TIMEOUT, rung.stage, provider=rung.name, reason="the probe hung")
-        except Exception as mistake:  # noqa: BLE001 - the provider's edge: it may not end the house
+        except Exception as mistake:  # noqa: BLE001 - the provider's edge: it may not end the process
             logger.opt(exception=mistake).error("the probe of {} failed", rung.name)
             name = type(mistake).__name__
             return failed(Kind.PROTOCOL, rung.stage, provider=rung.name, reason=name)
@@ -176,7 +176,7 @@ def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:
 
 
 @asynccontextmanager
-async def probing(probers: Iterable[Prober]) -> AsyncIterator[None]:
+async def run_probers(probers: Iterable[Prober]) -> AsyncIterator[None]:
     """Let them probe while the block runs."""
     async with asyncio.TaskGroup() as tasks:
         running = [

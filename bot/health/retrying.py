@@ -43,7 +43,7 @@ class Retries:
     clock: Clock = clock.monotonic
 
 
-async def retried(
+async def run_with_retries(
     work: Callable[[], Awaitable[T]],
     *,
     asked: Key,

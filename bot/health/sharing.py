@@ -164,7 +164,9 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
 
 
 @asynccontextmanager
-async def sharing(settings: Settings, roster: Roster, *, tell: Tell) -> AsyncIterator[Share | None]:
+async def share_health(
+    settings: Settings, roster: Roster, *, tell: Tell
+) -> AsyncIterator[Share | None]:
     """Share while the block runs; None: there is nobody to share with."""
     if settings.resilience.share == LOCAL:
         yield None

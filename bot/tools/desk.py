@@ -1,4 +1,4 @@
-"""Does what a caller wants of the house itself, with no provider's help: by key or by word."""
+"""Does what a caller wants of Holdline itself, with no provider's help: by key or by word."""
 
 import asyncio
 from collections.abc import Callable

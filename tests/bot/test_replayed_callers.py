@@ -12,9 +12,9 @@ import soundfile
 import yaml
 
 from bot.lab.process import lab_process, with_lab
-from bot.process import open_house
+from bot.process import open_process
 from bot.recording import UnreadableAudioError, read
-from bot.replay import Notes, Replayed, replay_one
+from bot.replay import KeptEntries, Replayed, replay_one
 from calls.events import (
     AgentSaid,
     AnswerHeard,
@@ -43,12 +43,12 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Replayed]
 
 async def replay_all(out: Path) -> dict[str, Replayed]:
     free = asyncio.Semaphore(AT_ONCE)
-    notes = Notes()
+    notes = KeptEntries()
     found: dict[str, Replayed] = {}
     async with lab_process() as lab:
         settings = with_lab(lab, {"logs": {"dir": out / "logs"}})
         async with (
-            open_house(settings, words=True, listeners=[notes]) as house,
+            open_process(settings, words=True, listeners=[notes]) as process,
             asyncio.timeout(300),
         ):
 
@@ -56,7 +56,7 @@ async def replay_all(out: Path) -> dict[str, Replayed]:
                 path = FOLDER / f"{name}.wav"
                 async with free:
                     found[name] = await replay_one(
-                        house, notes, read(path), path=path, folder=out / name
+                        process, notes, read(path), path=path, folder=out / name
                     )
 
             async with asyncio.TaskGroup() as group:
