@@ -50,7 +50,7 @@ class TwilioOutput(WholeOutput, FastAPIWebsocketOutputTransport):
             async with asyncio.timeout(PLAYED_OUT_S):
                 await self._line.quiet.wait()
         except TimeoutError:
-            self._line.refused("mark not echoed")
+            self._line.refused("mark_not_echoed")
         await self._client.disconnect()
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:

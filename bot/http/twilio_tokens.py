@@ -39,10 +39,10 @@ class Tokens:
         """
         until, ticket = self._tickets.pop(token, (0.0, None))
         if ticket is None:
-            return "token unknown or used" if token else "token missing"
+            return "token_unknown_or_used" if token else "token_missing"
         if now >= until:
-            return "token expired"
-        return ticket if ticket.call_sid == call_sid else "token of another call"
+            return "token_expired"
+        return ticket if ticket.call_sid == call_sid else "token_of_another_call"
 
     def _outdated(self, now: float) -> bool:
         until, _ = next(iter(self._tickets.values()))

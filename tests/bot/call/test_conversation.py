@@ -161,6 +161,7 @@ def results(talk: Talk) -> list[str]:
     ]
 
 
+@pytest.mark.real_time  # a database answers from a thread of its own
 async def test_a_callback_is_kept_before_the_model_may_confirm_it(
     models: VoiceModels, database: Database
 ) -> None:
