@@ -72,10 +72,10 @@ async def _hang_up_when_asked(leg: "LocalLeg") -> None:
 async def _show(line: "TerminalLine", console: "Console") -> None:
     from rich.live import Live  # noqa: PLC0415 - beside the other imports of the call
 
-    with Live(line.shown(), console=console, refresh_per_second=round(1 / REDRAW_S)) as display:
+    with Live(line.draw(), console=console, refresh_per_second=round(1 / REDRAW_S)) as display:
         try:
             while True:
                 await asyncio.sleep(REDRAW_S)
-                display.update(line.shown())
+                display.update(line.draw())
         finally:
-            display.update(line.shown())
+            display.update(line.draw())

@@ -117,7 +117,7 @@ class Bench:
 
     async def fault(self, **window: Any) -> None:
         """Break the first rung from now on."""
-        self.told.note(f"{FIRST} breaks: {_shown(window)}")
+        self.told.note(f"{FIRST} breaks: {_describe(window)}")
         await self._control.set_faults(FIRST, [window])
 
     async def mend(self) -> None:
@@ -238,7 +238,7 @@ def _models(settings: Settings, shared: Mapping[str, object]) -> dict[str, Model
     return cast("dict[str, Model]", built)
 
 
-def _shown(window: Mapping[str, Any]) -> str:
+def _describe(window: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in window.items())
 
 

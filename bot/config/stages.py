@@ -73,7 +73,7 @@ Models = Annotated[tuple[ModelSettings, ...], Field(min_length=1)]
 Ladder = Annotated[tuple[ConnectedSettings, ...], Field(min_length=1)]
 
 
-def _filled(rung: Any, stage: Stage) -> Any:
+def _fill_rung(rung: Any, stage: Stage) -> Any:
     """Give a rung the name and the URL that its kind implies."""
     if not isinstance(rung, dict) or not isinstance(rung.get("kind"), str):
         return rung
@@ -106,7 +106,7 @@ class StagesSettings(Section):
         if not isinstance(value, dict):
             return value
         return value | {
-            stage: [_filled(rung, stage) for rung in value[stage]]
+            stage: [_fill_rung(rung, stage) for rung in value[stage]]
             for stage in STAGES
             if isinstance(value.get(stage), list)
         }

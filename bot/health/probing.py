@@ -106,7 +106,7 @@ class Prober:
             took_s=now - began_s,
             error=failure.reason or failure.kind if failure else "",
         )
-        self._tell_probed(self.last)
+        self._tell_probe(self.last)
         self._book(permit, failure, now=now, counts=probe.counts or real)
         self._probing.reported(probe.number, now, ok=failure is None)
         self._probing.see(condition_of(self.health), now)
@@ -157,7 +157,7 @@ class Prober:
         for fact in facts:
             self._tell(fact)
 
-    def _tell_probed(self, probed: Probed) -> None:
+    def _tell_probe(self, probed: Probed) -> None:
         self._tell(
             ProviderProbed(
                 stage=self._rung.stage,

@@ -53,8 +53,8 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
     Raises:
         UsageError: The address is taken, or not ours.
     """
-    sockets = [listening(settings.server.host, settings.server.port)]
-    async with running(settings, sockets, extras=extras or Extras()) as server:
+    sockets = [bind_socket(settings.server.host, settings.server.port)]
+    async with run_server(settings, sockets, extras=extras or Extras()) as server:
         await server.ready.wait()
         if server.started:
             line = ready_line(settings, port=sockets[0].getsockname()[1])
@@ -91,7 +91,7 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running(
+async def run_server(
     settings: Settings, sockets: list[socket.socket], *, extras: Extras
 ) -> AsyncIterator[Server]:
     """Run the server while the block runs."""
@@ -211,7 +211,7 @@ def _health(process: Process) -> APIRouter:
     return router
 
 
-def listening(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """Return a bound socket, so that a taken port is one line and not a traceback.
 
     Raises:

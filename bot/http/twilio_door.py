@@ -109,11 +109,11 @@ class _TwilioDoor:
             )
         except ValueError:
             return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
-        if not self._signed(request, form):
+        if not self._is_signed(request, form):
             return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
         return self._twiml(form)
 
-    def _signed(self, request: Request, form: ImmutableMultiDict[str, str]) -> bool:
+    def _is_signed(self, request: Request, form: ImmutableMultiDict[str, str]) -> bool:
         signature = request.headers.get("x-twilio-signature", "")
         query = request.url.query
         url = f"{self.public_url}{VOICE_PATH}" + (f"?{query}" if query else "")

@@ -16,7 +16,7 @@ from bot.clips.keeping import keep_clips
 from bot.clips.rendering import Rendered, render_missing, wanted
 from bot.clips.store import RATE_HZ, CallVoice, Clip, ClipStore
 from bot.clips.utterances import load_utterances
-from bot.clips.voice import UnspokenError, trimmed
+from bot.clips.voice import UnspokenError, trim
 from bot.config.errors import ConfigError
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
@@ -278,9 +278,9 @@ async def test_a_server_that_may_not_render_asks_for_nothing(lab: Lab, tmp_path:
 def test_sound_that_is_far_too_short_for_its_text_is_refused() -> None:
     loud = np.full(round(0.3 * RATE_HZ), 5000, dtype="<i2").tobytes()
 
-    assert trimmed(loud, "One moment.").size > 0
+    assert trim(loud, "One moment.").size > 0
     with pytest.raises(UnspokenError):
-        trimmed(loud, "Thank you for calling, and goodbye until next time.")
+        trim(loud, "Thank you for calling, and goodbye until next time.")
 
 
 def voice(store: ClipStore, *, speaks: str | None) -> CallVoice:
