@@ -14,7 +14,7 @@ from benchmarks import lab_times, phrases, sides
 from benchmarks.accounting import Account, Busy, Moments, settle
 from benchmarks.ear import UnhealthyTurnError
 from bot.lab.process import RunningLab, lab_process, with_lab
-from bot.process import OpenHouse, open_house
+from bot.process import Process, open_process
 
 TURNS_A_CALL: Final = 20  # short enough that no conversation outgrows its window
 SPARE: Final = 0.2  # share of turns that may be set aside and asked again
@@ -50,17 +50,17 @@ async def measure(turns: int, *, folder: Path) -> Results:
     left = round(turns * (1 + SPARE))
     async with lab_process() as lab:
         settings: Any = with_lab(lab, {"logs": {"dir": folder}, "agent": AGENT})
-        async with open_house(settings, words=False, models=models) as house:
+        async with open_process(settings, words=False, models=models) as process:
             while len(results.ours) < turns and left > 0:
                 count = min(TURNS_A_CALL, turns - len(results.ours), left)
-                pairs = await _calls(house, models, said, count=count, aside=results.aside)
+                pairs = await _calls(process, models, said, count=count, aside=results.aside)
                 await _settle(lab, pairs, results)
                 left -= count
     return results
 
 
 async def _calls(
-    house: OpenHouse,
+    process: Process,
     models: sides.WatchedModels,
     said: Sequence[NDArray[np.int16]],
     *,
@@ -70,8 +70,8 @@ async def _calls(
     """Hold two calls and ask both, one after the other, so many times; return what was heard."""
     pairs: list[tuple[Heard, Heard]] = []
     async with (
-        sides.holdline(house, models) as ours,
-        sides.bare(house.settings, models) as theirs,
+        sides.holdline(process, models) as ours,
+        sides.bare(process.settings, models) as theirs,
     ):
         for number in range(count):
             phrase = said[number % len(said)]

@@ -18,7 +18,7 @@ from benchmarks.ear import Ear
 from bot import clock
 from bot.call.models import VoiceModels
 from bot.config.settings import Settings, TurnSettings
-from bot.process import OpenHouse
+from bot.process import Process
 from transports.loopback import LoopbackLeg
 
 RATE_HZ: Final = 16_000
@@ -77,11 +77,11 @@ class Side:
 
 
 @asynccontextmanager
-async def holdline(house: OpenHouse, models: WatchedModels) -> AsyncIterator[Side]:
+async def holdline(process: Process, models: WatchedModels) -> AsyncIterator[Side]:
     """Run a call with Holdline while the block runs."""
     leg = _leg()
-    call = house.call(leg)
-    async with _running(house.switchboard.answer(leg, call), leg) as side:
+    call = process.call(leg)
+    async with _running(process.switchboard.answer(leg, call), leg) as side:
         await side.greeted(models.made[-1])
         yield side
         await call.cancel("caller_hung_up")

@@ -65,14 +65,14 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the top of the process: a line, not a traceback
-        code, lines = _told(error)
+        code, lines = _describe(error)
         for line in lines:
             print(" ".join(line.split()), file=sys.stderr)  # noqa: T201 - for the terminal
         return code
     return result if isinstance(result, int) else DONE
 
 
-def _told(error: Exception) -> tuple[int, Sequence[str]]:
+def _describe(error: Exception) -> tuple[int, Sequence[str]]:
     match error:
         case ConfigError():
             return BAD_USAGE, [each.line for each in error.problems]
@@ -83,12 +83,12 @@ def _told(error: Exception) -> tuple[int, Sequence[str]]:
         case UsageError() | CommandError():
             return error.code, [f"holdline: {error}"]
         case ExceptionGroup():
-            return _told(error.exceptions[0])
+            return _describe(error.exceptions[0])
         case _:
-            return FAILED, [_unexpected(error)]
+            return FAILED, [_describe_mistake(error)]
 
 
-def _unexpected(error: Exception) -> str:
+def _describe_mistake(error: Exception) -> str:
     """Name a mistake of ours and where it happened, since there is no traceback to read it from."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""

@@ -10,13 +10,14 @@ from rich.live import Live as LiveDisplay
 from rich.text import Text
 
 from bot.call.models import VoiceModels
-from bot.http.server import Extras, listening, running
+from bot.http.server import Extras, Server, bind_socket, run_server
 from bot.lab.process import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
 from bot.lab.routes import lab_router
 from bot.terminal_line import TerminalLine
 from providers.catalog import provider
 
 HOST: Final = "127.0.0.1"
+REDRAWS_PER_S: Final = 4  # enough for a person who reads along
 
 
 async def demo(
@@ -37,7 +38,7 @@ async def demo(
     Raises:
         UsageError: The port is taken.
     """
-    listener = listening(HOST, port)
+    listener = bind_socket(HOST, port)
     loading = asyncio.get_running_loop().run_in_executor(None, _load)  # the lab has its own core
     port = listener.getsockname()[1]
     console = Console(soft_wrap=True, highlight=False)
@@ -55,17 +56,21 @@ async def demo(
         extras = Extras(
             words=True, listeners=[line], routers=[lab_router(lab)], models=await loading
         )
-        async with running(settings, [listener], extras=extras) as server:
+        async with run_server(settings, [listener], extras=extras) as server:
             console.print(f"Holdline is ready: open http://{HOST}:{port}/ and press Call.")
             console.print("Ctrl-C ends it.", style="dim")
-            with LiveDisplay(Text(""), console=console, refresh_per_second=4) as display:
-                while not server.finished.is_set():
-                    display.update(line.shown())
-                    try:
-                        async with asyncio.timeout(0.25):
-                            await server.finished.wait()
-                    except TimeoutError:
-                        continue
+            await _show_until_finished(server, line, console)
+
+
+async def _show_until_finished(server: Server, line: TerminalLine, console: Console) -> None:
+    with LiveDisplay(Text(""), console=console, refresh_per_second=REDRAWS_PER_S) as display:
+        while not server.finished.is_set():
+            display.update(line.draw())
+            try:
+                async with asyncio.timeout(1 / REDRAWS_PER_S):
+                    await server.finished.wait()
+            except TimeoutError:
+                continue
 
 
 def _load() -> VoiceModels:

@@ -9,7 +9,7 @@ from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 from bot import clock
 from bot.config.loading import load
-from bot.process import OpenHouse, open_house
+from bot.process import Process, open_process
 from telemetry import logs
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_line import NORMAL, close
@@ -34,11 +34,11 @@ async def answer(runner_args: Any) -> None:
     settings = load().settings
     logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
     if isinstance(connection, SmallWebRTCConnection):
-        async with open_house(settings, words=False) as house:
-            await _answer_browser(house, connection)
+        async with open_process(settings, words=False) as process:
+            await _answer_browser(process, connection)
     elif isinstance(websocket, WebSocket):
-        async with open_house(settings, words=False) as house:
-            await _answer_twilio(house, websocket)
+        async with open_process(settings, words=False) as process:
+            await _answer_twilio(process, websocket)
     else:
         raise TypeError(
             f"holdline takes calls over webrtc and twilio from a host, "
@@ -46,19 +46,19 @@ async def answer(runner_args: Any) -> None:
         )
 
 
-async def _answer_browser(house: OpenHouse, connection: SmallWebRTCConnection) -> None:
+async def _answer_browser(process: Process, connection: SmallWebRTCConnection) -> None:
     leg = WebrtcLeg(connection)
-    call = house.call(leg)
+    call = process.call(leg)
     leg.part_with(lambda: {"type": "ended", "reason": call.reason})
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(leg.watch(), name="watch the browser")
         try:
-            await house.switchboard.answer(leg, call)
+            await process.switchboard.answer(leg, call)
         finally:
             watch.cancel()
 
 
-async def _answer_twilio(house: OpenHouse, websocket: WebSocket) -> None:
+async def _answer_twilio(process: Process, websocket: WebSocket) -> None:
     started = await _first_words(websocket)
     if started is None:
         logger.warning("a socket did not begin as Twilio's streams do, and was closed")
@@ -70,9 +70,9 @@ async def _answer_twilio(house: OpenHouse, websocket: WebSocket) -> None:
         caller=started.parameters.get("from", ""),
         called=started.parameters.get("to", ""),
     )
-    leg = TwilioLeg(websocket, call, tell=house.switchboard.tell, clock=clock.monotonic)
+    leg = TwilioLeg(websocket, call, tell=process.switchboard.tell, clock=clock.monotonic)
     try:
-        await house.switchboard.answer(leg)
+        await process.switchboard.answer(leg)
     finally:
         await close(websocket, NORMAL)
 

@@ -31,16 +31,16 @@ async def talk(settings: Settings) -> None:
     # Pipecat writes a banner to stderr when it is imported; an error is to stand there alone.
     from rich.console import Console  # noqa: PLC0415
 
-    from bot.process import open_house  # noqa: PLC0415
+    from bot.process import open_process  # noqa: PLC0415
     from bot.terminal_line import TerminalLine  # noqa: PLC0415
     from telemetry import logs  # noqa: PLC0415
     from transports.local import LocalLeg  # noqa: PLC0415
 
     logs.set_up(level="WARNING", folder=settings.logs.dir)
     console, line = Console(soft_wrap=True, highlight=False), TerminalLine()
-    async with open_house(settings, words=True, listeners=[line]) as house:
+    async with open_process(settings, words=True, listeners=[line]) as process:
         leg = LocalLeg()
-        call = house.call(leg)
+        call = process.call(leg)
         console.print("Wear headphones: the agent must not hear itself. Ctrl-C hangs up.")
         async with asyncio.TaskGroup() as tasks:
             beside = [
@@ -48,7 +48,7 @@ async def talk(settings: Settings) -> None:
                 tasks.create_task(_show(line, console), name="show the call"),
             ]
             try:
-                await house.switchboard.answer(leg, call)
+                await process.switchboard.answer(leg, call)
             finally:
                 for task in beside:
                     task.cancel()
@@ -72,10 +72,10 @@ async def _hang_up_when_asked(leg: "LocalLeg") -> None:
 async def _show(line: "TerminalLine", console: "Console") -> None:
     from rich.live import Live  # noqa: PLC0415 - beside the other imports of the call
 
-    with Live(line.shown(), console=console, refresh_per_second=round(1 / REDRAW_S)) as display:
+    with Live(line.draw(), console=console, refresh_per_second=round(1 / REDRAW_S)) as display:
         try:
             while True:
                 await asyncio.sleep(REDRAW_S)
-                display.update(line.shown())
+                display.update(line.draw())
         finally:
-            display.update(line.shown())
+            display.update(line.draw())

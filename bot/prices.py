@@ -73,7 +73,7 @@ def _rate(row: _Row) -> Rate:
     return Rate(**row.model_dump(exclude={"note", "date"}), date=row.date.isoformat())
 
 
-def pricing(tell: Tell, table: PriceTable) -> Tell:
+def with_prices(tell: Tell, table: PriceTable) -> Tell:
     """Return what takes one call's facts, prices what was used, and hands them on to `tell`."""
     meter = Meter(table)
 

@@ -15,19 +15,20 @@ from bot import clock
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
-from bot.call.services import House
+from bot.call.services import Shared
 from bot.call.switchboard import Switchboard
 from bot.config.settings import Settings
 from bot.exits import UsageError
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView
-from bot.health.watch import watched
-from bot.prices import load_prices, pricing
+from bot.health.watch import watch_providers
+from bot.prices import load_prices, with_prices
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
+from calls.cost import PriceTable
 from calls.incidents import Incidents
 from providers.catalog import provider
-from providers.provider import Shared
+from providers.provider import SharedService
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal, forget_old
 from telemetry.live import Live
@@ -47,8 +48,8 @@ class MakeCall(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenHouse:
-    """A process that can take calls."""
+class Process:
+    """What takes calls: `async with open_process(settings, words=False) as process: ...`."""
 
     settings: Settings
     switchboard: Switchboard
@@ -60,14 +61,14 @@ class OpenHouse:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_process(
     settings: Settings,
     *,
     words: bool,
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
-) -> AsyncIterator[OpenHouse]:
-    """Open the house, and close it when the block ends.
+) -> AsyncIterator[Process]:
+    """Be ready for calls while the block runs.
 
     Args:
         settings: The configuration.
@@ -79,52 +80,70 @@ async def open_house(
     serve_the_loop_first()
     await asyncio.to_thread(load_providers, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)
-    live = Live(words=words)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
-    journal = Journal(settings.logs.dir / "calls")
-    log = Log(Incidents(ladders(settings), steps=settings.hold.steps))
-    emitter = Emitter(listeners=[log, journal, live, *listeners], utc_now=clock.utc_now)
-    async with emitter:
-        told = emitter.tell_for("")
-        policies = build_policies(settings, clock.monotonic())
-        shared = await asyncio.to_thread(share_providers, settings)
-        house = House(
-            settings=settings,
-            models=models,
-            policies=policies,
-            shared=shared,
-            clock=clock.monotonic,
-            last_resort=await asyncio.to_thread(LastResort.of, settings),
-        )
-
-        def call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
-            call_id = secrets.token_hex(6)
-            return Call(
-                house,
-                leg,
-                call_id=call_id,
-                agent=settings.agent_for(leg.facts.called),
-                tell=pricing(emitter.tell_for(call_id), prices),
-                remembered=remembered,
-            )
-
+    live = Live(words=words)
+    emitter = emitter_for(settings, [live, *listeners])
+    async with emitter, open_shared(settings, models) as shared:
+        tell = emitter.tell_for("")
+        call = call_maker(shared, emitter, prices)
+        switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
         await asyncio.to_thread(spare_the_loaded)
-        switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=told)
-        async with watched(settings, policies["llm"].roster, shared=shared, tell=told) as providers:
-            yield OpenHouse(
+        roster = shared.policies["llm"].roster
+        async with watch_providers(settings, roster, shared=shared.shared, tell=tell) as providers:
+            yield Process(
                 settings=settings,
                 switchboard=switchboard,
                 emitter=emitter,
                 live=live,
                 call=call,
                 providers=providers,
-                last_resort=house.last_resort,
+                last_resort=shared.last_resort,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
-        for each in shared.values():
-            await each.close()
-        await house.last_resort.close()
+
+
+@asynccontextmanager
+async def open_shared(settings: Settings, models: VoiceModels) -> AsyncIterator[Shared]:
+    """Prepare what calls share, and let it go when the block ends."""
+    policies = build_policies(settings, clock.monotonic())
+    services = await asyncio.to_thread(share_providers, settings)
+    last_resort = await asyncio.to_thread(LastResort.of, settings)
+    yield Shared(
+        settings=settings,
+        models=models,
+        policies=policies,
+        shared=services,
+        clock=clock.monotonic,
+        last_resort=last_resort,
+    )
+    for each in services.values():
+        await each.close()
+    await last_resort.close()
+
+
+def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
+    """Return what tells the log, the calls' own records and these listeners."""
+    log = Log(Incidents(ladders(settings), steps=settings.hold.steps))
+    journal = Journal(settings.logs.dir / "calls")
+    return Emitter(listeners=[log, journal, *listeners], utc_now=clock.utc_now)
+
+
+def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
+    """Return what makes calls, each with an id, its agent and its own stream of facts."""
+
+    def make_call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
+        call_id = secrets.token_hex(6)
+        return Call(
+            shared,
+            leg,
+            call_id=call_id,
+            agent=shared.settings.agent_for(leg.facts.called),
+            tell=with_prices(emitter.tell_for(call_id), prices),
+            remembered=remembered,
+        )
+
+    return make_call
 
 
 def ladders(settings: Settings) -> dict[str, list[str]]:
@@ -180,9 +199,9 @@ def load_providers(settings: Settings) -> None:
         provider(stage, rung.kind).load()
 
 
-def share_providers(settings: Settings) -> dict[str, Shared]:
+def share_providers(settings: Settings) -> dict[str, SharedService]:
     """Return what calls share of each rung, such as a client with warm connections."""
-    found: dict[str, Shared] = {}
+    found: dict[str, SharedService] = {}
     for stage, settings_of in settings.stages.rungs():
         rung = rung_of(settings_of, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
         shared = provider(stage, settings_of.kind).share(rung)

@@ -14,7 +14,7 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.exits import BAD_USAGE, DONE, FAILED
 from bot.lab.process import lab_process, with_lab
-from bot.process import OpenHouse, open_house
+from bot.process import Process, open_process
 from bot.recording import Recording, UnreadableAudioError, read, write
 from calls.entry import Entry
 from calls.events import CallEnded, Event
@@ -35,7 +35,7 @@ class Replayed:
     outcome: Outcome
 
 
-class Notes:
+class KeptEntries:
     """Keeps the entries of the calls in progress, for those who replay them."""
 
     def __init__(self) -> None:
@@ -77,19 +77,19 @@ async def replay(audio: Sequence[Path], *, faults: Path | None, out: Path) -> in
 async def _replay_all(
     settings: Settings, callers: dict[Path, Recording], *, out: Path, console: Console
 ) -> bool:
-    notes = Notes()
+    notes = KeptEntries()
     failed = False
-    async with open_house(settings, words=True, listeners=[notes]) as house:
+    async with open_process(settings, words=True, listeners=[notes]) as process:
         for path, caller in callers.items():
             folder = out / path.stem
-            replayed = await replay_one(house, notes, caller, path=path, folder=folder)
+            replayed = await replay_one(process, notes, caller, path=path, folder=folder)
             console.print(_line(replayed, folder))
             failed = failed or replayed.outcome.reason == "failed"
     return failed
 
 
 async def replay_one(
-    house: OpenHouse, notes: Notes, caller: Recording, *, path: Path, folder: Path
+    process: Process, notes: KeptEntries, caller: Recording, *, path: Path, folder: Path
 ) -> Replayed:
     """Put one caller through a call and write heard.wav, timeline.jsonl and summary.json."""
     leg = LoopbackLeg(
@@ -99,9 +99,9 @@ async def replay_one(
         content_s=CONTENT_S,
         clock=clock.monotonic,
     )
-    call = house.call(leg)
-    await house.switchboard.answer(leg, call)
-    await house.emitter.flush()
+    call = process.call(leg)
+    await process.switchboard.answer(leg, call)
+    await process.emitter.flush()
     entries = notes.take(call.call_id)
     events = [each.event for each in entries]
     replayed = Replayed(path=path, folder=folder, events=events, outcome=outcome(events))

@@ -33,7 +33,7 @@ class TerminalLine:
             self._fold = _Fold()
         self._fold = self._fold.after(entry.event)
 
-    def shown(self) -> Text:
+    def draw(self) -> Text:
         """Return the line as it is now."""
         fold = self._fold
         if not fold.phase:
@@ -55,9 +55,9 @@ class _Fold:
     words: str = ""
 
     def after(self, event: Event) -> "_Fold":
-        return replace(self, **self._changed(event))
+        return replace(self, **self._change(event))
 
-    def _changed(self, event: Event) -> dict[str, Any]:
+    def _change(self, event: Event) -> dict[str, Any]:
         match event:
             case CallStarted():
                 return {"phase": "answered"}
@@ -68,9 +68,9 @@ class _Fold:
             case AnswerHeard(v2v_s=v2v_s):
                 return {"turns": self.turns + 1, "latest_s": v2v_s}
             case _:
-                return self._counted(event)
+                return self._count(event)
 
-    def _counted(self, event: Event) -> dict[str, Any]:
+    def _count(self, event: Event) -> dict[str, Any]:
         match event:
             case BudgetMissed():
                 return {"over": self.over + 1}

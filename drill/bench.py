@@ -12,7 +12,7 @@ from bot import clock
 from bot.call.conversation import room_tokens
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
-from bot.health.watch import PHONE_RATE_HZ, watched
+from bot.health.watch import PHONE_RATE_HZ, watch_providers
 from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
 from bot.process import load_providers, share_providers
@@ -118,7 +118,7 @@ class Bench:
 
     async def fault(self, **window: Any) -> None:
         """Break the first rung from now on."""
-        self.told.note(f"{FIRST} breaks: {_shown(window)}")
+        self.told.note(f"{FIRST} breaks: {_describe(window)}")
         await self._control.set_faults(FIRST, [window])
 
     async def mend(self) -> None:
@@ -206,7 +206,7 @@ async def bench(
         told = ToldEvents(say)
         try:
             async with (
-                watched(settings, policy.roster, shared=shared, tell=told),
+                watch_providers(settings, policy.roster, shared=shared, tell=told),
                 asyncio.TaskGroup() as group,
             ):
                 yield Bench(
@@ -243,7 +243,7 @@ def _models(settings: Settings, shared: Mapping[str, object]) -> dict[str, Model
     return cast("dict[str, Model]", built)
 
 
-def _shown(window: Mapping[str, Any]) -> str:
+def _describe(window: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in window.items())
 
 

@@ -45,6 +45,56 @@ class AskedTurn:
     end_s: float
 
 
+class CallerEar:
+    """What the caller has heard so far, and the waiting for more of it."""
+
+    def __init__(self, telephone: Telephone) -> None:
+        self._telephone = telephone
+
+    async def hear_answer(self, since_s: float, *, wanted_s: float, within_s: float) -> None:
+        """Wait until about as much as is wanted was heard, or too long nothing."""
+        telephone = self._telephone
+        while not telephone.over and telephone.now_s - since_s < within_s:
+            await asyncio.sleep(POLL_S)
+            speech = self.speech(since_s)
+            if not speech:
+                if telephone.now_s - since_s > HURRY_S:
+                    return
+                continue
+            enough = self._amount(since_s) >= SHARE * wanted_s
+            quiet_s = telephone.now_s - speech[-1][1]
+            if quiet_s >= (QUIET_S if enough else LOST_S):
+                return
+
+    async def hear_some(self, for_s: float, *, since_s: float, within_s: float) -> bool:
+        """Return True once the agent was heard for so long since then; False after `within_s`."""
+        until_s = self._telephone.now_s + within_s
+        while self._amount(since_s) < for_s:
+            if not await self._goes_on(until_s):
+                return False
+        return True
+
+    async def wait(self, for_s: float) -> None:
+        """Listen for so long, or until the call is over."""
+        until_s = self._telephone.now_s + for_s
+        while await self._goes_on(until_s):
+            pass
+
+    def speech(self, since_s: float) -> list[tuple[float, float]]:
+        """Return when the agent was heard since then, up to now; short pauses count as speech."""
+        now_s = self._telephone.now_s
+        spans = self._telephone.bursts()
+        return [(max(a, since_s), min(b, now_s)) for a, b in spans if b > since_s and a < now_s]
+
+    def _amount(self, since_s: float) -> float:
+        return sum(b - a for a, b in self.speech(since_s))
+
+    async def _goes_on(self, until_s: float) -> bool:
+        """Let a moment pass; return whether the call goes on and it is not yet that late."""
+        await asyncio.sleep(TICK_S)
+        return self._telephone.now_s < until_s and not self._telephone.over
+
+
 class Conversation:
     """A call in progress: `async with Conversation(telephone, lab, greeting=...) as call:`."""
 
@@ -52,6 +102,7 @@ class Conversation:
         self.greeting = greeting
         self.greeted_s: float | None = None  # when the greeting began
         self._lab = lab
+        self.ear = CallerEar(telephone)
         self._telephone = telephone
         self._asked: list[str] = []
 
@@ -87,10 +138,10 @@ class Conversation:
         """Return the caller's ear from the start of the call."""
         return self._telephone.heard()
 
-    async def greeted(self) -> None:
+    async def wait_for_greeting(self) -> None:
         """Wait for the end of the greeting; it may never come."""
-        await self._listen(0.0, wanted_s=spoken_s(self.greeting), within_s=GREETED_S)
-        speech = self._speech(0.0)
+        await self.ear.hear_answer(0.0, wanted_s=spoken_s(self.greeting), within_s=GREETED_S)
+        speech = self.ear.speech(0.0)
         self.greeted_s = speech[0][0] if speech else None
 
     async def ask(
@@ -106,8 +157,8 @@ class Conversation:
         Raises:
             ConnectionError: The agent has hung up.
         """
-        self._still_on()
-        answer = self._expected(question)
+        check_still_on(self._telephone)
+        answer = self._expect_answer(question)
         began_s = self.now_s
         async with asyncio.TaskGroup() as tasks:
             for after_s, hook in at:
@@ -118,7 +169,7 @@ class Conversation:
                 if after_s is None:
                     await hook()
         stop_s = said_s - TICK_S  # the mouth is known to be empty one piece after its last
-        await self._listen(stop_s, wanted_s=spoken_s(answer), within_s=ANSWER_S)
+        await self.ear.hear_answer(stop_s, wanted_s=spoken_s(answer), within_s=ANSWER_S)
         return AskedTurn(
             question=question,
             answer=answer,
@@ -127,66 +178,30 @@ class Conversation:
             end_s=self.now_s,
         )
 
-    async def question(self, question: str) -> float:
+    async def ask_only(self, question: str) -> float:
         """Ask, and do not wait for an answer; return when the caller's last sound left."""
-        self._still_on()
-        self._expected(question)
+        check_still_on(self._telephone)
+        self._expect_answer(question)
         return await self._telephone.say(caller_says(question)) - TICK_S
-
-    async def audible(self, for_s: float, *, since_s: float, within_s: float) -> bool:
-        """Return True once the agent was heard for so long since then; False after `within_s`."""
-        until_s = self.now_s + within_s
-        while self._amount(since_s) < for_s:
-            if not await self._before(until_s):
-                return False
-        return True
 
     async def make_noise(self, sound: Pcm) -> None:
         """Send sound that is no speech."""
-        self._still_on()
+        check_still_on(self._telephone)
         await self._telephone.say(sound)
 
-    async def wait(self, for_s: float) -> None:
-        """Listen for so long, or until the call is over."""
-        until_s = self.now_s + for_s
-        while await self._before(until_s):
-            pass
-
-    def _still_on(self) -> None:
-        if self.over:
-            raise ConnectionError("the agent had hung up before the caller could ask")
-
-    async def _before(self, until_s: float) -> bool:
-        """Let a moment pass; return whether the call goes on and it is not yet that late."""
-        await asyncio.sleep(TICK_S)
-        return self.now_s < until_s and not self.over
-
-    def _expected(self, question: str) -> str:
+    def _expect_answer(self, question: str) -> str:
         self._asked.append(question)
         return answers(self._asked, greeting=self.greeting)[-1]
 
-    def _speech(self, since_s: float) -> list[tuple[float, float]]:
-        """Return when the agent was heard since then, up to now; short pauses count as speech."""
-        now_s = self.now_s
-        spans = self._telephone.bursts()
-        return [(max(a, since_s), min(b, now_s)) for a, b in spans if b > since_s and a < now_s]
 
-    def _amount(self, since_s: float) -> float:
-        return sum(b - a for a, b in self._speech(since_s))
+def check_still_on(telephone: Telephone) -> None:
+    """See that there is somebody to speak to.
 
-    async def _listen(self, since_s: float, *, wanted_s: float, within_s: float) -> None:
-        """Wait until about as much as is wanted was heard, or too long nothing."""
-        while not self.over and self.now_s - since_s < within_s:
-            await asyncio.sleep(POLL_S)
-            speech = self._speech(since_s)
-            if not speech:
-                if self.now_s - since_s > HURRY_S:
-                    return
-                continue
-            enough = self._amount(since_s) >= SHARE * wanted_s
-            quiet_s = self.now_s - speech[-1][1]
-            if quiet_s >= (QUIET_S if enough else LOST_S):
-                return
+    Raises:
+        ConnectionError: There is not.
+    """
+    if telephone.over:
+        raise ConnectionError("the agent had hung up before the caller could ask")
 
 
 async def _later(after_s: float, hook: Hook) -> None:

@@ -46,6 +46,11 @@ class Wanted:
     folder: Path
 
     @property
+    def sides(self) -> tuple[str, ...]:
+        """Who is measured, ours first."""
+        return (OURS, self.baseline) if self.baseline else (OURS,)
+
+    @property
     def options(self) -> str:
         """The options, as they are kept with what was measured; not the folder, which moves."""
         only = f" --only {','.join(self.only)}" if self.only else ""
@@ -53,46 +58,55 @@ class Wanted:
         return f"--matrix {self.matrix}{only}{baseline} --jobs {self.jobs}"
 
 
-async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
-    """Run the rows, print the table, write the report.
-
-    Args:
-        wanted: What.
-        play: Plays the rows of a job once, as one pass.
-
-    Returns:
-        0; 1 when a row misses a target.
+def check_wanted(wanted: Wanted) -> None:
+    """See that there is all that is asked for.
 
     Raises:
         UsageError: A matrix, row or baseline that there is not.
     """
-    sides = (OURS, wanted.baseline) if wanted.baseline else (OURS,)
-    for side in sides:
+    for side in wanted.sides:
         check_side(side)
+    chosen(wanted.matrix, wanted.only)
+
+
+async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
+    """Run the rows, print the table, write the report.
+
+    Args:
+        wanted: What; checked with `check_wanted`.
+        play: Plays the rows of a job once, as one pass.
+
+    Returns:
+        0; 1 when a row misses a target.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDE
     results = await asyncio.to_thread(Results, wanted.folder)
-    known = all(results.of(HEALTHY, side) for side in sides)
-    rows = chosen(wanted.matrix, wanted.only, healthy_known=known)
+    known = all(results.of(HEALTHY, side) for side in wanted.sides)
     job = Job(
-        rows=rows,
-        sides=sides,
+        rows=chosen(wanted.matrix, wanted.only, healthy_known=known),
+        sides=wanted.sides,
         folder=wanted.folder,
         jobs=wanted.jobs,
         options=wanted.options,
         tell=lambda entry: _tell(console, entry),
     )
-    with _stopped_by_sigterm():
+    with _cancel_on_sigterm():
         await play(job, results)
-        console.print(table(rows, results, sides=sides))
-        if wanted.matrix == SMOKE and (again := missed(rows, results, OURS)):
+        console.print(table(job.rows, results, sides=job.sides))
+        if wanted.matrix == SMOKE and (again := missed(job.rows, results, OURS)):
             await _play_again(console, job, results, again, play=play)
-    await asyncio.to_thread(markdown.write, FULL, results, wanted.folder)
+    return await _report(console, job, results)
+
+
+async def _report(console: Console, job: Job, results: Results) -> int:
+    """Write the report of all passes, and return the exit code."""
+    await asyncio.to_thread(markdown.write, FULL, results, job.folder)
     await asyncio.to_thread(results.write_figures)
-    pictures = await asyncio.to_thread(report.write, FULL, results, wanted.folder)
+    pictures = await asyncio.to_thread(report.write, FULL, results, job.folder)
     console.print(f"Waterfalls of the runs: {pictures}")
-    if names := missed(rows, results, OURS):
+    if names := missed(job.rows, results, OURS):
         console.print(f"Missed: {', '.join(names)}")
         return FAILED
     return DONE
@@ -114,7 +128,7 @@ async def _play_again(
 
 
 @contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
+def _cancel_on_sigterm() -> Iterator[None]:
     """Have SIGTERM stop the servers and the lab too, as Ctrl-C does."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task  # noqa: S101 - a coroutine runs in one

@@ -53,7 +53,7 @@ class Judged:
     recording: Pcm  # from the caller's first word on
 
 
-async def judged(
+async def judge_turn(
     call: Conversation, control: LabControl, turn: AskedTurn, *, until_s: float | None = None
 ) -> Judged:
     """Judge a turn of a call.
@@ -70,7 +70,7 @@ async def judged(
     recording = call.heard()[round(turn.began_s * RATE_HZ) : round(end_s * RATE_HZ)]
     pauses_s = await asyncio.to_thread(pauses, turn.answer, instance="cartesia")
     weigh = functools.partial(
-        _weighed,
+        _weigh,
         recording,
         sent,
         said=ExpectedWords(text=turn.answer, pauses=pauses_s),
@@ -80,14 +80,12 @@ async def judged(
     return Judged(
         turn=turn,
         verdict=verdict,
-        requests=await _asked(control, *span, stop_s=call.lab_s(turn.stop_s)),
+        requests=await _ask_lab(control, *span, stop_s=call.lab_s(turn.stop_s)),
         recording=recording,
     )
 
 
-def _weighed(
-    recording: Pcm, sent: list[Sent], *, said: ExpectedWords, stop_s: float
-) -> ReplyVerdict:
+def _weigh(recording: Pcm, sent: list[Sent], *, said: ExpectedWords, stop_s: float) -> ReplyVerdict:
     return judge(recording, sent, said=said, stop_s=stop_s, local=utterances(said.text))
 
 
@@ -113,7 +111,7 @@ async def read_sounds(
     return {key: _at_telephone_rate(*await control.audio(*key)) for key in keys}
 
 
-async def _asked(
+async def _ask_lab(
     control: LabControl, from_s: float, until_s: float, *, stop_s: float
 ) -> tuple[Asked, ...]:
     """Return what all providers were asked between two seconds of the lab's record."""

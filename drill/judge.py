@@ -93,7 +93,7 @@ def judge(
     """
     words = heard_words(recording, reply_words(sent, said.text), line=line)
     words = with_local_words(recording, words, local)
-    missing, extra = compared(words, said.text)
+    missing, extra = compare_words(words, said.text)
     speech = stretches(recording, from_s=stop_s)
     return ReplyVerdict(
         words=words,
@@ -107,7 +107,9 @@ def judge(
     )
 
 
-def compared(words: Sequence[RecordedWord], text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def compare_words(
+    words: Sequence[RecordedWord], text: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the words of a text that were not heard, and what was heard in their place."""
     wanted, got = bare_words(text), [bare(each.text) for each in words]
     missing: list[str] = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot import clock
-from bot.process import OpenHouse
+from bot.process import Process
 from drill.places import RATE_HZ
 from drill.sound import join_spans, stretches
 from transports.loopback import LoopbackLeg
@@ -21,15 +21,15 @@ PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it, as in t
 class LoopbackTelephone:
     """The leg that `replay` has, without a server, a network or a telephone's coding."""
 
-    def __init__(self, house: OpenHouse) -> None:
-        self._house = house
+    def __init__(self, process: Process) -> None:
+        self._house = process
         self._leg = LoopbackLeg(
             np.zeros(0, dtype=np.int16),
             sample_rate_hz=RATE_HZ,
             linger_s=float("inf"),
             clock=clock.monotonic,
         )
-        self._call = house.call(self._leg)
+        self._call = process.call(self._leg)
         self._stack = AsyncExitStack()
         self._running: asyncio.Task[None] | None = None
 

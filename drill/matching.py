@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from drill.mending import Wear, mended
+from drill.mending import Wear, mend
 from drill.places import RATE_HZ, Match, Pcm
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -55,7 +55,7 @@ class SearchedRecording:
 
     def __init__(self, samples: Pcm, *, line: SoundPath = TELEPHONE) -> None:
         self._line = line
-        self._samples = self._heard(samples)
+        self._samples = self._hear(samples)
         energy = np.cumsum(self._samples**2)
         self._energy = np.concatenate([np.zeros(1), energy])
         self._spectra: dict[int, _Spectrum] = {}
@@ -63,14 +63,14 @@ class SearchedRecording:
     def matches(self, sound: Pcm) -> list[Match]:
         """Return every place where the sound is heard, whole or with a short gap torn into it."""
         least = self._line.alike if sound.size >= SHORT else self._line.short_alike
-        wanted = self._heard(sound)
+        wanted = self._hear(sound)
         if whole := list(self._peaks(wanted, least)):
             return whole
         finer = self._line.finer
         later = (_later(wanted, part / finer) for part in range(finer))
         return [match for sound_then in later for match in self._torn(sound_then)]
 
-    def _heard(self, samples: Pcm) -> _Floats:
+    def _hear(self, samples: Pcm) -> _Floats:
         """Return what of a sound is compared."""
         sound = samples.astype(np.float64)
         return sound if self._line.band_hz is None else _within(sound, *self._line.band_hz)
@@ -96,14 +96,14 @@ class SearchedRecording:
             found = [
                 torn
                 for anchor in self._peaks(sound[at : at + size], self._line.short_alike)
-                if (torn := self._mended(sound, at, anchor.start))
+                if (torn := self._mend(sound, at, anchor.start))
             ]
             if found:
                 return found
         return []
 
-    def _mended(self, sound: _Floats, at: int, place: int) -> Match | None:
-        return mended(self._samples, sound, at=at, place=place, wear=self._line.wear)
+    def _mend(self, sound: _Floats, at: int, place: int) -> Match | None:
+        return mend(self._samples, sound, at=at, place=place, wear=self._line.wear)
 
     def _likeness(self, sound: _Floats) -> _Floats:
         """Return the normalised correlation of the sound with every place in the recording."""

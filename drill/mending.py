@@ -45,7 +45,7 @@ class Wear:
 TELEPHONE: Final = Wear()
 
 
-def mended(
+def mend(
     recording: _Floats, sound: _Floats, *, at: int, place: int, wear: Wear = TELEPHONE
 ) -> Match | None:
     """Return where a torn sound stands, if nearly all of it is there.
@@ -57,9 +57,9 @@ def mended(
         place: ... at this sample of the recording.
         wear: What else the line may have done to it.
     """
-    end, after = _followed(recording[place:], sound[at:], wear)
+    end, after = _follow(recording[place:], sound[at:], wear)
     # Backwards is forwards, seen from the end.
-    start, before = _followed(recording[:place][::-1], sound[:at][::-1], wear)
+    start, before = _follow(recording[:place][::-1], sound[:at][::-1], wear)
     there = (before + after) / max(1, _audible(sound[at:]) + _audible(sound[:at][::-1]))
     longer = end + start - sound.size
     if there < ENOUGH or not (LEAST - 1) * sound.size <= longer <= TEAR_MOST:
@@ -76,7 +76,7 @@ def _loud(grain: _Floats) -> bool:
     return float((grain**2).sum()) >= FAINT**2 * grain.size
 
 
-def _followed(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
+def _follow(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
     """Return where the sound was last followed to in the recording, and its grains so far."""
     at = place = last = grains = 0
     while at < sound.size:

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from bot.lab.callers import noise
 from drill.asking import ask, ask_broken
-from drill.evidence import judged
+from drill.evidence import judge_turn
 from drill.lasting_plans import play_clips, play_flapping, play_recovery
 from drill.measured import (
     MeasuredRun,
@@ -16,9 +16,9 @@ from drill.measured import (
     or_lost,
     quiet_after,
 )
+from drill.rig import Rig
 from drill.rows import HAIRCUT, HOURS, CallPlan, When
 from drill.sound import silence
-from drill.stage import Stage
 
 DEAD_S: Final = 20.0  # of listening after everything died
 NOISE_S: Final = 3.0
@@ -31,104 +31,104 @@ LATE_S: Final = 10.0  # the longest wait for a reply that the caller is to break
 MENDED_S: Final = 0.5  # into the words that break in: noticed as speech, and nothing is asked yet
 
 
-Play: TypeAlias = Callable[[Stage, MeasuredRun], Awaitable[None]]
+Play: TypeAlias = Callable[[Rig, MeasuredRun], Awaitable[None]]
 
 
-async def play(stage: Stage, run: MeasuredRun) -> None:
-    """Have the stage's row played once; `run` holds what was measured, also when it breaks off."""
-    await _PLAYS[stage.row.plan](stage, run)
+async def play(rig: Rig, run: MeasuredRun) -> None:
+    """Have the rig's row played once; `run` holds what was measured, also when it breaks off."""
+    await _PLAYS[rig.row.plan](rig, run)
 
 
-async def _healthy(stage: Stage, run: MeasuredRun) -> None:
-    async with stage.call() as call:
-        await call.greeted()
+async def _healthy(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
         run.measures["greeting_s"] = or_lost(call.greeted_s)
-        first = await ask(stage, call, run, stage.row.question)
+        first = await ask(rig, call, run, rig.row.question)
         run.measures["first_word_s"] = first_word_s(first)
-        second = await ask(stage, call, run, stage.row.question)
+        second = await ask(rig, call, run, rig.row.question)
         run.measures["second_turn_s"] = first_word_s(second)
-    async with stage.call() as call:
-        await call.greeted()
-        other = await ask(stage, call, run, stage.row.question)
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        other = await ask(rig, call, run, rig.row.question)
         run.measures["second_call_s"] = first_word_s(other)
 
 
-async def _turn(stage: Stage, run: MeasuredRun) -> None:
-    async with stage.call() as call:
-        await call.greeted()
-        await ask_broken(stage, call, run)
+async def _turn(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await ask_broken(rig, call, run)
 
 
-async def _start(stage: Stage, run: MeasuredRun) -> None:
-    await stage.break_now(When.BEFORE_CALL)
-    async with stage.call() as call:
-        await call.greeted()
+async def _start(rig: Rig, run: MeasuredRun) -> None:
+    await rig.break_now(When.BEFORE_CALL)
+    async with rig.call() as call:
+        await call.wait_for_greeting()
         run.measures["greeting_s"] = or_lost(call.greeted_s)
-        each = await ask(stage, call, run, stage.row.question)
+        each = await ask(rig, call, run, rig.row.question)
         run.measures["first_word_s"] = first_word_s(each)
 
 
-async def _second_turn(stage: Stage, run: MeasuredRun) -> None:
-    async with stage.call() as call:
-        await call.greeted()
-        await ask_broken(stage, call, run)
-        each = await ask(stage, call, run, stage.row.question)
+async def _second_turn(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await ask_broken(rig, call, run)
+        each = await ask(rig, call, run, rig.row.question)
         run.measures["first_word_s"] = first_word_s(each)
 
 
-async def _second_call(stage: Stage, run: MeasuredRun) -> None:
-    async with stage.call() as call:
-        await call.greeted()
-        await ask_broken(stage, call, run)
-    async with stage.call() as call:
-        await call.greeted()
-        each = await ask(stage, call, run, stage.row.question)
+async def _second_call(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await ask_broken(rig, call, run)
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        each = await ask(rig, call, run, rig.row.question)
         run.measures["first_word_s"] = first_word_s(each)
 
 
-async def _noise(stage: Stage, run: MeasuredRun) -> None:
-    async with stage.call() as call:
-        await call.greeted()
+async def _noise(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
         await call.make_noise(noise(NOISE_S))
-        await call.wait(1.0)
-        await ask(stage, call, run, stage.row.question)
-    run.measures["failures"] = len(await asyncio.to_thread(stage.failures))
+        await call.ear.wait(1.0)
+        await ask(rig, call, run, rig.row.question)
+    run.measures["failures"] = len(await asyncio.to_thread(rig.failures))
 
 
-async def _all_dead(stage: Stage, run: MeasuredRun) -> None:
-    async with stage.call() as call:
-        await call.greeted()
-        await stage.break_now(When.BEFORE_TURN)
-        turn = await call.ask(stage.row.question)
-        await call.wait(turn.stop_s + DEAD_S - call.now_s)
-        run.add(await judged(call, stage.control, turn))
+async def _all_dead(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await rig.break_now(When.BEFORE_TURN)
+        turn = await call.ask(rig.row.question)
+        await call.ear.wait(turn.stop_s + DEAD_S - call.now_s)
+        run.add(await judge_turn(call, rig.control, turn))
         end_s = call.now_s if not call.over else end_of_speech(call)
         run.measures["silence_s"] = silence(call.heard(), turn.stop_s, end_s)
 
 
-async def _chance(stage: Stage, run: MeasuredRun) -> None:
-    await stage.break_now(When.BEFORE_CALL)
+async def _chance(rig: Rig, run: MeasuredRun) -> None:
+    await rig.break_now(When.BEFORE_CALL)
     for _ in range(CALLS):
-        async with stage.call() as call:
-            await call.greeted()
+        async with rig.call() as call:
+            await call.wait_for_greeting()
             for turn in range(TURNS):
                 if not call.over:
-                    await ask(stage, call, run, HOURS if turn % 2 else HAIRCUT)
+                    await ask(rig, call, run, HOURS if turn % 2 else HAIRCUT)
     answered = sum(first_word_s(each) <= BUDGET_S for each in run.turns)
     run.measures["in_budget"] = answered / (CALLS * TURNS)
     run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # a call that ended early
 
 
-async def _crowd(stage: Stage, run: MeasuredRun) -> None:
+async def _crowd(rig: Rig, run: MeasuredRun) -> None:
     together = asyncio.Barrier(CROWD)
 
     async def one(number: int) -> None:
-        async with stage.call() as call:
-            await call.greeted()
+        async with rig.call() as call:
+            await call.wait_for_greeting()
             await together.wait()
-            await stage.break_now(When.BEFORE_TURN)
-            await call.wait(number * APART_S)
-            await ask(stage, call, run, QUESTIONS[number % len(QUESTIONS)])
+            await rig.break_now(When.BEFORE_TURN)
+            await call.ear.wait(number * APART_S)
+            await ask(rig, call, run, QUESTIONS[number % len(QUESTIONS)])
 
     async with asyncio.TaskGroup() as callers:
         for number in range(CROWD):
@@ -137,19 +137,19 @@ async def _crowd(stage: Stage, run: MeasuredRun) -> None:
         run.measures[count] /= CROWD
 
 
-async def _barge_in(stage: Stage, run: MeasuredRun) -> None:
-    async with stage.call() as call:
-        await call.greeted()
-        await stage.break_now(When.BEFORE_TURN)
-        asked_s = await call.question(stage.row.question)
-        spoke = await call.audible(stage.row.audible_s, since_s=asked_s, within_s=LATE_S)
+async def _barge_in(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await rig.break_now(When.BEFORE_TURN)
+        asked_s = await call.ask_only(rig.row.question)
+        spoke = await call.ear.hear_some(rig.row.audible_s, since_s=asked_s, within_s=LATE_S)
         run.measures["nothing_to_break"] = not spoke  # then being quiet proves nothing
         waited_s = first_speech_after(call, asked_s)
-        turn = await call.ask(HOURS, at=((MENDED_S, stage.control.mend_all),))
+        turn = await call.ask(HOURS, at=((MENDED_S, rig.control.mend_all),))
         run.measures["quiet_s"] = quiet_after(call, turn)
-        run.add(await judged(call, stage.control, turn))
+        run.add(await judge_turn(call, rig.control, turn))
         run.measures["first_speech_s"] = max(waited_s, run.measures["first_speech_s"])
-    failures = await asyncio.to_thread(stage.failures_since_spoken_to)
+    failures = await asyncio.to_thread(rig.failures_since_spoken_to)
     run.measures["failures_after"] = len(failures)
 
 

@@ -89,7 +89,7 @@ class Results:
         It is small enough to be kept, and as `results.json` it lets further passes be added.
         """
         runs = [
-            json.dumps({**run, "measures": _rounded(run["measures"]), "turns": []})
+            json.dumps({**run, "measures": _round(run["measures"]), "turns": []})
             for run in self.entries
         ]
         passes = [json.dumps(asdict(each), ensure_ascii=False) for each in self.passes]
@@ -157,7 +157,7 @@ class Results:
         written.replace(self._path)
 
 
-def _rounded(measures: Mapping[str, float]) -> dict[str, float]:
+def _round(measures: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in measures.items()}
 
 

@@ -24,9 +24,9 @@ from drill.measured import MeasuredRun
 from drill.places import RATE_HZ
 from drill.plans import play
 from drill.results import DrillPass, Results, turn_as_json
+from drill.rig import Rig, open_rig
 from drill.rows import CallPlan, Row
 from drill.servers import OURS, ROOT
-from drill.stage import Stage, staged
 
 RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
@@ -80,7 +80,7 @@ async def run_all(job: Job, results: Results) -> DrillPass:
         for row, side in itertools.product(job.rows, job.sides)
         if side == OURS or not (row.ours_alone or results.of(row.name, side))
     ]
-    begun = await asyncio.to_thread(results.begin, **await _known(job, rounds))
+    begun = await asyncio.to_thread(results.begin, **await _read_known(job, rounds))
     folder = job.folder / "runs" / f"pass-{begun.number}"  # what an earlier one left is not counted
     for row, side in rounds:
         together = 1 if row.alone else job.jobs
@@ -97,7 +97,7 @@ async def run_all(job: Job, results: Results) -> DrillPass:
     return begun
 
 
-async def _known(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, Any]:
+async def _read_known(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, Any]:
     """Return what is known of a pass before its first run."""
     planned = {
         side: {row.name: row.runs for row, other in rounds if other == side} for side in job.sides
@@ -140,9 +140,9 @@ async def _run(
     try:
         async with asyncio.timeout(LONG_RUN_S if row.plan in LONG else RUN_S):
             async with AsyncExitStack() as stack:
-                stage = await _staged(stack, row, side, number=number, folder=files, ready=ready)
+                rig = await _play_on_rig(stack, row, side, number=number, folder=files, ready=ready)
                 await asyncio.sleep(SETTLED_S + after_s)
-                await play(stage, run)
+                await play(rig, run)
     except BROKEN as broken:
         entry["error"] = f"{type(broken).__name__}: {broken}"
     except BaseExceptionGroup as group:
@@ -156,12 +156,12 @@ async def _run(
     return entry
 
 
-async def _staged(
+async def _play_on_rig(
     stack: AsyncExitStack, row: Row, side: str, *, number: int, folder: Path, ready: asyncio.Barrier
-) -> Stage:
+) -> Rig:
     """Start a lab and a server, and wait for those of the other runs, come they up or not."""
     try:
-        return await stack.enter_async_context(staged(row, side, run=number, folder=folder))
+        return await stack.enter_async_context(open_rig(row, side, run=number, folder=folder))
     finally:
         await ready.wait()
 

@@ -43,7 +43,7 @@ def check_side(side: str) -> None:
 
 
 @asynccontextmanager
-async def serving(
+async def run_agent(
     lab: RunningLab, side: str, *, folder: Path, clips: bool = False
 ) -> AsyncIterator[str]:
     """Run a server while the block runs, and yield its URL.
@@ -59,7 +59,7 @@ async def serving(
     """
     port = _free_port()
     tree, keys = _configuration(lab, port, folder / "logs")
-    config = await asyncio.to_thread(_written, folder, tree)
+    config = await asyncio.to_thread(_write, folder, tree)
     url = f"http://127.0.0.1:{port}"
     told = (folder / "server.txt").open("wb")
     options = ("--config", str(config.resolve()))
@@ -79,7 +79,7 @@ async def serving(
         yield url
     finally:
         told.close()
-        await _stopped(process)
+        await _stop(process)
 
 
 async def _render(process: asyncio.subprocess.Process, *, told: Path) -> None:
@@ -125,7 +125,7 @@ def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, An
     return tree, keys
 
 
-def _written(folder: Path, tree: Mapping[str, Any]) -> Path:
+def _write(folder: Path, tree: Mapping[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "holdline.yaml"
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
@@ -166,7 +166,7 @@ async def _ready(url: str, process: asyncio.subprocess.Process, *, told: Path) -
     raise CommandError(f"the server ended with {process.returncode}; see {told}")
 
 
-async def _stopped(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.send_signal(signal.SIGTERM)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from bot.http.server import Extras, listening, running
+from bot.http.server import Extras, bind_socket, run_server
 from bot.lab.process import lab_process, with_lab
 from bot.recording import read, write
 from calls.entry import Entry
@@ -33,7 +33,7 @@ class Printer:
 
 async def main() -> None:
     """Call, ask one question, hear the answer, hang up."""
-    listener = listening("127.0.0.1", 0)
+    listener = bind_socket("127.0.0.1", 0)
     async with lab_process() as lab:
         tree = {
             "server": {"port": listener.getsockname()[1]},
@@ -41,7 +41,7 @@ async def main() -> None:
             "logs": {"dir": OUT / "logs"},
         }
         settings = with_lab(lab, tree)
-        async with running(settings, [listener], extras=Extras(listeners=[Printer()])):
+        async with run_server(settings, [listener], extras=Extras(listeners=[Printer()])):
             async with Carrier(settings.server.public_url, AUTH_TOKEN) as call:
                 await call.say(read(RECORDING, rate_hz=RATE_HZ).samples)  # begins with a pause
                 await call.listen(within_s=20)

@@ -11,9 +11,9 @@ import asyncio
 from pathlib import Path
 
 from bot.lab.process import lab_process, with_lab
-from bot.process import open_house
+from bot.process import open_process
 from bot.recording import read
-from bot.replay import Notes, replay_one
+from bot.replay import KeptEntries, replay_one
 from calls.events import AgentSaid, ToolCalled, TranscriptFinal
 from telemetry import logs
 
@@ -28,12 +28,12 @@ def opening_hours() -> str:
 
 async def main() -> None:
     """Have a caller ask for the opening hours."""
-    notes = Notes()
+    notes = KeptEntries()
     agent = {"tools": [{"entry_point": "own_tool:opening_hours"}]}
     async with lab_process() as lab:
         settings = with_lab(lab, {"agent": agent, "logs": {"dir": OUT / "logs"}})
-        async with open_house(settings, words=True, listeners=[notes]) as house:
-            replayed = await replay_one(house, notes, read(RECORDING), path=RECORDING, folder=OUT)
+        async with open_process(settings, words=True, listeners=[notes]) as process:
+            replayed = await replay_one(process, notes, read(RECORDING), path=RECORDING, folder=OUT)
     for event in replayed.events:
         match event:
             case TranscriptFinal():

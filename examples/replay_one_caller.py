@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bot.lab.process import lab_process, with_lab
-from bot.process import open_house
+from bot.process import open_process
 from bot.recording import read
-from bot.replay import Notes, replay_one
+from bot.replay import KeptEntries, replay_one
 from calls.events import AgentSaid, AnswerHeard, TranscriptFinal
 from telemetry import logs
 
@@ -21,11 +21,11 @@ OUT = Path("out") / "replay_one_caller"
 
 async def main(recording: Path) -> None:
     """Replay one file and print its conversation."""
-    notes = Notes()
+    notes = KeptEntries()
     async with lab_process() as lab:
         settings = with_lab(lab, {"logs": {"dir": OUT / "logs"}})
-        async with open_house(settings, words=True, listeners=[notes]) as house:
-            replayed = await replay_one(house, notes, read(recording), path=recording, folder=OUT)
+        async with open_process(settings, words=True, listeners=[notes]) as process:
+            replayed = await replay_one(process, notes, read(recording), path=recording, folder=OUT)
     for event in replayed.events:
         match event:
             case TranscriptFinal():

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import SecretStr
 
-from bot.http.server import Extras, listening, running
+from bot.http.server import Extras, bind_socket, run_server
 from bot.lab.process import lab_process, with_lab
 from calls.entry import Entry
 from calls.events import AgentSaid, CallStarted
@@ -39,7 +39,7 @@ class Printer:
 
 async def main() -> None:
     """Call each number and hear who answers."""
-    listener = listening("127.0.0.1", 0)
+    listener = bind_socket("127.0.0.1", 0)
     tree = yaml.safe_load(AGENTS.read_text(encoding="utf-8")) | {
         "server": {"port": listener.getsockname()[1]},
         "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
@@ -47,7 +47,7 @@ async def main() -> None:
     }
     async with lab_process() as lab:
         settings = with_lab(lab, tree)
-        async with running(settings, [listener], extras=Extras(listeners=[Printer()])):
+        async with run_server(settings, [listener], extras=Extras(listeners=[Printer()])):
             for number in NUMBERS:
                 phone = PhoneCall(called=number)
                 async with Carrier(settings.server.public_url, AUTH_TOKEN, phone=phone) as call:

@@ -1,4 +1,4 @@
-"""What a provider is to the rest of the house: how it is built, and how it is probed."""
+"""What a provider is to the rest of Holdline: how it is built, and how it is probed."""
 
 import importlib
 from collections.abc import Mapping
@@ -82,7 +82,7 @@ class ProviderModule(Protocol):
         ...
 
 
-class Shared(Protocol):
+class SharedService(Protocol):
     """Something that outlives calls."""
 
     async def close(self) -> None:
@@ -93,7 +93,7 @@ class Shared(Protocol):
 class Sharing(Protocol):
     """What the file of a provider with `shares` defines, too."""
 
-    def share(self, rung: Rung) -> Shared:
+    def share(self, rung: Rung) -> SharedService:
         """Return what all calls share of this rung."""
         ...
 
@@ -116,7 +116,7 @@ class Provider:
         """Return the Pipecat service that speaks to this rung."""
         return self.load().build(rung)
 
-    def share(self, rung: Rung) -> "Shared | None":
+    def share(self, rung: Rung) -> "SharedService | None":
         """Return what all calls of a process share of this rung; whoever asks closes it."""
         return cast("Sharing", self.load()).share(rung) if self.shares else None
 

@@ -1,1 +1,1 @@
-"""What outlives the process: wishes that callers left, in a database."""
+"""What outlives the process: requests that callers left, and what is known of the providers."""

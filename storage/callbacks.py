@@ -32,10 +32,10 @@ class Callbacks:
         self._database = database
 
     async def add(self, wanted: Callback) -> bool:
-        """Keep a wish; when it returns, it is committed.
+        """Keep a request; when it returns, it is committed.
 
-        A caller who asks again in the same call still has one wish: what they want now is kept
-        behind what they wanted before. A wish of theirs that was met is open again.
+        A caller who asks again in the same call still has one request: what they want now is kept
+        behind what they wanted before. A request that was met is open again.
 
         Returns:
             Whether it is the first of its call.
@@ -75,7 +75,7 @@ class Callbacks:
         return changed.rowcount > 0
 
     async def forget(self, number: str) -> int:
-        """Delete every wish of a number; return how many there were."""
+        """Delete every request of a number; return how many there were."""
         engine = await self._database.engine()
         async with engine.begin() as connection:
             own = await connection.execute(

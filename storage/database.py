@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from storage.tables import METADATA
 
 BUSY_S: Final = 2.5  # SQLite waits so long for another writer, and its thread cannot be called off:
-# less than a caller waits to hear that a wish is kept (`KEPT_S` in bot/tools/desk.py)
+# less than a caller waits to hear that a request is kept (`KEPT_S` in bot/tools/desk.py)
 ANSWER_S: Final = 5.0  # a server that takes longer for one statement is as good as none
 ARGUMENTS: Final[Mapping[str, dict[str, float]]] = {
     "sqlite": {"timeout": BUSY_S},

@@ -46,7 +46,7 @@ class ProviderBoard(Protocol):
 def word_of(said: Mapping[str, Any]) -> BoardWord | None:
     """Return what was read as a word; None: we do not understand it.
 
-    Another version of Holdline may share the board, and a word of hers must not end our house.
+    Another version of Holdline may share the board, and a word of hers must not end our process.
     """
     try:
         word = BoardWord(

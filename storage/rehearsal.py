@@ -19,7 +19,7 @@ EARLY: Final = datetime(2000, 1, 1, tzinfo=UTC)  # of a row that nobody will eve
 
 
 async def rehearse(address: str) -> None:
-    """Do once what a caller's first wish will need, and roll it back.
+    """Do once what a caller's first request will need, and roll it back.
 
     PostgreSQL and SQLite undo the making of a table, too, so the database is left as it was.
 

@@ -11,7 +11,7 @@ CALLBACKS: Final = Table(
     "callbacks",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("call_id", String(64), nullable=False, unique=True),  # one wish a call
+    Column("call_id", String(64), nullable=False, unique=True),  # one request a call
     Column("number", String(32), nullable=False),
     Column("reason", String(REASON_LENGTH), nullable=False),
     Column("asked_at", DateTime(timezone=True), nullable=False),  # UTC

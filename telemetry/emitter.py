@@ -40,7 +40,7 @@ class Emitter:
         self.failed_listeners: Counter[str] = Counter()
 
     def tell_for(self, call_id: str) -> Tell:
-        """Return what a call hands its facts to; an empty `call_id` is the house itself.
+        """Return what a call hands its facts to; an empty `call_id` is the process itself.
 
         The count of a call's entries goes when nobody holds its `tell` any more: nothing here grows
         with the calls that were, and a fact told after the end still has its number.

@@ -105,7 +105,7 @@ class Log:
 
 def _write(level: str, entry: Entry, name: str, shown: Mapping[str, Any]) -> None:
     line = json.dumps(shown, ensure_ascii=False)
-    logger.log(level, "{} {} {}", entry.call_id or "house", name, line)
+    logger.log(level, "{} {} {}", entry.call_id or "process", name, line)
 
 
 def _level(fact: IncidentFact) -> str:

@@ -17,7 +17,7 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
-from transports.allowance import Allowance
+from transports.flood_limit import FloodLimit
 from transports.twilio_line import HUNG_UP, Line, close
 from transports.twilio_wire import (
     RATE_HZ,
@@ -47,10 +47,9 @@ class TwilioInput(FastAPIWebsocketInputTransport):
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
         self._codec = create_stream_resampler()
-        now = line.clock()
-        self._media_at = now
-        self._audio = Allowance(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S, now=now)
-        self._keys = Allowance(per_s=KEYS_PER_S, cap=KEYS_CAP, now=now)
+        self._media_at = line.clock()
+        self._audio = FloodLimit(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S)
+        self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
         self._ending = False
         self._watch_task: asyncio.Task[None] | None = None
 
@@ -98,7 +97,7 @@ class TwilioInput(FastAPIWebsocketInputTransport):
             message = await self._line.websocket.receive()
             if message["type"] == "websocket.disconnect":
                 if message.get("code") == TOO_BIG:  # the server has a limit of its own
-                    self._line.refused("message too big")
+                    self._line.refused("message_too_big")
                 return "connection_lost"
             data = message.get("text")
             said = read(data if data is not None else message.get("bytes") or b"")
@@ -124,17 +123,16 @@ class TwilioInput(FastAPIWebsocketInputTransport):
                 if self._line.marks.all_played:
                     self._line.quiet.set()
             case Connected() | Started():
-                self._line.refused("second start")
+                self._line.refused("second_start")
             case _:
                 pass
 
     async def _hear(self, payload: bytes) -> None:
-        now = self._line.clock()
-        self._media_at = now
+        self._media_at = self._line.clock()
         if self._ending or not payload:
             return
-        if not self._audio.take(len(payload) / RATE_HZ, now):
-            self._line.refused("more audio than time")
+        if not await self._audio.take(len(payload) / RATE_HZ):
+            self._line.refused("audio_faster_than_time")
             return
         pcm = await ulaw_to_pcm(payload, RATE_HZ, self.sample_rate, self._codec)
         await self.push_audio_frame(
@@ -142,7 +140,7 @@ class TwilioInput(FastAPIWebsocketInputTransport):
         )
 
     async def _press(self, key: str) -> None:
-        if not self._keys.take(1, self._line.clock()):
-            self._line.refused("more keys than fingers")
+        if not await self._keys.take(1):
+            self._line.refused("keys_faster_than_fingers")
             return
         await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))

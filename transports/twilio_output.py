@@ -83,7 +83,7 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
         for frame in self._unheard.heard(self._line.marks.pending, self._line.clock()):
             await super().push_frame(frame)
         if self._unheard.given_up:
-            self._line.refused("mark not echoed")
+            self._line.refused("mark_not_echoed")
 
     async def stop(self, frame: EndFrame) -> None:
         """Play what is queued, wait until it was heard, then close the socket."""
@@ -93,7 +93,7 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
             async with asyncio.timeout(PLAYED_OUT_S):
                 await self._line.quiet.wait()
         except TimeoutError:
-            self._line.refused("mark not echoed")
+            self._line.refused("mark_not_echoed")
         async with self._in_order:
             for waiting in self._unheard.rest(words=not self._line.over):
                 await super().push_frame(waiting)

@@ -74,8 +74,8 @@ Message: TypeAlias = Connected | Started | Media | Digit | MarkEchoed | Stopped 
 
 _Fields: TypeAlias = dict[str, Any]
 
-_UNKNOWN: Final = Refusal(reason="unknown event", close_code=None)
-_INCOMPLETE: Final = Refusal(reason="incomplete message", close_code=NOT_CONSISTENT)
+_UNKNOWN: Final = Refusal(reason="unknown_event", close_code=None)
+_INCOMPLETE: Final = Refusal(reason="incomplete_message", close_code=NOT_CONSISTENT)
 
 
 def read(data: str | bytes) -> Message:
@@ -85,15 +85,15 @@ def read(data: str | bytes) -> Message:
     sent closes the socket: the far end is somebody else, or broken beyond a conversation.
     """
     if isinstance(data, bytes):
-        return Refusal(reason="binary message", close_code=NOT_ACCEPTABLE)
+        return Refusal(reason="binary_message", close_code=NOT_ACCEPTABLE)
     if len(data) > MAX_MESSAGE_BYTES:
-        return Refusal(reason="message too big", close_code=TOO_BIG)
+        return Refusal(reason="message_too_big", close_code=TOO_BIG)
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError):  # thousands of open brackets end in the latter
-        return Refusal(reason="not JSON", close_code=NOT_CONSISTENT)
+        return Refusal(reason="not_json", close_code=NOT_CONSISTENT)
     if not isinstance(fields, dict):
-        return Refusal(reason="not a JSON object", close_code=NOT_CONSISTENT)
+        return Refusal(reason="not_a_json_object", close_code=NOT_CONSISTENT)
     event = fields.get("event")
     reader = _READERS.get(event) if isinstance(event, str) else None
     return reader(fields) if reader else _UNKNOWN
@@ -123,16 +123,16 @@ def _media(fields: _Fields) -> Message:
     try:
         audio = base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
-        return Refusal(reason="invalid base64", close_code=NOT_CONSISTENT)
+        return Refusal(reason="invalid_base64", close_code=NOT_CONSISTENT)
     if len(audio) > MAX_PAYLOAD_BYTES:
-        return Refusal(reason="media too long", close_code=TOO_BIG)
+        return Refusal(reason="media_too_long", close_code=TOO_BIG)
     return Media(payload=audio)
 
 
 def _digit(fields: _Fields) -> Message:
     key = _part(fields, "dtmf").get("digit")
     if not isinstance(key, str) or key not in KEYS:
-        return Refusal(reason="unknown key", close_code=None)
+        return Refusal(reason="unknown_key", close_code=None)
     return Digit(key=key)
 
 

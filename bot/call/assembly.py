@@ -12,7 +12,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.last_resort import Occasion, desk_for, fallback_for
-from bot.call.services import Built, House, Services, build_all, stages_of
+from bot.call.services import Built, Services, Shared, build_all, stages_of
 from bot.config.agent import AgentSettings
 from bot.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
@@ -67,7 +67,7 @@ class _Parts:
 
 
 def assemble(
-    house: House, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
+    house: Shared, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
 ) -> Assembled:
     """Return a call's pipeline on `leg`, ready to run.
 
@@ -107,7 +107,7 @@ def assemble(
 
 
 def _parts(
-    house: House,
+    house: Shared,
     leg: Leg,
     agent: AgentSettings,
     services: Services,
@@ -155,7 +155,7 @@ def _tools(agent: AgentSettings, parts: _Parts, farewell: Farewell, wiring: Call
 
 
 def _follow(
-    house: House, agent: AgentSettings, built: Built, phrases: Phrases
+    house: Shared, agent: AgentSettings, built: Built, phrases: Phrases
 ) -> list[FrameProcessor]:
     """Return who has the voices and the phrases follow the caller's language, if it is followed."""
     if agent.language != DETECTED:

@@ -11,24 +11,21 @@ from pipecat.frames.frames import (
     EndFrame,
     ErrorFrame,
     Frame,
-    InterruptionWorkerFrame,
     TTSSpeakFrame,
 )
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
-from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.apology import SORRY, apologise
 from bot.call.assembly import Assembled, assemble
 from bot.call.conversation import opening_frames
-from bot.call.services import House
+from bot.call.ending import end_with_rising_force
+from bot.call.services import Shared
 from bot.config.agent import AgentSettings
 from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
 from transports.leg import Leg
 
-END_S: Final = 3.0  # Pipecat's EndFrame waits behind whatever hangs; then come stronger words
-INTERRUPT_S: Final = 1.0
 LAST_WORDS_S: Final = 6.0  # how long the apology of a failed call may take to be spoken
 
 
@@ -37,7 +34,7 @@ class Call:
 
     def __init__(
         self,
-        house: House,
+        shared: Shared,
         leg: Leg,
         *,
         call_id: str,
@@ -46,7 +43,7 @@ class Call:
         remembered: Sequence[LLMContextMessage] = (),
     ) -> None:
         self.call_id = call_id
-        self._house = house
+        self._shared = shared
         self._leg = leg
         self._agent = agent
         self._emit = tell
@@ -68,7 +65,7 @@ class Call:
 
     async def run(self) -> None:
         """Answer, talk, and return when nothing of the call runs any more."""
-        started_at_s = self._house.clock()
+        started_at_s = self._shared.clock()
         facts = self._leg.facts
         self._tell(
             CallStarted(
@@ -81,7 +78,7 @@ class Call:
         try:
             await self._talk()
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
-            self._failed("call", broken)
+            self._tell_failure("call", broken)
             logger.opt(exception=broken).error("call {} failed", self.call_id)
             if self._assembled is None:  # nothing runs yet that could speak
                 await apologise(self._leg)
@@ -89,7 +86,7 @@ class Call:
             if self._assembled:
                 await self._assembled.tools.close()
                 self._assembled.observer.ended()
-            length_s = self._house.clock() - started_at_s
+            length_s = self._shared.clock() - started_at_s
             self._tell(CallEnded(reason=self.reason, length_s=length_s))
             await self._leg.hang_up()
 
@@ -110,7 +107,7 @@ class Call:
 
     async def _talk(self) -> None:
         assembled = assemble(
-            self._house,
+            self._shared,
             self._leg,
             self._agent,
             call_id=self.call_id,
@@ -152,21 +149,7 @@ class Call:
         if assembled is None or assembled.worker.has_finished():
             return
         self._reason = self._reason or reason
-        worker = assembled.worker
-        await worker.queue_frame(EndFrame())
-        if not await self._finished_within(END_S):
-            await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
-            if not await self._finished_within(INTERRUPT_S):
-                await worker.pipeline.queue_frame(CancelFrame())
-
-    async def _finished_within(self, wait_s: float) -> bool:
-        assert self._assembled  # noqa: S101 - only called while there is a pipeline
-        until_s = self._house.clock() + wait_s
-        while self._house.clock() < until_s:
-            if self._assembled.worker.has_finished():
-                return True
-            await asyncio.sleep(0.05)
-        return self._assembled.worker.has_finished()
+        await end_with_rising_force(assembled.worker, self._shared.clock)
 
     async def _on_error(self, _worker: Any, frame: ErrorFrame) -> None:
         """End the call with an apology when one of our own processors failed.
@@ -178,13 +161,13 @@ class Call:
             return
         if self._reason is not None or frame.exception is None:
             return
-        self._failed(frame.processor.name if frame.processor else "pipeline", frame.exception)
+        self._tell_failure(frame.processor.name if frame.processor else "pipeline", frame.exception)
         sorry = TTSSpeakFrame(SORRY, append_to_context=False)
         sorry.interruptible = False
         await services.tts.queue_frame(sorry)
         await services.tts.queue_frame(EndFrame())
 
-    def _failed(self, where: str, broken: BaseException) -> None:
+    def _tell_failure(self, where: str, broken: BaseException) -> None:
         self._reason = "failed"
         self._tell(CallFailed(where=where, error=f"{type(broken).__name__}: {broken}"))
 

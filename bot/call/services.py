@@ -28,7 +28,7 @@ Built: TypeAlias = Mapping[str, Mapping[str, FrameProcessor]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class Shared:
     """What all calls of a process share."""
 
     settings: Settings
@@ -58,7 +58,7 @@ class Services:
 
 
 def build_rungs(
-    stage: Stage, house: House, *, agent: AgentSettings, sample_rate_hz: int
+    stage: Stage, house: Shared, *, agent: AgentSettings, sample_rate_hz: int
 ) -> dict[str, FrameProcessor]:
     """Return a stage's services by the names of their rungs, the preferred one first."""
     rungs = [
@@ -74,7 +74,7 @@ def build_rungs(
     return {each.name: provider(stage, each.kind).build(each) for each in rungs}
 
 
-def build_all(house: House, agent: AgentSettings, *, sample_rate_hz: int) -> Built:
+def build_all(house: Shared, agent: AgentSettings, *, sample_rate_hz: int) -> Built:
     """Return the services of all stages."""
     return {
         stage: build_rungs(stage, house, agent=agent, sample_rate_hz=sample_rate_hz)
@@ -82,7 +82,7 @@ def build_all(house: House, agent: AgentSettings, *, sample_rate_hz: int) -> Bui
     }
 
 
-def stages_of(house: House, agent: AgentSettings, built: Built, wiring: CallWiring) -> Services:
+def stages_of(house: Shared, agent: AgentSettings, built: Built, wiring: CallWiring) -> Services:
     """Return the stages of a call."""
     policies, tell, clock, turn = house.policies, wiring.tell, wiring.clock, wiring.turn
     return Services(

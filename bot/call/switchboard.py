@@ -14,7 +14,7 @@ CUT_S: Final = 5.0  # a cancel is bounded itself; this bounds the bound
 
 
 class SwitchboardFullError(Exception):
-    """Every seat is taken, or the house is closing; the text is a sentence for the caller."""
+    """Every seat is taken, or we are closing; the text is a sentence for the caller."""
 
 
 class RunningCall(Protocol):
@@ -65,7 +65,7 @@ class Switchboard:
         """Run a call on `leg` until it ends: `call`, or a new one.
 
         Raises:
-            SwitchboardFullError: No seat is free or the house is closing; the leg was not touched.
+            SwitchboardFullError: No seat is free, or we are closing; the leg was not touched.
         """
         if not self.open:
             self.tell(CallRefused(transport=leg.facts.transport, reason=self.why_closed))

@@ -63,18 +63,28 @@ def command(
     Runs a fault matrix with real calls against the lab and prints the report.
     """
     logs.set_up(level="WARNING", folder=None)
-    if scenario is not None:
-        if only or baseline:
-            raise UsageError("--scenario is played alone, without --only and --baseline")
-        from drill.demonstration import demonstrate, scenario_named  # noqa: PLC0415 - loads Pipecat
+    if scenario is None:
+        raise typer.Exit(_run_rows(matrix, only, baseline=baseline, jobs=jobs, out=out))
+    if only or baseline:
+        raise UsageError("--scenario is played alone, without --only and --baseline")
+    raise typer.Exit(_play_scenario(scenario))
 
-        raise typer.Exit(asyncio.run(demonstrate(scenario, scenario_named(scenario))))
-    check_out(out)
-    from drill.drill import Wanted, drill  # noqa: PLC0415 - loads the lab's voices
+
+def _run_rows(matrix: str, only: str | None, *, baseline: str | None, jobs: int, out: Path) -> int:
+    """Run the matrix; what is wrong with an option is told before anything is written."""
+    from drill.drill import Wanted, check_wanted, drill  # noqa: PLC0415 - loads the lab's voices
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
     wanted = Wanted(matrix=matrix, only=names, baseline=baseline, jobs=jobs, folder=out)
+    check_wanted(wanted)
+    check_out(out)
     try:
-        raise typer.Exit(asyncio.run(drill(wanted)))
+        return asyncio.run(drill(wanted))
     except asyncio.CancelledError:
         raise CommandError("the drill was stopped; what it has measured is kept") from None
+
+
+def _play_scenario(name: str) -> int:
+    from drill.demonstration import demonstrate, scenario_named  # noqa: PLC0415 - loads Pipecat
+
+    return asyncio.run(demonstrate(name, scenario_named(name)))

@@ -10,7 +10,7 @@ from bot.clips.rendering import render_missing
 from bot.clips.store import ClipStore, clips_folder
 from bot.clips.utterances import load_utterances
 from bot.config.settings import Settings
-from bot.health.retrying import Retries, retry_settings
+from bot.health.retrying import Retries
 from calls.events import Event
 from fallbacks.facts import RetryPlanned
 
@@ -21,9 +21,7 @@ async def render_all(settings: Settings) -> bool:
     utterances = await asyncio.to_thread(load_utterances, settings.hold.utterances)
     rendered, errors = Counter[str](), dict[str, str]()
     folder = clips_folder(settings)
-    retries = Retries(
-        settings=retry_settings(settings.resilience.retry), tell=partial(_tell, console)
-    )
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=partial(_tell, console))
     rendering = render_missing(settings, utterances, ClipStore(folder), retries=retries)
     async for each in rendering:
         if each.error:

@@ -14,13 +14,13 @@ from bot.config.settings import Settings
 from bot.health.retrying import Retries
 from fallbacks.utterances import Utterance
 
-LOOK_S: Final = 0.5  # between two looks whether the house is quiet
+LOOK_S: Final = 0.5  # between two looks whether the process is quiet
 QUIET_S: Final = 10.0  # without a call, before the first text: callers come first (chosen)
 AGAIN_S: Final = 600.0  # after a voice failed
 
 
 @asynccontextmanager
-async def clips_kept(
+async def keep_clips(
     settings: Settings,
     utterances: tuple[Utterance, ...],
     store: ClipStore,
@@ -53,7 +53,7 @@ async def clips_kept(
 
 
 class _Quiet:
-    """Waits until the house has been quiet for a while."""
+    """Waits until the process has been quiet for a while."""
 
     def __init__(self, quiet: Callable[[], bool]) -> None:
         self._quiet = quiet

@@ -25,7 +25,7 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 
 from bot.clips.store import RATE_HZ
-from bot.health.retrying import Retries, retried
+from bot.health.retrying import Retries, run_with_retries
 from calls.voice import ATTEMPT, Voice
 from fallbacks.failure import Failure, Kind, failed
 from providers.catalog import provider
@@ -77,7 +77,7 @@ class RungVoice:
         Raises:
             ServiceError: The voice did not say it, however often it was asked.
         """
-        return await retried(
+        return await run_with_retries(
             partial(self._try, text),
             asked=("tts", self._rung.name),
             classify=self._failure_of,
@@ -86,9 +86,9 @@ class RungVoice:
 
     async def _try(self, text: str) -> NDArray[np.int16]:
         if self._say is None:
-            self._say = await self._connection.enter_async_context(speaking(self._rung))
+            self._say = await self._connection.enter_async_context(connect_voice(self._rung))
         try:
-            return trimmed(await self._say(text), text)
+            return trim(await self._say(text), text)
         except UnspokenError:
             self._say = None
             await self._connection.aclose()
@@ -115,7 +115,7 @@ class _Ear:
         self._failed = None
         return self.attempt
 
-    async def heard(self) -> bytes:
+    async def hear_all(self) -> bytes:
         """Return the text's sound when it has been said.
 
         Raises:
@@ -167,7 +167,7 @@ class _Ear:
 
 
 @asynccontextmanager
-async def speaking(rung: Rung) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
+async def connect_voice(rung: Rung) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
     """Connect to a rung while the block runs; it is given a function that has a text said."""
     ear = _Ear()
     service = provider("tts", rung.kind).build(rung)
@@ -188,7 +188,7 @@ async def speaking(rung: Rung) -> AsyncIterator[Callable[[str], Awaitable[bytes]
         await worker.queue_frames([start, sentence, LLMFullResponseEndFrame()])
         try:
             async with asyncio.timeout(TEXT_S):
-                return await ear.heard()
+                return await ear.hear_all()
         except TimeoutError as late:
             raise UnspokenError(Kind.SILENT, f"nothing within {TEXT_S:g} s") from late
 
@@ -203,7 +203,7 @@ async def speaking(rung: Rung) -> AsyncIterator[Callable[[str], Awaitable[bytes]
             await worker.cancel(reason="rendered")
 
 
-def trimmed(pcm: bytes, text: str) -> NDArray[np.int16]:
+def trim(pcm: bytes, text: str) -> NDArray[np.int16]:
     """Return the sound of a text without the silence around it.
 
     Raises:

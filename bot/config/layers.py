@@ -98,7 +98,7 @@ class Layers:
                 self.origins[key] = where(key)
                 self._merge(under, value, at=key, where=where)
             elif not (value is None and isinstance(under, dict)):  # `twilio:` alone says nothing
-                below[name] = _copied(value)
+                below[name] = _copy(value)
                 self._note(key, value, where=where)
 
     def _note(self, key: Key, value: Any, *, where: Callable[[Key], str]) -> None:
@@ -136,7 +136,7 @@ def lay_environment(layers: Layers, environment: Environment) -> None:
         value = environment.get(name)
         if name.upper().startswith(PREFIX) and value is not None:
             key = _key_of(name[len(PREFIX) :], layers)
-            layers.put(key, _parsed(value), where=environment.where(name))
+            layers.put(key, _parse(value), where=environment.where(name))
 
 
 def _by_index(name: str) -> list[tuple[int, str]]:
@@ -156,7 +156,7 @@ def _key_of(name: str, layers: Layers) -> Key:
     return key
 
 
-def _parsed(value: str) -> Any:
+def _parse(value: str) -> Any:
     """Return lists and mappings as such; every other value stays text until it has a type."""
     if not re.match(r"[\[{]", value):
         return value
@@ -181,7 +181,7 @@ def _set_item(items: list[Any], index: str | int, value: Any) -> bool:
     return True
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copied(each) for key, each in value.items()}
-    return [_copied(each) for each in value] if isinstance(value, list) else value
+        return {key: _copy(each) for key, each in value.items()}
+    return [_copy(each) for each in value] if isinstance(value, list) else value

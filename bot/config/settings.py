@@ -7,7 +7,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config.agent import AgentSettings
 from bot.config.hold import HoldLineSettings
-from bot.config.stages import ResilienceSettings, StagesSettings
+from bot.config.resilience import ResilienceSection
+from bot.config.stages import StagesSettings
 from bot.config.values import (
     Count,
     HttpUrl,
@@ -187,7 +188,7 @@ class Settings(Section):
     hold: HoldLineSettings = HoldLineSettings()
     turn: TurnSettings = TurnSettings()
     stages: StagesSettings
-    resilience: ResilienceSettings = ResilienceSettings()
+    resilience: ResilienceSection = ResilienceSection()
     transports: TransportsSettings = TransportsSettings()
     alerts: AlertsSettings = AlertsSettings()
     storage: StorageSettings = StorageSettings()

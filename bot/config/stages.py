@@ -7,14 +7,10 @@ from pydantic import Field, SecretStr, model_validator
 
 from bot.config.values import (
     Count,
-    CountOrZero,
-    Factor,
     Language,
     Readings,
     Seconds,
-    SecondsOrZero,
     Section,
-    Share,
     Text,
 )
 from providers.catalog import PROVIDERS
@@ -77,7 +73,7 @@ Models = Annotated[tuple[ModelSettings, ...], Field(min_length=1)]
 Ladder = Annotated[tuple[ConnectedSettings, ...], Field(min_length=1)]
 
 
-def _filled(rung: Any, stage: Stage) -> Any:
+def _fill_rung(rung: Any, stage: Stage) -> Any:
     """Give a rung the name and the URL that its kind implies."""
     if not isinstance(rung, dict) or not isinstance(rung.get("kind"), str):
         return rung
@@ -110,47 +106,7 @@ class StagesSettings(Section):
         if not isinstance(value, dict):
             return value
         return value | {
-            stage: [_filled(rung, stage) for rung in value[stage]]
+            stage: [_fill_rung(rung, stage) for rung in value[stage]]
             for stage in STAGES
             if isinstance(value.get(stage), list)
         }
-
-
-class BreakerSettings(Section):
-    """When a provider is left alone, and when it is trusted again."""
-
-    failures: Count = 3
-    open_s: Seconds = 30.0
-    successes: Count = 2
-
-
-class ProbeSettings(Section):
-    """How often a provider is asked whether it is well."""
-
-    interval_s: SecondsOrZero = 60.0  # 0: never; then callers find out
-    timeout_s: Seconds = 5.0
-
-
-class RetrySettings(Section):
-    """Work outside a live turn: `attempts` counts retries after the first try."""
-
-    initial_s: Seconds = 5.0
-    factor: Factor = 2.0
-    attempts: CountOrZero = 3
-
-
-class HedgeSettings(Section):
-    """A second model asked before the first is late; both bill."""
-
-    enabled: bool = False
-    share: Share = 0.05  # of the answers
-
-
-class ResilienceSettings(Section):
-    """What is done about providers that fail."""
-
-    breaker: BreakerSettings = BreakerSettings()
-    probe: ProbeSettings = ProbeSettings()
-    retry: RetrySettings = RetrySettings()
-    hedge: HedgeSettings = HedgeSettings()
-    share: str = Field(default="local", pattern=r"^(local|[a-z][a-z0-9+]*://\S+)$")

@@ -105,7 +105,7 @@ async def _ask(
             url, shown = f"{place}/api/providers{path}", headers if place in known else {}
             try:
                 async with session.request(method, url, headers=shown) as answer:
-                    return place, await _understood(answer, place, name=name)
+                    return place, await _parse_answer(answer, place, name=name)
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 continue
     demo = "" if DEMO in known else f", and no demo at {DEMO}"
@@ -114,7 +114,7 @@ async def _ask(
     )
 
 
-async def _understood(answer: aiohttp.ClientResponse, place: str, *, name: str) -> Any:
+async def _parse_answer(answer: aiohttp.ClientResponse, place: str, *, name: str) -> Any:
     if answer.status == 401:
         raise CommandError(f"{place} asks for another HOLDLINE_TOKEN than the one that is set here")
     found = await answer.json()

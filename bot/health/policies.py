@@ -11,7 +11,6 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
 from calls.entry import Tell
-from fallbacks.breaker import BreakerSettings
 from fallbacks.ladder import Allowance, Pace
 from fallbacks.limits import Limits
 from fallbacks.roster import Place, Roster
@@ -39,39 +38,12 @@ THEN_S: Final[Mapping[Stage, float]] = {
 }
 """What takes time behind a stage before the caller hears something."""
 
-LEAST_TRIAL_S: Final = 15.0
-TRIAL_PROBES: Final = 3  # a trial lasts at least as long as so many probes that hang
-
 LOOK_S: Final = 0.5  # a breaker may be opened by a call at any time, and rests for many of these
 
 
 def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
     """Return each stage's policy, all on one roster."""
-    breaker, probe = settings.resilience.breaker, settings.resilience.probe
-    roster = Roster(
-        [
-            Place(
-                stage=stage,
-                provider=rung.name,
-                credential=credential(rung),
-                account=f"{rung.kind}:{rung.account}" if rung.account else "",
-            )
-            for stage, rung in settings.stages.rungs()
-        ],
-        now=now,
-        settings=BreakerSettings(
-            failures=breaker.failures,
-            open_s=breaker.open_s,
-            successes=breaker.successes,
-            trial_s=max(LEAST_TRIAL_S, TRIAL_PROBES * probe.timeout_s),
-            probing=probe.interval_s > 0,
-        ),
-        priors_s=PRIORS_S,
-    )
-    hedge = settings.resilience.hedge
-    # The allowance counts its own among the attempts; what is configured is a share of the answers.
-    of_attempts = hedge.share / (1 + hedge.share)
-    hedges = Allowance(share=of_attempts, floor=0) if hedge.enabled else None
+    roster, hedges = build_roster(settings, now), build_hedges(settings)
     return {
         stage: StagePolicy(
             stage=stage,
@@ -86,6 +58,34 @@ def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
         )
         for stage in STAGES
     }
+
+
+def build_roster(settings: Settings, now: float) -> Roster:
+    """Return what all calls know of the rungs."""
+    return Roster(
+        [
+            Place(
+                stage=stage,
+                provider=rung.name,
+                credential=credential(rung),
+                account=f"{rung.kind}:{rung.account}" if rung.account else "",
+            )
+            for stage, rung in settings.stages.rungs()
+        ],
+        now=now,
+        settings=settings.resilience.breaker_settings(),
+        priors_s=PRIORS_S,
+    )
+
+
+def build_hedges(settings: Settings) -> Allowance | None:
+    """Return how often a second model may be asked early; None: never.
+
+    The allowance counts its own among the attempts; what is configured is a share of the answers.
+    """
+    hedge = settings.resilience.hedge
+    of_attempts = hedge.share / (1 + hedge.share)
+    return Allowance(share=of_attempts, floor=0) if hedge.enabled else None
 
 
 def untimed_voices(settings: Settings) -> frozenset[str]:
@@ -118,7 +118,9 @@ def credential(rung: RungSettings) -> str:
 
 
 @asynccontextmanager
-async def resting(roster: Roster, *, tell: Tell, clock: Callable[[], float]) -> AsyncIterator[None]:
+async def rest_breakers(
+    roster: Roster, *, tell: Tell, clock: Callable[[], float]
+) -> AsyncIterator[None]:
     """Move breakers on by the passing of time while the block runs."""
     async with asyncio.TaskGroup() as tasks:
         ticking = tasks.create_task(_tick(roster, tell=tell, clock=clock), name="rest the breakers")

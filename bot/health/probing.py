@@ -9,7 +9,6 @@ from typing import Final, TypeAlias
 from loguru import logger
 
 from bot.clock import Clock
-from bot.config.stages import ProbeSettings as Configured
 from calls.entry import Tell
 from fallbacks.breaker import Permit
 from fallbacks.facts import ProviderProbed
@@ -107,7 +106,7 @@ class Prober:
             took_s=now - began_s,
             error=failure.reason or failure.kind if failure else "",
         )
-        self._tell_probed(self.last)
+        self._tell_probe(self.last)
         self._book(permit, failure, now=now, counts=probe.counts or real)
         self._probing.reported(probe.number, now, ok=failure is None)
         self._probing.see(condition_of(self.health), now)
@@ -140,7 +139,7 @@ class Prober:
             return refused.failure(rung)
         except TimeoutError:
             return failed(Kind.TIMEOUT, rung.stage, provider=rung.name, reason="the probe hung")
-        except Exception as mistake:  # noqa: BLE001 - the provider's edge: it may not end the house
+        except Exception as mistake:  # noqa: BLE001 - the provider's edge: it may not end the process
             logger.opt(exception=mistake).error("the probe of {} failed", rung.name)
             name = type(mistake).__name__
             return failed(Kind.PROTOCOL, rung.stage, provider=rung.name, reason=name)
@@ -158,7 +157,7 @@ class Prober:
         for fact in facts:
             self._tell(fact)
 
-    def _tell_probed(self, probed: Probed) -> None:
+    def _tell_probe(self, probed: Probed) -> None:
         self._tell(
             ProviderProbed(
                 stage=self._rung.stage,
@@ -171,18 +170,13 @@ class Prober:
         )
 
 
-def probe_settings(configured: Configured) -> ProbeSettings:
-    """Return how often rungs are probed."""
-    return ProbeSettings(interval_s=configured.interval_s, timeout_s=configured.timeout_s)
-
-
 def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:
     """Return probers by stage and name."""
     return {(each.health.stage, each.health.provider): each for each in probers}
 
 
 @asynccontextmanager
-async def probing(probers: Iterable[Prober]) -> AsyncIterator[None]:
+async def run_probers(probers: Iterable[Prober]) -> AsyncIterator[None]:
     """Let them probe while the block runs."""
     async with asyncio.TaskGroup() as tasks:
         running = [

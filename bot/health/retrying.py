@@ -16,7 +16,6 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from bot import clock
 from bot.clock import Clock
-from bot.config.stages import RetrySettings as Configured
 from calls.entry import Tell
 from fallbacks.breaker import Permit
 from fallbacks.facts import AttemptFailed, RetriesExhausted, RetryPlanned
@@ -29,7 +28,6 @@ T = TypeVar("T")
 Key: TypeAlias = tuple[str, str]
 """The kind of work, such as a stage, and the provider's name."""
 
-ONCE: Final = RetrySettings(attempts=0)
 _CHANCE: Final = random.SystemRandom()
 
 
@@ -45,14 +43,7 @@ class Retries:
     clock: Clock = clock.monotonic
 
 
-def retry_settings(configured: Configured) -> RetrySettings:
-    """Return the sequence that the configuration asks for."""
-    return RetrySettings(
-        initial_s=configured.initial_s, factor=configured.factor, attempts=configured.attempts
-    )
-
-
-async def retried(
+async def run_with_retries(
     work: Callable[[], Awaitable[T]],
     *,
     asked: Key,
@@ -118,14 +109,14 @@ class _Sequence:
         except Exception as error:
             failure = self._classify(error)
             if failure is None:
-                self._called_off(permit)
+                self._call_off(permit)
                 raise
-            self._failed(permit, failure, after_s=self._retries.clock() - began_s)
+            self._book_failure(permit, failure, after_s=self._retries.clock() - began_s)
             raise error_of(failure) from error
         except asyncio.CancelledError:
-            self._called_off(permit)
+            self._call_off(permit)
             raise
-        self._succeeded(permit)
+        self._book_success(permit)
         return done
 
     def _permit(self) -> Permit | None:
@@ -144,8 +135,8 @@ class _Sequence:
             raise error_of(failed(Kind.OVERLOADED, stage, provider=provider, reason=why))
         return permit
 
-    def _failed(self, permit: Permit | None, failure: Failure, *, after_s: float) -> None:
-        self._tell_failed(failure, after_s)
+    def _book_failure(self, permit: Permit | None, failure: Failure, *, after_s: float) -> None:
+        self._tell_failure(failure, after_s)
         settings, chance = self._retries.settings, self._retries.chance()
         self._wait_s = wait_s(settings, self._tries, failure=failure, chance=chance)
         self._learn(permit, failure)
@@ -181,17 +172,17 @@ class _Sequence:
         if self._wait_s is None and failure.scope is not Scope.PAYLOAD:  # then the fault is ours
             self._tell_all(health.breaker.trip(now))
 
-    def _succeeded(self, permit: Permit | None) -> None:
+    def _book_success(self, permit: Permit | None) -> None:
         roster = self._retries.roster
         if roster is not None and permit is not None:
             self._tell_all(roster.succeeded(self._asked, permit, now=self._retries.clock()))
 
-    def _called_off(self, permit: Permit | None) -> None:
+    def _call_off(self, permit: Permit | None) -> None:
         roster = self._retries.roster
         if roster is not None and permit is not None:
             roster.health(*self._asked).breaker.take_back(permit)
 
-    def _tell_failed(self, failure: Failure, after_s: float) -> None:
+    def _tell_failure(self, failure: Failure, after_s: float) -> None:
         self._retries.tell(AttemptFailed.of(failure, after_s=after_s))
 
     def _tell_all(self, facts: tuple[HealthFact, ...]) -> None:

@@ -73,9 +73,9 @@ class Share:
             async with asyncio.timeout(ANSWER_S):
                 await self._exchange()
         except (StorageError, TimeoutError) as gone:
-            self._missed(gone)
+            self._count_miss(gone)
         else:
-            self._met()
+            self._rejoin()
 
     async def close(self) -> None:
         """Leave the probing to others; a board that hangs is not waited for."""
@@ -98,7 +98,7 @@ class Share:
     async def _exchange(self) -> None:
         renews = clock.monotonic() >= self._renew_at
         if renews or self._sight is None:
-            self._sight = await self._seen_clock()
+            self._sight = await self._sight_clock()
             self._listen_to_ourselves()
         saying = dict(self._unsaid)
         await self._board.write(saying.values())
@@ -112,7 +112,7 @@ class Share:
             self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
             self._renew_at = clock.monotonic() + RENEW_S
 
-    async def _seen_clock(self) -> _Sight:
+    async def _sight_clock(self) -> _Sight:
         """Look at the board's clock, and return the best sight of it; the first one takes several.
 
         As NTP does (RFC 5905, 10 Clock Filter Algorithm): the quicker the answer, the surer.
@@ -130,14 +130,14 @@ class Share:
         now = clock.monotonic()
         return _Sight(ahead_s=board_s - (began + now) / 2, within_s=(now - began) / 2, at=now)
 
-    def _missed(self, gone: Exception) -> None:
+    def _count_miss(self, gone: Exception) -> None:
         self._misses += 1
         self._renew_at = 0.0
         if self._misses == DOUBTS:
             self._alone_since = clock.monotonic()
             self._tell(ShareLost(reason=_reason(gone)))
 
-    def _met(self) -> None:
+    def _rejoin(self) -> None:
         if self._misses == 0:
             return
         self._misses = 0
@@ -164,7 +164,9 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
 
 
 @asynccontextmanager
-async def sharing(settings: Settings, roster: Roster, *, tell: Tell) -> AsyncIterator[Share | None]:
+async def share_health(
+    settings: Settings, roster: Roster, *, tell: Tell
+) -> AsyncIterator[Share | None]:
     """Share while the block runs; None: there is nobody to share with."""
     if settings.resilience.share == LOCAL:
         yield None

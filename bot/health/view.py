@@ -1,4 +1,4 @@
-"""What an operator sees of the providers, and the one thing that he may do to them."""
+"""What an operator sees of the providers, and the one thing that an operator may do to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class ProviderView:
             for stage in STAGES
         }
 
-    def listed(self) -> list[dict[str, Any]]:
+    def list_rungs(self) -> list[dict[str, Any]]:
         """Return every rung as plain JSON values, stage by stage, preferred rung first."""
         now, probers = self.clock(), by_place(self.probers)
         ranks: dict[str, int] = {}
@@ -45,7 +45,7 @@ class ProviderView:
             place = {"stage": stage, "name": rung.name, "kind": rung.kind, "rank": ranks[stage]}
             health = self.roster.health(stage, rung.name)
             prober = probers.get((stage, rung.name))
-            found.append(place | _shown(health, now) | {"last_probe": _probe(prober, now)})
+            found.append(place | _describe(health, now) | {"last_probe": _probe(prober, now)})
         return found
 
     def reset(self, name: str) -> None:
@@ -61,7 +61,7 @@ class ProviderView:
                 each.reset()
 
 
-def _shown(health: Health, now: float) -> dict[str, Any]:
+def _describe(health: Health, now: float) -> dict[str, Any]:
     standing = health.standing(now)
     wake_at = health.breaker.wake_at
     return {

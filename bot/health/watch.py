@@ -1,4 +1,4 @@
-"""Watches over the providers while the house is open: rests, probes, the operator's view."""
+"""Watches over the providers while the process is open: rests, probes, the operator's view."""
 
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -7,9 +7,9 @@ from typing import Final
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.health.policies import resting
-from bot.health.probing import Prober, probe_settings, probing
-from bot.health.sharing import Share, places, sharing
+from bot.health.policies import rest_breakers
+from bot.health.probing import Prober, run_probers
+from bot.health.sharing import Share, places, share_health
 from bot.health.view import ProviderView
 from bot.rungs import rung_of
 from calls.entry import Tell
@@ -19,7 +19,7 @@ PHONE_RATE_HZ: Final = 8000  # of what a probe has spoken; nobody listens to it
 
 
 @asynccontextmanager
-async def watched(
+async def watch_providers(
     settings: Settings, roster: Roster, *, shared: Mapping[str, object], tell: Tell
 ) -> AsyncIterator[ProviderView]:
     """Watch while the block runs.
@@ -31,11 +31,11 @@ async def watched(
         tell: Takes the facts.
     """
     async with (
-        resting(roster, tell=tell, clock=clock.monotonic),
-        sharing(settings, roster, tell=tell) as share,
+        rest_breakers(roster, tell=tell, clock=clock.monotonic),
+        share_health(settings, roster, tell=tell) as share,
     ):
         probers = list(_probers(settings, roster, shared=shared, tell=tell, share=share))
-        async with probing(probers):
+        async with run_probers(probers):
             yield ProviderView(
                 stages=settings.stages,
                 roster=roster,
@@ -63,7 +63,7 @@ def _probers(
                 shared=shared.get(rung.name),
             ),
             roster=roster,
-            settings=probe_settings(settings.resilience.probe),
+            settings=settings.resilience.probe_settings(),
             tell=tell,
             clock=clock.monotonic,
             leads=_leads(share, places(settings)[stage, rung.name]),

@@ -14,7 +14,7 @@ def provider_router(view: ProviderView) -> APIRouter:
 
     @router.get("")
     async def providers() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
-        return view.listed()
+        return view.list_rungs()
 
     @router.post("/{name}/reset", response_model=None)
     async def reset(  # pyright: ignore[reportUnusedFunction]
@@ -24,6 +24,6 @@ def provider_router(view: ProviderView) -> APIRouter:
             told = {"detail": "There is no such provider.", "names": view.names}
             return JSONResponse(told, status_code=404)
         view.reset(name)
-        return [each for each in view.listed() if each["name"] == name]
+        return [each for each in view.list_rungs() if each["name"] == name]
 
     return router

@@ -15,10 +15,10 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 from bot import clock
 from bot.call.models import VoiceModels
-from bot.clips.keeping import clips_kept
+from bot.clips.keeping import keep_clips
 from bot.config.settings import Settings
 from bot.exits import UsageError
-from bot.health.retrying import Retries, retry_settings
+from bot.health.retrying import Retries
 from bot.http.access import Access
 from bot.http.live_routes import live_router
 from bot.http.pages.site import asset_routes, client_routes, console_routes
@@ -26,7 +26,7 @@ from bot.http.parked import Parked
 from bot.http.provider_routes import provider_router
 from bot.http.twilio_door import twilio_router
 from bot.http.webrtc_door import webrtc_router
-from bot.process import OpenHouse, open_house
+from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
@@ -53,8 +53,8 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
     Raises:
         UsageError: The address is taken, or not ours.
     """
-    sockets = [listening(settings.server.host, settings.server.port)]
-    async with running(settings, sockets, extras=extras or Extras()) as server:
+    sockets = [bind_socket(settings.server.host, settings.server.port)]
+    async with run_server(settings, sockets, extras=extras or Extras()) as server:
         await server.ready.wait()
         if server.started:
             line = ready_line(settings, port=sockets[0].getsockname()[1])
@@ -91,30 +91,30 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running(
+async def run_server(
     settings: Settings, sockets: list[socket.socket], *, extras: Extras
 ) -> AsyncIterator[Server]:
     """Run the server while the block runs."""
     async with (
-        open_house(
+        open_process(
             settings, words=extras.words, listeners=extras.listeners, models=extras.models
-        ) as house,
-        clips_kept(
+        ) as process,
+        keep_clips(
             settings,
-            house.last_resort.utterances,
-            house.last_resort.clips,
-            quiet=lambda: not house.switchboard.calls,
+            process.last_resort.utterances,
+            process.last_resort.clips,
+            quiet=lambda: not process.switchboard.calls,
             retries=Retries(
-                settings=retry_settings(settings.resilience.retry),
-                tell=house.providers.tell,
-                roster=house.providers.roster,
+                settings=settings.resilience.retry_settings(),
+                tell=process.providers.tell,
+                roster=process.providers.roster,
             ),
         ),
         asyncio.TaskGroup() as tasks,
     ):
         server = Server(
             uvicorn.Config(
-                application(house, tasks, extras),
+                application(process, tasks, extras),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -122,10 +122,10 @@ async def running(
                 timeout_graceful_shutdown=round(CLOSE_S),
                 server_header=False,
             ),
-            hurry=house.switchboard.hurry,
+            hurry=process.switchboard.hurry,
         )
         serving = tasks.create_task(_serve(server, sockets), name="http server")
-        stopping = tasks.create_task(_drain(server, house), name="stop when asked")
+        stopping = tasks.create_task(_drain(server, process), name="stop when asked")
         try:
             yield server
         finally:
@@ -142,36 +142,36 @@ async def _serve(server: Server, sockets: list[socket.socket]) -> None:
         server.finished.set()
 
 
-async def _drain(server: Server, house: OpenHouse) -> None:
+async def _drain(server: Server, process: Process) -> None:
     await server.asked_to_stop.wait()
-    await house.switchboard.close(drain_s=house.settings.shutdown.drain_s)
+    await process.switchboard.close(drain_s=process.settings.shutdown.drain_s)
     server.should_exit = True
 
 
-def application(house: OpenHouse, tasks: asyncio.TaskGroup, extras: Extras) -> FastAPI:
+def application(process: Process, tasks: asyncio.TaskGroup, extras: Extras) -> FastAPI:
     """Return the web application: the doors, the pages, and the two questions of health."""
-    settings = house.settings
+    settings = process.settings
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     webrtc, twilio = settings.transports.webrtc, settings.transports.twilio
     access = Access(settings.server.token, public_client=webrtc.public)
     app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
     app.include_router(access.routes())
-    app.include_router(_health(house))
+    app.include_router(_health(process))
     app.include_router(console_routes())
     app.include_router(asset_routes())
-    app.include_router(provider_router(house.providers))
-    app.include_router(live_router(house.live, budget_s=settings.latency.budget_s))
+    app.include_router(provider_router(process.providers))
+    app.include_router(live_router(process.live, budget_s=settings.latency.budget_s))
     if webrtc.enabled:
         parked = Parked(clock=clock.monotonic)
         app.include_router(client_routes())
-        app.include_router(webrtc_router(house, tasks, parked))
+        app.include_router(webrtc_router(process, tasks, parked))
     if twilio.enabled and twilio.auth_token:
         app.include_router(
             twilio_router(
                 public_url=settings.server.public_url,
                 auth_token=twilio.auth_token,
-                switchboard=house.switchboard,
-                tell=house.switchboard.tell,
+                switchboard=process.switchboard,
+                tell=process.switchboard.tell,
                 clock=clock.monotonic,
                 rest=_rest(settings),
             )
@@ -192,7 +192,7 @@ def _rest(settings: Settings) -> TwilioRest | None:
     )
 
 
-def _health(house: OpenHouse) -> APIRouter:
+def _health(process: Process) -> APIRouter:
     router = APIRouter()
 
     @router.get("/healthz")
@@ -202,16 +202,16 @@ def _health(house: OpenHouse) -> APIRouter:
     @router.get("/readyz")
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         found = judge_readiness(
-            why_closed=house.switchboard.why_closed,
-            usable=house.providers.usable(),
-            steps=house.settings.hold.steps,
+            why_closed=process.switchboard.why_closed,
+            usable=process.providers.usable(),
+            steps=process.settings.hold.steps,
         )
         return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
 
     return router
 
 
-def listening(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """Return a bound socket, so that a taken port is one line and not a traceback.
 
     Raises:

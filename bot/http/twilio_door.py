@@ -102,18 +102,18 @@ class _TwilioDoor:
         """Answer Twilio's question what to do with a call."""
         body = await _body(request)
         if body is None:
-            return self._refuse("webhook too big or too slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return self._refuse("webhook_too_big_or_too_slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
             form = ImmutableMultiDict(
                 parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
             )
         except ValueError:
-            return self._refuse("webhook is no form", HTTPStatus.BAD_REQUEST)
-        if not self._signed(request, form):
-            return self._refuse("wrong signature", HTTPStatus.FORBIDDEN)
+            return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
+        if not self._is_signed(request, form):
+            return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
         return self._twiml(form)
 
-    def _signed(self, request: Request, form: ImmutableMultiDict[str, str]) -> bool:
+    def _is_signed(self, request: Request, form: ImmutableMultiDict[str, str]) -> bool:
         signature = request.headers.get("x-twilio-signature", "")
         query = request.url.query
         url = f"{self.public_url}{VOICE_PATH}" + (f"?{query}" if query else "")
@@ -122,7 +122,7 @@ class _TwilioDoor:
     def _twiml(self, form: ImmutableMultiDict[str, str]) -> Response:
         call_sid = form.get("CallSid", "")
         if not call_sid:
-            return self._refuse("webhook without CallSid", HTTPStatus.BAD_REQUEST)
+            return self._refuse("webhook_without_call_sid", HTTPStatus.BAD_REQUEST)
         answer = VoiceResponse()
         if self.switchboard.open:
             ticket = Ticket(
@@ -161,13 +161,13 @@ class _TwilioDoor:
 
     async def _first_words(self, websocket: WebSocket) -> TwilioCall | Refusal:
         if self.waiting >= MAX_WAITING:
-            return Refusal(reason="too many sockets without a start", close_code=TRY_LATER)
+            return Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
         self.waiting += 1
         try:
             async with asyncio.timeout(START_S):
                 return await self._start(websocket)
         except TimeoutError:
-            return Refusal(reason="no start in time", close_code=POLICY)
+            return Refusal(reason="no_start_in_time", close_code=POLICY)
         finally:
             self.waiting -= 1
 
@@ -176,7 +176,7 @@ class _TwilioDoor:
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
                 too_big = message.get("code") == TOO_BIG  # the server has a limit of its own
-                reason = "message too big" if too_big else "closed before start"
+                reason = "message_too_big" if too_big else "closed_before_start"
                 return Refusal(reason=reason, close_code=None)
             text = message.get("text")
             match read(text if text is not None else message.get("bytes") or b""):
@@ -187,8 +187,8 @@ class _TwilioDoor:
                 case Connected() | Refusal():
                     continue
                 case _:
-                    return Refusal(reason="media before start", close_code=POLICY)
-        return Refusal(reason="no start", close_code=POLICY)
+                    return Refusal(reason="media_before_start", close_code=POLICY)
+        return Refusal(reason="no_start", close_code=POLICY)
 
     def _admit(self, started: Started) -> TwilioCall | Refusal:
         token = started.parameters.get("token", "")

@@ -26,7 +26,7 @@ class Tokens:
 
     def issue(self, ticket: Ticket, *, now: float) -> str:
         """Return a new token for `ticket`; the oldest gives way when there are too many."""
-        while self._tickets and self._outdated(now):
+        while self._tickets and self._oldest_must_go(now):
             self._tickets.popitem(last=False)
         token = secrets.token_urlsafe(32)
         self._tickets[token] = (now + LIFE_S, ticket)
@@ -39,11 +39,11 @@ class Tokens:
         """
         until, ticket = self._tickets.pop(token, (0.0, None))
         if ticket is None:
-            return "token unknown or used" if token else "token missing"
+            return "token_unknown_or_used" if token else "token_missing"
         if now >= until:
-            return "token expired"
-        return ticket if ticket.call_sid == call_sid else "token of another call"
+            return "token_expired"
+        return ticket if ticket.call_sid == call_sid else "token_of_another_call"
 
-    def _outdated(self, now: float) -> bool:
+    def _oldest_must_go(self, now: float) -> bool:
         until, _ = next(iter(self._tickets.values()))
         return now >= until or len(self._tickets) >= MOST

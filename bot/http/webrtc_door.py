@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from bot.call.switchboard import SwitchboardFullError
 from bot.http.parked import Parked
-from bot.process import OpenHouse
+from bot.process import Process
 from transports.webrtc import WebrtcLeg
 
 MAX_SDP = 64 * 1024  # characters; a browser's offer has about 6 kB
@@ -49,9 +49,9 @@ class Candidates(BaseModel):
     candidates: list[Candidate] = Field(max_length=100)
 
 
-def webrtc_router(house: OpenHouse, tasks: asyncio.TaskGroup, parked: Parked) -> APIRouter:
+def webrtc_router(process: Process, tasks: asyncio.TaskGroup, parked: Parked) -> APIRouter:
     """Return the routes of the browser's door; calls run in `tasks`."""
-    door = _WebrtcDoor(house, tasks, parked)
+    door = _WebrtcDoor(process, tasks, parked)
     router = APIRouter()
     router.add_api_route("/api/offer", door.offer, methods=["POST"])
     router.add_api_route("/api/offer", door.candidates, methods=["PATCH"])
@@ -59,8 +59,8 @@ def webrtc_router(house: OpenHouse, tasks: asyncio.TaskGroup, parked: Parked) ->
 
 
 class _WebrtcDoor:
-    def __init__(self, house: OpenHouse, tasks: asyncio.TaskGroup, parked: Parked) -> None:
-        self._house = house
+    def __init__(self, process: Process, tasks: asyncio.TaskGroup, parked: Parked) -> None:
+        self._process = process
         self._tasks = tasks
         self._parked = parked
         self._handler = SmallWebRTCRequestHandler()
@@ -71,7 +71,7 @@ class _WebrtcDoor:
             raise HTTPException(
                 HTTPStatus.BAD_REQUEST, "The offer is not an SDP with an audio line."
             )
-        if not self._house.switchboard.open:
+        if not self._process.switchboard.open:
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "All our lines are busy. Please call again in a few minutes.",
@@ -114,13 +114,13 @@ class _WebrtcDoor:
         self, connection: SmallWebRTCConnection, remembered: Sequence[LLMContextMessage]
     ) -> None:
         leg = WebrtcLeg(connection)
-        call = self._house.call(leg, remembered)
+        call = self._process.call(leg, remembered)
         token = self._parked.token()
         leg.greet_with({"type": "call", "call_id": call.call_id, "resume_token": token})
         leg.part_with(lambda: {"type": "ended", "reason": call.reason})
         watch = self._tasks.create_task(leg.watch(), name="watch the browser")
         try:
-            await self._house.switchboard.answer(leg, call)
+            await self._process.switchboard.answer(leg, call)
         except SwitchboardFullError as full:
             leg.show({"type": "refused", "detail": str(full)})
             await leg.hang_up()

@@ -118,11 +118,11 @@ async def lab_process(
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     arguments = (theirs, schedule, options or LabOptions())
-    process = context.Process(target=_child, args=arguments, name="holdline-lab")
+    process = context.Process(target=_run_child, args=arguments, name="holdline-lab")
     process.start()
     theirs.close()
     try:
-        yield await _described(ours)
+        yield await _receive_description(ours)
     finally:
         ours.close()  # the lab ends by itself when its pipe does, also when we were killed
         await asyncio.to_thread(process.join, STOP_S)
@@ -131,7 +131,7 @@ async def lab_process(
             await asyncio.to_thread(process.join, STOP_S)
 
 
-async def _described(pipe: Connection) -> RunningLab:
+async def _receive_description(pipe: Connection) -> RunningLab:
     try:
         if not await asyncio.to_thread(pipe.poll, START_S):
             raise CommandError(f"the fault lab did not start within {START_S:g} s")
@@ -146,20 +146,20 @@ async def _described(pipe: Connection) -> RunningLab:
     )
 
 
-def _child(pipe: Connection, schedule: str, options: LabOptions) -> None:
+def _run_child(pipe: Connection, schedule: str, options: LabOptions) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends us
     asyncio.run(_serve_parent(pipe, schedule, options))
 
 
 async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) -> None:
-    async with _built(load_schedules(schedule), options) as lab:
+    async with _build(load_schedules(schedule), options) as lab:
         pipe.send(lab.describe())
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(pipe.fileno(), ended.set)
         await ended.wait()
 
 
-def _built(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
+def _build(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
     limits = {"limits": StreamLimits(intake_cap=None)}
     specs = [
         replace(spec, options=limits) if options.uncapped and spec.kind == "deepgram" else spec

@@ -21,7 +21,7 @@ REASON_LIMIT: Final = 200  # characters of what a model may write into a fact
 WHEN_LIMIT: Final = 80  # with the reason, no more than a callback's row takes
 
 NoteCallback: TypeAlias = Callable[[str], Awaitable[Unkept | None]]
-"""Keeps a wish to be called back, and returns once it is kept, or why it is not."""
+"""Keeps a request to be called back, and returns once it is kept, or why it is not."""
 
 UNKEPT: Final[Mapping[Unkept, str]] = {
     Unkept.NO_NUMBER: (

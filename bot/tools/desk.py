@@ -1,4 +1,4 @@
-"""Does what a caller wants of the house itself, with no provider's help: by key or by word."""
+"""Does what a caller wants of Holdline itself, with no provider's help: by key or by word."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from storage.callbacks import Callback, Callbacks
 from storage.database import StorageError
 from transports.leg import LegFacts
 
-KEPT_S: Final = 3.0  # how long a caller waits to hear that the wish is kept
+KEPT_S: Final = 3.0  # how long a caller waits to hear that the request is kept
 DIGITS: Final = 5  # a number with fewer is none that could be called
 
 
 class Unkept(StrEnum):
-    """Why a caller's wish was not kept."""
+    """Why a caller's request was not kept."""
 
     NO_NUMBER = "no_number"  # nobody knows where to call
     NOT_STORED = "not_stored"

@@ -136,13 +136,13 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
     ]
     return {
         "type": "object",
-        "properties": {each.name: _described(each.annotation) for each in named},
+        "properties": {each.name: _describe(each.annotation) for each in named},
         "required": [each.name for each in named if each.default is each.empty],
         "additionalProperties": False,
     }
 
 
-def _described(annotation: Any) -> dict[str, str]:
+def _describe(annotation: Any) -> dict[str, str]:
     kind = _JSON_TYPES.get(annotation)
     return {"type": kind} if kind else {}
 

@@ -97,16 +97,16 @@ class Toolbox:
 
     async def _answer(self, tool: Tool, params: FunctionCallParams) -> dict[str, Any]:
         if wrong := problems(params.arguments, tool.parameters):
-            self._told(tool, turn=self.turn(), outcome="refused", took_s=0.0)
+            self._tell_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
         attempt = self._attempt(tool, params.arguments)
         # Waited for, not awaited: a caller who barges in ends the waiting, not the booking.
-        await self._bridged(tool, attempt.task, params)
+        await self._bridge(tool, attempt.task, params)
         await asyncio.wait({attempt.task})
         attempt.delivered = True
         return {"error": "it was stopped"} if attempt.task.cancelled() else attempt.task.result()
 
-    async def _bridged(
+    async def _bridge(
         self, tool: Tool, task: asyncio.Task[dict[str, Any]], params: FunctionCallParams
     ) -> None:
         """Tell the caller once that it takes a moment, unless the agent speaks anyway."""
@@ -135,10 +135,10 @@ class Toolbox:
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
         began = self.clock()
         outcome, result = await _run(tool, arguments)
-        self._told(tool, turn=turn, outcome=outcome, took_s=self.clock() - began)
+        self._tell_outcome(tool, turn=turn, outcome=outcome, took_s=self.clock() - began)
         return result
 
-    def _told(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
+    def _tell_outcome(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
         self.tell(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
 
 
@@ -146,7 +146,7 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
     """Return the outcome and a result that the model can use, whatever happens."""
     try:
         async with asyncio.timeout(tool.timeout_s):
-            result = _bounded(await tool.run(arguments))
+            result = _shorten(await tool.run(arguments))
     except TimeoutError:
         return "late", {"error": f"{tool.name} did not answer in time; do not try it again now"}
     except ToolFailed as failed:
@@ -156,7 +156,7 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
     return "ok", {"result": result}
 
 
-def _bounded(result: Any) -> Any:
+def _shorten(result: Any) -> Any:
     """Return what JSON can say of the result, cut to what a model should read."""
     text = json.dumps(result, ensure_ascii=False, default=str)
     if len(text) <= RESULT_LIMIT:

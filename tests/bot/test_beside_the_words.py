@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bot.config.settings import Settings
-from bot.process import open_house
+from bot.process import open_process
 from bot.recording import read
-from bot.replay import Notes, replay_one
+from bot.replay import KeptEntries, replay_one
 from calls.events import AgentSaid, Event, TranscriptFinal
 from fallbacks.facts import HeldTheLine
 from faultlab.deepgram.simulator import DeepgramSimulator
@@ -36,9 +36,9 @@ def settings_for(lab: Lab, folder: Path, *, language: str, **recogniser: Any) ->
 
 
 async def called(settings: Settings, folder: Path) -> Sequence[Event]:
-    notes = Notes()
-    async with open_house(settings, words=True, listeners=[notes]) as house:
-        replayed = await replay_one(house, notes, read(CALLER), path=CALLER, folder=folder)
+    notes = KeptEntries()
+    async with open_process(settings, words=True, listeners=[notes]) as process:
+        replayed = await replay_one(process, notes, read(CALLER), path=CALLER, folder=folder)
     return replayed.events
 
 

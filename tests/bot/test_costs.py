@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_house
+from bot.process import open_process
 from bot.recording import read
-from bot.replay import Notes, Replayed, replay_one
+from bot.replay import KeptEntries, Replayed, replay_one
 from calls.events import TurnCosted, UsageMeasured
 from faultlab.lab import Lab
 from tests.faultlab.near_ears import bring_near
@@ -25,9 +25,11 @@ async def replayed_in(folder: Path, **tree: Any) -> Replayed:
         instances = lab.describe()["instances"]
         running = RunningLab(control_url="", control_token="", instances=instances)
         settings = with_lab(running, {"logs": {"dir": folder / "logs"}, **tree})
-        notes = Notes()
-        async with open_house(settings, words=False, listeners=[notes]) as house:
-            return await replay_one(house, notes, read(CALLER), path=CALLER, folder=folder / "out")
+        notes = KeptEntries()
+        async with open_process(settings, words=False, listeners=[notes]) as process:
+            return await replay_one(
+                process, notes, read(CALLER), path=CALLER, folder=folder / "out"
+            )
 
 
 def summary_in(folder: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import pytest
 from loguru import logger
 
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_house
+from bot.process import open_process
 from bot.recording import read
-from bot.replay import Notes, Replayed, replay_one
+from bot.replay import KeptEntries, Replayed, replay_one
 from faultlab.lab import Lab
 from telemetry import logs
 from tests.faultlab.near_ears import bring_near
@@ -30,7 +30,7 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 
 
 async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Replayed]:
-    """Make calls, one after the other, to a house whose rungs have other keys than the lab's."""
+    """Make calls, one after the other, to a process whose rungs have other keys than the lab's."""
     async with bring_near(Lab()) as lab:
         instances = [
             each | {"api_key": keys.get(each["name"], each["api_key"])}
@@ -38,11 +38,11 @@ async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Re
         ]
         running = RunningLab(control_url="", control_token="", instances=instances)
         settings = with_lab(running, {"logs": {"dir": folder}})
-        notes = Notes()
-        async with open_house(settings, words=False, listeners=[notes]) as house:
+        notes = KeptEntries()
+        async with open_process(settings, words=False, listeners=[notes]) as process:
             caller = read(CALLER)
             return [
-                await replay_one(house, notes, caller, path=CALLER, folder=folder / str(call))
+                await replay_one(process, notes, caller, path=CALLER, folder=folder / str(call))
                 for call in range(calls)
             ]
 

@@ -12,9 +12,9 @@ import soundfile
 import yaml
 
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_house
+from bot.process import open_process
 from bot.recording import UnreadableAudioError, read
-from bot.replay import Notes, Replayed, replay_one
+from bot.replay import KeptEntries, Replayed, replay_one
 from calls.events import (
     AgentSaid,
     AnswerHeard,
@@ -45,15 +45,15 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Replayed]
 
 
 async def replay_all(out: Path) -> dict[str, Replayed]:
-    notes = Notes()
+    notes = KeptEntries()
     async with bring_near(Lab()) as lab:
         instances = lab.describe()["instances"]
         running = RunningLab(control_url="", control_token="", instances=instances)
         settings = with_lab(running, {"logs": {"dir": out / "logs"}})
-        async with open_house(settings, words=True, listeners=[notes]) as house:
+        async with open_process(settings, words=True, listeners=[notes]) as process:
             return {
                 name: await replay_one(
-                    house,
+                    process,
                     notes,
                     read(FOLDER / f"{name}.wav"),
                     path=FOLDER / f"{name}.wav",

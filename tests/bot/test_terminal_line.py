@@ -17,7 +17,7 @@ async def line_after(*events: Event) -> str:
     line = TerminalLine()
     for number, event in enumerate((CallStarted(transport="webrtc", agent="a"), *events), start=1):
         await line.hear(Entry(call_id="c", number=number, at="now", event=event))
-    return line.shown().plain
+    return line.draw().plain
 
 
 @pytest.mark.parametrize(

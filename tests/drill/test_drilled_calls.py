@@ -13,9 +13,9 @@ from bot.lab.callers import answers
 from drill.breaks import tts
 from drill.measured import MeasuredRun
 from drill.plans import play
+from drill.rig import open_rig
 from drill.rows import Row
 from drill.servers import OURS, STOCK
-from drill.stage import staged
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -24,8 +24,8 @@ CUT = Row(name="cut", title="TTS cut", breaks=tts({"fault": "cut", "after_words"
 
 
 async def test_a_healthy_turn_is_heard_whole(tmp_path: Path) -> None:
-    async with staged(HEALTHY_TURN, OURS, run=1, folder=tmp_path) as stage:
-        await play(stage, run := MeasuredRun())
+    async with open_rig(HEALTHY_TURN, OURS, run=1, folder=tmp_path) as rig:
+        await play(rig, run := MeasuredRun())
 
     (turn,) = run.turns
     assert turn.verdict.whole, turn.verdict
@@ -39,19 +39,19 @@ async def test_a_call_on_the_loopback_leg_is_heard_and_judged_like_one_from_the_
     tmp_path: Path,
 ) -> None:
     row = replace(HEALTHY_TURN, leg="loopback")
-    async with staged(row, OURS, run=1, folder=tmp_path) as stage:
-        await play(stage, run := MeasuredRun())
+    async with open_rig(row, OURS, run=1, folder=tmp_path) as rig:
+        await play(rig, run := MeasuredRun())
 
     (turn,) = run.turns
     assert turn.verdict.whole, turn.verdict
     assert run.measures["misheard"] == 0
     assert 0.3 < run.measures["first_word_s"] < 4.0
-    assert stage.failures() == []
+    assert rig.failures() == []
 
 
 async def test_the_words_behind_a_cut_are_missed_in_a_stock_pipeline(tmp_path: Path) -> None:
-    async with staged(CUT, STOCK, run=1, folder=tmp_path) as stage:
-        await play(stage, run := MeasuredRun())
+    async with open_rig(CUT, STOCK, run=1, folder=tmp_path) as rig:
+        await play(rig, run := MeasuredRun())
 
     (turn,) = run.turns
     (answer,) = answers([CUT.question], greeting="Hello.")

@@ -19,7 +19,7 @@ def local(text: str) -> Pcm:
     return np.frombuffer(say_locally(text, "en", rate_hz=RATE_HZ), "<i2")
 
 
-def judged(*parts: Pcm, text: str = PRICE, words: list[Sent] | None = None) -> ReplyVerdict:
+def judge_turn(*parts: Pcm, text: str = PRICE, words: list[Sent] | None = None) -> ReplyVerdict:
     recording = line(silence(LEAD_S), *parts, silence(1.0))
     said = ExpectedWords(text=text, pauses=[0.3] * len(text.split()))
     return judge(recording, words or [], said=said, stop_s=0.0, local=utterances(text))
@@ -27,7 +27,7 @@ def judged(*parts: Pcm, text: str = PRICE, words: list[Sent] | None = None) -> R
 
 @pytest.mark.parametrize("text", [PRICE, HOURS])
 def test_a_reply_in_the_local_voice_is_whole(text: str) -> None:
-    verdict = judged(local(text), text=text)
+    verdict = judge_turn(local(text), text=text)
 
     assert verdict.whole, verdict
     assert [each.text for each in verdict.words] == text.split()
@@ -41,7 +41,7 @@ def test_the_local_voice_goes_on_where_another_ended(after: int) -> None:
     before = speech(PRICE, "cartesia")
     heard = before.samples[: before.index(before.words[after - 1].end_s)]
     rest = local(" ".join(PRICE.split()[after:]))
-    verdict = judged(heard, rest, words=sent(PRICE, "cartesia")[:after])
+    verdict = judge_turn(heard, rest, words=sent(PRICE, "cartesia")[:after])
 
     assert verdict.whole, verdict
     assert verdict.voices == ("cartesia", LOCAL)
@@ -51,14 +51,14 @@ def test_the_local_voice_goes_on_where_another_ended(after: int) -> None:
 def test_a_sentence_without_one_of_its_words_fails(index: int) -> None:
     (whole, start, end) = _cut(FIRST, index)
 
-    assert not judged(whole[:start], whole[end:], local(SECOND)).whole
+    assert not judge_turn(whole[:start], whole[end:], local(SECOND)).whole
 
 
 @pytest.mark.parametrize("index", range(5))
 def test_a_sentence_with_a_silent_word_fails(index: int) -> None:
     whole, start, end = _cut(FIRST, index)
 
-    assert not judged(
+    assert not judge_turn(
         whole[:start], silence((end - start) / RATE_HZ), whole[end:], local(SECOND)
     ).whole
 
@@ -67,7 +67,7 @@ def test_a_sentence_with_a_silent_word_fails(index: int) -> None:
 def test_a_sentence_with_a_word_twice_fails(index: int) -> None:
     whole, start, end = _cut(FIRST, index)
 
-    assert not judged(whole[:end], whole[start:], local(SECOND)).whole
+    assert not judge_turn(whole[:end], whole[start:], local(SECOND)).whole
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_a_sentence_with_a_word_twice_fails(index: int) -> None:
     ],
 )
 def test_another_text_in_the_local_voice_is_not_the_reply(other: str) -> None:
-    assert not judged(local(other)).whole
+    assert not judge_turn(local(other)).whole
 
 
 def test_what_both_voices_said_is_said_twice() -> None:
     spoken = speech(PRICE, "cartesia")
-    verdict = judged(spoken.samples, local(SECOND), words=sent(PRICE, "cartesia"))
+    verdict = judge_turn(spoken.samples, local(SECOND), words=sent(PRICE, "cartesia"))
 
     assert not verdict.whole
     assert verdict.extra
@@ -96,7 +96,7 @@ def test_what_both_voices_said_is_said_twice() -> None:
 
 def test_a_reply_of_a_provider_holds_no_local_words() -> None:
     for voice in ("cartesia", "elevenlabs"):
-        verdict = judged(speech(PRICE, voice).samples, words=[])
+        verdict = judge_turn(speech(PRICE, voice).samples, words=[])
 
         assert verdict.words == ()
 

@@ -63,9 +63,9 @@ def test_who_breaks_in_waited_for_the_first_sound_behind_the_question(
 
 def test_a_reply_that_broke_off_has_a_gap_without_an_end() -> None:
     whole, reply = MeasuredRun(), whole_reply()
-    whole.add(judged(reply.judged()))
+    whole.add(judge_turn(reply.judged()))
     broken = MeasuredRun()
-    broken.add(judged(reply.heard_as(reply.recording[: 3 * RATE_HZ], silence(3.0)).judged()))
+    broken.add(judge_turn(reply.heard_as(reply.recording[: 3 * RATE_HZ], silence(3.0)).judged()))
 
     assert whole.measures["lost_turns"] == 0
     assert whole.measures["gap_s"] < 0.1
@@ -75,8 +75,8 @@ def test_a_reply_that_broke_off_has_a_gap_without_an_end() -> None:
 
 def test_the_turns_of_a_run_are_counted_together_and_the_worst_one_decides() -> None:
     run = MeasuredRun()
-    run.add(judged(taken_over(7, gap_s=0.4).judged(), "cartesia", "elevenlabs"))
-    run.add(judged(whole_reply().judged(), "cartesia"))
+    run.add(judge_turn(taken_over(7, gap_s=0.4).judged(), "cartesia", "elevenlabs"))
+    run.add(judge_turn(whole_reply().judged(), "cartesia"))
 
     assert run.measures["turns"] == 2
     assert run.measures["requests"] == 3
@@ -89,6 +89,6 @@ def test_a_voice_that_comes_back_has_changed_twice() -> None:
     assert changes([]) == 0
 
 
-def judged(verdict: ReplyVerdict, *asked: str) -> Judged:
+def judge_turn(verdict: ReplyVerdict, *asked: str) -> Judged:
     requests = tuple(Asked(provider=each, at_s=0.5, outcome="done", fault=None) for each in asked)
     return Judged(turn=TURN, verdict=verdict, requests=requests, recording=silence(1.0))

@@ -93,7 +93,7 @@ async def test_a_far_end_that_echoes_no_marks_is_waited_for_once(
         await until(lambda: call.below.got.count("one") == 2)
 
     assert first == [*WORDS, "stopped"]
-    assert it.reasons().count("mark not echoed") == 1
+    assert it.reasons().count("mark_not_echoed") == 1
 
 
 async def test_what_no_caller_may_cut_short_is_remembered_although_the_caller_spoke() -> None:

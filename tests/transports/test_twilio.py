@@ -264,17 +264,17 @@ async def test_a_busy_moment_of_ours_is_not_taken_for_a_stalled_line() -> None:
 
 
 BAD = {
-    "a binary message": (b"\x00\x01", 1003, "binary message"),
-    "ten megabytes": ("x" * 10_000_000, 1009, "message too big"),
-    "no JSON": ("{", 1007, "not JSON"),
-    "JSON but no object": ("[1]", 1007, "not a JSON object"),
-    "brackets without end": ("[" * 200_000, 1007, "not JSON"),
-    "invalid base64": (
+    "a binary message": (b"\x00\x01", 1003, "binary_message"),
+    "ten megabytes": ("x" * 10_000_000, 1009, "message_too_big"),
+    "no JSON": ("{", 1007, "not_json"),
+    "JSON but no object": ("[1]", 1007, "not_a_json_object"),
+    "brackets without end": ("[" * 200_000, 1007, "not_json"),
+    "invalid_base64": (
         json.dumps({"event": "media", "media": {"payload": "**"}}),
         1007,
-        "invalid base64",
+        "invalid_base64",
     ),
-    "media without a payload": (json.dumps({"event": "media"}), 1007, "incomplete message"),
+    "media without a payload": (json.dumps({"event": "media"}), 1007, "incomplete_message"),
 }
 
 
@@ -303,7 +303,7 @@ async def test_a_message_over_the_server_s_own_limit_is_told_too() -> None:
         await caller.send_raw("x" * 1_000_000)
         await asyncio.wait_for(it.calls[0].over.wait(), 5)
 
-        assert it.told == [InputRefused(transport="twilio", reason="message too big")]
+        assert it.told == [InputRefused(transport="twilio", reason="message_too_big")]
 
 
 async def test_unknown_events_are_told_once_and_the_call_goes_on() -> None:
@@ -316,7 +316,7 @@ async def test_unknown_events_are_told_once_and_the_call_goes_on() -> None:
         heard = await caller.listen(quiet_s=0.1)
 
         assert loud_s(heard) == pytest.approx(0.2, abs=0.05)
-        assert it.told == [InputRefused(transport="twilio", reason="unknown event")]
+        assert it.told == [InputRefused(transport="twilio", reason="unknown_event")]
 
 
 async def test_a_flood_of_audio_is_not_kept() -> None:
@@ -330,7 +330,7 @@ async def test_a_flood_of_audio_is_not_kept() -> None:
         await until(lambda: call.ears.keys == ["1"])
 
         assert len(call.ears.audio) / 2 / RATE_HZ < 8
-        assert InputRefused(transport="twilio", reason="more audio than time") in it.told
+        assert InputRefused(transport="twilio", reason="audio_faster_than_time") in it.told
 
 
 async def test_hanging_up_asks_twilio_to_end_the_call() -> None:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.allowance import Allowance
 from transports.twilio_wire import (
     Connected,
     Digit,
@@ -140,17 +139,3 @@ def test_never_more_is_counted_as_played_than_was_sent(steps: list[str]) -> None
             marks.echoed(names[-1 if step == "echo" else 0])
 
         assert 0 <= marks.played_s <= sent_s + 1e-9
-
-
-def test_an_allowance_grants_the_natural_rate_for_ever() -> None:
-    audio = Allowance(per_s=1.0, cap=2.0, now=0.0)
-
-    assert all(audio.take(0.02, now=0.02 * n) for n in range(10_000))
-
-
-def test_an_allowance_takes_what_a_held_up_line_owes_and_no_more() -> None:
-    audio = Allowance(per_s=1.0, cap=2.0, now=0.0)
-
-    granted = [audio.take(0.5, now=100.0) for _ in range(6)]
-
-    assert granted == [True] * 4 + [False] * 2

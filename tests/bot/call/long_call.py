@@ -1,4 +1,4 @@
-"""A call on virtual time that goes on and on: house, lab and caller in one loop."""
+"""A call on virtual time that goes on and on: process, lab and caller in one loop."""
 
 import asyncio
 import ctypes
@@ -13,7 +13,7 @@ import numpy as np
 from bot import clock
 from bot.call.local_voice import say_locally
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_house
+from bot.process import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
 from faultlab.lab import Lab
@@ -92,16 +92,16 @@ async def long_call(folder: Path) -> AsyncIterator[LongCall]:
         agent = {"max_call_s": 1e6, "context_tokens": CONTEXT_TOKENS}
         settings = with_lab(running, {"logs": {"dir": folder}, "agent": agent})
         ear = Ear()
-        async with open_house(settings, words=False, listeners=[ear]) as house:
+        async with open_process(settings, words=False, listeners=[ear]) as process:
             leg = LoopbackLeg(
                 np.zeros(0, np.int16),
                 sample_rate_hz=RATE_HZ,
                 linger_s=float("inf"),
                 clock=clock.monotonic,
             )
-            call = house.call(leg)
+            call = process.call(leg)
             async with asyncio.TaskGroup() as tasks:
-                answered = tasks.create_task(house.switchboard.answer(leg, call))
+                answered = tasks.create_task(process.switchboard.answer(leg, call))
                 running_call = LongCall(lab=lab, leg=leg, ear=ear)
                 await running_call.until(lambda: ear.said)  # the greeting
                 try:

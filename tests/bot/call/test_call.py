@@ -11,9 +11,9 @@ from pipecat.frames.frames import TranscriptionFrame
 from bot import process as house_module
 from bot.exits import UsageError
 from bot.lab.process import lab_process, with_lab
-from bot.process import OpenHouse, open_house
+from bot.process import Process, open_process
 from bot.recording import Recording, read
-from bot.replay import Notes, Replayed, replay_one
+from bot.replay import KeptEntries, Replayed, replay_one
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed
 from processors.caller_words import CallerWords
 
@@ -23,9 +23,9 @@ BAD_TOOL = {"tools": [{"entry_point": "no_such_module:tool"}]}
 pytestmark = pytest.mark.slow
 
 
-async def replayed(house: OpenHouse, notes: Notes, name: str, out: Path) -> Replayed:
+async def replayed(process: Process, notes: KeptEntries, name: str, out: Path) -> Replayed:
     path = FOLDER / f"{name}.wav"
-    return await replay_one(house, notes, read(path), path=path, folder=out / name)
+    return await replay_one(process, notes, read(path), path=path, folder=out / name)
 
 
 def of(kind: type, found: Replayed) -> Sequence[object]:
@@ -43,13 +43,13 @@ async def test_a_mistake_of_ours_ends_that_call_with_a_goodbye_and_no_other(
         bound(self, frame)
 
     monkeypatch.setattr(CallerWords, "_bound", break_on_hours)
-    notes = Notes()
+    notes = KeptEntries()
     async with asyncio.timeout(60), lab_process() as lab:
         settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}})
-        async with open_house(settings, words=True, listeners=[notes]) as house:
+        async with open_process(settings, words=True, listeners=[notes]) as process:
             broken, whole = await asyncio.gather(
-                replayed(house, notes, "01_hours", tmp_path),
-                replayed(house, notes, "07_two_utterances", tmp_path),
+                replayed(process, notes, "01_hours", tmp_path),
+                replayed(process, notes, "07_two_utterances", tmp_path),
             )
 
     (failed,) = of(CallFailed, broken)
@@ -77,13 +77,13 @@ async def test_a_call_that_cannot_be_put_together_still_says_goodbye(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(house_module, "check_tools", lambda settings: None)
-    notes = Notes()
+    notes = KeptEntries()
     async with asyncio.timeout(60), lab_process() as lab:
         settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}, "agent": BAD_TOOL})
-        async with open_house(settings, words=True, listeners=[notes]) as house:
+        async with open_process(settings, words=True, listeners=[notes]) as process:
             silence = Recording(np.zeros(16_000, np.int16), 16_000)
             found = await replay_one(
-                house, notes, silence, path=Path("silence"), folder=tmp_path / "silence"
+                process, notes, silence, path=Path("silence"), folder=tmp_path / "silence"
             )
 
     assert found.outcome.reason == "failed"
@@ -96,5 +96,5 @@ async def test_a_tool_that_no_call_could_use_keeps_the_house_closed(tmp_path: Pa
     async with lab_process() as lab:
         settings = with_lab(lab, {"logs": {"dir": tmp_path}, "agent": BAD_TOOL})
         with pytest.raises(UsageError, match="no_such_module"):
-            async with open_house(settings, words=True):
+            async with open_process(settings, words=True):
                 pass

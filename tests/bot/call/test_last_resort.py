@@ -15,9 +15,9 @@ from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
 from bot.lab.process import lab_process, with_lab
-from bot.process import open_house
+from bot.process import open_process
 from bot.recording import read
-from bot.replay import Notes
+from bot.replay import KeptEntries
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -98,12 +98,12 @@ async def call(
     """
     schedule = tmp_path / "faults.yaml"
     schedule.write_text(yaml.safe_dump(dict(faults)), encoding="utf-8")
-    notes, caller, late = Notes(), read(CALLER), list[tuple[float, float]]()
+    notes, caller, late = KeptEntries(), read(CALLER), list[tuple[float, float]]()
     prompts = Prompts()
     async with asyncio.timeout(90), lab_process(faults=schedule) as lab:
         storage = {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"}
         settings = with_lab(lab, {"logs": {"dir": tmp_path}, "storage": storage, **(tree or {})})
-        async with open_house(settings, words=True, listeners=[notes, prompts]) as house:
+        async with open_process(settings, words=True, listeners=[notes, prompts]) as process:
             leg = LoopbackLeg(
                 caller.samples,
                 sample_rate_hz=caller.rate_hz,
@@ -116,16 +116,16 @@ async def call(
                 caller="" if browser else "+15550199",
                 keys=not browser,
             )
-            made = house.call(leg)
+            made = process.call(leg)
             async with asyncio.TaskGroup() as tasks:
                 pressing = tasks.create_task(press(leg, keys or {}))
                 replying = tasks.create_task(reply(leg, prompts, replies or {}))
                 watching = tasks.create_task(watch(late))
-                await house.switchboard.answer(leg, made)
+                await process.switchboard.answer(leg, made)
                 pressing.cancel()
                 replying.cancel()
                 watching.cancel()
-            await house.emitter.flush()
+            await process.emitter.flush()
             events = [each.event for each in notes.take(made.call_id)]
     stops = [each.at_s for each in events if isinstance(each, CallerStopped)]
     started_at_s = leg.line.started_at_s or 0.0

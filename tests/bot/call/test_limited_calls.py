@@ -1,4 +1,4 @@
-"""Calls of one house share the limits of its rungs."""
+"""Calls of one process share the limits of its rungs."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ import pytest
 
 from bot.lab.control import LabControl
 from bot.lab.process import RunningLab, lab_process, with_lab
-from bot.process import open_house
+from bot.process import open_process
 from bot.recording import read
-from bot.replay import Notes, Replayed, replay_one
+from bot.replay import KeptEntries, Replayed, replay_one
 from calls.events import AgentSaid
 from fallbacks.facts import AttemptFailed, AttemptWon
 
@@ -41,12 +41,12 @@ def limited(lab: RunningLab, tmp_path: Path) -> Any:
 async def test_three_calls_at_once_stay_within_the_limits_and_all_are_answered(
     tmp_path: Path,
 ) -> None:
-    notes = Notes()
+    notes = KeptEntries()
     async with asyncio.timeout(90), lab_process() as lab:
-        async with open_house(limited(lab, tmp_path), words=True, listeners=[notes]) as house:
+        async with open_process(limited(lab, tmp_path), words=True, listeners=[notes]) as process:
             calls = [
                 replay_one(
-                    house,
+                    process,
                     notes,
                     read(FOLDER / f"{name}.wav"),
                     path=Path(name),

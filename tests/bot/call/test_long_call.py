@@ -22,7 +22,7 @@ OBJECTS = 0.5  # a turn, that the garbage collector knows of; a kept fact is one
 
 @pytest.fixture
 def nothing_written() -> Iterator[None]:
-    """Have nobody log, and thaw what the house has frozen."""
+    """Have nobody log, and thaw what the process has frozen."""
     logger.disable("")
     yield
     logger.enable("")

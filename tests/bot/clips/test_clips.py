@@ -12,11 +12,11 @@ import pytest
 from bot import clock
 from bot.call.local_voice import say_locally
 from bot.clips import keeping as clip_keeping
-from bot.clips.keeping import clips_kept
+from bot.clips.keeping import keep_clips
 from bot.clips.rendering import Rendered, render_missing, wanted
 from bot.clips.store import RATE_HZ, CallVoice, Clip, ClipStore
 from bot.clips.utterances import load_utterances
-from bot.clips.voice import UnspokenError, trimmed
+from bot.clips.voice import UnspokenError, trim
 from bot.config.errors import ConfigError
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
@@ -255,7 +255,7 @@ async def test_a_server_renders_when_nobody_calls_and_not_before(
     monkeypatch.setattr(clip_keeping, "LOOK_S", 0.01)
     monkeypatch.setattr(clip_keeping, "QUIET_S", 0.05)
     settings, store, busy = settings_for(lab), ClipStore(tmp_path), True
-    async with clips_kept(settings, UTTERANCES, store, quiet=lambda: not busy, retries=retries()):
+    async with keep_clips(settings, UTTERANCES, store, quiet=lambda: not busy, retries=retries()):
         await asyncio.sleep(0.15)
         before = len(lab.record.words())
         busy = False
@@ -269,7 +269,7 @@ async def test_a_server_renders_when_nobody_calls_and_not_before(
 async def test_a_server_that_may_not_render_asks_for_nothing(lab: Lab, tmp_path: Path) -> None:
     settings = settings_for(lab, hold={"render": False})
     store = ClipStore(tmp_path)
-    async with clips_kept(settings, UTTERANCES, store, quiet=lambda: True, retries=retries()):
+    async with keep_clips(settings, UTTERANCES, store, quiet=lambda: True, retries=retries()):
         await asyncio.sleep(0.05)
 
     assert lab.record.words() == ()
@@ -278,9 +278,9 @@ async def test_a_server_that_may_not_render_asks_for_nothing(lab: Lab, tmp_path:
 def test_sound_that_is_far_too_short_for_its_text_is_refused() -> None:
     loud = np.full(round(0.3 * RATE_HZ), 5000, dtype="<i2").tobytes()
 
-    assert trimmed(loud, "One moment.").size > 0
+    assert trim(loud, "One moment.").size > 0
     with pytest.raises(UnspokenError):
-        trimmed(loud, "Thank you for calling, and goodbye until next time.")
+        trim(loud, "Thank you for calling, and goodbye until next time.")
 
 
 def voice(store: ClipStore, *, speaks: str | None) -> CallVoice:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from bot import clock
-from bot.health.probing import Prober, probing
+from bot.health.probing import Prober, run_probers
 from calls.events import Event
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.facts import BreakerMoved, ProviderProbed, Suspected, SuspicionCleared
@@ -93,7 +93,7 @@ def rung_of(peer: Instance, **changes: Any) -> Rung:
 
 
 def load() -> None:
-    """Import the probes, as the house does before it opens."""
+    """Import the probes, as the process does before it opens."""
     for each in PROVIDERS:
         each.load()
 
@@ -106,7 +106,7 @@ async def ward(
     async with bring_near(Lab(specs, speed=20.0)) as lab:
         made = Ward(list(lab.instances.values()), settings, **changes)
         await asyncio.to_thread(load)
-        async with probing(made.probers):
+        async with run_probers(made.probers):
             yield made
 
 
@@ -185,7 +185,7 @@ async def test_a_key_that_may_not_ask_the_cheap_question_condemns_nobody() -> No
     peer = Restricted("it", core=Core(speed=20.0))
     await peer.start()
     well = Ward([peer], OFTEN)
-    async with probing(well.probers):
+    async with run_probers(well.probers):
         await well.until(lambda: len(well.all(ProviderProbed)) >= 3)
     await peer.stop()
 

@@ -19,7 +19,7 @@ from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from bot.health.operator_desk import reset, show
 from bot.http.server import Extras, application
-from bot.process import OpenHouse, open_house
+from bot.process import Process, open_process
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
 
@@ -39,7 +39,7 @@ STAGES = {
 @asynccontextmanager
 async def desk(
     tmp_path: Path, port: int = 8080, *, token: str | None = TOKEN
-) -> AsyncIterator[tuple[OpenHouse, Settings]]:
+) -> AsyncIterator[tuple[Process, Settings]]:
     settings = Settings.model_validate(
         {
             "stages": STAGES,
@@ -48,53 +48,53 @@ async def desk(
             "resilience": {"probe": {"interval_s": 0}},
         }
     )
-    async with open_house(settings, words=False) as house:
-        yield house, settings
+    async with open_process(settings, words=False) as process:
+        yield process, settings
 
 
 @asynccontextmanager
-async def asking(tmp_path: Path) -> AsyncIterator[tuple[OpenHouse, httpx.AsyncClient]]:
+async def asking(tmp_path: Path) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
     async with (
-        desk(tmp_path) as (house, _),
+        desk(tmp_path) as (process, _),
         asyncio.TaskGroup() as tasks,
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(application(house, tasks, Extras())),
+            transport=httpx.ASGITransport(application(process, tasks, Extras())),
             base_url="http://holdline.test",
             headers={"Authorization": f"Bearer {TOKEN}"},
         ) as client,
     ):
-        yield house, client
+        yield process, client
 
 
 @asynccontextmanager
 async def listening(
     tmp_path: Path, *, token: str | None = TOKEN
-) -> AsyncIterator[tuple[OpenHouse, Settings]]:
+) -> AsyncIterator[tuple[Process, Settings]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         async with (
-            desk(tmp_path, port, token=token) as (house, settings),
+            desk(tmp_path, port, token=token) as (process, settings),
             asyncio.TaskGroup() as tasks,
         ):
-            app = application(house, tasks, Extras())
+            app = application(process, tasks, Extras())
             server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
             serving = tasks.create_task(server.serve([listener]))
-            yield house, settings
+            yield process, settings
             server.should_exit = True
             await serving
 
 
-def opened(house: OpenHouse, name: str = "mind", kind: Kind = Kind.AUTH) -> None:
+def opened(process: Process, name: str = "mind", kind: Kind = Kind.AUTH) -> None:
     """Let a live attempt meet what opens the breaker at once."""
-    now, roster = clock.monotonic(), house.providers.roster
+    now, roster = clock.monotonic(), process.providers.roster
     permit = roster.health("llm", name).permit(now)
     assert permit is not None
     roster.failed(permit, failed(kind, "llm", provider=name), now=now)
 
 
 async def test_every_rung_is_listed_with_its_place_and_its_health(tmp_path: Path) -> None:
-    async with asking(tmp_path) as (house, client):
-        opened(house)
+    async with asking(tmp_path) as (process, client):
+        opened(process)
 
         found: list[dict[str, Any]] = (await client.get("/api/providers")).json()
 
@@ -111,14 +111,14 @@ async def test_every_rung_is_listed_with_its_place_and_its_health(tmp_path: Path
 
 
 async def test_a_reset_lets_a_retired_rung_be_tried_at_once(tmp_path: Path) -> None:
-    async with asking(tmp_path) as (house, client):
-        opened(house)
+    async with asking(tmp_path) as (process, client):
+        opened(process)
 
         answer = await client.post("/api/providers/mind/reset")
 
         assert answer.status_code == 200
         assert [(each["name"], each["state"]) for each in answer.json()] == [("mind", "half_open")]
-        assert house.providers.roster.health("llm", "mind").breaker.state is State.HALF_OPEN
+        assert process.providers.roster.health("llm", "mind").breaker.state is State.HALF_OPEN
 
 
 async def test_a_reset_of_nobody_says_who_there_is(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ async def test_both_need_the_token(tmp_path: Path, method: str, path: str) -> No
 async def test_the_terminal_shows_the_running_servers_rungs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with listening(tmp_path) as (house, settings):
-        opened(house)
+    async with listening(tmp_path) as (process, settings):
+        opened(process)
 
         await show(settings)
 
@@ -153,14 +153,14 @@ async def test_the_terminal_shows_the_running_servers_rungs(
 
 
 async def test_the_terminal_resets_a_rung_and_knows_a_misspelt_one(tmp_path: Path) -> None:
-    async with listening(tmp_path) as (house, settings):
-        opened(house)
+    async with listening(tmp_path) as (process, settings):
+        opened(process)
 
         await reset(settings, "mind")
         with pytest.raises(UsageError, match='no provider "mint"; did you mean "mind"'):
             await reset(settings, "mint")
 
-        assert house.providers.roster.health("llm", "mind").breaker.state is State.HALF_OPEN
+        assert process.providers.roster.health("llm", "mind").breaker.state is State.HALF_OPEN
 
 
 async def test_another_token_than_the_servers_is_told(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ CONFIG = {
 }
 
 
-@pytest.mark.real_time  # the command has a loop of its own
+@pytest.mark.real_time  # the command has a loop, and so a thread, of its own
 @pytest.mark.parametrize("words", [["providers"], ["providers", "reset", "mind"]])
 async def test_an_operators_shell_needs_no_providers_keys(
     words: list[str],
@@ -189,8 +189,8 @@ async def test_an_operators_shell_needs_no_providers_keys(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    async with listening(tmp_path) as (house, settings):
-        opened(house)
+    async with listening(tmp_path) as (process, settings):
+        opened(process)
         bare_shell(tmp_path, monkeypatch, {"server": {"port": settings.server.port}})
         monkeypatch.setenv("HOLDLINE_TOKEN", TOKEN)
 
@@ -199,12 +199,12 @@ async def test_an_operators_shell_needs_no_providers_keys(
     assert "mind" in capsys.readouterr().out
 
 
-@pytest.mark.real_time  # the command has a loop of its own
+@pytest.mark.real_time  # as above
 async def test_beside_the_demo_it_just_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with listening(tmp_path, token=None) as (house, settings):
-        opened(house)
+    async with listening(tmp_path, token=None) as (process, settings):
+        opened(process)
         bare_shell(tmp_path, monkeypatch, {"server": {"port": 9}})
         monkeypatch.setattr(
             "bot.health.operator_desk.DEMO", f"http://127.0.0.1:{settings.server.port}"

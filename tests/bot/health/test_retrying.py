@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.health.retrying import Retries, retried
+from bot.health.retrying import Retries, run_with_retries
 from calls.events import Event
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.facts import (
@@ -88,7 +88,9 @@ class Bench:
         return "done"
 
     async def run(self) -> str:
-        return await retried(self.work, asked=CRM, classify=failure_of, retries=self.retries)
+        return await run_with_retries(
+            self.work, asked=CRM, classify=failure_of, retries=self.retries
+        )
 
     def facts(self, *kinds: type[Event]) -> list[Event]:
         return [each for each in self.told if isinstance(each, kinds)]
@@ -152,7 +154,7 @@ async def test_the_tries_inside_a_sequence_do_not_count_towards_the_breakers_thr
         assert health.breaker.failures == 0
         return await bench.work()
 
-    await retried(work, asked=CRM, classify=failure_of, retries=bench.retries)
+    await run_with_retries(work, asked=CRM, classify=failure_of, retries=bench.retries)
 
     assert bench.breaker is State.CLOSED
     assert health.suspect_since is None
@@ -207,7 +209,7 @@ async def test_a_breaker_that_opens_while_it_waits_ends_the_sequence() -> None:
     )
 
     with pytest.raises(TransientError, match="breaker is open"):
-        await retried(bench.work, asked=CRM, classify=failure_of, retries=retries)
+        await run_with_retries(bench.work, asked=CRM, classify=failure_of, retries=retries)
 
     assert len(bench.asked_at) == 1
 
@@ -258,7 +260,7 @@ async def test_our_own_mistake_is_raised_as_it_is() -> None:
         raise KeyError("ours")
 
     with pytest.raises(KeyError, match="ours"):
-        await retried(work, asked=CRM, classify=failure_of, retries=bench.retries)
+        await run_with_retries(work, asked=CRM, classify=failure_of, retries=bench.retries)
 
     assert bench.waits == []
     assert bench.told == []
@@ -280,7 +282,7 @@ async def test_without_a_roster_it_is_asked_again_just_the_same() -> None:
     )
 
     with pytest.raises(TransientError):
-        await retried(bench.work, asked=CRM, classify=failure_of, retries=retries)
+        await run_with_retries(bench.work, asked=CRM, classify=failure_of, retries=retries)
 
     assert bench.waits == [5.0, 10.0, 20.0]
     assert bench.breaker is State.CLOSED
@@ -311,7 +313,9 @@ async def test_it_can_be_called_off_and_nothing_is_learnt_from_that(when: str) -
         sleep=sleep,
         clock=lambda: bench.now,
     )
-    running = asyncio.ensure_future(retried(work, asked=CRM, classify=failure_of, retries=retries))
+    running = asyncio.ensure_future(
+        run_with_retries(work, asked=CRM, classify=failure_of, retries=retries)
+    )
     await reached.wait()
     running.cancel()
 

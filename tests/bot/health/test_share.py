@@ -19,7 +19,7 @@ from bot.config.printing import as_yaml
 from bot.config.settings import Settings
 from bot.config.share_address import board_at
 from bot.health.policies import build_policies
-from bot.health.sharing import Share, places, sharing
+from bot.health.sharing import Share, places, share_health
 from calls.events import Event, ShareLost, ShareRegained
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
@@ -77,7 +77,7 @@ class Process:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Process"]:
-        async with sharing(self.settings, self.roster, tell=self.told.append) as self.share:
+        async with share_health(self.settings, self.roster, tell=self.told.append) as self.share:
             yield self
 
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bot.config.settings import Settings
 from bot.http.server import Extras, application
-from bot.process import open_house
+from bot.process import open_process
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],
@@ -31,10 +31,10 @@ SDP = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
 async def asking(tmp_path: Path, **tree: Any) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}, **tree})
     async with (
-        open_house(settings, words=False) as house,
+        open_process(settings, words=False) as process,
         asyncio.TaskGroup() as tasks,
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(application(house, tasks, Extras())),
+            transport=httpx.ASGITransport(application(process, tasks, Extras())),
             base_url="http://holdline.test",
         ) as client,
     ):

@@ -14,7 +14,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.health.policies import PACES, resting
+from bot.health.policies import PACES, rest_breakers
 from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
@@ -48,7 +48,7 @@ async def asking(length_s: float) -> AsyncIterator[tuple[Bench, Pipe]]:
         roster = roster_of("llm", NAMES)
         policy = StagePolicy(stage="llm", roster=roster, pace=PACES["llm"])
         bench = Bench(lab, NAMES, policy)
-        resting_for = resting(roster, tell=bench.told.append, clock=time.monotonic)
+        resting_for = rest_breakers(roster, tell=bench.told.append, clock=time.monotonic)
         async with resting_for, running(bench.stage(), limit_s=length_s + 60.0) as pipe:
             yield bench, pipe
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.health.policies import resting
+from bot.health.policies import rest_breakers
 from fallbacks.facts import StageExhausted
 from tests.faultlab import synthetic_caller as caller
 from tests.processors.stages.stt_call import Call, calling, words
@@ -30,7 +30,7 @@ SAID = (  # what this recogniser hears well; of an article before a pause it is 
 async def hearing(length_s: float) -> AsyncIterator[Call]:
     """Run one call's stage in an hour's weather."""
     roster = roster_of("stt", NAMES)
-    resting_for = resting(roster, tell=lambda _: None, clock=time.monotonic)
+    resting_for = rest_breakers(roster, tell=lambda _: None, clock=time.monotonic)
     async with resting_for, calling(pace=1.0, roster=roster, limit_s=length_s + 60.0) as call:
         expose(call.lab, weather(NAMES, KINDS, length_s=length_s, seed=5))
         yield call

@@ -14,7 +14,7 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
 )
 
-from bot.health.policies import PACES, resting
+from bot.health.policies import PACES, rest_breakers
 from bot.lab.callers import spoken_s
 from fallbacks.facts import StageExhausted
 from fallbacks.work import StagePolicy
@@ -42,7 +42,7 @@ async def speaking(length_s: float) -> AsyncIterator[Talk]:
             NAMES, KINDS, length_s=length_s, seed=11, first=0.5
         )  # who spoke last stays
         expose(lab, spells)
-        resting_for = resting(roster, tell=lambda _: None, clock=time.monotonic)
+        resting_for = rest_breakers(roster, tell=lambda _: None, clock=time.monotonic)
         async with resting_for, talking(lab, shared=policy, limit_s=length_s + 60.0) as talk:
             yield talk
 

@@ -11,7 +11,7 @@ from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process
 from drill.conversation import Conversation, Hook
 from drill.rows import Break, Row, When
-from drill.servers import GREETING, loopback_settings, serving
+from drill.servers import GREETING, loopback_settings, run_agent
 from drill.telephones import CarrierTelephone, Telephone
 
 FAILURES: Final = ("ProviderFailed", "AttemptFailed")  # the facts of a call that count against one
@@ -19,7 +19,7 @@ CALLER_BEGAN: Final = "CallerStarted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Rig:
     """A running lab and a server against it.
 
     Attributes:
@@ -82,7 +82,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(row: Row, side: str, *, run: int, folder: Path) -> AsyncIterator[Stage]:
+async def open_rig(row: Row, side: str, *, run: int, folder: Path) -> AsyncIterator[Rig]:
     """Start a lab and a server, and stop both when the block ends.
 
     Args:
@@ -98,7 +98,7 @@ async def staged(row: Row, side: str, *, run: int, folder: Path) -> AsyncIterato
         _ringing(row, side, lab, folder=folder) as ring,
     ):
         calls = folder / "logs" / "calls"
-        yield Stage(row=row, lab=lab, control=control, ring=ring, calls=calls)
+        yield Rig(row=row, lab=lab, control=control, ring=ring, calls=calls)
 
 
 @asynccontextmanager
@@ -108,12 +108,12 @@ async def _ringing(
     """Have the agent ready while the block runs, and yield what rings there."""
     if row.leg == "loopback":
         # Both load Pipecat, which no other row needs in this process.
-        from bot.process import open_house  # noqa: PLC0415
+        from bot.process import open_process  # noqa: PLC0415
         from drill.loopback_telephone import LoopbackTelephone  # noqa: PLC0415
 
         settings = loopback_settings(lab, folder / "logs")
-        async with open_house(settings, words=False) as house:
-            yield lambda: LoopbackTelephone(house)
+        async with open_process(settings, words=False) as process:
+            yield lambda: LoopbackTelephone(process)
         return
-    async with serving(lab, side, folder=folder, clips=row.clips) as url:
+    async with run_agent(lab, side, folder=folder, clips=row.clips) as url:
         yield lambda: CarrierTelephone(url)

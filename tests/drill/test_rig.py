@@ -4,20 +4,20 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+from drill.rig import Rig
 from drill.rows import Row
-from drill.stage import Stage
 
 
-def stage(calls: Path, *events: str) -> Stage:
+def rig(calls: Path, *events: str) -> Rig:
     lines = [json.dumps({"event": each}) for each in events]
     (calls / "one.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     nothing = cast(Any, None)
     row = Row(name="row", title="A row")
-    return Stage(row=row, lab=nothing, control=nothing, ring=nothing, calls=calls)
+    return Rig(row=row, lab=nothing, control=nothing, ring=nothing, calls=calls)
 
 
 def test_a_barge_in_is_blamed_for_what_came_after_it_alone(tmp_path: Path) -> None:
-    told = stage(
+    told = rig(
         tmp_path,
         *("CallerStarted", "AttemptFailed", "AttemptFailed"),
         *("CallerStarted", "AttemptDropped", "ProviderFailed"),

@@ -1,0 +1,32 @@
+"""Ends a pipeline that may hang: each means is stronger than the one before."""
+
+import asyncio
+from typing import Final
+
+from pipecat.frames.frames import CancelFrame, EndFrame, InterruptionWorkerFrame
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection
+
+from bot.clock import Clock
+
+END_S: Final = 3.0  # Pipecat's EndFrame waits behind whatever hangs
+INTERRUPT_S: Final = 1.0  # an interruption empties the queues, but not a processor that hangs
+LOOK_S: Final = 0.05  # between two looks whether it has finished
+
+
+async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
+    """End a pipeline: plainly, by an interruption, by a cancel put into it directly."""
+    await worker.queue_frame(EndFrame())
+    if await finishes_within(END_S, worker, clock):
+        return
+    await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
+    if not await finishes_within(INTERRUPT_S, worker, clock):
+        await worker.pipeline.queue_frame(CancelFrame())
+
+
+async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -> bool:
+    """Return True as soon as the worker has finished, False when it has not after `wait_s`."""
+    until_s = clock() + wait_s
+    while clock() < until_s and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
+        await asyncio.sleep(LOOK_S)
+    return worker.has_finished()

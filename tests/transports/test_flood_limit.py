@@ -1,0 +1,36 @@
+"""What a far end may send, on virtual time."""
+
+import asyncio
+
+import pytest
+
+from transports.flood_limit import FloodLimit
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def test_the_natural_rate_is_granted_for_ever() -> None:
+    audio = FloodLimit(per_s=1.02, cap=2.0)
+
+    for _ in range(10_000):
+        assert await audio.take(0.02)
+        await asyncio.sleep(0.02)
+
+
+async def test_what_a_held_up_line_owes_is_taken_and_no_more() -> None:
+    audio = FloodLimit(per_s=1.0, cap=2.0)
+    await asyncio.sleep(100.0)
+
+    granted = [await audio.take(0.5) for _ in range(6)]
+
+    assert granted == [True] * 4 + [False] * 2
+
+
+async def test_what_was_refused_is_not_counted() -> None:
+    audio = FloodLimit(per_s=1.0, cap=2.0)
+    assert await audio.take(2.0)
+    assert not await audio.take(1.0)
+
+    await asyncio.sleep(1.0)
+
+    assert await audio.take(1.0)
