@@ -6,7 +6,7 @@ from bot.config.agent import AgentSettings
 from bot.config.stages import RungSettings
 from bot.instructions import system_text
 from providers.catalog import provider
-from providers.provider import Rung, Stage
+from providers.provider import RungSpec, Stage
 
 DETECTED: Final = "multi"  # an agent's language when the caller's is followed
 
@@ -18,9 +18,9 @@ def rung_of(
     agent: AgentSettings,
     sample_rate_hz: int,
     shared: Any = None,
-) -> Rung:
+) -> RungSpec:
     """Return one place of a ladder, made ready for a leg and an agent."""
-    return Rung(
+    return RungSpec(
         name=settings.name,
         stage=stage,
         kind=settings.kind,

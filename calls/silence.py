@@ -15,7 +15,7 @@ WORK_LIMIT_S: Final = 15.0
 """Longest work that excuses silence: three times a tool's usual 5 s. Chosen, not measured."""
 
 
-class Heard(StrEnum):
+class SilenceSign(StrEnum):
     """What the silence rule needs to know of a call."""
 
     CALLER = "caller"  # any sound, or a key
@@ -76,21 +76,21 @@ class Silence:
         """Begin to count, with time for the line to be connected and the greeting to be spoken."""
         self._since = now + self._work_limit_s
 
-    def handle(self, heard: Heard, now: float) -> None:
+    def handle(self, heard: SilenceSign, now: float) -> None:
         """Take in what happened."""
         self._since = now
         match heard:
-            case Heard.CALLER:
+            case SilenceSign.CALLER:
                 self._caller_speaks, self.prompts, self._over = True, 0, False
-            case Heard.CALLER_STOPPED:
+            case SilenceSign.CALLER_STOPPED:
                 self._caller_speaks = False
-            case Heard.AGENT:
+            case SilenceSign.AGENT:
                 self._agent_speaks = True
-            case Heard.AGENT_STOPPED:
+            case SilenceSign.AGENT_STOPPED:
                 self._agent_speaks = False
-            case Heard.WORK:
+            case SilenceSign.WORK:
                 self._work += 1
-            case Heard.WORK_DONE:
+            case SilenceSign.WORK_DONE:
                 self._work = max(0, self._work - 1)
 
     def forget_work(self) -> None:

@@ -11,9 +11,9 @@ from fallbacks.symptoms import (
     MESSAGES,
     SYMPTOMS,
     UNKNOWN,
-    Line,
     Moment,
     Symptom,
+    SymptomRow,
 )
 
 _WORD_KEYS: Final = frozenset({"code", "type", "status", "error", "error_code", "err_code"})
@@ -95,7 +95,7 @@ def classify_error(error: Exception) -> Finding:
 
 
 def _first(
-    lines: Iterable[Line],
+    lines: Iterable[SymptomRow],
     provider_kind: str,
     *,
     code: int | None,

@@ -23,7 +23,7 @@ class Moment(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class SymptomRow:
     """One line of a table; what is empty matches everything."""
 
     found: Finding
@@ -41,8 +41,8 @@ def _line(
     words: str = "",
     says: str = "",
     moments: tuple[Moment, ...] = (),
-) -> Line:
-    return Line(
+) -> SymptomRow:
+    return SymptomRow(
         found=found,
         providers=frozenset(on.split()),
         codes=frozenset(codes),

@@ -36,7 +36,7 @@ class Situation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
+class FallbackText:
     """One text, as it is spoken."""
 
     language: str
@@ -51,7 +51,7 @@ class Utterance:
         return f"{self.language}.{self.situation}.{self.number}"
 
 
-def utterances_of(texts: Mapping[str, Any]) -> tuple[Utterance, ...]:
+def utterances_of(texts: Mapping[str, Any]) -> tuple[FallbackText, ...]:
     """Return the utterances of a file's plain values: language, situation, list of texts.
 
     A text stands alone, or as `text` beside a list of topics, `when`.
@@ -59,7 +59,7 @@ def utterances_of(texts: Mapping[str, Any]) -> tuple[Utterance, ...]:
     Raises:
         ValueError: One line for each thing that is wrong, all of them.
     """
-    found: list[Utterance] = []
+    found: list[FallbackText] = []
     wrong: list[str] = []
     for language, situations in texts.items():
         if not isinstance(situations, Mapping):
@@ -75,7 +75,7 @@ def utterances_of(texts: Mapping[str, Any]) -> tuple[Utterance, ...]:
     return tuple(found)
 
 
-def _read(language: str, name: str, entries: object) -> Iterator[Utterance]:
+def _read(language: str, name: str, entries: object) -> Iterator[FallbackText]:
     where = f"{language}.{name}"
     if name not in set(Situation):
         raise ValueError(f"{where} is no situation ({', '.join(Situation)})")
@@ -85,7 +85,7 @@ def _read(language: str, name: str, entries: object) -> Iterator[Utterance]:
         text, topics = _parts(entry)
         if not text or not isinstance(topics, list):
             raise ValueError(f"{where}[{number}] is {entry!r}; it holds a text, or text and when")
-        yield Utterance(
+        yield FallbackText(
             language=language,
             situation=Situation(name),
             number=number,
@@ -106,12 +106,14 @@ def _parts(entry: object) -> tuple[str, object]:
 class Chooser:
     """Chooses what one call hears, and never the same without end."""
 
-    def __init__(self, utterances: Sequence[Utterance], *, plays: int = PLAYS) -> None:
+    def __init__(self, utterances: Sequence[FallbackText], *, plays: int = PLAYS) -> None:
         self._utterances = tuple(utterances)
         self._plays = plays
         self._played: Counter[str] = Counter()
 
-    def choose(self, situation: Situation, language: str, *, heard: str = "") -> Utterance | None:
+    def choose(
+        self, situation: Situation, language: str, *, heard: str = ""
+    ) -> FallbackText | None:
         """Return the utterance that fits best, counted as played, or None: all were worn out.
 
         Args:
@@ -135,7 +137,7 @@ class Chooser:
         return chosen
 
 
-def in_language(utterances: Sequence[Utterance], language: str) -> tuple[Utterance, ...]:
+def in_language(utterances: Sequence[FallbackText], language: str) -> tuple[FallbackText, ...]:
     """Return the texts for a tag such as `es-MX`: of that, of Spanish, or else of English."""
     for tag in (language, language.split("-", maxsplit=1)[0], DEFAULT_LANGUAGE):
         found = tuple(each for each in utterances if each.language == tag)

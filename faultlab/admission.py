@@ -55,7 +55,7 @@ class Admission:
             self.request.outcome = outcome
 
 
-class Refused(Exception):  # noqa: N818 - it carries an answer, it is not an error of the lab
+class RequestRefused(Exception):  # noqa: N818 - it carries an answer, it is not an error of the lab
     """The request is over before the handler sees it; `response` is the answer."""
 
     def __init__(self, response: web.StreamResponse) -> None:

@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from faultlab import faults
-from faultlab.admission import Admission, AdmissionGate, Refused
+from faultlab.admission import Admission, AdmissionGate, RequestRefused
 from faultlab.clock import Clock, monotonic
 from faultlab.listener import abort
 from faultlab.pace import Delays, Tempo
@@ -160,14 +160,14 @@ class Instance:
         if not self.authorised(request):
             admission.request.ok_auth = False
             admission.close("401")
-            raise Refused(self.error_response(401))
+            raise RequestRefused(self.error_response(401))
         match admission.fault:
             case faults.Http(status=status, code=code, retry_after_s=wait_s):
                 admission.close(str(status))
-                raise Refused(self.error_response(status, code=code, retry_after_s=wait_s))
+                raise RequestRefused(self.error_response(status, code=code, retry_after_s=wait_s))
             case faults.Quota(where="request", code=code):
                 admission.close("quota")
-                raise Refused(no_credit_response(self, code))
+                raise RequestRefused(no_credit_response(self, code))
         return admission
 
 
@@ -183,13 +183,13 @@ async def _break_connection(request: web.Request, admission: Admission) -> None:
         case faults.Refuse() | faults.Reset():
             admission.close("reset")
             abort(request.transport)
-            raise Refused(web.Response(status=500))
+            raise RequestRefused(web.Response(status=500))
         case faults.NotTls():
             admission.close("not_tls")
             if request.transport is not None:
                 request.transport.write(NOT_HTTP)
                 request.transport.close()
-            raise Refused(web.Response(status=500))
+            raise RequestRefused(web.Response(status=500))
         case faults.Silent(where="handshake"):
             await admission.while_fault(faults.Silent)
 
@@ -208,7 +208,7 @@ def _end_requests(error_response: Callable[[int], web.Response]) -> Middleware:
     ) -> web.StreamResponse:
         try:
             response = await handler(request)
-        except Refused as refused:
+        except RequestRefused as refused:
             response = refused.response
         except web.HTTPException as missing:
             response = error_response(missing.status)

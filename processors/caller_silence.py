@@ -27,23 +27,23 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from calls.entry import Tell
 from calls.events import CallerSilent
-from calls.silence import CallLength, Goodbye, Heard, Prompt, Silence
+from calls.silence import CallLength, Goodbye, Prompt, Silence, SilenceSign
 from processors.farewell import Farewell
 from processors.stages.alarm import Alarm
 
-READS: Final[Mapping[type[Frame], tuple[Heard, ...]]] = {
-    VADUserStartedSpeakingFrame: (Heard.CALLER,),
-    VADUserStoppedSpeakingFrame: (Heard.CALLER_STOPPED,),
-    UserStartedSpeakingFrame: (Heard.CALLER,),
-    UserStoppedSpeakingFrame: (Heard.CALLER_STOPPED,),
-    InputDTMFFrame: (Heard.CALLER, Heard.CALLER_STOPPED),  # a key has no end of its own
-    BotStartedSpeakingFrame: (Heard.AGENT,),
-    BotStoppedSpeakingFrame: (Heard.AGENT_STOPPED,),
-    LLMFullResponseStartFrame: (Heard.WORK,),
-    LLMFullResponseEndFrame: (Heard.WORK_DONE,),
-    FunctionCallInProgressFrame: (Heard.WORK,),
-    FunctionCallResultFrame: (Heard.WORK_DONE,),
-    FunctionCallCancelFrame: (Heard.WORK_DONE,),
+READS: Final[Mapping[type[Frame], tuple[SilenceSign, ...]]] = {
+    VADUserStartedSpeakingFrame: (SilenceSign.CALLER,),
+    VADUserStoppedSpeakingFrame: (SilenceSign.CALLER_STOPPED,),
+    UserStartedSpeakingFrame: (SilenceSign.CALLER,),
+    UserStoppedSpeakingFrame: (SilenceSign.CALLER_STOPPED,),
+    InputDTMFFrame: (SilenceSign.CALLER, SilenceSign.CALLER_STOPPED),  # a key has no end of its own
+    BotStartedSpeakingFrame: (SilenceSign.AGENT,),
+    BotStoppedSpeakingFrame: (SilenceSign.AGENT_STOPPED,),
+    LLMFullResponseStartFrame: (SilenceSign.WORK,),
+    LLMFullResponseEndFrame: (SilenceSign.WORK_DONE,),
+    FunctionCallInProgressFrame: (SilenceSign.WORK,),
+    FunctionCallResultFrame: (SilenceSign.WORK_DONE,),
+    FunctionCallCancelFrame: (SilenceSign.WORK_DONE,),
 }
 """What a frame means to the rule. Broadcast frames pass once: the other copy goes the other way."""
 
@@ -90,7 +90,7 @@ class CallerSilence(FrameProcessor):
         await super().cleanup()
         await self._alarm.stop()
 
-    def _note(self, heard: tuple[Heard, ...]) -> None:
+    def _note(self, heard: tuple[SilenceSign, ...]) -> None:
         for each in heard:
             self._silence.handle(each, self._clock())
         if heard:

@@ -7,7 +7,7 @@ from typing import Final
 from calls.events import TranscriptFinal
 from fallbacks.descent import Descent
 from fallbacks.holding import Holding
-from fallbacks.utterances import Chooser, Situation, Utterance
+from fallbacks.utterances import Chooser, FallbackText, Situation
 from processors.clip import ClipVoice
 from processors.desk import Desk
 from processors.on_device_words import WordEar
@@ -31,7 +31,7 @@ class Phrases:
         """Speak another language from now on."""
         self.language = language
 
-    def choose(self, situations: tuple[Situation, ...], *, topical: bool) -> Utterance | None:
+    def choose(self, situations: tuple[Situation, ...], *, topical: bool) -> FallbackText | None:
         """Return an utterance for the first situation that has one left."""
         heard = self.heard if topical else ""
         found = (self.chooser.choose(each, self.language, heard=heard) for each in situations)

@@ -17,7 +17,7 @@ from calls.events import AgentSaid
 from calls.own_words import OwnWords
 from fallbacks.facts import HeldTheLine, StepTaken
 from fallbacks.line_events import RestTaken, SpeakFor, Then
-from fallbacks.utterances import Situation, Utterance
+from fallbacks.utterances import FallbackText, Situation
 from processors.clip import Speaker, tone
 from processors.fallback import Fallback
 from processors.wiring import CallWiring
@@ -120,7 +120,7 @@ class OwnVoice:
         for words in self._unheard.heard(now):
             self._remember(words)
 
-    def _tell_held(self, utterance: Utterance) -> None:
+    def _tell_held(self, utterance: FallbackText) -> None:
         stopped_at = self._turn.stopped_at
         after_s = 0.0 if stopped_at is None else self._now() - stopped_at
         self._tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))

@@ -8,7 +8,7 @@ from pipecat.services.cartesia.tts import CartesiaTTSService
 
 from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
-from providers.provider import Rung
+from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice
 
 MODEL: Final = "sonic-3"
@@ -39,7 +39,7 @@ class Cartesia(TappedVoice, CartesiaTTSService):
                 pass
 
 
-def build(rung: Rung) -> Cartesia:
+def build(rung: RungSpec) -> Cartesia:
     """Return a voice that speaks through this rung at the leg's own rate."""
     return Cartesia(
         rung_name=rung.name,
@@ -56,7 +56,7 @@ def build(rung: Rung) -> Cartesia:
     )
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """List one voice: authenticated, free, no synthesis."""
     await ask(
         http_twin(rung.url, "/voices") + "?limit=1",

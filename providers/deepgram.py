@@ -21,7 +21,7 @@ from fallbacks.failure import Failure, Kind, error_of, failed
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
 from providers.http_probe import ask, http_twin
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 MODEL: Final = "nova-3"
 OPENING_S: Final = 0.02  # of silence, sent at once: a stream with KeepAlives only is closed with
@@ -216,7 +216,7 @@ def _refused(status: int, headers: Mapping[str, str], rung_name: str) -> Failure
     )
 
 
-def build(rung: Rung) -> DeepgramRung:
+def build(rung: RungSpec) -> DeepgramRung:
     """Return a recogniser that streams to this rung."""
     return DeepgramRung(
         rung_name=rung.name,
@@ -235,7 +235,7 @@ def build(rung: Rung) -> DeepgramRung:
     )
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """List the key's projects: authenticated, free, no audio."""
     await ask(
         http_twin(rung.url, "/v1/projects"),

@@ -13,7 +13,7 @@ from pipecat.services.settings import TTSSettings
 
 from calls.voice import VoiceEar
 from providers.http_probe import ask, http_twin
-from providers.provider import Rung
+from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice
 from providers.voice_tap import VoiceContext
 
@@ -97,7 +97,7 @@ def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
         yield word, run[0][1] / 1000, (run[-1][1] + run[-1][2]) / 1000
 
 
-def build(rung: Rung) -> ElevenLabs:
+def build(rung: RungSpec) -> ElevenLabs:
     """Return a voice that speaks through this rung at the leg's own rate."""
     return ElevenLabs(
         rung_name=rung.name,
@@ -114,7 +114,7 @@ def build(rung: Rung) -> ElevenLabs:
     )
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Read the subscription: it shows the key and the quota, and costs nothing."""
     await ask(
         http_twin(rung.url, "/v1/user/subscription"),

@@ -21,7 +21,7 @@ from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
 
-from providers.provider import ProbeFailedError, Rung
+from providers.provider import ProbeFailedError, RungSpec
 from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command
@@ -187,7 +187,7 @@ def _language(settings: STTSettings) -> Language | None:
     return Language(spoken) if spoken in set(Language) else None
 
 
-def build(rung: Rung) -> LocalSTTService:
+def build(rung: RungSpec) -> LocalSTTService:
     """Return a recogniser that runs on this machine.
 
     Raises:
@@ -198,7 +198,7 @@ def build(rung: Rung) -> LocalSTTService:
     )
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Look for the models; nothing is asked of anybody."""
     del timeout_s
     try:
@@ -207,7 +207,7 @@ async def probe(rung: Rung, *, timeout_s: float) -> None:
         raise ProbeFailedError(str(wrong)) from wrong
 
 
-def _ear(rung: Rung) -> Ear:
+def _ear(rung: RungSpec) -> Ear:
     options: dict[str, Any] = dict(rung.options)
     if rung.language.partition("-")[0].lower() not in ENGLISH and not {"hmm", "dict"} <= {*options}:
         raise ValueError(

@@ -20,7 +20,7 @@ from calls.voice import ATTEMPT, VoiceEar
 from engines.espeak import UnknownVoiceError
 from providers.espeak_words import Manner, SpokenSentence, espeak, names, pieces, speak
 from providers.playout import Playout
-from providers.provider import ProbeFailedError, Rung
+from providers.provider import ProbeFailedError, RungSpec
 
 MODEL: Final = "espeak-ng"
 VOICE: Final = "f2"  # chosen: one of the timbres that the wheel brings
@@ -188,7 +188,7 @@ def _speak(sentence: str, settings: TTSSettings, *, manner: Manner, rate_hz: int
     return speak(sentence, voices, manner=manner, rate_hz=rate_hz)
 
 
-def build(rung: Rung) -> LocalTTSService:
+def build(rung: RungSpec) -> LocalTTSService:
     """Return a voice that speaks on this machine at the leg's own rate.
 
     Raises:
@@ -204,7 +204,7 @@ def build(rung: Rung) -> LocalTTSService:
     )
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Look for the voice; nothing is asked of anybody."""
     del timeout_s
     try:

@@ -18,7 +18,7 @@ from fallbacks.failure import Failure, Kind, failed, finding
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
 from providers.http_probe import ask
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 MODEL: Final = "gpt-4.1-mini"
 CONNECT_S: Final = 1.0  # a handshake that takes longer eats a budget of 1.5 s whole
@@ -28,7 +28,7 @@ _LOADED: Final = AsyncChat  # the SDK would import it in the first answer: 30 ms
 class OneTryOpenAI(OpenAILLMService):
     """Pipecat's service without the SDK's two hidden retries and its 600 s read time-out."""
 
-    def __init__(self, rung: Rung, **kwargs: Any) -> None:
+    def __init__(self, rung: RungSpec, **kwargs: Any) -> None:
         self._rung = rung
         self._told_headers: Callable[[Mapping[str, str]], None] | None = None
         super().__init__(api_key=rung.api_key, base_url=rung.url, **kwargs)
@@ -124,7 +124,7 @@ def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
     )
 
 
-def share(rung: Rung) -> AsyncOpenAI:
+def share(rung: RungSpec) -> AsyncOpenAI:
     """Return a client that asks once and gives up in time, and keeps its connections warm.
 
     Making one takes 30 to 100 ms of reading certificates, in which no call is served.
@@ -140,7 +140,7 @@ def share(rung: Rung) -> AsyncOpenAI:
     )
 
 
-def build(rung: Rung) -> OneTryOpenAI:
+def build(rung: RungSpec) -> OneTryOpenAI:
     """Return a language model that streams from this rung."""
     return OneTryOpenAI(
         rung,
@@ -152,7 +152,7 @@ def build(rung: Rung) -> OneTryOpenAI:
     )
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """List the models: authenticated, free, no tokens."""
     await ask(
         f"{rung.url.rstrip('/')}/models",

@@ -15,7 +15,7 @@ Stage: TypeAlias = Literal["stt", "llm", "tts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
+class RungSpec:
     """One place in a stage's ladder, with all that its service is built from."""
 
     name: str
@@ -55,7 +55,7 @@ class ProbeFailedError(Exception):
         self.body = body
         self._failure = failure
 
-    def failure(self, rung: Rung) -> Failure:
+    def failure(self, rung: RungSpec) -> Failure:
         """Return what it means for the rung that was probed."""
         if self._failure is not None:
             return self._failure
@@ -69,11 +69,11 @@ class ProbeFailedError(Exception):
 class ProviderModule(Protocol):
     """What a provider's file defines."""
 
-    def build(self, rung: Rung) -> "FrameProcessor":
+    def build(self, rung: RungSpec) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""
         ...
 
-    async def probe(self, rung: Rung, *, timeout_s: float) -> None:
+    async def probe(self, rung: RungSpec, *, timeout_s: float) -> None:
         """Ask a cheap authenticated question.
 
         Raises:
@@ -93,7 +93,7 @@ class SharedService(Protocol):
 class Sharing(Protocol):
     """What the file of a provider with `shares` defines, too."""
 
-    def share(self, rung: Rung) -> SharedService:
+    def share(self, rung: RungSpec) -> SharedService:
         """Return what all calls share of this rung."""
         ...
 
@@ -112,15 +112,15 @@ class Provider:
     shares: bool = False  # its module has `share`: something that calls share, such as connections
     word_times: bool = False  # says when each word is spoken; otherwise it is estimated
 
-    def build(self, rung: Rung) -> "FrameProcessor":
+    def build(self, rung: RungSpec) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""
         return self.load().build(rung)
 
-    def share(self, rung: Rung) -> "SharedService | None":
+    def share(self, rung: RungSpec) -> "SharedService | None":
         """Return what all calls of a process share of this rung; whoever asks closes it."""
         return cast("Sharing", self.load()).share(rung) if self.shares else None
 
-    async def probe(self, rung: Rung, *, timeout_s: float) -> None:
+    async def probe(self, rung: RungSpec, *, timeout_s: float) -> None:
         """Ask the rung's server a cheap authenticated question.
 
         Raises:
@@ -128,7 +128,7 @@ class Provider:
         """
         await self.load().probe(rung, timeout_s=timeout_s)
 
-    async def probe_for_real(self, rung: Rung, *, timeout_s: float) -> None:
+    async def probe_for_real(self, rung: RungSpec, *, timeout_s: float) -> None:
         """Ask the rung for a morsel of what a caller needs: a word written, spoken or recognised.
 
         Raises:

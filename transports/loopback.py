@@ -21,7 +21,7 @@ from pipecat.transports.base_transport import TransportParams
 
 from transports.leg import Clock, Gone, LegFacts
 from transports.leg_output import LegOutput
-from transports.loopback_line import Line, Mouth
+from transports.loopback_line import LoopbackLine, LoopbackMouth
 
 FRAME_S: Final = 0.02
 
@@ -57,8 +57,8 @@ class LoopbackLeg:
             audio_out_end_silence_secs=0,
             audio_out_10ms_chunks=2,
         )
-        self.line = Line(sample_rate_hz=sample_rate_hz, clock=clock)
-        self._mouth = Mouth(caller, step=round(FRAME_S * sample_rate_hz))
+        self.line = LoopbackLine(sample_rate_hz=sample_rate_hz, clock=clock)
+        self._mouth = LoopbackMouth(caller, step=round(FRAME_S * sample_rate_hz))
         patience = (linger_s, min(linger_s, content_s))
         self._input = _Input(params, self._mouth, patience, self.line, self._hung_up)
         self._output = _Output(params, self.line)
@@ -107,9 +107,9 @@ class _Input(BaseInputTransport):
     def __init__(
         self,
         params: TransportParams,
-        mouth: Mouth,
+        mouth: LoopbackMouth,
         patience: tuple[float, float],
-        line: Line,
+        line: LoopbackLine,
         hung_up: Callable[[], Any],
     ) -> None:
         super().__init__(params)
@@ -173,7 +173,7 @@ class _Input(BaseInputTransport):
 
 
 class _Output(LegOutput):
-    def __init__(self, params: TransportParams, line: Line) -> None:
+    def __init__(self, params: TransportParams, line: LoopbackLine) -> None:
         super().__init__(params)
         self._line = line
         self._free_at_s = 0.0

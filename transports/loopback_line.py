@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from transports.leg import Clock
 
 
-class Line:
+class LoopbackLine:
     """What was heard on the line, sample by sample from the moment the call was answered."""
 
     def __init__(self, *, sample_rate_hz: int, clock: Clock) -> None:
@@ -38,7 +38,7 @@ class Line:
         return whole
 
 
-class Mouth:
+class LoopbackMouth:
     """What the caller has yet to say, a frame at a time."""
 
     def __init__(self, samples: NDArray[np.int16], *, step: int) -> None:

@@ -15,7 +15,7 @@ from calls.entry import Tell
 from calls.events import ProviderFailed
 from transports.leg import Gone, LegFacts
 from transports.twilio_input import TwilioInput
-from transports.twilio_line import NORMAL, STALLED_S, Line, close
+from transports.twilio_line import NORMAL, STALLED_S, TwilioLine, close
 from transports.twilio_output import TwilioOutput
 from transports.twilio_rest import TwilioRest
 from transports.twilio_wire import RATE_HZ
@@ -67,10 +67,10 @@ class TwilioLeg:
         self._rest = rest
         self._websocket = websocket
         self._hung_up = False
-        self._line = Line(
+        self._line = TwilioLine(
             websocket, stream_sid=call.stream_sid, tell=tell, clock=clock, stalled_s=stalled_s
         )
-        self._transport = _Transport(websocket, self._line)
+        self._transport = _TwilioTransport(websocket, self._line)
 
     def input(self) -> TwilioInput:
         """Return the processor that brings the caller's audio."""
@@ -92,7 +92,7 @@ class TwilioLeg:
     def on_gone(self, gone: Gone) -> None:
         """Have `gone` called when the far end has gone; it must not wait for the call's end."""
 
-        async def call(_: _Transport, reason: str) -> None:
+        async def call(_: _TwilioTransport, reason: str) -> None:
             await gone(reason)
 
         self._transport.add_event_handler("on_gone", call)
@@ -117,10 +117,10 @@ class TwilioLeg:
         await close(self._websocket, NORMAL)
 
 
-class _Transport(FastAPIWebsocketTransport):
+class _TwilioTransport(FastAPIWebsocketTransport):
     """Pipecat's transport with our two directions in it."""
 
-    def __init__(self, websocket: WebSocket, line: Line) -> None:
+    def __init__(self, websocket: WebSocket, line: TwilioLine) -> None:
         serializer = TwilioFrameSerializer(
             line.stream_sid, params=TwilioFrameSerializer.InputParams(auto_hang_up=False)
         )

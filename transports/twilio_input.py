@@ -18,7 +18,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.flood_limit import FloodLimit
-from transports.twilio_line import HUNG_UP, Line, close
+from transports.twilio_line import HUNG_UP, TwilioLine, close
 from transports.twilio_wire import (
     RATE_HZ,
     TOO_BIG,
@@ -43,7 +43,7 @@ STEPS: Final = 10
 class TwilioInput(FastAPIWebsocketInputTransport):
     """Reads the caller's side at the pace at which we can take it."""
 
-    def __init__(self, transport: FastAPIWebsocketTransport, line: Line) -> None:
+    def __init__(self, transport: FastAPIWebsocketTransport, line: TwilioLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
         self._codec = create_stream_resampler()

@@ -17,7 +17,7 @@ HUNG_UP: Final = "caller_hung_up"
 NORMAL: Final = 1000  # RFC 6455, 7.4.1
 
 
-class Line:
+class TwilioLine:
     """One stream's socket, its marks, and whether the far end is still there.
 
     Attributes:

@@ -22,7 +22,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.leg_output import LegOutput
-from transports.twilio_line import Line
+from transports.twilio_line import TwilioLine
 from transports.unheard import Unheard
 
 LEAD_S: Final = 0.2  # audio kept ahead of the ear, so that a busy moment of ours makes no gap
@@ -33,7 +33,7 @@ PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to
 class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
     """Plays to the caller, a little ahead of the ear, with marks behind the audio."""
 
-    def __init__(self, transport: FastAPIWebsocketTransport, line: Line) -> None:
+    def __init__(self, transport: FastAPIWebsocketTransport, line: TwilioLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
         self._unheard = Unheard()

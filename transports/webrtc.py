@@ -30,7 +30,7 @@ class WebrtcLeg:
         self._connection = connection
         self._gone: Gone | None = None
         self._connected = asyncio.Event()
-        self._transport = _Transport(
+        self._transport = _WebrtcTransport(
             webrtc_connection=connection,
             params=TransportParams(
                 audio_in_enabled=True,
@@ -111,7 +111,7 @@ class WebrtcLeg:
             await gone(reason)
 
 
-class _Transport(SmallWebRTCTransport):
+class _WebrtcTransport(SmallWebRTCTransport):
     """Pipecat's transport with our output in it."""
 
     def output(self) -> WebrtcOutput:

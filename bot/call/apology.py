@@ -9,7 +9,7 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
 from providers.catalog import provider
-from providers.provider import Rung
+from providers.provider import RungSpec
 from transports.leg import Leg
 
 SORRY: Final = "I am sorry, something went wrong here. Please call again. Goodbye."
@@ -19,7 +19,7 @@ APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line is closed
 async def apologise(leg: Leg) -> None:
     """Say sorry on a leg on which nothing runs yet, and end it."""
     rate_hz = leg.facts.sample_rate_hz
-    rung = Rung(name="apology", stage="tts", kind="local", url="", sample_rate_hz=rate_hz)
+    rung = RungSpec(name="apology", stage="tts", kind="local", url="", sample_rate_hz=rate_hz)
     voice = provider("tts", "local").build(rung)
     worker = PipelineWorker(
         Pipeline([leg.input(), voice, leg.output()]),

@@ -19,7 +19,7 @@ from bot.tools.desk import CallDesk
 from fallbacks.descent import Descent, DescentSettings, Step
 from fallbacks.holding import Holding, HoldSettings
 from fallbacks.menu_words import LANGUAGE
-from fallbacks.utterances import Chooser, Situation, Utterance, in_language
+from fallbacks.utterances import Chooser, FallbackText, Situation, in_language
 from processors.fallback import Fallback, Phrases
 from processors.farewell import End
 from processors.on_device_words import NoEar, WordEar
@@ -35,7 +35,7 @@ QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK
 class LastResort:
     """What all calls of a process share for the time when no provider answers."""
 
-    utterances: tuple[Utterance, ...]
+    utterances: tuple[FallbackText, ...]
     clips: ClipStore
     database: Database
     callbacks: Callbacks

@@ -7,12 +7,12 @@ import numpy as np
 from engines.espeak import UnknownVoiceError
 from providers.espeak_words import Manner, names, pieces, speak
 from providers.local_tts import VOICE
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 KNOWN: Final = "en"  # what a language is spoken as that espeak-ng does not have
 
 
-def say_locally(text: str, language: str, *, rate_hz: int, like: Rung | None = None) -> bytes:
+def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None = None) -> bytes:
     """Return a text as 16-bit mono sound; blocks for some milliseconds a sentence.
 
     Args:

@@ -12,7 +12,7 @@ from bot.clips.rendering import Rendered, render_missing
 from bot.clips.store import ClipStore
 from bot.config.settings import Settings
 from bot.health.retrying import Retries
-from fallbacks.utterances import Utterance
+from fallbacks.utterances import FallbackText
 
 LOOK_S: Final = 0.5  # between two looks whether the process is quiet
 QUIET_S: Final = 10.0  # without a call, before the first text: callers come first (chosen)
@@ -22,7 +22,7 @@ AGAIN_S: Final = 600.0  # after a voice failed
 @asynccontextmanager
 async def keep_clips(
     settings: Settings,
-    utterances: tuple[Utterance, ...],
+    utterances: tuple[FallbackText, ...],
     store: ClipStore,
     *,
     quiet: Callable[[], bool],

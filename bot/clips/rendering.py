@@ -14,8 +14,8 @@ from bot.config.stages import RungSettings
 from bot.health.retrying import Retries
 from bot.rungs import DETECTED, rung_of
 from fallbacks.failure import Failure, ServiceError
-from fallbacks.utterances import Utterance, in_language
-from providers.provider import Rung
+from fallbacks.utterances import FallbackText, in_language
+from providers.provider import RungSpec
 
 Go = Callable[[], Awaitable[None]]
 """Returns when the next text may be rendered."""
@@ -30,7 +30,9 @@ class Rendered:
     error: str = ""  # empty: it is there
 
 
-def wanted(settings: Settings, utterances: Sequence[Utterance]) -> Iterator[tuple[Rung, str]]:
+def wanted(
+    settings: Settings, utterances: Sequence[FallbackText]
+) -> Iterator[tuple[RungSpec, str]]:
     """Yield each text with each speaking rung, the preferred one's first; once, whoever says it."""
     seen = set[str]()
     for each in settings.stages.tts:
@@ -45,8 +47,8 @@ def wanted(settings: Settings, utterances: Sequence[Utterance]) -> Iterator[tupl
 
 
 def _of_agent(
-    settings: RungSettings, agent: AgentSettings, utterances: Sequence[Utterance]
-) -> Iterator[tuple[Rung, str]]:
+    settings: RungSettings, agent: AgentSettings, utterances: Sequence[FallbackText]
+) -> Iterator[tuple[RungSpec, str]]:
     """Yield what an agent may have to say; in all languages if it follows its callers."""
     rung = rung_of(settings, "tts", agent=agent, sample_rate_hz=RATE_HZ)
     if agent.language != DETECTED:
@@ -59,7 +61,7 @@ def _of_agent(
 
 async def render_missing(
     settings: Settings,
-    utterances: Sequence[Utterance],
+    utterances: Sequence[FallbackText],
     store: ClipStore,
     *,
     retries: Retries,
@@ -102,8 +104,8 @@ def _line(failure: Failure) -> str:
 
 
 def _missing(
-    settings: Settings, utterances: Sequence[Utterance], store: ClipStore
-) -> list[tuple[Rung, str]]:
+    settings: Settings, utterances: Sequence[FallbackText], store: ClipStore
+) -> list[tuple[RungSpec, str]]:
     return [
         (rung, text)
         for rung, text in wanted(settings, utterances)

@@ -15,7 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from bot.config.settings import Settings
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 RATE_HZ: Final = 16_000  # what clips are kept at; a telephone's 8000 are made of it
 KEPT: Final = 256  # clips in memory: some 15 texts for each voice and rate
@@ -36,7 +36,7 @@ class Clip:
     text: str
 
     @classmethod
-    def of(cls, rung: Rung, text: str) -> "Clip":
+    def of(cls, rung: RungSpec, text: str) -> "Clip":
         """Return the clip of a text in a rung's voice."""
         spoken = [rung.voice, rung.model, rung.language, dict(rung.options)]
         return cls(kind=rung.kind, spoken=json.dumps(spoken, sort_keys=True), text=text)
@@ -104,7 +104,7 @@ class CallVoice:
         self,
         store: ClipStore,
         *,
-        voices: Mapping[str, Rung],
+        voices: Mapping[str, RungSpec],
         following: Collection[str] = (),
         speaking: Callable[[], str | None],
         local: Callable[[str, str], bytes],

@@ -6,12 +6,12 @@ from typing import Final
 import yaml
 
 from bot.config.errors import ConfigError, Problem
-from fallbacks.utterances import Utterance, utterances_of
+from fallbacks.utterances import FallbackText, utterances_of
 
 BUILT_IN: Final = Path(__file__).parents[2] / "fallbacks" / "clips" / "utterances.yaml"
 
 
-def load_utterances(file: Path | None = None) -> tuple[Utterance, ...]:
+def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
     """Return the texts in `file`, or those that come with Holdline.
 
     Raises:

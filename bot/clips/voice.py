@@ -29,7 +29,7 @@ from bot.health.retrying import Retries, run_with_retries
 from calls.voice import ATTEMPT, Voice
 from fallbacks.failure import Failure, Kind, failed
 from providers.catalog import provider
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 TEXT_S: Final = 15.0  # for one text, its connection included
 AUDIBLE: Final = 164  # of 32768, about -46 dBFS
@@ -54,7 +54,7 @@ class UnspokenError(Exception):
 class RungVoice:
     """A rung's voice, connected when it is asked, and anew after it has failed."""
 
-    def __init__(self, rung: Rung, retries: Retries) -> None:
+    def __init__(self, rung: RungSpec, retries: Retries) -> None:
         self._rung = rung
         self._retries = retries
         self._say: Callable[[str], Awaitable[bytes]] | None = None
@@ -167,7 +167,7 @@ class _Ear:
 
 
 @asynccontextmanager
-async def connect_voice(rung: Rung) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
+async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
     """Connect to a rung while the block runs; it is given a function that has a text said."""
     ear = _Ear()
     service = provider("tts", rung.kind).build(rung)

@@ -20,7 +20,7 @@ from bot.doctor.finding import DoctorFinding
 from bot.doctor.storage import storage_finding
 from bot.rungs import rung_of
 from providers.catalog import provider
-from providers.provider import ProbeFailedError, Rung
+from providers.provider import ProbeFailedError, RungSpec
 
 ANSWER_S: Final = 5.0  # a server that takes longer to accept is of no use to a call
 LEAST_FREE_BYTES: Final = 500_000_000  # a busy month of journals and logs, generously
@@ -120,7 +120,7 @@ def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
         yield DoctorFinding(about=about, text=text, ok=callable(found))
 
 
-async def _answers(rung: Rung, *, key_env: str | None, online: bool) -> DoctorFinding:
+async def _answers(rung: RungSpec, *, key_env: str | None, online: bool) -> DoctorFinding:
     about = f"stages.{rung.stage} {rung.name}"
     if not rung.url:
         return await _runs_here(about, rung)
@@ -142,7 +142,7 @@ async def _answers(rung: Rung, *, key_env: str | None, online: bool) -> DoctorFi
     return await _accepts(about, rung, key_env=key_env)
 
 
-async def _runs_here(about: str, local: Rung) -> DoctorFinding:
+async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
     """Ask for its voice or its models; that reaches nobody, so no `--online` is needed."""
     try:
         await provider(local.stage, local.kind).probe(local, timeout_s=ANSWER_S)
@@ -151,7 +151,7 @@ async def _runs_here(about: str, local: Rung) -> DoctorFinding:
     return DoctorFinding(about=about, text="runs in this process", ok=True)
 
 
-async def _accepts(about: str, asked: Rung, *, key_env: str | None) -> DoctorFinding:
+async def _accepts(about: str, asked: RungSpec, *, key_env: str | None) -> DoctorFinding:
     try:
         await provider(asked.stage, asked.kind).probe(asked, timeout_s=ANSWER_S)
     except ProbeFailedError as error:

@@ -17,7 +17,7 @@ from fallbacks.health import Health
 from fallbacks.probing import Probe, ProbeSettings, Probing, condition_of
 from fallbacks.roster import Roster
 from providers.catalog import provider
-from providers.provider import ProbeFailedError, Rung
+from providers.provider import ProbeFailedError, RungSpec
 
 LOOK_S: Final = 0.25  # how soon a rung that a call made suspect is noticed; its probe waits 1 s
 
@@ -41,7 +41,7 @@ class Prober:
 
     def __init__(
         self,
-        rung: Rung,
+        rung: RungSpec,
         *,
         roster: Roster,
         settings: ProbeSettings,

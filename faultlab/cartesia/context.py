@@ -19,7 +19,7 @@ from faultlab.instance import Instance
 from faultlab.listener import abort
 from faultlab.voices.encoding import Torn, encode
 from faultlab.voices.pieces import AudioPiece, steady
-from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
+from faultlab.voices.speaking import LabUtterance, UtteranceOver
 from faultlab.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
 INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
@@ -71,7 +71,7 @@ class CartesiaContext:
         self._asked = first
         self._admission = admission
         self._channel = CartesiaChannel(socket, first, admission=admission)
-        self._utterance = SpokenUtterance(socket.instance, admission, self._channel)
+        self._utterance = LabUtterance(socket.instance, admission, self._channel)
         self._inbox: asyncio.Queue[Generation] = asyncio.Queue(maxsize=INBOX)
         self._cancelled = False
         self._ended = False

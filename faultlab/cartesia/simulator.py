@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from faultlab import faults
-from faultlab.admission import Refused
+from faultlab.admission import RequestRefused
 from faultlab.cartesia.context import piece_events
 from faultlab.cartesia.request import CartesiaBadRequest, Generation, parse, problem
 from faultlab.cartesia.socket import CartesiaAccount, CartesiaSocket
@@ -159,7 +159,7 @@ class CartesiaSimulator(Instance):
     async def _voices(self, request: web.Request) -> web.StreamResponse:
         try:
             await self.admit(request)
-        except Refused:
+        except RequestRefused:
             # A list costs nothing: an account without credit gets it.
             if not isinstance(request[ADMISSION].fault, faults.Quota):
                 raise
@@ -173,9 +173,9 @@ def _sse_event(event: Mapping[str, Any]) -> bytes:
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
 
-def _refusal(request: web.Request, why: str) -> Refused:
+def _refusal(request: web.Request, why: str) -> RequestRefused:
     request[ADMISSION].mark_malformed(why)
-    return Refused(web.json_response(problem(400, message=why), status=400))
+    return RequestRefused(web.json_response(problem(400, message=why), status=400))
 
 
 def _read_version(request: web.Request) -> str:

@@ -16,7 +16,7 @@ import soundfile
 from aiohttp import web
 
 from faultlab import faults
-from faultlab.admission import Admission, Refused, hang
+from faultlab.admission import Admission, RequestRefused, hang
 from faultlab.deepgram import errors as deepgram_errors
 from faultlab.deepgram.errors import REQUEST_ID
 from faultlab.deepgram.query import BadQueryError, Query, parse
@@ -130,7 +130,7 @@ class DeepgramSimulator(Instance):
             settings, pcm = await asyncio.to_thread(self._decode_file, query, audio)
         except (soundfile.LibsndfileError, ValueError) as wrong:
             admission.mark_malformed(str(wrong))
-            raise Refused(
+            raise RequestRefused(
                 deepgram_errors.response(
                     400, code="Bad Request", text="failed to process audio: corrupt or unsupported"
                 )
@@ -184,13 +184,13 @@ class DeepgramSimulator(Instance):
                 await hang()
             case faults.Cut():
                 abort(request.transport)
-                raise Refused(web.Response(status=500))
+                raise RequestRefused(web.Response(status=500))
             case faults.SlowStart(delay_s=delay_s):
                 await asyncio.sleep(delay_s / self.speed)
             case faults.ErrorEvent(status=status, code=code):
-                raise Refused(self.error_response(status, code=code))
+                raise RequestRefused(self.error_response(status, code=code))
             case faults.Quota(code=code):
-                raise Refused(no_credit_response(self, code))
+                raise RequestRefused(no_credit_response(self, code))
             case _:
                 pass
 
@@ -200,4 +200,4 @@ def _read_query(request: web.Request, admission: Admission, *, streaming: bool) 
         return parse(request.query, streaming=streaming)
     except BadQueryError as wrong:
         admission.mark_malformed(str(wrong))
-        raise Refused(deepgram_errors.response(400, text=str(wrong))) from wrong
+        raise RequestRefused(deepgram_errors.response(400, text=str(wrong))) from wrong

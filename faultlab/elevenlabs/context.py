@@ -12,7 +12,7 @@ from faultlab import faults
 from faultlab.admission import Admission
 from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.channel import ElevenLabsChannel, Outlet
-from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
+from faultlab.voices.speaking import LabUtterance, UtteranceOver
 from faultlab.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
 CHUNK_SCHEDULE: Final = (120, 160, 250, 290)  # characters before audio, without auto_mode
@@ -52,7 +52,7 @@ class ElevenLabsContext:
         self.over = False  # the client may open another context of this name
         self._closed = False
         self._channel = ElevenLabsChannel(line, name)
-        self._utterance = SpokenUtterance(line.instance, admission, self._channel)
+        self._utterance = LabUtterance(line.instance, admission, self._channel)
         self._inbox: asyncio.Queue[ElevenLabsInput] = asyncio.Queue(maxsize=INBOX)
         self._schedule = itertools.chain(CHUNK_SCHEDULE, itertools.repeat(CHUNK_SCHEDULE[-1]))
         self._wanted = next(self._schedule)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from faultlab import faults
-from faultlab.admission import Refused
+from faultlab.admission import RequestRefused
 from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.channel import Format
 from faultlab.elevenlabs.errors import detail, unprocessable
@@ -151,7 +151,7 @@ class ElevenLabsSimulator(Instance):
         refused = await self.plan.begin(len(speech.text))
         if refused is not None:
             status = 401 if refused == "quota_exceeded" else 429
-            raise Refused(self.error_response(status, code=refused))
+            raise RequestRefused(self.error_response(status, code=refused))
         headers = {
             "Content-Type": kind,
             "request-id": uuid.uuid4().hex,
@@ -177,7 +177,7 @@ class ElevenLabsSimulator(Instance):
         text = fields.get("text")
         if not isinstance(text, str):
             admission.mark_malformed("no text")
-            raise Refused(web.json_response(unprocessable("text"), status=422))
+            raise RequestRefused(web.json_response(unprocessable("text"), status=422))
         admission.request.details["text"] = text
         rate_hz = 44100 if _is_mp3(request) else _raw_format(request)[1]
         language = str(fields.get("language_code") or "en")
@@ -190,7 +190,7 @@ class ElevenLabsSimulator(Instance):
         used = self.plan.character_count
         try:
             await self.admit(request)
-        except Refused:
+        except RequestRefused:
             # Asking costs nothing, so an account without credit is told that it has none.
             if not isinstance(request[ADMISSION].fault, faults.Quota):
                 raise
@@ -236,6 +236,6 @@ def _is_mp3(request: web.Request) -> bool:
     return bool(MP3.fullmatch(request.query.get("output_format", DEFAULT_FORMAT)))
 
 
-def _refusal(request: web.Request, status: int, why: str) -> Refused:
+def _refusal(request: web.Request, status: int, why: str) -> RequestRefused:
     request[ADMISSION].mark_malformed(why)
-    return Refused(web.json_response(detail(status, message=why), status=status))
+    return RequestRefused(web.json_response(detail(status, message=why), status=status))

@@ -9,7 +9,7 @@ from faultlab import faults
 from faultlab.admission import Admission
 from faultlab.faults import Fault
 from faultlab.samples import Samples
-from faultlab.voices.voices import Speech, SpokenWord
+from faultlab.voices.voices import LabWord, Speech
 
 CHUNK_S: Final = (0.04, 0.1)  # chosen: within the 20 to 100 ms that a streaming chunk carries
 
@@ -32,7 +32,7 @@ class AudioPiece:
     end_s: float
     speech: Speech | None = None
     first: int = 0
-    words: tuple[SpokenWord, ...] = ()
+    words: tuple[LabWord, ...] = ()
 
     @property
     def last(self) -> int:

@@ -25,7 +25,7 @@ class UtteranceOver(Exception):  # noqa: N818 - a fault ended the utterance as i
     """The utterance ended before its text did."""
 
 
-class SpokenUtterance:
+class LabUtterance:
     """The speech of one request or context."""
 
     def __init__(self, instance: Instance, admission: Admission, channel: SpeechChannel) -> None:

@@ -9,7 +9,7 @@ from faultlab.faults import Fault
 from faultlab.instance import ADMISSION, Instance, no_credit_response
 from faultlab.listener import abort
 from faultlab.voices.pieces import AudioPiece, PieceEnd
-from faultlab.voices.speaking import SpokenUtterance, UtteranceOver
+from faultlab.voices.speaking import LabUtterance, UtteranceOver
 from faultlab.voices.voices import Speech
 
 Render: TypeAlias = Callable[[AudioPiece, Fault | None], bytes]
@@ -36,7 +36,7 @@ class SpokenBody:
 
     async def speak(self, speech: Speech, *, last: bytes = b"") -> web.StreamResponse:
         """Say it all and `last`, as far as the faults allow; return the handler's answer."""
-        utterance = SpokenUtterance(self._instance, self._request[ADMISSION], self)
+        utterance = LabUtterance(self._instance, self._request[ADMISSION], self)
         try:
             await utterance.say(speech, fresh=True)
         except UtteranceOver:

@@ -71,7 +71,7 @@ def voice_of(instance: str) -> SimulatedVoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpokenWord:
+class LabWord:
     """A word as it stands in the text, and where it is in the audio.
 
     Attributes:
@@ -86,7 +86,7 @@ class SpokenWord:
     start_s: float
     end_s: float
 
-    def later(self, by_s: float) -> "SpokenWord":
+    def later(self, by_s: float) -> "LabWord":
         """Return the same word in audio that begins so many seconds earlier."""
         return dataclasses.replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s)
 
@@ -98,7 +98,7 @@ class Speech:
     text: str
     samples: Samples
     rate_hz: int
-    words: tuple[SpokenWord, ...]
+    words: tuple[LabWord, ...]
 
     @property
     def duration_s(self) -> float:
@@ -157,13 +157,13 @@ def speak_now(
 
 def _words(
     text: str, samples: Samples, *, events: Sequence[tuple[int, int]], rate_hz: int
-) -> tuple[SpokenWord, ...]:
+) -> tuple[LabWord, ...]:
     """Give every token its place, also those that espeak-ng joins ("of the") or skips."""
     tokens = [(match.start(), match.group()) for match in re.finditer(r"\S+", text)]
     starts = _starts(tokens, events, apart=round(SHORTEST_WORD_S * rate_hz))
     ends = [*(sample for _, sample in starts[1:]), len(samples)]
     last = [*(index for index, _ in starts[1:]), len(tokens)]
-    words: list[SpokenWord] = []
+    words: list[LabWord] = []
     for (first, start), end, stop in zip(starts, ends, last, strict=True):
         heard = _without_pause(samples, start, end)
         words += _shared_out(tokens[first:stop], start / rate_hz, heard / rate_hz)
@@ -189,18 +189,16 @@ def _without_pause(samples: Samples, start: int, end: int) -> int:
     return start + int(loud[-1]) + 1 if len(loud) else start
 
 
-def _shared_out(
-    tokens: Sequence[tuple[int, str]], start_s: float, end_s: float
-) -> list[SpokenWord]:
+def _shared_out(tokens: Sequence[tuple[int, str]], start_s: float, end_s: float) -> list[LabWord]:
     """Divide what was spoken as one among its tokens by their letters."""
     weights = [sum(map(str.isalnum, token)) for _, token in tokens]
     if not any(weights):
         weights[0] = 1  # "&" or "$" alone is spoken
     total, done, begin_s = sum(weights), 0, start_s
-    words: list[SpokenWord] = []
+    words: list[LabWord] = []
     for (at, token), weight in zip(tokens, weights, strict=True):
         done += weight
         until_s = end_s if done == total else start_s + (end_s - start_s) * done / total
-        words.append(SpokenWord(text=token, at=at, start_s=begin_s, end_s=until_s))
+        words.append(LabWord(text=token, at=at, start_s=begin_s, end_s=until_s))
         begin_s = until_s
     return words

@@ -9,12 +9,12 @@ from fallbacks.symptoms import Moment, Symptom
 from providers.cartesia import MODEL, VERSION, VOICE
 from providers.probes.morsels import WORDS, audible
 from providers.probes.question import Question, Verdict, ask
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 CONTEXT: Final = "probe"
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Have two words spoken.
 
     Raises:

@@ -10,13 +10,13 @@ from fallbacks.symptoms import Moment, Symptom
 from providers.deepgram import MODEL
 from providers.probes.morsels import speech
 from providers.probes.question import Question, Verdict, ask
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 FINALIZE: Final = json.dumps({"type": "Finalize"})
 CLOSE: Final = json.dumps({"type": "CloseStream"})
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Have half a second of speech recognised.
 
     Raises:

@@ -3,13 +3,13 @@
 import asyncio
 
 from providers.probes.morsels import speech
-from providers.provider import ProbeFailedError, Rung
+from providers.provider import ProbeFailedError, RungSpec
 from providers.sphinx_ear import Ear
 from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Have half a second of speech recognised, in whatever language.
 
     Raises:

@@ -9,10 +9,10 @@ from fallbacks.symptoms import Symptom
 from providers.espeak_words import Manner, names, speak
 from providers.local_tts import VOICE
 from providers.probes.morsels import WORDS
-from providers.provider import ProbeFailedError, Rung
+from providers.provider import ProbeFailedError, RungSpec
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Have two words spoken.
 
     Raises:
@@ -28,7 +28,7 @@ async def probe(rung: Rung, *, timeout_s: float) -> None:
         raise ProbeFailedError(f"{rung.name}: nothing is heard of the voice", failure=found)
 
 
-def _heard(rung: Rung) -> bool:
+def _heard(rung: RungSpec) -> bool:
     voices = names(rung.voice or VOICE, rung.language)
     manner = Manner(**rung.options)
     return bool(speak(WORDS, voices, manner=manner, rate_hz=rung.sample_rate_hz).samples.any())

@@ -12,14 +12,14 @@ from fallbacks.classification import classify_symptom
 from fallbacks.failure import Failure, failed
 from fallbacks.symptoms import Symptom
 from providers.openai import MODEL, failure_of, share
-from providers.provider import ProbeFailedError, Rung
+from providers.provider import ProbeFailedError, RungSpec
 
 # Bounded by what is asked, not by a parameter: servers do not agree on its name, and a probe must
 # not be refused for what no caller's request holds.
 PROMPT: Final = "Answer with one word: yes."
 
 
-async def probe(rung: Rung, *, timeout_s: float) -> None:
+async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Have one word written.
 
     Raises:
@@ -36,7 +36,7 @@ async def probe(rung: Rung, *, timeout_s: float) -> None:
         raise ProbeFailedError(f"{host}: {failure.reason or failure.kind}", failure=failure)
 
 
-async def _failure(client: AsyncOpenAI, rung: Rung, *, timeout_s: float) -> Failure | None:
+async def _failure(client: AsyncOpenAI, rung: RungSpec, *, timeout_s: float) -> Failure | None:
     symptom = Symptom.NO_ANSWER
     try:
         async with asyncio.timeout(timeout_s):

@@ -19,7 +19,7 @@ from fallbacks.classification import (
 from fallbacks.failure import Finding, failed
 from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
-from providers.provider import ProbeFailedError, Rung
+from providers.provider import ProbeFailedError, RungSpec
 
 CLOSE_S: Final = 0.5  # a goodbye that takes longer is not waited for
 
@@ -48,7 +48,7 @@ class Question:
     goodbye: str | None = None
 
 
-async def ask(question: Question, rung: Rung, *, timeout_s: float) -> None:
+async def ask(question: Question, rung: RungSpec, *, timeout_s: float) -> None:
     """Ask, and return when the answer has come.
 
     Raises:
@@ -80,7 +80,7 @@ async def ask(question: Question, rung: Rung, *, timeout_s: float) -> None:
         raise _failed(rung, classify_error(broken), type(broken).__name__) from broken
 
 
-async def _talk(question: Question, rung: Rung, socket: ClientConnection) -> None:
+async def _talk(question: Question, rung: RungSpec, socket: ClientConnection) -> None:
     for each in question.messages:
         await socket.send(each)
     while True:
@@ -103,7 +103,7 @@ def _read(question: Question, message: str | bytes) -> Verdict:
     return question.read(parsed)
 
 
-def _refused(rung: Rung, refused: InvalidStatus) -> ProbeFailedError:
+def _refused(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
     answer = refused.response
     text = answer.body.decode(errors="replace")
     try:
@@ -115,14 +115,14 @@ def _refused(rung: Rung, refused: InvalidStatus) -> ProbeFailedError:
     return _failed(rung, found, f"answered {answer.status_code}", wait_s=wait_s)
 
 
-def _closed(rung: Rung, closed: ConnectionClosed) -> ProbeFailedError:
+def _closed(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
     code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
     found = classify_close(rung.kind, code, reason, moment=Moment.ASKED)
     return _failed(rung, found, f"closed with {code}")
 
 
 def _failed(
-    rung: Rung, found: Finding, text: str, *, wait_s: float | None = None
+    rung: RungSpec, found: Finding, text: str, *, wait_s: float | None = None
 ) -> ProbeFailedError:
     reason = f"{urlsplit(rung.url).netloc}: {text}"
     failure = failed(found, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)

@@ -1,6 +1,6 @@
 """The rule for a caller who says nothing."""
 
-from calls.silence import CallLength, Goodbye, Heard, Prompt, Silence
+from calls.silence import CallLength, Goodbye, Prompt, Silence, SilenceSign
 
 
 def rule(*, prompts: tuple[str, ...] = ("One?", "Two?")) -> Silence:
@@ -20,15 +20,15 @@ def test_a_call_in_which_nothing_ever_happens_is_not_silent_for_ever() -> None:
 def test_the_greeting_ends_the_time_that_it_was_given() -> None:
     silence = rule()
     silence.start(100.0)
-    silence.handle(Heard.AGENT, 101.0)
-    silence.handle(Heard.AGENT_STOPPED, 104.0)
+    silence.handle(SilenceSign.AGENT, 101.0)
+    silence.handle(SilenceSign.AGENT_STOPPED, 104.0)
 
     assert silence.wake_at == 112.0
 
 
 def test_a_silent_caller_is_asked_twice_and_then_told_goodbye_once() -> None:
     silence = rule()
-    silence.handle(Heard.AGENT_STOPPED, 100.0)
+    silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
 
     assert silence.tick(107.9) == ()
     assert silence.tick(108.0) == (Prompt(words="One?", prompts=1),)
@@ -40,45 +40,45 @@ def test_a_silent_caller_is_asked_twice_and_then_told_goodbye_once() -> None:
 
 def test_the_callers_time_does_not_run_while_the_agent_speaks() -> None:
     silence = rule()
-    silence.handle(Heard.AGENT, 100.0)
+    silence.handle(SilenceSign.AGENT, 100.0)
 
     assert silence.tick(200.0) == ()
 
-    silence.handle(Heard.AGENT_STOPPED, 200.0)
+    silence.handle(SilenceSign.AGENT_STOPPED, 200.0)
     assert silence.wake_at == 208.0
 
 
 def test_the_callers_time_does_not_run_while_he_speaks() -> None:
     silence = rule()
-    silence.handle(Heard.CALLER, 100.0)
+    silence.handle(SilenceSign.CALLER, 100.0)
 
     assert silence.wake_at is None
 
 
 def test_a_sound_of_the_caller_forgives_earlier_silence() -> None:
     silence = rule()
-    silence.handle(Heard.AGENT_STOPPED, 100.0)
+    silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
     silence.tick(108.0)
-    silence.handle(Heard.CALLER, 110.0)
-    silence.handle(Heard.CALLER_STOPPED, 111.0)
+    silence.handle(SilenceSign.CALLER, 110.0)
+    silence.handle(SilenceSign.CALLER_STOPPED, 111.0)
 
     assert silence.tick(119.0) == (Prompt(words="One?", prompts=1),)
 
 
 def test_work_excuses_silence() -> None:
     silence = rule()
-    silence.handle(Heard.CALLER_STOPPED, 100.0)
-    silence.handle(Heard.WORK, 100.0)
+    silence.handle(SilenceSign.CALLER_STOPPED, 100.0)
+    silence.handle(SilenceSign.WORK, 100.0)
 
     assert silence.tick(110.0) == ()
 
-    silence.handle(Heard.WORK_DONE, 110.0)
+    silence.handle(SilenceSign.WORK_DONE, 110.0)
     assert silence.wake_at == 118.0
 
 
 def test_work_that_never_ends_does_not_excuse_silence_for_ever() -> None:
     silence = rule()
-    silence.handle(Heard.WORK, 100.0)
+    silence.handle(SilenceSign.WORK, 100.0)
 
     assert silence.tick(122.9) == ()
     assert silence.tick(123.0) == (Prompt(words="One?", prompts=1),)
@@ -87,16 +87,16 @@ def test_work_that_never_ends_does_not_excuse_silence_for_ever() -> None:
 
 def test_work_dropped_by_a_barge_in_excuses_nothing() -> None:
     silence = rule()
-    silence.handle(Heard.WORK, 100.0)
+    silence.handle(SilenceSign.WORK, 100.0)
     silence.forget_work()
-    silence.handle(Heard.WORK_DONE, 101.0)
+    silence.handle(SilenceSign.WORK_DONE, 101.0)
 
     assert silence.wake_at == 109.0
 
 
 def test_a_prompt_that_nobody_could_speak_is_followed_by_the_next() -> None:
     silence = rule()
-    silence.handle(Heard.AGENT_STOPPED, 100.0)
+    silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
     silence.tick(108.0)
 
     assert silence.wake_at == 116.0
@@ -104,10 +104,10 @@ def test_a_prompt_that_nobody_could_speak_is_followed_by_the_next() -> None:
 
 def test_a_caller_who_speaks_into_the_goodbye_is_waited_for_again() -> None:
     silence = rule(prompts=())
-    silence.handle(Heard.AGENT_STOPPED, 100.0)
+    silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
     silence.tick(108.0)
-    silence.handle(Heard.CALLER, 109.0)
-    silence.handle(Heard.CALLER_STOPPED, 110.0)
+    silence.handle(SilenceSign.CALLER, 109.0)
+    silence.handle(SilenceSign.CALLER_STOPPED, 110.0)
 
     assert silence.wake_at == 118.0
 

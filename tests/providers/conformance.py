@@ -20,7 +20,7 @@ from faultlab.instance import Instance
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
 from providers.catalog import provider
-from providers.provider import ProbeFailedError, Rung, Stage
+from providers.provider import ProbeFailedError, RungSpec, Stage
 from tests.faultlab.near_ears import bring_near
 from tests.providers.bench import Bench, running
 
@@ -35,10 +35,10 @@ class Conformance:
     kind: ClassVar[str]
     model: ClassVar[str]  # what its measurements say when the rung names none
 
-    def rung(self, peer: Any, **changes: Any) -> Rung:
+    def rung(self, peer: Any, **changes: Any) -> RungSpec:
         """Return the rung that speaks to `peer`."""
         given = {"name": "it", "stage": self.stage, "kind": self.kind, "sample_rate_hz": RATE_HZ}
-        return Rung(**{**given, "url": "", **changes})
+        return RungSpec(**{**given, "url": "", **changes})
 
     def service(self, peer: Any, **changes: Any) -> Any:
         """Return the service, built as a call builds it."""
@@ -85,7 +85,7 @@ class Simulated(Conformance):
         async with bring_near(Lab([spec], speed=self.speed)) as lab:
             yield lab.instance("it")
 
-    def rung(self, peer: Instance, **changes: Any) -> Rung:
+    def rung(self, peer: Instance, **changes: Any) -> RungSpec:
         return super().rung(peer, **{"url": peer.url, "api_key": peer.api_key, **changes})
 
     async def broken(self, peer: Instance, bench: Bench) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pipecat.frames.frames import TTSSpeakFrame
 
 from providers.catalog import provider
-from providers.provider import Rung
+from providers.provider import RungSpec
 from tests.providers.bench import running
 from tests.providers.notebook import notebook
 from tests.providers.tts_conformance import SimulatedTts
@@ -21,7 +21,7 @@ class TestCartesia(SimulatedTts):
 
 async def asked(**changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
     async with notebook() as book:
-        rung = Rung(
+        rung = RungSpec(
             name="it",
             stage="tts",
             kind="cartesia",

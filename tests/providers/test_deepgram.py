@@ -8,7 +8,7 @@ import pytest
 from faultlab.deepgram.socket import StreamLimits
 from faultlab.instance import Instance
 from providers.catalog import provider
-from providers.provider import Rung
+from providers.provider import RungSpec
 from tests.providers.bench import Bench, running
 from tests.providers.conformance import Simulated
 from tests.providers.notebook import Asked, notebook
@@ -36,7 +36,7 @@ class TestDeepgram(SttConformance, Simulated):
 async def asked(*, rate_hz: int = 8000, **changes: Any) -> Asked:
     async with notebook() as book:
         url = f"ws://127.0.0.1:{book.port}"
-        rung = Rung(
+        rung = RungSpec(
             name="it",
             stage="stt",
             kind="deepgram",

@@ -29,7 +29,7 @@ from faultlab.faults import Fault
 from faultlab.schedule import Window
 from processors.readings import alternatives
 from providers.deepgram import DeepgramRung, PoliteCloseError, build, failure_of
-from providers.provider import Rung
+from providers.provider import RungSpec
 from tests.faultlab import synthetic_caller as caller
 from tests.providers.bench import Bench, running
 
@@ -48,7 +48,7 @@ async def supervised(
     try:
         instance.set_faults([Window(fault=fault)] if fault else [])
         service = build(
-            Rung(
+            RungSpec(
                 name="it",
                 stage="stt",
                 kind="deepgram",

@@ -12,7 +12,7 @@ from pipecat.frames.frames import (
 )
 
 from providers.catalog import provider
-from providers.provider import Rung
+from providers.provider import RungSpec
 from tests.providers.bench import running
 from tests.providers.notebook import Asked, Notebook, notebook
 from tests.providers.tts_conformance import SimulatedTts, reply
@@ -25,9 +25,9 @@ class TestElevenLabs(SimulatedTts):
     model: ClassVar[str] = "eleven_flash_v2_5"
 
 
-def rung_of(book: Notebook, **changes: Any) -> Rung:
+def rung_of(book: Notebook, **changes: Any) -> RungSpec:
     given = {"name": "it", "stage": "tts", "kind": "elevenlabs", "sample_rate_hz": 16_000}
-    return Rung(
+    return RungSpec(
         **{**given, "url": f"ws://127.0.0.1:{book.port}", "api_key": "KEY", **changes},
     )
 

@@ -10,7 +10,7 @@ from pipecat.services.openai.llm import OpenAILLMService
 
 from providers.catalog import provider
 from providers.openai import build
-from providers.provider import Rung
+from providers.provider import RungSpec
 from tests.providers.bench import running
 from tests.providers.llm_conformance import ASKED, LlmConformance
 from tests.providers.notebook import Asked, notebook
@@ -26,7 +26,7 @@ class TestOpenAI(LlmConformance):
 async def asked(**changes: Any) -> tuple[Asked, dict[str, Any]]:
     async with notebook() as book:
         url = f"http://127.0.0.1:{book.port}/v1"
-        rung = Rung(
+        rung = RungSpec(
             name="it",
             stage="llm",
             kind="openai",
@@ -58,7 +58,7 @@ async def test_the_key_travels_as_a_bearer_token() -> None:
 
 
 def test_its_client_asks_once_and_waits_as_long_as_the_rung_says() -> None:
-    rung = Rung(
+    rung = RungSpec(
         name="it",
         stage="llm",
         kind="openai",

@@ -14,7 +14,7 @@ from faultlab.instance import Instance
 from faultlab.lab import KINDS, Lab, Spec
 from faultlab.schedule import Window
 from providers.catalog import provider
-from providers.provider import ProbeFailedError, Rung, Stage
+from providers.provider import ProbeFailedError, RungSpec, Stage
 from tests.faultlab.near_ears import bring_near
 
 pytestmark = pytest.mark.virtual_time
@@ -35,7 +35,7 @@ async def peer(request: pytest.FixtureRequest) -> AsyncIterator[Instance]:
 
 async def probe(peer: Instance, *, timeout_s: float = 5.0, api_key: str | None = None) -> None:
     stage = STAGE_OF[peer.kind]
-    rung = Rung(
+    rung = RungSpec(
         name="it",
         stage=stage,
         kind=peer.kind,
@@ -108,7 +108,7 @@ async def test_a_wrong_key_is_told_without_the_key(peer: Instance) -> None:
     assert "\n" not in str(failed.value)
 
 
-LOCAL = Rung(name="it", stage="tts", kind="local", url="", sample_rate_hz=8_000)
+LOCAL = RungSpec(name="it", stage="tts", kind="local", url="", sample_rate_hz=8_000)
 
 
 @pytest.mark.real_time  # the recogniser is a process of its own

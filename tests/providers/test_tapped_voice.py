@@ -16,7 +16,7 @@ from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
 from providers.catalog import provider
 from providers.elevenlabs import spelt
-from providers.provider import Rung
+from providers.provider import RungSpec
 from tests.providers.bench import running
 
 pytestmark = pytest.mark.virtual_time
@@ -91,7 +91,7 @@ async def test_a_refused_upgrade_says_why(kind: str, status: int, expected: Kind
     async with Lab([Spec(name="it", kind=kind)]) as lab:
         peer = lab.instance("it")
         peer.set_faults([Window(fault=faults.Http(status=status, retry_after_s=7.0))])
-        rung = Rung(
+        rung = RungSpec(
             name="it",
             stage="tts",
             kind=kind,

@@ -15,7 +15,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from transports.leg_output import audible
 from transports.loopback import LoopbackLeg
-from transports.loopback_line import Mouth
+from transports.loopback_line import LoopbackMouth
 
 pytestmark = pytest.mark.virtual_time
 
@@ -91,7 +91,7 @@ async def test_a_caller_who_said_all_hangs_up_after_lingering() -> None:
 
 
 def test_words_that_end_inside_a_frame_are_followed_by_silence() -> None:
-    mouth = Mouth(np.array([1, 2, 3], dtype=np.int16), step=2)
+    mouth = LoopbackMouth(np.array([1, 2, 3], dtype=np.int16), step=2)
 
     frames = [mouth.next().tolist() for _ in range(3)]
 

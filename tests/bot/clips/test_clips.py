@@ -25,10 +25,10 @@ from calls.events import Event
 from fallbacks.breaker import State
 from fallbacks.facts import RetriesExhausted, RetryPlanned
 from fallbacks.retrying import RetrySettings
-from fallbacks.utterances import Utterance, utterances_of
+from fallbacks.utterances import FallbackText, utterances_of
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 pytestmark = pytest.mark.virtual_time
 
@@ -69,7 +69,7 @@ async def at_once(_: float) -> None:
 async def rendered(
     settings: Settings,
     store: ClipStore,
-    utterances: tuple[Utterance, ...] = UTTERANCES,
+    utterances: tuple[FallbackText, ...] = UTTERANCES,
     **changes: Any,
 ) -> list[Rendered]:
     rendering = render_missing(settings, utterances, store, retries=retries(**changes))
@@ -116,7 +116,7 @@ async def test_an_agent_that_follows_its_callers_has_clips_in_every_language_of_
 async def test_a_clip_is_played_in_the_language_of_its_text_by_a_voice_that_follows(
     tmp_path: Path,
 ) -> None:
-    rung = Rung(name="a", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v")
+    rung = RungSpec(name="a", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v")
     store = ClipStore(tmp_path)
     store.save(Clip.of(replace(rung, language="es"), "Un momento."), np.full(800, 77, np.int16))
 
@@ -155,8 +155,8 @@ async def test_a_text_that_changed_is_rendered_anew_and_no_other(lab: Lab, tmp_p
 
 @pytest.mark.parametrize("change", [{"voice": "other"}, {"model": "other"}, {"language": "es"}])
 def test_another_voice_is_another_clip(change: dict[str, str]) -> None:
-    rung = Rung(name="a", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v")
-    other = Rung(
+    rung = RungSpec(name="a", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v")
+    other = RungSpec(
         **{**{n: getattr(rung, n) for n in ("name", "stage", "kind", "url", "voice")}, **change},
         sample_rate_hz=8000,
     )
@@ -285,7 +285,7 @@ def test_sound_that_is_far_too_short_for_its_text_is_refused() -> None:
 
 def voice(store: ClipStore, *, speaks: str | None) -> CallVoice:
     rungs = {
-        name: Rung(name=name, stage="tts", kind=name, url="", sample_rate_hz=8000, voice="v")
+        name: RungSpec(name=name, stage="tts", kind=name, url="", sample_rate_hz=8000, voice="v")
         for name in VOICES
     }
 
@@ -297,7 +297,7 @@ def voice(store: ClipStore, *, speaks: str | None) -> CallVoice:
 
 async def test_a_clip_is_in_the_voice_that_speaks_now(tmp_path: Path) -> None:
     store = ClipStore(tmp_path)
-    rung = Rung(
+    rung = RungSpec(
         name="elevenlabs", stage="tts", kind="elevenlabs", url="", sample_rate_hz=8000, voice="v"
     )
     store.save(Clip.of(rung, "One moment."), np.full(1600, 7, dtype=np.int16))
@@ -316,7 +316,7 @@ async def test_without_a_clip_the_local_voice_speaks(tmp_path: Path, speaks: str
 
 async def test_a_broken_file_is_no_clip(tmp_path: Path) -> None:
     store = ClipStore(tmp_path)
-    rung = Rung(
+    rung = RungSpec(
         name="cartesia", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v"
     )
     clip = Clip.of(rung, "One moment.")

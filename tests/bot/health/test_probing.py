@@ -23,7 +23,7 @@ from faultlab.lab import Lab, Spec
 from faultlab.openai.simulator import OpenAISimulator
 from faultlab.schedule import Window
 from providers.catalog import PROVIDERS
-from providers.provider import Rung, Stage
+from providers.provider import RungSpec, Stage
 from tests.faultlab.near_ears import bring_near
 
 pytestmark = pytest.mark.virtual_time
@@ -87,9 +87,9 @@ class Ward:
         self.more.set()
 
 
-def rung_of(peer: Instance, **changes: Any) -> Rung:
+def rung_of(peer: Instance, **changes: Any) -> RungSpec:
     given = {"name": peer.name, "stage": STAGE_OF[peer.kind], "kind": peer.kind, "url": peer.url}
-    return Rung(**{**given, "sample_rate_hz": 8000, "api_key": peer.api_key, **changes})
+    return RungSpec(**{**given, "sample_rate_hz": 8000, "api_key": peer.api_key, **changes})
 
 
 def load() -> None:

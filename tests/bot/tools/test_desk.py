@@ -14,7 +14,7 @@ from bot.clips.store import ClipStore
 from bot.clips.utterances import load_utterances
 from bot.tools.desk import CallDesk, Unkept
 from fallbacks.descent import STEPS, Step
-from fallbacks.utterances import Situation, Utterance
+from fallbacks.utterances import FallbackText, Situation
 from processors.on_device_words import NoEar
 from providers.menu_ear import MenuEar
 from storage.callbacks import Callbacks
@@ -154,7 +154,7 @@ KEYS_ALONE = tuple(each for each in STEPS if each is not Step.WORDS)
 async def test_words_are_heard_where_they_are_wanted_and_there_are_texts_that_ask_for_them(
     url: str,
     tmp_path: Path,
-    utterances: tuple[Utterance, ...],
+    utterances: tuple[FallbackText, ...],
     steps: tuple[Step, ...],
     *,
     listens: bool,

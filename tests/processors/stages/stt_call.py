@@ -28,7 +28,7 @@ from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
 from processors.stages.stt import SttStage
 from providers.catalog import provider
-from providers.provider import Rung
+from providers.provider import RungSpec
 from tests.faultlab import synthetic_caller as caller
 from tests.faultlab.near_ears import bring_near
 from tests.providers.bench import Bench, running, text_of
@@ -150,7 +150,7 @@ def rungs_of(instances: Sequence[Instance]) -> dict[str, FrameProcessor]:
     """Return the services that speak to them."""
     return {
         each.name: provider("stt", "deepgram").build(
-            Rung(
+            RungSpec(
                 name=each.name,
                 stage="stt",
                 kind="deepgram",

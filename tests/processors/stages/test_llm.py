@@ -33,7 +33,7 @@ from faultlab.schedule import parse_windows
 from processors.sentences import TakeBackFrame
 from processors.stages.llm import LlmStage
 from providers.openai import build
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 pytestmark = pytest.mark.virtual_time
 
@@ -66,7 +66,7 @@ class Bench:
             window_tokens=4000,
         )
 
-    def _rung(self, name: str) -> Rung:
+    def _rung(self, name: str) -> RungSpec:
         return replace(rung(self.lab, name), options=self.options.get(name, {}))
 
     async def ask(self, context: LLMContext | None = None) -> str:
@@ -93,9 +93,9 @@ async def bench(
         yield Bench(lab, rungs, StagePolicy(stage="llm", roster=roster, pace=PACES["llm"]))
 
 
-def rung(lab: Lab, name: str) -> Rung:
+def rung(lab: Lab, name: str) -> RungSpec:
     instance = lab.instance(name)
-    return Rung(
+    return RungSpec(
         name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
         sample_rate_hz=16000, instructions="Be brief.",
     )  # fmt: skip

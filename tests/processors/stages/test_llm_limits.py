@@ -31,7 +31,7 @@ from faultlab.schedule import parse_windows
 from processors.gate import RungGate
 from processors.stages.llm import TOKEN_CHARACTERS, LlmStage
 from providers.openai import build, share
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 pytestmark = pytest.mark.virtual_time
 
@@ -48,7 +48,7 @@ class Bench:
     lab: Lab
     rungs: Sequence[str]
     policy: StagePolicy
-    shared: Mapping[str, Rung]  # with a client that all calls share
+    shared: Mapping[str, RungSpec]  # with a client that all calls share
     told: list[Event] = field(default_factory=list)
 
     def fault(self, name: str, **fault: Any) -> None:
@@ -87,9 +87,9 @@ class Bench:
         return max((each.details["at_once"] for each in self.lab.record.requests(name)), default=0)
 
 
-def _rung(lab: Lab, name: str) -> Rung:
+def _rung(lab: Lab, name: str) -> RungSpec:
     instance = lab.instance(name)
-    return Rung(
+    return RungSpec(
         name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
         sample_rate_hz=16000, instructions="Be brief.",
     )  # fmt: skip

@@ -19,7 +19,7 @@ from faultlab import faults
 from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault
 from providers.catalog import provider
-from providers.provider import Rung
+from providers.provider import RungSpec
 from tests.faultlab import synthetic_caller as caller
 from tests.processors.stages.stt_call import RATE_HZ, calling, words
 from tests.processors.weather import REST_S, roster_of
@@ -353,7 +353,7 @@ async def test_a_caller_who_goes_on_is_heard_by_a_recogniser_that_is_behind() ->
 
 
 def local() -> FrameProcessor:
-    rung = Rung(name="local", stage="stt", kind="local", url="", sample_rate_hz=RATE_HZ)
+    rung = RungSpec(name="local", stage="stt", kind="local", url="", sample_rate_hz=RATE_HZ)
     return provider("stt", "local").build(rung)
 
 

@@ -37,7 +37,7 @@ from faultlab.lab import Lab, Spec
 from faultlab.record import SpokenWord
 from processors.stages.tts import TtsStage
 from providers.catalog import provider
-from providers.provider import Rung
+from providers.provider import RungSpec
 
 RATE_HZ = 8000
 CHUNK_S = 0.04
@@ -167,9 +167,9 @@ class Talk:
         return "\n".join(str(each) for each in self.told if isinstance(each, kinds))
 
 
-def rung(lab: Lab, name: str) -> Rung:
+def rung(lab: Lab, name: str) -> RungSpec:
     peer = lab.instances.get(name)
-    return Rung(
+    return RungSpec(
         name=name,
         stage="tts",
         kind=KINDS[name],
