@@ -90,7 +90,7 @@ async def open_process(
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
         await asyncio.to_thread(spare_the_loaded)
         roster = shared.policies["llm"].roster
-        async with watch_providers(settings, roster, shared=shared.shared, tell=tell) as providers:
+        async with watch_providers(settings, roster, shared=shared.clients, tell=tell) as providers:
             yield Process(
                 settings=settings,
                 switchboard=switchboard,
@@ -113,7 +113,7 @@ async def open_shared(settings: Settings, models: VoiceModels) -> AsyncIterator[
         settings=settings,
         models=models,
         policies=policies,
-        shared=services,
+        clients=services,
         clock=clock.monotonic,
         last_resort=last_resort,
     )

@@ -67,33 +67,33 @@ class _Parts:
 
 
 def assemble(
-    house: Shared, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
+    shared: Shared, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
 ) -> Assembled:
     """Return a call's pipeline on `leg`, ready to run.
 
     Args:
-        house: What calls share.
+        shared: What calls share.
         leg: The caller's telephone.
         agent: Who answers.
         call_id: Names what the caller leaves behind.
         tell: Takes the call's facts.
         end: Ends the call when its goodbye does not come through.
     """
-    turn = Turn(budget_s=house.settings.latency.budget_s)
-    wiring = CallWiring(clock=house.clock, turn=turn, line=CallerLine(), outside=tell)
-    built = build_all(house, agent, sample_rate_hz=leg.facts.sample_rate_hz)
-    services = stages_of(house, agent, built, wiring)
-    desk = desk_for(house.last_resort, leg.facts, call_id=call_id, end=end)
-    parts = _parts(house, leg, agent, services, wiring, desk)
+    turn = Turn(budget_s=shared.settings.latency.budget_s)
+    wiring = CallWiring(clock=shared.clock, turn=turn, line=CallerLine(), outside=tell)
+    built = build_all(shared, agent, sample_rate_hz=leg.facts.sample_rate_hz)
+    services = stages_of(shared, agent, built, wiring)
+    desk = desk_for(shared.last_resort, leg.facts, call_id=call_id, end=end)
+    parts = _parts(shared, leg, agent, services, wiring, desk)
     farewell = Farewell(end=end)
     tools = _tools(agent, parts, farewell, wiring)
     give_tools(parts.context, tools.schemas)
-    timeline = Timeline(budget_s=house.settings.latency.budget_s)
+    timeline = Timeline(budget_s=shared.settings.latency.budget_s)
     observer = CallObserver(wiring, timeline=timeline, provider_of=services.speaker)
     leg.output().line_end = LineEnd(
-        line=wiring.line, heard=observer.heard, clock=house.clock, but=ClipAudioRawFrame
+        line=wiring.line, heard=observer.heard, clock=shared.clock, but=ClipAudioRawFrame
     )
-    follow = _follow(house, agent, built, parts.fallback.phrases)
+    follow = _follow(shared, agent, built, parts.fallback.phrases)
     ending = [farewell, _silence(agent, farewell, wiring)]
     pipeline = Pipeline(_list(parts, leg, agent, wiring, follow=follow, ending=ending))
     return Assembled(
@@ -107,18 +107,18 @@ def assemble(
 
 
 def _parts(
-    house: Shared,
+    shared: Shared,
     leg: Leg,
     agent: AgentSettings,
     services: Services,
     wiring: CallWiring,
     desk: CallDesk,
 ) -> _Parts:
-    settings = house.settings
+    settings = shared.settings
     context, pair = build_context(
         agent,
         settings.turn,
-        models=house.models,
+        models=shared.models,
         tell=wiring.outside,
         words_owed=services.stt.words_owed,
     )
@@ -129,7 +129,7 @@ def _parts(
         desk=desk,
         speaking=lambda: services.tts.speaker,
     )
-    fallback = fallback_for(occasion, house.last_resort, settings)
+    fallback = fallback_for(occasion, shared.last_resort, settings)
     hold_line = HoldLine(fallback, wiring)
     if Step.LOCAL in settings.hold.steps:
         services.tts.say_unsaid = hold_line.speak_locally
@@ -155,12 +155,12 @@ def _tools(agent: AgentSettings, parts: _Parts, farewell: Farewell, wiring: Call
 
 
 def _follow(
-    house: Shared, agent: AgentSettings, built: Built, phrases: Phrases
+    shared: Shared, agent: AgentSettings, built: Built, phrases: Phrases
 ) -> list[FrameProcessor]:
     """Return who has the voices and the phrases follow the caller's language, if it is followed."""
     if agent.language != DETECTED:
         return []
-    followed = (each for each in house.settings.stages.tts if follows_caller(each, agent))
+    followed = (each for each in shared.settings.stages.tts if follows_caller(each, agent))
     voices = [built["tts"][each.name] for each in followed]
     return [CallerLanguage(first=phrases.language, voices=voices, follow=phrases.follow)]
 

@@ -34,7 +34,7 @@ class Shared:
     settings: Settings
     models: VoiceModels
     policies: Mapping[Stage, StagePolicy]
-    shared: Mapping[str, object]  # by the rung's name
+    clients: Mapping[str, object]  # what all calls share of a provider, by the rung's name
     last_resort: LastResort
     clock: Clock
 
@@ -58,7 +58,7 @@ class Services:
 
 
 def build_rungs(
-    stage: Stage, house: Shared, *, agent: AgentSettings, sample_rate_hz: int
+    stage: Stage, shared: Shared, *, agent: AgentSettings, sample_rate_hz: int
 ) -> dict[str, FrameProcessor]:
     """Return a stage's services by the names of their rungs, the preferred one first."""
     rungs = [
@@ -67,24 +67,24 @@ def build_rungs(
             stage,
             agent=agent,
             sample_rate_hz=sample_rate_hz,
-            shared=house.shared.get(each.name),
+            shared=shared.clients.get(each.name),
         )
-        for each in getattr(house.settings.stages, stage)
+        for each in getattr(shared.settings.stages, stage)
     ]
     return {each.name: provider(stage, each.kind).build(each) for each in rungs}
 
 
-def build_all(house: Shared, agent: AgentSettings, *, sample_rate_hz: int) -> Built:
+def build_all(shared: Shared, agent: AgentSettings, *, sample_rate_hz: int) -> Built:
     """Return the services of all stages."""
     return {
-        stage: build_rungs(stage, house, agent=agent, sample_rate_hz=sample_rate_hz)
+        stage: build_rungs(stage, shared, agent=agent, sample_rate_hz=sample_rate_hz)
         for stage in STAGES
     }
 
 
-def stages_of(house: Shared, agent: AgentSettings, built: Built, wiring: CallWiring) -> Services:
+def stages_of(shared: Shared, agent: AgentSettings, built: Built, wiring: CallWiring) -> Services:
     """Return the stages of a call."""
-    policies, tell, clock, turn = house.policies, wiring.tell, wiring.clock, wiring.turn
+    policies, tell, clock, turn = shared.policies, wiring.tell, wiring.clock, wiring.turn
     return Services(
         stt=SttStage(built["stt"], policy=policies["stt"], tell=tell, clock=clock, turn=turn),
         llm=LlmStage(
