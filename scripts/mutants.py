@@ -75,15 +75,16 @@ def prepare(place: Path, *, only: Sequence[str]) -> None:
         file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
 
 
-def mutmut(*words: str, place: Path, quiet: bool = False) -> str:
-    """Run mutmut in `place`; return what it printed if `quiet`, else let it print."""
+def mutmut(*words: str, place: Path) -> str:
+    """Run mutmut in `place`; return what it printed. `run` shows a terminal how far it has got."""
     ours = {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
+    shown = words[0] == "run" and sys.stdout.isatty()
     done = subprocess.run(  # noqa: S603 - our own arguments
         [sys.executable, "-m", "mutmut", *words],
         cwd=place,
         env=os.environ | ours,  # noqa: TID251 - handed on, not read
         check=True,
-        stdout=subprocess.PIPE if quiet else None,
+        stdout=None if shown else subprocess.PIPE,
         text=True,
     )
     return done.stdout or ""
@@ -115,7 +116,7 @@ def report(place: Path) -> int:
     found = dict(results(place))
     for name, fates in found.items():
         for each in (each for each, fate in fates.items() if fate == "survived"):
-            diff = mutmut("show", each, place=place, quiet=True).replace(GETTER, "")
+            diff = mutmut("show", each, place=place).replace(GETTER, "")
             print(f"\n{name} {diff.strip()}")
     print(f"\n{'':32}{'mutants':>10}{'killed':>10}{'survived':>10}{'timeouts':>10}{'noticed':>10}")
     for name, fates in found.items():
@@ -137,7 +138,8 @@ def main(only: Sequence[str], *, jobs: int) -> int:
         prepare(place, only=only)
         try:
             mutmut("run", "--max-children", str(jobs), place=place)
-        except subprocess.CalledProcessError:  # it has said why: the tests fail without a change
+        except subprocess.CalledProcessError as error:  # such as: the tests fail without a change
+            print((error.stdout or "").rpartition("\r")[2], file=sys.stderr)
             return 1
         return report(place)
 
