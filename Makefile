@@ -1,6 +1,6 @@
 # `make` lists the targets. On a fresh machine Python 3.11 to 3.13 and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-long test-hours check lint format lock drill clean
+.PHONY: help setup setup-dev demo test test-long test-hours check lint format lock drill mutants clean
 
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
@@ -50,6 +50,9 @@ format: setup-dev ## rewrite the code in the house's format
 
 drill: setup-dev ## break everything on purpose, beside stock Pipecat: takes hours; ONLY=ROW,... some
 	@$(BIN)/holdline drill --baseline stock-pipecat $(if $(ONLY),--only $(ONLY))
+
+mutants: setup-dev ## which changes of a decision does no test notice? takes long; ONLY=FILE,... some
+	@$(BIN)/python scripts/mutants.py $(if $(JOBS),--jobs $(JOBS)) $(ONLY)
 
 # Named versions and hashes, no index and no host; the same file for every platform and Python.
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \

@@ -27,11 +27,11 @@ class Deadline:
 
     def no_sooner_than(self, at: float) -> "Deadline":
         """Return this deadline, or `at` if that is later."""
-        return self if self.at >= at else Deadline(at=at)
+        return Deadline(at=max(self.at, at))
 
     def no_later_than(self, at: float) -> "Deadline":
         """Return this deadline, or `at` if that is sooner."""
-        return self if self.at <= at else Deadline(at=at)
+        return Deadline(at=min(self.at, at))
 
     def later_by(self, more_s: float) -> "Deadline":
         """Return a deadline that gives so much more time."""

@@ -79,7 +79,7 @@ def _until_date(value: str | None, utc_s: float) -> float | None:
     if parsed is None:
         return None
     try:
-        return _useful(calendar.timegm((*parsed[:6], 0, 1, 0)) - (parsed[9] or 0) - utc_s)
+        return _useful(calendar.timegm(parsed[:6]) - (parsed[9] or 0) - utc_s)
     except ValueError:
         return None
 

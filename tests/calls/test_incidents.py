@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from calls.events import Event, ProviderFailed
-from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
-from calls.incidents import AGAIN_S, CALM_S, Incidents
+from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew, Trouble
+from calls.incidents import AGAIN_S, CALM_S, Incidents, trouble_of
 from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,
@@ -211,6 +211,86 @@ def test_a_rung_that_is_still_in_doubt_does_not_calm_down() -> None:
     assert incidents.tick(3600.0) == ()
 
 
+def test_a_late_answer_of_a_rung_in_doubt_does_not_end_its_incident() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*LATE, won("openai"), of=incidents)
+
+    assert incidents.tick(3600.0) == ()
+
+
+def test_a_stage_that_answers_again_is_over_when_it_stays_so() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(EXHAUSTED, of=incidents)
+    told_by(won("openai-b"), at=5.0, of=incidents)
+
+    (ended,) = incidents.tick(5.0 + CALM_S)
+
+    assert (ended.rung, ended.lasted_s) == ("", 5.0)
+
+
+def test_a_failover_from_a_rung_that_failed_says_why_and_who_answers() -> None:
+    limited = attempt_failed(Kind.RATE_LIMITED, reason="429", severity=Severity.LOW)
+
+    assert told_by(limited, chosen()) == [
+        IncidentBegan(
+            stage="llm",
+            rung="openai",
+            kind="rate_limited",
+            severity=Severity.LOW,
+            reason="429",
+            then="openai-b answers instead",
+        )
+    ]
+
+
+def test_a_rung_whose_breaker_has_closed_is_named_as_the_one_to_ask() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(moved("open", "openai-b"), moved("closed", "openai-b"), of=incidents)
+
+    (began,) = told_by(attempt_failed(Kind.TIMEOUT, severity=Severity.MEDIUM), of=incidents)
+
+    assert isinstance(began, IncidentBegan)
+    assert began.then == "openai-b is asked instead"
+
+
+def test_a_breaker_that_opens_for_what_nobody_told_is_of_an_unknown_kind() -> None:
+    (began,) = told_by(moved("open"))
+
+    assert began.kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("event", "trouble"),
+    [
+        (
+            ProviderFailed(stage="transport", provider="twilio", error="answered 401"),
+            Trouble(
+                stage="transport",
+                rung="twilio",
+                kind="error",
+                severity=Severity.MEDIUM,
+                reason="answered 401",
+            ),
+        ),
+        (
+            RetriesExhausted(
+                stage="tools", provider="crm", kind=Kind.TIMEOUT, tries=4, severity=Severity.HIGH
+            ),
+            Trouble(stage="tools", rung="crm", kind="timeout", severity=Severity.HIGH),
+        ),
+        (
+            EXHAUSTED,
+            Trouble(stage="llm", rung="", kind="exhausted", severity=Severity.CRITICAL),
+        ),
+    ],
+    ids=["off the ladders", "tried again in vain", "a whole stage"],
+)
+def test_a_fact_says_who_failed_how_and_how_badly(
+    event: ProviderFailed | RetriesExhausted | StageExhausted, trouble: Trouble
+) -> None:
+    assert trouble_of(event) == trouble
+
+
 def test_a_rate_limit_is_over_when_the_rung_answers_again() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(attempt_failed(Kind.RATE_LIMITED), chosen(), of=incidents)
@@ -267,9 +347,10 @@ def test_a_stage_has_a_usable_rung_again_when_one_breaker_closes() -> None:
     told = told_by(moved("half_open", "deepgram", "stt"), at=30.0, of=incidents)
     told += told_by(moved("closed", "deepgram", "stt"), at=31.0, of=incidents)
 
-    assert [(type(each), each.rung) for each in told] == [
-        (IncidentEnded, "deepgram"),
-        (IncidentEnded, ""),
+    kinds = ("unknown", "no_usable_rung")
+    assert told == [
+        IncidentEnded(stage="stt", rung=rung, kind=kind, lasted_s=30.0, failures=0)
+        for rung, kind in zip(("deepgram", ""), kinds, strict=True)
     ]
 
 

@@ -11,10 +11,18 @@ from calls.language import TurnLanguage
         ([("Hola.", "es")], "es"),
         ([("hola, quiero una cita", "es"), ("please", "en")], "es"),
         ([("no", "es"), ("I want to book an appointment", "en")], "en"),
+        ([("quiero una", "es"), ("I want it", "en"), ("cita mañana", "es")], "es"),
         ([("one two", "en"), ("tres cuatro", "es")], "en"),
         ([("what", None), ("", "es")], "en"),
     ],
-    ids=["one word", "a word of another", "first another", "as many", "unknown or nothing"],
+    ids=[
+        "one word",
+        "a word of another",
+        "first another",
+        "there and back",
+        "as many",
+        "unknown or nothing",
+    ],
 )
 def test_the_language_of_most_of_a_turns_words_is_spoken(
     results: list[tuple[str, str | None]], language: str
@@ -31,6 +39,7 @@ def test_only_a_change_is_news() -> None:
     turn = TurnLanguage("en")
 
     assert not turn.heard("hello there", "en")
+    assert not turn.heard("what", None)
     turn.turn_over()
     assert turn.heard("hola", "es")
     assert not turn.heard("buenos dias", "es")

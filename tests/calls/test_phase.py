@@ -36,6 +36,12 @@ def test_an_edge_that_the_table_lacks_is_a_fact_and_changes_nothing() -> None:
     assert phase.current_state is Phase.ENDED
 
 
+def test_a_move_says_from_where_to_where_and_why() -> None:
+    facts = CallPhase().transition_to(Phase.SPEAKING, "greeting")
+
+    assert facts == (PhaseMoved(before="listening", after="speaking", cause="greeting"),)
+
+
 def test_staying_is_no_fact() -> None:
     assert CallPhase().transition_to(Phase.LISTENING, "noise") == ()
 

@@ -12,7 +12,26 @@ def test_the_budget_runs_from_the_moment_the_caller_stopped() -> None:
 
 
 def test_speech_that_no_caller_waits_for_has_a_budget_of_its_own() -> None:
-    assert Turn(budget_s=1.5).until(100.0).at == 101.5
+    turn = Turn(budget_s=1.5)
+    turn.queued(103.0)
+    turn.flushed(99.0)
+
+    assert turn.until(100.0).at == 101.5
+    assert turn.patient_until(100.0).at == 101.5 + HOLD_S
+
+
+def test_work_that_no_caller_waits_for_yet_has_its_own_time() -> None:
+    turn = Turn(budget_s=1.5)
+
+    assert turn.unhurried_until(100.0).at == 100.0 + HOLD_S
+    assert turn.unhurried_until(100.0, 0.5).at == 100.5
+
+
+def test_before_the_first_turn_nothing_was_decided_tried_or_said() -> None:
+    turn = Turn(budget_s=1.5)
+
+    assert (turn.number, turn.stopped_at) == (0, None)
+    assert [next(turn.attempts), next(turn.attempts)] == [1, 2]
 
 
 def test_once_the_answer_is_heard_the_line_must_not_run_dry() -> None:

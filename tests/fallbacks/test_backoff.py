@@ -24,6 +24,16 @@ def test_a_stable_connection_is_made_again_at_once() -> None:
     assert backoff.next_s() == 0.0
 
 
+def test_a_stable_connection_that_cannot_be_made_again_waits_longer_and_longer() -> None:
+    backoff = Backoff()
+    backoff.up(now=10.0)
+    backoff.down(now=10.0 + STABLE_S + 0.1)
+    first = backoff.next_s()
+    backoff.down(now=100.0)  # the new try failed; nothing was up in between
+
+    assert [first, *waits(backoff, 2)] == [0.0, 0.5, 1.0]
+
+
 def test_a_connection_that_dies_young_waits_on() -> None:
     backoff = Backoff()
     before = waits(backoff, 3)[-1]
@@ -46,6 +56,16 @@ def test_a_try_that_somebody_waits_for_makes_the_next_one_no_later() -> None:
     backoff.hurried()
 
     assert backoff.next_s() == first
+
+
+def test_a_hurried_try_at_once_leaves_the_next_one_at_once() -> None:
+    backoff = Backoff()
+    backoff.up(now=10.0)
+    backoff.down(now=10.0 + STABLE_S + 0.1)
+    first = backoff.next_s()
+    backoff.hurried()
+
+    assert [first, backoff.next_s()] == [0.0, 0.0]
 
 
 def test_a_service_that_tries_again_by_itself_is_left_to_that_at_first() -> None:

@@ -104,6 +104,52 @@ def test_two_successes_close_it() -> None:
     (moved,) = asked.succeeded(permit(asked, 32.0, probe=True), 32.2)
 
     assert (moved.before, moved.after, moved.cause) == ("half_open", "closed", "proven")
+    assert moved.severity is Severity.LOW
+
+
+def test_a_new_one_is_closed_and_has_counted_nothing() -> None:
+    asked = breaker()
+
+    assert (asked.state, asked.failures, asked.successes) == (State.CLOSED, 0, 0)
+    assert asked.wake_at is None
+
+
+def test_a_failure_on_trial_may_name_its_rest() -> None:
+    asked = half_opened()
+
+    asked.failed(permit(asked, 31.0, probe=True), 32.0, rest_s=60.0)
+
+    assert asked.wake_at == 92.0
+
+
+def test_an_open_one_that_is_tripped_again_keeps_the_longer_rest() -> None:
+    asked = opened()
+
+    asked.trip(10.0, rest_s=100.0)
+    asked.trip(20.0, rest_s=5.0)
+
+    assert asked.wake_at == 110.0
+
+
+def test_a_probe_of_an_earlier_opening_says_nothing_once_it_is_closed_again() -> None:
+    asked = opened()
+    late = permit(asked, 1.0, probe=True)
+    asked.tick(30.0)
+    for now in (31.0, 32.0):
+        asked.succeeded(permit(asked, now, probe=True), now)
+
+    assert asked.state is State.CLOSED
+    assert asked.failed(late, 33.0) == ()
+    assert asked.failures == 0
+
+
+def test_another_process_word_counts_while_any_of_its_rest_is_left() -> None:
+    asked = breaker()
+
+    (moved,) = asked.follow(State.OPEN, since=1.0, now=2.0, rest_s=0.5)
+
+    assert moved.after == "open"
+    assert asked.wake_at == 2.5
 
 
 def test_one_failure_on_trial_opens_it_again() -> None:

@@ -111,6 +111,8 @@ PAYLOAD_ROWS = [
         429,
         openai("rate_limit_exceeded", "tokens", "Request too large for gpt-4.1"),
     ),
+    ("openai", 429, {"message": "Request too large for gpt-4.1"}),
+    ("openai", 429, "Request too large for gpt-4.1"),
     ("elevenlabs", 400, eleven("max_character_limit_exceeded")),
     ("twilio", 400, {"code": 21211}),
 ]
@@ -167,6 +169,7 @@ MESSAGE_ROWS = [
     ("elevenlabs", {"error": "max_active_conversations"}, ASKED, Kind.PROTOCOL),
     ("elevenlabs", {"error": "voice_id_does_not_exist"}, ASKED, Kind.NOT_FOUND),
     ("elevenlabs", {"error": "input_timeout_exceeded"}, ASKED, Kind.PROTOCOL),
+    ("elevenlabs", {"status_code": 400, "error": "quota_exceeded"}, ASKED, Kind.QUOTA),
     ("deepgram", {"type": "Error", "variant": "SchemaError"}, FLOWING, Kind.PROTOCOL),
     ("deepgram", {"type": "ConfigureFailure", "code": "X"}, FLOWING, Kind.PROTOCOL),
 ]
@@ -192,7 +195,9 @@ def test_an_idle_context_that_elevenlabs_closes_is_normal() -> None:
     assert classify_message("elevenlabs", message, moment=IDLE).harmless
 
 
-@pytest.mark.parametrize("message", ["{}", None, [], {"error": "new_and_strange"}])
+@pytest.mark.parametrize(
+    "message", ["{}", None, [], {"error": "new_and_strange"}, {"status_code": "many"}]
+)
 def test_a_message_that_no_list_names_is_told_as_unknown(message: object) -> None:
     assert classify_message("elevenlabs", message, moment=ASKED).unknown
 
@@ -213,7 +218,12 @@ CLOSE_ROWS = [
     ("elevenlabs", 1008, "This request exceeds your quota of 10000.", ASKED, Kind.QUOTA),
     ("elevenlabs", 1008, '{"error": "invalid_api_key"', ASKED, Kind.AUTH),
     ("elevenlabs", 1008, "Maximum simultaneous contexts per WebSocket", ASKED, Kind.PROTOCOL),
+    ("elevenlabs", 1008, '{"status":"quota_exceeded"}', ASKED, Kind.QUOTA),
+    ("elevenlabs", 1008, "Sorry (quota_exceeded).", ASKED, Kind.QUOTA),
+    ("elevenlabs", 1008, "The system is busy", ASKED, Kind.OVERLOADED),
+    ("elevenlabs", 1008, "We have not received a new text input", FLOWING, Kind.CUT),
     ("elevenlabs", 1008, "something new", ASKED, Kind.PROTOCOL),
+    ("cartesia", 1008, "invalid_api_key", ASKED, Kind.PROTOCOL),  # who says why says it before
     ("elevenlabs", 1011, "", ASKED, Kind.OVERLOADED),
     ("elevenlabs", 1006, "", ASKED, Kind.NETWORK),
     ("elevenlabs", 1003, "", ASKED, Kind.PROTOCOL),

@@ -109,9 +109,9 @@ def test_keys_before_the_menu_are_not_meant_for_it() -> None:
 
 def test_when_the_stage_answers_again_the_conversation_goes_on() -> None:
     call = Descent()
-    call.down("llm", 0.0)
+    call.down("llm", 1.0)
 
-    assert call.recovered(7.0) == (GoOn(stage="llm", down_s=7.0),)
+    assert call.recovered(8.0) == (GoOn(stage="llm", down_s=7.0),)
     assert call.step is None
     assert call.wake_at is None
     assert call.down("llm", 20.0) == (PlayClip(stage="llm", number=0),)
@@ -122,6 +122,50 @@ def test_the_steps_are_the_owners_to_choose() -> None:
 
     assert call.down("llm", 0.0) == (ReadMenu(),)
     assert call.key("1", 1.0) == (SayGoodbye(carried=None),)
+
+
+def test_a_choice_is_not_carried_out_by_a_step_that_stands_above_the_menu() -> None:
+    steps = (Step.CLIP, Step.CHOSEN, Step.KEYPAD, Step.GOODBYE)
+    call = Descent(DescentSettings(steps=steps, clips=0))
+    call.down("llm", 0.0)
+
+    assert call.key("1", 1.0) == (SayGoodbye(carried=None),)
+
+
+def test_the_keys_are_the_owners_to_choose() -> None:
+    call = Descent(DescentSettings(clips=0, keys={"5": Choice.MESSAGE}))
+    call.down("llm", 0.0)
+
+    assert call.key("1", 1.0) == (ReadMenu(),)
+    assert call.key("5", 2.0) == (Carry(choice=Choice.MESSAGE),)
+
+
+def test_a_menu_of_words_behind_the_one_of_keys_is_read_as_often_as_is_left() -> None:
+    call = Descent(DescentSettings(steps=(Step.KEYPAD, Step.WORDS, Step.GOODBYE), menus=2))
+    call.hears(words=True)
+
+    assert [call.down("llm", float(now)) for now in range(3)] == [
+        (ReadMenu(),),
+        (ReadMenu(),),
+        (SayGoodbye(carried=None),),
+    ]
+
+
+def test_no_silence_is_too_long_while_nothing_is_down_nor_behind_the_goodbye() -> None:
+    call = Descent(DescentSettings(steps=(Step.GOODBYE,)))
+    call.spoken(5.0)
+    before = call.wake_at
+    call.down("llm", 10.0)
+    call.spoken(12.0)
+
+    assert (before, call.wake_at) == (None, None)
+
+
+def test_a_key_behind_the_outage_chooses_nothing() -> None:
+    call = at_the_menu()
+    call.recovered(21.0)
+
+    assert call.key("1", 22.0) == ()
 
 
 SAID_OR_PRESSED = ReadMenu(words=True, keys=True)
@@ -238,6 +282,21 @@ def test_a_question_that_is_not_answered_is_followed_by_the_menu_when_the_silenc
     call.spoken(8.0)
 
     assert call.tick(11.5) == (SAID_OR_PRESSED,)
+
+
+def test_whatever_reads_the_menu_again_starts_the_silence_anew() -> None:
+    call = at_the_menu_of_words(menus=6)
+    begun = [call.wake_at]
+    call.key("7", 1.0)
+    begun.append(call.wake_at)
+    call.heard("7", 2.0)
+    begun.append(call.wake_at)
+    call.heard(Choice.CALLBACK, 2.5)
+    call.heard(Consent.NO, 3.0)
+    begun.append(call.wake_at)
+    call.tick(8.0)
+
+    assert [*begun, call.wake_at] == [3.5, 4.5, 5.5, 6.5, 11.5]
 
 
 def test_words_before_the_menu_and_behind_a_choice_mean_nothing() -> None:

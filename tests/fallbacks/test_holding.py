@@ -20,6 +20,7 @@ def test_a_late_answer_is_spoken_for_once() -> None:
     assert line.tick(101.04) == ()
     assert line.tick(101.05) == (Say.FILLER,)
     assert line.tick(101.06) == ()
+    assert line.tick(104.5) == ()  # whoever speaks has not said yet until when
 
 
 def test_an_answer_in_time_is_not_spoken_for() -> None:
@@ -36,6 +37,7 @@ def test_an_answer_in_time_is_not_spoken_for() -> None:
         (100.9, 101.05),  # it should have been heard by now
         (101.15, 101.25),
         (101.3, 101.4),
+        (101.43, 101.43),  # just in time
         (101.42, 101.43),  # nobody is left in silence for a hope
         (101.5, 101.05),  # too late to be waited for
     ],
@@ -85,6 +87,50 @@ def test_the_two_turns_after_a_filler_get_a_clip_instead_and_then_a_filler_is_du
 
     assert [each for _, each in said] == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
     assert all(after_s <= 1.43 + 1e-9 for after_s, _ in said)
+
+
+def test_a_clip_in_place_of_a_filler_comes_a_moment_later() -> None:
+    line = turn(Holding())
+    line.tick(101.05)
+    turn(line, 110.0)
+
+    assert line.wake_at == pytest.approx(111.4)
+
+
+def test_a_caller_who_interrupts_what_holds_the_line_has_had_a_turn() -> None:
+    line = Holding()
+    said: list[Say] = []
+    for n in range(4):
+        turn(line, 100.0 * n)
+        said += line.tick(100.0 * n + 1.43)
+        line.caller_started()
+
+    assert said == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
+
+
+def test_a_line_is_held_from_what_was_said_until_the_answer() -> None:
+    line = turn(Holding())
+    before = line.held
+    line.tick(101.05)
+    during = line.held
+    line.answered()
+
+    assert [before, during, line.held] == [False, True, False]
+
+
+def test_before_the_caller_has_said_anything_nothing_is_owed() -> None:
+    line = Holding()
+    line.decided(100.0)
+
+    assert line.wake_at is None
+    assert line.tick(200.0) == ()
+
+
+def test_a_turn_without_a_pause_is_owed_from_its_stop() -> None:
+    line = turn(Holding())
+    line.decided(100.5)
+
+    assert line.wake_at == pytest.approx(101.05)
 
 
 def test_a_line_that_ran_dry_again_is_held_before_four_seconds_of_silence() -> None:

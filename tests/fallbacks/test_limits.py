@@ -106,6 +106,31 @@ def test_who_cannot_pass_in_time_does_not_wait_at_all() -> None:
     assert turnstile.join("c", until=Deadline(at=NOW + 10.1), now=NOW) is not None
 
 
+def test_who_may_not_wait_passes_where_nobody_has_to() -> None:
+    turnstile = Turnstile(Limits(per_minute=6))
+
+    assert turnstile.soonest(NOW) == NOW
+    assert turnstile.join("a", until=Deadline(at=NOW), now=NOW) is not None
+
+
+def test_without_a_pace_nobody_waits_for_it() -> None:
+    turnstile = Turnstile(Limits())
+    for call in ("a", "b"):
+        join(turnstile, call)
+    turnstile.call_in(NOW)
+
+    assert turnstile.soonest(NOW) == NOW
+
+
+def test_who_leaves_while_it_waits_for_the_pace_lets_the_next_one_come() -> None:
+    turnstile = Turnstile(Limits())
+    first, second = (join(turnstile, call) for call in ("a", "b"))
+    turnstile.call_in(NOW)
+    turnstile.leave(first)
+
+    assert turnstile.call_in(NOW) == second
+
+
 def test_a_connection_takes_a_place_at_once_or_not_at_all() -> None:
     turnstile = Turnstile(Limits(concurrent=1))
 
@@ -119,6 +144,7 @@ def test_a_connection_takes_a_place_at_once_or_not_at_all() -> None:
 def test_without_a_limit_everybody_passes() -> None:
     turnstile = Turnstile(Limits())
 
+    assert turnstile.room(0.0)
     assert all(turnstile.seat(NOW) for _ in range(1000))
 
 
@@ -146,6 +172,34 @@ def test_a_refusal_takes_a_place_away_for_a_while() -> None:
 
     assert turnstile.places(NOW) == 3
     assert turnstile.places(NOW + LEARNT_S) == 10
+    assert not turnstile.room(NOW)
+    waiting = join(turnstile, "a")
+    assert served(turnstile) is None
+    assert served(turnstile, NOW + LEARNT_S) == waiting
+
+
+def test_a_refusal_of_the_only_one_leaves_one_place() -> None:
+    turnstile = Turnstile(Limits())
+    turnstile.seat(NOW)
+    turnstile.refused(NOW)
+
+    assert turnstile.places(NOW) == 1
+
+
+@pytest.mark.parametrize(("remaining", "next_in_s"), [(0, 6.0), (1, 0.0), (5, 0.0)])
+def test_the_next_request_waits_only_for_an_empty_bucket(remaining: int, next_in_s: float) -> None:
+    left = RequestsLeft(limit=10, remaining=remaining, full_in_s=60.0)
+
+    assert left.next_in_s == next_in_s
+
+
+@pytest.mark.parametrize("missing", ["limit", "remaining", "reset"])
+def test_two_of_the_three_headers_say_nothing(missing: str) -> None:
+    headers = {"limit": "60", "remaining": "0", "reset": "1s"}
+    del headers[missing]
+
+    named = {f"x-ratelimit-{each}-requests": value for each, value in headers.items()}
+    assert requests_left(named) is None
 
 
 @pytest.mark.parametrize(
@@ -190,6 +244,14 @@ def test_waiting_leaves_the_next_rung_its_time(standbys: Sequence[Standing], at:
     )
 
     assert until.at == pytest.approx(at)
+
+
+def test_what_is_heard_at_once_leaves_the_next_rung_no_other_time() -> None:
+    prompt, until = Deadline(at=101.5), Deadline(at=104.0)
+
+    waits = may_wait_until([standby("b", 0.4)], prompt=prompt, until=until)
+
+    assert waits.at == pytest.approx(101.1)
 
 
 def ladder(chance: float = 0.5) -> tuple[Work, Roster]:

@@ -82,10 +82,55 @@ def test_one_that_never_reports_is_forgotten_and_counts_as_failed() -> None:
     plan.see(Condition.DOUBTED, 0.0)
     (lost,) = plan.tick(1.0)
 
+    assert plan.wake_at == 11.0
     assert plan.tick(11.0) == ()
     assert plan.wake_at == 13.0
     plan.reported(lost.number, 11.5, ok=True)
     assert plan.wake_at == 13.0
+
+
+def test_a_lost_ones_late_word_is_not_taken_for_the_next_ones() -> None:
+    plan = Probing(now=0.0)
+    plan.see(Condition.DOUBTED, 0.0)
+    (lost,) = plan.tick(1.0)
+    plan.tick(11.0)
+    plan.tick(13.0)
+
+    plan.reported(lost.number, 13.1, ok=True)
+
+    assert plan.wake_at == 23.0  # the next one is still under way
+
+
+def test_a_healthy_one_whose_question_failed_is_asked_again_in_a_minute() -> None:
+    assert failing(Probing(now=0.0), 3) == [60.0, 120.0, 180.0]
+
+
+def test_after_an_operators_word_the_waits_begin_anew() -> None:
+    plan = Probing(now=0.0)
+    plan.see(Condition.DOUBTED, 100.0)
+    failing(plan, 5)
+
+    plan.reset(200.0)
+
+    assert failing(plan, 3) == [200.0, 202.0, 207.0]
+
+
+def test_a_real_request_is_paid_for_one_day() -> None:
+    plan = Probing(now=0.0, settings=ProbeSettings(cost=1.0, daily_cost=1.0))
+    plan.see(Condition.DOUBTED, 0.0)
+    failing(plan, 1)
+
+    (next_day,) = plan.tick(1.0 + DAY_S)
+
+    assert next_day.real
+
+
+def test_a_healthy_one_may_be_asked_every_second() -> None:
+    plan = Probing(now=0.0, settings=ProbeSettings(interval_s=1.0))
+    planned = plan.wake_at
+    plan.reset(0.5)
+
+    assert (planned, plan.wake_at) == (1.0, 0.5)
 
 
 def test_beyond_the_days_money_probes_are_cheap_and_count_all_the_same() -> None:
@@ -108,8 +153,9 @@ def test_beyond_the_days_money_probes_are_cheap_and_count_all_the_same() -> None
 def test_probing_may_be_off() -> None:
     plan = Probing(now=0.0, settings=ProbeSettings(interval_s=0.0))
     plan.see(Condition.DOUBTED, 1.0)
-    plan.reset(2.0)
+    assert plan.wake_at is None
 
+    plan.reset(2.0)
     assert plan.wake_at is None
 
 

@@ -15,6 +15,7 @@ NOW_UTC = 1_793_000_000.0  # Mon, 26 Oct 2026 07:33:20 GMT
         ({"Retry-After": "3"}, "", 3.0),
         ({"Retry-After": "1.5"}, "", 1.5),
         ({"retry-after": "Mon, 26 Oct 2026 07:33:30 GMT"}, "", 10.0),
+        ({"retry-after": "Mon, 26 Oct 2026 08:33:30 +0100"}, "", 10.0),
         ({"retry-after": "Mon, 26 Oct 2026 07:33:10 GMT"}, "", None),
         ({"retry-after": "0"}, "", None),
         ({"retry-after": "-3"}, "", None),

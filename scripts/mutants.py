@@ -1,0 +1,153 @@
+"""Breaks the decisions on purpose, one small thing at a time, and says what no test noticed.
+
+    make mutants                                            # fallbacks/ and calls/: hours
+    make mutants ONLY=fallbacks/breaker.py,calls/turn.py    # minutes
+    make mutants JOBS=2                                     # two at a time
+
+A mutant is a function with one change: a comparison turned round, a number one larger, an argument
+left out. mutmut makes them and runs, for each, the tests that reach the function: those of
+tests/fallbacks and tests/calls, with few examples, and the same ones every time. One that no test
+fails for has survived: a test is missing, or the change makes no difference that anyone could see.
+
+The work is done on a copy in a temporary folder. Ends with 1 if fewer than nine in ten are noticed.
+Not changed: what stands outside functions (tables, the defaults of settings).
+"""
+
+import argparse
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+ROOMS: Final = ("fallbacks", "calls")
+TESTS: Final = ("tests/fallbacks", "tests/calls")
+NEEDED: Final = ("pyproject.toml", "tests/conftest.py", "tests/virtual_time.py")
+LEAST: Final = 0.9  # noticed, of all
+# By exit code, as mutmut's own `stats.py` has them; no test reaches it, or it survived: all others.
+KILLED: Final = (1, 3)
+TIMEOUTS: Final = (36, 24, -24, 152, 255)
+GETTER: Final = "value_of_"  # what a property's function is called in the copy
+
+
+def with_getters(source: str) -> str:
+    """Return the source with each property as a plain function: mutmut passes decorated ones by."""
+    lines = source.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef) or not node.decorator_list:
+            continue
+        decorator = node.decorator_list[0]
+        if isinstance(decorator, ast.Name) and decorator.id == "property" and node.end_lineno:
+            indent = " " * node.col_offset
+            name = GETTER + node.name
+            lines[decorator.lineno - 1] = ""
+            lines[node.lineno - 1] = lines[node.lineno - 1].replace(node.name, name, 1)
+            lines[node.end_lineno - 1] += f"\n{indent}{node.name} = property({name})\n"
+    return "".join(lines)
+
+
+def prepare(place: Path, *, only: Sequence[str]) -> None:
+    """Copy to `place` what is mutated and what tests it, with mutmut's settings."""
+    unwanted = shutil.ignore_patterns("__pycache__")
+    for folder in (*ROOMS, *TESTS):
+        shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)
+    for name in NEEDED:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, place / name)
+    for path in (path for room in ROOMS for path in (place / room).rglob("*.py")):
+        path.write_text(with_getters(path.read_text(encoding="utf-8")), encoding="utf-8")
+    settings = {
+        "source_paths": [f"{room}/" for room in ROOMS],
+        "only_mutate": list(only) or [f"{room}/*" for room in ROOMS],
+        "also_copy": ["fallbacks/clips/"],
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist"],
+        "pytest_add_cli_args_test_selection": list(TESTS),
+    }
+    with (place / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write("\n[tool.mutmut]\n")
+        file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+
+
+def mutmut(*words: str, place: Path) -> str:
+    """Run mutmut in `place`; return what it printed. `run` shows a terminal how far it has got."""
+    ours = {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
+    shown = words[0] == "run" and sys.stdout.isatty()
+    done = subprocess.run(  # noqa: S603 - our own arguments
+        [sys.executable, "-m", "mutmut", *words],
+        cwd=place,
+        env=os.environ | ours,  # noqa: TID251 - handed on, not read
+        check=True,
+        stdout=None if shown else subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout or ""
+
+
+def results(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each file that was mutated, with what became of each of its mutants."""
+    for path in sorted((place / "mutants").rglob("*.py.meta")):
+        codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+        if codes:
+            fates = {each: fate_of(code) for each, code in codes.items()}
+            yield str(path.relative_to(place / "mutants")).removesuffix(".meta"), fates
+
+
+def fate_of(code: int | None) -> str:
+    """Return what became of a mutant whose tests ended with this code."""
+    return "killed" if code in KILLED else "timeouts" if code in TIMEOUTS else "survived"
+
+
+def row(name: str, fates: Counter[str]) -> str:
+    """Return a line of the table."""
+    share = 1 - fates["survived"] / fates.total()
+    numbers = (fates.total(), fates["killed"], fates["survived"], fates["timeouts"])
+    return f"{name:32}" + "".join(f"{each:10}" for each in numbers) + f"{share:10.1%}"
+
+
+def report(place: Path) -> int:
+    """Print the table and each survivor as a diff; return the exit code."""
+    found = dict(results(place))
+    for name, fates in found.items():
+        for each in (each for each, fate in fates.items() if fate == "survived"):
+            diff = mutmut("show", each, place=place).replace(GETTER, "")
+            print(f"\n{name} {diff.strip()}")
+    print(f"\n{'':32}{'mutants':>10}{'killed':>10}{'survived':>10}{'timeouts':>10}{'noticed':>10}")
+    for name, fates in found.items():
+        print(row(name, Counter(fates.values())))
+    everything = Counter(fate for fates in found.values() for fate in fates.values())
+    print(row("all", everything))
+    return int(everything["survived"] > (1 - LEAST) * everything.total())
+
+
+def main(only: Sequence[str], *, jobs: int) -> int:
+    """Make the mutants of these files, or of all; print what became of them."""
+    for each in only:
+        if not (ROOT / each).is_file() or each.split("/")[0] not in ROOMS:
+            rooms = " or ".join(f"{room}/" for room in ROOMS)
+            print(f"ONLY={','.join(only)}: {each} is no file of {rooms}", file=sys.stderr)
+            return 2
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        place = Path(folder)
+        prepare(place, only=only)
+        try:
+            mutmut("run", "--max-children", str(jobs), place=place)
+        except subprocess.CalledProcessError as error:  # such as: the tests fail without a change
+            print((error.stdout or "").rpartition("\r")[2], file=sys.stderr)
+            return 1
+        return report(place)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("files", nargs="*", help="files of fallbacks/ and calls/, also with commas")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
+    given = parser.parse_args()
+    chosen = [each for word in given.files for each in word.split(",") if each]
+    sys.exit(main(chosen, jobs=given.jobs))
