@@ -87,18 +87,18 @@ def test_work_that_never_ends_does_not_excuse_silence_for_ever() -> None:
 
 def test_of_two_works_the_second_excuses_silence_when_the_first_is_done() -> None:
     silence = rule()
-    silence.handle(Heard.WORK, 100.0)
-    silence.handle(Heard.WORK, 101.0)
-    silence.handle(Heard.WORK_DONE, 102.0)
+    silence.handle(SilenceSign.WORK, 100.0)
+    silence.handle(SilenceSign.WORK, 101.0)
+    silence.handle(SilenceSign.WORK_DONE, 102.0)
     assert silence.wake_at == 125.0
 
-    silence.handle(Heard.WORK_DONE, 103.0)
+    silence.handle(SilenceSign.WORK_DONE, 103.0)
     assert silence.wake_at == 111.0
 
 
 def test_forgotten_work_excuses_nothing_before_it_is_done() -> None:
     silence = rule()
-    silence.handle(Heard.WORK, 100.0)
+    silence.handle(SilenceSign.WORK, 100.0)
     silence.forget_work()
 
     assert silence.wake_at == 108.0
