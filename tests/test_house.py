@@ -101,3 +101,14 @@ def test_a_lock_names_no_index_and_no_host(name: str) -> None:
     assert "--hash=sha256:" in text
     assert "://" not in text
     assert "--index" not in text
+
+
+def test_only_the_turn_makes_a_deadline() -> None:
+    makers = {
+        str(path.relative_to(ROOT))
+        for path in files("bot", "calls", "fallbacks", "processors", "transports")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Deadline"
+    }
+
+    assert makers == {"calls/turn.py", "fallbacks/deadline.py"}  # the latter derives them
