@@ -19,6 +19,16 @@ def test_without_news_there_is_nothing_to_say() -> None:
 
     assert news.wake_at is None
     assert news.due(100.0) is None
+    assert news.deaf is False
+
+
+def test_a_caller_who_has_not_spoken_yet_is_told_without_a_pause() -> None:
+    news = StageNews(pause_s=PAUSE_S)
+    news.exhausted("stt", 0.0)
+    news.exhausted("llm", 0.5)
+
+    assert news.due(BEHIND_S) == "stt"
+    assert news.due(0.5) == "llm"
 
 
 @pytest.mark.parametrize(
@@ -125,8 +135,11 @@ def test_what_somebody_else_stands_in_for_is_not_spoken_of() -> None:
     assert [news.due(20.0), news.due(20.0)] == ["llm", None]
 
 
-def test_the_oldest_of_too_many_is_forgotten() -> None:
-    news = silent_since(0.0)
+@pytest.mark.parametrize("before", ["nothing", "a turn", "a stand-in"])
+def test_the_oldest_of_too_many_is_forgotten(before: str) -> None:
+    news = StageNews(pause_s=PAUSE_S) if before == "nothing" else silent_since(0.0)
+    if before == "a stand-in":
+        news.drop("llm")
     news.exhausted("tts", 9.0)
     for _ in range(OWED):
         news.exhausted("llm", 10.0)
