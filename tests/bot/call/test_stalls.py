@@ -125,10 +125,8 @@ async def test_a_stall_of_ours_blames_nobody_and_loses_no_word(tmp_path: Path) -
     assert {each.where for each in told} == {"loop"}
     assert sum(each.times for each in told) == 3
     assert max(each.lag_s for each in told) > 2.9
-    written = [
-        path.read_text() for path in (tmp_path / "stalled" / "logs" / "calls").glob("*.jsonl")
-    ]
-    assert all('"ProcessLagged"' in each for each in written)
+    records = (tmp_path / "stalled" / "logs" / "calls").glob("*.jsonl")
+    assert all('"ProcessLagged"' in each.read_text() for each in records)
 
 
 @pytest.mark.parametrize("length_s", [1.0, 3.0])
