@@ -22,11 +22,13 @@ from bot.exits import UsageError
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView
 from bot.health.watch import watch_providers
+from bot.lag import measure_lag
 from bot.prices import load_prices, with_prices
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
 from calls.cost import PriceTable
 from calls.incidents import Incidents
+from fallbacks.lag import Lag
 from providers.catalog import provider
 from providers.provider import SharedService
 from telemetry.emitter import Emitter, Listener
@@ -84,13 +86,19 @@ async def open_process(
     await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
     live = Live(words=words)
     emitter = emitter_for(settings, [live, *listeners])
-    async with emitter, open_shared(settings, models) as shared:
-        tell = emitter.tell_for("")
+    tell, lag = emitter.tell_for(""), Lag()
+    async with (
+        emitter,
+        measure_lag(lag, tell=tell, clock=clock.monotonic),
+        open_shared(settings, models, lag) as shared,
+    ):
         call = call_maker(shared, emitter, prices)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
         await asyncio.to_thread(spare_the_loaded)
         roster = shared.policies["llm"].roster
-        async with watch_providers(settings, roster, shared=shared.clients, tell=tell) as providers:
+        async with watch_providers(
+            settings, roster, shared=shared.clients, tell=tell, lag=lag
+        ) as providers:
             yield Process(
                 settings=settings,
                 switchboard=switchboard,
@@ -104,9 +112,15 @@ async def open_process(
 
 
 @asynccontextmanager
-async def open_shared(settings: Settings, models: VoiceModels) -> AsyncIterator[Shared]:
-    """Prepare what calls share, and let it go when the block ends."""
-    policies = build_policies(settings, clock.monotonic())
+async def open_shared(settings: Settings, models: VoiceModels, lag: Lag) -> AsyncIterator[Shared]:
+    """Prepare what calls share, and let it go when the block ends.
+
+    Args:
+        settings: The configuration.
+        models: Already loaded.
+        lag: How long we stalled ourselves, as long as somebody measures it.
+    """
+    policies = build_policies(settings, clock.monotonic(), lag=lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
     yield Shared(

@@ -15,7 +15,7 @@ class Entry:
     """One line of a call's journal."""
 
     call_id: str
-    number: int  # 1, 2, 3 … within the call; a hole is a lost entry
+    number: int  # 1, 2, 3 … within the call; a hole is a lost entry; 0: told by the process
     at: str  # ISO 8601, UTC
     event: Event
 

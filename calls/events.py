@@ -1,7 +1,7 @@
 """Every fact of a call, in the past tense."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from fallbacks.facts import (
     AttemptDropped,
@@ -313,6 +313,20 @@ class ShareRegained:
     alone_s: float
 
 
+LagPlace: TypeAlias = Literal["loop", "executor", "line"]
+"""Where we were late: serving anybody, computing for a call, sending sound to a caller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessLagged:
+    """Our own process was late; no provider is blamed for what came of it."""
+
+    where: LagPlace
+    lag_s: float  # the longest
+    step: str  # what ran meanwhile: a function and its file; empty: nobody saw it
+    times: int  # since this was last told
+
+
 Event: TypeAlias = (
     CallStarted
     | CallEnded
@@ -363,5 +377,6 @@ Event: TypeAlias = (
     | RungRested
     | ProviderProbed
     | ProviderReset
+    | ProcessLagged
 )
 """Whatever happened. Listeners ignore what they do not know."""

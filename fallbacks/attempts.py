@@ -27,12 +27,14 @@ class Failed:
         failure: What went wrong.
         heard_words: How many of its words the caller will hear.
         request: Tells different requests apart; for bad requests.
+        patient: A time-out in which the moments of our own stalls were not counted.
     """
 
     attempt: int
     failure: Failure
     heard_words: int = 0
     request: str = ""
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,14 @@ class Refused:
     attempt: int
 
 
-AttemptEvent: TypeAlias = Progressed | Failed | Finished | Idled | Owed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lapsed:
+    """A library's time-out ended an attempt, and our own stall had used up the time."""
+
+    attempt: int
+
+
+AttemptEvent: TypeAlias = Progressed | Failed | Finished | Idled | Owed | Lapsed
 """What a `Failover` reads."""
 
 WorkEvent: TypeAlias = AttemptEvent | Admitted | Refused

@@ -5,6 +5,7 @@ Every attempt has a permit, every end of one hands it back to the roster, and bo
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fallbacks.attempts import (
     Abandon,
@@ -15,6 +16,7 @@ from fallbacks.attempts import (
     Done,
     Exhausted,
     Failed,
+    Lapsed,
     Owed,
     Refused,
     Start,
@@ -36,7 +38,10 @@ from fallbacks.facts import (
 )
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
+from fallbacks.lag import Lag
 from fallbacks.roster import Roster
+
+LIMITS: Final = frozenset({Kind.TIMEOUT, Kind.STALLED})  # what a library's own time-out is read as
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,20 @@ class _Entry:
     provider: str
     permit: Permit
     started: float  # monotonic; of one that waited, when it was truly begun
+    stalled_s: float  # of ours, until then
 
 
 class Books:
     """Enters what happens to the attempts; every method returns the facts to be told."""
 
     def __init__(
-        self, stage: str, roster: Roster, *, expected: str | None, chance: Callable[[], float]
+        self,
+        stage: str,
+        roster: Roster,
+        *,
+        expected: str | None,
+        chance: Callable[[], float],
+        lag: Lag,
     ) -> None:
         """Open the books.
 
@@ -62,26 +74,37 @@ class Books:
             roster: Remembers who can be trusted.
             expected: The rung that the caller expects to hear; None: the first one asked.
             chance: 0 to 1; spreads rests that nobody named.
+            lag: How long we stalled ourselves.
         """
         self._stage = stage
         self._roster = roster
         self._expected = expected
         self._chance = chance
+        self._lag = lag
         self._entries: dict[int, _Entry] = {}
 
     def enter_event(
-        self, event: WorkEvent, now: float
+        self, event: WorkEvent, now: float, *, patience_s: float = 0.0
     ) -> tuple[AttemptEvent, tuple[Fact, ...]] | None:
         """Enter what happened to an attempt; return what the failover is to know of it, and facts.
 
-        None: the attempt is over.
+        Args:
+            event: What happened.
+            now: Monotonic, in seconds.
+            patience_s: What even a late rung is given; a time-out in less is blamed on our stall.
+
+        Returns:
+            None: the attempt is over.
         """
         entry = self._entries.get(event.attempt)
         if entry is None:
             return None
         match event:
             case Failed():
-                return event, self._enter_failure(entry, event, now)
+                lapsed = self._lapsed(entry, event, now, patience_s=patience_s)
+                told = Lapsed(attempt=event.attempt) if lapsed else event
+                enter = self._enter_lapse if lapsed else self._enter_failure
+                return told, enter(entry, event, now)
             case Admitted():
                 return Owed(attempt=event.attempt), self._enter_admission(entry, event, now)
             case Refused():
@@ -110,7 +133,9 @@ class Books:
         if permit is None:
             return None
         ahead = next(iter(self._entries.values()), None)
-        self._entries[start.attempt] = _Entry(start.attempt, start.provider, permit, now)
+        self._entries[start.attempt] = _Entry(
+            start.attempt, start.provider, permit, now, self._lag.stalled_s(now)
+        )
         self._expected = self._expected or start.provider
         started = AttemptStarted(
             stage=self._stage,
@@ -126,13 +151,15 @@ class Books:
             provider=start.provider,
             attempt=start.attempt,
             behind=ahead.provider,
-            after_s=now - ahead.started,
+            after_s=self._took_s(ahead, now),
         )
         return (started, hedged)
 
     def _enter_admission(self, entry: _Entry, event: Admitted, now: float) -> tuple[Fact, ...]:
         """Count an attempt's time from now: it could not begin before."""
-        self._entries[event.attempt] = replace(entry, started=now)
+        self._entries[event.attempt] = replace(
+            entry, started=now, stalled_s=self._lag.stalled_s(now)
+        )
         return (self._limit_reached(entry, asked=True, now=now),) if event.waited else ()
 
     def _enter_refusal(self, entry: _Entry, now: float) -> tuple[Fact, ...]:
@@ -147,7 +174,7 @@ class Books:
         del self._entries[entry.number]
         told = AttemptFailed.of(
             event.failure,
-            after_s=now - entry.started,
+            after_s=self._took_s(entry, now),
             attempt=entry.number,
             heard_words=event.heard_words,
         )
@@ -181,8 +208,9 @@ class Books:
 
     def _enter_win(self, win: Win, now: float) -> tuple[Fact, ...]:
         entry, before = self._entries[win.attempt], self._expected
-        after_s = now - entry.started
-        self._health(entry.provider).latency.took(after_s)
+        after_s = self._took_s(entry, now)
+        if self._lag.stalled_s(now) == entry.stalled_s:  # else nobody knows when it came
+            self._health(entry.provider).latency.took(after_s)
         self._expected = entry.provider
         won = AttemptWon(
             stage=self._stage, provider=entry.provider, attempt=entry.number, after_s=after_s
@@ -193,6 +221,25 @@ class Books:
             stage=self._stage, before=before, after=entry.provider, cause="failover"
         )
         return (won, chosen)
+
+    def _took_s(self, entry: _Entry, now: float) -> float:
+        """Return how long an attempt took of the provider's time."""
+        return now - entry.started - (self._lag.stalled_s(now) - entry.stalled_s)
+
+    def _lapsed(self, entry: _Entry, event: Failed, now: float, *, patience_s: float) -> bool:
+        """Say whether a library's time-out ran out because we stalled."""
+        if event.patient or event.failure.kind not in LIMITS:
+            return False
+        stalled = self._lag.stalled_s(now) > entry.stalled_s
+        return stalled and self._took_s(entry, now) < patience_s
+
+    def _enter_lapse(self, entry: _Entry, _event: Failed, _now: float) -> tuple[Fact, ...]:
+        del self._entries[entry.number]
+        self._health(entry.provider).breaker.take_back(entry.permit)
+        dropped = AttemptDropped(
+            stage=self._stage, provider=entry.provider, attempt=entry.number, because="lag"
+        )
+        return (dropped,)
 
     def _limit_reached(self, entry: _Entry, *, asked: bool, now: float) -> LimitReached:
         return LimitReached(

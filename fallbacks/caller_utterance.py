@@ -59,12 +59,15 @@ class CallerUtterance:
             turn: Says how long words may take.
         """
         self.work = begin_work()
+        self._lag = self.work.policy.lag
         self.began_s = began_s
         self.not_before_s = not_before_s
         self.speaking = True
         self._begin_work = begin_work
         self._turn = turn
-        self._held_until: Deadline | None = None  # the turn learns of a stop a little late
+        # The turn learns of a stop a little late. On the provider's clock: words that were read too
+        # late because we stalled are no less the caller's.
+        self._held_until: Deadline | None = None
         self._spoken_until_s = math.inf
         self._reached_s: dict[int, float] = {}  # how far the finals of each attempt go
         self._lived_at: dict[int, float] = {}  # when each attempt last gave anything
@@ -73,10 +76,12 @@ class CallerUtterance:
         """Return when even late words are given up; while the caller speaks nobody waits."""
         if self.speaking or self._held_until is None:
             return self._turn.unhurried_until(now)
-        return self._turn.patient_until(now).no_sooner_than(self._held_until.at)
+        held_until = self._lag.moment_of(self._held_until.at)
+        return self._turn.patient_until(now).no_sooner_than(held_until)
 
     def owed(self, now: float) -> bool:
         """Say whether the caller has stopped, and words of this utterance are still to come."""
+        self._lag.see(now)
         return not self.speaking and not self.work.over and not self.until(now).passed(now)
 
     def unwritten(self, now: float) -> bool:
@@ -102,7 +107,8 @@ class CallerUtterance:
             sure_s: How long it waited to be.
             now: The same moment, on the clock.
         """
-        self._held_until = self._turn.unhurried_until(now)
+        now_s = self._lag.provider_s(now)
+        self._held_until = self._turn.unhurried_until(now_s)
         self.speaking = False
         self._spoken_until_s = at_s - max(sure_s, SLACK_S)
         self.work.move(self.until(now))
@@ -112,14 +118,14 @@ class CallerUtterance:
         gap_s = self.work.policy.pace.gap_s
         steps: list[Step] = []
         for attempt, lived_at in self._lived_at.items():
-            if now - lived_at < gap_s:  # it is not late; the rest was asked for just now
+            if now_s - lived_at < gap_s:  # it is not late; the rest was asked for just now
                 steps += _reset_watch(self.work, attempt, now)
         return tuple(steps)
 
     def read_result(self, attempt: int, reading: Reading, now: float) -> tuple[Step, ...]:
         """Decide on a result, in seconds of the caller's sound."""
         self.work.move(self.until(now))
-        self._lived_at[attempt] = now
+        self._lived_at[attempt] = self._lag.provider_s(now)
         if reading.text:
             useful = self.work.handle(Progressed(attempt=attempt), now)
         else:

@@ -3,13 +3,14 @@
 from typing import Final
 
 from fallbacks.failure import Failure, Kind, failed
+from fallbacks.lag import Lag
 
 CONNECT_S: Final = 0.3  # a turn waits no longer for a handshake: a failed rung may cost 0.4 s
 COLD_S: Final = 1.0  # for a cold one's first: name, TCP, TLS and upgrade across an ocean (chosen)
 
 
 class Connection:
-    """What is known of it. Moments are monotonic, in seconds.
+    """What is known of it. Moments are monotonic, in seconds; our own stalls count as no waiting.
 
     Attributes:
         up: It is made.
@@ -17,12 +18,13 @@ class Connection:
         settling: New settings may make the service connect anew.
     """
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, *, lag: Lag | None = None) -> None:
         self.up = False
         self.cold = False
         self.settling = False
         self._provider = provider
-        self._connecting_at: float | None = None
+        self._lag = lag or Lag()
+        self._connecting_at: float | None = None  # on the provider's clock
         self._failure: Failure | None = None
         self._reported = False  # that failure, to an attempt
 
@@ -39,7 +41,7 @@ class Connection:
 
     def began(self, now: float) -> None:
         """Note that it is being made."""
-        self._connecting_at, self.up = now, False
+        self._connecting_at, self.up = self._lag.provider_s(now), False
         if self.settling:  # at our wish: it is waited for like a cold one, and not doubted
             self.cold, self.settling = True, False
 
@@ -64,15 +66,15 @@ class Connection:
         and one failure is not counted twice: then a new connection is tried, and waited for.
         """
         if self._connecting_at is not None:
-            return self.hangs if self._connecting_at + self._patience_s <= now else None
+            return self.hangs if self.wait_until_s(now) <= self._lag.provider_s(now) else None
         failure = None if self._reported else self._failure
         self._reported = self._reported or failure is not None
         return failure
 
-    def wait_until(self, now: float) -> float:
-        """Return how long an attempt may wait for it."""
-        begun_at = now if self._connecting_at is None else self._connecting_at
-        return begun_at + self._patience_s
+    def wait_until_s(self, now: float) -> float:
+        """Return how long an attempt may wait for it, on the provider's clock."""
+        begun_at = self._connecting_at
+        return (self._lag.provider_s(now) if begun_at is None else begun_at) + self._patience_s
 
     @property
     def _patience_s(self) -> float:

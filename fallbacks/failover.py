@@ -22,6 +22,7 @@ from fallbacks.attempts import (
     Failed,
     Finished,
     Idled,
+    Lapsed,
     Owed,
     Progressed,
     Start,
@@ -31,6 +32,7 @@ from fallbacks.attempts import (
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind
 from fallbacks.ladder import Allowance, NextRung, Pace, RungChoice, Standings, late_after_s
+from fallbacks.lag import Lag
 from fallbacks.run import Run
 
 
@@ -47,6 +49,7 @@ class Failover:
         until: The deadline; it moves when sound is queued, or the line is held.
         winner: The attempt that is heard.
         over: Whether nothing more will happen.
+        lag: How long we stalled ourselves, which makes nobody late; shared by all calls.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Failover:
         self.until: Deadline  # from the start on
         self.winner: int | None = None
         self.over = False
+        self.lag = Lag()
         self._pace = pace
         self._numbers = numbers
         self._hedges = hedges
@@ -85,7 +89,7 @@ class Failover:
         if self.over:
             return None
         runs = self._running.values()
-        moments = [at for run in runs for at in run.moments(self._pace, self.until)]
+        moments = [at for run in runs for at in run.moments(self._pace, self.until, self.lag)]
         if self._again is not None:
             moments.append(self._again[0])
         return min(moments, default=None)
@@ -108,18 +112,14 @@ class Failover:
                 actions = self._progressed(run, now)
             case Failed():
                 actions = self._without(run, event.failure, now)
-            case Finished() if not run.spoke and not self._pace.silent_end_ok:
-                silent = run.abandoned(Kind.SILENT, now=now)
-                actions = (silent, *self._without(run, None, now))
             case Finished():
-                del self._running[run.attempt]
-                self.winner = run.attempt
-                done = Done(attempt=run.attempt, provider=run.provider)
-                actions = (done, *self.cancel("outrun"))
+                actions = self._finished(run, now)
             case Idled():
                 run.owes = run.late = run.replaceable = False
+            case Lapsed():
+                actions = self._again_at_once(run, now)
             case Owed():
-                run.owed(now)
+                run.owed(self.lag.provider_s(now))
         return actions
 
     def cancel(self, because: CancelReason) -> tuple[Action, ...]:
@@ -128,7 +128,8 @@ class Failover:
         return tuple(run.cancelled(because) for run in runs.values())
 
     def tick(self, now: float) -> tuple[Action, ...]:
-        """Do what is due by the passing of time."""
+        """Do what is due by the passing of time; our own stall is known before anybody is late."""
+        self.lag.see(now)
         actions: list[Action] = []
         while not self.over and (at := self.wake_at) is not None and at <= now:
             actions += self._due(now)
@@ -140,12 +141,13 @@ class Failover:
             usable = again.provider in self.choice.ranked(self.until, now)
             return self._start(again, now) if usable else self._next(now)
         runs = self._running.values()
+        lag, until, now_s = self.lag, self.until, self.lag.provider_s(now)
         run = next(
-            run for run in runs if any(at <= now for at in run.moments(self._pace, self.until))
+            run for run in runs if any(at <= now for at in run.moments(self._pace, until, lag))
         )
         if run.late:
-            return (run.abandoned(now=now), *self._without(run, None, now))
-        if now < run.late_at(self._pace):  # nobody is late yet: it is only time for a hedge
+            return (run.abandoned(now_s=now_s), *self._without(run, None, now))
+        if now < lag.moment_of(run.late_at(self._pace)):  # nobody is late: it is time for a hedge
             run.hedge_at = None
             return self._race(now, hedge=True)
         run.late, run.hedge_at = True, None
@@ -168,20 +170,31 @@ class Failover:
 
     def _progressed(self, run: Run, now: float) -> tuple[Action, ...]:
         others = [each for each in self._running.values() if each is not run]
-        run.spoke, run.last = True, now
+        now_s = self.lag.provider_s(now)
+        run.spoke, run.last = True, now_s
         run.late, run.replaceable, run.hedge_at = False, False, None
         self._again = None
         for each in others:
             if each.late:
                 self.choice.note_failure(each.provider, None)
         ended = tuple(
-            each.abandoned(now=now) if each.late else each.cancelled("outrun") for each in others
+            each.abandoned(now_s=now_s) if each.late else each.cancelled("outrun")
+            for each in others
         )
         self._running = {run.attempt: run}
         if self.winner == run.attempt:
             return ended
         self.winner = run.attempt
         return (Win(attempt=run.attempt, provider=run.provider), *ended)
+
+    def _finished(self, run: Run, now: float) -> tuple[Action, ...]:
+        if not run.spoke and not self._pace.silent_end_ok:
+            silent = run.abandoned(Kind.SILENT, now_s=self.lag.provider_s(now))
+            return (silent, *self._without(run, None, now))
+        del self._running[run.attempt]
+        self.winner = run.attempt
+        done = Done(attempt=run.attempt, provider=run.provider)
+        return (done, *self.cancel("outrun"))
 
     def _without(self, run: Run, failure: Failure | None, now: float) -> tuple[Action, ...]:
         """Go on without an attempt that failed; None: by our own watch."""
@@ -191,6 +204,13 @@ class Failover:
         if any(not each.late for each in self._running.values()):
             return ()  # a rung that is not late is already asked
         return self._next(now)
+
+    def _again_at_once(self, run: Run, now: float) -> tuple[Action, ...]:
+        """Ask again whom our own stall has cost the time to answer."""
+        del self._running[run.attempt]
+        self.winner = None if self.winner == run.attempt else self.winner
+        self.choice.take_back(run.provider)
+        return () if self._running else self._next(now)
 
     def _next(self, now: float) -> tuple[Action, ...]:
         """Ask the next rung, or give the work up if nobody is left."""
@@ -208,14 +228,15 @@ class Failover:
     def _start(self, candidate: NextRung, now: float) -> tuple[Action, ...]:
         provider, attempt = candidate.provider, next(self._numbers)
         standing = self.choice.note_start(candidate)
+        now_s = self.lag.provider_s(now)
         hedged = self._hedges is not None and not candidate.extra
         self._running[attempt] = Run(
             attempt=attempt,
             provider=provider,
-            started=now,
-            last=now,
+            started=now_s,
+            last=now_s,
             patience_s=late_after_s(standing, self._pace),
-            hedge_at=now + standing.p95_s if hedged and standing is not None else None,
+            hedge_at=now_s + standing.p95_s if hedged and standing is not None else None,
         )
         start = Start(
             attempt=attempt,

@@ -8,6 +8,7 @@ import dataclasses
 import math
 from typing import Final
 
+from fallbacks.lag import Lag
 from fallbacks.listening import FeedSound, FlushWords, HearingAction, MarkSpeech, Reading
 from fallbacks.replay import HeardWord, SoundRing
 
@@ -18,7 +19,7 @@ STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of w
 
 
 class Feed:
-    """One recogniser's. Moments are monotonic, in seconds.
+    """One recogniser's. Moments are seconds of the provider's clock (`fallbacks/lag.py`).
 
     Attributes:
         provider: The rung's name.
@@ -32,12 +33,13 @@ class Feed:
         opening_at: When its first connection was begun; None: it was not, or is made, or failed.
     """
 
-    def __init__(self, provider: str, *, reconnected_by_us: bool) -> None:
+    def __init__(self, provider: str, *, reconnected_by_us: bool, lag: Lag | None = None) -> None:
         """Prepare.
 
         Args:
             provider: The rung's name.
             reconnected_by_us: Whether a lost connection is ours to make again.
+            lag: How long we stalled ourselves, which makes nobody mute; None: never.
         """
         self.provider = provider
         self.attempt: int | None = None
@@ -49,6 +51,7 @@ class Feed:
         self.held_s: float | None = None
         self.opening_at: float | None = None
         self._reconnected_by_us = reconnected_by_us
+        self._lag = lag or Lag()
         self._overdue = False  # that its first connection takes too long is known
         self._lived_at = -math.inf
         self._steady = 0  # results without words in a row that came in time
@@ -57,21 +60,30 @@ class Feed:
 
     @property
     def mute_at(self) -> float | None:
-        """When it is mute, unless it says something; None: that cannot be told by the clock."""
-        return self._lived_at + BEAT_S if self.open and self._steady >= STEADY else None
+        """When it is mute, unless it says something; None: that cannot be told by the clock.
+
+        A moment of our own clock.
+        """
+        steady = self.open and self._steady >= STEADY
+        return self._lag.moment_of(self._lived_at + BEAT_S) if steady else None
+
+    def note_opening(self, now: float) -> None:
+        """Note that its first connection is begun."""
+        self.opening_at = self._lag.provider_s(now)
 
     def note_overdue(self, now: float) -> bool:
         """Say, once, that it is not connected although there was time enough."""
         if self._overdue or self.opening_at is None:
             return False
-        self._overdue = now - self.opening_at >= OPENING_S
+        self._overdue = self._lag.provider_s(now) - self.opening_at >= OPENING_S
         return self._overdue
 
     def note_result(self, now: float, *, words: bool) -> None:
         """Note that it wrote something, be it that nobody speaks."""
-        in_time = not words and now - self._lived_at <= BEAT_S
+        now_s = self._lag.provider_s(now)
+        in_time = not words and now_s - self._lived_at <= BEAT_S
         self._steady = self._steady + 1 if in_time else 0
-        self._lived_at = now
+        self._lived_at = now_s
 
     def lose(self) -> None:
         """Count what was sent no more: the connection is gone, if it is one that we make again."""
@@ -88,7 +100,7 @@ class Feed:
     ) -> tuple[HearingAction, ...]:
         """Begin to feed it the caller's sound from a moment on, or an utterance once more."""
         self.from_s, self.open, self.replayed, self.held_s = from_s, True, replayed, None
-        self._began_s, self._lived_at = self._sent_s, now
+        self._began_s, self._lived_at = self._sent_s, self._lag.provider_s(now)
         mark = MarkSpeech(provider=self.provider, speaking=True)
         return (*((mark,) if replayed else ()), *self.send(ring, ring.since(from_s)))
 

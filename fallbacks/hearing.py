@@ -12,7 +12,7 @@ from fallbacks.attempts import Abandon, Cancel, Done, Failed, Refused, Start, St
 from fallbacks.caller_utterance import CallerUtterance, TurnDeadlines
 from fallbacks.classification import classify_symptom
 from fallbacks.facts import AttemptFailed
-from fallbacks.failure import Failure, failed
+from fallbacks.failure import Failure, Kind, failed
 from fallbacks.feed import Feed
 from fallbacks.ladder import rank
 from fallbacks.listening import (
@@ -72,7 +72,9 @@ class CallerHearing:
             turn: Says how long words may take.
             begin_work: Makes the work for an utterance.
         """
-        self.feeds = {name: Feed(name, reconnected_by_us=ours) for name, ours in rungs.items()}
+        self.feeds = {
+            name: Feed(name, reconnected_by_us=ours, lag=policy.lag) for name, ours in rungs.items()
+        }
         self.writer = next(iter(self.feeds.values()))
         self.sound = SoundRing(bytes_a_second=32_000)
         self._policy = policy
@@ -114,7 +116,8 @@ class CallerHearing:
         return actions
 
     def tick(self, now: float) -> tuple[HearingAction, ...]:
-        """Do what is due by the passing of time."""
+        """Do what is due by the passing of time; our own stall is known before anybody is mute."""
+        self._policy.lag.see(now)
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
             mute = feed.mute_at is not None and now >= feed.mute_at
@@ -196,8 +199,8 @@ class CallerHearing:
         if utterance and attempt is not None:
             event = Failed(attempt=attempt, failure=failure)
             actions += self._carry_out(utterance.handle(event, now), now)
-        else:
-            actions += _book(failure, self._policy, now)
+        elif failure.kind is not Kind.TIMEOUT or not self._policy.lag.stalled_lately(now):
+            actions += _book(failure, self._policy, now)  # else the time-out may be our own doing
         return (*actions, *self._aim(now))
 
     def _connect(
@@ -209,7 +212,7 @@ class CallerHearing:
             return self._carry_out(utterance.handle(event, now), now) if utterance else ()
         feed = self.feeds[event.provider]
         if isinstance(event, RecogniserOpened):
-            feed.opening_at = now
+            feed.note_opening(now)
             return ()
         feed.connected, feed.opening_at = True, None
         actions: tuple[HearingAction, ...] = ()

@@ -169,6 +169,10 @@ class RungChoice:
             self._allowance.note()
         return self._seen.get(candidate.provider)
 
+    def take_back(self, provider: str) -> None:
+        """Forget that a rung was asked: that came to nothing through no fault of its own."""
+        self._starts -= Counter([provider])  # without a zero: it counts as not asked
+
     def note_failure(self, provider: str, failure: Failure | None) -> None:
         """Note that a rung failed; None: by our own watch."""
         self._failures[provider] = failure

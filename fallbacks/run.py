@@ -1,4 +1,8 @@
-"""An attempt under way, and the moments at which its silence becomes somebody's business."""
+"""An attempt under way, and the moments at which its silence becomes somebody's business.
+
+Its silence is measured on the provider's clock, which stands still while we stall
+(`fallbacks/lag.py`).
+"""
 
 from dataclasses import dataclass
 
@@ -6,11 +10,12 @@ from fallbacks.attempts import Abandon, Cancel, CancelReason
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Kind
 from fallbacks.ladder import Pace
+from fallbacks.lag import Lag
 
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """One attempt, from its start until it is called off or over."""
+    """One attempt, from its start until it is called off or over, on the provider's clock."""
 
     attempt: int
     provider: str
@@ -32,31 +37,36 @@ class Run:
         """When its silence has lasted so long that another is asked as well."""
         return self.last + (pace.gap_s if self.spoke else self.patience_s)
 
-    def give_up_at(self, pace: Pace, until: Deadline) -> float:
-        """When a late one is ended: at the deadline, or sooner if another is to take its place."""
-        patient_until = max(self.late_at(pace), self.last + pace.late_max_s)
-        return patient_until if self.replaceable else max(patient_until, until.at)
+    def give_up_at(self, pace: Pace, until: Deadline, lag: Lag) -> float:
+        """When a late one is ended: at the deadline, or sooner if another is to take its place.
 
-    def moments(self, pace: Pace, until: Deadline) -> tuple[float, ...]:
-        """When something is to be done about it, if it says nothing."""
+        The deadline is the caller's, and passes while we stall, too. Then what lies in the sockets
+        is read first.
+        """
+        patient_until = max(self.late_at(pace), self.last + pace.late_max_s)
+        at = lag.moment_of(patient_until)
+        return at if self.replaceable else max(at, until.at, lag.ready_at)
+
+    def moments(self, pace: Pace, until: Deadline, lag: Lag) -> tuple[float, ...]:
+        """When something is to be done about it, if it says nothing; on our own clock."""
         if not self.owes:
             return ()
         if self.late:
-            return (self.give_up_at(pace, until),)
-        hedge = () if self.hedge_at is None else (self.hedge_at,)
-        return (self.late_at(pace), *hedge)
+            return (self.give_up_at(pace, until, lag),)
+        hedge = () if self.hedge_at is None else (lag.moment_of(self.hedge_at),)
+        return (lag.moment_of(self.late_at(pace)), *hedge)
 
-    def owed(self, now: float) -> None:
+    def owed(self, now_s: float) -> None:
         """Count its silence from now; more work for one who is silent already changes nothing."""
         if self.owes:
             return
         if self.hedge_at is not None:  # it waited, and was not asked before now
-            self.hedge_at += now - self.last
-        self.owes, self.last = True, now
+            self.hedge_at += now_s - self.last
+        self.owes, self.last = True, now_s
 
-    def abandoned(self, kind: Kind | None = None, *, now: float) -> Abandon:
+    def abandoned(self, kind: Kind | None = None, *, now_s: float) -> Abandon:
         """Return the action that ends it as a failure."""
-        after_s = now - self.started
+        after_s = now_s - self.started
         return Abandon(
             attempt=self.attempt, provider=self.provider, kind=kind or self.kind, after_s=after_s
         )

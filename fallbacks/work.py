@@ -25,6 +25,7 @@ from fallbacks.failover import Failover
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Standing
 from fallbacks.ladder import Allowance, Pace
+from fallbacks.lag import Lag
 from fallbacks.limits import Gate, may_wait_until
 from fallbacks.roster import Roster
 
@@ -38,6 +39,7 @@ class StagePolicy:
     pace: Pace = field(default_factory=Pace)
     allowance: Allowance = field(default_factory=Allowance)
     hedges: Allowance | None = None
+    lag: Lag = field(default_factory=Lag)  # our own, which is no rung's
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
     cold: frozenset[str] = frozenset()  # standbys that are connected only when they are needed
     untimed: frozenset[str] = frozenset()  # voices that do not say when each word is spoken
@@ -94,7 +96,13 @@ class Work:
         self.policy = policy
         self.call: Hashable = numbers
         self._prompt = prompt
-        self._books = Books(policy.stage, policy.roster, expected=stay_with, chance=policy.chance)
+        self._books = Books(
+            policy.stage,
+            policy.roster,
+            expected=stay_with,
+            chance=policy.chance,
+            lag=policy.lag,
+        )
 
         def standings(now: float) -> Sequence[Standing]:
             found = policy.roster.standings(policy.stage, now)
@@ -110,6 +118,7 @@ class Work:
             hedges=policy.hedges,
             stay_with=stay_with,
         )
+        self._failover.lag = policy.lag
 
     @property
     def winner(self) -> int | None:
@@ -141,7 +150,8 @@ class Work:
 
     def handle(self, event: WorkEvent, now: float) -> tuple[Step, ...]:
         """Decide on what happened to an attempt; what comes of an ended one is ignored."""
-        entered = None if self.over else self._books.enter_event(event, now)
+        patience_s = self.policy.pace.late_max_s
+        entered = None if self.over else self._books.enter_event(event, now, patience_s=patience_s)
         if entered is None:
             return ()
         attempt_event, facts = entered  # the ladder reads what an entry has changed

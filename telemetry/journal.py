@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
 from calls.entry import Entry
-from calls.events import CallEnded
+from calls.events import CallEnded, ProcessLagged
 from calls.outcome import Outcome, Tally
 
 DAY_S: Final = 86_400
@@ -43,7 +43,10 @@ class Journal:
         self._ended: dict[str, Tally] = {}  # the latest, for what is still told of them
 
     async def hear(self, entry: Entry) -> None:
-        """Write one entry down."""
+        """Write one entry down; how late we were stands in each call that it happened in."""
+        if isinstance(entry.event, ProcessLagged) and not entry.call_id:
+            for call_id in tuple(self._calls):
+                await self.hear(replace(entry, call_id=call_id, number=0))
         if not entry.call_id:
             return
         tally = self._tally(entry.call_id)

@@ -135,5 +135,6 @@ LEVELS: Final = {
     "CallbackWanted": "INFO",
     "ProviderReset": "INFO",
     "ShareLost": "WARNING",
+    "ProcessLagged": "WARNING",
     "ShareRegained": "INFO",
 }

@@ -31,6 +31,7 @@ from processors.context_window import SUMMARY_KEEPS
 from processors.turn_stop import TurnStop
 
 SUMMARY_SHARE: Final = 0.15  # of the window, for the summary itself
+SOUNDLESS_S: Final = 4.0  # a line without a frame; with 1 s a stall of ours cut the caller short
 SUMMARY_TIMEOUT_S: Final = 8.0  # a summary is nobody's turn, but one that hangs blocks the next
 
 SUMMARY_PROMPT: Final = """\
@@ -120,6 +121,7 @@ def _user_params(
             stop=[TurnStop(turn_analyzer=analyzer, owed=words_owed)],
         ),
         user_turn_stop_timeout=turn.user_turn_stop_timeout_s,
+        audio_idle_timeout=SOUNDLESS_S,
     )
 
 

@@ -12,6 +12,7 @@ from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
 from calls.entry import Tell
 from fallbacks.ladder import Allowance, Pace
+from fallbacks.lag import Lag
 from fallbacks.limits import Limits
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
@@ -41,8 +42,17 @@ THEN_S: Final[Mapping[Stage, float]] = {
 LOOK_S: Final = 0.5  # a breaker may be opened by a call at any time, and rests for many of these
 
 
-def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
-    """Return each stage's policy, all on one roster."""
+def build_policies(
+    settings: Settings, now: float, *, lag: Lag | None = None
+) -> dict[Stage, StagePolicy]:
+    """Return each stage's policy, all on one roster.
+
+    Args:
+        settings: The configuration.
+        now: Monotonic, in seconds.
+        lag: How long we stalled ourselves; None: nobody measures it.
+    """
+    lag = lag or Lag()
     roster, hedges = build_roster(settings, now), build_hedges(settings)
     return {
         stage: StagePolicy(
@@ -50,6 +60,7 @@ def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
             roster=roster,
             pace=PACES[stage],
             hedges=hedges if stage == "llm" else None,
+            lag=lag,
             gates=build_gates(settings, stage),
             cold=settings.stages.cold(stage),
             untimed=untimed_voices(settings) if stage == "tts" else frozenset(),

@@ -14,12 +14,14 @@ from fallbacks.breaker import Permit
 from fallbacks.facts import ProviderProbed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.health import Health
+from fallbacks.lag import Lag
 from fallbacks.probing import Probe, ProbeSettings, Probing, condition_of
 from fallbacks.roster import Roster
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
 LOOK_S: Final = 0.25  # how soon a rung that a call made suspect is noticed; its probe waits 1 s
+OURS: Final = "our own lag used up the time"
 
 Key: TypeAlias = tuple[str, str]
 """Stage and the rung's name."""
@@ -37,7 +39,12 @@ class Probed:
 
 
 class Prober:
-    """Probes one rung, and tells the roster how that went. It never is in the way of a caller."""
+    """Probes one rung, and tells the roster how that went. It never is in the way of a caller.
+
+    Attributes:
+        last: How the last probe went; None: there was none yet.
+        lag: How long we stalled ourselves: a time-out that we used up says nothing of the rung.
+    """
 
     def __init__(
         self,
@@ -60,6 +67,7 @@ class Prober:
             leads: Whether it is for this process to probe; another one may do it for both.
         """
         self.last: Probed | None = None
+        self.lag = Lag()
         self._rung = rung
         self._roster = roster
         self._tell = tell
@@ -93,21 +101,27 @@ class Prober:
             self._probing.reported(probe.number, self._clock(), ok=False)
             return
         began_s = self._clock()
+        stalled_s = self.lag.stalled_s(began_s)
         try:
             real, failure = await self._try(probe)
         except asyncio.CancelledError:
             self.health.breaker.take_back(permit)
             raise
         now = self._clock()
+        lagged = self.lag.stalled_s(now) > stalled_s
+        ours = lagged and failure is not None and failure.kind is Kind.TIMEOUT
         self.last = Probed(
             at_s=now,
             real=real,
             ok=failure is None,
             took_s=now - began_s,
-            error=failure.reason or failure.kind if failure else "",
+            error=OURS if ours else failure.reason or failure.kind if failure else "",
         )
         self._tell_probe(self.last)
-        self._book(permit, failure, now=now, counts=probe.counts or real)
+        if ours:
+            self.health.breaker.take_back(permit)
+        else:
+            self._book(permit, failure, now=now, counts=probe.counts or real)
         self._probing.reported(probe.number, now, ok=failure is None)
         self._probing.see(condition_of(self.health), now)
 

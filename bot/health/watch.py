@@ -13,6 +13,7 @@ from bot.health.sharing import Share, places, share_health
 from bot.health.view import ProviderView
 from bot.rungs import rung_of
 from calls.entry import Tell
+from fallbacks.lag import Lag
 from fallbacks.roster import Roster
 
 PHONE_RATE_HZ: Final = 8000  # of what a probe has spoken; nobody listens to it
@@ -20,7 +21,12 @@ PHONE_RATE_HZ: Final = 8000  # of what a probe has spoken; nobody listens to it
 
 @asynccontextmanager
 async def watch_providers(
-    settings: Settings, roster: Roster, *, shared: Mapping[str, object], tell: Tell
+    settings: Settings,
+    roster: Roster,
+    *,
+    shared: Mapping[str, object],
+    tell: Tell,
+    lag: Lag | None = None,
 ) -> AsyncIterator[ProviderView]:
     """Watch while the block runs.
 
@@ -29,12 +35,15 @@ async def watch_providers(
         roster: What all calls know of the rungs.
         shared: By the rung's name, what its service shares with a probe.
         tell: Takes the facts.
+        lag: How long we stalled ourselves; None: nobody measures it.
     """
     async with (
         rest_breakers(roster, tell=tell, clock=clock.monotonic),
         share_health(settings, roster, tell=tell) as share,
     ):
         probers = list(_probers(settings, roster, shared=shared, tell=tell, share=share))
+        for each in probers:
+            each.lag = lag or each.lag
         async with run_probers(probers):
             yield ProviderView(
                 stages=settings.stages,

@@ -91,7 +91,12 @@ class TtsStage(Stage[VoiceEvent]):
         gates = policy.gates
         self._rungs = {
             name: VoiceRung(
-                name, each, stage=self, speaker=lambda: self.speaker, seat=Seat(gates.get(name))
+                name,
+                each,
+                stage=self,
+                speaker=lambda: self.speaker,
+                seat=Seat(gates.get(name)),
+                lag=policy.lag,
             )
             for name, each in rungs.items()
         }

@@ -28,6 +28,7 @@ from fallbacks.backoff import Backoff
 from fallbacks.classification import classify_error
 from fallbacks.connection import Connection
 from fallbacks.failure import Failure, Kind, failed
+from fallbacks.lag import Lag
 from fallbacks.speaking import (
     AddSentence,
     AskVoice,
@@ -53,7 +54,6 @@ class VoiceRung(Rung):
     Attributes:
         connection: What is known of it.
         reconnector: Makes it again.
-        due_at: Until when the attempt waits for it; None: it waits for nothing.
         rate_hz: Of the sound.
     """
 
@@ -65,6 +65,7 @@ class VoiceRung(Rung):
         stage: Stage[VoiceEvent],
         speaker: Callable[[], str | None],
         seat: Seat,
+        lag: Lag,
     ) -> None:
         """Take a service that is a `calls.voice.Voice`, too.
 
@@ -74,12 +75,14 @@ class VoiceRung(Rung):
             stage: Takes what the voice does.
             speaker: Says which rung is heard: it alone measures for the call.
             seat: This call's place at it.
+            lag: How long we stalled ourselves.
         """
         ear = VoiceRungEar(self, stage, speaker=speaker)
         pipe = RungPipeline(name, service, output=ear.pushed, on_ready=self._is_ready)
         super().__init__(pipe, seat=seat)
-        self.connection = Connection(name)
-        self.due_at: float | None = None
+        self.connection = Connection(name, lag=lag)
+        self._lag = lag
+        self._due_s: float | None = None  # `due_at` on the provider's clock
         self.rate_hz = 0
         self._stage = stage
         self._voice = cast("Voice", service)
@@ -89,6 +92,11 @@ class VoiceRung(Rung):
             name, self._connect, clock=stage.now, backoff=Backoff(retries_itself=True)
         )
         self._voice.listen(ear)
+
+    @property
+    def due_at(self) -> float | None:
+        """Until when the attempt waits for the connection; None: it waits for nothing."""
+        return None if self._due_s is None else self._lag.moment_of(self._due_s)
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
         """Learn what is needed to open the rung, now or later."""
@@ -124,15 +132,15 @@ class VoiceRung(Rung):
         start = LLMFullResponseStartFrame()
         start.metadata[ATTEMPT] = attempt
         end = [LLMFullResponseEndFrame()] if closed else []
-        self.attempt, self.due_at = attempt, None
+        self.attempt, self._due_s = attempt, None
         self._waiting = [start, _text_frame(rest), *end]
         if await self.begin():
             return None
         now = self._stage.now()
         if failure := self.connection.report_failure(now):
             self.forget_attempt()
-            return Failed(attempt=attempt, failure=failure)
-        self.due_at = self.connection.wait_until(now)
+            return Failed(attempt=attempt, failure=failure, patient=True)
+        self._due_s = self.connection.wait_until_s(now)
         if self.connection.cold:
             return Idled(attempt=attempt)
         if not self.connection.in_the_making:
@@ -145,7 +153,7 @@ class VoiceRung(Rung):
         if not (self._waiting and self.connection.up and self.pipe.ready.is_set()):
             return False
         frames, self._waiting = self._waiting, []
-        waited, self.due_at = self.due_at is not None, None
+        waited, self._due_s = self._due_s is not None, None
         cold, self.connection.cold = self.connection.cold, False
         self.connection.settling = False
         await self._send(*frames)
@@ -163,15 +171,17 @@ class VoiceRung(Rung):
 
     def give_up(self, now: float) -> Failed | None:
         """Return the failure of an attempt that waits in vain for the connection."""
+        self._lag.see(now)
         if self.due_at is None or now < self.due_at or self.attempt is None:
             return None
-        failed_attempt = Failed(attempt=self.attempt, failure=self.connection.hangs)
+        hangs = self.connection.hangs
+        failed_attempt = Failed(attempt=self.attempt, failure=hangs, patient=True)
         self.forget_attempt()
         return failed_attempt
 
     def forget_attempt(self) -> None:
         """Note that nothing is asked of it any more."""
-        self.attempt, self._waiting, self.due_at = None, [], None
+        self.attempt, self._waiting, self._due_s = None, [], None
 
     async def close(self, *, within_s: float = STOP_S) -> None:
         """Let go of everything."""

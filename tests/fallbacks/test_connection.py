@@ -18,7 +18,7 @@ def test_a_refusal_is_reported_to_one_attempt_and_the_next_one_waits_for_a_new_c
 
     assert connection.report_failure(NOW) == refusal()
     assert connection.report_failure(NOW) is None
-    assert connection.wait_until(NOW) == pytest.approx(NOW + CONNECT_S)
+    assert connection.wait_until_s(NOW) == pytest.approx(NOW + CONNECT_S)
 
 
 def test_each_new_refusal_is_reported_again() -> None:
@@ -35,7 +35,7 @@ def test_a_connection_that_is_being_made_is_waited_for_from_its_beginning() -> N
 
     assert connection.in_the_making
     assert connection.report_failure(NOW + 0.1) is None
-    assert connection.wait_until(NOW + 0.1) == pytest.approx(NOW + CONNECT_S)
+    assert connection.wait_until_s(NOW + 0.1) == pytest.approx(NOW + CONNECT_S)
 
 
 def test_one_that_hangs_fails_every_attempt_at_once() -> None:
@@ -55,7 +55,7 @@ def test_a_cold_ones_first_connection_may_take_longer() -> None:
     connection.began(NOW)
 
     assert connection.report_failure(NOW + CONNECT_S) is None
-    assert connection.wait_until(NOW) == pytest.approx(NOW + COLD_S)
+    assert connection.wait_until_s(NOW) == pytest.approx(NOW + COLD_S)
 
 
 def test_a_cold_one_that_was_refused_is_cold_no_more() -> None:
@@ -72,10 +72,10 @@ def test_one_that_is_made_anew_for_new_settings_may_take_as_long_as_a_cold_one()
     connection.settling = True
     connection.began(NOW)
 
-    assert connection.wait_until(NOW) == pytest.approx(NOW + COLD_S)
+    assert connection.wait_until_s(NOW) == pytest.approx(NOW + COLD_S)
     connection.made(waited_for=False)
     connection.began(NOW)
-    assert connection.wait_until(NOW) == pytest.approx(NOW + CONNECT_S)
+    assert connection.wait_until_s(NOW) == pytest.approx(NOW + CONNECT_S)
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -36,6 +36,7 @@ const WORDS = {
   ProviderReset: ({ provider }) => ["plain", `${provider} is tried at once, as an operator asked`],
   ShareLost: () => ["warn", "What other processes know of the providers cannot be read"],
   ShareRegained: () => ["good", "Other processes tell again how the providers are"],
+  ProcessLagged: ({ lag_s, step }) => ["warn", `We were late ourselves, by ${lag_s.toFixed(2)} s${step ? `: ${step}` : ""}`],
   ContextShortened: ({ how }) => ["plain", `Conversation ${words(how)} to fit the model`],
 };
 

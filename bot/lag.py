@@ -1,0 +1,85 @@
+"""Measures our own lag while the process is open, and tells it as what it is.
+
+The loop beats (`fallbacks/lag.py`), and now and then a job that does nothing says how long a call
+waits for a free thread. What is late at the line, its sender tells.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from bot.clock import Clock
+from bot.loop_watch import LoopWatch
+from calls.entry import Tell
+from calls.events import ProcessLagged
+from calls.lagging import Lagging
+from fallbacks.lag import PERIOD_S, Lag
+
+THREADS_ASKED_S: Final = 1.0  # between two looks at how long a job waits for a thread
+
+
+@dataclass(slots=True, kw_only=True)
+class LagTeller:
+    """Takes how late something was, and tells it in good time; see `calls.lagging`."""
+
+    tell: Tell
+    clock: Clock
+    lagging: Lagging = field(default_factory=Lagging)
+
+    def note_line(self, lag_s: float) -> None:
+        """Note that sound went to a caller so late, though it was there."""
+        self.tell_all(self.lagging.note("line", lag_s, step="", now=self.clock()))
+
+    def tell_all(self, facts: Iterable[ProcessLagged]) -> None:
+        """Tell what is due."""
+        for fact in facts:
+            self.tell(fact)
+
+
+@asynccontextmanager
+async def measure_lag(lag: Lag, *, tell: Tell, clock: Clock) -> AsyncIterator[LagTeller]:
+    """Measure while the block runs."""
+    teller = LagTeller(tell=tell, clock=clock)
+    watch = LoopWatch(clock)
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(_beat(lag, watch, teller), name="beat"),
+            tasks.create_task(_ask_threads(lag, teller), name="ask for a thread"),
+        ]
+        watch.start()
+        try:
+            yield teller
+        finally:
+            for each in running:
+                each.cancel()
+            watch.stop()
+            lag.rest()
+
+
+async def _beat(lag: Lag, watch: LoopWatch, teller: LagTeller) -> None:
+    clock, lagging = teller.clock, teller.lagging
+    due_at = clock()
+    while True:
+        now = clock()
+        lag.beat(now)
+        watch.beat(now)
+        if now > due_at + PERIOD_S:
+            step = watch.take_step()
+            teller.tell_all(lagging.note("loop", now - due_at, step=step, now=now))
+        teller.tell_all(lagging.tick(now))
+        due_at = now + PERIOD_S
+        await asyncio.sleep(PERIOD_S)
+
+
+async def _ask_threads(lag: Lag, teller: LagTeller) -> None:
+    """Find out how long a job waits for a thread; what the loop was late is not counted twice."""
+    clock = teller.clock
+    while True:
+        await asyncio.sleep(THREADS_ASKED_S)
+        asked_at, stalled_s = clock(), lag.stalled_s(clock())
+        began_at = await asyncio.to_thread(clock)
+        own_s = lag.stalled_s(clock()) - stalled_s
+        waited_s = began_at - asked_at - own_s
+        teller.tell_all(teller.lagging.note("executor", waited_s, step="", now=clock()))

@@ -1,0 +1,72 @@
+"""Sees from a thread what the loop's thread is doing while it serves nobody."""
+
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from bot.clock import Clock
+from fallbacks.lag import PERIOD_S
+
+LOOK_S: Final = 0.05  # between two looks; a step of interest lasts for several
+OVERDUE_S: Final = PERIOD_S + 0.05  # so long without a beat, and the loop's stack is read
+OURS: Final = Path(__file__).resolve().parents[1]
+IDLE: Final = "no step: the machine, or another thread, kept the loop waiting"
+_WAITS: Final = frozenset({"select", "poll", "epoll"})  # the loop itself is in here
+
+
+class LoopWatch:
+    """Names the longest step: a function and its file, and nothing of what it works on.
+
+    watch = LoopWatch(clock)
+    watch.beat(now)         # in the loop
+    watch.take_step()       # what was seen most since the last time; empty: nothing
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._loop_thread = threading.get_ident()
+        self._beat_at = clock()
+        self._seen: Counter[str] = Counter()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="loop watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look; called in the loop's thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more; waits for nobody."""
+        self._over.set()
+
+    def beat(self, now: float) -> None:
+        """Note that the loop runs."""
+        self._beat_at = now
+
+    def take_step(self) -> str:
+        """Return the step that was seen most often since the last call."""
+        seen, self._seen = self._seen, Counter()
+        return next((step for step, _ in seen.most_common(1)), "")
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_S):
+            if self._clock() - self._beat_at > OVERDUE_S:
+                frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented in `sys`, for this
+                if frame is not None:
+                    self._seen[name_of(frame)] += 1
+
+
+def name_of(frame: FrameType) -> str:
+    """Return the function that is under way: the innermost of ours, or else the innermost."""
+    if frame.f_code.co_name in _WAITS:
+        return IDLE
+    at: FrameType | None = frame
+    while at is not None:
+        place = Path(at.f_code.co_filename)
+        if place.is_relative_to(OURS) and ".venv" not in place.parts:
+            return f"{at.f_code.co_qualname} ({place.relative_to(OURS)})"
+        at = at.f_back
+    place = Path(frame.f_code.co_filename)
+    return f"{frame.f_code.co_qualname} ({'/'.join(place.parts[-2:])})"

@@ -1,0 +1,139 @@
+"""Our own loop stands still in the middle of four calls: nobody is blamed, and no word is lost."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from bot.lab.process import RunningLab, with_lab
+from bot.process import Process, open_process
+from bot.recording import read
+from calls.entry import Entry
+from calls.events import AgentSaid, Event, ProcessLagged, ProviderFailed, TranscriptFinal
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    BreakerMoved,
+    HedgeStarted,
+    ProviderProbed,
+    RungChosen,
+    StageExhausted,
+    Suspected,
+)
+from faultlab.instance import Core
+from faultlab.lab import Lab
+from tests.faultlab.near_ears import bring_near
+from tests.virtual_time import VirtualLoop
+from transports.loopback import LoopbackLeg
+
+pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]
+
+FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
+CALLERS = ("01_hours", "01_hours", "03_booking", "14_rate_8k")
+BLAME = (AttemptFailed, BreakerMoved, HedgeStarted, ProviderFailed, RungChosen, StageExhausted)
+
+
+@dataclass
+class Ear:
+    """Keeps everything that was told, of calls and out of them."""
+
+    told: list[Entry] = field(default_factory=list)
+
+    async def hear(self, entry: Entry) -> None:
+        self.told.append(entry)
+
+    def told_of(self, call_id: str) -> list[Event]:
+        return [each.event for each in self.told if each.call_id == call_id]
+
+
+@dataclass
+class Told:
+    """What came of the calls."""
+
+    said: list[list[str]] = field(default_factory=list)  # by the agent, of each call
+    heard: list[list[str]] = field(default_factory=list)  # of each caller
+    all: list[Event] = field(default_factory=list)
+
+    @property
+    def blame(self) -> list[Event]:
+        blame = [each for each in self.all if isinstance(each, (*BLAME, Suspected))]
+        probes = [each for each in self.all if isinstance(each, ProviderProbed) and not each.ok]
+        lost = [e for e in self.all if isinstance(e, AttemptDropped) and e.because == "lag"]
+        return [*blame, *probes, *lost]
+
+
+async def stall(moments: Sequence[tuple[float, float]]) -> None:
+    """Let time pass while nobody is served: at so many seconds, for so long."""
+    clock = cast("VirtualLoop", asyncio.get_running_loop()).clock
+    begun_at = time.monotonic()
+    for at_s, length_s in moments:
+        await asyncio.sleep(begun_at + at_s - time.monotonic())
+        clock.now += length_s
+
+
+async def four_calls(out: Path, *moments: tuple[float, float]) -> Told:
+    """Replay four callers at once, with stalls."""
+    ear, told = Ear(), Told()
+    async with bring_near(Lab(core=Core(steady=True), speed=1.25)) as lab:
+        instances = lab.describe()["instances"]
+        running = RunningLab(control_url="", control_token="", instances=instances)
+        settings = with_lab(running, {"logs": {"dir": out / "logs"}})
+        async with open_process(settings, words=True, listeners=[ear]) as process:
+            stalling = asyncio.create_task(stall(moments))
+            calls = await asyncio.gather(*(one_call(process, ear, name) for name in CALLERS))
+            await stalling
+    for said, heard in calls:
+        told.said.append(said)
+        told.heard.append(heard)
+    told.all = [each.event for each in ear.told]
+    return told
+
+
+async def one_call(process: Process, ear: Ear, name: str) -> tuple[list[str], list[str]]:
+    caller = read(FOLDER / f"{name}.wav")
+    leg = LoopbackLeg(
+        caller.samples,
+        sample_rate_hz=caller.rate_hz,
+        linger_s=30.0,
+        content_s=8.0,  # this caller's frames stall with us, and may come all at once
+        clock=time.monotonic,
+    )
+    call = process.call(leg)
+    await process.switchboard.answer(leg, call)
+    await process.emitter.flush()
+    events = ear.told_of(call.call_id)
+    said = [each.text for each in events if isinstance(each, AgentSaid)]
+    heard = [each.text for each in events if isinstance(each, TranscriptFinal)]
+    return said, heard
+
+
+async def test_a_stall_of_ours_blames_nobody_and_loses_no_word(tmp_path: Path) -> None:
+    """0.3 s while the callers speak, 1 s while the model answers, 3 s while the voice speaks."""
+    healthy = await four_calls(tmp_path / "healthy")
+
+    stalled = await four_calls(tmp_path / "stalled", (4.6, 0.3), (6.0, 1.0), (8.5, 3.0))
+
+    assert healthy.blame == []
+    assert stalled.blame == []
+    assert stalled.heard == healthy.heard
+    assert stalled.said == healthy.said
+    told = [each for each in stalled.all if isinstance(each, ProcessLagged)]
+    assert {each.where for each in told} == {"loop"}
+    assert sum(each.times for each in told) == 3
+    assert max(each.lag_s for each in told) > 2.9
+    records = (tmp_path / "stalled" / "logs" / "calls").glob("*.jsonl")
+    assert all('"ProcessLagged"' in each.read_text() for each in records)
+
+
+@pytest.mark.parametrize("length_s", [1.0, 3.0])
+async def test_a_stall_in_the_middle_of_the_turn_makes_no_rung_late(
+    tmp_path: Path, length_s: float
+) -> None:
+    stalled = await four_calls(tmp_path, (5.7, length_s))
+
+    assert stalled.blame == []
+    assert [len(each) for each in stalled.said] == [2] * len(CALLERS)
