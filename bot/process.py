@@ -27,6 +27,7 @@ from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
 from calls.cost import PriceTable
 from calls.incidents import Incidents
+from processors.turn_judges import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService
 from telemetry.emitter import Emitter, Listener
@@ -109,9 +110,11 @@ async def open_shared(settings: Settings, models: VoiceModels) -> AsyncIterator[
     policies = build_policies(settings, clock.monotonic())
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
+    judges = TurnJudges(clock=clock.monotonic)
     yield Shared(
         settings=settings,
         models=models,
+        judges=judges,
         policies=policies,
         clients=services,
         clock=clock.monotonic,
@@ -120,6 +123,7 @@ async def open_shared(settings: Settings, models: VoiceModels) -> AsyncIterator[
     for each in services.values():
         await each.close()
     await last_resort.close()
+    judges.close()
 
 
 def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
