@@ -14,6 +14,7 @@ from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy, VADUser
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
+from benchmarks.pipecats_detector import pipecats_detector
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
@@ -32,7 +33,7 @@ def bare_worker(
     """
     agent = settings.agent_for("")
     stt, llm, tts = _services(settings, agent, leg.facts.sample_rate_hz)
-    analyzer = models.smart_turn(settings.turn)
+    analyzer = pipecats_detector(models, settings.turn)
     pair = LLMContextAggregatorPair(
         LLMContext(messages=[]),
         user_params=LLMUserAggregatorParams(

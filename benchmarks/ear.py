@@ -171,9 +171,8 @@ class Ear:
             state, measured = await analyze()
             if isinstance(measured, TurnMetricsData):  # its own stopwatch, without our waiting
                 took_s = measured.e2e_processing_time_ms / 1000
-                self._busy.append(
-                    Busy(who="turn detector", begin_s=begin_s, end_s=begin_s + took_s)
-                )
+                end_s = min(begin_s + took_s, self._clock())  # it may have begun before
+                self._busy.append(Busy(who="turn detector", begin_s=begin_s, end_s=end_s))
             self._unsure = self._unsure or state is not EndOfTurnState.COMPLETE
             return state, measured
 

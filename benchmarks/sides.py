@@ -9,7 +9,6 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer
-from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn
 from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.accounting import Busy, Moments
@@ -19,6 +18,10 @@ from bot import clock
 from bot.call.models import VoiceModels
 from bot.config.settings import Settings, TurnSettings
 from bot.process import Process
+from calls.entry import Tell
+from processors.turn_detector import TurnDetector
+from processors.turn_judges import TurnJudges
+from transports.leg import Clock
 from transports.loopback import LoopbackLeg
 
 RATE_HZ: Final = 16_000
@@ -31,11 +34,13 @@ ANSWER_S: Final = 6.0
 class WatchedModels(VoiceModels):
     """Keeps the turn detectors that it has made, so that they can be timed."""
 
-    made: list[BaseSmartTurn] = field(default_factory=list)
+    made: list[TurnDetector] = field(default_factory=list[TurnDetector])
 
-    def smart_turn(self, turn: TurnSettings) -> BaseSmartTurn:
+    def turn_detector(
+        self, turn: TurnSettings, *, judges: TurnJudges, clock: Clock, tell: Tell
+    ) -> TurnDetector:
         """Return a detector of the end of a turn for one call."""
-        made = VoiceModels.smart_turn(self, turn)
+        made = VoiceModels.turn_detector(self, turn, judges=judges, clock=clock, tell=tell)
         self.made.append(made)
         return made
 

@@ -41,6 +41,7 @@ from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
+from benchmarks.pipecats_detector import pipecats_detector
 from bot.call.models import VoiceModels
 from bot.config.loading import load
 from bot.config.settings import Settings
@@ -126,13 +127,14 @@ def worker_for(
     """Return the plain pipeline with its three switchers."""
     stt, llm, tts = switchers(settings)
     turn = settings.turn
+    detector = pipecats_detector(models, turn)
     pair = LLMContextAggregatorPair(
         LLMContext(messages=[]),
         user_params=LLMUserAggregatorParams(
             vad_analyzer=models.vad(turn),
             user_turn_strategies=UserTurnStrategies(
                 start=[VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy()],
-                stop=[TurnAnalyzerUserTurnStopStrategy(turn_analyzer=models.smart_turn(turn))],
+                stop=[TurnAnalyzerUserTurnStopStrategy(turn_analyzer=detector)],
             ),
             user_turn_stop_timeout=turn.user_turn_stop_timeout_s,
         ),

@@ -29,6 +29,7 @@ from bot.tools.owner import owner_tools
 from calls.cost import PriceTable
 from calls.incidents import Incidents
 from fallbacks.lag import Lag
+from processors.turn_judges import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService
 from telemetry.emitter import Emitter, Listener
@@ -123,9 +124,11 @@ async def open_shared(settings: Settings, models: VoiceModels, lag: Lag) -> Asyn
     policies = build_policies(settings, clock.monotonic(), lag=lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
+    judges = TurnJudges(clock=clock.monotonic)
     yield Shared(
         settings=settings,
         models=models,
+        judges=judges,
         policies=policies,
         clients=services,
         clock=clock.monotonic,
@@ -134,6 +137,7 @@ async def open_shared(settings: Settings, models: VoiceModels, lag: Lag) -> Asyn
     for each in services.values():
         await each.close()
     await last_resort.close()
+    judges.close()
 
 
 def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:

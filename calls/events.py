@@ -12,6 +12,7 @@ from fallbacks.facts import (
     HedgeStarted,
     HeldTheLine,
     LimitReached,
+    PauseJudged,
     ProviderProbed,
     ProviderReset,
     RetriesExhausted,
@@ -371,6 +372,7 @@ Event: TypeAlias = (
     | StageRecovered
     | StepTaken
     | HeldTheLine
+    | PauseJudged
     | BreakerMoved
     | Suspected
     | SuspicionCleared

@@ -20,12 +20,14 @@ class Turn:
         number: Of the latest decided turn; 0 before the first.
         attempts: Gives attempt numbers: no two attempts of a call share one.
         stopped_at: The caller's last voiced sample, monotonic in seconds; None: none yet.
+        worded: A word of what the caller says was written down, and no turn has ended with it.
     """
 
     def __init__(self, *, budget_s: float) -> None:
         self.number = 0
         self.attempts: Iterator[int] = count(1)
         self.stopped_at: float | None = None
+        self.worded = False
         self._budget_s = budget_s
         self._until: Deadline | None = None
         self._heard = False

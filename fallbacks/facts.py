@@ -153,6 +153,19 @@ class StepTaken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PauseJudged:
+    """The caller fell silent, and it was decided whether that was the end of the turn."""
+
+    finished: bool
+    by: Literal["detector", "silence"]  # silence: the detector gave no answer in time
+    early: bool  # the answer is of a look that began before the VAD was sure
+    waited_s: float  # from the VAD's stop
+    took_s: float  # the look, in its thread; 0: there was none
+    dropped: int  # looks of this call, since the pause before, whose answers nobody needed
+    dropped_s: float  # what they took, as far as they had ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldTheLine:
     """An answer was late and something was said in its place."""
 

@@ -7,7 +7,8 @@ three, and none once the caller has begun to speak again. Where a filler may not
 a moment later, so that no caller waits in silence. From then on the line is never silent for longer
 than `silence_s` while an answer is owed.
 
-A pause that turn detection takes for no end owes nothing yet. When it was an end after all, a
+A turn is owed from the caller's stop on, whoever may still be deciding whether it is one. A pause
+that turn detection takes for no end owes nothing yet. When it was an end after all, a
 filler is due at once if there may be one; a clip has the time that it has in any other turn.
 """
 
@@ -91,7 +92,8 @@ class Holding:
 
     def paused(self) -> None:
         """The caller does not seem to have finished: nothing is owed yet."""
-        self._stopped_at, self._paused_at = None, self._stopped_at
+        if self._stopped_at is not None:
+            self._stopped_at, self._paused_at = None, self._stopped_at
 
     def decided(self, at: float) -> None:
         """It is our turn to speak; of interest after a pause that did not look like it."""

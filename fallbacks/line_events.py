@@ -9,6 +9,7 @@ from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
+    PauseJudged,
     StageExhausted,
     StageRecovered,
     StepTaken,
@@ -94,6 +95,12 @@ class CallerFellSilent:
     """The caller is silent; perhaps it was a cough, and no turn comes of it."""
 
     stopped_at: float  # the last voiced sample
+    worded: bool = False  # a word of this turn was written down by then
+
+
+@dataclass(frozen=True, slots=True)
+class WordsCame:
+    """A recogniser wrote down words of the caller's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +177,8 @@ class MessageBegan:
 LineEvent: TypeAlias = (
     CallerBegan
     | CallerFellSilent
+    | WordsCame
+    | PauseJudged
     | AnswerDue
     | AnswerSounded
     | RestTaken

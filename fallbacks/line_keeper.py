@@ -8,7 +8,13 @@ the line, a late answer is spoken for by nobody else.
 from typing import Final, TypeAlias
 
 from fallbacks.descent import Descent
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, StageExhausted
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    PauseJudged,
+    StageExhausted,
+)
 from fallbacks.holding import Holding, Say
 from fallbacks.line_events import (
     AnswerDue,
@@ -23,7 +29,9 @@ from fallbacks.line_events import (
     SpeakFor,
     Spoken,
     Then,
+    WordsCame,
 )
+from fallbacks.pending_turn import PendingTurn
 from fallbacks.stage_news import StageNews
 from fallbacks.utterances import Situation
 from fallbacks.way_down import WayDown
@@ -53,6 +61,7 @@ class LineKeeper:
     def __init__(self, holding: Holding, descent: Descent) -> None:
         self._holding = holding
         self._descent = descent
+        self._pending = PendingTurn()
         self._news = StageNews(pause_s=holding.settings.first_s)
         self.way_down = WayDown(descent)
 
@@ -85,6 +94,9 @@ class LineKeeper:
                 return ()  # it is spoken of when that is due
             case AttemptFailed() | AttemptStarted():
                 self._expect(event, now)
+                return ()
+            case PauseJudged() | WordsCame():
+                self._note_pending(event, now)
                 return ()
             case AttemptWon() if event.stage == "llm":
                 self._holding.expected(now + SENTENCE_S + VOICE_S)
@@ -130,6 +142,7 @@ class LineKeeper:
             case CallerBegan() | CallerFellSilent():
                 self._note_caller(event)
             case AnswerDue():
+                self._pending.decide()
                 self._holding.decided(now)
             case AnswerSounded():
                 self._holding.expected(now + BREATH_S)
@@ -144,12 +157,25 @@ class LineKeeper:
             case _:
                 pass
 
+    def _note_pending(self, event: PauseJudged | WordsCame, now: float) -> None:
+        """Note what says whether an answer is owed before the turn is decided."""
+        if isinstance(event, PauseJudged):
+            self._pending.finished = event.finished
+        else:
+            self._pending.worded = True
+        if self._pending.owed(deaf=self._news.deaf):
+            self._holding.decided(now)
+        else:
+            self._holding.paused()
+
     def _note_caller(self, event: CallerBegan | CallerFellSilent) -> None:
         if isinstance(event, CallerBegan):
             self._news.caller_began()
+            self._pending.begin()
             self._holding.caller_started()
             return
         self._news.caller_fell_silent(event.stopped_at)
         self._holding.caller_stopped(event.stopped_at)
-        if not self._news.deaf:
+        self._pending.worded = self._pending.worded or event.worded
+        if not self._pending.owed(deaf=self._news.deaf):
             self._holding.paused()  # until the turn's end: it may be a cough, or a thought

@@ -25,7 +25,13 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 
 from calls.events import Event, TranscriptFinal
 from fallbacks.caller_message import CallerMessage
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, StageExhausted
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    PauseJudged,
+    StageExhausted,
+)
 from fallbacks.line_events import (
     AnswerDue,
     AnswerSounded,
@@ -46,6 +52,7 @@ from fallbacks.line_events import (
     RecordMessage,
     SpeakFor,
     Spoken,
+    WordsCame,
 )
 from fallbacks.line_keeper import LineKeeper
 from fallbacks.menu_words import Meaning, heard_here
@@ -65,6 +72,7 @@ class HoldLine(FrameProcessor):
         super().__init__(name="local")  # what it says in place of a voice is the local voice's
         self._fallback = fallback
         self._line = wiring.line
+        self._turn = wiring.turn
         self._tell = wiring.tell
         self._now = wiring.clock
         self._keeper = LineKeeper(fallback.holding, fallback.descent)
@@ -83,10 +91,13 @@ class HoldLine(FrameProcessor):
     def notice(self, event: Event) -> None:
         """Note a fact of the call; told by whoever tells, so it waits for nothing."""
         match event:
-            case StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon():
+            case (
+                StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()
+            ):
                 self._handle(event)
             case TranscriptFinal():
                 self._fallback.phrases.take_in(event)
+                self._handle(WordsCame())
             case _:
                 pass
 
@@ -148,7 +159,8 @@ class HoldLine(FrameProcessor):
                 self._handle(CallerBegan())
             case VADUserStoppedSpeakingFrame():
                 self._words.stopped()
-                self._handle(CallerFellSilent(stopped_at=now - frame.stop_secs))
+                worded = self._turn.worded
+                self._handle(CallerFellSilent(stopped_at=now - frame.stop_secs, worded=worded))
                 self._handle(MenuWordOwed(until=self._words.owed_until))
             case UserStoppedSpeakingFrame():
                 self._handle(AnswerDue())

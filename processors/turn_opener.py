@@ -1,8 +1,17 @@
-"""Opens the turn's deadline when the caller stops, before any stage learns of it."""
+"""Opens the turn's deadline when the caller stops, before any stage learns of it.
+
+And notes whether a word of the turn was written down yet: interim words end at the next processor.
+"""
 
 from collections.abc import Callable
 
-from pipecat.frames.frames import Frame, VADUserStoppedSpeakingFrame
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    UserStoppedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from calls.turn import Turn
@@ -23,6 +32,13 @@ class TurnOpener(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Open the turn, and pass everything on."""
         await super().process_frame(frame, direction)
-        if isinstance(frame, VADUserStoppedSpeakingFrame):
-            self._turn.caller_stopped(self._now() - frame.stop_secs)
+        match frame:
+            case VADUserStoppedSpeakingFrame():
+                self._turn.caller_stopped(self._now() - frame.stop_secs)
+            case InterimTranscriptionFrame() | TranscriptionFrame():
+                self._turn.worded = self._turn.worded or bool(frame.text.strip())
+            case UserStoppedSpeakingFrame():
+                self._turn.worded = False
+            case _:
+                pass
         await self.push_frame(frame, direction)

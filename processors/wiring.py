@@ -18,13 +18,14 @@ class CallWiring:
 
     Attributes:
         clock: Monotonic, in seconds. Read by all parts.
-        turn: The turn in progress. `TurnOpener` opens its deadline, the voices' stage moves it as
-            sound is queued, `CallObserver` numbers it; all stages, tools and the held line ask it.
+        turn: The turn in progress. `TurnOpener` opens its deadline and notes its first word, the
+            voices' stage moves it as sound is queued, `CallObserver` numbers it; all stages, tools
+            and the held line ask it.
         line: What is on the caller's line. The voices' stage and the held line add to it, the leg
             corrects it where its far end says what it has played; those three ask it.
         outside: Takes the facts: the emitter of the process.
         listeners: Parts of the call that hear the facts as well. The held line joins when it is
-            made; it learns so of who is asked and who has failed.
+            made; it learns so of who is asked and who has failed, and of pauses that were judged.
     """
 
     clock: Callable[[], float]

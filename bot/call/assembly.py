@@ -119,7 +119,8 @@ def _parts(
         agent,
         settings.turn,
         models=shared.models,
-        tell=wiring.outside,
+        judges=shared.judges,
+        tell=wiring.tell,  # the held line hears it too
         words_owed=services.stt.words_owed,
     )
     occasion = Occasion(

@@ -5,6 +5,7 @@ from typing import Final
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.frames.frames import Frame, TTSSpeakFrame
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
 from pipecat.processors.aggregators.llm_response_universal import (
@@ -21,6 +22,7 @@ from pipecat.utils.context.llm_context_summarization import (
 )
 
 from bot.call.models import VoiceModels
+from bot.clock import monotonic
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
 from bot.instructions import system_text
@@ -28,6 +30,8 @@ from calls.entry import Tell
 from calls.events import ContextShortened
 from calls.window import SUMMARY, estimate
 from processors.context_window import SUMMARY_KEEPS
+from processors.turn_detector import TurnDetector, silence_of
+from processors.turn_judges import TurnJudges
 from processors.turn_stop import TurnStop
 
 SUMMARY_SHARE: Final = 0.15  # of the window, for the summary itself
@@ -63,6 +67,7 @@ def build_context(
     models: VoiceModels,
     tell: Tell,
     words_owed: Callable[[], bool] = lambda: False,
+    judges: TurnJudges | None = None,
 ) -> tuple[LLMContext, LLMContextAggregatorPair]:
     """Return a call's memory and the two processors that fill it.
 
@@ -70,13 +75,21 @@ def build_context(
         agent: Who answers.
         turn: How it is decided that the caller has finished.
         models: Shared by all calls of the process.
-        tell: Told when the conversation is summarised.
+        tell: Told when a pause is judged, and when the conversation is summarised.
         words_owed: Whether words that the caller spoke are still to be written down.
+        judges: Look for all calls of the process whether a caller has finished; None: for this one.
     """
     memory = Memory(messages=[])
+    vad = models.vad(turn)
+    judges = judges or TurnJudges(clock=monotonic)
     pair = LLMContextAggregatorPair(
         memory,
-        user_params=_user_params(turn, models, words_owed),
+        user_params=_user_params(
+            turn,
+            vad=vad,
+            detector=models.turn_detector(turn, judges=judges, clock=monotonic, tell=tell),
+            words_owed=words_owed,
+        ),
         assistant_params=LLMAssistantAggregatorParams(
             # Asked for by `ContextWindow`: Pipecat's own trigger knows no system message and asks
             # again and again for the summary of what is too short to summarise.
@@ -108,17 +121,25 @@ def opening_frames(agent: AgentSettings) -> list[Frame]:
 
 
 def _user_params(
-    turn: TurnSettings, models: VoiceModels, words_owed: Callable[[], bool]
+    turn: TurnSettings,
+    *,
+    vad: VADAnalyzer,
+    detector: TurnDetector,
+    words_owed: Callable[[], bool],
 ) -> LLMUserAggregatorParams:
-    analyzer = models.smart_turn(turn)
+    stop = TurnStop(
+        turn_analyzer=detector,
+        owed=words_owed,
+        after_sound=lambda: detector.note_silence(silence_of(vad)),
+    )
     return LLMUserAggregatorParams(
-        vad_analyzer=models.vad(turn),
+        vad_analyzer=vad,
         user_turn_strategies=UserTurnStrategies(
             start=[
                 VADUserTurnStartStrategy(),
                 TranscriptionUserTurnStartStrategy(use_interim=False),
             ],
-            stop=[TurnStop(turn_analyzer=analyzer, owed=words_owed)],
+            stop=[stop],
         ),
         user_turn_stop_timeout=turn.user_turn_stop_timeout_s,
         audio_idle_timeout=SOUNDLESS_S,

@@ -4,22 +4,22 @@ Pipecat loads both anew for every call: 40 MB, and 0.16 s (measured on two cores
 call is served. A session of the ONNX runtime keeps no state between runs, and its `Run` may be
 called from several threads at once, so calls share the sessions and each keeps its own state.
 
-They share the threads of the turn detector, too: one less than there are cores. It computes for 70
-ms, and eight callers who stop within two seconds would have eight of it at once: each would take as
-long as all together, and the loop that serves the calls would have to fight for its core.
+They share the threads of the turn detector, too (`processors/turn_judges.py`).
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn, SmartTurnParams
+from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
 
 from bot.config.settings import TurnSettings
+from calls.entry import Tell
+from processors.turn_detector import DetectorSettings, TurnDetector
+from processors.turn_judges import TurnJudges
 
 
 class _SharedSileroModel(SileroOnnxModel):
@@ -39,31 +39,12 @@ class _SharedSilero(SileroVADAnalyzer):
         self._low_confidence_windows = 0
 
 
-class _SharedSmartTurn(LocalSmartTurnAnalyzerV3):
-    def __init__(
-        self, session: Any, *, params: SmartTurnParams, threads: ThreadPoolExecutor
-    ) -> None:
-        BaseSmartTurn.__init__(self, params=params)  # past the parent: it would load
-        self._log_data = False
-        self._session = session
-        self._threads = threads
-
-    @property
-    def _model_executor(self) -> ThreadPoolExecutor:
-        return self._threads
-
-
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="smart turn")
-
-
 @dataclass(frozen=True, slots=True)
 class VoiceModels:
     """The loaded models; hand one to every call of a process."""
 
     _silero: Any
     _smart_turn: Any
-    _threads: ThreadPoolExecutor = field(default_factory=_threads)
 
     @classmethod
     def load(cls) -> "VoiceModels":
@@ -80,7 +61,26 @@ class VoiceModels:
         )
         return _SharedSilero(self._silero, params=params)
 
-    def smart_turn(self, turn: TurnSettings) -> BaseSmartTurn:
-        """Return a detector of the end of a turn for one call."""
-        params = SmartTurnParams(stop_secs=turn.smart_turn_stop_s)
-        return _SharedSmartTurn(self._smart_turn, params=params, threads=self._threads)
+    def turn_detector(
+        self, turn: TurnSettings, *, judges: TurnJudges, clock: Callable[[], float], tell: Tell
+    ) -> TurnDetector:
+        """Return a detector of the end of a turn for one call.
+
+        Args:
+            turn: How it is decided that the caller has finished.
+            judges: Look for all calls.
+            clock: Monotonic, in seconds.
+            tell: Told what it decides.
+        """
+        return TurnDetector(
+            self._smart_turn,
+            params=SmartTurnParams(stop_secs=turn.smart_turn_stop_s),
+            settings=DetectorSettings(
+                within_s=turn.decide_within_s,
+                stop_s=turn.vad_stop_s,
+                early=turn.decide_early,
+            ),
+            judges=judges,
+            clock=clock,
+            tell=tell,
+        )

@@ -19,6 +19,7 @@ from processors.stages.llm import LlmStage
 from processors.stages.model_stream import Model
 from processors.stages.stt import SttStage
 from processors.stages.tts import TtsStage
+from processors.turn_judges import TurnJudges
 from processors.wiring import CallWiring
 from providers.catalog import provider
 from providers.provider import Stage
@@ -33,6 +34,7 @@ class Shared:
 
     settings: Settings
     models: VoiceModels
+    judges: TurnJudges
     policies: Mapping[Stage, StagePolicy]
     clients: Mapping[str, object]  # what all calls share of a provider, by the rung's name
     last_resort: LastResort

@@ -149,6 +149,15 @@ def test_a_pause_that_looks_like_no_end_owes_nothing() -> None:
     assert line.wake_at is None
 
 
+def test_a_pause_that_is_told_twice_is_remembered() -> None:
+    line = turn(Holding())
+    line.paused()
+    line.paused()
+    line.decided(101.25)
+
+    assert line.tick(101.25) == (Say.FILLER,)
+
+
 def test_a_pause_that_was_the_end_after_all_is_spoken_for_at_once() -> None:
     line = turn(Holding())
     line.paused()

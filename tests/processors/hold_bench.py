@@ -14,6 +14,7 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InputDTMFFrame,
+    InterimTranscriptionFrame,
     InterruptionFrame,
     OutputAudioRawFrame,
     StartFrame,
@@ -179,10 +180,19 @@ class Call:
         for frame in frames:
             await self.worker.queue_frame(frame)
 
-    async def stops(self, *, decided: bool = True) -> float:
-        """Let the caller have spoken; returns when he stopped."""
+    async def stops(self, *, decided: bool = True, worded: bool = False) -> float:
+        """Let the caller have spoken; returns when he stopped.
+
+        Args:
+            decided: Whether the turn ends with it.
+            worded: Whether the recogniser has written down a word of it by then.
+        """
         if not self.hold._keeper.caller_speaks:
             await self.starts()
+        if worded:
+            await self.put(
+                InterimTranscriptionFrame("I would like", "", "2026-01-01T00:00:00+00:00")
+            )
         at = time.monotonic()
         await self.put(VADUserStoppedSpeakingFrame(stop_secs=0.0))
         if decided:

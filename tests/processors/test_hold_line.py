@@ -4,14 +4,15 @@ import asyncio
 import itertools
 
 import pytest
-from pipecat.frames.frames import TTSAudioRawFrame
+from pipecat.frames.frames import TTSAudioRawFrame, UserStoppedSpeakingFrame
 
-from calls.events import CallbackWanted, MessageLeft, PersonWanted
+from calls.events import CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal
 from fallbacks.descent import DescentSettings
 from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,
     HeldTheLine,
+    PauseJudged,
     StageRecovered,
 )
 from fallbacks.failure import Kind, Scope
@@ -23,6 +24,19 @@ pytestmark = pytest.mark.virtual_time
 WON = AttemptWon(stage="llm", provider="openai", attempt=1, after_s=0.2)
 STT_FAILED = AttemptFailed(
     stage="stt", provider="deepgram", kind=Kind.NETWORK, scope=Scope.ENDPOINT, after_s=1.0
+)
+
+HEARD = TranscriptFinal(
+    turn=1, at_s=0.0, provider="deepgram", text="Yes.", language=None, confidence=None
+)
+UNFINISHED = PauseJudged(
+    finished=False,
+    by="detector",
+    early=True,
+    waited_s=0.0,
+    took_s=0.07,
+    dropped=0,
+    dropped_s=0.0,
 )
 
 
@@ -66,6 +80,48 @@ async def test_a_cough_gets_no_filler() -> None:
         await asyncio.sleep(0.2)
 
     assert call.held == []
+
+
+async def test_a_filler_comes_at_its_usual_moment_although_the_decision_hangs() -> None:
+    async with held() as call:
+        await call.stops(decided=False, worded=True)
+        await call.until(lambda: call.held)
+
+    (told,) = [each for each in call.told if isinstance(each, HeldTheLine)]
+    assert 0.1 <= told.after_s < 0.15
+
+
+async def test_words_that_come_behind_the_stop_say_that_it_was_no_cough() -> None:
+    async with held() as call:
+        await call.stops(decided=False)
+        call.hold.notice(HEARD)
+        await call.until(lambda: call.held)
+
+    assert call.held == ["en.filler.0"]
+
+
+async def test_a_caller_who_thinks_hears_nothing_before_silence_ends_the_turn() -> None:
+    async with held() as call:
+        await call.starts()
+        call.hold.notice(UNFINISHED)
+        await call.stops(decided=False, worded=True)
+        await asyncio.sleep(0.4)
+        before = list(call.held)
+        await call.put(UserStoppedSpeakingFrame())
+        await call.until(lambda: call.held)
+
+    assert before == []
+
+
+async def test_a_pause_of_an_earlier_sentence_says_nothing_about_this_one() -> None:
+    async with held() as call:
+        await call.stops(decided=False, worded=True)
+        call.hold.notice(UNFINISHED)
+        await call.starts()
+        await call.stops(decided=False, worded=True)
+        await call.until(lambda: call.held)
+
+    assert call.held == ["en.filler.0"]
 
 
 async def test_a_caller_whose_recogniser_died_gets_a_filler_all_the_same() -> None:

@@ -1,7 +1,12 @@
 """The turn's deadline stands before a stage above hears that the caller stopped."""
 
 import pytest
-from pipecat.frames.frames import Frame, VADUserStoppedSpeakingFrame
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    UserStoppedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import run_test
@@ -41,3 +46,30 @@ async def test_a_stage_above_finds_the_budget_running_since_the_last_voiced_samp
     )
 
     assert stage.left_s == pytest.approx(BUDGET_S - 0.2, abs=0.01)
+
+
+async def test_a_word_that_was_written_down_is_noted_until_the_turn_ends() -> None:
+    turn = Turn(budget_s=BUDGET_S)
+    opener = TurnOpener(turn, clock=monotonic)
+
+    await run_test(opener, frames_to_send=[InterimTranscriptionFrame("I would", "", "")])
+    spoken = turn.worded
+    await run_test(
+        opener,
+        frames_to_send=[UserStoppedSpeakingFrame()],
+        frames_to_send_direction=FrameDirection.UPSTREAM,
+    )
+
+    assert (spoken, turn.worded) == (True, False)
+
+
+@pytest.mark.parametrize("text", ["", "  "], ids=["nothing", "blanks"])
+async def test_what_a_recogniser_says_of_a_cough_is_no_word(text: str) -> None:
+    turn = Turn(budget_s=BUDGET_S)
+
+    await run_test(
+        TurnOpener(turn, clock=monotonic),
+        frames_to_send=[InterimTranscriptionFrame(text, "", "")],
+    )
+
+    assert not turn.worded

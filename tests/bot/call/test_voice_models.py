@@ -1,20 +1,20 @@
 """One pair of models for all calls."""
 
-import asyncio
+import math
 import os
 import threading
 import time
 
 import numpy as np
 import pytest
-from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
-from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
+from processors.turn_detector import TurnDetector
+from processors.turn_judges import WIDTH, Judgement, TurnJudges
 
 NOISE = np.random.default_rng(1)
 
@@ -29,6 +29,11 @@ def chunks(count: int) -> list[bytes]:
     return [each.astype(np.int16).tobytes() for each in loud]
 
 
+def detector_of(models: VoiceModels, turn: TurnSettings) -> TurnDetector:
+    judges = TurnJudges(clock=time.monotonic)
+    return models.turn_detector(turn, judges=judges, clock=time.monotonic, tell=lambda _: None)
+
+
 def confidence(vad: VADAnalyzer, audio: bytes) -> float:
     return float(np.asarray(vad.voice_confidence(audio)).item())
 
@@ -38,7 +43,7 @@ def test_the_settings_reach_the_detectors(models: VoiceModels) -> None:
 
     assert models.vad(settings).params.stop_secs == 0.3
     assert models.vad(settings).params.min_volume == 0.1
-    assert models.smart_turn(settings).params.stop_secs == 0.9
+    assert detector_of(models, settings).params.stop_secs == 0.9
 
 
 def test_a_shared_detector_hears_what_pipecats_own_hears(models: VoiceModels) -> None:
@@ -73,31 +78,23 @@ def test_a_shared_end_of_turn_is_judged_as_pipecats_own_judges_it(models: VoiceM
     audio = NOISE.normal(0.0, 0.1, 16_000).astype(np.float32)
 
     own = LocalSmartTurnAnalyzerV3()._predict_endpoint(audio)
-    shared = models.smart_turn(TurnSettings())
-    assert isinstance(shared, LocalSmartTurnAnalyzerV3)
+    shared = detector_of(models, TurnSettings())
 
     assert shared._predict_endpoint(audio)["probability"] == pytest.approx(own["probability"])
 
 
-async def test_turn_detectors_of_many_calls_take_their_turn_on_few_threads(
-    models: VoiceModels,
-) -> None:
+async def test_looks_of_many_calls_take_their_turn_on_as_many_threads_as_there_are_cores() -> None:
     threads: set[int] = set()
-    cores = os.cpu_count() or 1
-    detectors = [models.smart_turn(TurnSettings()) for _ in range(cores + 4)]
+    judges = TurnJudges(clock=time.monotonic)
 
-    async def analyze(detector: BaseSmartTurn) -> None:
-        def note(_buffer: object) -> tuple[EndOfTurnState, None]:
-            threads.add(threading.get_ident())
-            time.sleep(0.01)
-            return EndOfTurnState.COMPLETE, None
+    def note() -> Judgement:
+        threads.add(threading.get_ident())
+        time.sleep(0.01)
+        return Judgement(probability=1.0, took_s=0.01)
 
-        detector._process_speech_segment = note  # type: ignore[method-assign]
-        await detector.analyze_end_of_turn()
-        await detector.cleanup()  # of one call; the others go on
+    asked = [judges.ask(number, note, due_at=math.inf) for number in range(WIDTH + 4)]
+    found = [await each.wait(10.0) for each in asked]
+    judges.close()
 
-    async with asyncio.TaskGroup() as calls:
-        for each in detectors:
-            calls.create_task(analyze(each))
-
-    assert 1 <= len(threads) <= max(1, cores - 1)
+    assert all(each is not None and each.finished for each in found)
+    assert 1 <= len(threads) <= WIDTH == (os.cpu_count() or 1)

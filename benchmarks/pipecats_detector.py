@@ -1,0 +1,21 @@
+"""Pipecat's own turn detector, on a thread of its own for each call, with the loaded model."""
+
+from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn, SmartTurnParams
+from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
+
+from bot.call.models import VoiceModels
+from bot.config.settings import TurnSettings
+
+
+class _PipecatsDetector(LocalSmartTurnAnalyzerV3):
+    """Shares the model: loading it anew for each call would be measured instead."""
+
+    def __init__(self, models: VoiceModels, *, params: SmartTurnParams) -> None:
+        BaseSmartTurn.__init__(self, params=params)  # past the parent: it would load
+        self._log_data = False
+        self._session = models._smart_turn  # noqa: SLF001 - only here
+
+
+def pipecats_detector(models: VoiceModels, turn: TurnSettings) -> BaseSmartTurn:
+    """Return a detector of the end of a turn as Pipecat has it, for one call."""
+    return _PipecatsDetector(models, params=SmartTurnParams(stop_secs=turn.smart_turn_stop_s))

@@ -1,0 +1,36 @@
+"""Whether what the caller just said is ours to answer, as long as nobody has decided that.
+
+An answer is owed from the caller's stop on, so that whoever decides may be late and the line is
+held all the same. But nothing is said to a caller who thinks: when turn detection took the pause
+for no end, nothing is owed until silence has ended the turn. And a cough is no turn: without a word
+of it nothing is owed, unless nobody is left who could have written one down.
+"""
+
+
+class PendingTurn:
+    """Of one call; begins anew when the caller speaks.
+
+    Attributes:
+        worded: A word was written down of what the caller says.
+        finished: What turn detection said of the pause; None: it has not said anything yet.
+    """
+
+    def __init__(self) -> None:
+        self.worded = False
+        self.finished: bool | None = None
+
+    def begin(self) -> None:
+        """The caller speaks: what was said of an earlier pause is void."""
+        self.worded, self.finished = False, None
+
+    def decide(self) -> None:
+        """The turn is over: whatever is heard of it from now on changes nothing."""
+        self.worded = self.finished = True
+
+    def owed(self, *, deaf: bool) -> bool:
+        """Say whether an answer is owed.
+
+        Args:
+            deaf: A recogniser failed: words and the turn's end may both be missing.
+        """
+        return deaf or (self.worded and self.finished is not False)

@@ -1,0 +1,83 @@
+"""Whose sound the turn detector looks at next."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.judging import MOST_S, Look, LookQueue
+
+
+def test_whose_time_runs_out_first_is_first() -> None:
+    queue = LookQueue(width=3)
+    looks = [Look(call, due_at=at) for call, at in (("a", 100.3), ("b", 100.1), ("c", 100.2))]
+    for each in looks:
+        queue.add(each)
+
+    assert [queue.take() for _ in looks] == [looks[1], looks[2], looks[0]]
+
+
+def test_there_are_no_more_at_once_than_there_is_room_for() -> None:
+    queue = LookQueue(width=1)
+    queue.add(first := Look("a", due_at=100.1))
+    queue.add(second := Look("b", due_at=100.2))
+
+    assert [queue.take(), queue.take()] == [first, None]
+    queue.ended(took_s=0.07)
+    assert queue.take() is second
+
+
+def test_a_newer_look_of_a_call_takes_the_place_of_an_older_one() -> None:
+    queue = LookQueue(width=1)
+    older, newer = Look("a", due_at=100.1), Look("a", due_at=100.4)
+
+    assert queue.add(older) is None
+    assert queue.add(newer) is older
+    assert [queue.take(), queue.take()] == [newer, None]
+
+
+def test_a_look_that_nobody_needs_is_not_begun() -> None:
+    queue = LookQueue(width=1)
+    queue.add(look := Look("a", due_at=100.1))
+    queue.drop(look)
+
+    assert queue.take() is None
+
+
+def test_dropping_an_older_look_leaves_the_newer_one() -> None:
+    queue = LookQueue(width=1)
+    queue.add(older := Look("a", due_at=100.1))
+    queue.add(newer := Look("a", due_at=100.4))
+    queue.drop(older)
+
+    assert queue.take() is newer
+
+
+@pytest.mark.parametrize(
+    ("took_s", "late_at"),
+    [(None, 100.25), (0.07, 100.18), (6.0, 100.25 - MOST_S)],
+    ids=["nothing known", "usually 70 ms", "one that hung does not stop all others"],
+)
+def test_what_could_not_be_there_in_time_is_given_up(took_s: float | None, late_at: float) -> None:
+    queue = LookQueue(width=1)
+    if took_s is not None:
+        queue.add(Look("before", due_at=99.0))
+        queue.take()
+        queue.ended(took_s=took_s)
+    queue.add(look := Look("a", due_at=100.25))
+
+    assert queue.expire(late_at - 0.001) == []
+    assert queue.expire(late_at + 0.001) == [look]
+    assert queue.take() is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 1.0)), max_size=30))
+def test_each_call_is_looked_at_once_and_the_newest_counts(asked: list[tuple[int, float]]) -> None:
+    queue = LookQueue(width=100)
+    newest: dict[int, Look] = {}
+    for call, due_at in asked:
+        newest[call] = Look(call, due_at)
+        queue.add(newest[call])
+    taken = [look for _ in asked if (look := queue.take())]
+
+    assert set(taken) == set(newest.values())
+    assert [each.due_at for each in taken] == sorted(each.due_at for each in taken)

@@ -1,0 +1,50 @@
+"""Whether an answer is owed before the turn is decided."""
+
+import pytest
+
+from fallbacks.pending_turn import PendingTurn
+
+
+@pytest.mark.parametrize(
+    ("worded", "finished", "deaf", "owed"),
+    [
+        (False, None, False, False),  # a cough, as far as anybody knows
+        (False, True, False, False),
+        (False, False, False, False),
+        (True, None, False, True),  # whoever decides is late: it may be ours
+        (True, True, False, True),  # words are owed, but it is ours
+        (True, False, False, False),  # a caller who thinks
+        (False, None, True, True),  # nobody can say, and nobody will
+        (False, True, True, True),
+        (False, False, True, True),
+        (True, None, True, True),
+        (True, True, True, True),
+        (True, False, True, True),
+    ],
+)
+def test_what_is_owed_follows_from_words_and_verdict(
+    worded: bool,  # noqa: FBT001 - a table
+    finished: bool | None,  # noqa: FBT001
+    deaf: bool,  # noqa: FBT001
+    owed: bool,  # noqa: FBT001
+) -> None:
+    pending = PendingTurn()
+    pending.worded, pending.finished = worded, finished
+
+    assert pending.owed(deaf=deaf) is owed
+
+
+def test_what_was_said_of_a_pause_is_void_when_the_caller_speaks_on() -> None:
+    pending = PendingTurn()
+    pending.worded, pending.finished = True, False
+    pending.begin()
+
+    assert (pending.worded, pending.finished) == (False, None)
+
+
+def test_a_decided_turn_is_owed_whatever_was_said_of_it_before() -> None:
+    pending = PendingTurn()
+    pending.finished = False
+    pending.decide()
+
+    assert pending.owed(deaf=False)

@@ -1,0 +1,190 @@
+"""Callers who speak and fall silent on cue, and a turn detector that takes its time."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
+from pipecat.frames.frames import (
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InterruptionFrame,
+    STTMetadataFrame,
+    TranscriptionFrame,
+    UserStoppedSpeakingFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMContextAggregatorPair,
+    LLMUserAggregatorParams,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.turns.user_start import VADUserTurnStartStrategy
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
+from pipecat.workers.runner import WorkerRunner
+
+from fallbacks.facts import PauseJudged
+from processors.turn_detector import DetectorSettings, TurnDetector, silence_of
+from processors.turn_judges import Examine, Judgement, TurnJudges
+from processors.turn_stop import TurnStop
+
+RATE_HZ = 8000
+PIECE_S = 0.02
+STOP_S = 0.2
+SPEECH = np.full(round(RATE_HZ * PIECE_S), 3000, dtype="<i2").tobytes()
+SILENCE = bytes(len(SPEECH))
+
+
+class LoudnessVad(VADAnalyzer):
+    """Takes whatever is not silent for speech."""
+
+    def num_frames_required(self) -> int:
+        return 256
+
+    def voice_confidence(self, buffer: bytes) -> float:
+        return float(any(buffer))
+
+
+class Session:
+    """A model that is as sure as it is told to be."""
+
+    def __init__(self, *says: float) -> None:
+        self.says = says
+        self.asked = 0
+
+    def run(self, _names: None, _feeds: object) -> list[Any]:
+        says = self.says[min(self.asked, len(self.says) - 1)]
+        self.asked += 1
+        return [np.array([[says]])]
+
+
+def slowly(takes_s: float) -> Callable[[Examine], "asyncio.Future[Judgement]"]:
+    """Return what runs a look so that its answer is there after so much time of the loop's."""
+
+    def run(examine: Examine) -> "asyncio.Future[Judgement]":
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Judgement] = loop.create_future()
+        loop.call_later(takes_s, lambda: found.set_result(examine()))
+        return found
+
+    return run
+
+
+class Watch(FrameProcessor):
+    """Notes when what passed by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[type[Frame], float]] = []
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        self.seen.append((type(frame), time.monotonic()))
+        await self.push_frame(frame, direction)
+
+    def at(self, kind: type[Frame]) -> list[float]:
+        """Return when frames of this kind passed."""
+        return [at for each, at in self.seen if each is kind]
+
+
+@dataclass
+class Caller:
+    """A caller whose words are there as soon as he stops."""
+
+    session: Session
+    judges: TurnJudges
+    early: bool = True
+    context: LLMContext = field(default_factory=lambda: LLMContext(messages=[]))
+    watch: Watch = field(default_factory=Watch)
+    told: list[Any] = field(default_factory=list)
+
+    async def speaks(self, *lengths_s: float) -> "Caller":
+        """Speak and be silent in turns, for so long each, and then for two seconds."""
+        vad = LoudnessVad(
+            params=VADParams(start_secs=0.1, stop_secs=STOP_S, confidence=0.5, min_volume=0.0)
+        )
+        detector = TurnDetector(
+            self.session,
+            params=SmartTurnParams(stop_secs=1.2),
+            settings=DetectorSettings(early=self.early),
+            judges=self.judges,
+            clock=time.monotonic,
+            tell=self.told.append,
+        )
+        stop = TurnStop(
+            turn_analyzer=detector, after_sound=lambda: detector.note_silence(silence_of(vad))
+        )
+        start = [VADUserTurnStartStrategy()]
+        params = LLMUserAggregatorParams(
+            vad_analyzer=vad,
+            user_turn_strategies=UserTurnStrategies(start=start, stop=[stop]),
+            user_turn_stop_timeout=10.0,
+        )
+        pair = LLMContextAggregatorPair(self.context, user_params=params)
+        worker = PipelineWorker(
+            Pipeline([pair.user(), self.watch]),
+            params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
+            enable_rtvi=False,
+            cancel_on_idle_timeout=False,
+        )
+        runner = WorkerRunner(handle_sigint=False)
+        await runner.add_workers(worker)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(runner.run())
+            await worker.queue_frame(STTMetadataFrame(service_name="stt", ttfs_p99_latency=0.35))
+            await self._carry(worker, [*lengths_s, 2.0])
+            await worker.queue_frame(EndFrame())
+        return self
+
+    async def _carry(self, worker: PipelineWorker, lengths_s: Sequence[float]) -> None:
+        until = time.monotonic()
+        for number, length_s in enumerate(lengths_s):
+            speaks = number % 2 == 0
+            if not speaks:
+                words = TranscriptionFrame(f"words {number}", "", "", finalized=True)
+                await worker.queue_frame(words)
+            for _ in range(round(length_s / PIECE_S)):
+                piece = SPEECH if speaks else SILENCE
+                await worker.queue_frame(InputAudioRawFrame(piece, RATE_HZ, 1))
+                until += PIECE_S
+                await asyncio.sleep(max(0.0, until - time.monotonic()))
+
+    @property
+    def stops(self) -> list[float]:
+        """When the VAD was sure that the caller had stopped."""
+        return self.watch.at(VADUserStoppedSpeakingFrame)
+
+    @property
+    def starts(self) -> list[float]:
+        """When the VAD was sure that the caller spoke."""
+        return self.watch.at(VADUserStartedSpeakingFrame)
+
+    @property
+    def decided(self) -> list[float]:
+        """When each turn was over."""
+        return self.watch.at(UserStoppedSpeakingFrame)
+
+    @property
+    def interruptions(self) -> int:
+        """How often the agent would have been interrupted."""
+        return len(self.watch.at(InterruptionFrame))
+
+    @property
+    def judged(self) -> list[PauseJudged]:
+        """What was told of each pause."""
+        return [each for each in self.told if isinstance(each, PauseJudged)]
+
+    @property
+    def turns(self) -> list[str]:
+        """The turns as the context has them."""
+        messages: list[Any] = list(self.context.messages)
+        return [str(each["content"]) for each in messages]
