@@ -20,6 +20,7 @@ from fallbacks.attempts import (
 )
 from fallbacks.books import Books
 from fallbacks.deadline import Deadline
+from fallbacks.early_answer import EarlyBudget
 from fallbacks.facts import Fact
 from fallbacks.failover import Failover
 from fallbacks.failure import Kind, failed
@@ -38,6 +39,7 @@ class StagePolicy:
     pace: Pace = field(default_factory=Pace)
     allowance: Allowance = field(default_factory=Allowance)
     hedges: Allowance | None = None
+    early: EarlyBudget | None = None  # for asking before the turn is decided; None: never
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
     cold: frozenset[str] = frozenset()  # standbys that are connected only when they are needed
     untimed: frozenset[str] = frozenset()  # voices that do not say when each word is spoken

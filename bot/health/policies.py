@@ -11,6 +11,7 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
 from calls.entry import Tell
+from fallbacks.early_answer import EarlyBudget
 from fallbacks.ladder import Allowance, Pace
 from fallbacks.limits import Limits
 from fallbacks.roster import Place, Roster
@@ -50,6 +51,7 @@ def build_policies(settings: Settings, now: float) -> dict[Stage, StagePolicy]:
             roster=roster,
             pace=PACES[stage],
             hedges=hedges if stage == "llm" else None,
+            early=EarlyBudget() if stage == "llm" and settings.latency.answer_early else None,
             gates=build_gates(settings, stage),
             cold=settings.stages.cold(stage),
             untimed=untimed_voices(settings) if stage == "tts" else frozenset(),
