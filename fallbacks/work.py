@@ -19,6 +19,7 @@ from fallbacks.attempts import (
     WorkEvent,
 )
 from fallbacks.books import Books
+from fallbacks.clauses import ClauseRule
 from fallbacks.deadline import Deadline
 from fallbacks.early_answer import EarlyBudget
 from fallbacks.facts import Fact
@@ -43,6 +44,8 @@ class StagePolicy:
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
     cold: frozenset[str] = frozenset()  # standbys that are connected only when they are needed
     untimed: frozenset[str] = frozenset()  # voices that do not say when each word is spoken
+    # What voices may be given of an unfinished sentence; those that are not named here: nothing.
+    clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
     then_s: float = 0.0  # what takes time behind this stage before the caller hears something
     chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests that nobody named
 
