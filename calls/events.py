@@ -9,6 +9,9 @@ from fallbacks.facts import (
     AttemptStarted,
     AttemptWon,
     BreakerMoved,
+    EarlyAnswerAsked,
+    EarlyAnswerDropped,
+    EarlyAnswerTaken,
     HedgeStarted,
     HeldTheLine,
     LimitReached,
@@ -364,6 +367,9 @@ Event: TypeAlias = (
     | AttemptWon
     | AttemptDropped
     | HedgeStarted
+    | EarlyAnswerAsked
+    | EarlyAnswerTaken
+    | EarlyAnswerDropped
     | LimitReached
     | RetryPlanned
     | RetriesExhausted

@@ -166,6 +166,34 @@ class PauseJudged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyAnswerAsked:
+    """A model was asked before it was certain that the caller had finished."""
+
+    turn: int  # that it is for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyAnswerTaken:
+    """The turn was decided with the words that were asked for early: that answer is spoken."""
+
+    turn: int
+    asked_s: float  # before the decision
+    gained_s: float  # how much sooner the first word was there, or will be, than if asked now
+    extra_share: float  # of the process so far: requests in vain for each one of a decided turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyAnswerDropped:
+    """An early answer was of no use; nobody heard of it, and it is billed."""
+
+    turn: int
+    because: Literal["caller", "words", "context", "exhausted", "ended"]
+    after_s: float  # from its start
+    requests: int  # made in vain
+    extra_share: float  # of the process so far: requests in vain for each one of a decided turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldTheLine:
     """An answer was late and something was said in its place."""
 

@@ -19,7 +19,9 @@ from fallbacks.attempts import (
     WorkEvent,
 )
 from fallbacks.books import Books
+from fallbacks.clauses import ClauseRule
 from fallbacks.deadline import Deadline
+from fallbacks.early_answer import EarlyBudget
 from fallbacks.facts import Fact
 from fallbacks.failover import Failover
 from fallbacks.failure import Kind, failed
@@ -40,9 +42,12 @@ class StagePolicy:
     allowance: Allowance = field(default_factory=Allowance)
     hedges: Allowance | None = None
     lag: Lag = field(default_factory=Lag)  # our own, which is no rung's
+    early: EarlyBudget | None = None  # for asking before the turn is decided; None: never
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
     cold: frozenset[str] = frozenset()  # standbys that are connected only when they are needed
     untimed: frozenset[str] = frozenset()  # voices that do not say when each word is spoken
+    # What voices may be given of an unfinished sentence; those that are not named here: nothing.
+    clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
     then_s: float = 0.0  # what takes time behind this stage before the caller hears something
     chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests that nobody named
 

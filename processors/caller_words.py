@@ -1,5 +1,7 @@
 """Cleans and bounds what the recogniser says the caller said, before the conversation reads it."""
 
+from typing import Protocol
+
 from pipecat.frames.frames import (
     Frame,
     InterimTranscriptionFrame,
@@ -13,6 +15,14 @@ from calls.events import InputRefused
 from calls.words import LIMIT, clean
 
 
+class CallerListener(Protocol):
+    """Hears the caller's words, and when there is silence."""
+
+    def hear(self, frame: Frame) -> None:
+        """Read a frame; wait for nothing."""
+        ...
+
+
 class CallerWords(FrameProcessor):
     """Stands between the recogniser and the caller's side of the context, and delays nothing.
 
@@ -20,8 +30,18 @@ class CallerWords(FrameProcessor):
     What is too much is dropped and told once a turn.
     """
 
-    def __init__(self, *, tell: Tell, limit: int = LIMIT) -> None:
+    def __init__(
+        self, *, tell: Tell, limit: int = LIMIT, listener: CallerListener | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            tell: Takes the facts.
+            limit: Characters of a turn.
+            listener: Hears what the conversation will read.
+        """
         super().__init__()
+        self._listener = listener
         self._tell = tell
         self._limit = limit
         self._left = limit
@@ -38,6 +58,8 @@ class CallerWords(FrameProcessor):
                 self._left = self._limit
             case _:
                 pass
+        if self._listener:
+            self._listener.hear(frame)
         await self.push_frame(frame, direction)
 
     def _bound(self, frame: TranscriptionFrame) -> None:

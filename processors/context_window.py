@@ -9,7 +9,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from calls.entry import Tell
 from calls.events import ContextShortened
-from calls.window import estimate, fit
+from calls.window import Fitted, estimate, fit
 
 SUMMARISE_AT: Final = 0.7  # of the window: early enough that a cut is seldom needed meanwhile
 SUMMARY_KEEPS: Final = 6  # newest messages that a summary leaves alone: about three turns
@@ -51,23 +51,30 @@ class ContextWindow(FrameProcessor):
         return enough and sum(map(estimate, said)) >= room * SUMMARISE_AT
 
     def _fitted(self, context: LLMContext) -> LLMContext:
-        messages = [
-            cast("Mapping[str, Any]", each)
-            for each in context.messages
-            if isinstance(each, Mapping)  # what is not, only another vendor's model understands
-        ]
-        fitted = fit(messages, self._limit_tokens - _tool_tokens(context))
-        if not fitted.shortened:
-            return context
-        self._tell(
-            ContextShortened(
-                how="truncated",
-                tokens_before=fitted.tokens_before,
-                tokens_after=fitted.tokens_after,
+        shorter, fitted = fit_context(context, self._limit_tokens)
+        if fitted.shortened:
+            self._tell(
+                ContextShortened(
+                    how="truncated",
+                    tokens_before=fitted.tokens_before,
+                    tokens_after=fitted.tokens_after,
+                )
             )
-        )
-        kept = cast("list[LLMContextMessage]", list(fitted.messages))
-        return LLMContext(messages=kept, tools=context.tools, tool_choice=context.tool_choice)
+        return shorter
+
+
+def fit_context(context: LLMContext, limit_tokens: int) -> tuple[LLMContext, Fitted]:
+    """Return a context as it may be sent, the same one if it is short enough, and what was cut."""
+    messages = [
+        cast("Mapping[str, Any]", each)
+        for each in context.messages
+        if isinstance(each, Mapping)  # what is not, only another vendor's model understands
+    ]
+    fitted = fit(messages, limit_tokens - _tool_tokens(context))
+    if not fitted.shortened:
+        return context, fitted
+    kept = cast("list[LLMContextMessage]", list(fitted.messages))
+    return LLMContext(messages=kept, tools=context.tools, tool_choice=context.tool_choice), fitted
 
 
 def _tool_tokens(context: LLMContext) -> int:

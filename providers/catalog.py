@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from fallbacks.clauses import ClauseRule
 from providers.provider import Provider, Stage
 
 PROVIDERS: Final[tuple[Provider, ...]] = (
@@ -38,6 +39,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         url="wss://api.cartesia.ai/tts/websocket",
         schemes=("wss", "ws"),
         key_env="CARTESIA_API_KEY",
+        clause=ClauseRule(words=3),  # a context is continued with its prosody
         word_times=True,
     ),
     Provider(
@@ -48,6 +50,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         url="wss://api.elevenlabs.io",
         schemes=("wss", "ws"),
         key_env="ELEVENLABS_API_KEY",
+        clause=ClauseRule(),  # without buffers it speaks phrases well, and parts of them badly
         word_times=True,
     ),
     Provider(

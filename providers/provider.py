@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from fallbacks.classification import classify_error, classify_http
+from fallbacks.clauses import ClauseRule
 from fallbacks.failure import Failure, failed
 
 if TYPE_CHECKING:  # importing Pipecat prints a banner, and configuration is read before that
@@ -110,6 +111,7 @@ class Provider:
     schemes: tuple[str, ...] = ()  # what `url` may begin with, the safe one first
     key_env: str | None = None  # None: needs no key
     shares: bool = False  # its module has `share`: something that calls share, such as connections
+    clause: ClauseRule | None = None  # what a voice may be given of a sentence; None: all of it
     word_times: bool = False  # says when each word is spoken; otherwise it is estimated
 
     def build(self, rung: RungSpec) -> "FrameProcessor":

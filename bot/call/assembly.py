@@ -176,6 +176,7 @@ def _list(
     ending: list[FrameProcessor],
 ) -> list[FrameProcessor]:
     services, tell = parts.services, wiring.outside
+    early = services.llm.answer_early(parts.context)
 
     def window() -> ContextWindow:
         return ContextWindow(limit_tokens=room_tokens(agent), tell=tell)
@@ -184,7 +185,7 @@ def _list(
         leg.input(),  # the caller's audio, 20 ms at a time
         services.stt,
         *follow,  # ahead of the words that are in another language
-        CallerWords(tell=tell),  # bounds what the recogniser says was said
+        CallerWords(tell=tell, listener=early),  # bounds what the recogniser says was said
         TurnOpener(wiring.turn, clock=wiring.clock),  # the budget runs from the last sample
         parts.pair.user(),  # VAD, turn detection, the caller's side of the context
         SoundEnd(parts.hold_line.hear),  # ends here: nobody below listens to all of it

@@ -55,6 +55,8 @@ class LatencySettings(Section):
     """How long a caller may wait for an answer."""
 
     budget_s: Seconds = 1.5
+    answer_early: bool = True  # ask the model while the turn is not decided yet
+    speak_early: bool = True  # give the voice the first words of a sentence before its end
 
 
 class TurnSettings(Section):

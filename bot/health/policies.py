@@ -11,6 +11,8 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
 from calls.entry import Tell
+from fallbacks.clauses import ClauseRule
+from fallbacks.early_answer import EarlyBudget
 from fallbacks.ladder import Allowance, Pace
 from fallbacks.lag import Lag
 from fallbacks.limits import Limits
@@ -61,9 +63,11 @@ def build_policies(
             pace=PACES[stage],
             hedges=hedges if stage == "llm" else None,
             lag=lag,
+            early=EarlyBudget() if stage == "llm" and settings.latency.answer_early else None,
             gates=build_gates(settings, stage),
             cold=settings.stages.cold(stage),
             untimed=untimed_voices(settings) if stage == "tts" else frozenset(),
+            clauses=clause_rules(settings) if stage == "tts" else {},
             then_s=THEN_S[stage],
             chance=random.random,
         )
@@ -103,6 +107,14 @@ def untimed_voices(settings: Settings) -> frozenset[str]:
     """Return the voices that do not say when each word is spoken."""
     voices = settings.stages.tts
     return frozenset(each.name for each in voices if not provider("tts", each.kind).word_times)
+
+
+def clause_rules(settings: Settings) -> dict[str, ClauseRule]:
+    """Return what the voices may be given of an unfinished sentence, by name."""
+    if not settings.latency.speak_early:
+        return {}
+    rules = {each.name: provider("tts", each.kind).clause for each in settings.stages.tts}
+    return {name: rule for name, rule in rules.items() if rule is not None}
 
 
 def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:

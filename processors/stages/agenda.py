@@ -2,6 +2,7 @@
 
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -24,6 +25,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
+from fallbacks.clauses import ClauseRule
 from fallbacks.speaking import (
     EndSpeech,
     PlaySound,
@@ -121,9 +123,22 @@ Said: TypeAlias = tuple[SpokenPiece, SentenceAdded | TextEnded]
 class Agenda:
     """Makes pieces of speech of text, sentence by sentence; only the first one is under way."""
 
-    def __init__(self, *, language: Any) -> None:
-        """Prepare for sentences of a language, as Pipecat's aggregators take it."""
-        self._sentences = Sentences(language=language)
+    def __init__(
+        self,
+        *,
+        language: Any,
+        clock: Callable[[], float] = lambda: 0.0,
+        clause_rule: Callable[[], ClauseRule | None] = lambda: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            language: Of the sentences, as Pipecat's aggregators take it.
+            clock: Monotonic, in seconds.
+            clause_rule: What the voice that speaks next may be given of an unfinished sentence.
+        """
+        self._sentences = Sentences(language=language, clock=clock)
+        self._clause_rule = clause_rule
         self._entries: deque[Frame | SpokenPiece] = deque()
         self._open: SpokenPiece | None = None  # gets the reply's next sentence
         self._in_reply = False
@@ -154,9 +169,21 @@ class Agenda:
                 self._entries.append(frame)
                 return said
             case _:
-                self._in_reply = self._in_reply or isinstance(frame, LLMFullResponseStartFrame)
+                if isinstance(frame, LLMFullResponseStartFrame):
+                    self._in_reply = True
+                    self._sentences.begin_reply(self._clause_rule())
                 self._entries.append(frame)
                 return []
+
+    @property
+    def hurriable(self) -> bool:
+        """Whether more could be said now of a sentence that has begun."""
+        return self._sentences.hurriable
+
+    def hurry(self) -> list[Said]:
+        """Have said what there is of a sentence that has begun."""
+        words = self._sentences.hurry()
+        return self._say(words.text) if words else []
 
     def next_entry(self) -> Frame | SpokenPiece | None:
         """Return what comes first, unless it is under way: a frame is taken off, speech stays."""

@@ -5,7 +5,7 @@ is one start and one end of an answer whatever fails over, and no late word of a
 come through, because the words are pulled by us.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from openai.types.chat import ChatCompletionChunk
@@ -17,10 +17,14 @@ from calls.entry import Tell
 from calls.events import UsageMeasured
 from calls.turn import Turn
 from fallbacks.answering import Answering
+from fallbacks.facts import Fact
+from fallbacks.ladder import rank
 from fallbacks.work import StagePolicy, Work
 from processors.sentences import TakeBackFrame
+from processors.stages.early_answers import EarlyAnswers, EarlyMeans
 from processors.stages.model_answer import ModelAnswer
 from processors.stages.model_stream import CalledOff, Model
+from processors.stages.prepared_answer import Heard, PreparedAnswer
 
 TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
 ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
@@ -57,6 +61,8 @@ class LlmStage(OpenAILLMService):
         self._turn = turn
         self._window_tokens = window_tokens
         self.speaker = next(iter(models))
+        self.early: EarlyAnswers | None = None
+        self._last_prompt_tokens = 0
         self._called_off: list[CalledOff] = []
         for name, gate in policy.gates.items():
             if name in models:
@@ -65,6 +71,27 @@ class LlmStage(OpenAILLMService):
     def create_client(self, *args: Any, **kwargs: Any) -> Any:
         """Return none: each rung has a client of its own."""
         del args, kwargs
+
+    def answer_early(self, memory: LLMContext) -> EarlyAnswers | None:
+        """Return who asks before the turn is decided, and is to hear the caller; None: nobody may.
+
+        Args:
+            memory: The conversation; the caller's words go behind it.
+        """
+        if self._policy.early is not None:
+            means = EarlyMeans(
+                make=self._make_answer,
+                budget=self._policy.early,
+                has_room=self._has_room,
+                window_tokens=self._window_tokens,
+                owner=self,
+                tell=self._tell,
+                bill=self._tell_dropped,
+                clock=self._now,
+                turn=self._turn,
+            )
+            self.early = EarlyAnswers(memory, means)
+        return self.early
 
     async def get_chat_completions(self, context: LLMContext) -> Any:
         """Return the stream of one answer, wherever it comes from."""
@@ -108,6 +135,8 @@ class LlmStage(OpenAILLMService):
 
     async def cleanup(self) -> None:
         """Let the rungs' connections go."""
+        if self.early:
+            await self.early.close()
         await super().cleanup()
         for model in self._models.values():
             await model.close()
@@ -125,53 +154,85 @@ class LlmStage(OpenAILLMService):
                 cached_tokens=tokens.cache_read_input_tokens or 0,
             )
         )
-        self._tell_called_off(tokens)
+        self._last_prompt_tokens = tokens.prompt_tokens
+        called_off, self._called_off = self._called_off, []
+        self._tell_unbilled(called_off, prompt_tokens=tokens.prompt_tokens, turn=self._turn.number)
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
-        async def heard(provider: str, taken_back: int) -> None:
-            self.speaker = provider or self.speaker
-            if taken_back:
-                await self.push_frame(TakeBackFrame(characters=taken_back))
+        prepared = self.early.take(context) if self.early else None
+        answer = prepared.answer if prepared else self._make_answer(context, self._tell, self._hear)
+        self._called_off = answer.called_off
+        try:
+            async for chunk in prepared.chunks(self._hear) if prepared else answer.chunks():
+                yield chunk
+        finally:
+            await (prepared or answer).close()
 
+    def _make_answer(
+        self, context: LLMContext, tell: Callable[[Fact], None], heard: Heard
+    ) -> ModelAnswer:
         def begin() -> Work:
-            return Work(
-                self._policy,
-                numbers=self._turn.attempts,
-                prompt=self._turn.until,
-            )
+            return Work(self._policy, numbers=self._turn.attempts, prompt=self._turn.until)
 
-        answer = ModelAnswer(
+        return ModelAnswer(
             models=self._models,
             answering=Answering(begin, until=self._turn.patient_until),
             context=context,
             owner=self,
             clock=self._now,
             window_tokens=self._window_tokens,
-            tell=self._tell,
+            tell=tell,
             heard=heard,
         )
-        self._called_off = answer.called_off
-        try:
-            async for chunk in answer.chunks():
-                yield chunk
-        finally:
-            await answer.close()
 
-    def _tell_called_off(self, tokens: LLMTokenUsage) -> None:
-        """Tell what requests for the same answer will bill that were called off.
+    async def _hear(self, provider: str, taken_back: int) -> None:
+        self.speaker = provider or self.speaker
+        if taken_back:
+            await self.push_frame(TakeBackFrame(characters=taken_back))
+
+    def _has_room(self) -> bool:
+        """Say whether the rung that would be asked now would be asked at once."""
+        now = self._now()
+        standings = self._policy.roster.standings(self._policy.stage, now)
+        first = next(iter(rank(standings, self._turn.until(now), now=now)), None)
+        gate = self._policy.gates.get(first or "")
+        return first is not None and (gate is None or gate.room > 0)
+
+    def _tell_dropped(self, prepared: PreparedAnswer, turn: int) -> None:
+        """Tell what an early answer costs that nobody took."""
+        read = max(
+            len(str(prepared.context.messages)) // TOKEN_CHARACTERS, self._last_prompt_tokens
+        )
+        if prepared.usage and prepared.usage.usage:
+            told = prepared.usage.usage
+            self._tell(
+                UsageMeasured(
+                    turn=turn,
+                    stage="llm",
+                    provider=prepared.writer,
+                    model=prepared.usage.model or self._models[prepared.writer].asks_for,
+                    prompt_tokens=told.prompt_tokens,
+                    completion_tokens=told.completion_tokens,
+                )
+            )
+        self._tell_unbilled(prepared.unbilled(), prompt_tokens=read, turn=turn)
+
+    def _tell_unbilled(
+        self, unbilled: Iterable[CalledOff], *, prompt_tokens: int, turn: int
+    ) -> None:
+        """Tell what requests will bill that told no usage.
 
         They read the same context; whether any of it came from their cache nobody has told.
         """
-        for each in self._called_off:
+        for each in unbilled:
             self._tell(
                 UsageMeasured(
-                    turn=self._turn.number,
+                    turn=turn,
                     stage="llm",
                     provider=each.provider,
                     model=self._models[each.provider].asks_for,
-                    prompt_tokens=tokens.prompt_tokens,
+                    prompt_tokens=prompt_tokens,
                     completion_tokens=each.characters // TOKEN_CHARACTERS,
                     estimated=True,
                 )
             )
-        self._called_off = []

@@ -102,6 +102,15 @@ class ModelAnswer:
         for attempt in tuple(self._streams):
             await self._drop(attempt)
 
+    def unbilled(self) -> tuple[CalledOff, ...]:
+        """Return the requests that were called off or are under way: they told no usage."""
+        under_way = (
+            CalledOff(provider=each.provider, characters=each.characters)
+            for each in self._streams.values()
+            if each.asked
+        )
+        return (*self.called_off, *under_way)
+
     def _read_news(self, news: ModelNews) -> ModelEvent | None:
         """Return what came of an attempt; None: nothing that the caller waits for."""
         stream, attempt = self._streams.get(news.attempt), news.attempt

@@ -27,6 +27,8 @@ from calls.entry import Tell
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.attempts import TellFact
+from fallbacks.clauses import HURRY_S, ClauseRule
+from fallbacks.ladder import rank
 from fallbacks.speaking import (
     AddSentence,
     AskVoice,
@@ -43,7 +45,7 @@ from fallbacks.speaking import (
 from fallbacks.speech import SpokenUtterance
 from fallbacks.work import StagePolicy, Work
 from processors.seat import Seat
-from processors.stages.agenda import Agenda, SpokenPiece
+from processors.stages.agenda import Agenda, Said, SpokenPiece
 from processors.stages.stage import Stage
 from processors.stages.voice_rung import VoiceRung
 
@@ -106,7 +108,7 @@ class TtsStage(Stage[VoiceEvent]):
         self._line = line or CallerLine()
         self._rate_hz = 0
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
-        self._agenda = Agenda(language=language)
+        self._agenda = Agenda(language=language, clock=clock, clause_rule=self._clause_rule)
         self._spoken = SpokenPiece()  # the last one that was begun
         # To be done, in order. What a cancelled task leaves of it, the next one does.
         self._to_do: deque[ToDo] = deque()
@@ -118,6 +120,7 @@ class TtsStage(Stage[VoiceEvent]):
             return self.now()
         moments = [self._spoken.utterance.wake_at if self._spoken.utterance else None]
         moments += [rung.due_at for rung in self._rungs.values()]
+        moments += [self._line.dry_at - HURRY_S] if self._may_hurry else []
         return min((each for each in moments if each is not None), default=None)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -155,8 +158,8 @@ class TtsStage(Stage[VoiceEvent]):
                     await rung.settle(frame)
             case _:
                 async with self.working():
-                    for piece, news in await self._agenda.add(frame):
-                        self._plan(piece, piece.add(news, self.now()))
+                    self._add(await self._agenda.add(frame))
+                    self._hurry(self.now())
                     await self._go_on()
 
     async def handle(self, report: VoiceEvent, now: float) -> None:
@@ -172,7 +175,30 @@ class TtsStage(Stage[VoiceEvent]):
                 await self.handle(given_up, now)
         if self._spoken.utterance:
             self._plan(self._spoken, self._spoken.utterance.tick(now))
+        self._hurry(now)
         await self._go_on()
+
+    @property
+    def _may_hurry(self) -> bool:
+        """Whether the caller hears a sentence of which there are more words than the voice has."""
+        head = self._agenda.head  # None: what the voice had is over, for it was given no more
+        return self._agenda.hurriable and head in (None, self._spoken) and self._spoken.begun
+
+    def _hurry(self, now: float) -> None:
+        """Give the voice the words that there are, rather than let the line run dry."""
+        if self._may_hurry and now >= self._line.dry_at - HURRY_S:
+            self._add(self._agenda.hurry())
+
+    def _add(self, said: Iterable[Said]) -> None:
+        for piece, news in said:
+            self._plan(piece, piece.add(news, self.now()))
+
+    def _clause_rule(self) -> ClauseRule | None:
+        """Return what the voice that speaks next may be given of an unfinished sentence."""
+        now = self.now()
+        standings = self._policy.roster.standings(self._policy.stage, now)
+        ranked = rank(standings, self._turn.until(now), now=now, stay_with=self.speaker)
+        return self._policy.clauses.get(ranked[0]) if ranked else None
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop what may be stopped; what may not is spoken on."""

@@ -15,9 +15,13 @@ from processors.wiring import CallWiring
 def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> None:
     callers_side = object()
     pair = SimpleNamespace(user=lambda: callers_side, assistant=object)
-    services = SimpleNamespace(stt="stt", llm="llm", tts="tts")
+    llm = SimpleNamespace(answer_early=lambda _: None)
+    services = SimpleNamespace(stt="stt", llm=llm, tts="tts")
     parts: Any = SimpleNamespace(
-        services=services, pair=pair, hold_line=SimpleNamespace(hear=lambda _: None)
+        services=services,
+        pair=pair,
+        context=None,
+        hold_line=SimpleNamespace(hear=lambda _: None),
     )
     leg: Any = SimpleNamespace(input=object, output=object)
     wiring = CallWiring(

@@ -123,11 +123,20 @@ class Talk:
 
     async def reply_slowly(self, *texts: str, gap_s: float) -> None:
         """Have the model answer word by word."""
+        await self.begin_reply()
+        await self.write(*texts, gap_s=gap_s)
+        await self.end_reply()
+
+    async def begin_reply(self) -> None:
         self.turn.caller_stopped(time.monotonic())
         await self.put(LLMFullResponseStartFrame())
+
+    async def write(self, *texts: str, gap_s: float) -> None:
         for text in texts:
             await self.put(LLMTextFrame(f"{text} "))
             await asyncio.sleep(gap_s)
+
+    async def end_reply(self) -> None:
         await self.put(LLMFullResponseEndFrame())
 
     async def until(self, met: Any, *, within_s: float = 8.0) -> None:

@@ -1,0 +1,198 @@
+"""When an answer is asked for early, and when it is of use."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from fallbacks.early_answer import (
+    CallerPaused,
+    CallerWentOn,
+    CallOver,
+    DropAnswer,
+    EarlyAction,
+    EarlyAnswer,
+    EarlyBudget,
+    EarlyEvent,
+    EarlyExhausted,
+    PrepareAnswer,
+    Question,
+    WordsStand,
+    plain,
+)
+
+HOURS = "Are you open?"
+
+
+def question(words: str = HOURS, *before: str) -> Question:
+    return Question(before=before, words=words)
+
+
+def stand(words: str = HOURS, *, complete: bool = True) -> WordsStand:
+    return WordsStand(words=words, complete=complete)
+
+
+def asking(*before: str) -> EarlyAnswer:
+    early = EarlyAnswer(EarlyBudget())
+    early.handle(stand())
+    early.handle(CallerPaused())
+    early.asked(question(HOURS, *before))
+    return early
+
+
+def test_the_words_that_are_there_are_asked_for_when_the_caller_falls_silent() -> None:
+    early = EarlyAnswer(EarlyBudget())
+
+    assert early.handle(stand()) == ()
+    assert early.handle(CallerPaused()) == (PrepareAnswer(HOURS),)
+
+
+def test_words_that_come_in_the_silence_are_asked_for_when_they_come() -> None:
+    early = EarlyAnswer(EarlyBudget())
+
+    assert early.handle(CallerPaused()) == ()
+    assert early.handle(stand()) == (PrepareAnswer(HOURS),)
+
+
+def test_words_that_are_on_their_way_are_waited_for() -> None:
+    early = EarlyAnswer(EarlyBudget())
+    early.handle(CallerPaused())
+
+    assert early.handle(stand("Are you", complete=False)) == ()
+    assert early.handle(stand()) == (PrepareAnswer(HOURS),)
+
+
+def test_the_same_words_are_not_asked_for_twice() -> None:
+    early = asking()
+
+    assert early.handle(stand("are you open")) == ()
+
+
+def test_other_words_are_asked_for_in_place_of_the_first() -> None:
+    actions = asking().handle(stand("Are you open on Sunday?"))
+
+    assert actions == (DropAnswer("words"), PrepareAnswer("Are you open on Sunday?"))
+
+
+@pytest.mark.parametrize(
+    ("event", "because"),
+    [(CallerWentOn(), "caller"), (EarlyExhausted(), "exhausted"), (CallOver(), "ended")],
+    ids=["the caller speaks", "nobody can answer", "the call is over"],
+)
+def test_what_makes_it_useless_drops_it_and_nothing_is_asked_until_the_next_silence(
+    event: EarlyEvent, because: str
+) -> None:
+    early = asking()
+
+    assert early.handle(event) == (DropAnswer(because),)  # type: ignore[arg-type]
+    assert early.handle(stand("Are you open on Sunday?")) == ()
+
+
+@pytest.mark.parametrize(
+    ("decided", "because"),
+    [
+        (question("are you open"), None),
+        (question("Are you open on Sunday?"), "words"),
+        (question(HOURS, "a tool's result"), "context"),
+    ],
+    ids=["the same", "more words", "another conversation"],
+)
+def test_it_is_taken_only_for_the_same_words_after_the_same_conversation(
+    decided: Question, because: str | None
+) -> None:
+    assert asking().decide(decided) == because
+
+
+def test_what_is_decided_is_over_and_late_words_ask_for_nothing() -> None:
+    early = asking()
+    early.decide(question())
+
+    assert early.handle(stand("Hello?")) == ()
+
+
+def test_a_quarter_of_the_recent_requests_may_be_in_vain() -> None:
+    budget = EarlyBudget(floor=1)
+    for _ in range(20):
+        budget.note()
+    for _ in range(5):
+        assert budget.reserve()
+    assert not budget.reserve()  # five are under way, and all may be in vain
+
+    for _ in range(4):
+        budget.settle(extra=1)
+    budget.settle(extra=0)
+
+    assert budget.reserve()
+    assert not budget.reserve()
+    assert budget.extra_share == 4 / 20
+
+
+WORDS = st.sampled_from(["", "Are you open?", "are you open", "Are you open on Sunday?"])
+
+
+class EarlyMachine(RuleBasedStateMachine):
+    """Whatever happens, in whatever order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.budget = EarlyBudget(floor=2)
+        self.early = EarlyAnswer(self.budget)
+        self.under_way: str | None = None  # what the model is being asked
+        self.silent = False
+
+    @rule(words=WORDS, complete=st.booleans())
+    def words_come(self, *, words: str, complete: bool) -> None:
+        self._do(self.early.handle(WordsStand(words=words, complete=complete)))
+
+    @rule()
+    def caller_pauses(self) -> None:
+        self.silent = True
+        self._do(self.early.handle(CallerPaused()))
+
+    @rule()
+    def caller_goes_on(self) -> None:
+        self.silent = False
+        self._do(self.early.handle(CallerWentOn()))
+        assert self.under_way is None
+
+    @rule()
+    def nobody_can_answer(self) -> None:
+        self.silent = False
+        self._do(self.early.handle(EarlyExhausted()))
+        assert self.under_way is None
+
+    @rule(words=WORDS)
+    def turn_is_decided(self, words: str) -> None:
+        self.budget.note()
+        self.silent = False
+        differs = self.early.decide(question(words))
+        if self.under_way is not None:
+            assert (differs is None) == (plain(words) == plain(self.under_way))
+            self.budget.settle(extra=int(differs is not None))
+            self.under_way = None
+
+    @invariant()
+    def one_request_at_most_is_under_way_and_only_in_silence(self) -> None:
+        asked = self.early.question
+        assert (asked.words if asked else None) == self.under_way
+        assert self.silent or self.under_way is None
+        assert self.budget.reserved == (self.under_way is not None)
+
+    @invariant()
+    def requests_in_vain_are_bounded(self) -> None:
+        assert self.budget.extra <= max(2, self.budget.asked * 0.25 + 2)
+
+    def _do(self, actions: tuple[EarlyAction, ...]) -> None:
+        for action in actions:
+            match action:
+                case DropAnswer():
+                    assert self.under_way is not None
+                    self.under_way = None
+                    self.budget.settle(extra=1)
+                case PrepareAnswer():
+                    assert self.under_way is None
+                    assert plain(action.words)
+                    self.under_way = action.words
+                    self.early.asked(question(action.words))
+
+
+TestEarlyMachine = EarlyMachine.TestCase

@@ -1,0 +1,237 @@
+"""The way from the caller's words to the model, with a turn detector that does as it is told."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer, BaseTurnParams, EndOfTurnState
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    STTMetadataFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.metrics.metrics import MetricsData
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMContextAggregatorPair,
+    LLMUserAggregatorParams,
+)
+from pipecat.services.llm_service import FunctionCallParams
+from pipecat.tests.utils import SleepFrame, run_test
+from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy, VADUserTurnStartStrategy
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
+
+from bot.health.policies import PACES, PRIORS_S
+from calls.events import Event, TurnDecided
+from calls.line import CallerLine
+from calls.timeline import Timeline
+from calls.turn import Turn
+from fallbacks.early_answer import EarlyBudget
+from fallbacks.facts import (
+    AttemptStarted,
+    EarlyAnswerAsked,
+    EarlyAnswerDropped,
+    EarlyAnswerTaken,
+)
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy
+from faultlab.lab import Lab, Spec
+from faultlab.schedule import parse_windows
+from processors.call_observer import CallObserver
+from processors.caller_words import CallerWords
+from processors.stages.llm import LlmStage
+from processors.turn_opener import TurnOpener
+from processors.turn_stop import TurnStop
+from processors.wiring import CallWiring
+from providers.openai import build
+from providers.provider import RungSpec
+
+QUESTION = "What are your opening hours?"
+STOP_S = 0.2  # of silence, after which the VAD is sure
+DETECTOR_S = 0.5  # of a machine that has much to do
+
+
+class Detector(BaseTurnAnalyzer):
+    """Takes its time, and says in turn what it was given to say; then always that it is the end."""
+
+    def __init__(self, *verdicts: bool, takes_s: float = DETECTOR_S) -> None:
+        super().__init__()
+        self._verdicts = list(verdicts)
+        self._takes_s = takes_s
+
+    @property
+    def speech_triggered(self) -> bool:
+        return True
+
+    @property
+    def params(self) -> BaseTurnParams:
+        return BaseTurnParams()
+
+    def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
+        return EndOfTurnState.INCOMPLETE
+
+    async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
+        await asyncio.sleep(self._takes_s)
+        ended = self._verdicts.pop(0) if self._verdicts else True
+        return EndOfTurnState.COMPLETE if ended else EndOfTurnState.INCOMPLETE, None
+
+    def clear(self) -> None:
+        """There is nothing to clear."""
+
+
+def starts() -> list[Frame]:
+    return [VADUserStartedSpeakingFrame(), pause(0.3)]
+
+
+def says(words: str, *, final: bool = True) -> TranscriptionFrame:
+    return TranscriptionFrame(text=words, user_id="", timestamp="", finalized=final)
+
+
+def begins(words: str) -> InterimTranscriptionFrame:
+    return InterimTranscriptionFrame(text=words, user_id="", timestamp="")
+
+
+def stops() -> VADUserStoppedSpeakingFrame:
+    return VADUserStoppedSpeakingFrame(stop_secs=STOP_S)
+
+
+def pause(length_s: float) -> SleepFrame:
+    return SleepFrame(sleep=length_s)
+
+
+def utterance(words: str = QUESTION, *, then_s: float = 3.0) -> list[Frame]:
+    """Return what comes of somebody who says this and waits for the answer."""
+    return [*starts(), says(words), pause(0.05), stops(), pause(then_s)]
+
+
+@dataclass
+class EarlyBench:
+    """Calls whose models are the lab's."""
+
+    lab: Lab
+    policy: StagePolicy
+    rungs: Sequence[str]
+    told: list[Event] = field(default_factory=list)
+    context: LLMContext = field(default_factory=lambda: LLMContext(messages=[]))
+    called: list[str] = field(default_factory=list)  # tools that were run
+    called_at: list[float] = field(default_factory=list)
+    at: dict[int, float] = field(default_factory=dict)  # when a fact was told, by its place
+
+    def fault(self, name: str, **fault: Any) -> None:
+        self.lab.instance(name).set_faults(parse_windows([fault]))
+
+    async def call(self, frames: Sequence[Frame], detector: Detector | None = None) -> str:
+        """Return what the model's words of a call are."""
+        pair = LLMContextAggregatorPair(
+            self.context,
+            user_params=LLMUserAggregatorParams(
+                user_turn_strategies=UserTurnStrategies(
+                    start=[VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy()],
+                    stop=[TurnStop(turn_analyzer=detector or Detector())],
+                ),
+                user_turn_stop_timeout=2.5,
+            ),
+        )
+        self.context.set_tools(ToolsSchema(standard_tools=[self._tool()]))
+        turn = Turn(budget_s=1.5)
+        wiring = CallWiring(clock=time.monotonic, turn=turn, line=CallerLine(), outside=self._tell)
+        stage = LlmStage(
+            {name: build(self._rung(name)) for name in self.rungs},
+            policy=self.policy,
+            tell=wiring.tell,
+            clock=time.monotonic,
+            turn=turn,
+            window_tokens=4000,
+        )
+        observer = CallObserver(
+            wiring, timeline=Timeline(budget_s=1.5), provider_of=lambda name: name
+        )
+        pipeline = Pipeline(
+            [
+                CallerWords(tell=wiring.tell, listener=stage.answer_early(self.context)),
+                TurnOpener(turn, clock=time.monotonic),
+                pair.user(),
+                stage,
+                pair.assistant(),
+            ]
+        )
+        metadata = STTMetadataFrame(service_name="stt", ttfs_p99_latency=0.35)
+        async with asyncio.timeout(60):
+            await run_test(pipeline, frames_to_send=[metadata, *frames], observers=[observer])
+        return self.said[-1] if self.said else ""
+
+    @property
+    def said(self) -> list[str]:
+        """What the assistant has said, as its context has it."""
+        return self._words_of("assistant")
+
+    @property
+    def heard(self) -> list[str]:
+        """What the caller has said, as the context has it."""
+        return self._words_of("user")
+
+    def _words_of(self, role: str) -> list[str]:
+        messages: list[Any] = list(self.context.messages)
+        return [each["content"] for each in messages if each["role"] == role and "content" in each]
+
+    def told_of(self, *kinds: type) -> list[Any]:
+        return [each for each in self.told if isinstance(each, kinds)]
+
+    @property
+    def story(self) -> list[str]:
+        """The facts that matter here, in the order in which they were told."""
+        kinds = (
+            EarlyAnswerAsked, AttemptStarted, TurnDecided, EarlyAnswerTaken, EarlyAnswerDropped
+        )  # fmt: skip
+        return [type(each).__name__ for each in self.told_of(*kinds)]
+
+    def requests(self, name: str) -> int:
+        return len(self.lab.record.requests(name))
+
+    def told_at(self, kind: type) -> float:
+        """Return when the first fact of a kind was told."""
+        return next(self.at[n] for n, each in enumerate(self.told) if isinstance(each, kind))
+
+    def _tell(self, event: Event) -> None:
+        self.at[len(self.told)] = time.monotonic()
+        self.told.append(event)
+
+    def _tool(self) -> FunctionSchema:
+        async def handle(params: FunctionCallParams) -> None:
+            self.called.append(params.function_name)
+            self.called_at.append(time.monotonic())
+            await params.result_callback({"result": "noted"})
+
+        return FunctionSchema(
+            name="transfer_to_person", description="Put the caller through.",
+            properties={"reason": {"type": "string"}}, required=[], handler=handle,
+        )  # fmt: skip
+
+    def _rung(self, name: str) -> RungSpec:
+        instance = self.lab.instance(name)
+        return RungSpec(
+            name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
+            sample_rate_hz=16000, instructions="Be brief.",
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def early_bench(
+    rungs: Sequence[str] = ("openai", "openai-b"), *, budget: EarlyBudget | None = None
+) -> AsyncIterator[EarlyBench]:
+    async with Lab([Spec(name=name, kind="openai") for name in rungs]) as lab:
+        places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
+        roster = Roster(places, now=time.monotonic(), priors_s=PRIORS_S)
+        policy = StagePolicy(
+            stage="llm", roster=roster, pace=PACES["llm"], early=budget or EarlyBudget()
+        )
+        yield EarlyBench(lab, policy, rungs)

@@ -1,0 +1,246 @@
+"""A model that is asked before the turn is decided, against simulated providers on the wire."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import CancelFrame, Frame
+
+from calls.events import FirstToken, TurnDecided, UsageMeasured
+from fallbacks.early_answer import EarlyBudget
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    EarlyAnswerAsked,
+    EarlyAnswerDropped,
+    EarlyAnswerTaken,
+    StageExhausted,
+)
+from tests.processors.stages.early_bench import (
+    DETECTOR_S,
+    Detector,
+    EarlyBench,
+    begins,
+    early_bench,
+    pause,
+    says,
+    starts,
+    stops,
+    utterance,
+)
+from tests.processors.stages.test_llm import ANSWER
+
+pytestmark = pytest.mark.virtual_time
+
+GOES_ON: Sequence[Frame] = [
+    *starts(), says("What are"), pause(0.05), stops(), pause(0.3), *starts(),
+    says("your opening hours?"), pause(0.05), stops(), pause(3.0),
+]  # fmt: skip
+A_PERSON = "Can I speak to a person?"
+
+
+async def first_token_s(it: EarlyBench) -> float:
+    """Return how long after the decision the model's first word went on."""
+    (decided,), (first,) = it.told_of(TurnDecided), it.told_of(FirstToken)
+    return first.at_s - decided.at_s
+
+
+async def test_the_model_is_asked_before_the_turn_is_decided_and_once() -> None:
+    async with early_bench() as it:
+        answer = await it.call(utterance())
+        requests = it.requests("openai")
+
+    assert answer == ANSWER
+    assert it.story[:2] == ["EarlyAnswerAsked", "AttemptStarted"]
+    assert sorted(it.story[2:]) == ["EarlyAnswerTaken", "TurnDecided"]
+    assert requests == 1
+    assert [each["role"] for each in it.context.messages] == ["user", "assistant"]  # type: ignore[index]
+
+
+async def test_what_was_gained_is_the_time_in_which_the_model_was_thinking() -> None:
+    async with early_bench() as it:
+        await it.call(utterance())
+        early_s = await first_token_s(it)
+    async with early_bench() as late:
+        late.policy.early = None
+        await late.call(utterance())
+        late_s = await first_token_s(late)
+
+    (taken,) = it.told_of(EarlyAnswerTaken)
+    assert taken.asked_s == pytest.approx(DETECTOR_S, abs=0.02)
+    assert taken.gained_s == pytest.approx(late_s - early_s, abs=0.1)
+    assert early_s < 0.01 < late_s
+    assert late.told_of(EarlyAnswerAsked) == []
+
+
+async def test_a_caller_who_goes_on_hears_nothing_of_the_answer_to_the_half() -> None:
+    async with early_bench() as it:
+        answer = await it.call(GOES_ON, Detector(False))
+
+    assert answer == ANSWER
+    assert it.said == [ANSWER]
+    assert it.heard == ["What are your opening hours?"]
+    (dropped,) = it.told_of(EarlyAnswerDropped)
+    assert (dropped.because, dropped.requests) == ("caller", 1)
+    assert len(it.told_of(EarlyAnswerTaken)) == 1
+
+
+async def test_an_answer_that_is_dropped_is_nobodys_failure_and_is_paid_for() -> None:
+    async with early_bench() as it:
+        await it.call(GOES_ON, Detector(False))
+
+    assert it.told_of(AttemptFailed) == []
+    assert [each.because for each in it.told_of(AttemptDropped)] == ["caller"]
+    estimated = [each for each in it.told_of(UsageMeasured) if each.estimated]
+    assert [(each.turn, each.provider) for each in estimated] == [(1, "openai")]
+    assert estimated[0].prompt_tokens > 0
+    assert it.policy.early is not None
+    assert it.policy.early.extra_share == 1.0
+
+
+async def test_other_words_are_asked_for_again_and_only_those_are_answered() -> None:
+    async with early_bench() as it:
+        answer = await it.call(
+            [
+                *starts(), says("Can I speak to", final=False), pause(0.05), stops(), pause(0.2),
+                says("What are your opening hours?"), pause(3.0),
+            ]
+        )  # fmt: skip
+
+    assert answer != ""
+    (dropped,) = it.told_of(EarlyAnswerDropped)
+    assert dropped.because == "words"
+    assert len(it.told_of(EarlyAnswerTaken)) == 1
+    assert len(it.said) == 1
+
+
+async def test_nothing_is_asked_while_words_are_on_their_way() -> None:
+    async with early_bench() as it:
+        await it.call(
+            [
+                *starts(), says("What are", final=False), begins("your opening"),
+                pause(0.05), stops(), pause(0.1), says("your opening hours?"), pause(3.0),
+            ]
+        )  # fmt: skip
+        requests = it.requests("openai")
+
+    assert it.said == [ANSWER]
+    assert requests == 1
+    assert len(it.told_of(EarlyAnswerTaken)) == 1
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "refused": {"fault": "refuse"},
+    "401": {"fault": "http", "status": 401},
+    "429": {"fault": "http", "status": 429},
+    "503": {"fault": "http", "status": 503},
+    "hangs": {"fault": "silent", "where": "handshake"},
+    "hangs in the stream": {"fault": "silent", "where": "stream"},
+    "cut": {"fault": "cut", "after_words": 4, "how": "reset"},
+    "stalled": {"fault": "stall", "after_words": 4},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_an_early_failure_costs_the_caller_nothing_beside_asking_late(
+    fault: dict[str, Any],
+) -> None:
+    async with early_bench() as late:
+        late.policy.early = None
+        late.fault("openai", **fault)
+        assert await late.call(utterance()) == ANSWER
+        late_s = await first_token_s(late)
+    async with early_bench() as it:
+        it.fault("openai", **fault)
+        answer = await it.call(utterance())
+        early_s = await first_token_s(it)
+
+    assert answer == ANSWER
+    assert it.said == [ANSWER]
+    assert early_s <= late_s + 0.01
+    assert len(it.told_of(AttemptFailed)) == len(late.told_of(AttemptFailed)) == 1
+
+
+async def test_that_nobody_is_left_is_not_said_before_the_turn_is_decided() -> None:
+    async with early_bench() as it:
+        for name in it.rungs:
+            it.fault(name, fault="http", status=401)
+        await it.call(utterance(then_s=15.0))
+
+    assert it.said == []
+    (dropped,) = it.told_of(EarlyAnswerDropped)
+    assert dropped.because == "exhausted"
+    assert len(it.told_of(StageExhausted)) == 1
+    assert it.told_at(StageExhausted) >= it.told_at(TurnDecided)
+
+
+async def test_a_tool_of_an_early_answer_runs_once_and_after_the_decision() -> None:
+    async with early_bench() as it:
+        await it.call(utterance(A_PERSON))
+
+    assert it.called == ["transfer_to_person"]
+    assert it.called_at[0] >= it.told_at(TurnDecided)
+    assert len(it.told_of(EarlyAnswerTaken)) == 1
+
+
+async def test_a_tool_of_an_answer_that_is_dropped_never_runs() -> None:
+    async with early_bench() as it:
+        await it.call(
+            [
+                *starts(), says(A_PERSON), pause(0.05), stops(), pause(2.0), *starts(),
+                says("No, wait. What are your opening hours?"), pause(0.05), stops(), pause(3.0),
+            ],
+            Detector(False),
+        )  # fmt: skip
+
+    assert [each.because for each in it.told_of(EarlyAnswerDropped)] == ["caller"]
+    assert len(it.called) <= 1  # by the words that were decided in the end
+    assert all(at >= it.told_at(TurnDecided) for at in it.called_at)
+
+
+async def test_two_utterances_have_two_early_answers() -> None:
+    async with early_bench() as it:
+        await it.call([*utterance(then_s=4.0), *utterance("Thank you, that is all.", then_s=4.0)])
+        requests = it.requests("openai")
+
+    assert [each.turn for each in it.told_of(EarlyAnswerTaken)] == [1, 2]
+    assert requests == 2
+    roles = [each["role"] for each in it.context.messages]  # type: ignore[index]
+    assert roles == ["user", "assistant"] * 2
+
+
+async def test_an_answer_that_was_taken_is_called_off_when_the_caller_barges_in() -> None:
+    async with early_bench() as it:
+        await it.call([*utterance(then_s=0.6), *utterance(A_PERSON, then_s=3.0)])
+
+    assert len(it.said) >= 1
+    assert ANSWER.startswith(it.said[0])
+    assert it.said[0] != ANSWER
+    assert [each.because for each in it.told_of(AttemptDropped)] == ["caller"]
+    assert [each.turn for each in it.told_of(EarlyAnswerTaken)] == [1, 2]
+
+
+async def test_a_call_that_ends_meanwhile_leaves_nothing_behind() -> None:
+    async with early_bench() as it:
+        await it.call([*utterance(then_s=0.2), CancelFrame()], Detector(takes_s=1.0))
+
+    assert len(it.told_of(EarlyAnswerTaken, EarlyAnswerDropped)) == 1
+    assert it.policy.early is not None
+    assert it.policy.early.reserved == 0
+
+
+async def test_without_a_budget_left_the_model_is_asked_late() -> None:
+    async with early_bench(budget=EarlyBudget(floor=0)) as it:
+        answer = await it.call(utterance())
+
+    assert answer == ANSWER
+    assert it.told_of(EarlyAnswerAsked) == []
+
+
+async def test_a_pause_is_answered_by_what_was_asked_when_it_began() -> None:
+    async with early_bench() as it:
+        await it.call(utterance(then_s=6.0), Detector(False, takes_s=0.1))
+
+    (taken,) = it.told_of(EarlyAnswerTaken)
+    assert it.said == [ANSWER]
+    assert taken.asked_s > 1.0

@@ -1,0 +1,136 @@
+"""The first clause of a reply, given to a simulated voice before its sentence ends."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from pipecat.frames.frames import InterruptionFrame
+
+from fallbacks import clauses
+from fallbacks.clauses import ClauseRule
+from fallbacks.facts import RungChosen
+from faultlab import faults
+from faultlab.faults import Fault
+from faultlab.lab import Lab
+from tests.processors.stages.test_tts import BROKEN, MUTE, break_
+from tests.processors.stages.tts_bench import Talk, laboratory, policy, talking
+
+pytestmark = pytest.mark.virtual_time
+
+TEXT = "We are open from nine in the morning until six in the evening on every day of the week."
+QUICK_S = 0.04  # a word of the model
+RULES = {"cartesia": ClauseRule(words=3), "elevenlabs": ClauseRule()}
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    async with laboratory() as lab:
+        yield lab
+
+
+async def first_word_s(
+    lab: Lab,
+    names: Sequence[str] = ("cartesia", "elevenlabs"),
+    *,
+    early: bool,
+    text: str = TEXT,
+    gap_s: float = QUICK_S,
+) -> tuple[float, Talk]:
+    """Return how long after the model's first word the caller heard one."""
+    shared = policy(names, time.monotonic())
+    shared.clauses = RULES if early else {}
+    async with talking(lab, names, shared=shared) as talk:
+        at = time.monotonic()
+        await talk.reply_slowly(*text.split(), gap_s=gap_s)
+        await talk.until(lambda: talk.said, within_s=30.0)
+    return talk.line.audible_from - at, talk
+
+
+async def test_the_caller_hears_the_first_words_while_the_model_writes_the_rest(lab: Lab) -> None:
+    late_s, late = await first_word_s(lab, early=False)
+    early_s, talk = await first_word_s(lab, early=True)
+
+    assert talk.said == late.said == [TEXT]
+    assert early_s < late_s - 0.4
+    assert talk.failures == []
+    assert [each.text for each in talk.spoken_by("cartesia")][-len(TEXT.split()) :] == TEXT.split()
+
+
+async def test_there_is_no_gap_inside_a_sentence(lab: Lab) -> None:
+    _, talk = await first_word_s(lab, early=True)
+
+    assert max(talk.line.gaps_s) < 0.01
+
+
+async def test_a_model_that_becomes_slow_is_followed_word_by_word(lab: Lab) -> None:
+    shared = policy(("cartesia",), time.monotonic())
+    shared.clauses = RULES
+    async with talking(lab, ("cartesia",), shared=shared) as talk:
+        words = TEXT.split()
+        await talk.begin_reply()
+        await talk.write(*words[:6], gap_s=QUICK_S)
+        await talk.write(*words[6:], gap_s=0.25)
+        await talk.end_reply()
+        await talk.until(lambda: talk.said, within_s=30.0)
+
+    assert talk.said == [TEXT]
+    assert max(talk.line.gaps_s) < 0.5  # a whole sentence would have been waited for: 3 s
+
+
+async def test_a_slow_model_is_given_time_for_its_sentence(lab: Lab) -> None:
+    _, talk = await first_word_s(lab, early=True, gap_s=clauses.QUICK_S * 2)
+
+    assert talk.said == [TEXT]
+    assert max(talk.line.gaps_s) < 0.01
+
+
+async def test_a_voice_of_phrases_begins_at_a_comma(lab: Lab) -> None:
+    text = "On Monday and on Tuesday, we are here from nine in the morning until six."
+    names = ("elevenlabs", "cartesia")
+    late_s, _ = await first_word_s(lab, names, early=False, text=text)
+    early_s, talk = await first_word_s(lab, names, early=True, text=text)
+
+    assert talk.said == [text]
+    assert early_s < late_s - 0.2
+
+
+@pytest.mark.parametrize("fault", [*BROKEN.values(), *MUTE.values()], ids=[*BROKEN, *MUTE])
+@pytest.mark.parametrize("names", [("cartesia", "elevenlabs"), ("elevenlabs", "cartesia")])
+async def test_a_voice_that_breaks_in_the_clause_or_behind_it_loses_and_doubles_no_word(
+    lab: Lab, fault: Fault, names: tuple[str, str]
+) -> None:
+    break_(lab, names[0], fault)
+    _, talk = await first_word_s(lab, names, early=True)
+
+    assert talk.said == [TEXT]
+    assert [each.after for each in talk.facts(RungChosen)] == [names[1]]
+
+
+@pytest.mark.parametrize("words", [1, 2, 3, 5])
+async def test_a_voice_that_is_cut_goes_on_with_the_next_one_from_the_word(
+    lab: Lab, words: int
+) -> None:
+    break_(lab, "cartesia", faults.Cut(after_words=words, how="reset"))
+    _, talk = await first_word_s(lab, early=True)
+
+    assert talk.said == [TEXT]
+    assert talk.words.split() == TEXT.split()
+
+
+async def test_a_caller_who_barges_in_during_the_first_clause_leaves_only_its_words(
+    lab: Lab,
+) -> None:
+    shared = policy(("cartesia", "elevenlabs"), time.monotonic())
+    shared.clauses = RULES
+    async with talking(lab, shared=shared) as talk:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(talk.reply_slowly(*TEXT.split(), gap_s=QUICK_S))
+            await talk.until(lambda: talk.line.played)
+            await talk.put(InterruptionFrame())
+        heard = talk.words.split()
+        await talk.reply("Of", "course.")
+        await talk.until(lambda: talk.said and talk.said[-1].endswith("Of course."))
+
+    assert heard == TEXT.split()[: len(heard)]
+    assert len(heard) < 6
