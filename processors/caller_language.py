@@ -13,9 +13,10 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.settings import TTSSettings
 
 from calls.language import TurnLanguage
+from processors.sound_path import SoundPath
 
 
-class CallerLanguage(FrameProcessor):
+class CallerLanguage(SoundPath):
     """Stands behind the recogniser, so that the voices are told before the model can answer.
 
     What it tells them travels in the pipeline, ahead of the words that it is about: with these the

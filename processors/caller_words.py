@@ -8,11 +8,12 @@ from pipecat.frames.frames import (
     TranscriptionFrame,
     UserStoppedSpeakingFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from calls.entry import Tell
 from calls.events import InputRefused
 from calls.words import LIMIT, clean
+from processors.sound_path import SoundPath
 
 
 class CallerListener(Protocol):
@@ -23,7 +24,7 @@ class CallerListener(Protocol):
         ...
 
 
-class CallerWords(FrameProcessor):
+class CallerWords(SoundPath):
     """Stands between the recogniser and the caller's side of the context, and delays nothing.
 
     One turn may bring several final transcripts; together they never exceed `limit` characters.

@@ -89,10 +89,15 @@ class RungPipeline:
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> bool:
         """Hand a frame to the service; False: it is not ready, and the frame was dropped."""
-        if not self.ready.is_set() or self._ending:
+        if not self.takes:
             return False
         await self._pipe.queue_frame(frame, direction)
         return True
+
+    @property
+    def takes(self) -> bool:
+        """Whether the service can be sent anything."""
+        return self.ready.is_set() and not self._ending
 
     async def mute(self) -> None:
         """End what the service is doing, and drop whatever still comes of it."""

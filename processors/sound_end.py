@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from pipecat.frames.frames import Frame, InputAudioRawFrame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
+
+from processors.sound_path import SoundPath
 
 
-class SoundEnd(FrameProcessor):
+class SoundEnd(SoundPath):
     """Hands the caller's sound to who may record it, and passes everything else on.
 
     Fifty pieces a second would go on through ten processors that have no use for them. Handing
@@ -21,6 +23,10 @@ class SoundEnd(FrameProcessor):
         """Take sound, and pass on the rest."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
-            self._hear(frame)
+            await self.hear_sound(frame)
         else:
             await self.push_frame(frame, direction)
+
+    async def hear_sound(self, frame: InputAudioRawFrame) -> None:
+        """Hand a piece to who may record it, and nobody else."""
+        self._hear(frame)

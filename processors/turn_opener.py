@@ -12,12 +12,13 @@ from pipecat.frames.frames import (
     UserStoppedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from calls.turn import Turn
+from processors.sound_path import SoundPath
 
 
-class TurnOpener(FrameProcessor):
+class TurnOpener(SoundPath):
     """Stands right above the caller's side of the context, where the VAD's word comes from.
 
     The stop is told both ways at once. The stages above get it through here; the one below comes

@@ -11,7 +11,13 @@ from deepgram.core.events import EventType
 from deepgram.listen.v1.socket_client import AsyncV1SocketClient
 from deepgram.listen.v1.types import ListenV1Results
 from loguru import logger
-from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+)
+from pipecat.processors.frame_processor import FrameCallback, FrameDirection
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.utils.time import time_now_iso8601
 from websockets.exceptions import ConnectionClosed
@@ -22,6 +28,7 @@ from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
 from providers.http_probe import ask, http_twin
 from providers.provider import RungSpec
+from providers.sound_socket import DirectSocket, SoundSocket
 
 MODEL: Final = "nova-3"
 OPENING_S: Final = 0.02  # of silence, sent at once: a stream with KeepAlives only is closed with
@@ -58,6 +65,8 @@ class DeepgramRung(DeepgramSTTService):
         self._rung_name = rung_name
         self._ended_by: Exception | None = None
         self._answered = False  # anything, on this connection
+        self._socket: SoundSocket | None = None  # of this connection, if it can be had
+        self._waiting = 0  # pieces of sound in our queue
 
     @property
     def connected(self) -> bool:
@@ -70,6 +79,34 @@ class DeepgramRung(DeepgramSTTService):
         await self._disconnect()
         await self._connect()
         return self.connected
+
+    def send_at_once(self, sound: bytes) -> bool:
+        """Send sound past every queue; False: that cannot be, and it has to be queued."""
+        socket = self._socket
+        if socket is None or self._waiting or self._muted or not self.is_usable:
+            return False
+        if self._connection is None or not socket.free:
+            return False
+        self._record_stt_audio_usage(sound)
+        socket.send(sound)
+        return True
+
+    async def queue_frame(
+        self,
+        frame: Frame,
+        direction: FrameDirection = FrameDirection.DOWNSTREAM,
+        callback: FrameCallback | None = None,
+    ) -> None:
+        """Count the sound that waits: none may overtake it."""
+        self._waiting += isinstance(frame, InputAudioRawFrame)
+        await super().queue_frame(frame, direction, callback)
+
+    async def process_audio_frame(
+        self, frame: InputAudioRawFrame, direction: FrameDirection
+    ) -> None:
+        """Send sound that has waited."""
+        await super().process_audio_frame(frame, direction)
+        self._waiting -= 1
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """Send audio; a stream that takes none is given up, or frames would pile up before it."""
@@ -126,6 +163,7 @@ class DeepgramRung(DeepgramSTTService):
             async with connect as connection:
                 connection.on(EventType.MESSAGE, self._on_message)
                 connection.on(EventType.ERROR, self._on_error)
+                self._socket = _sound_socket(connection)
                 await connection.send_media(bytes(2 * int(self.sample_rate * OPENING_S)))
                 self._connection = connection
                 self._connection_settled.set()
@@ -133,7 +171,7 @@ class DeepgramRung(DeepgramSTTService):
                 await connection.start_listening()
                 self._ended_by = self._ended_by or _close_of(connection)
         finally:
-            self._connection = None
+            self._connection = self._socket = None
             if keep_alive:
                 await self.cancel_task(keep_alive)
 
@@ -169,6 +207,12 @@ def say_that_it_has_none(rung_name: str) -> None:
         "it is asked without them",
         rung_name,
     )
+
+
+def _sound_socket(connection: AsyncV1SocketClient) -> SoundSocket | None:
+    """Return the way for sound, unless the SDK has come to use another class of websockets."""
+    websocket = connection._websocket  # noqa: SLF001 - the SDK hides it
+    return SoundSocket(websocket) if isinstance(websocket, DirectSocket) else None
 
 
 class PoliteCloseError(Exception):

@@ -139,6 +139,11 @@ class TwilioInput(FastAPIWebsocketInputTransport):
             InputAudioRawFrame(audio=pcm, sample_rate=self.sample_rate, num_channels=1)
         )
 
+    async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
+        """Push sound on at once: Pipecat's queue before it is for filters, and we have none."""
+        if not self._paused:
+            await self.push_frame(frame)
+
     async def _press(self, key: str) -> None:
         if not await self._keys.take(1):
             self._line.refused("keys_faster_than_fingers")

@@ -34,6 +34,8 @@ from processors.fallback import Fallback, Phrases
 from processors.farewell import End, Farewell
 from processors.hold_line import HoldLine
 from processors.sound_end import SoundEnd
+from processors.sound_windows import SoundWindows
+from processors.sparing_observer import SparingObserver
 from processors.turn_opener import TurnOpener
 from processors.wiring import CallWiring
 from transports.leg import Leg
@@ -186,6 +188,7 @@ def _list(
         services.stt,
         *follow,  # ahead of the words that are in another language
         CallerWords(tell=tell, listener=early),  # bounds what the recogniser says was said
+        SoundWindows(),  # no piece goes on alone that the VAD can do nothing with
         TurnOpener(wiring.turn, clock=wiring.clock),  # the budget runs from the last sample
         parts.pair.user(),  # VAD, turn detection, the caller's side of the context
         SoundEnd(parts.hold_line.hear),  # ends here: nobody below listens to all of it
@@ -221,7 +224,7 @@ def _observers(observer: CallObserver, leg: Leg) -> list[BaseObserver]:
 
 
 def _worker(pipeline: Pipeline, rate_hz: int, observers: list[BaseObserver]) -> PipelineWorker:
-    return PipelineWorker(
+    worker = PipelineWorker(
         pipeline,
         params=PipelineParams(
             audio_in_sample_rate=rate_hz,
@@ -235,3 +238,6 @@ def _worker(pipeline: Pipeline, rate_hz: int, observers: list[BaseObserver]) -> 
         cancel_runner_on_idle_timeout=False,
         idle_timeout_secs=IDLE_S,
     )
+    watching = worker._observer._observers  # noqa: SLF001 - ours, and the worker's own of idleness
+    worker._observer = SparingObserver(observers=watching)  # noqa: SLF001 - no way to hand it in
+    return worker

@@ -14,7 +14,7 @@ from typing import Any
 from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
-from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 
 from bot.config.settings import TurnSettings
 from calls.entry import Tell
@@ -37,6 +37,14 @@ class _SharedSilero(SileroVADAnalyzer):
         self._model = _SharedSileroModel(session)
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
+
+    async def analyze_audio(self, buffer: bytes) -> VADState:
+        """Return the state after some sound, computed here and now.
+
+        Pipecat has a thread of each call do it, fifty times a second: handing it over and being
+        woken again took more of the processor than the 0.15 ms for each 32 ms of sound.
+        """
+        return self._run_analyzer(buffer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ A lost connection is made again in the background, again and again, if the servi
 its supervisor. A standby that is not connected from the start is set up when it is needed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from pipecat.frames.frames import (
@@ -63,6 +63,15 @@ class Supervised(Candid, Protocol):
         ...
 
 
+@runtime_checkable
+class Direct(Protocol):
+    """A service that takes sound past its queue."""
+
+    def send_at_once(self, sound: bytes) -> bool:
+        """Send it; False: not now, it has to be queued."""
+        ...
+
+
 class RecogniserRung(Rung):
     """A recogniser, as the stage feeds it.
 
@@ -92,6 +101,7 @@ class RecogniserRung(Rung):
         super().__init__(pipe, seat=seat)
         self._stage = stage
         self._rate_hz = 0
+        self._direct = service if isinstance(service, Direct) else None
         self.reconnector: Reconnector | None = None
         if isinstance(service, Supervised):
             connect, clock = self._connect, stage.now
@@ -117,8 +127,7 @@ class RecogniserRung(Rung):
         """Do what the decision wants of this rung; return what is known of it at once."""
         match action:
             case FeedSound():
-                for sound in action.sound:
-                    await self.pipe.send(InputAudioRawFrame(sound, self._rate_hz, 1))
+                await self._feed(action.sound)
             case FlushWords():
                 await self.pipe.send(VADUserStoppedSpeakingFrame())
             case AskRecogniser() if not self.opened:
@@ -128,6 +137,12 @@ class RecogniserRung(Rung):
             case _:
                 self._reconnect(hurry=isinstance(action, AskRecogniser))
         return None
+
+    async def _feed(self, sound: Iterable[bytes]) -> None:
+        direct = self._direct if self.pipe.takes else None
+        for piece in sound:
+            if direct is None or not direct.send_at_once(piece):
+                await self.pipe.send(InputAudioRawFrame(piece, self._rate_hz, 1))
 
     def open_first(self) -> RecogniserOpened | None:
         """Begin to connect for the first time; None: there is no place for this call."""

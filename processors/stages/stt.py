@@ -54,6 +54,7 @@ from fallbacks.listening import (
 from fallbacks.replay import SoundRing
 from fallbacks.work import StagePolicy, Work
 from processors.seat import Seat
+from processors.sound_path import SoundPath
 from processors.stages.recogniser_rung import (
     RecogniserNews,
     RecogniserRung,
@@ -66,7 +67,7 @@ from processors.stages.stage import Stage
 WARM: Final = 2  # rungs at most that are connected from the start; others when they are needed
 
 
-class SttStage(Stage[RecogniserNews]):
+class SttStage(SoundPath, Stage[RecogniserNews]):
     """A ladder of recognisers in the place of one."""
 
     def __init__(
@@ -159,8 +160,17 @@ class SttStage(Stage[RecogniserNews]):
                     rung.pipe.end(frame)
             case _:
                 pass
-        await self.push_frame(frame, direction)
-        await self._read_frame(frame)
+        if isinstance(frame, InputAudioRawFrame):
+            await self.hear_sound(frame)
+        else:
+            await self.push_frame(frame, direction)
+            await self._read_frame(frame)
+
+    async def hear_sound(self, frame: InputAudioRawFrame) -> None:
+        """Hand a piece on, and let the recognisers hear it."""
+        await self.hand_on(frame)
+        async with self.lock:  # 50 a second, and none of them moves `wake_at`
+            await self._do(self._hearing.handle(SoundHeard(frame.audio), self.now()))
 
     async def handle(self, report: RecogniserNews, now: float) -> None:
         """Decide on what a recogniser pushed, and do it."""
@@ -191,9 +201,6 @@ class SttStage(Stage[RecogniserNews]):
 
     async def _read_frame(self, frame: Frame) -> None:
         match frame:
-            case InputAudioRawFrame():
-                async with self.lock:  # 50 a second, and none of them moves `wake_at`
-                    await self._do(self._hearing.handle(SoundHeard(frame.audio), self.now()))
             case VADUserStartedSpeakingFrame():
                 async with self.working():
                     self._marks[True] = frame

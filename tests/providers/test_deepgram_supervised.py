@@ -16,6 +16,7 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
+from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
@@ -116,6 +117,37 @@ async def test_a_refused_reconnection_is_told() -> None:
 
         assert not await service.reconnect()
         await bench.until(lambda: len(bench.all(ErrorFrame)) == 2)
+
+
+async def test_sound_that_is_sent_at_once_overtakes_none_that_waits() -> None:
+    piece = bytes(640)
+    async with supervised() as (bench, service, _):
+        await service.queue_frame(InputAudioRawFrame(piece, RATE_HZ, 1))
+        assert not service.send_at_once(piece)
+
+        await asyncio.sleep(0.1)
+
+        assert service.send_at_once(piece)
+        assert not bench.errors()
+
+
+async def test_sound_that_is_sent_at_once_is_taken_and_billed_like_any_other() -> None:
+    async with supervised() as (bench, service, _):
+        for _ in range(100):
+            assert service.send_at_once(bytes(640))
+        await service.emit_stt_usage_metrics()
+        await bench.until(lambda: bench.measured(STTUsageMetricsData))
+
+        (used,) = bench.measured(STTUsageMetricsData)
+        assert used.value.audio_seconds == pytest.approx(2.0)
+
+
+async def test_nothing_is_sent_at_once_into_a_stream_that_is_gone() -> None:
+    async with supervised() as (bench, service, instance):
+        instance.drop_connections()
+        await bench.first(ErrorFrame)
+
+        assert not service.send_at_once(bytes(640))
 
 
 @pytest.mark.real_time  # how often the lab answers depends on how fast its recogniser works

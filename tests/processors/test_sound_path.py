@@ -1,0 +1,81 @@
+"""The caller's sound is handed on at once, and never overtaken by its like."""
+
+import asyncio
+
+import pytest
+from pipecat.frames.frames import CancelFrame, Frame, InputAudioRawFrame, TextFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.tests.utils import run_test
+
+from processors.sound_end import SoundEnd
+from processors.sound_path import SoundPath
+from tests.providers.bench import running
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Passing(SoundPath):
+    """Passes everything on."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+
+
+def sound(number: int) -> InputAudioRawFrame:
+    return InputAudioRawFrame(bytes([number, 0]) * 160, sample_rate=8000, num_channels=1)
+
+
+async def test_sound_reaches_the_end_of_its_way_before_the_loop_turns() -> None:
+    heard: list[InputAudioRawFrame] = []
+    first, second = Passing(), Passing()
+    way = Pipeline([first, second, SoundEnd(heard.append)])
+    async with running(way) as bench:
+        await bench.put(sound(0))
+        await heard_so_many(heard, 1)
+        await first.queue_frame(sound(1))
+
+        assert [each.audio[0] for each in heard] == [0, 1]
+
+
+async def test_sound_that_comes_before_the_start_is_not_overtaken() -> None:
+    heard: list[InputAudioRawFrame] = []
+    early = Passing()
+    for number in range(3):
+        await early.queue_frame(sound(number))
+    async with running(Pipeline([early, SoundEnd(heard.append)])) as bench:
+        for number in range(3, 9):
+            await bench.put(sound(number))
+        await heard_so_many(heard, 9)
+
+    assert [each.audio[0] for each in heard] == list(range(9))
+
+
+async def test_all_else_takes_its_turn_in_the_queue() -> None:
+    async with asyncio.timeout(10.0):
+        down, _ = await run_test(
+            Passing(), frames_to_send=[TextFrame("one"), sound(1), TextFrame("two")]
+        )
+
+    assert [each.text for each in down if isinstance(each, TextFrame)] == ["one", "two"]
+    assert sum(isinstance(each, InputAudioRawFrame) for each in down) == 1
+
+
+async def test_no_sound_is_heard_in_a_call_that_was_cut() -> None:
+    heard: list[InputAudioRawFrame] = []
+    first = Passing()
+    async with running(Pipeline([first, SoundEnd(heard.append)])) as bench:
+        await bench.put(sound(0))
+        await heard_so_many(heard, 1)
+        await first.queue_frame(CancelFrame())
+        await asyncio.sleep(0.1)
+        await first.queue_frame(sound(1))
+
+    assert len(heard) == 1
+
+
+async def heard_so_many(heard: list[InputAudioRawFrame], count: int) -> None:
+    async with asyncio.timeout(10.0):
+        while len(heard) < count:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
