@@ -23,7 +23,7 @@ async def test_a_call_beside_nobody_is_whole(tmp_path: Path) -> None:
 async def test_a_provider_that_is_blamed_is_noticed(tmp_path: Path) -> None:
     dies = [Window(fault=Stall(after_words=3))]
 
-    with pytest.raises(AssertionError, match="blamed.*cartesia"):
+    with pytest.raises(AssertionError, match=r"blamed.*cartesia"):
         async with judged_call(tmp_path) as beside:
             beside.lab.instance("cartesia").set_faults(dies)
 
