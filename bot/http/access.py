@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import SecretStr
 
@@ -17,6 +18,9 @@ COOKIE: Final = "holdline"
 COOKIE_S: Final = 12 * 3600  # a working day
 GUARDED: Final = ("/client/", "/api/", "/metrics")
 
+SIGN_IN_PATH: Final = "/sign-in"
+FORM: Final = "application/x-www-form-urlencoded"
+SIGN_IN_FIELDS: Final = 8  # of a form that has one
 SIGN_IN_NEEDS: Final = ("/client/style.css", "/client/icon.svg")  # what that page looks like
 
 Next = Callable[[Request], Awaitable[Response]]
@@ -48,11 +52,11 @@ class Access:
     def routes(self) -> APIRouter:
         """Return the route that the sign-in page posts to."""
         router = APIRouter()
-        router.add_api_route("/sign-in", self._sign_in, methods=["POST"], include_in_schema=False)
+        router.add_api_route(SIGN_IN_PATH, self._sign_in, methods=["POST"], include_in_schema=False)
         return router
 
-    async def _sign_in(self, request: Request, token: str = Form(max_length=500)) -> Response:
-        if not self._is_token(token):
+    async def _sign_in(self, request: Request) -> Response:
+        if not self._is_token(await _given_token(request)):
             return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED, headers=HEADERS)
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         answer.set_cookie(
@@ -86,6 +90,20 @@ class Access:
         """Return what proves the token without being it."""
         expected = self.token.get_secret_value() if self.token else ""
         return hmac.new(expected.encode(), b"holdline console", hashlib.sha256).hexdigest()
+
+
+async def _given_token(request: Request) -> str:
+    """Return the form's token, or nothing; a form in many parts is not even looked at.
+
+    Those are parsed at length, and what is large in them is put on the disk.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        return ""
+    try:
+        fields = parse_qs((await request.body()).decode(), max_num_fields=SIGN_IN_FIELDS)
+    except ValueError:
+        return ""
+    return fields.get("token", [""])[0]
 
 
 SIGN_IN: Final = """<!doctype html>
