@@ -161,7 +161,9 @@ def application(process: Process, tasks: asyncio.TaskGroup, extras: Extras) -> F
     settings = process.settings
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     webrtc, twilio = settings.transports.webrtc, settings.transports.twilio
-    access = Access(settings.server.token, public_client=webrtc.public)
+    access = Access(
+        settings.server.token, public_client=webrtc.public, public_url=settings.server.public_url
+    )
     app.add_exception_handler(RequestValidationError, explain_request)
     app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
     app.add_middleware(BodyLimit)  # the last one added is asked first
