@@ -8,6 +8,7 @@ from typing import Final
 from bot import clock
 from bot.config.settings import Settings
 from bot.keep_running import keep_running
+from storage.message_file import finish_left
 from telemetry.journal import forget_old
 
 DAY_S: Final = 86_400.0
@@ -26,7 +27,9 @@ async def forget_daily(settings: Settings) -> AsyncIterator[None]:
 
     async def repeat() -> None:
         while True:
-            await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
+            utc_s = clock.utc_now().timestamp()
+            await asyncio.to_thread(finish_left, settings.logs.dir / "messages", utc_s=utc_s)
+            await asyncio.to_thread(forget, settings, utc_s=utc_s)
             await asyncio.sleep(DAY_S)
 
     async with asyncio.TaskGroup() as tasks:
