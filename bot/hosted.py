@@ -8,6 +8,7 @@ from loguru import logger
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 from bot import clock
+from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.process import Process, open_process
 from telemetry import logs
@@ -32,6 +33,7 @@ async def answer(runner_args: Any) -> None:
     connection = getattr(runner_args, "webrtc_connection", None)
     websocket = getattr(runner_args, "websocket", None)
     settings = load().settings
+    keep_private()
     logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
     if isinstance(connection, SmallWebRTCConnection):
         async with open_process(settings, words=False) as process:

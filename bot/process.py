@@ -24,6 +24,7 @@ from bot.health.view import ProviderView
 from bot.health.watch import watch_providers
 from bot.lag import measure_lag
 from bot.prices import load_prices, with_prices
+from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
 from calls.cost import PriceTable
@@ -33,7 +34,7 @@ from processors.turn_judges import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService
 from telemetry.emitter import Emitter, Listener
-from telemetry.journal import Journal, forget_old
+from telemetry.journal import Journal
 from telemetry.live import Live
 from telemetry.logs import Log
 from transports.leg import Leg
@@ -84,11 +85,11 @@ async def open_process(
     await asyncio.to_thread(load_providers, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
-    await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
     live = Live(words=words)
     emitter = emitter_for(settings, [live, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
+        forget_daily(settings),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic),
         open_shared(settings, models, lag) as shared,
@@ -170,12 +171,6 @@ def ladders(settings: Settings) -> dict[str, list[str]]:
     for stage, rung in settings.stages.rungs():
         found.setdefault(stage, []).append(rung.name)
     return found
-
-
-def forget(settings: Settings, *, utc_s: float) -> None:
-    """Delete what callers said longer ago than `logs.keep_days`; blocks."""
-    for folder in ("calls", "messages"):
-        forget_old(settings.logs.dir / folder, keep_days=settings.logs.keep_days, utc_s=utc_s)
 
 
 def serve_the_loop_first() -> None:

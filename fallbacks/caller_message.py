@@ -44,10 +44,13 @@ class CallerMessage:
         """Say whether it is complete."""
         return self._finished or now >= self.over_at
 
-    def sound(self, pcm: bytes, now: float) -> None:
-        """Record a piece of the caller's sound."""
-        if now >= self._begins_at and not self.over(now):
-            self._pcm += pcm[: self._room - len(self._pcm)]
+    def sound(self, pcm: bytes, now: float) -> bytes:
+        """Record a piece of the caller's sound; return as much of it as is in the message."""
+        if now < self._begins_at or self.over(now):
+            return b""
+        taken = pcm[: self._room - len(self._pcm)]
+        self._pcm += taken
+        return taken
 
     def voice(self, now: float, *, speaking: bool) -> None:
         """Note that the caller began or ceased to speak."""

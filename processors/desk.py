@@ -24,8 +24,16 @@ class Desk(Protocol):
         """Connect the caller with a person; False: this telephone cannot."""
         ...
 
-    async def keep_message(self, pcm: bytes, rate_hz: int) -> bool:
-        """Keep what the caller said: 16-bit mono; False: it could not be kept."""
+    def record(self, pcm: bytes, rate_hz: int) -> None:
+        """Take the next piece of a message that is being left: 16-bit mono. Never waits."""
+        ...
+
+    async def keep_message(self) -> bool:
+        """Keep what was recorded; False: it could not be kept."""
+        ...
+
+    async def drop_message(self) -> None:
+        """Forget what was recorded: nobody has spoken."""
         ...
 
     async def hang_up(self, reason: str) -> None:
@@ -40,6 +48,11 @@ class DeskClerk:
         self._desk = desk
         self._tell = tell
         self._turn = turn
+
+    def record(self, message: CallerMessage, piece: bytes) -> None:
+        """Hand a piece of a message on as it comes: it outlives the process from then on."""
+        if piece:
+            self._desk.record(piece, message.rate_hz)
 
     async def ask(self, action: AskDesk | KeepMessage | HangUp) -> ChoiceDone | None:
         """Have it done; return what came of a choice."""
@@ -66,7 +79,10 @@ class DeskClerk:
         return True
 
     async def _keep(self, message: CallerMessage) -> bool:
-        kept = message.spoken and await self._desk.keep_message(message.pcm, message.rate_hz)
+        if not message.spoken:
+            await self._desk.drop_message()
+            return False
+        kept = await self._desk.keep_message()
         if kept:
             self._tell(MessageLeft(length_s=message.length_s))
-        return bool(kept)
+        return kept

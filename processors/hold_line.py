@@ -104,7 +104,7 @@ class HoldLine(FrameProcessor):
     def hear(self, frame: InputAudioRawFrame) -> None:
         """Record the caller's sound: of a message that is being left, or of the menu's words."""
         if message := self._keeper.way_down.message:
-            message.sound(frame.audio, self._now())
+            self._clerk.record(message, message.sound(frame.audio, self._now()))
         else:
             self._words.sound(frame.audio, frame.sample_rate)
 

@@ -4,10 +4,12 @@ import json
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
@@ -16,7 +18,12 @@ from calls.entry import Entry
 from calls.incident import IncidentEnded, IncidentFact
 from calls.incidents import Incidents
 from fallbacks.failure import Severity
+from telemetry.bridge import bridge_logging
+from telemetry.line_writer import LineWriter
+from telemetry.log_file import LogFile
+from telemetry.printable import LONGEST_BYTES, bounded, one_line, without_cards
 from telemetry.privacy import without_words
+from telemetry.repeats import Repeats
 
 if TYPE_CHECKING:
     from loguru import Record
@@ -33,7 +40,14 @@ CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themsel
     "twilio",
     "asyncio",
 )
-TELLS_WORDS: Final = re.compile(r"not speaking \[.*\]", re.DOTALL)
+READ_CHARACTERS: Final = 8 * LONGEST_BYTES  # of a text; what is behind them is never shown
+FRAMES_SHOWN: Final = 20  # of a traceback, the innermost ones
+LINE: Final = (  # loguru's own, without what it says of exceptions
+    "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> | <level>{level: <8}</level> | "
+    "<cyan>{name}</cyan>:<cyan>{function}</cyan>:<cyan>{line}</cyan> - <level>{message}</level>"
+)
+WRITERS: Final[list[LineWriter]] = []
+TELLS_WORDS: Final = re.compile(r"not speaking \[.*", re.DOTALL)
 TOLD_AS_A_FACT: Final = "no language model answered"  # Pipecat's lines of it: two for each turn
 KEY_SHAPED: Final = re.compile(
     r"(?i)(bearer|token|x-api-key|xi-api-key|authorization)([\"':=\s]+)([\w.\-/+]{8,})"
@@ -42,8 +56,8 @@ KEY_SHAPED: Final = re.compile(
 
 
 def redacted(text: str) -> str:
-    """Return `text` without what looks like a key, or the words that Pipecat did not speak."""
-    text = TELLS_WORDS.sub("not speaking [...]", text)
+    """Return `text` without keys, cards, and the words that Pipecat did not speak."""
+    text = without_cards(TELLS_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS]))
     return KEY_SHAPED.sub(lambda found: f"{found[1] or ''}{found[2] or ''}[redacted]", text)
 
 
@@ -56,24 +70,58 @@ def set_up(*, level: str, folder: Path | None) -> None:
         folder: Where the file goes; created when missing.
     """
     logger.remove()
+    WRITERS.clear()
     logger.enable("pipecat")  # silent until now: see bot/__init__.py
-    logger.configure(patcher=_redact)
-    settings: dict[str, Any] = {
-        "level": level,
-        "filter": _fit_to_print,
-        "diagnose": False,  # tracebacks would print variables, keys among them
-        "backtrace": False,
-    }
-    logger.add(sys.stderr, **settings)
+    logger.configure(patcher=_make_printable)
+    _add(LineWriter(_to_stderr, name="log to stderr"), level, colorize=sys.stderr.isatty())
     if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        logger.add(folder / "holdline.log", rotation="20 MB", retention=5, **settings)
+        file = LogFile(folder / "holdline.log")
+        _add(LineWriter(file.write, name="log to file"), level, colorize=False)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    bridge_logging()
 
 
-def _redact(record: "Record") -> None:
-    record["message"] = redacted(record["message"])
+def flush(wait_s: float = 5.0) -> None:
+    """Wait until what was logged so far is written: before somebody reads it."""
+    for each in WRITERS:
+        each.flush_within(wait_s)
+
+
+def _add(writer: LineWriter, level: str, *, colorize: bool) -> None:
+    WRITERS.append(writer)
+    logger.add(
+        writer,
+        level=level,
+        filter=_fit_to_print,
+        format=_form,
+        colorize=colorize,
+        diagnose=False,  # tracebacks would print variables, keys among them
+        backtrace=False,
+    )
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line)
+    sys.stderr.flush()
+
+
+def _form(record: "Record") -> str:
+    return f"{LINE}\n{{extra[trace]}}" if "trace" in record["extra"] else f"{LINE}\n"
+
+
+def _make_printable(record: "Record") -> None:
+    record["message"] = bounded(one_line(redacted(record["message"])))
+    if error := record["exception"]:
+        record["extra"]["trace"] = _trace(error.value, error.traceback)
+
+
+def _trace(error: BaseException | None, frames: TracebackType | None) -> str:
+    """Return where an error came from, a line for each place, and what it says in one line."""
+    places = traceback.format_list(traceback.extract_tb(frames)[-FRAMES_SHOWN:])
+    said = "".join(traceback.format_exception_only(error))
+    lines = [*(line for place in places for line in place.splitlines()), said.strip()]
+    return "".join(f"    {bounded(one_line(redacted(line)))}\n" for line in lines)
 
 
 def _fit_to_print(record: "Record") -> bool:
@@ -86,21 +134,31 @@ class Log:
     """Writes each entry as one line at the level that it deserves, and each incident as one.
 
     What makes an incident is told by every call that meets it, at DEBUG; the incident itself is a
-    line of its own when it begins, when it is worse than was said, and when it is over.
+    line of its own when it begins, when it is worse than was said, and when it is over. Refusals
+    are as many as strangers want: each kind is one line a minute, and then how often it was.
     """
 
     def __init__(self, incidents: Incidents) -> None:
         self._incidents = incidents
+        self._repeats = Repeats()
 
     async def hear(self, entry: Entry) -> None:
         """Log one entry, and what it means for an operator."""
         shown = without_words(entry).as_json()
         name = shown.pop("event")
         del shown["call_id"], shown["number"], shown["at"]
-        _write(LEVELS.get(name, "DEBUG"), entry, name, shown)
         at_s = datetime.fromisoformat(entry.at).timestamp()
+        for kind, times in self._repeats.due(at_s):
+            logger.warning("process {} {} times more", kind, times)
+        if self._is_news(name, shown, at_s):
+            _write(LEVELS.get(name, "DEBUG"), entry, name, shown)
         for fact in self._incidents.handle(entry.event, at_s):
             _write(_level(fact), entry, type(fact).__name__, asdict(fact))
+
+    def _is_news(self, name: str, shown: Mapping[str, Any], at_s: float) -> bool:
+        if name not in REFUSALS:
+            return True
+        return self._repeats.may_say(f"{name} {json.dumps(shown, ensure_ascii=False)}", at_s)
 
 
 def _write(level: str, entry: Entry, name: str, shown: Mapping[str, Any]) -> None:
@@ -119,6 +177,7 @@ SEVERITIES: Final[Mapping[Severity, str]] = {
     Severity.HIGH: "ERROR",
     Severity.CRITICAL: "CRITICAL",
 }
+REFUSALS: Final = frozenset({"CallRefused", "InputRefused"})
 LEVELS: Final = {
     "CallStarted": "INFO",
     "CallEnded": "INFO",

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from bot.config.folders import why_unwritable
+from bot.config.folders import keep_private, why_unwritable
 from bot.exits import UsageError
 from telemetry import logs
 
@@ -23,6 +23,7 @@ def command(
 
     Prints one URL: open it, press Call, and break the providers while you talk.
     """
+    keep_private()
     if why := why_unwritable(LOGS):
         raise UsageError(
             f'the demo writes to "{LOGS}"; it cannot be written ({why}); start it in another folder'

@@ -3,7 +3,7 @@
 import asyncio
 
 from bot.cli.options import ConfigOption
-from bot.config.folders import check_folders
+from bot.config.folders import check_folders, keep_private
 from bot.config.loading import load
 from telemetry import logs
 
@@ -11,6 +11,7 @@ from telemetry import logs
 def command(config: ConfigOption = None) -> None:
     """Talk with the agent here, by microphone and loudspeaker."""
     loaded = load(config)
+    keep_private()
     check_folders(loaded)
     settings = loaded.settings
     logs.set_up(level="WARNING", folder=settings.logs.dir)

@@ -4,11 +4,14 @@ import asyncio
 from typing import Annotated
 
 import typer
+from loguru import logger
 
 from bot.cli.options import ConfigOption
-from bot.config.folders import check_folders
+from bot.config.checks import LEAST_TOKEN, is_short
+from bot.config.folders import check_folders, keep_private
 from bot.config.loading import load
 from bot.config.printing import as_yaml
+from bot.config.settings import Settings
 from telemetry import logs
 
 
@@ -36,8 +39,18 @@ def command(
     if print_config:
         typer.echo(as_yaml(loaded), nl=False)
         return
+    keep_private()
     check_folders(loaded)
     logs.set_up(level=loaded.settings.logs.level, folder=loaded.settings.logs.dir)
+    _warn_of_token(loaded.settings)
     from bot.http.server import serve  # noqa: PLC0415 - imports Pipecat, after errors and the log's rules
 
     asyncio.run(serve(loaded.settings))
+
+
+def _warn_of_token(settings: Settings) -> None:
+    token = settings.server.token
+    if token and is_short(token.get_secret_value()):
+        logger.warning(
+            "HOLDLINE_TOKEN has fewer than {} characters; it will do on loopback only", LEAST_TOKEN
+        )

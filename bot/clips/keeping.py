@@ -12,6 +12,7 @@ from bot.clips.rendering import Rendered, render_missing
 from bot.clips.store import ClipStore
 from bot.config.settings import Settings
 from bot.health.retrying import Retries
+from bot.keep_running import keep_running
 from fallbacks.utterances import FallbackText
 
 LOOK_S: Final = 0.5  # between two looks whether the process is quiet
@@ -45,7 +46,9 @@ async def keep_clips(
         render_missing, settings, utterances, store, retries=retries, go=_Quiet(quiet).wait
     )
     async with asyncio.TaskGroup() as tasks:
-        keeping = tasks.create_task(_keep(rendering), name="render clips")
+        keeping = tasks.create_task(
+            keep_running("rendering clips", partial(_keep, rendering)), name="render clips"
+        )
         try:
             yield
         finally:

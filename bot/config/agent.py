@@ -37,6 +37,7 @@ class ToolSettings(Section):
     secret: SecretStr | None = None  # sent as a bearer token; from the environment only
     bridge: Text = "One moment, please."  # spoken when the answer is late
     entry_point: EntryPoint | None = None  # `package.module:function`
+    insecure: bool = False  # allows plain http to a public address
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -15,6 +15,7 @@ from providers.catalog import kinds, provider
 from providers.provider import Provider, Stage
 
 PLAIN: Final = ("ws", "http")
+LEAST_TOKEN: Final = 16  # characters; that many at random cannot be guessed
 
 
 def is_loopback(host: str) -> bool:
@@ -23,6 +24,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def is_short(token: str) -> bool:
+    """Return whether a token might be guessed."""
+    return len(token) < LEAST_TOKEN
 
 
 def is_near(host: str) -> bool:
@@ -39,6 +45,7 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _stages(layers)
     yield from _server(layers)
     yield from _numbers(layers)
+    yield from _tools(layers)
     yield from _share(layers)
     yield from _storage(layers)
     if says_yes(layers.at(("transports", "livekit", "enabled"))):
@@ -122,13 +129,45 @@ def _url_trouble(url: str, vendor: Provider, *, insecure: object) -> str | None:
 
 
 def _server(layers: Layers) -> Iterator[Problem]:
-    host = layers.at(("server", "host"))
-    if isinstance(host, str) and not is_loopback(host) and not layers.at(("server", "token")):
+    host, token = layers.at(("server", "host")), layers.at(("server", "token"))
+    if not isinstance(host, str) or is_loopback(host):
+        return
+    if token and is_short(str(token)):
+        text = (
+            f"has {len(str(token))} characters, and {shown(host)} can be reached by others; "
+            f"HOLDLINE_TOKEN must have at least {LEAST_TOKEN}, such as `openssl rand -hex 24` gives"
+        )
+        yield _problem(layers, ("server", "token"), text)
+    if not token:
         text = (
             f"is {shown(host)}, which others can reach, and HOLDLINE_TOKEN is not set; "
             "set it in the environment or .env, or listen on 127.0.0.1"
         )
         yield _problem(layers, ("server", "host"), text)
+
+
+def _tools(layers: Layers) -> Iterator[Problem]:
+    agents = layers.at(("agents",))
+    owners: list[Key] = [("agent",), *(("agents", str(name)) for name in agents or ())]
+    for owner in owners:
+        tools = layers.at((*owner, "tools"))
+        for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+            url = tool.get("url") if isinstance(tool, dict) else None
+            if isinstance(url, str) and _is_bare(url) and not says_yes(tool.get("insecure")):
+                text = (
+                    f"is {shown(url)}; plain http carries what callers say over a public network; "
+                    "use https or say insecure: true"
+                )
+                yield _problem(layers, (*owner, "tools", index, "url"), text)
+
+
+def _is_bare(url: str) -> bool:
+    """Return whether an address is read on its way by whoever wants to."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False  # what an address must be is told elsewhere
+    return parts.scheme in PLAIN and bool(parts.hostname) and not is_near(str(parts.hostname))
 
 
 def _numbers(layers: Layers) -> Iterator[Problem]:

@@ -13,8 +13,8 @@ Key: TypeAlias = tuple[str | int, ...]
 MASK: Final = "********"
 LONGEST_CHARACTERS: Final = 60  # of a value that a line shows
 SECRET_KEY: Final = re.compile(
-    r"(^|_)(api_?key|auth_?token|access_?token|bot_?token|token|secret|api_?secret|passw(or)?d"
-    r"|credentials?|authorization|private_?key)$",
+    r"(^|[_-])((api|access|private|subscription)[_-]?key|(auth|access|bot)?[_-]?token"
+    r"|(api[_-]?)?secret|passw(or)?d|credentials?|authorization|cookie)$",
     re.IGNORECASE,
 )
 SECRET_VALUE: Final = re.compile(  # the prefixes of OpenAI, ElevenLabs, Cartesia, Slack and GitHub
@@ -22,7 +22,7 @@ SECRET_VALUE: Final = re.compile(  # the prefixes of OpenAI, ElevenLabs, Cartesi
     r"|Bearer\s+\S{8,})"
 )
 SECRET_IN_URL: Final = re.compile(
-    r"(?P<before>://[^/@\s:]*:)[^/\s\"]+(?=@)"
+    r"(?P<before>://[^/@\s:]*:)(?!\d{1,5}/)[^\s\"]+(?=@)"  # a password may hold a `/`; no port
     r"|(?P<named>[?&](?:api_?key|key|\w*token|secret|password)=)[^&\s\"]+",
     re.IGNORECASE,
 )

@@ -1,13 +1,22 @@
 """Tries the places where calls will leave something, before the first call does."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from bot.config import storage as config_storage
 from bot.config.errors import ConfigError, Key, Problem, dotted, shown
 from bot.config.loading import Loaded
 from bot.exits import UsageError
+
+OTHERS: Final = 0o077  # what nobody but the owner may do with files that we make
+
+
+def keep_private() -> None:
+    """Have what this process writes be its owner's: records hold what callers said."""
+    os.umask(OTHERS)
 
 
 def check_folders(loaded: Loaded) -> None:

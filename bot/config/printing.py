@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
-from bot.config.errors import MASK, Key, without_secrets
+from bot.config.errors import MASK, Key, is_secret, without_secrets
 from bot.config.layers import DEFAULT
 from bot.config.loading import Loaded
+from bot.config.secrets import ADDRESSES
 from bot.config.share_address import masked
 
 INDENT: Final = "  "
@@ -75,12 +76,19 @@ def _name(name: str) -> str:
 
 
 def _scalar(value: Any, key: Key) -> str:
-    if key == ("resilience", "share"):
+    if key in ADDRESSES:
         return json.dumps(masked(str(value)), ensure_ascii=False)
-    text = without_secrets(json.dumps(value, ensure_ascii=False, default=str))
+    text = without_secrets(json.dumps(_hidden(value), ensure_ascii=False, default=str))
     if key == ("alerts", "webhook", "url") and value:  # whoever knows it may post there
         return json.dumps("/".join([*str(value).split("/")[:3], MASK]))
     return text
+
+
+def _hidden(value: Any) -> Any:
+    """Return a mapping such as a rung's options without what stands in it as a secret."""
+    if isinstance(value, Mapping):
+        return {name: MASK if is_secret((name,)) else _hidden(each) for name, each in value.items()}
+    return [_hidden(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _origin(loaded: Loaded, key: Key) -> str:

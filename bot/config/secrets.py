@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from bot.config import share_address
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
@@ -14,6 +15,7 @@ from bot.config.stages import STAGES
 
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, digits, no underscore
+ADDRESSES: Final[tuple[Key, ...]] = (("storage", "url"), ("resilience", "share"))
 OWNERS_OWN: Final = "parameters"  # a tool's schema may well have a property named `password`
 
 
@@ -37,9 +39,13 @@ def _wrong(key: Key, value: Any) -> str | None:
             f"{name} must be the name of an environment variable such as DEEPGRAM_API_KEY, "
             "not the secret itself"
         )
-    if isinstance(value, str) and without_secrets(value) != value:
+    if isinstance(value, str) and _hidden(key, value) != value:
         return f"{name} holds a secret; put the value in the environment or .env, as {_named(key)}"
     return None
+
+
+def _hidden(key: Key, value: str) -> str:
+    return share_address.masked(value) if key in ADDRESSES else without_secrets(value)
 
 
 def _home(key: Key) -> str:

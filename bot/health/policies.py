@@ -5,11 +5,13 @@ import hashlib
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from bot import clock
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
+from bot.keep_running import keep_running
 from calls.entry import Tell
 from fallbacks.clauses import ClauseRule
 from fallbacks.early_answer import EarlyBudget
@@ -146,7 +148,10 @@ async def rest_breakers(
 ) -> AsyncIterator[None]:
     """Move breakers on by the passing of time while the block runs."""
     async with asyncio.TaskGroup() as tasks:
-        ticking = tasks.create_task(_tick(roster, tell=tell, clock=clock), name="rest the breakers")
+        resting = partial(_tick, roster, tell=tell, clock=clock)
+        ticking = tasks.create_task(
+            keep_running("resting the breakers", resting), name="rest the breakers"
+        )
         try:
             yield
         finally:

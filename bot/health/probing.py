@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from loguru import logger
 
 from bot.clock import Clock
+from bot.keep_running import keep_running
 from calls.entry import Tell
 from fallbacks.breaker import Permit
 from fallbacks.facts import ProviderProbed
@@ -194,7 +195,11 @@ async def run_probers(probers: Iterable[Prober]) -> AsyncIterator[None]:
     """Let them probe while the block runs."""
     async with asyncio.TaskGroup() as tasks:
         running = [
-            tasks.create_task(each.run(), name=f"probe {each.health.provider}") for each in probers
+            tasks.create_task(
+                keep_running(f"probing {each.health.provider}", each.run),
+                name=f"probe {each.health.provider}",
+            )
+            for each in probers
         ]
         try:
             yield

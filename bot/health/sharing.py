@@ -8,10 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from loguru import logger
+
 from bot import clock
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL, board_at
 from bot.health.policies import credential
+from bot.keep_running import keep_running
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
 from fallbacks.roster import Roster
@@ -77,6 +80,10 @@ class Share:
         else:
             self._rejoin()
 
+    def doubt(self, broken: Exception) -> None:
+        """Go on alone for now: a look failed in a way that nobody has foreseen."""
+        self._count_miss(StorageError(type(broken).__name__))
+
     async def close(self) -> None:
         """Leave the probing to others; a board that hangs is not waited for."""
         for part in (self._board.leave, self._board.close):
@@ -85,6 +92,8 @@ class Share:
                     await part()
             except (StorageError, TimeoutError):
                 continue  # nobody is waiting for it: leases end by themselves
+            except Exception as broken:  # noqa: BLE001 - the end of the process: calls still end
+                logger.opt(exception=broken).error("the board could not be left")
 
     def _listen_to_ourselves(self) -> None:
         """Collect what is new; what happens before the first sight of the board's clock waits."""
@@ -176,7 +185,8 @@ async def share_health(
     share = Share(rungs, board=board, tell=tell)
     try:
         async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(share.run(), name="share the providers' health")
+            running = keep_running("a look at the board", share.run, on_failure=share.doubt)
+            looking = tasks.create_task(running, name="share the providers' health")
             try:
                 yield share
             finally:

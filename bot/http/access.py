@@ -2,21 +2,30 @@
 
 import hashlib
 import hmac
+import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import SecretStr
 
+from bot import clock
+from bot.clock import Clock
+from bot.http.attempts import Attempts
+from bot.http.origin import is_from_elsewhere, names_loopback
 from bot.http.pages.site import HEADERS
 
 COOKIE: Final = "holdline"
 COOKIE_S: Final = 12 * 3600  # a working day
 GUARDED: Final = ("/client/", "/api/", "/metrics")
 
+SIGN_IN_PATH: Final = "/sign-in"
+FORM: Final = "application/x-www-form-urlencoded"
+SIGN_IN_FIELDS: Final = 8  # of a form that has one
 SIGN_IN_NEEDS: Final = ("/client/style.css", "/client/icon.svg")  # what that page looks like
 
 Next = Callable[[Request], Awaitable[Response]]
@@ -26,17 +35,34 @@ Next = Callable[[Request], Awaitable[Response]]
 class Access:
     """Guards `/`, `/client/`, `/api/*` and `/metrics`; without a token everything is open.
 
-    That is safe because a server without a token listens on loopback only: configuration sees to
-    it. `public_client` opens the browser's telephone alone.
+    That is safe because a server without a token listens on loopback only, which configuration sees
+    to, and is called by a name of loopback, which is seen to here. `public_client` opens the
+    browser's telephone alone. Whoever guesses tokens has to wait longer and longer.
     """
 
     token: SecretStr | None
     public_client: bool = False
+    public_url: str = ""
+    clock: Clock = clock.monotonic
+    attempts: Attempts = field(default_factory=Attempts)
 
     async def guard(self, request: Request, proceed: Next) -> Response:
         """Let a request through, or answer 401: with a sign-in page for people."""
-        if self._may(request):
+        if not _is_guarded(request.url.path):
             return await proceed(request)
+        return self._refusal(request) or await proceed(request)
+
+    def _refusal(self, request: Request) -> Response | None:
+        path = request.url.path
+        if why := self._why_foreign(request):
+            return JSONResponse({"detail": why}, HTTPStatus.FORBIDDEN)
+        if self.token is None or path == SIGN_IN_PATH or self._is_public(path):
+            return None
+        return self._slow_down(request) or self._demand_token(request)
+
+    def _demand_token(self, request: Request) -> Response | None:
+        if self._may(request):
+            return None
         if request.method == "GET" and request.url.path in ("/", "/client/"):
             return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED, headers=HEADERS)
         return JSONResponse(
@@ -48,11 +74,14 @@ class Access:
     def routes(self) -> APIRouter:
         """Return the route that the sign-in page posts to."""
         router = APIRouter()
-        router.add_api_route("/sign-in", self._sign_in, methods=["POST"], include_in_schema=False)
+        router.add_api_route(SIGN_IN_PATH, self._sign_in, methods=["POST"], include_in_schema=False)
         return router
 
-    async def _sign_in(self, request: Request, token: str = Form(max_length=500)) -> Response:
-        if not self._is_token(token):
+    async def _sign_in(self, request: Request) -> Response:
+        given = await _given_token(request)
+        if slowed := self._slow_down(request, guesses=True):
+            return slowed
+        if not self._is_token(given, request):
             return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED, headers=HEADERS)
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         answer.set_cookie(
@@ -65,27 +94,78 @@ class Access:
         )
         return answer
 
+    def _why_foreign(self, request: Request) -> str:
+        """Return why no page of ours can have sent this; nothing if it may have."""
+        named = request.headers.get("host", "")
+        if not (self.token or self._is_public(request.url.path) or names_loopback(named)):
+            return "Without HOLDLINE_TOKEN this is open on localhost only, by that name."
+        if is_from_elsewhere(request, self.public_url):
+            return "This is for our own pages, not for those of another site."
+        return ""
+
+    def _is_public(self, path: str) -> bool:
+        return self.public_client and (path.startswith("/client/") or path == "/api/offer")
+
+    def _slow_down(self, request: Request, *, guesses: bool = False) -> Response | None:
+        """Answer 429 to a token that comes too soon after wrong ones."""
+        if not (guesses or _bearer(request)):
+            return None
+        wait_s = math.ceil(self.attempts.wait_s(_address(request), self.clock()))
+        if not wait_s:
+            return None
+        return JSONResponse(
+            {"detail": f"Too many wrong tokens; try again in {wait_s} s."},
+            HTTPStatus.TOO_MANY_REQUESTS,
+            headers={"Retry-After": str(wait_s)},
+        )
+
     def _may(self, request: Request) -> bool:
-        path = request.url.path
-        guarded = (path == "/" or path.startswith(GUARDED)) and path not in SIGN_IN_NEEDS
-        if self.token is None or not guarded:
-            return True
-        if self.public_client and (path.startswith("/client/") or path == "/api/offer"):
-            return True
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return self._is_token(given)
+        if given := _bearer(request):
+            return self._is_token(given, request)
         cookie = request.cookies.get(COOKIE, "")
         return hmac.compare_digest(cookie.encode(), self._cookie().encode())
 
-    def _is_token(self, given: str) -> bool:
+    def _is_token(self, given: str, request: Request) -> bool:
         expected = self.token.get_secret_value() if self.token else ""
-        return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
+        right = bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
+        if right:
+            self.attempts.note_right(_address(request))
+        elif expected:
+            self.attempts.note_wrong(_address(request), self.clock())
+        return right
 
     def _cookie(self) -> str:
         """Return what proves the token without being it."""
         expected = self.token.get_secret_value() if self.token else ""
         return hmac.new(expected.encode(), b"holdline console", hashlib.sha256).hexdigest()
+
+
+def _is_guarded(path: str) -> bool:
+    guarded = path in ("/", SIGN_IN_PATH) or path.startswith(GUARDED)
+    return guarded and path not in SIGN_IN_NEEDS
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return given if scheme.lower() == "bearer" else ""
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+async def _given_token(request: Request) -> str:
+    """Return the form's token, or nothing; a form in many parts is not even looked at.
+
+    Those are parsed at length, and what is large in them is put on the disk.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        return ""
+    try:
+        fields = parse_qs((await request.body()).decode(), max_num_fields=SIGN_IN_FIELDS)
+    except ValueError:
+        return ""
+    return fields.get("token", [""])[0]
 
 
 SIGN_IN: Final = """<!doctype html>

@@ -5,11 +5,13 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from types import FrameType
 from typing import Final
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.middleware.base import BaseHTTPMiddleware
 
@@ -20,7 +22,10 @@ from bot.config.settings import Settings
 from bot.exits import UsageError
 from bot.health.retrying import Retries
 from bot.http.access import Access
+from bot.http.body_limit import BodyLimit
+from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
 from bot.http.live_routes import live_router
+from bot.http.one_sentence import explain_request
 from bot.http.pages.site import asset_routes, client_routes, console_routes
 from bot.http.parked import Parked
 from bot.http.provider_routes import provider_router
@@ -118,6 +123,9 @@ async def run_server(
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                http=partial(BoundedConnection, crowd=Crowd()),  # pyright: ignore[reportArgumentType] - called, never asked
+                h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+                timeout_keep_alive=IDLE_S,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 timeout_graceful_shutdown=round(CLOSE_S),
                 server_header=False,
@@ -153,8 +161,12 @@ def application(process: Process, tasks: asyncio.TaskGroup, extras: Extras) -> F
     settings = process.settings
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     webrtc, twilio = settings.transports.webrtc, settings.transports.twilio
-    access = Access(settings.server.token, public_client=webrtc.public)
+    access = Access(
+        settings.server.token, public_client=webrtc.public, public_url=settings.server.public_url
+    )
+    app.add_exception_handler(RequestValidationError, explain_request)
     app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+    app.add_middleware(BodyLimit)  # the last one added is asked first
     app.include_router(access.routes())
     app.include_router(_health(process))
     app.include_router(console_routes())

@@ -7,10 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import soundfile
 from loguru import logger
 
+from bot.tools.recorded_message import RecordedMessage
 from processors.farewell import End
 from storage.callbacks import Callback, Callbacks
 from storage.database import StorageError
@@ -56,6 +55,7 @@ class CallDesk:
         self._facts = facts
         self._end = end
         self._utc_now = utc_now
+        self._message: RecordedMessage | None = None  # that is being left
 
     async def call_back(self, reason: str) -> bool:
         """Note that this caller is to be called back; False: it cannot be done."""
@@ -81,20 +81,24 @@ class CallDesk:
         """Return False: no telephone of ours can hand a call on yet."""
         return False
 
-    async def keep_message(self, pcm: bytes, rate_hz: int) -> bool:
-        """Keep what the caller said as a wav file; False: the disk did not take it."""
-        try:
-            await asyncio.to_thread(self._write, pcm, rate_hz)
-        except (OSError, soundfile.LibsndfileError) as error:
-            logger.error("a message could not be kept: {}", type(error).__name__)
-            return False
-        return True
+    def record(self, pcm: bytes, rate_hz: int) -> None:
+        """Take the next piece of a message; never waits. It is on the disk about a second later."""
+        if self._message is None:
+            path = self._messages / f"{self._call_id}.wav"
+            self._message = RecordedMessage(path, rate_hz=rate_hz)
+        self._message.add(pcm)
+
+    async def keep_message(self) -> bool:
+        """Keep what was recorded as a wav file; False: the disk did not take it."""
+        message, self._message = self._message, None
+        return message is not None and await message.finish()
+
+    async def drop_message(self) -> None:
+        """Leave nothing of what was recorded."""
+        message, self._message = self._message, None
+        if message:
+            await message.drop()
 
     async def hang_up(self, reason: str) -> None:
         """End the call."""
         await self._end(reason)
-
-    def _write(self, pcm: bytes, rate_hz: int) -> None:
-        self._messages.mkdir(parents=True, exist_ok=True)
-        path = self._messages / f"{self._call_id}.wav"
-        soundfile.write(str(path), np.frombuffer(pcm, dtype="<i2"), rate_hz, subtype="PCM_16")

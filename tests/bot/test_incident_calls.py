@@ -49,7 +49,7 @@ async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Re
 
 def loud_lines(file: Path) -> list[tuple[str, str, dict[str, Any]]]:
     """Return level, name and content of what is louder than INFO, but for what each turn took."""
-    logger.complete()
+    logs.flush()
     fields = [line.split(" | ", 2) for line in file.read_text().splitlines()]
     loud = [(level.strip(), text) for _, level, text in fields if level.strip() in LOUD]
     return [

@@ -139,7 +139,7 @@ class Desk:
     def __init__(self, *, number: bool = True) -> None:
         self.number = number
         self.asked: list[str] = []
-        self.message_s = 0.0
+        self.message_s = self.recorded_s = 0.0
 
     async def call_back(self, reason: str) -> bool:
         self.asked.append(f"call back: {reason}")
@@ -149,10 +149,16 @@ class Desk:
         self.asked.append("connect")
         return False
 
-    async def keep_message(self, pcm: bytes, rate_hz: int) -> bool:
+    def record(self, pcm: bytes, rate_hz: int) -> None:
+        self.recorded_s += len(pcm) / 2 / rate_hz
+
+    async def keep_message(self) -> bool:
         self.asked.append("keep message")
-        self.message_s = len(pcm) / 2 / rate_hz
+        self.message_s = self.recorded_s
         return True
+
+    async def drop_message(self) -> None:
+        self.recorded_s = 0.0
 
     async def hang_up(self, reason: str) -> None:
         self.asked.append(f"hang up: {reason}")

@@ -57,7 +57,7 @@ async def log_calls(*events: Event, calls: int = 1) -> None:
 
 
 def lines_in(file: Path) -> list[str]:
-    logger.complete()
+    logs.flush()
     return file.read_text().splitlines()
 
 

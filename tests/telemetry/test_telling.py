@@ -261,7 +261,6 @@ def test_the_log_redacts_keys_and_unspoken_words(text: str, secret: str) -> None
 def test_the_log_is_written_where_it_was_asked_for(tmp_path: Path) -> None:
     logs.set_up(level="INFO", folder=tmp_path)
     logger.info("key is {}", "sk-proj-abcdefgh12345678")
-    logger.complete()
     logger.remove()
 
     written = (tmp_path / "holdline.log").read_text()

@@ -1,5 +1,7 @@
 """Serves the pages: the telephone and all its files under `/client/`, the console at `/`."""
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -33,11 +35,16 @@ def page(name: str) -> FileResponse:
     Raises:
         HTTPException: 404 when there is no such file.
     """
-    path = FOLDER / name
-    content_type = CONTENT_TYPES.get(path.suffix)
-    if content_type is None or path.parent != FOLDER or not path.is_file():
+    path = _files().get(name)
+    if path is None:
         raise HTTPException(404, "There is no such page.")
-    return FileResponse(path, headers=HEADERS, media_type=content_type)
+    return FileResponse(path, headers=HEADERS, media_type=CONTENT_TYPES[path.suffix])
+
+
+@functools.cache
+def _files() -> Mapping[str, Path]:
+    """Return the pages' files by their names: a name from outside never becomes a path."""
+    return {each.name: each for each in FOLDER.iterdir() if each.suffix in CONTENT_TYPES}
 
 
 def client_routes() -> APIRouter:

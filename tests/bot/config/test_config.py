@@ -384,11 +384,98 @@ def test_a_disabled_transport_needs_no_key() -> None:
 
 
 def test_a_public_host_is_accepted_with_a_token() -> None:
-    server = read("server: {host: 0.0.0.0, port: 7}", HOLDLINE_TOKEN="t0p").settings.server
+    server = read(
+        "server: {host: 0.0.0.0, port: 7}", HOLDLINE_TOKEN="t0p-secret-words"
+    ).settings.server
 
     assert server.token is not None
-    assert server.token.get_secret_value() == "t0p"
+    assert server.token.get_secret_value() == "t0p-secret-words"
     assert server.public_url == "http://127.0.0.1:7"
+
+
+def test_a_token_that_guards_a_public_host_is_long() -> None:
+    (line,) = refused("server: {host: 0.0.0.0}", HOLDLINE_TOKEN="1")
+
+    assert line == (
+        'environment HOLDLINE_TOKEN: server.token has 1 characters, and "0.0.0.0" can be reached '
+        "by others; HOLDLINE_TOKEN must have at least 16, such as `openssl rand -hex 24` gives"
+    )
+
+
+def test_on_loopback_a_short_token_will_do() -> None:
+    assert read(HOLDLINE_TOKEN="1").settings.server.token is not None
+
+
+TOOL = "{name: crm, description: d, url: '%s', insecure: %s}"
+
+
+@pytest.mark.parametrize(
+    ("url", "insecure", "lines"),
+    [
+        (
+            "http://crm.example.com/x",
+            "false",
+            [
+                'holdline.yaml:1: agent.tools[0].url is "http://crm.example.com/x"; plain http '
+                "carries what callers say over a public network; use https or say insecure: true"
+            ],
+        ),
+        ("http://crm.example.com/x", "true", []),
+        ("https://crm.example.com/x", "false", []),
+        ("http://10.0.0.7/x", "false", []),
+        ("http://localhost:9/x", "false", []),
+    ],
+    ids=["public", "insecure", "https", "private", "loopback"],
+)
+def test_a_tool_is_not_told_what_callers_say_in_the_open(
+    url: str, insecure: str, lines: list[str]
+) -> None:
+    text = f"agent: {{tools: [{TOOL % (url, insecure)}]}}"
+
+    if lines:
+        assert refused(text) == lines
+    else:
+        assert read(text).settings.agent.tools[0].url == url
+
+
+@pytest.mark.parametrize("name", ["X-Api-Key", "x-goog-api-key", "Authorization", "X_TOKEN"])
+def test_a_secret_among_a_rungs_options_is_seen(name: str) -> None:
+    headers = f"options: {{extra_headers: {{{name}: s3cret-value}}}}"
+    text = f"stages: {{stt: [{{kind: deepgram, api_key_env: DEEPGRAM_API_KEY, {headers}}}]}}"
+
+    (line,) = refused(text)
+    assert f"stages.stt[0].options.extra_headers.{name} is a secret" in line
+    assert "s3cret" not in line
+
+
+def test_a_secret_among_a_rungs_options_is_not_printed() -> None:
+    options = "HOLDLINE__STAGES__STT__0__OPTIONS"
+    text = as_yaml(read(**{options: "{extra_headers: {X-Api-Key: s3cret-value}}"}))
+
+    assert "X-Api-Key" in text
+    assert "s3cret" not in text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "storage: {url: 'postgresql+asyncpg://me:hun/ter2@db/x'}",
+        "storage: {url: 'postgresql+asyncpg://me:123/ter2@db/x'}",
+        "resilience: {share: 'redis://me:hun/ter2@cache/0'}",
+    ],
+)
+def test_a_password_with_a_slash_is_seen_as_one(address: str) -> None:
+    lines = refused(address)
+
+    assert any("holds a secret" in line for line in lines)
+    assert not any("ter2" in line for line in lines)
+
+
+def test_an_address_with_a_port_and_an_at_is_no_secret() -> None:
+    url = "ws://127.0.0.1:8080/a@b"
+    text = f"stages: {{stt: [{{kind: deepgram, url: '{url}', api_key_env: DEEPGRAM_API_KEY}}]}}"
+
+    assert read(text).settings.stages.stt[0].url == url
 
 
 def test_an_agent_inherits_what_it_does_not_say() -> None:

@@ -59,7 +59,7 @@ async def asking(tmp_path: Path) -> AsyncIterator[tuple[Process, httpx.AsyncClie
         asyncio.TaskGroup() as tasks,
         httpx.AsyncClient(
             transport=httpx.ASGITransport(application(process, tasks, Extras())),
-            base_url="http://holdline.test",
+            base_url="http://127.0.0.1:8080",
             headers={"Authorization": f"Bearer {TOKEN}"},
         ) as client,
     ):

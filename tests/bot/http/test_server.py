@@ -35,7 +35,7 @@ async def asking(tmp_path: Path, **tree: Any) -> AsyncIterator[httpx.AsyncClient
         asyncio.TaskGroup() as tasks,
         httpx.AsyncClient(
             transport=httpx.ASGITransport(application(process, tasks, Extras())),
-            base_url="http://holdline.test",
+            base_url="http://127.0.0.1:8080",
         ) as client,
     ):
         yield client
@@ -261,3 +261,74 @@ async def test_a_server_says_one_line_when_it_is_ready_and_sigterm_ends_it_with_
             f"Holdline is ready at http://127.0.0.1:{port} (webrtc): "
             f"open http://127.0.0.1:{port}/ and press Call."
         ]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("localhost", 200),
+        ("[::1]:9", 200),
+        ("evil.example:8080", 403),
+        ("localhost.evil.example", 403),
+        ("", 403),
+        ("[", 403),
+    ],
+)
+async def test_without_a_token_only_a_name_of_loopback_is_answered(
+    tmp_path: Path, host: str, status: int
+) -> None:
+    async with asking(tmp_path) as client:
+        headers = {"Host": host}
+        pages = [await client.get(path, headers=headers) for path in ("/", "/api/providers")]
+        health = await client.get("/healthz", headers=headers)
+
+    assert [each.status_code for each in pages] == [status, status]
+    assert health.status_code == 200
+
+
+async def test_with_a_token_any_name_is_answered(tmp_path: Path) -> None:
+    headers = {"Host": "holdline.example", "Authorization": f"Bearer {TOKEN}"}
+    async with asking(tmp_path, server={"token": TOKEN}) as client:
+        answer = await client.get("/", headers=headers)
+
+    assert answer.status_code == 200
+
+
+RESET = "/api/providers/mind/reset"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://127.0.0.1:8080"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:8080"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:9999"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:8080"}, 403),
+    ],
+)
+async def test_only_our_own_pages_and_programs_may_change_anything(
+    tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    async with asking(tmp_path) as client:
+        reset = await client.post(RESET, headers=headers)
+        offer = await client.post("/api/offer", headers=headers, json={"sdp": "no"})
+
+    assert reset.status_code == status
+    assert (offer.status_code == 403) == (status == 403)
+
+
+async def test_whoever_guesses_the_token_has_to_wait(tmp_path: Path) -> None:
+    async with asking(tmp_path, server={"token": TOKEN}) as client:
+        signed_in = [await client.post("/sign-in", data={"token": f"{n}"}) for n in range(7)]
+        bearer = await client.get("/", headers={"Authorization": f"Bearer {TOKEN}"})
+
+    assert [each.status_code for each in signed_in] == [401] * 6 + [429]
+    assert bearer.status_code == 429
+    assert bearer.json()["detail"].startswith("Too many wrong tokens")
+    assert bearer.headers["retry-after"] == "1"

@@ -1,5 +1,9 @@
 """What is done for a caller who chose it from the menu of keys."""
 
+import asyncio
+import errno
+import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +23,24 @@ from processors.on_device_words import NoEar
 from providers.menu_ear import MenuEar
 from storage.callbacks import Callbacks
 from storage.database import Database
+from storage.message_file import LEFT_S, finish_left
 from transports.leg import LegFacts
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not fact():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def left_at(the_desk: CallDesk, pcm: bytes, *, piece_bytes: int = 320) -> bool:
+    """Leave a message as a telephone does, 20 ms at a time; return whether it was kept."""
+    for at in range(0, len(pcm), piece_bytes):
+        the_desk.record(pcm[at : at + piece_bytes], 8000)
+        await asyncio.sleep(0)
+    return await the_desk.keep_message()
 
 
 async def hang_up(reason: str) -> None:
@@ -113,7 +132,7 @@ async def test_a_message_is_a_wav_file_of_the_call(url: str, tmp_path: Path) -> 
     database = Database(url)
     pcm = np.arange(8000, dtype="<i2").tobytes()
 
-    kept = await desk(database, tmp_path).keep_message(pcm, 8000)
+    kept = await left_at(desk(database, tmp_path), pcm)
 
     samples, rate_hz = soundfile.read(str(tmp_path / "messages" / "c1.wav"), dtype="int16")
     assert kept
@@ -128,7 +147,82 @@ async def test_a_message_that_the_disk_does_not_take_is_told_as_lost(
     database = Database(url)
     (tmp_path / "messages").touch()
 
-    assert not await desk(database, tmp_path).keep_message(b"\0\0" * 80, 8000)
+    assert not await left_at(desk(database, tmp_path), b"\0\0" * 80)
+    await database.close()
+
+
+def wav_files(folder: Path) -> dict[str, int]:
+    """Return what there is of messages, with how many samples."""
+    return {
+        each.name: int(np.frombuffer(each.read_bytes()[44:], "<i2").size)
+        for each in (folder / "messages").glob("*")
+    }
+
+
+async def test_a_message_is_on_the_disk_while_it_is_being_left_and_has_its_name_at_the_end(
+    url: str, tmp_path: Path
+) -> None:
+    database = Database(url)
+    the_desk = desk(database, tmp_path)
+    for _ in range(60):
+        the_desk.record(b"\1\0" * 800, 8000)  # 6 s
+        await asyncio.sleep(0.001)
+    await until(lambda: wav_files(tmp_path).get("c1.wav.part", 0) >= 8000)
+
+    assert list(wav_files(tmp_path)) == ["c1.wav.part"]
+    assert await the_desk.keep_message()
+    assert wav_files(tmp_path) == {"c1.wav": 48_000}
+    await database.close()
+
+
+async def test_a_message_without_a_word_leaves_nothing(url: str, tmp_path: Path) -> None:
+    database = Database(url)
+    the_desk = desk(database, tmp_path)
+    the_desk.record(b"\0\0" * 16_000, 8000)
+
+    await the_desk.drop_message()
+
+    assert wav_files(tmp_path) == {}
+    assert not await the_desk.keep_message()
+    await database.close()
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+async def test_a_disk_that_fills_up_under_a_message_leaves_nothing_torn(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    database = Database(url)
+    written: list[bytes] = []
+    really_write = os.pwrite
+
+    def fill_up(file: int, content: bytes, at: int) -> int:
+        if len(written) > after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(content)
+        return really_write(file, content, at)
+
+    monkeypatch.setattr(os, "pwrite", fill_up)
+
+    assert not await left_at(desk(database, tmp_path), b"\1\0" * 40_000, piece_bytes=16_000)
+    assert wav_files(tmp_path) == {}
+    await database.close()
+
+
+async def test_a_message_whose_process_died_is_kept_when_the_next_one_looks(
+    url: str, tmp_path: Path
+) -> None:
+    database = Database(url)
+    the_desk = desk(database, tmp_path)
+    the_desk.record(b"\1\0" * 8000, 8000)
+    await until(lambda: wav_files(tmp_path).get("c1.wav.part", 0) == 8000)
+    now_s = (tmp_path / "messages" / "c1.wav.part").stat().st_mtime
+
+    young = finish_left(tmp_path / "messages", utc_s=now_s + LEFT_S - 1)
+    old = finish_left(tmp_path / "messages", utc_s=now_s + LEFT_S + 1)
+
+    samples, rate_hz = soundfile.read(str(tmp_path / "messages" / "c1.wav"), dtype="int16")
+    assert (young, old) == (0, 1)
+    assert (samples.size, rate_hz) == (8000, 8000)
     await database.close()
 
 

@@ -1,0 +1,47 @@
+"""Keeps a task of the process at work: what fails in it is logged and begun again, never passed on.
+
+A task group ends all its tasks when one of them raises. Those of the process hold calls; no work
+beside the calls may end them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from loguru import logger
+
+from bot import clock
+
+FIRST_WAIT_S: Final = 1.0  # doubles with each failure that follows soon
+LONGEST_WAIT_S: Final = 300.0
+
+
+def _nobody(_: Exception) -> None:
+    """Tell nobody."""
+
+
+async def keep_running(
+    what: str,
+    work: Callable[[], Awaitable[None]],
+    *,
+    on_failure: Callable[[Exception], None] = _nobody,
+) -> None:
+    """Do some work until it returns or is cancelled; after a failure do it again, later and later.
+
+    Args:
+        what: What it does, for the log: "the board's look".
+        work: Begins anew each time.
+        on_failure: Told of each failure; must not raise.
+    """
+    wait_s = FIRST_WAIT_S
+    while True:
+        began_s = clock.monotonic()
+        try:
+            return await work()
+        except Exception as broken:  # noqa: BLE001 - the top of the process: calls go on without it
+            if clock.monotonic() - began_s > LONGEST_WAIT_S:
+                wait_s = FIRST_WAIT_S
+            logger.opt(exception=broken).error("{} failed; again in {:g} s", what, wait_s)
+            on_failure(broken)
+        await asyncio.sleep(wait_s)
+        wait_s = min(LONGEST_WAIT_S, 2 * wait_s)

@@ -1,0 +1,98 @@
+"""A caller's message on the disk: written as it comes, and under its own name only when whole."""
+
+import os
+import struct
+from pathlib import Path
+from typing import Final
+
+PART: Final = ".part"  # behind the name of what is not whole yet
+LEFT_S: Final = (
+    600.0  # a message takes two minutes at most: after so long nobody writes it any more
+)
+HEADER: Final = struct.Struct(
+    "<4sI4s4sIHHIIHH4sI"
+)  # RIFF, WAVE, fmt and data (Microsoft RIFF, 1991)
+SAMPLE_BYTES: Final = 2
+
+
+class MessageFile:
+    """One message: 16-bit mono, in a `.wav.part` until `finish`. All of it blocks.
+
+    Raises:
+        OSError: From each method; the disk did not take it.
+    """
+
+    def __init__(self, path: Path, *, rate_hz: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = path
+        self._part = path.with_name(path.name + PART)
+        self._rate_hz = rate_hz
+        self.length_bytes = 0
+        """How much of the sound the disk has."""
+        self._file = os.open(
+            self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+        )
+        self._put(_header(rate_hz, 0), at=0)
+
+    def add(self, pcm: bytes) -> None:
+        """Write a piece behind the others."""
+        self._put(pcm, at=HEADER.size + self.length_bytes)
+        self.length_bytes += len(pcm)
+
+    def finish(self) -> None:
+        """Have all of it on the disk, and only then give it its name."""
+        self._put(_header(self._rate_hz, self.length_bytes), at=0)
+        os.fsync(self._file)
+        self._close()
+        self._part.replace(self._path)
+        _sync_folder(self._path.parent)
+
+    def drop(self) -> None:
+        """Leave nothing."""
+        self._close()
+        self._part.unlink(missing_ok=True)
+
+    def _put(self, content: bytes, *, at: int) -> None:
+        view = memoryview(content)
+        while view:
+            written = os.pwrite(self._file, view, at)
+            view, at = view[written:], at + written
+
+    def _close(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+def finish_left(folder: Path, *, utc_s: float) -> int:
+    """Give their names to messages whose process died over them; return how many; blocks."""
+    left = [each for each in folder.glob(f"*.wav{PART}") if each.stat().st_mtime < utc_s - LEFT_S]
+    for part in left:
+        length_bytes = max(0, part.stat().st_size - HEADER.size)
+        with part.open("r+b") as file:
+            head = file.read(HEADER.size)
+            if len(head) < HEADER.size or not length_bytes:
+                part.unlink()
+                continue
+            whole_bytes = length_bytes - length_bytes % SAMPLE_BYTES
+            file.seek(0)
+            file.write(_header(HEADER.unpack(head)[7], whole_bytes))
+        part.replace(part.with_name(part.name.removesuffix(PART)))
+    return len(left)
+
+
+def _header(rate_hz: int, length_bytes: int) -> bytes:
+    pcm, mono, second_bytes = 1, 1, rate_hz * SAMPLE_BYTES
+    return HEADER.pack(
+        b"RIFF", HEADER.size - 8 + length_bytes, b"WAVE",
+        b"fmt ", 16, pcm, mono, rate_hz, second_bytes, SAMPLE_BYTES, 8 * SAMPLE_BYTES,
+        b"data", length_bytes,
+    )  # fmt: skip
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,0 +1,102 @@
+"""What libraries tell the standard library's logging, in our log: in short, and not too often."""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from loguru import logger
+
+from telemetry.repeats import Repeats
+
+EXPECTED: Final = frozenset(  # how connections end: by their classes' names, as few are imported
+    {
+        "ConnectionError",
+        "ConnectionClosed",
+        "ClientDisconnect",
+        "ClientDisconnected",
+        "WebSocketDisconnect",
+        "IncompleteReadError",
+        "InvalidHandshake",
+        "InvalidMessage",
+        "RemoteProtocolError",
+        "ProtocolError",
+        "LocalProtocolError",
+        "PayloadTooBig",
+    }
+)
+
+
+def is_expected(error: BaseException) -> bool:
+    """Return whether an error is the ordinary end of a connection; then it is no traceback."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_expected(each) for each in error.exceptions)
+    return any(each.__name__ in EXPECTED for each in type(error).__mro__)
+
+
+class Bridge(logging.Handler):
+    """Hands records to our log, each kind once a minute; never raises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._repeats = Repeats()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record, or count it."""
+        now = record.created
+        for kind, times in self._repeats.due(now):
+            _log_as(kind.partition(": ")[0], "WARNING", f"{kind} ({times} times more)")
+        if self._repeats.may_say(f"{record.name}: {str(record.msg)[:100].strip()}", now):
+            _log_as(record.name, _level(record), *_said(record))
+
+
+def _said(record: logging.LogRecord) -> Iterator[object]:
+    try:
+        text = record.getMessage().strip()
+    except (TypeError, ValueError):  # the library's own mistake
+        text = str(record.msg)
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and is_expected(error):
+        yield f"{text}: {type(error).__name__}"
+    else:
+        yield text
+        yield error
+
+
+def _log_as(name: str, level: str, text: object, error: object = None) -> None:
+    named = logger.patch(lambda shown: shown.update(name=name, function="-", line=0))
+    named.opt(exception=error).log(level, "{}", text)  # type: ignore[arg-type]
+
+
+def _level(record: logging.LogRecord) -> str:
+    return next(
+        (
+            name
+            for name in ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+            if record.levelno >= getattr(logging, name)
+        ),
+        "TRACE",
+    )
+
+
+def bridge_logging() -> None:
+    """Send to our log what would have gone to stderr by itself."""
+    root = logging.getLogger()
+    for each in tuple(root.handlers):
+        if isinstance(each, Bridge):
+            root.removeHandler(each)
+    root.addHandler(Bridge())
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _log_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _log_unraisable
+
+
+def _log_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread else "a thread"
+    logger.opt(exception=ended.exc_value).error("{} failed", name)
+
+
+def _log_unraisable(found: "sys.UnraisableHookArgs") -> None:
+    logger.opt(exception=found.exc_value).warning("{}", found.err_msg or "an error in a finaliser")

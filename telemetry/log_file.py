@@ -1,0 +1,59 @@
+"""The log's file: of its owner only, shared by processes, and begun anew when it is large."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+LARGEST_BYTES: Final = 20_000_000
+KEPT: Final = 5  # earlier files: holdline.log.1 is the latest of them
+OWNERS: Final = 0o600
+
+
+class LogFile:
+    """Appends to a file; another process may do the same, and may have begun it anew."""
+
+    def __init__(self, path: Path, *, largest_bytes: int = LARGEST_BYTES) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = path
+        self._largest_bytes = largest_bytes
+        self._file = self._open()
+
+    def write(self, text: str) -> None:
+        """Append; blocks."""
+        self._follow()
+        if os.fstat(self._file).st_size >= self._largest_bytes:
+            self._begin_anew()
+        os.write(self._file, text.encode("utf-8", "backslashreplace"))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, OWNERS)
+
+    def _follow(self) -> None:
+        """Go to the file that has the name now: somebody may have moved ours away."""
+        try:
+            there = self._path.stat().st_ino
+        except FileNotFoundError:
+            there = None
+        if there != os.fstat(self._file).st_ino:
+            os.close(self._file)
+            self._file = self._open()
+
+    def _begin_anew(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # of two processes one does it
+        try:
+            if self._path.stat().st_ino == os.fstat(self._file).st_ino:
+                for number in range(KEPT - 1, 0, -1):
+                    if self._older(number).exists():
+                        self._older(number).replace(self._older(number + 1))
+                self._path.replace(self._older(1))
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._follow()
+
+    def _older(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")

@@ -1,0 +1,98 @@
+"""What a request may bring along: it is refused before much of it was read."""
+
+import json
+
+import pytest
+from fastapi import FastAPI, Request
+from starlette.types import Message, Scope
+
+from bot.http.body_limit import MOST_BYTES, MOST_SIGN_IN_BYTES, BodyLimit
+
+PATHS = {"/api/offer": MOST_BYTES, "/sign-in": MOST_SIGN_IN_BYTES, "/": MOST_BYTES}
+
+
+class Sender:
+    """An ASGI server with one request, that counts what was taken of it."""
+
+    def __init__(
+        self, pieces: list[bytes], *, announced: int | None = None, path: str = "/"
+    ) -> None:
+        self.pieces = pieces
+        self.taken = 0
+        self.sent: list[Message] = []
+        length = [(b"content-length", str(announced).encode())] if announced is not None else []
+        self.scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "headers": length,
+        }
+
+    async def receive(self) -> Message:
+        if self.taken == len(self.pieces):
+            return {"type": "http.disconnect"}
+        self.taken += 1
+        more = self.taken < len(self.pieces)
+        return {"type": "http.request", "body": self.pieces[self.taken - 1], "more_body": more}
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    @property
+    def status(self) -> int:
+        return self.sent[0]["status"]
+
+
+def app() -> FastAPI:
+    inner = FastAPI()
+
+    @inner.post("/{path:path}")
+    async def length(request: Request) -> int:  # pyright: ignore[reportUnusedFunction]
+        return len(await request.body())
+
+    inner.add_middleware(BodyLimit)
+    return inner
+
+
+@pytest.mark.parametrize(("path", "limit"), PATHS.items())
+async def test_what_says_that_it_is_too_big_is_not_even_read(path: str, limit: int) -> None:
+    sender = Sender([b"x" * 1000] * 1000, announced=limit + 1, path=path)
+
+    await app()(sender.scope, sender.receive, sender.send)
+
+    assert (sender.status, sender.taken) == (413, 0)
+    assert json.loads(sender.sent[1]["body"])["detail"].startswith("That is more than")
+    assert (b"connection", b"close") in sender.sent[0]["headers"]
+
+
+@pytest.mark.parametrize(("path", "limit"), PATHS.items())
+async def test_what_says_nothing_of_its_size_is_read_no_further_than_the_limit(
+    path: str, limit: int
+) -> None:
+    sender = Sender([b"x" * 1024] * 100_000, path=path)
+
+    await app()(sender.scope, sender.receive, sender.send)
+
+    assert sender.status == 413
+    assert sender.taken == limit // 1024 + 1
+
+
+@pytest.mark.parametrize(("path", "limit"), PATHS.items())
+async def test_a_body_up_to_the_limit_arrives_whole(path: str, limit: int) -> None:
+    sender = Sender([b"x" * 1024] * (limit // 1024), announced=limit, path=path)
+
+    await app()(sender.scope, sender.receive, sender.send)
+
+    assert (sender.status, sender.sent[1]["body"]) == (200, str(limit).encode())
+
+
+async def test_a_sender_who_goes_away_in_the_middle_is_no_error() -> None:
+    sender = Sender([b"half", b"never sent"], announced=1000)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"} if sender.taken else await sender.receive()
+
+    await app()(sender.scope, receive, sender.send)
+
+    assert sender.sent == []

@@ -1,0 +1,36 @@
+"""The judge of a call beside strangers: what it lets pass, and that it notices harm."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from faultlab.faults import Stall
+from faultlab.schedule import Window
+from tests.bot.judged_call import judged_call
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
+
+
+async def test_a_call_beside_nobody_is_whole(tmp_path: Path) -> None:
+    async with judged_call(tmp_path) as beside:
+        pass
+
+    assert len(beside.verdicts) == 2
+    assert all(each.whole for each in beside.verdicts)
+
+
+async def test_a_provider_that_is_blamed_is_noticed(tmp_path: Path) -> None:
+    dies = [Window(fault=Stall(after_words=3))]
+
+    with pytest.raises(AssertionError, match=r"blamed.*cartesia"):
+        async with judged_call(tmp_path) as beside:
+            beside.lab.instance("cartesia").set_faults(dies)
+
+
+async def test_what_is_left_open_is_noticed(tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        with pytest.raises(AssertionError, match="became"):
+            async with judged_call(tmp_path):
+                left = tasks.create_task(asyncio.sleep(1e6))
+        left.cancel()

@@ -1,0 +1,217 @@
+"""What strangers say, in the log: no forged lines, nothing that a terminal obeys, no flood."""
+
+import asyncio
+import logging
+import re
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from calls.entry import Entry
+from calls.events import InputRefused
+from calls.incidents import Incidents
+from telemetry import logs
+from telemetry.line_writer import LineWriter
+from telemetry.log_file import KEPT, LogFile
+from telemetry.printable import bounded, one_line, without_cards
+
+FORGED = "hello\n2026-01-01 00:00:00.000 | ERROR    | bot:call:1 - the house is on fire"
+STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| ")
+CARD = "4111 1111 1111 1111"  # a number for tests that every payment service documents
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    logs.set_up(level="INFO", folder=tmp_path)
+    yield tmp_path / "holdline.log"
+    logger.remove()
+
+
+def fail_with(text: str) -> None:
+    raise ValueError(text)
+
+
+def lines_in(file: Path) -> list[str]:
+    logs.flush()
+    return file.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\r\n", r"a\nb\r\n"),
+        ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
+        ("\u2028\u202e\x85", r"\u2028\u202e\x85"),
+        ("\ud800", r"\ud800"),
+        ("Grüße, 世界", "Grüße, 世界"),
+    ],
+    ids=["lines", "a terminal's orders", "other alphabets' marks", "half a character", "words"],
+)
+def test_control_characters_are_written_out(text: str, shown: str) -> None:
+    assert one_line(text) == shown
+
+
+def test_a_line_is_a_kilobyte_and_says_what_is_missing() -> None:
+    assert bounded("x" * 1024) == "x" * 1024
+    assert bounded("x" * 60_000) == "x" * 1024 + "… [58976 more bytes]"
+    assert bounded("ü" * 600).endswith("… [176 more bytes]")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (CARD, "*" * 12 + "1111"),
+        ("my card is 4111-1111-1111-1111.", "my card is ************1111."),
+        ("378282246310005", "***********0005"),
+        ("4111 1111 1111 1112", "4111 1111 1111 1112"),
+        ('"at_s": 1048581.9399999995', '"at_s": 1048581.9399999995'),
+        ("0.4111111111111111", "0.4111111111111111"),
+        ("CA4111111111111111", "CA4111111111111111"),
+    ],
+    ids=["a card", "with dashes", "of 15", "a wrong digit", "a moment", "a fraction", "a name"],
+)
+def test_cards_are_masked_and_other_numbers_are_not(text: str, shown: str) -> None:
+    assert without_cards(text) == shown
+
+
+@pytest.mark.parametrize("text", [FORGED, "\x1b[31m" + "x" * 60_000, f"pay with {CARD}"])
+def test_whatever_is_logged_is_one_bounded_line(log_file: Path, text: str) -> None:
+    logger.warning("Invalid message: {}", text)
+
+    (line,) = lines_in(log_file)
+    assert STAMP.match(line)
+    assert "\x1b" not in line
+    assert CARD not in line
+    assert len(line.encode()) < 1024 + 200
+
+
+def test_what_an_error_says_forges_no_line_either(log_file: Path) -> None:
+    try:
+        fail_with(FORGED + "\x1b[2J" + "y" * 60_000)
+    except ValueError as error:
+        logger.opt(exception=error).error("it failed")
+
+    first, *trace = lines_in(log_file)
+    assert STAMP.match(first)
+    assert all(line.startswith("    ") for line in trace)
+    assert "test_hostile_text.py" in trace[0]
+    assert r"ValueError: hello\n2026" in trace[-1]
+    assert max(len(line.encode()) for line in trace) < 1100
+
+
+def test_what_libraries_log_comes_into_the_log(
+    log_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        fail_with("a mistake")
+    except ValueError:
+        logging.getLogger("uvicorn.error").exception("Exception in ASGI application\n")
+
+    first, *trace = lines_in(log_file)
+    assert " ERROR " in first
+    assert first.endswith("uvicorn.error:-:0 - Exception in ASGI application")
+    assert trace[-1] == "    ValueError: a mistake"
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ConnectionResetError("gone"),
+        BrokenPipeError(),
+        asyncio.IncompleteReadError(b"", 4),
+        BaseExceptionGroup("both", [ConnectionAbortedError(), ConnectionResetError()]),
+    ],
+    ids=["reset", "broken pipe", "half read", "two"],
+)
+def test_the_end_of_a_connection_is_no_traceback(log_file: Path, end: BaseException) -> None:
+    logging.getLogger("websockets.server").error("connection handler failed", exc_info=end)
+
+    (line,) = lines_in(log_file)
+    assert type(end).__name__ in line
+
+
+def test_what_a_library_repeats_is_counted(log_file: Path) -> None:
+    said = {"name": "uvicorn.error", "msg": "Invalid HTTP request received.", "levelno": 30}
+    for number in range(500):
+        record = logging.makeLogRecord({**said, "created": 1000.0 + number / 5})
+        logging.getLogger().handle(record)
+
+    lines = lines_in(log_file)
+    assert len(lines) == 2
+    assert lines[1].endswith("Invalid HTTP request received. (299 times more)")
+
+
+async def test_refusals_are_counted_and_not_written_one_by_one(log_file: Path) -> None:
+    log = logs.Log(Incidents({}, steps=()))
+    refused = InputRefused(transport="twilio", reason="wrong_signature")
+    for number in range(1000):
+        at = f"2026-01-01T00:0{number // 600}:{number % 600 // 10:02}.000+00:00"
+        await log.hear(Entry(call_id="", number=number, at=at, event=refused))
+
+    lines = lines_in(log_file)
+    assert len(lines) == 2
+    assert lines[1].endswith('"reason": "wrong_signature"} 599 times more')
+
+
+def test_a_terminal_that_takes_nothing_stops_nobody() -> None:
+    free = threading.Event()
+    taken: list[str] = []
+
+    def write(line: str) -> None:
+        free.wait(30)
+        taken.append(line)
+
+    writer = LineWriter(write, name="blocked", lines_held=10)
+    for number in range(1000):
+        writer.write(f"{number}\n")
+    lost = writer.lost_lines
+    free.set()
+
+    assert writer.flush_within(30)
+    assert lost >= 989
+    assert len(taken) == 1000 - lost
+    assert f"{lost} lines of the log were lost here" in "".join(taken)
+    writer.stop()
+
+
+def test_a_disk_that_is_full_loses_lines_and_tells_it_later() -> None:
+    full = threading.Event()
+    full.set()
+    taken: list[str] = []
+
+    def write(line: str) -> None:
+        if full.is_set():
+            raise OSError(28, "No space left on device")
+        taken.append(line)
+
+    writer = LineWriter(write, name="full")
+    writer.write("1\n")
+    assert writer.flush_within(30)
+    full.clear()
+    writer.write("2\n")
+    assert writer.flush_within(30)
+    writer.stop()
+
+    assert taken == ["… 1 lines of the log were lost here: nobody took them in time\n2\n"]
+
+
+def test_the_file_is_its_owners_and_begun_anew_when_it_is_large(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "holdline.log"
+    ours, theirs = LogFile(path, largest_bytes=100), LogFile(path, largest_bytes=100)
+    for number in range(60):
+        (ours, theirs)[number % 2].write(f"line {number} of a log that two processes write\n")
+    ours.close()
+    theirs.close()
+
+    files = sorted(path.parent.iterdir())
+    kept = "".join(each.read_text() for each in files)
+    numbers = sorted(int(each) for each in re.findall(r"line (\d+) ", kept))
+    assert len(files) == KEPT + 1
+    assert numbers == list(range(numbers[0], 60))
+    assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
