@@ -17,6 +17,17 @@ class SwitchboardFullError(Exception):
     """Every seat is taken, or we are closing; the text is a sentence for the caller."""
 
 
+class Seat:
+    """A place for one call, kept before the call is there; whoever has it gives it back."""
+
+    def __init__(self, give_back: Callable[["Seat"], None]) -> None:
+        self._give_back = give_back
+
+    def give_back(self) -> None:
+        """Let somebody else have it; harmless when it was given back or a call sits in it."""
+        self._give_back(self)
+
+
 class RunningCall(Protocol):
     """A call in progress."""
 
@@ -42,6 +53,7 @@ class Switchboard:
         self._seats = seats
         self._make_call = make_call
         self._taken = 0
+        self._kept: set[Seat] = set()  # for calls that are on their way
         self._closing = self._hurried = False
         self._waiting: asyncio.Timeout | None = None  # bounds what `close` waits for now
         self._empty = asyncio.Event()
@@ -52,7 +64,12 @@ class Switchboard:
     @property
     def open(self) -> bool:
         """Whether a call could be taken now."""
-        return not self._closing and self._taken < self._seats
+        return not self._closing and self.free > 0
+
+    @property
+    def free(self) -> int:
+        """How many seats nobody has."""
+        return self._seats - self._taken - len(self._kept)
 
     @property
     def why_closed(self) -> str:
@@ -61,12 +78,29 @@ class Switchboard:
             return "draining"
         return "" if self.open else "full"
 
-    async def answer(self, leg: Leg, call: RunningCall | None = None) -> None:
+    def keep_seat(self) -> Seat | None:
+        """Keep a seat for a call that is on its way; None when no call could be taken."""
+        if not self.open:
+            return None
+        seat = Seat(self._kept.discard)
+        self._kept.add(seat)
+        return seat
+
+    async def answer(
+        self, leg: Leg, call: RunningCall | None = None, *, seat: Seat | None = None
+    ) -> None:
         """Run a call on `leg` until it ends: `call`, or a new one.
+
+        Args:
+            leg: Where the caller is.
+            call: On that leg; None: one is made.
+            seat: Was kept for it, if it was; it is given back.
 
         Raises:
             SwitchboardFullError: No seat is free, or we are closing; the leg was not touched.
         """
+        if seat is not None:
+            seat.give_back()
         if not self.open:
             self.tell(CallRefused(transport=leg.facts.transport, reason=self.why_closed))
             raise SwitchboardFullError(

@@ -31,8 +31,8 @@ from bot.ready_line import ready_line
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
+from transports.twilio_wire import MAX_MESSAGE_BYTES
 
-MAX_MESSAGE_BYTES: Final = 256 * 1024  # of one websocket message; Twilio's have about 300 bytes
 BACKLOG: Final = 128
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -119,6 +119,7 @@ async def run_server(
                 access_log=False,
                 lifespan="off",
                 ws_max_size=MAX_MESSAGE_BYTES,
+                ws_per_message_deflate=False,  # 6 kB on the wire would be megabytes to read
                 timeout_graceful_shutdown=round(CLOSE_S),
                 server_header=False,
             ),

@@ -1,0 +1,262 @@
+"""A judged call beside a stranger: what a stranger does to a server must not reach its caller.
+
+    pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
+
+    async def test_a_stranger_hurts_nobody(tmp_path: Path) -> None:
+        async with judged_call(tmp_path) as beside:
+            await do_something_strange(beside.url)
+
+The server, the providers, the carrier and the stranger are in this one process, on virtual time:
+how busy the machine is makes no difference. The caller asks one question after the other while the
+block runs, and one more after it. At the end each answer must have been heard whole, every word
+once; no provider may have been blamed or passed over; and tasks, descriptors and seats must be as
+many as before the stranger came.
+"""
+
+import asyncio
+import gc
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import soxr
+from pydantic import SecretStr
+
+from bot.call.switchboard import Switchboard
+from bot.http.server import Extras, Server, bind_socket, run_server
+from bot.lab.callers import RATE_HZ, Pcm, answers, caller_says
+from bot.lab.process import RunningLab, with_lab
+from calls.entry import Entry
+from calls.events import CallFailed, Event, InputRefused, PhaseRefused, ProviderFailed
+from drill.hearing import Sent
+from drill.judge import ExpectedWords, ReplyVerdict, judge
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    BreakerMoved,
+    HedgeStarted,
+    HeldTheLine,
+    RungRested,
+    StageExhausted,
+    Suspected,
+)
+from faultlab.carrier.carrier import Carrier
+from faultlab.instance import Core
+from faultlab.lab import Lab
+from tests.faultlab.near_ears import bring_near
+
+AUTH_TOKEN = "a-twilio-auth-token"
+GREETING = "Hello, this is Holdline. How can I help?"
+QUESTIONS = ("What are your opening hours?", "Where are you?", "How much does it cost?")
+PREFERRED = {"deepgram", "openai", "cartesia"}
+BLAME = (
+    AttemptFailed, BreakerMoved, CallFailed, HedgeStarted, HeldTheLine, PhaseRefused,
+    ProviderFailed, RungRested, StageExhausted, Suspected,
+)  # fmt: skip
+SETTLE_S = 40.0  # of virtual time: what a stranger opened must be closed by then
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What must not grow."""
+
+    tasks: int
+    descriptors: int
+    seats: int
+
+    @staticmethod
+    def now(seats: int) -> "Counts":
+        gc.collect()
+        tasks = [each for each in asyncio.all_tasks() if not each.done()]
+        return Counts(len(tasks), len(tuple(Path("/proc/self/fd").iterdir())), seats)
+
+    def within(self, others: "Counts") -> bool:
+        return (
+            self.tasks <= others.tasks
+            and self.descriptors <= others.descriptors
+            and self.seats == others.seats
+        )
+
+
+@dataclass(kw_only=True)
+class JudgedCall:
+    """A telephone call in progress, and the server that it came to."""
+
+    url: str
+    port: int
+    logs: Path
+    switchboard: Switchboard
+    call: Carrier
+    lab: Lab
+    told: list[Entry] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    verdicts: list[ReplyVerdict] = field(default_factory=list)
+
+    @property
+    def events(self) -> list[Event]:
+        return [each.event for each in self.told]
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why strangers were refused, as the facts say it."""
+        return [each.reason for each in self.events if isinstance(each, InputRefused)]
+
+    @property
+    def blamed(self) -> list[Event]:
+        """What was held against a provider, or done without the preferred one."""
+        passed_over = [
+            each
+            for each in self.events
+            if isinstance(each, AttemptStarted) and each.provider not in PREFERRED
+        ]
+        return [each for each in self.events if isinstance(each, BLAME)] + passed_over
+
+    async def ask(self) -> ReplyVerdict:
+        """Ask the next question, hear the answer, and judge it."""
+        self.asked.append(QUESTIONS[len(self.asked) % len(QUESTIONS)])
+        began_s = self.call.now_s
+        stop_s = await self.call.say(caller_says(self.asked[-1]))
+        await self.call.listen(quiet_s=1.2, within_s=25)
+        text = answers(self.asked, greeting=GREETING)[-1]
+        verdict = judge(
+            self.call.heard()[round(began_s * RATE_HZ) :],
+            self._sent_since(began_s),
+            said=ExpectedWords(text=text),
+            stop_s=stop_s - began_s,
+        )
+        self.verdicts.append(verdict)
+        return verdict
+
+    def _sent_since(self, at_s: float) -> list[Sent]:
+        since_s = self.call.started_at + at_s - self.lab.describe()["started_at_s"]
+        return [self._sent(each) for each in self.lab.record.words() if each.sent_at_s >= since_s]
+
+    def _sent(self, word: Any) -> Sent:
+        take = self.lab.record.audio.take(word.instance, word.request)
+        assert take is not None
+        samples: Pcm = take.samples()
+        if take.rate_hz != RATE_HZ:
+            samples = soxr.resample(samples, take.rate_hz, RATE_HZ).astype(samples.dtype)
+        return Sent(
+            text=word.text,
+            provider=word.instance,
+            request=word.request,
+            start_s=word.start_s,
+            end_s=word.end_s,
+            samples=samples[round(word.start_s * RATE_HZ) : round(word.end_s * RATE_HZ)],
+        )
+
+    async def talk(self, over: asyncio.Event) -> None:
+        """Ask until the stranger has had enough, and once more."""
+        for _ in itertools.count():
+            last = over.is_set()
+            await self.ask()
+            if last:
+                return
+
+    def seats(self) -> int:
+        """Return how many seats are taken, by whom it may be."""
+        return self.switchboard._taken
+
+
+def _switchboard_of(server: Server) -> Switchboard:
+    owner = getattr(server._hurry, "__self__", None)  # the server keeps nothing else of it
+    assert isinstance(owner, Switchboard)
+    return owner
+
+
+class _Notes:
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    async def hear(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+@asynccontextmanager
+async def judged_call(
+    folder: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    token: str | None = None,
+) -> AsyncIterator[JudgedCall]:
+    """Have a telephone call go on while the block runs, and judge it behind the block.
+
+    Args:
+        folder: Where logs go.
+        changes: Of the configuration: a mapping for each section, merged over the harness's own.
+        token: The server's; None: it has none.
+    """
+    async with _listening(folder, changes or {}, token) as beside, beside.call:
+        await beside.call.listen(quiet_s=1.0, within_s=20)
+        await beside.ask()  # what is made once, such as connections, is made by now
+        before = Counts.now(beside.seats())
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(beside.talk(over), name="judged caller")
+            try:
+                yield beside
+            finally:
+                over.set()
+        after = await _settled(before, beside)
+    _expect_unhurt(beside)
+    assert after.within(before), f"{before} became {after}: {_names()}"
+
+
+async def _settled(before: Counts, beside: JudgedCall) -> Counts:
+    until = asyncio.get_running_loop().time() + SETTLE_S
+    while not (now := Counts.now(beside.seats())).within(before):
+        if asyncio.get_running_loop().time() > until:
+            return now
+        await asyncio.sleep(1.0)  # virtual
+    return now
+
+
+def _names() -> list[str]:
+    return sorted(each.get_name() for each in asyncio.all_tasks())
+
+
+def _expect_unhurt(beside: JudgedCall) -> None:
+    hurt = [(each.missing, each.extra) for each in beside.verdicts if not each.whole]
+    assert not hurt, f"{len(hurt)} of {len(beside.verdicts)} answers were not whole: {hurt}"
+    assert not beside.blamed, f"a provider was blamed: {beside.blamed}"
+    assert not beside.call.complaints, f"the carrier complains: {beside.call.complaints}"
+
+
+@asynccontextmanager
+async def _listening(
+    folder: Path, changes: Mapping[str, Any], token: str | None
+) -> AsyncIterator[JudgedCall]:
+    # No dice, and quicker than its own median: nobody is late by chance, or just by a hair.
+    notes, listener = _Notes(), bind_socket("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    lab = bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True))
+    async with lab:
+        tree: dict[str, Any] = {
+            "server": {"port": port, "public_url": f"http://127.0.0.1:{port}"},
+            "agent": {"greeting": GREETING},
+            "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
+            "logs": {"dir": folder / "logs"},
+            "hold": {"render": False},
+        }
+        if token:
+            tree["server"]["token"] = token
+        for section, change in changes.items():
+            tree[section] = {**tree.get(section, {}), **change}
+        instances = lab.describe()["instances"]
+        settings = with_lab(RunningLab(control_url="", control_token="", instances=instances), tree)
+        async with run_server(settings, [listener], extras=Extras(listeners=[notes])) as server:
+            await server.ready.wait()
+            url = f"http://127.0.0.1:{port}"
+            yield JudgedCall(
+                url=url,
+                port=port,
+                logs=folder / "logs",
+                switchboard=_switchboard_of(server),
+                call=Carrier(url, AUTH_TOKEN),
+                lab=lab,
+                told=notes.entries,
+            )
