@@ -20,6 +20,7 @@ from bot.config.settings import Settings
 from bot.exits import UsageError
 from bot.health.retrying import Retries
 from bot.http.access import Access
+from bot.http.bounded_socket import BoundedSocket
 from bot.http.live_routes import live_router
 from bot.http.pages.site import asset_routes, client_routes, console_routes
 from bot.http.parked import Parked
@@ -118,6 +119,7 @@ async def run_server(
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                ws=BoundedSocket,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,  # 6 kB on the wire would be megabytes to read
                 timeout_graceful_shutdown=round(CLOSE_S),

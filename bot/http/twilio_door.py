@@ -16,6 +16,7 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from bot.call.switchboard import Seat, SwitchboardFullError
+from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.twilio_tokens import Ticket, Tokens
 from calls.entry import Tell
 from calls.events import CallFailed, CallRefused, InputRefused
@@ -36,6 +37,7 @@ MAX_BEFORE_START: Final = 2  # messages: these two
 MAX_WAITING: Final = 100  # sockets that have not shown a token yet
 SEAT_KEPT_S: Final = 10.0  # for the stream that a webhook's answer asks for: it comes at once
 TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
+_ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server itself
 _NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
 _NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
 BUSY: Final = "All our lines are busy. Please call again in a few minutes. Goodbye."
@@ -184,6 +186,8 @@ class _TwilioDoor:
             self.tell(InputRefused(transport="twilio", reason=call.reason))
             await close(websocket, call.close_code or POLICY)
             return
+        if begin := websocket.scope.get("state", {}).get(BEGUN):
+            begin()
         leg = TwilioLeg(websocket, call, tell=self.tell, clock=self.clock, rest=self.rest)
         seat = self.kept.pop(call.call_sid, None)
         try:
@@ -237,8 +241,7 @@ class _TwilioDoor:
         for _ in range(MAX_BEFORE_START):
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
-                too_big = message.get("code") == TOO_BIG  # the server has a limit of its own
-                reason = "message_too_big" if too_big else "closed_before_start"
+                reason = _ENDS.get(message.get("code") or 0, "closed_before_start")
                 return Refusal(reason=reason, close_code=None)
             text = message.get("text")
             match read(text if text is not None else message.get("bytes") or b""):

@@ -27,6 +27,7 @@ from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
 from bot.call.switchboard import Seat, SwitchboardFullError
+from bot.http.bounded_socket import BoundedSocket
 from bot.http.twilio_door import twilio_router
 from calls.events import Event
 from transports.leg import Leg
@@ -187,6 +188,7 @@ async def serving(app: FastAPI, *, ws_max_size: int = 2**24) -> AsyncIterator[in
         port=0,
         log_level="error",
         lifespan="off",
+        ws=BoundedSocket,
         ws_max_size=ws_max_size,
         timeout_graceful_shutdown=3,
     )
