@@ -1,8 +1,10 @@
 """Seats for calls: how many at once, which are in progress, and how they end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
+
+from loguru import logger
 
 from bot.exits import CommandError
 from calls.entry import Tell
@@ -55,6 +57,7 @@ class Switchboard:
         self._taken = 0
         self._kept: set[Seat] = set()  # for calls that are on their way
         self._closing = self._hurried = False
+        self._on_closing: list[Callable[[], None]] = []
         self._waiting: asyncio.Timeout | None = None  # bounds what `close` waits for now
         self._empty = asyncio.Event()
         self._empty.set()
@@ -120,6 +123,10 @@ class Switchboard:
             if not self._taken:
                 self._empty.set()
 
+    def on_closing(self, closing: Callable[[], None]) -> None:
+        """Have `closing` called when we begin to close: no call is taken from then on."""
+        self._on_closing.append(closing)
+
     async def close(self, *, drain_s: float, goodbye_s: float = GOODBYE_S) -> None:
         """Take no more calls, let those in progress end, and part from those that outlast it.
 
@@ -131,15 +138,17 @@ class Switchboard:
             CommandError: A call did not end although it was cut.
         """
         self._closing = True
+        for closing in self._on_closing:
+            closing()
         if await self._emptied_within(drain_s):
             return
         if goodbye_s and not self._hurried:
             for call in tuple(self.calls.values()):
-                await call.end("shutdown")
+                await _surely(call, call.end("shutdown"))
             if await self._emptied_within(goodbye_s):
                 return
         for call in tuple(self.calls.values()):
-            await call.cancel("shutdown")
+            await _surely(call, call.cancel("shutdown"))
         self._hurried = False  # what follows has its own bound
         if not await self._emptied_within(CUT_S):
             calls = "1 call" if self._taken == 1 else f"{self._taken} calls"
@@ -162,3 +171,11 @@ class Switchboard:
         finally:
             self._waiting = None
         return True
+
+
+async def _surely(call: RunningCall, step: Awaitable[None]) -> None:
+    """Take a step for one call; that it fails must not keep the others from theirs."""
+    try:
+        await step
+    except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
+        logger.opt(exception=broken).error("call {} cannot be ended so", call.call_id)
