@@ -8,6 +8,7 @@ from loguru import logger
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 from bot import clock
+from bot.call.watching import watch_leg
 from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.process import Process, open_process
@@ -17,8 +18,8 @@ from transports.twilio_line import NORMAL, close
 from transports.twilio_wire import POLICY, Started, read
 from transports.webrtc import WebrtcLeg
 
-START_S: Final = 5.0  # Twilio sends `connected` and `start` at once
-MAX_BEFORE_START: Final = 8  # messages
+START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
+MAX_BEFORE_START: Final = 2  # messages: these two
 
 
 async def answer(runner_args: Any) -> None:
@@ -53,7 +54,7 @@ async def _answer_browser(process: Process, connection: SmallWebRTCConnection) -
     call = process.call(leg)
     leg.part_with(lambda: {"type": "ended", "reason": call.reason})
     async with asyncio.TaskGroup() as tasks:
-        watch = tasks.create_task(leg.watch(), name="watch the browser")
+        watch = tasks.create_task(watch_leg(leg, call), name="watch the browser")
         try:
             await process.switchboard.answer(leg, call)
         finally:

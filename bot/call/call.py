@@ -1,7 +1,7 @@
 """One call: from the answered leg to the last fact, whatever happens in between."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
 from transports.leg import Leg
 
-LAST_WORDS_S: Final = 6.0  # how long the apology of a failed call may take to be spoken
+STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
 
 
 class Call:
@@ -64,31 +64,37 @@ class Call:
         return self._reason or farewell or "agent_hung_up"
 
     async def run(self) -> None:
-        """Answer, talk, and return when nothing of the call runs any more."""
+        """Answer, talk, and return when nothing of the call runs any more; raises nothing."""
         started_at_s = self._shared.clock()
-        facts = self._leg.facts
-        self._tell(
-            CallStarted(
-                transport=facts.transport,
-                agent=self._agent.name,
-                caller=facts.caller,
-                called=facts.called,
-            )
-        )
         try:
+            self._tell_start()
             await self._talk()
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
             self._tell_failure("call", broken)
             logger.opt(exception=broken).error("call {} failed", self.call_id)
             if self._assembled is None:  # nothing runs yet that could speak
-                await apologise(self._leg)
+                await self._surely("the apology", apologise(self._leg))
         finally:
-            if self._assembled:
-                await self._assembled.tools.close()
-                self._assembled.observer.ended()
-            length_s = self._shared.clock() - started_at_s
-            self._tell(CallEnded(reason=self.reason, length_s=length_s))
-            await self._leg.hang_up()
+            await self._part(started_at_s)
+
+    async def _part(self, started_at_s: float) -> None:
+        """Take every step of the end, whatever became of the one before."""
+        if self._assembled:
+            await self._surely("closing the tools", self._assembled.tools.close())
+            await self._surely("observing the end", self._observe_end(self._assembled))
+        length_s = self._shared.clock() - started_at_s
+        self._tell(CallEnded(reason=self.reason, length_s=length_s))
+        await self._surely("hanging up", self._leg.hang_up())
+
+    async def _observe_end(self, assembled: Assembled) -> None:
+        assembled.observer.ended()
+
+    async def _surely(self, what: str, step: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(STEP_S):
+                await step
+        except Exception as broken:  # noqa: BLE001 - the steps behind it are taken all the same
+            logger.opt(exception=broken).error("call {}: {} failed", self.call_id, what)
 
     async def end(self, reason: str) -> None:
         """Have the agent say goodbye, behind what it is saying, and hang up.
@@ -137,6 +143,11 @@ class Call:
         except TimeoutError:
             await self.cancel("never_connected")
             return
+        except Exception as broken:  # noqa: BLE001 - raised here it would tear the pipeline down
+            self._tell_failure("leg", broken)
+            logger.opt(exception=broken).error("call {} was not answered", self.call_id)
+            await self.cancel("failed")
+            return
         opening: Sequence[Frame] = opening_frames(self._agent)
         if self._remembered:
             opening = [TTSSpeakFrame(self._agent.resumed)]
@@ -167,10 +178,24 @@ class Call:
         await services.tts.queue_frame(sorry)
         await services.tts.queue_frame(EndFrame())
 
+    def _tell_start(self) -> None:
+        facts = self._leg.facts
+        self._tell(
+            CallStarted(
+                transport=facts.transport,
+                agent=self._agent.name,
+                caller=facts.caller,
+                called=facts.called,
+            )
+        )
+
     def _tell_failure(self, where: str, broken: BaseException) -> None:
         self._reason = "failed"
         self._tell(CallFailed(where=where, error=f"{type(broken).__name__}: {broken}"))
 
     def _tell(self, event: Event) -> None:
         self._emit(event)
-        self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
+        try:
+            self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
+        except Exception as broken:  # noqa: BLE001 - a screen that fails takes nobody's words
+            logger.debug("call {}: nothing can be shown: {!r}", self.call_id, broken)

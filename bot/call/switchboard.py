@@ -1,8 +1,10 @@
 """Seats for calls: how many at once, which are in progress, and how they end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
+
+from loguru import logger
 
 from bot.exits import CommandError
 from calls.entry import Tell
@@ -15,6 +17,17 @@ CUT_S: Final = 5.0  # a cancel is bounded itself; this bounds the bound
 
 class SwitchboardFullError(Exception):
     """Every seat is taken, or we are closing; the text is a sentence for the caller."""
+
+
+class Seat:
+    """A place for one call, kept before the call is there; whoever has it gives it back."""
+
+    def __init__(self, give_back: Callable[["Seat"], None]) -> None:
+        self._give_back = give_back
+
+    def give_back(self) -> None:
+        """Let somebody else have it; harmless when it was given back or a call sits in it."""
+        self._give_back(self)
 
 
 class RunningCall(Protocol):
@@ -42,7 +55,9 @@ class Switchboard:
         self._seats = seats
         self._make_call = make_call
         self._taken = 0
+        self._kept: set[Seat] = set()  # for calls that are on their way
         self._closing = self._hurried = False
+        self._on_closing: list[Callable[[], None]] = []
         self._waiting: asyncio.Timeout | None = None  # bounds what `close` waits for now
         self._empty = asyncio.Event()
         self._empty.set()
@@ -52,7 +67,12 @@ class Switchboard:
     @property
     def open(self) -> bool:
         """Whether a call could be taken now."""
-        return not self._closing and self._taken < self._seats
+        return not self._closing and self.free > 0
+
+    @property
+    def free(self) -> int:
+        """How many seats nobody has."""
+        return self._seats - self._taken - len(self._kept)
 
     @property
     def why_closed(self) -> str:
@@ -61,12 +81,29 @@ class Switchboard:
             return "draining"
         return "" if self.open else "full"
 
-    async def answer(self, leg: Leg, call: RunningCall | None = None) -> None:
+    def keep_seat(self) -> Seat | None:
+        """Keep a seat for a call that is on its way; None when no call could be taken."""
+        if not self.open:
+            return None
+        seat = Seat(self._kept.discard)
+        self._kept.add(seat)
+        return seat
+
+    async def answer(
+        self, leg: Leg, call: RunningCall | None = None, *, seat: Seat | None = None
+    ) -> None:
         """Run a call on `leg` until it ends: `call`, or a new one.
+
+        Args:
+            leg: Where the caller is.
+            call: On that leg; None: one is made.
+            seat: Was kept for it, if it was; it is given back.
 
         Raises:
             SwitchboardFullError: No seat is free, or we are closing; the leg was not touched.
         """
+        if seat is not None:
+            seat.give_back()
         if not self.open:
             self.tell(CallRefused(transport=leg.facts.transport, reason=self.why_closed))
             raise SwitchboardFullError(
@@ -86,6 +123,10 @@ class Switchboard:
             if not self._taken:
                 self._empty.set()
 
+    def on_closing(self, closing: Callable[[], None]) -> None:
+        """Have `closing` called when we begin to close: no call is taken from then on."""
+        self._on_closing.append(closing)
+
     async def close(self, *, drain_s: float, goodbye_s: float = GOODBYE_S) -> None:
         """Take no more calls, let those in progress end, and part from those that outlast it.
 
@@ -97,15 +138,17 @@ class Switchboard:
             CommandError: A call did not end although it was cut.
         """
         self._closing = True
+        for closing in self._on_closing:
+            closing()
         if await self._emptied_within(drain_s):
             return
         if goodbye_s and not self._hurried:
             for call in tuple(self.calls.values()):
-                await call.end("shutdown")
+                await _surely(call, call.end("shutdown"))
             if await self._emptied_within(goodbye_s):
                 return
         for call in tuple(self.calls.values()):
-            await call.cancel("shutdown")
+            await _surely(call, call.cancel("shutdown"))
         self._hurried = False  # what follows has its own bound
         if not await self._emptied_within(CUT_S):
             calls = "1 call" if self._taken == 1 else f"{self._taken} calls"
@@ -128,3 +171,11 @@ class Switchboard:
         finally:
             self._waiting = None
         return True
+
+
+async def _surely(call: RunningCall, step: Awaitable[None]) -> None:
+    """Take a step for one call; that it fails must not keep the others from theirs."""
+    try:
+        await step
+    except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
+        logger.opt(exception=broken).error("call {} cannot be ended so", call.call_id)

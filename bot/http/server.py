@@ -23,6 +23,7 @@ from bot.exits import UsageError
 from bot.health.retrying import Retries
 from bot.http.access import Access
 from bot.http.body_limit import BodyLimit
+from bot.http.bounded_socket import BoundedSocket
 from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
 from bot.http.live_routes import live_router
 from bot.http.one_sentence import explain_request
@@ -36,8 +37,8 @@ from bot.ready_line import ready_line
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
+from transports.twilio_wire import MAX_MESSAGE_BYTES
 
-MAX_MESSAGE_BYTES: Final = 256 * 1024  # of one websocket message; Twilio's have about 300 bytes
 BACKLOG: Final = 128
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -126,7 +127,9 @@ async def run_server(
                 http=partial(BoundedConnection, crowd=Crowd()),  # pyright: ignore[reportArgumentType] - called, never asked
                 h11_max_incomplete_event_size=MOST_HEAD_BYTES,
                 timeout_keep_alive=IDLE_S,
+                ws=BoundedSocket,
                 ws_max_size=MAX_MESSAGE_BYTES,
+                ws_per_message_deflate=False,  # 6 kB on the wire would be megabytes to read
                 timeout_graceful_shutdown=round(CLOSE_S),
                 server_header=False,
             ),

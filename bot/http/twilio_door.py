@@ -2,21 +2,25 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response, WebSocket
+from loguru import logger
 from pydantic import SecretStr
 from starlette.datastructures import ImmutableMultiDict
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
-from bot.call.switchboard import SwitchboardFullError
+from bot.call.switchboard import Seat, SwitchboardFullError
+from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.twilio_tokens import Ticket, Tokens
 from calls.entry import Tell
-from calls.events import CallRefused, InputRefused
+from calls.events import CallFailed, CallRefused, InputRefused
+from calls.waiting_room import Guest, WaitingRoom
 from transports.leg import Leg
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_line import NORMAL, close
@@ -28,10 +32,14 @@ MEDIA_PATH: Final = "/twilio/media"
 MAX_FORM_BYTES: Final = 64 * 1024  # a voice webhook has about 1 kB
 MAX_FIELDS: Final = 200
 FORM_S: Final = 5.0
-START_S: Final = 5.0  # Twilio sends `connected` and `start` at once
-MAX_BEFORE_START: Final = 8  # messages
+START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
+MAX_BEFORE_START: Final = 2  # messages: these two
 MAX_WAITING: Final = 100  # sockets that have not shown a token yet
+SEAT_KEPT_S: Final = 10.0  # for the stream that a webhook's answer asks for: it comes at once
 TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
+_ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server itself
+_NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
+_NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
 BUSY: Final = "All our lines are busy. Please call again in a few minutes. Goodbye."
 
 
@@ -48,7 +56,11 @@ class DoorSwitchboard(Protocol):
         """The name of the reason why not."""
         ...
 
-    async def answer(self, leg: Leg) -> None:
+    def keep_seat(self) -> Seat | None:
+        """Keep a seat for a call that is on its way; None when no call could be taken."""
+        ...
+
+    async def answer(self, leg: Leg, *, seat: Seat | None = None) -> None:
         """Run a call on `leg` until it ends; raises `SwitchboardFullError`."""
         ...
 
@@ -96,7 +108,10 @@ class _TwilioDoor:
     clock: Callable[[], float]
     rest: TwilioRest | None
     tokens: Tokens = field(default_factory=Tokens)
-    waiting: int = 0  # sockets that have not shown a token yet
+    kept: dict[str, Seat] = field(default_factory=dict)  # by CallSid, until its stream comes
+    waiting: WaitingRoom = field(
+        default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
+    )
 
     async def voice(self, request: Request) -> Response:
         """Answer Twilio's question what to do with a call."""
@@ -124,7 +139,7 @@ class _TwilioDoor:
         if not call_sid:
             return self._refuse("webhook_without_call_sid", HTTPStatus.BAD_REQUEST)
         answer = VoiceResponse()
-        if self.switchboard.open:
+        if self._keep_seat(call_sid):
             ticket = Ticket(
                 call_sid=call_sid, caller=form.get("From", ""), called=form.get("To", "")
             )
@@ -139,6 +154,26 @@ class _TwilioDoor:
             answer.hangup()
         return Response(str(answer), media_type="text/xml")
 
+    def _keep_seat(self, call_sid: str) -> bool:
+        """Keep a seat for the stream to come; a webhook that is asked again keeps the one it has.
+
+        Else of thirty who call at once all would be connected, and some of them to nobody.
+        """
+        if call_sid in self.kept:
+            return True
+        seat = self.switchboard.keep_seat()
+        if seat is None:
+            return False
+        self.kept[call_sid] = seat
+        loop = asyncio.get_running_loop()
+        loop.call_later(SEAT_KEPT_S, self._give_back, call_sid, seat)
+        return True
+
+    def _give_back(self, call_sid: str, seat: Seat) -> None:
+        if self.kept.get(call_sid) is seat:
+            del self.kept[call_sid]
+        seat.give_back()
+
     def _refuse(self, reason: str, status: HTTPStatus) -> Response:
         self.tell(InputRefused(transport="twilio", reason=reason))
         return Response(status.phrase, status_code=status, media_type="text/plain")
@@ -151,32 +186,62 @@ class _TwilioDoor:
             self.tell(InputRefused(transport="twilio", reason=call.reason))
             await close(websocket, call.close_code or POLICY)
             return
+        if begin := websocket.scope.get("state", {}).get(BEGUN):
+            begin()
         leg = TwilioLeg(websocket, call, tell=self.tell, clock=self.clock, rest=self.rest)
+        seat = self.kept.pop(call.call_sid, None)
         try:
-            await self.switchboard.answer(leg)
+            await self.switchboard.answer(leg, seat=seat)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
+        except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
+            self.tell(CallFailed(where="twilio_door", error=type(broken).__name__))
+            logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
         finally:
             await close(websocket, NORMAL)
 
     async def _first_words(self, websocket: WebSocket) -> TwilioCall | Refusal:
-        if self.waiting >= MAX_WAITING:
-            return Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
-        self.waiting += 1
+        patience = asyncio.timeout(START_S)
+        ousted: list[Refusal] = []
+
+        def make_room() -> None:
+            ousted.append(_NO_ROOM)
+            with suppress(RuntimeError):  # its time was over anyway
+                patience.reschedule(0.0)
+
+        guest = Guest(
+            address=websocket.client.host if websocket.client else "",
+            came_at=self.clock(),
+            leave=make_room,
+            known=self._is_known(websocket),
+        )
         try:
-            async with asyncio.timeout(START_S):
+            async with patience:
+                if not self.waiting.enter(guest, self.clock()):
+                    return _NO_ROOM
                 return await self._start(websocket)
         except TimeoutError:
-            return Refusal(reason="no_start_in_time", close_code=POLICY)
+            return ousted[0] if ousted else _NO_START
         finally:
-            self.waiting -= 1
+            self.waiting.remove(guest)
+
+    def _is_known(self, websocket: WebSocket) -> bool:
+        """Say whether Twilio signed the handshake, which it does over the address in the TwiML.
+
+        One that is not signed, or not as we think, only waits with the strangers: a proxy may keep
+        the header to itself, and some deployments saw a slash behind the path.
+        """
+        proof = websocket.headers.get("x-twilio-signature", "")
+        url = _socket_url(self.public_url)
+        return bool(proof) and any(
+            self.validator.validate(each, {}, proof) for each in (url, f"{url}/")
+        )
 
     async def _start(self, websocket: WebSocket) -> TwilioCall | Refusal:
         for _ in range(MAX_BEFORE_START):
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
-                too_big = message.get("code") == TOO_BIG  # the server has a limit of its own
-                reason = "message_too_big" if too_big else "closed_before_start"
+                reason = _ENDS.get(message.get("code") or 0, "closed_before_start")
                 return Refusal(reason=reason, close_code=None)
             text = message.get("text")
             match read(text if text is not None else message.get("bytes") or b""):

@@ -74,6 +74,37 @@ def test_what_is_not_understood_is_refused(message: object, close_code: int | No
     assert said.close_code == close_code
 
 
+COSTLY = {
+    "no number": ('{"event": "media", "media": {"payload": NaN}}', "not_json"),
+    "no end": ('{"event": -Infinity}', "not_json"),
+    "brackets": ("[" * 16_000, "not_json"),
+    "nested objects": ('{"a":' * 2_500 + "1" + "}" * 2_500, "not_json"),
+    "a number of 15,000 digits": ('{"event": ' + "9" * 15_000 + "}", "unknown_event"),
+    "an exponent": ('{"event": 1e99999}', "unknown_event"),
+    "more than 16 kB": (json.dumps({"event": "media", "x": "y" * 17_000}), "message_too_big"),
+    "a number for a stream": (
+        '{"event": "start", "start": {"streamSid": 5, "callSid": "CA1"}}',
+        "incomplete_message",
+    ),
+    "a stream's name without end": (
+        json.dumps({"event": "start", "start": {"streamSid": "M" * 99, "callSid": "CA1"}}),
+        "incomplete_message",
+    ),
+    "a stream's name that is no text": (
+        r'{"event": "start", "start": {"streamSid": "\ud800", "callSid": "CA1"}}',
+        "incomplete_message",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), COSTLY.values(), ids=COSTLY.keys())
+def test_what_costs_time_or_room_to_read_is_refused(text: str, reason: str) -> None:
+    said = read(text)
+
+    assert isinstance(said, Refusal)
+    assert said.reason == reason
+
+
 @given(st.text() | st.binary() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
 def test_nothing_that_comes_in_raises(data: str | bytes) -> None:
     read(data)

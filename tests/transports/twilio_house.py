@@ -26,7 +26,8 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
-from bot.call.switchboard import SwitchboardFullError
+from bot.call.switchboard import Seat, SwitchboardFullError
+from bot.http.bounded_socket import BoundedSocket
 from bot.http.twilio_door import twilio_router
 from calls.events import Event
 from transports.leg import Leg
@@ -150,7 +151,12 @@ class House:
     def reasons(self) -> list[str]:
         return [getattr(event, "reason", "") for event in self.told]
 
-    async def answer(self, leg: Leg) -> None:
+    def keep_seat(self) -> Seat | None:
+        return Seat(lambda seat: None) if self.open else None
+
+    async def answer(self, leg: Leg, *, seat: Seat | None = None) -> None:
+        if seat is not None:
+            seat.give_back()
         if self.full:
             raise SwitchboardFullError
         assert isinstance(leg, TwilioLeg)
@@ -182,6 +188,7 @@ async def serving(app: FastAPI, *, ws_max_size: int = 2**24) -> AsyncIterator[in
         port=0,
         log_level="error",
         lifespan="off",
+        ws=BoundedSocket,
         ws_max_size=ws_max_size,
         timeout_graceful_shutdown=3,
     )

@@ -4,12 +4,13 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import numpy as np
 import pytest
 
+from bot.call.switchboard import RunningCall, Switchboard
 from bot.http import twilio_door
 from bot.http.twilio_tokens import MOST, Ticket, Tokens
 from calls.events import CallRefused, InputRefused
@@ -23,6 +24,7 @@ from faultlab.carrier.webhook import (
     start_message,
 )
 from tests.transports.twilio_house import RATE_HZ, TOKEN, House, house, tone, until
+from transports.leg import Leg
 
 pytestmark = pytest.mark.virtual_time
 
@@ -129,9 +131,12 @@ async def test_a_house_that_filled_up_meanwhile_closes_the_socket() -> None:
 
 
 @asynccontextmanager
-async def media_socket(it: House) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+async def media_socket(
+    it: House, *, proof: str | None = None
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    headers = {} if proof is None else {"X-Twilio-Signature": proof}
     async with (
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(headers=headers) as session,
         session.ws_connect(f"ws://127.0.0.1:{it.port}/twilio/media") as socket,
     ):
         yield socket
@@ -246,13 +251,80 @@ async def test_a_socket_that_chatters_without_a_start_is_closed() -> None:
         assert it.reasons() == ["no_start"]
 
 
-async def test_only_so_many_sockets_may_wait_for_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_oldest_socket_that_has_not_begun_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(twilio_door, "MAX_WAITING", 1)
     async with house() as it, media_socket(it) as first, media_socket(it) as second:
-        closing = await asyncio.wait_for(second.receive(), 5)
+        closing = await asyncio.wait_for(first.receive(), 5)
 
         assert closing.data == 1013
-        assert not first.closed
+        assert not second.closed
+        assert it.reasons() == ["too_many_sockets_without_a_start"]
+
+
+async def test_a_hundred_idle_sockets_keep_no_caller_out() -> None:
+    async with house() as it, AsyncExitStack() as idle:
+        for _ in range(100):
+            await idle.enter_async_context(media_socket(it))
+
+        async with Carrier(it.url, TOKEN), Carrier(it.url, TOKEN), Carrier(it.url, TOKEN):
+            await it.call(2)
+
+        assert len(it.calls) == 3
+
+
+@pytest.mark.parametrize("slash", ["", "/"], ids=["as in the TwiML", "with a slash behind"])
+async def test_a_signed_handshake_makes_room_for_no_stranger(
+    slash: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twilio_door, "MAX_WAITING", 1)
+    async with house() as it:
+        proof = signature(TOKEN, f"ws://127.0.0.1:{it.port}/twilio/media{slash}", {})
+        async with media_socket(it, proof=proof) as twilio, media_socket(it) as stranger:
+            closing = await asyncio.wait_for(stranger.receive(), 5)
+
+            assert closing.data == 1013
+            assert not twilio.closed
+
+
+async def test_a_wrong_signature_waits_with_the_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twilio_door, "MAX_WAITING", 1)
+    async with (
+        house() as it,
+        media_socket(it, proof="forged") as first,
+        media_socket(it) as second,
+    ):
+        closing = await asyncio.wait_for(first.receive(), 5)
+
+        assert closing.data == 1013
+        assert not second.closed
+
+
+async def test_a_seat_is_kept_for_the_stream_of_an_answered_webhook() -> None:
+    board = Switchboard(seats=1, make_call=no_call, tell=lambda event: None)
+    async with house() as it:
+        it.keep_seat = board.keep_seat  # type: ignore[method-assign]
+        await token_for(it, PhoneCall())
+        _, second = await ring(it, FORM, proof=signed(it, FORM))
+
+        assert "busy" in read_twiml(second).said
+        await asyncio.sleep(twilio_door.SEAT_KEPT_S + 0.1)
+        assert board.open
+
+
+async def test_a_webhook_that_is_asked_twice_keeps_one_seat() -> None:
+    board = Switchboard(seats=2, make_call=no_call, tell=lambda event: None)
+    async with house() as it:
+        it.keep_seat = board.keep_seat  # type: ignore[method-assign]
+        for _ in range(2):
+            await token_for(it, PhoneCall(call_sid="CA1"))
+
+        assert board.free == 1
+
+
+def no_call(leg: Leg) -> RunningCall:
+    raise AssertionError("nobody is called here")
 
 
 def test_a_ticket_comes_back_for_its_own_call_only_once() -> None:

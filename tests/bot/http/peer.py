@@ -1,0 +1,132 @@
+"""A browser without a page, on loopback: offers, connects if it wants to, says what it likes."""
+
+import asyncio
+import gc
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
+
+
+@pytest.fixture
+def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have peers offer 127.0.0.1, which WebRTC leaves out: a machine may have nothing else."""
+    monkeypatch.setattr("aioice.ice.get_host_addresses", _loopback_only)
+
+
+def _loopback_only(use_ipv4: bool, use_ipv6: bool) -> list[str]:  # noqa: FBT001 - aioice's own
+    del use_ipv4, use_ipv6
+    return ["127.0.0.1"]
+
+
+class Peer:
+    """One browser."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.told: list[dict[str, Any]] = []
+        self.pc_id = ""
+        self.connected = asyncio.Event()
+        self.line = RTCPeerConnection()
+        self.line.addTrack(AudioStreamTrack())
+        self.channel = self.line.createDataChannel("chat")
+        self._pings: asyncio.Task[None] | None = None
+        self.channel.on("message", self._hear)
+        self.channel.on("open", self._open)
+
+    async def offer(self, **more: Any) -> tuple[int, dict[str, Any]]:
+        """Offer a call; return the status and what was said."""
+        await self.line.setLocalDescription(await self.line.createOffer())
+        mine = self.line.localDescription
+        status, said = await post(self.url, {"sdp": mine.sdp, "type": mine.type, **more})
+        self.pc_id = said.get("pc_id", "")
+        return status, said
+
+    async def call(self, **more: Any) -> None:
+        """Offer a call and connect."""
+        status, said = await self.offer(**more)
+        assert status == 200, said
+        await self.connect(said)
+
+    async def connect(self, answer: dict[str, Any]) -> None:
+        """Take an answer, and wait for the data channel."""
+        theirs = RTCSessionDescription(sdp=answer["sdp"], type=answer["type"])
+        await self.line.setRemoteDescription(theirs)
+        async with asyncio.timeout(10):
+            await self.connected.wait()
+
+    async def until_told(self, kind: str) -> dict[str, Any]:
+        """Return the first message of a kind."""
+        async with asyncio.timeout(15):
+            while True:
+                if found := [each for each in self.told if each.get("type") == kind]:
+                    return found[0]
+                await asyncio.sleep(0.02)
+
+    async def leave(self) -> None:
+        """Close the connection."""
+        self.vanish()
+        await self.line.close()
+
+    def vanish(self) -> None:
+        """Ping no more, as a browser that was killed."""
+        if self._pings:
+            self._pings.cancel()
+
+    def _open(self) -> None:
+        self.connected.set()
+        self._pings = asyncio.ensure_future(self._ping())
+
+    async def _ping(self) -> None:
+        while self.channel.readyState == "open":
+            self.channel.send("ping: 1")
+            await asyncio.sleep(1.0)
+
+    def _hear(self, message: str) -> None:
+        self.told.append(json.loads(message))
+
+
+@asynccontextmanager
+async def peer(url: str) -> AsyncIterator[Peer]:
+    """Have a browser while the block runs."""
+    it = Peer(url)
+    try:
+        yield it
+    finally:
+        await it.leave()
+
+
+async def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Post an offer."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/api/offer", json=body) as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+async def patch(url: str, body: dict[str, Any]) -> int:
+    """Patch an offer."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.patch(f"{url}/api/offer", json=body) as answer,
+    ):
+        return answer.status
+
+
+async def readyz(url: str) -> int:
+    """Ask whether a call could be taken."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as answer:
+        return answer.status
+
+
+def open_lines() -> Iterator[RTCPeerConnection]:
+    """Return the peer connections of this process that are not closed."""
+    gc.collect()
+    for each in gc.get_objects():
+        if isinstance(each, RTCPeerConnection) and each.connectionState != "closed":
+            yield each

@@ -1,0 +1,124 @@
+"""Frames that are no messages, and messages by the ten thousand, on a socket of the server."""
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bot.http.bounded_socket import PIECE_BYTES, STRANGERS_FRAMES, BoundedSocket
+from faultlab.carrier.carrier import Carrier
+from tests.transports.twilio_house import TOKEN, house, until
+
+pytestmark = pytest.mark.virtual_time
+
+MASK = b"aaaa"
+PING, EMPTY, CONTINUED = (bytes([first, 0x80]) + MASK for first in (0x89, 0x81, 0x00))
+BEGUN_TEXT = bytes([0x01, 0x80]) + MASK
+
+
+@asynccontextmanager
+async def raw_socket(
+    port: int,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a websocket by hand: no library sends what is sent here."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"GET /twilio/media HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+        + base64.b64encode(os.urandom(16))
+        + b"\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note how many frames the loop parses at a time."""
+    found: list[int] = []
+    handle = BoundedSocket.handle_events
+
+    def noting(self: BoundedSocket) -> None:
+        found.append(len(self.conn.events))
+        handle(self)
+
+    monkeypatch.setattr(BoundedSocket, "handle_events", noting)
+    return found
+
+
+async def over(reader: asyncio.StreamReader) -> None:
+    """Return when the server has ended the connection."""
+    async with asyncio.timeout(20):
+        try:
+            while await reader.read(65_536):
+                pass
+        except ConnectionError:
+            return
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [PING * 40_000, EMPTY * 40_000, BEGUN_TEXT + CONTINUED * 40_000],
+    ids=["pings", "empty messages", "pieces of one message"],
+)
+async def test_a_stranger_s_flood_of_frames_ends_its_socket_unread(
+    flood: bytes, pieces: list[int]
+) -> None:
+    async with house() as it, raw_socket(it.port) as (reader, writer):
+        writer.write(flood)
+        await over(reader)
+        await until(lambda: bool(it.told))
+
+        assert max(pieces) <= PIECE_BYTES // len(PING) + 1
+        assert sum(pieces) <= STRANGERS_FRAMES + PIECE_BYTES // len(PING) + 1
+        assert it.calls == []
+
+
+async def test_a_refused_socket_is_not_read_on(pieces: list[int]) -> None:
+    async with house() as it, raw_socket(it.port) as (reader, writer):
+        writer.write(EMPTY * 3)
+        await until(lambda: bool(it.told))
+        before = sum(pieces)
+        writer.write(PING * 40_000)
+        await over(reader)
+
+        assert sum(pieces) - before <= STRANGERS_FRAMES + PIECE_BYTES // len(PING) + 1
+
+
+async def test_a_flood_after_the_start_is_read_at_the_pace_of_a_call(pieces: list[int]) -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        await it.call()
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        for _ in range(1_500):
+            await caller.send_raw("{}")
+        await caller.press("1")  # read behind them
+        await until(lambda: it.calls[0].ears.keys == ["1"])
+
+        assert loop.time() - began_s > 2
+        assert max(pieces) <= PIECE_BYTES // 8 + 1
+        assert not caller.ended.is_set()
+        assert it.reasons() == ["unknown_event"]
+
+
+async def test_what_a_line_held_up_owes_is_read_at_once() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        payload = base64.b64encode(bytes(160)).decode()
+        media = json.dumps({"event": "media", "media": {"payload": payload}})
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        for _ in range(250):
+            await caller.send_raw(media)
+        await caller.press("1")
+        await until(lambda: call.ears.keys == ["1"])
+
+        assert loop.time() - began_s < 1
+        assert len(call.ears.audio) >= 250 * 320

@@ -1,0 +1,105 @@
+"""A full room: who goes, who stays."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.waiting_room import Guest, WaitingRoom
+
+
+class Visitors:
+    """Makes guests and notes who was asked to leave."""
+
+    def __init__(self) -> None:
+        self.left: list[str] = []
+
+    def make(self, name: str, *, at: float = 0.0, known: bool = False) -> Guest:
+        address = name.rstrip("0123456789")
+        return Guest(address=address, came_at=at, leave=self._leaves(name), known=known)
+
+    def _leaves(self, name: str) -> Callable[[], None]:
+        return lambda: self.left.append(name)
+
+
+@pytest.fixture
+def visitors() -> Visitors:
+    return Visitors()
+
+
+def test_the_oldest_makes_room(visitors: Visitors) -> None:
+    room = WaitingRoom(places=2, of_one_address=2)
+
+    came = [room.enter(visitors.make(name), now=0.0) for name in ("a1", "a2", "a3", "a4")]
+
+    assert all(came)
+    assert visitors.left == ["a1", "a2"]
+    assert len(room) == 2
+
+
+def test_the_address_that_crowds_the_room_makes_room(visitors: Visitors) -> None:
+    room = WaitingRoom(places=3, of_one_address=3)
+
+    for name in ("caller1", "crowd1", "crowd2", "crowd3"):
+        room.enter(visitors.make(name), now=0.0)
+
+    assert visitors.left == ["crowd1"]
+
+
+def test_one_that_is_known_stays_before_strangers(visitors: Visitors) -> None:
+    room = WaitingRoom(places=2, of_one_address=2)
+    room.enter(visitors.make("a1", known=True), now=0.0)
+    room.enter(visitors.make("a2"), now=0.0)
+
+    room.enter(visitors.make("a3"), now=0.0)
+    room.enter(visitors.make("a4", known=True), now=0.0)
+
+    assert visitors.left == ["a2", "a3"]
+    assert not room.enter(visitors.make("a5"), now=0.0)
+    assert room.enter(visitors.make("a6", known=True), now=0.0)
+    assert visitors.left == ["a2", "a3", "a1"]
+
+
+def test_one_address_may_send_only_so_many(visitors: Visitors) -> None:
+    room = WaitingRoom(places=10, of_one_address=2)
+
+    for name in ("other1", "a1", "a2", "a3"):
+        room.enter(visitors.make(name), now=0.0)
+
+    assert visitors.left == ["a1"]
+
+
+def test_nobody_makes_room_before_it_could_have_begun(visitors: Visitors) -> None:
+    room = WaitingRoom(places=1, of_one_address=1, ripe_s=3.0)
+    room.enter(visitors.make("a1", at=10.0), now=10.0)
+
+    assert not room.enter(visitors.make("a2", at=12.9), now=12.9)
+    assert room.enter(visitors.make("a3", at=13.0), now=13.0)
+    assert visitors.left == ["a1"]
+
+
+def test_one_that_has_begun_is_not_asked_to_leave(visitors: Visitors) -> None:
+    room = WaitingRoom(places=1, of_one_address=1)
+    first = visitors.make("a1")
+    room.enter(first, now=0.0)
+
+    room.remove(first)
+    room.remove(first)
+    room.enter(visitors.make("a2"), now=0.0)
+
+    assert visitors.left == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
+def test_there_are_never_more_than_places_and_whoever_went_is_gone(
+    comers: list[tuple[str, bool]],
+) -> None:
+    room, visitors, inside = WaitingRoom(places=4, of_one_address=3), Visitors(), 0
+    for number, (name, known) in enumerate(comers):
+        before = len(visitors.left)
+        inside += room.enter(visitors.make(f"{name}{number}", known=known), now=0.0)
+        inside -= len(visitors.left) - before
+
+        assert len(room) == inside <= 4
+    assert len(set(visitors.left)) == len(visitors.left)
