@@ -37,7 +37,6 @@ def main() -> int:
 
 async def _measure(options: argparse.Namespace) -> int:
     from benchmarks.busy import busy  # noqa: PLC0415 - after the log's rules
-    from benchmarks.figures import seconds  # noqa: PLC0415
     from drill.servers import OURS, takes_workers  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
@@ -51,13 +50,7 @@ async def _measure(options: argparse.Namespace) -> int:
                     kind = workers if side == OURS else ""
                     told = await _one(side, kind, options, folder=Path(folder) / "server")
                     found.append({"run": number, "side": side, "workers": kind, **told})
-                    console.print(
-                        f"run {number} {side}: {told['whole']} of {options.callers} callers whole, "
-                        f"slowest greeting {seconds(told['greeting_s'])}, "
-                        f"first word p50 {seconds(told['p50_s'])} worst {seconds(told['worst_s'])}, "
-                        f"longest gap {told['gap_s']:.2f} s, "
-                        f"{told['by_standby']} answers ended by the standby"
-                    )
+                    console.print(f"run {number} {side}: {_say(told, callers=options.callers)}")
                     for each in told["wrong"]:
                         console.print(f"    {each}")
     good = [_good(each, callers=options.callers) for each in found if each["side"] == OURS]
@@ -75,6 +68,17 @@ async def _measure(options: argparse.Namespace) -> int:
 
 def _good(told: dict[str, Any], *, callers: int) -> bool:
     return told["whole"] == callers and told["greeting_s"] <= GREETING_S
+
+
+def _say(told: dict[str, Any], *, callers: int) -> str:
+    from benchmarks.figures import seconds  # noqa: PLC0415 - found only once the root is there
+
+    firsts = f"first word p50 {seconds(told['p50_s'])}, worst {seconds(told['worst_s'])}"
+    return (
+        f"{told['whole']} of {callers} callers whole, "
+        f"slowest greeting {seconds(told['greeting_s'])}, {firsts}, "
+        f"longest gap {told['gap_s']:.2f} s, {told['by_standby']} answers with the standby's words"
+    )
 
 
 async def _one(

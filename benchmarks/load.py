@@ -95,7 +95,7 @@ async def open_site(
     await asyncio.to_thread(functools.partial(shutil.rmtree, folder, ignore_errors=True))
     said = usual_phrases() if phrases is None else phrases
     utterances = tuple(known(text, sound) for text, sound in said.items())
-    texts = (GREETING, *answers(list(said), greeting=GREETING))
+    texts = (GREETING, *(answers([each], greeting=GREETING)[0] for each in said))
     lab_options = LabOptions(steady=True, delays=delays, known=utterances, ready=texts)
     async with (
         lab_process(options=lab_options) as lab,
@@ -109,7 +109,7 @@ async def open_site(
 def script_for(url: str, phrases: Mapping[str, Pcm] | None = None) -> Script:
     """Return what callers of a server know."""
     said = usual_phrases() if phrases is None else phrases
-    texts = [GREETING, *answers(list(said), greeting=GREETING)]
+    texts = [GREETING, *(answers([each], greeting=GREETING)[0] for each in said)]
     return Script(
         url=url,
         auth_token=AUTH_TOKEN,
