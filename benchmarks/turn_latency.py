@@ -1,6 +1,6 @@
-"""How long healthy answers take, whose time it is, and how much of it is our own.
+"""How long answers take: how much of it is our own, what a caller hears beside stock, who reads.
 
-    .venv/bin/python benchmarks/turn_latency.py [--turns N] [--json FILE]
+    .venv/bin/python benchmarks/turn_latency.py [--only own,heard,read] [--turns N] [--json FILE]
 
 benchmarks/README.md tells what is measured and how.
 """
@@ -11,42 +11,97 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
 ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+PARTS: Final = ("own", "heard", "read")
+DELAYS: Final = ("usual", "quick")
 
 
 def main() -> int:
-    """Measure, print, and return 0, or 1 when the target was missed."""
+    """Measure, print, and return 0, or 1 when a target was missed."""
     options = _options()
     from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="WARNING", folder=None)
+    console = Console(soft_wrap=True, highlight=False)
+    measure = {"own": _own, "heard": _heard, "read": _read}
+    found: dict[str, Any] = {}
+    good = True
+    for part in options.only:
+        met, found[part] = measure[part](console, options)
+        good = good and met
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return 0 if good else 1
+
+
+def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
+    """Measure whose time a healthy answer's is."""
     from benchmarks import report, session  # noqa: PLC0415 - Pipecat, after the log's rules
 
-    console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(session.measure(options.turns, folder=Path(folder)))
     if len(found.ours) < options.turns:
         console.print(f"only {len(found.ours)} of {options.turns} pairs of turns were healthy:")
         console.print("\n".join(f"  {n} x {why}" for why, n in found.aside.most_common()))
     if not found.ours:
-        return 1
+        return False, {}
     report.show(console, found.ours, found.theirs, aside=found.aside)
-    if options.json:
-        everything = report.as_json(found.ours, found.theirs, aside=found.aside)
-        options.json.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
     enough = len(found.ours) == options.turns
-    return 0 if enough and report.within_target(found.ours, found.theirs) else 1
+    everything = report.as_json(found.ours, found.theirs, aside=found.aside)
+    return enough and report.within_target(found.ours, found.theirs), everything
+
+
+def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
+    """Measure what callers of both hear, on each set of delays."""
+    from benchmarks import beside, latency_report  # noqa: PLC0415 - after the log's rules
+
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for delays in options.delays:
+            sides = asyncio.run(
+                beside.compare_sides(options.turns, delays=delays, folder=Path(folder) / delays)
+            )
+            found[delays] = sides
+            latency_report.show(console, sides, delays=delays)
+    met = all(latency_report.met(each) for each in found.values())
+    return met, {delays: latency_report.as_json(each) for delays, each in found.items()}
+
+
+def _read(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
+    """Have recordings of people reading call."""
+    from benchmarks import latency_report, read_clips  # noqa: PLC0415 - after the log's rules
+
+    try:
+        clips = read_clips.load_clips(options.clips or read_clips.FOLDER)
+    except read_clips.NoClipsError as missing:
+        console.print(f"read clips: {missing}")
+        return False, {}
+    with tempfile.TemporaryDirectory() as folder:
+        calls = read_clips.call_with_clips(clips, folder=Path(folder), delays="quick")
+        found = asyncio.run(calls)
+    return latency_report.show_clips(console, found), latency_report.clips_as_json(found)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure turns.")
-    parser.add_argument("--turns", type=int, default=100, help="pairs of turns, default 100")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="everything, turn by turn")
-    return parser.parse_args()
+    parser.add_argument("--turns", type=int, default=100, help="of each side, default 100")
+    parser.add_argument("--only", type=_names, default=PARTS, help="of own,heard,read")
+    parser.add_argument("--delays", type=_names, default=DELAYS, help="of usual,quick")
+    parser.add_argument("--clips", type=Path, metavar="FOLDER", help="of people reading")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="everything, part by part")
+    options = parser.parse_args()
+    for given, known in ((options.only, PARTS), (options.delays, DELAYS)):
+        if unknown := set(given) - set(known):
+            parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(known)}")
+    return options
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,17 +43,40 @@ def check_side(side: str) -> None:
         raise UsageError(f"--baseline {STOCK} needs Holdline's source, with its benchmarks folder")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningAgent:
+    """A server that answers."""
+
+    url: str
+    pid: int
+
+
 @asynccontextmanager
 async def run_agent(
     lab: RunningLab, side: str, *, folder: Path, clips: bool = False
 ) -> AsyncIterator[str]:
-    """Run a server while the block runs, and yield its URL.
+    """Run a server while the block runs, and yield its URL; see `open_agent`."""
+    async with open_agent(lab, side, folder=folder, clips=clips) as agent:
+        yield agent.url
+
+
+@asynccontextmanager
+async def open_agent(
+    lab: RunningLab,
+    side: str,
+    *,
+    folder: Path,
+    clips: bool = False,
+    more: Sequence[str] = (),
+) -> AsyncIterator[RunningAgent]:
+    """Run a server while the block runs.
 
     Args:
         lab: What its rungs lead to.
         side: Whose server, `holdline` or `stock-pipecat`.
         folder: Where its configuration and its logs go.
         clips: What holds the line is rendered first, in its voices.
+        more: Further options of its command line.
 
     Raises:
         CommandError: It did not come up.
@@ -67,19 +91,30 @@ async def run_agent(
     async def start(*program: str) -> asyncio.subprocess.Process:
         surroundings = _surroundings() | keys
         return await asyncio.create_subprocess_exec(
-            sys.executable, *program, *options,
+            sys.executable, *program,
             env=surroundings, cwd=ROOT, stdout=told, stderr=told,
         )  # fmt: skip
 
     if clips:
-        await _render(await start(*_RENDERING), told=folder / "server.txt")
-    process = await start(*_PROGRAMS[side])
+        await _render(await start(*_RENDERING, *options), told=folder / "server.txt")
+    process = await start(*_PROGRAMS[side], *options, *more)
     try:
         await _ready(url, process, told=folder / "server.txt")
-        yield url
+        yield RunningAgent(url=url, pid=process.pid)
     finally:
         told.close()
         await _stop(process)
+
+
+async def takes_workers() -> bool:
+    """Return whether `holdline serve` can be told how many processes to be."""
+    asked = await asyncio.create_subprocess_exec(
+        sys.executable, *_PROGRAMS[OURS], "--help",
+        env=_surroundings() | {"COLUMNS": "120"}, cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    told, _ = await asked.communicate()
+    return b"--workers" in told
 
 
 async def _render(process: asyncio.subprocess.Process, *, told: Path) -> None:

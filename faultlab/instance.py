@@ -13,7 +13,7 @@ import random
 import secrets
 import ssl
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
@@ -43,6 +43,8 @@ class Core:
         speed: Divides every simulated delay; fault windows stay in real seconds.
         seed: Of all dice; each instance mixes its name into it.
         steady: Every delay is the median of its distribution: for comparing two runs.
+        tempos: Other delays than the simulators' own, by kind.
+        word_by_word: Voices speak each word alone, so that it always sounds the same.
         tls: Serve https and wss with this certificate instead of http and ws.
     """
 
@@ -52,6 +54,8 @@ class Core:
     speed: float = 1.0
     seed: int = 0
     steady: bool = False
+    tempos: Mapping[str, Tempo] = dataclasses.field(default_factory=dict[str, Tempo])
+    word_by_word: bool = False
     tls: ssl.SSLContext | None = None
 
 
@@ -74,7 +78,9 @@ class Instance:
         self.record = core.record
         self.speed = core.speed
         own_seed = core.seed ^ zlib.crc32(name.encode())  # two of a kind do not move as one
-        tempo = dataclasses.replace(self.tempo, spread=0, jitter=0) if core.steady else self.tempo
+        tempo = core.tempos.get(self.kind, self.tempo)
+        if core.steady:
+            tempo = dataclasses.replace(tempo, spread=0, jitter=0)
         self.pace = Delays(tempo, seed=own_seed, speed=core.speed)
         self.random = random.Random(own_seed)  # noqa: S311 - a simulation's dice, not a secret
         self.gate = AdmissionGate(

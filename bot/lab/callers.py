@@ -7,11 +7,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import NotConnectedError, PhoneCall
+from faultlab.carrier.ear import CarrierEar
+from faultlab.carrier.webhook import (
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+    ring,
+    start_message,
+)
+from faultlab.ears.heard import RecognisedWord
+from faultlab.ears.known import KnownUtterance
+from faultlab.mulaw import decode, encode
 from faultlab.receptionist.receptionist import reply
-from faultlab.voices.voices import speak_now, voice_of
+from faultlab.voices.voices import APART_S, speak_now, voice_of, word_sound
 
-__all__ = ["RATE_HZ", "Carrier", "NotConnectedError", "PhoneCall"]
+__all__ = [
+    "APART_S",
+    "RATE_HZ",
+    "Carrier",
+    "CarrierEar",
+    "KnownUtterance",
+    "NotConnectedError",
+    "PhoneCall",
+    "Twiml",
+    "encode",
+    "ring",
+    "start_message",
+]
 
 Pcm: TypeAlias = NDArray[np.int16]
 
@@ -74,3 +96,30 @@ def spoken_s(text: str) -> float:
 def _sounding_s(text: str, instance: str) -> float:
     words = speak_now(text, voice=voice_of(instance), rate_hz=RATE_HZ).words
     return sum(word.end_s - word.start_s for word in words)
+
+
+def known(text: str, samples: Pcm) -> KnownUtterance:
+    """Return what a caller will say, for a lab whose ears know it.
+
+    Args:
+        text: The words; each gets a share of the sound by its letters.
+        samples: 8000 Hz.
+    """
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > 300)
+    begin_s, until_s = (int(loud[0]) / RATE_HZ, int(loud[-1] + 1) / RATE_HZ)
+    words = text.lower().replace("?", "").replace(".", "").replace(",", "").split()
+    edges = np.cumsum([0, *map(len, words)]) / sum(map(len, words))
+    times = begin_s + edges * (until_s - begin_s)
+    return KnownUtterance(
+        samples=decode(encode(samples)),
+        words=tuple(
+            RecognisedWord(text=word, start_s=float(a), end_s=float(b), confidence=0.98)
+            for word, a, b in zip(words, times[:-1], times[1:], strict=True)
+        ),
+    )
+
+
+def sound_of(word: str, *, instance: str) -> Pcm:
+    """Return what a telephone hears of a word when that voice speaks word by word."""
+    voice = voice_of(instance, word_by_word=True)
+    return decode(encode(word_sound(word, voice=voice, rate_hz=RATE_HZ)))

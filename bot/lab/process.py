@@ -19,13 +19,17 @@ from rich.console import Console
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from faultlab.deepgram.socket import StreamLimits
+from faultlab.ears.known import KnownEars, KnownUtterance
 from faultlab.instance import Core
 from faultlab.lab import DEFAULT, Lab, schedule_for
 from faultlab.schedule import Window, load_schedules
+from faultlab.tempos import TEMPOS
+from faultlab.voices.voices import voice_of, word_sound
 from providers.provider import Stage
 
 START_S: Final = 30.0  # loads a speech recogniser
 STOP_S: Final = 5.0
+PHONE_HZ: Final = 8000  # what a telephone's voices are asked for
 PHRASES: Final = Path(__file__).parents[2] / "faultlab" / "ears" / "data" / "caller_phrases.txt"
 STAGE_OF: Final[Mapping[str, Stage]] = {
     "deepgram": "stt",
@@ -43,6 +47,7 @@ class RunningLab:
     control_token: str
     instances: Sequence[Mapping[str, Any]]  # name, kind, url, port, api_key
     started_at_s: float = 0.0  # on the monotonic clock; the lab's record counts from there
+    pid: int = 0  # of its process
 
     @property
     def stages(self) -> dict[str, list[dict[str, Any]]]:
@@ -91,6 +96,10 @@ class LabOptions:
         steady: Every delay is the median of its distribution: for comparing two runs.
         keep_audio: It keeps what its voices send, for a judge of what was heard.
         uncapped: Its recognisers take audio as fast as it comes, which Deepgram does not.
+        delays: `usual`, or `quick` (`faultlab/tempos.py`).
+        known: What callers will say. Then nothing is recognised, only looked up, and voices speak
+            word by word: a lab that costs little, for measures.
+        ready: Texts whose words those voices have ready before the first call.
     """
 
     speed: float = 1.0
@@ -98,6 +107,9 @@ class LabOptions:
     steady: bool = False
     keep_audio: bool = False
     uncapped: bool = False
+    delays: str = "usual"
+    known: tuple[KnownUtterance, ...] = ()
+    ready: tuple[str, ...] = ()
 
 
 @asynccontextmanager
@@ -122,7 +134,7 @@ async def lab_process(
     process.start()
     theirs.close()
     try:
-        yield await _receive_description(ours)
+        yield replace(await _receive_description(ours), pid=process.pid or 0)
     finally:
         ours.close()  # the lab ends by itself when its pipe does, also when we were killed
         await asyncio.to_thread(process.join, STOP_S)
@@ -152,6 +164,9 @@ def _run_child(pipe: Connection, schedule: str, options: LabOptions) -> None:
 
 
 async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) -> None:
+    for name in ("cartesia", "elevenlabs") if options.known else ():
+        for word in " ".join(options.ready).split():
+            word_sound(word, voice=voice_of(name), rate_hz=PHONE_HZ)
     async with _build(load_schedules(schedule), options) as lab:
         pipe.send(lab.describe())
         ended = asyncio.Event()
@@ -160,17 +175,24 @@ async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) ->
 
 
 def _build(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
-    limits = {"limits": StreamLimits(intake_cap=None)}
+    changed: dict[str, Any] = {}
+    if options.uncapped:
+        changed["limits"] = StreamLimits(intake_cap=None)
+    if options.known:
+        changed["ears"] = KnownEars(options.known, early=options.delays == "quick")
     specs = [
-        replace(spec, options=limits) if options.uncapped and spec.kind == "deepgram" else spec
-        for spec in DEFAULT
+        replace(spec, options=changed) if spec.kind == "deepgram" else spec for spec in DEFAULT
     ]
     return Lab(
         specs,
         schedule=schedule,
         speed=options.speed,
         seed=options.seed,
-        core=Core(steady=options.steady),
+        core=Core(
+            steady=options.steady,
+            tempos=TEMPOS[options.delays],
+            word_by_word=bool(options.known),
+        ),
         keep_audio=options.keep_audio,
     )
 

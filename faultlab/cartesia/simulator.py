@@ -49,7 +49,7 @@ class CartesiaSimulator(Instance):
         plan: CartesiaAccount | None = None,
     ) -> None:
         super().__init__(name, api_key=api_key, core=core)
-        self.voice = voice_of(name)
+        self.voice = voice_of(name, word_by_word=core is not None and core.word_by_word)
         self.plan = plan or CartesiaAccount()
 
     def routes(self) -> list[web.RouteDef]:

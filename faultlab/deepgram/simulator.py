@@ -26,6 +26,7 @@ from faultlab.deepgram.socket import DeepgramSocket, StreamLimits
 from faultlab.ears.ears import Ears
 from faultlab.ears.heard import HearingSettings, RecognisedWord
 from faultlab.ears.intake import ENCODINGS
+from faultlab.ears.known import KnownEars
 from faultlab.instance import Core, Instance, no_credit_response
 from faultlab.listener import abort
 from faultlab.pace import Tempo
@@ -59,6 +60,7 @@ class DeepgramSimulator(Instance):
         core: Core | None = None,
         grammar: Sequence[str] = (),
         limits: StreamLimits | None = None,
+        ears: Ears | KnownEars | None = None,
     ) -> None:
         """Make a project.
 
@@ -68,12 +70,15 @@ class DeepgramSimulator(Instance):
             core: What the instances of a lab share.
             grammar: The only phrases it ever hears; empty: the receptionist's domain.
             limits: What it puts up with.
+            ears: Hear for it; None: ears of its own, which hear whatever is said.
         """
         super().__init__(name, api_key=api_key, core=core)
         self.limits = limits or StreamLimits()
         self.spoken = "en"
         self._grammar = tuple(grammar)
-        self._ears = Ears()  # its process starts with the first stream: most labs never speak
+        self._ears = (
+            ears or Ears()
+        )  # its process starts with the first stream: most labs never speak
 
     def routes(self) -> list[web.RouteDef]:
         """Return the provider's routes."""

@@ -22,6 +22,7 @@ from faultlab.deepgram.sender import DeepgramStream, Sender, StreamOver
 from faultlab.ears.ears import EarsError, EarStream
 from faultlab.ears.heard import HeardAudio
 from faultlab.ears.intake import ENCODINGS
+from faultlab.ears.known import KnownStream
 from faultlab.instance import Instance
 
 COMPRESSED: Final = (b"ID3", b"fLaC", b"OggS")  # how such files begin
@@ -117,7 +118,7 @@ class DeepgramSocket:
         line: DeepgramStream,
         *,
         teller: Teller,
-        ears: EarStream,
+        ears: EarStream | KnownStream,
         limits: StreamLimits,
     ) -> None:
         self._instance = instance

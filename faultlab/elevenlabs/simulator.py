@@ -53,7 +53,7 @@ class ElevenLabsSimulator(Instance):
         plan: ElevenLabsAccount | None = None,
     ) -> None:
         super().__init__(name, api_key=api_key, core=core)
-        self.voice = voice_of(name)
+        self.voice = voice_of(name, word_by_word=core is not None and core.word_by_word)
         self.plan = plan or ElevenLabsAccount()
 
     def routes(self) -> list[web.RouteDef]:

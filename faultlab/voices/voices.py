@@ -3,6 +3,7 @@
 import asyncio
 import bisect
 import dataclasses
+import functools
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,11 @@ import soxr
 
 from engines.espeak import Espeak, UnknownVoiceError
 from faultlab.samples import Samples
-from faultlab.voices.lab_engine import lab_engine
+from faultlab.voices.lab_engine import lab_engine, new_engine
 
 AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end is only its pause
+ALONE: Final = 1.4  # times as fast: a word alone would else take twice as long as one in a sentence
+APART_S: Final = 0.04  # chosen: between words that are spoken alone; shorter than any pause
 SHORTEST_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
 
 
@@ -33,12 +36,14 @@ class SimulatedVoice:
         accent: the voice that speaks English.
         pitch: 0 to 100, 50 is the variant's own.
         words_per_minute: 80 to 450.
+        word_by_word: Each word is spoken alone, always with the same sound.
     """
 
     variant: str
     accent: str = "en-us"
     pitch: int = 50
     words_per_minute: int = 170
+    word_by_word: bool = False
 
     def name(self, language: str) -> str:
         """Return espeak-ng's name of this voice in a language (`en`, `es-MX`, `ru`)."""
@@ -64,10 +69,10 @@ SPARE_VOICES: Final[Sequence[SimulatedVoice]] = tuple(
 )
 
 
-def voice_of(instance: str) -> SimulatedVoice:
+def voice_of(instance: str, *, word_by_word: bool = False) -> SimulatedVoice:
     """Return the voice of an instance, always the same one for the same name."""
     spare = SPARE_VOICES[zlib.crc32(instance.encode()) % len(SPARE_VOICES)]
-    return VOICES.get(instance, spare)
+    return dataclasses.replace(VOICES.get(instance, spare), word_by_word=word_by_word)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +144,8 @@ def speak_now(
 ) -> Speech:
     """Speak in this thread, about 1 ms a sentence; see `speak`. `by`: not the usual engine."""
     by = by or lab_engine()
+    if voice.word_by_word:
+        return _word_by_word(text, voice, rate_hz=rate_hz, language=language)
     if not text.strip():
         return Speech(text=text, samples=np.zeros(0, np.int16), rate_hz=rate_hz, words=())
     name = voice.name(language)
@@ -153,6 +160,46 @@ def speak_now(
     words = _words(text, raw, events=events, rate_hz=raw_hz)
     samples = raw if rate_hz == raw_hz else soxr.resample(raw, raw_hz, rate_hz)
     return Speech(text=text, samples=samples.astype(np.int16), rate_hz=rate_hz, words=words)
+
+
+def word_sound(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str = "en") -> Samples:
+    """Return the sound that a voice always gives a word when it speaks word by word.
+
+    Case and punctuation do not change it; where nothing is left to say, it is empty.
+    """
+    spoken = re.sub(r"[\W_]", "", word).lower()
+    plain = dataclasses.replace(voice.faster(ALONE), word_by_word=False)
+    return _alone(spoken, voice=plain, rate_hz=rate_hz, language=language)
+
+
+@functools.cache
+def _alone(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str) -> Samples:
+    engine = (
+        new_engine()
+    )  # what one says depends on all that it has said: this one has said nothing
+    try:
+        samples = speak_now(
+            word, voice=voice, rate_hz=rate_hz, language=language, by=engine
+        ).samples
+    finally:
+        engine.unload()
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
+    return samples[int(loud[0]) : int(loud[-1]) + 1] if len(loud) else samples[:0]
+
+
+def _word_by_word(text: str, voice: SimulatedVoice, *, rate_hz: int, language: str) -> Speech:
+    pause = np.zeros(round(APART_S * rate_hz), np.int16)
+    pieces: list[Samples] = []
+    words: list[LabWord] = []
+    at_s = 0.0
+    for match in re.finditer(r"\S+", text):
+        sound = word_sound(match.group(), voice=voice, rate_hz=rate_hz, language=language)
+        end_s = at_s + len(sound) / rate_hz
+        words.append(LabWord(text=match.group(), at=match.start(), start_s=at_s, end_s=end_s))
+        pieces += [sound, pause] if len(sound) else []
+        at_s = end_s + (APART_S if len(sound) else 0.0)
+    samples = np.concatenate([np.zeros(0, np.int16), *pieces])
+    return Speech(text=text, samples=samples, rate_hz=rate_hz, words=tuple(words))
 
 
 def _words(

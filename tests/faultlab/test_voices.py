@@ -13,6 +13,7 @@ from faultlab.voices.voices import (
     speak,
     speak_now,
     voice_of,
+    word_sound,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -124,3 +125,25 @@ async def test_many_voices_at_once_do_not_mix() -> None:
     for name, speech in zip(names * 5, together, strict=True):
         likeness = {n: float(timbre(speech.samples) @ alone[n]) for n in names}
         assert max(likeness, key=lambda n: likeness[n]) == name
+
+
+def test_word_by_word_a_word_sounds_the_same_whatever_stands_around_it() -> None:
+    voice = voice_of("cartesia", word_by_word=True)
+
+    alone = word_sound("haircut", voice=voice, rate_hz=8000)
+    said = speak_now("A haircut, please. - HAIRCUT!", voice=voice, rate_hz=8000)
+
+    spans = [(said.index(each.start_s), said.index(each.end_s)) for each in said.words]
+    assert [each.text for each in said.words] == ["A", "haircut,", "please.", "-", "HAIRCUT!"]
+    assert [np.array_equal(said.samples[a:b], alone) for a, b in spans] == [
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert spans[3][0] == spans[3][1]
+
+
+def test_a_voice_speaks_word_by_word_only_when_it_is_told_to() -> None:
+    assert not voice_of("cartesia").word_by_word

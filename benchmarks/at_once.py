@@ -1,0 +1,162 @@
+"""Callers who all call and speak at once while the first voice dies: is each of them whole?
+
+    .venv/bin/python benchmarks/at_once.py [--callers 8] [--runs 5] [--busy 1] [--beside ...]
+
+benchmarks/README.md tells what is measured and how.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+STOCK: Final = "stock-pipecat"
+WITHIN_S: Final = 0.3  # all ring within so long of each other, and all speak
+GREETING_S: Final = 1.5  # the slowest greeting may take, from the ring
+GREETED_S: Final = 40.0  # the longest wait until the last of them was greeted
+NOW_S: Final = 0.5  # between the break and the first word: for the word to reach all callers
+CUT: Final = {"fault": "cut", "after_words": 7}  # as the drill's rows break a voice
+DYING: Final = "cartesia"
+
+
+def main() -> int:
+    """Measure, print; return 0, or 1 when somebody was not whole."""
+    options = _options()
+    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+
+    logs.set_up(level="WARNING", folder=None)
+    return asyncio.run(_measure(options))
+
+
+async def _measure(options: argparse.Namespace) -> int:
+    from benchmarks.busy import busy  # noqa: PLC0415 - after the log's rules
+    from drill.servers import OURS, takes_workers  # noqa: PLC0415
+
+    console = Console(soft_wrap=True, highlight=False)
+    sides = (OURS, STOCK) if options.beside else (OURS,)
+    workers = options.workers if await takes_workers() else ""
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with busy(options.busy):
+            for number in range(1, options.runs + 1):
+                for side in sides:
+                    kind = workers if side == OURS else ""
+                    told = await _one(side, kind, options, folder=Path(folder) / "server")
+                    found.append({"run": number, "side": side, "workers": kind, **told})
+                    console.print(f"run {number} {side}: {_say(told, callers=options.callers)}")
+                    for each in told["wrong"]:
+                        console.print(f"    {each}")
+    good = [_good(each, callers=options.callers) for each in found if each["side"] == OURS]
+    beside = f", {options.busy} busy beside it" if options.busy else ""
+    kept = "met" if all(good) else "MISSED"
+    console.print(
+        f"{options.callers} callers within {WITHIN_S:g} s while the first voice dies{beside}: "
+        f"each greeted within {GREETING_S:g} s and every word once in {sum(good)} of "
+        f"{len(good)} runs: {kept}"
+    )
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(good) else 1
+
+
+def _good(told: dict[str, Any], *, callers: int) -> bool:
+    return told["whole"] == callers and told["greeting_s"] <= GREETING_S
+
+
+def _say(told: dict[str, Any], *, callers: int) -> str:
+    from benchmarks.figures import seconds  # noqa: PLC0415 - found only once the root is there
+
+    firsts = f"first word p50 {seconds(told['p50_s'])}, worst {seconds(told['worst_s'])}"
+    return (
+        f"{told['whole']} of {callers} callers whole, "
+        f"slowest greeting {seconds(told['greeting_s'])}, {firsts}, "
+        f"longest gap {told['gap_s']:.2f} s, {told['by_standby']} answers with the standby's words"
+    )
+
+
+async def _one(
+    side: str, workers: str, options: argparse.Namespace, *, folder: Path
+) -> dict[str, Any]:
+    """Run once; return what became of the callers."""
+    from benchmarks import load  # noqa: PLC0415 - after the log's rules
+    from benchmarks.callers import CallerPlan  # noqa: PLC0415
+    from benchmarks.figures import NEVER_S  # noqa: PLC0415
+    from bot.exits import CommandError  # noqa: PLC0415
+
+    step_s = WITHIN_S / max(1, options.callers - 1)
+    callers = [
+        CallerPlan(
+            number=number,
+            rings_s=number * step_s,
+            questions=load.questions_of(number, 1),
+            speaks_s=number * step_s,
+        )
+        for number in range(options.callers)
+    ]
+    wanted = load.Load(
+        side=side, workers=workers, calls=options.callers, turns=1, delays=options.delays
+    )
+    try:
+        evidence = await load.put_load(wanted, folder=folder, callers=callers, meanwhile=_break)
+    except CommandError as broken:
+        nothing = {"greeting_s": NEVER_S, "p50_s": NEVER_S, "worst_s": NEVER_S, "gap_s": 0.0}
+        return {"whole": 0, **nothing, "by_standby": 0, "wrong": [str(broken)]}
+    run, judged = await asyncio.to_thread(load.settle, wanted, evidence)
+    turns = [turn for each in judged for turn in each.turns]
+    wrong = [
+        f"caller {turn.call}: missing {' '.join(turn.missing) or '-'}, "
+        f"too much {' '.join(turn.extra) or '-'}"
+        for turn in turns
+        if not turn.whole
+    ]
+    return {
+        "whole": run.figures.turns - run.figures.not_whole if not run.refused else 0,
+        "greeting_s": run.greeting_s,
+        "p50_s": run.figures.first_word_p50_s,
+        "worst_s": max((each.first_word_s for each in turns), default=NEVER_S),
+        "gap_s": max((each.gap_s for each in turns), default=0.0),
+        "by_standby": sum("elevenlabs" in each.voices for each in judged),
+        "wrong": wrong + ([run.error] if run.error else []),
+        "refused": run.refused,
+        "shares": dict(run.shares),
+        "callers_late_s": run.callers_late_s,
+    }
+
+
+async def _break(site: Any, groups: Sequence[Any]) -> None:
+    """Break the voice when all have been greeted, and let them speak."""
+    from bot import clock  # noqa: PLC0415
+
+    try:
+        async with asyncio.timeout(GREETED_S):
+            await asyncio.gather(*(each.greeted() for each in groups))
+    except TimeoutError:
+        pass  # those who were not are found when they are judged
+    await site.control.set_faults(DYING, [CUT])
+    at = clock.monotonic() + NOW_S
+    for each in groups:
+        each.go(at)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Callers at once while the first voice dies.")
+    parser.add_argument("--callers", type=int, default=8, help="default 8")
+    parser.add_argument("--runs", type=int, default=5, help="running, default 5")
+    parser.add_argument("--workers", default="auto", help="1 or auto, default auto")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy processes beside it")
+    parser.add_argument("--beside", choices=[STOCK], help="measure this, too, run by run")
+    parser.add_argument("--delays", choices=["quick", "usual"], default="usual")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every run")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())

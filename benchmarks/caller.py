@@ -1,0 +1,283 @@
+"""Callers who cost little: what they say is made ready before, what they hear is judged after.
+
+Each speaks Twilio's wire protocol with the door of a real server. During a call nothing is decoded
+but the lengths of what comes: when it is silent again is all that a caller has to know.
+"""
+
+import asyncio
+import base64
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import aiohttp
+
+from bot.lab.callers import RATE_HZ, NotConnectedError, PhoneCall, answers, ring, start_message
+
+TICK_S: Final = 0.02
+PIECE: Final = 160  # bytes of mu-law: 20 ms
+MUTE: Final = b"\xff"
+SILENCE: Final = base64.b64encode(MUTE * PIECE).decode()
+EVENT: Final = re.compile(r'"event"\s*:\s*"(\w+)"')
+PAYLOAD: Final = re.compile(r'"payload"\s*:\s*"([^"]*)"')
+NAME: Final = re.compile(r'"name"\s*:\s*"([^"]*)"')
+GREETED_S: Final = 20.0  # the longest wait for a greeting
+QUIET_S: Final = 0.9  # of silence after an answer that was long enough to be whole
+LOST_S: Final = 5.0  # of silence after which nothing more will come
+HURRY_S: Final = 12.0  # a caller to whom nothing is said at all gives up
+ANSWER_S: Final = 30.0  # the longest wait for the end of an answer
+ENOUGH: Final = 0.85  # of an answer's sound
+LOOK_S: Final = 0.05
+
+Cue: TypeAlias = Callable[[int], Awaitable[None]]
+"""Waits until a question may be asked, by its index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What all callers of a run know.
+
+    Attributes:
+        url: Of the server.
+        auth_token: Signs the webhook.
+        greeting: What the agent says first.
+        phrases: What may be asked, as mu-law.
+        sounds: How long each word of an answer sounds, in seconds, by the word.
+    """
+
+    url: str
+    auth_token: str
+    greeting: str
+    phrases: Mapping[str, bytes]
+    sounds: Mapping[str, float]
+
+    def length_s(self, text: str) -> float:
+        """Return how much sound a text makes."""
+        return sum(self.sounds.get(word, 0.2) for word in text.split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldTurn:
+    """A question and the time in which its answer was awaited; seconds of the call."""
+
+    question: str
+    answer: str
+    began_s: float
+    stop_s: float
+    end_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class HeldCall:
+    """One call, as it went: for whoever judges it later.
+
+    Attributes:
+        number: Of the caller.
+        rang_at: On the monotonic clock.
+        connected_s: From the ring until the media flowed; None: never.
+        refused: The server said at once that it has no room.
+        error: Why it ended before its time.
+        arrivals: When, what (`media`, `clear`) and with which payload, in seconds of the call.
+        late_s: How late the caller sent, the worst of each second.
+        ended_s: Its length.
+    """
+
+    number: int
+    rang_at: float
+    connected_s: float | None = None
+    refused: bool = False
+    error: str = ""
+    turns: list[HeldTurn] = field(default_factory=list[HeldTurn])
+    arrivals: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
+    late_s: list[float] = field(default_factory=list[float])
+    ended_s: float = 0.0
+
+
+class CheapLine:
+    """One call in progress: `async with CheapLine(script, held) as line:`."""
+
+    def __init__(self, script: Script, held: HeldCall) -> None:
+        self.held = held
+        self.over = asyncio.Event()
+        self._script = script
+        self._phone = PhoneCall()
+        self._started_at = 0.0
+        self._stack = contextlib.AsyncExitStack()
+        self._socket: aiohttp.ClientWebSocketResponse
+        self._to_say: list[str] = []  # payloads, the next one last
+        self._said = asyncio.Event()
+        self._said_s = 0.0
+        self._dry_s = 0.0  # when what has come will have been played
+        self._sounded_s = 0.0  # when the last sound of it will
+        self._amount_s = 0.0  # of sound, in all
+        self._marks: list[tuple[float, str]] = []
+
+    async def __aenter__(self) -> "CheapLine":
+        """Ring, and return when the media flows."""
+        script = self._script
+        try:
+            session = await self._stack.enter_async_context(aiohttp.ClientSession())
+            twiml = await ring(
+                session,
+                self._phone.form(),
+                base_url=script.url,
+                public_url=script.url,
+                auth_token=script.auth_token,
+            )
+            url = (twiml.stream_url or "").replace("http", "ws", 1)
+            connecting = session.ws_connect(url, max_msg_size=0)
+            self._socket = await self._stack.enter_async_context(connecting)
+            opening = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
+            await self._socket.send_json(opening)
+            await self._socket.send_json(start_message(self._phone, twiml))
+            self._started_at = asyncio.get_running_loop().time()
+            self.held.connected_s = self._started_at - self.held.rang_at
+            group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self._tasks = [group.create_task(self._talk()), group.create_task(self._listen())]
+        return self
+
+    async def __aexit__(self, *failed: object) -> None:
+        """Hang up."""
+        self.held.ended_s = self.now_s
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await self._socket.send_json(
+                {"event": "stop", "streamSid": self._phone.stream_sid, "stop": {}}
+            )
+        await self._socket.close()
+        for task in self._tasks:
+            task.cancel()
+        await self._stack.aclose()
+
+    @property
+    def now_s(self) -> float:
+        """Seconds of the call."""
+        return asyncio.get_running_loop().time() - self._started_at
+
+    async def say(self, sound: bytes) -> tuple[float, float]:
+        """Say mu-law; return when its first and its last sample left."""
+        pieces = [sound[at : at + PIECE].ljust(PIECE, MUTE) for at in range(0, len(sound), PIECE)]
+        began_s = self.now_s
+        self._said.clear()
+        self._to_say = [base64.b64encode(each).decode() for each in reversed(pieces)]
+        await self._said.wait()
+        padding_s = (len(pieces) * PIECE - len(sound)) / RATE_HZ
+        return began_s, self._said_s - padding_s
+
+    async def hear_out(self, wanted_s: float, *, within_s: float) -> None:
+        """Wait until so much sound has come and it is quiet, or until nothing more will come."""
+        since_s, before_s = self.now_s, self._amount_s
+        while not self.over.is_set() and self.now_s - since_s < within_s:
+            await asyncio.sleep(LOOK_S)
+            amount_s = self._amount_s - before_s
+            quiet_s = self.now_s - max(self._sounded_s, since_s)
+            if not amount_s and quiet_s > HURRY_S:
+                return
+            if amount_s and quiet_s > (QUIET_S if amount_s >= ENOUGH * wanted_s else LOST_S):
+                return
+
+    async def _talk(self) -> None:
+        chunk, worst_s, sid = 0, 0.0, self._phone.stream_sid
+        while not self.over.is_set():
+            chunk += 1
+            speaking = bool(self._to_say)
+            payload = self._to_say.pop() if speaking else SILENCE
+            try:
+                await self._socket.send_str(_media(chunk, payload, sid))
+                await self._echo(sid)
+            except (ConnectionError, RuntimeError):
+                self.over.set()
+            if speaking and not self._to_say:
+                self._said_s = self.now_s
+                self._said.set()
+            worst_s = max(worst_s, self.now_s - (chunk - 1) * TICK_S)
+            if chunk % 50 == 0:
+                self.held.late_s.append(worst_s)
+                worst_s = 0.0
+            await asyncio.sleep(max(0.0, chunk * TICK_S - self.now_s))
+        self._said.set()
+
+    async def _echo(self, sid: str) -> None:
+        while self._marks and self._marks[0][0] <= self.now_s:
+            _, name = self._marks.pop(0)
+            await self._socket.send_json(
+                {"event": "mark", "mark": {"name": name}, "streamSid": sid, "sequenceNumber": "1"}
+            )
+
+    async def _listen(self) -> None:
+        async for message in self._socket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                self._take(message.data)
+        self.over.set()
+
+    def _take(self, text: str) -> None:
+        event = EVENT.search(text)
+        now_s = self.now_s
+        match event.group(1) if event else "":
+            case "media" if found := PAYLOAD.search(text):
+                payload = found.group(1)
+                self.held.arrivals.append((now_s, "media", payload))
+                length_s = (len(payload) * 3 // 4 - payload.count("=", -2)) / RATE_HZ
+                self._dry_s = max(self._dry_s, now_s) + length_s
+                if not _mute(payload):
+                    self._sounded_s, self._amount_s = self._dry_s, self._amount_s + length_s
+            case "mark" if found := NAME.search(text):
+                self._marks.append((self._dry_s, found.group(1)))
+            case "clear":
+                self.held.arrivals.append((now_s, "clear", ""))
+                self._dry_s = min(self._dry_s, now_s)
+                self._sounded_s = min(self._sounded_s, now_s)
+                self._marks = [(now_s, name) for _, name in self._marks]
+            case _:
+                pass
+
+
+def _media(chunk: int, payload: str, sid: str) -> str:
+    track = f'"track":"inbound","chunk":"{chunk}","timestamp":"{chunk * 20}"'
+    head = f'"event":"media","sequenceNumber":"{chunk + 1}","streamSid":"{sid}"'
+    return f'{{{head},"media":{{{track},"payload":"{payload}"}}}}'
+
+
+def _mute(payload: str) -> bool:
+    """Return whether base64 of mu-law holds nothing but silence."""
+    return payload.count("/") >= len(payload) - 4
+
+
+async def hold_call(
+    script: Script, held: HeldCall, *, questions: Sequence[str], before: Cue
+) -> None:
+    """Hold one call from the ring to the hang-up; `held` has it, also when it breaks off.
+
+    Args:
+        script: What callers know.
+        held: What becomes of it.
+        questions: In this order.
+        before: Waits before each of them, by its index.
+    """
+    said = answers(list(questions), greeting=script.greeting)
+    try:
+        async with CheapLine(script, held) as line:
+            await line.hear_out(script.length_s(script.greeting), within_s=GREETED_S)
+            for index, question in enumerate(questions):
+                await before(index)
+                if line.over.is_set():
+                    raise ConnectionError("the agent hung up")  # noqa: TRY301 - noted below
+                began_s, stop_s = await line.say(script.phrases[question])
+                await line.hear_out(script.length_s(said[index]), within_s=ANSWER_S)
+                held.turns.append(
+                    HeldTurn(
+                        question=question,
+                        answer=said[index],
+                        began_s=began_s,
+                        stop_s=stop_s,
+                        end_s=line.now_s,
+                    )
+                )
+    except NotConnectedError as refused:
+        held.refused, held.error = True, str(refused)
+    except (aiohttp.ClientError, ConnectionError, TimeoutError) as broken:
+        held.error = f"{type(broken).__name__}: {broken}"

@@ -1,0 +1,194 @@
+"""A process full of callers: so many calls, held as a plan says, handed over when each is over."""
+
+import asyncio
+import multiprocessing
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Final, TypeAlias
+
+from benchmarks.caller import HeldCall, Script, hold_call
+from bot import clock
+
+PAUSE_S: Final = (0.2, 0.8)  # between an answer and the next question, so that callers fall apart
+LEAVES_S: Final = 5.0  # for the process to end by itself
+GO: Final = "go"
+
+Told: TypeAlias = "HeldCall | str"
+"""A call that is over, or the word that something has happened: `greeted`, `done`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerPlan:
+    """One caller, who may call again and again.
+
+    Attributes:
+        number: Of the caller; seeds the pauses.
+        rings_s: When, after the run's start.
+        questions: Of each call, in this order.
+        speaks_s: With a plan that waits: so long after its word.
+        until_s: After that no further call is begun; None: there is one call.
+    """
+
+    number: int
+    rings_s: float
+    questions: tuple[str, ...]
+    speaks_s: float = 0.0
+    until_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrowdPlan:
+    """What one process of callers does.
+
+    Attributes:
+        script: What callers know.
+        callers: Who they are.
+        start_at: The run's start, on the monotonic clock.
+        together: After the greeting all wait for a word before they ask.
+    """
+
+    script: Script
+    callers: tuple[CallerPlan, ...]
+    start_at: float
+    together: bool = False
+
+
+class Crowd:
+    """A running process of callers, seen from outside."""
+
+    def __init__(self, pid: int, pipe: Connection) -> None:
+        self.pid = pid
+        self._pipe = pipe
+
+    async def next(self) -> Told:
+        """Return what it tells next; `done` is the last."""
+        try:
+            return await asyncio.to_thread(self._pipe.recv)
+        except EOFError:
+            return "done"
+
+    async def calls(self) -> list[HeldCall]:
+        """Return the calls that are told from now on, when the last one is over."""
+        found: list[HeldCall] = []
+        while (told := await self.next()) != "done":
+            if isinstance(told, HeldCall):
+                found.append(told)
+        return found
+
+    async def greeted(self) -> None:
+        """Return when all that are left of its callers have been greeted."""
+        while await self.next() not in ("greeted", "done"):
+            pass
+
+    def go(self, at: float) -> None:
+        """Let its callers ask, from a moment on the monotonic clock on."""
+        self._pipe.send((GO, at))
+
+
+@asynccontextmanager
+async def crowd(plan: CrowdPlan) -> AsyncIterator[Crowd]:
+    """Run callers in a process of their own while the block runs."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_run_child, args=(theirs, plan), name="callers")
+    process.start()
+    theirs.close()
+    try:
+        yield Crowd(process.pid or 0, ours)
+    finally:
+        ours.close()
+        await asyncio.to_thread(process.join, LEAVES_S)
+        if process.is_alive():
+            process.kill()
+            await asyncio.to_thread(process.join, LEAVES_S)
+
+
+def _run_child(pipe: Connection, plan: CrowdPlan) -> None:
+    asyncio.run(_call_all(pipe, plan))
+
+
+async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
+    together = _Together(pipe, len(plan.callers)) if plan.together else None
+    gone = asyncio.Event()
+    asyncio.get_running_loop().add_reader(pipe.fileno(), lambda: _read(pipe, together, gone))
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_one(pipe, plan, each, together=together)) for each in plan.callers
+        ]
+        watch = group.create_task(_leave(gone, tasks))
+        await asyncio.wait(tasks)
+        watch.cancel()
+    asyncio.get_running_loop().remove_reader(pipe.fileno())
+    if not gone.is_set():
+        pipe.send("done")
+
+
+async def _leave(gone: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+    await gone.wait()  # whoever asked for the calls has ended
+    for task in tasks:
+        task.cancel()
+
+
+def _read(pipe: Connection, together: "_Together | None", gone: asyncio.Event) -> None:
+    try:
+        _, at = pipe.recv()
+    except EOFError:
+        asyncio.get_running_loop().remove_reader(pipe.fileno())
+        gone.set()
+        return
+    if together is not None:
+        together.go(at)
+
+
+class _Together:
+    """Lets callers ask only when all have been greeted and the word was given."""
+
+    def __init__(self, pipe: Connection, callers: int) -> None:
+        self._pipe = pipe
+        self._left = callers
+        self._asked = asyncio.Event()
+        self._at = 0.0
+
+    def go(self, at: float) -> None:
+        self._at = at
+        self._asked.set()
+
+    def ready(self) -> None:
+        """Count one who was greeted, or who never will be."""
+        self._left -= 1
+        if self._left == 0:
+            self._pipe.send("greeted")
+
+    async def wait(self, speaks_s: float) -> None:
+        self.ready()
+        await self._asked.wait()
+        await asyncio.sleep(max(0.0, self._at + speaks_s - clock.monotonic()))
+
+
+async def _one(
+    pipe: Connection, plan: CrowdPlan, caller: CallerPlan, *, together: _Together | None
+) -> None:
+    dice = random.Random(caller.number)  # noqa: S311 - pauses, not a secret
+    await asyncio.sleep(max(0.0, plan.start_at + caller.rings_s - clock.monotonic()))
+    while True:
+        held = HeldCall(number=caller.number, rang_at=clock.monotonic())
+        waited = False
+
+        async def before(index: int) -> None:
+            nonlocal waited
+            if together is not None and index == 0:
+                waited = True
+                await together.wait(caller.speaks_s)
+            elif index:
+                await asyncio.sleep(dice.uniform(*PAUSE_S))
+
+        await hold_call(plan.script, held, questions=caller.questions, before=before)
+        if together is not None and not waited:
+            together.ready()  # the others do not wait for whoever never came in
+        await asyncio.to_thread(pipe.send, held)
+        if caller.until_s is None or clock.monotonic() >= plan.start_at + caller.until_s:
+            return
+        await asyncio.sleep(dice.uniform(*PAUSE_S))

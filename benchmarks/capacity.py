@@ -1,0 +1,140 @@
+"""How many calls a server carries: so many at once, ours beside stock Pipecat, in turn.
+
+    .venv/bin/python benchmarks/capacity.py [--beside stock-pipecat] [--calls 1,4,8] [--quick]
+
+benchmarks/README.md tells what is measured and how.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+CALLS: Final = (1, 2, 4, 6, 8, 10, 12, 16, 20)
+TURN_S: Final = 10.0  # a question, its answer and a pause
+STOCK: Final = "stock-pipecat"
+WIDE: Final = 210  # columns of a table that goes to a file
+
+
+def main() -> int:
+    """Measure, print, write; return 0, or 1 when fewer calls are held than should be."""
+    options = _options()
+    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+
+    logs.set_up(level="WARNING", folder=None)
+    return asyncio.run(_measure(options))
+
+
+async def _measure(options: argparse.Namespace) -> int:
+    from benchmarks import capacity_report, load  # noqa: PLC0415 - after the log's rules
+    from benchmarks.busy import busy  # noqa: PLC0415
+    from drill.servers import takes_workers  # noqa: PLC0415
+
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    workers = options.workers if await takes_workers() else ("",)
+    if workers == ("",):
+        console.print("this `holdline serve` has no --workers: it is one process in every run")
+    known = await _circumstances()
+    runs: list[Any] = []
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder:
+        async with busy(options.busy):
+            for side, kind, calls in _order(options, workers):
+                wanted = load.Load(
+                    side=side,
+                    workers=kind,
+                    calls=calls,
+                    turns=options.turns,
+                    apart_s=options.apart,
+                    delays=options.delays,
+                )
+                run, _ = await load.measure(wanted, folder=Path(folder) / "server")
+                runs.append(run)
+                console.print("  ".join(capacity_report.cells(run)))
+                _write_json(options.json, runs, known)
+    console.print(capacity_report.table(runs))
+    console.print(capacity_report.verdict(runs, cores=cores))
+    console.print(capacity_report.arithmetic(runs, cores=cores))
+    if options.report:
+        text = capacity_report.page(runs, known=known, cores=cores)
+        options.report.write_text(text, encoding="utf-8")
+    return 0 if capacity_report.met(runs) else 1
+
+
+def _order(options: argparse.Namespace, workers: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """Yield the runs: all sides with the same calls after each other, each first now and then."""
+    from drill.servers import OURS  # noqa: PLC0415
+
+    sides = [(OURS, kind) for kind in workers] + ([(STOCK, "")] if options.beside else [])
+    for turn, calls in enumerate(options.calls):
+        first = turn % len(sides)
+        for side, kind in (*sides[first:], *sides[:first]):
+            yield side, kind, calls
+
+
+async def _circumstances() -> dict[str, str]:
+    from bot import clock  # noqa: PLC0415
+    from drill.circumstances import describe_machine, read_commit  # noqa: PLC0415
+
+    return {
+        "machine": describe_machine(),
+        "commit": await read_commit(ROOT),
+        "began": clock.utc_now().isoformat(timespec="seconds"),
+        "options": " ".join(sys.argv[1:]),
+    }
+
+
+def _write_json(file: Path | None, runs: Sequence[Any], known: dict[str, str]) -> None:
+    if file is not None:  # after each run: what was measured is kept when the rest breaks off
+        everything = {**known, "runs": [each.as_json() for each in runs]}
+        file.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure how many calls a server carries.")
+    parser.add_argument("--beside", choices=[STOCK], help="measure this, too, in the same runs")
+    parser.add_argument("--calls", type=_numbers, help="at once, as 1,4,8")
+    parser.add_argument("--workers", type=_names, default=("1", "auto"), help="as 1,auto")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--turns", type=int, help="of each call, default 6")
+    length.add_argument("--seconds", type=float, help="of each call, about, instead of --turns")
+    parser.add_argument("--apart", type=float, default=0.7, metavar="S", help="between two rings")
+    parser.add_argument("--delays", choices=["quick", "usual"], default="quick")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy processes beside it")
+    parser.add_argument("--quick", action="store_true", help="1 and 4 calls of 2 turns, no report")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every run")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="default docs/capacity-report.md"
+    )
+    options = parser.parse_args()
+    options.calls = options.calls or ((1, 4) if options.quick else CALLS)
+    options.turns = options.turns or (2 if options.quick else 6)
+    if options.seconds:
+        options.turns = max(1, round(options.seconds / TURN_S))
+    if not options.quick:
+        options.report = options.report or ROOT / "docs" / "capacity-report.md"
+        options.json = options.json or ROOT / "docs" / "capacity-results.json"
+    return options
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())

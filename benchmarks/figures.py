@@ -1,0 +1,208 @@
+"""What many turns come to: percentiles, slopes, verdicts, and how far they reach; pure."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+NEVER_S: Final = 99.0  # what never came was later than any target
+BUDGET_S: Final = 1.5  # latency.budget_s
+TORN_S: Final = 0.2  # chosen: a longer silence inside an answer, beyond its own, is noticed
+SURE: Final = 1.96  # standard errors on each side that hold 95 % of a normal distribution
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least this share of the values does not exceed.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    if not values:
+        raise ValueError("no values, so no percentile")
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered) - 1e-9) - 1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardTurn:
+    """What a caller heard of one answer; seconds from the end of the question.
+
+    Attributes:
+        call: Whose, counted from 0.
+        at_s: When the caller stopped, in seconds of the run.
+        first_word_s: When the first word of the answer began; `NEVER_S`: it did not.
+        first_sound_s: The same of any sound.
+        gap_s: The longest silence in the answer beyond its own.
+        missing: Words that were not heard.
+        extra: Words that were heard too often or in the wrong place.
+    """
+
+    call: int
+    at_s: float
+    first_word_s: float
+    first_sound_s: float
+    gap_s: float
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether each word was heard once, in order."""
+        return self.first_word_s < NEVER_S and not self.missing and not self.extra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFigures:
+    """Turns, summed up; a turn that should have been held and was not counts as never answered."""
+
+    turns: int
+    first_word_p50_s: float
+    first_word_p95_s: float
+    in_budget: float  # share of the turns
+    not_whole: int
+    torn: int  # whole or not, with a silence inside that does not belong there
+
+
+def sum_up(turns: Sequence[HeardTurn], *, expected: int = 0) -> TurnFigures:
+    """Return what turns come to.
+
+    Args:
+        turns: All that were held.
+        expected: How many should have been.
+    """
+    lost = max(0, expected - len(turns))
+    firsts = [each.first_word_s for each in turns] + [NEVER_S] * lost
+    if not firsts:
+        firsts = [NEVER_S]
+    return TurnFigures(
+        turns=len(turns) + lost,
+        first_word_p50_s=percentile(firsts, 0.5),
+        first_word_p95_s=percentile(firsts, 0.95),
+        in_budget=sum(each <= BUDGET_S for each in firsts) / len(firsts),
+        not_whole=sum(not each.whole for each in turns) + lost,
+        torn=sum(each.gap_s > TORN_S for each in turns),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slope:
+    """How something changes with time.
+
+    Attributes:
+        a_minute: Its change.
+        give_or_take: Half of the interval that holds the true slope with 95 %.
+        start: Where the line begins.
+    """
+
+    a_minute: float
+    give_or_take: float
+    start: float
+
+    def drifts(self, over_minutes: float, *, allowed: float) -> bool:
+        """Return whether it surely changes by more than is allowed in so many minutes.
+
+        Surely: the whole interval lies on one side of zero.
+        """
+        if abs(self.a_minute) <= self.give_or_take:
+            return False
+        return abs(self.a_minute) * over_minutes > allowed
+
+
+def slope(points: Iterable[tuple[float, float]]) -> Slope:
+    """Return the straight line through points of (seconds, value), by least squares.
+
+    Raises:
+        ValueError: Fewer than three points, or all of one moment.
+    """
+    points = [(at_s / 60, value) for at_s, value in points]
+    count = len(points)
+    if count < 3:
+        raise ValueError("a slope needs three points")
+    mean_x = sum(x for x, _ in points) / count
+    mean_y = sum(y for _, y in points) / count
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    if not spread:
+        raise ValueError("all points are of one moment")
+    a_minute = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    start = mean_y - a_minute * mean_x
+    rest = sum((y - start - a_minute * x) ** 2 for x, y in points)
+    error = math.sqrt(rest / (count - 2) / spread)
+    return Slope(a_minute=a_minute, give_or_take=SURE * error, start=start)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRun:
+    """One run: so many calls at once on one server.
+
+    Attributes:
+        side: Whose server.
+        workers: What it was told; empty: it has no such option.
+        calls: How many callers rang.
+        refused: Those that were told at once that there is no room.
+        figures: Of the turns of those that were answered.
+        greeting_s: The slowest, from the ring; `NEVER_S`: somebody was not greeted.
+        cores_a_call: The server's, by its processes' own time.
+        memory_mb: The most that its processes had, shared pages counted once.
+        shares: Cores that were busy, by whom: `server`, `simulators`, `callers`, `others`.
+        callers_late_s: How late the callers sent, p95 of each second's worst.
+        requests_a_turn: To the model.
+        error: Why the run came to nothing, if it did.
+    """
+
+    side: str
+    workers: str
+    calls: int
+    refused: int = 0
+    figures: TurnFigures
+    greeting_s: float = NEVER_S
+    cores_a_call: float = 0.0
+    memory_mb: float = 0.0
+    shares: Mapping[str, float]
+    callers_late_s: float = 0.0
+    requests_a_turn: float = 0.0
+    error: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether every caller was answered, in time and whole."""
+        found = self.figures
+        in_time = found.first_word_p95_s <= BUDGET_S
+        return not self.error and not self.refused and in_time and not found.not_whole
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as values that JSON can hold."""
+        return {**asdict(self), "holds": self.holds}
+
+
+def most_calls(runs: Sequence[LoadRun], *, side: str, workers: str) -> LoadRun | None:
+    """Return the run with the most calls that holds, as do all runs with fewer; None: none does.
+
+    A count that was run several times holds when each of its runs does.
+    """
+    best: LoadRun | None = None
+    own = [each for each in runs if (each.side, each.workers) == (side, workers)]
+    for each in sorted(own, key=lambda each: each.calls):
+        if not all(one.holds for one in own if one.calls == each.calls):
+            break
+        best = each
+    return best
+
+
+def reach(best: LoadRun, *, cores: int, machine_cores: int) -> int:
+    """Return how many calls a machine would carry that has nothing to do but answer them.
+
+    The busy share at which calls were still held on the measured machine is taken as the share
+    that may be busy anywhere; callers and simulators take nothing from another machine.
+
+    Args:
+        best: The most calls that were held.
+        cores: Of the machine that is asked about.
+        machine_cores: Of the one that was measured.
+    """
+    busy = min(1.0, sum(best.shares.values()) / machine_cores)
+    return math.floor(busy * cores / best.cores_a_call + 1e-9) if best.cores_a_call else 0
+
+
+def seconds(value: float) -> str:
+    """Return seconds for people."""
+    return "never" if value >= NEVER_S else f"{value:.2f} s"

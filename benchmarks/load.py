@@ -1,0 +1,295 @@
+"""So many calls at once on one server: the run itself, and what it comes to.
+
+Four sorts of processes: the server, the simulated providers, the callers, and this one, which only
+waits. The share of each is measured, so that nobody's cost is taken for another's.
+"""
+
+import asyncio
+import functools
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.caller import HeldCall, Script
+from benchmarks.callers import CallerPlan, Crowd, CrowdPlan, crowd
+from benchmarks.figures import NEVER_S, HeardTurn, LoadRun, percentile, sum_up
+from benchmarks.heard import JudgedCall, judge_all, sounds_of
+from benchmarks.usage import HeldResources, Shares, add_up, holding
+from bot import clock
+from bot.exits import CommandError
+from bot.lab.callers import answers, caller_says, encode, known
+from bot.lab.control import LabControl
+from bot.lab.process import LabOptions, RunningLab, lab_process
+from drill.places import Pcm
+from drill.servers import AUTH_TOKEN, GREETING, RunningAgent, open_agent
+
+QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
+SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself
+LOOK_S: Final = 2.0  # between two looks at memory
+A_PROCESS: Final = 8  # callers: so many cost a process a tenth of a core
+SOON_S: Final = 2.0  # for the callers' processes to start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a run is to be.
+
+    Attributes:
+        side: Whose server.
+        workers: `1`, `auto`, or empty for a server that has no such option.
+        calls: At once.
+        turns: Of each call.
+        apart_s: Between two rings.
+        delays: Of the simulators: `usual` or `quick`.
+    """
+
+    side: str
+    workers: str
+    calls: int
+    turns: int
+    apart_s: float = 0.7
+    delays: str = "quick"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What the server is told."""
+        return ("--workers", self.workers) if self.workers not in ("", "auto") else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A running lab and a server against it."""
+
+    lab: RunningLab
+    control: LabControl
+    agent: RunningAgent
+
+
+@functools.cache
+def usual_phrases() -> Mapping[str, Pcm]:
+    """Return the questions and their sound: rendered once, for twice would not be the same."""
+    return {each: caller_says(each) for each in QUESTIONS}
+
+
+@asynccontextmanager
+async def open_site(
+    side: str,
+    *,
+    folder: Path,
+    delays: str,
+    options: Sequence[str] = (),
+    phrases: Mapping[str, Pcm] | None = None,
+) -> AsyncIterator[Site]:
+    """Start a lab and a server, and stop both when the block ends.
+
+    Args:
+        side: Whose server.
+        folder: Where its files go; what an earlier run left there is removed.
+        delays: Of the lab.
+        options: Of the server.
+        phrases: What callers may say, and its sound; None: the usual questions.
+    """
+    await asyncio.to_thread(functools.partial(shutil.rmtree, folder, ignore_errors=True))
+    said = usual_phrases() if phrases is None else phrases
+    utterances = tuple(known(text, sound) for text, sound in said.items())
+    texts = (GREETING, *(answers([each], greeting=GREETING)[0] for each in said))
+    lab_options = LabOptions(steady=True, delays=delays, known=utterances, ready=texts)
+    async with (
+        lab_process(options=lab_options) as lab,
+        LabControl(lab) as control,
+        open_agent(lab, side, folder=folder, more=options) as agent,
+    ):
+        await asyncio.sleep(SETTLED_S)
+        yield Site(lab=lab, control=control, agent=agent)
+
+
+def script_for(url: str, phrases: Mapping[str, Pcm] | None = None) -> Script:
+    """Return what callers of a server know."""
+    said = usual_phrases() if phrases is None else phrases
+    texts = [GREETING, *(answers([each], greeting=GREETING)[0] for each in said)]
+    return Script(
+        url=url,
+        auth_token=AUTH_TOKEN,
+        greeting=GREETING,
+        phrases={text: encode(sound) for text, sound in said.items()},
+        sounds=sounds_of(texts),
+    )
+
+
+def questions_of(number: int, turns: int) -> tuple[str, ...]:
+    """Return what a caller asks: neighbours do not ask the same at the same time."""
+    return tuple(QUESTIONS[(number + turn) % len(QUESTIONS)] for turn in range(turns))
+
+
+@dataclass(slots=True)
+class Watched:
+    """What a server held, at every look."""
+
+    looks: list[tuple[float, HeldResources]] = field(default_factory=list)
+
+    async def follow(self, pid: int, *, every_s: float = LOOK_S) -> None:
+        """Look until cancelled."""
+        while True:
+            self.looks.append((clock.monotonic(), await asyncio.to_thread(holding, pid)))
+            await asyncio.sleep(every_s)
+
+
+@asynccontextmanager
+async def follow(watched: Watched, pid: int, *, every_s: float = LOOK_S) -> AsyncIterator[None]:
+    """Look at a server while the block runs."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(watched.follow(pid, every_s=every_s))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+@asynccontextmanager
+async def crowds(
+    script: Script, callers: Sequence[CallerPlan], *, start_at: float, together: bool = False
+) -> AsyncIterator[list[Crowd]]:
+    """Run callers while the block runs, as many processes as they need."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                crowd(
+                    CrowdPlan(
+                        script=script,
+                        callers=tuple(callers[at : at + A_PROCESS]),
+                        start_at=start_at,
+                        together=together,
+                    )
+                )
+            )
+            for at in range(0, len(callers), A_PROCESS)
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a run left behind, not judged yet."""
+
+    started_at: float
+    calls: list[HeldCall]
+    server_s: float
+    shares: Mapping[str, float]
+    memory_mb: float
+    requests: int
+
+
+async def put_load(
+    load: Load,
+    *,
+    folder: Path,
+    callers: Sequence[CallerPlan] | None = None,
+    meanwhile: Callable[[Site, Sequence[Crowd]], Awaitable[None]] | None = None,
+) -> Evidence:
+    """Run a server under load.
+
+    Args:
+        load: What the run is to be.
+        folder: Where the server's files go.
+        callers: Who calls; None: as the load says, each for one call.
+        meanwhile: With callers who wait for a word after the greeting: what is done then.
+
+    Raises:
+        CommandError: The lab or the server did not come up.
+    """
+    if callers is None:
+        callers = [
+            CallerPlan(
+                number=number,
+                rings_s=number * load.apart_s,
+                questions=questions_of(number, load.turns),
+            )
+            for number in range(load.calls)
+        ]
+    async with open_site(
+        load.side, folder=folder, delays=load.delays, options=load.options
+    ) as site:
+        script = script_for(site.agent.url)
+        before = await asked_of_models(site.control)
+        started_at = clock.monotonic() + SOON_S
+        watched = Watched()
+        pids = {"server": site.agent.pid, "simulators": site.lab.pid}
+        async with (
+            crowds(script, callers, start_at=started_at, together=meanwhile is not None) as groups,
+            follow(watched, site.agent.pid),
+        ):
+            await asyncio.sleep(max(0.0, started_at - clock.monotonic()))
+            shares = Shares(pids | {f"callers-{at}": each.pid for at, each in enumerate(groups)})
+            if meanwhile is not None:
+                await meanwhile(site, groups)
+            told = await asyncio.gather(*(each.calls() for each in groups))
+            seconds, cores = await asyncio.to_thread(shares.until_now)
+        return Evidence(
+            started_at=started_at,
+            calls=[call for group in told for call in group],
+            server_s=seconds["server"],
+            shares=add_up(cores.items()),
+            memory_mb=max((each.memory_mb for _, each in watched.looks), default=0.0),
+            requests=await asked_of_models(site.control) - before,
+        )
+
+
+async def asked_of_models(control: LabControl) -> int:
+    """Return how many answers the models were asked for; probes ask for other things."""
+    found = 0
+    for name in control.names:
+        if name.startswith("openai"):
+            found += sum(map(_is_answer, await control.requests(name)))
+    return found
+
+
+def _is_answer(request: Mapping[str, Any]) -> bool:
+    details = request["details"]
+    return bool(details.get("stream")) and bool(details.get("asked"))
+
+
+def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
+    """Judge what a run left behind; takes a while, on all cores."""
+    judged = judge_all(found.calls, started_at=found.started_at)
+    answered = [each for each in found.calls if not each.refused]
+    turns: list[HeardTurn] = [turn for each in judged for turn in each.turns]
+    greetings = [
+        one.greeting_s for one, held in zip(judged, found.calls, strict=True) if not held.refused
+    ]
+    late = [each for call in found.calls for each in call.late_s]
+    seconds = sum(each.ended_s for each in answered)
+    run = LoadRun(
+        side=load.side,
+        workers=load.workers,
+        calls=load.calls,
+        refused=len(found.calls) - len(answered),
+        figures=sum_up(turns, expected=load.turns * len(answered)),
+        greeting_s=max(greetings, default=NEVER_S),
+        cores_a_call=found.server_s / seconds if seconds else 0.0,
+        memory_mb=found.memory_mb,
+        shares=found.shares,
+        callers_late_s=percentile(late, 0.95) if late else 0.0,
+        requests_a_turn=found.requests / len(turns) if turns else 0.0,
+        error="; ".join(dict.fromkeys(each.error for each in answered if each.error)),
+    )
+    return run, judged
+
+
+async def measure(load: Load, *, folder: Path) -> tuple[LoadRun, list[JudgedCall]]:
+    """Run and judge; a server that does not come up is a run that came to nothing."""
+    try:
+        found = await put_load(load, folder=folder)
+    except CommandError as broken:
+        nothing = sum_up([], expected=load.turns * load.calls)
+        run = LoadRun(
+            side=load.side,
+            workers=load.workers,
+            calls=load.calls,
+            figures=nothing,
+            shares={},
+            error=str(broken),
+        )
+        return run, []
+    return await asyncio.to_thread(settle, load, found)

@@ -1,0 +1,203 @@
+"""The long run behind `soak.py`: callers who call again and again, and what changes meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import aiohttp
+
+from benchmarks.callers import CallerPlan
+from benchmarks.figures import NEVER_S, Slope, TurnFigures, seconds, slope, sum_up
+from benchmarks.heard import judge_all
+from benchmarks.load import (
+    SOON_S,
+    Load,
+    Watched,
+    crowds,
+    follow,
+    open_site,
+    questions_of,
+    script_for,
+)
+from benchmarks.usage import Shares, add_up
+from bot import clock
+
+Points: TypeAlias = list[tuple[float, float]]
+
+LOOK_S: Final = 1.0  # between two looks at the lag
+HELD_S: Final = 5.0  # between two looks at memory and descriptors
+ASK_S: Final = 30.0  # the longest that an answer to a look may take
+WARM: Final = 0.15  # of the time: what fills once, fills then
+ALLOWED: Final[Mapping[str, float]] = {  # over the whole time, if the slope is sure at all; chosen
+    "first word, s": 0.10,
+    "lag, ms": 10.0,
+    "memory, MB": 15.0,
+    "descriptors": 5.0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Soak:
+    """What is to be done.
+
+    Attributes:
+        calls: Seats: as soon as a call is over, its caller calls again.
+        turns: Of each call.
+    """
+
+    side: str
+    workers: str
+    calls: int
+    minutes: float
+    turns: int
+    delays: str
+
+
+@dataclass(slots=True, kw_only=True)
+class SoakFindings:
+    """What was found.
+
+    Attributes:
+        points: Each measure at every look, in seconds of the run.
+        errors: Of calls that ended before their time, or could not be made.
+    """
+
+    minutes: float
+    calls: int
+    figures: TurnFigures
+    points: Mapping[str, Points]
+    shares: Mapping[str, float]
+    errors: list[str] = field(default_factory=list[str])
+
+    @property
+    def slopes(self) -> dict[str, Slope | None]:
+        """How each measure changes once everything is warm; None: too few looks."""
+        found: dict[str, Slope | None] = {}
+        for name, points in self.points.items():
+            warm = [each for each in points if each[0] >= WARM * self.minutes * 60]
+            found[name] = slope(warm) if len(warm) > 2 else None
+        return found
+
+    @property
+    def drifting(self) -> tuple[str, ...]:
+        """The measures that surely change by more than they may."""
+        return tuple(
+            name
+            for name, found in self.slopes.items()
+            if found is None or found.drifts(self.minutes, allowed=ALLOWED[name])
+        )
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing drifts and nothing was lost."""
+        return not (self.drifting or self.figures.not_whole or self.errors)
+
+
+async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
+    """Hold calls for so long, then judge them."""
+    over_s = wanted.minutes * 60
+    callers = [
+        CallerPlan(
+            number=number,
+            rings_s=number * 0.7,
+            questions=questions_of(number, wanted.turns),
+            until_s=over_s,
+        )
+        for number in range(wanted.calls)
+    ]
+    load = Load(side=wanted.side, workers=wanted.workers, calls=wanted.calls, turns=wanted.turns)
+    watched = Watched()
+    lag: Points = []
+    async with open_site(
+        wanted.side, folder=folder, delays=wanted.delays, options=load.options
+    ) as site:
+        started_at = clock.monotonic() + SOON_S
+        async with (
+            crowds(script_for(site.agent.url), callers, start_at=started_at) as groups,
+            follow(watched, site.agent.pid, every_s=HELD_S),
+            _asking(site.agent.url, lag),
+        ):
+            pids = {"server": site.agent.pid, "simulators": site.lab.pid}
+            shares = Shares(pids | {f"callers-{at}": each.pid for at, each in enumerate(groups)})
+            told = await asyncio.gather(*(each.calls() for each in groups))
+            _, cores = await asyncio.to_thread(shares.until_now)
+    held = [call for group in told for call in group]
+    judged = await asyncio.to_thread(judge_all, held, started_at=started_at)
+    turns = [turn for each in judged for turn in each.turns]
+    heard = [(each.at_s, each.first_word_s) for each in turns if each.first_word_s < NEVER_S]
+    looks = [(at - started_at, each) for at, each in watched.looks]
+    looks = [each for each in looks if 0 <= each[0] <= over_s]  # the last callers leave one by one
+    return SoakFindings(
+        minutes=wanted.minutes,
+        calls=len(held),
+        figures=sum_up(turns, expected=wanted.turns * sum(not each.refused for each in held)),
+        points={
+            "first word, s": [each for each in heard if each[0] <= over_s],
+            "lag, ms": [(at - started_at, 1000 * took_s) for at, took_s in lag],
+            "memory, MB": [(at_s, each.memory_mb) for at_s, each in looks],
+            "descriptors": [(at_s, float(each.descriptors)) for at_s, each in looks],
+        },
+        shares=add_up(cores.items()),
+        errors=sorted({each.error for each in held if each.error}),
+    )
+
+
+@asynccontextmanager
+async def _asking(url: str, lag: Points) -> AsyncIterator[None]:
+    """Ask the server whether it lives, again and again: how late it answers is how late it is."""
+    timeout = aiohttp.ClientTimeout(total=ASK_S)
+    async with aiohttp.ClientSession(timeout=timeout) as http, asyncio.TaskGroup() as group:
+        task = group.create_task(_ask(http, url, lag))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+async def _ask(http: aiohttp.ClientSession, url: str, lag: Points) -> None:
+    while True:
+        asked_at = clock.monotonic()
+        try:
+            async with http.get(f"{url}/healthz") as answer:
+                await answer.read()
+        except (aiohttp.ClientError, TimeoutError):
+            pass  # as late as it took
+        lag.append((asked_at, clock.monotonic() - asked_at))
+        await asyncio.sleep(LOOK_S)
+
+
+def lines(found: SoakFindings) -> Iterator[str]:
+    """Yield what was found, for people."""
+    figures = found.figures
+    yield (
+        f"{found.calls} calls, {figures.turns} turns, {figures.not_whole} lost or not whole, "
+        f"{figures.torn} torn; first word p50 {seconds(figures.first_word_p50_s)}, "
+        f"p95 {seconds(figures.first_word_p95_s)}, {figures.in_budget:.1%} within budget"
+    )
+    yield "cores: " + ", ".join(f"{who} {share:.2f}" for who, share in found.shares.items())
+    for name, each in found.slopes.items():
+        yield f"{name}: {_told(each, minutes=found.minutes, allowed=ALLOWED[name])}"
+    yield from (f"a call ended early: {each}" for each in found.errors)
+    drifting = ", ".join(found.drifting) or "nothing"
+    yield f"drifting: {drifting}; turns lost: {figures.not_whole}: {_kept(good=found.good)}"
+
+
+def _told(found: Slope | None, *, minutes: float, allowed: float) -> str:
+    if found is None:
+        return "too few looks"
+    change = f"{found.a_minute:+.4f} a minute, give or take {found.give_or_take:.4f}"
+    over = f"{found.a_minute * minutes:+.2f} in {minutes:g} minutes (may be {allowed:g})"
+    return f"from {found.start:.2f}, {change}; {over}"
+
+
+def _kept(*, good: bool) -> str:
+    return "met" if good else "MISSED"
+
+
+def as_json(found: SoakFindings) -> dict[str, Any]:
+    """Return what was found as values that JSON can hold."""
+    slopes = {name: asdict(each) if each else None for name, each in found.slopes.items()}
+    return {**asdict(found), "slopes": slopes, "drifting": list(found.drifting)}

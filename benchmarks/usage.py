@@ -1,0 +1,121 @@
+"""What processes use of the machine, read from outside: /proc, so Linux only."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from drill.circumstances import CpuTimes, read_cpu_times
+
+PROC: Final = Path("/proc")
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+TIMES: Final = slice(11, 15)  # behind the name: its own times, and those of children that ended
+PARENT: Final = 1  # behind the name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldResources:
+    """What some processes hold at a moment.
+
+    Attributes:
+        memory_mb: Resident; a page that several share counts once.
+        descriptors: Open files and sockets.
+    """
+
+    memory_mb: float
+    descriptors: int
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and everything that it has started and that still runs."""
+    children: dict[int, list[int]] = {}
+    for each in PROC.iterdir():
+        if each.name.isdecimal() and (fields := _fields(int(each.name))):
+            children.setdefault(int(fields[PARENT]), []).append(int(each.name))
+    found, waiting = [], [pid]
+    while waiting:
+        one = waiting.pop()
+        found.append(one)
+        waiting += children.get(one, [])
+    return found
+
+
+def spent_s(pid: int) -> float:
+    """Return the processor time of a process and of all that it has started."""
+    return sum(sum(map(int, _fields(each)[TIMES])) for each in family(pid)) / TICKS
+
+
+def holding(pid: int) -> HeldResources:
+    """Return what a process and all that it has started hold."""
+    pids = family(pid)
+    return HeldResources(
+        memory_mb=sum(map(_memory_mb, pids)),
+        descriptors=sum(map(_descriptors, pids)),
+    )
+
+
+def _fields(pid: int) -> list[str]:
+    try:
+        told = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return told.rpartition(")")[2].split()
+
+
+def _memory_mb(pid: int) -> float:
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0) / 1024
+
+
+def _descriptors(pid: int) -> int:
+    try:
+        return len(os.listdir(PROC / str(pid) / "fd"))  # noqa: PTH208 - counted, not read
+    except OSError:
+        return 0
+
+
+class Shares:
+    """Who keeps the machine busy between two moments."""
+
+    def __init__(self, pids: dict[str, int]) -> None:
+        """Begin now.
+
+        Args:
+            pids: Of the processes that are told apart, by a name for each.
+        """
+        self._pids = pids
+        self._before = {name: spent_s(pid) for name, pid in pids.items()}
+        self._machine = read_cpu_times()
+
+    def add(self, pids: dict[str, int]) -> None:
+        """Tell further processes apart, from now on."""
+        self._pids = self._pids | pids
+        self._before |= {name: spent_s(pid) for name, pid in pids.items()}
+
+    def until_now(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the seconds that each has used, and the cores that each kept busy."""
+        seconds = {name: spent_s(pid) - self._before[name] for name, pid in self._pids.items()}
+        now = read_cpu_times()
+        took_s = _took_s(self._machine, now)
+        cores = {name: used / took_s for name, used in seconds.items()}
+        if self._machine is not None and now is not None:
+            everybody = (now.machine_s - self._machine.machine_s) / took_s
+            cores["others"] = max(0.0, everybody - sum(cores.values()))
+        return seconds, cores
+
+
+def _took_s(before: CpuTimes | None, after: CpuTimes | None) -> float:
+    return max(1e-3, after.at_s - before.at_s) if before and after else 1e-3
+
+
+def add_up(shares: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return shares by name, those with a number behind it (`callers-2`) as one."""
+    found: dict[str, float] = {}
+    for name, share in shares:
+        group = name.partition("-")[0]
+        found[group] = found.get(group, 0.0) + share
+    return found
