@@ -24,6 +24,7 @@ THREADS_ASKED_S: Final = 1.0  # between two looks at how long a job waits for a 
 class LagTeller:
     """Takes how late something was, and tells it in good time; see `calls.lagging`."""
 
+    lag: Lag
     tell: Tell
     clock: Clock
     lagging: Lagging = field(default_factory=Lagging)
@@ -41,12 +42,12 @@ class LagTeller:
 @asynccontextmanager
 async def measure_lag(lag: Lag, *, tell: Tell, clock: Clock) -> AsyncIterator[LagTeller]:
     """Measure while the block runs."""
-    teller = LagTeller(tell=tell, clock=clock)
+    teller = LagTeller(lag=lag, tell=tell, clock=clock)
     watch = LoopWatch(clock)
     async with asyncio.TaskGroup() as tasks:
         running = [
-            tasks.create_task(_beat(lag, watch, teller), name="beat"),
-            tasks.create_task(_ask_threads(lag, teller), name="ask for a thread"),
+            tasks.create_task(_beat(watch, teller), name="beat"),
+            tasks.create_task(_ask_threads(teller), name="ask for a thread"),
         ]
         watch.start()
         try:
@@ -58,8 +59,8 @@ async def measure_lag(lag: Lag, *, tell: Tell, clock: Clock) -> AsyncIterator[La
             lag.rest()
 
 
-async def _beat(lag: Lag, watch: LoopWatch, teller: LagTeller) -> None:
-    clock, lagging = teller.clock, teller.lagging
+async def _beat(watch: LoopWatch, teller: LagTeller) -> None:
+    clock, lag, lagging = teller.clock, teller.lag, teller.lagging
     due_at = clock()
     while True:
         now = clock()
@@ -73,9 +74,9 @@ async def _beat(lag: Lag, watch: LoopWatch, teller: LagTeller) -> None:
         await asyncio.sleep(PERIOD_S)
 
 
-async def _ask_threads(lag: Lag, teller: LagTeller) -> None:
+async def _ask_threads(teller: LagTeller) -> None:
     """Find out how long a job waits for a thread; what the loop was late is not counted twice."""
-    clock = teller.clock
+    clock, lag = teller.clock, teller.lag
     while True:
         await asyncio.sleep(THREADS_ASKED_S)
         asked_at, stalled_s = clock(), lag.stalled_s(clock())

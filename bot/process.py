@@ -22,7 +22,7 @@ from bot.exits import UsageError
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView
 from bot.health.watch import watch_providers
-from bot.lag import measure_lag
+from bot.lag import LagTeller, measure_lag
 from bot.prices import load_prices, with_prices
 from bot.retention import forget_daily
 from bot.rungs import rung_of
@@ -91,8 +91,8 @@ async def open_process(
     async with (
         forget_daily(settings),
         emitter,
-        measure_lag(lag, tell=tell, clock=clock.monotonic),
-        open_shared(settings, models, lag) as shared,
+        measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
+        open_shared(settings, models, measuring) as shared,
     ):
         call = call_maker(shared, emitter, prices)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
@@ -114,15 +114,17 @@ async def open_process(
 
 
 @asynccontextmanager
-async def open_shared(settings: Settings, models: VoiceModels, lag: Lag) -> AsyncIterator[Shared]:
+async def open_shared(
+    settings: Settings, models: VoiceModels, measuring: LagTeller
+) -> AsyncIterator[Shared]:
     """Prepare what calls share, and let it go when the block ends.
 
     Args:
         settings: The configuration.
         models: Already loaded.
-        lag: How long we stalled ourselves, as long as somebody measures it.
+        measuring: Measures our own lag.
     """
-    policies = build_policies(settings, clock.monotonic(), lag=lag)
+    policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
     judges = TurnJudges(clock=clock.monotonic)
@@ -134,6 +136,7 @@ async def open_shared(settings: Settings, models: VoiceModels, lag: Lag) -> Asyn
         clients=services,
         clock=clock.monotonic,
         last_resort=last_resort,
+        late_at_line=measuring.note_line,
     )
     for each in services.values():
         await each.close()

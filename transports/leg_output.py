@@ -1,5 +1,6 @@
 """What the outputs of all legs share: nothing of what waits is lost, and who listens is told."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,12 +25,14 @@ class LineEnd:
             it is written: a write may block for the piece's own length.
         clock: Monotonic, in seconds.
         but: Pieces of this kind are no answer.
+        late: Gets the seconds by which we sent something too late though it was there.
     """
 
     line: CallerLine
     heard: Callable[[float], None]
     clock: Callable[[], float]
     but: type[OutputAudioRawFrame] | tuple[()] = ()
+    late: Callable[[float], None] | None = None
 
 
 class LegOutput(BaseOutputTransport):
@@ -56,6 +59,16 @@ class LegOutput(BaseOutputTransport):
         if end is not None and not isinstance(frame, end.but) and audible(frame.audio):
             end.heard(end.clock())
         return await self.play_piece(frame)
+
+    async def sleep(self, for_s: float) -> None:
+        """Wait between two pieces; tell by how much that was too long."""
+        end = self.line_end
+        if end is None or end.late is None:
+            await asyncio.sleep(for_s)
+            return
+        due_at = end.clock() + for_s
+        await asyncio.sleep(for_s)
+        end.late(end.clock() - due_at)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Write a piece to the line; return whether it was taken."""

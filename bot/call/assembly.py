@@ -93,7 +93,11 @@ def assemble(
     timeline = Timeline(budget_s=shared.settings.latency.budget_s)
     observer = CallObserver(wiring, timeline=timeline, provider_of=services.speaker)
     leg.output().line_end = LineEnd(
-        line=wiring.line, heard=observer.heard, clock=shared.clock, but=ClipAudioRawFrame
+        line=wiring.line,
+        heard=observer.heard,
+        clock=shared.clock,
+        but=ClipAudioRawFrame,
+        late=shared.late_at_line,
     )
     follow = _follow(shared, agent, built, parts.fallback.phrases)
     ending = [farewell, _silence(agent, farewell, wiring)]

@@ -1,6 +1,6 @@
 """The three stages of a call, built of the rungs that are configured; what all calls share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -39,6 +39,7 @@ class Shared:
     clients: Mapping[str, object]  # what all calls share of a provider, by the rung's name
     last_resort: LastResort
     clock: Clock
+    late_at_line: Callable[[float], None] | None = None  # gets by how much sound was sent too late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import aiohttp
 import numpy as np
@@ -20,6 +21,7 @@ from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import PhoneCall
 from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, tone, until
+from tests.virtual_time import VirtualLoop
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_rest import TwilioRest
 
@@ -71,6 +73,21 @@ async def test_a_busy_moment_of_ours_makes_no_gap_for_the_caller() -> None:
         burst = caller.ear.bursts[0]
         assert burst.end - burst.start == pytest.approx(0.8 * RATE_HZ, abs=0.01 * RATE_HZ)
         assert heard.size
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("stall_s", [0.15, 0.25])
+async def test_a_stall_of_ours_in_the_middle_of_speech_tears_no_word(stall_s: float) -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        await call.say(tone(0.8, 300))
+        await asyncio.sleep(0.2)
+        cast("VirtualLoop", asyncio.get_running_loop()).clock.now += stall_s
+        await caller.listen(quiet_s=0.2)
+
+        burst = caller.ear.bursts[0]
+        assert burst.end - burst.start == pytest.approx(0.8 * RATE_HZ, abs=2)
 
 
 async def test_what_the_carrier_played_is_counted_as_played() -> None:

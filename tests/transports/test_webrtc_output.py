@@ -1,13 +1,14 @@
 """The sound on its way to a browser, while our own process is busy for a moment."""
 
 import asyncio
-import time
+from typing import cast
 
 import numpy as np
 import pytest
 from pipecat.transports.smallwebrtc.transport import RawAudioTrack
 
-from transports.webrtc_output import Cushion
+from tests.virtual_time import VirtualLoop
+from transports.webrtc_output import AHEAD, Cushion
 
 pytestmark = pytest.mark.virtual_time
 
@@ -16,7 +17,9 @@ PIECE = np.full(RATE_HZ // 50, 7000, dtype="<i2").tobytes()  # 20 ms
 PIECES = 20
 
 
-async def test_a_busy_moment_tears_no_hole_into_speech() -> None:
+@pytest.mark.parametrize("stall_s", [0.05, 0.15])
+async def test_a_busy_moment_tears_no_hole_into_speech(stall_s: float) -> None:
+    clock = cast("VirtualLoop", asyncio.get_running_loop()).clock
     track, cushion = RawAudioTrack(RATE_HZ), Cushion()
     heard: list[bool] = []
 
@@ -30,7 +33,7 @@ async def test_a_busy_moment_tears_no_hole_into_speech() -> None:
             frame = await track.recv()
             heard.append(bool(frame.to_ndarray().any()))
             if len(heard) == PIECES:
-                time.sleep(0.05)  # noqa: ASYNC251 - the busy moment
+                clock.now += stall_s
             await asyncio.sleep(0)
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
@@ -38,3 +41,25 @@ async def test_a_busy_moment_tears_no_hole_into_speech() -> None:
         tasks.create_task(take())
 
     assert all(heard[heard.index(True) :])
+
+
+async def test_a_barge_in_drops_what_the_browser_has_not_got_and_lets_the_writer_go_on() -> None:
+    track, cushion = RawAudioTrack(RATE_HZ), Cushion()
+    for _ in range(AHEAD):
+        await cushion.add(track.add_audio_bytes(PIECE))
+    one_more = asyncio.ensure_future(cushion.add(track.add_audio_bytes(PIECE)))
+    await asyncio.sleep(0)
+
+    cushion.cut(track)
+
+    await one_more
+    assert not (await track.recv()).to_ndarray().any()
+
+
+async def test_a_barge_in_leaves_what_the_caller_must_hear() -> None:
+    track, cushion = RawAudioTrack(RATE_HZ), Cushion()
+    await cushion.add(track.add_audio_bytes(PIECE), must=True)
+
+    cushion.cut(track)
+
+    assert (await track.recv()).to_ndarray().any()

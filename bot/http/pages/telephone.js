@@ -13,6 +13,7 @@
  */
 
 const PING_MS = 1000; // Pipecat takes the caller for gone after 3 s without one
+const JITTER_MS = 150; // so long our process may stand still before the caller hears a hole
 const CONNECT_MS = 15000; // on one network it takes a tenth of a second; a person gives up sooner than this
 const LOST_MS = 5000; // "disconnected" often heals by itself within a few seconds
 
@@ -84,7 +85,11 @@ class Line {
   constructor(microphone, { onTrack, onUp, onMessage, onLost }) {
     this.#pc.addTransceiver(microphone.getAudioTracks()[0], { direction: "sendrecv" }); // the first must be the audio
     this.#pc.addTransceiver("video", { direction: "recvonly" }); // Pipecat warns in its log without one
-    this.#pc.ontrack = ({ track }) => track.kind === "audio" && onTrack(new MediaStream([track]));
+    this.#pc.ontrack = ({ track, receiver }) => {
+      if (track.kind !== "audio") return;
+      receiver.jitterBufferTarget = JITTER_MS; // a browser that does not know it keeps its own
+      onTrack(new MediaStream([track]));
+    };
     this.#pc.onicecandidate = ({ candidate }) => candidate?.candidate && this.#offerCandidate(candidate);
     this.#pc.onconnectionstatechange = () => this.#moved(onUp, () => this.#lose(onLost));
     this.#channel.onopen = () => this.#every(PING_MS, () => this.send(`ping: ${Date.now()}`));
