@@ -17,10 +17,12 @@ from calls.incident import IncidentEnded, IncidentFact
 from calls.incidents import Incidents
 from fallbacks.failure import Severity
 from telemetry.privacy import without_words
+from telemetry.shared_file import SharedFile
 
 if TYPE_CHECKING:
     from loguru import Record
 
+FILE: Final = "holdline.log"
 CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themselves
     "websockets.client",
     "websockets.server",
@@ -47,13 +49,15 @@ def redacted(text: str) -> str:
     return KEY_SHAPED.sub(lambda found: f"{found[1] or ''}{found[2] or ''}[redacted]", text)
 
 
-def set_up(*, level: str, folder: Path | None) -> None:
+def set_up(*, level: str, folder: Path | None, shared: bool = False) -> None:
     """Send the log to stderr and, given a folder, to a rotating `holdline.log` in it.
 
     Args:
         level: TRACE, DEBUG, INFO, WARNING or ERROR. Pipecat's own modules begin at WARNING
             whatever it is: below INFO they print what was said.
         folder: Where the file goes; created when missing.
+        shared: Whether other processes write the same file; who rotates it is then `rotate`'s
+            caller.
     """
     logger.remove()
     logger.enable("pipecat")  # silent until now: see bot/__init__.py
@@ -67,7 +71,10 @@ def set_up(*, level: str, folder: Path | None) -> None:
     logger.add(sys.stderr, **settings)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-        logger.add(folder / "holdline.log", rotation="20 MB", retention=5, **settings)
+        if shared:
+            logger.add(SharedFile(folder / FILE).write, **settings)
+        else:
+            logger.add(folder / FILE, rotation="20 MB", retention=5, **settings)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 

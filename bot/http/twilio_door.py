@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
@@ -14,6 +14,7 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from bot.call.switchboard import SwitchboardFullError
+from bot.house.house import Admitted, Alone, House, seated
 from bot.http.twilio_tokens import Ticket, Tokens
 from calls.entry import Tell
 from calls.events import CallRefused, InputRefused
@@ -53,7 +54,7 @@ class DoorSwitchboard(Protocol):
         ...
 
 
-def twilio_router(
+def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
     *,
     public_url: str,
     auth_token: SecretStr,
@@ -61,6 +62,7 @@ def twilio_router(
     tell: Tell,
     clock: Callable[[], float],
     rest: TwilioRest | None = None,
+    house: House | None = None,
 ) -> APIRouter:
     """Return the routes of the Twilio door.
 
@@ -72,7 +74,9 @@ def twilio_router(
         tell: Is told what was refused.
         clock: Monotonic seconds.
         rest: Where hang-ups are asked for; None closes the socket instead.
+        house: Holds a seat from the webhook to the stream's end; None: the switchboard alone does.
     """
+    house = house or Alone(why_closed=lambda: switchboard.why_closed, clock=clock)
     door = _TwilioDoor(
         public_url=public_url.rstrip("/"),
         validator=RequestValidator(auth_token.get_secret_value()),
@@ -80,11 +84,19 @@ def twilio_router(
         tell=tell,
         clock=clock,
         rest=rest,
+        house=house,
+        tokens=Tokens(house),
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
     router.add_api_websocket_route(MEDIA_PATH, door.media)
     return router
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    call: TwilioCall
+    seat: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,7 +107,8 @@ class _TwilioDoor:
     tell: Tell
     clock: Callable[[], float]
     rest: TwilioRest | None
-    tokens: Tokens = field(default_factory=Tokens)
+    house: House
+    tokens: Tokens
     waiting: int = 0  # sockets that have not shown a token yet
 
     async def voice(self, request: Request) -> Response:
@@ -111,7 +124,7 @@ class _TwilioDoor:
             return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
         if not self._is_signed(request, form):
             return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
-        return self._twiml(form)
+        return await self._twiml(form)
 
     def _is_signed(self, request: Request, form: ImmutableMultiDict[str, str]) -> bool:
         signature = request.headers.get("x-twilio-signature", "")
@@ -119,22 +132,22 @@ class _TwilioDoor:
         url = f"{self.public_url}{VOICE_PATH}" + (f"?{query}" if query else "")
         return bool(self.validator.validate(url, form, signature))
 
-    def _twiml(self, form: ImmutableMultiDict[str, str]) -> Response:
+    async def _twiml(self, form: ImmutableMultiDict[str, str]) -> Response:
         call_sid = form.get("CallSid", "")
         if not call_sid:
             return self._refuse("webhook_without_call_sid", HTTPStatus.BAD_REQUEST)
         answer = VoiceResponse()
-        if self.switchboard.open:
-            ticket = Ticket(
-                call_sid=call_sid, caller=form.get("From", ""), called=form.get("To", "")
-            )
+        admitted = await self.house.admit()
+        if isinstance(admitted, Admitted):
+            caller, called = form.get("From", ""), form.get("To", "")
+            ticket = Ticket(call_sid=call_sid, caller=caller, called=called, seat=admitted.seat)
             connect = Connect()
             stream = Stream(url=_socket_url(self.public_url))
-            stream.parameter(name="token", value=self.tokens.issue(ticket, now=self.clock()))
+            stream.parameter(name="token", value=await self.tokens.issue(ticket, now=self.clock()))
             connect.append(stream)
             answer.append(connect)
         else:
-            self.tell(CallRefused(transport="twilio", reason=self.switchboard.why_closed))
+            self.tell(CallRefused(transport="twilio", reason=admitted.reason))
             answer.say(BUSY)
             answer.hangup()
         return Response(str(answer), media_type="text/xml")
@@ -146,20 +159,21 @@ class _TwilioDoor:
     async def media(self, websocket: WebSocket) -> None:
         """Take a media socket: its `start` must show a token before anything is built for it."""
         await websocket.accept()
-        call = await self._first_words(websocket)
-        if isinstance(call, Refusal):
-            self.tell(InputRefused(transport="twilio", reason=call.reason))
-            await close(websocket, call.close_code or POLICY)
+        coming = await self._first_words(websocket)
+        if isinstance(coming, Refusal):
+            self.tell(InputRefused(transport="twilio", reason=coming.reason))
+            await close(websocket, coming.close_code or POLICY)
             return
-        leg = TwilioLeg(websocket, call, tell=self.tell, clock=self.clock, rest=self.rest)
+        leg = TwilioLeg(websocket, coming.call, tell=self.tell, clock=self.clock, rest=self.rest)
         try:
-            await self.switchboard.answer(leg)
+            with seated(self.house, coming.seat):
+                await self.switchboard.answer(leg)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
         finally:
             await close(websocket, NORMAL)
 
-    async def _first_words(self, websocket: WebSocket) -> TwilioCall | Refusal:
+    async def _first_words(self, websocket: WebSocket) -> _Coming | Refusal:
         if self.waiting >= MAX_WAITING:
             return Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
         self.waiting += 1
@@ -171,7 +185,7 @@ class _TwilioDoor:
         finally:
             self.waiting -= 1
 
-    async def _start(self, websocket: WebSocket) -> TwilioCall | Refusal:
+    async def _start(self, websocket: WebSocket) -> _Coming | Refusal:
         for _ in range(MAX_BEFORE_START):
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
@@ -181,7 +195,7 @@ class _TwilioDoor:
             text = message.get("text")
             match read(text if text is not None else message.get("bytes") or b""):
                 case Started() as started:
-                    return self._admit(started)
+                    return await self._admit(started)
                 case Refusal(close_code=int()) as refusal:
                     return refusal
                 case Connected() | Refusal():
@@ -190,17 +204,18 @@ class _TwilioDoor:
                     return Refusal(reason="media_before_start", close_code=POLICY)
         return Refusal(reason="no_start", close_code=POLICY)
 
-    def _admit(self, started: Started) -> TwilioCall | Refusal:
+    async def _admit(self, started: Started) -> _Coming | Refusal:
         token = started.parameters.get("token", "")
-        ticket = self.tokens.redeem(token, call_sid=started.call_sid, now=self.clock())
+        ticket = await self.tokens.redeem(token, call_sid=started.call_sid, now=self.clock())
         if isinstance(ticket, str):
             return Refusal(reason=ticket, close_code=POLICY)
-        return TwilioCall(
+        call = TwilioCall(
             call_sid=ticket.call_sid,
             stream_sid=started.stream_sid,
             caller=ticket.caller,
             called=ticket.called,
         )
+        return _Coming(call, seat=ticket.seat)
 
 
 async def _body(request: Request) -> bytes | None:

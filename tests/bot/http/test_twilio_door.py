@@ -5,13 +5,15 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
 
+from bot.house.cloakroom import MOST, Cloakroom
 from bot.http import twilio_door
-from bot.http.twilio_tokens import MOST, Ticket, Tokens
+from bot.http.twilio_tokens import Ticket, Tokens
 from calls.events import CallRefused, InputRefused
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.webhook import (
@@ -255,21 +257,34 @@ async def test_only_so_many_sockets_may_wait_for_a_start(monkeypatch: pytest.Mon
         assert not first.closed
 
 
-def test_a_ticket_comes_back_for_its_own_call_only_once() -> None:
-    tokens, ticket = Tokens(), Ticket(call_sid="CA1", caller="a", called="b")
-    token = tokens.issue(ticket, now=0.0)
+class TicketShelf:
+    """Keeps tickets for one process."""
 
-    assert tokens.redeem(token, call_sid="CA1", now=59.9) == ticket
-    assert tokens.redeem(token, call_sid="CA1", now=59.9) == "token_unknown_or_used"
+    def __init__(self) -> None:
+        self._shelf = Cloakroom(clock=lambda: 0.0)
+
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+        self._shelf.keep(token, value, for_s=for_s)
+
+    async def take(self, token: str) -> Any:
+        return self._shelf.take(token)
 
 
-def test_tokens_that_nobody_redeems_fill_no_memory() -> None:
-    tokens, ticket = Tokens(), Ticket(call_sid="CA1", caller="a", called="b")
-    first = tokens.issue(ticket, now=0.0)
-    last = [tokens.issue(ticket, now=1.0) for _ in range(MOST)][-1]
+async def test_a_ticket_comes_back_for_its_own_call_only_once() -> None:
+    tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b", seat=7)
+    token = await tokens.issue(ticket, now=0.0)
 
-    assert tokens.redeem(first, call_sid="CA1", now=2.0) == "token_unknown_or_used"
-    assert tokens.redeem(last, call_sid="CA1", now=2.0) == ticket
+    assert await tokens.redeem(token, call_sid="CA1", now=59.9) == ticket
+    assert await tokens.redeem(token, call_sid="CA1", now=59.9) == "token_unknown_or_used"
+
+
+async def test_tokens_that_nobody_redeems_fill_no_memory() -> None:
+    tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b")
+    first = await tokens.issue(ticket, now=0.0)
+    last = [await tokens.issue(ticket, now=1.0) for _ in range(MOST)][-1]
+
+    assert await tokens.redeem(first, call_sid="CA1", now=2.0) == "token_unknown_or_used"
+    assert await tokens.redeem(last, call_sid="CA1", now=2.0) == ticket
 
 
 @pytest.mark.slow
