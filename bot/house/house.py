@@ -11,6 +11,8 @@ from bot.house.cloakroom import Cloakroom
 from fallbacks.admission import Admission
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
+View = Callable[[], AsyncIterator[Mapping[str, Any]]]
+"""Yields the recent entries, then each new one."""
 NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own
 OWN: Final = 0  # the number of the only process of a house
 
@@ -86,6 +88,10 @@ class House(Protocol):
 
     def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield what happens in the other processes, as the live view shows it."""
+        ...
+
+    def share_view(self, view: View) -> None:
+        """Let other processes watch what happens here."""
         ...
 
 
@@ -172,3 +178,6 @@ class Alone:
         """Yield nothing: nothing happens elsewhere."""
         await asyncio.Event().wait()  # nothing happens elsewhere
         yield {}
+
+    def share_view(self, view: View) -> None:
+        """Share it with nobody."""

@@ -3,11 +3,12 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, Final
 
 from loguru import logger
 
-from bot.house.house import Admitted, Answer, Refused
+from bot.house.house import Admitted, Answer, Refused, View
 from bot.house.wire import Wire, WireError
 
 UNSEEN_ENTRIES: Final = 2_000  # of other processes, for one who watches; then the oldest is lost
@@ -22,9 +23,13 @@ class Joined:
         self.name = f"w{number}"
         self._state: Mapping[str, Any] = {}
         self._answers: dict[str, Answer] = {}
-        self._watchers: set[asyncio.Queue[Mapping[str, Any]]] = set()
+        self._watchers: dict[int, asyncio.Queue[Mapping[str, Any]]] = {}
+        self._numbers = count(1)
+        self._view: View | None = None
+        self._streams: dict[tuple[str, int], asyncio.Task[None]] = {}
         wire.on("house", self._learn)
         wire.on("entry", self._hear)
+        wire.on("stream", self._stream)
 
     @property
     def why_closed(self) -> str:
@@ -101,25 +106,45 @@ class Joined:
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield what the supervisor passes on, while somebody reads."""
-        queue: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(UNSEEN_ENTRIES)
-        self._watchers.add(queue)
-        self.wire.tell("watch", on=True)
+        number = next(self._numbers)
+        queue = self._watchers[number] = asyncio.Queue(UNSEEN_ENTRIES)
+        self.wire.tell("watch", watcher=number, on=True)
         try:
             while True:
                 yield await queue.get()
         finally:
-            self._watchers.discard(queue)
-            if not self._watchers:
-                self.wire.tell("watch", on=False)
+            del self._watchers[number]
+            self.wire.tell("watch", watcher=number, on=False)
+
+    def share_view(self, view: View) -> None:
+        """Stream it to whoever watches elsewhere."""
+        self._view = view
 
     def _learn(self, state: Mapping[str, Any]) -> None:
         self._state = state
 
     def _hear(self, message: Mapping[str, Any]) -> None:
-        for queue in self._watchers:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(message["entry"])
+        queue = self._watchers.get(message["watcher"])
+        if queue is None:
+            return
+        if queue.full():
+            queue.get_nowait()
+        queue.put_nowait(message["entry"])
+
+    def _stream(self, message: Mapping[str, Any]) -> None:
+        to = (message["to"], message["watcher"])
+        if old := self._streams.pop(to, None):
+            old.cancel()
+        if message["on"] and self._view is not None:
+            stream = self._pour(self._view(), *to)
+            self._streams[to] = asyncio.get_running_loop().create_task(stream, name="stream")
+
+    async def _pour(
+        self, entries: AsyncIterator[Mapping[str, Any]], peer: str, watcher: int
+    ) -> None:
+        async for each in entries:
+            self.wire.tell("entry", to=peer, watcher=watcher, entry=each)
+            await asyncio.sleep(0)  # the recent ones are many, and calls come first
 
 
 def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> None:

@@ -4,6 +4,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from loguru import logger
+
 from bot.clock import Clock
 from bot.house.cloakroom import Cloakroom
 from bot.house.crew import Worker
@@ -20,7 +22,7 @@ class Office:
         self._admission = admission
         self._clock = clock
         self._cloakroom = Cloakroom(clock=clock)
-        self._watching: set[str] = set()  # workers at which somebody watches the live view
+        self._watchers: set[tuple[str, int]] = set()  # of the live view: at which worker, which
         self._stopping = False
 
     @property
@@ -37,8 +39,8 @@ class Office:
         wire.on("report", lambda said: self._heed(worker, said))
         wire.on("begin", lambda said: self._begin(worker, said["seat"]))
         wire.on("end", lambda said: self._admission.end(said["seat"]))
-        wire.on("watch", lambda said: self._watch(worker, on=said["on"]))
-        wire.on("entry", lambda said: self._pass_on(worker, said["entry"]))
+        wire.on("watch", lambda said: self._watch(worker.name, said["watcher"], on=said["on"]))
+        wire.on("entry", self._pass_on)
         wire.answer("admit", self._admit)
         wire.answer("keep", self._keep)
         wire.answer("take", self._take)
@@ -47,7 +49,9 @@ class Office:
     def lose(self, worker: Worker) -> int:
         """Strike off a worker that is gone; return how many calls went with it."""
         self.workers.pop(worker.name, None)
-        self._watch(worker, on=False)
+        for name, watcher in tuple(self._watchers):
+            if name == worker.name:
+                self._watch(name, watcher, on=False)
         return self._admission.lose(worker.number)
 
     def retire(self, worker: Worker) -> None:
@@ -76,7 +80,6 @@ class Office:
             calls=self._admission.calls(),
             leads=staying[0] if staying else "",
             workers=[each.name for each in ready],
-            watched=bool(self._watching),
         )
 
     def hand(self, connection: socket.socket, is_call: bool) -> bool:  # noqa: FBT001 - a Hand
@@ -92,8 +95,11 @@ class Office:
         return False
 
     def _open(self, worker: Worker) -> None:
+        logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
         self._admission.open(worker.number, self._clock())
         worker.ready.set()
+        for name, watcher in self._watchers:
+            worker.wire.tell("stream", to=name, watcher=watcher, on=True)
         self.tell_state()
 
     def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
@@ -121,13 +127,12 @@ class Office:
             raise WireError(f"{said['peer']} is not there")
         return await peer.wire.ask(said["what"], **said["fields"])
 
-    def _watch(self, worker: Worker, *, on: bool) -> None:
-        watched = bool(self._watching)
-        (self._watching.add if on else self._watching.discard)(worker.name)
-        if watched != bool(self._watching):
-            self.tell_state()
+    def _watch(self, name: str, watcher: int, *, on: bool) -> None:
+        (self._watchers.add if on else self._watchers.discard)((name, watcher))
+        for worker in self.workers.values():
+            if worker.name != name and worker.ready.is_set():
+                worker.wire.tell("stream", to=name, watcher=watcher, on=on)
 
-    def _pass_on(self, worker: Worker, entry: Any) -> None:
-        for name in self._watching - {worker.name}:
-            if watcher := self.workers.get(name):
-                watcher.wire.tell("entry", entry=entry)
+    def _pass_on(self, said: Mapping[str, Any]) -> None:
+        if watched_at := self.workers.get(said["to"]):
+            watched_at.wire.tell("entry", watcher=said["watcher"], entry=said["entry"])

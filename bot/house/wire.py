@@ -89,7 +89,7 @@ class Wire:
             return False
         if writer.transport.get_write_buffer_size() > UNREAD_BYTES:
             return False
-        writer.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+        writer.write(json.dumps(message, ensure_ascii=False, default=str).encode() + b"\n")
         return True
 
     def _take(self, message: Mapping[str, Any], answering: asyncio.TaskGroup) -> None:

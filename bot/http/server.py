@@ -26,6 +26,7 @@ from bot.house.joined import Joined
 from bot.house.listener import bind_socket
 from bot.house.meter import measure
 from bot.http.access import Access
+from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
 from bot.http.one_request import OneRequest
 from bot.http.pages.site import asset_routes, client_routes, console_routes
@@ -177,14 +178,7 @@ async def _drain(server: Server, process: Process) -> None:
 @asynccontextmanager
 async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[House]:
     """Measure our own load while the block runs, and tell the house, or decide by it alone."""
-    server, switchboard = process.settings.server, process.switchboard
-    house = joined or Alone(
-        why_closed=lambda: switchboard.why_closed,
-        clock=clock.monotonic,
-        admission=Admission(
-            seats=server.max_calls, cores=own_cores(), measured=server.admission == "measured"
-        ),
-    )
+    house = joined or alone(process)
     async with asyncio.TaskGroup() as tasks:
         measuring = tasks.create_task(measure(house.report), name="measure the load")
         try:
@@ -193,11 +187,23 @@ async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[H
             measuring.cancel()
 
 
+def alone(process: Process) -> Alone:
+    """Return the house of a process that has its port to itself."""
+    server, switchboard = process.settings.server, process.switchboard
+    measured = server.admission == "measured"
+    return Alone(
+        why_closed=lambda: switchboard.why_closed,
+        clock=clock.monotonic,
+        admission=Admission(seats=server.max_calls, cores=own_cores(), measured=measured),
+    )
+
+
 def application(
-    process: Process, tasks: asyncio.TaskGroup, extras: Extras, house: House
+    process: Process, tasks: asyncio.TaskGroup, extras: Extras, house: House | None = None
 ) -> FastAPI:
     """Return the web application: the doors, the pages, and the two questions of health."""
     settings = process.settings
+    house = house or Alone(why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic)
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     webrtc, twilio = settings.transports.webrtc, settings.transports.twilio
     access = Access(settings.server.token, public_client=webrtc.public)
@@ -208,12 +214,14 @@ def application(
     app.include_router(_health(process, house))
     app.include_router(console_routes())
     app.include_router(asset_routes())
-    app.include_router(provider_router(process.providers))
-    app.include_router(live_router(process.live, budget_s=settings.latency.budget_s))
+    app.include_router(provider_router(process.providers, house))
+    app.include_router(
+        live_router(HouseLive(process.live, house), budget_s=settings.latency.budget_s)
+    )
     if webrtc.enabled:
-        parked = Parked(clock=clock.monotonic)
+        parked = Parked(house)
         app.include_router(client_routes())
-        app.include_router(webrtc_router(process, tasks, parked))
+        app.include_router(webrtc_router(process, tasks, parked, house))
     if twilio.enabled and twilio.auth_token:
         app.include_router(
             twilio_router(
