@@ -11,6 +11,7 @@ from bot.config.errors import ConfigError
 from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.config.settings import Settings
+from bot.house.cores import processes
 from bot.house.crew import WorkerOrder
 from bot.house.listener import bind_socket
 from bot.house.supervisor import run_supervisor
@@ -31,6 +32,7 @@ class ServePlan:
         """Return what a new worker is told."""
         return WorkerOrder(
             number=number,
+            workers=processes(self.settings),
             config=str(self._config) if self._config else None,
             flags=dict(self._flags),
             board=self.board,

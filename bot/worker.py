@@ -52,7 +52,11 @@ def _in_house(settings: Settings, order: Mapping[str, Any]) -> Settings:
 async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
     from bot.http.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, after errors
 
-    house = Joined(Wire(socket.socket(fileno=order["control"])), number=order["number"])
+    house = Joined(
+        Wire(socket.socket(fileno=order["control"])),
+        number=order["number"],
+        workers=order["workers"],
+    )
     async with asyncio.TaskGroup() as tasks:
         line = tasks.create_task(house.wire.run(), name="the line to the supervisor")
         async with run_server(settings, [], extras=Extras(house=house)) as server:

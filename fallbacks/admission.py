@@ -23,6 +23,7 @@ LATE_S: Final = 0.25  # a loop that is so late for so many looks tears words
 STALE_S: Final = 1.5  # a worker that has not reported for so long is later than it can say
 SETTLE_S: Final = 3.0  # after so long a call's load is in what was measured
 LEARN: Final = 0.05  # the weight of one report among those before it
+HAIR: Final = 1e-6  # nine times a tenth is a hair more than 0.9
 WAIT_S: Final = 15.0  # a telephone's stream and a browser's sound come within seconds, or never
 HANDED_S: Final = 2.0  # a connection that was handed on begins its call within that time
 
@@ -135,7 +136,7 @@ class Admission:
         rooms = sum(self._room_of(worker, now) for worker in self._open())
         left = self._cores * FULL - sum(self._load(each, now) for each in self._places)
         alone = not self._seats and any(True for _ in self._open())
-        return max(int(alone), min(free, rooms - waiting, int(left / self.call_cores) - waiting))
+        return max(int(alone), min(free, rooms - waiting, self._calls_in(left) - waiting))
 
     def best(self, now: float) -> int | None:
         """Return the worker with most room; None: there is none."""
@@ -151,11 +152,14 @@ class Admission:
         return (not self._is_late(worker, now), spare, -self.calls(worker), -worker)
 
     def _room_of(self, worker: int, now: float) -> int:
+        calls = self._calls_in(FULL - self._load(worker, now))
         if not self.calls(worker):
-            return max(1, int((FULL - self._load(worker, now)) / self.call_cores))
-        if self._is_late(worker, now):
-            return 0
-        return max(0, int((FULL - self._load(worker, now)) / self.call_cores))
+            return max(1, calls)
+        return 0 if self._is_late(worker, now) else max(0, calls)
+
+    def _calls_in(self, cores: float) -> int:
+        """Return how many calls of the usual cost there is time for."""
+        return int(cores / self.call_cores + HAIR)
 
     def _is_late(self, worker: int, now: float) -> bool:
         place = self._places[worker]

@@ -19,6 +19,7 @@ class WorkerOrder:
     """What a worker is told at its start; it reads the configuration itself."""
 
     number: int
+    workers: int  # of the house
     config: str | None
     flags: dict[str, Any]
     board: str  # where the house shares its providers' health

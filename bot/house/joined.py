@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -17,9 +17,16 @@ UNSEEN_ENTRIES: Final = 2_000  # of other processes, for one who watches; then t
 class Joined:
     """One of several processes behind one port."""
 
-    def __init__(self, wire: Wire, *, number: int) -> None:
-        """Take the line to the supervisor, and the number that tells this worker from others."""
+    def __init__(self, wire: Wire, *, number: int, workers: int) -> None:
+        """Take the line to the supervisor.
+
+        Args:
+            wire: The line.
+            number: What tells this worker from all others that ever were.
+            workers: How many there are to be.
+        """
         self.wire = wire
+        self.workers = workers
         self.name = f"w{number}"
         self._state: Mapping[str, Any] = {}
         self._answers: dict[str, Answer] = {}
@@ -35,6 +42,11 @@ class Joined:
     def why_closed(self) -> str:
         """Return what the supervisor last said."""
         return str(self._state.get("why_closed", ""))
+
+    @property
+    def full_paces(self) -> Collection[str]:
+        """The rungs at which a request would have to wait now."""
+        return self._state.get("full_paces", ())
 
     @property
     def leads(self) -> bool:
@@ -92,7 +104,7 @@ class Joined:
         if name == self.name:
             return await self._answers[what](fields)
         try:
-            return await self.wire.ask("peer", peer=name, what=what, fields=fields)
+            return await self.wire.ask("peer", peer=name, question=what, fields=fields)
         except WireError as gone:
             raise LookupError(str(gone)) from gone
 

@@ -9,6 +9,7 @@ from loguru import logger
 from bot.clock import Clock
 from bot.house.cloakroom import Cloakroom
 from bot.house.crew import Worker
+from bot.house.quotas import Quotas
 from bot.house.wire import WireError
 from fallbacks.admission import Admission
 
@@ -16,10 +17,11 @@ from fallbacks.admission import Admission
 class Office:
     """Answers the workers' questions, and knows who is there."""
 
-    def __init__(self, admission: Admission, *, clock: Clock) -> None:
+    def __init__(self, admission: Admission, quotas: Quotas, *, clock: Clock) -> None:
         """Open with no worker."""
         self.workers: dict[str, Worker] = {}
         self._admission = admission
+        self._quotas = quotas
         self._clock = clock
         self._cloakroom = Cloakroom(clock=clock)
         self._watchers: set[tuple[str, int]] = set()  # of the live view: at which worker, which
@@ -52,6 +54,7 @@ class Office:
         for name, watcher in tuple(self._watchers):
             if name == worker.name:
                 self._watch(name, watcher, on=False)
+        self._quotas.lose(worker)
         return self._admission.lose(worker.number)
 
     def retire(self, worker: Worker) -> None:
@@ -79,6 +82,7 @@ class Office:
             why_closed=self.why_closed,
             calls=self._admission.calls(),
             leads=staying[0] if staying else "",
+            full_paces=self._quotas.full_paces(),
             workers=[each.name for each in ready],
         )
 
@@ -97,6 +101,7 @@ class Office:
     def _open(self, worker: Worker) -> None:
         logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
         self._admission.open(worker.number, self._clock())
+        self._quotas.receive(worker)
         worker.ready.set()
         for name, watcher in self._watchers:
             worker.wire.tell("stream", to=name, watcher=watcher, on=True)
@@ -125,7 +130,7 @@ class Office:
         peer = self.workers.get(said["peer"])
         if peer is None:
             raise WireError(f"{said['peer']} is not there")
-        return await peer.wire.ask(said["what"], **said["fields"])
+        return await peer.wire.ask(said["question"], **said["fields"])
 
     def _watch(self, name: str, watcher: int, *, on: bool) -> None:
         (self._watchers.add if on else self._watchers.discard)((name, watcher))

@@ -16,6 +16,7 @@ from bot.house.cores import own_cores, processes
 from bot.house.crew import Worker, WorkerOrder
 from bot.house.doorman import Doorman
 from bot.house.office import Office
+from bot.house.quotas import Quotas
 from fallbacks.admission import Admission
 
 STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
@@ -57,7 +58,8 @@ class Supervisor:
         self._admission = Admission(
             seats=server.max_calls, cores=own_cores(), measured=server.admission == "measured"
         )
-        self.office = Office(self._admission, clock=clock.monotonic)
+        self._quotas = Quotas(plan.settings)
+        self.office = Office(self._admission, self._quotas, clock=clock.monotonic)
 
     @property
     def stopping(self) -> bool:
@@ -149,6 +151,7 @@ class Supervisor:
     async def _tell_state(self) -> None:
         while True:
             self.office.tell_state()
+            self._quotas.divide()
             await asyncio.sleep(STATE_S)
 
     async def _sleep(self, wait_s: float) -> None:
@@ -196,6 +199,7 @@ class Supervisor:
         if not await asyncio.to_thread(self._plan.renew):
             return
         self._admission.seats = self._plan.settings.server.max_calls
+        self._quotas.renew(self._plan.settings)
         for slot, old in enumerate(tuple(self._slots)):
             if slot >= processes(self._plan.settings):
                 self._slots.remove(old)

@@ -32,6 +32,7 @@ class Wire:
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._heard: dict[str, Heard] = {}
         self._answers: dict[str, Answer] = {}
+        self._answering: set[asyncio.Task[None]] = set()
         self.gone = asyncio.Event()
 
     def on(self, what: str, heard: Heard) -> None:
@@ -71,6 +72,8 @@ class Wire:
             async with asyncio.TaskGroup() as answering:
                 while line := await _line(reader):
                     self._take(json.loads(line), answering)
+                for each in tuple(self._answering):  # nobody waits for it any more
+                    each.cancel()
         finally:
             self.close()
 
@@ -98,7 +101,9 @@ class Wire:
                 if heard := self._heard.get(what):
                     heard(message)
             case {"ask": str(what)}:
-                answering.create_task(self._answer(what, message), name=f"answer {what}")
+                task = answering.create_task(self._answer(what, message), name=f"answer {what}")
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
             case {"number": int(number)}:
                 waiting = self._asked.get(number)
                 if waiting and not waiting.done():

@@ -24,7 +24,8 @@ from bot.house.cores import own_cores
 from bot.house.house import Alone, House
 from bot.house.joined import Joined
 from bot.house.listener import bind_socket
-from bot.house.meter import measure
+from bot.house.meter import Report, measure
+from bot.house.shared_limits import SharedLimits
 from bot.http.access import Access
 from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
@@ -179,12 +180,24 @@ async def _drain(server: Server, process: Process) -> None:
 async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[House]:
     """Measure our own load while the block runs, and tell the house, or decide by it alone."""
     house = joined or alone(process)
+    report = house.report
+    if joined:
+        limits = SharedLimits(joined, process.policies.values())
+        report = _both(joined.report, limits)
     async with asyncio.TaskGroup() as tasks:
-        measuring = tasks.create_task(measure(house.report), name="measure the load")
+        measuring = tasks.create_task(measure(report), name="measure the load")
         try:
             yield house
         finally:
             measuring.cancel()
+
+
+def _both(report: Report, limits: SharedLimits) -> Report:
+    def tell(cores: float, lag_s: float) -> None:
+        report(cores, lag_s)
+        limits.tell()
+
+    return tell
 
 
 def alone(process: Process) -> Alone:
