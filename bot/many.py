@@ -7,6 +7,7 @@ from typing import Any
 
 from loguru import logger
 
+from bot.clock import utc_now
 from bot.config.errors import ConfigError
 from bot.config.folders import check_folders
 from bot.config.loading import load
@@ -16,6 +17,8 @@ from bot.house.crew import WorkerOrder
 from bot.house.listener import bind_socket
 from bot.house.supervisor import run_supervisor
 from bot.ready_line import ready_line
+from telemetry.logs import FILE
+from telemetry.shared_file import rotate
 
 
 class ServePlan:
@@ -37,6 +40,10 @@ class ServePlan:
             flags=dict(self._flags),
             board=self.board,
         )
+
+    def tidy(self) -> None:
+        """Put the log aside when it has grown long; blocks."""
+        rotate(self.settings.logs.dir / FILE, utc_now())
 
     def renew(self) -> bool:
         """Read the configuration anew; False: it is wrong, which was said, and nothing changed."""

@@ -23,6 +23,7 @@ STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
 READY_S: Final = 90.0  # a worker that takes longer to load is given up
 STOP_S: Final = 20.0  # for goodbyes and connections, after the drain; then a worker is ended
 WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before a worker that dies at once is replaced
+TIDY_S: Final = 5.0  # at a MB a second the log grows by a quarter more than it should
 WELL_S: Final = 60.0  # a worker that lived so long did not die at once
 
 
@@ -33,6 +34,10 @@ class Plan(Protocol):
 
     def order(self, number: int) -> WorkerOrder:
         """Return what a new worker is told."""
+        ...
+
+    def tidy(self) -> None:
+        """Do what one process does for all, such as putting a long log aside; blocks."""
         ...
 
     def renew(self) -> bool:
@@ -83,6 +88,7 @@ class Supervisor:
             around = [
                 self._tasks.create_task(doorman.run(), name="take connections"),
                 self._tasks.create_task(self._tell_state(), name="tell how the house is"),
+                self._tasks.create_task(self._tidy(), name="tidy up"),
             ]
             ready()
             self._fill()
@@ -153,6 +159,14 @@ class Supervisor:
             self.office.tell_state()
             self._quotas.divide()
             await asyncio.sleep(STATE_S)
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_S)
+            try:
+                await asyncio.to_thread(self._plan.tidy)
+            except OSError as full:
+                logger.error("the log cannot be put aside: {}", full)
 
     async def _sleep(self, wait_s: float) -> None:
         try:
