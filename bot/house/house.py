@@ -78,11 +78,11 @@ class House(Protocol):
         """Answer what other processes of the house ask of this one."""
         ...
 
-    async def ask(self, name: str, what: str, **fields: Any) -> Any:
+    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
         """Return what the process of this name answers; raises `LookupError`: it does not."""
         ...
 
-    async def ask_all(self, what: str, **fields: Any) -> Sequence[Any]:
+    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
         """Return what every process answers, this one first."""
         ...
 
@@ -166,11 +166,11 @@ class Alone:
         """Answer it when this process itself asks."""
         self._answers[what] = answer
 
-    async def ask(self, name: str, what: str, **fields: Any) -> Any:
+    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
         """Find nobody: there is no other process."""
         raise LookupError(f"{name} is no process of this house")
 
-    async def ask_all(self, what: str, **fields: Any) -> Sequence[Any]:
+    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
         """Ask this process alone."""
         return [await self._answers[what](fields)]
 

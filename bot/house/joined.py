@@ -99,7 +99,7 @@ class Joined:
         self._answers[what] = answer
         self.wire.answer(what, answer)
 
-    async def ask(self, name: str, what: str, **fields: Any) -> Any:
+    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
         """Ask by way of the supervisor."""
         if name == self.name:
             return await self._answers[what](fields)
@@ -108,7 +108,7 @@ class Joined:
         except WireError as gone:
             raise LookupError(str(gone)) from gone
 
-    async def ask_all(self, what: str, **fields: Any) -> Sequence[Any]:
+    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
         """Ask everyone at once; who does not answer is left out."""
         own = await self._answers[what](fields)
         peers = [each for each in self._state.get("workers", ()) if each != self.name]

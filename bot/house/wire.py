@@ -43,11 +43,11 @@ class Wire:
         """Have what the other end asks under this name answered."""
         self._answers[what] = answer
 
-    def tell(self, what: str, **fields: Any) -> bool:
+    def tell(self, what: str, /, **fields: Any) -> bool:
         """Tell the other end; False: it is gone, or has not read for long."""
-        return self._send({"tell": what, **fields})
+        return self._send({**fields, "tell": what})
 
-    async def ask(self, what: str, *, within_s: float = ASK_S, **fields: Any) -> Any:
+    async def ask(self, what: str, /, *, within_s: float = ASK_S, **fields: Any) -> Any:
         """Return what the other end answers.
 
         Raises:
@@ -56,7 +56,7 @@ class Wire:
         number = next(self._numbers)
         answered = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
-            if not self._send({"ask": what, "number": number, **fields}):
+            if not self._send({**fields, "ask": what, "number": number}):
                 raise WireError(f"nobody is there to be asked for {what}")
             async with asyncio.timeout(within_s):
                 return await answered

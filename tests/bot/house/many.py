@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.bot.serving import Served
 
-TWO = {"server": {"workers": 2, "admission": "seats"}, "hold": {"render": False}}
+TWO = {"server": {"workers": 2}, "hold": {"render": False}}
 WITHIN_S = 40.0  # a worker loads in some seconds; a busy machine takes longer
 READY = re.compile(r"worker (w\d+) is ready, as process (\d+)")
 
