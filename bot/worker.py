@@ -50,8 +50,6 @@ def _in_house(settings: Settings, order: Mapping[str, Any]) -> Settings:
 
 
 async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
-    from bot.http.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, after errors
-
     house = Joined(
         Wire(socket.socket(fileno=order["control"])),
         number=order["number"],
@@ -59,6 +57,10 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
     )
     async with asyncio.TaskGroup() as tasks:
         line = tasks.create_task(house.wire.run(), name="the line to the supervisor")
+        await house.wire.open.wait()
+        house.wire.tell("configured")
+        from bot.http.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, takes long
+
         async with run_server(settings, [], extras=Extras(house=house)) as server:
             listening = tasks.create_task(_outlive(house, server), name="end with the supervisor")
             await server.ready.wait()

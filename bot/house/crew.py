@@ -41,7 +41,9 @@ class Worker:
         self.number = order.number
         self.name = f"w{order.number}"
         self.order = order
+        self.configured = asyncio.Event()  # nothing is wrong with what it is to do
         self.ready = asyncio.Event()
+        self.heard_at = 0.0  # its last report, monotonic
         self.ended = asyncio.Event()
         self.leaving = False
         self.code: int | None = None  # how it ended

@@ -36,6 +36,7 @@ class Office:
         """Take a new worker in, before its line is read."""
         self.workers[worker.name] = worker
         wire = worker.wire
+        wire.on("configured", lambda _: worker.configured.set())
         wire.on("ready", lambda _: self._open(worker))
         wire.on("closing", lambda _: self._admission.leave(worker.number))
         wire.on("report", lambda said: self._heed(worker, said))
@@ -67,6 +68,13 @@ class Office:
         """Take no more calls anywhere, and have all workers drain."""
         self._stopping = True
         self.tell_all("stop")
+
+    def hung(self, silent_s: float) -> list[Worker]:
+        """Return the workers that have reported nothing for so long."""
+        oldest = self._clock() - silent_s
+        return [
+            each for each in self.workers.values() if each.ready.is_set() and each.heard_at < oldest
+        ]
 
     def tell_all(self, what: str, **fields: Any) -> None:
         """Tell every worker."""
@@ -102,14 +110,16 @@ class Office:
         logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
         self._admission.open(worker.number, self._clock())
         self._quotas.receive(worker)
+        worker.heard_at = self._clock()
         worker.ready.set()
         for name, watcher in self._watchers:
             worker.wire.tell("stream", to=name, watcher=watcher, on=True)
         self.tell_state()
 
     def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
+        worker.heard_at = self._clock()
         self._admission.heed(
-            worker.number, cores=said["cores"], lag_s=said["lag_s"], now=self._clock()
+            worker.number, cores=said["cores"], lag_s=said["lag_s"], now=worker.heard_at
         )
 
     def _begin(self, worker: Worker, seat: int) -> None:

@@ -23,6 +23,7 @@ STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
 READY_S: Final = 90.0  # a worker that takes longer to load is given up
 STOP_S: Final = 20.0  # for goodbyes and connections, after the drain; then a worker is ended
 WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before a worker that dies at once is replaced
+HUNG_S: Final = 30.0  # a worker that reports nothing for so long serves nobody
 TIDY_S: Final = 5.0  # at a MB a second the log grows by a quarter more than it should
 WELL_S: Final = 60.0  # a worker that lived so long did not die at once
 
@@ -74,16 +75,15 @@ class Supervisor:
     async def run(self, ready: Callable[[], None]) -> int:
         """Serve until SIGTERM or SIGINT, then drain; return the exit code.
 
-        The first worker starts alone: what is wrong with the house it says once.
+        The first worker reads the configuration alone: what is wrong with it is said once.
 
         Args:
             ready: Called when calls can be taken.
         """
         self._listen_to_signals()
         async with self._tasks:
-            first = self._start(0)
-            if not await self._is_ready(first):
-                return DONE if self.stopping else first.code or FAILED
+            if code := await self._begin():
+                return DONE if self.stopping else code
             doorman = Doorman(self._listener, hand=self.office.hand)
             around = [
                 self._tasks.create_task(doorman.run(), name="take connections"),
@@ -91,7 +91,6 @@ class Supervisor:
                 self._tasks.create_task(self._tidy(), name="tidy up"),
             ]
             ready()
-            self._fill()
             await self._all_gone.wait()
             for each in around:
                 each.cancel()
@@ -101,6 +100,22 @@ class Supervisor:
         failed = [each for each in self._slots if each.code]
         if failed and self._signals == 1:
             raise CommandError(f"worker {failed[0].name} ended with {failed[0].code}")
+        return DONE
+
+    async def _begin(self) -> int:
+        """Start all workers; return the exit code if none can work."""
+        first = self._start(0)
+        await _first_of(first.configured, first.ended)
+        if not self.stopping and not first.ended.is_set():
+            self._fill()
+        workers = tuple(self._slots)
+        ready = await asyncio.gather(*(self._is_ready(each) for each in workers))
+        if not any(ready) or self.stopping:
+            await asyncio.gather(*(each.ended.wait() for each in workers))
+            return first.code or FAILED
+        for slot, worker in enumerate(workers):
+            if not ready[slot] and not worker.ready.is_set():
+                self._tasks.create_task(self._replace(slot, lived_s=0.0), name="replace a worker")
         return DONE
 
     def _fill(self) -> None:
@@ -122,7 +137,8 @@ class Supervisor:
         lost = self.office.lose(worker)
         expected = code == 0 and (worker.leaving or self.stopping)
         level = "INFO" if expected else "ERROR"
-        logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
+        if worker.configured.is_set():  # otherwise it has said itself what is wrong
+            logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if self.stopping:
             if not self.office.workers:
                 self._all_gone.set()
@@ -158,6 +174,9 @@ class Supervisor:
         while True:
             self.office.tell_state()
             self._quotas.divide()
+            for each in self.office.hung(HUNG_S):
+                logger.error("worker {} hangs and is killed", each.name)
+                each.kill()
             await asyncio.sleep(STATE_S)
 
     async def _tidy(self) -> None:

@@ -33,6 +33,7 @@ class Wire:
         self._heard: dict[str, Heard] = {}
         self._answers: dict[str, Answer] = {}
         self._answering: set[asyncio.Task[None]] = set()
+        self.open = asyncio.Event()
         self.gone = asyncio.Event()
 
     def on(self, what: str, heard: Heard) -> None:
@@ -68,6 +69,7 @@ class Wire:
     async def run(self) -> None:
         """Read what comes until the other end is gone."""
         reader, self._writer = await asyncio.open_connection(sock=self._own, limit=LINE_BYTES)
+        self.open.set()
         try:
             async with asyncio.TaskGroup() as answering:
                 while line := await _line(reader):

@@ -67,10 +67,9 @@ async def lines(settings: Any, *, workers: int = 2, seats: int = 20) -> AsyncIte
             running = [tasks.create_task(each.run()) for each in (desk.wire, joined.wire)]
             it.desks.append(desk)
             it.joined.append(joined)
-            await asyncio.sleep(0)
-            del running
+            assert all(running)
         for each in (*it.joined, *it.desks):
-            await _connected(each.wire)
+            await each.wire.open.wait()
         yield it
         for each in it.joined:
             each.wire.close()
@@ -78,8 +77,3 @@ async def lines(settings: Any, *, workers: int = 2, seats: int = 20) -> AsyncIte
 
 async def _answer_ping(_: Any) -> str:
     return "pong"
-
-
-async def _connected(wire: Wire) -> None:
-    while not wire.tell("hello"):  # noqa: ASYNC110 - the line opens within a step or two
-        await asyncio.sleep(0)
