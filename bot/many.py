@@ -31,11 +31,16 @@ class ServePlan:
         self._config = config
         self._flags = flags
 
+    @property
+    def wanted(self) -> int:
+        """How many workers there are to be."""
+        return processes(self.settings)
+
     def order(self, number: int) -> WorkerOrder:
         """Return what a new worker is told."""
         return WorkerOrder(
             number=number,
-            workers=processes(self.settings),
+            workers=self.wanted,
             config=str(self._config) if self._config else None,
             flags=dict(self._flags),
             board=self.board,

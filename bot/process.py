@@ -84,8 +84,7 @@ async def open_process(
     models = models or await asyncio.to_thread(VoiceModels.load)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
-    live = Live(words=words)
-    emitter = emitter_for(settings, [live, *listeners])
+    emitter = emitter_for(settings, [live := Live(words=words), *listeners])
     async with emitter, open_shared(settings, models) as shared:
         tell = emitter.tell_for("")
         call = call_maker(shared, emitter, prices)

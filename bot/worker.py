@@ -89,7 +89,7 @@ class _WorkPlace:
         wire = house.wire
         wire.on("stop", lambda _: server.asked_to_stop.set())
         wire.on("hurry", lambda _: server.hurry())
-        wire.on("retire", lambda _: tasks.create_task(self._retire(), name="retire"))
+        wire.on("retire", self._retire)
         tasks.create_task(self._say_so(wire), name="say that we are closing")
 
     def take(self, connection: socket.socket) -> None:
@@ -97,7 +97,10 @@ class _WorkPlace:
         self._taken_at = self._loop.time()
         self._tasks.create_task(self._server.take(connection), name="take a connection")
 
-    async def _retire(self) -> None:
+    def _retire(self, _: Mapping[str, Any]) -> None:
+        self._tasks.create_task(self._end_with_the_last_call(), name="retire")
+
+    async def _end_with_the_last_call(self) -> None:
         """End when the last call has, whenever that is; what comes meanwhile is still served."""
         while self._busy:  # noqa: ASYNC110 - a connection that brings no call tells nobody
             await asyncio.sleep(LOOK_S)

@@ -10,8 +10,6 @@ A worker without a call always has room for one: to refuse the only caller helps
 """
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
@@ -28,27 +26,73 @@ WAIT_S: Final = 15.0  # a telephone's stream and a browser's sound come within s
 HANDED_S: Final = 2.0  # a connection that was handed on begins its call within that time
 
 
-@dataclass(slots=True)
-class _Seat:
-    """One call that was admitted."""
+class WorkerLoad:
+    """What one worker carries, as it was last heard.
 
-    since: float  # when it was admitted; from its begin on, when it began
-    worker: int | None = None
+    Attributes:
+        cores: That it uses.
+        leaving: Gets no more calls.
+        calls: Its calls' seats, and when each began.
+    """
+
+    def __init__(self, now: float) -> None:
+        """Count on a worker that can take calls."""
+        self.cores = 0.0
+        self.leaving = False
+        self.calls: dict[int, float] = {}
+        self._lag_s = 0.0
+        self._reported_at = now
+        self._handed: deque[float] = deque()  # when calls were sent that have not begun yet
+
+    def heed(self, *, cores: float, lag_s: float, now: float) -> None:
+        """Take a report: the cores in use, and how late the loop is."""
+        self.cores, self._lag_s, self._reported_at = cores, lag_s, now
+
+    def hand(self, now: float) -> None:
+        """Note that a call is on its way here."""
+        self._handed.append(now)
+
+    def begin(self, seat: int, now: float) -> None:
+        """Note that a call has begun here."""
+        self.calls[seat] = now
+        if self._handed:
+            self._handed.popleft()
+
+    def unseen(self, now: float) -> float:
+        """Return how many calls' load has not been measured yet, in parts of a call."""
+        return sum(max(0.0, 1.0 - (now - since) / SETTLE_S) for since in self.calls.values())
+
+    def load(self, call_cores: float, now: float) -> float:
+        """Return the cores that are used or soon will be."""
+        return self.cores + self.unseen(now) * call_cores
+
+    def late(self, now: float) -> bool:
+        """Say whether its loop is later than calls bear."""
+        return self._lag_s > LATE_S or now - self._reported_at > STALE_S
+
+    def room(self, call_cores: float, now: float) -> int:
+        """Return how many more calls it can carry."""
+        more = calls_in(FULL - self.load(call_cores, now), call_cores)
+        if not self.calls:
+            return max(1, more)
+        return 0 if self.late(now) else max(0, more)
+
+    def spare(self, call_cores: float, now: float) -> tuple[bool, float, int]:
+        """Return what tells which worker has more room: the greater, the more."""
+        while self._handed and now - self._handed[0] >= HANDED_S:
+            self._handed.popleft()
+        cores = FULL - self.load(call_cores, now) - len(self._handed) * call_cores
+        return (not self.late(now), cores, -len(self.calls))
 
 
-@dataclass(slots=True)
-class _Place:
-    """One worker, as it was last heard."""
+class HouseSeats:
+    """The seats of all workers together.
 
-    reported_at: float
-    cores: float = 0.0
-    lag_s: float = 0.0
-    leaving: bool = False
-    handed: deque[float] = field(default_factory=deque[float])  # calls on their way to it
-
-
-class Admission:
-    """The seats of the house, and what its workers measure."""
+    Attributes:
+        seats: Calls at once, whatever is measured.
+        call_cores: What a call costs on average.
+        workers: By number.
+    """
 
     def __init__(self, *, seats: int, cores: float, measured: bool = True) -> None:
         """Open with no worker.
@@ -60,135 +104,89 @@ class Admission:
         """
         self.seats = seats
         self.call_cores = CALL_CORES
+        self.workers: dict[int, WorkerLoad] = {}
         self._cores = cores
         self._measured = measured
         self._numbers = count(1)
-        self._seats: dict[int, _Seat] = {}
-        self._places: dict[int, _Place] = {}
+        self._coming: dict[int, float] = {}  # seats of calls that have not begun, since when
+
+    @property
+    def taken(self) -> int:
+        """How many seats are taken."""
+        return len(self._coming) + sum(len(each.calls) for each in self.workers.values())
 
     def open(self, worker: int, now: float) -> None:
         """Count on a worker that can take calls."""
-        self._places[worker] = _Place(reported_at=now)
-
-    def leave(self, worker: int) -> None:
-        """Give a worker no more calls; those that it has go on."""
-        if place := self._places.get(worker):
-            place.leaving = True
+        self.workers[worker] = WorkerLoad(now)
 
     def lose(self, worker: int) -> int:
         """Forget a worker that is gone; return how many calls went with it."""
-        self._places.pop(worker, None)
-        lost = [number for number, seat in self._seats.items() if seat.worker == worker]
-        for number in lost:
-            del self._seats[number]
-        return len(lost)
+        lost = self.workers.pop(worker, None)
+        return len(lost.calls) if lost else 0
 
     def heed(self, worker: int, *, cores: float, lag_s: float, now: float) -> None:
-        """Take a worker's report: the cores that it uses, and how late its loop is."""
-        if place := self._places.get(worker):
-            place.cores, place.lag_s, place.reported_at = cores, lag_s, now
+        """Take a worker's report, and learn from all what a call costs."""
+        if load := self.workers.get(worker):
+            load.heed(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)
-
-    def calls(self, worker: int | None = None) -> int:
-        """Return how many seats are taken: by one worker's calls, or in the whole house."""
-        if worker is None:
-            return len(self._seats)
-        return sum(seat.worker == worker for seat in self._seats.values())
 
     def admit(self, now: float) -> int | None:
         """Take a seat for a call that is coming; None: there is none."""
         if self.why_closed(now):
             return None
-        number = next(self._numbers)
-        self._seats[number] = _Seat(now)
-        return number
+        seat = next(self._numbers)
+        self._coming[seat] = now
+        return seat
 
-    def begin(self, number: int, worker: int, now: float) -> None:
+    def begin(self, seat: int, worker: int, now: float) -> None:
         """Note which worker has the call; one whose seat was given up gets it back."""
-        self._seats[number] = _Seat(now, worker)
-        place = self._places.get(worker)
-        if place and place.handed:
-            place.handed.popleft()
+        self._coming.pop(seat, None)
+        if load := self.workers.get(worker):
+            load.begin(seat, now)
 
-    def end(self, number: int) -> None:
+    def end(self, seat: int) -> None:
         """Give a seat back."""
-        self._seats.pop(number, None)
-
-    def hand(self, worker: int, now: float) -> None:
-        """Note that a call is on its way to a worker."""
-        if place := self._places.get(worker):
-            place.handed.append(now)
+        self._coming.pop(seat, None)
+        for load in self.workers.values():
+            load.calls.pop(seat, None)
 
     def why_closed(self, now: float) -> str:
         """Return why no call can be taken: `full`, `busy`, or nothing."""
-        self._give_up(now)
-        if not self._places or len(self._seats) >= self.seats:
+        room = self.room(now)  # gives up seats, too
+        if self.taken >= self.seats or self.best(now) is None:
             return "full"
-        return "" if self.room(now) > 0 else "busy"
+        return "" if room > 0 else "busy"
 
     def room(self, now: float) -> int:
         """Return how many more calls can keep the promise."""
-        self._give_up(now)
-        free = self.seats - len(self._seats)
+        self._coming = {seat: at for seat, at in self._coming.items() if now - at < WAIT_S}
+        free = max(0, self.seats - self.taken)
         if not self._measured:
-            return max(0, free)
-        waiting = sum(seat.worker is None for seat in self._seats.values())
-        rooms = sum(self._room_of(worker, now) for worker in self._open())
-        left = self._cores * FULL - sum(self._load(each, now) for each in self._places)
-        alone = not self._seats and any(True for _ in self._open())
-        return max(int(alone), min(free, rooms - waiting, self._calls_in(left) - waiting))
+            return free
+        staying = [each for each in self.workers.values() if not each.leaving]
+        rooms = sum(each.room(self.call_cores, now) for each in staying)
+        used = sum(each.load(self.call_cores, now) for each in self.workers.values())
+        left = calls_in(self._cores * FULL - used, self.call_cores)
+        alone = bool(staying) and not self.taken
+        return max(int(alone), min(free, min(rooms, left) - len(self._coming)))
 
     def best(self, now: float) -> int | None:
         """Return the worker with most room; None: there is none."""
-        return max(self._open(), key=lambda each: self._spare(each, now), default=None)
-
-    def _open(self) -> Iterator[int]:
-        return (worker for worker, place in self._places.items() if not place.leaving)
-
-    def _spare(self, worker: int, now: float) -> tuple[bool, float, int, int]:
-        place = self._places[worker]
-        coming = sum(now - at < HANDED_S for at in place.handed)
-        spare = FULL - self._load(worker, now) - coming * self.call_cores
-        return (not self._is_late(worker, now), spare, -self.calls(worker), -worker)
-
-    def _room_of(self, worker: int, now: float) -> int:
-        calls = self._calls_in(FULL - self._load(worker, now))
-        if not self.calls(worker):
-            return max(1, calls)
-        return 0 if self._is_late(worker, now) else max(0, calls)
-
-    def _calls_in(self, cores: float) -> int:
-        """Return how many calls of the usual cost there is time for."""
-        return int(cores / self.call_cores + HAIR)
-
-    def _is_late(self, worker: int, now: float) -> bool:
-        place = self._places[worker]
-        return place.lag_s > LATE_S or now - place.reported_at > STALE_S
-
-    def _load(self, worker: int, now: float) -> float:
-        """Return the cores that a worker uses or soon will."""
-        return self._places[worker].cores + self._unseen(worker, now) * self.call_cores
-
-    def _unseen(self, worker: int, now: float) -> float:
-        """Return how many calls' load has not been measured yet, in parts of a call."""
-        since = (seat.since for seat in self._seats.values() if seat.worker == worker)
-        return sum(max(0.0, 1.0 - (now - each) / SETTLE_S) for each in since)
+        staying = [number for number, each in self.workers.items() if not each.leaving]
+        return max(
+            staying, key=lambda each: self.workers[each].spare(self.call_cores, now), default=None
+        )
 
     def _learn(self, now: float) -> None:
-        """Take what a call costs from what all workers use together."""
-        begun = sum(seat.worker is not None for seat in self._seats.values())
-        seen = begun - sum(self._unseen(each, now) for each in self._places)
+        begun = sum(len(each.calls) for each in self.workers.values())
+        seen = begun - sum(each.unseen(now) for each in self.workers.values())
         if begun < 2 or seen < begun * 0.9:  # one call's load is mostly what a worker costs anyway
             return
-        each = sum(place.cores for place in self._places.values()) / seen
-        each = min(max(each, CALL_CORES_MIN), CALL_CORES_MAX)
-        self.call_cores += LEARN * (each - self.call_cores)
+        measured = sum(each.cores for each in self.workers.values()) / seen
+        measured = min(max(measured, CALL_CORES_MIN), CALL_CORES_MAX)
+        self.call_cores += LEARN * (measured - self.call_cores)
 
-    def _give_up(self, now: float) -> None:
-        """Free the seats of those who were admitted and never came."""
-        for number, seat in tuple(self._seats.items()):
-            if seat.worker is None and now - seat.since >= WAIT_S:
-                del self._seats[number]
-        for place in self._places.values():
-            while place.handed and now - place.handed[0] >= HANDED_S:
-                place.handed.popleft()
+
+def calls_in(cores: float, call_cores: float) -> int:
+    """Return how many calls of a cost there is time for."""
+    return int(cores / call_cores + HAIR)

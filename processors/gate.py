@@ -11,7 +11,7 @@ from fallbacks.deadline import Deadline
 from fallbacks.limits import MINUTE_S, Limits, Turnstile, requests_left
 
 
-class Pace(Protocol):
+class RequestPace(Protocol):
     """How many requests a minute may be made."""
 
     def has_capacity(self) -> bool:
@@ -39,7 +39,7 @@ class RungGate:
         """
         self._turnstile = Turnstile(limits)
         self._clock = clock
-        self.pace: Pace | None = (
+        self.pace: RequestPace | None = (
             AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
         )
         self.on_short: Callable[[], None] = _nothing  # when somebody finds no place

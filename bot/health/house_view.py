@@ -22,7 +22,7 @@ def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
         ]
         probes = [each["last_probe"] for each in same if each["last_probe"]]
         found.append(
-            max(same, key=_trouble)
+            dict(max(same, key=_trouble))
             | {
                 "usable": all(each["usable"] for each in same),
                 "suspect": any(each["suspect"] for each in same),

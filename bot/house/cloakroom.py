@@ -1,8 +1,10 @@
 """What one worker leaves and another takes: once, within its time, and never more than so much."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from bot.house.wire import Wire
 
 MOST: Final = 1000  # tickets of calls between webhook and stream, conversations of lost lines
 
@@ -34,3 +36,15 @@ class Cloakroom:
         """Return the value of a token, once; None when there is none, or it is too old."""
         kept = self._kept.pop(token, None)
         return kept.value if kept and kept.until_s > self._clock() else None
+
+    def serve(self, wire: Wire) -> None:
+        """Keep and give out what the other end of a line asks for."""
+
+        async def keep(said: Mapping[str, Any]) -> None:
+            self.keep(said["token"], said["value"], for_s=said["for_s"])
+
+        async def take(said: Mapping[str, Any]) -> Any:
+            return self.take(said["token"])
+
+        wire.answer("keep", keep)
+        wire.answer("take", take)

@@ -1,31 +1,29 @@
 """What a door asks of the house: a seat, a place to leave things, and whoever else is there."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from bot.clock import Clock
 from bot.house.cloakroom import Cloakroom
-from fallbacks.admission import Admission
+from bot.house.views import StreamedViews
+from fallbacks.admission import HouseSeats
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
-View = Callable[[], AsyncIterator[Mapping[str, Any]]]
-"""Yields the recent entries, then each new one."""
 NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own
 OWN: Final = 0  # the number of the only process of a house
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class HeldSeat:
     """A seat that is held for a call that is coming."""
 
     seat: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class NoSeat:
     """There is none, and why: `full`, `busy` or `draining`."""
 
     reason: str
@@ -33,6 +31,11 @@ class Refused:
 
 class House(Protocol):
     """All processes behind one port, as one of them sees it."""
+
+    @property
+    def views(self) -> StreamedViews | None:
+        """What happens in the other processes; None: there are none."""
+        ...
 
     @property
     def name(self) -> str:
@@ -54,7 +57,7 @@ class House(Protocol):
         """Whether nobody in the house is in a call."""
         ...
 
-    async def admit(self) -> Admitted | Refused:
+    async def admit(self) -> HeldSeat | NoSeat:
         """Hold a seat for a call that is coming."""
         ...
 
@@ -86,14 +89,6 @@ class House(Protocol):
         """Return what every process answers, this one first."""
         ...
 
-    def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield what happens in the other processes, as the live view shows it."""
-        ...
-
-    def share_view(self, view: View) -> None:
-        """Let other processes watch what happens here."""
-        ...
-
 
 @contextmanager
 def seated(house: House, seat: int) -> Iterator[None]:
@@ -109,6 +104,7 @@ class Alone:
     """A house of one process."""
 
     name = ""
+    views = None
     leads = True
 
     def __init__(
@@ -116,43 +112,43 @@ class Alone:
         *,
         why_closed: Callable[[], str],
         clock: Clock,
-        admission: Admission | None = None,
+        seats: HouseSeats | None = None,
     ) -> None:
         """Take what the switchboard says, and what load says; None: that does not count."""
         self._why = why_closed
         self._clock = clock
         self._room = Cloakroom(clock=clock)
         self._answers: dict[str, Answer] = {}
-        self.admission = admission or Admission(seats=NO_LIMIT, cores=1, measured=False)
-        self.admission.open(OWN, clock())
+        self.seats = seats or HouseSeats(seats=NO_LIMIT, cores=1, measured=False)
+        self.seats.open(OWN, clock())
 
     @property
     def why_closed(self) -> str:
         """Return what the switchboard or the load says."""
-        return self._why() or self.admission.why_closed(self._clock())
+        return self._why() or self.seats.why_closed(self._clock())
 
     @property
     def quiet(self) -> bool:
         """Return whether no call is in progress."""
-        return not self.admission.calls()
+        return not self.seats.taken
 
     def report(self, cores: float, lag_s: float) -> None:
         """Take what was measured."""
-        self.admission.heed(OWN, cores=cores, lag_s=lag_s, now=self._clock())
+        self.seats.heed(OWN, cores=cores, lag_s=lag_s, now=self._clock())
 
-    async def admit(self) -> Admitted | Refused:
+    async def admit(self) -> HeldSeat | NoSeat:
         """Hold a seat here."""
         reason = self.why_closed
-        seat = None if reason else self.admission.admit(self._clock())
-        return Refused(reason=reason or "full") if seat is None else Admitted(seat=seat)
+        seat = None if reason else self.seats.admit(self._clock())
+        return NoSeat(reason=reason or "full") if seat is None else HeldSeat(seat=seat)
 
     def begin(self, seat: int) -> None:
         """Count the call."""
-        self.admission.begin(seat, OWN, self._clock())
+        self.seats.begin(seat, OWN, self._clock())
 
     def end(self, seat: int) -> None:
         """Count it no more."""
-        self.admission.end(seat)
+        self.seats.end(seat)
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
         """Keep it here."""
@@ -173,11 +169,3 @@ class Alone:
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
         """Ask this process alone."""
         return [await self._answers[what](fields)]
-
-    async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield nothing: nothing happens elsewhere."""
-        await asyncio.Event().wait()  # nothing happens elsewhere
-        yield {}
-
-    def share_view(self, view: View) -> None:
-        """Share it with nobody."""

@@ -2,16 +2,14 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from itertools import count
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from loguru import logger
 
-from bot.house.house import Admitted, Answer, Refused, View
+from bot.house.house import Answer, HeldSeat, NoSeat
+from bot.house.views import StreamedViews
 from bot.house.wire import Wire, WireError
-
-UNSEEN_ENTRIES: Final = 2_000  # of other processes, for one who watches; then the oldest is lost
 
 
 class Joined:
@@ -27,16 +25,11 @@ class Joined:
         """
         self.wire = wire
         self.workers = workers
+        self.views = StreamedViews(wire)
         self.name = f"w{number}"
         self._state: Mapping[str, Any] = {}
         self._answers: dict[str, Answer] = {}
-        self._watchers: dict[int, asyncio.Queue[Mapping[str, Any]]] = {}
-        self._numbers = count(1)
-        self._view: View | None = None
-        self._streams: dict[tuple[str, int], asyncio.Task[None]] = {}
         wire.on("house", self._learn)
-        wire.on("entry", self._hear)
-        wire.on("stream", self._stream)
 
     @property
     def why_closed(self) -> str:
@@ -62,14 +55,14 @@ class Joined:
         """Pass on what was measured."""
         self.wire.tell("report", cores=round(cores, 4), lag_s=round(lag_s, 4))
 
-    async def admit(self) -> Admitted | Refused:
+    async def admit(self) -> HeldSeat | NoSeat:
         """Ask the supervisor for a seat; without an answer there is none."""
         try:
             said = await self.wire.ask("admit")
         except WireError as gone:
             logger.warning("no seat: {}", gone)
-            return Refused(reason="busy")
-        return Refused(reason=said["reason"]) if "reason" in said else Admitted(seat=said["seat"])
+            return NoSeat(reason="busy")
+        return NoSeat(reason=said["reason"]) if "reason" in said else HeldSeat(seat=said["seat"])
 
     def begin(self, seat: int) -> None:
         """Tell the supervisor."""
@@ -116,47 +109,8 @@ class Joined:
         said = await asyncio.gather(*asked, return_exceptions=True)
         return [own, *(each for each in said if not isinstance(each, BaseException))]
 
-    async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield what the supervisor passes on, while somebody reads."""
-        number = next(self._numbers)
-        queue = self._watchers[number] = asyncio.Queue(UNSEEN_ENTRIES)
-        self.wire.tell("watch", watcher=number, on=True)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            del self._watchers[number]
-            self.wire.tell("watch", watcher=number, on=False)
-
-    def share_view(self, view: View) -> None:
-        """Stream it to whoever watches elsewhere."""
-        self._view = view
-
     def _learn(self, state: Mapping[str, Any]) -> None:
         self._state = state
-
-    def _hear(self, message: Mapping[str, Any]) -> None:
-        queue = self._watchers.get(message["watcher"])
-        if queue is None:
-            return
-        if queue.full():
-            queue.get_nowait()
-        queue.put_nowait(message["entry"])
-
-    def _stream(self, message: Mapping[str, Any]) -> None:
-        to = (message["to"], message["watcher"])
-        if old := self._streams.pop(to, None):
-            old.cancel()
-        if message["on"] and self._view is not None:
-            stream = self._pour(self._view(), *to)
-            self._streams[to] = asyncio.get_running_loop().create_task(stream, name="stream")
-
-    async def _pour(
-        self, entries: AsyncIterator[Mapping[str, Any]], peer: str, watcher: int
-    ) -> None:
-        async for each in entries:
-            self.wire.tell("entry", to=peer, watcher=watcher, entry=each)
-            await asyncio.sleep(0)  # the recent ones are many, and calls come first
 
 
 def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> None:

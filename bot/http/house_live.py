@@ -16,8 +16,9 @@ class HouseLive:
     def __init__(self, live: Live, house: House) -> None:
         """Take this process's own view; others of the house may watch it, too."""
         self._live = live
-        self._house = house
-        house.share_view(live.watch)
+        self._elsewhere = house.views
+        if house.views:
+            house.views.share(live.watch)
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the recent entries, then each new one, until the watcher goes."""
@@ -28,7 +29,11 @@ class HouseLive:
                 await queue.put(each)
 
         async with asyncio.TaskGroup() as tasks:
-            for entries in (self._live.watch(), self._house.watch()):
+            for entries in self._sources():
                 tasks.create_task(pour(entries), name="watch the house")
             while True:
                 yield await queue.get()
+
+    def _sources(self) -> list[AsyncIterator[Mapping[str, Any]]]:
+        own: AsyncIterator[Mapping[str, Any]] = self._live.watch()
+        return [own, self._elsewhere.watch()] if self._elsewhere else [own]

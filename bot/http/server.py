@@ -4,7 +4,7 @@ import asyncio
 import functools
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Final
@@ -37,7 +37,7 @@ from bot.http.twilio_door import twilio_router
 from bot.http.webrtc_door import webrtc_router
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
-from fallbacks.admission import Admission
+from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
@@ -127,17 +127,7 @@ async def run_server(
             settings, words=extras.words, listeners=extras.listeners, models=extras.models
         ) as process,
         open_house(process, extras.house) as house,
-        keep_clips(
-            settings,
-            process.last_resort.utterances,
-            process.last_resort.clips,
-            quiet=lambda: house.leads and house.quiet and not process.switchboard.calls,
-            retries=Retries(
-                settings=settings.resilience.retry_settings(),
-                tell=process.providers.tell,
-                roster=process.providers.roster,
-            ),
-        ),
+        _clips(process, house),
         asyncio.TaskGroup() as tasks,
     ):
         server = Server(
@@ -159,6 +149,22 @@ async def run_server(
         finally:
             server.asked_to_stop.set()
             await asyncio.wait([stopping, serving])
+
+
+def _clips(process: Process, house: House) -> AbstractAsyncContextManager[None]:
+    """Have one process of the house render the clips that are missing, when nobody calls."""
+    settings, providers = process.settings, process.providers
+    return keep_clips(
+        settings,
+        process.last_resort.utterances,
+        process.last_resort.clips,
+        quiet=lambda: house.leads and house.quiet and not process.switchboard.calls,
+        retries=Retries(
+            settings=settings.resilience.retry_settings(),
+            tell=providers.tell,
+            roster=providers.roster,
+        ),
+    )
 
 
 async def _serve(server: Server, sockets: list[socket.socket]) -> None:
@@ -207,7 +213,7 @@ def alone(process: Process) -> Alone:
     return Alone(
         why_closed=lambda: switchboard.why_closed,
         clock=clock.monotonic,
-        admission=Admission(seats=server.max_calls, cores=own_cores(), measured=measured),
+        seats=HouseSeats(seats=server.max_calls, cores=own_cores(), measured=measured),
     )
 
 

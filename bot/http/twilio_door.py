@@ -14,7 +14,7 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from bot.call.switchboard import SwitchboardFullError
-from bot.house.house import Admitted, Alone, House, seated
+from bot.house.house import Alone, HeldSeat, House, seated
 from bot.http.twilio_tokens import Ticket, Tokens
 from calls.entry import Tell
 from calls.events import CallRefused, InputRefused
@@ -138,7 +138,7 @@ class _TwilioDoor:
             return self._refuse("webhook_without_call_sid", HTTPStatus.BAD_REQUEST)
         answer = VoiceResponse()
         admitted = await self.house.admit()
-        if isinstance(admitted, Admitted):
+        if isinstance(admitted, HeldSeat):
             caller, called = form.get("From", ""), form.get("To", "")
             ticket = Ticket(call_sid=call_sid, caller=caller, called=called, seat=admitted.seat)
             connect = Connect()

@@ -17,7 +17,7 @@ from pipecat.transports.smallwebrtc.request_handler import (
 from pydantic import BaseModel, Field
 
 from bot.call.switchboard import SwitchboardFullError
-from bot.house.house import House, Refused, seated
+from bot.house.house import House, NoSeat, seated
 from bot.http.parked import Parked
 from bot.process import Process
 from transports.webrtc import WebrtcLeg
@@ -92,7 +92,7 @@ class _WebrtcDoor:
 
     async def _answer_here(self, offer: Offer) -> Mapping[str, str]:
         admitted = await self._house.admit()
-        if isinstance(admitted, Refused):
+        if isinstance(admitted, NoSeat):
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "All our lines are busy. Please call again in a few minutes.",

@@ -4,21 +4,21 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fallbacks.admission import CALL_CORES, FULL, LATE_S, SETTLE_S, STALE_S, WAIT_S, Admission
+from fallbacks.admission import CALL_CORES, FULL, LATE_S, SETTLE_S, STALE_S, WAIT_S, HouseSeats
 
 CARRIED = int(FULL / CALL_CORES)  # calls of the usual cost in one worker
 
 
 def house(
     *, workers: int = 2, seats: int = 100, cores: float = 2, measured: bool = True
-) -> Admission:
-    admission = Admission(seats=seats, cores=cores, measured=measured)
+) -> HouseSeats:
+    admission = HouseSeats(seats=seats, cores=cores, measured=measured)
     for number in range(1, workers + 1):
         admission.open(number, now=0.0)
     return admission
 
 
-def fill(admission: Admission, now: float) -> list[int]:
+def fill(admission: HouseSeats, now: float) -> list[int]:
     """Let calls in, each begun at the worker with most room, until one is refused."""
     seats: list[int] = []
     while (seat := admission.admit(now)) is not None:
@@ -27,7 +27,7 @@ def fill(admission: Admission, now: float) -> list[int]:
     return seats
 
 
-def report(admission: Admission, now: float, *, cores: float, lag_s: float = 0.0) -> None:
+def report(admission: HouseSeats, now: float, *, cores: float, lag_s: float = 0.0) -> None:
     for worker in (1, 2):
         admission.heed(worker, cores=cores, lag_s=lag_s, now=now)
 
@@ -51,7 +51,7 @@ def test_a_burst_is_shared_out_evenly() -> None:
 
     fill(admission, now=0.0)
 
-    assert admission.calls(1) == admission.calls(2)
+    assert len(admission.workers[1].calls) == len(admission.workers[2].calls)
 
 
 def test_those_who_were_let_in_and_have_not_begun_take_room_too() -> None:
@@ -118,7 +118,7 @@ def test_the_next_call_goes_where_most_room_is() -> None:
 
 def test_calls_on_their_way_count_before_they_begin() -> None:
     admission = house()
-    admission.hand(1, now=0.0)
+    admission.workers[1].hand(now=0.0)
 
     assert admission.best(0.0) == 2
 
@@ -127,10 +127,10 @@ def test_a_worker_that_leaves_gets_no_more_calls_and_keeps_its_own() -> None:
     admission = house()
     seat = admission.admit(0.0) or 0
     admission.begin(seat, 1, 0.0)
-    admission.leave(1)
+    admission.workers[1].leaving = True
 
     assert admission.best(0.0) == 2
-    assert admission.calls(1) == 1
+    assert len(admission.workers[1].calls) == 1
 
 
 def test_a_lost_workers_calls_are_counted_and_their_seats_free() -> None:
@@ -158,7 +158,7 @@ class AdmissionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.it = Admission(seats=12, cores=2)
+        self.it = HouseSeats(seats=12, cores=2)
         self.workers: list[int] = []
         self.coming: list[int] = []
         self.begun: dict[int, int] = {}
@@ -213,7 +213,7 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_call_in_progress_has_its_seat(self) -> None:
-        assert self.it.calls() >= len(self.begun)
+        assert self.it.taken >= len(self.begun)
         assert self.it.room(self.now) >= 0
 
     @invariant()

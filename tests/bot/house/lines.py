@@ -11,7 +11,7 @@ from bot.house.joined import Joined
 from bot.house.office import Office
 from bot.house.quotas import Quotas
 from bot.house.wire import Wire
-from fallbacks.admission import Admission
+from fallbacks.admission import HouseSeats
 
 
 @dataclass(eq=False)
@@ -52,9 +52,9 @@ class Lines:
 
 @asynccontextmanager
 async def lines(settings: Any, *, workers: int = 2, seats: int = 20) -> AsyncIterator[Lines]:
-    admission = Admission(seats=seats, cores=2, measured=False)
+    house = HouseSeats(seats=seats, cores=2, measured=False)
     clock = asyncio.get_running_loop().time
-    office = Office(admission, Quotas(settings), clock=clock)
+    office = Office(house, Quotas(settings), clock=clock)
     it = Lines(office, [], [])
     async with asyncio.TaskGroup() as tasks:
         for number in range(1, workers + 1):

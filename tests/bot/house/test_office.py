@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.house.house import Admitted, Refused
+from bot.house.house import HeldSeat, NoSeat
 from bot.http.twilio_tokens import Ticket, Tokens
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
@@ -32,13 +32,13 @@ async def test_seats_are_the_houses() -> None:
         await it.open()
         admitted = [await it.joined[number % 2].admit() for number in range(4)]
         first = admitted[0]
-        assert isinstance(first, Admitted)
+        assert isinstance(first, HeldSeat)
         it.joined[1].begin(first.seat)
         it.joined[1].end(first.seat)
         again = await it.joined[1].admit()  # behind them on the same line
 
-    assert admitted[3] == Refused(reason="full")
-    assert isinstance(again, Admitted)
+    assert admitted[3] == NoSeat(reason="full")
+    assert isinstance(again, HeldSeat)
 
 
 async def test_a_house_that_stops_takes_nobody() -> None:
@@ -46,7 +46,7 @@ async def test_a_house_that_stops_takes_nobody() -> None:
         await it.open()
         it.office.stop()
 
-        assert await it.joined[0].admit() == Refused(reason="draining")
+        assert await it.joined[0].admit() == NoSeat(reason="draining")
 
 
 async def test_one_worker_answers_for_another_and_for_all() -> None:
@@ -79,10 +79,10 @@ async def test_who_watches_at_one_worker_sees_what_happens_at_the_other() -> Non
             while True:
                 yield await happens.get()
 
-        it.joined[1].share_view(view)
+        it.joined[1].views.share(view)
         await it.open()
         seen: list[Any] = []
-        watching = it.joined[0].watch()
+        watching = it.joined[0].views.watch()
         seen.append(await anext(watching))
         happens.put_nowait({"event": "what happens now"})
         seen.append(await anext(watching))
@@ -90,7 +90,7 @@ async def test_who_watches_at_one_worker_sees_what_happens_at_the_other() -> Non
         await it.settle()
 
         assert [each["event"] for each in seen] == ["what was before", "what happens now"]
-        assert it.joined[1]._streams == {}
+        assert it.joined[1].views._streams == {}
 
 
 async def test_a_question_that_fails_is_answered_so() -> None:
@@ -99,4 +99,4 @@ async def test_a_question_that_fails_is_answered_so() -> None:
 
         with pytest.raises(LookupError):
             await it.joined[0].ask("w2", "nothing of the kind")
-        assert isinstance(await it.joined[0].admit(), Admitted)  # and the line goes on
+        assert isinstance(await it.joined[0].admit(), HeldSeat)  # and the line goes on
