@@ -14,14 +14,14 @@ from itertools import count
 from typing import Final
 
 FULL: Final = 0.9  # of a core: beyond it a burst of a few frames makes every call late
-CALL_CORES: Final = 0.1  # what a call is believed to cost before it was measured
+CALL_CORES: Final = 0.15  # what a call is believed to cost before it was measured (chosen)
 CALL_CORES_MIN: Final = 0.04
 CALL_CORES_MAX: Final = 0.4
 LATE_S: Final = 0.25  # a loop that is so late for so many looks tears words
 STALE_S: Final = 1.5  # a worker that has not reported for so long is later than it can say
 SETTLE_S: Final = 3.0  # after so long a call's load is in what was measured
 LEARN: Final = 0.05  # the weight of one report among those before it
-HAIR: Final = 1e-6  # nine times a tenth is a hair more than 0.9
+HAIR: Final = 1e-6  # six times 0.15 may be a hair more than 0.9
 WAIT_S: Final = 15.0  # a telephone's stream and a browser's sound come within seconds, or never
 HANDED_S: Final = 2.0  # a connection that was handed on begins its call within that time
 

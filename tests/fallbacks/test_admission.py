@@ -4,9 +4,18 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fallbacks.admission import CALL_CORES, FULL, LATE_S, SETTLE_S, STALE_S, WAIT_S, HouseSeats
+from fallbacks.admission import (
+    CALL_CORES,
+    FULL,
+    LATE_S,
+    SETTLE_S,
+    STALE_S,
+    WAIT_S,
+    HouseSeats,
+    calls_in,
+)
 
-CARRIED = int(FULL / CALL_CORES)  # calls of the usual cost in one worker
+CARRIED = calls_in(FULL, CALL_CORES)  # calls of the usual cost in one worker
 
 
 def house(

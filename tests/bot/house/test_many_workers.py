@@ -94,3 +94,21 @@ async def drains(url: str) -> None:
                 if "draining" in (await answer.json())["reasons"]:
                     return
             await asyncio.sleep(0.05)
+
+
+async def test_workers_end_by_themselves_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        served.process.kill()
+        await served.process.wait()
+
+        await becomes(lambda: not any(works(each) for each in workers_of(served).values()))
+
+
+def works(pid: int) -> bool:
+    """Say whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
