@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Annotated
 
@@ -56,12 +56,17 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Return the exit code of a command: 0 done, 1 ran and failed, 2 bad usage.
+    """Return the exit code of a command: 0 done, 1 ran and failed, 2 bad usage."""
+    return guard(lambda: app(args=list(arguments), prog_name="holdline", standalone_mode=False))
+
+
+def guard(command: Callable[[], object]) -> int:
+    """Return the exit code of what a command does.
 
     Whatever goes wrong is told in one line on stderr for each problem, never in a traceback.
     """
     try:
-        result = app(args=list(arguments), prog_name="holdline", standalone_mode=False)
+        result = command()
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the top of the process: a line, not a traceback

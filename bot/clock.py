@@ -17,3 +17,8 @@ def monotonic() -> float:
 def utc_now() -> datetime:
     """Return the moment in UTC, for entries that people read."""
     return datetime.now(UTC)
+
+
+def processor_s() -> float:
+    """Return the seconds that this process has had of processors, over all its threads."""
+    return time.process_time()

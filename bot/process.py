@@ -4,7 +4,7 @@ import asyncio
 import gc
 import secrets
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -30,9 +30,10 @@ from bot.tools.owner import owner_tools
 from calls.cost import PriceTable
 from calls.incidents import Incidents
 from fallbacks.lag import Lag
+from fallbacks.work import StagePolicy
 from processors.turn_judges import TurnJudges
 from providers.catalog import provider
-from providers.provider import SharedService
+from providers.provider import SharedService, Stage
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
@@ -62,6 +63,7 @@ class Process:
     call: MakeCall
     providers: ProviderView
     last_resort: LastResort
+    policies: Mapping[Stage, StagePolicy]
 
 
 @asynccontextmanager
@@ -109,6 +111,7 @@ async def open_process(
                 call=call,
                 providers=providers,
                 last_resort=shared.last_resort,
+                policies=shared.policies,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 

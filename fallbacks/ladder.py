@@ -101,6 +101,13 @@ class Allowance:
         """The extra attempts among the recent ones."""
         return sum(self._recent)
 
+    def share(self, processes: int) -> None:
+        """Have only a part of what is always allowed: other processes have theirs.
+
+        The share of the attempts needs no dividing: a tenth of each is a tenth of all.
+        """
+        self._floor = max(min(self._floor, 1), self._floor // processes)
+
     def note(self) -> None:
         """Count an ordinary attempt."""
         self._recent.append(False)

@@ -21,7 +21,7 @@ class Readiness:
 
     ready: bool
     degraded: bool  # ready, and a call would have to do without a stage
-    reasons: tuple[str, ...]  # full, draining, stt_down, llm_down, tts_down
+    reasons: tuple[str, ...]  # full, busy, draining, stt_down, …
 
 
 def judge_readiness(

@@ -2,11 +2,25 @@
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
+from typing import Protocol
 
 from aiolimiter import AsyncLimiter
 
 from fallbacks.deadline import Deadline
 from fallbacks.limits import MINUTE_S, Limits, Turnstile, requests_left
+
+
+class RequestPace(Protocol):
+    """How many requests a minute may be made."""
+
+    def has_capacity(self) -> bool:
+        """Say whether one would pass at once."""
+        ...
+
+    async def acquire(self) -> None:
+        """Wait for one's turn."""
+        ...
 
 
 class RungGate:
@@ -25,7 +39,11 @@ class RungGate:
         """
         self._turnstile = Turnstile(limits)
         self._clock = clock
-        self._pace = AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
+        self.pace: RequestPace | None = (
+            AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
+        )
+        self.on_short: Callable[[], None] = _nothing  # when somebody finds no place
+        self._short = False  # since it was last asked
         self._called: dict[int, asyncio.Event] = {}
 
     @property
@@ -36,8 +54,25 @@ class RungGate:
     @property
     def room(self) -> bool:
         """Whether whoever comes now gets a place at once."""
-        paced = self._pace is None or self._pace.has_capacity()
+        paced = self.pace is None or self.pace.has_capacity()
         return paced and self._turnstile.room(self._clock())
+
+    @property
+    def limits(self) -> Limits:
+        """What is allowed now."""
+        return self._turnstile.limits
+
+    @property
+    def wanted(self) -> int:
+        """How many places could be used now; read once, it forgets who was turned away."""
+        short, self._short = self._short, False
+        return len(self._turnstile.inside) + self._turnstile.waiting + int(short)
+
+    def resize(self, places: int) -> None:
+        """Have another number of places; who has one too many keeps it until it is given back."""
+        self._turnstile.limits = replace(self._turnstile.limits, concurrent=places)
+        for _ in range(places):
+            self._call_in()
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
         """Wait for a place, until then at most; return the ticket to leave with, or None."""
@@ -49,6 +84,7 @@ class RungGate:
         entered = False
         try:
             self._call_in()
+            self._say_if_short()
             async with asyncio.timeout(until.left_s(now)):
                 await called.wait()
                 await self._pass()
@@ -66,7 +102,10 @@ class RungGate:
 
     def seat(self) -> int | None:
         """Take a place at once, or None: there is none."""
-        return self._turnstile.seat(self._clock())
+        ticket = self._turnstile.seat(self._clock())
+        self._short = ticket is None
+        self._say_if_short()
+        return ticket
 
     def leave(self, ticket: int) -> None:
         """Give a place back."""
@@ -87,10 +126,18 @@ class RungGate:
         wait_s = self._turnstile.opens_at - self._clock()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-        if self._pace is not None:
-            await self._pace.acquire()
+        if self.pace is not None:
+            await self.pace.acquire()
 
     def _call_in(self) -> None:
         ticket = self._turnstile.call_in(self._clock())
         if ticket is not None:
             self._called[ticket].set()
+
+    def _say_if_short(self) -> None:
+        if self._short or self._turnstile.waiting:
+            self.on_short()
+
+
+def _nothing() -> None:
+    """Tell nobody: the places are this process's own."""

@@ -28,6 +28,7 @@ from telemetry.repeats import Repeats
 if TYPE_CHECKING:
     from loguru import Record
 
+FILE: Final = "holdline.log"
 CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themselves
     "websockets.client",
     "websockets.server",
@@ -75,7 +76,7 @@ def set_up(*, level: str, folder: Path | None) -> None:
     logger.configure(patcher=_make_printable)
     _add(LineWriter(_to_stderr, name="log to stderr"), level, colorize=sys.stderr.isatty())
     if folder:
-        file = LogFile(folder / "holdline.log")
+        file = LogFile(folder / FILE)
         _add(LineWriter(file.write, name="log to file"), level, colorize=False)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -12,6 +12,9 @@ from bot.config.folders import check_folders, keep_private
 from bot.config.loading import load
 from bot.config.printing import as_yaml
 from bot.config.settings import Settings
+from bot.exits import DONE
+from bot.house.cores import processes
+from bot.many import ServePlan, serve_with_workers
 from telemetry import logs
 
 
@@ -23,29 +26,40 @@ def command(
     port: Annotated[
         int | None, typer.Option("--port", metavar="PORT", help="Where to listen; 0: any.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", help="Processes behind the port; by default one a core."
+        ),
+    ] = None,
     print_config: Annotated[
         bool,
         typer.Option(
             "--print-config", help="Show what would be used, and who said it; serve nothing."
         ),
     ] = False,
-) -> None:
+) -> int:
     """Answer calls until SIGTERM, then let the calls in progress end.
 
     Those that outlast `shutdown.drain_s` hear a goodbye. A second SIGTERM or Ctrl-C cuts them.
+    SIGHUP replaces the workers one by one, as a new version or configuration needs it.
     """
-    flags = {"server.host": host, "server.port": port}
+    flags = {"server.host": host, "server.port": port, "server.workers": workers}
     loaded = load(config, flags=flags, keys=not print_config)
     if print_config:
         typer.echo(as_yaml(loaded), nl=False)
-        return
+        return DONE
     keep_private()
     check_folders(loaded)
+    several = processes(loaded.settings) > 1
     logs.set_up(level=loaded.settings.logs.level, folder=loaded.settings.logs.dir)
     _warn_of_token(loaded.settings)
+    if several:
+        return serve_with_workers(ServePlan(config, flags, loaded.settings))
     from bot.http.server import serve  # noqa: PLC0415 - imports Pipecat, after errors and the log's rules
 
     asyncio.run(serve(loaded.settings))
+    return DONE
 
 
 def _warn_of_token(settings: Settings) -> None:

@@ -30,7 +30,9 @@ class ServerSettings(Section):
     port: Port = 8080
     public_url: HttpUrl = "http://127.0.0.1:8080"
     public_ip: str | None = None
-    max_calls: Count = 20
+    max_calls: Count = 20  # at once, over all workers
+    workers: Count | None = None  # processes behind the port; None: one for each core
+    admission: Literal["measured", "seats"] = "measured"  # whether load counts, or seats alone
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
 
     @model_validator(mode="before")

@@ -1,15 +1,22 @@
 """The live view over HTTP: server-sent events, one JSON object each."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from telemetry.live import Live
+
+class LiveView(Protocol):
+    """What can be watched."""
+
+    def watch(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the recent entries, then each new one, until the watcher goes."""
+        ...
 
 
-def live_router(live: Live, *, budget_s: float) -> APIRouter:
+def live_router(live: LiveView, *, budget_s: float) -> APIRouter:
     """Return the route that streams every entry to whoever watches.
 
     The stream opens with an event `settings`, {"budget_s"}, against which answers are drawn.

@@ -1,9 +1,10 @@
 """The server: every door that the configuration enables, until SIGTERM."""
 
 import asyncio
+import functools
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import FrameType
@@ -17,15 +18,23 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 from bot import clock
 from bot.call.models import VoiceModels
+from bot.call.switchboard import Switchboard
 from bot.clips.keeping import keep_clips
 from bot.config.settings import Settings
-from bot.exits import UsageError
 from bot.health.retrying import Retries
+from bot.house.cores import own_cores
+from bot.house.house import Alone, House
+from bot.house.joined import Joined
+from bot.house.listener import bind_socket
+from bot.house.meter import Report, measure
+from bot.house.shared_limits import SharedLimits
 from bot.http.access import Access
 from bot.http.body_limit import BodyLimit
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
+from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
+from bot.http.one_request import OneRequest
 from bot.http.one_sentence import explain_request
 from bot.http.pages.site import asset_routes, client_routes, console_routes
 from bot.http.parked import Parked
@@ -34,12 +43,12 @@ from bot.http.twilio_door import twilio_router
 from bot.http.webrtc_door import webrtc_router
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
+from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
 from transports.twilio_wire import MAX_MESSAGE_BYTES
 
-BACKLOG: Final = 128
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
 
@@ -51,6 +60,7 @@ class Extras:
     listeners: Sequence[Listener] = ()
     routers: Sequence[APIRouter] = ()
     models: VoiceModels | None = None  # loaded already
+    house: Joined | None = None  # the other processes behind the same port
 
 
 async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
@@ -71,16 +81,29 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
 class Server(uvicorn.Server):
     """Uvicorn, with a stop that lets the calls end first."""
 
-    def __init__(self, config: uvicorn.Config, *, hurry: Callable[[], None]) -> None:
-        """Prepare; `hurry` is called on a second signal and ends the wait for the calls."""
+    def __init__(self, config: uvicorn.Config, switchboard: Switchboard) -> None:
+        """Prepare; on a second signal the switchboard waits for its calls no more."""
         super().__init__(config)
+        self.switchboard = switchboard
         self.asked_to_stop = asyncio.Event()
         self.ready = asyncio.Event()
         """Set once it answers, or never will."""
         self.finished = asyncio.Event()
-        self._hurry = hurry
         self._signals = 0
         self._loop = asyncio.get_running_loop()
+
+    async def take(self, connection: socket.socket) -> None:
+        """Serve a connection that was accepted elsewhere."""
+        protocol = functools.partial(
+            self.config.http_protocol_class,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        try:
+            await self._loop.connect_accepted_socket(protocol, connection)
+        except OSError:  # gone already
+            connection.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
@@ -91,9 +114,13 @@ class Server(uvicorn.Server):
         """Stop on a first signal; on a second one, of either kind, stop at once."""
         self._signals += 1
         if self._signals > 1:
-            self.force_exit = True
-            self._loop.call_soon_threadsafe(self._hurry)
+            self._loop.call_soon_threadsafe(self.hurry)
         self._loop.call_soon_threadsafe(self.asked_to_stop.set)
+
+    def hurry(self) -> None:
+        """Wait for nobody any more."""
+        self.force_exit = True
+        self.switchboard.hurry()
 
 
 @asynccontextmanager
@@ -105,22 +132,13 @@ async def run_server(
         open_process(
             settings, words=extras.words, listeners=extras.listeners, models=extras.models
         ) as process,
-        keep_clips(
-            settings,
-            process.last_resort.utterances,
-            process.last_resort.clips,
-            quiet=lambda: not process.switchboard.calls,
-            retries=Retries(
-                settings=settings.resilience.retry_settings(),
-                tell=process.providers.tell,
-                roster=process.providers.roster,
-            ),
-        ),
+        open_house(process, extras.house) as house,
+        _clips(process, house),
         asyncio.TaskGroup() as tasks,
     ):
         server = Server(
             uvicorn.Config(
-                application(process, tasks, extras),
+                application(process, tasks, extras, house),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -133,7 +151,7 @@ async def run_server(
                 timeout_graceful_shutdown=round(CLOSE_S),
                 server_header=False,
             ),
-            hurry=process.switchboard.hurry,
+            process.switchboard,
         )
         serving = tasks.create_task(_serve(server, sockets), name="http server")
         stopping = tasks.create_task(_drain(server, process), name="stop when asked")
@@ -142,6 +160,22 @@ async def run_server(
         finally:
             server.asked_to_stop.set()
             await asyncio.wait([stopping, serving])
+
+
+def _clips(process: Process, house: House) -> AbstractAsyncContextManager[None]:
+    """Have one process of the house render the clips that are missing, when nobody calls."""
+    settings, providers = process.settings, process.providers
+    return keep_clips(
+        settings,
+        process.last_resort.utterances,
+        process.last_resort.clips,
+        quiet=lambda: house.leads and house.quiet and not process.switchboard.calls,
+        retries=Retries(
+            settings=settings.resilience.retry_settings(),
+            tell=providers.tell,
+            roster=providers.roster,
+        ),
+    )
 
 
 async def _serve(server: Server, sockets: list[socket.socket]) -> None:
@@ -159,9 +193,47 @@ async def _drain(server: Server, process: Process) -> None:
     server.should_exit = True
 
 
-def application(process: Process, tasks: asyncio.TaskGroup, extras: Extras) -> FastAPI:
+@asynccontextmanager
+async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[House]:
+    """Measure our own load while the block runs, and tell the house, or decide by it alone."""
+    house = joined or alone(process)
+    report = house.report
+    if joined:
+        limits = SharedLimits(joined, process.policies.values())
+        report = _both(joined.report, limits)
+    async with asyncio.TaskGroup() as tasks:
+        measuring = tasks.create_task(measure(report), name="measure the load")
+        try:
+            yield house
+        finally:
+            measuring.cancel()
+
+
+def _both(report: Report, limits: SharedLimits) -> Report:
+    def tell(cores: float, lag_s: float) -> None:
+        report(cores, lag_s)
+        limits.tell()
+
+    return tell
+
+
+def alone(process: Process) -> Alone:
+    """Return the house of a process that has its port to itself."""
+    server, switchboard = process.settings.server, process.switchboard
+    measured = server.admission == "measured"
+    return Alone(
+        why_closed=lambda: switchboard.why_closed,
+        clock=clock.monotonic,
+        seats=HouseSeats(seats=server.max_calls, cores=own_cores(), measured=measured),
+    )
+
+
+def application(
+    process: Process, tasks: asyncio.TaskGroup, extras: Extras, house: House | None = None
+) -> FastAPI:
     """Return the web application: the doors, the pages, and the two questions of health."""
     settings = process.settings
+    house = house or Alone(why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic)
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     webrtc, twilio = settings.transports.webrtc, settings.transports.twilio
     access = Access(
@@ -169,17 +241,21 @@ def application(process: Process, tasks: asyncio.TaskGroup, extras: Extras) -> F
     )
     app.add_exception_handler(RequestValidationError, explain_request)
     app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+    if extras.house:
+        app.add_middleware(OneRequest)
     app.add_middleware(BodyLimit)  # the last one added is asked first
     app.include_router(access.routes())
-    app.include_router(_health(process))
+    app.include_router(_health(process, house))
     app.include_router(console_routes())
     app.include_router(asset_routes())
-    app.include_router(provider_router(process.providers))
-    app.include_router(live_router(process.live, budget_s=settings.latency.budget_s))
+    app.include_router(provider_router(process.providers, house))
+    app.include_router(
+        live_router(HouseLive(process.live, house), budget_s=settings.latency.budget_s)
+    )
     if webrtc.enabled:
-        parked = Parked(clock=clock.monotonic)
+        parked = Parked(house)
         app.include_router(client_routes())
-        app.include_router(webrtc_router(process, tasks, parked))
+        app.include_router(webrtc_router(process, tasks, parked, house))
     if twilio.enabled and twilio.auth_token:
         app.include_router(
             twilio_router(
@@ -189,6 +265,7 @@ def application(process: Process, tasks: asyncio.TaskGroup, extras: Extras) -> F
                 tell=process.switchboard.tell,
                 clock=clock.monotonic,
                 rest=_rest(settings),
+                house=house,
             )
         )
     for router in extras.routers:
@@ -207,7 +284,7 @@ def _rest(settings: Settings) -> TwilioRest | None:
     )
 
 
-def _health(process: Process) -> APIRouter:
+def _health(process: Process, house: House) -> APIRouter:
     router = APIRouter()
 
     @router.get("/healthz")
@@ -217,32 +294,10 @@ def _health(process: Process) -> APIRouter:
     @router.get("/readyz")
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         found = judge_readiness(
-            why_closed=process.switchboard.why_closed,
+            why_closed=process.switchboard.why_closed or house.why_closed,
             usable=process.providers.usable(),
             steps=process.settings.hold.steps,
         )
         return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
 
     return router
-
-
-def bind_socket(host: str, port: int) -> socket.socket:
-    """Return a bound socket, so that a taken port is one line and not a traceback.
-
-    Raises:
-        UsageError: The address is taken, or not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)  # at once: of two servers started together the second must fail
-    except OSError as taken:
-        listener.close()
-        raise UsageError(
-            f"server.port is {port}, and {host}:{port} cannot be used ({taken.strerror}); "
-            "stop what listens there or choose another port with --port"
-        ) from taken
-    listener.set_inheritable(True)
-    return listener

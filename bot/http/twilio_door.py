@@ -15,7 +15,8 @@ from starlette.datastructures import ImmutableMultiDict
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
-from bot.call.switchboard import Seat, SwitchboardFullError
+from bot.call.switchboard import SwitchboardFullError
+from bot.house.house import Alone, HeldSeat, House, seated
 from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.twilio_tokens import Ticket, Tokens
 from calls.entry import Tell
@@ -35,7 +36,6 @@ FORM_S: Final = 5.0
 START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
 MAX_BEFORE_START: Final = 2  # messages: these two
 MAX_WAITING: Final = 100  # sockets that have not shown a token yet
-SEAT_KEPT_S: Final = 10.0  # for the stream that a webhook's answer asks for: it comes at once
 TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
 _ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server itself
 _NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
@@ -56,16 +56,12 @@ class DoorSwitchboard(Protocol):
         """The name of the reason why not."""
         ...
 
-    def keep_seat(self) -> Seat | None:
-        """Keep a seat for a call that is on its way; None when no call could be taken."""
-        ...
-
-    async def answer(self, leg: Leg, *, seat: Seat | None = None) -> None:
+    async def answer(self, leg: Leg) -> None:
         """Run a call on `leg` until it ends; raises `SwitchboardFullError`."""
         ...
 
 
-def twilio_router(
+def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
     *,
     public_url: str,
     auth_token: SecretStr,
@@ -73,6 +69,7 @@ def twilio_router(
     tell: Tell,
     clock: Callable[[], float],
     rest: TwilioRest | None = None,
+    house: House | None = None,
 ) -> APIRouter:
     """Return the routes of the Twilio door.
 
@@ -84,7 +81,9 @@ def twilio_router(
         tell: Is told what was refused.
         clock: Monotonic seconds.
         rest: Where hang-ups are asked for; None closes the socket instead.
+        house: Holds a seat from the webhook to the stream's end; None: the switchboard alone does.
     """
+    house = house or Alone(why_closed=lambda: switchboard.why_closed, clock=clock)
     door = _TwilioDoor(
         public_url=public_url.rstrip("/"),
         validator=RequestValidator(auth_token.get_secret_value()),
@@ -92,11 +91,19 @@ def twilio_router(
         tell=tell,
         clock=clock,
         rest=rest,
+        house=house,
+        tokens=Tokens(house),
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
     router.add_api_websocket_route(MEDIA_PATH, door.media)
     return router
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    call: TwilioCall
+    seat: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,8 +114,8 @@ class _TwilioDoor:
     tell: Tell
     clock: Callable[[], float]
     rest: TwilioRest | None
-    tokens: Tokens = field(default_factory=Tokens)
-    kept: dict[str, Seat] = field(default_factory=dict)  # by CallSid, until its stream comes
+    house: House
+    tokens: Tokens
     waiting: WaitingRoom = field(
         default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
     )
@@ -126,7 +133,7 @@ class _TwilioDoor:
             return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
         if not self._is_signed(request, form):
             return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
-        return self._twiml(form)
+        return await self._twiml(form)
 
     def _is_signed(self, request: Request, form: ImmutableMultiDict[str, str]) -> bool:
         signature = request.headers.get("x-twilio-signature", "")
@@ -134,45 +141,25 @@ class _TwilioDoor:
         url = f"{self.public_url}{VOICE_PATH}" + (f"?{query}" if query else "")
         return bool(self.validator.validate(url, form, signature))
 
-    def _twiml(self, form: ImmutableMultiDict[str, str]) -> Response:
+    async def _twiml(self, form: ImmutableMultiDict[str, str]) -> Response:
         call_sid = form.get("CallSid", "")
         if not call_sid:
             return self._refuse("webhook_without_call_sid", HTTPStatus.BAD_REQUEST)
         answer = VoiceResponse()
-        if self._keep_seat(call_sid):
-            ticket = Ticket(
-                call_sid=call_sid, caller=form.get("From", ""), called=form.get("To", "")
-            )
+        admitted = await self.house.admit()
+        if isinstance(admitted, HeldSeat):
+            caller, called = form.get("From", ""), form.get("To", "")
+            ticket = Ticket(call_sid=call_sid, caller=caller, called=called, seat=admitted.seat)
             connect = Connect()
             stream = Stream(url=_socket_url(self.public_url))
-            stream.parameter(name="token", value=self.tokens.issue(ticket, now=self.clock()))
+            stream.parameter(name="token", value=await self.tokens.issue(ticket, now=self.clock()))
             connect.append(stream)
             answer.append(connect)
         else:
-            self.tell(CallRefused(transport="twilio", reason=self.switchboard.why_closed))
+            self.tell(CallRefused(transport="twilio", reason=admitted.reason))
             answer.say(BUSY)
             answer.hangup()
         return Response(str(answer), media_type="text/xml")
-
-    def _keep_seat(self, call_sid: str) -> bool:
-        """Keep a seat for the stream to come; a webhook that is asked again keeps the one it has.
-
-        Else of thirty who call at once all would be connected, and some of them to nobody.
-        """
-        if call_sid in self.kept:
-            return True
-        seat = self.switchboard.keep_seat()
-        if seat is None:
-            return False
-        self.kept[call_sid] = seat
-        loop = asyncio.get_running_loop()
-        loop.call_later(SEAT_KEPT_S, self._give_back, call_sid, seat)
-        return True
-
-    def _give_back(self, call_sid: str, seat: Seat) -> None:
-        if self.kept.get(call_sid) is seat:
-            del self.kept[call_sid]
-        seat.give_back()
 
     def _refuse(self, reason: str, status: HTTPStatus) -> Response:
         self.tell(InputRefused(transport="twilio", reason=reason))
@@ -181,17 +168,17 @@ class _TwilioDoor:
     async def media(self, websocket: WebSocket) -> None:
         """Take a media socket: its `start` must show a token before anything is built for it."""
         await websocket.accept()
-        call = await self._first_words(websocket)
-        if isinstance(call, Refusal):
-            self.tell(InputRefused(transport="twilio", reason=call.reason))
-            await close(websocket, call.close_code or POLICY)
+        coming = await self._first_words(websocket)
+        if isinstance(coming, Refusal):
+            self.tell(InputRefused(transport="twilio", reason=coming.reason))
+            await close(websocket, coming.close_code or POLICY)
             return
         if begin := websocket.scope.get("state", {}).get(BEGUN):
             begin()
-        leg = TwilioLeg(websocket, call, tell=self.tell, clock=self.clock, rest=self.rest)
-        seat = self.kept.pop(call.call_sid, None)
+        leg = TwilioLeg(websocket, coming.call, tell=self.tell, clock=self.clock, rest=self.rest)
         try:
-            await self.switchboard.answer(leg, seat=seat)
+            with seated(self.house, coming.seat):
+                await self.switchboard.answer(leg)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
         except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
@@ -200,7 +187,7 @@ class _TwilioDoor:
         finally:
             await close(websocket, NORMAL)
 
-    async def _first_words(self, websocket: WebSocket) -> TwilioCall | Refusal:
+    async def _first_words(self, websocket: WebSocket) -> _Coming | Refusal:
         patience = asyncio.timeout(START_S)
         ousted: list[Refusal] = []
 
@@ -237,7 +224,7 @@ class _TwilioDoor:
             self.validator.validate(each, {}, proof) for each in (url, f"{url}/")
         )
 
-    async def _start(self, websocket: WebSocket) -> TwilioCall | Refusal:
+    async def _start(self, websocket: WebSocket) -> _Coming | Refusal:
         for _ in range(MAX_BEFORE_START):
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
@@ -246,7 +233,7 @@ class _TwilioDoor:
             text = message.get("text")
             match read(text if text is not None else message.get("bytes") or b""):
                 case Started() as started:
-                    return self._admit(started)
+                    return await self._admit(started)
                 case Refusal(close_code=int()) as refusal:
                     return refusal
                 case Connected() | Refusal():
@@ -255,17 +242,18 @@ class _TwilioDoor:
                     return Refusal(reason="media_before_start", close_code=POLICY)
         return Refusal(reason="no_start", close_code=POLICY)
 
-    def _admit(self, started: Started) -> TwilioCall | Refusal:
+    async def _admit(self, started: Started) -> _Coming | Refusal:
         token = started.parameters.get("token", "")
-        ticket = self.tokens.redeem(token, call_sid=started.call_sid, now=self.clock())
+        ticket = await self.tokens.redeem(token, call_sid=started.call_sid, now=self.clock())
         if isinstance(ticket, str):
             return Refusal(reason=ticket, close_code=POLICY)
-        return TwilioCall(
+        call = TwilioCall(
             call_sid=ticket.call_sid,
             stream_sid=started.stream_sid,
             caller=ticket.caller,
             called=ticket.called,
         )
+        return _Coming(call, seat=ticket.seat)
 
 
 async def _body(request: Request) -> bytes | None:

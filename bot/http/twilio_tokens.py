@@ -1,12 +1,23 @@
-"""One-time tokens that tie a Media Stream to the webhook that asked for it."""
+"""One-time tokens that tie a Media Stream to the webhook that asked for it, in any process."""
 
 import secrets
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Protocol
 
 LIFE_S: Final = 60.0  # Twilio opens the stream within seconds of the TwiML
-MOST: Final = 1000  # calls between webhook and stream; only signed webhooks make tokens
+KNOWN_S: Final = 2 * LIFE_S  # for so long a token that came too late is told from a wrong one
+
+
+class TicketRoom(Protocol):
+    """Where tickets are kept: one for the whole house."""
+
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+        """Keep a value."""
+        ...
+
+    async def take(self, token: str) -> Any:
+        """Return the value of a token, once; None: there is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,34 +27,37 @@ class Ticket:
     call_sid: str
     caller: str
     called: str
+    seat: int = 0  # in the house, held for the call
 
 
 class Tokens:
     """Hands out tokens and takes each one back once."""
 
-    def __init__(self) -> None:
-        self._tickets: OrderedDict[str, tuple[float, Ticket]] = OrderedDict()  # oldest first
+    def __init__(self, room: TicketRoom) -> None:
+        self._room = room
 
-    def issue(self, ticket: Ticket, *, now: float) -> str:
-        """Return a new token for `ticket`; the oldest gives way when there are too many."""
-        while self._tickets and self._oldest_must_go(now):
-            self._tickets.popitem(last=False)
+    async def issue(self, ticket: Ticket, *, now: float) -> str:
+        """Return a new token for `ticket`."""
         token = secrets.token_urlsafe(32)
-        self._tickets[token] = (now + LIFE_S, ticket)
+        kept = asdict(ticket) | {"until": now + LIFE_S}
+        await self._room.keep(_place(token), kept, for_s=KNOWN_S)
         return token
 
-    def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
+    async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
         """Return the ticket of a token, which is used up by it, or why it is not good.
 
         A token shown for another call is used up too: somebody else has seen it.
         """
-        until, ticket = self._tickets.pop(token, (0.0, None))
-        if ticket is None:
-            return "token_unknown_or_used" if token else "token_missing"
-        if now >= until:
+        if not token:
+            return "token_missing"
+        kept = await self._room.take(_place(token))
+        if kept is None:
+            return "token_unknown_or_used"
+        if now >= kept.pop("until"):
             return "token_expired"
+        ticket = Ticket(**kept)
         return ticket if ticket.call_sid == call_sid else "token_of_another_call"
 
-    def _oldest_must_go(self, now: float) -> bool:
-        until, _ = next(iter(self._tickets.values()))
-        return now >= until or len(self._tickets) >= MOST
+
+def _place(token: str) -> str:
+    return f"twilio {token}"

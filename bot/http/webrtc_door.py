@@ -1,7 +1,7 @@
 """Where browsers come in: the offer, the answer, and the candidates that follow."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from bot import clock
 from bot.call.call import Call
 from bot.call.watching import watch_leg
+from bot.house.house import House, NoSeat, seated
 from bot.http.offers import OfferError, Offers
 from bot.http.parked import Parked
 from bot.process import Process
@@ -58,9 +59,14 @@ class Candidates(BaseModel):
     candidates: list[Candidate] = Field(max_length=MAX_CANDIDATES)
 
 
-def webrtc_router(process: Process, tasks: asyncio.TaskGroup, parked: Parked) -> APIRouter:
+def webrtc_router(
+    process: Process, tasks: asyncio.TaskGroup, parked: Parked, house: House
+) -> APIRouter:
     """Return the routes of the browser's door; calls run in `tasks`."""
-    door = _WebrtcDoor(process, tasks, parked)
+    door = _WebrtcDoor(process, tasks, parked, house)
+    house.answer("candidates", door.own_candidates)
+    house.answer("offer", door.own_offer)
+    house.answer("take_up", door.end_own)
     router = APIRouter()
     router.add_api_route("/api/offer", door.offer, methods=["POST"])
     router.add_api_route("/api/offer", door.candidates, methods=["PATCH"])
@@ -74,8 +80,11 @@ class _Running:
 
 
 class _WebrtcDoor:
-    def __init__(self, process: Process, tasks: asyncio.TaskGroup, parked: Parked) -> None:
+    def __init__(
+        self, process: Process, tasks: asyncio.TaskGroup, parked: Parked, house: House
+    ) -> None:
         self._process = process
+        self._house = house
         self._tasks = tasks
         self._parked = parked
         self._tell = process.switchboard.tell
@@ -84,9 +93,21 @@ class _WebrtcDoor:
         process.switchboard.on_closing(self._offers.give_up)
 
     async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
+        """Answer an offer; one of a call in another process is answered there."""
+        address = request.client.host if request.client else ""
+        worker, pc_id = _apart(offer.pc_id)
+        if worker and worker != self._house.name:
+            asked = {"offer": offer.model_dump(mode="json"), "address": address}
+            try:
+                return _told(await self._house.ask(worker, "offer", **asked))
+            except LookupError:
+                pc_id = None  # that process is gone, and its call with it: this is a new one
+        return await self._answer_here(offer.model_copy(update={"pc_id": pc_id}), address)
+
+    async def _answer_here(self, offer: Offer, address: str) -> Mapping[str, str]:
         """Answer an offer; the call begins when the browser has connected."""
         token = str((offer.request_data or {}).get("resume_token") or "")
-        if not self._seat_for(token):
+        if not self._has_room(token):
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
         async def begin(connection: BrowserConnection) -> None:
@@ -95,12 +116,47 @@ class _WebrtcDoor:
         asked = SmallWebRTCRequest(
             sdp=offer.sdp, type=offer.type, pc_id=offer.pc_id, restart_pc=offer.restart_pc
         )
-        address = request.client.host if request.client else ""
         with _refusals():
-            return await self._offers.answer(asked, begin, address=address)
+            answer = await self._offers.answer(asked, begin, address=address)
+        return {**answer, "pc_id": _joined(self._house.name, answer["pc_id"])}
 
     async def candidates(self, patch: Candidates) -> Mapping[str, str]:
-        """Take the browser's network addresses."""
+        """Take the browser's network addresses, or have them taken where its call is."""
+        worker, pc_id = _apart(patch.pc_id)
+        if worker in ("", self._house.name):
+            return await self._add(patch.model_copy(update={"pc_id": pc_id}))
+        try:
+            told = await self._house.ask(worker, "candidates", patch=patch.model_dump(mode="json"))
+        except LookupError as gone:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from gone
+        return _told(told)
+
+    async def own_candidates(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take addresses that came in at another process."""
+        return await _caught(self.candidates(Candidates.model_validate(asked["patch"])))
+
+    async def own_offer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer an offer that came in at another process."""
+        offer = Offer.model_validate(asked["offer"])
+        pc_id = _apart(offer.pc_id)[1]
+        here = offer.model_copy(update={"pc_id": pc_id})
+        return await _caught(self._answer_here(here, str(asked["address"])))
+
+    async def end_own(self, asked: Mapping[str, Any]) -> bool:
+        """End the call here of a page that has come back, wherever it came in; say if it was here.
+
+        A page may come back before we have noticed that its line was lost.
+        """
+        running = self._running.get(str(asked["token"]))
+        if running is None:
+            return False
+        await running.call.cancel("line_lost")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TAKE_UP_S):
+                await running.over.wait()
+        return True
+
+    async def _add(self, patch: Candidates) -> Mapping[str, str]:
         candidates = [IceCandidate(**each.model_dump()) for each in patch.candidates]
         with _refusals():
             await self._offers.add(
@@ -108,25 +164,32 @@ class _WebrtcDoor:
             )
         return {"status": "success"}
 
-    def _seat_for(self, token: str) -> bool:
+    def _has_room(self, token: str) -> bool:
         """Say whether there is a seat beside those that others will want who are on their way.
 
         These hold none: whoever never connects keeps no telephone out. Who takes up a call that we
         believe to be running gets the seat of that.
         """
-        switchboard = self._process.switchboard
         if token in self._running:
             return True
-        return switchboard.open and switchboard.free > self._offers.unconnected
+        free = self._process.switchboard.free
+        return not self._house.why_closed and free > self._offers.unconnected
 
     async def _run(self, connection: BrowserConnection, resumed: str) -> None:
-        remembered = await self._taken_up(resumed)
-        if not self._process.switchboard.open:
-            self._tell(CallRefused(transport="webrtc", reason=self._process.switchboard.why_closed))
+        remembered = await self._take_up(resumed)
+        admitted = await self._house.admit()
+        if isinstance(admitted, NoSeat):
+            self._tell(CallRefused(transport="webrtc", reason=admitted.reason))
             if remembered:
-                self._parked.park(resumed, remembered)
+                await self._parked.park(resumed, remembered)
             await connection.part({"type": "refused", "detail": BUSY})
             return
+        with seated(self._house, admitted.seat):
+            await self._converse(connection, remembered)
+
+    async def _converse(
+        self, connection: BrowserConnection, remembered: Sequence[LLMContextMessage]
+    ) -> None:
         leg = WebrtcLeg(connection)
         call = self._process.call(leg, remembered)
         token = self._parked.token()
@@ -140,20 +203,15 @@ class _WebrtcDoor:
             watch.cancel()
             del self._running[token]
             if call.reason == "line_lost":
-                self._parked.park(token, call.conversation)
+                await self._parked.park(token, call.conversation)
             running.over.set()
 
-    async def _taken_up(self, token: str) -> Sequence[LLMContextMessage]:
-        """Return the conversation that a token stands for.
-
-        A page may come back before we have noticed that its line was lost: that call ends now.
-        """
-        if running := self._running.get(token):
-            await running.call.cancel("line_lost")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TAKE_UP_S):
-                    await running.over.wait()
-        return self._parked.take(token) if token else ()
+    async def _take_up(self, token: str) -> Sequence[LLMContextMessage]:
+        """Return the conversation that a token stands for; a call that still has it ends now."""
+        if not token:
+            return ()
+        await self._house.ask_all("take_up", token=token)
+        return await self._parked.take(token)
 
 
 @contextmanager
@@ -167,3 +225,27 @@ def _refusals() -> Iterator[None]:
         raise HTTPException(HTTPStatus.BAD_REQUEST, str(unreadable)) from unreadable
     except LookupError as unknown:
         raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from unknown
+
+
+def _apart(pc_id: str | None) -> tuple[str, str | None]:
+    """Return which process has the connection of this id, and what it calls it."""
+    worker, dot, own = (pc_id or "").partition(".")
+    return (worker, own) if dot else ("", pc_id)
+
+
+def _joined(worker: str, pc_id: str) -> str:
+    return f"{worker}.{pc_id}" if worker else pc_id
+
+
+async def _caught(answer: Awaitable[Mapping[str, str]]) -> Mapping[str, Any]:
+    """Return an answer, or its refusal, as another process can pass it on."""
+    try:
+        return {"answer": await answer}
+    except HTTPException as refused:
+        return {"status": refused.status_code, "detail": refused.detail}
+
+
+def _told(told: Mapping[str, Any]) -> Mapping[str, str]:
+    if "answer" in told:
+        return told["answer"]
+    raise HTTPException(told["status"], told["detail"])

@@ -48,7 +48,12 @@ def configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any
         rung = {"name": each["name"], "kind": each["kind"], "url": each["url"]}
         stages[KINDS[each["kind"]]].append(rung | {"api_key_env": variable})
     tree = {
-        "server": {"host": "127.0.0.1", "port": port, "public_url": f"http://127.0.0.1:{port}"},
+        "server": {
+            "host": "127.0.0.1",
+            "port": port,
+            "public_url": f"http://127.0.0.1:{port}",
+            "admission": "seats",  # how busy this machine is must not decide a test
+        },
         "stages": stages,
         "transports": {"twilio": {"enabled": True}},
         "logs": {"level": "INFO", "dir": str(logs)},

@@ -5,14 +5,15 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
 
-from bot.call.switchboard import RunningCall, Switchboard
+from bot.house.cloakroom import MOST, Cloakroom
 from bot.http import twilio_door
-from bot.http.twilio_tokens import MOST, Ticket, Tokens
+from bot.http.twilio_tokens import Ticket, Tokens
 from calls.events import CallRefused, InputRefused
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.webhook import (
@@ -24,7 +25,6 @@ from faultlab.carrier.webhook import (
     start_message,
 )
 from tests.transports.twilio_house import RATE_HZ, TOKEN, House, house, tone, until
-from transports.leg import Leg
 
 pytestmark = pytest.mark.virtual_time
 
@@ -301,47 +301,34 @@ async def test_a_wrong_signature_waits_with_the_strangers(monkeypatch: pytest.Mo
         assert not second.closed
 
 
-async def test_a_seat_is_kept_for_the_stream_of_an_answered_webhook() -> None:
-    board = Switchboard(seats=1, make_call=no_call, tell=lambda event: None)
-    async with house() as it:
-        it.keep_seat = board.keep_seat  # type: ignore[method-assign]
-        await token_for(it, PhoneCall())
-        _, second = await ring(it, FORM, proof=signed(it, FORM))
+class TicketShelf:
+    """Keeps tickets for one process."""
 
-        assert "busy" in read_twiml(second).said
-        await asyncio.sleep(twilio_door.SEAT_KEPT_S + 0.1)
-        assert board.open
+    def __init__(self) -> None:
+        self._shelf = Cloakroom(clock=lambda: 0.0)
 
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+        self._shelf.keep(token, value, for_s=for_s)
 
-async def test_a_webhook_that_is_asked_twice_keeps_one_seat() -> None:
-    board = Switchboard(seats=2, make_call=no_call, tell=lambda event: None)
-    async with house() as it:
-        it.keep_seat = board.keep_seat  # type: ignore[method-assign]
-        for _ in range(2):
-            await token_for(it, PhoneCall(call_sid="CA1"))
-
-        assert board.free == 1
+    async def take(self, token: str) -> Any:
+        return self._shelf.take(token)
 
 
-def no_call(leg: Leg) -> RunningCall:
-    raise AssertionError("nobody is called here")
+async def test_a_ticket_comes_back_for_its_own_call_only_once() -> None:
+    tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b", seat=7)
+    token = await tokens.issue(ticket, now=0.0)
+
+    assert await tokens.redeem(token, call_sid="CA1", now=59.9) == ticket
+    assert await tokens.redeem(token, call_sid="CA1", now=59.9) == "token_unknown_or_used"
 
 
-def test_a_ticket_comes_back_for_its_own_call_only_once() -> None:
-    tokens, ticket = Tokens(), Ticket(call_sid="CA1", caller="a", called="b")
-    token = tokens.issue(ticket, now=0.0)
+async def test_tokens_that_nobody_redeems_fill_no_memory() -> None:
+    tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b")
+    first = await tokens.issue(ticket, now=0.0)
+    last = [await tokens.issue(ticket, now=1.0) for _ in range(MOST)][-1]
 
-    assert tokens.redeem(token, call_sid="CA1", now=59.9) == ticket
-    assert tokens.redeem(token, call_sid="CA1", now=59.9) == "token_unknown_or_used"
-
-
-def test_tokens_that_nobody_redeems_fill_no_memory() -> None:
-    tokens, ticket = Tokens(), Ticket(call_sid="CA1", caller="a", called="b")
-    first = tokens.issue(ticket, now=0.0)
-    last = [tokens.issue(ticket, now=1.0) for _ in range(MOST)][-1]
-
-    assert tokens.redeem(first, call_sid="CA1", now=2.0) == "token_unknown_or_used"
-    assert tokens.redeem(last, call_sid="CA1", now=2.0) == ticket
+    assert await tokens.redeem(first, call_sid="CA1", now=2.0) == "token_unknown_or_used"
+    assert await tokens.redeem(last, call_sid="CA1", now=2.0) == ticket
 
 
 @pytest.mark.slow

@@ -1,0 +1,78 @@
+"""Takes connections on the one port and hands each to a worker; reads no request, only peeks."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+PEEK_BYTES: Final = 256  # a request's first line: method and path
+SILENT_S: Final = 10.0  # a connection that says nothing for so long is closed
+MOST_SILENT: Final = 512  # connections that have said nothing yet; the oldest makes room
+PAUSE_S: Final = 0.001  # between two connections: so many a second are taken at most
+NO_ROOM_S: Final = 0.05  # when the system gives no more descriptors, before trying again
+CALLS: Final = (b"GET /twilio/media", b"POST /api/offer")
+NOBODY: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNobody can answer just now."
+)
+
+Hand = Callable[[socket.socket, bool], bool]
+"""Takes a connection and whether it brings a call; False: nobody is there to take it."""
+
+
+class Doorman:
+    """Stands at the listening socket. What it has handed on is closed here."""
+
+    def __init__(self, listener: socket.socket, *, hand: Hand) -> None:
+        """Take the socket, which listens already."""
+        listener.settimeout(0)
+        self._listener = listener
+        self._hand = hand
+        self._silent: dict[socket.socket, asyncio.TimerHandle] = {}  # the oldest first
+
+    async def run(self) -> None:
+        """Take connections until cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                try:
+                    connection, _ = await loop.sock_accept(self._listener)
+                except OSError:  # gone again already, or no more descriptors
+                    await asyncio.sleep(NO_ROOM_S)
+                    continue
+                self._receive(connection, loop)
+                await asyncio.sleep(PAUSE_S)
+        finally:
+            for each in tuple(self._silent):
+                self._close(each)
+
+    def _receive(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        connection.settimeout(0)
+        if len(self._silent) >= MOST_SILENT:
+            self._close(next(iter(self._silent)))
+        self._silent[connection] = loop.call_later(SILENT_S, self._close, connection)
+        loop.add_reader(connection, self._begun, connection)
+
+    def _begun(self, connection: socket.socket) -> None:
+        """Hand a connection on as soon as something has come: what it is, its worker reads."""
+        try:
+            first = connection.recv(PEEK_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            first = b""
+        self._forget(connection)
+        if first and not self._hand(connection, first.startswith(CALLS)):
+            with suppress(OSError):
+                connection.send(NOBODY)
+        connection.close()
+
+    def _close(self, connection: socket.socket) -> None:
+        self._forget(connection)
+        connection.close()
+
+    def _forget(self, connection: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(connection)
+        if timer := self._silent.pop(connection, None):
+            timer.cancel()

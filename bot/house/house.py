@@ -1,0 +1,171 @@
+"""What a door asks of the house: a seat, a place to leave things, and whoever else is there."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from bot.clock import Clock
+from bot.house.cloakroom import Cloakroom
+from bot.house.views import StreamedViews
+from fallbacks.admission import HouseSeats
+
+Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
+NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own
+OWN: Final = 0  # the number of the only process of a house
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldSeat:
+    """A seat that is held for a call that is coming."""
+
+    seat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoSeat:
+    """There is none, and why: `full`, `busy` or `draining`."""
+
+    reason: str
+
+
+class House(Protocol):
+    """All processes behind one port, as one of them sees it."""
+
+    @property
+    def views(self) -> StreamedViews | None:
+        """What happens in the other processes; None: there are none."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Which of them this is; empty: there are no others."""
+        ...
+
+    @property
+    def why_closed(self) -> str:
+        """The name of the reason why the house takes no call now, or nothing."""
+        ...
+
+    @property
+    def leads(self) -> bool:
+        """Whether what is done once for the house, such as rendering clips, is done here."""
+        ...
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody in the house is in a call."""
+        ...
+
+    async def admit(self) -> HeldSeat | NoSeat:
+        """Hold a seat for a call that is coming."""
+        ...
+
+    def begin(self, seat: int) -> None:
+        """Say that the call has begun in this process."""
+        ...
+
+    def end(self, seat: int) -> None:
+        """Give the seat back."""
+        ...
+
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+        """Leave something that any process may take: once, within this time."""
+        ...
+
+    async def take(self, token: str) -> Any:
+        """Return what was left; None: nothing, or it was taken, or it is too old."""
+        ...
+
+    def answer(self, what: str, answer: Answer) -> None:
+        """Answer what other processes of the house ask of this one."""
+        ...
+
+    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
+        """Return what the process of this name answers; raises `LookupError`: it does not."""
+        ...
+
+    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
+        """Return what every process answers, this one first."""
+        ...
+
+
+@contextmanager
+def seated(house: House, seat: int) -> Iterator[None]:
+    """Have the call on its seat while the block runs."""
+    house.begin(seat)
+    try:
+        yield
+    finally:
+        house.end(seat)
+
+
+class Alone:
+    """A house of one process."""
+
+    name = ""
+    views = None
+    leads = True
+
+    def __init__(
+        self,
+        *,
+        why_closed: Callable[[], str],
+        clock: Clock,
+        seats: HouseSeats | None = None,
+    ) -> None:
+        """Take what the switchboard says, and what load says; None: that does not count."""
+        self._why = why_closed
+        self._clock = clock
+        self._room = Cloakroom(clock=clock)
+        self._answers: dict[str, Answer] = {}
+        self.seats = seats or HouseSeats(seats=NO_LIMIT, cores=1, measured=False)
+        self.seats.open(OWN, clock())
+
+    @property
+    def why_closed(self) -> str:
+        """Return what the switchboard or the load says."""
+        return self._why() or self.seats.why_closed(self._clock())
+
+    @property
+    def quiet(self) -> bool:
+        """Return whether no call is in progress."""
+        return not self.seats.taken
+
+    def report(self, cores: float, lag_s: float) -> None:
+        """Take what was measured."""
+        self.seats.heed(OWN, cores=cores, lag_s=lag_s, now=self._clock())
+
+    async def admit(self) -> HeldSeat | NoSeat:
+        """Hold a seat here."""
+        reason = self.why_closed
+        seat = None if reason else self.seats.admit(self._clock())
+        return NoSeat(reason=reason or "full") if seat is None else HeldSeat(seat=seat)
+
+    def begin(self, seat: int) -> None:
+        """Count the call."""
+        self.seats.begin(seat, OWN, self._clock())
+
+    def end(self, seat: int) -> None:
+        """Count it no more."""
+        self.seats.end(seat)
+
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+        """Keep it here."""
+        self._room.keep(token, value, for_s=for_s)
+
+    async def take(self, token: str) -> Any:
+        """Take what was kept here."""
+        return self._room.take(token)
+
+    def answer(self, what: str, answer: Answer) -> None:
+        """Answer it when this process itself asks."""
+        self._answers[what] = answer
+
+    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
+        """Find nobody: there is no other process."""
+        raise LookupError(f"{name} is no process of this house")
+
+    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
+        """Ask this process alone."""
+        return [await self._answers[what](fields)]

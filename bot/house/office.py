@@ -1,0 +1,133 @@
+"""What the supervisor does for its workers: seats, what one leaves for another, who hears what."""
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from loguru import logger
+
+from bot.clock import Clock
+from bot.house.cloakroom import Cloakroom
+from bot.house.crew import Worker
+from bot.house.quotas import Quotas
+from bot.house.views import ViewRelay
+from bot.house.wire import WireError
+from fallbacks.admission import HouseSeats
+
+
+class Office:
+    """Answers the workers' questions, and knows who is there."""
+
+    def __init__(self, seats: HouseSeats, quotas: Quotas, *, clock: Clock) -> None:
+        """Open with no worker."""
+        self.workers: dict[str, Worker] = {}
+        self._seats = seats
+        self._quotas = quotas
+        self._clock = clock
+        self._cloakroom = Cloakroom(clock=clock)
+        self._views = ViewRelay(self.workers)
+        self._stopping = False
+
+    @property
+    def why_closed(self) -> str:
+        """The name of the reason why no call is taken, or nothing."""
+        return "draining" if self._stopping else self._seats.why_closed(self._clock())
+
+    def receive(self, worker: Worker) -> None:
+        """Take a new worker in, before its line is read."""
+        self.workers[worker.name] = worker
+        wire = worker.wire
+        wire.on("configured", lambda _: worker.configured.set())
+        wire.on("ready", lambda _: self._open(worker))
+        wire.on("closing", lambda _: self._leave(worker))
+        wire.on("report", lambda said: self._heed(worker, said))
+        wire.on("begin", lambda said: self._seats.begin(said["seat"], worker.number, self._clock()))
+        wire.on("end", lambda said: self._seats.end(said["seat"]))
+        wire.answer("admit", self._admit)
+        self._cloakroom.serve(wire)
+        wire.answer("peer", self._ask_peer)
+
+    def lose(self, worker: Worker) -> int:
+        """Strike off a worker that is gone; return how many calls went with it."""
+        self.workers.pop(worker.name, None)
+        self._views.lose(worker)
+        self._quotas.lose(worker)
+        return self._seats.lose(worker.number)
+
+    def retire(self, worker: Worker) -> None:
+        """Give a worker nothing new; it ends when its calls have ended."""
+        worker.leaving = True
+        self._leave(worker)
+        worker.wire.tell("retire")
+
+    def stop(self) -> None:
+        """Take no more calls anywhere, and have all workers drain."""
+        self._stopping = True
+        self.tell_all("stop")
+
+    def hung(self, silent_s: float) -> list[Worker]:
+        """Return the workers that have reported nothing for so long."""
+        oldest = self._clock() - silent_s
+        return [
+            each for each in self.workers.values() if each.ready.is_set() and each.heard_at < oldest
+        ]
+
+    def tell_all(self, what: str, **fields: Any) -> None:
+        """Tell every worker."""
+        for worker in self.workers.values():
+            worker.wire.tell(what, **fields)
+
+    def tell_state(self) -> None:
+        """Tell every worker how the house is."""
+        ready = [each for each in self.workers.values() if each.ready.is_set()]
+        staying = [each.name for each in ready if not each.leaving]
+        self.tell_all(
+            "house",
+            why_closed=self.why_closed,
+            calls=self._seats.taken,
+            leads=staying[0] if staying else "",
+            full_paces=self._quotas.full_paces(),
+            workers=[each.name for each in ready],
+        )
+
+    def hand(self, connection: socket.socket, is_call: bool) -> bool:  # noqa: FBT001 - a Hand
+        """Give a connection to the worker with most room, or to any that takes it."""
+        now = self._clock()
+        best = self._seats.best(now)
+        order = sorted(self.workers.values(), key=lambda each: (each.number != best, each.leaving))
+        for worker in order:
+            if worker.ready.is_set() and worker.hand_over(connection):
+                if is_call:
+                    self._seats.workers[worker.number].hand(now)
+                return True
+        return False
+
+    def _leave(self, worker: Worker) -> None:
+        if load := self._seats.workers.get(worker.number):
+            load.leaving = True
+
+    def _open(self, worker: Worker) -> None:
+        logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
+        self._seats.open(worker.number, self._clock())
+        self._quotas.receive(worker)
+        worker.heard_at = self._clock()
+        worker.ready.set()
+        self._views.receive(worker)
+        self.tell_state()
+
+    def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
+        worker.heard_at = self._clock()
+        self._seats.heed(
+            worker.number, cores=said["cores"], lag_s=said["lag_s"], now=worker.heard_at
+        )
+
+    async def _admit(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        reason = self.why_closed
+        seat = None if reason else self._seats.admit(self._clock())
+        return {"reason": reason or "full"} if seat is None else {"seat": seat}
+
+    async def _ask_peer(self, said: Mapping[str, Any]) -> Any:
+        peer = self.workers.get(said["peer"])
+        if peer is None:
+            raise WireError(f"{said['peer']} is not there")
+        return await peer.wire.ask(said["question"], **said["fields"])

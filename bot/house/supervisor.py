@@ -1,0 +1,136 @@
+"""The supervisor: one port, several workers, one that is lost is replaced; imports no Pipecat."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from loguru import logger
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.exits import DONE, CommandError
+from bot.house.cores import own_cores
+from bot.house.doorman import Doorman
+from bot.house.office import Office
+from bot.house.quotas import Quotas
+from bot.house.slots import Orders, Slots, wait_at_most
+from fallbacks.admission import HouseSeats
+
+STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
+STOP_S: Final = 20.0  # for goodbyes and connections, after the drain; then a worker is ended
+HUNG_S: Final = 30.0  # a worker that reports nothing for so long serves nobody
+
+
+class Plan(Orders, Protocol):
+    """What is to be run, and how it changes."""
+
+    settings: Settings
+
+    def renew(self) -> bool:
+        """Read the configuration anew; False: it is wrong, which was said, and nothing changed."""
+        ...
+
+
+class Supervisor:
+    """Keeps so many workers at work behind one listening socket."""
+
+    def __init__(self, plan: Plan, listener: socket.socket) -> None:
+        """Prepare; `run` starts the workers."""
+        server = plan.settings.server
+        self._plan = plan
+        self._listener = listener
+        self._signals = 0
+        self._serving = False
+        self._renewing: asyncio.Task[None] | None = None
+        self._tasks = asyncio.TaskGroup()
+        self._seats = HouseSeats(
+            seats=server.max_calls, cores=own_cores(), measured=server.admission == "measured"
+        )
+        self._quotas = Quotas(plan.settings)
+        self._office = Office(self._seats, self._quotas, clock=clock.monotonic)
+        self._slots = Slots(plan, self._office, self._tasks, clock=clock.monotonic)
+
+    async def run(self, ready: Callable[[], None]) -> int:
+        """Serve until SIGTERM or SIGINT, then drain; return the exit code.
+
+        Args:
+            ready: Called when calls can be taken.
+
+        Raises:
+            CommandError: A worker ended badly while all were told to stop.
+        """
+        self._listen_to_signals()
+        async with self._tasks:
+            if code := await self._slots.begin():
+                return DONE if self._signals else code
+            doorman = Doorman(self._listener, hand=self._office.hand)
+            around = [
+                self._tasks.create_task(each, name="around the workers")
+                for each in (doorman.run(), self._look_after())
+            ]
+            self._serving = True
+            ready()
+            await self._slots.all_gone.wait()
+            for each in around:
+                each.cancel()
+        if self._signals == 1 and (failed := self._slots.failed):
+            raise CommandError(f"worker {failed.name} ended with {failed.code}")
+        return DONE
+
+    async def _look_after(self) -> None:
+        """Tell the workers how the house is, and end one that hangs."""
+        while True:
+            self._office.tell_state()
+            self._quotas.divide()
+            for each in self._office.hung(HUNG_S):
+                logger.error("worker {} hangs and is killed", each.name)
+                each.kill()
+            await asyncio.sleep(STATE_S)
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._renew)
+
+    def _stop(self) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            self._office.tell_all("hurry")
+            return
+        self._office.stop()
+        self._slots.close()
+        self._tasks.create_task(self._end_late(), name="end what does not end")
+
+    async def _end_late(self) -> None:
+        await wait_at_most(self._plan.settings.shutdown.drain_s + STOP_S, self._slots.all_gone)
+        for worker in tuple(self._office.workers.values()):
+            logger.error("worker {} did not end and is killed", worker.name)
+            worker.kill()
+
+    def _renew(self) -> None:
+        """Replace all workers, one after another; while that goes on it is not begun again."""
+        busy = self._renewing is not None and not self._renewing.done()
+        if self._signals or busy or not self._serving:
+            logger.warning("SIGHUP is not heeded: the workers are starting or stopping")
+            return
+        self._renewing = self._tasks.create_task(self._roll(), name="replace the workers")
+
+    async def _roll(self) -> None:
+        if not await asyncio.to_thread(self._plan.renew):
+            return
+        self._seats.seats = self._plan.settings.server.max_calls
+        self._quotas.renew(self._plan.settings)
+        if await self._slots.renew():
+            logger.info("all workers were replaced; those with calls end with their last call")
+
+
+def run_supervisor(plan: Plan, listener: socket.socket, ready: Callable[[], None]) -> int:
+    """Run a house of several workers until it was told to stop; return the exit code."""
+
+    async def run() -> int:
+        return await Supervisor(plan, listener).run(ready)
+
+    return asyncio.run(run())

@@ -1,0 +1,136 @@
+"""The line between the supervisor and a worker: one JSON message a line, both ways."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
+from typing import Any, Final
+
+from loguru import logger
+
+LINE_BYTES: Final = 4 * 1024 * 1024  # a long call's conversation has about 20 kB
+UNREAD_BYTES: Final = 8 * 1024 * 1024  # a worker that reads nothing for so long is lost anyway
+ASK_S: Final = 2.0  # a worker's loop that answers later has worse troubles
+
+Heard = Callable[[Mapping[str, Any]], None]
+Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+
+class WireError(Exception):
+    """Nobody answers at the other end."""
+
+
+class Wire:
+    """One end of the line. `run` reads until the other end is gone."""
+
+    def __init__(self, own: socket.socket) -> None:
+        """Take one end of a pair of connected sockets."""
+        self._own = own
+        self._writer: asyncio.StreamWriter | None = None
+        self._numbers = count(1)
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._heard: dict[str, Heard] = {}
+        self._answers: dict[str, Answer] = {}
+        self._answering: set[asyncio.Task[None]] = set()
+        self.open = asyncio.Event()
+        self.gone = asyncio.Event()
+
+    def on(self, what: str, heard: Heard) -> None:
+        """Have what the other end tells under this name handed to `heard`."""
+        self._heard[what] = heard
+
+    def answer(self, what: str, answer: Answer) -> None:
+        """Have what the other end asks under this name answered."""
+        self._answers[what] = answer
+
+    def tell(self, what: str, /, **fields: Any) -> bool:
+        """Tell the other end; False: it is gone, or has not read for long."""
+        return self._send({**fields, "tell": what})
+
+    async def ask(self, what: str, /, *, within_s: float = ASK_S, **fields: Any) -> Any:
+        """Return what the other end answers.
+
+        Raises:
+            WireError: It does not answer within that time, cannot, or is gone.
+        """
+        number = next(self._numbers)
+        answered = self._asked[number] = asyncio.get_running_loop().create_future()
+        try:
+            if not self._send({**fields, "ask": what, "number": number}):
+                raise WireError(f"nobody is there to be asked for {what}")
+            async with asyncio.timeout(within_s):
+                return await answered
+        except TimeoutError as late:
+            raise WireError(f"no answer to {what} within {within_s:g} s") from late
+        finally:
+            del self._asked[number]
+
+    async def run(self) -> None:
+        """Read what comes until the other end is gone."""
+        reader, self._writer = await asyncio.open_connection(sock=self._own, limit=LINE_BYTES)
+        self.open.set()
+        try:
+            async with asyncio.TaskGroup() as answering:
+                while line := await _line(reader):
+                    self._take(json.loads(line), answering)
+                for each in tuple(self._answering):  # nobody waits for it any more
+                    each.cancel()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Hang up; whoever still waits for an answer is told that there is none."""
+        self.gone.set()
+        if self._writer:
+            self._writer.close()
+        for each in self._asked.values():
+            if not each.done():
+                each.set_exception(WireError("the other end is gone"))
+
+    def _send(self, message: Mapping[str, Any]) -> bool:
+        writer = self._writer
+        if writer is None or writer.is_closing():
+            return False
+        if writer.transport.get_write_buffer_size() > UNREAD_BYTES:
+            return False
+        writer.write(json.dumps(message, ensure_ascii=False, default=str).encode() + b"\n")
+        return True
+
+    def _take(self, message: Mapping[str, Any], answering: asyncio.TaskGroup) -> None:
+        match message:
+            case {"tell": str(what)}:
+                if heard := self._heard.get(what):
+                    heard(message)
+            case {"ask": str(what)}:
+                task = answering.create_task(self._answer(what, message), name=f"answer {what}")
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+            case {"number": int(number)}:
+                waiting = self._asked.get(number)
+                if waiting and not waiting.done():
+                    _settle(waiting, message)
+            case _:
+                logger.error("a message on the line between our processes has no meaning")
+
+    async def _answer(self, what: str, message: Mapping[str, Any]) -> None:
+        answer = self._answers.get(what)
+        try:
+            said = {"is": await answer(message)} if answer else {"error": f"{what} is not known"}
+        except Exception as broken:  # noqa: BLE001 - one question's mistake must not end the line
+            said = {"error": f"{type(broken).__name__}: {broken}"}
+        self._send({"number": message["number"], **said})
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except (OSError, ValueError):  # the other end was killed, or wrote a line without end
+        return b""
+
+
+def _settle(waiting: asyncio.Future[Any], message: Mapping[str, Any]) -> None:
+    if "error" in message:
+        waiting.set_exception(WireError(str(message["error"])))
+    else:
+        waiting.set_result(message.get("is"))

@@ -1,0 +1,39 @@
+"""The live view of the whole house: what happens here, and in the other processes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from bot.house.house import House
+from telemetry.live import Live
+
+WAITING: Final = 1_000  # entries for one who watches
+
+
+class HouseLive:
+    """Watched as a `Live` is."""
+
+    def __init__(self, live: Live, house: House) -> None:
+        """Take this process's own view; others of the house may watch it, too."""
+        self._live = live
+        self._elsewhere = house.views
+        if house.views:
+            house.views.share(live.watch)
+
+    async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the recent entries, then each new one, until the watcher goes."""
+        queue: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(WAITING)
+
+        async def pour(entries: AsyncIterator[Mapping[str, Any]]) -> None:
+            async for each in entries:
+                await queue.put(each)
+
+        async with asyncio.TaskGroup() as tasks:
+            for entries in self._sources():
+                tasks.create_task(pour(entries), name="watch the house")
+            while True:
+                yield await queue.get()
+
+    def _sources(self) -> list[AsyncIterator[Mapping[str, Any]]]:
+        own: AsyncIterator[Mapping[str, Any]] = self._live.watch()
+        return [own, self._elsewhere.watch()] if self._elsewhere else [own]

@@ -1,0 +1,192 @@
+"""How many more calls can keep the promise, and which worker has most room for the next one.
+
+A call is taken while a seat is free (`full` otherwise) and while there is time for it in a core
+(`busy` otherwise). Time is what was measured: the cores that each worker uses, and how late its
+loop is. A call that has just come has not shown its load yet, so it counts with what a call costs
+on average, less with every second in which its own load is seen. Whoever was admitted keeps the
+seat until the call has ended, or for a while if it never begins.
+
+A worker without a call always has room for one: to refuse the only caller helps nobody.
+"""
+
+from collections import deque
+from itertools import count
+from typing import Final
+
+FULL: Final = 0.9  # of a core: beyond it a burst of a few frames makes every call late
+CALL_CORES: Final = 0.15  # what a call is believed to cost before it was measured (chosen)
+CALL_CORES_MIN: Final = 0.04
+CALL_CORES_MAX: Final = 0.4
+LATE_S: Final = 0.25  # a loop that is so late for so many looks tears words
+STALE_S: Final = 1.5  # a worker that has not reported for so long is later than it can say
+SETTLE_S: Final = 3.0  # after so long a call's load is in what was measured
+LEARN: Final = 0.05  # the weight of one report among those before it
+HAIR: Final = 1e-6  # six times 0.15 may be a hair more than 0.9
+WAIT_S: Final = 15.0  # a telephone's stream and a browser's sound come within seconds, or never
+HANDED_S: Final = 2.0  # a connection that was handed on begins its call within that time
+
+
+class WorkerLoad:
+    """What one worker carries, as it was last heard.
+
+    Attributes:
+        cores: That it uses.
+        leaving: Gets no more calls.
+        calls: Its calls' seats, and when each began.
+    """
+
+    def __init__(self, now: float) -> None:
+        """Count on a worker that can take calls."""
+        self.cores = 0.0
+        self.leaving = False
+        self.calls: dict[int, float] = {}
+        self._lag_s = 0.0
+        self._reported_at = now
+        self._handed: deque[float] = deque()  # when calls were sent that have not begun yet
+
+    def heed(self, *, cores: float, lag_s: float, now: float) -> None:
+        """Take a report: the cores in use, and how late the loop is."""
+        self.cores, self._lag_s, self._reported_at = cores, lag_s, now
+
+    def hand(self, now: float) -> None:
+        """Note that a call is on its way here."""
+        self._handed.append(now)
+
+    def begin(self, seat: int, now: float) -> None:
+        """Note that a call has begun here."""
+        self.calls[seat] = now
+        if self._handed:
+            self._handed.popleft()
+
+    def unseen(self, now: float) -> float:
+        """Return how many calls' load has not been measured yet, in parts of a call."""
+        return sum(max(0.0, 1.0 - (now - since) / SETTLE_S) for since in self.calls.values())
+
+    def load(self, call_cores: float, now: float) -> float:
+        """Return the cores that are used or soon will be."""
+        return self.cores + self.unseen(now) * call_cores
+
+    def late(self, now: float) -> bool:
+        """Say whether its loop is later than calls bear."""
+        return self._lag_s > LATE_S or now - self._reported_at > STALE_S
+
+    def room(self, call_cores: float, now: float) -> int:
+        """Return how many more calls it can carry."""
+        more = calls_in(FULL - self.load(call_cores, now), call_cores)
+        if not self.calls:
+            return max(1, more)
+        return 0 if self.late(now) else max(0, more)
+
+    def spare(self, call_cores: float, now: float) -> tuple[bool, float, int]:
+        """Return what tells which worker has more room: the greater, the more."""
+        while self._handed and now - self._handed[0] >= HANDED_S:
+            self._handed.popleft()
+        cores = FULL - self.load(call_cores, now) - len(self._handed) * call_cores
+        return (not self.late(now), cores, -len(self.calls))
+
+
+class HouseSeats:
+    """The seats of all workers together.
+
+    Attributes:
+        seats: Calls at once, whatever is measured.
+        call_cores: What a call costs on average.
+        workers: By number.
+    """
+
+    def __init__(self, *, seats: int, cores: float, measured: bool = True) -> None:
+        """Open with no worker.
+
+        Args:
+            seats: Calls at once, whatever is measured.
+            cores: Of this machine.
+            measured: Whether load counts; otherwise seats alone do.
+        """
+        self.seats = seats
+        self.call_cores = CALL_CORES
+        self.workers: dict[int, WorkerLoad] = {}
+        self._cores = cores
+        self._measured = measured
+        self._numbers = count(1)
+        self._coming: dict[int, float] = {}  # seats of calls that have not begun, since when
+
+    @property
+    def taken(self) -> int:
+        """How many seats are taken."""
+        return len(self._coming) + sum(len(each.calls) for each in self.workers.values())
+
+    def open(self, worker: int, now: float) -> None:
+        """Count on a worker that can take calls."""
+        self.workers[worker] = WorkerLoad(now)
+
+    def lose(self, worker: int) -> int:
+        """Forget a worker that is gone; return how many calls went with it."""
+        lost = self.workers.pop(worker, None)
+        return len(lost.calls) if lost else 0
+
+    def heed(self, worker: int, *, cores: float, lag_s: float, now: float) -> None:
+        """Take a worker's report, and learn from all what a call costs."""
+        if load := self.workers.get(worker):
+            load.heed(cores=cores, lag_s=lag_s, now=now)
+            self._learn(now)
+
+    def admit(self, now: float) -> int | None:
+        """Take a seat for a call that is coming; None: there is none."""
+        if self.why_closed(now):
+            return None
+        seat = next(self._numbers)
+        self._coming[seat] = now
+        return seat
+
+    def begin(self, seat: int, worker: int, now: float) -> None:
+        """Note which worker has the call; one whose seat was given up gets it back."""
+        self._coming.pop(seat, None)
+        if load := self.workers.get(worker):
+            load.begin(seat, now)
+
+    def end(self, seat: int) -> None:
+        """Give a seat back."""
+        self._coming.pop(seat, None)
+        for load in self.workers.values():
+            load.calls.pop(seat, None)
+
+    def why_closed(self, now: float) -> str:
+        """Return why no call can be taken: `full`, `busy`, or nothing."""
+        room = self.room(now)  # gives up seats, too
+        if self.taken >= self.seats or self.best(now) is None:
+            return "full"
+        return "" if room > 0 else "busy"
+
+    def room(self, now: float) -> int:
+        """Return how many more calls can keep the promise."""
+        self._coming = {seat: at for seat, at in self._coming.items() if now - at < WAIT_S}
+        free = max(0, self.seats - self.taken)
+        if not self._measured:
+            return free
+        staying = [each for each in self.workers.values() if not each.leaving]
+        rooms = sum(each.room(self.call_cores, now) for each in staying)
+        used = sum(each.load(self.call_cores, now) for each in self.workers.values())
+        left = calls_in(self._cores * FULL - used, self.call_cores)
+        alone = bool(staying) and not self.taken
+        return max(int(alone), min(free, min(rooms, left) - len(self._coming)))
+
+    def best(self, now: float) -> int | None:
+        """Return the worker with most room; None: there is none."""
+        staying = [number for number, each in self.workers.items() if not each.leaving]
+        return max(
+            staying, key=lambda each: self.workers[each].spare(self.call_cores, now), default=None
+        )
+
+    def _learn(self, now: float) -> None:
+        begun = sum(len(each.calls) for each in self.workers.values())
+        seen = begun - sum(each.unseen(now) for each in self.workers.values())
+        if begun < 2 or seen < begun * 0.9:  # one call's load is mostly what a worker costs anyway
+            return
+        measured = sum(each.cores for each in self.workers.values()) / seen
+        measured = min(max(measured, CALL_CORES_MIN), CALL_CORES_MAX)
+        self.call_cores += LEARN * (measured - self.call_cores)
+
+
+def calls_in(cores: float, call_cores: float) -> int:
+    """Return how many calls of a cost there is time for."""
+    return int(cores / call_cores + HAIR)

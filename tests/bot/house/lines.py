@@ -1,0 +1,79 @@
+"""Two workers and a supervisor in one process, with real lines between them."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.house.joined import Joined
+from bot.house.office import Office
+from bot.house.quotas import Quotas
+from bot.house.wire import Wire
+from fallbacks.admission import HouseSeats
+
+
+@dataclass(eq=False)
+class Desk:
+    """A worker as the supervisor has it, without a process."""
+
+    number: int
+    wire: Wire
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    leaving: bool = False
+    pid: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"w{self.number}"
+
+
+@dataclass
+class Lines:
+    """The house: its office, and each worker's side of it."""
+
+    office: Office
+    desks: list[Desk]
+    joined: list[Joined]
+
+    async def open(self) -> None:
+        """Have every worker say that it is ready."""
+        for each in self.joined:
+            each.wire.tell("ready")
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let what was said arrive, there and back: each line keeps its order."""
+        for _ in range(3):
+            for each in (*self.joined, *self.desks):
+                await each.wire.ask("ping")
+
+
+@asynccontextmanager
+async def lines(settings: Any, *, workers: int = 2, seats: int = 20) -> AsyncIterator[Lines]:
+    house = HouseSeats(seats=seats, cores=2, measured=False)
+    clock = asyncio.get_running_loop().time
+    office = Office(house, Quotas(settings), clock=clock)
+    it = Lines(office, [], [])
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(1, workers + 1):
+            there, here = socket.socketpair()
+            desk = Desk(number, Wire(there))
+            joined = Joined(Wire(here), number=number, workers=workers)
+            for wire in (desk.wire, joined.wire):
+                wire.answer("ping", _answer_ping)
+            office.receive(desk)  # type: ignore[arg-type] - without a process
+            running = [tasks.create_task(each.run()) for each in (desk.wire, joined.wire)]
+            it.desks.append(desk)
+            it.joined.append(joined)
+            assert all(running)
+        for each in (*it.joined, *it.desks):
+            await each.wire.open.wait()
+        yield it
+        for each in it.joined:
+            each.wire.close()
+
+
+async def _answer_ping(_: Any) -> str:
+    return "pong"

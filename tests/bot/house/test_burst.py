@@ -1,0 +1,41 @@
+"""Thirty callers at once: whoever is let in is greeted, the others are told at once."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bot.lab.process import lab_process
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.webhook import NotConnectedError
+from tests.bot.house.many import TWO, becomes, told, workers_of
+from tests.bot.serving import AUTH_TOKEN, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+CALLERS = 30
+GREETED_WITHIN_S = 90.0  # callers, simulators and workers share the machine: only that it comes
+BUSY = "All our lines are busy."
+
+
+async def test_thirty_callers_at_once_are_each_greeted_or_told(tmp_path: Path) -> None:
+    changes = TWO | {"server": {"workers": 2, "admission": "measured"}}
+    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        calls = [call(served.url) for _ in range(CALLERS)]
+        heard = await asyncio.gather(*calls)
+
+    assert len(heard) == CALLERS
+    assert set(heard) == {"greeted", "told"}  # some of each, and nobody else
+    assert heard.count("greeted") <= 20  # of two workers
+    assert len(told(served, "CallStarted")) == heard.count("greeted")
+
+
+async def call(url: str) -> str:
+    """Return what a caller got."""
+    try:
+        async with Carrier(url, AUTH_TOKEN) as line:
+            greeting = await line.listen(within_s=GREETED_WITHIN_S)
+            return "greeted" if greeting.size else "silence"
+    except NotConnectedError as refused:
+        return "told" if refused.said.startswith(BUSY) else refused.said

@@ -1,0 +1,114 @@
+"""Several workers behind one port: real processes, real calls, and an operator's signals."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bot.lab.process import lab_process
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.webhook import NotConnectedError
+from tests.bot.house.many import TWO, becomes, log_of, told, workers_of
+from tests.bot.serving import AUTH_TOKEN, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+RATE_HZ = 8_000
+
+
+async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        async with (
+            Carrier(served.url, AUTH_TOKEN) as one,
+            Carrier(served.url, AUTH_TOKEN) as other,
+        ):
+            assert (await one.listen(within_s=20)).size > RATE_HZ
+            assert (await other.listen(within_s=20)).size > RATE_HZ
+            os.kill(workers_of(served)["w1"], signal.SIGKILL)
+            await becomes(lambda: one.ended.is_set() or other.ended.is_set())
+            left = other if one.ended.is_set() else one
+
+            async with Carrier(served.url, AUTH_TOKEN) as third:  # the port goes on answering
+                assert (await third.listen(within_s=20)).size > RATE_HZ
+            await becomes(lambda: len(workers_of(served)) == 3)
+
+            assert not left.ended.is_set()
+            assert "w1 has ended with -9, 1 calls lost" in log_of(served)
+            assert served.process.returncode is None
+    assert served.process.returncode == 0
+
+
+async def test_workers_are_relieved_while_a_call_goes_on(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        config = tmp_path / "holdline.yaml"
+        good = config.read_text()
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            await call.listen(within_s=20)
+            config.write_text("agnet: {}\n" + good)
+            served.process.send_signal(signal.SIGHUP)
+            await becomes(lambda: "agnet is unknown" in log_of(served))
+            assert len(workers_of(served)) == 2
+
+            config.write_text(good)
+            served.process.send_signal(signal.SIGHUP)
+            await becomes(lambda: "all workers were replaced" in log_of(served))
+            async with Carrier(served.url, AUTH_TOKEN) as later:
+                assert (await later.listen(within_s=20)).size > RATE_HZ
+            assert not call.ended.is_set()
+            await becomes(lambda: log_of(served).count("has ended with 0, 0 calls lost") == 1)
+        await becomes(lambda: log_of(served).count("has ended with 0, 0 calls lost") == 2)
+
+    assert call.complaints == []
+    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+    assert len(workers_of(served)) == 4
+
+
+async def test_sigterm_has_all_workers_drain(tmp_path: Path) -> None:
+    changes = TWO | {"shutdown": {"drain_s": 60}}
+    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            await call.listen(within_s=20)
+            served.process.send_signal(signal.SIGTERM)
+            await drains(served.url)
+            with pytest.raises(NotConnectedError):
+                async with Carrier(served.url, AUTH_TOKEN):
+                    pass
+            assert not call.ended.is_set()
+        async with asyncio.timeout(40):
+            assert await served.process.wait() == 0
+
+    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+
+
+async def drains(url: str) -> None:
+    """Wait until the house says that it takes no more calls."""
+    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"{url}/readyz") as answer:
+                if "draining" in (await answer.json())["reasons"]:
+                    return
+            await asyncio.sleep(0.05)
+
+
+async def test_workers_end_by_themselves_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        served.process.kill()
+        await served.process.wait()
+
+        await becomes(lambda: not any(works(each) for each in workers_of(served).values()))
+
+
+def works(pid: int) -> bool:
+    """Say whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

@@ -1,0 +1,102 @@
+"""What workers ask of each other and of the supervisor, over real lines."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from bot.house.house import HeldSeat, NoSeat
+from bot.http.twilio_tokens import Ticket, Tokens
+from tests.bot.house.lines import lines
+from tests.bot.house.test_shared_limits import settings_with
+
+TICKET = Ticket(call_sid="CA1", caller="a", called="b")
+
+
+async def test_a_ticket_of_one_worker_works_once_at_any_worker() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        token = await Tokens(it.joined[0]).issue(TICKET, now=0.0)
+
+        redeemed = [
+            await Tokens(each).redeem(token, call_sid="CA1", now=1.0)
+            for each in (it.joined[1], it.joined[0], it.joined[1])
+        ]
+
+    assert redeemed == [TICKET, "token_unknown_or_used", "token_unknown_or_used"]
+
+
+async def test_seats_are_the_houses() -> None:
+    async with lines(settings_with(), seats=3) as it:
+        await it.open()
+        admitted = [await it.joined[number % 2].admit() for number in range(4)]
+        first = admitted[0]
+        assert isinstance(first, HeldSeat)
+        it.joined[1].begin(first.seat)
+        it.joined[1].end(first.seat)
+        again = await it.joined[1].admit()  # behind them on the same line
+
+    assert admitted[3] == NoSeat(reason="full")
+    assert isinstance(again, HeldSeat)
+
+
+async def test_a_house_that_stops_takes_nobody() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        it.office.stop()
+
+        assert await it.joined[0].admit() == NoSeat(reason="draining")
+
+
+async def test_one_worker_answers_for_another_and_for_all() -> None:
+    async with lines(settings_with()) as it:
+        for each in it.joined:
+            each.answer("name", name_of(each.name))
+        await it.open()
+        it.office.tell_state()
+        await it.settle()
+
+        assert await it.joined[0].ask("w2", "name", call="x") == "w2 x"
+        assert await it.joined[1].ask_all("name", call="y") == ["w2 y", "w1 y"]
+        with pytest.raises(LookupError):
+            await it.joined[0].ask("w3", "name", call="z")
+
+
+def name_of(name: str) -> Any:
+    async def answer(asked: Mapping[str, Any]) -> str:
+        return f"{name} {asked['call']}"
+
+    return answer
+
+
+async def test_who_watches_at_one_worker_sees_what_happens_at_the_other() -> None:
+    async with lines(settings_with()) as it:
+        happens: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+
+        async def view() -> AsyncIterator[Mapping[str, Any]]:
+            yield {"event": "what was before"}
+            while True:
+                yield await happens.get()
+
+        it.joined[1].views.share(view)
+        await it.open()
+        seen: list[Any] = []
+        watching = it.joined[0].views.watch()
+        seen.append(await anext(watching))
+        happens.put_nowait({"event": "what happens now"})
+        seen.append(await anext(watching))
+        await watching.aclose()  # type: ignore[attr-defined] - a generator
+        await it.settle()
+
+        assert [each["event"] for each in seen] == ["what was before", "what happens now"]
+        assert it.joined[1].views._streams == {}
+
+
+async def test_a_question_that_fails_is_answered_so() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+
+        with pytest.raises(LookupError):
+            await it.joined[0].ask("w2", "nothing of the kind")
+        assert isinstance(await it.joined[0].admit(), HeldSeat)  # and the line goes on

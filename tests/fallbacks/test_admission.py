@@ -1,0 +1,233 @@
+"""Who is let in: seats, time in a core, and a burst whose load nobody has seen yet."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from fallbacks.admission import (
+    CALL_CORES,
+    FULL,
+    LATE_S,
+    SETTLE_S,
+    STALE_S,
+    WAIT_S,
+    HouseSeats,
+    calls_in,
+)
+
+CARRIED = calls_in(FULL, CALL_CORES)  # calls of the usual cost in one worker
+
+
+def house(
+    *, workers: int = 2, seats: int = 100, cores: float = 2, measured: bool = True
+) -> HouseSeats:
+    admission = HouseSeats(seats=seats, cores=cores, measured=measured)
+    for number in range(1, workers + 1):
+        admission.open(number, now=0.0)
+    return admission
+
+
+def fill(admission: HouseSeats, now: float) -> list[int]:
+    """Let calls in, each begun at the worker with most room, until one is refused."""
+    seats: list[int] = []
+    while (seat := admission.admit(now)) is not None:
+        admission.begin(seat, admission.best(now) or 0, now)
+        seats.append(seat)
+    return seats
+
+
+def report(admission: HouseSeats, now: float, *, cores: float, lag_s: float = 0.0) -> None:
+    for worker in (1, 2):
+        admission.heed(worker, cores=cores, lag_s=lag_s, now=now)
+
+
+@pytest.mark.parametrize(
+    ("workers", "seats", "cores", "carried"),
+    [(1, 100, 1, CARRIED), (2, 100, 2, 2 * CARRIED), (2, 5, 2, 5), (2, 100, 1, CARRIED)],
+    ids=["one worker", "two workers", "few seats", "two workers on one core"],
+)
+def test_of_a_burst_so_many_are_let_in(
+    workers: int, seats: int, cores: float, carried: int
+) -> None:
+    admission = house(workers=workers, seats=seats, cores=cores)
+
+    assert len(fill(admission, now=0.0)) == carried
+    assert admission.why_closed(0.0) == ("full" if carried == seats else "busy")
+
+
+def test_a_burst_is_shared_out_evenly() -> None:
+    admission = house()
+
+    fill(admission, now=0.0)
+
+    assert len(admission.workers[1].calls) == len(admission.workers[2].calls)
+
+
+def test_those_who_were_let_in_and_have_not_begun_take_room_too() -> None:
+    admission = house()
+
+    seats = 0
+    while admission.admit(0.0) is not None:
+        seats += 1
+
+    assert seats == 2 * CARRIED
+
+
+def test_a_seat_whose_call_never_comes_is_free_again() -> None:
+    admission = house(seats=1)
+    admission.admit(0.0)
+
+    assert admission.why_closed(WAIT_S - 0.1) == "full"
+    assert admission.why_closed(WAIT_S) == ""
+
+
+@pytest.mark.parametrize(
+    ("cores", "lag_s", "why"),
+    [(0.5, 0.0, ""), (0.5, LATE_S + 0.1, "busy"), (FULL, 0.0, "busy")],
+    ids=["room", "late", "no core left"],
+)
+def test_what_is_measured_decides(cores: float, lag_s: float, why: str) -> None:
+    admission = house()
+    for worker in (1, 2):
+        admission.begin(admission.admit(0.0) or 0, worker, 0.0)
+
+    report(admission, SETTLE_S + 1, cores=cores, lag_s=lag_s)
+
+    assert admission.why_closed(SETTLE_S + 1) == why
+
+
+def test_a_worker_that_says_nothing_is_late() -> None:
+    admission = house(workers=1, cores=1)
+    admission.begin(admission.admit(0.0) or 0, 1, 0.0)
+
+    assert admission.why_closed(STALE_S) == ""
+    assert admission.why_closed(STALE_S + 0.1) == "busy"
+
+
+def test_load_does_not_count_where_it_is_not_asked_for() -> None:
+    admission = house(seats=50, measured=False)
+
+    assert len(fill(admission, now=0.0)) == 50
+
+
+def test_the_only_caller_is_taken_however_busy_the_machine_is() -> None:
+    admission = house()
+    report(admission, 1.0, cores=1.0, lag_s=5.0)
+
+    assert admission.why_closed(1.0) == ""
+
+
+def test_the_next_call_goes_where_most_room_is() -> None:
+    admission = house()
+    admission.heed(1, cores=0.6, lag_s=0.0, now=1.0)
+    admission.heed(2, cores=0.2, lag_s=0.0, now=1.0)
+
+    assert admission.best(1.0) == 2
+
+
+def test_calls_on_their_way_count_before_they_begin() -> None:
+    admission = house()
+    admission.workers[1].hand(now=0.0)
+
+    assert admission.best(0.0) == 2
+
+
+def test_a_worker_that_leaves_gets_no_more_calls_and_keeps_its_own() -> None:
+    admission = house()
+    seat = admission.admit(0.0) or 0
+    admission.begin(seat, 1, 0.0)
+    admission.workers[1].leaving = True
+
+    assert admission.best(0.0) == 2
+    assert len(admission.workers[1].calls) == 1
+
+
+def test_a_lost_workers_calls_are_counted_and_their_seats_free() -> None:
+    admission = house(seats=1)
+    admission.begin(admission.admit(0.0) or 0, 1, 0.0)
+
+    assert admission.lose(1) == 1
+    assert admission.why_closed(0.0) == ""
+
+
+def test_what_a_call_costs_is_learnt() -> None:
+    admission = house()
+    for worker in (1, 1, 2, 2):
+        admission.begin(admission.admit(0.0) or 0, worker, 0.0)
+    for look in range(200):
+        report(admission, SETTLE_S + 1 + look / 4, cores=0.4)
+
+    assert admission.call_cores == pytest.approx(0.2, abs=0.01)
+    assert admission.room(SETTLE_S + 51) == 4
+
+
+class AdmissionMachine(RuleBasedStateMachine):
+    """Calls come, begin and end, workers come and go, and are heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.it = HouseSeats(seats=12, cores=2)
+        self.workers: list[int] = []
+        self.coming: list[int] = []
+        self.begun: dict[int, int] = {}
+        self.opened = 0
+
+    @rule()
+    def a_worker_opens(self) -> None:
+        self.opened += 1
+        self.workers.append(self.opened)
+        self.it.open(self.opened, self.now)
+
+    @rule()
+    def a_worker_is_lost(self) -> None:
+        if self.workers:
+            lost = self.workers.pop()
+            calls = [seat for seat, worker in self.begun.items() if worker == lost]
+            assert self.it.lose(lost) == len(calls)
+            for seat in calls:
+                del self.begun[seat]
+
+    @rule()
+    def a_call_comes(self) -> None:
+        closed = self.it.why_closed(self.now)
+        seat = self.it.admit(self.now)
+        assert (seat is None) == bool(closed)
+        if seat is not None:
+            self.coming.append(seat)
+
+    @rule()
+    def a_call_begins(self) -> None:
+        best = self.it.best(self.now)
+        if self.coming and best is not None:
+            seat = self.coming.pop(0)
+            self.begun[seat] = best
+            self.it.begin(seat, best, self.now)
+
+    @rule()
+    def a_call_ends(self) -> None:
+        if self.begun:
+            seat = next(iter(self.begun))
+            del self.begun[seat]
+            self.it.end(seat)
+
+    @rule(cores=st.floats(0, 2), lag_s=st.floats(0, 3))
+    def a_worker_reports(self, cores: float, lag_s: float) -> None:
+        if self.workers:
+            self.it.heed(self.workers[-1], cores=cores, lag_s=lag_s, now=self.now)
+
+    @rule(seconds=st.floats(0, 20))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @invariant()
+    def every_call_in_progress_has_its_seat(self) -> None:
+        assert self.it.taken >= len(self.begun)
+        assert self.it.room(self.now) >= 0
+
+    @invariant()
+    def nobody_is_sent_to_a_worker_that_is_not_there(self) -> None:
+        assert (self.it.best(self.now) in self.workers) or not self.workers
+
+
+TestAdmissionMachine = AdmissionMachine.TestCase
