@@ -65,7 +65,7 @@ class Books:
         *,
         expected: str | None,
         chance: Callable[[], float],
-        lag: Lag,
+        lag: Lag | None = None,
     ) -> None:
         """Open the books.
 
@@ -74,13 +74,13 @@ class Books:
             roster: Remembers who can be trusted.
             expected: The rung that the caller expects to hear; None: the first one asked.
             chance: 0 to 1; spreads rests that nobody named.
-            lag: How long we stalled ourselves.
+            lag: How long we stalled ourselves, which is no rung's time; None: never.
         """
         self._stage = stage
         self._roster = roster
         self._expected = expected
         self._chance = chance
-        self._lag = lag
+        self._lag = lag or Lag()
         self._entries: dict[int, _Entry] = {}
 
     def enter_event(

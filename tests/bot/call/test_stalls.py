@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from bot.lab.process import RunningLab, with_lab
+from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
 from bot.process import Process, open_process
 from bot.recording import read
 from calls.entry import Entry
@@ -66,31 +67,44 @@ class Told:
         return [*blame, *probes, *lost]
 
 
-async def stall(moments: Sequence[tuple[float, float]]) -> None:
-    """Let time pass while nobody is served: at so many seconds, for so long."""
-    clock = cast("VirtualLoop", asyncio.get_running_loop()).clock
+Stall = Callable[[float], None]
+"""Has nobody served for so many seconds."""
+
+
+def stand_still(length_s: float) -> None:
+    cast("VirtualLoop", asyncio.get_running_loop()).clock.now += length_s
+
+
+async def stall(moments: Sequence[tuple[float, float]], stop: Stall) -> None:
+    """Stall at so many seconds, for so long."""
     begun_at = time.monotonic()
     for at_s, length_s in moments:
         await asyncio.sleep(begun_at + at_s - time.monotonic())
-        clock.now += length_s
+        stop(length_s)
 
 
-async def four_calls(out: Path, *moments: tuple[float, float]) -> Told:
-    """Replay four callers at once, with stalls."""
-    ear, told = Ear(), Told()
+@asynccontextmanager
+async def lab_in_here() -> AsyncIterator[RunningLab]:
     async with bring_near(Lab(core=Core(steady=True), speed=1.25)) as lab:
         instances = lab.describe()["instances"]
-        running = RunningLab(control_url="", control_token="", instances=instances)
-        settings = with_lab(running, {"logs": {"dir": out / "logs"}})
+        yield RunningLab(control_url="", control_token="", instances=instances)
+
+
+async def four_calls(out: Path, *moments: tuple[float, float], stop: Stall = stand_still) -> Told:
+    """Replay four callers at once, with stalls."""
+    elsewhere = lab_process(options=LabOptions(steady=True))
+    async with lab_in_here() if stop is stand_still else elsewhere as lab:
+        settings = with_lab(lab, {"logs": {"dir": out / "logs"}})
+        ear = Ear()
         async with open_process(settings, words=True, listeners=[ear]) as process:
-            stalling = asyncio.create_task(stall(moments))
+            stalling = asyncio.create_task(stall(moments, stop))
             calls = await asyncio.gather(*(one_call(process, ear, name) for name in CALLERS))
             await stalling
-    for said, heard in calls:
-        told.said.append(said)
-        told.heard.append(heard)
-    told.all = [each.event for each in ear.told]
-    return told
+    return Told(
+        said=[said for said, _ in calls],
+        heard=[heard for _, heard in calls],
+        all=[each.event for each in ear.told],
+    )
 
 
 async def one_call(process: Process, ear: Ear, name: str) -> tuple[list[str], list[str]]:
@@ -137,3 +151,20 @@ async def test_a_stall_in_the_middle_of_the_turn_makes_no_rung_late(
 
     assert stalled.blame == []
     assert [len(each) for each in stalled.said] == [2] * len(CALLERS)
+
+
+@pytest.mark.real_time
+@pytest.mark.long
+@pytest.mark.alone
+@pytest.mark.parametrize("length_s", [0.3, 1.0, 3.0])
+async def test_a_real_stall_blames_nobody_and_loses_no_word(
+    tmp_path: Path, length_s: float
+) -> None:
+    stalled = await four_calls(tmp_path, (5.7, length_s), stop=time.sleep)
+
+    assert stalled.blame == []
+    assert [len(each) for each in stalled.heard] == [1] * len(CALLERS)
+    assert [len(each) for each in stalled.said] == [2] * len(CALLERS)
+    assert stalled.said[0] == stalled.said[1]
+    told = [each for each in stalled.all if isinstance(each, ProcessLagged)]
+    assert "stall (tests/bot/call/test_stalls.py)" in [each.step for each in told]
