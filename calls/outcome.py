@@ -94,7 +94,7 @@ class Tally:
         self._ended: CallEnded | None = None
 
     def add(self, event: Event) -> None:
-        """Take one fact in."""
+        """Count one fact."""
         self._counts[type(event)] += 1
         self._bill.add(event)
         if provider := failed_provider(event):

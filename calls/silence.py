@@ -77,7 +77,7 @@ class Silence:
         self._since = now + self._work_limit_s
 
     def handle(self, heard: SilenceSign, now: float) -> None:
-        """Take in what happened."""
+        """Note what happened."""
         self._since = now
         match heard:
             case SilenceSign.CALLER:

@@ -12,37 +12,37 @@ class VoiceEar(Protocol):
     """Is told what comes of a voice, the moment it comes, with the attempt that it belongs to."""
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
-        """Take sound: 16-bit little-endian mono at the leg's rate, in pieces of any length."""
+        """Hear sound: 16-bit little-endian mono at the leg's rate, in pieces of any length."""
         ...
 
     async def word(
         self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
     ) -> None:
-        """Take a word, or a part of one, and when it is spoken in the attempt's own sound."""
+        """Hear of a word, or a part of one, and when it is spoken in the attempt's own sound."""
         ...
 
     async def spoken(self, attempt: int) -> None:
-        """Take the provider's word that everything it was given has been sent."""
+        """Hear that, by the provider's word, everything it was given has been sent."""
         ...
 
     async def failed(self, attempt: int, failure: Failure) -> None:
-        """Take what the provider answered instead."""
+        """Hear what the provider answered instead."""
         ...
 
     async def connecting(self) -> None:
-        """Take that a connection is being made."""
+        """Hear that a connection is being made."""
         ...
 
     async def connected(self) -> None:
-        """Take that the voice can be used."""
+        """Hear that the voice can be used."""
         ...
 
     async def unreachable(self, failure: Failure) -> None:
-        """Take that no connection could be made."""
+        """Hear that no connection could be made."""
         ...
 
     async def lost(self, failure: Failure | None) -> None:
-        """Take that the connection is gone; None: idle, as the provider may do."""
+        """Hear that the connection is gone; None: idle, as the provider may do."""
         ...
 
 

@@ -52,5 +52,5 @@ class Backoff:
         return wait_s
 
     def hurried(self) -> None:
-        """Take the last try back: somebody cut its wait short, which is rare and no one's fault."""
+        """Undo the last try: somebody cut its wait short, which is rare and no one's fault."""
         self._tries = max(0, self._tries - 1)

@@ -131,7 +131,7 @@ class Breaker:
         return self._trial is not None and now < self._trial[1]
 
     def succeeded(self, permit: Permit, now: float) -> tuple[BreakerMoved, ...]:
-        """Take in that the rung did what it was asked."""
+        """Note that the rung did what it was asked."""
         if not self.take_back(permit):
             return ()
         if self.state is State.OPEN:
@@ -146,7 +146,7 @@ class Breaker:
     def failed(
         self, permit: Permit, now: float, *, trip: bool = False, rest_s: float | None = None
     ) -> tuple[BreakerMoved, ...]:
-        """Take in that the rung failed.
+        """Note that the rung failed.
 
         Args:
             permit: The leave that the attempt was made by.
@@ -163,7 +163,7 @@ class Breaker:
         return self._move(Input.FAILURES if full else Input.FAILED, now, rest_s=rest_s)
 
     def take_back(self, permit: Permit) -> bool:
-        """Take a permit back; say whether its result is of the present state.
+        """Release a permit; say whether its result is of the present state.
 
         Of an attempt that was called off by us this is all: nothing is learnt from it.
         """
@@ -190,7 +190,7 @@ class Breaker:
     def follow(
         self, state: State, *, since: float, now: float, rest_s: float
     ) -> tuple[BreakerMoved, ...]:
-        """Take over what another process knows, unless this one has learnt something since then.
+        """Adopt what another process knows, unless this one has learnt something since then.
 
         Args:
             state: What its breaker of the same rung is.

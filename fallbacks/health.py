@@ -73,7 +73,7 @@ class Suspicion:
     def follow(
         self, kind: Kind | None, *, since: float, now: float, may_clear: bool
     ) -> tuple[SuspicionFact, ...]:
-        """Take over what another process knows, unless this one has judged since then.
+        """Adopt what another process knows, unless this one has judged since then.
 
         Args:
             kind: What it is suspected of there; None: it was cleared.
@@ -140,7 +140,7 @@ class Health:
     def succeeded(
         self, permit: Permit, now: float, *, ttfb_s: float | None = None
     ) -> tuple[HealthFact, ...]:
-        """Take in that an attempt, or a probe of the real kind, did what was asked.
+        """Note that an attempt, or a probe of the real kind, did what was asked.
 
         Args:
             permit: The leave it was made by.
@@ -166,7 +166,7 @@ class Health:
         request: str = "",
         chance: float = 0.5,
     ) -> tuple[HealthFact, ...]:
-        """Take in a failure.
+        """Note a failure.
 
         Args:
             permit: The leave that the attempt was made by.
@@ -219,7 +219,7 @@ class Health:
     def follow_breaker(
         self, state: State, *, since: float, now: float, rest_s: float, retired: bool
     ) -> tuple[HealthFact, ...]:
-        """Take over the breaker of another process; see `Breaker.follow`."""
+        """Adopt the breaker of another process; see `Breaker.follow`."""
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
         if moved:
             self.retired = retired

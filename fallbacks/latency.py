@@ -24,7 +24,7 @@ class Latency:
         self._measured: deque[float] = deque(maxlen=window)
 
     def took(self, ttfb_s: float) -> None:
-        """Take in one more attempt that gave something."""
+        """Note one more attempt that gave something."""
         self._measured.append(max(0.0, ttfb_s))
 
     @property

@@ -77,7 +77,7 @@ class Probing:
         return self._next_at if self._out is None else self._out[1]
 
     def see(self, condition: Condition, now: float) -> None:
-        """Take in how the rung is; call it whenever that may have changed."""
+        """Note how the rung is; call it whenever that may have changed."""
         if condition is self._condition:
             return
         self._condition, self._fails = condition, 0
@@ -106,7 +106,7 @@ class Probing:
         return (Probe(number=self._number, real=real, counts=doubted, timeout_s=timeout_s),)
 
     def reported(self, number: int, now: float, *, ok: bool) -> None:
-        """Take in how a probe went; tell the roster first, and then `see`."""
+        """Note how a probe went; tell the roster first, and then `see`."""
         if self._out is None or self._out[0] != number:
             return
         self._out = None

@@ -84,7 +84,7 @@ class Roster:
     def succeeded(
         self, place: tuple[str, str], permit: Permit, *, now: float, ttfb_s: float | None = None
     ) -> tuple[HealthFact, ...]:
-        """Take in a success of the rung at (stage, provider); a mended key is tried everywhere."""
+        """Note a success of the rung at (stage, provider); a mended key is tried everywhere."""
         health = self._rungs[place]
         was_retired = health.retired
         facts = health.succeeded(permit, now, ttfb_s=ttfb_s)

@@ -98,7 +98,7 @@ class SharedRung:
         return tuple(words)
 
     def heed(self, word: BoardWord, now: float, *, utc_s: float) -> bool:
-        """Take over what another process says; say whether that changed anything."""
+        """Adopt what another process says; say whether that changed anything."""
         since = self._since(word, now - (utc_s - word.at_s))
         if since is None:
             return False

@@ -239,7 +239,7 @@ class SpokenUtterance:
             self._outlet.hold()
 
     def _end_voice(self, now: float) -> None:
-        """Take the voice as done: it has sent every word, whether it says so or not."""
+        """Count the voice as done: it has sent every word, whether it says so or not."""
         self._ledger.done(self._voice)
         self._drop(self._voice)
         self._follow(self._work.handle(Finished(attempt=self._voice), now), now)

@@ -42,7 +42,7 @@ class Sentences(SimpleTextAggregator):
         super().__init__(language=language)
 
     async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
-        """Take in a piece of text as the model sent it, and yield the sentences that it ends."""
+        """Add a piece of text as the model sent it, and yield the sentences that it ends."""
         async for sentence in super().aggregate(text):
             yield sentence
         if self._ended and (sentence := await self.flush()):

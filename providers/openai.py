@@ -87,7 +87,7 @@ class OneTryOpenAI(OpenAILLMService):
 
 
 def _nobody(_headers: Mapping[str, str]) -> None:
-    """Take headers that nobody wants."""
+    """Ignore headers that nobody wants."""
 
 
 def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:

@@ -20,7 +20,7 @@ class Listener(Protocol):
     """Someone who is told everything."""
 
     async def hear(self, entry: Entry) -> None:
-        """Take one entry. May raise: it hurts nobody else."""
+        """Hear one entry. May raise: it hurts nobody else."""
         ...
 
 

@@ -49,7 +49,7 @@ class TwilioLeg:
         rest: TwilioRest | None = None,
         stalled_s: float = STALLED_S,
     ) -> None:
-        """Take over a socket whose `start` has been read.
+        """Continue with a socket whose `start` has been read.
 
         Args:
             websocket: Accepted; nothing else reads or writes it from here on.

@@ -1,0 +1,111 @@
+"""What an operator is told is done instead of a rung that is in trouble."""
+
+import pytest
+
+from calls.incident import Trouble
+from calls.known_rungs import KnownRungs
+from fallbacks.breaker import State
+from fallbacks.failure import Severity
+
+LADDERS = {"llm": ["a", "b", "c"], "tts": ["voice"], "stt": []}
+
+
+def known(**kinds: str) -> KnownRungs:
+    rungs = KnownRungs(LADDERS, steps=["clip", "goodbye"])
+    for name, kind in kinds.items():
+        rungs.get("llm", name).kind = kind
+    return rungs
+
+
+def trouble(stage: str, rung: str, *, left_alone: bool = False) -> Trouble:
+    return Trouble(
+        stage=stage, rung=rung, kind="auth", severity=Severity.HIGH, left_alone=left_alone
+    )
+
+
+def test_a_rung_of_no_ladder_is_not_kept() -> None:
+    rungs = known()
+    rungs.get("llm", "stranger").kind = "auth"
+
+    assert rungs.get("llm", "stranger").kind == ""
+    assert rungs.get("llm", "a") is rungs.get("llm", "a")
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "there"),
+    [
+        ("llm", "a", True),
+        ("llm", "voice", False),
+        ("llm", "", True),
+        ("crm", "", False),
+        ("crm", "a", False),
+    ],
+)
+def test_what_stands_on_a_ladder(stage: str, name: str, there: bool) -> None:  # noqa: FBT001 - a table
+    assert known().has(stage, name) is there
+
+
+def test_a_stage_is_left_alone_when_every_rung_of_it_is() -> None:
+    rungs = known()
+    for name in ("a", "b"):
+        rungs.get("llm", name).breaker = State.OPEN
+    assert not rungs.left_alone("llm")
+
+    rungs.get("llm", "c").breaker = State.HALF_OPEN
+
+    assert rungs.left_alone("llm")
+
+
+@pytest.mark.parametrize("stage", ["stt", "crm"])
+def test_a_stage_without_rungs_is_not_left_alone(stage: str) -> None:
+    assert not known().left_alone(stage)
+
+
+def test_what_is_wrong_is_named_rung_by_rung() -> None:
+    assert known(a="auth", c="timeout").kinds("llm") == "a: auth, c: timeout"
+    assert known().kinds("llm") == ""
+    assert known().kinds("crm") == ""
+
+
+def test_what_is_forgotten_speaks_against_nobody() -> None:
+    rungs = known(a="auth")
+    rung = rungs.get("llm", "a")
+    rung.suspect, rung.reason = True, "401"
+    rung.clear()
+
+    assert (rung.suspect, rung.kind, rung.reason) == (False, "", "")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "open_rungs", "said"),
+    [
+        ({}, (), "b is asked instead"),
+        ({"b": "timeout"}, (), "c is asked instead"),
+        ({"b": "timeout", "c": "auth"}, (), "b is asked instead"),
+        ({}, ("b",), "c is asked instead"),
+        ({}, ("b", "c"), "no other rung is left: clip, goodbye"),
+    ],
+)
+def test_the_next_rung_is_the_first_in_no_doubt(
+    kinds: dict[str, str], open_rungs: tuple[str, ...], said: str
+) -> None:
+    rungs = known(**kinds)
+    for name in open_rungs:
+        rungs.get("llm", name).breaker = State.OPEN
+
+    assert rungs.instead(trouble("llm", "a")) == said
+
+
+def test_who_is_left_alone_is_said_to_be() -> None:
+    assert known().instead(trouble("llm", "a", left_alone=True)) == (
+        "b is asked instead; a is left alone until a trial of it succeeds"
+    )
+
+
+def test_of_a_whole_stage_the_way_down_is_said() -> None:
+    assert known().instead(trouble("llm", "")) == "clip, goodbye"
+    assert KnownRungs(LADDERS, steps=[]).instead(trouble("llm", "")) == "nothing"
+
+
+def test_of_what_is_no_rung_of_a_call_it_is_said_that_the_call_goes_on() -> None:
+    assert known().instead(trouble("crm", "hubspot")) == "the call goes on without it"

@@ -1,0 +1,147 @@
+"""When the caller is told of a stage in which nobody is left."""
+
+import pytest
+
+from fallbacks.stage_news import BEHIND_S, OWED, StageNews
+
+PAUSE_S = 1.0
+
+
+def silent_since(stopped_at: float) -> StageNews:
+    news = StageNews(pause_s=PAUSE_S)
+    news.caller_began()
+    news.caller_fell_silent(stopped_at)
+    return news
+
+
+def test_without_news_there_is_nothing_to_say() -> None:
+    news = StageNews(pause_s=PAUSE_S)
+
+    assert news.wake_at is None
+    assert news.due(100.0) is None
+    assert news.deaf is False
+
+
+def test_a_caller_who_has_not_spoken_yet_is_told_without_a_pause() -> None:
+    news = StageNews(pause_s=PAUSE_S)
+    news.exhausted("stt", 0.0)
+    news.exhausted("llm", 0.5)
+
+    assert news.due(BEHIND_S) == "stt"
+    assert news.due(0.5) == "llm"
+
+
+@pytest.mark.parametrize(
+    ("stage", "stopped_at", "at"),
+    [
+        ("llm", 9.0, 10.0),  # at once: no word of it is on its way
+        ("tts", 9.0, 10.0 + BEHIND_S),  # its last words may be
+        ("stt", 8.0, 10.0 + BEHIND_S),  # the caller's first may be
+        ("stt", 9.5, 9.5 + PAUSE_S),  # perhaps only a pause
+    ],
+)
+def test_each_stage_is_spoken_of_in_its_own_time(stage: str, stopped_at: float, at: float) -> None:
+    news = silent_since(stopped_at)
+    news.exhausted(stage, 10.0)
+
+    assert news.wake_at == pytest.approx(at)
+    assert news.due(at - 0.001) is None
+    assert news.due(at) == stage
+
+
+def test_a_failure_is_spoken_of_once() -> None:
+    news = silent_since(0.0)
+    news.exhausted("llm", 10.0)
+
+    assert news.due(10.0) == "llm"
+    assert news.due(11.0) is None
+    assert news.wake_at is None
+
+
+def test_failures_are_spoken_of_in_their_order() -> None:
+    news = silent_since(0.0)
+    news.exhausted("tts", 10.0)
+    news.exhausted("llm", 10.0)
+
+    assert [news.due(11.0), news.due(11.0), news.due(11.0)] == ["tts", "llm", None]
+
+
+def test_nothing_is_said_over_the_caller() -> None:
+    news = silent_since(0.0)
+    news.caller_began()
+    news.exhausted("stt", 10.0)
+
+    assert news.wake_at is None
+    assert news.due(20.0) is None
+
+    news.caller_fell_silent(20.0)
+
+    assert news.due(20.0 + PAUSE_S) == "stt"
+
+
+def test_a_new_turn_makes_old_news_void_but_not_a_recognisers() -> None:
+    news = silent_since(0.0)
+    for stage in ("llm", "stt", "tts"):
+        news.exhausted(stage, 10.0)
+    news.caller_began()
+    news.caller_fell_silent(11.0)
+
+    assert [news.due(20.0), news.due(20.0)] == ["stt", None]
+
+
+@pytest.mark.parametrize(("stage", "deaf"), [("stt", True), ("llm", False), ("tts", False)])
+def test_only_without_a_recogniser_the_call_is_deaf(stage: str, deaf: bool) -> None:  # noqa: FBT001 - a table
+    news = silent_since(0.0)
+    news.exhausted(stage, 10.0)
+    assert news.deaf is deaf
+
+    news.caller_began()
+    assert news.deaf is deaf  # it is still to be spoken of
+
+
+def test_a_recogniser_that_was_spoken_of_makes_nobody_deaf_in_the_next_turn() -> None:
+    news = silent_since(0.0)
+    news.exhausted("stt", 10.0)
+    news.due(20.0)
+    news.caller_began()
+
+    assert not news.deaf
+
+
+def test_deafness_outlasts_another_stages_news() -> None:
+    news = silent_since(0.0)
+    news.exhausted("stt", 10.0)
+    news.exhausted("llm", 10.0)
+
+    assert news.deaf
+
+
+def test_a_word_that_may_be_the_menus_is_waited_for() -> None:
+    news = silent_since(0.0)
+    news.exhausted("llm", 10.0)
+    news.wait_for_word(12.0)
+
+    assert news.wake_at == 12.0
+    assert news.due(11.9) is None
+    assert news.due(12.0) == "llm"
+
+
+def test_what_somebody_else_stands_in_for_is_not_spoken_of() -> None:
+    news = silent_since(0.0)
+    news.exhausted("tts", 10.0)
+    news.exhausted("llm", 10.0)
+    news.drop("tts")
+
+    assert [news.due(20.0), news.due(20.0)] == ["llm", None]
+
+
+@pytest.mark.parametrize("before", ["nothing", "a turn", "a stand-in"])
+def test_the_oldest_of_too_many_is_forgotten(before: str) -> None:
+    news = StageNews(pause_s=PAUSE_S) if before == "nothing" else silent_since(0.0)
+    if before == "a stand-in":
+        news.drop("llm")
+    news.exhausted("tts", 9.0)
+    for _ in range(OWED):
+        news.exhausted("llm", 10.0)
+
+    assert [news.due(20.0) for _ in range(OWED + 1)] == ["llm"] * OWED + [None]

@@ -1,0 +1,401 @@
+"""What is said and done while a whole stage is down: each event, and what follows from it."""
+
+from math import inf
+
+import pytest
+
+from fallbacks.caller_message import QUIET_S, CallerMessage
+from fallbacks.descent import SILENCE_S, Descent, DescentSettings, Step
+from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
+from fallbacks.line_events import (
+    AnswerSounded,
+    AskDesk,
+    CallerBegan,
+    CallerFellSilent,
+    ChoiceDone,
+    CutLine,
+    EarChecked,
+    HangUp,
+    KeepMessage,
+    LineAction,
+    MenuKeyPressed,
+    MenuWordSaid,
+    MessageBegan,
+    RecordMessage,
+    SpeakFor,
+    Spoken,
+    Then,
+)
+from fallbacks.menu_words import Choice, Consent
+from fallbacks.utterances import Situation
+from fallbacks.way_down import WayDown
+
+ALL = tuple(Step)
+CLIPS = DescentSettings(steps=(Step.CLIP, Step.GOODBYE), clips=2)
+MENU = DescentSettings(steps=(Step.WORDS, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE), menus=2)
+
+
+def exhausted(stage: str = "llm") -> StageExhausted:
+    return StageExhausted(stage=stage, attempts=2)
+
+
+def speak(*situations: Situation, then: Then = Then.WAIT, must: bool = False) -> SpeakFor:
+    return SpeakFor(situations=situations, then=then, must=must)
+
+
+def at_the_menu(*, words: bool = False, stage: str = "llm") -> WayDown:
+    way = WayDown(Descent(MENU))
+    way.handle(EarChecked(usable=words), 0.0)
+    way.handle(exhausted(stage), 0.0)
+    return way
+
+
+def carrying(choice: Choice, digit: str) -> tuple[WayDown, tuple[LineAction, ...]]:
+    way = at_the_menu()
+    actions = way.handle(MenuKeyPressed(digit=digit), 1.0)
+    assert actions[0] == CutLine()
+    assert actions[1] == StepTaken(stage="llm", step=Step.CHOSEN.value)
+    return way, actions[2:]
+
+
+def leaving_a_message(begins_at: float = 2.0) -> WayDown:
+    way, _ = carrying(Choice.MESSAGE, "2")
+    way.handle(MessageBegan(message=CallerMessage(begins_at=begins_at, rate_hz=8000)), begins_at)
+    return way
+
+
+@pytest.mark.parametrize(
+    ("stage", "situation"),
+    [("stt", Situation.STT), ("llm", Situation.LLM), ("tts", Situation.TTS)],
+)
+def test_a_stage_that_is_down_has_a_clip_of_its_own_or_the_general_one(
+    stage: str, situation: Situation
+) -> None:
+    assert WayDown(Descent(CLIPS)).handle(exhausted(stage), 0.0) == (
+        StepTaken(stage=stage, step=Step.CLIP.value),
+        speak(situation, Situation.DOWN),
+    )
+
+
+def test_of_several_stages_down_the_general_clip_comes_first() -> None:
+    way = WayDown(Descent(CLIPS))
+    way.handle(exhausted("llm"), 0.0)
+    assert way.handle(exhausted("tts"), 0.0) == ()  # one step is enough for one turn
+
+    way.handle(CallerBegan(), 5.0)
+    _, spoken = way.handle(exhausted("tts"), 6.0)
+
+    assert spoken == speak(Situation.DOWN, Situation.LLM)  # it is still about the first
+
+
+def test_a_stage_that_answers_again_does_not_count_as_down() -> None:
+    way = WayDown(Descent(CLIPS))
+    way.handle(exhausted("llm"), 0.0)
+    way.handle(exhausted("tts"), 0.0)
+    way.handle(AttemptWon(stage="tts", provider="b", attempt=3, after_s=0.1), 1.0)
+    way.handle(CallerBegan(), 5.0)
+    _, spoken = way.handle(exhausted("llm"), 6.0)
+
+    assert spoken == speak(Situation.LLM, Situation.DOWN)
+
+
+def test_the_stage_it_is_about_ends_it_by_answering() -> None:
+    way = WayDown(Descent(CLIPS))
+    way.handle(exhausted("llm"), 1.0)
+
+    won = AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1)
+
+    assert way.handle(won, 4.0) == (StageRecovered(stage="llm", down_s=3.0),)
+    assert not way.in_charge
+
+
+def test_the_next_stage_that_fails_after_that_is_what_it_is_about() -> None:
+    way = WayDown(Descent(CLIPS))
+    way.handle(exhausted("llm"), 1.0)
+    way.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
+    way.handle(CallerBegan(), 3.0)
+
+    assert way.handle(exhausted("tts"), 4.0)[0] == StepTaken(stage="tts", step=Step.CLIP.value)
+
+
+@pytest.mark.parametrize(
+    ("ear", "steps", "step", "menu"),
+    [
+        (False, ALL, Step.KEYPAD, Situation.MENU),
+        (True, ALL, Step.WORDS, Situation.MENU_EITHER),
+        (True, (Step.WORDS, Step.CHOSEN, Step.GOODBYE), Step.WORDS, Situation.MENU_WORDS),
+    ],
+)
+def test_the_menu_offers_what_can_be_done_here(
+    ear: bool,  # noqa: FBT001 - a table
+    steps: tuple[Step, ...],
+    step: Step,
+    menu: Situation,
+) -> None:
+    way = WayDown(Descent(DescentSettings(steps=steps, clips=0)))
+    way.handle(EarChecked(usable=ear), 0.0)
+
+    assert way.handle(exhausted(), 0.0) == (
+        StepTaken(stage="llm", step=step.value),
+        speak(menu),
+    )
+
+
+@pytest.mark.parametrize(
+    ("digit", "expected"),
+    [
+        ("1", (AskDesk(choice=Choice.CALLBACK, stage="llm"),)),
+        ("0", (AskDesk(choice=Choice.PERSON, stage="llm"),)),
+        ("2", (speak(Situation.MESSAGE, then=Then.NOTHING, must=True), RecordMessage())),
+    ],
+)
+def test_a_key_is_carried_out(digit: str, expected: tuple[LineAction, ...]) -> None:
+    way, actions = carrying(Choice.MESSAGE, digit)
+
+    assert actions == expected
+    assert way.has_the_line
+    assert way.in_charge
+
+
+def test_a_key_that_means_nothing_has_the_menu_read_again() -> None:
+    assert at_the_menu().handle(MenuKeyPressed(digit="7"), 1.0) == (
+        CutLine(),
+        StepTaken(stage="llm", step=Step.KEYPAD.value),
+        speak(Situation.MENU),
+    )
+
+
+def test_a_key_before_the_menu_was_read_does_not_even_cut_the_line() -> None:
+    assert WayDown(Descent(CLIPS)).handle(MenuKeyPressed(digit="1"), 1.0) == ()
+
+
+def test_where_no_key_ends_a_message_the_caller_is_told_how_it_ends() -> None:
+    steps = (Step.WORDS, Step.CHOSEN, Step.GOODBYE)
+    way = WayDown(Descent(DescentSettings(steps=steps)))
+    way.handle(EarChecked(usable=True), 0.0)
+    way.handle(exhausted(), 0.0)
+    way.handle(MenuWordSaid(meaning=Choice.MESSAGE), 1.0)
+
+    assert way.handle(MenuWordSaid(meaning=Consent.YES), 2.0)[2:] == (
+        speak(Situation.MESSAGE_WORDS, Situation.MESSAGE, then=Then.NOTHING, must=True),
+        RecordMessage(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "question"),
+    [
+        (Choice.CALLBACK, Situation.ASK_CALLBACK),
+        (Choice.MESSAGE, Situation.ASK_MESSAGE),
+        (Choice.PERSON, Situation.ASK_PERSON),
+    ],
+)
+def test_a_word_is_asked_back_before_it_counts(choice: Choice, question: Situation) -> None:
+    way = at_the_menu(words=True)
+
+    assert way.handle(MenuWordSaid(meaning=choice), 1.0) == (CutLine(), speak(question))
+
+
+def test_the_turn_in_which_a_word_was_understood_takes_no_step_of_its_own() -> None:
+    way = at_the_menu(words=True)
+    way.handle(CallerBegan(), 1.0)
+    way.handle(MenuWordSaid(meaning=Choice.PERSON), 2.0)
+
+    assert way.handle(exhausted(), 2.5) == ()
+
+
+def test_a_word_that_means_nothing_now_leaves_the_step_to_the_turn() -> None:
+    way = at_the_menu(words=True)
+    way.handle(CallerBegan(), 1.0)
+
+    assert way.handle(MenuWordSaid(meaning=Consent.YES), 2.0) == ()  # to what?
+    assert way.handle(exhausted(), 2.5) != ()
+
+
+@pytest.mark.parametrize(
+    ("choice", "digit", "situation"),
+    [(Choice.PERSON, "0", Situation.PERSON), (Choice.CALLBACK, "1", Situation.CALLBACK)],
+)
+def test_what_was_done_is_said_and_then_goodbye(
+    choice: Choice, digit: str, situation: Situation
+) -> None:
+    way, _ = carrying(choice, digit)
+
+    assert way.handle(ChoiceDone(choice=choice, done=True), 2.0) == (
+        speak(situation, then=Then.NOTHING, must=True),
+        StepTaken(stage="llm", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_what_cannot_be_done_has_the_next_best_in_its_place() -> None:
+    way, _ = carrying(Choice.PERSON, "0")
+
+    assert way.handle(ChoiceDone(choice=Choice.PERSON, done=False), 2.0) == (
+        AskDesk(choice=Choice.CALLBACK, stage="llm"),
+    )
+    assert way.handle(ChoiceDone(choice=Choice.CALLBACK, done=False), 3.0) == (
+        speak(Situation.MESSAGE, then=Then.NOTHING, must=True),
+        RecordMessage(),
+    )
+
+
+def test_a_message_that_could_not_be_kept_ends_with_the_goodbye_alone() -> None:
+    way, _ = carrying(Choice.MESSAGE, "2")
+
+    assert way.handle(ChoiceDone(choice=Choice.MESSAGE, done=False), 2.0) == (
+        StepTaken(stage="llm", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_the_call_ends_behind_the_last_word() -> None:
+    way, _ = carrying(Choice.PERSON, "0")
+    *_, goodbye = way.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0)
+    assert isinstance(goodbye, SpeakFor)
+    way.handle(Spoken(action=goodbye, dry_at=5.0), 2.1)
+
+    assert way.wake_at == 5.0
+    assert way.tick(4.9) == ()
+    assert way.tick(5.0) == (HangUp(),)
+    assert way.tick(6.0) == ()
+
+
+def test_a_goodbye_without_a_text_ends_the_call_at_once() -> None:
+    way, _ = carrying(Choice.PERSON, "0")
+    *_, goodbye = way.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0)
+    assert isinstance(goodbye, SpeakFor)
+    way.handle(Spoken(action=goodbye, dry_at=None), 2.1)
+
+    assert way.tick(2.1) == (HangUp(),)
+
+
+def test_silence_counts_from_the_end_of_what_was_said() -> None:
+    way = WayDown(Descent(CLIPS))
+    _, clip = way.handle(exhausted(), 0.0)
+    assert isinstance(clip, SpeakFor)
+    way.handle(Spoken(action=clip, dry_at=3.0), 0.1)
+
+    assert way.wake_at == 3.0 + SILENCE_S
+    assert way.tick(3.0 + SILENCE_S) != ()
+
+
+def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
+    way = WayDown(Descent(CLIPS))
+    _, clip = way.handle(exhausted(), 0.0)
+    assert isinstance(clip, SpeakFor)
+
+    assert way.handle(Spoken(action=clip, dry_at=None), 0.1) == (
+        StepTaken(stage="llm", step=Step.CLIP.value),
+        speak(Situation.LLM, Situation.DOWN),
+    )
+
+
+def test_who_speaks_first_is_not_talked_over_by_the_next_step() -> None:
+    way = WayDown(Descent(CLIPS))
+    _, clip = way.handle(exhausted(), 0.0)
+    assert isinstance(clip, SpeakFor)
+    way.handle(Spoken(action=clip, dry_at=inf), 0.1)
+
+    assert way.tick(1000.0) == ()
+
+
+def test_a_cough_that_becomes_no_turn_leaves_no_silence_without_end() -> None:
+    way = WayDown(Descent(CLIPS))
+    way.handle(exhausted(), 0.0)
+    way.handle(CallerBegan(), 1.0)
+    assert way.wake_at is None
+
+    way.handle(CallerFellSilent(stopped_at=1.5), 1.7)
+
+    assert way.wake_at == 1.7 + SILENCE_S
+
+
+def test_sound_of_an_answer_moves_the_silence_behind_it() -> None:
+    way = WayDown(Descent(CLIPS))
+    way.handle(exhausted(), 0.0)
+    way.handle(AnswerSounded(dry_at=8.0, audible=True), 1.0)
+
+    assert way.wake_at == 8.0 + SILENCE_S
+
+
+def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:
+    way = WayDown(Descent(CLIPS))
+    assert not way.in_charge
+    way.handle(exhausted(), 0.0)
+    assert way.in_charge
+
+    way.handle(CallerBegan(), 1.0)
+    assert not way.in_charge
+
+    assert way.handle(exhausted(), 2.0) != ()
+    assert way.in_charge
+
+
+def test_a_step_of_the_local_voice_says_nothing_by_itself() -> None:
+    steps = (Step.LOCAL, Step.GOODBYE)
+    way = WayDown(Descent(DescentSettings(steps=steps), local=frozenset({"tts"})))
+
+    assert way.handle(exhausted("tts"), 0.0) == (
+        StepTaken(stage="tts", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_a_message_ends_by_silence_and_is_kept() -> None:
+    way = leaving_a_message(2.0)
+    message = way.message
+
+    assert way.wake_at == 2.0 + QUIET_S
+    assert message is not None
+    assert way.tick(2.0 + QUIET_S) == (KeepMessage(message=message),)
+    assert way.message is None
+    assert way.tick(100.0) == ()
+
+
+def test_a_message_goes_on_while_the_caller_speaks() -> None:
+    way = leaving_a_message(2.0)
+    way.handle(CallerBegan(), 3.0)
+    assert way.tick(2.0 + QUIET_S) == ()
+
+    way.handle(CallerFellSilent(stopped_at=9.0), 9.0)
+
+    assert way.wake_at == 9.0 + QUIET_S
+    assert way.message is not None
+    assert way.message.spoken
+
+
+def test_a_key_ends_a_message() -> None:
+    way = leaving_a_message(2.0)
+    message = way.message
+    assert message is not None
+
+    assert way.handle(MenuKeyPressed(digit="5"), 3.0) == (CutLine(),)
+    assert way.tick(3.0) == (KeepMessage(message=message),)
+
+
+def test_a_message_is_kept_when_the_caller_hangs_up() -> None:
+    way = leaving_a_message()
+    message = way.message
+    assert message is not None
+
+    assert way.give_up_message() == (KeepMessage(message=message),)
+    assert way.give_up_message() == ()
+
+
+def test_a_stage_that_recovers_does_not_interrupt_a_message() -> None:
+    way = leaving_a_message()
+    won = AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1)
+
+    assert way.handle(won, 3.0) == ()
+    assert way.has_the_line
+
+
+def test_nothing_is_said_after_the_goodbye() -> None:
+    way = WayDown(Descent(DescentSettings(steps=(Step.GOODBYE,))))
+    way.handle(exhausted(), 0.0)
+    way.handle(CallerBegan(), 1.0)
+
+    assert way.has_the_line
+    assert way.handle(exhausted("tts"), 2.0) == ()
+    assert way.handle(MenuKeyPressed(digit="1"), 3.0) == ()

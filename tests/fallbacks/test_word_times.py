@@ -1,0 +1,270 @@
+"""When each word is spoken: told by the voice, found again, or estimated by its letters."""
+
+import pytest
+
+from fallbacks.word_times import CHARACTER_S, WordFollower, WordTimes, sayable
+
+
+def words_of(text: str) -> WordTimes:
+    times = WordTimes()
+    times.add_text(text, may_join=True)
+    return times
+
+
+def following(text: str) -> tuple[WordTimes, WordFollower]:
+    times = words_of(text)
+    return times, times.begin_voice(0, 0.0, timed=True)
+
+
+def spans(times: WordTimes) -> list[tuple[float | None, float | None]]:
+    return [(each.start_s, each.end_s) for each in times.words]
+
+
+@pytest.mark.parametrize(
+    ("word", "letters"), [("Don't,", "dont"), ("3-4", "34"), ("—", ""), ("STRASSE", "strasse")]
+)
+def test_letters_and_digits_are_spoken(word: str, letters: str) -> None:
+    assert sayable(word) == letters
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        (["Good mor", "ning, sir"], ["Good", "morning,", "sir"]),
+        (["Good ", "morning"], ["Good", "morning"]),
+        (["Good", " morning"], ["Good", "morning"]),
+        (["Good", "", "bye"], ["Good", "bye"]),  # an empty piece ends a word
+        (["", "Good"], ["Good"]),
+        (["Good", "  ", "bye"], ["Good", "bye"]),
+    ],
+)
+def test_text_comes_in_pieces_of_any_size(pieces: list[str], words: list[str]) -> None:
+    times = WordTimes()
+    for piece in pieces:
+        times.add_text(piece, may_join=True)
+
+    assert [each.text for each in times.words] == words
+    assert [each.letters for each in times.words] == [sayable(each) for each in words]
+    assert times.text == " ".join(words)
+
+
+def test_a_word_that_was_spoken_grows_no_more() -> None:
+    times = words_of("Good")
+    times.add_text("bye", may_join=False)
+
+    assert [each.text for each in times.words] == ["Good", "bye"]
+
+
+def test_words_are_timed_as_told() -> None:
+    times, follower = following("Good morning")
+    assert follower.begun is False
+
+    follower.follow("good", start_s=0.1, end_s=0.3)
+    follower.follow("Morning.", start_s=0.4, end_s=0.9)
+
+    assert follower.begun is True
+    assert spans(times) == [(0.1, 0.3), (0.4, 0.9)]
+
+
+def test_a_word_told_in_parts_begins_with_the_first_and_ends_with_the_last() -> None:
+    times, follower = following("unbelievable news")
+    for part, start_s in (("un", 0.1), ("belie", 0.3), ("vable", 0.6)):
+        follower.follow(part, start_s=start_s, end_s=start_s + 0.2)
+    follower.follow("news", start_s=1.0, end_s=1.2)
+
+    assert spans(times) == [(0.1, pytest.approx(0.8)), (1.0, 1.2)]
+
+
+def test_words_told_run_together_share_the_time() -> None:
+    times, follower = following("ice cream")
+    follower.follow("icecream", start_s=0.1, end_s=0.7)
+
+    assert spans(times) == [(0.1, 0.7), (0.1, 0.7)]
+
+
+def test_a_dash_takes_no_time() -> None:
+    times, follower = following("Well — yes")
+    follower.follow("well", start_s=0.1, end_s=0.4)
+    follower.follow("yes", start_s=0.5, end_s=0.8)
+
+    assert spans(times) == [(0.1, 0.4), (0.5, 0.5), (0.5, 0.8)]
+
+
+def test_what_is_said_otherwise_lasts_until_the_next_word_that_is_as_written() -> None:
+    times, follower = following("at 3 today please")
+    follower.follow("at", start_s=0.0, end_s=0.1)
+    follower.follow("three", start_s=0.2, end_s=0.5)
+    follower.follow("today", start_s=0.6, end_s=0.9)
+
+    assert spans(times)[:3] == [(0.0, 0.1), (0.2, 0.6), (0.6, 0.9)]
+
+
+def test_a_word_left_out_is_passed_when_the_next_is_said() -> None:
+    times, follower = following("one two three four")
+    follower.follow("three", start_s=0.5, end_s=0.8)
+
+    assert follower.begun is True
+    assert spans(times) == [(0.5, 0.5), (0.5, 0.5), (0.5, 0.8), (None, None)]
+
+
+def test_nobody_looks_further_ahead_than_a_few_words() -> None:
+    times, follower = following("one two three four five")
+    follower.follow("five", start_s=0.5, end_s=0.8)
+
+    assert follower.begun is False
+    assert times.words[4].start_s is None
+
+    follower.follow("four", start_s=0.9, end_s=1.2)
+
+    assert spans(times)[3] == (0.9, 1.2)
+
+
+def test_what_is_said_behind_the_last_word_changes_nothing() -> None:
+    times, follower = following("Bye")
+    follower.follow("bye", start_s=0.1, end_s=0.3)
+    follower.follow("bye", start_s=0.4, end_s=0.6)
+
+    assert spans(times) == [(0.1, 0.3)]
+
+
+def test_a_word_without_an_end_ends_as_the_next_begins() -> None:
+    times, follower = following("Good morning sir")
+    follower.follow("good", start_s=0.1, end_s=None)
+    assert times.end_s(0) is None
+
+    follower.follow("morning", start_s=0.4, end_s=None)
+
+    assert times.end_s(0) == 0.4
+    assert times.end_s(1) is None
+    assert times.end_s(2) is None
+
+
+def test_another_voice_keeps_what_was_told_and_tells_the_rest_anew() -> None:
+    times, follower = following("Good morning dear sir")
+    follower.follow("good", start_s=0.1, end_s=None)
+    follower.follow("morning", start_s=0.4, end_s=0.8)
+    follower.follow("dear", start_s=0.9, end_s=1.2)
+
+    second = times.begin_voice(2, 1.0, timed=True)
+    second.follow("dear", start_s=1.1, end_s=1.4)
+
+    assert spans(times) == [(0.1, 0.4), (0.4, 0.8), (1.1, 1.4), (None, None)]
+    assert (times.first, times.base_s) == (2, 1.0)
+
+
+@pytest.mark.parametrize(("end_s", "heard_s"), [(0.5, 0.3), (None, 0.1 + CHARACTER_S * 4 / 2)])
+def test_a_word_counts_as_heard_when_half_of_it_was_played(
+    end_s: float | None, heard_s: float
+) -> None:
+    times, follower = following("Good")
+    follower.follow("good", start_s=0.1, end_s=end_s)
+
+    heard = times.heard_at(0)
+
+    assert heard is not None
+    assert heard == ("Good", pytest.approx(heard_s))
+
+
+def test_nobody_has_heard_a_word_that_is_not_there_or_not_timed() -> None:
+    times, _ = following("Good")
+
+    assert times.heard_at(0) is None
+    assert times.heard_at(1) is None
+
+
+def test_a_voice_without_times_is_estimated_by_its_letters() -> None:
+    times = words_of("Good morning sir")
+    times.begin_voice(0, 2.0, timed=False)
+
+    assert times.start_s(0) == 2.0
+    assert times.start_s(1) == pytest.approx(2.0 + 5 * CHARACTER_S)  # its letters and a space
+    assert times.end_s(1) == pytest.approx(2.0 + 13 * CHARACTER_S)
+    assert times.end_s(1) == times.start_s(2)
+
+
+def test_the_estimate_begins_behind_what_was_told() -> None:
+    times, follower = following("Good morning dear sir")
+    follower.follow("good", start_s=0.0, end_s=0.3)
+    times.begin_voice(1, 0.5, timed=False)
+    times.words[1].start_s, times.words[1].end_s = 0.5, 0.9
+
+    assert times.start_s(0) == 0.0  # not of this voice: as told
+    assert times.start_s(2) == 0.9
+    assert times.start_s(3) == pytest.approx(0.9 + 5 * CHARACTER_S)
+
+
+def test_words_before_a_voice_without_times_stay_as_they_were_told() -> None:
+    times, follower = following("Good morning sir")
+    follower.follow("good", start_s=0.1, end_s=None)
+    times.begin_voice(1, 0.6, timed=False)
+
+    assert times.start_s(0) == 0.1
+    assert times.start_s(1) == 0.6
+
+
+@pytest.mark.parametrize(
+    ("told", "untold"),
+    [
+        ([], (3, 2.0)),
+        ([("good", 0.1, 0.5)], (2, 1.5)),
+        ([("good", 0.1, 0.5), ("morning", 0.6, None)], (1, 1.4)),
+    ],
+)
+def test_what_a_voice_has_not_timed_is_counted(
+    told: list[tuple[str, float, float | None]], untold: tuple[int, float]
+) -> None:
+    times, follower = following("Good morning sir")
+    for word, start_s, end_s in told:
+        follower.follow(word, start_s=start_s, end_s=end_s)
+
+    assert times.untold(2.0) == (untold[0], pytest.approx(untold[1]))
+
+
+def test_only_the_present_voice_owes_times() -> None:
+    times, follower = following("Good morning sir")
+    follower.follow("good", start_s=0.1, end_s=0.5)
+    times.begin_voice(1, 1.0, timed=True)
+
+    assert times.untold(2.0) == (2, pytest.approx(1.0))
+
+
+def test_words_without_times_share_the_sound_by_their_letters() -> None:
+    times, follower = following("Hi you there")
+    follower.follow("hi", start_s=0.0, end_s=0.4)
+    times.fill(1.4)
+
+    assert spans(times)[1:] == [(0.4, pytest.approx(0.8)), (pytest.approx(0.8), pytest.approx(1.4))]
+
+
+def test_all_words_of_a_voice_without_times_share_its_sound() -> None:
+    times = words_of("Hi you there")
+    times.begin_voice(1, 1.0, timed=True)
+    times.fill(2.0)
+
+    assert spans(times)[1:] == [(1.0, pytest.approx(1.4)), (pytest.approx(1.4), pytest.approx(2.0))]
+    assert spans(times)[0] == (None, None)
+
+
+def test_no_word_ends_before_it_begins() -> None:
+    times, follower = following("Hi you")
+    follower.follow("hi", start_s=0.0, end_s=0.4)
+    times.words[1].start_s = 0.9
+    times.fill(0.5)
+
+    assert spans(times)[1] == (0.9, 0.9)
+
+
+def test_sound_that_is_missing_makes_no_time_run_backwards() -> None:
+    times, follower = following("Hi you")
+    follower.follow("hi", start_s=0.0, end_s=0.4)
+    times.fill(0.1)
+
+    assert spans(times)[1] == (0.4, 0.4)
+
+
+def test_filling_nothing_changes_nothing() -> None:
+    times, follower = following("Hi")
+    follower.follow("hi", start_s=0.0, end_s=0.4)
+    times.fill(5.0)
+
+    assert spans(times) == [(0.0, 0.4)]
