@@ -120,10 +120,11 @@ class Caller:
             tell=self.told.append,
         )
         stop = TurnStop(turn_analyzer=detector, after_sound=detector.note_silence)
-        start = [VADUserTurnStartStrategy()]
         params = LLMUserAggregatorParams(
             vad_analyzer=vad,
-            user_turn_strategies=UserTurnStrategies(start=start, stop=[stop]),
+            user_turn_strategies=UserTurnStrategies(
+                start=[VADUserTurnStartStrategy()], stop=[stop]
+            ),
             user_turn_stop_timeout=10.0,
         )
         pair = LLMContextAggregatorPair(self.context, user_params=params)
