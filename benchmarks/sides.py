@@ -9,6 +9,7 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.accounting import Busy, Moments
@@ -37,10 +38,16 @@ class WatchedModels(VoiceModels):
     made: list[TurnDetector] = field(default_factory=list[TurnDetector])
 
     def turn_detector(
-        self, turn: TurnSettings, *, judges: TurnJudges, clock: Clock, tell: Tell
+        self,
+        turn: TurnSettings,
+        vad: VADAnalyzer,
+        *,
+        judges: TurnJudges,
+        clock: Clock,
+        tell: Tell,
     ) -> TurnDetector:
         """Return a detector of the end of a turn for one call."""
-        made = VoiceModels.turn_detector(self, turn, judges=judges, clock=clock, tell=tell)
+        made = VoiceModels.turn_detector(self, turn, vad, judges=judges, clock=clock, tell=tell)
         self.made.append(made)
         return made
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bot.cli import clips, demo, doctor, drill, lab, mic, providers, replay, serve
+from bot.config.environment import use_one_thread_for_arrays
 from bot.config.errors import ConfigError, without_secrets
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 
@@ -52,6 +53,7 @@ def options(
 
 def main() -> None:
     """Run the command that the arguments name and leave with its exit code."""
+    use_one_thread_for_arrays()
     sys.exit(run(sys.argv[1:]))
 
 

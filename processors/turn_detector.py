@@ -37,10 +37,16 @@ def silence_of(vad: VADAnalyzer) -> float | None:
             return None
 
 
+def heard_again(vad: VADAnalyzer) -> bool:
+    """Say whether there is sound that may become speech; the VAD is not sure yet."""
+    return vad._vad_state is VADState.STARTING  # noqa: SLF001
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSettings:
     """How long a turn detector may take, and when it begins; in seconds."""
 
+    unfinished_s: float = 1.2  # of silence end a turn that did not sound finished
     within_s: float = 0.25  # of the VAD's stop; then silence has decided
     stop_s: float = 0.2  # of silence make the VAD's stop
     early: bool = True
@@ -55,14 +61,14 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
     dropped. One that says "he has not finished" is worth a second, with all of the silence: it
     would cost the caller a second of waiting, and nobody is kept waiting by asking.
 
-    What has no answer in time was the end of the turn: silence has decided.
+    What has no answer in time was the end of the turn: silence has decided, if it is silence.
     """
 
     def __init__(
         self,
         session: Any,
         *,
-        params: SmartTurnParams,
+        vad: VADAnalyzer,
         settings: DetectorSettings,
         judges: TurnJudges,
         clock: Callable[[], float],
@@ -72,15 +78,17 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
 
         Args:
             session: The loaded model.
-            params: Pipecat's.
-            settings: Ours.
+            vad: Hears each piece of sound before it comes here.
+            settings: How long it may take.
             judges: Look for all calls.
             clock: Monotonic, in seconds.
             tell: Takes the facts.
         """
+        params = SmartTurnParams(stop_secs=settings.unfinished_s)
         BaseSmartTurn.__init__(self, params=params)  # past the parent: it would load
         self._log_data = False
         self._session = session
+        self._vad = vad
         self._settings = settings
         self._judges = judges
         self._clock = clock
@@ -97,12 +105,9 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             del self._audio_buffer[: len(self._audio_buffer) // 2]
         return state
 
-    def note_silence(self, silence_s: float | None) -> None:
-        """Begin when the caller has been silent for a moment; forget it when he speaks on.
-
-        Args:
-            silence_s: So far; 0: he speaks; None: the VAD has said already what it was.
-        """
+    def note_silence(self) -> None:
+        """Begin when the caller has been silent for a moment; forget it when he speaks on."""
+        silence_s = silence_of(self._vad)
         if silence_s == 0:
             self.forget()
         elif silence_s is not None and self._begun is None and self._settings.early:
@@ -130,7 +135,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self._begun = self._ask(until)
             if again := await self._answer(until):
                 judgement, early = again, False
-        finished = judgement is None or judgement.finished
+        finished = judgement.finished if judgement else not heard_again(self._vad)
         self._tell_of(judgement, finished=finished, early=early, waited_s=self._clock() - begin_s)
         state = EndOfTurnState.COMPLETE if finished else EndOfTurnState.INCOMPLETE
         if finished:

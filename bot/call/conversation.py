@@ -30,7 +30,7 @@ from calls.entry import Tell
 from calls.events import ContextShortened
 from calls.window import SUMMARY, estimate
 from processors.context_window import SUMMARY_KEEPS
-from processors.turn_detector import TurnDetector, silence_of
+from processors.turn_detector import TurnDetector
 from processors.turn_judges import TurnJudges
 from processors.turn_stop import TurnStop
 
@@ -87,7 +87,7 @@ def build_context(
         user_params=_user_params(
             turn,
             vad=vad,
-            detector=models.turn_detector(turn, judges=judges, clock=monotonic, tell=tell),
+            detector=models.turn_detector(turn, vad, judges=judges, clock=monotonic, tell=tell),
             words_owed=words_owed,
         ),
         assistant_params=LLMAssistantAggregatorParams(
@@ -130,7 +130,7 @@ def _user_params(
     stop = TurnStop(
         turn_analyzer=detector,
         owed=words_owed,
-        after_sound=lambda: detector.note_silence(silence_of(vad)),
+        after_sound=detector.note_silence,
     )
     return LLMUserAggregatorParams(
         vad_analyzer=vad,

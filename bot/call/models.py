@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
@@ -70,25 +69,29 @@ class VoiceModels:
         return _SharedSilero(self._silero, params=params)
 
     def turn_detector(
-        self, turn: TurnSettings, *, judges: TurnJudges, clock: Callable[[], float], tell: Tell
+        self,
+        turn: TurnSettings,
+        vad: VADAnalyzer,
+        *,
+        judges: TurnJudges,
+        clock: Callable[[], float],
+        tell: Tell,
     ) -> TurnDetector:
         """Return a detector of the end of a turn for one call.
 
         Args:
             turn: How it is decided that the caller has finished.
+            vad: The call's detector of speech.
             judges: Look for all calls.
             clock: Monotonic, in seconds.
             tell: Told what it decides.
         """
+        settings = DetectorSettings(
+            unfinished_s=turn.smart_turn_stop_s,
+            within_s=turn.decide_within_s,
+            stop_s=turn.vad_stop_s,
+            early=turn.decide_early,
+        )
         return TurnDetector(
-            self._smart_turn,
-            params=SmartTurnParams(stop_secs=turn.smart_turn_stop_s),
-            settings=DetectorSettings(
-                within_s=turn.decide_within_s,
-                stop_s=turn.vad_stop_s,
-                early=turn.decide_early,
-            ),
-            judges=judges,
-            clock=clock,
-            tell=tell,
+            self._smart_turn, vad=vad, settings=settings, judges=judges, clock=clock, tell=tell
         )

@@ -1,7 +1,7 @@
 """Whose sound the turn detector looks at next."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calls.judging import MOST_S, Look, LookQueue
@@ -70,6 +70,7 @@ def test_what_could_not_be_there_in_time_is_given_up(took_s: float | None, late_
     assert queue.take() is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 1.0)), max_size=30))
 def test_each_call_is_looked_at_once_and_the_newest_counts(asked: list[tuple[int, float]]) -> None:
     queue = LookQueue(width=100)

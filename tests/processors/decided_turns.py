@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
 from pipecat.frames.frames import (
     EndFrame,
@@ -33,7 +32,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 from fallbacks.facts import PauseJudged
-from processors.turn_detector import DetectorSettings, TurnDetector, silence_of
+from processors.turn_detector import DetectorSettings, TurnDetector
 from processors.turn_judges import Examine, Judgement, TurnJudges
 from processors.turn_stop import TurnStop
 
@@ -110,23 +109,22 @@ class Caller:
     async def speaks(self, *lengths_s: float) -> "Caller":
         """Speak and be silent in turns, for so long each, and then for two seconds."""
         vad = LoudnessVad(
-            params=VADParams(start_secs=0.1, stop_secs=STOP_S, confidence=0.5, min_volume=0.0)
+            params=VADParams(start_secs=0.2, stop_secs=STOP_S, confidence=0.5, min_volume=0.0)
         )
         detector = TurnDetector(
             self.session,
-            params=SmartTurnParams(stop_secs=1.2),
+            vad=vad,
             settings=DetectorSettings(early=self.early),
             judges=self.judges,
             clock=time.monotonic,
             tell=self.told.append,
         )
-        stop = TurnStop(
-            turn_analyzer=detector, after_sound=lambda: detector.note_silence(silence_of(vad))
-        )
-        start = [VADUserTurnStartStrategy()]
+        stop = TurnStop(turn_analyzer=detector, after_sound=detector.note_silence)
         params = LLMUserAggregatorParams(
             vad_analyzer=vad,
-            user_turn_strategies=UserTurnStrategies(start=start, stop=[stop]),
+            user_turn_strategies=UserTurnStrategies(
+                start=[VADUserTurnStartStrategy()], stop=[stop]
+            ),
             user_turn_stop_timeout=10.0,
         )
         pair = LLMContextAggregatorPair(self.context, user_params=params)

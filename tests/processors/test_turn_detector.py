@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn, SmartTurnParams
+from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
@@ -81,6 +81,14 @@ async def test_silence_decides_when_the_detector_gives_no_answer() -> None:
     assert (judged.by, judged.finished, judged.early) == ("silence", True, False)
 
 
+async def test_silence_decides_nothing_while_somebody_is_heard_again() -> None:
+    one = await caller(SURE, takes_s=6.0).speaks(1.0, 0.4, 1.0)
+
+    assert (len(one.starts), len(one.stops)) == (2, 2)
+    assert len(one.decided) == 1
+    assert one.decided[0] - one.stops[1] == pytest.approx(WITHIN_S, abs=0.001)
+
+
 async def test_a_detector_that_fails_is_no_reason_to_wait() -> None:
     class Broken(Session):
         def run(self, _names: None, _feeds: object) -> list[object]:
@@ -152,7 +160,7 @@ async def test_an_early_no_stands_when_there_is_no_time_for_a_second_look() -> N
 async def test_of_a_long_speech_only_the_last_seconds_are_kept() -> None:
     detector = TurnDetector(
         Session(SURE),
-        params=SmartTurnParams(),
+        vad=LoudnessVad(),
         settings=DetectorSettings(),
         judges=judges_of(0.07),
         clock=time.monotonic,

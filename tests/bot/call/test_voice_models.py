@@ -30,8 +30,13 @@ def chunks(count: int) -> list[bytes]:
 
 
 def detector_of(models: VoiceModels, turn: TurnSettings) -> TurnDetector:
-    judges = TurnJudges(clock=time.monotonic)
-    return models.turn_detector(turn, judges=judges, clock=time.monotonic, tell=lambda _: None)
+    return models.turn_detector(
+        turn,
+        models.vad(turn),
+        judges=TurnJudges(clock=time.monotonic),
+        clock=time.monotonic,
+        tell=lambda _: None,
+    )
 
 
 def confidence(vad: VADAnalyzer, audio: bytes) -> float:

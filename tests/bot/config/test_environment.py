@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.environment import Environment, read
+from bot.config.environment import Environment, read, use_one_thread_for_arrays
 from bot.config.errors import ConfigError
 
 
@@ -76,3 +76,16 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
 
 def test_values_are_not_shown_when_an_environment_is_printed() -> None:
     assert "s3cret" not in repr(Environment(values={"A": "s3cret"}))
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("2", "2")], ids=["unset", "chosen"])
+def test_arrays_are_multiplied_on_one_thread_unless_somebody_chose_otherwise(
+    before: str | None, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", before or "")  # taken back, whoever sets it
+    if before is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+
+    use_one_thread_for_arrays()
+
+    assert read(tmp_path / ".env").get("OPENBLAS_NUM_THREADS") == after
