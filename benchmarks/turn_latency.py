@@ -1,6 +1,6 @@
 """How long healthy answers take, whose time it is, and how much of it is our own.
 
-    .venv/bin/python benchmarks/turn_latency.py [--turns N] [--json FILE]
+    .venv/bin/python benchmarks/turn_latency.py [--turns N] [--json FILE] [--beside-late]
 
 benchmarks/README.md tells what is measured and how.
 """
@@ -28,13 +28,18 @@ def main() -> int:
 
     console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(session.measure(options.turns, folder=Path(folder)))
+        found = asyncio.run(
+            session.measure(options.turns, folder=Path(folder), beside_late=options.beside_late)
+        )
     if len(found.ours) < options.turns:
         console.print(f"only {len(found.ours)} of {options.turns} pairs of turns were healthy:")
         console.print("\n".join(f"  {n} x {why}" for why, n in found.aside.most_common()))
     if not found.ours:
         return 1
-    report.show(console, found.ours, found.theirs, aside=found.aside)
+    beside = "late" if options.beside_late else "bare Pipecat"
+    report.show(console, found.ours, found.theirs, aside=found.aside, beside=beside)
+    told = ", ".join(f"{how} {count}" for how, count in found.early.items())
+    console.print(f"early answers: {told}; extra requests {found.extra_share:.1%}")
     if options.json:
         everything = report.as_json(found.ours, found.theirs, aside=found.aside)
         options.json.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
@@ -46,6 +51,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure turns.")
     parser.add_argument("--turns", type=int, default=100, help="pairs of turns, default 100")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, turn by turn")
+    parser.add_argument(
+        "--beside-late",
+        action="store_true",
+        help="beside Holdline with `latency.answer_early` and `speak_early` off, not bare Pipecat",
+    )
     return parser.parse_args()
 
 

@@ -9,6 +9,7 @@ from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
+    EarlyAnswerTaken,
     StageExhausted,
     StageRecovered,
     StepTaken,
@@ -184,4 +185,5 @@ LineEvent: TypeAlias = (
     | AttemptFailed
     | AttemptStarted
     | AttemptWon
+    | EarlyAnswerTaken
 )

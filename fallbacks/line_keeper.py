@@ -8,7 +8,13 @@ the line, a late answer is spoken for by nobody else.
 from typing import Final, TypeAlias
 
 from fallbacks.descent import Descent
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, StageExhausted
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    EarlyAnswerTaken,
+    StageExhausted,
+)
 from fallbacks.holding import Holding, Say
 from fallbacks.line_events import (
     AnswerDue,
@@ -88,6 +94,8 @@ class LineKeeper:
                 return ()
             case AttemptWon() if event.stage == "llm":
                 self._holding.expected(now + SENTENCE_S + VOICE_S)
+            case EarlyAnswerTaken():
+                self._holding.expected(now + VOICE_S)
             case Spoken() if event.action.then is Then.HOLD:
                 if event.dry_at is not None:
                     self._holding.said(event.dry_at)

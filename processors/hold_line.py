@@ -25,7 +25,13 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 
 from calls.events import Event, TranscriptFinal
 from fallbacks.caller_message import CallerMessage
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, StageExhausted
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    EarlyAnswerTaken,
+    StageExhausted,
+)
 from fallbacks.line_events import (
     AnswerDue,
     AnswerSounded,
@@ -84,6 +90,8 @@ class HoldLine(FrameProcessor):
         """Note a fact of the call; told by whoever tells, so it waits for nothing."""
         match event:
             case StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon():
+                self._handle(event)
+            case EarlyAnswerTaken():
                 self._handle(event)
             case TranscriptFinal():
                 self._fallback.phrases.take_in(event)
