@@ -101,3 +101,9 @@ async def test_turn_detectors_of_many_calls_take_their_turn_on_few_threads(
             calls.create_task(analyze(each))
 
     assert 1 <= len(threads) <= max(1, cores - 1)
+
+
+def test_a_pause_that_may_be_the_end_is_one_after_little_more_than_a_second() -> None:
+    turn = TurnSettings()
+
+    assert turn.vad_stop_s + turn.smart_turn_stop_s == pytest.approx(1.2)
