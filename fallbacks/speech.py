@@ -104,6 +104,12 @@ class SpokenUtterance:
         self._actions: list[SpeechAction] = []
 
     @property
+    def idle(self) -> bool:
+        """Whether the voice has sent the sound of all that it was given."""
+        voice = self._live.get(self._voice)
+        return self.over or (voice is not None and voice.idle_since is not None)
+
+    @property
     def wake_at(self) -> float | None:
         """When `tick` has something to do."""
         if self.over:

@@ -175,9 +175,9 @@ class TtsStage(Stage[VoiceEvent]):
 
     @property
     def _may_hurry(self) -> bool:
-        """Whether the caller hears a sentence of which there are more words than the voice has."""
-        head = self._agenda.head  # None: what the voice had is over, for it was given no more
-        return self._agenda.hurriable and head in (None, self._spoken) and self._spoken.begun
+        """Whether the caller hears a sentence of which there are more words than the voice had."""
+        said = self._spoken.utterance
+        return self._agenda.hurriable and said is not None and said.idle and self._spoken.begun
 
     def _hurry(self, now: float) -> None:
         """Give the voice the words that there are, rather than let the line run dry."""
