@@ -107,8 +107,7 @@ class TtsStage(Stage[VoiceEvent]):
         rule = partial(_clause_rule, policy, turn, lambda: self.speaker, clock)
         self._agenda = Agenda(language=language, clock=clock, clause_rule=rule)
         self._spoken = SpokenPiece()  # the last one that was begun
-        # To be done, in order. What a cancelled task leaves of it, the next one does.
-        self._to_do: deque[ToDo] = deque()
+        self._to_do: deque[ToDo] = deque()  # what a cancelled task leaves of it, the next one does
 
     @property
     def wake_at(self) -> float | None:
