@@ -32,9 +32,9 @@ async def fetch(lab: RunningLab) -> Requests:
 def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float) -> list[Busy]:
     """Return when each provider worked for one turn, on the monotonic clock.
 
-    The model is busy until the last word of the sentence that the voice was given first. How long
-    the client then waited for further words, to be sure of the sentence's end, is the client's own
-    time and told apart.
+    The model is busy until the last word of what the voice was given first, a sentence or a clause.
+    How long the client then waited for further words, to be sure of the sentence's end, is the
+    client's own time and told apart.
 
     Raises:
         UnhealthyTurnError: One of them was not asked exactly once, or did not answer.
@@ -88,9 +88,9 @@ def _model(
                 if mark["what"] == "sentence" and mark["words"] >= text["words"]
             )
             if (over_s := next(sentences, None)) is not None:
-                needed_s = max(
-                    mark["at_s"] for mark in each["marks"] if over_s <= mark["at_s"] <= text["at_s"]
-                )
+                over_s = min(over_s, text["at_s"])  # its first clause may have gone before its end
+                marks = (mark["at_s"] for mark in each["marks"])
+                needed_s = max((at for at in marks if over_s <= at <= text["at_s"]), default=over_s)
                 yield (
                     Busy(who="llm", begin_s=each["at_s"], end_s=over_s),
                     Busy(who=FURTHER_WORDS, begin_s=over_s, end_s=needed_s, excused=False),

@@ -27,18 +27,20 @@ def show(
     theirs: Sequence[Account],
     *,
     aside: Counter[str],
+    beside: str = "bare Pipecat",
 ) -> None:
     """Print where the time of the answers went, and what of it was our own."""
-    console.print(_parts(ours, theirs))
-    console.print(_others(ours, theirs))
+    console.print(_parts(ours, theirs, beside))
+    console.print(_others(ours, theirs, beside))
     found = compare(ours, theirs)
-    console.print(f"own overhead  Holdline {_ms(found.ours)}   bare Pipecat {_ms(found.theirs)}")
+    console.print(f"own overhead  Holdline {_ms(found.ours)}   {beside} {_ms(found.theirs)}")
     unwaited = [_ms(spread([each.unwaited_s for each in turns])) for turns in (ours, theirs)]
-    console.print(
-        f"  without waiting for further words: {unwaited[0]}   bare Pipecat {unwaited[1]}"
-    )
+    console.print(f"  without waiting for further words: {unwaited[0]}   {beside} {unwaited[1]}")
     console.print(f"ratio of the medians {found.ratio:.2f}")
-    console.print(f"Holdline less bare, pair by pair: {_ms(found.difference)}")
+    console.print(f"Holdline less {beside}, pair by pair: {_ms(found.difference)}")
+    first = [spread([each.v2v_s for each in turns]) for turns in (ours, theirs)]
+    p50, p95 = (getattr(first[0], at) / getattr(first[1], at) for at in ("p50_s", "p95_s"))
+    console.print(f"first word, Holdline's by {beside}'s: p50 {p50:.2f}, p95 {p95:.2f}")
     console.print(f"turns set aside: {sum(aside.values())}")
     for reason, count in aside.most_common():
         console.print(f"  {count} x {reason}")
@@ -67,10 +69,10 @@ def _turn(account: Account) -> dict[str, Any]:
     return {**asdict(account), "own_s": account.own_s}
 
 
-def _parts(ours: Sequence[Account], theirs: Sequence[Account]) -> Table:
+def _parts(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> Table:
     table = Table(title=f"{len(ours)} healthy turns a side, ms: p50 / p95")
     table.add_column("until")
-    for side in ("Holdline", "bare Pipecat"):
+    for side in ("Holdline", beside):
         table.add_column(side, justify="right")
         table.add_column("of it own", justify="right")
     for part in PARTS:
@@ -90,11 +92,11 @@ def _parts(ours: Sequence[Account], theirs: Sequence[Account]) -> Table:
     return table
 
 
-def _others(ours: Sequence[Account], theirs: Sequence[Account]) -> Table:
+def _others(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> Table:
     table = Table(title="what others were busy with, ms: p50 / p95")
     table.add_column("who")
     table.add_column("Holdline", justify="right")
-    table.add_column("bare Pipecat", justify="right")
+    table.add_column(beside, justify="right")
     for who in ours[0].others:  # every healthy turn has the same ones
         cells = [_ms(spread([each.others[who] for each in turns])) for turns in (ours, theirs)]
         table.add_row(who, *cells)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 from benchmarks import lab_times, phrases, sides
 from benchmarks.accounting import Account, Busy, Moments, settle
 from benchmarks.ear import UnhealthyTurnError
+from bot.config.settings import LatencySettings
 from bot.lab.process import RunningLab, lab_process, with_lab
-from bot.process import Process, open_process
+from bot.process import open_process
+from calls.entry import Entry
+from fallbacks.facts import EarlyAnswerDropped, EarlyAnswerTaken
 
 TURNS_A_CALL: Final = 20  # short enough that no conversation outgrows its window
 SPARE: Final = 0.2  # share of turns that may be set aside and asked again
@@ -24,6 +28,8 @@ AGENT: Final = {
     "silence": {"prompt_after_s": NEVER_S},  # each caller is silent while the other side is asked
     "max_call_s": NEVER_S,
 }
+
+LATE: Final[Any] = {"answer_early": False, "speak_early": False}
 
 Heard: TypeAlias = tuple[Moments, tuple[Busy, ...]]
 
@@ -35,14 +41,29 @@ class Results:
     ours: list[Account] = field(default_factory=list[Account])
     theirs: list[Account] = field(default_factory=list[Account])
     aside: Counter[str] = field(default_factory=Counter[str])
+    early: Counter[str] = field(default_factory=Counter[str])  # what became of early answers
+    extra_share: float = 0.0  # requests in vain for each one of a decided turn
+
+    async def hear(self, entry: Entry) -> None:
+        """Count early answers."""
+        match entry.event:
+            case EarlyAnswerTaken():
+                self.early["taken"] += 1
+                self.extra_share = entry.event.extra_share
+            case EarlyAnswerDropped():
+                self.early[f"dropped: {entry.event.because}"] += 1
+                self.extra_share = entry.event.extra_share
+            case _:
+                pass
 
 
-async def measure(turns: int, *, folder: Path) -> Results:
+async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Results:
     """Measure so many pairs of turns, or fewer when too many of them were not healthy.
 
     Args:
         turns: For each side.
         folder: Where the calls' journals go.
+        beside_late: The other side is Holdline as well, which asks and speaks late.
     """
     said = await asyncio.to_thread(phrases.spoken, sides.RATE_HZ)
     models = await asyncio.to_thread(sides.load)
@@ -50,18 +71,28 @@ async def measure(turns: int, *, folder: Path) -> Results:
     left = round(turns * (1 + SPARE))
     async with lab_process() as lab:
         settings: Any = with_lab(lab, {"logs": {"dir": folder}, "agent": AGENT})
-        async with open_process(settings, words=False, models=models) as process:
+        late = settings.model_copy(update={"latency": LatencySettings(**LATE)})
+        async with (
+            open_process(settings, words=False, models=models, listeners=[results]) as process,
+            open_process(late, words=False, models=models) as other,
+        ):
             while len(results.ours) < turns and left > 0:
                 count = min(TURNS_A_CALL, turns - len(results.ours), left)
-                pairs = await _calls(process, models, said, count=count, aside=results.aside)
+                theirs = (
+                    sides.holdline(other, models)
+                    if beside_late
+                    else sides.bare(process.settings, models)
+                )
+                ours = sides.holdline(process, models)
+                pairs = await _calls(ours, theirs, said, count=count, aside=results.aside)
                 await _settle(lab, pairs, results)
                 left -= count
     return results
 
 
 async def _calls(
-    process: Process,
-    models: sides.WatchedModels,
+    our_side: AbstractAsyncContextManager[sides.Side],
+    their_side: AbstractAsyncContextManager[sides.Side],
     said: Sequence[NDArray[np.int16]],
     *,
     count: int,
@@ -69,10 +100,7 @@ async def _calls(
 ) -> list[tuple[Heard, Heard]]:
     """Hold two calls and ask both, one after the other, so many times; return what was heard."""
     pairs: list[tuple[Heard, Heard]] = []
-    async with (
-        sides.holdline(process, models) as ours,
-        sides.bare(process.settings, models) as theirs,
-    ):
+    async with our_side as ours, their_side as theirs:
         for number in range(count):
             phrase = said[number % len(said)]
             try:

@@ -1,6 +1,6 @@
 """How long answers take: how much of it is our own, what a caller hears beside stock, who reads.
 
-    .venv/bin/python benchmarks/turn_latency.py [--only own,heard,read] [--turns N] [--json FILE]
+    .venv/bin/python benchmarks/turn_latency.py [--only own,heard,read] [--turns N] [--beside-late]
 
 benchmarks/README.md tells what is measured and how.
 """
@@ -43,13 +43,18 @@ def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
     from benchmarks import report, session  # noqa: PLC0415 - Pipecat, after the log's rules
 
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(session.measure(options.turns, folder=Path(folder)))
+        found = asyncio.run(
+            session.measure(options.turns, folder=Path(folder), beside_late=options.beside_late)
+        )
     if len(found.ours) < options.turns:
         console.print(f"only {len(found.ours)} of {options.turns} pairs of turns were healthy:")
         console.print("\n".join(f"  {n} x {why}" for why, n in found.aside.most_common()))
     if not found.ours:
         return False, {}
-    report.show(console, found.ours, found.theirs, aside=found.aside)
+    versus = "late" if options.beside_late else "bare Pipecat"
+    report.show(console, found.ours, found.theirs, aside=found.aside, beside=versus)
+    told = ", ".join(f"{how} {count}" for how, count in found.early.items())
+    console.print(f"early answers: {told}; extra requests {found.extra_share:.1%}")
     enough = len(found.ours) == options.turns
     everything = report.as_json(found.ours, found.theirs, aside=found.aside)
     return enough and report.within_target(found.ours, found.theirs), everything
@@ -93,6 +98,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--delays", type=_names, default=DELAYS, help="of usual,quick")
     parser.add_argument("--clips", type=Path, metavar="FOLDER", help="of people reading")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, part by part")
+    parser.add_argument(
+        "--beside-late",
+        action="store_true",
+        help="beside Holdline with `latency.answer_early` and `speak_early` off, not bare Pipecat",
+    )
     options = parser.parse_args()
     for given, known in ((options.only, PARTS), (options.delays, DELAYS)):
         if unknown := set(given) - set(known):

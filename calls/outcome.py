@@ -19,7 +19,7 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
-from fallbacks.facts import AttemptFailed, StageExhausted
+from fallbacks.facts import AttemptFailed, EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
 from fallbacks.failure import Scope
 
 MEASURES: Final = ("prompt_tokens", "completion_tokens", "characters", "audio_s")
@@ -42,6 +42,8 @@ class Outcome:
     v2v: Spread | None
     parts: dict[str, Spread] = field(default_factory=dict[str, Spread])
     barge_ins: int = 0
+    early_answers: int = 0  # that were asked for before the turn was decided, and taken
+    early_dropped: int = 0  # that nobody heard, and that are billed
     provider_failures: int = 0
     failures: dict[str, int] = field(default_factory=dict[str, int])  # the same, by provider
     exhausted: int = 0  # pieces of work for which a stage had no rung left
@@ -122,6 +124,8 @@ class Tally:
             v2v=spread(self._v2v_s) if answers else None,
             parts={n: spread(values) for n, values in self._parts.items()} if answers else {},
             barge_ins=counts[BargedIn],
+            early_answers=counts[EarlyAnswerTaken],
+            early_dropped=counts[EarlyAnswerDropped],
             provider_failures=self._failures.total(),
             failures=dict(self._failures),
             exhausted=counts[StageExhausted],

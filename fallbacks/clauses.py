@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 QUICK_S: Final = 0.1  # a word, at most: three are spoken in 0.6 s or more (chosen)
-HURRY_S: Final = 0.25  # before the line runs dry: a voice's first sound takes 0.1 to 0.2 s
+HURRY_S: Final = 0.2  # before the line runs dry: a voice that speaks goes on within 0.1 to 0.2 s
 COMMA_WORDS: Final = 2  # up to a comma: "Yes," alone is spoken too soon for the rest to be there
 # What may end a clause: letters, so that no number, abbreviation or address is torn in two.
 _LAST: Final = re.compile(r"^[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[,;:]?$")

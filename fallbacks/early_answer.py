@@ -22,7 +22,7 @@ another one by then, nobody could answer, the call ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class EarlyQuestion:
     """What a model is asked.
 
     Attributes:
@@ -33,7 +33,7 @@ class Question:
     before: tuple[str, ...]
     words: str
 
-    def differs(self, other: "Question") -> DropReason | None:
+    def differs(self, other: "EarlyQuestion") -> DropReason | None:
         """Say what is different in another question; capitals and punctuation are nothing."""
         if self.before != other.before:
             return "context"
@@ -155,7 +155,7 @@ class EarlyAnswer:
         Args:
             budget: Shared by all calls; whoever drops or takes the answer settles it.
         """
-        self.question: Question | None = None
+        self.question: EarlyQuestion | None = None
         self._budget = budget
         self._words = ""
         self._complete = True
@@ -180,11 +180,11 @@ class EarlyAnswer:
                 self._paused = False
                 return self._drop("ended")
 
-    def asked(self, question: Question) -> None:
+    def asked(self, question: EarlyQuestion) -> None:
         """Note what is being asked early."""
         self.question = question
 
-    def decide(self, question: Question) -> DropReason | None:
+    def decide(self, question: EarlyQuestion) -> DropReason | None:
         """Say whether the early answer is the answer to what is asked now.
 
         Returns:

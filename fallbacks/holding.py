@@ -8,8 +8,9 @@ a moment later, so that no caller waits in silence. From then on the line is nev
 than `silence_s` while an answer is owed.
 
 A turn is owed from the caller's stop on, whoever may still be deciding whether it is one. A pause
-that turn detection takes for no end owes nothing yet. When it was an end after all, a
-filler is due at once if there may be one; a clip has the time that it has in any other turn.
+that turn detection takes for no end owes nothing yet. When it was an end after all, a filler is due
+at once if there may be one, unless the answer was prepared in the pause; a clip has the time that
+it has in any other turn.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ FIRST_S: Final = 1.05  # sooner, an answer that is merely slow would be delayed 
 LAST_S: Final = 1.43  # leaves a budget of 1.5 s the time that it takes to the ear
 CLIP_S: Final = 1.4
 LATE_S: Final = 0.1  # what was expected and is later than that is not waited for any longer
+PREPARED_S: Final = 0.3  # from a late decision to the first word of an answer that is there already
 SILENCE_S: Final = 3.5  # of 4 s that are the most; the rest is for getting it onto the line
 TURNS_APART: Final = 3
 
@@ -68,7 +70,8 @@ class Holding:
             clip_at = self._stopped_at + self.settings.clip_s
             return max(clip_at, (self._decided_at or -inf) + self.settings.first_s)
         first_at = self._stopped_at + self.settings.first_s
-        last_at = self._stopped_at + self.settings.last_s
+        decided_at = -inf if self._decided_at is None else self._decided_at
+        last_at = max(self._stopped_at + self.settings.last_s, decided_at + PREPARED_S)
         expected_at = next((each for each in self._expected_at if each <= last_at), None)
         if expected_at is None:
             return first_at

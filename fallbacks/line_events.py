@@ -9,6 +9,7 @@ from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
+    EarlyAnswerTaken,
     PauseJudged,
     StageExhausted,
     StageRecovered,
@@ -193,4 +194,5 @@ LineEvent: TypeAlias = (
     | AttemptFailed
     | AttemptStarted
     | AttemptWon
+    | EarlyAnswerTaken
 )

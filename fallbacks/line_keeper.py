@@ -12,6 +12,7 @@ from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
+    EarlyAnswerTaken,
     PauseJudged,
     StageExhausted,
 )
@@ -100,6 +101,8 @@ class LineKeeper:
                 return ()
             case AttemptWon() if event.stage == "llm":
                 self._holding.expected(now + SENTENCE_S + VOICE_S)
+            case EarlyAnswerTaken():
+                self._holding.expected(now + VOICE_S)
             case Spoken() if event.action.then is Then.HOLD:
                 if event.dry_at is not None:
                     self._holding.said(event.dry_at)

@@ -81,6 +81,7 @@ class SpokenUtterance:
     Attributes:
         accepts: Whether it takes more sentences.
         over: Whether nothing more will happen.
+        idle: Whether the voice has sent the sound of all that it was given.
     """
 
     def __init__(self, work: Work, *, line: OutgoingLine, rate_hz: int, until: Deadline) -> None:
@@ -94,6 +95,7 @@ class SpokenUtterance:
         """
         self.accepts = True
         self.over = False
+        self.idle = False
         self._work = work
         self._line = line
         self._outlet = SoundOutlet(line, rate_hz=rate_hz)
@@ -255,6 +257,8 @@ class SpokenUtterance:
                 live.idle_since = None if owes else now
                 turned = Owed(attempt=self._voice) if owes else Idled(attempt=self._voice)
                 self._follow(self._work.handle(turned, now), now)
+        voice = self._live.get(self._voice)
+        self.idle = self.over or (voice is not None and voice.idle_since is not None)
         actions, self._actions = tuple(self._actions), []
         return actions
 

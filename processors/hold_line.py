@@ -29,6 +29,7 @@ from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
+    EarlyAnswerTaken,
     PauseJudged,
     StageExhausted,
 )
@@ -94,6 +95,8 @@ class HoldLine(FrameProcessor):
             case (
                 StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()
             ):
+                self._handle(event)
+            case EarlyAnswerTaken():
                 self._handle(event)
             case TranscriptFinal():
                 self._fallback.phrases.take_in(event)

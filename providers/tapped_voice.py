@@ -38,7 +38,8 @@ class TappedVoice(WebsocketTTSService):
             kind: The provider, as the tables of symptoms call it.
             kwargs: Pipecat's own.
         """
-        super().__init__(name=rung_name, **kwargs)  # what it measures is told under this name
+        # What it measures is told under this name. Texts of one context are joined as they are.
+        super().__init__(name=rung_name, append_trailing_space=True, **kwargs)
         self.tap = VoiceTap(rung_name, kind=kind)
         self._ear: VoiceEar | None = None
         self._attempt = 0

@@ -70,6 +70,11 @@ class SpokenPiece:
         """Whether more sentences may be said in it."""
         return self.utterance.accepts if self.utterance else not self.closed
 
+    @property
+    def starved(self) -> bool:
+        """Whether the line has something of it, and the voice has nothing left to say."""
+        return self.begun and self.utterance is not None and self.utterance.idle
+
     def begin(self, utterance: SpokenUtterance, now: float) -> tuple[SpeechAction, ...]:
         """Bring it under way with the sentences that there are."""
         self.utterance = utterance

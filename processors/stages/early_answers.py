@@ -28,8 +28,8 @@ from fallbacks.early_answer import (
     EarlyBudget,
     EarlyEvent,
     EarlyExhausted,
+    EarlyQuestion,
     PrepareAnswer,
-    Question,
     WordsStand,
 )
 from fallbacks.facts import EarlyAnswerAsked, EarlyAnswerDropped, EarlyAnswerTaken
@@ -196,7 +196,7 @@ class EarlyAnswers:
         )
 
 
-def question_of(context: LLMContext) -> Question:
+def question_of(context: LLMContext) -> EarlyQuestion:
     """Return what a model is asked with a context, so that two can be compared.
 
     Messages are written out: some are changed in place later, such as a tool's result.
@@ -206,4 +206,4 @@ def question_of(context: LLMContext) -> Question:
     words = heard if isinstance(heard, str) else ""
     rest = () if words else (str(last),)
     tools = (str(id(context.tools)), str(context.tool_choice))
-    return Question(before=(*map(str, before), *rest, *tools), words=words)
+    return EarlyQuestion(before=(*map(str, before), *rest, *tools), words=words)

@@ -5,7 +5,7 @@ is one start and one end of an answer whatever fails over, and no late word of a
 come through, because the words are pulled by us.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from openai.types.chat import ChatCompletionChunk
@@ -14,19 +14,18 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 
 from calls.entry import Tell
-from calls.events import UsageMeasured
 from calls.turn import Turn
 from fallbacks.answering import Answering
 from fallbacks.facts import Fact
 from fallbacks.ladder import rank
 from fallbacks.work import StagePolicy, Work
 from processors.sentences import TakeBackFrame
+from processors.stages.answer_bill import AnswerBill
 from processors.stages.early_answers import EarlyAnswers, EarlyMeans
 from processors.stages.model_answer import ModelAnswer
 from processors.stages.model_stream import CalledOff, Model
-from processors.stages.prepared_answer import Heard, PreparedAnswer
+from processors.stages.prepared_answer import Heard
 
-TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
 ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
 
 
@@ -62,7 +61,7 @@ class LlmStage(OpenAILLMService):
         self._window_tokens = window_tokens
         self.speaker = next(iter(models))
         self.early: EarlyAnswers | None = None
-        self._last_prompt_tokens = 0
+        self._bill = AnswerBill(models, turn=turn, tell=tell)
         self._called_off: list[CalledOff] = []
         for name, gate in policy.gates.items():
             if name in models:
@@ -86,7 +85,7 @@ class LlmStage(OpenAILLMService):
                 window_tokens=self._window_tokens,
                 owner=self,
                 tell=self._tell,
-                bill=self._tell_dropped,
+                bill=self._bill.tell_dropped,
                 clock=self._now,
                 turn=self._turn,
             )
@@ -120,17 +119,7 @@ class LlmStage(OpenAILLMService):
         """Ask one rung, and tell what it will bill: the answer comes without its usage."""
         answer = await self._models[name].infer(context, **kwargs)
         asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
-        self._tell(
-            UsageMeasured(
-                turn=self._turn.number,
-                stage="llm",
-                provider=name,
-                model=self._models[name].asks_for,
-                prompt_tokens=len(asked) // TOKEN_CHARACTERS,
-                completion_tokens=len(answer or "") // TOKEN_CHARACTERS,
-                estimated=True,
-            )
-        )
+        self._bill.tell_estimated(name, asked=asked, answered=answer or "")
         return answer
 
     async def cleanup(self) -> None:
@@ -143,20 +132,8 @@ class LlmStage(OpenAILLMService):
 
     async def start_llm_usage_metrics(self, tokens: LLMTokenUsage) -> None:
         """Tell what the rung that answered will bill."""
-        self._tell(
-            UsageMeasured(
-                turn=self._turn.number,
-                stage="llm",
-                provider=self.speaker,
-                model=self.get_full_model_name(),
-                prompt_tokens=tokens.prompt_tokens,
-                completion_tokens=tokens.completion_tokens,
-                cached_tokens=tokens.cache_read_input_tokens or 0,
-            )
-        )
-        self._last_prompt_tokens = tokens.prompt_tokens
         called_off, self._called_off = self._called_off, []
-        self._tell_unbilled(called_off, prompt_tokens=tokens.prompt_tokens, turn=self._turn.number)
+        self._bill.tell(self.speaker, self.get_full_model_name(), tokens, called_off)
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         prepared = self.early.take(context) if self.early else None
@@ -197,42 +174,3 @@ class LlmStage(OpenAILLMService):
         first = next(iter(rank(standings, self._turn.until(now), now=now)), None)
         gate = self._policy.gates.get(first or "")
         return first is not None and (gate is None or gate.room > 0)
-
-    def _tell_dropped(self, prepared: PreparedAnswer, turn: int) -> None:
-        """Tell what an early answer costs that nobody took."""
-        read = max(
-            len(str(prepared.context.messages)) // TOKEN_CHARACTERS, self._last_prompt_tokens
-        )
-        if prepared.usage and prepared.usage.usage:
-            told = prepared.usage.usage
-            self._tell(
-                UsageMeasured(
-                    turn=turn,
-                    stage="llm",
-                    provider=prepared.writer,
-                    model=prepared.usage.model or self._models[prepared.writer].asks_for,
-                    prompt_tokens=told.prompt_tokens,
-                    completion_tokens=told.completion_tokens,
-                )
-            )
-        self._tell_unbilled(prepared.unbilled(), prompt_tokens=read, turn=turn)
-
-    def _tell_unbilled(
-        self, unbilled: Iterable[CalledOff], *, prompt_tokens: int, turn: int
-    ) -> None:
-        """Tell what requests will bill that told no usage.
-
-        They read the same context; whether any of it came from their cache nobody has told.
-        """
-        for each in unbilled:
-            self._tell(
-                UsageMeasured(
-                    turn=turn,
-                    stage="llm",
-                    provider=each.provider,
-                    model=self._models[each.provider].asks_for,
-                    prompt_tokens=prompt_tokens,
-                    completion_tokens=each.characters // TOKEN_CHARACTERS,
-                    estimated=True,
-                )
-            )

@@ -10,6 +10,7 @@ assistant's context holds what the caller has heard.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from pipecat.frames.frames import (
@@ -45,7 +46,7 @@ from fallbacks.speaking import (
 from fallbacks.speech import SpokenUtterance
 from fallbacks.work import StagePolicy, Work
 from processors.seat import Seat
-from processors.stages.agenda import Agenda, Said, SpokenPiece
+from processors.stages.agenda import Agenda, SpokenPiece
 from processors.stages.stage import Stage
 from processors.stages.voice_rung import VoiceRung
 
@@ -108,10 +109,10 @@ class TtsStage(Stage[VoiceEvent]):
         self._line = line or CallerLine()
         self._rate_hz = 0
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
-        self._agenda = Agenda(language=language, clock=clock, clause_rule=self._clause_rule)
+        rule = partial(_clause_rule, policy, turn, lambda: self.speaker, clock)
+        self._agenda = Agenda(language=language, clock=clock, clause_rule=rule)
         self._spoken = SpokenPiece()  # the last one that was begun
-        # To be done, in order. What a cancelled task leaves of it, the next one does.
-        self._to_do: deque[ToDo] = deque()
+        self._to_do: deque[ToDo] = deque()  # what a cancelled task leaves of it, the next one does
 
     @property
     def wake_at(self) -> float | None:
@@ -120,7 +121,8 @@ class TtsStage(Stage[VoiceEvent]):
             return self.now()
         moments = [self._spoken.utterance.wake_at if self._spoken.utterance else None]
         moments += [rung.due_at for rung in self._rungs.values()]
-        moments += [self._line.dry_at - HURRY_S] if self._may_hurry else []
+        hurriable = self._agenda.hurriable and self._spoken.starved
+        moments += [self._line.dry_at - HURRY_S] if hurriable else []
         return min((each for each in moments if each is not None), default=None)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -158,8 +160,8 @@ class TtsStage(Stage[VoiceEvent]):
                     await rung.settle(frame)
             case _:
                 async with self.working():
-                    self._add(await self._agenda.add(frame))
-                    self._hurry(self.now())
+                    for piece, news in await self._agenda.add(frame):
+                        self._plan(piece, piece.add(news, self.now()))
                     await self._go_on()
 
     async def handle(self, report: VoiceEvent, now: float) -> None:
@@ -175,30 +177,7 @@ class TtsStage(Stage[VoiceEvent]):
                 await self.handle(given_up, now)
         if self._spoken.utterance:
             self._plan(self._spoken, self._spoken.utterance.tick(now))
-        self._hurry(now)
         await self._go_on()
-
-    @property
-    def _may_hurry(self) -> bool:
-        """Whether the caller hears a sentence of which there are more words than the voice has."""
-        head = self._agenda.head  # None: what the voice had is over, for it was given no more
-        return self._agenda.hurriable and head in (None, self._spoken) and self._spoken.begun
-
-    def _hurry(self, now: float) -> None:
-        """Give the voice the words that there are, rather than let the line run dry."""
-        if self._may_hurry and now >= self._line.dry_at - HURRY_S:
-            self._add(self._agenda.hurry())
-
-    def _add(self, said: Iterable[Said]) -> None:
-        for piece, news in said:
-            self._plan(piece, piece.add(news, self.now()))
-
-    def _clause_rule(self) -> ClauseRule | None:
-        """Return what the voice that speaks next may be given of an unfinished sentence."""
-        now = self.now()
-        standings = self._policy.roster.standings(self._policy.stage, now)
-        ranked = rank(standings, self._turn.until(now), now=now, stay_with=self.speaker)
-        return self._policy.clauses.get(ranked[0]) if ranked else None
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop what may be stopped; what may not is spoken on."""
@@ -226,6 +205,10 @@ class TtsStage(Stage[VoiceEvent]):
 
     async def _go_on(self) -> None:
         """Do all that is to be done, in order, and begin what comes first."""
+        now = self.now()
+        if self._spoken.starved and now >= self._line.dry_at - HURRY_S:
+            for piece, news in self._agenda.hurry():  # rather than let the line run dry
+                self._plan(piece, piece.add(news, now))
         while True:
             entry = self._agenda.next_entry()
             if isinstance(entry, SpokenPiece):
@@ -274,6 +257,19 @@ def _end(rungs: Iterable[VoiceRung], frame: Frame) -> None:
     if isinstance(frame, EndFrame | CancelFrame):
         for rung in rungs:
             rung.pipe.end(frame)
+
+
+def _clause_rule(
+    policy: StagePolicy,
+    turn: Turn,
+    speaker: Callable[[], str | None],
+    clock: Callable[[], float],
+) -> ClauseRule | None:
+    """Return what the voice that speaks next may be given of an unfinished sentence."""
+    now = clock()
+    standings = policy.roster.standings(policy.stage, now)
+    ranked = rank(standings, turn.until(now), now=now, stay_with=speaker())
+    return policy.clauses.get(ranked[0]) if ranked else None
 
 
 def _outlasts_interruption(entry: ToDo) -> bool:

@@ -79,3 +79,16 @@ def test_a_turn_that_took_another_road_is_set_aside(
 
     with pytest.raises(UnhealthyTurnError, match=reason):
         busy_times(requests, TURN, lab_started_at_s=LAB_S)
+
+
+def test_a_model_whose_first_clause_was_spoken_is_busy_until_that_was_sent() -> None:
+    requests = recorded()
+    requests["cartesia"] = [
+        asked(100.65, mark("text", 100.65, 3), mark("text", 100.7, 1), mark("audio", 100.73))
+    ]
+
+    found = busy_times(requests, TURN, lab_started_at_s=LAB_S)
+
+    model, waiting = found[1:3]
+    assert (model.who, model.begin_s) == ("llm", pytest.approx(100.31))
+    assert model.end_s == waiting.begin_s == waiting.end_s == pytest.approx(100.65)

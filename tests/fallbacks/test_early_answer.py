@@ -14,8 +14,8 @@ from fallbacks.early_answer import (
     EarlyBudget,
     EarlyEvent,
     EarlyExhausted,
+    EarlyQuestion,
     PrepareAnswer,
-    Question,
     WordsStand,
     plain,
 )
@@ -23,8 +23,8 @@ from fallbacks.early_answer import (
 HOURS = "Are you open?"
 
 
-def question(words: str = HOURS, *before: str) -> Question:
-    return Question(before=before, words=words)
+def question(words: str = HOURS, *before: str) -> EarlyQuestion:
+    return EarlyQuestion(before=before, words=words)
 
 
 def stand(words: str = HOURS, *, complete: bool = True) -> WordsStand:
@@ -97,7 +97,7 @@ def test_what_makes_it_useless_drops_it_and_nothing_is_asked_until_the_next_sile
     ids=["the same", "more words", "another conversation"],
 )
 def test_it_is_taken_only_for_the_same_words_after_the_same_conversation(
-    decided: Question, because: str | None
+    decided: EarlyQuestion, because: str | None
 ) -> None:
     assert asking().decide(decided) == because
 

@@ -213,3 +213,20 @@ def test_no_caller_is_ever_left_in_silence_nor_told_one_moment_too_often(
         line.answered()
 
     assert all(later - earlier >= 3 for earlier, later in itertools.pairwise(fillers))
+
+
+@pytest.mark.parametrize(
+    ("decided_at", "filler_at"),
+    [(101.2, 101.43), (102.5, 102.73)],
+    ids=["when silence decides", "long after"],
+)
+def test_a_prepared_answer_is_not_spoken_over_when_a_pause_was_the_end_after_all(
+    decided_at: float, filler_at: float
+) -> None:
+    line = turn(Holding())
+    line.paused()
+    line.expected(100.8)  # that it will be there was known in the pause
+    line.decided(decided_at)
+    line.expected(decided_at + 0.13)
+
+    assert line.wake_at == pytest.approx(filler_at)

@@ -103,3 +103,9 @@ async def test_looks_of_many_calls_take_their_turn_on_as_many_threads_as_there_a
 
     assert all(each is not None and each.finished for each in found)
     assert 1 <= len(threads) <= WIDTH == (os.cpu_count() or 1)
+
+
+def test_a_pause_that_may_be_the_end_is_one_after_little_more_than_a_second() -> None:
+    turn = TurnSettings()
+
+    assert turn.vad_stop_s + turn.smart_turn_stop_s == pytest.approx(1.2)

@@ -39,7 +39,7 @@ GOES_ON: Sequence[Frame] = [
 A_PERSON = "Can I speak to a person?"
 
 
-async def first_token_s(it: EarlyBench) -> float:
+def first_token_s(it: EarlyBench) -> float:
     """Return how long after the decision the model's first word went on."""
     (decided,), (first,) = it.told_of(TurnDecided), it.told_of(FirstToken)
     return first.at_s - decided.at_s
@@ -60,11 +60,11 @@ async def test_the_model_is_asked_before_the_turn_is_decided_and_once() -> None:
 async def test_what_was_gained_is_the_time_in_which_the_model_was_thinking() -> None:
     async with early_bench() as it:
         await it.call(utterance())
-        early_s = await first_token_s(it)
+        early_s = first_token_s(it)
     async with early_bench() as late:
         late.policy.early = None
         await late.call(utterance())
-        late_s = await first_token_s(late)
+        late_s = first_token_s(late)
 
     (taken,) = it.told_of(EarlyAnswerTaken)
     assert taken.asked_s == pytest.approx(DETECTOR_S, abs=0.02)
@@ -149,11 +149,11 @@ async def test_an_early_failure_costs_the_caller_nothing_beside_asking_late(
         late.policy.early = None
         late.fault("openai", **fault)
         assert await late.call(utterance()) == ANSWER
-        late_s = await first_token_s(late)
+        late_s = first_token_s(late)
     async with early_bench() as it:
         it.fault("openai", **fault)
         answer = await it.call(utterance())
-        early_s = await first_token_s(it)
+        early_s = first_token_s(it)
 
     assert answer == ANSWER
     assert it.said == [ANSWER]
@@ -240,7 +240,9 @@ async def test_without_a_budget_left_the_model_is_asked_late() -> None:
 async def test_a_pause_is_answered_by_what_was_asked_when_it_began() -> None:
     async with early_bench() as it:
         await it.call(utterance(then_s=6.0), Detector(False, takes_s=0.1))
+        first_s = first_token_s(it)
 
+    assert first_s < 0.01  # what is left is the voice
     (taken,) = it.told_of(EarlyAnswerTaken)
     assert it.said == [ANSWER]
     assert taken.asked_s > 1.0

@@ -29,7 +29,8 @@ from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
 from processors.gate import RungGate
-from processors.stages.llm import TOKEN_CHARACTERS, LlmStage
+from processors.stages.answer_bill import TOKEN_CHARACTERS
+from processors.stages.llm import LlmStage
 from providers.openai import build, share
 from providers.provider import RungSpec
 

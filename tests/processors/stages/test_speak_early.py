@@ -95,6 +95,18 @@ async def test_a_voice_of_phrases_begins_at_a_comma(lab: Lab) -> None:
     assert early_s < late_s - 0.2
 
 
+@pytest.mark.parametrize("name", ["cartesia", "elevenlabs"])
+async def test_a_voice_gets_two_pieces_of_a_sentence_with_the_spaces_between_words(
+    lab: Lab, name: str
+) -> None:
+    text = "On Monday and on Tuesday, we are here from nine until six. And more."
+    await first_word_s(lab, (name,), early=True, text=text)
+
+    (request,) = [each for each in lab.record.requests(name) if "text" in each.details]
+    assert request.details["text"].split() == text.split()
+    assert len([each for each in request.marks if each.what == "text" and each.words]) == 3
+
+
 @pytest.mark.parametrize("fault", [*BROKEN.values(), *MUTE.values()], ids=[*BROKEN, *MUTE])
 @pytest.mark.parametrize("names", [("cartesia", "elevenlabs"), ("elevenlabs", "cartesia")])
 async def test_a_voice_that_breaks_in_the_clause_or_behind_it_loses_and_doubles_no_word(
