@@ -25,6 +25,7 @@ from bot.health.watch import watch_providers
 from bot.prices import load_prices, with_prices
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
+from bot.warming import warm_up
 from calls.cost import PriceTable
 from calls.incidents import Incidents
 from providers.catalog import provider
@@ -80,6 +81,7 @@ async def open_process(
     serve_the_loop_first()
     await asyncio.to_thread(load_providers, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)
+    await warm_up(models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     await asyncio.to_thread(forget, settings, utc_s=clock.utc_now().timestamp())
     live = Live(words=words)
