@@ -17,6 +17,7 @@ from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
 from bot.call.services import Shared
 from bot.call.switchboard import Switchboard
+from bot.call.warming import warm_up
 from bot.config.settings import Settings
 from bot.exits import UsageError
 from bot.health.policies import build_policies
@@ -25,7 +26,6 @@ from bot.health.watch import watch_providers
 from bot.prices import load_prices, with_prices
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
-from bot.warming import warm_up
 from calls.cost import PriceTable
 from calls.incidents import Incidents
 from providers.catalog import provider
