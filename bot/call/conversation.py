@@ -5,6 +5,7 @@ from typing import Final
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.frames.frames import Frame, TTSSpeakFrame
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
 from pipecat.processors.aggregators.llm_response_universal import (
@@ -62,6 +63,7 @@ def build_context(
     models: VoiceModels,
     tell: Tell,
     words_owed: Callable[[], bool] = lambda: False,
+    vad: VADAnalyzer | None = None,
 ) -> tuple[LLMContext, LLMContextAggregatorPair]:
     """Return a call's memory and the two processors that fill it.
 
@@ -71,11 +73,12 @@ def build_context(
         models: Shared by all calls of the process.
         tell: Told when the conversation is summarised.
         words_owed: Whether words that the caller spoke are still to be written down.
+        vad: Listens for speech; None: one is made.
     """
     memory = Memory(messages=[])
     pair = LLMContextAggregatorPair(
         memory,
-        user_params=_user_params(turn, models, words_owed),
+        user_params=_user_params(turn, models, words_owed, vad=vad or models.vad(turn)),
         assistant_params=LLMAssistantAggregatorParams(
             # Asked for by `ContextWindow`: Pipecat's own trigger knows no system message and asks
             # again and again for the summary of what is too short to summarise.
@@ -107,11 +110,15 @@ def opening_frames(agent: AgentSettings) -> list[Frame]:
 
 
 def _user_params(
-    turn: TurnSettings, models: VoiceModels, words_owed: Callable[[], bool]
+    turn: TurnSettings,
+    models: VoiceModels,
+    words_owed: Callable[[], bool],
+    *,
+    vad: VADAnalyzer,
 ) -> LLMUserAggregatorParams:
     analyzer = models.smart_turn(turn)
     return LLMUserAggregatorParams(
-        vad_analyzer=models.vad(turn),
+        vad_analyzer=vad,
         user_turn_strategies=UserTurnStrategies(
             start=[
                 VADUserTurnStartStrategy(),
