@@ -17,6 +17,7 @@ from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
 from bot.call.services import Shared
 from bot.call.switchboard import Switchboard
+from bot.call.warming import warm_up
 from bot.config.settings import Settings
 from bot.exits import UsageError
 from bot.health.policies import build_policies
@@ -86,6 +87,7 @@ async def open_process(
     serve_the_loop_first()
     await asyncio.to_thread(load_providers, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)
+    await warm_up(models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     live = Live(words=words)
     emitter = emitter_for(settings, [live, *listeners])

@@ -9,13 +9,13 @@ from processors.sound_path import SoundPath
 
 
 class SoundEnd(SoundPath):
-    """Hands the caller's sound to who may record it, and passes everything else on.
+    """Hands the caller's sound to who may want it, and passes everything else on.
 
     Fifty pieces a second would go on through ten processors that have no use for them. Handing
     such frames on, from one to the next, was half of the loop's work (profiled, eight calls).
     """
 
-    def __init__(self, hear: Callable[[InputAudioRawFrame], None]) -> None:
+    def __init__(self, hear: Callable[[InputAudioRawFrame], None] = lambda _: None) -> None:
         super().__init__()
         self._hear = hear
 

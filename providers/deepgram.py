@@ -26,6 +26,7 @@ from fallbacks.classification import classify_close, classify_error, classify_ht
 from fallbacks.failure import Failure, Kind, error_of, failed
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
+from providers.deepgram_client import make_clients_cheap
 from providers.http_probe import ask, http_twin
 from providers.provider import RungSpec
 from providers.sound_socket import DirectSocket, SoundSocket
@@ -59,6 +60,7 @@ class DeepgramRung(DeepgramSTTService):
             alternatives: Readings of what was said, the best one included.
             kwargs: Pipecat's own.
         """
+        make_clients_cheap()
         super().__init__(**kwargs)
         self._alternatives = alternatives
         self.supervised = False

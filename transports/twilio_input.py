@@ -142,7 +142,7 @@ class TwilioInput(FastAPIWebsocketInputTransport):
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
         """Push sound on at once: Pipecat's queue before it is for filters, and we have none."""
         if not self._paused:
-            await self.push_frame(frame)
+            await self.push_frame(frame)  # which tells of an exception, and goes on
 
     async def _press(self, key: str) -> None:
         if not await self._keys.take(1):

@@ -12,6 +12,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.last_resort import Occasion, desk_for, fallback_for
+from bot.call.models import SharedSilero
 from bot.call.services import Built, Services, Shared, build_all, stages_of
 from bot.config.agent import AgentSettings
 from bot.rungs import DETECTED, follows_caller
@@ -63,6 +64,7 @@ class _Parts:
     services: Services
     context: LLMContext
     pair: LLMContextAggregatorPair
+    vad: SharedSilero
     fallback: Fallback
     desk: CallDesk
     hold_line: HoldLine
@@ -121,6 +123,7 @@ def _parts(
     desk: CallDesk,
 ) -> _Parts:
     settings = shared.settings
+    vad = shared.models.vad(settings.turn)
     context, pair = build_context(
         agent,
         settings.turn,
@@ -128,6 +131,7 @@ def _parts(
         judges=shared.judges,
         tell=wiring.tell,  # the held line hears it too
         words_owed=services.stt.words_owed,
+        vad=vad,
     )
     occasion = Occasion(
         agent=agent,
@@ -144,6 +148,7 @@ def _parts(
         services=services,
         context=context,
         pair=pair,
+        vad=vad,
         fallback=fallback,
         desk=desk,
         hold_line=hold_line,
@@ -192,10 +197,12 @@ def _list(
         services.stt,
         *follow,  # ahead of the words that are in another language
         CallerWords(tell=tell, listener=early),  # bounds what the recogniser says was said
-        SoundWindows(),  # no piece goes on alone that the VAD can do nothing with
+        SoundWindows(  # no piece goes on alone that the VAD can do nothing with
+            quiet=lambda: parts.vad.quiet, hear=parts.hold_line.hear
+        ),
         TurnOpener(wiring.turn, clock=wiring.clock),  # the budget runs from the last sample
         parts.pair.user(),  # VAD, turn detection, the caller's side of the context
-        SoundEnd(parts.hold_line.hear),  # ends here: nobody below listens to all of it
+        SoundEnd(),  # ends here: nobody below listens to all of it
         window(),  # no request is longer than the context window
         services.llm,
         window(),  # nor one that follows a tool's result, coming from below

@@ -60,7 +60,7 @@ def room_tokens(agent: AgentSettings) -> int:
     return max(1, agent.context_tokens - estimate({"content": system_text(agent)}))
 
 
-def build_context(
+def build_context(  # noqa: PLR0913 - what the call has of its own, each by its name
     agent: AgentSettings,
     turn: TurnSettings,
     *,
@@ -68,6 +68,7 @@ def build_context(
     tell: Tell,
     words_owed: Callable[[], bool] = lambda: False,
     judges: TurnJudges | None = None,
+    vad: VADAnalyzer | None = None,
 ) -> tuple[LLMContext, LLMContextAggregatorPair]:
     """Return a call's memory and the two processors that fill it.
 
@@ -78,9 +79,10 @@ def build_context(
         tell: Told when a pause is judged, and when the conversation is summarised.
         words_owed: Whether words that the caller spoke are still to be written down.
         judges: Look for all calls of the process whether a caller has finished; None: for this one.
+        vad: Listens for speech; None: one is made.
     """
     memory = Memory(messages=[])
-    vad = models.vad(turn)
+    vad = vad or models.vad(turn)
     judges = judges or TurnJudges(clock=monotonic)
     pair = LLMContextAggregatorPair(
         memory,

@@ -30,12 +30,19 @@ class _SharedSileroModel(SileroOnnxModel):
         self.reset_states()
 
 
-class _SharedSilero(SileroVADAnalyzer):
+class SharedSilero(SileroVADAnalyzer):
+    """A call's own detector of speech, on everybody's model."""
+
     def __init__(self, session: Any, *, params: VADParams) -> None:
         VADAnalyzer.__init__(self, params=params)  # past the parent: it would load
         self._model = _SharedSileroModel(session)
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody speaks, nor may have begun to."""
+        return self._vad_state is VADState.QUIET
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
         """Return the state after some sound, computed here and now.
@@ -59,14 +66,14 @@ class VoiceModels:
         silero, smart_turn = SileroVADAnalyzer(), LocalSmartTurnAnalyzerV3()
         return cls(silero._model.session, smart_turn._session)  # noqa: SLF001 - no public way
 
-    def vad(self, turn: TurnSettings) -> VADAnalyzer:
+    def vad(self, turn: TurnSettings) -> SharedSilero:
         """Return a detector of speech for one call."""
         params = VADParams(
             confidence=turn.vad_confidence,
             stop_secs=turn.vad_stop_s,
             min_volume=turn.vad_min_volume,
         )
-        return _SharedSilero(self._silero, params=params)
+        return SharedSilero(self._silero, params=params)
 
     def turn_detector(
         self,

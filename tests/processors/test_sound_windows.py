@@ -1,17 +1,24 @@
 """The detector of speech gets sound in pieces that it can use, each as early as before."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
-from pipecat.frames.frames import InputAudioRawFrame, TextFrame
+from pipecat.audio.vad.vad_analyzer import VADState
+from pipecat.frames.frames import InputAudioRawFrame, TextFrame, VADUserStartedSpeakingFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.tests.utils import run_test
 
+from bot.call.models import VoiceModels
+from bot.config.settings import TurnSettings
+from bot.recording import read
 from processors.sound_end import SoundEnd
-from processors.sound_windows import SoundWindows
+from processors.sound_windows import QUIET_WINDOWS, SoundWindows
 
 pytestmark = pytest.mark.virtual_time
 
+CALLERS = Path(__file__).parents[1] / "fixtures" / "callers"
+SPEECH = {VADState.SPEAKING, VADState.STOPPING}
 PIECE_BYTES = {8000: 320, 16_000: 640}  # of 20 ms
 WINDOW_BYTES = {8000: 512, 16_000: 1024}
 
@@ -54,3 +61,65 @@ async def test_no_sample_is_lost_or_moved_and_five_pieces_do_for_eight() -> None
 
     assert b"".join(heard) == b"".join(each.audio for each in sent)
     assert len(heard) == 50
+
+
+async def test_while_nobody_speaks_several_windows_go_on_at_once() -> None:
+    heard: list[bytes] = []
+    way = Pipeline([SoundWindows(quiet=lambda: True), SoundEnd(lambda f: heard.append(f.audio))])
+    async with asyncio.timeout(10.0):
+        await run_test(way, frames_to_send=[*pieces(8000, 64), TextFrame("the end")])
+
+    assert len(heard) == 64 * PIECE_BYTES[8000] // (QUIET_WINDOWS * WINDOW_BYTES[8000])
+
+
+async def test_while_a_turn_waits_for_its_end_each_window_goes_on_alone() -> None:
+    heard: list[bytes] = []
+    way = Pipeline([SoundWindows(quiet=lambda: True), SoundEnd(lambda f: heard.append(f.audio))])
+    opened = VADUserStartedSpeakingFrame()
+    async with asyncio.timeout(10.0):
+        await run_test(way, frames_to_send=[opened, *pieces(8000, 8), TextFrame("the end")])
+
+    assert len(heard) == 5
+
+
+async def test_each_piece_is_handed_over_as_it_comes() -> None:
+    heard: list[InputAudioRawFrame] = []
+    sent = pieces(8000, 7)
+    async with asyncio.timeout(10.0):
+        await run_test(
+            Pipeline([SoundWindows(quiet=lambda: True, hear=heard.append), SoundEnd()]),
+            frames_to_send=[*sent, TextFrame("the end")],
+        )
+
+    assert heard == sent
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16_000])
+@pytest.mark.parametrize("name", ["01_hours", "06_pause", "07_two_utterances", "05_noise_10db"])
+async def test_speech_is_noticed_and_missed_at_the_same_piece_as_without(
+    name: str, rate_hz: int
+) -> None:
+    models = await asyncio.to_thread(VoiceModels.load)
+    sound = read(CALLERS / f"{name}.wav", rate_hz=rate_hz).samples.astype("<i2").tobytes()
+    size = PIECE_BYTES[rate_hz]
+    sent = [
+        InputAudioRawFrame(sound[at : at + size], sample_rate=rate_hz, num_channels=1)
+        for at in range(0, len(sound) - size, size)
+    ]
+    plain, gathering = models.vad(TurnSettings()), models.vad(TurnSettings())
+    for each in (plain, gathering):
+        each.set_sample_rate(rate_hz)
+    windows = SoundWindows(quiet=lambda: gathering.quiet)
+    states = [VADState.QUIET]
+    windows.link(SoundEnd(lambda frame: states.append(gathering._run_analyzer(frame.audio))))
+    windows._flows = windows._next._flows = True
+
+    expected: list[bool] = []
+    noticed: list[bool] = []
+    for piece in sent:
+        expected.append(plain._run_analyzer(piece.audio) in SPEECH)
+        await windows.queue_frame(piece)
+        noticed.append(states[-1] in SPEECH)
+
+    assert noticed == expected
+    assert True in noticed

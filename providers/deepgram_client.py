@@ -1,0 +1,31 @@
+"""The SDK's client of Deepgram, made for streams alone: cheap enough to be made in a call.
+
+The SDK gives each client an HTTP client of its own. That one reads the certificates of all
+authorities, 20 ms for each recogniser of each call, in which no other call is served; and then
+none of ours sends it a request.
+"""
+
+from typing import Any, NoReturn
+
+import deepgram.listen.client  # these two the SDK would import with the first stream, in a call
+import deepgram.listen.v1.client
+from pipecat.services.deepgram import stt as pipecats
+
+
+class StreamingClient(deepgram.AsyncDeepgramClient):
+    """Opens streams, and can do nothing else."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, httpx_client=_NoHttp())
+
+
+class _NoHttp:
+    """In the place of an HTTP client."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise NotImplementedError(f"a client for streams has no HTTP, and was asked for {name}")
+
+
+def make_clients_cheap() -> None:
+    """Have Pipecat's service make such clients; it takes none from outside."""
+    pipecats.AsyncDeepgramClient = StreamingClient

@@ -1,0 +1,41 @@
+"""Holdline's command in a process that notes what libraries do on first use, as it happens.
+
+    python tests/bot/noting_program.py NOTES serve --config FILE
+
+It appends a line to the file NOTES for each import of a module that was not loaded, each pattern
+compiled, each session of the ONNX runtime and each set of certificates read.
+"""
+
+import re._compiler  # type: ignore[import-not-found] - where `re` has its patterns compiled
+import runpy
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+NOTES = Path(sys.argv[1]).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - for good
+
+
+def note_imports(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "import":
+        NOTES.write(f"import {arguments[0]}\n")
+
+
+def noting(what: str, used: Callable[..., Any]) -> Callable[..., Any]:
+    def use(*arguments: Any, **named: Any) -> Any:
+        NOTES.write(f"{what} {str(arguments[:1])[:80]!r}\n")
+        return used(*arguments, **named)
+
+    return use
+
+
+re._compiler.compile = noting("pattern", re._compiler.compile)
+ssl.create_default_context = noting("certificates", ssl.create_default_context)
+onnxruntime.InferenceSession.__init__ = noting("session", onnxruntime.InferenceSession.__init__)
+sys.addaudithook(note_imports)
+sys.argv = ["holdline", *sys.argv[2:]]
+sys.path.insert(0, str(Path.cwd()))
+runpy.run_module("bot", run_name="__main__", alter_sys=True)

@@ -1,0 +1,49 @@
+"""Whoever calls first waits for nothing that could have been done before."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from bot.lab.callers import Carrier, caller_says
+from bot.lab.process import lab_process
+from drill import servers
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = str(Path(__file__).with_name("noting_program.py"))
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have the drill's server note what it does on first use."""
+    file = tmp_path / "notes.txt"
+    programs: Mapping[str, Sequence[str]] = {servers.OURS: (PROGRAM, str(file), "serve")}
+    monkeypatch.setattr(servers, "_PROGRAMS", programs)
+    return file
+
+
+def noted_in(notes: Path) -> list[str]:
+    return notes.read_text(encoding="utf-8").splitlines()
+
+
+async def test_nothing_is_imported_compiled_or_loaded_in_the_first_call(
+    notes: Path, tmp_path: Path
+) -> None:
+    question = await asyncio.to_thread(caller_says, "When do you open tomorrow?")
+    async with (
+        lab_process() as lab,
+        servers.run_agent(lab, servers.OURS, folder=tmp_path) as url,
+    ):
+        ready = noted_in(notes)
+        async with Carrier(url, servers.AUTH_TOKEN) as call:
+            await call.listen(within_s=30)
+            await call.say(question)
+            answer = await call.listen(within_s=30)
+    noted = noted_in(notes)
+
+    assert answer.size
+    assert any(each.startswith("session") for each in ready)  # it does note them
+    assert noted[len(ready) :] == []

@@ -1,0 +1,45 @@
+"""After `make setup` a server compiles nothing at its start, even where it may not write."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# anyio compiles itself once more, to look at itself: that is no import.
+START = """
+import sys
+compiled = []
+def note(event, arguments):
+    if event == "compile":
+        by = sys._getframe(1).f_code.co_filename
+        if by.startswith("<frozen importlib") and str(arguments[1]).endswith(".py"):
+            compiled.append(arguments[1])
+sys.addaudithook(note)
+import bot.cli.serve, bot.http.server
+from providers.catalog import PROVIDERS
+for each in PROVIDERS:
+    each.load()
+print(*compiled, sep="\\n")
+"""
+
+pytestmark = pytest.mark.slow
+
+
+def run(*arguments: str, cache: Path) -> str:
+    """Run Python where bytecode may be read from `cache`, and is written by nobody's import."""
+    surroundings = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(cache)}
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-W", "ignore", *arguments],
+        cwd=ROOT, env=surroundings, capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+def test_a_start_compiles_nothing_once_it_was_all_written_down(tmp_path: Path) -> None:
+    assert run("-c", START, cache=tmp_path)  # on a tree without bytecode it compiles
+
+    run("scripts/write_bytecode.py", cache=tmp_path)
+
+    assert run("-c", START, cache=tmp_path) == ""
