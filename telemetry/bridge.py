@@ -28,6 +28,9 @@ EXPECTED: Final = frozenset(  # how connections end: by their classes' names, as
 )
 
 
+EXPECTED_LINES: Final = ("Invalid UTF-8 sequence received from client.",)  # Uvicorn's, with a trace
+
+
 def is_expected(error: BaseException) -> bool:
     """Return whether an error is the ordinary end of a connection; then it is no traceback."""
     if isinstance(error, BaseExceptionGroup):
@@ -57,7 +60,7 @@ def _said(record: logging.LogRecord) -> Iterator[object]:
     except (TypeError, ValueError):  # the library's own mistake
         text = str(record.msg)
     error = record.exc_info[1] if record.exc_info else None
-    if error is not None and is_expected(error):
+    if error is not None and (text in EXPECTED_LINES or is_expected(error)):
         yield f"{text}: {type(error).__name__}"
     else:
         yield text
