@@ -76,7 +76,7 @@ def set_up(*, level: str, folder: Path | None) -> None:
     _add(LineWriter(_to_stderr, name="log to stderr"), level, colorize=sys.stderr.isatty())
     if folder:
         file = LogFile(folder / "holdline.log")
-        _add(LineWriter(file.write, name="log to file"), level, colorize=False)
+        _add(LineWriter(file.write, name="log to file", close=file.close), level, colorize=False)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     bridge_logging()

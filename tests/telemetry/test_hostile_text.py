@@ -179,6 +179,20 @@ def test_a_terminal_that_takes_nothing_stops_nobody() -> None:
     writer.stop()
 
 
+def test_a_log_that_is_set_up_again_and_again_leaves_nothing_open(tmp_path: Path) -> None:
+    def held() -> tuple[int, int]:
+        return len(tuple(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    before = held()
+    for _ in range(10):
+        logs.set_up(level="INFO", folder=tmp_path)
+        logger.info("hello")
+    logger.remove()
+
+    assert held() == before
+    assert len((tmp_path / "holdline.log").read_text().splitlines()) == 10
+
+
 def test_a_disk_that_is_full_loses_lines_and_tells_it_later() -> None:
     full = threading.Event()
     full.set()
