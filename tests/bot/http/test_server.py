@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from bot.config.settings import Settings
+from bot.http import live_routes
 from bot.http.server import Extras, application
 from bot.process import open_process
 
@@ -346,6 +347,14 @@ async def test_only_our_own_pages_and_programs_may_change_anything(
 
     assert reset.status_code == status
     assert (offer.status_code == 403) == (status == 403)
+
+
+async def test_only_so_many_pages_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_routes, "MOST_WATCHERS", 0)
+    async with asking(tmp_path) as client:
+        answer = await client.get("/api/live")
+
+    assert (answer.status_code, list(answer.json())) == (503, ["detail"])
 
 
 async def test_whoever_guesses_the_token_has_to_wait(tmp_path: Path) -> None:

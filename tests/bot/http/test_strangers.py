@@ -13,8 +13,9 @@ from loguru import logger
 from yarl import URL
 
 from bot.http.connection import MOST
+from faultlab.carrier.carrier import Carrier
 from telemetry import logs
-from tests.bot.judged_call import judged_call
+from tests.bot.judged_call import AUTH_TOKEN, judged_call
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
@@ -121,6 +122,8 @@ async def test_connections_that_say_nothing_are_closed_and_leave_room_for_those_
         silent = [await asyncio.open_connection("127.0.0.1", beside.port) for _ in range(MOST + 44)]
         async with session.get(f"{beside.url}/healthz") as answer:
             assert answer.status == 200
+        async with Carrier(beside.url, AUTH_TOKEN) as another:
+            assert (await another.listen()).size > 8000
         begun_s = beside.call.now_s
         for reader, writer in silent:
             await Stranger(reader, writer).closed()
