@@ -45,10 +45,10 @@ class LineWriter:
         """How many lines were lost so far."""
         return self._lost
 
-    def write(self, line: str) -> None:
+    def write(self, message: str) -> None:
         """Take a line; never waits."""
         try:
-            self._lines.put_nowait(line)
+            self._lines.put_nowait(message)
         except queue.Full:
             self._lose()
 
