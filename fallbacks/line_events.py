@@ -166,6 +166,7 @@ class ChoiceDone:
 
     choice: Choice
     done: bool
+    lost: bool = False  # the caller left a message, and it is gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

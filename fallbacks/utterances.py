@@ -32,6 +32,7 @@ class Situation(StrEnum):
     MESSAGE = "message"  # speak after the tone; a key ends it
     MESSAGE_WORDS = "message_words"  # the same where there are no keys
     PERSON = "person"  # connecting
+    NOT_KEPT = "not_kept"  # the message that was left is gone
     GOODBYE = "goodbye"
 
 

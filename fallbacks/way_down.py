@@ -165,6 +165,8 @@ class WayDown:
             keys = self._descent.has_keys
             return carry_out(INSTEAD[event.choice], stage=self._stage, keys=keys)
         after = self._actions(self._descent.carried(event.choice, done=event.done), now)
+        if event.lost:
+            return (_speak(Then.NOTHING, Situation.NOT_KEPT, must=True), *after)
         if event.choice not in DONE:
             return after
         return (_speak(Then.NOTHING, DONE[event.choice], must=True), *after)

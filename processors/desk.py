@@ -64,7 +64,8 @@ class DeskClerk:
                 )
             case KeepMessage():
                 done = await self._keep(action.message)
-                return ChoiceDone(choice=Choice.MESSAGE, done=done)
+                lost = action.message.spoken and not done
+                return ChoiceDone(choice=Choice.MESSAGE, done=done, lost=lost)
             case HangUp():
                 await self._desk.hang_up(REASON)
                 return None

@@ -3,12 +3,14 @@
 import logging
 import sys
 import threading
-from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
 from telemetry.repeats import Repeats
+
+if TYPE_CHECKING:
+    from loguru import Record
 
 EXPECTED: Final = frozenset(  # how connections end: by their classes' names, as few are imported
     {
@@ -26,6 +28,9 @@ EXPECTED: Final = frozenset(  # how connections end: by their classes' names, as
         "PayloadTooBig",
     }
 )
+
+
+EXPECTED_LINES: Final = ("Invalid UTF-8 sequence received from client.",)  # Uvicorn's, with a trace
 
 
 def is_expected(error: BaseException) -> bool:
@@ -51,22 +56,23 @@ class Bridge(logging.Handler):
             _log_as(record.name, _level(record), *_said(record))
 
 
-def _said(record: logging.LogRecord) -> Iterator[object]:
+def _said(record: logging.LogRecord) -> tuple[str, BaseException | None]:
+    """Return what to log of a record: its text, and its error unless that is expected."""
     try:
         text = record.getMessage().strip()
     except (TypeError, ValueError):  # the library's own mistake
         text = str(record.msg)
     error = record.exc_info[1] if record.exc_info else None
-    if error is not None and is_expected(error):
-        yield f"{text}: {type(error).__name__}"
-    else:
-        yield text
-        yield error
+    if error is not None and (text in EXPECTED_LINES or is_expected(error)):
+        return f"{text}: {type(error).__name__}", None
+    return text, error
 
 
-def _log_as(name: str, level: str, text: object, error: object = None) -> None:
-    named = logger.patch(lambda shown: shown.update(name=name, function="-", line=0))
-    named.opt(exception=error).log(level, "{}", text)  # type: ignore[arg-type]
+def _log_as(name: str, level: str, text: str, error: BaseException | None = None) -> None:
+    def name_it(shown: "Record") -> None:
+        shown["name"], shown["function"], shown["line"] = name, "-", 0
+
+    logger.patch(name_it).opt(exception=error).log(level, "{}", text)
 
 
 def _level(record: logging.LogRecord) -> str:

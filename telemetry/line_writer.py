@@ -15,15 +15,24 @@ Write = Callable[[str], None]
 class LineWriter:
     """A sink for loguru: a line goes into a bounded queue, and is counted when that is full."""
 
-    def __init__(self, write: Write, *, name: str, lines_held: int = LINES_HELD) -> None:
+    def __init__(
+        self,
+        write: Write,
+        *,
+        name: str,
+        close: Callable[[], None] | None = None,
+        lines_held: int = LINES_HELD,
+    ) -> None:
         """Begin.
 
         Args:
             write: Takes a line and may block; an `OSError` loses the line.
             name: Of the thread.
+            close: Called behind the last line.
             lines_held: How many lines may wait.
         """
         self._write = write
+        self._close = close
         self._lines: queue.Queue[str | None] = queue.Queue(lines_held)
         self._lost = 0
         self._untold = 0
@@ -36,10 +45,10 @@ class LineWriter:
         """How many lines were lost so far."""
         return self._lost
 
-    def write(self, line: str) -> None:
+    def write(self, message: str) -> None:
         """Take a line; never waits."""
         try:
-            self._lines.put_nowait(line)
+            self._lines.put_nowait(message)
         except queue.Full:
             self._lose()
 
@@ -69,6 +78,8 @@ class LineWriter:
                 self._lines.task_done()
                 with self._idle:
                     self._idle.notify_all()
+        if self._close:
+            self._close()
 
     def _put(self, line: str) -> None:
         untold, self._untold = self._untold, 0

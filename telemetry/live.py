@@ -22,6 +22,11 @@ class Live:
         # Entries, not their JSON: that is larger, and made only when somebody watches.
         self._recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
 
+    @property
+    def watchers(self) -> int:
+        """How many watch now."""
+        return len(self._watchers)
+
     async def hear(self, entry: Entry) -> None:
         """Hand one entry to everyone who watches."""
         shown = entry if self._words else without_words(entry)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
@@ -42,6 +41,7 @@ CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themsel
     "asyncio",
 )
 READ_CHARACTERS: Final = 8 * LONGEST_BYTES  # of a text; what is behind them is never shown
+TRACE_LINES: Final = 80  # its beginning and its end
 FRAMES_SHOWN: Final = 20  # of a traceback, the innermost ones
 LINE: Final = (  # loguru's own, without what it says of exceptions
     "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> | <level>{level: <8}</level> | "
@@ -77,7 +77,7 @@ def set_up(*, level: str, folder: Path | None) -> None:
     _add(LineWriter(_to_stderr, name="log to stderr"), level, colorize=sys.stderr.isatty())
     if folder:
         file = LogFile(folder / FILE)
-        _add(LineWriter(file.write, name="log to file"), level, colorize=False)
+        _add(LineWriter(file.write, name="log to file", close=file.close), level, colorize=False)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     bridge_logging()
@@ -113,16 +113,23 @@ def _form(record: "Record") -> str:
 
 def _make_printable(record: "Record") -> None:
     record["message"] = bounded(one_line(redacted(record["message"])))
-    if error := record["exception"]:
-        record["extra"]["trace"] = _trace(error.value, error.traceback)
+    if (error := record["exception"]) and error.value:
+        record["extra"]["trace"] = _trace(error.value)
 
 
-def _trace(error: BaseException | None, frames: TracebackType | None) -> str:
-    """Return where an error came from, a line for each place, and what it says in one line."""
-    places = traceback.format_list(traceback.extract_tb(frames)[-FRAMES_SHOWN:])
-    said = "".join(traceback.format_exception_only(error))
-    lines = [*(line for place in places for line in place.splitlines()), said.strip()]
+def _trace(error: BaseException) -> str:
+    """Return where an error came from and what caused it, and what each says in one line."""
+    parts = traceback.format_exception(error, limit=-FRAMES_SHOWN)
+    lines = [line for part in parts for line in _lines_of(part)]
+    if len(lines) > TRACE_LINES:
+        lines[TRACE_LINES // 2 : -TRACE_LINES // 2] = ["…"]
     return "".join(f"    {bounded(one_line(redacted(line)))}\n" for line in lines)
+
+
+def _lines_of(part: str) -> list[str]:
+    """Return a place with its code as it is; what an error says is one line, whatever is in it."""
+    first = part.partition("\n")[0]
+    return part.splitlines() if ' File "' in first else [part.rstrip("\n")]
 
 
 def _fit_to_print(record: "Record") -> bool:

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 
 class LiveView(Protocol):
@@ -14,6 +14,9 @@ class LiveView(Protocol):
     def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the recent entries, then each new one, until the watcher goes."""
         ...
+
+
+MOST_WATCHERS: Final = 64  # each holds a connection of the 256 that there may be at once
 
 
 def live_router(live: LiveView, *, budget_s: float) -> APIRouter:
@@ -28,8 +31,10 @@ def live_router(live: LiveView, *, budget_s: float) -> APIRouter:
         async for shown in live.watch():
             yield f"data: {json.dumps(shown, ensure_ascii=False)}\n\n"
 
-    @router.get("/api/live")
-    async def watch() -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
+    @router.get("/api/live", response_model=None)
+    async def watch() -> StreamingResponse | JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        if live.watchers >= MOST_WATCHERS:
+            return JSONResponse({"detail": "Too many pages watch already."}, 503)
         return StreamingResponse(
             stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )

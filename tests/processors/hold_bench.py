@@ -67,6 +67,7 @@ TEXTS = {
         "message": ["Speak after the tone."],
         "message_words": ["Speak after the tone, then be silent."],
         "person": ["I am connecting you."],
+        "not_kept": ["Your message could not be kept."],
         "goodbye": ["Thank you and goodbye."],
     }
 }
@@ -138,6 +139,7 @@ class Desk:
 
     def __init__(self, *, number: bool = True) -> None:
         self.number = number
+        self.disk = True
         self.asked: list[str] = []
         self.message_s = self.recorded_s = 0.0
 
@@ -155,7 +157,7 @@ class Desk:
     async def keep_message(self) -> bool:
         self.asked.append("keep message")
         self.message_s = self.recorded_s
-        return True
+        return self.disk
 
     async def drop_message(self) -> None:
         self.recorded_s = 0.0

@@ -318,6 +318,21 @@ async def test_key_two_records_until_a_key_is_pressed() -> None:
     assert [each for each in call.told if isinstance(each, MessageLeft)]
 
 
+async def test_a_caller_is_told_when_the_disk_did_not_take_the_message() -> None:
+    async with held() as call:
+        call.desk.disk = False
+        await outage(call, turns=3)
+        await call.presses("2")
+        await call.until(lambda: call.hold._keeper.way_down.message)
+        await asyncio.sleep(0.5)  # the prompt and the tone
+        await call.says(0.3)
+        await call.presses("5")
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    assert call.voice.said[-2:] == ["Your message could not be kept.", "Thank you and goodbye."]
+    assert not [each for each in call.told if isinstance(each, MessageLeft)]
+
+
 async def test_a_message_is_kept_when_the_caller_simply_hangs_up() -> None:
     async with held() as call:
         await outage(call, turns=3)

@@ -98,9 +98,20 @@ def test_what_an_error_says_forges_no_line_either(log_file: Path) -> None:
     first, *trace = lines_in(log_file)
     assert STAMP.match(first)
     assert all(line.startswith("    ") for line in trace)
-    assert "test_hostile_text.py" in trace[0]
+    assert "test_hostile_text.py" in trace[1]
     assert r"ValueError: hello\n2026" in trace[-1]
     assert max(len(line.encode()) for line in trace) < 1100
+
+
+def test_what_caused_an_error_is_told_with_it(log_file: Path) -> None:
+    group = ExceptionGroup("two tasks", [ValueError("one"), KeyError("two\nlines")])
+    group.__cause__ = OSError("the disk")
+
+    logger.opt(exception=group).error("it failed")
+
+    trace = "\n".join(lines_in(log_file)[1:])
+    for said in ("ValueError: one", r"KeyError: 'two\nlines'", "OSError: the disk"):
+        assert said in trace
 
 
 def test_what_libraries_log_comes_into_the_log(
@@ -115,7 +126,8 @@ def test_what_libraries_log_comes_into_the_log(
     assert " ERROR " in first
     assert first.endswith("uvicorn.error:-:0 - Exception in ASGI application")
     assert trace[-1] == "    ValueError: a mistake"
-    assert "Traceback" not in capsys.readouterr().err
+    told = capsys.readouterr().err.splitlines()
+    assert all(STAMP.match(line) or line.startswith("    ") for line in told)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +189,20 @@ def test_a_terminal_that_takes_nothing_stops_nobody() -> None:
     assert len(taken) == 1000 - lost
     assert f"{lost} lines of the log were lost here" in "".join(taken)
     writer.stop()
+
+
+def test_a_log_that_is_set_up_again_and_again_leaves_nothing_open(tmp_path: Path) -> None:
+    def held() -> tuple[int, int]:
+        return len(tuple(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    before = held()
+    for _ in range(10):
+        logs.set_up(level="INFO", folder=tmp_path)
+        logger.info("hello")
+    logger.remove()
+
+    assert held() == before
+    assert len((tmp_path / "holdline.log").read_text().splitlines()) == 10
 
 
 def test_a_disk_that_is_full_loses_lines_and_tells_it_later() -> None:

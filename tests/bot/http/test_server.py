@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from bot.config.settings import Settings
+from bot.http import live_routes
 from bot.http.server import Extras, application
 from bot.process import open_process
 
@@ -234,6 +235,31 @@ def test_a_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert str(port) in run.stderr
 
 
+async def test_what_a_server_writes_is_its_owners(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = tmp_path / "holdline.yaml"
+    config.write_text(CONFIG.format(port=port, folder=tmp_path / "made" / "logs"))
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'umask 000; exec "$@"', "sh",
+        sys.executable, "-m", "bot", "serve", "--config", str(config),
+        env={"KEY": "k", "PATH": "/usr/bin:/bin"}, cwd=Path(__file__).parents[3],
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        await process.stdout.readline()  # it is ready
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+    made = tmp_path / "made"
+    modes = {str(each.relative_to(made)): each.stat().st_mode & 0o777 for each in made.rglob("*")}
+    assert modes.pop("logs") == 0o700
+    assert modes["logs/holdline.log"] == 0o600
+    assert all(mode in (0o600, 0o700) for mode in modes.values()), modes
+
+
 async def test_a_server_says_one_line_when_it_is_ready_and_sigterm_ends_it_with_0(
     tmp_path: Path,
 ) -> None:
@@ -321,6 +347,14 @@ async def test_only_our_own_pages_and_programs_may_change_anything(
 
     assert reset.status_code == status
     assert (offer.status_code == 403) == (status == 403)
+
+
+async def test_only_so_many_pages_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_routes, "MOST_WATCHERS", 0)
+    async with asking(tmp_path) as client:
+        answer = await client.get("/api/live")
+
+    assert (answer.status_code, list(answer.json())) == (503, ["detail"])
 
 
 async def test_whoever_guesses_the_token_has_to_wait(tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 """What strangers do to the server while a call goes on: the caller hears nothing of it."""
 
 import asyncio
+import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
 import pytest
+from loguru import logger
 from yarl import URL
 
 from bot.http.connection import MOST
-from tests.bot.judged_call import judged_call
+from faultlab.carrier.carrier import Carrier
+from telemetry import logs
+from tests.bot.judged_call import AUTH_TOKEN, judged_call
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
@@ -118,6 +122,8 @@ async def test_connections_that_say_nothing_are_closed_and_leave_room_for_those_
         silent = [await asyncio.open_connection("127.0.0.1", beside.port) for _ in range(MOST + 44)]
         async with session.get(f"{beside.url}/healthz") as answer:
             assert answer.status == 200
+        async with Carrier(beside.url, AUTH_TOKEN) as another:
+            assert (await another.listen()).size > 8000
         begun_s = beside.call.now_s
         for reader, writer in silent:
             await Stranger(reader, writer).closed()
@@ -192,3 +198,92 @@ async def test_an_offer_that_is_no_json_gets_one_sentence(tmp_path: Path) -> Non
             assert list(told) == ["detail"], told
             assert isinstance(told["detail"], str), told
             assert "\n" not in told["detail"], told
+
+
+BAD_FRAMES = (
+    b"\x81\x82\x00\x00\x00\x00\xff\xfe",  # text that is no UTF-8
+    b"\xff\xff\xff\xff\xff\xff\xff\xff",  # no frame
+    b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff",  # a frame of eight exabytes
+)
+
+
+async def abuse_socket(port: int, frame: bytes) -> None:
+    async with stranger(port) as it:
+        await it.say(
+            b"GET /twilio/media HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert await it.status() == 101
+        await it.say(frame)
+        await it.closed()
+
+
+async def abort_webhook(port: int) -> None:
+    async with stranger(port) as it:
+        await it.say(HEAD % b"/twilio/voice" + b"Content-Length: 500\r\n\r\nFrom=%2B1")
+        it.writer.transport.abort()
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    logs.set_up(level="INFO", folder=tmp_path)
+    yield tmp_path / "holdline.log"
+    logger.remove()
+
+
+async def test_whoever_breaks_off_or_breaks_rules_leaves_no_traceback_and_few_lines(
+    tmp_path: Path, log_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with judged_call(tmp_path) as beside, aiohttp.ClientSession() as session:
+        for _ in range(20):
+            await abort_webhook(beside.port)
+            for frame in BAD_FRAMES:
+                await abuse_socket(beside.port, frame)
+            async with stranger(beside.port) as it:
+                await it.say(b"\x16\x03\x01 no HTTP\r\n\r\n")
+                await it.closed()
+            url = f"{beside.url}/client/{'n' * 300}"
+            async with session.get(url, headers={"Cookie": "holdline=\xff"}) as answer:
+                assert answer.status == 404
+
+    logs.flush()
+    lines = log_file.read_text().splitlines()  # noqa: ASYNC240 - nobody waits for it
+    assert [line for line in lines if line.startswith("    ")] == []
+    assert len([line for line in lines if " WARNING " in line]) < 30, lines
+    assert "Traceback" not in capfd.readouterr().err
+
+
+class Pipe:
+    """A terminal that somebody has stopped: it takes 64 kB and then nothing."""
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+
+    def write(self, text: str) -> int:
+        return os.write(self.writing, text.encode())
+
+    def flush(self) -> None:
+        """There is nothing held back."""
+
+    def isatty(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        os.close(self.reading)  # whoever writes meets a broken pipe
+
+
+async def test_a_terminal_that_is_blocked_stops_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Pipe()
+    monkeypatch.setattr("sys.stderr", terminal)
+    logs.set_up(level="INFO", folder=tmp_path)
+    async with judged_call(tmp_path):
+        for number in range(5000):
+            logger.warning("{} {}", number, "x" * 500)
+    lost = logs.WRITERS[0].lost_lines
+    terminal.close()
+    logger.remove()
+
+    assert lost > 1000
