@@ -145,6 +145,7 @@ class LoadRun:
         memory_mb: The most that its processes had, shared pages counted once.
         shares: Cores that were busy, by whom: `server`, `simulators`, `callers`, `others`.
         callers_late_s: How late the callers sent, p95 of each second's worst.
+        simulators_late_s: How late the simulated voices began, p95.
         requests_a_turn: To the model.
         error: Why the run came to nothing, if it did.
     """
@@ -159,6 +160,7 @@ class LoadRun:
     memory_mb: float = 0.0
     shares: Mapping[str, float]
     callers_late_s: float = 0.0
+    simulators_late_s: float = 0.0
     requests_a_turn: float = 0.0
     error: str = ""
 
