@@ -109,12 +109,6 @@ async def _one(
         return {"whole": 0, **nothing, "by_standby": 0, "wrong": [str(broken)]}
     run, judged = await asyncio.to_thread(load.settle, wanted, evidence)
     turns = [turn for each in judged for turn in each.turns]
-    wrong = [
-        f"caller {turn.call}: missing {' '.join(turn.missing) or '-'}, "
-        f"too much {' '.join(turn.extra) or '-'}"
-        for turn in turns
-        if not turn.whole
-    ]
     return {
         "whole": run.figures.turns - run.figures.not_whole if not run.refused else 0,
         "greeting_s": run.greeting_s,
@@ -122,7 +116,7 @@ async def _one(
         "worst_s": max((each.first_word_s for each in turns), default=NEVER_S),
         "gap_s": max((each.gap_s for each in turns), default=0.0),
         "by_standby": sum("elevenlabs" in each.voices for each in judged),
-        "wrong": wrong + ([run.error] if run.error else []),
+        "wrong": [*run.wrong, *([run.error] if run.error else [])],
         "refused": run.refused,
         "shares": dict(run.shares),
         "callers_late_s": run.callers_late_s,

@@ -50,6 +50,15 @@ class HeardTurn:
         """Whether each word was heard once, in order."""
         return self.first_word_s < NEVER_S and not self.missing and not self.extra
 
+    @property
+    def told(self) -> str:
+        """What is wrong with it, in words."""
+        missing, extra = (" ".join(each) or "-" for each in (self.missing, self.extra))
+        return (
+            f"caller {self.call} at {self.at_s:.1f} s: first word {seconds(self.first_word_s)}, "
+            f"longest gap {self.gap_s:.2f} s, missing: {missing}, too much: {extra}"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFigures:
@@ -147,6 +156,7 @@ class LoadRun:
         callers_late_s: How late the callers sent, p95 of each second's worst.
         simulators_late_s: How late the simulated voices began, p95.
         requests_a_turn: To the model.
+        wrong: What was not whole, in words, for whoever doubts it.
         error: Why the run came to nothing, if it did.
     """
 
@@ -162,6 +172,7 @@ class LoadRun:
     callers_late_s: float = 0.0
     simulators_late_s: float = 0.0
     requests_a_turn: float = 0.0
+    wrong: tuple[str, ...] = ()
     error: str = ""
 
     @property

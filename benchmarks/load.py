@@ -290,6 +290,7 @@ def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
         callers_late_s=percentile(late, 0.95) if late else 0.0,
         simulators_late_s=percentile(found.voices_late_s, 0.95) if found.voices_late_s else 0.0,
         requests_a_turn=found.requests / len(turns) if turns else 0.0,
+        wrong=tuple(each.told for each in turns if not each.whole),
         error="; ".join(dict.fromkeys(each.error for each in answered if each.error)),
     )
     return run, judged

@@ -73,6 +73,11 @@ def test_a_turn_without_a_first_word_is_not_whole() -> None:
     assert not turn(NEVER_S).whole
 
 
+def test_what_is_wrong_with_a_turn_is_told_in_words() -> None:
+    assert "first word 0.80 s" in turn(0.8, missing=("euros",)).told
+    assert "missing: euros, too much: -" in turn(0.8, missing=("euros",)).told
+
+
 def test_the_most_calls_are_those_below_which_nothing_was_missed() -> None:
     runs = [run(1), run(4), run(6, p95_s=1.7), run(8)]
 
