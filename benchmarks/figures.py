@@ -116,13 +116,11 @@ class Slope:
     start: float
 
     def drifts(self, over_minutes: float, *, allowed: float) -> bool:
-        """Return whether it surely changes by more than is allowed in so many minutes.
+        """Return whether it surely grows by more than is allowed in so many minutes.
 
-        Surely: the whole interval lies on one side of zero.
+        Surely: the whole interval lies above zero. What falls does no harm.
         """
-        if abs(self.a_minute) <= self.give_or_take:
-            return False
-        return abs(self.a_minute) * over_minutes > allowed
+        return self.a_minute > self.give_or_take and self.a_minute * over_minutes > allowed
 
 
 def slope(points: Iterable[tuple[float, float]]) -> Slope:

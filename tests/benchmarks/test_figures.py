@@ -135,6 +135,12 @@ def test_a_sure_slope_drifts_once_it_comes_to_more_than_is_allowed() -> None:
     assert not found.drifts(30.0, allowed=70.0)
 
 
+def test_what_falls_does_not_drift() -> None:
+    found = slope([(60.0 * each, -2.0 * each + 0.01 * (each % 2)) for each in range(10)])
+
+    assert not found.drifts(30.0, allowed=1.0)
+
+
 def test_two_points_make_no_slope() -> None:
     with pytest.raises(ValueError, match="three points"):
         slope([(0.0, 1.0), (60.0, 2.0)])
