@@ -20,7 +20,6 @@ ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is
 STOCK: Final = "stock-pipecat"
 WITHIN_S: Final = 0.3  # all ring within so long of each other, and all speak
 GREETING_S: Final = 1.5  # the slowest greeting may take, from the ring
-GREETED_S: Final = 40.0  # the longest wait until the last of them was greeted
 NOW_S: Final = 0.5  # between the break and the first word: for the word to reach all callers
 CUT: Final = {"fault": "cut", "after_words": 7}  # as the drill's rows break a voice
 DYING: Final = "cartesia"
@@ -110,12 +109,6 @@ async def _one(
         return {"whole": 0, **nothing, "by_standby": 0, "wrong": [str(broken)]}
     run, judged = await asyncio.to_thread(load.settle, wanted, evidence)
     turns = [turn for each in judged for turn in each.turns]
-    wrong = [
-        f"caller {turn.call}: missing {' '.join(turn.missing) or '-'}, "
-        f"too much {' '.join(turn.extra) or '-'}"
-        for turn in turns
-        if not turn.whole
-    ]
     return {
         "whole": run.figures.turns - run.figures.not_whole if not run.refused else 0,
         "greeting_s": run.greeting_s,
@@ -123,7 +116,7 @@ async def _one(
         "worst_s": max((each.first_word_s for each in turns), default=NEVER_S),
         "gap_s": max((each.gap_s for each in turns), default=0.0),
         "by_standby": sum("elevenlabs" in each.voices for each in judged),
-        "wrong": wrong + ([run.error] if run.error else []),
+        "wrong": [*run.wrong, *([run.error] if run.error else [])],
         "refused": run.refused,
         "shares": dict(run.shares),
         "callers_late_s": run.callers_late_s,
@@ -134,11 +127,7 @@ async def _break(site: Any, groups: Sequence[Any]) -> None:
     """Break the voice when all have been greeted, and let them speak."""
     from bot import clock  # noqa: PLC0415
 
-    try:
-        async with asyncio.timeout(GREETED_S):
-            await asyncio.gather(*(each.greeted() for each in groups))
-    except TimeoutError:
-        pass  # those who were not are found when they are judged
+    await asyncio.gather(*(each.greeted() for each in groups))
     await site.control.set_faults(DYING, [CUT])
     at = clock.monotonic() + NOW_S
     for each in groups:

@@ -23,6 +23,7 @@ SILENCE: Final = base64.b64encode(MUTE * PIECE).decode()
 EVENT: Final = re.compile(r'"event"\s*:\s*"(\w+)"')
 PAYLOAD: Final = re.compile(r'"payload"\s*:\s*"([^"]*)"')
 NAME: Final = re.compile(r'"name"\s*:\s*"([^"]*)"')
+CONNECTED_S: Final = 20.0  # the longest that ringing may take
 GREETED_S: Final = 20.0  # the longest wait for a greeting
 QUIET_S: Final = 0.9  # of silence after an answer that was long enough to be whole
 LOST_S: Final = 5.0  # of silence after which nothing more will come
@@ -116,30 +117,32 @@ class CheapLine:
 
     async def __aenter__(self) -> "CheapLine":
         """Ring, and return when the media flows."""
-        script = self._script
         try:
-            session = await self._stack.enter_async_context(aiohttp.ClientSession())
-            twiml = await ring(
-                session,
-                self._phone.form(),
-                base_url=script.url,
-                public_url=script.url,
-                auth_token=script.auth_token,
-            )
-            url = (twiml.stream_url or "").replace("http", "ws", 1)
-            connecting = session.ws_connect(url, max_msg_size=0)
-            self._socket = await self._stack.enter_async_context(connecting)
-            opening = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
-            await self._socket.send_json(opening)
-            await self._socket.send_json(start_message(self._phone, twiml))
-            self._started_at = asyncio.get_running_loop().time()
-            self.held.connected_s = self._started_at - self.held.rang_at
+            async with asyncio.timeout(CONNECTED_S):
+                await self._connect(self._script)
             group = await self._stack.enter_async_context(asyncio.TaskGroup())
         except BaseException:
             await self._stack.aclose()
             raise
         self._tasks = [group.create_task(self._talk()), group.create_task(self._listen())]
         return self
+
+    async def _connect(self, script: Script) -> None:
+        session = await self._stack.enter_async_context(aiohttp.ClientSession())
+        twiml = await ring(
+            session,
+            self._phone.form(),
+            base_url=script.url,
+            public_url=script.url,
+            auth_token=script.auth_token,
+        )
+        url = (twiml.stream_url or "").replace("http", "ws", 1)
+        connecting = session.ws_connect(url, max_msg_size=0)
+        self._socket = await self._stack.enter_async_context(connecting)
+        await self._socket.send_json({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+        await self._socket.send_json(start_message(self._phone, twiml))
+        self._started_at = asyncio.get_running_loop().time()
+        self.held.connected_s = self._started_at - self.held.rang_at
 
     async def __aexit__(self, *failed: object) -> None:
         """Hang up."""

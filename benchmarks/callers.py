@@ -62,26 +62,29 @@ class Crowd:
     def __init__(self, pid: int, pipe: Connection) -> None:
         self.pid = pid
         self._pipe = pipe
-
-    async def next(self) -> Told:
-        """Return what it tells next; `done` is the last."""
-        try:
-            return await asyncio.to_thread(self._pipe.recv)
-        except EOFError:
-            return "done"
+        self._over: list[HeldCall] = []
 
     async def calls(self) -> list[HeldCall]:
-        """Return the calls that are told from now on, when the last one is over."""
-        found: list[HeldCall] = []
-        while (told := await self.next()) != "done":
-            if isinstance(told, HeldCall):
-                found.append(told)
-        return found
+        """Return all calls, when the last one is over."""
+        while await self._next() != "done":
+            pass
+        return self._over
 
     async def greeted(self) -> None:
-        """Return when all that are left of its callers have been greeted."""
-        while await self.next() not in ("greeted", "done"):
+        """Return when all of its callers have been greeted, or will not be: a minute at most."""
+        while await self._next() not in ("greeted", "done"):
             pass
+
+    async def _next(self) -> str:
+        """Return the word that comes next; calls that are over before it are kept."""
+        while True:
+            try:
+                told: Told = await asyncio.to_thread(self._pipe.recv)
+            except EOFError:
+                return "done"
+            if isinstance(told, str):
+                return told
+            self._over.append(told)
 
     def go(self, at: float) -> None:
         """Let its callers ask, from a moment on the monotonic clock on."""

@@ -29,6 +29,7 @@ COLUMNS: Final = (
     "callers",
     "others",
     "callers late",
+    "simulators late",
 )
 
 
@@ -36,7 +37,7 @@ def cells(run: LoadRun) -> tuple[str, ...]:
     """Return a run as the cells of a row."""
     found = run.figures
     if run.error and not run.shares:
-        return (str(run.calls), run.side, run.workers or "-", run.error, *[""] * 14)
+        return (str(run.calls), run.side, run.workers or "-", run.error, *[""] * (len(COLUMNS) - 4))
     return (
         str(run.calls),
         run.side,
@@ -54,6 +55,7 @@ def cells(run: LoadRun) -> tuple[str, ...]:
         *(f"{run.shares.get(who, 0.0):.2f}" for who in ("server", "simulators", "callers")),
         f"{run.shares.get('others', 0.0):.2f}",
         f"{run.callers_late_s * 1000:.0f} ms",
+        f"{run.simulators_late_s * 1000:.0f} ms",
     )
 
 
@@ -156,8 +158,10 @@ def _lines(runs: Sequence[LoadRun], *, known: Mapping[str, Any], cores: int) -> 
     yield (
         "Each row is one run of one server, all runs are here; ✗: somebody was refused, late or "
         "not answered word by word. *Cores a call*: the server's processor time for each second "
-        "of a call. *Not whole*: words lost or doubled, by what was heard. *Torn*: a silence of "
-        "more than 0.2 s inside an answer. *Greeting*: from the ring. *Callers late*: how late the "
-        "callers themselves sent, p95 of each second's worst; where that is much, the machine was "
-        "full, and the measure itself suffered."
+        "of a call. *Not whole*: words lost or doubled, by what was heard. *Torn*: holes in "
+        "words, or a silence of more than 0.2 s between two. *Greeting*: from the ring. *Callers "
+        "late*: how late the callers themselves sent, p95 of each second's worst. *Simulators "
+        "late*: how much longer than usual the simulated voices took, p95. Where these are much, "
+        "the machine was full, "
+        "and the measure itself suffered."
     )

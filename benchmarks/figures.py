@@ -33,6 +33,7 @@ class HeardTurn:
         first_word_s: When the first word of the answer began; `NEVER_S`: it did not.
         first_sound_s: The same of any sound.
         gap_s: The longest silence in the answer beyond its own.
+        torn_words: Words that had holes, because the telephone ran dry inside them.
         missing: Words that were not heard.
         extra: Words that were heard too often or in the wrong place.
     """
@@ -42,6 +43,7 @@ class HeardTurn:
     first_word_s: float
     first_sound_s: float
     gap_s: float
+    torn_words: int = 0
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
 
@@ -49,6 +51,21 @@ class HeardTurn:
     def whole(self) -> bool:
         """Whether each word was heard once, in order."""
         return self.first_word_s < NEVER_S and not self.missing and not self.extra
+
+    @property
+    def torn(self) -> bool:
+        """Whether a word had holes, or a silence stood in the answer that does not belong there."""
+        return self.torn_words > 0 or self.gap_s > TORN_S
+
+    @property
+    def told(self) -> str:
+        """What is wrong with it, in words."""
+        missing, extra = (" ".join(each) or "-" for each in (self.missing, self.extra))
+        return (
+            f"caller {self.call} at {self.at_s:.1f} s: first word {seconds(self.first_word_s)}, "
+            f"longest gap {self.gap_s:.2f} s, torn words {self.torn_words}, "
+            f"missing: {missing}, too much: {extra}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +77,7 @@ class TurnFigures:
     first_word_p95_s: float
     in_budget: float  # share of the turns
     not_whole: int
-    torn: int  # whole or not, with a silence inside that does not belong there
+    torn: int  # whole or not, with holes in words or a silence that does not belong there
 
 
 def sum_up(turns: Sequence[HeardTurn], *, expected: int = 0) -> TurnFigures:
@@ -80,7 +97,7 @@ def sum_up(turns: Sequence[HeardTurn], *, expected: int = 0) -> TurnFigures:
         first_word_p95_s=percentile(firsts, 0.95),
         in_budget=sum(each <= BUDGET_S for each in firsts) / len(firsts),
         not_whole=sum(not each.whole for each in turns) + lost,
-        torn=sum(each.gap_s > TORN_S for each in turns),
+        torn=sum(each.torn for each in turns),
     )
 
 
@@ -99,13 +116,11 @@ class Slope:
     start: float
 
     def drifts(self, over_minutes: float, *, allowed: float) -> bool:
-        """Return whether it surely changes by more than is allowed in so many minutes.
+        """Return whether it surely grows by more than is allowed in so many minutes.
 
-        Surely: the whole interval lies on one side of zero.
+        Surely: the whole interval lies above zero. What falls does no harm.
         """
-        if abs(self.a_minute) <= self.give_or_take:
-            return False
-        return abs(self.a_minute) * over_minutes > allowed
+        return self.a_minute > self.give_or_take and self.a_minute * over_minutes > allowed
 
 
 def slope(points: Iterable[tuple[float, float]]) -> Slope:
@@ -145,7 +160,9 @@ class LoadRun:
         memory_mb: The most that its processes had, shared pages counted once.
         shares: Cores that were busy, by whom: `server`, `simulators`, `callers`, `others`.
         callers_late_s: How late the callers sent, p95 of each second's worst.
+        simulators_late_s: How late the simulated voices began, p95.
         requests_a_turn: To the model.
+        wrong: What was not whole, in words, for whoever doubts it.
         error: Why the run came to nothing, if it did.
     """
 
@@ -159,7 +176,9 @@ class LoadRun:
     memory_mb: float = 0.0
     shares: Mapping[str, float]
     callers_late_s: float = 0.0
+    simulators_late_s: float = 0.0
     requests_a_turn: float = 0.0
+    wrong: tuple[str, ...] = ()
     error: str = ""
 
     @property

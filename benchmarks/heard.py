@@ -4,19 +4,19 @@ The lab's voices speak word by word, each word always with the same sound, so th
 recording and the expected words is needed; which provider spoke is found with them.
 """
 
-import base64
 import functools
 import itertools
 import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.caller import HeldCall, HeldTurn
 from benchmarks.figures import NEVER_S, HeardTurn
-from bot.lab.callers import APART_S, RATE_HZ, CarrierEar, sound_of
+from benchmarks.playback import Playback
+from bot.lab.callers import APART_S, RATE_HZ, sound_of
 from drill.hearing import RecordedWord, Sent, heard_words
 from drill.judge import compare_words
 from drill.places import Pcm
@@ -24,6 +24,7 @@ from drill.sound import silence, stretches
 
 VOICES: Final = ("cartesia", "elevenlabs")
 POLITE: Final = 10
+TORN_WORD_S: Final = 0.02  # chosen: a shorter hole in a word is not noticed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,49 +62,58 @@ def judge_all(calls: Sequence[HeldCall], *, started_at: float) -> list[JudgedCal
 
 def judge_call(held: HeldCall, *, started_at: float) -> JudgedCall:
     """Judge one call; see `judge_all`."""
-    recording = record(held)
-    speech = stretches(recording)
+    sound = playback(held)
+    speech = stretches(sound.played)
     first_s = speech[0][0] + (held.connected_s or 0.0) if speech else NEVER_S
     if held.turns and speech and speech[0][0] > held.turns[0].began_s:
         first_s = NEVER_S  # what was heard first was an answer
     since_s = held.rang_at + (held.connected_s or 0.0) - started_at
     voices: dict[str, int] = {}
     turns = [
-        _judge_turn(recording, each, call=held.number, since_s=since_s, voices=voices)
+        _judge_turn(sound, each, call=held.number, since_s=since_s, voices=voices)
         for each in held.turns
     ]
     return JudgedCall(number=held.number, greeting_s=first_s, turns=tuple(turns), voices=voices)
 
 
-def record(held: HeldCall) -> Pcm:
-    """Return what was heard of a call: what came, played as a telephone plays it."""
-    ear = CarrierEar()
-    for at_s, what, payload in held.arrivals:
-        if what == "media":
-            ear.hear(base64.b64decode(payload), at_s)
-        else:
-            ear.clear(at_s)
-    return ear.recording(held.ended_s)
+def playback(held: HeldCall) -> Playback:
+    """Return what was heard of a call."""
+    return Playback(held.arrivals, length_s=held.ended_s)
 
 
 def _judge_turn(
-    recording: Pcm, turn: HeldTurn, *, call: int, since_s: float, voices: dict[str, int]
+    sound: Playback, turn: HeldTurn, *, call: int, since_s: float, voices: dict[str, int]
 ) -> HeardTurn:
-    part = recording[round(turn.began_s * RATE_HZ) : round(turn.end_s * RATE_HZ)]
-    stop_s = turn.stop_s - turn.began_s
-    words = spoken(part, turn.answer)
+    first, last = (sound.seam(round(each * RATE_HZ)) for each in (turn.began_s, turn.end_s))
+    found = spoken(sound.seamless[first:last], turn.answer)
+    words = [_as_played(each, sound, first=first) for each in found]
     missing, extra = compare_words(words, turn.answer)
-    speech = stretches(part, from_s=stop_s)
+    until = sound.played[: round(turn.end_s * RATE_HZ)]
+    speech = stretches(until, from_s=turn.stop_s)
     for each in words:
         voices[each.provider] = voices.get(each.provider, 0) + 1
     return HeardTurn(
         call=call,
         at_s=since_s + turn.stop_s,
-        first_word_s=words[0].at_s - stop_s if words else NEVER_S,
-        first_sound_s=speech[0][0] - stop_s if speech else NEVER_S,
-        gap_s=longest_gap(part, words),
+        first_word_s=words[0].at_s - turn.stop_s if words else NEVER_S,
+        first_sound_s=speech[0][0] - turn.stop_s if speech else NEVER_S,
+        gap_s=longest_gap(sound.played, words),
+        torn_words=sum(
+            one.end_s - one.at_s - (each.end_s - each.at_s) >= TORN_WORD_S
+            for one, each in zip(words, found, strict=True)
+        ),
         missing=missing,
         extra=extra,
+    )
+
+
+def _as_played(word: RecordedWord, sound: Playback, *, first: int) -> RecordedWord:
+    """Return a word of the seamless sound with the times at which it was played."""
+    at, end = (first + round(each * RATE_HZ) for each in (word.at_s, word.end_s))
+    return replace(
+        word,
+        at_s=sound.place(at) / RATE_HZ,
+        end_s=(sound.place(end - 1) + 1) / RATE_HZ,
     )
 
 

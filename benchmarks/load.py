@@ -7,6 +7,7 @@ waits. The share of each is measured, so that nobody's cost is taken for another
 import asyncio
 import functools
 import shutil
+import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -179,6 +180,7 @@ class Evidence:
     shares: Mapping[str, float]
     memory_mb: float
     requests: int
+    voices_late_s: tuple[float, ...]
 
 
 async def put_load(
@@ -233,6 +235,7 @@ async def put_load(
             shares=add_up(cores.items()),
             memory_mb=max((each.memory_mb for _, each in watched.looks), default=0.0),
             requests=await asked_of_models(site.control) - before,
+            voices_late_s=await lateness_of_voices(site.control),
         )
 
 
@@ -248,6 +251,20 @@ async def asked_of_models(control: LabControl) -> int:
 def _is_answer(request: Mapping[str, Any]) -> bool:
     details = request["details"]
     return bool(details.get("stream")) and bool(details.get("asked"))
+
+
+async def lateness_of_voices(control: LabControl) -> tuple[float, ...]:
+    """Return how much longer than usual each first sound of the simulated voices took.
+
+    They are all to take the same time; what they take longer, their process had to wait.
+    """
+    took: list[float] = []
+    for each in await control.requests("cartesia"):
+        texts = [mark["at_s"] for mark in each["marks"] if mark["what"] == "text"]
+        sounds = [mark["at_s"] for mark in each["marks"] if mark["what"] == "audio"]
+        if texts and sounds:
+            took.append(sounds[0] - texts[0])
+    return tuple(each - statistics.median(took) for each in took)
 
 
 def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
@@ -271,7 +288,9 @@ def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
         memory_mb=found.memory_mb,
         shares=found.shares,
         callers_late_s=percentile(late, 0.95) if late else 0.0,
+        simulators_late_s=percentile(found.voices_late_s, 0.95) if found.voices_late_s else 0.0,
         requests_a_turn=found.requests / len(turns) if turns else 0.0,
+        wrong=tuple(each.told for each in turns if not each.whole),
         error="; ".join(dict.fromkeys(each.error for each in answered if each.error)),
     )
     return run, judged

@@ -19,7 +19,7 @@ import soxr
 from benchmarks.beside import asked_texts, call_once, two_sites
 from benchmarks.caller import HeldCall
 from benchmarks.figures import BUDGET_S, NEVER_S
-from benchmarks.heard import judge_all, record
+from benchmarks.heard import judge_all, playback
 from benchmarks.load import Site, script_for
 from bot import clock
 from bot.lab.callers import RATE_HZ
@@ -148,7 +148,7 @@ async def _one(site: Site, words: str, clips: Mapping[str, Pcm]) -> ClipVerdict:
 def spoke_meanwhile(held: HeldCall) -> bool:
     """Return whether the agent was heard while the caller spoke."""
     turn = held.turns[0]
-    speech = stretches(record(held), from_s=turn.began_s)
+    speech = stretches(playback(held).played, from_s=turn.began_s)
     return any(begin_s < turn.stop_s for begin_s, _ in speech)
 
 

@@ -31,7 +31,7 @@ LOOK_S: Final = 1.0  # between two looks at the lag
 HELD_S: Final = 5.0  # between two looks at memory and descriptors
 ASK_S: Final = 30.0  # the longest that an answer to a look may take
 WARM: Final = 0.15  # of the time: what fills once, fills then
-ALLOWED: Final[Mapping[str, float]] = {  # over the whole time, if the slope is sure at all; chosen
+ALLOWED: Final[Mapping[str, float]] = {  # growth over the whole time, if it is sure at all; chosen
     "first word, s": 0.10,
     "lag, ms": 10.0,
     "memory, MB": 15.0,
@@ -83,7 +83,7 @@ class SoakFindings:
 
     @property
     def drifting(self) -> tuple[str, ...]:
-        """The measures that surely change by more than they may."""
+        """The measures that surely grow by more than they may."""
         return tuple(
             name
             for name, found in self.slopes.items()

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.ear import CarrierEar
 from faultlab.carrier.webhook import (
     NotConnectedError,
     PhoneCall,
@@ -25,11 +24,11 @@ __all__ = [
     "APART_S",
     "RATE_HZ",
     "Carrier",
-    "CarrierEar",
     "KnownUtterance",
     "NotConnectedError",
     "PhoneCall",
     "Twiml",
+    "decode",
     "encode",
     "ring",
     "start_message",

@@ -73,6 +73,11 @@ def test_a_turn_without_a_first_word_is_not_whole() -> None:
     assert not turn(NEVER_S).whole
 
 
+def test_what_is_wrong_with_a_turn_is_told_in_words() -> None:
+    assert "first word 0.80 s" in turn(0.8, missing=("euros",)).told
+    assert "missing: euros, too much: -" in turn(0.8, missing=("euros",)).told
+
+
 def test_the_most_calls_are_those_below_which_nothing_was_missed() -> None:
     runs = [run(1), run(4), run(6, p95_s=1.7), run(8)]
 
@@ -128,6 +133,12 @@ def test_a_sure_slope_drifts_once_it_comes_to_more_than_is_allowed() -> None:
 
     assert found.drifts(30.0, allowed=50.0)
     assert not found.drifts(30.0, allowed=70.0)
+
+
+def test_what_falls_does_not_drift() -> None:
+    found = slope([(60.0 * each, -2.0 * each + 0.01 * (each % 2)) for each in range(10)])
+
+    assert not found.drifts(30.0, allowed=1.0)
 
 
 def test_two_points_make_no_slope() -> None:

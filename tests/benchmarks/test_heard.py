@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.caller import HeldCall, HeldTurn
 from benchmarks.figures import NEVER_S
-from benchmarks.heard import judge_call, record
+from benchmarks.heard import judge_call, playback
 from bot.lab.callers import APART_S, RATE_HZ, encode, sound_of
 
 ANSWER = "We open at nine."
@@ -86,4 +86,51 @@ def test_what_was_cleared_was_not_heard() -> None:
     call = held((SAID_S, ANSWER))
     call.arrivals.append((SAID_S + 0.1, "clear", ""))
 
-    assert not record(call)[round((SAID_S + 0.1) * RATE_HZ) :].any()
+    assert not playback(call).played[round((SAID_S + 0.1) * RATE_HZ) :].any()
+
+
+def in_pieces(text: str, *, late_s: float) -> list[tuple[float, str, str]]:
+    """Return a text as a server sends it that is a little later with each 40 ms."""
+    whole = sound(text)
+    pieces = [whole[at : at + 320] for at in range(0, len(whole), 320)]
+    return [
+        (SAID_S + number * (0.04 + late_s), "media", base64.b64encode(piece).decode())
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def test_words_that_came_in_pieces_are_torn_and_not_lost() -> None:
+    call = held()
+    call.arrivals += in_pieces(ANSWER, late_s=0.015)
+
+    (turn,) = judge_call(call, started_at=90.0).turns
+
+    assert turn.whole
+    assert turn.torn
+    assert turn.torn_words == 4
+    assert turn.first_word_s == pytest.approx(1.0, abs=0.01)
+
+
+def test_pieces_that_come_in_time_tear_nothing() -> None:
+    call = held()
+    call.arrivals += in_pieces(ANSWER, late_s=-0.01)
+
+    (turn,) = judge_call(call, started_at=90.0).turns
+
+    assert turn.whole
+    assert not turn.torn
+
+
+def test_every_place_of_the_seamless_sound_is_known_in_what_was_played() -> None:
+    call = held()
+    call.arrivals += in_pieces(ANSWER, late_s=0.015)
+    found = playback(call)
+
+    places = [found.place(at) for at in range(0, found.seamless.size, 97)]
+
+    assert [found.seam(place) for place in places] == list(range(0, found.seamless.size, 97))
+    assert [found.played[at] for at in places if at < found.played.size] == [
+        found.seamless[at]
+        for at, place in zip(range(0, found.seamless.size, 97), places, strict=True)
+        if place < found.played.size
+    ]

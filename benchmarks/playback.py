@@ -1,0 +1,88 @@
+"""What a telephone plays of what arrives, and the same without the moments in which it ran dry.
+
+A telephone plays at its own pace. When the next piece comes late, there is a hole, and a word with
+holes is hard to find by its sound. So words are looked for in the sound without the holes, and the
+holes are counted by themselves: torn is not lost. Pure.
+"""
+
+import base64
+import bisect
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+from bot.lab.callers import RATE_HZ, decode
+from drill.places import Pcm
+
+HOLE_S: Final = 2.0  # chosen: a longer silence between two pieces is a pause, and stays
+
+
+class Playback:
+    """One call's sound, as it was played and seamless; places are samples."""
+
+    def __init__(self, arrivals: Iterable[tuple[float, str, str]], *, length_s: float) -> None:
+        """Play what came.
+
+        Args:
+            arrivals: When, what (`media`, `clear`), and its payload, in seconds of the call.
+            length_s: Of the call.
+        """
+        self.played = np.zeros(max(0, round(length_s * RATE_HZ)), np.int16)
+        self.seamless = np.zeros(0, np.int16)
+        self._seams: list[int] = []  # where each stretch begins in the seamless sound
+        self._places: list[int] = []  # and where in what was played
+        self._join(_play(arrivals))
+
+    def _join(self, pieces: list[tuple[int, bytes]]) -> None:
+        parts: list[Pcm] = []
+        seam, end = 0, 0
+        for start, payload in pieces:
+            if start - end >= HOLE_S * RATE_HZ:
+                self._begin(seam, end)
+                parts.append(np.zeros(start - end, np.int16))
+                seam += start - end
+            self._begin(seam, start)
+            sound = decode(payload)
+            kept = sound[: max(0, self.played.size - start)]
+            self.played[start : start + kept.size] = kept
+            parts.append(sound)
+            seam, end = seam + sound.size, start + sound.size
+        self._begin(seam, end)  # the silence behind the last sound
+        rest = max(0, self.played.size - end)
+        self.seamless = np.concatenate([np.zeros(0, np.int16), *parts, np.zeros(rest, np.int16)])
+
+    def _begin(self, seam: int, place: int) -> None:
+        self._seams.append(seam)
+        self._places.append(place)
+
+    def place(self, seam: int) -> int:
+        """Return where a sample of the seamless sound was played."""
+        at = max(0, bisect.bisect_right(self._seams, seam) - 1)
+        return self._places[at] + seam - self._seams[at]
+
+    def seam(self, place: int) -> int:
+        """Return the sample of the seamless sound that was played there, or is next."""
+        at = max(0, bisect.bisect_right(self._places, place) - 1)
+        until = self._seams[at + 1] if at + 1 < len(self._seams) else self.seamless.size
+        return min(self._seams[at] + max(0, place - self._places[at]), until)
+
+
+def _play(arrivals: Iterable[tuple[float, str, str]]) -> list[tuple[int, bytes]]:
+    """Return what was played, as first samples and mu-law."""
+    pieces: list[tuple[int, bytes]] = []
+    dry = 0  # the sample at which nothing is left to play
+    for at_s, what, payload in arrivals:
+        now = round(at_s * RATE_HZ)
+        if what == "media":
+            sound = base64.b64decode(payload)
+            pieces.append((max(dry, now), sound))
+            dry = pieces[-1][0] + len(sound)
+            continue
+        dry = min(dry, now)
+        while pieces and pieces[-1][0] >= now:
+            pieces.pop()
+        if pieces:
+            start, sound = pieces.pop()
+            pieces.append((start, sound[: now - start]))
+    return pieces
