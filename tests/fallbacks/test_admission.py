@@ -73,6 +73,14 @@ def test_those_who_were_let_in_and_have_not_begun_take_room_too() -> None:
     assert seats == 2 * CARRIED
 
 
+def test_a_call_that_is_asked_for_again_keeps_its_seat() -> None:
+    admission = house(seats=1)
+    seat = admission.admit(0.0, call="CA1")
+
+    assert admission.admit(1.0, call="CA1") == seat
+    assert admission.admit(1.0, call="CA2") is None
+
+
 def test_a_seat_whose_call_never_comes_is_free_again() -> None:
     admission = house(seats=1)
     admission.admit(0.0)
