@@ -78,12 +78,16 @@ class WorkerLoad:
             return max(1, more)
         return 0 if self.late(now) else max(0, more)
 
-    def spare(self, call_cores: float, now: float) -> tuple[bool, float, int]:
+    def spare(self, call_cores: float, now: float) -> tuple[bool, float]:
         """Return what tells which worker has more room: the greater, the more."""
+        cores = self.load(call_cores, now) + self.coming(now) * call_cores
+        return (not self.late(now), -cores)
+
+    def coming(self, now: float) -> int:
+        """Return how many calls are on their way here."""
         while self._handed and now - self._handed[0] >= HANDED_S:
             self._handed.popleft()
-        cores = FULL - self.load(call_cores, now) - len(self._handed) * call_cores
-        return (not self.late(now), cores, -len(self.calls))
+        return len(self._handed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +197,12 @@ class HouseSeats:
     def best(self, now: float) -> int | None:
         """Return the worker with most room; None: there is none."""
         staying = [number for number, each in self.workers.items() if not each.leaving]
-        return max(
-            staying, key=lambda each: self.workers[each].spare(self.call_cores, now), default=None
-        )
+        return max(staying, key=lambda each: self._rank(self.workers[each], now), default=None)
+
+    def _rank(self, load: WorkerLoad, now: float) -> tuple[bool, float]:
+        if self._measured:
+            return load.spare(self.call_cores, now)
+        return (True, -len(load.calls) - load.coming(now))
 
     def _learn(self, now: float) -> None:
         begun = sum(len(each.calls) for each in self.workers.values())

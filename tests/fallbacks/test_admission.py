@@ -133,6 +133,14 @@ def test_the_next_call_goes_where_most_room_is() -> None:
     assert admission.best(1.0) == 2
 
 
+def test_where_load_does_not_count_the_next_call_goes_to_the_fewest_calls() -> None:
+    admission = house(measured=False)
+    admission.begin(admission.admit(1.0) or 0, 1, 1.0)
+    admission.heed(2, cores=0.9, lag_s=9.0, now=1.0)
+
+    assert admission.best(1.0) == 2
+
+
 def test_calls_on_their_way_count_before_they_begin() -> None:
     admission = house()
     admission.workers[1].hand(now=0.0)
