@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from bot.http.server import Server  # imports Pipecat
 
 LOOK_S: Final = 0.25
-QUIET_S: Final = (
-    6.0  # a media socket that was handed over has begun its call by then, or never will
-)
+QUIET_S: Final = 12.0  # what was handed over has begun its call by then, or never will
 
 
 def main() -> None:

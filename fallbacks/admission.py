@@ -10,6 +10,7 @@ A worker without a call always has room for one: to refuse the only caller helps
 """
 
 from collections import deque
+from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
@@ -77,12 +78,24 @@ class WorkerLoad:
             return max(1, more)
         return 0 if self.late(now) else max(0, more)
 
-    def spare(self, call_cores: float, now: float) -> tuple[bool, float, int]:
+    def spare(self, call_cores: float, now: float) -> tuple[bool, float]:
         """Return what tells which worker has more room: the greater, the more."""
+        cores = self.load(call_cores, now) + self.coming(now) * call_cores
+        return (not self.late(now), -cores)
+
+    def coming(self, now: float) -> int:
+        """Return how many calls are on their way here."""
         while self._handed and now - self._handed[0] >= HANDED_S:
             self._handed.popleft()
-        cores = FULL - self.load(call_cores, now) - len(self._handed) * call_cores
-        return (not self.late(now), cores, -len(self.calls))
+        return len(self._handed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A call that was admitted and has not begun."""
+
+    since: float
+    call: str
 
 
 class HouseSeats:
@@ -108,7 +121,7 @@ class HouseSeats:
         self._cores = cores
         self._measured = measured
         self._numbers = count(1)
-        self._coming: dict[int, float] = {}  # seats of calls that have not begun, since when
+        self._coming: dict[int, _Coming] = {}  # seats of calls that have not begun
 
     @property
     def taken(self) -> int:
@@ -130,12 +143,21 @@ class HouseSeats:
             load.heed(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)
 
-    def admit(self, now: float) -> int | None:
-        """Take a seat for a call that is coming; None: there is none."""
-        if self.why_closed(now):
+    def admit(self, now: float, *, call: str = "") -> int | None:
+        """Take a seat for a call that is coming; None: there is none.
+
+        Args:
+            now: The moment.
+            call: The carrier's name for it: one that is asked for again keeps the seat that it has.
+        """
+        closed = self.why_closed(now)  # gives up seats, too
+        for seat, coming in self._coming.items():
+            if call and coming.call == call:
+                return seat
+        if closed:
             return None
         seat = next(self._numbers)
-        self._coming[seat] = now
+        self._coming[seat] = _Coming(now, call)
         return seat
 
     def begin(self, seat: int, worker: int, now: float) -> None:
@@ -159,7 +181,9 @@ class HouseSeats:
 
     def room(self, now: float) -> int:
         """Return how many more calls can keep the promise."""
-        self._coming = {seat: at for seat, at in self._coming.items() if now - at < WAIT_S}
+        self._coming = {
+            seat: each for seat, each in self._coming.items() if now - each.since < WAIT_S
+        }
         free = max(0, self.seats - self.taken)
         if not self._measured:
             return free
@@ -173,9 +197,12 @@ class HouseSeats:
     def best(self, now: float) -> int | None:
         """Return the worker with most room; None: there is none."""
         staying = [number for number, each in self.workers.items() if not each.leaving]
-        return max(
-            staying, key=lambda each: self.workers[each].spare(self.call_cores, now), default=None
-        )
+        return max(staying, key=lambda each: self._rank(self.workers[each], now), default=None)
+
+    def _rank(self, load: WorkerLoad, now: float) -> tuple[bool, float]:
+        if self._measured:
+            return load.spare(self.call_cores, now)
+        return (True, -len(load.calls) - load.coming(now))
 
     def _learn(self, now: float) -> None:
         begun = sum(len(each.calls) for each in self.workers.values())

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.exits import FAILED
 from bot.house.wire import Wire
 
 ROOT = Path(__file__).parents[2]
@@ -67,8 +68,8 @@ class Worker:
             sys.executable, "-P", "-c", program, words,
             pass_fds=(line.control, line.hand), start_new_session=True,
         )  # fmt: skip
-        self._its_control.close()
-        self._its_hand.close()
+        for each in (self._its_control, self._its_hand):
+            each.close()  # it has its own
 
     async def run(self) -> int:
         """Keep up the line until the process has ended; return how it ended."""
@@ -89,6 +90,14 @@ class Worker:
             return socket.send_fds(self._hand, [b"c"], [connection.fileno()]) == 1
         except OSError:  # gone, or its queue is full
             return False
+
+    def give_up(self) -> None:
+        """Count it as ended: there is no process."""
+        self.code = FAILED
+        for each in (self._hand, self._its_hand, self._its_control):
+            each.close()
+        self.wire.close()
+        self.ended.set()
 
     def kill(self) -> None:
         """End it at once."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 PEEK_BYTES: Final = 256  # a request's first line: method and path
+READ_BYTES: Final = 64 * 1024  # of a request that nobody takes
 SILENT_S: Final = 10.0  # a connection that says nothing for so long is closed
 MOST_SILENT: Final = 512  # connections that have said nothing yet; the oldest makes room
 PAUSE_S: Final = 0.001  # between two connections: so many a second are taken at most
@@ -65,6 +66,7 @@ class Doorman:
         self._forget(connection)
         if first and not self._hand(connection, first.startswith(CALLS)):
             with suppress(OSError):
+                connection.recv(READ_BYTES)  # what is left unread would reset the connection
                 connection.send(NOBODY)
         connection.close()
 

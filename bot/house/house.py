@@ -57,8 +57,8 @@ class House(Protocol):
         """Whether nobody in the house is in a call."""
         ...
 
-    async def admit(self) -> HeldSeat | NoSeat:
-        """Hold a seat for a call that is coming."""
+    async def admit(self, call: str = "") -> HeldSeat | NoSeat:
+        """Hold a seat for a call that is coming; one of the same name keeps the seat it has."""
         ...
 
     def begin(self, seat: int) -> None:
@@ -136,11 +136,10 @@ class Alone:
         """Take what was measured."""
         self.seats.heed(OWN, cores=cores, lag_s=lag_s, now=self._clock())
 
-    async def admit(self) -> HeldSeat | NoSeat:
+    async def admit(self, call: str = "") -> HeldSeat | NoSeat:
         """Hold a seat here."""
-        reason = self.why_closed
-        seat = None if reason else self.seats.admit(self._clock())
-        return NoSeat(reason=reason or "full") if seat is None else HeldSeat(seat=seat)
+        seat = None if self._why() else self.seats.admit(self._clock(), call=call)
+        return NoSeat(reason=self.why_closed or "full") if seat is None else HeldSeat(seat=seat)
 
     def begin(self, seat: int) -> None:
         """Count the call."""

@@ -55,10 +55,10 @@ class Joined:
         """Pass on what was measured."""
         self.wire.tell("report", cores=round(cores, 4), lag_s=round(lag_s, 4))
 
-    async def admit(self) -> HeldSeat | NoSeat:
+    async def admit(self, call: str = "") -> HeldSeat | NoSeat:
         """Ask the supervisor for a seat; without an answer there is none."""
         try:
-            said = await self.wire.ask("admit")
+            said = await self.wire.ask("admit", call=call)
         except WireError as gone:
             logger.warning("no seat: {}", gone)
             return NoSeat(reason="busy")

@@ -121,10 +121,9 @@ class Office:
             worker.number, cores=said["cores"], lag_s=said["lag_s"], now=worker.heard_at
         )
 
-    async def _admit(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        reason = self.why_closed
-        seat = None if reason else self._seats.admit(self._clock())
-        return {"reason": reason or "full"} if seat is None else {"seat": seat}
+    async def _admit(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
+        seat = None if self._stopping else self._seats.admit(self._clock(), call=said["call"])
+        return {"reason": self.why_closed or "full"} if seat is None else {"seat": seat}
 
     async def _ask_peer(self, said: Mapping[str, Any]) -> Any:
         peer = self.workers.get(said["peer"])

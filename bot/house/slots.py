@@ -108,19 +108,28 @@ class Slots:
 
     async def _live(self, worker: Worker) -> None:
         began = self._clock()
-        await worker.start()
+        try:
+            await worker.start()
+        except OSError as full:  # no more processes, or no memory for one
+            logger.error("worker {} cannot be started: {}", worker.name, full)
+            worker.give_up()
+            self._lose(worker)
+            return
         if self._closing:
             worker.kill()
         code = await worker.run()
-        lost = self._office.lose(worker)
+        lost = self._lose(worker)
         level = "INFO" if code == 0 and (worker.leaving or self._closing) else "ERROR"
         if worker.configured.is_set():  # otherwise it has said itself what is wrong
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
-        if self._closing:
-            if not self._office.workers:
-                self.all_gone.set()
-        elif worker in self._slots and worker.ready.is_set():
+        if worker in self._slots and worker.ready.is_set() and not self._closing:
             await self._replace(self._slots.index(worker), lived_s=self._clock() - began)
+
+    def _lose(self, worker: Worker) -> int:
+        lost = self._office.lose(worker)
+        if self._closing and not self._office.workers:
+            self.all_gone.set()
+        return lost
 
     async def _replace(self, slot: int, *, lived_s: float) -> None:
         """Start another worker in place of one that was lost; again until one is ready."""

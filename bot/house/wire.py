@@ -84,6 +84,8 @@ class Wire:
         self.gone.set()
         if self._writer:
             self._writer.close()
+        else:
+            self._own.close()
         for each in self._asked.values():
             if not each.done():
                 each.set_exception(WireError("the other end is gone"))
@@ -94,14 +96,13 @@ class Wire:
             return False
         if writer.transport.get_write_buffer_size() > UNREAD_BYTES:
             return False
-        writer.write(json.dumps(message, ensure_ascii=False, default=str).encode() + b"\n")
+        writer.write(json.dumps(message, default=str).encode() + b"\n")
         return True
 
     def _take(self, message: Mapping[str, Any], answering: asyncio.TaskGroup) -> None:
         match message:
             case {"tell": str(what)}:
-                if heard := self._heard.get(what):
-                    heard(message)
+                self._hear(what, message)
             case {"ask": str(what)}:
                 task = answering.create_task(self._answer(what, message), name=f"answer {what}")
                 self._answering.add(task)
@@ -112,6 +113,13 @@ class Wire:
                     _settle(waiting, message)
             case _:
                 logger.error("a message on the line between our processes has no meaning")
+
+    def _hear(self, what: str, message: Mapping[str, Any]) -> None:
+        try:
+            if heard := self._heard.get(what):
+                heard(message)
+        except Exception as broken:  # noqa: BLE001 - the line carries all calls of a worker
+            logger.opt(exception=broken).error("{} could not be heard", what)
 
     async def _answer(self, what: str, message: Mapping[str, Any]) -> None:
         answer = self._answers.get(what)

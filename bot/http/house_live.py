@@ -28,11 +28,14 @@ class HouseLive:
             async for each in entries:
                 await queue.put(each)
 
-        async with asyncio.TaskGroup() as tasks:
-            for entries in self._sources():
-                tasks.create_task(pour(entries), name="watch the house")
+        loop = asyncio.get_running_loop()  # a task group cannot end when a generator is closed
+        tasks = [loop.create_task(pour(each), name="watch the house") for each in self._sources()]
+        try:
             while True:
                 yield await queue.get()
+        finally:
+            for each in tasks:
+                each.cancel()
 
     def _sources(self) -> list[AsyncIterator[Mapping[str, Any]]]:
         own: AsyncIterator[Mapping[str, Any]] = self._live.watch()

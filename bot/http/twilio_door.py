@@ -146,7 +146,7 @@ class _TwilioDoor:
         if not call_sid:
             return self._refuse("webhook_without_call_sid", HTTPStatus.BAD_REQUEST)
         answer = VoiceResponse()
-        admitted = await self.house.admit()
+        admitted = await self.house.admit(call_sid)
         if isinstance(admitted, HeldSeat):
             caller, called = form.get("From", ""), form.get("To", "")
             ticket = Ticket(call_sid=call_sid, caller=caller, called=called, seat=admitted.seat)

@@ -17,7 +17,7 @@ import yaml
 from bot.lab.process import RunningLab
 
 AUTH_TOKEN = "a-twilio-auth-token"
-READY_S = 20.0
+READY_S = 60.0  # all workers load at once, beside whatever else this machine does
 KINDS = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs": "tts"}
 
 

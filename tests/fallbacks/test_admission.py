@@ -73,6 +73,14 @@ def test_those_who_were_let_in_and_have_not_begun_take_room_too() -> None:
     assert seats == 2 * CARRIED
 
 
+def test_a_call_that_is_asked_for_again_keeps_its_seat() -> None:
+    admission = house(seats=1)
+    seat = admission.admit(0.0, call="CA1")
+
+    assert admission.admit(1.0, call="CA1") == seat
+    assert admission.admit(1.0, call="CA2") is None
+
+
 def test_a_seat_whose_call_never_comes_is_free_again() -> None:
     admission = house(seats=1)
     admission.admit(0.0)
@@ -121,6 +129,14 @@ def test_the_next_call_goes_where_most_room_is() -> None:
     admission = house()
     admission.heed(1, cores=0.6, lag_s=0.0, now=1.0)
     admission.heed(2, cores=0.2, lag_s=0.0, now=1.0)
+
+    assert admission.best(1.0) == 2
+
+
+def test_where_load_does_not_count_the_next_call_goes_to_the_fewest_calls() -> None:
+    admission = house(measured=False)
+    admission.begin(admission.admit(1.0) or 0, 1, 1.0)
+    admission.heed(2, cores=0.9, lag_s=9.0, now=1.0)
 
     assert admission.best(1.0) == 2
 

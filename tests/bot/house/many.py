@@ -22,8 +22,8 @@ def workers_of(served: Served) -> dict[str, int]:
     return {name: int(pid) for name, pid in READY.findall(log_of(served))}
 
 
-async def becomes(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WITHIN_S):
+async def becomes(fact: Callable[[], bool], *, within_s: float = WITHIN_S) -> None:
+    async with asyncio.timeout(within_s):
         while not fact():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.1)
 

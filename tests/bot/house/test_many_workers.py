@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bot.house.supervisor import HUNG_S
 from bot.lab.process import lab_process
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.webhook import NotConnectedError
@@ -94,6 +95,17 @@ async def drains(url: str) -> None:
                 if "draining" in (await answer.json())["reasons"]:
                     return
             await asyncio.sleep(0.05)
+
+
+async def test_a_worker_that_hangs_is_ended_and_replaced(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        os.kill(workers_of(served)["w2"], signal.SIGSTOP)
+        await becomes(lambda: "w2 hangs and is killed" in log_of(served), within_s=2 * HUNG_S)
+        await becomes(lambda: len(workers_of(served)) == 3)
+
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            assert (await call.listen(within_s=20)).size > RATE_HZ
 
 
 async def test_workers_end_by_themselves_when_the_supervisor_is_killed(tmp_path: Path) -> None:

@@ -100,3 +100,12 @@ async def test_a_question_that_fails_is_answered_so() -> None:
         with pytest.raises(LookupError):
             await it.joined[0].ask("w2", "nothing of the kind")
         assert isinstance(await it.joined[0].admit(), HeldSeat)  # and the line goes on
+
+
+async def test_a_word_that_nobody_can_make_sense_of_ends_no_line() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        it.joined[0].wire.tell("begin")  # of which seat?
+        it.joined[0].wire.tell("entry", to="w2", watcher=1, entry={"words": "a lone \udcff"})
+
+        assert isinstance(await it.joined[0].admit(), HeldSeat)

@@ -1,0 +1,89 @@
+"""Connections on the one port: handed on when they say something, closed when they do not."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bot.house import doorman
+from bot.house.doorman import Doorman
+from bot.house.listener import bind_socket
+
+CALL = b"POST /api/offer HTTP/1.1\r\n\r\n"
+PAGE = b"GET /readyz HTTP/1.1\r\n\r\n"
+
+
+class Hands:
+    """Takes connections, as long as somebody is there."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[bytes, bool]] = []
+        self.there = True
+
+    def take(self, connection: socket.socket, is_call: bool) -> bool:  # noqa: FBT001 - a Hand
+        if self.there:
+            self.taken.append((connection.recv(100), is_call))
+        return self.there
+
+
+@asynccontextmanager
+async def door(hands: Hands) -> AsyncIterator[Callable[[bytes], "asyncio.Task[bytes]"]]:
+    """Open a door, and yield what sends bytes through it and returns what comes back."""
+    with bind_socket("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(Doorman(listener, hand=hands.take).run())
+
+            async def send(words: bytes) -> bytes:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                try:
+                    writer.write(words)
+                    return await reader.read()
+                finally:
+                    writer.close()
+
+            yield lambda words: tasks.create_task(send(words))
+            running.cancel()
+
+
+async def test_a_connection_is_handed_on_unread_and_calls_are_told_apart() -> None:
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        assert [await send(CALL), await send(PAGE)] == [b"", b""]
+
+    assert hands.taken == [(CALL, True), (PAGE, False)]
+
+
+async def test_where_nobody_is_there_it_says_so() -> None:
+    hands = Hands()
+    hands.there = False
+    async with door(hands) as send, asyncio.timeout(10):
+        answer = await send(PAGE)
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.endswith(b"\r\n\r\nNobody can answer just now.")
+
+
+async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorman, "SILENT_S", 0.05)
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        assert await send(b"") == b""
+
+    assert hands.taken == []
+
+
+async def test_the_oldest_that_says_nothing_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorman, "MOST_SILENT", 2)
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        silent = [send(b"") for _ in range(3)]
+        done, waiting = await asyncio.wait(silent, return_when=asyncio.FIRST_COMPLETED)
+        assert await send(PAGE) == b""
+        for each in waiting:
+            each.cancel()
+
+    assert len(done) == 1
+    assert hands.taken == [(PAGE, False)]

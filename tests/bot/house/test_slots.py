@@ -1,0 +1,65 @@
+"""Workers that cannot begin: it is told once, by an exit code, and nothing is left behind."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.exits import BAD_USAGE, FAILED
+from bot.house.crew import WorkerOrder
+from bot.house.office import Office
+from bot.house.quotas import Quotas
+from bot.house.slots import Slots
+from fallbacks.admission import HouseSeats
+from tests.bot.house.test_shared_limits import settings_with
+
+
+@dataclass
+class Orders:
+    """Two workers with one configuration."""
+
+    config: Path
+    wanted: int = 2
+
+    def order(self, number: int) -> WorkerOrder:
+        return WorkerOrder(
+            number=number, workers=self.wanted, config=str(self.config), flags={}, board=""
+        )
+
+
+async def begin(orders: Orders) -> tuple[int, Office]:
+    clock = asyncio.get_running_loop().time
+    seats = HouseSeats(seats=1, cores=1)
+    office = Office(seats, Quotas(settings_with()), clock=clock)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        code = await Slots(orders, office, tasks, clock=clock).begin()
+    return code, office
+
+
+async def test_a_wrong_configuration_is_said_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "holdline.yaml"
+    config.write_text("agnet: {}\n")
+
+    code, office = await begin(Orders(config))
+
+    assert code == BAD_USAGE
+    assert capfd.readouterr().err.count("agnet is unknown") == 1
+    assert office.workers == {}
+
+
+async def test_a_machine_without_room_for_a_process_is_no_mistake_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+
+    code, office = await begin(Orders(tmp_path / "holdline.yaml"))
+
+    assert code == FAILED
+    assert office.workers == {}

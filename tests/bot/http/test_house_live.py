@@ -1,0 +1,36 @@
+"""Whoever watches sees what happens in every process, and leaves nothing behind."""
+
+import asyncio
+
+from bot.http.house_live import HouseLive
+from calls.entry import Entry
+from calls.events import CallRefused
+from telemetry.live import Live
+from tests.bot.house.lines import lines
+from tests.bot.house.test_shared_limits import settings_with
+
+REFUSED = CallRefused(transport="twilio", reason="full")
+
+
+def entry(number: int) -> Entry:
+    return Entry(call_id="", number=number, at="2026-11-21T09:00:00.000+00:00", event=REFUSED)
+
+
+async def test_who_watches_at_one_worker_sees_both_and_then_goes() -> None:
+    async with lines(settings_with()) as it:
+        here, there = Live(words=False), Live(words=False)
+        watched, _ = HouseLive(here, it.joined[0]), HouseLive(there, it.joined[1])
+        await it.open()
+        before = len(asyncio.all_tasks())
+        watching = watched.watch()
+        first = asyncio.ensure_future(anext(watching))
+        await it.settle()
+        await here.hear(entry(1))
+        await there.hear(entry(2))
+
+        seen = [await first, await anext(watching)]
+        await watching.aclose()  # type: ignore[attr-defined] - a generator
+        await it.settle()
+
+        assert sorted(each["number"] for each in seen) == [1, 2]
+        assert len(asyncio.all_tasks()) == before
