@@ -84,8 +84,10 @@ class WebrtcLeg:
         close = self._connection.disconnect
 
         async def tell_and_close() -> None:
-            self.show(words())
-            await close()
+            try:
+                self.show(words())
+            finally:  # a line that is not closed keeps its call, and its seat
+                await close()
 
         # Pipecat's transport closes through this one method, and only this instance is changed.
         self._connection.disconnect = tell_and_close  # type: ignore[method-assign]

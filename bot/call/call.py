@@ -51,6 +51,7 @@ class Call:
         self._reason: str | None = None
         self._assembled: Assembled | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._pipeline: asyncio.Task[None] | None = None
 
     @property
     def conversation(self) -> Sequence[LLMContextMessage]:
@@ -89,12 +90,15 @@ class Call:
     async def _observe_end(self, assembled: Assembled) -> None:
         assembled.observer.ended()
 
-    async def _surely(self, what: str, step: Awaitable[None]) -> None:
+    async def _surely(self, what: str, step: Awaitable[object]) -> bool:
+        """Take a step, and return whether it was; what fails in it stops nothing else."""
         try:
             async with asyncio.timeout(STEP_S):
                 await step
         except Exception as broken:  # noqa: BLE001 - the steps behind it are taken all the same
             logger.opt(exception=broken).error("call {}: {} failed", self.call_id, what)
+            return False
+        return True
 
     async def end(self, reason: str) -> None:
         """Have the agent say goodbye, behind what it is saying, and hang up.
@@ -107,9 +111,17 @@ class Call:
     async def cancel(self, reason: str) -> None:
         """End the call at once, whatever hangs in it."""
         self._reason = self._reason or reason
-        if self._assembled:
-            await self._assembled.worker.pipeline.queue_frame(CancelFrame())
-            await self._assembled.worker.cancel(reason=reason)
+        if self._assembled is None:
+            return
+        worker = self._assembled.worker
+        await self._surely("cancelling from within", worker.pipeline.queue_frame(CancelFrame()))
+        if not await self._surely("cancelling", worker.cancel(reason=reason)):
+            self._tear_down()
+
+    def _tear_down(self) -> None:
+        """End a pipeline by force that cannot be told to end."""
+        if self._pipeline:
+            self._pipeline.cancel()
 
     async def _talk(self) -> None:
         assembled = assemble(
@@ -130,8 +142,9 @@ class Call:
         await runner.add_workers(worker)
         async with asyncio.TaskGroup() as group:
             greeting = group.create_task(self._greet(assembled), name="greet")
+            self._pipeline = group.create_task(runner.run(), name="pipeline")
             try:
-                await runner.run()
+                await asyncio.wait([self._pipeline])
             finally:
                 greeting.cancel()
                 if self._ending:
@@ -160,7 +173,9 @@ class Call:
         if assembled is None or assembled.worker.has_finished():
             return
         self._reason = self._reason or reason
-        await end_with_rising_force(assembled.worker, self._shared.clock)
+        ending = end_with_rising_force(assembled.worker, self._shared.clock)
+        if not await self._surely("ending", ending):
+            self._tear_down()
 
     async def _on_error(self, _worker: Any, frame: ErrorFrame) -> None:
         """End the call with an apology when one of our own processors failed.

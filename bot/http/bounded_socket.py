@@ -19,6 +19,7 @@ FRAMES_PER_S: Final = 200.0  # Twilio sends 50 of sound, and 5 marks come back
 FRAMES_CAP: Final = 1000.0  # a line that was held up for 5 s delivers some 300 at once
 CLOSE_S: Final = 1.0  # for the far end to answer our close
 BEGUN: Final = "begun"  # in the scope's state: called when the far end has shown whose call it is
+NOT_TEXT: Final = 1007  # RFC 6455, 7.4.1: data not consistent with the type of the message
 FLOOD: Final = 1008  # RFC 6455, 7.4.1: policy violation
 
 
@@ -62,6 +63,15 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._allowance.spend(len(self.conn.events), self.loop.time())
         super().handle_events()
 
+    def send_receive_event_to_app(self) -> None:
+        """Hand a message on; one that is no text ends the socket, without a traceback."""
+        if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
+            self.frames = []
+            self.conn.send_close(NOT_TEXT)
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
     def _feed(self) -> None:
         self._coming = False
         if self.transport.is_closing():
@@ -96,3 +106,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": FLOOD, "reason": "flood"})
         self.close_sent = True
         self.transport.abort()
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

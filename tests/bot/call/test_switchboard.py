@@ -154,3 +154,57 @@ async def test_a_call_that_nothing_ends_is_told_and_does_not_hang_the_process() 
         await switchboard.close(drain_s=0.0)
 
     running.cancel()
+
+
+async def test_a_call_that_cannot_be_ended_keeps_no_other_from_its_goodbye() -> None:
+    class Broken(Talk):
+        async def end(self, reason: str) -> None:
+            raise RuntimeError("no goodbye")
+
+        async def cancel(self, reason: str) -> None:
+            self.over.set()
+            raise RuntimeError("no cancel")
+
+    switchboard, broken, whole = board([], seats=2), Broken("a"), Talk("b")
+    running = [asyncio.ensure_future(switchboard.answer(LINE, each)) for each in (broken, whole)]
+    await asyncio.sleep(0)
+
+    await switchboard.close(drain_s=1.0)
+
+    assert whole.parted == "shutdown"
+    await asyncio.gather(*running)
+
+
+async def test_a_seat_that_is_kept_is_somebody_s_until_it_is_given_back() -> None:
+    switchboard = board([], seats=1)
+
+    seat = switchboard.keep_seat()
+
+    assert seat is not None
+    assert switchboard.keep_seat() is None
+    assert switchboard.why_closed == "full"
+    seat.give_back()
+    seat.give_back()
+    assert switchboard.free == 1
+
+
+async def test_a_call_takes_the_seat_that_was_kept_for_it() -> None:
+    switchboard, talk = board([], seats=1), Talk()
+    seat = switchboard.keep_seat()
+    running = asyncio.ensure_future(switchboard.answer(LINE, talk, seat=seat))
+    await asyncio.sleep(0)
+
+    assert switchboard.free == 0
+    talk.over.set()
+    await running
+    assert switchboard.free == 1
+
+
+async def test_whoever_waits_for_a_call_is_told_that_none_is_taken_any_more() -> None:
+    switchboard, told = board([]), asyncio.Event()
+    switchboard.on_closing(told.set)
+
+    await switchboard.close(drain_s=0.0)
+
+    assert told.is_set()
+    assert switchboard.keep_seat() is None

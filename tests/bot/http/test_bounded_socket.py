@@ -122,3 +122,15 @@ async def test_what_a_line_held_up_owes_is_read_at_once() -> None:
 
         assert loop.time() - began_s < 1
         assert len(call.ears.audio) >= 250 * 320
+
+
+async def test_a_text_that_is_none_ends_the_socket_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with house() as it, raw_socket(it.port) as (reader, writer):
+        writer.write(bytes([0x81, 0x82]) + MASK + b"\x9e\x9f")  # 0xff 0xfe
+        await over(reader)
+        await until(lambda: bool(it.told))
+
+    assert it.reasons() == ["closed_before_start"]
+    assert "Traceback" not in caplog.text

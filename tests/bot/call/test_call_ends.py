@@ -1,0 +1,216 @@
+"""Whatever is thrown at the end of a call ends that call, and no other."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pipecat.frames.frames import CancelFrame, Frame, TTSSpeakFrame
+
+from bot import clock
+from bot.call import call as call_module
+from bot.call.assembly import Assembled
+from calls.events import CallEnded, CallStarted
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.webhook import PhoneCall
+from tests.bot.http.peer import on_loopback, open_lines, peer
+from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged_call
+from transports.leg import Gone, Leg
+from transports.loopback import LoopbackLeg
+from transports.twilio import TwilioLeg
+from transports.webrtc import WebrtcLeg
+
+__all__ = ["on_loopback"]
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("on_loopback", "quiet_log"),
+]
+
+RATE_HZ = 8_000
+SILENCE = np.zeros(RATE_HZ, np.int16)
+BROKEN = "+15005550666"  # the number of the caller whose leg is broken
+METHODS = ("input", "output", "on_gone", "answered", "show", "hang_up")
+STEPS: dict[str, Callable[[Assembled], tuple[object, str]]] = {
+    "closing the tools": lambda it: (it.tools, "close"),
+    "the observer": lambda it: (it.observer, "ended"),
+    "the farewell": lambda it: (it.farewell, "part"),
+    "cancelling from within": lambda it: (it.worker.pipeline, "queue_frame"),
+    "the first words": lambda it: (it.services.tts, "queue_frame"),
+}
+FRAMES = (CancelFrame, TTSSpeakFrame)  # of those that pass there, the ones that the call puts in
+
+
+class BrokenError(Exception):
+    """Thrown where nobody expects it."""
+
+
+def throw(*_: Any, **__: Any) -> Any:
+    raise BrokenError
+
+
+async def throw_later(*_: Any, **__: Any) -> None:
+    await asyncio.sleep(0.1)
+    raise BrokenError
+
+
+def thrown_by(owner: object, method: str) -> Callable[..., Any]:
+    if method != "queue_frame":
+        return throw if method == "ended" else throw_later
+    whole = getattr(owner, method)
+
+    async def throw_frames(frame: Frame, *args: Any, **kwargs: Any) -> None:
+        if isinstance(frame, FRAMES):
+            raise BrokenError
+        await whole(frame, *args, **kwargs)
+
+    return throw_frames
+
+
+def breaking(leg: LoopbackLeg, *methods: str) -> LoopbackLeg:
+    for each in methods:
+        thrown = throw_later if each in {"answered", "hang_up"} else throw
+        setattr(leg, each, thrown)
+    return leg
+
+
+class ApartLeg(LoopbackLeg):
+    """Tells of its end in a task of its own, as carriers and browsers do."""
+
+    def on_gone(self, gone: Gone) -> None:
+        async def apart(reason: str) -> None:
+            self.telling = asyncio.ensure_future(gone(reason))
+
+        super().on_gone(apart)
+
+
+def recorded() -> LoopbackLeg:
+    return ApartLeg(SILENCE, sample_rate_hz=RATE_HZ, linger_s=4.0, clock=clock.monotonic)
+
+
+async def answer(beside: JudgedCall, leg: Leg) -> None:
+    """Have the house answer a leg; its call begins, ends, and gives its seat back."""
+    before = beside.seats(), kinds(beside, CallStarted), kinds(beside, CallEnded)
+    async with asyncio.timeout(60):
+        await beside.switchboard.answer(leg)
+    await asyncio.sleep(0.1)
+    after = beside.seats(), kinds(beside, CallStarted), kinds(beside, CallEnded)
+    assert after == (before[0], before[1] + 1, before[2] + 1)
+
+
+async def left_alone(beside: JudgedCall, method: str) -> None:
+    """Return when the judged call is the only one again."""
+    for _ in range(60):
+        if beside.seats() == 1:
+            return
+        await asyncio.sleep(1)
+    raise AssertionError(f"a call goes on although its leg threw in {method}")
+
+
+def forget_others(beside: JudgedCall) -> None:
+    """Leave what was told of the judged call, which is the first one."""
+    own = next(each.call_id for each in beside.told if isinstance(each.event, CallStarted))
+    beside.told[:] = [each for each in beside.told if each.call_id == own]
+
+
+def kinds(beside: JudgedCall, kind: type) -> int:
+    return sum(isinstance(each, kind) for each in beside.events)
+
+
+async def test_a_leg_that_throws_in_any_of_its_methods_ends_its_own_call_alone(
+    tmp_path: Path,
+) -> None:
+    async with judged_call(tmp_path) as beside:
+        unexpected = []
+        for methods in [(each,) for each in METHODS] + [METHODS]:
+            try:
+                await answer(beside, breaking(recorded(), *methods))
+            except Exception as thrown:  # noqa: BLE001 - all of them are to be seen
+                unexpected.append((methods, repr(thrown)))
+
+        assert unexpected == []
+        forget_others(beside)
+
+
+async def test_a_step_of_the_end_that_throws_keeps_no_other_from_being_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken: list[str] = []
+    assemble = call_module.assemble
+
+    def assemble_broken(shared: Any, leg: Leg, *args: Any, **kwargs: Any) -> Assembled:
+        assembled = assemble(shared, leg, *args, **kwargs)
+        for name in broken if leg.facts.transport == "loopback" else ():
+            owner, method = STEPS[name](assembled)
+            monkeypatch.setattr(owner, method, thrown_by(owner, method))
+        return assembled
+
+    monkeypatch.setattr(call_module, "assemble", assemble_broken)
+    async with judged_call(tmp_path) as beside:
+        unexpected = []
+        for steps in [[each] for each in STEPS] + [list(STEPS)]:
+            broken[:] = steps
+            try:
+                await answer(beside, recorded())
+            except Exception as thrown:  # noqa: BLE001 - all of them are to be seen
+                unexpected.append((steps, repr(thrown)))
+
+        assert unexpected == []
+        forget_others(beside)
+
+
+async def test_an_apology_that_throws_ends_its_own_call_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_module, "apologise", throw_later)
+    async with judged_call(tmp_path) as beside:
+        await answer(beside, breaking(recorded(), "input", "hang_up"))
+
+        forget_others(beside)
+
+
+async def test_a_browser_s_leg_that_throws_ends_its_own_call_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with judged_call(tmp_path) as beside:
+        for method in (*METHODS, "watch", "greet_with", "part_with"):
+            thrown = throw_later if method in {"answered", "hang_up", "watch"} else throw
+            with monkeypatch.context() as patched:
+                patched.setattr(WebrtcLeg, method, thrown)
+                async with peer(beside.url) as browser:
+                    await browser.call()
+                    await asyncio.sleep(3)
+                await left_alone(beside, method)
+        async with peer(beside.url) as browser:
+            await browser.call()
+            await browser.until_told("said")
+        await asyncio.sleep(5)
+
+        assert list(open_lines()) == []
+        forget_others(beside)
+
+
+async def test_a_telephone_s_leg_that_throws_ends_its_own_call_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with judged_call(tmp_path) as beside:
+        for method in METHODS:
+            whole = getattr(TwilioLeg, method)
+
+            def broken(leg: TwilioLeg, *args: Any, whole: Any = whole, name: str = method) -> Any:
+                if leg.facts.caller != BROKEN:
+                    return whole(leg, *args)
+                return throw_later() if name in {"answered", "hang_up"} else throw()
+
+            with monkeypatch.context() as patched:
+                patched.setattr(TwilioLeg, method, broken)
+                phone = PhoneCall(caller=BROKEN)
+                async with Carrier(beside.url, AUTH_TOKEN, phone=phone) as caller:
+                    await asyncio.sleep(2)
+                    await caller.hang_up()
+                await left_alone(beside, method)
+
+        forget_others(beside)
