@@ -11,8 +11,10 @@ from typing import Final
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.utils.context.word_completion_tracker import WordCompletionTracker
 
+from bot import clock
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
+from processors.turn_judges import TurnJudges
 
 RATES_HZ: Final = (8000, 16_000)  # of a telephone; of everything else
 PIECE_BYTES: Final = 640
@@ -34,12 +36,18 @@ def _listen_once(models: VoiceModels) -> None:
 
 
 async def _judge_once(models: VoiceModels) -> None:
-    detector = models.smart_turn(TurnSettings())
+    turn = TurnSettings()
+    vad = models.vad(turn)
+    judges = TurnJudges(clock=clock.monotonic)
+    detector = models.turn_detector(
+        turn, vad, judges=judges, clock=clock.monotonic, tell=lambda event: None
+    )
     detector.set_sample_rate(RATES_HZ[-1])
     for _ in range(PIECES):
         detector.append_audio(bytes(PIECE_BYTES), is_speech=True)
     await detector.analyze_end_of_turn()
     await detector.cleanup()
+    judges.close()
 
 
 def _compile_patterns() -> None:

@@ -20,6 +20,11 @@ class HouseLive:
         if house.views:
             house.views.share(live.watch)
 
+    @property
+    def watchers(self) -> int:
+        """How many watch this process now."""
+        return self._live.watchers
+
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the recent entries, then each new one, until the watcher goes."""
         queue: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(WAITING)

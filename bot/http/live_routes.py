@@ -11,6 +11,11 @@ from fastapi.responses import JSONResponse, StreamingResponse
 class LiveView(Protocol):
     """What can be watched."""
 
+    @property
+    def watchers(self) -> int:
+        """How many watch now."""
+        ...
+
     def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the recent entries, then each new one, until the watcher goes."""
         ...
