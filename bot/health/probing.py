@@ -109,8 +109,9 @@ class Prober:
             self.health.breaker.take_back(permit)
             raise
         now = self._clock()
-        lagged = self.lag.stalled_s(now) > stalled_s
-        ours = lagged and failure is not None and failure.kind is Kind.TIMEOUT
+        most_ours = 2 * (self.lag.stalled_s(now) - stalled_s) > now - began_s
+        unread = most_ours or began_s < now < self.lag.ready_at
+        ours = unread and failure is not None and failure.kind is Kind.TIMEOUT
         self.last = Probed(
             at_s=now,
             real=real,

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
 from bot import clock
-from bot.health.probing import Prober, run_probers
+from bot.health.probing import OURS, Prober, run_probers
 from calls.events import Event
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.facts import BreakerMoved, ProviderProbed, Suspected, SuspicionCleared
@@ -25,6 +25,7 @@ from faultlab.schedule import Window
 from providers.catalog import PROVIDERS
 from providers.provider import RungSpec, Stage
 from tests.faultlab.near_ears import bring_near
+from tests.virtual_time import VirtualLoop
 
 pytestmark = pytest.mark.virtual_time
 
@@ -162,6 +163,25 @@ async def test_one_probe_at_a_time() -> None:
         await sick.until(lambda: sick.all(ProviderProbed))
 
         assert len(sick.peers[0].record.requests("it")) == 1
+
+
+@pytest.mark.parametrize(("stall_s", "failures"), [(0.0, 2), (3.0, 1)])
+async def test_a_probe_whose_time_we_used_up_proves_nothing(stall_s: float, failures: int) -> None:
+    async with ward(SOON) as sick:
+        lag, peer = sick.probers[0].lag, sick.peers[0]
+        peer.set_faults([Window(fault=faults.SlowStart(delay_s=20.0 if stall_s else 90.0))])
+        lag.beat(clock.monotonic())
+        sick.fails(Kind.TIMEOUT)
+        while not sick.all(ProviderProbed):
+            await asyncio.sleep(0.02)
+            lag.beat(clock.monotonic())
+            if stall_s and peer.record.requests("it"):  # it would answer after 1 of its 2 s
+                cast("VirtualLoop", asyncio.get_running_loop()).clock.now += stall_s
+                stall_s = 0.0
+
+        assert not sick.all(ProviderProbed)[0].ok
+        assert (sick.all(ProviderProbed)[0].error == OURS) == (failures == 1)
+        assert sick.health.breaker.failures == failures
 
 
 async def test_a_healthy_rung_is_asked_the_cheap_question_only() -> None:
