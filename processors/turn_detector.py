@@ -1,5 +1,6 @@
 """Decides for one call whether a caller who fell silent has finished, before it is asked."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -135,6 +136,8 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self._begun = self._ask(until)
             if again := await self._answer(until):
                 judgement, early = again, False
+        if judgement is None:  # perhaps given up before its time
+            await asyncio.sleep(until - self._clock())
         finished = judgement.finished if judgement else not heard_again(self._vad)
         self._tell_of(judgement, finished=finished, early=early, waited_s=self._clock() - begin_s)
         state = EndOfTurnState.COMPLETE if finished else EndOfTurnState.INCOMPLETE

@@ -98,7 +98,19 @@ async def test_a_detector_that_fails_is_no_reason_to_wait() -> None:
     await one.speaks(1.0)
 
     assert [each.by for each in one.judged] == ["silence"]
-    assert one.decided[0] - one.stops[0] <= WITHIN_S
+    assert one.decided[0] - one.stops[0] == pytest.approx(WITHIN_S, abs=0.001)
+
+
+async def test_silence_has_all_of_its_time_where_nobody_will_look_any_more() -> None:
+    judges = judges_of(0.2, width=1)  # the second of them would be too late, and is not begun
+    callers = [Caller(Session(SURE), judges) for _ in range(2)]
+
+    async with asyncio.TaskGroup() as calls:
+        for each in callers:
+            calls.create_task(each.speaks(1.0))
+
+    waited = {each.judged[0].by: each.judged[0].waited_s for each in callers}
+    assert waited == {"detector": pytest.approx(0.1, abs=0.02), "silence": pytest.approx(WITHIN_S)}
 
 
 async def test_an_early_look_is_dropped_when_speech_goes_on() -> None:
