@@ -48,6 +48,7 @@ from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
 from processors.call_observer import CallObserver
 from processors.caller_words import CallerWords
+from processors.context_window import ContextWindow
 from processors.stages.llm import LlmStage
 from processors.turn_opener import TurnOpener
 from processors.turn_stop import TurnStop
@@ -57,6 +58,7 @@ from providers.provider import RungSpec
 
 QUESTION = "What are your opening hours?"
 STOP_S = 0.2  # of silence, after which the VAD is sure
+WINDOW = 4000  # tokens
 DETECTOR_S = 0.5  # of a machine that has much to do
 
 
@@ -150,7 +152,7 @@ class EarlyBench:
             tell=wiring.tell,
             clock=time.monotonic,
             turn=turn,
-            window_tokens=4000,
+            window_tokens=WINDOW,
         )
         observer = CallObserver(
             wiring, timeline=Timeline(budget_s=1.5), provider_of=lambda name: name
@@ -160,6 +162,7 @@ class EarlyBench:
                 CallerWords(tell=wiring.tell, listener=stage.answer_early(self.context)),
                 TurnOpener(turn, clock=time.monotonic),
                 pair.user(),
+                ContextWindow(limit_tokens=WINDOW, tell=wiring.tell),
                 stage,
                 pair.assistant(),
             ]

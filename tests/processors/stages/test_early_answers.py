@@ -1,12 +1,13 @@
 """A model that is asked before the turn is decided, against simulated providers on the wire."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from pipecat.frames.frames import CancelFrame, Frame
 
-from calls.events import FirstToken, TurnDecided, UsageMeasured
+from calls.events import ContextShortened, FirstToken, TurnDecided, UsageMeasured
 from fallbacks.early_answer import EarlyBudget
 from fallbacks.facts import (
     AttemptDropped,
@@ -246,3 +247,35 @@ async def test_a_pause_is_answered_by_what_was_asked_when_it_began() -> None:
     (taken,) = it.told_of(EarlyAnswerTaken)
     assert it.said == [ANSWER]
     assert taken.asked_s > 1.0
+
+
+async def test_a_conversation_that_outgrew_its_window_is_cut_alike_early_and_late() -> None:
+    async with early_bench() as it:
+        for n in range(40):
+            it.context.add_message({"role": "user", "content": f"{n}: {'word ' * 100}"})
+            it.context.add_message({"role": "assistant", "content": "I see."})
+        await it.call(utterance())
+        request, *_ = it.lab.record.requests("openai")  # what follows is a summary
+
+    assert len(it.told_of(ContextShortened)) == 1
+    assert len(it.told_of(EarlyAnswerTaken)) == 1
+    assert it.said[-1] == ANSWER
+    assert request.well_formed
+
+
+async def test_a_message_that_changed_meanwhile_makes_it_another_question() -> None:
+    async with early_bench() as it:
+        message: Any = {"role": "developer", "content": "The office is open."}
+        it.context.add_message(message)
+
+        async def change() -> None:
+            while not it.told_of(EarlyAnswerAsked):  # noqa: ASYNC110 - facts wake nobody here
+                await asyncio.sleep(0.01)
+            message["content"] = "The office is closed today."
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(change())
+            await it.call(utterance())
+
+    assert [each.because for each in it.told_of(EarlyAnswerDropped)] == ["context"]
+    assert it.said == [ANSWER]
