@@ -12,6 +12,7 @@ from drill import servers
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = str(Path(__file__).with_name("noting_program.py"))
+PATIENCE_S = 120.0  # a busy machine imports for half a minute
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +23,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "notes.txt"
     programs: Mapping[str, Sequence[str]] = {servers.OURS: (PROGRAM, str(file), "serve")}
     monkeypatch.setattr(servers, "_PROGRAMS", programs)
+    monkeypatch.setattr(servers, "READY_S", PATIENCE_S)
     return file
 
 
@@ -39,9 +41,9 @@ async def test_nothing_is_imported_compiled_or_loaded_in_the_first_call(
     ):
         ready = noted_in(notes)
         async with Carrier(url, servers.AUTH_TOKEN) as call:
-            await call.listen(within_s=30)
+            await call.listen(within_s=PATIENCE_S)
             await call.say(question)
-            answer = await call.listen(within_s=30)
+            answer = await call.listen(within_s=PATIENCE_S)
     noted = noted_in(notes)
 
     assert answer.size
