@@ -41,7 +41,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """Let the application say when a call has begun."""
         super().handle_connect(event)
         if self.response.status_code == 101:
-            self.scope["state"][BEGUN] = self.begin
+            self.scope.setdefault("state", {})[BEGUN] = self.begin
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; it is parsed piece by piece."""

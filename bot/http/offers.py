@@ -77,13 +77,12 @@ class Offers:
             self._tell(InputRefused(transport="webrtc", reason="too_many_offers"))
             await line.shut()
             raise TooManyError
-        answer: Mapping[str, str] | None = None
         try:
             answer = await _answered(line, line.initialize(sdp=request.sdp, type=request.type))
-        finally:
-            if answer is None:
-                self._room.remove(guest)
-                await line.shut()
+        except BaseException:  # also when the request is cancelled
+            self._room.remove(guest)
+            await line.shut()
+            raise
         self._lines[answer["pc_id"]] = line
         self._tasks.create_task(self._follow(line, guest, begin), name="browser call")
         return answer
