@@ -79,7 +79,7 @@ class Offers:
             raise TooManyError
         try:
             answer = await _answered(line, line.initialize(sdp=request.sdp, type=request.type))
-        except BaseException:  # whatever ends it, a cancel too: nobody follows this line
+        except BaseException:  # also when the request is cancelled
             self._room.remove(guest)
             await line.shut()
             raise

@@ -80,6 +80,8 @@ def breaking(leg: LoopbackLeg, *methods: str) -> LoopbackLeg:
 class ApartLeg(LoopbackLeg):
     """Tells of its end in a task of its own, as carriers and browsers do."""
 
+    telling: asyncio.Future[None] | None = None
+
     def on_gone(self, gone: Gone) -> None:
         async def apart(reason: str) -> None:
             self.telling = asyncio.ensure_future(gone(reason))
