@@ -68,7 +68,8 @@ class ClipVerdict:
 
     Attributes:
         first_word_s: From the reader's last sound to the first word of the answer.
-        split: Somebody spoke while it was read, or what was answered was a part of it.
+        split: The agent was heard while it was read, no request held all the words, or the answer
+            to them was not heard whole.
     """
 
     name: str
@@ -153,5 +154,5 @@ def spoke_meanwhile(held: HeldCall) -> bool:
 
 
 def _asked_all(asked: Sequence[str], words: str) -> bool:
-    """Return whether the request that was answered, the last one, held all the words."""
-    return bool(asked) and bare_words(asked[-1]) == bare_words(words)
+    """Return whether some request held all the words; one that came too early may lack some."""
+    return any(bare_words(each) == bare_words(words) for each in asked)
