@@ -29,7 +29,9 @@ from transports.webrtc_connection import BrowserConnection, TooManyError
 
 MAX_SDP: Final = 64 * 1024  # characters; a browser's offer has about 6 kB
 MAX_CANDIDATES: Final = 20  # of one request
-TAKE_UP_S: Final = 5.0  # for the call of a page that has come back to end
+TAKE_UP_S: Final = (
+    1.8  # for the call of a page that has come back to end; another process waits 2 s
+)
 BUSY: Final = "All our lines are busy. Please call again in a few minutes."
 TOO_MANY: Final = "Too many calls are being set up. Please call again in a moment."
 
