@@ -28,4 +28,4 @@ class _NoHttp:
 
 def make_clients_cheap() -> None:
     """Have Pipecat's service make such clients; it takes none from outside."""
-    pipecats.AsyncDeepgramClient = StreamingClient
+    pipecats.AsyncDeepgramClient = StreamingClient  # pyright: ignore[reportPrivateImportUsage]
