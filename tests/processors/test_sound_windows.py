@@ -111,8 +111,9 @@ async def test_speech_is_noticed_and_missed_at_the_same_piece_as_without(
         each.set_sample_rate(rate_hz)
     windows = SoundWindows(quiet=lambda: gathering.quiet)
     states = [VADState.QUIET]
-    windows.link(SoundEnd(lambda frame: states.append(gathering._run_analyzer(frame.audio))))
-    windows._flows = windows._next._flows = True
+    end = SoundEnd(lambda frame: states.append(gathering._run_analyzer(frame.audio)))
+    windows.link(end)
+    windows._flows = end._flows = True
 
     expected: list[bool] = []
     noticed: list[bool] = []
