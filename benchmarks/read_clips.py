@@ -103,7 +103,7 @@ def _read(path: Path) -> tuple[Pcm, int]:
     if path.suffix == ".raw":
         return np.fromfile(path, dtype="<i2"), RAW_HZ
     samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
-    return np.asarray(samples)[:, 0], int(rate_hz)
+    return np.asarray(samples)[:, 0].astype(np.int16), int(rate_hz)
 
 
 def _for_telephone(samples: Pcm, rate_hz: int) -> Pcm:
