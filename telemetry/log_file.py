@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -22,16 +23,18 @@ class LogFile:
     def write(self, text: str) -> None:
         """Append; blocks."""
         self._follow()
-        if os.fstat(self._file).st_size >= self._largest_bytes:
+        if os.fstat(self._file.fileno()).st_size >= self._largest_bytes:
             self._begin_anew()
-        os.write(self._file, text.encode("utf-8", "backslashreplace"))
+        self._file.write(text.encode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._file)
+        self._file.close()
 
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, OWNERS)
+    def _open(self) -> FileIO:
+        # An object, not a number: a number that is closed twice is somebody else's file by then.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return FileIO(os.open(self._path, flags, OWNERS), "a")
 
     def _follow(self) -> None:
         """Go to the file that has the name now: somebody may have moved ours away."""
@@ -39,20 +42,20 @@ class LogFile:
             there = self._path.stat().st_ino
         except FileNotFoundError:
             there = None
-        if there != os.fstat(self._file).st_ino:
-            os.close(self._file)
-            self._file = self._open()
+        if there != os.fstat(self._file.fileno()).st_ino:
+            ours, self._file = self._file, self._open()
+            ours.close()
 
     def _begin_anew(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)  # of two processes one does it
+        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # of two processes one does it
         try:
-            if self._path.stat().st_ino == os.fstat(self._file).st_ino:
+            if self._path.stat().st_ino == os.fstat(self._file.fileno()).st_ino:
                 for number in range(KEPT - 1, 0, -1):
                     if self._older(number).exists():
                         self._older(number).replace(self._older(number + 1))
                 self._path.replace(self._older(1))
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
         self._follow()
 
     def _older(self, number: int) -> Path:

@@ -1,0 +1,30 @@
+"""The log's file, when what is around it changes."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from telemetry.log_file import LogFile
+
+
+def test_a_folder_that_is_gone_costs_lines_and_nobody_elses_connection(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    file = LogFile(folder / "holdline.log")
+    file.write("one\n")
+    shutil.rmtree(folder)
+
+    with pytest.raises(OSError, match="No such file"):
+        file.write("two\n")
+    near, far = socket.socketpair()  # gets the next numbers that are free
+    with pytest.raises(OSError, match="No such file"):
+        file.write("three\n")
+    near.sendall(b"still here")
+
+    assert far.recv(100) == b"still here"
+    folder.mkdir()
+    file.write("four\n")
+    assert (folder / "holdline.log").read_text() == "four\n"
+    for each in (near, far, file):
+        each.close()
