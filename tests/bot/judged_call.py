@@ -26,7 +26,7 @@ import soxr
 from pydantic import SecretStr
 
 from bot.call.switchboard import Switchboard
-from bot.http.server import Extras, Server, bind_socket, run_server
+from bot.http.server import Extras, bind_socket, run_server
 from bot.lab.callers import RATE_HZ, Pcm, answers, caller_says
 from bot.lab.process import RunningLab, with_lab
 from calls.entry import Entry
@@ -163,12 +163,6 @@ class JudgedCall:
         return self.switchboard._taken
 
 
-def _switchboard_of(server: Server) -> Switchboard:
-    owner = getattr(server._hurry, "__self__", None)  # the server keeps nothing else of it
-    assert isinstance(owner, Switchboard)
-    return owner
-
-
 class _Notes:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -256,7 +250,7 @@ async def _listening(
                 url=url,
                 port=port,
                 logs=folder / "logs",
-                switchboard=_switchboard_of(server),
+                switchboard=server.switchboard,
                 call=Carrier(url, AUTH_TOKEN),
                 lab=lab,
                 told=notes.entries,

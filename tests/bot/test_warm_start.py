@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have the drill's server note what it does on first use."""
     file = tmp_path / "notes.txt"
-    programs: Mapping[str, Sequence[str]] = {servers.OURS: (PROGRAM, str(file), "serve")}
+    programs: Mapping[str, Sequence[str]] = {
+        servers.OURS: (PROGRAM, str(file), "serve", "--workers", "1")
+    }
     monkeypatch.setattr(servers, "_PROGRAMS", programs)
     monkeypatch.setattr(servers, "READY_S", PATIENCE_S)
     return file
