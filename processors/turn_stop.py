@@ -90,4 +90,6 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
             await self.task_manager.cancel_task(deciding)
 
     async def _timeout_handler(self, timeout: float) -> None:  # noqa: ASYNC109 - Pipecat's name
-        await super()._timeout_handler(max(timeout, GRACE_S))
+        # Pipecat computes it from the time of day, which may be set back meanwhile.
+        longest_s = self._stt_timeout - self._stop_secs
+        await super()._timeout_handler(max(min(timeout, longest_s), GRACE_S))

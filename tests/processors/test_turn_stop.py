@@ -71,8 +71,16 @@ def said(text: str, *, finalized: bool) -> TranscriptionFrame:
     return TranscriptionFrame(text=text, user_id="", timestamp="", finalized=finalized)
 
 
-async def turns(stop: TurnAnalyzerUserTurnStopStrategy) -> list[str]:
-    """Return the caller's turns, as the context has them."""
+async def turns(
+    stop: TurnAnalyzerUserTurnStopStrategy, *, set_back_s: float = 0.0, finalized: bool = True
+) -> list[str]:
+    """Return the caller's turns, as the context has them.
+
+    Args:
+        stop: What ends them.
+        set_back_s: By how much the time of day is set back behind the caller's stop.
+        finalized: Whether the recogniser says that these were the last words.
+    """
     context = LLMContext(messages=[])
     start = [VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy()]
     params = LLMUserAggregatorParams(
@@ -80,7 +88,7 @@ async def turns(stop: TurnAnalyzerUserTurnStopStrategy) -> list[str]:
         user_turn_strategies=UserTurnStrategies(start=start, stop=[stop]),
         user_turn_stop_timeout=1.0,
     )
-    stopped_at = time.time() + 0.04  # its default is bound to the real clock
+    stopped_at = time.time() + set_back_s + 0.04  # its default is bound to the real clock
     down, _ = await run_test(
         LLMContextAggregatorPair(context, user_params=params).user(),
         frames_to_send=[
@@ -92,7 +100,7 @@ async def turns(stop: TurnAnalyzerUserTurnStopStrategy) -> list[str]:
             VADUserStoppedSpeakingFrame(stop_secs=STOP_S, timestamp=stopped_at),
             SleepFrame(sleep=0.02),
             *(InputAudioRawFrame(bytes(640), 16_000, 1) for _ in range(10)),
-            said("my name is Maria.", finalized=True),
+            said("my name is Maria.", finalized=finalized),
             SleepFrame(sleep=0.2),
             SleepFrame(sleep=0.2),
         ],
@@ -110,6 +118,24 @@ async def test_pipecat_alone_still_cuts_them_off() -> None:
     stock = await turns(TurnAnalyzerUserTurnStopStrategy(turn_analyzer=SlowDetector()))
 
     assert stock != ["Hello my name is Maria."]  # when this fails, our own rule may go
+
+
+async def test_a_clock_that_is_set_back_holds_up_no_turn() -> None:
+    ended: list[bool] = []
+
+    class NotingStop(TurnStop):
+        async def trigger_user_turn_stopped(
+            self, *, enable_user_speaking_frames: bool | None = None
+        ) -> None:
+            ended.append(True)
+            await super().trigger_user_turn_stopped(
+                enable_user_speaking_frames=enable_user_speaking_frames
+            )
+
+    stop = NotingStop(turn_analyzer=SlowDetector())
+
+    assert await turns(stop, set_back_s=3600, finalized=False) == ["Hello my name is Maria."]
+    assert ended  # by the rule, not by the time-out behind it
 
 
 async def test_a_turn_does_not_end_while_words_are_owed() -> None:
