@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import random
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -113,20 +114,34 @@ def _run_child(pipe: Connection, plan: CrowdPlan) -> None:
     asyncio.run(_call_all(pipe, plan))
 
 
+class _Sender:
+    """Sends one thing after another: calls end in threads, and a pipe takes one at a time."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+
+    def send(self, told: Told) -> None:
+        """Send; blocks."""
+        with self._lock:
+            self._pipe.send(told)
+
+
 async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
-    together = _Together(pipe, len(plan.callers)) if plan.together else None
+    sender = _Sender(pipe)
+    together = _Together(sender, len(plan.callers)) if plan.together else None
     gone = asyncio.Event()
     asyncio.get_running_loop().add_reader(pipe.fileno(), lambda: _read(pipe, together, gone))
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_one(pipe, plan, each, together=together)) for each in plan.callers
+            group.create_task(_one(sender, plan, each, together=together)) for each in plan.callers
         ]
         watch = group.create_task(_leave(gone, tasks))
         await asyncio.wait(tasks)
         watch.cancel()
     asyncio.get_running_loop().remove_reader(pipe.fileno())
     if not gone.is_set():
-        pipe.send("done")
+        sender.send("done")
 
 
 async def _leave(gone: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -149,8 +164,8 @@ def _read(pipe: Connection, together: "_Together | None", gone: asyncio.Event) -
 class _Together:
     """Lets callers ask only when all have been greeted and the word was given."""
 
-    def __init__(self, pipe: Connection, callers: int) -> None:
-        self._pipe = pipe
+    def __init__(self, sender: _Sender, callers: int) -> None:
+        self._sender = sender
         self._left = callers
         self._asked = asyncio.Event()
         self._at = 0.0
@@ -163,7 +178,7 @@ class _Together:
         """Count one who was greeted, or who never will be."""
         self._left -= 1
         if self._left == 0:
-            self._pipe.send("greeted")
+            self._sender.send("greeted")
 
     async def wait(self, speaks_s: float) -> None:
         self.ready()
@@ -172,7 +187,7 @@ class _Together:
 
 
 async def _one(
-    pipe: Connection, plan: CrowdPlan, caller: CallerPlan, *, together: _Together | None
+    sender: _Sender, plan: CrowdPlan, caller: CallerPlan, *, together: _Together | None
 ) -> None:
     dice = random.Random(caller.number)  # noqa: S311 - pauses, not a secret
     await asyncio.sleep(max(0.0, plan.start_at + caller.rings_s - clock.monotonic()))
@@ -191,7 +206,7 @@ async def _one(
         await hold_call(plan.script, held, questions=caller.questions, before=before)
         if together is not None and not waited:
             together.ready()  # the others do not wait for whoever never came in
-        await asyncio.to_thread(pipe.send, held)
+        await asyncio.to_thread(sender.send, held)
         if caller.until_s is None or clock.monotonic() >= plan.start_at + caller.until_s:
             return
         await asyncio.sleep(dice.uniform(*PAUSE_S))
