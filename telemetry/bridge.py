@@ -93,10 +93,20 @@ def bridge_logging() -> None:
         if isinstance(each, Bridge):
             root.removeHandler(each)
     root.addHandler(Bridge())
+    for name in tuple(root.manager.loggerDict):
+        _have_said_here(logging.getLogger(name))
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _log_thread
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _log_unraisable
+
+
+def _have_said_here(library: logging.Logger) -> None:
+    """Take away a terminal of its own, as Uvicorn's usual configuration gives itself one."""
+    for each in tuple(library.handlers):
+        if isinstance(each, logging.StreamHandler):
+            library.removeHandler(each)
+            library.propagate, library.disabled = True, False
 
 
 def _log_thread(ended: threading.ExceptHookArgs) -> None:

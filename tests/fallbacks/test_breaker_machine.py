@@ -18,6 +18,7 @@ class Machine(RuleBasedStateMachine):
         )
         self.breaker = Breaker("llm", "openai", now=0.0, settings=self.settings)
         self.out: list[tuple[Permit, State, int, float]] = []  # permit, state, moves then, when
+        self.trial = 0  # number of the permit that went out on trial last
         self.moves = 0
         self.in_a_row = 0  # failures, by our own count
         self.good_trials = 0
@@ -39,8 +40,11 @@ class Machine(RuleBasedStateMachine):
         return state is State.CLOSED or then is self._latest_trial()
 
     def _latest_trial(self) -> tuple[Permit, State, int, float] | None:
-        trials = [each for each in self.out if each[1] is not State.CLOSED]
-        return trials[-1] if trials and trials[-1][2] == self.moves else None
+        """Return the latest trial while it is out; one before it stays forgotten when it ends."""
+        return next(
+            (each for each in self.out if each[0].number == self.trial and each[2] == self.moves),
+            None,
+        )
 
     @rule(probe=st.booleans())
     def ask(self, probe: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
@@ -53,6 +57,7 @@ class Machine(RuleBasedStateMachine):
         assert (given is not None) == expected
         if given is not None:
             self.out.append((given, state, self.moves, self.now))
+            self.trial = self.trial if state is State.CLOSED else given.number
 
     @precondition(lambda self: self.out)
     @rule(data=st.data())

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import logging.config
 import re
 import stat
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn.config
 from loguru import logger
 
 from calls.entry import Entry
@@ -128,6 +130,17 @@ def test_what_libraries_log_comes_into_the_log(
     assert trace[-1] == "    ValueError: a mistake"
     told = capsys.readouterr().err.splitlines()
     assert all(STAMP.match(line) or line.startswith("    ") for line in told)
+
+
+def test_a_library_that_gave_itself_a_terminal_comes_into_the_log_too(tmp_path: Path) -> None:
+    logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
+    logs.set_up(level="INFO", folder=tmp_path)
+
+    logging.getLogger("uvicorn.error").error("a mistake")
+
+    (line,) = lines_in(tmp_path / "holdline.log")
+    logger.remove()
+    assert line.endswith("uvicorn.error:-:0 - a mistake")
 
 
 @pytest.mark.parametrize(
