@@ -38,6 +38,7 @@ def _listen_once(models: VoiceModels) -> None:
 async def _judge_once(models: VoiceModels) -> None:
     turn = TurnSettings()
     vad = models.vad(turn)
+    vad.set_sample_rate(RATES_HZ[-1])
     judges = TurnJudges(clock=clock.monotonic)
     detector = models.turn_detector(
         turn, vad, judges=judges, clock=clock.monotonic, tell=lambda event: None
