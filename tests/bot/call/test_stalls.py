@@ -154,8 +154,7 @@ async def test_a_stall_in_the_middle_of_the_turn_makes_no_rung_late(
 
 
 @pytest.mark.real_time
-@pytest.mark.long
-@pytest.mark.alone
+@pytest.mark.hours
 @pytest.mark.parametrize("length_s", [0.3, 1.0, 3.0])
 async def test_a_real_stall_blames_nobody_and_loses_no_word(
     tmp_path: Path, length_s: float
