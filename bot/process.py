@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
@@ -39,6 +40,7 @@ from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
 from telemetry.logs import Log
+from telemetry.metrics import Exposition, Metrics
 from transports.leg import Leg
 
 SWITCH_S: Final = 0.0005  # chosen: a tenth of Python's own 5 ms
@@ -65,6 +67,8 @@ class Process:
     providers: ProviderView
     last_resort: LastResort
     policies: Mapping[Stage, StagePolicy]
+    metrics: Metrics
+    exposition: Exposition
 
 
 @asynccontextmanager
@@ -74,6 +78,7 @@ async def open_process(
     words: bool,
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
+    metrics_folder: Path | None = None,
 ) -> AsyncIterator[Process]:
     """Be ready for calls while the block runs.
 
@@ -82,6 +87,7 @@ async def open_process(
         words: Whether the live view may show what is said; the calls' own records always do.
         listeners: More of them, told everything.
         models: Already loaded; None: they are loaded now.
+        metrics_folder: Where all processes of a house count; None: this one is alone.
     """
     check_tools(settings)
     serve_the_loop_first()
@@ -90,7 +96,9 @@ async def open_process(
     await warm_up(models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     live = Live(words=words)
-    emitter = emitter_for(settings, [live, *listeners])
+    exposition = Exposition(metrics_folder)
+    metrics = Metrics(exposition.registry, incidents_of(settings), clock=clock.monotonic)
+    emitter = emitter_for(settings, [live, metrics, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
@@ -114,6 +122,8 @@ async def open_process(
                 providers=providers,
                 last_resort=shared.last_resort,
                 policies=shared.policies,
+                metrics=metrics,
+                exposition=exposition,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
@@ -151,9 +161,14 @@ async def open_shared(
 
 def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
     """Return what tells the log, the calls' own records and these listeners."""
-    log = Log(Incidents(ladders(settings), steps=settings.hold.steps))
+    log = Log(incidents_of(settings))
     journal = Journal(settings.logs.dir / "calls")
     return Emitter(listeners=[log, journal, *listeners], utc_now=clock.utc_now)
+
+
+def incidents_of(settings: Settings) -> Incidents:
+    """Return what makes incidents of the facts; each listener has its own."""
+    return Incidents(ladders(settings), steps=settings.hold.steps)
 
 
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -26,7 +27,7 @@ from bot.house.cores import own_cores
 from bot.house.house import Alone, House
 from bot.house.joined import Joined
 from bot.house.listener import bind_socket
-from bot.house.meter import Report, measure
+from bot.house.meter import measure
 from bot.house.shared_limits import SharedLimits
 from bot.http.access import Access
 from bot.http.body_limit import BodyLimit
@@ -34,6 +35,7 @@ from bot.http.bounded_socket import BoundedSocket
 from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
 from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
+from bot.http.metrics_route import metrics_router
 from bot.http.one_request import OneRequest
 from bot.http.one_sentence import explain_request
 from bot.http.pages.site import asset_routes, client_routes, console_routes
@@ -41,8 +43,10 @@ from bot.http.parked import Parked
 from bot.http.provider_routes import provider_router
 from bot.http.twilio_door import twilio_router
 from bot.http.webrtc_door import webrtc_router
+from bot.keep_running import keep_running
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
+from bot.vitals import look_now_and_then
 from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
@@ -61,6 +65,7 @@ class Extras:
     routers: Sequence[APIRouter] = ()
     models: VoiceModels | None = None  # loaded already
     house: Joined | None = None  # the other processes behind the same port
+    metrics_folder: Path | None = None  # where they count
 
 
 async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
@@ -132,7 +137,11 @@ async def run_server(
     """Run the server while the block runs."""
     async with (
         open_process(
-            settings, words=extras.words, listeners=extras.listeners, models=extras.models
+            settings,
+            words=extras.words,
+            listeners=extras.listeners,
+            models=extras.models,
+            metrics_folder=extras.metrics_folder,
         ) as process,
         open_house(process, extras.house) as house,
         _clips(process, house),
@@ -204,24 +213,25 @@ async def _take_leave() -> None:
 async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[House]:
     """Measure our own load while the block runs, and tell the house, or decide by it alone."""
     house = joined or alone(process)
-    report = house.report
-    if joined:
-        limits = SharedLimits(joined, process.policies.values())
-        report = _both(joined.report, limits)
+    limits = SharedLimits(joined, process.policies.values()) if joined else None
+
+    def report(cores: float, lag_s: float) -> None:
+        house.report(cores, lag_s)
+        process.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
+        if limits:
+            limits.tell()
+
+    looking = partial(look_now_and_then, process.emitter, process.metrics.look)
     async with asyncio.TaskGroup() as tasks:
-        measuring = tasks.create_task(measure(report), name="measure the load")
+        beside = [
+            tasks.create_task(measure(report), name="measure the load"),
+            tasks.create_task(keep_running("the look at the process", looking), name="look"),
+        ]
         try:
             yield house
         finally:
-            measuring.cancel()
-
-
-def _both(report: Report, limits: SharedLimits) -> Report:
-    def tell(cores: float, lag_s: float) -> None:
-        report(cores, lag_s)
-        limits.tell()
-
-    return tell
+            for each in beside:
+                each.cancel()
 
 
 def alone(process: Process) -> Alone:
@@ -256,6 +266,7 @@ def application(
     app.include_router(console_routes())
     app.include_router(asset_routes())
     app.include_router(provider_router(process.providers, house))
+    app.include_router(metrics_router(process.exposition))
     app.include_router(
         live_router(HouseLive(process.live, house), budget_s=settings.latency.budget_s)
     )

@@ -37,6 +37,11 @@ async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(tmp_pa
                 assert (await third.listen(within_s=20)).size > RATE_HZ
             await becomes(lambda: len(workers_of(served)) == 3)
 
+            async with aiohttp.ClientSession() as session:
+                metrics = await (await session.get(f"{served.url}/metrics")).text()
+            assert 'calls_started_total{transport="twilio"} 3.0' in metrics  # the dead one's, too
+            assert "holdline_calls_active 1.0" in metrics
+
             assert not left.ended.is_set()
             assert "w1 has ended with -9, 1 calls lost" in log_of(served)
             assert served.process.returncode is None

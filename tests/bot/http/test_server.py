@@ -129,6 +129,15 @@ async def test_it_is_told_when_every_provider_refuses_its_key(
     )
 
 
+async def test_the_metrics_are_those_of_this_process(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
+        answer = await client.get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "holdline_calls_active 0.0" in answer.text
+    assert "holdline_process_event_queue_entries" in answer.text
+
+
 @pytest.mark.parametrize("path", ["/", "/client/", "/client/client.js", "/api/live", "/metrics"])
 async def test_with_a_token_set_nothing_is_open_without_it(tmp_path: Path, path: str) -> None:
     async with asking(tmp_path, server={"token": TOKEN}) as client:
