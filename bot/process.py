@@ -24,6 +24,7 @@ from bot.exits import UsageError
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView
 from bot.health.watch import watch_providers
+from bot.keep_running import keep_running
 from bot.lag import LagTeller, measure_lag
 from bot.prices import load_prices, with_prices
 from bot.retention import forget_daily
@@ -39,8 +40,9 @@ from providers.provider import SharedService, Stage
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
-from telemetry.logs import Log
+from telemetry.logs import Log, redacted
 from telemetry.metrics import Exposition, Metrics
+from telemetry.record_files import RecordFiles
 from transports.leg import Leg
 
 SWITCH_S: Final = 0.0005  # chosen: a tenth of Python's own 5 ms
@@ -98,10 +100,12 @@ async def open_process(
     live = Live(words=words)
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry, incidents_of(settings), clock=clock.monotonic)
-    emitter = emitter_for(settings, [live, metrics, *listeners])
+    record = record_of(settings)
+    emitter = emitter_for(settings, [live, metrics, record, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
+        written(record),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_shared(settings, models, measuring) as shared,
@@ -164,6 +168,23 @@ def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
     log = Log(incidents_of(settings))
     journal = Journal(settings.logs.dir / "calls")
     return Emitter(listeners=[log, journal, *listeners], utc_now=clock.utc_now)
+
+
+def record_of(settings: Settings) -> RecordFiles:
+    """Return what writes the files that tools of others read."""
+    logs = settings.logs
+    return RecordFiles(logs.dir, incidents_of(settings), names=logs.files, redact=redacted)
+
+
+@asynccontextmanager
+async def written(record: RecordFiles) -> AsyncIterator[None]:
+    """Have the record written while the block runs, and its rest behind it."""
+    async with asyncio.TaskGroup() as tasks:
+        writing = tasks.create_task(keep_running("the record", record.run), name="the record")
+        try:
+            yield
+        finally:
+            writing.cancel()
 
 
 def incidents_of(settings: Settings) -> Incidents:

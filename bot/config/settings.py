@@ -1,7 +1,7 @@
 """What a configuration holds, as frozen models; how it is read stands in `config_loading`."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -159,12 +159,23 @@ class StorageSettings(Section):
     )
 
 
+RecordFile: TypeAlias = Literal[
+    "error_log.json",
+    "alerts.json",
+    "logs.jsonl",
+    "error_recovery.log",
+    "app_logs.json",
+    "app.log",
+]
+
+
 class LogsSettings(Section):
     """What is written down, and where."""
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     dir: Path = Path("logs")
     keep_days: Count = 30  # of the calls' own records, which hold what was said
+    files: tuple[RecordFile, ...] = get_args(RecordFile)  # beside holdline.log, for other tools
 
     @field_validator("level", mode="before")
     @classmethod
