@@ -1,4 +1,4 @@
-"""Programs that nobody here wrote, as children: each has a log, and ends with whoever started it."""
+"""Programs that nobody here wrote, as children: each has a log, and ends with its parent."""
 
 import contextlib
 import os
@@ -69,7 +69,9 @@ def port_range(first: int, size: int) -> tuple[int, int]:
 class Child:
     """A running program."""
 
-    def __init__(self, command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
+    ) -> None:
         self.log = log
         # Also when the one who started it is killed: else it would stay for ever.
         follow = shutil.which("setpriv")

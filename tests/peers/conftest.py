@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def media_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaServer]:
-    """A LiveKit that knows no number yet; one for all tests of a file, which tidy up behind them."""
+    """Run a LiveKit that knows no number yet; the tests of a file share it and tidy up."""
     try:
         with running_media_server(tmp_path_factory.mktemp("media")) as server:
             yield server

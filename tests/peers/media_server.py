@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from livekit import api
 
-from tests.peers.children import Child, UnprovenError, free_ports, peer, port_range, program, running
+from tests.peers.children import (
+    Child,
+    UnprovenError,
+    free_ports,
+    peer,
+    port_range,
+    program,
+    running,
+)
 
 KEY: Final = "peerkey"
 SECRET: Final = "peer-secret-of-at-least-thirty-two-characters"
@@ -89,9 +97,7 @@ class MediaServer:
             rules = await lk.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())
             for rule in rules.items:
                 await lk.sip.delete_dispatch_rule(
-                    api.DeleteSIPDispatchRuleRequest(
-                        sip_dispatch_rule_id=rule.sip_dispatch_rule_id
-                    )
+                    api.DeleteSIPDispatchRuleRequest(sip_dispatch_rule_id=rule.sip_dispatch_rule_id)
                 )
             inbound = await lk.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest())
             outbound = await lk.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest())
@@ -102,6 +108,10 @@ class MediaServer:
             rooms = await lk.room.list_rooms(api.ListRoomsRequest())
             for room in rooms.rooms:
                 await lk.room.delete_room(api.DeleteRoomRequest(room=room.name))
+
+    def end_server(self) -> None:
+        """Have livekit-server end, whichever one runs by now."""
+        self.server.end()
 
     def kill_server(self) -> None:
         """Let livekit-server die as in a crash."""
@@ -160,75 +170,92 @@ def _start_once(
     media_timeout_s: float,
 ) -> MediaServer:
     redis, server, sip = programs
-    redis_port, port, tcp_port, webhook_port, health_port = free_ports(5)
-    rtc_port, sip_port, stun_port = free_ports(3, kind=socket.SOCK_DGRAM)
-    share = {"address": f"127.0.0.1:{redis_port}"}
-    url = f"http://127.0.0.1:{port}"
-    server_config = {
-        "port": port,
+    ports = _free()
+    configs = {
+        "livekit.yaml": _server_config(ports),
+        "sip.yaml": _sip_config(ports, media_timeout_s),
+    }
+    for name, content in configs.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
+    keep_nothing = ["--save", "", "--appendonly", "no", "--dir", str(folder)]
+    memory = [redis, "--port", str(ports.redis), "--bind", "127.0.0.1", *keep_nothing]
+    command = [server, "--config", str(folder / "livekit.yaml")]
+    exchange = [sip, "--config", str(folder / "sip.yaml")]
+    stack.enter_context(running("redis", memory, folder=folder, port=ports.redis))
+    media_server = MediaServer(
+        url=ports.url,
+        sip_port=ports.sip,
+        webhook_port=ports.webhook,
+        folder=folder,
+        server=stack.enter_context(
+            running("livekit-server", command, folder=folder, port=ports.api)
+        ),
+        sip=stack.enter_context(running("livekit-sip", exchange, folder=folder, port=ports.health)),
+        _command=command,
+    )
+    stack.callback(media_server.end_server)
+    return media_server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ports:
+    redis: int
+    api: int
+    tcp: int
+    webhook: int
+    health: int
+    udp: int
+    sip: int
+    stun: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.api}"
+
+
+def _free() -> _Ports:
+    redis, port, tcp, webhook, health = free_ports(5)
+    udp, sip, stun = free_ports(3, kind=socket.SOCK_DGRAM)
+    return _Ports(
+        redis=redis, api=port, tcp=tcp, webhook=webhook, health=health, udp=udp, sip=sip, stun=stun
+    )
+
+
+def _server_config(ports: _Ports) -> dict[str, Any]:
+    return {
+        "port": ports.api,
         "bind_addresses": ["127.0.0.1"],
-        "redis": share,
+        "redis": {"address": f"127.0.0.1:{ports.redis}"},
         "rtc": {
-            "udp_port": rtc_port,
-            "tcp_port": tcp_port,
+            "udp_port": ports.udp,
+            "tcp_port": ports.tcp,
             "use_external_ip": False,
             "node_ip": "127.0.0.1",
             "enable_loopback_candidate": True,
             "interfaces": {"includes": ["lo"]},
-            "stun_servers": [f"127.0.0.1:{stun_port}"],  # unset, clients are given a public one
+            # Nobody is there: unset, clients are given a public one.
+            "stun_servers": [f"127.0.0.1:{ports.stun}"],
         },
         "keys": {KEY: SECRET},
         "webhook": {
             "api_key": KEY,
-            "urls": [f"http://127.0.0.1:{webhook_port}/livekit/webhook"],
+            "urls": [f"http://127.0.0.1:{ports.webhook}/livekit/webhook"],
         },
     }
-    sip_config = {
+
+
+def _sip_config(ports: _Ports, media_timeout_s: float) -> dict[str, Any]:
+    return {
         "api_key": KEY,
         "api_secret": SECRET,
-        "ws_url": url.replace("http", "ws"),
-        "redis": share,
-        "sip_port": sip_port,
+        "ws_url": ports.url.replace("http", "ws"),
+        "redis": {"address": f"127.0.0.1:{ports.redis}"},
+        "sip_port": ports.sip,
         "listen_ip": "127.0.0.1",
         "use_external_ip": False,
         "nat_1_to_1_ip": "127.0.0.1",
         "rtp_port": "{}-{}".format(*port_range(SIP_RTP_FROM, SIP_RTP_PORTS)),
-        "health_port": health_port,
+        "health_port": ports.health,
         "max_cpu_utilization": 1.0,  # of the default 0.9 a busy machine has no room for a call
         "media_timeout": f"{media_timeout_s:g}s",
     }
-    nothing_kept = ["--save", "", "--appendonly", "no", "--dir", str(folder)]
-    stack.enter_context(
-        running(
-            "redis",
-            [redis, "--port", str(redis_port), "--bind", "127.0.0.1", *nothing_kept],
-            folder=folder,
-            port=redis_port,
-        )
-    )
-    command = [server, "--config", _written(folder / "livekit.yaml", server_config)]
-    child = stack.enter_context(running("livekit-server", command, folder=folder, port=port))
-    exchange = stack.enter_context(
-        running(
-            "livekit-sip",
-            [sip, "--config", _written(folder / "sip.yaml", sip_config)],
-            folder=folder,
-            port=health_port,
-        )
-    )
-    media_server = MediaServer(
-        url=url,
-        sip_port=sip_port,
-        webhook_port=webhook_port,
-        folder=folder,
-        server=child,
-        sip=exchange,
-        _command=command,
-    )
-    stack.callback(lambda: media_server.server.end())  # the one that took a killed one's place
-    return media_server
-
-
-def _written(path: Path, content: dict[str, Any]) -> str:
-    path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
-    return str(path)

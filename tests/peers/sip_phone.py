@@ -1,4 +1,4 @@
-"""A real SIP phone, baresip, with a person at it: dials, answers, speaks on cue, presses keys, listens."""
+"""A real SIP phone, baresip, and the person at it, who dials, speaks, presses keys and listens."""
 
 import asyncio
 import contextlib
@@ -63,11 +63,18 @@ class SipPhone:
         events: What baresip told of its calls, as it told it: `type`, `param`, ...
     """
 
-    def __init__(self, folder: Path, child: Child, *, uri: str, answer: Answer) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        child: Child,
+        writer: asyncio.StreamWriter,
+        *,
+        uri: str,
+        answer: Answer,
+    ) -> None:
         self.folder, self.uri = folder, uri
         self.events: list[dict[str, Any]] = []
-        self._child, self._answer = child, answer
-        self._writer: asyncio.StreamWriter | None = None
+        self._child, self._writer, self._answer = child, writer, answer
         self._replies: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=100)
         self._changed = asyncio.Event()
         self._said = 0
@@ -145,12 +152,10 @@ class SipPhone:
                 await self._changed.wait()
         return found[count - 1]
 
-    async def until_heard(
-        self, true: Callable[[Pcm], object], *, within_s: float = WAIT_S
-    ) -> Pcm:
+    async def until_heard(self, true: Callable[[Pcm], object], *, within_s: float = WAIT_S) -> Pcm:
         """Return what was heard once `true` of it."""
         async with asyncio.timeout(within_s):
-            while not true(sound := self.heard()):
+            while not true(sound := self.heard()):  # noqa: ASYNC110 - a file grows
                 await asyncio.sleep(0.05)
         return sound
 
@@ -158,37 +163,32 @@ class SipPhone:
 
     async def command(self, name: str, params: str = "") -> dict[str, Any]:
         """Have baresip do something; return its answer."""
-        assert self._writer is not None
-        content = json.dumps({"command": name, "params": params, "token": name}).encode()
-        self._writer.write(b"%d:%s," % (len(content), content))
+        self._send(name, params)
         await self._writer.drain()
         async with asyncio.timeout(WAIT_S):
             while (reply := await self._replies.get()).get("token") != name:
                 pass
         return reply
 
-    async def listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _send(self, name: str, params: str = "") -> None:
+        content = json.dumps({"command": name, "params": params, "token": name}).encode()
+        self._writer.write(b"%d:%s," % (len(content), content))
+
+    async def listen(self, reader: asyncio.StreamReader) -> None:
         """Take in what baresip says until it says no more."""
-        self._writer = writer
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 length = int((await reader.readuntil(b":"))[:-1])
-                message = json.loads((await reader.readexactly(length + 1))[:-1])
-                await self._take(message)
+                self._take(json.loads((await reader.readexactly(length + 1))[:-1]))
 
-    async def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
         if message.get("response"):
             self._replies.put_nowait(message)
             return
         self.events.append(message)
         self._changed.set()
         if message.get("type") == "CALL_INCOMING" and self._answer == "busy":
-            self._send_unasked("hangup")
-
-    def _send_unasked(self, name: str) -> None:
-        assert self._writer is not None
-        content = json.dumps({"command": name, "params": "", "token": "unasked"}).encode()
-        self._writer.write(b"%d:%s," % (len(content), content))
+            self._send("hangup")
 
     # -- what baresip writes of each call
 
@@ -248,41 +248,18 @@ async def sip_phone(
         UnprovenError: baresip is not here, or does not start.
     """
     baresip = program("baresip", "baresip-core")
-    folder.mkdir(parents=True, exist_ok=True)
-    (control_port,) = free_ports(1)
-    sip_port, port = _adjoining_ports(), 0
+    sip_port, (control_port,) = _adjoining_ports(), free_ports(1)
     mode = "auto" if answer == "at_once" else "manual"
-    uri = f"sip:phone@127.0.0.1:{sip_port}"
-    silence = folder / "silence.wav"
-    write_wav(silence, np.zeros(round(SILENCE_AFTER_S * RATE_HZ), np.int16))
-    first, last = port_range(RTP_FROM, RTP_PORTS)
-    (folder / "config").write_text(
-        CONFIG.format(
-            modules=MODULES,
-            sip_port=sip_port,
-            rtp_first=first,
-            rtp_last=last,
-            silence=silence,
-            control_port=control_port,
-            folder=folder,
-            lines=lines,
-        )
-    )
     account = f"<sip:phone@127.0.0.1>;regint=0;audio_codecs={codec};ptime=20;answermode={mode}\n"
-    (folder / "accounts").write_text(account)
-    (folder / "contacts").write_text("")
+    _furnish(folder, account, sip_port=sip_port, control_port=control_port, lines=lines)
     child = Child([baresip, "-4", "-f", str(folder)], log=folder / "baresip.log", environment={})
-    del port
     try:
         await asyncio.to_thread(child.until_listening, control_port)
         reader, writer = await asyncio.open_connection("127.0.0.1", control_port)
-        phone = SipPhone(folder, child, uri=uri, answer=answer)
-        phone._writer = writer
+        uri = f"sip:phone@127.0.0.1:{sip_port}"
+        phone = SipPhone(folder, child, writer, uri=uri, answer=answer)
         async with asyncio.TaskGroup() as tasks:
-            ears = [
-                tasks.create_task(phone.listen(reader, writer)),
-                tasks.create_task(phone.watch_dumps()),
-            ]
+            ears = [tasks.create_task(each) for each in (phone.listen(reader), phone.watch_dumps())]
             try:
                 yield phone
             finally:
@@ -291,6 +268,25 @@ async def sip_phone(
         writer.close()
     finally:
         await asyncio.to_thread(child.end)
+
+
+def _furnish(folder: Path, account: str, *, sip_port: int, control_port: int, lines: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    silence = folder / "silence.wav"
+    write_wav(silence, np.zeros(round(SILENCE_AFTER_S * RATE_HZ), np.int16))
+    first, last = port_range(RTP_FROM, RTP_PORTS)
+    config = CONFIG.format(
+        modules=MODULES,
+        sip_port=sip_port,
+        rtp_first=first,
+        rtp_last=last,
+        silence=silence,
+        control_port=control_port,
+        folder=folder,
+        lines=lines,
+    )
+    for name, content in {"config": config, "accounts": account, "contacts": ""}.items():
+        (folder / name).write_text(content, encoding="utf-8")
 
 
 def _adjoining_ports() -> int:
