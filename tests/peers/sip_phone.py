@@ -80,6 +80,11 @@ class SipPhone:
         self._said = 0
         self._grown: dict[str, list[tuple[float, int]]] = {"dec": [], "enc": []}
 
+    @property
+    def address(self) -> str:
+        """Host and port of it, as a trunk has them."""
+        return self.uri.rpartition("@")[2]
+
     # -- what a person does
 
     async def dial(self, uri: str) -> None:
