@@ -111,6 +111,7 @@ class LivekitSettings(Section):
     api_key: SecretStr | None = None
     api_secret_env: str = "LIVEKIT_API_SECRET"  # noqa: S105 - a variable's name
     api_secret: SecretStr | None = None
+    room_prefix: Text = "call-"  # of the rooms that the dispatch rule makes, one for each call
     sip: SipSettings = SipSettings()
 
 

@@ -268,6 +268,11 @@ def application(
                 house=house,
             )
         )
+    if settings.transports.livekit.enabled:
+        # Here, and not above: its library is 28 MB, which who has no such door does without.
+        from bot.http.livekit_door import livekit_router  # noqa: PLC0415
+
+        app.include_router(livekit_router(process, tasks, house, settings.transports.livekit))
     for router in extras.routers:
         app.include_router(router)
     return app
