@@ -138,37 +138,43 @@ class LivekitLine:
         return learn
 
     def _learn(self, news: News) -> None:
-        now, watch = self.clock(), self.watched
         match news:
-            case PersonSeen(identity, attributes) if self._is_caller(identity):
+            case PersonSeen(identity) | PersonLeft(identity) | SoundOffered(identity):
+                if self.party is None or identity == self.party.identity:
+                    self._learn_of_caller(news)
+            case KeyArrived(identity, key):
+                if not identity or (self.party and identity == self.party.identity):
+                    self.on_key(key)
+            case _:
+                self._learn_of_server(news)
+
+    def _learn_of_caller(self, news: PersonSeen | PersonLeft | SoundOffered) -> None:
+        match news:
+            case PersonSeen(identity, attributes):
                 self.party = self.party or party_of(identity, attributes)
-                watch.caller_came(now)
+                self.watched.caller_came(self.clock())
                 if is_answered(attributes):
                     self.answered.set()
-            case PersonLeft(identity, reason) if self._is_caller(identity):
+            case PersonLeft(_, reason):
                 self.left_for, self._taken_up = reason, False
-                watch.caller_left(now, for_good=reason in FOR_GOOD)
-            case SoundOffered(identity, track) if self._is_caller(identity):
+                self.watched.caller_left(self.clock(), for_good=reason in FOR_GOOD)
+            case SoundOffered(_, track):
                 self.sound = track
                 self.on_sound(track)
-            case KeyArrived(identity, key) if not identity or self._is_caller(identity):
-                self.on_key(key)
+
+    def _learn_of_server(self, news: TakenUp | ServerLost | ServerBack | Parted) -> None:
+        match news:
             case TakenUp(by_somebody):
                 self._taken_up = by_somebody
             case ServerLost():
-                watch.line_lost(now)
+                self.watched.line_lost(self.clock())
             case ServerBack():
-                watch.line_restored(now)
+                self.watched.line_restored(self.clock())
             case Parted(reason) if reason in SENT_AWAY:
-                watch.line_ended()
+                self.watched.line_ended()
             case Parted():
-                watch.line_lost(now)
+                self.watched.line_lost(self.clock())
                 self._adrift, self._taken_up = True, False
-            case _:
-                pass
-
-    def _is_caller(self, identity: str) -> bool:
-        return self.party is None or identity == self.party.identity
 
     def _settle(self) -> None:
         """Let writers go on, or have them wait; tell of a line that is restored."""

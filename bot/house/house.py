@@ -79,7 +79,7 @@ class House(Protocol):
         ...
 
     async def claim(self, what: str) -> bool:
-        """Return whether this process is the first to claim something; a lost one claims nothing."""
+        """Return whether this process is the first to claim this, of all that live."""
         ...
 
     def answer(self, what: str, answer: Answer) -> None:

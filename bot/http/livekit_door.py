@@ -1,7 +1,7 @@
 """Where telephone calls come in over LiveKit: its webhook, and a look round for what it missed."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
@@ -39,14 +39,14 @@ def livekit_router(
     rooms = LivekitRooms(url=settings.url, api_key=settings.api_key, api_secret=settings.api_secret)
     reader = WebhookReader(api_key=settings.api_key, api_secret=settings.api_secret)
     door = _LivekitDoor(process, tasks, house, rooms, reader, settings.room_prefix)
-    looking = tasks.create_task(door.look_round(), name="look for rooms")
+    looking = tasks.create_task(door.keep_open(), name="look for rooms")
     process.switchboard.on_closing(looking.cancel)
     router = APIRouter()
     router.add_api_route(WEBHOOK_PATH, door.webhook, methods=["POST"])
     return router
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _LivekitDoor:
     process: Process
     tasks: asyncio.TaskGroup
@@ -54,6 +54,20 @@ class _LivekitDoor:
     rooms: LivekitRooms
     reader: WebhookReader
     prefix: str
+    calls: set[asyncio.Task[None]] = field(default_factory=set)
+    unreachable: bool = False
+
+    async def keep_open(self) -> None:
+        """Look round until cancelled; what the calls need is let go of when they have ended."""
+        try:
+            while True:
+                await asyncio.sleep(LOOK_EVERY_S)
+                if self.house.leads:
+                    await self._look_round()
+        finally:
+            while self.calls:
+                await asyncio.wait(self.calls)
+            await self.rooms.close()
 
     async def webhook(self, request: Request) -> Response:
         """Take an event; what it leads to goes on behind the answer."""
@@ -72,29 +86,23 @@ class _LivekitDoor:
             return False
         return news.event == "room_started" or (news.event in BEGINS and news.by_phone)
 
-    async def look_round(self) -> None:
-        """Find, now and then, the rooms that nobody told us of, or whose worker is gone."""
-        lost = False
+    async def _look_round(self) -> None:
+        """Find the rooms that nobody told us of, and those whose worker is gone."""
         try:
-            while True:
-                await asyncio.sleep(LOOK_EVERY_S)
-                if not self.house.leads:
-                    continue
-                try:
-                    found = await self.rooms.occupied(self.prefix)
-                except RoomsError as silent:
-                    if not lost:
-                        self._tell_failure(silent)
-                    lost = True
-                    continue
-                lost = False
-                for each in found:
-                    self._begin(each.name, each.sid)
-        finally:
-            await self.rooms.close()
+            found = await self.rooms.occupied(self.prefix)
+        except RoomsError as silent:
+            if not self.unreachable:
+                self._tell_failure(silent)
+            self.unreachable = True
+            return
+        self.unreachable = False
+        for each in found:
+            self._begin(each.name, each.sid)
 
     def _begin(self, room: str, sid: str) -> None:
-        self.tasks.create_task(self._take(room, sid), name=f"room {room}")
+        task = self.tasks.create_task(self._take(room, sid), name=f"room {room}")
+        self.calls.add(task)
+        task.add_done_callback(self.calls.discard)
 
     async def _take(self, room: str, sid: str) -> None:
         """Take a room that no process of the house has taken; one call's mistake ends it alone."""

@@ -67,10 +67,10 @@ class WebhookReader:
             proof: Its `Authorization`.
             now_s: The time of day, seconds since 1970.
         """
-        if len(body) > MOST_BYTES:
-            return _TOO_BIG
-        if refusal := self._refusal(body, proof.removeprefix("Bearer ")):
-            return refusal
+        refusal = self._refusal(body, proof.removeprefix("Bearer "))
+        return refusal or self._event(body, now_s)
+
+    def _event(self, body: bytes, now_s: float) -> RoomNews | WebhookRefusal:
         try:
             event = Parse(body, api.WebhookEvent(), ignore_unknown_fields=True)
         except (ParseError, UnicodeDecodeError):
@@ -88,6 +88,8 @@ class WebhookReader:
         )
 
     def _refusal(self, body: bytes, token: str) -> WebhookRefusal | None:
+        if len(body) > MOST_BYTES:
+            return _TOO_BIG
         try:
             claimed = base64.b64decode(self._verifier.verify(token).sha256 or "", validate=True)
         except (jwt.PyJWTError, ValueError, TypeError):
