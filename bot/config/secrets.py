@@ -108,7 +108,7 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
             yield (*owner, "tools", index), "secret", None, True
     for door, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
-        ("livekit", LivekitSettings, {"api_key": False, "api_secret": False}),
+        ("livekit", LivekitSettings, {"api_key": True, "api_secret": True}),
     ):
         enabled = says_yes(layers.at(("transports", door, "enabled")))
         for field, needed in fields.items():

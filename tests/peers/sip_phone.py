@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import wave
 from collections.abc import AsyncIterator, Callable
@@ -122,6 +123,14 @@ class SipPhone:
     async def fall_silent(self) -> None:
         """Send no more RTP, as a phone does that is muted or saves bandwidth."""
         await self.say(np.zeros(RATE_HZ // 50, np.int16), then_s=0.0)
+
+    def freeze(self) -> None:
+        """Send nothing and take nothing, as a phone does without a network."""
+        self._child.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on where it was frozen."""
+        self._child.signal(signal.SIGCONT)
 
     def vanish(self) -> None:
         """Be gone, as a phone whose battery is empty: no BYE, no RTP."""
