@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.leg_events import HandedOver, LegAnswered, LegEnded, LegRinging, LineRestored
 from fallbacks.facts import (
     AttemptDropped,
     AttemptFailed,
@@ -386,5 +387,10 @@ Event: TypeAlias = (
     | ProviderProbed
     | ProviderReset
     | ProcessLagged
+    | LegRinging
+    | LegAnswered
+    | LegEnded
+    | LineRestored
+    | HandedOver
 )
 """Whatever happened. Listeners ignore what they do not know."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pipecat.transports.base_input import BaseInputTransport
 
+from calls.handover import Destination, Handover
 from transports.leg_output import LegOutput
 
 
@@ -18,6 +19,9 @@ class LegFacts:
     caller: str = ""  # unmasked: goes into the call's own record only
     called: str = ""
     keys: bool = True  # the far end has a keypad that we are told of
+    call_ref: str = ""  # the carrier's own id of the call
+    direction: Literal["inbound", "outbound"] = "inbound"
+    transfers: bool = False  # this kind of line can hand a call on
 
 
 Clock: TypeAlias = Callable[[], float]
@@ -57,6 +61,52 @@ class Leg(Protocol):
         """Show a JSON message on the caller's own screen; a telephone without one shows nothing."""
         ...
 
-    async def hang_up(self) -> None:
-        """End the connection from our side; harmless when it has ended already."""
+    def played_s(self) -> float | None:
+        """Return the seconds of our sound that the far end says it has played; None: it says none.
+
+        Never more than was heard.
+        """
         ...
+
+    async def press(self, keys: str) -> bool:
+        """Send keys (0-9, *, #, A-D) to the far end; False: this kind of line cannot."""
+        ...
+
+    async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
+        """Hand the caller on and return what came of it; raises nothing.
+
+        Args:
+            to: From the configuration, never from a model's words.
+            ring_s: How long it may ring there.
+        """
+        ...
+
+    async def hang_up(self, reason: str = "") -> None:
+        """End the connection from our side; harmless when it has ended already.
+
+        Args:
+            reason: The name of the reason, for a carrier that can be told one.
+        """
+        ...
+
+
+class PlainLeg:
+    """What a line without a carrier says to what only carriers can do."""
+
+    async def answered(self) -> None:
+        """Return at once: nobody has to pick up."""
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Show nothing: there is no screen."""
+
+    def played_s(self) -> float | None:
+        """Return None: the far end says nothing of what it has played."""
+        return None
+
+    async def press(self, keys: str) -> bool:
+        """Return False: nobody listens for keys."""
+        return False
+
+    async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
+        """Return that this line cannot hand a call on."""
+        return "not_offered"

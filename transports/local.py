@@ -20,7 +20,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import TransportParams
 
-from transports.leg import Gone, LegFacts
+from transports.leg import Gone, LegFacts, PlainLeg
 from transports.leg_output import LegOutput
 from transports.sound_card import BLOCK_S, RATE_HZ, Playback, SoundCard
 
@@ -30,7 +30,7 @@ OPEN_S: Final = 10.0  # for the devices to open
 LAST_WORDS_S: Final = 0.5  # for the end of the last word to be played before the device is closed
 
 
-class LocalLeg:
+class LocalLeg(PlainLeg):
     """The person at this machine."""
 
     def __init__(self) -> None:
@@ -67,14 +67,11 @@ class LocalLeg:
         async with asyncio.timeout(OPEN_S):
             await self._output.playing.wait()
 
-    def show(self, message: dict[str, Any]) -> None:
-        """Show nothing: the terminal has a line of its own."""
-
     async def put_down(self) -> None:
         """Do what a person does who hangs up."""
         await self._tell_gone("caller_hung_up")
 
-    async def hang_up(self) -> None:
+    async def hang_up(self, reason: str = "") -> None:
         """Give the devices back."""
         self._gone = None
         await self._input.close()

@@ -19,14 +19,14 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import TransportParams
 
-from transports.leg import Clock, Gone, LegFacts
+from transports.leg import Clock, Gone, LegFacts, PlainLeg
 from transports.leg_output import LegOutput
 from transports.loopback_line import LoopbackLine, LoopbackMouth
 
 FRAME_S: Final = 0.02
 
 
-class LoopbackLeg:
+class LoopbackLeg(PlainLeg):
     """Plays a caller's recording into a call at real time and keeps what the call plays back.
 
     A caller who answers to what is heard is driven by `say`.
@@ -87,13 +87,7 @@ class LoopbackLeg:
         """Have `gone` called when the recording and its lingering are over."""
         self._gone = gone
 
-    async def answered(self) -> None:
-        """Return at once: nobody has to pick up."""
-
-    def show(self, message: dict[str, Any]) -> None:
-        """Show nothing: this telephone has no screen."""
-
-    async def hang_up(self) -> None:
+    async def hang_up(self, reason: str = "") -> None:
         """End the line."""
         self.line.closed = True
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import WebSocket
 from pipecat.serializers.twilio import TwilioFrameSerializer
@@ -13,7 +12,7 @@ from pipecat.transports.websocket.fastapi import (
 
 from calls.entry import Tell
 from calls.events import ProviderFailed
-from transports.leg import Gone, LegFacts
+from transports.leg import Gone, LegFacts, PlainLeg
 from transports.twilio_input import TwilioInput
 from transports.twilio_line import NORMAL, STALLED_S, TwilioLine, close
 from transports.twilio_output import TwilioOutput
@@ -31,7 +30,7 @@ class TwilioCall:
     called: str = ""
 
 
-class TwilioLeg:
+class TwilioLeg(PlainLeg):
     """The caller's audio connection through Twilio.
 
     Reasons given to `on_gone`: `caller_hung_up` (Twilio said `stop`), `connection_lost` (the
@@ -61,7 +60,11 @@ class TwilioLeg:
             stalled_s: How long the line may bring nothing before it counts as dead.
         """
         self.facts = LegFacts(
-            transport="twilio", sample_rate_hz=RATE_HZ, caller=call.caller, called=call.called
+            transport="twilio",
+            sample_rate_hz=RATE_HZ,
+            caller=call.caller,
+            called=call.called,
+            call_ref=call.call_sid,
         )
         self._call_sid = call.call_sid
         self._rest = rest
@@ -100,10 +103,7 @@ class TwilioLeg:
     async def answered(self) -> None:
         """Return at once: Twilio opens a stream when the call is answered."""
 
-    def show(self, message: dict[str, Any]) -> None:
-        """Show nothing: a telephone line has no screen."""
-
-    async def hang_up(self) -> None:
+    async def hang_up(self, reason: str = "") -> None:
         """End the call at Twilio, where we may, and close the socket, which ends it too."""
         if self._hung_up:
             return

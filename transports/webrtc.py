@@ -9,7 +9,7 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
 
-from transports.leg import Gone, LegFacts
+from transports.leg import Gone, LegFacts, PlainLeg
 from transports.webrtc_output import WebrtcOutput
 
 SAMPLE_RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
@@ -18,7 +18,7 @@ LOOK_EVERY_S: Final = 0.25
 CONNECT_S: Final = 20.0  # an offer whose browser never connects
 
 
-class WebrtcLeg:
+class WebrtcLeg(PlainLeg):
     """One browser.
 
     A page that is closed says so. A browser that is killed does not, and ICE notices only after
@@ -97,7 +97,7 @@ class WebrtcLeg:
         if self._connection.is_connected():
             self._connection.send_app_message(message)
 
-    async def hang_up(self) -> None:
+    async def hang_up(self, reason: str = "") -> None:
         """Close the connection."""
         await self._connection.disconnect()
 

@@ -85,7 +85,7 @@ class Call:
             await self._surely("observing the end", self._observe_end(self._assembled))
         length_s = self._shared.clock() - started_at_s
         self._tell(CallEnded(reason=self.reason, length_s=length_s))
-        await self._surely("hanging up", self._leg.hang_up())
+        await self._surely("hanging up", self._leg.hang_up(self.reason))
 
     async def _observe_end(self, assembled: Assembled) -> None:
         assembled.observer.ended()

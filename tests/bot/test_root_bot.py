@@ -121,7 +121,7 @@ class BrowserPage:
             RTCSessionDescription(sdp=theirs["sdp"], type=theirs["type"])
         )
 
-    async def hang_up(self) -> None:
+    async def hang_up(self, reason: str = "") -> None:
         """Close the connection."""
         for each in self._tasks:
             each.cancel()

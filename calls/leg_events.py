@@ -1,0 +1,53 @@
+"""Facts of a call's leg: how it came about, what became of it."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from calls.handover import Handover
+
+LegOutcome: TypeAlias = Literal[
+    "completed", "busy", "no-answer", "failed", "cancelled", "voicemail"
+]
+"""How a leg ended, in the carriers' own words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegRinging:
+    """The far end rings."""
+
+    call_ref: str  # the carrier's own id of the call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegAnswered:
+    """The far end picked up."""
+
+    call_ref: str
+    after_s: float  # from the first sign of the call on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegEnded:
+    """The carrier's side of a call is over."""
+
+    call_ref: str
+    outcome: LegOutcome
+    sip_code: int | None = None  # RFC 3261, where the carrier says one
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineRestored:
+    """The line was lost in the middle of a call and is back; the conversation went on."""
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """The call was to be handed on to a person."""
+
+    turn: int
+    destination: str  # its name; the number stands in the configuration
+    outcome: Handover
+    took_s: float
