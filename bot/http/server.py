@@ -3,12 +3,12 @@
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -43,6 +43,7 @@ from bot.http.twilio_door import twilio_router
 from bot.http.webrtc_door import webrtc_router
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
+from calls.events import CallRefused
 from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
@@ -208,6 +209,7 @@ async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[H
     if joined:
         limits = SharedLimits(joined, process.policies.values())
         report = _both(joined.report, limits)
+        joined.wire.on("turned_away", partial(_tell_turned_away, process))
     async with asyncio.TaskGroup() as tasks:
         measuring = tasks.create_task(measure(report), name="measure the load")
         try:
@@ -278,6 +280,11 @@ def application(
     for router in extras.routers:
         app.include_router(router)
     return app
+
+
+def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell what the supervisor did: it has no listeners of its own."""
+    process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))
 
 
 def _rest(settings: Settings) -> TwilioRest | None:
