@@ -126,8 +126,23 @@ class Office:
             worker.number, cores=said["cores"], lag_s=said["lag_s"], now=worker.heard_at
         )
 
+    def hold_seat(self, call: str) -> str:
+        """Hold a seat for the call of a name; return why there is none, or nothing."""
+        if not any(each.ready.is_set() for each in self.workers.values()):
+            return ""  # nobody answers: the carrier asks its fallback only if it is told so
+        return "" if self._seat(call) is not None else self.why_closed or "full"
+
+    def tell_turned_away(self, reason: str) -> None:
+        """Have a worker tell that a call was refused at the door: facts are told there."""
+        for worker in self.workers.values():
+            if worker.ready.is_set() and worker.wire.tell("turned_away", reason=reason):
+                return
+
+    def _seat(self, call: str) -> int | None:
+        return None if self._stopping else self._seats.admit(self._clock(), call=call)
+
     async def _admit(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        seat = None if self._stopping else self._seats.admit(self._clock(), call=said["call"])
+        seat = self._seat(said["call"])
         return {"reason": self.why_closed or "full"} if seat is None else {"seat": seat}
 
     async def _claim(self, worker: Worker, said: Mapping[str, Any]) -> bool:

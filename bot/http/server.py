@@ -3,13 +3,13 @@
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -47,6 +47,7 @@ from bot.keep_running import keep_running
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from bot.vitals import look_now_and_then
+from calls.events import CallRefused
 from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
@@ -221,6 +222,8 @@ async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[H
         if limits:
             limits.tell()
 
+    if joined:
+        joined.wire.on("turned_away", partial(_tell_turned_away, process))
     looking = partial(look_now_and_then, process.emitter, process.metrics.look)
     async with asyncio.TaskGroup() as tasks:
         beside = [
@@ -299,6 +302,11 @@ def _livekit(process: Process, tasks: asyncio.TaskGroup, house: House) -> list[A
     from bot.http.livekit_door import livekit_router  # noqa: PLC0415
 
     return [livekit_router(process, tasks, house, settings)]
+
+
+def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell what the supervisor did: it has no listeners of its own."""
+    process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))
 
 
 def _rest(settings: Settings) -> TwilioRest | None:

@@ -6,17 +6,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Protocol
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response, WebSocket
 from loguru import logger
 from pydantic import SecretStr
-from starlette.datastructures import ImmutableMultiDict
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from bot.call.switchboard import SwitchboardFullError
-from bot.house.house import Alone, HeldSeat, House, seated
+from bot.house.house import Alone, House, NoSeat, seated
 from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.twilio_tokens import Ticket, Tokens
 from calls.entry import Tell
@@ -26,12 +24,11 @@ from transports.leg import Leg
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_line import NORMAL, close
 from transports.twilio_rest import TwilioRest
+from transports.twilio_webhook import VOICE_PATH, Form, busy_twiml, is_signed, read_form
 from transports.twilio_wire import POLICY, TOO_BIG, Connected, Refusal, Started, read
 
-VOICE_PATH: Final = "/twilio/voice"
 MEDIA_PATH: Final = "/twilio/media"
 MAX_FORM_BYTES: Final = 64 * 1024  # a voice webhook has about 1 kB
-MAX_FIELDS: Final = 200
 FORM_S: Final = 5.0
 START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
 MAX_BEFORE_START: Final = 2  # messages: these two
@@ -40,7 +37,6 @@ TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
 _ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server itself
 _NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
 _NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
-BUSY: Final = "All our lines are busy. Please call again in a few minutes. Goodbye."
 
 
 class DoorSwitchboard(Protocol):
@@ -126,39 +122,38 @@ class _TwilioDoor:
         if body is None:
             return self._refuse("webhook_too_big_or_too_slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
-            form = ImmutableMultiDict(
-                parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-            )
+            form = read_form(body)
         except ValueError:
             return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
         if not self._is_signed(request, form):
             return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
         return await self._twiml(form)
 
-    def _is_signed(self, request: Request, form: ImmutableMultiDict[str, str]) -> bool:
-        signature = request.headers.get("x-twilio-signature", "")
-        query = request.url.query
-        url = f"{self.public_url}{VOICE_PATH}" + (f"?{query}" if query else "")
-        return bool(self.validator.validate(url, form, signature))
+    def _is_signed(self, request: Request, form: Form) -> bool:
+        return is_signed(
+            self.validator,
+            form,
+            public_url=self.public_url,
+            query=request.url.query,
+            proof=request.headers.get("x-twilio-signature", ""),
+        )
 
-    async def _twiml(self, form: ImmutableMultiDict[str, str]) -> Response:
+    async def _twiml(self, form: Form) -> Response:
         call_sid = form.get("CallSid", "")
         if not call_sid:
             return self._refuse("webhook_without_call_sid", HTTPStatus.BAD_REQUEST)
-        answer = VoiceResponse()
         admitted = await self.house.admit(call_sid)
-        if isinstance(admitted, HeldSeat):
-            caller, called = form.get("From", ""), form.get("To", "")
-            ticket = Ticket(call_sid=call_sid, caller=caller, called=called, seat=admitted.seat)
-            connect = Connect()
-            stream = Stream(url=_socket_url(self.public_url))
-            stream.parameter(name="token", value=await self.tokens.issue(ticket, now=self.clock()))
-            connect.append(stream)
-            answer.append(connect)
-        else:
+        if isinstance(admitted, NoSeat):
             self.tell(CallRefused(transport="twilio", reason=admitted.reason))
-            answer.say(BUSY)
-            answer.hangup()
+            return Response(busy_twiml(), media_type="text/xml")
+        caller, called = form.get("From", ""), form.get("To", "")
+        ticket = Ticket(call_sid=call_sid, caller=caller, called=called, seat=admitted.seat)
+        connect = Connect()
+        stream = Stream(url=_socket_url(self.public_url))
+        stream.parameter(name="token", value=await self.tokens.issue(ticket, now=self.clock()))
+        connect.append(stream)
+        answer = VoiceResponse()
+        answer.append(connect)
         return Response(str(answer), media_type="text/xml")
 
     def _refuse(self, reason: str, status: HTTPStatus) -> Response:
