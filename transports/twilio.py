@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import WebSocket
-from pipecat.serializers.twilio import TwilioFrameSerializer
 from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketParams,
     FastAPIWebsocketTransport,
@@ -13,11 +12,14 @@ from pipecat.transports.websocket.fastapi import (
 from calls.entry import Tell
 from calls.events import ProviderFailed
 from transports.leg import Gone, LegFacts, PlainLeg
+from transports.media_stream.codec import MULAW
+from transports.media_stream.serializer import StreamSerializer
+from transports.media_stream.stream import Stream
 from transports.twilio_input import TwilioInput
 from transports.twilio_line import NORMAL, STALLED_S, TwilioLine, close
 from transports.twilio_output import TwilioOutput
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import RATE_HZ
+from transports.twilio_wire import RATE_HZ, TWILIO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +72,9 @@ class TwilioLeg(PlainLeg):
         self._rest = rest
         self._websocket = websocket
         self._hung_up = False
-        self._line = TwilioLine(
-            websocket, stream_sid=call.stream_sid, tell=tell, clock=clock, stalled_s=stalled_s
-        )
-        self._transport = _TwilioTransport(websocket, self._line)
+        stream = Stream(dialect=TWILIO, stream_id=call.stream_sid, ours=MULAW, theirs=MULAW)
+        self._line = TwilioLine(websocket, stream, tell=tell, clock=clock, stalled_s=stalled_s)
+        self._transport = TwilioTransport(websocket, self._line)
 
     def input(self) -> TwilioInput:
         """Return the processor that brings the caller's audio."""
@@ -95,7 +96,7 @@ class TwilioLeg(PlainLeg):
     def on_gone(self, gone: Gone) -> None:
         """Have `gone` called when the far end has gone; it must not wait for the call's end."""
 
-        async def call(_: _TwilioTransport, reason: str) -> None:
+        async def call(_: TwilioTransport, reason: str) -> None:
             await gone(reason)
 
         self._transport.add_event_handler("on_gone", call)
@@ -117,20 +118,18 @@ class TwilioLeg(PlainLeg):
         await close(self._websocket, NORMAL)
 
 
-class _TwilioTransport(FastAPIWebsocketTransport):
+class TwilioTransport(FastAPIWebsocketTransport):
     """Pipecat's transport with our two directions in it."""
 
     def __init__(self, websocket: WebSocket, line: TwilioLine) -> None:
-        serializer = TwilioFrameSerializer(
-            line.stream_sid, params=TwilioFrameSerializer.InputParams(auto_hang_up=False)
-        )
+        rate_hz = line.stream.ours.rate_hz
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
-            audio_in_sample_rate=RATE_HZ,
+            audio_in_sample_rate=rate_hz,
             audio_out_enabled=True,
-            audio_out_sample_rate=RATE_HZ,
+            audio_out_sample_rate=rate_hz,
             audio_out_end_silence_secs=0,  # the last mark tells when the last word was played
-            serializer=serializer,
+            serializer=StreamSerializer(line.stream),
             allowed_origins=[],  # a carrier is no browser and sends no Origin
         )
         super().__init__(websocket, params)

@@ -1,4 +1,4 @@
-"""The caller's side of a Twilio Media Stream.
+"""The caller's side of a media stream.
 
 Pipecat's own websocket input ignores `mark` and `stop`, stops reading as soon as the call is told
 to end (the goodbye is still playing then), waits for ever for a far end that fell silent, and takes
@@ -9,7 +9,7 @@ import asyncio
 from typing import Final
 
 from pipecat.audio.dtmf.types import KeypadEntry
-from pipecat.audio.utils import create_stream_resampler, ulaw_to_pcm
+from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import EndFrame, InputAudioRawFrame, InputDTMFFrame, StartFrame
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.websocket.fastapi import (
@@ -18,9 +18,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.flood_limit import FloodLimit
-from transports.twilio_line import HUNG_UP, TwilioLine, close
-from transports.twilio_wire import (
-    RATE_HZ,
+from transports.media_stream.messages import (
     TOO_BIG,
     Connected,
     Digit,
@@ -30,8 +28,8 @@ from transports.twilio_wire import (
     Refusal,
     Started,
     Stopped,
-    read,
 )
+from transports.twilio_line import HUNG_UP, TwilioLine, close
 
 AUDIO_CAP_S: Final = 6.0  # a line held up for less than the stall time may deliver it all at once
 AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ours
@@ -46,7 +44,7 @@ class TwilioInput(FastAPIWebsocketInputTransport):
     def __init__(self, transport: FastAPIWebsocketTransport, line: TwilioLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
-        self._codec = create_stream_resampler()
+        self._resampler = create_stream_resampler()
         self._media_at = line.clock()
         self._audio = FloodLimit(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S)
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
@@ -100,7 +98,9 @@ class TwilioInput(FastAPIWebsocketInputTransport):
                     self._line.refused("message_too_big")
                 return "connection_lost"
             data = message.get("text")
-            said = read(data if data is not None else message.get("bytes") or b"")
+            said = self._line.stream.dialect.read(
+                data if data is not None else message.get("bytes") or b""
+            )
             if isinstance(said, Stopped):
                 return HUNG_UP
             if isinstance(said, Refusal):
@@ -131,10 +131,11 @@ class TwilioInput(FastAPIWebsocketInputTransport):
         self._media_at = self._line.clock()
         if self._ending or not payload:
             return
-        if not await self._audio.take(len(payload) / RATE_HZ):
+        codec = self._line.stream.theirs
+        if not await self._audio.take(codec.seconds(payload)):
             self._line.refused("audio_faster_than_time")
             return
-        pcm = await ulaw_to_pcm(payload, RATE_HZ, self.sample_rate, self._codec)
+        pcm = await codec.decode(payload, self.sample_rate, self._resampler)
         await self.push_audio_frame(
             InputAudioRawFrame(audio=pcm, sample_rate=self.sample_rate, num_channels=1)
         )

@@ -46,8 +46,8 @@ from bot.ready_line import ready_line
 from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
+from transports.media_stream.messages import MAX_MESSAGE_BYTES
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import MAX_MESSAGE_BYTES
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
