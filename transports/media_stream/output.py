@@ -22,17 +22,17 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.leg_output import LegOutput
-from transports.twilio_line import TwilioLine
+from transports.media_stream.line import StreamLine
 from transports.unheard import Unheard
 
 WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either
 PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
 
 
-class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
+class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
     """Plays to the caller, a little ahead of the ear, with marks behind the audio."""
 
-    def __init__(self, transport: FastAPIWebsocketTransport, line: TwilioLine) -> None:
+    def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
         self._unheard = Unheard()

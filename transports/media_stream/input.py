@@ -18,6 +18,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.flood_limit import FloodLimit
+from transports.media_stream.line import HUNG_UP, StreamLine, close
 from transports.media_stream.messages import (
     TOO_BIG,
     Connected,
@@ -29,7 +30,6 @@ from transports.media_stream.messages import (
     Started,
     Stopped,
 )
-from transports.twilio_line import HUNG_UP, TwilioLine, close
 
 AUDIO_CAP_S: Final = 6.0  # a line held up for less than the stall time may deliver it all at once
 AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ours
@@ -38,10 +38,10 @@ KEYS_CAP: Final = 20.0
 STEPS: Final = 10
 
 
-class TwilioInput(FastAPIWebsocketInputTransport):
+class StreamInput(FastAPIWebsocketInputTransport):
     """Reads the caller's side at the pace at which we can take it."""
 
-    def __init__(self, transport: FastAPIWebsocketTransport, line: TwilioLine) -> None:
+    def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
         self._resampler = create_stream_resampler()

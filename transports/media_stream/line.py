@@ -18,7 +18,7 @@ HUNG_UP: Final = "caller_hung_up"
 NORMAL: Final = 1000  # RFC 6455, 7.4.1
 
 
-class TwilioLine:
+class StreamLine:
     """One stream's socket, its marks, and whether the far end is still there.
 
     Attributes:
