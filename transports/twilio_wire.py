@@ -7,7 +7,7 @@ import base64
 from collections.abc import Mapping
 from typing import Final
 
-from transports.media_stream.codec import MULAW, Codec
+from transports.media_stream.codec import Codec
 from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
     INCOMPLETE,
@@ -65,6 +65,4 @@ _READERS: Final[Mapping[str, Reader]] = {
     "stop": read_stopped,
 }
 
-TWILIO: Final = Dialect(
-    carrier="twilio", read=read, media=_media, mark=_mark, clear=_clear, codecs=(MULAW,)
-)
+TWILIO: Final = Dialect(carrier="twilio", read=read, media=_media, mark=_mark, clear=_clear)

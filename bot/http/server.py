@@ -31,9 +31,11 @@ from bot.house.shared_limits import SharedLimits
 from bot.http.access import Access
 from bot.http.body_limit import BodyLimit
 from bot.http.bounded_socket import BoundedSocket
+from bot.http.carrier_doors import carrier_routers
 from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
 from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
+from bot.http.media_door import DoorFrame
 from bot.http.one_request import OneRequest
 from bot.http.one_sentence import explain_request
 from bot.http.pages.site import asset_routes, client_routes, console_routes
@@ -268,7 +270,14 @@ def application(
                 house=house,
             )
         )
-    for router in extras.routers:
+    frame = DoorFrame(
+        public_url=settings.server.public_url,
+        switchboard=process.switchboard,
+        tell=process.switchboard.tell,
+        clock=clock.monotonic,
+        house=house,
+    )
+    for router in (*carrier_routers(settings.transports, frame), *extras.routers):
         app.include_router(router)
     return app
 

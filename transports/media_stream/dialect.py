@@ -1,6 +1,6 @@
 """What differs between the carriers whose calls come over a websocket."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from transports.media_stream.codec import Codec
@@ -17,7 +17,6 @@ class Dialect:
         media: Returns the message that plays a payload; given the stream, the payload, its codec.
         mark: Returns the message that is answered when all before it was played.
         clear: Returns the message that throws away what is not played yet.
-        codecs: In which it may send, the usual one first.
         least_bytes: It plays nothing shorter well; shorter ones are gathered.
         step_bytes: Each payload is a multiple of this.
         ends_by_close: It says no `stop`: a socket closed in order is a caller who hung up.
@@ -28,7 +27,6 @@ class Dialect:
     media: Callable[[str, bytes, Codec], Fields]
     mark: Callable[[str, str], Fields]
     clear: Callable[[str], Fields]
-    codecs: Sequence[Codec]
     least_bytes: int = 0
     step_bytes: int = 1
     ends_by_close: bool = False

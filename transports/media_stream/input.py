@@ -18,6 +18,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.flood_limit import FloodLimit
+from transports.media_stream.in_order import InOrder
 from transports.media_stream.line import HUNG_UP, StreamLine, close
 from transports.media_stream.messages import (
     TOO_BIG,
@@ -36,6 +37,7 @@ AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ou
 KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
 KEYS_CAP: Final = 20.0
 STEPS: Final = 10
+IN_ORDER: Final = (1000, 1005)  # RFC 6455, 7.4.1: closed on purpose, with or without a word
 
 
 class StreamInput(FastAPIWebsocketInputTransport):
@@ -48,6 +50,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         self._media_at = line.clock()
         self._audio = FloodLimit(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S)
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
+        self._queue: InOrder[Media] = InOrder()
         self._ending = False
         self._watch_task: asyncio.Task[None] | None = None
 
@@ -85,7 +88,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         reason = await self._read_until_over()
         if self._client.is_closing:
             return
-        # Twilio closes the socket behind its `stop`: Pipecat's own close would meet a dead one.
+        # A carrier closes the socket behind its `stop`: Pipecat's own close would meet a dead one.
         self._client._closing = True  # noqa: SLF001 - Pipecat has no word for it
         await self._line.gone(reason)
         await self._client.trigger_client_disconnected()
@@ -94,9 +97,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         while True:
             message = await self._line.websocket.receive()
             if message["type"] == "websocket.disconnect":
-                if message.get("code") == TOO_BIG:  # the server has a limit of its own
-                    self._line.refused("message_too_big")
-                return "connection_lost"
+                return self._why_closed(message.get("code"))
             data = message.get("text")
             said = self._line.stream.dialect.read(
                 data if data is not None else message.get("bytes") or b""
@@ -111,11 +112,19 @@ class StreamInput(FastAPIWebsocketInputTransport):
             else:
                 await self._take(said)
 
+    def _why_closed(self, code: int | None) -> str:
+        if code == TOO_BIG:  # the server has a limit of its own
+            self._line.refused("message_too_big")
+        in_order = code in IN_ORDER and self._line.stream.dialect.ends_by_close
+        return HUNG_UP if in_order else "connection_lost"
+
     async def _take(self, said: Message) -> None:
         match said:
-            case Media(payload=payload):
+            case Media(place=place):
                 await self._line.played()
-                await self._hear(payload)
+                pieces = [said] if place is None else self._queue.add(said, place)
+                for piece in pieces:
+                    await self._hear(piece.payload)
             case Digit(key=key):
                 await self._press(key)
             case MarkEchoed(name=name):

@@ -61,6 +61,11 @@ class MarkEchoed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """Something that we asked for was done; nothing follows from it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
     """The stream is over: the caller hung up or the call was ended elsewhere."""
 
@@ -73,12 +78,15 @@ class Refusal:
     close_code: int | None  # None: ignored, the socket stays
 
 
-Message: TypeAlias = Connected | Started | Media | Digit | MarkEchoed | Stopped | Refusal
+Message: TypeAlias = (
+    Connected | Started | Media | Digit | MarkEchoed | Acknowledged | Stopped | Refusal
+)
 Fields: TypeAlias = dict[str, Any]
 Reader: TypeAlias = Callable[[Fields], Message]
 
 UNKNOWN: Final = Refusal(reason="unknown_event", close_code=None)
 INCOMPLETE: Final = Refusal(reason="incomplete_message", close_code=NOT_CONSISTENT)
+UNKNOWN_CODEC: Final = Refusal(reason="unknown_codec", close_code=NOT_ACCEPTABLE)
 
 
 def read_message(data: str | bytes, readers: Mapping[str, Reader]) -> Message:
