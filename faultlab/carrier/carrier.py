@@ -8,7 +8,11 @@ was played. Sources: twilio.com/docs/voice/media-streams/websocket-messages, /vo
 import asyncio
 import base64
 import json
-from contextlib import AsyncExitStack
+import secrets
+import socket
+import struct
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -16,10 +20,19 @@ import aiohttp
 
 from faultlab.carrier.ear import RATE_HZ, CarrierEar
 from faultlab.carrier.mouth import CarrierMouth
-from faultlab.carrier.webhook import PhoneCall, Twiml, ring, start_message
+from faultlab.carrier.webhook import (
+    AgentServer,
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+    follow,
+    ring,
+    start_message,
+)
 from faultlab.mulaw import Pcm
 
 TICK_S: Final = 0.02
+AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 
 
 class Carrier:
@@ -27,11 +40,12 @@ class Carrier:
 
     Attributes:
         phone: Who calls whom.
-        twiml: The webhook's answer.
+        twiml: The last webhook's answer.
         ended: Set when the call is over.
         ended_by: `agent` or `caller`, once it is over.
         ended_s: When that was, in seconds of the call.
-        close_code: Of the socket, when the agent closed it.
+        close_code: Of the last socket, when the agent closed it.
+        lost_at: When a stream was over and the call was not, in seconds of the call.
         complaints: What Twilio's debugger would show of the agent's messages.
         echoed: The names of the marks that were echoed.
     """
@@ -62,10 +76,14 @@ class Carrier:
         self.echoed: list[str] = []
         self.ear = CarrierEar()
         self.started_at = 0.0
-        self._base_url = base_url.rstrip("/")
-        self._public_url = (public_url or base_url).rstrip("/")
-        self._auth_token = auth_token
+        self.lost_at: list[float] = []
+        self._server = AgentServer(
+            base_url=base_url.rstrip("/"),
+            public_url=(public_url or base_url).rstrip("/"),
+            auth_token=auth_token,
+        )
         self._stack = AsyncExitStack()
+        self._session: aiohttp.ClientSession
         self._socket: aiohttp.ClientWebSocketResponse
         self._mouth = CarrierMouth()
         self._sequence = 1  # the number 1 is the start's
@@ -74,21 +92,15 @@ class Carrier:
     async def __aenter__(self) -> Self:
         """Ring, and return when the media flows."""
         try:
-            session = await self._stack.enter_async_context(aiohttp.ClientSession())
+            self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
             self.twiml = await ring(
-                session,
+                self._session,
                 self.phone.form(),
-                base_url=self._base_url,
-                public_url=self._public_url,
-                auth_token=self._auth_token,
+                base_url=self._server.base_url,
+                public_url=self._server.public_url,
+                auth_token=self._server.auth_token,
             )
-            url = (self.twiml.stream_url or "").replace(
-                _socket_scheme(self._public_url), _socket_scheme(self._base_url), 1
-            )
-            self._socket = await self._stack.enter_async_context(
-                session.ws_connect(url, max_msg_size=0)
-            )
-            await self._introduce()
+            await self._open()
             group = await self._stack.enter_async_context(asyncio.TaskGroup())
         except BaseException:
             await self._stack.aclose()
@@ -180,6 +192,17 @@ class Carrier:
         if (transport := self._socket.get_extra_info("socket")) is not None:
             transport.shutdown(2)
 
+    async def break_off(self, code: int | None = None) -> None:
+        """Lose the media socket, and not the call: closed with a code; None: reset, as 1006 is."""
+        if code is not None:
+            await self._socket.close(code=code)
+            return
+        connection = self._socket._response.connection  # noqa: SLF001 - aiohttp shows it nowhere
+        if connection is not None and connection.transport is not None:
+            raw = connection.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            connection.transport.abort()
+
     def _over(self, by: str) -> None:
         if not self.ended.is_set():
             self.ended_by, self.ended_s = by, self.now_s
@@ -187,10 +210,29 @@ class Carrier:
             self.ended.set()
             self._mouth.silent.set()
 
-    async def _introduce(self) -> None:
+    async def _open(self) -> None:
+        url = self._server.real(self.twiml.stream_url or "")
+        self._socket = await self._session.ws_connect(url, max_msg_size=0)
         await self._socket.send_json({"event": "connected", "protocol": "Call", "version": "1.0.0"})
-        self.started_at = asyncio.get_running_loop().time()
+        self.started_at = self.started_at or asyncio.get_running_loop().time()
+        self._sequence = 1  # the number 1 is the start's
         await self._socket.send_json(start_message(self.phone, self.twiml))
+
+    async def _open_again(self) -> bool:
+        """Do what the `action` says to a call whose stream is over; False: the call is over."""
+        if self.twiml.action is None:
+            return False
+        self.lost_at.append(self.now_s)
+        form = self.phone.form() | {"CallStatus": "in-progress"}
+        try:
+            self.twiml = await follow(self._session, self.twiml.action, form, server=self._server)
+            if self.twiml.stream_url is None:
+                return False
+            self.phone = replace(self.phone, stream_sid="MZ" + secrets.token_hex(16))
+            await self._open()
+        except (NotConnectedError, aiohttp.ClientError):
+            return False  # the caller hears that an application error has occurred
+        return True
 
     async def _send(self, message: dict[str, Any]) -> None:
         self._sequence += 1
@@ -198,7 +240,7 @@ class Carrier:
         try:
             await self._socket.send_json(message | numbers)
         except (ConnectionError, RuntimeError):
-            self._over("agent")  # the reader says how
+            return  # the reader learns how it ended
 
     async def _talk(self) -> None:
         chunk = 0
@@ -225,13 +267,22 @@ class Carrier:
         await self._send({"event": "mark", "mark": {"name": name}})
 
     async def _listen(self) -> None:
-        async for message in self._socket:
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                self.complaints.append("31950: binary message")
-                continue
-            await self._obey(message.data)
-        self.close_code = self._socket.close_code
-        self._over("agent")
+        while not self.ended.is_set():
+            await self._read()
+            if self.ended.is_set():
+                return
+            self.close_code = self._socket.close_code
+            self.ear.clear(self.now_s)  # a stream's queue goes with it
+            if not await self._open_again():
+                self._over("agent")
+
+    async def _read(self) -> None:
+        with suppress(ConnectionError):
+            async for message in self._socket:
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    self.complaints.append("31950: binary message")
+                    continue
+                await self._obey(message.data)
 
     async def _obey(self, text: str) -> None:
         message = _object(text)
@@ -256,7 +307,3 @@ def _object(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _socket_scheme(url: str) -> str:
-    return url.replace("http", "ws", 1)
