@@ -37,7 +37,7 @@ AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ou
 KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
 KEYS_CAP: Final = 20.0
 STEPS: Final = 10
-IN_ORDER: Final = (1000, 1005)  # RFC 6455, 7.4.1: closed on purpose, with or without a word
+IN_ORDER: Final = 1000  # RFC 6455, 7.4.1; a cut cable looks like 1005, a close without a word
 
 
 class StreamInput(FastAPIWebsocketInputTransport):
@@ -115,7 +115,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
     def _why_closed(self, code: int | None) -> str:
         if code == TOO_BIG:  # the server has a limit of its own
             self._line.refused("message_too_big")
-        in_order = code in IN_ORDER and self._line.stream.dialect.ends_by_close
+        in_order = code == IN_ORDER and self._line.stream.dialect.ends_by_close
         return HUNG_UP if in_order else "connection_lost"
 
     async def _take(self, said: Message) -> None:
