@@ -96,7 +96,9 @@ class PlivoAccount:
 def plivo_signature(token: str, url: str, form: Mapping[str, str], nonce: str) -> str:
     """Return the third version of Plivo's signature of a form posted to `url`."""
     parts = urlsplit(url)
-    query = "&".join(f"{name}={value}" for name, value in sorted(parse_qsl(parts.query)))
+    query = "&".join(
+        f"{name}={value}" for name, value in sorted(parse_qsl(parts.query, keep_blank_values=True))
+    )
     told = f"{parts.scheme}://{parts.netloc}{parts.path}"
     told += f"?{query}" if query or form else ""
     told += "." if query and form else ""
