@@ -4,20 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import WebSocket
-from pipecat.serializers.twilio import TwilioFrameSerializer
-from pipecat.transports.websocket.fastapi import (
-    FastAPIWebsocketParams,
-    FastAPIWebsocketTransport,
-)
 
 from calls.entry import Tell
 from calls.events import ProviderFailed
 from transports.leg import Gone, LegFacts, PlainLeg
-from transports.twilio_input import TwilioInput
-from transports.twilio_line import NORMAL, STALLED_S, TwilioLine, close
-from transports.twilio_output import TwilioOutput
+from transports.media_stream.codec import MULAW
+from transports.media_stream.input import StreamInput
+from transports.media_stream.line import NORMAL, STALLED_S, StreamLine, close
+from transports.media_stream.output import StreamOutput
+from transports.media_stream.stream import Stream
+from transports.media_stream.transport import StreamTransport
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import RATE_HZ
+from transports.twilio_wire import RATE_HZ, TWILIO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +68,17 @@ class TwilioLeg(PlainLeg):
         self._rest = rest
         self._websocket = websocket
         self._hung_up = False
-        self._line = TwilioLine(
-            websocket, stream_sid=call.stream_sid, tell=tell, clock=clock, stalled_s=stalled_s
-        )
-        self._transport = _TwilioTransport(websocket, self._line)
+        stream = Stream(dialect=TWILIO, stream_id=call.stream_sid, ours=MULAW, theirs=MULAW)
+        self._line = StreamLine(websocket, stream, tell=tell, clock=clock, stalled_s=stalled_s)
+        self._transport = StreamTransport(websocket, self._line)
 
-    def input(self) -> TwilioInput:
+    def input(self) -> StreamInput:
         """Return the processor that brings the caller's audio."""
-        return self._transport.twilio_input
+        return self._transport.stream_input
 
-    def output(self) -> TwilioOutput:
+    def output(self) -> StreamOutput:
         """Return the processor that plays to the caller."""
-        return self._transport.twilio_output
+        return self._transport.stream_output
 
     def played_s(self) -> float:
         """Return the seconds of our audio that the carrier says it has played to the caller.
@@ -95,7 +92,7 @@ class TwilioLeg(PlainLeg):
     def on_gone(self, gone: Gone) -> None:
         """Have `gone` called when the far end has gone; it must not wait for the call's end."""
 
-        async def call(_: _TwilioTransport, reason: str) -> None:
+        async def call(_: StreamTransport, reason: str) -> None:
             await gone(reason)
 
         self._transport.add_event_handler("on_gone", call)
@@ -115,31 +112,3 @@ class TwilioLeg(PlainLeg):
             if error is not None:
                 self._line.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
         await close(self._websocket, NORMAL)
-
-
-class _TwilioTransport(FastAPIWebsocketTransport):
-    """Pipecat's transport with our two directions in it."""
-
-    def __init__(self, websocket: WebSocket, line: TwilioLine) -> None:
-        serializer = TwilioFrameSerializer(
-            line.stream_sid, params=TwilioFrameSerializer.InputParams(auto_hang_up=False)
-        )
-        params = FastAPIWebsocketParams(
-            audio_in_enabled=True,
-            audio_in_sample_rate=RATE_HZ,
-            audio_out_enabled=True,
-            audio_out_sample_rate=RATE_HZ,
-            audio_out_end_silence_secs=0,  # the last mark tells when the last word was played
-            serializer=serializer,
-            allowed_origins=[],  # a carrier is no browser and sends no Origin
-        )
-        super().__init__(websocket, params)
-        self.twilio_input = self._input = TwilioInput(self, line)
-        self.twilio_output = self._output = TwilioOutput(self, line)
-        self._register_event_handler("on_gone")
-        line.tell_gone = self._tell_gone
-
-    async def _tell_gone(self, reason: str) -> None:
-        # Pipecat runs handlers in tasks of the transport's own: what a handler does may end the
-        # very task that noticed.
-        await self._call_event_handler("on_gone", reason)

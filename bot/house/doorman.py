@@ -12,7 +12,13 @@ MOST_SILENT: Final = 512  # connections that have said nothing yet; the oldest m
 PAUSE_S: Final = 0.001  # for each connection: so many a second are taken at most
 AT_ONCE: Final = 64  # of a burst, before the pauses begin: thirty callers wait for none of them
 NO_ROOM_S: Final = 0.05  # when the system gives no more descriptors, before trying again
-CALLS: Final = (b"GET /twilio/media", b"POST /api/offer")
+CALLS: Final = (
+    b"GET /twilio/media",
+    b"GET /telnyx/media",
+    b"GET /plivo/media",
+    b"GET /exotel/media",
+    b"POST /api/offer",
+)
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNobody can answer just now."

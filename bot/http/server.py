@@ -32,9 +32,11 @@ from bot.house.shared_limits import SharedLimits
 from bot.http.access import Access
 from bot.http.body_limit import BodyLimit
 from bot.http.bounded_socket import BoundedSocket
+from bot.http.carrier_doors import carrier_routers
 from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
 from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
+from bot.http.media_door import DoorFrame
 from bot.http.metrics_route import metrics_router
 from bot.http.one_request import OneRequest
 from bot.http.one_sentence import explain_request
@@ -51,8 +53,8 @@ from calls.events import CallRefused
 from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
+from transports.media_stream.messages import MAX_MESSAGE_BYTES
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import MAX_MESSAGE_BYTES
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -289,7 +291,15 @@ def application(
                 house=house,
             )
         )
-    for router in [*_livekit(process, tasks, house), *extras.routers]:
+    frame = DoorFrame(
+        public_url=settings.server.public_url,
+        switchboard=process.switchboard,
+        tell=process.switchboard.tell,
+        clock=clock.monotonic,
+        house=house,
+    )
+    livekit = _livekit(process, tasks, house)
+    for router in (*carrier_routers(settings.transports, frame), *livekit, *extras.routers):
         app.include_router(router)
     return app
 

@@ -21,11 +21,12 @@ from calls.entry import Tell
 from calls.events import CallFailed, CallRefused, InputRefused
 from calls.waiting_room import Guest, WaitingRoom
 from transports.leg import Leg
+from transports.media_stream.line import NORMAL, close
+from transports.media_stream.messages import POLICY, TOO_BIG, Connected, Refusal, Started
 from transports.twilio import TwilioCall, TwilioLeg
-from transports.twilio_line import NORMAL, close
 from transports.twilio_rest import TwilioRest
 from transports.twilio_webhook import VOICE_PATH, Form, busy_twiml, is_signed, read_form
-from transports.twilio_wire import POLICY, TOO_BIG, Connected, Refusal, Started, read
+from transports.twilio_wire import read
 
 MEDIA_PATH: Final = "/twilio/media"
 MAX_FORM_BYTES: Final = 64 * 1024  # a voice webhook has about 1 kB

@@ -1,4 +1,4 @@
-"""Our side of a Twilio Media Stream."""
+"""Our side of a media stream."""
 
 import asyncio
 from typing import Final
@@ -22,18 +22,17 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.leg_output import LegOutput
-from transports.twilio_line import TwilioLine
+from transports.media_stream.line import StreamLine
 from transports.unheard import Unheard
 
-LEAD_S: Final = 0.3  # kept ahead of the ear: a stall of 0.15 s and the way to it make no gap
 WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either
 PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
 
 
-class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
+class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
     """Plays to the caller, a little ahead of the ear, with marks behind the audio."""
 
-    def __init__(self, transport: FastAPIWebsocketTransport, line: TwilioLine) -> None:
+    def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
         self._unheard = Unheard()
@@ -49,6 +48,8 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
             await super().push_frame(frame, direction)
             return
         if isinstance(frame, BotStoppedSpeakingFrame | TTSTextFrame):
+            if isinstance(frame, BotStoppedSpeakingFrame):
+                await self._send_rest()
             await self._mark(self._line.marks.close())  # behind the last audio of it
         async with self._in_order:
             if isinstance(frame, InterruptionFrame):
@@ -88,6 +89,7 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
     async def stop(self, frame: EndFrame) -> None:
         """Play what is queued, wait until it was heard, then close the socket."""
         await BaseOutputTransport.stop(self, frame)
+        await self._send_rest()
         await self._mark(self._line.marks.close())
         try:
             async with asyncio.timeout(PLAYED_OUT_S):
@@ -113,11 +115,18 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
         return taken
 
     async def _mark(self, name: str | None) -> None:
-        if name is None:
-            return
-        self._line.quiet.clear()
-        mark = {"event": "mark", "streamSid": self._line.stream_sid, "mark": {"name": name}}
-        await self._write_frame(OutputTransportMessageUrgentFrame(message=mark))
+        stream = self._line.stream
+        if name is not None:
+            self._line.quiet.clear()
+            stream.owed_marks.append(name)
+        while stream.owed_marks and stream.gathered.empty:  # else behind what is gathered
+            mark = stream.dialect.mark(stream.stream_id, stream.owed_marks.popleft())
+            await self._write_frame(OutputTransportMessageUrgentFrame(message=mark))
+
+    async def _send_rest(self) -> None:
+        """Send what was gathered, though it is shorter than the carrier likes."""
+        if (rest := self._line.stream.rest()) is not None:
+            await self._write_frame(OutputTransportMessageUrgentFrame(message=rest))
 
     def _must_be_heard(self) -> bool:
         """Return whether, after an interruption, audio is left that no caller may cut short."""
@@ -149,4 +158,4 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
         now = self._line.clock()
         chunk_s = self.audio_chunk_size / 2 / self.sample_rate
         self._next_send_time = max(self._next_send_time, now) + chunk_s
-        await self.sleep(max(0.0, self._next_send_time - LEAD_S - now))
+        await self.sleep(max(0.0, self._next_send_time - self._line.stream.lead_s - now))

@@ -1,4 +1,4 @@
-"""What both directions of one Twilio Media Stream share."""
+"""What both directions of one media stream share."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,8 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from calls.entry import Tell
 from calls.events import InputRefused
-from transports.twilio_wire import Marks
+from transports.media_stream.marks import Marks
+from transports.media_stream.stream import Stream
 
 STALLED_S: Final = 5.0  # media comes every 20 ms, also in silence: without any the line is dead
 CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
@@ -17,10 +18,11 @@ HUNG_UP: Final = "caller_hung_up"
 NORMAL: Final = 1000  # RFC 6455, 7.4.1
 
 
-class TwilioLine:
+class StreamLine:
     """One stream's socket, its marks, and whether the far end is still there.
 
     Attributes:
+        stream: Its carrier's dialect, its name, its codecs.
         quiet: Set while nothing that was marked is still to be played.
         tell: Is told of what was refused.
         on_played: Gets the seconds that the far end has played more, and is asked now and then.
@@ -30,14 +32,14 @@ class TwilioLine:
     def __init__(
         self,
         websocket: WebSocket,
+        stream: Stream,
         *,
-        stream_sid: str,
         tell: Tell,
         clock: Callable[[], float],
         stalled_s: float = STALLED_S,
     ) -> None:
         self.websocket = websocket
-        self.stream_sid = stream_sid
+        self.stream = stream
         self.tell = tell
         self.clock = clock
         self.stalled_s = stalled_s
@@ -82,7 +84,7 @@ class TwilioLine:
         """Tell that something was not taken; a kind is told once a call, however often it comes."""
         if reason not in self._told:
             self._told.add(reason)
-            self.tell(InputRefused(transport="twilio", reason=reason))
+            self.tell(InputRefused(transport=self.stream.dialect.carrier, reason=reason))
 
 
 async def close(websocket: WebSocket, code: int) -> None:

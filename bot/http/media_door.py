@@ -1,0 +1,174 @@
+"""A carrier's media socket: whose call it is must be shown before anything is built for it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from fastapi import WebSocket
+from loguru import logger
+
+from bot.call.switchboard import SwitchboardFullError
+from bot.house.house import House, seated
+from bot.http.bounded_socket import BEGUN, FLOOD
+from bot.http.twilio_door import DoorSwitchboard
+from calls.entry import Tell
+from calls.events import CallFailed, InputRefused
+from calls.waiting_room import Guest, WaitingRoom
+from transports.media_stream.codec import Codec
+from transports.media_stream.dialect import Dialect
+from transports.media_stream.leg import CallControl, CarriedCall, StreamLeg
+from transports.media_stream.line import NORMAL, close
+from transports.media_stream.messages import POLICY, TOO_BIG, Connected, Refusal, Started
+from transports.media_stream.stream import Stream
+
+START_S: Final = 2.0  # carriers send `connected` and `start` at once
+MAX_BEFORE_START: Final = 2  # messages: these two
+MAX_WAITING: Final = 100  # sockets that have not shown whose they are yet
+TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
+_ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server itself
+_NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
+NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A stream that belongs to a call of ours, and its seat."""
+
+    call: CarriedCall
+    seat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorFrame:
+    """What every carrier's door has of the house.
+
+    Attributes:
+        public_url: As the carrier was told it: scheme, host and perhaps a path.
+        switchboard: Takes the calls.
+        tell: Is told what was refused.
+        clock: Monotonic seconds.
+        house: Holds a seat from the first word of a call to its end.
+    """
+
+    public_url: str
+    switchboard: DoorSwitchboard
+    tell: Tell
+    clock: Callable[[], float]
+    house: House
+
+    def socket_url(self, path: str) -> str:
+        """Return where a carrier finds a media socket."""
+        scheme, _, rest = self.public_url.partition("://")
+        return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
+
+
+@dataclass(slots=True, kw_only=True)
+class MediaDoor:
+    """Takes the media sockets of one carrier.
+
+    Attributes:
+        frame: The house.
+        dialect: How the carrier speaks.
+        admit: Says whose stream it is that begins so, or why it is nobody's.
+        ours: How we send; None: as the carrier does.
+        control: Where hang-ups are asked for, if anywhere.
+        is_known: Whether a handshake proves the carrier: strangers make room for it.
+    """
+
+    frame: DoorFrame
+    dialect: Dialect
+    admit: Callable[[Started, WebSocket], Awaitable[Admitted | Refusal]]
+    ours: Codec | None = None
+    control: CallControl | None = None
+    is_known: Callable[[WebSocket], bool] = lambda _: False
+    waiting: WaitingRoom = field(
+        default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
+    )
+
+    async def media(self, websocket: WebSocket) -> None:
+        """Take a media socket, and run its call to the end."""
+        await websocket.accept()
+        first = await self._first_words(websocket)
+        if isinstance(first, Refusal):
+            await self._send_away(websocket, first)
+            return
+        if begin := websocket.scope.get("state", {}).get(BEGUN):
+            begin()
+        started, admitted = first
+        await self._run(websocket, admitted, self._leg(websocket, started, admitted.call))
+
+    def _leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
+        stream = Stream(
+            dialect=self.dialect,
+            stream_id=started.stream_sid,
+            ours=self.ours or started.codec,
+            theirs=started.codec,
+        )
+        tell, clock = self.frame.tell, self.frame.clock
+        return StreamLeg(websocket, call, stream, tell=tell, clock=clock, control=self.control)
+
+    async def _run(self, websocket: WebSocket, admitted: Admitted, leg: StreamLeg) -> None:
+        try:
+            with seated(self.frame.house, admitted.seat):
+                await self.frame.switchboard.answer(leg)
+        except SwitchboardFullError:
+            await close(websocket, TRY_LATER)
+        except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
+            where = f"{self.dialect.carrier}_door"
+            self.frame.tell(CallFailed(where=where, error=type(broken).__name__))
+            logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
+        finally:
+            await close(websocket, NORMAL)
+
+    async def _send_away(self, websocket: WebSocket, refusal: Refusal) -> None:
+        self.frame.tell(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
+        await close(websocket, refusal.close_code or POLICY)
+
+    async def _first_words(self, websocket: WebSocket) -> tuple[Started, Admitted] | Refusal:
+        patience = asyncio.timeout(START_S)
+        ousted: list[Refusal] = []
+
+        def make_room() -> None:
+            ousted.append(NO_ROOM)
+            with suppress(RuntimeError):  # its time was over anyway
+                patience.reschedule(0.0)
+
+        guest = Guest(
+            address=websocket.client.host if websocket.client else "",
+            came_at=self.frame.clock(),
+            leave=make_room,
+            known=self.is_known(websocket),
+        )
+        try:
+            async with patience:
+                if not self.waiting.enter(guest, self.frame.clock()):
+                    return NO_ROOM
+                started = await self._start(websocket)
+                if isinstance(started, Refusal):
+                    return started
+                admitted = await self.admit(started, websocket)
+                return admitted if isinstance(admitted, Refusal) else (started, admitted)
+        except TimeoutError:
+            return ousted[0] if ousted else _NO_START
+        finally:
+            self.waiting.remove(guest)
+
+    async def _start(self, websocket: WebSocket) -> Started | Refusal:
+        for _ in range(MAX_BEFORE_START):
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                reason = _ENDS.get(message.get("code") or 0, "closed_before_start")
+                return Refusal(reason=reason, close_code=None)
+            text = message.get("text")
+            match self.dialect.read(text if text is not None else message.get("bytes") or b""):
+                case Started() as started:
+                    return started
+                case Refusal(close_code=int()) as refusal:
+                    return refusal
+                case Connected() | Refusal():
+                    continue
+                case _:
+                    return Refusal(reason="media_before_start", close_code=POLICY)
+        return Refusal(reason="no_start", close_code=POLICY)
