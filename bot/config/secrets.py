@@ -99,13 +99,7 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
 
 def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     """Return where a secret belongs, its field, the default variable, and whether it must be."""
-    for stage in STAGES:
-        for index, rung in enumerate(_list(layers.at(("stages", stage)))):
-            if isinstance(rung, dict):
-                yield ("stages", stage, index), "api_key", None, rung.get("kind") != "local"
-    for owner in (("agent",), *(("agents", name) for name in layers.at(("agents",)) or ())):
-        for index, _ in enumerate(_list(layers.at((*owner, "tools")))):
-            yield (*owner, "tools", index), "secret", None, True
+    yield from _wanted_in_lists(layers)
     for door, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
         ("livekit", LivekitSettings, {"api_key": False, "api_secret": False}),
@@ -114,6 +108,18 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
         for field, needed in fields.items():
             default = section.model_fields[f"{field}_env"].default
             yield ("transports", door), field, default, enabled and needed
+
+
+def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
+    for stage in STAGES:
+        for index, rung in enumerate(_list(layers.at(("stages", stage)))):
+            if isinstance(rung, dict):
+                yield ("stages", stage, index), "api_key", None, rung.get("kind") != "local"
+    for owner in (("agent",), *(("agents", name) for name in layers.at(("agents",)) or ())):
+        for index, _ in enumerate(_list(layers.at((*owner, "tools")))):
+            yield (*owner, "tools", index), "secret", None, True
+    for index, _ in enumerate(_list(layers.at(("transports", "webrtc", "ice_servers")))):
+        yield ("transports", "webrtc", "ice_servers", index), "credential", None, True
 
 
 def _list(value: Any) -> list[Any]:

@@ -3,9 +3,19 @@
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `multi`: detect
+ICE_SERVER: Final = re.compile(  # RFC 7064, RFC 7065
+    r"stun:[^\s?@:/]+(:\d+)?|turns?:[^\s?@:/]+(:\d+)?(\?transport=(udp|tcp))?"
+)
 ENTRY_POINT: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
@@ -18,6 +28,12 @@ class Section(BaseModel):
 def _not_bool(value: Any) -> Any:
     if isinstance(value, bool):  # Python counts `true` as 1, a person who writes it does not
         raise ValueError("a number")  # noqa: TRY004 - Pydantic collects only ValueError
+    return value
+
+
+def _ice_url(value: str) -> str:
+    if not ICE_SERVER.fullmatch(value):
+        raise ValueError("stun:HOST:PORT, or turn:HOST:PORT?transport=udp, tcp or none")
     return value
 
 
@@ -43,6 +59,7 @@ Language = Annotated[str, StringConstraints(pattern=LANGUAGE)]
 EntryPoint = Annotated[str, StringConstraints(pattern=ENTRY_POINT)]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
 SocketUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^/\s]+")]
+IceUrl = Annotated[str, AfterValidator(_ice_url)]
 Number = Annotated[
     str, BeforeValidator(_as_number), StringConstraints(pattern=r"^\+?[0-9*#]{2,20}$")
 ]
