@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from calls.leg_events import HandedOver, LegAnswered, LegEnded, LegRinging, LineRestored
+from calls.leg_events import (
+    EarMeasured,
+    HandedOver,
+    LegAnswered,
+    LegEnded,
+    LegRinging,
+    LineRestored,
+)
 from fallbacks.facts import (
     AttemptDropped,
     AttemptFailed,
@@ -391,6 +398,7 @@ Event: TypeAlias = (
     | LegAnswered
     | LegEnded
     | LineRestored
+    | EarMeasured
     | HandedOver
 )
 """Whatever happened. Listeners ignore what they do not know."""

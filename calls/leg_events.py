@@ -44,6 +44,21 @@ class LineRestored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarMeasured:
+    """A browser said how much later than we sent it its speaker plays an answer.
+
+    It measures that itself, from its receiver's statistics, and could say anything: for people to
+    look at, and nothing is decided by it.
+    """
+
+    turn: int  # of the answer, as the page counts
+    buffer_s: float  # in its jitter buffer
+    playout_s: float  # from there to the loudspeaker
+    network_s: float  # half of a round trip
+    made_up_s: float  # of that answer's sound, because it came too late or never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
     """The call was to be handed on to a person."""
 

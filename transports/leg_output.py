@@ -9,6 +9,7 @@ from pipecat.frames.frames import OutputAudioRawFrame, OutputTransportReadyFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 
+from calls.entry import Tell
 from calls.line import CallerLine
 
 AUDIBLE = 164
@@ -26,6 +27,7 @@ class LineEnd:
         clock: Monotonic, in seconds.
         but: Pieces of this kind are no answer.
         late: Gets the seconds by which we sent something too late though it was there.
+        tell: Takes the facts that a line learns in the middle of a call.
     """
 
     line: CallerLine
@@ -33,6 +35,7 @@ class LineEnd:
     clock: Callable[[], float]
     but: type[OutputAudioRawFrame] | tuple[()] = ()
     late: Callable[[float], None] | None = None
+    tell: Tell | None = None
 
 
 class LegOutput(BaseOutputTransport):

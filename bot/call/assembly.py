@@ -100,6 +100,7 @@ def assemble(
         clock=shared.clock,
         but=ClipAudioRawFrame,
         late=shared.late_at_line,
+        tell=tell,
     )
     follow = _follow(shared, agent, built, parts.fallback.phrases)
     ending = [farewell, _silence(agent, farewell, wiring)]

@@ -100,13 +100,7 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
 
 def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     """Return where a secret belongs, its field, the default variable, and whether it must be."""
-    for stage in STAGES:
-        for index, rung in enumerate(_list(layers.at(("stages", stage)))):
-            if isinstance(rung, dict):
-                yield ("stages", stage, index), "api_key", None, rung.get("kind") != "local"
-    for owner in (("agent",), *(("agents", name) for name in layers.at(("agents",)) or ())):
-        for index, _ in enumerate(_list(layers.at((*owner, "tools")))):
-            yield (*owner, "tools", index), "secret", None, True
+    yield from _wanted_in_lists(layers)
     by_key = not layers.at(("transports", "exotel", "allowed_addresses"))
     for door, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
@@ -121,6 +115,18 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
             yield ("transports", door), field, default, enabled and needed
     default = SipSettings.model_fields["inbound_password_env"].default
     yield ("transports", "livekit", "sip"), "inbound_password", default, False
+
+
+def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
+    for stage in STAGES:
+        for index, rung in enumerate(_list(layers.at(("stages", stage)))):
+            if isinstance(rung, dict):
+                yield ("stages", stage, index), "api_key", None, rung.get("kind") != "local"
+    for owner in (("agent",), *(("agents", name) for name in layers.at(("agents",)) or ())):
+        for index, _ in enumerate(_list(layers.at((*owner, "tools")))):
+            yield (*owner, "tools", index), "secret", None, True
+    for index, _ in enumerate(_list(layers.at(("transports", "webrtc", "ice_servers")))):
+        yield ("transports", "webrtc", "ice_servers", index), "credential", None, True
 
 
 def _list(value: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """What a configuration holds, as frozen models; how it is read stands in `config_loading`."""
 
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from bot.config.stages import StagesSettings
 from bot.config.values import (
     Count,
     HttpUrl,
+    IceUrl,
     IpNetwork,
     Number,
     Port,
@@ -75,10 +76,27 @@ class TurnSettings(Section):
     user_turn_stop_timeout_s: Seconds = 2.5
 
 
+class IceServer(Section):
+    """A STUN or TURN server, through which a browser and we find a way to each other."""
+
+    url: IceUrl
+    username: Text | None = None
+    credential_env: str | None = None
+    credential: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Have a relay named with an account: none works without."""
+        if self.url.startswith("turn") and not (self.username and self.credential_env):
+            raise ValueError("is a relay, and needs `username` and `credential_env`")
+        return self
+
+
 class WebrtcSettings(Section):
     """The browser's telephone."""
 
     enabled: bool = True
+    ice_servers: tuple[IceServer, ...] = Field(default=(), max_length=8)
     public: bool = False  # opens `/client/` and `/api/offer` to everyone, nothing else
 
 

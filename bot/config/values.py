@@ -4,9 +4,19 @@ import ipaddress
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `multi`: detect
+ICE_SERVER: Final = re.compile(  # RFC 7064, RFC 7065
+    r"stun:[^\s?@:/]+(:\d+)?|turns?:[^\s?@:/]+(:\d+)?(\?transport=(udp|tcp))?"
+)
 ENTRY_POINT: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
@@ -28,6 +38,12 @@ def _as_network(value: Any) -> Any:
         return str(ipaddress.ip_network(value))
     except (TypeError, ValueError) as error:
         raise ValueError("an address or a network such as 192.0.2.0/24") from error
+
+
+def _ice_url(value: str) -> str:
+    if not ICE_SERVER.fullmatch(value):
+        raise ValueError("stun:HOST:PORT, or turn:HOST:PORT?transport=udp, tcp or none")
+    return value
 
 
 def _as_number(value: Any) -> Any:
@@ -52,6 +68,7 @@ Language = Annotated[str, StringConstraints(pattern=LANGUAGE)]
 EntryPoint = Annotated[str, StringConstraints(pattern=ENTRY_POINT)]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
 SocketUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^/\s]+")]
+IceUrl = Annotated[str, AfterValidator(_ice_url)]
 Number = Annotated[
     str, BeforeValidator(_as_number), StringConstraints(pattern=r"^\+?[0-9*#]{2,20}$")
 ]

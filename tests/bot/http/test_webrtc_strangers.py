@@ -146,30 +146,6 @@ async def test_what_a_data_channel_says_is_bounded_and_dropped(
     assert "4111" not in written + caplog.text
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("ping: 1", True),
-        (json.dumps({"type": "signalling", "message": {"type": "trackStatus"}}), False),
-        (
-            json.dumps(
-                {
-                    "type": "signalling",
-                    "message": {"type": "trackStatus", "receiver_index": 0, "enabled": False},
-                }
-            ),
-            True,
-        ),
-        ("{", False),
-        ("[1]", False),
-        ("null", False),
-        ('{"type": ["signalling"]}', False),
-    ],
-)
-async def test_two_kinds_of_message_are_wanted(text: str, *, wanted: bool) -> None:
-    assert webrtc_connection.wanted(text) is wanted
-
-
 async def lost_call(url: str) -> str:
     """Have a call whose browser is killed; return the token with which it can be taken up."""
     browser = Peer(url)
@@ -177,6 +153,6 @@ async def lost_call(url: str) -> str:
     told = await browser.until_told("call")
     await browser.until_told("said")
     browser.vanish()
-    await asyncio.sleep(8)
+    await asyncio.sleep(webrtc_connection.LOST_S + 4)
     await browser.leave()
     return told["resume_token"]
