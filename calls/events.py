@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from calls.leg_events import HandedOver, LegAnswered, LegEnded, LegRinging, LineRestored
+from calls.leg_events import (
+    CallerReturned,
+    HandedOver,
+    LegAnswered,
+    LegEnded,
+    LegRinging,
+    LineRestored,
+    PersonBriefed,
+)
 from fallbacks.facts import (
     AttemptDropped,
     AttemptFailed,
@@ -392,5 +400,7 @@ Event: TypeAlias = (
     | LegEnded
     | LineRestored
     | HandedOver
+    | PersonBriefed
+    | CallerReturned
 )
 """Whatever happened. Listeners ignore what they do not know."""

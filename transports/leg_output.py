@@ -24,14 +24,14 @@ class LineEnd:
         heard: Called with the moment (monotonic, s) of each audible piece of an answer, just before
             it is written: a write may block for the piece's own length.
         clock: Monotonic, in seconds.
-        but: Pieces of this kind are no answer.
+        but: Pieces of these kinds are no answer.
         late: Gets the seconds by which we sent something too late though it was there.
     """
 
     line: CallerLine
     heard: Callable[[float], None]
     clock: Callable[[], float]
-    but: type[OutputAudioRawFrame] | tuple[()] = ()
+    but: tuple[type[OutputAudioRawFrame], ...] = ()
     late: Callable[[float], None] | None = None
 
 
