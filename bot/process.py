@@ -17,11 +17,13 @@ from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
 from bot.call.services import Shared
+from bot.call.summary_post import SummaryPosts, sending
 from bot.call.switchboard import Switchboard
 from bot.call.warming import warm_up
 from bot.config.settings import Settings
 from bot.exits import UsageError
 from bot.health.policies import build_policies
+from bot.health.retrying import Retries
 from bot.health.view import ProviderView
 from bot.health.watch import watch_providers
 from bot.keep_running import keep_running
@@ -44,6 +46,7 @@ from telemetry.logs import Log, redacted
 from telemetry.metrics import Exposition, Metrics
 from telemetry.record_files import RecordFiles
 from transports.leg import Leg
+from transports.people import People
 
 SWITCH_S: Final = 0.0005  # chosen: a tenth of Python's own 5 ms
 PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
@@ -71,6 +74,7 @@ class Process:
     policies: Mapping[Stage, StagePolicy]
     metrics: Metrics
     exposition: Exposition
+    people: People  # doors that can call a person say so here
 
 
 @asynccontextmanager
@@ -128,6 +132,7 @@ async def open_process(
                 policies=shared.policies,
                 metrics=metrics,
                 exposition=exposition,
+                people=shared.people,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
@@ -147,16 +152,19 @@ async def open_shared(
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
     judges = TurnJudges(clock=clock.monotonic)
-    yield Shared(
-        settings=settings,
-        models=models,
-        judges=judges,
-        policies=policies,
-        clients=services,
-        clock=clock.monotonic,
-        last_resort=last_resort,
-        late_at_line=measuring.note_line,
-    )
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
+    async with sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts:
+        yield Shared(
+            settings=settings,
+            models=models,
+            judges=judges,
+            policies=policies,
+            clients=services,
+            clock=clock.monotonic,
+            last_resort=last_resort,
+            late_at_line=measuring.note_line,
+            posts=posts,
+        )
     for each in services.values():
         await each.close()
     await last_resort.close()

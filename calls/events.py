@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from calls.leg_events import (
+    CallerReturned,
     EarMeasured,
     HandedOver,
     LegAnswered,
     LegEnded,
     LegRinging,
     LineRestored,
+    PersonBriefed,
 )
 from fallbacks.facts import (
     AttemptDropped,
@@ -400,5 +402,7 @@ Event: TypeAlias = (
     | LineRestored
     | EarMeasured
     | HandedOver
+    | PersonBriefed
+    | CallerReturned
 )
 """Whatever happened. Listeners ignore what they do not know."""

@@ -66,3 +66,20 @@ class HandedOver:
     destination: str  # its name; the number stands in the configuration
     outcome: Handover
     took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonBriefed:
+    """A person who was called has heard what it is about, or as much of it as they wanted."""
+
+    destination: str
+    by: str  # model, last_words: who put it together
+    took_s: float  # to put it together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerReturned:
+    """The person has hung up, and the caller talks with the agent again."""
+
+    destination: str
+    talked_s: float

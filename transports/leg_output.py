@@ -25,7 +25,7 @@ class LineEnd:
         heard: Called with the moment (monotonic, s) of each audible piece of an answer, just before
             it is written: a write may block for the piece's own length.
         clock: Monotonic, in seconds.
-        but: Pieces of this kind are no answer.
+        but: Pieces of these kinds are no answer.
         late: Gets the seconds by which we sent something too late though it was there.
         tell: Takes the facts that a line learns in the middle of a call.
     """
@@ -33,7 +33,7 @@ class LineEnd:
     line: CallerLine
     heard: Callable[[float], None]
     clock: Callable[[], float]
-    but: type[OutputAudioRawFrame] | tuple[()] = ()
+    but: tuple[type[OutputAudioRawFrame], ...] = ()
     late: Callable[[float], None] | None = None
     tell: Tell | None = None
 

@@ -82,6 +82,8 @@ class Call:
         """Take every step of the end, whatever became of the one before."""
         if self._assembled:
             await self._surely("closing the tools", self._assembled.tools.close())
+            if self._assembled.person:
+                await self._surely("dropping a person", self._assembled.person.close())
             await self._surely("observing the end", self._observe_end(self._assembled))
         length_s = self._shared.clock() - started_at_s
         self._tell(CallEnded(reason=self.reason, length_s=length_s))

@@ -227,6 +227,13 @@ class ShutdownSettings(Section):
     drain_s: SecondsOrZero = 30.0
 
 
+class TransferSettings(Section):
+    """How a person who takes over learns what it is about."""
+
+    summary_s: Seconds = 4.0  # for the model to write it; then the last words have to do
+    webhook_url: HttpUrl | None = None  # gets the same summary
+
+
 class PricesSettings(Section):
     """What a call costs: a table with its date and source."""
 
@@ -250,6 +257,7 @@ class Settings(Section):
     logs: LogsSettings = LogsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     prices: PricesSettings = PricesSettings()
+    transfer: TransferSettings = TransferSettings()
 
     @model_validator(mode="before")
     @classmethod

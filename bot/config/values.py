@@ -53,6 +53,17 @@ def _as_number(value: Any) -> Any:
     return re.sub(r"[\s().-]", "", value) if isinstance(value, str) else value
 
 
+def _as_key(value: Any) -> Any:
+    """Make a text of a key: YAML reads `0` as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_dialled(value: Any) -> Any:
+    """Leave a SIP address as it is; everything else is a telephone number."""
+    address = isinstance(value, str) and value.strip().lower().startswith(("sip:", "sips:"))
+    return value.strip() if address else _as_number(value)
+
+
 _NotBool = BeforeValidator(_not_bool, json_schema_input_type=float)
 
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -73,3 +84,9 @@ Number = Annotated[
     str, BeforeValidator(_as_number), StringConstraints(pattern=r"^\+?[0-9*#]{2,20}$")
 ]
 IpNetwork = Annotated[str, BeforeValidator(_as_network)]
+Dialled = Annotated[
+    str,
+    BeforeValidator(_as_dialled),
+    StringConstraints(pattern=r"^(\+?[0-9*#]{2,20}|sips?:[^\s@<>;]+@[^\s@<>;]+)$"),
+]
+Key = Annotated[str, BeforeValidator(_as_key), StringConstraints(pattern=r"^[0-9*#]$")]

@@ -1,0 +1,183 @@
+"""A caller gets to a person, or hears that it did not work: at both ears, word by word."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calls.events import CallEnded, HandedOver, PersonBriefed, PersonWanted
+from calls.leg_events import CallerReturned
+from tests.bot.call.handover_bench import (
+    BACK,
+    BILLING,
+    CONNECTING,
+    NOBODY,
+    OFFER,
+    TOGETHER,
+    TONE,
+    House,
+    People,
+    Telephone,
+    house,
+)
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quiet_log"),
+]
+
+WARM: dict[str, Any] = {"destinations": {"billing": {**BILLING, "warm": True}}}
+PLAIN: dict[str, Any] = {"destinations": {"billing": BILLING}}
+WISH = "May I speak with a person, please?"
+
+
+async def asked(there: House) -> float:
+    """Let the caller ask for a person; return when that was said, in seconds of the call."""
+    await there.greeted()
+    await there.caller.says(WISH)
+    return there.caller.now_s
+
+
+def outcomes(there: House) -> list[str]:
+    return [each.outcome for each in there.events(HandedOver)]
+
+
+async def test_a_person_hears_what_it_is_about_accepts_and_talks_with_the_caller(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        asked_s = await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        waited_s = there.caller.longest_silence_s(asked_s)
+        tones = there.caller.times(TONE)
+        await person.press("1")
+        await there.until(lambda: outcomes(there))
+        await there.said(TOGETHER)
+        question = await person.says("Hello, this is billing.")
+        answer = await there.caller.says("I have a question about my bill.")
+        await asyncio.sleep(1.0)
+        answered = person.hears(answer[800:-800])
+        heard = there.caller.hears(question[800:-800])
+        turns = len([each for each in there.told if type(each.event).__name__ == "TurnDecided"])
+
+        assert there.people.called[0].number == "+15550123"
+        assert there.caller.times(CONNECTING) == 1
+        assert tones > 2
+        assert waited_s < 2.0
+        assert heard
+        assert answered
+        assert outcomes(there) == ["connected"]
+        assert turns == 1  # the agent has heard nothing of what the two said
+        assert there.caller.times(NOBODY) == 0
+
+
+async def test_a_person_who_hangs_up_gives_the_caller_back_to_the_agent(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        await person.press("1")
+        await there.said(TOGETHER)
+        await person.put_down()
+        await there.said(BACK)
+        await there.caller.says("What are your opening hours?")
+        await there.until(lambda: len(there.told) and there.events(CallerReturned))
+        await there.until(
+            lambda: [each for each in there.told if type(each.event).__name__ == "AnswerHeard"][1:]
+        )
+
+        assert person.over.is_set()
+        assert outcomes(there) == ["connected"]
+
+
+@pytest.mark.parametrize("outcome", ["busy", "no_answer", "failed", "declined"])
+async def test_a_person_who_is_not_reached_brings_the_agent_back(
+    tmp_path: Path, outcome: Any
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People(comes=outcome)) as there:
+        asked_s = await asked(there)
+        await there.said(OFFER)
+
+        assert there.caller.times(CONNECTING) == there.caller.times(NOBODY) == 1
+        assert there.caller.longest_silence_s(asked_s) < 2.0
+        assert outcomes(there) == [outcome]
+        assert len(there.events(PersonWanted)) == 1
+
+
+async def test_a_person_who_declines_is_dropped(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await person.press("2")
+        await there.said(OFFER)
+
+        assert person.over.is_set()
+        assert person.why == "declined"
+        assert outcomes(there) == ["declined"]
+
+
+async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_comes_back(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        asked_s = await asked(there)
+        await there.picked_up()
+        await there.said(OFFER)
+
+        assert there.people.person
+        assert there.people.person.why == "not_accepted"
+        assert there.caller.longest_silence_s(asked_s) < 2.0
+        assert outcomes(there) == ["no_answer"]
+
+
+@pytest.mark.parametrize("when", ["while it rings", "while the person listens"])
+async def test_a_caller_who_hangs_up_leaves_no_person_on_the_line(
+    tmp_path: Path, when: str
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        await there.until(lambda: there.people.called)
+        if when != "while it rings":
+            await there.picked_up()
+        await there.caller.put_down()
+        await there.until(lambda: there.events(CallEnded))
+
+        person = there.people.person
+        assert person.over.is_set() if person else there.people.given_up == 1
+
+
+async def test_a_line_that_hands_calls_on_lets_the_caller_go(tmp_path: Path) -> None:
+    caller = Telephone(hands_on="connected")
+    async with house(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
+        await asked(there)
+        await there.until(lambda: there.events(CallEnded))
+
+        assert caller.handed_on[0].number == "+15550123"
+        assert caller.times(CONNECTING) == 1
+        assert outcomes(there) == ["connected"]
+        assert there.events(CallEnded)[0].reason == "transfer"
+
+
+async def test_a_line_that_fails_to_hand_on_keeps_the_caller(tmp_path: Path) -> None:
+    caller = Telephone(hands_on="no_answer")
+    async with house(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
+        asked_s = await asked(there)
+        await there.said(OFFER)
+
+        assert caller.longest_silence_s(asked_s) < 2.0
+        assert outcomes(there) == ["no_answer"]
+
+
+async def test_a_line_that_reaches_nobody_says_so_and_offers_a_callback(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=PLAIN, people=None) as there:
+        await asked(there)
+        await there.until(lambda: there.events(PersonWanted))
+        await there.until(
+            lambda: [each for each in there.told if type(each.event).__name__ == "AnswerHeard"]
+        )
+
+        assert outcomes(there) == []
+        assert there.caller.times(CONNECTING) == 0
