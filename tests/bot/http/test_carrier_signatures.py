@@ -127,6 +127,6 @@ def test_what_is_no_proof_of_telnyxs_is_refused(change: dict[str, str]) -> None:
     assert verdict(headers, key=account.public_key, now=NOW) == "wrong_signature"
 
 
-@pytest.mark.parametrize("text", ["", "**", "AAAA", secrets.token_hex(32)])
+@pytest.mark.parametrize("text", ["", "**", "AAAA", "5f" * 32])
 def test_what_is_no_public_key_is_none(text: str) -> None:
     assert telnyx_signature.public_key(text) is None
