@@ -221,9 +221,11 @@ class _WebrtcDoor:
         finally:
             watch.cancel()
             del self._running[token]
-            if call.reason == "line_lost":
-                await self._parked.park(token, call.conversation)
-            running.over.set()
+            try:
+                if call.reason == "line_lost":
+                    await self._parked.park(token, call.conversation)
+            finally:
+                running.over.set()
 
     async def _take_up(self, token: str) -> Sequence[LLMContextMessage]:
         """Return the conversation that a token stands for; a call that still has it ends now."""
