@@ -32,6 +32,7 @@ MARGIN_S: Final = 0.1  # of room noise behind the last word of what is said
 QUESTIONS: Final = (("01_hours", 0), ("08_barge_in", 1))
 WITHIN_S: Final = 5.0  # a caller whose way died hears the agent again
 APART_S: Final = 0.060  # what may stay unexplained between the ear and our own figure
+COLUMNS: Final = ("v2v_s", "at the ear", "apart", "buffer", "network", "rest", "loudspeaker")
 SETTLE_S: Final = 2.5  # for the page's report on an answer, which is heard for one second first
 
 
@@ -138,14 +139,10 @@ def _print_turns(turns: Sequence[Turn]) -> int:
     if not turns:
         print("no answer was measured by all three")
         return 1
-    print(
-        f"{'v2v_s':>8}{'at the ear':>12}{'apart':>8}{'buffer':>8}{'network':>9}{'rest':>8}{'then: loudspeaker':>20}"
-    )
+    print("".join(f"{name:>12}" for name in COLUMNS))
     for each in turns:
         row = (each.v2v_s, each.ear_s, each.apart_s, each.buffer_s, each.network_s)
-        print(
-            f"{row[0]:8.3f}{row[1]:12.3f}{row[2]:8.3f}{row[3]:8.3f}{row[4]:9.3f}{each.unexplained_s:8.3f}{each.playout_s:20.3f}"
-        )
+        print("".join(f"{value:12.3f}" for value in (*row, each.unexplained_s, each.playout_s)))
     rest_s = statistics.median(each.unexplained_s for each in turns)
     apart_s = statistics.median(each.apart_s for each in turns)
     print(f"median: {apart_s:.3f} s apart, of which {rest_s:.3f} s is neither buffer nor network")
