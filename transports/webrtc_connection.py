@@ -17,6 +17,7 @@ from pipecat.transports.smallwebrtc.request_handler import IceCandidate
 
 from calls.entry import Tell
 from transports import ice_restart
+from transports.early_sound import hand_on_early
 from transports.flood_limit import FloodLimit
 from transports.ice_restart import IceNames, names_in, transports_of
 from transports.leg import Clock
@@ -114,6 +115,7 @@ class BrowserConnection(SmallWebRTCConnection):
         await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=type))
         self.force_transceivers_to_send_recv()
         if before is None:
+            hand_on_early(self._pc)
             for way in transports_of(self._pc):
                 ice_restart.wait_briefly(way)
         await self._pc.setLocalDescription(await self._pc.createAnswer())

@@ -79,9 +79,24 @@ class Peer:
         """Send nothing any more, as a browser that was killed."""
         if self._pings:
             self._pings.cancel()
-        for way in transports_of(self.line):
-            for each in way._connection._protocols:
-                each.send_data = _send_nothing
+        self.fall_silent()
+
+    def fall_silent(self) -> None:
+        """Lose whatever is sent, until `speak_again`."""
+        for each in self._protocols():
+            each.send_data = _send_nothing
+
+    def speak_again(self) -> None:
+        """Send as before."""
+        for each in self._protocols():
+            del each.send_data
+
+    def say(self, **message: Any) -> None:
+        """Say something over the data channel."""
+        self.channel.send(json.dumps(message))
+
+    def _protocols(self) -> list[Any]:
+        return [each for way in transports_of(self.line) for each in way._connection._protocols]
 
     def _open(self) -> None:
         self.connected.set()
