@@ -43,6 +43,9 @@ CONNECTING = "I am connecting you now."
 NOBODY = "I am sorry, nobody could be reached just now."
 OFFER = "Shall we call you back instead?"
 TOGETHER = "You are connected now."
+# The lab mishears a word now and then; one of these is understood.
+WISH = "A person, a human, a manager or a colleague, please."
+HOURS = "What are your opening hours?"
 BACK = "I am back with you. Is there anything else?"
 
 
