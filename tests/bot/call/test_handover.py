@@ -15,9 +15,13 @@ from calls.events import (
     PersonWanted,
     TurnDecided,
 )
+from fallbacks.facts import HeldTheLine
+from faultlab.faults import Refuse
+from faultlab.schedule import Window
 from tests.bot.call.handover_bench import (
     BACK,
     BILLING,
+    CALLED_BACK,
     CONNECTING,
     HOURS,
     NOBODY,
@@ -186,3 +190,71 @@ async def test_a_line_that_reaches_nobody_says_so_and_offers_a_callback(tmp_path
 
         assert outcomes(there) == []
         assert there.caller.times(CONNECTING) == 0
+
+
+KEYS: dict[str, Any] = {**WARM, "keys": {"0": "person", "9": "callback"}}
+
+
+async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
+        await there.greeted()
+        await there.caller.press("0")
+        await there.said(OFFER)
+
+        assert [each.name for each in there.people.called] == ["billing"]
+        assert outcomes(there) == ["busy"]
+
+
+async def test_a_key_notes_a_callback(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=KEYS, people=None) as there:
+        await there.greeted()
+        await there.caller.press("9")
+        await there.said(CALLED_BACK)
+
+        (waiting,) = await there.process.last_resort.callbacks.waiting()
+        assert waiting.number == "+15550199"
+
+
+async def test_a_second_key_while_a_person_is_called_calls_nobody_else(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
+        await there.greeted()
+        await there.caller.press("00")
+        await there.said(OFFER)
+
+        assert len(there.people.called) == 1
+
+
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [
+        (People(), [CONNECTING, TOGETHER]),
+        (People(comes="busy"), [CONNECTING, NOBODY]),
+        (None, []),
+    ],
+    ids=["who accepts", "who is busy", "on a line that reaches nobody"],
+)
+async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
+    tmp_path: Path, people: People | None, said: list[str]
+) -> None:
+    async with house(tmp_path, agent=WARM, people=people) as there:
+        await there.greeted()
+        for each in there.lab.instances.values():
+            each.set_faults([Window(fault=Refuse())])
+        await there.caller.says(HOURS)
+        await there.until(lambda: there.steps("keypad", "words"), within_s=120)
+        await there.caller.press("0")
+        if people and people.comes is None:
+            person = await there.picked_up()
+            await there.until(lambda: there.events(PersonBriefed))
+            heard = person.hears("To take the call, press 1.")
+            await person.press("1")
+            await asyncio.sleep(10.0)
+            await person.put_down()
+        else:
+            heard = True
+        await there.until(lambda: there.events(CallEnded), within_s=120)
+
+        called_back = "en.callback.0" in [each.utterance for each in there.events(HeldTheLine)]
+        assert [there.caller.times(each) for each in said] == [1] * len(said)
+        assert called_back != (TOGETHER in said)
+        assert heard
