@@ -14,7 +14,7 @@ from calls.entry import Tell
 from calls.events import ProviderFailed
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.twilio_input import TwilioInput
-from transports.twilio_line import NORMAL, STALLED_S, TwilioLine, close
+from transports.twilio_line import HUNG_UP, NORMAL, LinePatience, TwilioLine, close
 from transports.twilio_output import TwilioOutput
 from transports.twilio_rest import TwilioRest
 from transports.twilio_wire import RATE_HZ
@@ -46,7 +46,7 @@ class TwilioLeg(PlainLeg):
         tell: Tell,
         clock: Callable[[], float],
         rest: TwilioRest | None = None,
-        stalled_s: float = STALLED_S,
+        patience: LinePatience | None = None,
     ) -> None:
         """Continue with a socket whose `start` has been read.
 
@@ -57,7 +57,7 @@ class TwilioLeg(PlainLeg):
             clock: Monotonic seconds.
             rest: Where a hang-up is asked for; without it, closing the socket ends the call,
                 since no TwiML follows the `<Connect>`.
-            stalled_s: How long the line may bring nothing before it counts as dead.
+            patience: How long the line is waited for.
         """
         self.facts = LegFacts(
             transport="twilio",
@@ -71,7 +71,11 @@ class TwilioLeg(PlainLeg):
         self._websocket = websocket
         self._hung_up = False
         self._line = TwilioLine(
-            websocket, stream_sid=call.stream_sid, tell=tell, clock=clock, stalled_s=stalled_s
+            websocket,
+            stream_sid=call.stream_sid,
+            tell=tell,
+            clock=clock,
+            patience=patience or LinePatience(),
         )
         self._transport = _TwilioTransport(websocket, self._line)
 
@@ -103,6 +107,30 @@ class TwilioLeg(PlainLeg):
     async def answered(self) -> None:
         """Return at once: Twilio opens a stream when the call is answered."""
 
+    @property
+    def may_come_back(self) -> bool:
+        """Whether the call goes on, so that its caller may be connected to it again."""
+        return self._line.may_come_back and not self._hung_up
+
+    async def resume(self, websocket: WebSocket, stream_sid: str) -> None:
+        """Go on over another stream, whose `start` has been read, and return when it is over.
+
+        What was not heard is said first, from the first word of it. A stream that still seems to
+        be there is given up for this one.
+        """
+        line, lost = self._line, self._line.websocket
+        line.give_up()
+        await self._transport.twilio_output.go_on(
+            lambda: self._transport.renew(websocket, stream_sid)
+        )
+        await close(lost, NORMAL)
+        if not line.over:
+            await line.stream_over.wait()
+
+    async def carrier_ended(self) -> None:
+        """Take the carrier's word that the call is over."""
+        await self._line.gone(HUNG_UP)
+
     async def hang_up(self, reason: str = "") -> None:
         """End the call at Twilio, where we may, and close the socket, which ends it too."""
         if self._hung_up:
@@ -110,6 +138,7 @@ class TwilioLeg(PlainLeg):
         self._hung_up = True
         over = self._line.caller_hung_up
         self._line.leave()
+        self._line.stream_over.set()
         if self._rest is not None and not over:
             error = await self._rest.complete(self._call_sid)
             if error is not None:
@@ -121,7 +150,8 @@ class _TwilioTransport(FastAPIWebsocketTransport):
     """Pipecat's transport with our two directions in it."""
 
     def __init__(self, websocket: WebSocket, line: TwilioLine) -> None:
-        serializer = TwilioFrameSerializer(
+        self._line = line
+        self._serializer = serializer = TwilioFrameSerializer(
             line.stream_sid, params=TwilioFrameSerializer.InputParams(auto_hang_up=False)
         )
         params = FastAPIWebsocketParams(
@@ -138,6 +168,12 @@ class _TwilioTransport(FastAPIWebsocketTransport):
         self.twilio_output = self._output = TwilioOutput(self, line)
         self._register_event_handler("on_gone")
         line.tell_gone = self._tell_gone
+
+    def renew(self, websocket: WebSocket, stream_sid: str) -> None:
+        """Have both directions use another stream."""
+        self._line.renew(websocket, stream_sid)
+        self._client._websocket = websocket  # noqa: SLF001 - Pipecat has no word for it
+        self._serializer._stream_sid = stream_sid  # noqa: SLF001 - nor for that
 
     async def _tell_gone(self, reason: str) -> None:
         # Pipecat runs handlers in tasks of the transport's own: what a handler does may end the

@@ -8,6 +8,7 @@ any amount of anything.
 import asyncio
 from typing import Final
 
+from fastapi import WebSocket
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.audio.utils import create_stream_resampler, ulaw_to_pcm
 from pipecat.frames.frames import EndFrame, InputAudioRawFrame, InputDTMFFrame, StartFrame
@@ -18,7 +19,7 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.flood_limit import FloodLimit
-from transports.twilio_line import HUNG_UP, TwilioLine, close
+from transports.twilio_line import HUNG_UP, LOST, STALLED, TwilioLine, close
 from transports.twilio_wire import (
     RATE_HZ,
     TOO_BIG,
@@ -38,6 +39,7 @@ AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ou
 KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
 KEYS_CAP: Final = 20.0
 STEPS: Final = 10
+REFUSED: Final = "input_refused"
 
 
 class TwilioInput(FastAPIWebsocketInputTransport):
@@ -77,14 +79,26 @@ class TwilioInput(FastAPIWebsocketInputTransport):
     async def _watch(self) -> None:
         # In steps, so that a busy moment of ours is one step and not taken for their silence.
         silent_steps = 0
-        while silent_steps < STEPS:
+        while True:
             heard_at = self._media_at
             await asyncio.sleep(self._line.stalled_s / STEPS)
-            silent_steps = silent_steps + 1 if self._media_at == heard_at else 0
-        await self._line.gone("stalled")
+            silent = self._line.up.is_set() and self._media_at == heard_at
+            silent_steps = silent_steps + 1 if silent else 0
+            if silent_steps == STEPS:
+                self._line.give_up()
+                silent_steps = 0
 
     async def _receive_messages(self) -> None:
-        reason = await self._read_until_over()
+        while True:
+            websocket = self._line.websocket
+            over = self._line.stream_over
+            try:
+                reason = await self._read_until_over(websocket)
+            finally:
+                over.set()
+            if not await self._line.comes_back(websocket, reason):
+                break
+            self._media_at = self._line.clock()
         if self._client.is_closing:
             return
         # Twilio closes the socket behind its `stop`: Pipecat's own close would meet a dead one.
@@ -92,13 +106,20 @@ class TwilioInput(FastAPIWebsocketInputTransport):
         await self._line.gone(reason)
         await self._client.trigger_client_disconnected()
 
-    async def _read_until_over(self) -> str:
+    async def _read_until_over(self, websocket: WebSocket) -> str:
+        try:
+            return await self._read(websocket)
+        except TimeoutError:
+            return STALLED
+
+    async def _read(self, websocket: WebSocket) -> str:
         while True:
-            message = await self._line.websocket.receive()
+            message = await self._line.receive(websocket)
             if message["type"] == "websocket.disconnect":
                 if message.get("code") == TOO_BIG:  # the server has a limit of its own
                     self._line.refused("message_too_big")
-                return "connection_lost"
+                    return REFUSED
+                return LOST
             data = message.get("text")
             said = read(data if data is not None else message.get("bytes") or b"")
             if isinstance(said, Stopped):
@@ -106,8 +127,8 @@ class TwilioInput(FastAPIWebsocketInputTransport):
             if isinstance(said, Refusal):
                 self._line.refused(said.reason)
                 if said.close_code is not None:
-                    await close(self._line.websocket, said.close_code)
-                    return "input_refused"
+                    await close(websocket, said.close_code)
+                    return REFUSED
             else:
                 await self._take(said)
 
@@ -119,9 +140,7 @@ class TwilioInput(FastAPIWebsocketInputTransport):
             case Digit(key=key):
                 await self._press(key)
             case MarkEchoed(name=name):
-                await self._line.played(self._line.marks.echoed(name))
-                if self._line.marks.all_played:
-                    self._line.quiet.set()
+                await self._line.echoed(name)
             case Connected() | Started():
                 self._line.refused("second_start")
             case _:

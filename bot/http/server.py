@@ -46,6 +46,7 @@ from bot.ready_line import ready_line
 from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
+from transports.twilio_line import LinePatience
 from transports.twilio_rest import TwilioRest
 from transports.twilio_wire import MAX_MESSAGE_BYTES
 
@@ -266,6 +267,7 @@ def application(
                 clock=clock.monotonic,
                 rest=_rest(settings),
                 house=house,
+                patience=LinePatience(returns_within_s=twilio.returns_within_s),
             )
         )
     for router in extras.routers:
