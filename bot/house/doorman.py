@@ -1,6 +1,7 @@
 """Takes connections on the one port and hands each to a worker; reads no request, only peeks."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,13 +20,17 @@ CALLS: Final = (
     b"GET /exotel/media",
     b"POST /api/offer",
 )
+FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # a call goes on where it is
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNobody can answer just now."
 )
 
-Hand = Callable[[socket.socket, bool], bool]
-"""Takes a connection and whether it brings a call; False: nobody is there to take it."""
+Hand = Callable[[socket.socket, bool, str], bool]
+"""Takes a connection, whether it brings a call, and which worker it is for, if for one.
+
+False: nobody is there to take it.
+"""
 
 
 class Doorman:
@@ -70,7 +75,9 @@ class Doorman:
         except OSError:
             first = b""
         self._forget(connection)
-        if first and not self._hand(connection, first.startswith(CALLS)):
+        one = FOR_ONE.match(first)
+        name = one[1].decode() if one else ""
+        if first and not self._hand(connection, first.startswith(CALLS) and not name, name):
             with suppress(OSError):
                 connection.recv(READ_BYTES)  # what is left unread would reset the connection
                 connection.send(NOBODY)

@@ -48,6 +48,7 @@ from bot.ready_line import ready_line
 from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
+from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
 from transports.twilio_rest import TwilioRest
 
@@ -268,6 +269,7 @@ def application(
                 clock=clock.monotonic,
                 rest=_rest(settings),
                 house=house,
+                patience=LinePatience(returns_within_s=twilio.returns_within_s),
             )
         )
     frame = DoorFrame(
