@@ -33,9 +33,9 @@ from bot.http.body_limit import BodyLimit
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.carrier_doors import carrier_routers
 from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
+from bot.http.door_frame import DoorFrame
 from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
-from bot.http.media_door import DoorFrame
 from bot.http.one_request import OneRequest
 from bot.http.one_sentence import explain_request
 from bot.http.pages.site import asset_routes, client_routes, console_routes
