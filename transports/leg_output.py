@@ -26,6 +26,7 @@ class LineEnd:
         clock: Monotonic, in seconds.
         but: Pieces of these kinds are no answer.
         late: Gets the seconds by which we sent something too late though it was there.
+        restored: Gets the seconds for which the line was lost, when it is back.
     """
 
     line: CallerLine
@@ -33,6 +34,7 @@ class LineEnd:
     clock: Callable[[], float]
     but: tuple[type[OutputAudioRawFrame], ...] = ()
     late: Callable[[float], None] | None = None
+    restored: Callable[[float], None] | None = None
 
 
 class LegOutput(BaseOutputTransport):

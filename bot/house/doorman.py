@@ -1,6 +1,7 @@
 """Takes connections on the one port and hands each to a worker; reads no request, only peeks."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,14 +13,24 @@ SILENT_S: Final = 10.0  # a connection that says nothing for so long is closed
 MOST_SILENT: Final = 512  # connections that have said nothing yet; the oldest makes room
 PAUSE_S: Final = 0.001  # between two connections: so many a second are taken at most
 NO_ROOM_S: Final = 0.05  # when the system gives no more descriptors, before trying again
-CALLS: Final = (b"GET /twilio/media", b"POST /api/offer")
+CALLS: Final = (
+    b"GET /twilio/media",
+    b"GET /telnyx/media",
+    b"GET /plivo/media",
+    b"GET /exotel/media",
+    b"POST /api/offer",
+)
+FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # a call goes on where it is
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNobody can answer just now."
 )
 
-Hand = Callable[[socket.socket, bool], bool]
-"""Takes a connection and whether it brings a call; False: nobody is there to take it."""
+Hand = Callable[[socket.socket, bool, str], bool]
+"""Takes a connection, whether it brings a call, and which worker it is for, if for one.
+
+False: nobody is there to take it.
+"""
 
 
 class Doorman:
@@ -64,7 +75,9 @@ class Doorman:
         except OSError:
             first = b""
         self._forget(connection)
-        if first and not self._hand(connection, first.startswith(CALLS)):
+        one = FOR_ONE.match(first)
+        name = one[1].decode() if one else ""
+        if first and not self._hand(connection, first.startswith(CALLS) and not name, name):
             with suppress(OSError):
                 connection.recv(READ_BYTES)  # what is left unread would reset the connection
                 connection.send(NOBODY)
