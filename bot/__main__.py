@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import clips, demo, doctor, drill, lab, mic, providers, replay, serve
+from bot.cli import clips, demo, doctor, drill, lab, mic, providers, replay, serve, sip
 from bot.config.environment import use_one_thread_for_arrays
 from bot.config.errors import ConfigError, without_secrets
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
@@ -31,6 +31,7 @@ app.command("lab")(lab.command)
 app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
+app.command("sip")(sip.command)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands it over so

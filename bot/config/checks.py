@@ -50,9 +50,6 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _share(layers)
     yield from _storage(layers)
     yield from _telnyx(layers)
-    if says_yes(layers.at(("transports", "livekit", "enabled"))):
-        text = "is true; LiveKit is not available in this version, it must be false"
-        yield _problem(layers, ("transports", "livekit", "enabled"), text)
     for key in (("prices", "file"), ("hold", "utterances")):
         file = layers.at(key)
         if isinstance(file, str) and not Path(file).is_file():

@@ -11,7 +11,7 @@ from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
 from bot.config.layers import NAMES, Layers, says_yes
 from bot.config.schema import model_at
-from bot.config.settings import LivekitSettings, TwilioSettings
+from bot.config.settings import LivekitSettings, SipSettings, TwilioSettings
 from bot.config.stages import STAGES
 
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
@@ -113,12 +113,14 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
         ("telnyx", TelnyxSettings, {"api_key": True, "public_key": True}),
         ("plivo", PlivoSettings, {"auth_id": True, "auth_token": True}),
         ("exotel", ExotelSettings, {"api_key": by_key, "api_token": by_key, "account_sid": False}),
-        ("livekit", LivekitSettings, {"api_key": False, "api_secret": False}),
+        ("livekit", LivekitSettings, {"api_key": True, "api_secret": True}),
     ):
         enabled = says_yes(layers.at(("transports", door, "enabled")))
         for field, needed in fields.items():
             default = section.model_fields[f"{field}_env"].default
             yield ("transports", door), field, default, enabled and needed
+    default = SipSettings.model_fields["inbound_password_env"].default
+    yield ("transports", "livekit", "sip"), "inbound_password", default, False
 
 
 def _list(value: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from bot.config.stages import StagesSettings
 from bot.config.values import (
     Count,
     HttpUrl,
+    IpNetwork,
     Number,
     Port,
     Seconds,
@@ -95,13 +96,27 @@ class TwilioSettings(Section):
 
 
 class SipSettings(Section):
-    """The carrier behind LiveKit."""
+    """The carrier behind LiveKit: what `holdline sip setup` tells LiveKit, and the carrier."""
 
+    name: Text = "holdline"  # several on one LiveKit each have their own
     number: Number | None = None
+    numbers: tuple[Number, ...] = ()  # more of ours
+    allowed_addresses: tuple[IpNetwork, ...] = ()  # the carrier's; none: anybody may call in
+    inbound_username: Text | None = None
+    inbound_password_env: str = "SIP_INBOUND_PASSWORD"  # noqa: S105 - a variable's name
+    inbound_password: SecretStr | None = None
+    media_timeout_s: Seconds = 120.0  # of silence on the wire; a muted telephone sends nothing
     server: Text | None = None
+    transport: Literal["auto", "udp", "tcp", "tls"] = "auto"
     username: Text | None = None
     password: SecretStr | None = None
-    uri: Text | None = None
+    uri: Text | None = None  # where the carrier finds LiveKit's SIP service
+
+    @property
+    def all_numbers(self) -> tuple[str, ...]:
+        """Return each of our numbers once, the first one first."""
+        first = (self.number,) if self.number else ()
+        return tuple(dict.fromkeys((*first, *self.numbers)))
 
 
 class LivekitSettings(Section):
@@ -113,6 +128,7 @@ class LivekitSettings(Section):
     api_key: SecretStr | None = None
     api_secret_env: str = "LIVEKIT_API_SECRET"  # noqa: S105 - a variable's name
     api_secret: SecretStr | None = None
+    room_prefix: Text = "call-"  # how the name of each call's room begins
     sip: SipSettings = SipSettings()
 
 

@@ -1,5 +1,6 @@
 """The kinds of value that a configuration holds, each with its limits."""
 
+import ipaddress
 import re
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,14 @@ def _not_bool(value: Any) -> Any:
     if isinstance(value, bool):  # Python counts `true` as 1, a person who writes it does not
         raise ValueError("a number")  # noqa: TRY004 - Pydantic collects only ValueError
     return value
+
+
+def _as_network(value: Any) -> Any:
+    """Write an address or a network as one is compared: 192.0.2.7 is 192.0.2.7/32."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError("an address or a network such as 192.0.2.0/24") from error
 
 
 def _as_number(value: Any) -> Any:
@@ -57,6 +66,7 @@ SocketUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^/\s]+")]
 Number = Annotated[
     str, BeforeValidator(_as_number), StringConstraints(pattern=r"^\+?[0-9*#]{2,20}$")
 ]
+IpNetwork = Annotated[str, BeforeValidator(_as_network)]
 Dialled = Annotated[
     str,
     BeforeValidator(_as_dialled),

@@ -7,6 +7,7 @@ from typing import Any
 from loguru import logger
 
 from bot.clock import Clock
+from bot.house.claims import Claims
 from bot.house.cloakroom import Cloakroom
 from bot.house.crew import Worker
 from bot.house.quotas import Quotas
@@ -25,6 +26,7 @@ class Office:
         self._quotas = quotas
         self._clock = clock
         self._cloakroom = Cloakroom(clock=clock)
+        self._claims = Claims()
         self._views = ViewRelay(self.workers)
         self._stopping = False
 
@@ -46,12 +48,14 @@ class Office:
         wire.on("end", lambda said: self._seats.end(said["seat"]))
         wire.answer("admit", self._admit)
         self._cloakroom.serve(wire)
+        wire.answer("claim", lambda said: self._claim(worker, said))
         wire.answer("peer", self._ask_peer)
 
     def lose(self, worker: Worker) -> int:
         """Strike off a worker that is gone; return how many calls went with it."""
         self.workers.pop(worker.name, None)
         self._views.lose(worker)
+        self._claims.lose(worker.name)
         self._quotas.lose(worker)
         return self._seats.lose(worker.number)
 
@@ -128,6 +132,9 @@ class Office:
     async def _admit(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
         seat = None if self._stopping else self._seats.admit(self._clock(), call=said["call"])
         return {"reason": self.why_closed or "full"} if seat is None else {"seat": seat}
+
+    async def _claim(self, worker: Worker, said: Mapping[str, Any]) -> bool:
+        return self._claims.claim(said["what"], holder=worker.name)
 
     async def _ask_peer(self, said: Mapping[str, Any]) -> Any:
         peer = self.workers.get(said["peer"])

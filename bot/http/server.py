@@ -286,9 +286,23 @@ def application(
         clock=clock.monotonic,
         house=house,
     )
-    for router in (*carrier_routers(settings.transports, frame), *extras.routers):
+    for router in (
+        *carrier_routers(settings.transports, frame),
+        *_livekit(process, tasks, house),
+        *extras.routers,
+    ):
         app.include_router(router)
     return app
+
+
+def _livekit(process: Process, tasks: asyncio.TaskGroup, house: House) -> list[APIRouter]:
+    settings = process.settings.transports.livekit
+    if not settings.enabled:
+        return []
+    # Here, and not above: its library has 28 MB, which a server without this door does without.
+    from bot.http.livekit_door import livekit_router  # noqa: PLC0415
+
+    return [livekit_router(process, tasks, house, settings)]
 
 
 def _rest(settings: Settings) -> TwilioRest | None:
