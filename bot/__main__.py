@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import clips, demo, doctor, drill, lab, mic, providers, replay, serve, sip
+from bot.cli import (
+    clips,
+    demo,
+    doctor,
+    drill,
+    lab,
+    mic,
+    providers,
+    replay,
+    say,
+    serve,
+    sip,
+    transcribe,
+)
 from bot.config.environment import use_one_thread_for_arrays
 from bot.config.errors import ConfigError, without_secrets
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
@@ -32,6 +45,8 @@ app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 app.command("sip")(sip.command)
+app.command("transcribe")(transcribe.command)
+app.command("say")(say.command)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands it over so

@@ -1,5 +1,6 @@
 """One line in the terminal for the call in progress, instead of a stream of debug."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,6 +20,25 @@ from calls.events import (
 from calls.outcome import failed_provider
 
 WORDS_SHOWN: Final = 60  # characters of the latest words
+
+
+BAR: Final = 10  # characters of the level's bar
+QUIETEST_DB: Final = -60.0  # where the bar begins
+CLIPS: Final = 0.99  # of full scale
+
+
+def level_bar(peak: float, *, resting: bool) -> Text:
+    """Return a microphone's level as a bar that is always as wide.
+
+    Args:
+        peak: The loudest sample, 0 to 1.
+        resting: Nobody listens to it now.
+    """
+    level_db = 20 * math.log10(peak) if peak > 0 else QUIETEST_DB
+    share = min(1.0, max(0.0, 1 - level_db / QUIETEST_DB))
+    filled = round(share * BAR)
+    style = "dim" if resting else "red" if peak > CLIPS else "green"
+    return Text(f"mic {'#' * filled}{'.' * (BAR - filled)}", style=style)
 
 
 class TerminalLine:

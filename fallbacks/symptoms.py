@@ -97,6 +97,7 @@ HTTP: Final = (
         words="context_length_exceeded content_policy_violation invalid_prompt "
         "max_character_limit_exceeded",
     ),
+    _line(_PAYLOAD, 400, on="deepgram", says="failed to process audio"),  # that recording only
     _line(_PAYLOAD, 413),  # too large: split or trim it
     _line(_BAD, 400, 405, 411, 414, 415, 422),
     _line(_TIMEOUT, 408),

@@ -194,7 +194,7 @@ def build(rung: RungSpec) -> LocalSTTService:
         ValueError: The language needs models that the rung does not name, or a file is missing.
     """
     return LocalSTTService(
-        settings=STTSettings(model=rung.model or MODEL, language=rung.language), ear=_ear(rung)
+        settings=STTSettings(model=rung.model or MODEL, language=rung.language), ear=ear_of(rung)
     )
 
 
@@ -202,12 +202,17 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Look for the models; nothing is asked of anybody."""
     del timeout_s
     try:
-        await asyncio.to_thread(_ear, rung)
+        await asyncio.to_thread(ear_of, rung)
     except ValueError as wrong:
         raise ProbeFailedError(str(wrong)) from wrong
 
 
-def _ear(rung: RungSpec) -> Ear:
+def ear_of(rung: RungSpec) -> Ear:
+    """Return what a rung's recogniser is made of.
+
+    Raises:
+        ValueError: The language needs models that the rung does not name, or a file is missing.
+    """
     options: dict[str, Any] = dict(rung.options)
     if rung.language.partition("-")[0].lower() not in ENGLISH and not {"hmm", "dict"} <= {*options}:
         raise ValueError(

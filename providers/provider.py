@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
+from calls.transcript import Transcript
 from fallbacks.classification import classify_error, classify_http
 from fallbacks.clauses import ClauseRule
 from fallbacks.failure import Failure, failed
@@ -33,6 +34,19 @@ class RungSpec:
     shared: Any = None  # what all calls share of this rung, from `Provider.share`
     instructions: str = ""  # a language model's system message
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeRecording:
+    """A recording as it lies on the disk.
+
+    Attributes:
+        content: The file's bytes, in whatever container.
+        language: What is spoken in it; None: the recogniser is to find out.
+    """
+
+    content: bytes = field(repr=False)
+    language: str | None = None
 
 
 class ProbeFailedError(Exception):
@@ -83,6 +97,30 @@ class ProviderModule(Protocol):
         ...
 
 
+class BatchEar(Protocol):
+    """What the batch file of a recogniser defines."""
+
+    async def transcribe(self, rung: RungSpec, recording: WholeRecording) -> Transcript:
+        """Return what a recording says.
+
+        Raises:
+            ServiceError: The rung did not do it; holds the failure.
+        """
+        ...
+
+
+class BatchVoice(Protocol):
+    """What the batch file of a voice defines."""
+
+    async def synthesise(self, rung: RungSpec, text: str) -> bytes:
+        """Return a text as linear 16-bit little-endian samples at the rung's rate.
+
+        Raises:
+            ServiceError: The rung did not do it; holds the failure.
+        """
+        ...
+
+
 class SharedService(Protocol):
     """Something that outlives calls."""
 
@@ -107,6 +145,7 @@ class Provider:
     kind: str
     module: str  # loaded only when a call needs it
     real_probe: str = ""  # the module of the probe of the real kind; empty: the cheap one is all
+    batch: str = ""  # the module that takes whole recordings, or whole texts; empty: it cannot
     url: str = ""
     schemes: tuple[str, ...] = ()  # what `url` may begin with, the safe one first
     key_env: str | None = None  # None: needs no key
@@ -138,6 +177,14 @@ class Provider:
         """
         module = importlib.import_module(self.real_probe) if self.real_probe else self.load()
         await cast(ProviderModule, module).probe(rung, timeout_s=timeout_s)
+
+    def load_batch_ear(self) -> BatchEar:
+        """Import what takes whole recordings."""
+        return cast(BatchEar, importlib.import_module(self.batch))
+
+    def load_batch_voice(self) -> BatchVoice:
+        """Import what takes whole texts."""
+        return cast(BatchVoice, importlib.import_module(self.batch))
 
     def load(self) -> ProviderModule:
         """Import the provider's files: they take up to 3 s the first time; do it before a call."""

@@ -54,6 +54,15 @@ class SphinxProcess:
         stdin.write(command(kind, content))
         return True
 
+    async def drain(self) -> None:
+        """Wait until it has taken most of what was sent; never in a call.
+
+        Raises:
+            OSError: It is gone.
+        """
+        if self._process is not None and self._process.stdin is not None:
+            await self._process.stdin.drain()
+
     async def results(self) -> AsyncIterator[SphinxResult]:
         """Yield what the worker says, until it ends."""
         stdout = self._process.stdout if self._process is not None else None

@@ -91,5 +91,10 @@ class WholeSender(BaseOutputTransport.MediaSender):
 
 def audible(pcm: bytes) -> bool:
     """Say whether 16-bit little-endian PCM holds a sample that a person could hear."""
+    return peak(pcm) > AUDIBLE
+
+
+def peak(pcm: bytes) -> int:
+    """Return the largest magnitude in 16-bit little-endian PCM, 0 to 32768."""
     samples = np.frombuffer(pcm, dtype="<i2")
-    return bool(samples.size) and int(np.abs(samples.astype(np.int32)).max()) > AUDIBLE
+    return int(np.abs(samples.astype(np.int32)).max()) if samples.size else 0

@@ -1,10 +1,12 @@
 """A telephone made of this machine's microphone and loudspeaker.
 
-There is no echo cancellation: a loudspeaker that the microphone hears interrupts the agent with
-its own words, so the person wears headphones.
+There is no echo cancellation: a loudspeaker that the microphone hears would interrupt the agent
+with its own words. So either the person wears headphones, or an echo guard has the call hear
+silence while the agent speaks.
 """
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pipecat.frames.frames import (
@@ -20,20 +22,36 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import TransportParams
 
+from calls.echo_guard import EchoGuard
 from transports.leg import Gone, LegFacts, PlainLeg
-from transports.leg_output import LegOutput
+from transports.leg_output import LegOutput, audible, peak
 from transports.sound_card import BLOCK_S, RATE_HZ, Playback, SoundCard
 
 CUSHION_S: Final = 0.06  # how far the call may write ahead of the loudspeaker
 HELD_BLOCKS: Final = 50  # a second of the caller; a call that is further behind loses the oldest
 OPEN_S: Final = 10.0  # for the devices to open
+FULL_SCALE: Final = 32768
 LAST_WORDS_S: Final = 0.5  # for the end of the last word to be played before the device is closed
+
+
+@dataclass(frozen=True, slots=True)
+class MicLevel:
+    """What the microphone hears: the loudest sample, 0 to 1, and whether we listen to it."""
+
+    peak: float
+    resting: bool
 
 
 class LocalLeg(PlainLeg):
     """The person at this machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, card: SoundCard | None = None, *, guard: EchoGuard | None = None) -> None:
+        """Prepare.
+
+        Args:
+            card: The devices; None: the default ones.
+            guard: Keeps the agent from hearing itself; None: nothing has to, with headphones on.
+        """
         self.facts = LegFacts(transport="local", sample_rate_hz=RATE_HZ, keys=False)
         self._gone: Gone | None = None
         params = TransportParams(
@@ -42,9 +60,19 @@ class LocalLeg(PlainLeg):
             audio_out_10ms_chunks=round(BLOCK_S * 100),
             audio_out_end_silence_secs=0,
         )
-        card, self._lost = SoundCard(), asyncio.Event()
+        card, self._lost = card or SoundCard(), asyncio.Event()
         self._input = _Microphone(params, card, self._lost, self._tell_gone)
         self._output = _Loudspeaker(params, card, self._lost)
+        self._input.guard = self._output.guard = guard
+
+    @property
+    def playing(self) -> bool:
+        """Whether the agent can be heard."""
+        return self._output.playing.is_set()
+
+    def take_level(self) -> MicLevel:
+        """Return how loud it was at the microphone since this was last asked."""
+        return self._input.take_level()
 
     def input(self) -> BaseInputTransport:
         """Return the processor that brings what the microphone hears."""
@@ -92,6 +120,8 @@ class _Microphone(BaseInputTransport):
         self._device = card.microphone(self._heard, _setter(self._loop, lost))
         self._device_lost = lost
         self._tell_gone = gone
+        self.guard: EchoGuard | None = None
+        self._peak = 0
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, frame: StartFrame) -> None:
@@ -129,10 +159,22 @@ class _Microphone(BaseInputTransport):
     def _arrived(self, audio: bytes) -> None:
         if self._paused or self._audio_task is None:
             return
+        self._peak = max(self._peak, peak(audio))
+        if self._resting:
+            audio = bytes(len(audio))  # silence goes on: who counts the time of a pause needs it
         queue = self._audio_in_queue
         while queue.qsize() >= HELD_BLOCKS:
             queue.get_nowait()
         queue.put_nowait(InputAudioRawFrame(audio=audio, sample_rate=RATE_HZ, num_channels=1))
+
+    def take_level(self) -> MicLevel:
+        """Return the loudest sample since the last question."""
+        loudest, self._peak = self._peak, 0
+        return MicLevel(peak=loudest / FULL_SCALE, resting=self._resting)
+
+    @property
+    def _resting(self) -> bool:
+        return self.guard is not None and self.guard.is_closed(self._loop.time())
 
     async def _watch(self) -> None:
         await self._device_lost.wait()
@@ -145,6 +187,8 @@ class _Loudspeaker(LegOutput):
         self.playing = asyncio.Event()
         self._playback = Playback()
         self._device = card.loudspeaker(self._playback, _setter(asyncio.get_running_loop(), lost))
+        self.guard: EchoGuard | None = None
+        self._loop = asyncio.get_running_loop()
         self._interruptible = True  # what was written last
 
     async def start(self, frame: StartFrame) -> None:
@@ -179,12 +223,18 @@ class _Loudspeaker(LegOutput):
         """Fall silent when the caller interrupts, unless what plays must be heard."""
         if isinstance(frame, InterruptionFrame) and self._interruptible:
             self._playback.clear()
+            if self.guard:
+                self.guard.drop(until=self._loop.time() + self._device.latency_s)
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Hand one chunk to the loudspeaker, at its pace."""
         self._interruptible = frame.interruptible
         self._playback.write(frame.audio)
+        if self.guard and audible(frame.audio):
+            now = self._loop.time()
+            until = now + self._playback.waiting_s + self._device.latency_s
+            self.guard.play(now, until=until)
         while (ahead_s := self._playback.waiting_s - CUSHION_S) > 0:  # noqa: ASYNC110 - its own time
             await asyncio.sleep(max(ahead_s, BLOCK_S / 2))
         return True

@@ -9,17 +9,29 @@ at a time; both take a while, so they happen in a thread and under one lock.
 import asyncio
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias
+
+from transports.sound_devices import (
+    NAMES,
+    NO_PACKAGE,
+    ChosenDevices,
+    NoAudioError,
+    Side,
+    SoundDevice,
+    choose_device,
+    describe_devices,
+    no_device,
+    no_portaudio,
+)
 
 RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
 BLOCK_S: Final = 0.02
 BLOCK_FRAMES: Final = round(BLOCK_S * RATE_HZ)
 SAMPLE_BYTES: Final = 2  # 16-bit mono
-FORMAT: Final = {"samplerate": RATE_HZ, "channels": 1, "dtype": "int16"}
+FORMAT: Final[dict[str, Any]] = {"samplerate": RATE_HZ, "channels": 1, "dtype": "int16"}
 # Of the device's own buffer. PortAudio's "low" came to 0.04 s through PulseAudio on two busy cores
 # and lost up to nine tenths of a word there; with this, which comes to 0.12 s, nothing was lost.
 LATENCY_S: Final = 0.1
@@ -28,10 +40,6 @@ STDERR: Final = 2
 
 Lost: TypeAlias = Callable[[], None]
 """Called in another thread when a stream did not open, or ended and nobody had closed it."""
-
-
-class NoAudioError(Exception):
-    """This machine cannot record or play; the text is one line that says what to install."""
 
 
 class Stream(Protocol):
@@ -135,10 +143,24 @@ class Direction:
 
 
 class SoundCard:
-    """The default microphone and the default loudspeaker."""
+    """A microphone and a loudspeaker; by their numbers, None: the default ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, microphone: int | None = None, loudspeaker: int | None = None) -> None:
         self._lock = threading.Lock()
+        self._numbers = (microphone, loudspeaker)
+
+    @classmethod
+    def of(cls, chosen: ChosenDevices) -> Self:
+        """Return the devices that are meant.
+
+        Raises:
+            NoAudioError: One of them is not there.
+        """
+        devices = list_devices()
+        return cls(
+            microphone=choose_device(devices, chosen.input, direction="input"),
+            loudspeaker=choose_device(devices, chosen.output, direction="output"),
+        )
 
     def microphone(self, heard: Callable[[bytes], None], lost: Lost) -> Direction:
         """Return the microphone, closed; `heard` gets each block, in PortAudio's thread."""
@@ -148,6 +170,7 @@ class SoundCard:
 
         def make(ended: Lost) -> Stream:
             return _sounddevice().RawInputStream(
+                device=self._numbers[0],
                 callback=block,
                 finished_callback=ended,
                 blocksize=BLOCK_FRAMES,
@@ -165,6 +188,7 @@ class SoundCard:
 
         def make(ended: Lost) -> Stream:
             return _sounddevice().RawOutputStream(
+                device=self._numbers[1],
                 callback=block,
                 finished_callback=ended,
                 blocksize=BLOCK_FRAMES,
@@ -175,50 +199,57 @@ class SoundCard:
         return Direction(make, lost=lost, lock=self._lock)
 
 
-def check_devices() -> None:
-    """Return if this machine can record and play.
+def list_devices() -> list[SoundDevice]:
+    """Return every device of this machine.
+
+    Raises:
+        NoAudioError: PortAudio is missing; the text names the package that brings it.
+    """
+    with _native_lines_dropped():
+        sounddevice = _sounddevice()
+        try:
+            return describe_devices(sounddevice.query_devices(), sounddevice.default.device)
+        except sounddevice.PortAudioError as error:
+            raise NoAudioError(
+                f"PortAudio does not list this machine's devices: {error}"
+            ) from error
+
+
+def check_devices(chosen: ChosenDevices | None = None) -> None:
+    """Return if this machine can record and play on these devices.
 
     Raises:
         NoAudioError: Something is missing; the text names the package that brings it.
     """
+    chosen, devices = chosen or ChosenDevices(), list_devices()
     with _native_lines_dropped():
         sounddevice = _sounddevice()
-        for kind, name, check in (
-            ("input", "microphone", sounddevice.check_input_settings),
-            ("output", "loudspeaker", sounddevice.check_output_settings),
-        ):
+        checks: tuple[tuple[Side, Any, str | int | None], ...] = (
+            ("input", sounddevice.check_input_settings, chosen.input),
+            ("output", sounddevice.check_output_settings, chosen.output),
+        )
+        for side, check, wanted in checks:
+            number = choose_device(devices, wanted, direction=side)
             try:
-                sounddevice.query_devices(kind=kind)
+                sounddevice.query_devices(number, kind=side)
             except (sounddevice.PortAudioError, ValueError) as error:
-                raise NoAudioError(_missing(name)) from error
+                raise NoAudioError(no_device(side)) from error
             try:
-                check(**FORMAT)
+                check(device=number, **FORMAT)
             except (sounddevice.PortAudioError, ValueError) as error:
-                raise NoAudioError(f"the {name} does not work at {RATE_HZ} Hz: {error}") from error
+                raise NoAudioError(
+                    f"the {NAMES[side]} does not work at {RATE_HZ} Hz: {error}"
+                ) from error
 
 
 def _sounddevice() -> ModuleType:
     try:
         import sounddevice  # noqa: PLC0415 - an optional extra that loads PortAudio
     except ModuleNotFoundError as error:
-        raise NoAudioError(
-            "the microphone needs the Python package sounddevice: pip install 'holdline[mic]'"
-        ) from error
+        raise NoAudioError(NO_PACKAGE) from error
     except OSError as error:  # what sounddevice raises when the shared library is not there
-        raise NoAudioError(
-            "the microphone needs PortAudio: install libportaudio2 (Debian, Ubuntu),"
-            " portaudio (Fedora, Arch, Homebrew)"
-        ) from error
+        raise NoAudioError(no_portaudio()) from error
     return sounddevice
-
-
-def _missing(name: str) -> str:
-    if sys.platform != "linux":
-        return f"this machine has no {name}: connect one, or allow this program to use it"
-    return (
-        f"this machine has no {name} that PortAudio can use: connect one, or, with PulseAudio or"
-        " PipeWire, install libasound2-plugins (Debian, Ubuntu), alsa-plugins-pulseaudio (Fedora)"
-    )
 
 
 @contextlib.contextmanager

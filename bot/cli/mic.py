@@ -1,6 +1,9 @@
 """`holdline mic`: the same pipeline on this machine's microphone and loudspeaker."""
 
 import asyncio
+from typing import Annotated, Any
+
+import typer
 
 from bot.cli.options import ConfigOption
 from bot.config.folders import check_folders, keep_private
@@ -8,9 +11,39 @@ from bot.config.loading import load
 from telemetry import logs
 
 
-def command(config: ConfigOption = None) -> None:
-    """Talk with the agent here, by microphone and loudspeaker."""
-    loaded = load(config)
+def command(
+    list_devices: Annotated[
+        bool, typer.Option("--list-devices", help="List microphones and loudspeakers, no call.")
+    ] = False,
+    microphone: Annotated[
+        str | None,
+        typer.Option("--input", metavar="DEVICE", help="A microphone, by its number or name."),
+    ] = None,
+    loudspeaker: Annotated[
+        str | None,
+        typer.Option("--output", metavar="DEVICE", help="A loudspeaker, by its number or name."),
+    ] = None,
+    headphones: Annotated[
+        bool,
+        typer.Option("--headphones", help="The agent may be interrupted: it cannot hear itself."),
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Talk with the agent here, by microphone and loudspeaker.
+
+    Without headphones the microphone rests while the agent speaks. Ctrl-C says goodbye.
+    """
+    if list_devices:
+        from bot.devices import print_devices  # noqa: PLC0415 - its table loads when it is wanted
+
+        print_devices()
+        return
+    flags: dict[str, Any] = {
+        "transports.local.input": microphone,
+        "transports.local.output": loudspeaker,
+        "transports.local.headphones": headphones or None,
+    }
+    loaded = load(config, flags=flags)
     keep_private()
     check_folders(loaded)
     settings = loaded.settings

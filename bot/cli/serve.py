@@ -39,7 +39,7 @@ def command(
         ),
     ] = False,
 ) -> int:
-    """Answer calls until SIGTERM, then let the calls in progress end.
+    """Answer calls until SIGTERM, then let those in progress end.
 
     Those that outlast `shutdown.drain_s` hear a goodbye. A second SIGTERM or Ctrl-C cuts them.
     SIGHUP replaces the workers one by one, as a new version or configuration needs it.

@@ -28,13 +28,13 @@ from bot.clips.store import RATE_HZ
 from bot.health.retrying import Retries, run_with_retries
 from calls.voice import ATTEMPT, Voice
 from fallbacks.failure import Failure, Kind, failed
+from fallbacks.whole_speech import is_cut_short
 from providers.catalog import provider
 from providers.provider import RungSpec
 
 TEXT_S: Final = 15.0  # for one text, its connection included
 AUDIBLE: Final = 164  # of 32768, about -46 dBFS
 MARGIN_S: Final = 0.03  # of silence kept at both ends
-LETTER_S: Final = 0.025  # the least that a letter takes: speech takes 0.07 s, so less was cut off
 
 
 class UnspokenError(Exception):
@@ -211,8 +211,7 @@ def trim(pcm: bytes, text: str) -> NDArray[np.int16]:
     """
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2")
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
-    letters = sum(each.isalnum() for each in text)
     margin = round(MARGIN_S * RATE_HZ)
-    if not loud.size or (loud[-1] - loud[0]) / RATE_HZ < LETTER_S * letters:
+    if not loud.size or is_cut_short(text, audible_s=float(loud[-1] - loud[0]) / RATE_HZ):
         raise UnspokenError(Kind.CUT, "far too short for its text")
     return samples[max(0, loud[0] - margin) : loud[-1] + margin].astype(np.int16)

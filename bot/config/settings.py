@@ -132,9 +132,18 @@ class LivekitSettings(Section):
     sip: SipSettings = SipSettings()
 
 
+class LocalSettings(Section):
+    """This machine's microphone and loudspeaker, for `holdline mic`."""
+
+    input: str | int | None = None  # a device's number, or a part of its name; None: the default
+    output: str | int | None = None
+    headphones: bool = False  # the microphone does not hear the agent: it may be interrupted
+
+
 class TransportsSettings(Section):
     """The doors by which calls come in."""
 
+    local: LocalSettings = LocalSettings()
     webrtc: WebrtcSettings = WebrtcSettings()
     twilio: TwilioSettings = TwilioSettings()
     telnyx: TelnyxSettings = TelnyxSettings()

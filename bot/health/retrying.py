@@ -62,7 +62,7 @@ async def run_with_retries(
         ServiceError: It came to nothing; holds what the last try came to. The provider was not
             asked at all if its breaker is open.
     """
-    sequence = _Sequence(asked, classify, retries)
+    sequence = RetrySequence(asked, classify, retries)
 
     async def attempt() -> T:
         return await sequence.attempt(work)
@@ -77,7 +77,7 @@ async def run_with_retries(
     return await tenacious(attempt)
 
 
-class _Sequence:
+class RetrySequence:
     """The tries of one piece of work; what is next is decided once, when a try has failed."""
 
     def __init__(
@@ -89,10 +89,17 @@ class _Sequence:
         self._tries = 0
         self._wait_s: float | None = None  # None: no further try
 
+    @property
+    def wait_s(self) -> float | None:
+        """How long to wait before the next try, after one that failed; None: there is none."""
+        return self._wait_s
+
     def over(self, _: RetryCallState) -> bool:
+        """Say whether there is no further try."""
         return self._wait_s is None
 
     def wait(self, _: RetryCallState) -> float:
+        """Return the wait before the next try."""
         return self._wait_s or 0.0
 
     async def attempt(self, work: Callable[[], Awaitable[T]]) -> T:

@@ -20,6 +20,7 @@ def lab_router(lab: RunningLab) -> APIRouter:
     router.add_api_route("/faults", control.faults, methods=["GET"])
     router.add_api_route("/instances/{name}/faults", control.change, methods=["PUT", "DELETE"])
     router.add_api_route("/phrases", phrases, methods=["GET"])
+    router.add_api_route("/stages", control.stages, methods=["GET"])
     return router
 
 
@@ -40,6 +41,13 @@ class _Control:
             }
             for each in found
         ]
+
+    async def stages(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the simulated ladders, for a command on this machine that has no keys.
+
+        Their keys open nothing but this lab, and a demo listens on loopback only.
+        """
+        return self._lab.stages
 
     async def faults(self) -> Any:
         """Return the menu of faults."""

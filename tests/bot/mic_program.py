@@ -8,10 +8,11 @@ from bot.lab.process import lab_process, with_lab
 from bot.mic import talk
 
 
-async def main(logs: Path) -> None:
+async def main(logs: Path, *, headphones: bool) -> None:
     async with lab_process() as lab:
-        await talk(with_lab(lab, {"logs": {"dir": logs}}))
+        local = {"headphones": headphones}
+        await talk(with_lab(lab, {"logs": {"dir": logs}, "transports": {"local": local}}))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), headphones="--headphones" in sys.argv))

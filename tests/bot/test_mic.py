@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).parent / "mic_program.py"
 CALLERS = ROOT / "tests" / "fixtures" / "callers"
 PATIENCE_S = 40.0
+PAUSE_S = 0.8  # of somebody who heard the agent out: the microphone listens again by then
 
 
 def entries(logs: Path) -> list[dict[str, Any]]:
@@ -41,38 +44,104 @@ def question(name: str) -> tuple[str, NDArray[np.int16]]:
     said = facts["utterances"][0]
     spoken = sound[round(said["start_s"] * rate_hz) : round(said["end_s"] * rate_hz)]
     louder = soxr.resample(spoken, rate_hz, pulse.RATE_HZ) * 32767
-    return said["words"], louder.astype(np.int16)
+    pause = np.zeros(round(pulse.RATE_HZ * PAUSE_S))
+    return said["words"], np.concatenate([pause, louder]).astype(np.int16)
 
 
-@pytest.mark.slow
-def test_a_question_at_the_microphone_is_answered_and_ctrl_c_hangs_up(tmp_path: Path) -> None:
-    pulse.require()
-    words, sound = question("01_hours")
-    logs, heard = tmp_path / "logs", tmp_path / "heard"
-
-    with pulse.sound_card(tmp_path) as card:
-        program = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, PROGRAM, logs],
-            env={**card, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+@contextmanager
+def talking(
+    card: Mapping[str, str], logs: Path, *options: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run `holdline mic` against a lab of its own while the block runs."""
+    program = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, PROGRAM, logs, *options],
+        env={**card, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with program:
         try:
-            until(logs, event="TurnEnded", turn=0)  # the greeting is over
-            with pulse.listening(card, heard):
-                pulse.speak(card, sound)
-                until(logs, event="TurnEnded", turn=1)
-            program.send_signal(signal.SIGINT)
-            out, _ = program.communicate(timeout=30)
+            yield program
         finally:
             program.kill()
 
-    facts = entries(logs)
+
+def told(logs: Path, event: str) -> list[dict[str, Any]]:
+    return [each for each in entries(logs) if each["event"] == event]
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+def test_a_question_at_the_microphone_is_answered_and_ctrl_c_says_goodbye(tmp_path: Path) -> None:
+    pulse.require()
+    words, sound = question("01_hours")
+    logs, heard, parting = tmp_path / "logs", tmp_path / "heard", tmp_path / "parting"
+
+    with pulse.sound_card(tmp_path) as card, talking(card, logs) as program:
+        until(logs, event="TurnEnded", turn=0)  # the greeting is over
+        with pulse.listening(card, heard):
+            pulse.speak(card, sound)
+            until(logs, event="TurnEnded", turn=1)
+        with pulse.listening(card, parting):
+            program.send_signal(signal.SIGINT)
+            out, _ = program.communicate(timeout=30)
+
     assert program.returncode == 0, out
-    assert "Wear headphones" in out
-    assert [each["text"] for each in facts if each["event"] == "TranscriptFinal"] == [words]
-    (answer,) = [each["text"] for each in facts if each["event"] == "AgentSaid" and each["turn"]]
+    assert "Ctrl-C again" in out
+    assert "mic #" not in out  # nobody reads a bar in a file
+    assert [each["text"] for each in told(logs, "TranscriptFinal")] == [words]
+    _, answer, farewell = [each["text"] for each in told(logs, "AgentSaid")]
     assert "open" in answer
+    assert "oodbye" in farewell
     assert sum(pulse.stretches_s(pulse.heard(heard))) > 3.0
-    assert facts[-1]["reason"] == "caller_hung_up"
+    assert sum(pulse.stretches_s(pulse.heard(parting))) > 0.5
+    assert entries(logs)[-1]["reason"] == "caller_hung_up"
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+def test_a_second_ctrl_c_hangs_up_in_the_middle_of_a_word(tmp_path: Path) -> None:
+    pulse.require()
+    logs = tmp_path / "logs"
+
+    with pulse.sound_card(tmp_path) as card, talking(card, logs) as program:
+        until(logs, event="AttemptWon", stage="tts")  # the greeting has begun
+        program.send_signal(signal.SIGINT)
+        assert program.stdout
+        while "Ctrl-C again" not in program.stdout.readline():
+            assert program.poll() is None
+        program.send_signal(signal.SIGINT)
+        out, _ = program.communicate(timeout=30)
+
+    assert program.returncode == 0, out
+    assert not [each for each in told(logs, "AgentSaid") if "oodbye" in each["text"]]
+    assert entries(logs)[-1]["reason"] == "caller_hung_up"
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+@pytest.mark.parametrize("options", [(), ("--headphones",)], ids=["guarded", "unguarded"])
+def test_an_agent_beside_its_loudspeaker_does_not_interrupt_itself(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    pulse.require()
+    words, sound = question("01_hours")
+    logs = tmp_path / "logs"
+
+    with pulse.sound_card(tmp_path) as card:
+        pulse.put_beside_each_other(card)
+        with talking(card, logs, *options) as program:
+            if options:  # the control: without the guard it hears itself
+                until(logs, event="CallerStarted")
+                return
+            until(logs, event="TurnEnded", turn=0)
+            pulse.speak(card, sound)
+            until(logs, event="TurnEnded", turn=1)
+            program.send_signal(signal.SIGINT)
+            out, _ = program.communicate(timeout=30)
+
+    assert program.returncode == 0, out
+    assert [each["text"] for each in told(logs, "TranscriptFinal")] == [words]
+    assert not told(logs, "BargedIn")
+    assert not [each for each in told(logs, "TurnEnded") if each["interrupted"]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.terminal_line import TerminalLine
+from bot.terminal_line import TerminalLine, level_bar
 from calls.entry import Entry
 from calls.events import CallStarted, Event, ProviderFailed
 from fallbacks.facts import AttemptFailed, BreakerMoved
@@ -50,3 +50,17 @@ async def test_each_failure_of_a_provider_counts(event: Event) -> None:
 )
 async def test_what_is_no_failure_of_a_provider_does_not_count(event: Event) -> None:
     assert "failures" not in await line_after(event)
+
+
+@pytest.mark.parametrize(
+    ("peak", "shown"),
+    [
+        (0.0, "mic .........."),
+        (0.0005, "mic .........."),
+        (0.0316, "mic #####....."),
+        (1.0, "mic ##########"),
+        (7.0, "mic ##########"),
+    ],
+)
+def test_the_level_is_a_bar_that_is_always_as_wide(peak: float, shown: str) -> None:
+    assert level_bar(peak, resting=False).plain == shown

@@ -113,6 +113,7 @@ PAYLOAD_ROWS = [
     ),
     ("openai", 429, {"message": "Request too large for gpt-4.1"}),
     ("openai", 429, "Request too large for gpt-4.1"),
+    ("deepgram", 400, {"err_msg": "Bad Request: failed to process audio: corrupt data"}),
     ("elevenlabs", 400, eleven("max_character_limit_exceeded")),
     ("twilio", 400, {"code": 21211}),
 ]

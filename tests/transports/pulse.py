@@ -69,6 +69,13 @@ def sound_card(folder: Path) -> Iterator[Mapping[str, str]]:
         server.wait(timeout=10)
 
 
+def put_beside_each_other(environment: Mapping[str, str]) -> None:
+    """Have the microphone hear what our program plays, as beside a loudspeaker."""
+    command = ["pactl", "load-module", "module-loopback", "source=agent.monitor", "sink=caller"]
+    command += ["latency_msec=30"]
+    subprocess.run(command, env=environment, check=True, timeout=20, capture_output=True)  # noqa: S603 (fixed)
+
+
 @contextmanager
 def listening(environment: Mapping[str, str], path: Path) -> Iterator[None]:
     """Record what our program plays into `path`, raw."""

@@ -270,3 +270,34 @@ async def test_an_end_that_nobody_asked_for_is_a_lost_device() -> None:
     await device.close()
     ended[0]()
     assert lost == ["lost"]
+
+
+def holdline(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    keys = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
+    return subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "bot", "mic", *arguments],
+        env={**environment, **dict.fromkeys(keys, "k"), "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        cwd=environment.get("PULSE_RUNTIME_PATH", "/"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_devices_are_listed_with_their_numbers(card: Mapping[str, str]) -> None:
+    ran = holdline(card, "--list-devices")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "pulse" in ran.stdout
+    assert "microphone, loudspeaker" in ran.stdout  # the default ones
+
+
+def test_a_device_that_is_not_there_is_one_line_with_what_there_is(
+    card: Mapping[str, str],
+) -> None:
+    ran = holdline(card, "--input", "grammophone")
+
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert 'holdline: --input is "grammophone"; there is no such microphone: ' in ran.stderr
+    assert "pulse" in ran.stderr

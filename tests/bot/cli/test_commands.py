@@ -34,7 +34,10 @@ stages:
     - {kind: elevenlabs, url: "ws://127.0.0.1:9", api_key_env: ELEVENLABS_API_KEY}
 resilience: {retry: {attempts: 0}}
 """
-COMMANDS = ("demo", "serve", "mic", "replay", "drill", "lab", "clips", "doctor", "providers")
+COMMANDS = (
+    *("demo", "serve", "mic", "replay", "drill", "lab", "clips", "doctor", "providers"),
+    *("transcribe", "say"),
+)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Whole recordings into words and whole texts into sound, outside a call."""

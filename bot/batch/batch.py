@@ -1,0 +1,177 @@
+"""Whole recordings into words and whole texts into sound, through the ladders of the calls.
+
+    batch = Batch.of(settings)
+    transcript = await batch.transcribe(Path("message.wav"))
+    sound = await batch.say("We are closed today.", rate_hz=8000)
+
+Inside a server it is made with the roster of the calls, so that both know the same of the rungs.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.config.stages import RungSettings
+from bot.health.policies import build_roster
+from bot.health.retrying import Retries
+from bot.health.rounds import run_down_ladder
+from bot.rungs import rung_of
+from calls.entry import Tell
+from calls.transcript import Transcript
+from fallbacks.failure import ServiceError
+from fallbacks.roster import Roster
+from providers.catalog import provider
+from providers.provider import RungSpec, Stage, WholeRecording
+
+PHONE_HZ: Final = 8000
+LARGEST_BYTES: Final = 100 << 20  # of a recording; chosen: an hour and a half of 8 kHz, 16 bit
+LONGEST_TEXT: Final = 5000  # characters; chosen: six minutes of speech
+
+T = TypeVar("T")
+
+
+class UnusableInputError(Exception):
+    """What was handed in cannot be worked on; the text is one line with the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSound:
+    """A whole text as sound.
+
+    Attributes:
+        pcm: Linear, 16 bit, little-endian, mono.
+        rate_hz: Its rate.
+        provider: The rung that spoke.
+    """
+
+    pcm: bytes
+    rate_hz: int
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The ladders of the calls, for work that nobody waits for on the line."""
+
+    settings: Settings
+    retries: Retries
+
+    @classmethod
+    def of(
+        cls, settings: Settings, *, roster: Roster | None = None, tell: Tell = lambda _: None
+    ) -> Self:
+        """Return the ladders that are configured.
+
+        Args:
+            settings: The configuration.
+            roster: What the calls know of the rungs; None: there are no calls here.
+            tell: Takes the facts.
+        """
+        known = roster or build_roster(settings, clock.monotonic())
+        waits = settings.resilience.retry_settings()
+        return cls(settings=settings, retries=Retries(settings=waits, tell=tell, roster=known))
+
+    async def transcribe(self, path: Path, *, language: str | None = None) -> Transcript:
+        """Return what a recording says.
+
+        Args:
+            path: A sound file: any wav, or what else the recogniser reads.
+            language: What is spoken in it; None: the recogniser is to find out.
+
+        Raises:
+            UnusableInputError: There is no such file, or it is empty or too large.
+            ServiceError: No rung did it.
+        """
+        content = await asyncio.to_thread(read_recording, path)
+        recording = WholeRecording(content=content, language=language)
+
+        async def work(rung: RungSpec) -> Transcript:
+            ear = provider("stt", rung.kind).load_batch_ear()
+            return await ear.transcribe(rung, recording)
+
+        return await self._run("stt", self.settings.stages.stt, work, rate_hz=PHONE_HZ)
+
+    async def say(self, text: str, *, rate_hz: int = PHONE_HZ) -> BatchSound:
+        """Return a text as sound.
+
+        Raises:
+            UnusableInputError: There is nothing to say, or too much.
+            ServiceError: No rung did it.
+        """
+        check_text(text)
+
+        async def work(rung: RungSpec) -> BatchSound:
+            voice = provider("tts", rung.kind).load_batch_voice()
+            pcm = await voice.synthesise(rung, text)
+            return BatchSound(pcm=pcm, rate_hz=rate_hz, provider=rung.name)
+
+        return await self._run("tts", self.settings.stages.tts, work, rate_hz=rate_hz)
+
+    async def _run(
+        self,
+        stage: Stage,
+        ladder: Sequence[RungSettings],
+        work: Callable[[RungSpec], Awaitable[T]],
+        *,
+        rate_hz: int,
+    ) -> T:
+        agent = self.settings.agent
+        rungs = [rung_of(each, stage, agent=agent, sample_rate_hz=rate_hz) for each in ladder]
+        await asyncio.to_thread(_load, rungs)
+        works: Mapping[str, Callable[[], Awaitable[T]]] = {
+            each.name: partial(work, each) for each in rungs
+        }
+        return await run_down_ladder(works, stage=stage, retries=self.retries)
+
+
+def _load(rungs: Sequence[RungSpec]) -> None:
+    """Import what the rungs are made of; blocks."""
+    for each in rungs:
+        provider(each.stage, each.kind).load()
+
+
+def read_recording(path: Path) -> bytes:
+    """Return a file's bytes; blocks.
+
+    Raises:
+        UnusableInputError: There is no such file, or it is empty or too large.
+    """
+    try:
+        size = path.stat().st_size
+        if path.is_file() and 0 < size <= LARGEST_BYTES:
+            return path.read_bytes()
+    except OSError as unreadable:
+        why = "no such file" if isinstance(unreadable, FileNotFoundError) else unreadable.strerror
+        raise UnusableInputError(f"{path}: {why}") from unreadable
+    if not path.is_file():
+        raise UnusableInputError(f"{path}: not a file")
+    if size == 0:
+        raise UnusableInputError(f"{path}: empty, no bytes")
+    raise UnusableInputError(
+        f"{path}: {size / (1 << 20):.0f} MB; at most {LARGEST_BYTES >> 20} MB, so split it"
+    )
+
+
+def check_text(text: str) -> None:
+    """Refuse a text that cannot be spoken.
+
+    Raises:
+        UnusableInputError: There is nothing to say, or too much.
+    """
+    if not any(each.isalnum() for each in text):
+        raise UnusableInputError("TEXT holds no word; give a sentence to say")
+    if len(text) > LONGEST_TEXT:
+        raise UnusableInputError(
+            f"TEXT has {len(text)} characters; at most {LONGEST_TEXT}, so split it"
+        )
+
+
+def line_of(error: ServiceError) -> str:
+    """Return a failure as a line for people."""
+    failure = error.failure
+    return f"{failure.provider}: {failure.kind.value}: {failure.reason}"

@@ -1,0 +1,155 @@
+"""What `holdline transcribe` and `holdline say` do, and what they print."""
+
+import asyncio
+import dataclasses
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import soundfile
+from rich.console import Console
+
+from bot import clock
+from bot.batch.batch import Batch, BatchSound, UnusableInputError, check_text, line_of
+from bot.batch.ladders import configured, demo_beside, has_no_key
+from bot.config.settings import Settings
+from bot.exits import CommandError, UsageError
+from bot.health.policies import build_roster
+from bot.health.sharing import share_health
+from calls.events import Event
+from calls.transcript import Transcript
+from fallbacks.facts import RetryPlanned, RungChosen
+from fallbacks.failure import ServiceError
+from providers.provider import Stage
+
+SUBTYPES: Final = {False: "PCM_16", True: "ULAW"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WavFile:
+    """What a text is written to.
+
+    Attributes:
+        path: The file.
+        rate_hz: Its rate.
+        mulaw: G.711 mu-law, one byte a sample; else linear, 16 bit.
+    """
+
+    path: Path
+    rate_hz: int
+    mulaw: bool
+
+
+async def print_transcript(
+    path: Path, *, config: Path | None, language: str | None, as_json: bool
+) -> None:
+    """Transcribe a recording and print its words.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+        UsageError: The file cannot be.
+        CommandError: No recogniser did it.
+    """
+    async with open_batch(config, "stt") as batch:
+        try:
+            found = await batch.transcribe(path, language=language)
+        except UnusableInputError as unusable:
+            raise UsageError(str(unusable)) from unusable
+        except ServiceError as error:
+            raise CommandError(f"{path} could not be transcribed; {line_of(error)}") from error
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(_json(found) if as_json else found.text)
+
+
+async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None:
+    """Have a text spoken, and write it.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+        UsageError: The text cannot be spoken.
+        CommandError: No voice did it, or it could not be written.
+    """
+    try:
+        check_text(text)
+    except UnusableInputError as unusable:
+        raise UsageError(str(unusable)) from unusable
+    async with open_batch(config, "tts") as batch:
+        try:
+            sound = await batch.say(text, rate_hz=file.rate_hz)
+        except ServiceError as error:
+            raise CommandError(f"the text could not be spoken; {line_of(error)}") from error
+    try:
+        await asyncio.to_thread(_write, sound, file)
+    except (OSError, soundfile.LibsndfileError) as full:
+        raise CommandError(f"{file.path} could not be written: {full}") from full
+    length_s = len(sound.pcm) / 2 / sound.rate_hz
+    form = "mu-law" if file.mulaw else "16 bit"
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(f"{file.path}: {length_s:.1f} s, {sound.rate_hz} Hz, {form}, by {sound.provider}")
+
+
+@asynccontextmanager
+async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
+    """Prepare the ladders for one command.
+
+    Raises:
+        ConfigError: The configuration cannot be used, and no demo runs in its place.
+    """
+    notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    settings = await _usable_settings(config, stage, notes)
+    roster = build_roster(settings, clock.monotonic())
+    tell = partial(_tell, notes)
+    async with share_health(settings, roster, tell=tell) as share:
+        if share is not None:
+            await share.look()  # what other processes know counts from the first request on
+        yield Batch.of(settings, roster=roster, tell=tell)
+
+
+async def _usable_settings(config: Path | None, stage: Stage, notes: Console) -> Settings:
+    settings, missing = configured(config, stage)
+    if missing is None:
+        return settings
+    if config is None and has_no_key(settings, stage):
+        demo = await demo_beside(settings)
+        if demo is not None:
+            place, simulated = demo
+            notes.print(f"no keys are set: the demo at {place} is asked, which is simulated")
+            return simulated
+    raise missing
+
+
+def _tell(notes: Console, event: Event) -> None:
+    """Say why nothing seems to happen."""
+    match event:
+        case RetryPlanned():
+            wait = f"asked again in {event.wait_s:.0f} s if need be"
+            notes.print(f"{event.provider}: {event.kind.value}; {wait}")
+        case RungChosen():
+            notes.print(f"{event.before}: {event.cause}; {event.after} is asked")
+        case _:
+            pass
+
+
+def _json(found: Transcript) -> str:
+    return json.dumps(dataclasses.asdict(found), ensure_ascii=False, indent=2)
+
+
+def _write(sound: BatchSound, file: WavFile) -> None:
+    """Write it beside its place first: whoever reads it finds the whole of it or nothing."""
+    samples = np.frombuffer(sound.pcm, "<i2")
+    with tempfile.NamedTemporaryFile(dir=file.path.parent, suffix=".wav", delete=False) as made:
+        beside = Path(made.name)
+    try:
+        soundfile.write(
+            str(beside), samples, sound.rate_hz, subtype=SUBTYPES[file.mulaw], format="WAV"
+        )
+        beside.chmod(0o644)
+        beside.replace(file.path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,49 @@
+"""`holdline say`: a text as sound."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
+from bot.config.folders import why_unwritable
+from bot.exits import UsageError
+from telemetry import logs
+
+RATES_HZ: Final = (8000, 16000, 22050, 24000, 44100, 48000)  # that all voices speak at
+PHONE_HZ: Final = 8000
+
+
+def command(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="WAV", help="The file to write.", show_default=False)
+    ],
+    rate: Annotated[int, typer.Option("--rate", metavar="HZ", help="Samples a second.")] = PHONE_HZ,
+    mulaw: Annotated[
+        bool, typer.Option("--mulaw", help="A telephone's 8 bit instead of 16 bit linear.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write a text as sound, in the agent's voice.
+
+    Through the ladder of `stages.tts`, with retries. Without keys a running demo is asked.
+    """
+    if rate not in RATES_HZ:
+        raise UsageError(f"--rate is {rate}; it must be one of {', '.join(map(str, RATES_HZ))}")
+    if mulaw and rate != PHONE_HZ:
+        raise UsageError(f"--rate is {rate}; with --mulaw it must be {PHONE_HZ}")
+    _check_out(out)
+    logs.set_up(level=OWN_WORDS_ALONE, folder=None)
+    from bot.batch.command import WavFile, write_speech  # noqa: PLC0415 - after the log's rules
+
+    file = WavFile(path=out, rate_hz=rate, mulaw=mulaw)
+    asyncio.run(write_speech(text, file, config=config))
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix.lower() != ".wav" or out.is_dir():
+        raise UsageError(f'--out is "{out}"; it must be a file that ends in .wav')
+    if why := why_unwritable(out.parent):
+        raise UsageError(f'--out is "{out}"; it cannot be written ({why})')

@@ -1,0 +1,49 @@
+"""Who is asked next, and when, for work that no caller waits for on the line.
+
+A failure moves the work down the ladder at once: a standby that is well need not wait for the
+preferred rung's retry. A rung that may be asked again becomes due after its wait, and whoever is
+due and stands highest is asked. The work is given up when nobody will ever be due.
+"""
+
+from collections.abc import Sequence
+
+from fallbacks.health import Standing
+
+
+class Rounds:
+    """The rungs' turns in one piece of work.
+
+    rounds.choose(standings, now)  # "deepgram": ask it
+    rounds.fail("deepgram", again_at=now + 5.0)
+    rounds.choose(standings, now)  # "deepgram-b"
+    rounds.fail("deepgram-b", again_at=None)
+    rounds.choose(standings, now)  # None: nobody is due
+    rounds.wake_at(standings)  # when "deepgram" is
+    """
+
+    def __init__(self) -> None:
+        self._due_at: dict[str, float | None] = {}  # None: not again in this work
+
+    def choose(self, standings: Sequence[Standing], now: float) -> str | None:
+        """Return the rung to ask now; None: nobody is due."""
+        due = [each for each in standings if each.usable and self._is_due(each.provider, now)]
+        due.sort(key=_is_suspect)  # a stable sort: the preferred one stays in front
+        return due[0].provider if due else None
+
+    def fail(self, provider: str, *, again_at: float | None) -> None:
+        """Note that a rung failed, and from when on it may be asked again; None: never."""
+        self._due_at[provider] = again_at
+
+    def wake_at(self, standings: Sequence[Standing]) -> float | None:
+        """Return when somebody is due next; None: nobody ever is, so the work is given up."""
+        usable = {each.provider for each in standings if each.usable}
+        waits = [at for name, at in self._due_at.items() if at is not None and name in usable]
+        return min(waits, default=None)
+
+    def _is_due(self, provider: str, now: float) -> bool:
+        at = self._due_at.get(provider, now)
+        return at is not None and now >= at
+
+
+def _is_suspect(standing: Standing) -> bool:
+    return standing.suspect

@@ -1,0 +1,39 @@
+"""Cartesia: a whole text in one request."""
+
+import json
+
+from providers.batch.post import BatchRequest, http_base, post
+from providers.batch.sound import check_sound, patience_s
+from providers.cartesia import MODEL, VERSION, VOICE
+from providers.provider import RungSpec
+
+
+async def synthesise(rung: RungSpec, text: str) -> bytes:
+    """Return a text as linear 16-bit samples at the rung's rate.
+
+    Raises:
+        ServiceError: Cartesia did not do it; holds the failure.
+    """
+    body = {
+        "model_id": rung.model or MODEL,
+        "transcript": text,
+        "voice": {"mode": "id", "id": rung.voice or VOICE},
+        "language": rung.language,
+        "output_format": {
+            "container": "raw",
+            "encoding": "pcm_s16le",
+            "sample_rate": rung.sample_rate_hz,
+        },
+    }
+    request = BatchRequest(
+        # Of a rung of this kind the url is the whole websocket: its neighbour is the batch route.
+        url=f"{http_base(rung.url).rpartition('/')[0]}/bytes",
+        headers={
+            "X-API-Key": rung.api_key,
+            "Cartesia-Version": VERSION,
+            "Content-Type": "application/json",
+        },
+        body=json.dumps(body).encode(),
+        within_s=patience_s(rung, text),
+    )
+    return check_sound(await post(request, rung), rung, text)

@@ -1,0 +1,94 @@
+"""Deepgram: a whole recording in one request."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from calls.transcript import TranscribedWord, Transcript, TranscriptReading
+from fallbacks.symptoms import Symptom
+from providers.batch.post import BatchRequest, http_base, post, trouble
+from providers.deepgram import MODEL
+from providers.provider import RungSpec, WholeRecording
+
+BYTES_A_SECOND: Final = 50_000  # of a recording, sent and heard; chosen: 3 s of sound at 8 kHz
+LONGEST_S: Final = 600.0  # deepgram-docs, "API rate limits": no request is worked on for longer
+WAV: Final = b"RIFF"
+
+
+async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
+    """Return what a recording says.
+
+    Raises:
+        ServiceError: Deepgram did not do it; holds the failure.
+    """
+    size = len(recording.content)
+    # Deepgram reads the container whatever the header says; the header is what its API asks for.
+    kind = "audio/wav" if recording.content.startswith(WAV) else "audio/*"
+    request = BatchRequest(
+        url=f"{http_base(rung.url)}/v1/listen",
+        query=_query(rung, recording),
+        headers={"Authorization": f"Token {rung.api_key}", "Content-Type": kind},
+        body=recording.content,
+        within_s=min(rung.timeout_s + size / BYTES_A_SECOND, LONGEST_S),
+    )
+    answer = await post(request, rung)
+    try:
+        return _read(json.loads(answer.body), rung, recording)
+    except (ValueError, KeyError, IndexError, TypeError) as wrong:
+        raise trouble(Symptom.GARBAGE, rung, "an answer that is no transcript") from wrong
+
+
+def _query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
+    query: dict[str, str | int] = {
+        "model": rung.model or MODEL,
+        "smart_format": "true",
+        "mip_opt_out": "true",  # the caller's voice is not for training
+    }
+    if recording.language is None:
+        query["detect_language"] = "true"
+    else:
+        query["language"] = recording.language
+    if rung.alternatives > 1:
+        query["alternatives"] = rung.alternatives
+    return query
+
+
+def _read(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
+    """Read an answer. Source: deepgram-api-specs `openapi.yml`, ListenV1Response."""
+    channel: Mapping[str, Any] = body["results"]["channels"][0]
+    best, *others = cast("Sequence[Mapping[str, Any]]", channel["alternatives"])
+    detected = channel.get("detected_language")
+    sure = channel.get("language_confidence") if detected else None
+    return Transcript(
+        text=_text(best),
+        provider=rung.name,
+        language=str(detected) if detected else recording.language,
+        language_confidence=None if sure is None else float(sure),
+        duration_s=float(body["metadata"]["duration"]),
+        confidence=_confidence(best),
+        alternatives=tuple(
+            TranscriptReading(text=_text(each), confidence=_confidence(each)) for each in others
+        ),
+        words=tuple(_word(each) for each in best.get("words") or ()),
+    )
+
+
+def _text(reading: Mapping[str, Any]) -> str:
+    text = reading["transcript"]
+    if not isinstance(text, str):
+        raise TypeError("transcript is no text")
+    return text
+
+
+def _confidence(found: Mapping[str, Any]) -> float | None:
+    sure = found.get("confidence")
+    return None if sure is None else float(sure)
+
+
+def _word(word: Mapping[str, Any]) -> TranscribedWord:
+    return TranscribedWord(
+        text=str(word.get("punctuated_word") or word["word"]),
+        start_s=float(word["start"]),
+        end_s=float(word["end"]),
+        confidence=_confidence(word),
+    )

@@ -1,0 +1,123 @@
+"""One request to a batch endpoint: a body out, a body back, and every trouble as a failure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import aiohttp
+
+from fallbacks.classification import classify_error, classify_http, classify_symptom
+from fallbacks.failure import Finding, Kind, Scope, ServiceError, error_of, failed
+from fallbacks.retry_after import may_ask_again, retry_after_s
+from fallbacks.symptoms import Symptom
+from providers.http_probe import MEANS
+from providers.provider import RungSpec
+
+MOST_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of sound at 32 kHz
+REFUSAL_BYTES: Final = 64 << 10  # of an error's explanation
+PIECE_BYTES: Final = 64 << 10
+SCHEMES: Final = {"wss": "https", "ws": "http"}
+ASKED: Final[Mapping[str, str]] = {"stt": "recording", "tts": "text"}
+
+Query: TypeAlias = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """What is sent.
+
+    Attributes:
+        url: Without its query.
+        query: Of the URL.
+        headers: The key stands here, so they are never shown.
+        body: Sent as it is.
+        within_s: For the whole request; the rung's own bound is for the silence within it.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    within_s: float
+    query: Query = field(default_factory=dict[str, str | int])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchAnswer:
+    """What came back, with a status of 200."""
+
+    content_type: str
+    body: bytes
+
+
+def http_base(url: str) -> str:
+    """Return a ws(s) URL as http(s), without a query and a slash at its end."""
+    parts = urlsplit(url)
+    scheme = SCHEMES.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+async def post(request: BatchRequest, rung: RungSpec) -> BatchAnswer:
+    """Send a request and return its answer.
+
+    Raises:
+        ServiceError: It was refused, or no whole answer came in time. The text names the host,
+            never a header or what the provider said, for that may hold the key.
+    """
+    url = f"{request.url}?{urlencode(request.query)}" if request.query else request.url
+    timeout = aiohttp.ClientTimeout(total=request.within_s, sock_connect=rung.timeout_s)
+    body = bytearray()
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(
+                url, data=request.body, headers=dict(request.headers), allow_redirects=False
+            ) as answer,
+        ):
+            if answer.status != 200:
+                raise await _refusal(answer, rung)
+            async for piece in answer.content.iter_chunked(PIECE_BYTES):
+                body += piece
+                if len(body) > MOST_BYTES:
+                    raise trouble(Symptom.GARBAGE, rung, f"more than {MOST_BYTES >> 20} MB")
+            return BatchAnswer(content_type=answer.content_type, body=bytes(body))
+    except TimeoutError as slow:
+        symptom = Symptom.GAP if body else Symptom.NO_ANSWER
+        raise trouble(symptom, rung, f"no whole answer in {request.within_s:.0f} s") from slow
+    except (aiohttp.ClientError, OSError, ValueError) as broken:
+        found = Kind.CUT if body else classify_error(broken)
+        raise trouble(found, rung, type(broken).__name__) from broken
+
+
+def trouble(
+    found: Symptom | Finding | Kind, rung: RungSpec, text: str, *, wait_s: float | None = None
+) -> ServiceError:
+    """Return what to raise for a rung's failure; `text` is shown, so it holds no secret."""
+    what = classify_symptom(found) if isinstance(found, Symptom) else found
+    host = urlsplit(rung.url).netloc
+    reason = f"{host}: {text}" if host else text
+    failure = failed(what, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
+    return error_of(failure)
+
+
+async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceError:
+    text = (await answer.content.read(REFUSAL_BYTES)).decode(errors="replace")
+    try:
+        body: object = json.loads(text)
+    except ValueError:
+        body = text
+    found = classify_http(rung.kind, answer.status, body)
+    reason = f"answered {answer.status}{MEANS.get(answer.status, '')}"
+    if found.scope is Scope.PAYLOAD:
+        reason = f"answered {answer.status}: it cannot take that {ASKED[rung.stage]}"
+    return error_of(
+        failed(
+            found,
+            rung.stage,
+            provider=rung.name,
+            reason=f"{urlsplit(rung.url).netloc}: {reason}",
+            retry_after_s=retry_after_s(answer.headers, utc_s=float("inf")),
+            same_rung=may_ask_again(answer.headers),
+        )
+    )

@@ -1,0 +1,328 @@
+"""Whole recordings and texts through the ladders, on virtual time, against the lab's faults."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from bot import clock
+from bot.batch.batch import Batch, UnusableInputError
+from bot.config.settings import Settings
+from bot.health.policies import build_roster
+from calls.events import Event
+from fallbacks.breaker import State
+from fallbacks.facts import AttemptFailed, RetriesExhausted, RetryPlanned, RungChosen
+from fallbacks.failure import Kind, PermanentError, ServiceError, TransientError
+from fallbacks.roster import Roster
+from faultlab.lab import Lab, Spec
+from faultlab.record import Request
+from faultlab.schedule import parse_windows
+from tests.faultlab.near_ears import bring_near
+from tests.faultlab.synthetic_caller import say as spoken_by_a_caller
+
+pytestmark = pytest.mark.virtual_time
+
+SPECS = [
+    Spec(name="deepgram", kind="deepgram"),
+    Spec(name="deepgram-b", kind="deepgram"),
+    Spec(name="cartesia", kind="cartesia"),
+    Spec(name="elevenlabs", kind="elevenlabs"),
+]
+STAGE_OF = {"deepgram": "stt", "cartesia": "tts", "elevenlabs": "tts"}
+TEXT = "Good morning. Your table for two is booked for tomorrow at seven o'clock."
+
+
+def caller_says(text: str, rate_hz: int) -> NDArray[np.int16]:
+    return np.frombuffer(spoken_by_a_caller(text, rate_hz=rate_hz), "<i2")
+
+
+def asked(lab: Lab, name: str) -> tuple[Request, ...]:
+    return lab.record.requests(name)
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    async with bring_near(Lab(SPECS, speed=20.0)) as lab:
+        yield lab
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Path:
+    path = tmp_path / "question.wav"
+    soundfile.write(path, caller_says("i would like to book a table", 16_000), 16_000)
+    return path
+
+
+class Bench:
+    """The lab's ladders, and what was told of them."""
+
+    def __init__(self, lab: Lab, **tree: Any) -> None:
+        stages: dict[str, list[dict[str, Any]]] = {"stt": [], "tts": []}
+        for each in lab.describe()["instances"]:
+            rung = {key: each[key] for key in ("name", "kind", "url", "api_key")}
+            stages[STAGE_OF[each["kind"]]].append(rung)
+        stages["llm"] = [{"kind": "openai"}]
+        for stage, ladder in tree.pop("stages", {}).items():
+            stages[stage] = ladder(stages[stage])
+        settings = Settings.model_validate({"stages": stages, **tree})
+        self.roster: Roster = build_roster(settings, clock.monotonic())
+        self.told: list[Event] = []
+        self.batch = Batch.of(settings, roster=self.roster, tell=self.told.append)
+
+    def failures(self) -> list[tuple[str, Kind]]:
+        return [(each.provider, each.kind) for each in self.told if isinstance(each, AttemptFailed)]
+
+    def state(self, stage: str, name: str) -> State:
+        return self.roster.health(stage, name).breaker.state
+
+
+def break_it(lab: Lab, name: str, fault: dict[str, Any]) -> None:
+    lab.instance(name).set_faults(parse_windows([fault]))
+
+
+async def test_a_recording_becomes_words_with_all_that_is_known_of_them(
+    lab: Lab, question: Path
+) -> None:
+    found = await Bench(lab).batch.transcribe(question)
+
+    assert found.text.lower().strip(".?") == "i would like to book a table"
+    assert (found.provider, found.language) == ("deepgram", "en")
+    assert found.language_confidence is not None
+    assert found.confidence is not None
+    assert found.duration_s == pytest.approx(soundfile.info(question).duration, abs=0.01)
+    assert [each.text.lower().strip(".?") for each in found.words][:2] == ["i", "would"]
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "rate_hz", "channels"),
+    [
+        ("WAV", "ULAW", 8_000, 1),
+        ("WAV", "PCM_24", 44_100, 2),
+        ("WAV", "FLOAT", 48_000, 1),
+        ("FLAC", "PCM_16", 16_000, 1),
+        ("OGG", "VORBIS", 16_000, 1),
+    ],
+    ids=["telephone", "stereo", "float", "flac", "ogg"],
+)
+async def test_any_wav_and_what_else_the_recogniser_reads_is_taken(
+    lab: Lab, tmp_path: Path, container: str, subtype: str, rate_hz: int, channels: int
+) -> None:
+    path = tmp_path / f"question.{container.lower()}"
+    mono = caller_says("hello", rate_hz)
+    samples = np.repeat(mono[:, None], channels, axis=1)
+    soundfile.write(path, samples, rate_hz, subtype=subtype, format=container)
+
+    found = await Bench(lab).batch.transcribe(path)
+
+    assert found.duration_s == pytest.approx(mono.size / rate_hz, abs=0.05)
+    assert [each.well_formed for each in asked(lab, "deepgram")] == [True]
+
+
+async def test_a_language_that_is_given_is_not_detected(lab: Lab, question: Path) -> None:
+    found = await Bench(lab).batch.transcribe(question, language="en-GB")
+
+    assert (found.language, found.language_confidence) == ("en-GB", None)
+
+
+FAULTS = [
+    ({"fault": "refuse"}, Kind.NETWORK),
+    ({"fault": "http", "status": 503}, Kind.OVERLOADED),
+    ({"fault": "http", "status": 429, "retry_after_s": 2}, Kind.RATE_LIMITED),
+    ({"fault": "http", "status": 401}, Kind.AUTH),
+    ({"fault": "quota"}, Kind.QUOTA),
+    ({"fault": "silent", "where": "handshake"}, Kind.TIMEOUT),
+    ({"fault": "silent"}, Kind.TIMEOUT),
+    ({"fault": "garbage"}, Kind.PROTOCOL),
+]
+IDS = ["refused", "503", "429", "401", "quota", "mute", "hangs", "garbage"]
+
+
+@pytest.mark.parametrize(("fault", "kind"), FAULTS, ids=IDS)
+async def test_a_standby_hears_the_recording_when_a_recogniser_fails(
+    lab: Lab, question: Path, fault: dict[str, Any], kind: Kind
+) -> None:
+    bench = Bench(lab)
+    break_it(lab, "deepgram", fault)
+
+    found = await bench.batch.transcribe(question)
+
+    assert found.provider == "deepgram-b"
+    assert bench.failures() == [("deepgram", kind)]
+    assert [each.after for each in bench.told if isinstance(each, RungChosen)] == ["deepgram-b"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kinds"),
+    [
+        *[(fault, {kind}) for fault, kind in FAULTS[:6]],
+        ({"fault": "silent"}, {Kind.TIMEOUT, Kind.STALLED}),
+        ({"fault": "garbage"}, {Kind.PROTOCOL, Kind.CUT}),
+        ({"fault": "cut", "after_words": 3}, {Kind.CUT, Kind.NETWORK}),
+        ({"fault": "cut", "after_words": 1, "how": "close"}, {Kind.CUT}),
+        ({"fault": "stall", "after_words": 3}, {Kind.STALLED}),
+        ({"fault": "mistaken", "what": "odd_pcm"}, set()),
+    ],
+    ids=[*IDS, "cut", "closed", "stalled", "odd"],
+)
+@pytest.mark.parametrize("voice", ["cartesia", "elevenlabs"])
+async def test_a_standby_says_the_text_when_a_voice_fails(
+    lab: Lab, voice: str, fault: dict[str, Any], kinds: set[Kind]
+) -> None:
+    own_first = [voice, *({"cartesia", "elevenlabs"} - {voice})]
+    by_order = lambda rungs: sorted(rungs, key=lambda each: own_first.index(each["name"]))  # noqa: E731
+    bench = Bench(lab, stages={"tts": by_order})
+    break_it(lab, voice, fault)
+
+    sound = await bench.batch.say(TEXT)
+
+    assert {kind for _, kind in bench.failures()} <= kinds
+    assert sound.provider == (own_first[1] if kinds else voice)
+    assert len(sound.pcm) / 2 / 8000 > 3.0
+
+
+async def test_a_voice_is_asked_for_the_rate_of_the_file(lab: Lab) -> None:
+    batch = Bench(lab).batch
+
+    slow, fast = await batch.say(TEXT), await batch.say(TEXT, rate_hz=24_000)
+
+    assert (slow.rate_hz, fast.rate_hz) == (8000, 24_000)
+    assert len(fast.pcm) == pytest.approx(3 * len(slow.pcm), rel=0.01)
+
+
+async def test_a_lone_recogniser_is_asked_again_after_five_seconds(
+    lab: Lab, question: Path
+) -> None:
+    bench = Bench(lab, stages={"stt": lambda rungs: rungs[:1]})
+    break_it(lab, "deepgram", {"fault": "http", "status": 503, "until_s": 3.0})
+    began = clock.monotonic()
+
+    found = await bench.batch.transcribe(question)
+
+    assert found.text
+    assert 4.5 <= clock.monotonic() - began <= 6.5
+    assert bench.state("stt", "deepgram") is State.CLOSED
+
+
+async def test_what_a_provider_asks_for_is_waited_for(lab: Lab, question: Path) -> None:
+    bench = Bench(lab, stages={"stt": lambda rungs: rungs[:1]})
+    limited = {"fault": "http", "status": 429, "retry_after_s": 20, "until_s": 10.0}
+    break_it(lab, "deepgram", limited)
+
+    await bench.batch.transcribe(question)
+
+    planned = [each.wait_s for each in bench.told if isinstance(each, RetryPlanned)]
+    assert planned == [20.0]
+
+
+async def test_when_all_is_down_each_is_asked_four_times_and_its_breaker_opens(
+    lab: Lab, question: Path
+) -> None:
+    bench = Bench(lab)
+    for name in ("deepgram", "deepgram-b"):
+        break_it(lab, name, {"fault": "http", "status": 503})
+
+    with pytest.raises(TransientError, match="answered 503"):
+        await bench.batch.transcribe(question)
+
+    assert [name for name, _ in bench.failures()].count("deepgram") == 4
+    assert [name for name, _ in bench.failures()].count("deepgram-b") == 4
+    exhausted = [each.provider for each in bench.told if isinstance(each, RetriesExhausted)]
+    assert sorted(exhausted) == ["deepgram", "deepgram-b"]
+    assert bench.state("stt", "deepgram") is State.OPEN
+
+
+async def test_a_wrong_key_is_not_asked_twice_and_takes_its_account_along(
+    lab: Lab, question: Path
+) -> None:
+    one_account = lambda rungs: [each | {"account": "ours"} for each in rungs]  # noqa: E731
+    bench = Bench(lab, stages={"stt": one_account})
+    break_it(lab, "deepgram", {"fault": "quota"})
+
+    with pytest.raises(PermanentError, match="no credit"):
+        await bench.batch.transcribe(question)
+
+    assert bench.failures() == [("deepgram", Kind.QUOTA)]
+    assert bench.state("stt", "deepgram") is State.OPEN
+    assert bench.state("stt", "deepgram-b") is State.OPEN
+
+
+async def test_a_rung_that_calls_have_given_up_is_not_asked(lab: Lab, question: Path) -> None:
+    bench = Bench(lab)
+    bench.roster.health("stt", "deepgram").breaker.trip(clock.monotonic())
+
+    found = await bench.batch.transcribe(question)
+
+    assert found.provider == "deepgram-b"
+    assert not asked(lab, "deepgram")
+
+
+async def test_when_every_breaker_is_open_nobody_is_asked(lab: Lab, question: Path) -> None:
+    bench = Bench(lab, stages={"stt": lambda rungs: rungs[:1]})
+    bench.roster.health("stt", "deepgram").breaker.trip(clock.monotonic())
+
+    with pytest.raises(ServiceError, match="not asked"):
+        await bench.batch.transcribe(question)
+
+
+async def test_a_recording_that_nobody_can_read_says_nothing_about_a_rung(
+    lab: Lab, tmp_path: Path
+) -> None:
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(b"RIFF and nothing that follows from it")
+    bench = Bench(lab)
+
+    with pytest.raises(PermanentError, match="cannot take that recording"):
+        await bench.batch.transcribe(noise)
+
+    assert bench.failures() == [
+        ("deepgram", Kind.BAD_REQUEST),
+        ("deepgram-b", Kind.BAD_REQUEST),
+    ]
+    assert bench.roster.health("stt", "deepgram").suspect_since is None
+
+
+async def test_a_secret_never_stands_in_what_is_told(lab: Lab, question: Path) -> None:
+    bench = Bench(lab)
+    for name in ("deepgram", "deepgram-b"):
+        break_it(lab, name, {"fault": "http", "status": 401})
+
+    with pytest.raises(PermanentError) as refused:
+        await bench.batch.transcribe(question)
+
+    key = lab.instance("deepgram").api_key
+    assert key not in f"{refused.value} {bench.told}"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"", "empty, no bytes"), (None, "no such file")], ids=["empty", "missing"]
+)
+async def test_what_is_no_recording_is_told_before_anyone_is_asked(
+    lab: Lab, tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    path = tmp_path / "caller.wav"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(UnusableInputError, match=why):
+        await Bench(lab).batch.transcribe(path)
+
+    assert not asked(lab, "deepgram")
+
+
+async def test_a_recording_that_is_too_large_is_told(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "caller.wav"
+    with path.open("wb") as file:
+        file.truncate(101 << 20)
+
+    with pytest.raises(UnusableInputError, match="101 MB; at most 100 MB"):
+        await Bench(lab).batch.transcribe(path)
+
+
+@pytest.mark.parametrize("text", ["", " ... ", "a" * 5001], ids=["empty", "dots", "endless"])
+async def test_what_cannot_be_said_is_told(lab: Lab, text: str) -> None:
+    with pytest.raises(UnusableInputError):
+        await Bench(lab).batch.say(text)

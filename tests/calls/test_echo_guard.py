@@ -1,0 +1,41 @@
+"""When the microphone may be listened to beside a loudspeaker."""
+
+import pytest
+
+from calls.echo_guard import TAIL_S, EchoGuard
+
+
+def guard_playing(*, until: float) -> EchoGuard:
+    guard = EchoGuard(delay_s=0.1)
+    guard.play(10.0, until=until)
+    return guard
+
+
+def test_it_is_open_until_something_is_said() -> None:
+    assert not EchoGuard(delay_s=0.1).is_closed(0.0)
+
+
+@pytest.mark.parametrize(
+    ("now", "closed"),
+    [(10.0, True), (10.9, True), (11.1 + TAIL_S - 0.01, True), (11.1 + TAIL_S + 0.01, False)],
+    ids=["at once", "while it plays", "while it echoes", "afterwards"],
+)
+def test_it_is_closed_while_our_sound_is_in_the_room(now: float, *, closed: bool) -> None:
+    assert guard_playing(until=11.0).is_closed(now) is closed
+
+
+def test_what_was_thrown_away_closes_nothing() -> None:
+    guard = guard_playing(until=15.0)
+
+    guard.drop(until=10.5)
+
+    assert guard.is_closed(10.6)
+    assert not guard.is_closed(11.0)
+
+
+def test_what_is_dropped_late_does_not_close_it_again() -> None:
+    guard = guard_playing(until=11.0)
+
+    guard.drop(until=20.0)
+
+    assert not guard.is_closed(12.0)

@@ -1,0 +1,70 @@
+"""Who is asked next for work that nobody waits for on the line."""
+
+import pytest
+
+from fallbacks.health import Standing
+from fallbacks.rounds import Rounds
+
+
+def ladder(*names: str, down: tuple[str, ...] = (), suspect: str = "") -> list[Standing]:
+    return [
+        Standing(
+            provider=name, usable=name not in down, suspect=name == suspect, p50_s=0.4, p95_s=0.8
+        )
+        for name in names
+    ]
+
+
+BOTH = ladder("first", "second")
+
+
+def test_the_preferred_rung_is_asked_first() -> None:
+    assert Rounds().choose(BOTH, now=10.0) == "first"
+
+
+def test_a_suspect_rung_is_asked_last() -> None:
+    assert Rounds().choose(ladder("first", "second", suspect="first"), now=10.0) == "second"
+
+
+def test_a_standby_is_asked_at_once_after_a_failure() -> None:
+    rounds = Rounds()
+
+    rounds.fail("first", again_at=15.0)
+
+    assert rounds.choose(BOTH, now=10.0) == "second"
+
+
+def test_the_first_to_be_due_is_asked_again() -> None:
+    rounds = Rounds()
+    rounds.fail("first", again_at=15.0)
+    rounds.fail("second", again_at=14.0)
+
+    assert rounds.choose(BOTH, now=10.0) is None
+    assert rounds.wake_at(BOTH) == 14.0
+    assert rounds.choose(BOTH, now=14.0) == "second"
+
+
+def test_of_two_that_are_due_the_preferred_one_is_asked() -> None:
+    rounds = Rounds()
+    rounds.fail("first", again_at=15.0)
+    rounds.fail("second", again_at=14.0)
+
+    assert rounds.choose(BOTH, now=16.0) == "first"
+
+
+def test_what_failed_for_good_is_not_asked_again() -> None:
+    rounds = Rounds()
+    rounds.fail("first", again_at=None)
+    rounds.fail("second", again_at=None)
+
+    assert rounds.choose(BOTH, now=1000.0) is None
+    assert rounds.wake_at(BOTH) is None
+
+
+@pytest.mark.parametrize("down", [("first",), ("first", "second")], ids=["one", "all"])
+def test_a_rung_with_an_open_breaker_is_not_waited_for(down: tuple[str, ...]) -> None:
+    rounds = Rounds()
+    rounds.fail("first", again_at=15.0)
+    rounds.fail("second", again_at=None)
+
+    assert rounds.wake_at(ladder("first", "second", down=down)) is None
