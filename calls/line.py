@@ -78,6 +78,11 @@ class CallerLine:
         self._kept = deque((begin + for_s, end + for_s) for begin, end in self._kept)
         self.dry_at += for_s
 
+    def play_again(self, length_s: float, now: float) -> None:
+        """Note that the far end begins again, with so much more than it had not played."""
+        self._unplayed_s += length_s
+        self.played(0.0, now)
+
     def flush(self, now: float) -> None:
         """Note that the line threw away what it had, but what the caller must hear."""
         if self.dry_at <= now:

@@ -28,6 +28,7 @@ class LineEnd:
         but: Pieces of these kinds are no answer.
         late: Gets the seconds by which we sent something too late though it was there.
         tell: Takes the facts that a line learns in the middle of a call.
+        restored: Gets the seconds for which the line was lost, when it is back.
     """
 
     line: CallerLine
@@ -36,6 +37,7 @@ class LineEnd:
     but: tuple[type[OutputAudioRawFrame], ...] = ()
     late: Callable[[float], None] | None = None
     tell: Tell | None = None
+    restored: Callable[[float], None] | None = None
 
 
 class LegOutput(BaseOutputTransport):

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from fastapi import WebSocket
 
 from calls.entry import Tell
-from calls.events import ProviderFailed
-from transports.leg import Gone, LegFacts, PlainLeg
 from transports.media_stream.codec import MULAW
-from transports.media_stream.input import StreamInput
-from transports.media_stream.line import NORMAL, STALLED_S, StreamLine, close
-from transports.media_stream.output import StreamOutput
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.line import LinePatience
 from transports.media_stream.stream import Stream
-from transports.media_stream.transport import StreamTransport
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import RATE_HZ, TWILIO
+from transports.twilio_wire import TWILIO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +24,8 @@ class TwilioCall:
     called: str = ""
 
 
-class TwilioLeg(PlainLeg):
-    """The caller's audio connection through Twilio.
-
-    Reasons given to `on_gone`: `caller_hung_up` (Twilio said `stop`), `connection_lost` (the
-    socket closed without it), `stalled` (no media came, or nothing we sent was taken),
-    `input_refused` (what came cannot be Twilio's; the socket was closed).
-    """
+class TwilioLeg(StreamLeg):
+    """The caller's audio connection through Twilio."""
 
     def __init__(
         self,
@@ -44,7 +35,7 @@ class TwilioLeg(PlainLeg):
         tell: Tell,
         clock: Callable[[], float],
         rest: TwilioRest | None = None,
-        stalled_s: float = STALLED_S,
+        patience: LinePatience | None = None,
     ) -> None:
         """Continue with a socket whose `start` has been read.
 
@@ -55,60 +46,14 @@ class TwilioLeg(PlainLeg):
             clock: Monotonic seconds.
             rest: Where a hang-up is asked for; without it, closing the socket ends the call,
                 since no TwiML follows the `<Connect>`.
-            stalled_s: How long the line may bring nothing before it counts as dead.
+            patience: How long the line is waited for.
         """
-        self.facts = LegFacts(
-            transport="twilio",
-            sample_rate_hz=RATE_HZ,
-            caller=call.caller,
-            called=call.called,
-            call_ref=call.call_sid,
+        super().__init__(
+            websocket,
+            CarriedCall(call_ref=call.call_sid, caller=call.caller, called=call.called),
+            Stream(dialect=TWILIO, stream_id=call.stream_sid, ours=MULAW, theirs=MULAW),
+            tell=tell,
+            clock=clock,
+            control=rest,
+            patience=patience,
         )
-        self._call_sid = call.call_sid
-        self._rest = rest
-        self._websocket = websocket
-        self._hung_up = False
-        stream = Stream(dialect=TWILIO, stream_id=call.stream_sid, ours=MULAW, theirs=MULAW)
-        self._line = StreamLine(websocket, stream, tell=tell, clock=clock, stalled_s=stalled_s)
-        self._transport = StreamTransport(websocket, self._line)
-
-    def input(self) -> StreamInput:
-        """Return the processor that brings the caller's audio."""
-        return self._transport.stream_input
-
-    def output(self) -> StreamOutput:
-        """Return the processor that plays to the caller."""
-        return self._transport.stream_output
-
-    def played_s(self) -> float:
-        """Return the seconds of our audio that the carrier says it has played to the caller.
-
-        It says so by marks, one behind every 0.2 s and behind the last of an utterance; audio
-        that a `clear` threw away is not counted. Never more than was heard, and behind the ear by
-        up to 0.2 s and a message's way back.
-        """
-        return self._line.marks.played_s
-
-    def on_gone(self, gone: Gone) -> None:
-        """Have `gone` called when the far end has gone; it must not wait for the call's end."""
-
-        async def call(_: StreamTransport, reason: str) -> None:
-            await gone(reason)
-
-        self._transport.add_event_handler("on_gone", call)
-
-    async def answered(self) -> None:
-        """Return at once: Twilio opens a stream when the call is answered."""
-
-    async def hang_up(self, reason: str = "") -> None:
-        """End the call at Twilio, where we may, and close the socket, which ends it too."""
-        if self._hung_up:
-            return
-        self._hung_up = True
-        over = self._line.caller_hung_up
-        self._line.leave()
-        if self._rest is not None and not over:
-            error = await self._rest.complete(self._call_sid)
-            if error is not None:
-                self._line.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
-        await close(self._websocket, NORMAL)

@@ -22,7 +22,13 @@ def read_form(body: bytes) -> Form:
 
 
 def is_signed(
-    validator: RequestValidator, form: Form, *, public_url: str, query: str, proof: str
+    validator: RequestValidator,
+    form: Form,
+    *,
+    public_url: str,
+    query: str,
+    proof: str,
+    path: str = VOICE_PATH,
 ) -> bool:
     """Say whether Twilio signed the form.
 
@@ -33,8 +39,9 @@ def is_signed(
             whatever a proxy made of the request.
         query: What stood behind the path.
         proof: The header `X-Twilio-Signature`.
+        path: Where it was posted.
     """
-    url = f"{public_url}{VOICE_PATH}" + (f"?{query}" if query else "")
+    url = f"{public_url}{path}" + (f"?{query}" if query else "")
     return bool(validator.validate(url, form, proof))
 
 

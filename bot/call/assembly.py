@@ -21,6 +21,7 @@ from bot.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk
 from calls.entry import Tell
+from calls.leg_events import LineRestored
 from calls.line import CallerLine
 from calls.silence import CallLength, Silence
 from calls.timeline import Timeline
@@ -122,6 +123,7 @@ def assemble(
         but=(ClipAudioRawFrame, WaitingSound),
         late=shared.late_at_line,
         tell=tell,
+        restored=lambda after_s: wiring.outside(LineRestored(after_s=round(after_s, 3))),
     )
     follow = _follow(shared, agent, built, parts.fallback.phrases)
     ending = [farewell, silence]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
-from bot.config.values import HttpUrl, Number, Section, Text
+from bot.config.values import HttpUrl, Number, SecondsOrZero, Section, Text
 
 
 class TelnyxSettings(Section):
@@ -19,6 +19,7 @@ class TelnyxSettings(Section):
     number: Number | None = None
     connection_id: Text | None = None  # of the Call Control application; for calls that we place
     codec: Literal["PCMU", "PCMA", "L16"] = "PCMU"
+    returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
     api_url: HttpUrl = "https://api.telnyx.com"
 
 
@@ -34,6 +35,7 @@ class PlivoSettings(Section):
     content_type: Literal[
         "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"
     ] = "audio/x-mulaw;rate=8000"
+    returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
     api_url: HttpUrl = "https://api.plivo.com"
 
 

@@ -1,6 +1,7 @@
 """Takes connections on the one port and hands each to a worker; only peeks at what they ask."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,13 +20,17 @@ CALLS: Final = (
     b"GET /exotel/media",
     b"POST /api/offer",
 )
+FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # a call goes on where it is
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNobody can answer just now."
 )
 
-Hand = Callable[[socket.socket, bool], bool]
-"""Takes a connection and whether it brings a call; False: nobody is there to take it."""
+Hand = Callable[[socket.socket, bool, str], bool]
+"""Takes a connection, whether it brings a call, and which worker it is for, if for one.
+
+False: nobody is there to take it.
+"""
 
 Answer = Callable[[bytes], bytes]
 """Takes what has come of a request; returns the whole answer, or nothing: it is for a worker."""
@@ -91,9 +96,11 @@ class Doorman:
         except OSError:
             first = b""
         self._forget(connection)
+        one = FOR_ONE.match(first)
+        name = one[1].decode() if one else ""
         if first:
             said = self._answer(first)
-            if not said and not self._hand(connection, first.startswith(CALLS)):
+            if not said and not self._hand(connection, first.startswith(CALLS) and not name, name):
                 said = NOBODY
             if said:
                 _say(connection, said)

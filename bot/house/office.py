@@ -95,11 +95,14 @@ class Office:
             workers=[each.name for each in ready],
         )
 
-    def hand(self, connection: socket.socket, is_call: bool) -> bool:  # noqa: FBT001 - a Hand
-        """Give a connection to the worker with most room, or to any that takes it."""
+    def hand(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
+        """Give a connection to the worker named, to the one with most room, or to any."""
         now = self._clock()
         best = self._seats.best(now)
-        order = sorted(self.workers.values(), key=lambda each: (each.number != best, each.leaving))
+        order = sorted(
+            self.workers.values(),
+            key=lambda each: (each.name != name, each.number != best, each.leaving),
+        )
         for worker in order:
             if worker.ready.is_set() and worker.hand_over(connection):
                 if is_call:

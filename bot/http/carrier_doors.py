@@ -8,10 +8,11 @@ from bot import clock
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.settings import TransportsSettings
 from bot.http import telnyx_signature
+from bot.http.door_frame import DoorFrame
 from bot.http.exotel_door import ExotelProof, exotel_router
-from bot.http.media_door import DoorFrame
 from bot.http.plivo_door import plivo_router
 from bot.http.telnyx_door import telnyx_router
+from transports.media_stream.line import LinePatience
 from transports.media_stream.telnyx import CODECS
 from transports.plivo_rest import PlivoRest
 from transports.telnyx_rest import TelnyxRest
@@ -39,7 +40,13 @@ def _telnyx(settings: TelnyxSettings, frame: DoorFrame) -> Iterator[APIRouter]:
         codec=settings.codec,
         rate_hz=CODECS[settings.codec].rate_hz,
     )
-    yield telnyx_router(frame, key=key, rest=rest, utc_s=lambda: clock.utc_now().timestamp())
+    yield telnyx_router(
+        frame,
+        key=key,
+        rest=rest,
+        utc_s=lambda: clock.utc_now().timestamp(),
+        patience=LinePatience(returns_within_s=settings.returns_within_s),
+    )
 
 
 def _plivo(settings: PlivoSettings, frame: DoorFrame) -> Iterator[APIRouter]:
@@ -49,7 +56,11 @@ def _plivo(settings: PlivoSettings, frame: DoorFrame) -> Iterator[APIRouter]:
         auth_id=settings.auth_id, auth_token=settings.auth_token, api_url=settings.api_url
     )
     yield plivo_router(
-        frame, auth_token=settings.auth_token, rest=rest, content_type=settings.content_type
+        frame,
+        auth_token=settings.auth_token,
+        rest=rest,
+        content_type=settings.content_type,
+        patience=LinePatience(returns_within_s=settings.returns_within_s),
     )
 
 

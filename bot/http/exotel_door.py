@@ -15,7 +15,9 @@ from fastapi import APIRouter, WebSocket
 from pydantic import SecretStr
 
 from bot.house.house import HeldSeat
-from bot.http.media_door import TRY_LATER, Admitted, DoorFrame, MediaDoor
+from bot.http.door_frame import DoorFrame
+from bot.http.media_door import TRY_LATER, MediaDoor
+from bot.http.token_desk import Admitted
 from calls.events import CallRefused, InputRefused
 from transports.media_stream.exotel import EXOTEL
 from transports.media_stream.leg import CarriedCall

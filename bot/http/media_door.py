@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,16 +10,17 @@ from fastapi import WebSocket
 from loguru import logger
 
 from bot.call.switchboard import SwitchboardFullError
-from bot.house.house import House, seated
+from bot.house.house import seated
 from bot.http.bounded_socket import BEGUN, FLOOD
-from bot.http.twilio_door import DoorSwitchboard
-from calls.entry import Tell
+from bot.http.door_frame import DoorFrame
+from bot.http.token_desk import Admitted
+from bot.http.twilio_returns import Returns
 from calls.events import CallFailed, InputRefused
 from calls.waiting_room import Guest, WaitingRoom
 from transports.media_stream.codec import Codec
 from transports.media_stream.dialect import Dialect
 from transports.media_stream.leg import CallControl, CarriedCall, StreamLeg
-from transports.media_stream.line import NORMAL, close
+from transports.media_stream.line import NORMAL, LinePatience, close
 from transports.media_stream.messages import POLICY, TOO_BIG, Connected, Refusal, Started
 from transports.media_stream.stream import Stream
 
@@ -32,38 +33,6 @@ _NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
 NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
-    """A stream that belongs to a call of ours, and its seat."""
-
-    call: CarriedCall
-    seat: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoorFrame:
-    """What every carrier's door has of the house.
-
-    Attributes:
-        public_url: As the carrier was told it: scheme, host and perhaps a path.
-        switchboard: Takes the calls.
-        tell: Is told what was refused.
-        clock: Monotonic seconds.
-        house: Holds a seat from the first word of a call to its end.
-    """
-
-    public_url: str
-    switchboard: DoorSwitchboard
-    tell: Tell
-    clock: Callable[[], float]
-    house: House
-
-    def socket_url(self, path: str) -> str:
-        """Return where a carrier finds a media socket."""
-        scheme, _, rest = self.public_url.partition("://")
-        return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
-
-
 @dataclass(slots=True, kw_only=True)
 class MediaDoor:
     """Takes the media sockets of one carrier.
@@ -74,6 +43,8 @@ class MediaDoor:
         admit: Says whose stream it is that begins so, or why it is nobody's.
         ours: How we send; None: as the carrier does.
         control: Where hang-ups are asked for, if anywhere.
+        returns: Where a call is found whose stream died; None: it ends with its stream.
+        patience: How long a line is waited for.
         is_known: Whether a handshake proves the carrier: strangers make room for it.
     """
 
@@ -82,6 +53,8 @@ class MediaDoor:
     admit: Callable[[Started, WebSocket], Awaitable[Admitted | Refusal]]
     ours: Codec | None = None
     control: CallControl | None = None
+    returns: Returns | None = None
+    patience: LinePatience = field(default_factory=LinePatience)
     is_known: Callable[[WebSocket], bool] = lambda _: False
     waiting: WaitingRoom = field(
         default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
@@ -97,7 +70,13 @@ class MediaDoor:
         if begin := websocket.scope.get("state", {}).get(BEGUN):
             begin()
         started, admitted = first
-        await self._run(websocket, admitted, self._leg(websocket, started, admitted.call))
+        if admitted.goes_on is not None:
+            await admitted.goes_on.resume(websocket, started.stream_sid)
+            await close(websocket, NORMAL)
+            return
+        leg = self._leg(websocket, started, admitted.call)
+        with self.returns.held(leg) if self.returns else nullcontext():
+            await self._run(websocket, admitted.seat, leg)
 
     def _leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
         stream = Stream(
@@ -106,13 +85,22 @@ class MediaDoor:
             ours=self.ours or started.codec,
             theirs=started.codec,
         )
-        tell, clock = self.frame.tell, self.frame.clock
-        return StreamLeg(websocket, call, stream, tell=tell, clock=clock, control=self.control)
+        return StreamLeg(
+            websocket,
+            call,
+            stream,
+            tell=self.frame.tell,
+            clock=self.frame.clock,
+            control=self.control,
+            patience=self.patience,
+        )
 
-    async def _run(self, websocket: WebSocket, admitted: Admitted, leg: StreamLeg) -> None:
+    async def _run(self, websocket: WebSocket, seat: int, leg: StreamLeg) -> None:
         try:
-            with seated(self.frame.house, admitted.seat):
+            with seated(self.frame.house, seat):
                 await self.frame.switchboard.answer(leg)
+            if self.returns:
+                await self.returns.forget(leg.facts.call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
         except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other

@@ -9,14 +9,14 @@ from xml.sax.saxutils import escape, quoteattr
 from fastapi import APIRouter, Request, Response, WebSocket
 from pydantic import SecretStr
 
-from bot.house.house import HeldSeat
 from bot.http import plivo_signature
-from bot.http.media_door import Admitted, DoorFrame, MediaDoor
-from bot.http.twilio_tokens import Ticket, Tokens
+from bot.http.door_frame import DoorFrame
+from bot.http.media_door import MediaDoor
+from bot.http.token_desk import Admitted, StreamPass, TokenDesk
 from bot.http.webhook import read_body, read_form, refuse
-from calls.events import CallRefused
 from transports.media_stream.leg import CarriedCall
-from transports.media_stream.messages import POLICY, Refusal, Started, is_id
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import Refusal, Started, is_id
 from transports.media_stream.plivo import CONTENT_TYPES, PLIVO
 from transports.plivo_rest import PlivoRest
 
@@ -28,7 +28,12 @@ OVER: Final = "<Hangup/>"
 
 
 def plivo_router(
-    frame: DoorFrame, *, auth_token: SecretStr, rest: PlivoRest, content_type: str
+    frame: DoorFrame,
+    *,
+    auth_token: SecretStr,
+    rest: PlivoRest,
+    content_type: str,
+    patience: LinePatience | None = None,
 ) -> APIRouter:
     """Return the routes of the Plivo door.
 
@@ -37,16 +42,24 @@ def plivo_router(
         auth_token: Of the account, which signs webhooks.
         rest: Where calls are ended.
         content_type: In which sound is to come and go, as Plivo names it.
+        patience: How long a line is waited for.
     """
-    door = _PlivoDoor(
-        frame=frame, auth_token=auth_token, content_type=content_type, tokens=Tokens(frame.house)
+    desk = TokenDesk(frame, "plivo", patience or LinePatience())
+    door = _PlivoDoor(frame=frame, auth_token=auth_token, content_type=content_type, desk=desk)
+    media = MediaDoor(
+        frame=frame,
+        dialect=PLIVO,
+        admit=door.admit,
+        ours=CONTENT_TYPES[content_type],
+        control=rest,
+        returns=desk.returns,
+        patience=desk.patience,
     )
-    codec = CONTENT_TYPES[content_type]
-    media = MediaDoor(frame=frame, dialect=PLIVO, admit=door.admit, ours=codec, control=rest)
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
     router.add_api_route(AFTER_PATH, door.after, methods=["POST"])
     router.add_api_websocket_route(MEDIA_PATH, media.media)
+    router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
     return router
 
 
@@ -55,17 +68,23 @@ class _PlivoDoor:
     frame: DoorFrame
     auth_token: SecretStr
     content_type: str
-    tokens: Tokens
+    desk: TokenDesk
 
     async def voice(self, request: Request) -> Response:
         """Answer Plivo's question what to do with a call."""
         form = await self._form(request, VOICE_PATH)
-        return form if isinstance(form, Response) else await self._stream(form)
+        if isinstance(form, Response):
+            return form
+        given = await self.desk.begin(_call(form))
+        return _xml(self._verbs(given) if given else BUSY)
 
     async def after(self, request: Request) -> Response:
-        """Answer what follows a stream that is over: the end of the call."""
+        """Answer Plivo's question what to do with a call whose stream is over."""
         form = await self._form(request, AFTER_PATH)
-        return form if isinstance(form, Response) else _xml(OVER)
+        if isinstance(form, Response):
+            return form
+        given = await self.desk.follow(_call(form))
+        return _xml(self._verbs(given) if given else OVER)
 
     async def _form(self, request: Request, path: str) -> Mapping[str, str] | Response:
         body = await read_body(request)
@@ -93,34 +112,24 @@ class _PlivoDoor:
     def _refuse(self, reason: str, status: HTTPStatus) -> Response:
         return refuse(self.frame.tell, "plivo", reason, status)
 
-    async def _stream(self, form: Mapping[str, str]) -> Response:
-        call_ref = form["CallUUID"]
-        admitted = await self.frame.house.admit(call_ref)
-        if not isinstance(admitted, HeldSeat):
-            self.frame.tell(CallRefused(transport="plivo", reason=admitted.reason))
-            return _xml(BUSY)
-        caller, called = form.get("From", ""), form.get("To", "")
-        ticket = Ticket(call_sid=call_ref, caller=caller, called=called, seat=admitted.seat)
-        return _xml(self._verbs(await self.tokens.issue(ticket, now=self.frame.clock())))
-
-    def _verbs(self, token: str) -> str:
+    def _verbs(self, given: StreamPass) -> str:
         """Return a stream that the call outlives, and whom to ask what follows it."""
         said = (
             f'<Stream bidirectional="true" keepCallAlive="true" audioTrack="inbound"'
-            f' contentType={quoteattr(self.content_type)} extraHeaders="token={token}">'
-            f"{escape(self.frame.socket_url(MEDIA_PATH))}</Stream>"
+            f' contentType={quoteattr(self.content_type)} extraHeaders="token={given.token}">'
+            f"{escape(self.frame.socket_url(MEDIA_PATH, given.worker))}</Stream>"
         )
         after = escape(f"{self.frame.public_url}{AFTER_PATH}")
         return f'{said}<Redirect method="POST">{after}</Redirect>'
 
     async def admit(self, started: Started, _: WebSocket) -> Admitted | Refusal:
         """Say whose stream begins so: its token was given to Plivo for one call."""
-        token = started.parameters.get("token", "")
-        ticket = await self.tokens.redeem(token, call_sid=started.call_sid, now=self.frame.clock())
-        if isinstance(ticket, str):
-            return Refusal(reason=ticket, close_code=POLICY)
-        call = CarriedCall(call_ref=ticket.call_sid, caller=ticket.caller, called=ticket.called)
-        return Admitted(call=call, seat=ticket.seat)
+        return await self.desk.admit(started, started.parameters.get("token", ""))
+
+
+def _call(form: Mapping[str, str]) -> CarriedCall:
+    caller, called = form.get("From", ""), form.get("To", "")
+    return CarriedCall(call_ref=form["CallUUID"], caller=caller, called=called)
 
 
 def _xml(verbs: str) -> Response:

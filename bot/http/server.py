@@ -34,9 +34,9 @@ from bot.http.body_limit import BodyLimit
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.carrier_doors import carrier_routers
 from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
+from bot.http.door_frame import DoorFrame
 from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
-from bot.http.media_door import DoorFrame
 from bot.http.metrics_route import metrics_router
 from bot.http.one_request import OneRequest
 from bot.http.one_sentence import explain_request
@@ -53,6 +53,7 @@ from calls.events import CallRefused
 from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
+from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
 from transports.twilio_rest import TwilioRest
 
@@ -289,6 +290,7 @@ def application(
                 clock=clock.monotonic,
                 rest=_rest(settings),
                 house=house,
+                patience=LinePatience(returns_within_s=twilio.returns_within_s),
             )
         )
     frame = DoorFrame(
@@ -298,8 +300,11 @@ def application(
         clock=clock.monotonic,
         house=house,
     )
-    livekit = _livekit(process, tasks, house)
-    for router in (*carrier_routers(settings.transports, frame), *livekit, *extras.routers):
+    for router in (
+        *carrier_routers(settings.transports, frame),
+        *_livekit(process, tasks, house),
+        *extras.routers,
+    ):
         app.include_router(router)
     return app
 

@@ -11,15 +11,16 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter, Request, Response, WebSocket
 
-from bot.house.house import HeldSeat
 from bot.http import telnyx_signature
-from bot.http.media_door import Admitted, DoorFrame, MediaDoor
-from bot.http.twilio_tokens import Ticket, Tokens
+from bot.http.door_frame import DoorFrame
+from bot.http.media_door import MediaDoor
+from bot.http.token_desk import Admitted, StreamPass, TokenDesk
 from bot.http.webhook import read_body, refuse
-from calls.events import CallRefused, ProviderFailed
+from calls.events import ProviderFailed
 from transports.media_stream.codec import Codec
 from transports.media_stream.leg import CarriedCall
-from transports.media_stream.messages import POLICY, Refusal, Started, is_id, part, text
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import Refusal, Started, is_id, part, text
 from transports.media_stream.telnyx import CODECS, MAX_REF_CHARS, TELNYX
 from transports.telnyx_rest import NO_ANSWER, TelnyxRest
 
@@ -35,6 +36,7 @@ def telnyx_router(
     key: Ed25519PublicKey,
     rest: TelnyxRest,
     utc_s: Callable[[], float],
+    patience: LinePatience | None = None,
 ) -> APIRouter:
     """Return the routes of the Telnyx door.
 
@@ -43,14 +45,23 @@ def telnyx_router(
         key: The account's public one, which checks webhooks.
         rest: Where calls are answered, streamed and ended.
         utc_s: Seconds since 1970: webhooks are signed with the time of day.
+        patience: How long a line is waited for.
     """
-    door = _TelnyxDoor(frame=frame, key=key, rest=rest, utc_s=utc_s, tokens=Tokens(frame.house))
+    desk = TokenDesk(frame, "telnyx", patience or LinePatience())
+    door = _TelnyxDoor(frame=frame, key=key, rest=rest, utc_s=utc_s, desk=desk)
     media = MediaDoor(
-        frame=frame, dialect=TELNYX, admit=door.admit, ours=_codec(rest), control=rest
+        frame=frame,
+        dialect=TELNYX,
+        admit=door.admit,
+        ours=_codec(rest),
+        control=rest,
+        returns=desk.returns,
+        patience=desk.patience,
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
     router.add_api_websocket_route(MEDIA_PATH, media.media)
+    router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
     return router
 
 
@@ -65,7 +76,7 @@ class _TelnyxDoor:
     key: Ed25519PublicKey
     rest: TelnyxRest
     utc_s: Callable[[], float]
-    tokens: Tokens
+    desk: TokenDesk
 
     async def voice(self, request: Request) -> Response:
         """Do what Telnyx's news of a call asks for."""
@@ -81,27 +92,41 @@ class _TelnyxDoor:
         if not is_id(call_id, MAX_REF_CHARS):
             status = HTTPStatus.BAD_REQUEST
             return refuse(self.frame.tell, "telnyx", "webhook_without_call_id", status)
-        answers = {"call.initiated": self._ringing, "call.answered": self._answered}
+        answers = {
+            "call.initiated": self._ringing,
+            "call.answered": self._answered,
+            "streaming.failed": self._lost,
+            "streaming.stopped": self._lost,
+            "call.hangup": self._over,
+        }
         return await answers[event](call_id, payload) if event in answers else OK
 
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
         if payload.get("direction") != "incoming":
             return OK
-        admitted = await self.frame.house.admit(call_id)
-        if not isinstance(admitted, HeldSeat):
-            self.frame.tell(CallRefused(transport="telnyx", reason=admitted.reason))
+        given = await self.desk.begin(_call(call_id, payload))
+        if given is None:
             return await self._ask("reject", self.rest.reject(call_id))
-        caller, called = text(payload, "from"), text(payload, "to")
-        ticket = Ticket(call_sid=call_id, caller=caller, called=called, seat=admitted.seat)
-        token = await self.tokens.issue(ticket, now=self.frame.clock())
-        return await self._ask("answer", self.rest.pick_up(call_id, token=token))
+        return await self._ask("answer", self.rest.pick_up(call_id, token=given.token))
 
     async def _answered(self, call_id: str, payload: dict[str, Any]) -> Response:
         token = _token(payload.get("client_state"))
         if not token:
             return OK  # a call that somebody else answered
-        url = self.frame.socket_url(MEDIA_PATH)
-        asked = self.rest.start_stream(call_id, url=url, token=token)
+        return await self._stream(call_id, StreamPass(token=token))
+
+    async def _lost(self, call_id: str, payload: dict[str, Any]) -> Response:
+        """Have another stream opened for a call whose stream is over and which is not."""
+        given = await self.desk.follow(_call(call_id, payload))
+        return await self._stream(call_id, given) if given else OK
+
+    async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
+        await self.desk.end(call_id)
+        return OK
+
+    async def _stream(self, call_id: str, given: StreamPass) -> Response:
+        url = self.frame.socket_url(MEDIA_PATH, given.worker)
+        asked = self.rest.start_stream(call_id, url=url, token=given.token)
         return await self._ask("streaming_start", asked)
 
     async def _ask(self, command: str, asked: Awaitable[int]) -> Response:
@@ -117,11 +142,11 @@ class _TelnyxDoor:
     async def admit(self, started: Started, websocket: WebSocket) -> Admitted | Refusal:
         """Say whose stream begins so: its token was given to Telnyx for one call."""
         token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
-        ticket = await self.tokens.redeem(token, call_sid=started.call_sid, now=self.frame.clock())
-        if isinstance(ticket, str):
-            return Refusal(reason=ticket, close_code=POLICY)
-        call = CarriedCall(call_ref=ticket.call_sid, caller=ticket.caller, called=ticket.called)
-        return Admitted(call=call, seat=ticket.seat)
+        return await self.desk.admit(started, token)
+
+
+def _call(call_id: str, payload: dict[str, Any]) -> CarriedCall:
+    return CarriedCall(call_ref=call_id, caller=text(payload, "from"), called=text(payload, "to"))
 
 
 def _read_event(body: bytes) -> tuple[str, dict[str, Any]]:

@@ -36,6 +36,7 @@ from faultlab.carrier.webhook import (
 from faultlab.mulaw import Pcm
 
 TICK_S: Final = 0.02
+ACTION_S: Final = 0.1  # half way round the earth, there and back
 AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 
 
@@ -52,6 +53,8 @@ class Carrier:
         lost_at: When a stream was over and the call was not, in seconds of the call.
         complaints: What Twilio's debugger would show of the agent's messages.
         echoed: The names of the marks that were echoed.
+        action_s: How long the way to the `action` takes.
+        frozen: The carrier's side says nothing more, and its socket stays open.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class Carrier:
         self.ear = CarrierEar(self.manner.code)
         self.started_at = 0.0
         self.lost_at: list[float] = []
+        self.action_s = ACTION_S
+        self.frozen = False
         self._server = AgentServer(
             base_url=base_url.rstrip("/"),
             public_url=(public_url or base_url).rstrip("/"),
@@ -230,6 +235,7 @@ class Carrier:
         if self.twiml.action is None:
             return False
         self.lost_at.append(self.now_s)
+        await asyncio.sleep(self.action_s)
         try:
             self.twiml = await self.manner.after(
                 self._session, self.phone, self._server, self.twiml
@@ -238,11 +244,13 @@ class Carrier:
                 return False
             self.phone = replace(self.phone, stream_sid="MZ" + secrets.token_hex(16))
             await self._open()
-        except (NotConnectedError, aiohttp.ClientError):
+        except (NotConnectedError, aiohttp.ClientError, TimeoutError):
             return False  # the caller hears that an application error has occurred
         return True
 
     async def _send(self, message: dict[str, Any]) -> None:
+        if self.frozen:
+            return
         self._sequence += 1
         numbered = self.manner.numbered(message, self.phone, self._sequence)
         try:

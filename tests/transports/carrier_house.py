@@ -11,8 +11,8 @@ from bot import clock
 from bot.call.switchboard import Seat, SwitchboardFullError
 from bot.house.house import Alone
 from bot.http import telnyx_signature
+from bot.http.door_frame import DoorFrame
 from bot.http.exotel_door import ExotelProof, exotel_router
-from bot.http.media_door import DoorFrame
 from bot.http.plivo_door import plivo_router
 from bot.http.telnyx_door import telnyx_router
 from faultlab.carrier.carrier import Carrier

@@ -32,6 +32,7 @@ from bot.http.twilio_door import twilio_router
 from calls.events import Event
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
+from transports.media_stream.line import LinePatience
 from transports.twilio import TwilioLeg
 from transports.twilio_rest import TwilioRest
 
@@ -206,7 +207,7 @@ async def serving(app: FastAPI, *, ws_max_size: int = 2**24) -> AsyncIterator[in
 
 @asynccontextmanager
 async def house(
-    *, rest: TwilioRest | None = None, ws_max_size: int = 2**24
+    *, rest: TwilioRest | None = None, ws_max_size: int = 2**24, returns_within_s: float = 0.0
 ) -> AsyncIterator[House]:
     """Open the door on a free port of loopback."""
     it, app = House(), FastAPI()
@@ -218,6 +219,7 @@ async def house(
             tell=it.told.append,
             clock=it.clock,
             rest=rest,
+            patience=LinePatience(returns_within_s=returns_within_s),
         )
         app.include_router(router)
         yield it

@@ -8,6 +8,7 @@ any amount of anything.
 import asyncio
 from typing import Final
 
+from fastapi import WebSocket
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import EndFrame, InputAudioRawFrame, InputDTMFFrame, StartFrame
@@ -19,7 +20,7 @@ from pipecat.transports.websocket.fastapi import (
 
 from transports.flood_limit import FloodLimit
 from transports.media_stream.in_order import InOrder
-from transports.media_stream.line import HUNG_UP, StreamLine, close
+from transports.media_stream.line import HUNG_UP, LOST, STALLED, StreamLine, close
 from transports.media_stream.messages import (
     TOO_BIG,
     Connected,
@@ -38,6 +39,7 @@ KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
 KEYS_CAP: Final = 20.0
 STEPS: Final = 10
 IN_ORDER: Final = 1000  # RFC 6455, 7.4.1; a cut cable looks like 1005, a close without a word
+REFUSED: Final = "input_refused"
 
 
 class StreamInput(FastAPIWebsocketInputTransport):
@@ -78,14 +80,26 @@ class StreamInput(FastAPIWebsocketInputTransport):
     async def _watch(self) -> None:
         # In steps, so that a busy moment of ours is one step and not taken for their silence.
         silent_steps = 0
-        while silent_steps < STEPS:
+        while True:
             heard_at = self._media_at
             await asyncio.sleep(self._line.stalled_s / STEPS)
-            silent_steps = silent_steps + 1 if self._media_at == heard_at else 0
-        await self._line.gone("stalled")
+            silent = self._line.up.is_set() and self._media_at == heard_at
+            silent_steps = silent_steps + 1 if silent else 0
+            if silent_steps == STEPS:
+                self._line.give_up()
+                silent_steps = 0
 
     async def _receive_messages(self) -> None:
-        reason = await self._read_until_over()
+        while True:
+            websocket = self._line.websocket
+            over = self._line.stream_over
+            try:
+                reason = await self._read_until_over(websocket)
+            finally:
+                over.set()
+            if not await self._line.comes_back(websocket, reason):
+                break
+            self._media_at = self._line.clock()
         if self._client.is_closing:
             return
         # A carrier closes the socket behind its `stop`: Pipecat's own close would meet a dead one.
@@ -93,9 +107,15 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await self._line.gone(reason)
         await self._client.trigger_client_disconnected()
 
-    async def _read_until_over(self) -> str:
+    async def _read_until_over(self, websocket: WebSocket) -> str:
+        try:
+            return await self._read(websocket)
+        except TimeoutError:
+            return STALLED
+
+    async def _read(self, websocket: WebSocket) -> str:
         while True:
-            message = await self._line.websocket.receive()
+            message = await self._line.receive(websocket)
             if message["type"] == "websocket.disconnect":
                 return self._why_closed(message.get("code"))
             data = message.get("text")
@@ -107,16 +127,17 @@ class StreamInput(FastAPIWebsocketInputTransport):
             if isinstance(said, Refusal):
                 self._line.refused(said.reason)
                 if said.close_code is not None:
-                    await close(self._line.websocket, said.close_code)
-                    return "input_refused"
+                    await close(websocket, said.close_code)
+                    return REFUSED
             else:
                 await self._take(said)
 
     def _why_closed(self, code: int | None) -> str:
         if code == TOO_BIG:  # the server has a limit of its own
             self._line.refused("message_too_big")
+            return REFUSED
         in_order = code == IN_ORDER and self._line.stream.dialect.ends_by_close
-        return HUNG_UP if in_order else "connection_lost"
+        return HUNG_UP if in_order else LOST
 
     async def _take(self, said: Message) -> None:
         match said:
@@ -128,9 +149,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
             case Digit(key=key):
                 await self._press(key)
             case MarkEchoed(name=name):
-                await self._line.played(self._line.marks.echoed(name))
-                if self._line.marks.all_played:
-                    self._line.quiet.set()
+                await self._line.echoed(name)
             case Connected() | Started():
                 self._line.refused("second_start")
             case _:

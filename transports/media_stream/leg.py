@@ -11,7 +11,7 @@ from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.media_stream.input import StreamInput
-from transports.media_stream.line import NORMAL, STALLED_S, StreamLine, close
+from transports.media_stream.line import HUNG_UP, NORMAL, LinePatience, StreamLine, close
 from transports.media_stream.output import StreamOutput
 from transports.media_stream.stream import Stream
 from transports.media_stream.transport import StreamTransport
@@ -39,6 +39,30 @@ class CallControl(Protocol):
         """End a call; return what went wrong, with no secret in it, or None."""
         ...
 
+    @property
+    def may_come_back(self) -> bool:
+        """Whether the call goes on, so that its caller may be connected to it again."""
+        return self._line.may_come_back and not self._hung_up
+
+    async def resume(self, websocket: WebSocket, stream_id: str) -> None:
+        """Go on over another stream, whose `start` has been read, and return when it is over.
+
+        What was not heard is said first, from the first word of it. A stream that still seems to
+        be there is given up for this one.
+        """
+        line, lost = self._line, self._line.websocket
+        line.give_up()
+        await self._transport.stream_output.go_on(
+            lambda: self._transport.renew(websocket, stream_id)
+        )
+        await close(lost, NORMAL)
+        if not line.over:
+            await line.stream_over.wait()
+
+    async def carrier_ended(self) -> None:
+        """Take the carrier's word that the call is over."""
+        await self._line.gone(HUNG_UP)
+
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
         """Hand a call on and return what came of it; raises nothing."""
         ...
@@ -61,7 +85,7 @@ class StreamLeg(PlainLeg):
         tell: Tell,
         clock: Callable[[], float],
         control: CallControl | None = None,
-        stalled_s: float = STALLED_S,
+        patience: LinePatience | None = None,
     ) -> None:
         """Continue with a socket whose `start` has been read.
 
@@ -72,7 +96,7 @@ class StreamLeg(PlainLeg):
             tell: Is told of what was refused. A key is a frame, told by who reads frames.
             clock: Monotonic seconds.
             control: Where a hang-up is asked for; without it, closing the socket has to do.
-            stalled_s: How long the line may bring nothing before it counts as dead.
+            patience: How long the line is waited for.
         """
         self.facts = LegFacts(
             transport=stream.dialect.carrier,
@@ -84,9 +108,10 @@ class StreamLeg(PlainLeg):
             transfers=control is not None and control.transfers,
         )
         self._control = control
-        self._websocket = websocket
         self._hung_up = False
-        self._line = StreamLine(websocket, stream, tell=tell, clock=clock, stalled_s=stalled_s)
+        self._line = StreamLine(
+            websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
+        )
         self._transport = StreamTransport(websocket, self._line)
 
     def input(self) -> StreamInput:
@@ -114,6 +139,30 @@ class StreamLeg(PlainLeg):
 
         self._transport.add_event_handler("on_gone", call)
 
+    @property
+    def may_come_back(self) -> bool:
+        """Whether the call goes on, so that its caller may be connected to it again."""
+        return self._line.may_come_back and not self._hung_up
+
+    async def resume(self, websocket: WebSocket, stream_id: str) -> None:
+        """Go on over another stream, whose `start` has been read, and return when it is over.
+
+        What was not heard is said first, from the first word of it. A stream that still seems to
+        be there is given up for this one.
+        """
+        line, lost = self._line, self._line.websocket
+        line.give_up()
+        await self._transport.stream_output.go_on(
+            lambda: self._transport.renew(websocket, stream_id)
+        )
+        await close(lost, NORMAL)
+        if not line.over:
+            await line.stream_over.wait()
+
+    async def carrier_ended(self) -> None:
+        """Take the carrier's word that the call is over."""
+        await self._line.gone(HUNG_UP)
+
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Hand the caller on, where the carrier can."""
         if self._control is None or not self._control.transfers:
@@ -127,9 +176,10 @@ class StreamLeg(PlainLeg):
         self._hung_up = True
         over = self._line.caller_hung_up
         self._line.leave()
+        self._line.stream_over.set()
         if self._control is not None and not over:
             error = await self._control.complete(self.facts.call_ref)
             if error is not None:
                 told = ProviderFailed(stage="transport", provider=self.facts.transport, error=error)
                 self._line.tell(told)
-        await close(self._websocket, NORMAL)
+        await close(self._line.websocket, NORMAL)

@@ -32,8 +32,7 @@ class StreamSerializer(FrameSerializer):
         stream = self._stream
         match frame:
             case InterruptionFrame():
-                stream.gathered.clear()
-                stream.owed_marks.clear()
+                stream.clear()
                 return json.dumps(stream.dialect.clear(stream.stream_id))
             case AudioRawFrame():
                 encoded = await stream.ours.encode(frame.audio, frame.sample_rate, self._resampler)

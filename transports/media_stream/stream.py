@@ -76,6 +76,16 @@ class Stream:
             least_bytes=self.dialect.least_bytes, step_bytes=self.dialect.step_bytes
         )
 
+    def renew(self, stream_id: str) -> None:
+        """Go over to another stream of the same call, with nothing gathered."""
+        self.stream_id = stream_id
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was gathered, and the marks behind it."""
+        self.gathered.clear()
+        self.owed_marks.clear()
+
     @property
     def lead_s(self) -> float:
         """How far we send ahead of the ear, with what is gathered on top."""

@@ -16,6 +16,7 @@ class StreamTransport(FastAPIWebsocketTransport):
     """Pipecat's transport with our two directions in it."""
 
     def __init__(self, websocket: WebSocket, line: StreamLine) -> None:
+        self._line = line
         rate_hz = line.stream.ours.rate_hz
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
@@ -31,6 +32,11 @@ class StreamTransport(FastAPIWebsocketTransport):
         self.stream_output = self._output = StreamOutput(self, line)
         self._register_event_handler("on_gone")
         line.tell_gone = self._tell_gone
+
+    def renew(self, websocket: WebSocket, stream_id: str) -> None:
+        """Have both directions use another stream."""
+        self._line.renew(websocket, stream_id)
+        self._client._websocket = websocket  # noqa: SLF001 - Pipecat has no word for it
 
     async def _tell_gone(self, reason: str) -> None:
         # Pipecat runs handlers in tasks of the transport's own: what a handler does may end the

@@ -24,6 +24,7 @@ from bot.process import Process, open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, Event
 from calls.handover import Destination, Handover
+from fallbacks.facts import StepTaken
 from faultlab.instance import Core
 from faultlab.lab import Lab
 from processors.waiting_line import hold_tone
@@ -40,9 +41,13 @@ SETTLE_S = 6.0  # of virtual time, in which what is on the line is heard
 SAME = 0.6
 BILLING = {"number": "+15550123", "ring_s": 20}
 CONNECTING = "I am connecting you now."
+CALLED_BACK = "Thank you. We will call you back on this number."
 NOBODY = "I am sorry, nobody could be reached just now."
 OFFER = "Shall we call you back instead?"
 TOGETHER = "You are connected now."
+# The lab mishears a word now and then; one of these is understood.
+WISH = "A person, a human, a manager or a colleague, please."
+HOURS = "What are your opening hours?"
 BACK = "I am back with you. Is there anything else?"
 
 
@@ -173,6 +178,10 @@ class House:
 
     def events(self, kind: type[Event]) -> list[Any]:
         return [each.event for each in self.told if isinstance(each.event, kind)]
+
+    def steps(self, *names: str) -> bool:
+        """Say whether the way down has come to one of these steps."""
+        return any(each.step in names for each in self.events(StepTaken))
 
     async def until(self, fact: Callable[[], object], *, within_s: float = 60.0) -> None:
         async with asyncio.timeout(within_s):

@@ -6,16 +6,29 @@ from typing import Any
 
 import pytest
 
-from calls.events import CallEnded, HandedOver, PersonBriefed, PersonWanted
-from calls.leg_events import CallerReturned
+from calls.events import (
+    AnswerHeard,
+    CallEnded,
+    CallerReturned,
+    HandedOver,
+    PersonBriefed,
+    PersonWanted,
+    TurnDecided,
+)
+from fallbacks.facts import HeldTheLine
+from faultlab.faults import Refuse
+from faultlab.schedule import Window
 from tests.bot.call.handover_bench import (
     BACK,
     BILLING,
+    CALLED_BACK,
     CONNECTING,
+    HOURS,
     NOBODY,
     OFFER,
     TOGETHER,
     TONE,
+    WISH,
     House,
     People,
     Telephone,
@@ -30,7 +43,6 @@ pytestmark = [
 
 WARM: dict[str, Any] = {"destinations": {"billing": {**BILLING, "warm": True}}}
 PLAIN: dict[str, Any] = {"destinations": {"billing": BILLING}}
-WISH = "May I speak with a person, please?"
 
 
 async def asked(there: House) -> float:
@@ -61,7 +73,7 @@ async def test_a_person_hears_what_it_is_about_accepts_and_talks_with_the_caller
         await asyncio.sleep(1.0)
         answered = person.hears(answer[800:-800])
         heard = there.caller.hears(question[800:-800])
-        turns = len([each for each in there.told if type(each.event).__name__ == "TurnDecided"])
+        turns = len(there.events(TurnDecided))
 
         assert there.people.called[0].number == "+15550123"
         assert there.caller.times(CONNECTING) == 1
@@ -83,11 +95,10 @@ async def test_a_person_who_hangs_up_gives_the_caller_back_to_the_agent(tmp_path
         await there.said(TOGETHER)
         await person.put_down()
         await there.said(BACK)
-        await there.caller.says("What are your opening hours?")
-        await there.until(lambda: len(there.told) and there.events(CallerReturned))
-        await there.until(
-            lambda: [each for each in there.told if type(each.event).__name__ == "AnswerHeard"][1:]
-        )
+        await there.caller.says(HOURS)
+        await there.until(lambda: there.events(AnswerHeard))
+
+        assert len(there.events(CallerReturned)) == 1
 
         assert person.over.is_set()
         assert outcomes(there) == ["connected"]
@@ -175,9 +186,75 @@ async def test_a_line_that_reaches_nobody_says_so_and_offers_a_callback(tmp_path
     async with house(tmp_path, agent=PLAIN, people=None) as there:
         await asked(there)
         await there.until(lambda: there.events(PersonWanted))
-        await there.until(
-            lambda: [each for each in there.told if type(each.event).__name__ == "AnswerHeard"]
-        )
+        await there.until(lambda: there.events(AnswerHeard))
 
         assert outcomes(there) == []
         assert there.caller.times(CONNECTING) == 0
+
+
+KEYS: dict[str, Any] = {**WARM, "keys": {"0": "person", "9": "callback"}}
+
+
+async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
+        await there.greeted()
+        await there.caller.press("0")
+        await there.said(OFFER)
+
+        assert [each.name for each in there.people.called] == ["billing"]
+        assert outcomes(there) == ["busy"]
+
+
+async def test_a_key_notes_a_callback(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=KEYS, people=None) as there:
+        await there.greeted()
+        await there.caller.press("9")
+        await there.said(CALLED_BACK)
+
+        (waiting,) = await there.process.last_resort.callbacks.waiting()
+        assert waiting.number == "+15550199"
+
+
+async def test_a_second_key_while_a_person_is_called_calls_nobody_else(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
+        await there.greeted()
+        await there.caller.press("00")
+        await there.said(OFFER)
+
+        assert len(there.people.called) == 1
+
+
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [
+        (People(), [CONNECTING, TOGETHER]),
+        (People(comes="busy"), [CONNECTING, NOBODY]),
+        (None, []),
+    ],
+    ids=["who accepts", "who is busy", "on a line that reaches nobody"],
+)
+async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
+    tmp_path: Path, people: People | None, said: list[str]
+) -> None:
+    async with house(tmp_path, agent=WARM, people=people) as there:
+        await there.greeted()
+        for each in there.lab.instances.values():
+            each.set_faults([Window(fault=Refuse())])
+        await there.caller.says(HOURS)
+        await there.until(lambda: there.steps("keypad", "words"), within_s=120)
+        await there.caller.press("0")
+        if people and people.comes is None:
+            person = await there.picked_up()
+            await there.until(lambda: there.events(PersonBriefed))
+            heard = person.hears("To take the call, press 1.")
+            await person.press("1")
+            await asyncio.sleep(10.0)
+            await person.put_down()
+        else:
+            heard = True
+        await there.until(lambda: there.events(CallEnded), within_s=120)
+
+        called_back = "en.callback.0" in [each.utterance for each in there.events(HeldTheLine)]
+        assert [there.caller.times(each) for each in said] == [1] * len(said)
+        assert called_back != (TOGETHER in said)
+        assert heard

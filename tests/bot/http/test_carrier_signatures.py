@@ -1,7 +1,6 @@
 """Who signs a webhook: checked with the carriers' own packages, both ways."""
 
 import json
-import secrets
 from typing import Any
 
 import pytest
