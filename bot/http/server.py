@@ -41,7 +41,8 @@ from bot.http.one_sentence import explain_request
 from bot.http.pages.site import asset_routes, client_routes, console_routes
 from bot.http.parked import Parked
 from bot.http.provider_routes import provider_router
-from bot.http.twilio_door import twilio_router
+from bot.http.twilio_door import socket_url, twilio_router
+from bot.http.twilio_people import TwilioPeople
 from bot.http.webrtc_door import webrtc_router
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
@@ -50,6 +51,7 @@ from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
+from transports.twilio_dial import TwilioDial
 from transports.twilio_rest import TwilioRest
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
@@ -245,7 +247,7 @@ def application(
     settings = process.settings
     house = house or Alone(why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic)
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
-    webrtc, twilio = settings.transports.webrtc, settings.transports.twilio
+    webrtc = settings.transports.webrtc
     access = Access(
         settings.server.token, public_client=webrtc.public, public_url=settings.server.public_url
     )
@@ -266,19 +268,6 @@ def application(
         parked = Parked(house)
         app.include_router(client_routes())
         app.include_router(webrtc_router(process, tasks, parked, house))
-    if twilio.enabled and twilio.auth_token:
-        app.include_router(
-            twilio_router(
-                public_url=settings.server.public_url,
-                auth_token=twilio.auth_token,
-                switchboard=process.switchboard,
-                tell=process.switchboard.tell,
-                clock=clock.monotonic,
-                rest=_rest(settings),
-                house=house,
-                patience=LinePatience(returns_within_s=twilio.returns_within_s),
-            )
-        )
     frame = DoorFrame(
         public_url=settings.server.public_url,
         switchboard=process.switchboard,
@@ -287,6 +276,7 @@ def application(
         house=house,
     )
     for router in (
+        *_twilio(process, house),
         *carrier_routers(settings.transports, frame),
         *_livekit(process, tasks, house),
         *extras.routers,
@@ -303,6 +293,48 @@ def _livekit(process: Process, tasks: asyncio.TaskGroup, house: House) -> list[A
     from bot.http.livekit_door import livekit_router  # noqa: PLC0415
 
     return [livekit_router(process, tasks, house, settings)]
+
+
+def _twilio(process: Process, house: House) -> list[APIRouter]:
+    settings = process.settings
+    twilio = settings.transports.twilio
+    if not (twilio.enabled and twilio.auth_token):
+        return []
+    return [
+        twilio_router(
+            public_url=settings.server.public_url,
+            auth_token=twilio.auth_token,
+            switchboard=process.switchboard,
+            tell=process.switchboard.tell,
+            clock=clock.monotonic,
+            rest=_rest(settings),
+            house=house,
+            patience=LinePatience(returns_within_s=twilio.returns_within_s),
+            people=_twilio_people(settings, process, house),
+        )
+    ]
+
+
+def _twilio_people(settings: Settings, process: Process, house: House) -> TwilioPeople | None:
+    """Return who calls people through Twilio; None: it needs our number and the account's id."""
+    twilio, rest = settings.transports.twilio, _rest(settings)
+    if rest is None or twilio.number is None:
+        return None
+    people = TwilioPeople(
+        dial=TwilioDial(
+            account_sid=rest.account_sid,
+            auth_token=rest.auth_token,
+            our_number=twilio.number,
+            api_url=rest.api_url,
+        ),
+        rest=rest,
+        socket_url=socket_url(settings.server.public_url),
+        house=house,
+        tell=process.switchboard.tell,
+        clock=clock.monotonic,
+    )
+    process.people.add("twilio", people)
+    return people
 
 
 def _rest(settings: Settings) -> TwilioRest | None:
