@@ -43,7 +43,8 @@ from bot.http.one_sentence import explain_request
 from bot.http.pages.site import asset_routes, client_routes, console_routes
 from bot.http.parked import Parked
 from bot.http.provider_routes import provider_router
-from bot.http.twilio_door import twilio_router
+from bot.http.twilio_door import socket_url, twilio_router
+from bot.http.twilio_people import TwilioPeople
 from bot.http.webrtc_door import webrtc_router
 from bot.keep_running import keep_running
 from bot.process import Process, open_process
@@ -55,6 +56,7 @@ from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
+from transports.twilio_dial import TwilioDial
 from transports.twilio_rest import TwilioRest
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
@@ -258,7 +260,7 @@ def application(
     settings = process.settings
     house = house or Alone(why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic)
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
-    webrtc, twilio = settings.transports.webrtc, settings.transports.twilio
+    webrtc = settings.transports.webrtc
     access = Access(
         settings.server.token, public_client=webrtc.public, public_url=settings.server.public_url
     )
@@ -280,19 +282,6 @@ def application(
         parked = Parked(house)
         app.include_router(client_routes())
         app.include_router(webrtc_router(process, tasks, parked, house))
-    if twilio.enabled and twilio.auth_token:
-        app.include_router(
-            twilio_router(
-                public_url=settings.server.public_url,
-                auth_token=twilio.auth_token,
-                switchboard=process.switchboard,
-                tell=process.switchboard.tell,
-                clock=clock.monotonic,
-                rest=_rest(settings),
-                house=house,
-                patience=LinePatience(returns_within_s=twilio.returns_within_s),
-            )
-        )
     frame = DoorFrame(
         public_url=settings.server.public_url,
         switchboard=process.switchboard,
@@ -301,6 +290,7 @@ def application(
         house=house,
     )
     for router in (
+        *_twilio(process, house),
         *carrier_routers(settings.transports, frame),
         *_livekit(process, tasks, house),
         *extras.routers,
@@ -322,6 +312,48 @@ def _livekit(process: Process, tasks: asyncio.TaskGroup, house: House) -> list[A
 def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
     """Tell what the supervisor did: it has no listeners of its own."""
     process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))
+
+
+def _twilio(process: Process, house: House) -> list[APIRouter]:
+    settings = process.settings
+    twilio = settings.transports.twilio
+    if not (twilio.enabled and twilio.auth_token):
+        return []
+    return [
+        twilio_router(
+            public_url=settings.server.public_url,
+            auth_token=twilio.auth_token,
+            switchboard=process.switchboard,
+            tell=process.switchboard.tell,
+            clock=clock.monotonic,
+            rest=_rest(settings),
+            house=house,
+            patience=LinePatience(returns_within_s=twilio.returns_within_s),
+            people=_twilio_people(settings, process, house),
+        )
+    ]
+
+
+def _twilio_people(settings: Settings, process: Process, house: House) -> TwilioPeople | None:
+    """Return who calls people through Twilio; None: it needs our number and the account's id."""
+    twilio, rest = settings.transports.twilio, _rest(settings)
+    if rest is None or twilio.number is None:
+        return None
+    people = TwilioPeople(
+        dial=TwilioDial(
+            account_sid=rest.account_sid,
+            auth_token=rest.auth_token,
+            our_number=twilio.number,
+            api_url=rest.api_url,
+        ),
+        rest=rest,
+        socket_url=socket_url(settings.server.public_url),
+        house=house,
+        tell=process.switchboard.tell,
+        clock=clock.monotonic,
+    )
+    process.people.add("twilio", people)
+    return people
 
 
 def _rest(settings: Settings) -> TwilioRest | None:

@@ -16,6 +16,7 @@ from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import Alone, HeldSeat, House, seated
 from bot.http.bounded_socket import BEGUN, FLOOD
+from bot.http.twilio_people import TwilioPeople
 from bot.http.twilio_returns import MOST_BEGINNINGS, Kept, Returns
 from bot.http.twilio_tokens import LIFE_S, Ticket, Tokens
 from calls.entry import Tell
@@ -71,6 +72,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
     rest: TwilioRest | None = None,
     house: House | None = None,
     patience: LinePatience | None = None,
+    people: TwilioPeople | None = None,
 ) -> APIRouter:
     """Return the routes of the Twilio door.
 
@@ -84,6 +86,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         rest: Where hang-ups are asked for; None closes the socket instead.
         house: Holds a seat from the webhook to the stream's end; None: the switchboard alone does.
         patience: How long a line is waited for.
+        people: Who is being called for a caller; their streams come here, too.
     """
     house = house or Alone(why_closed=lambda: switchboard.why_closed, clock=clock)
     door = _TwilioDoor(
@@ -97,6 +100,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         tokens=Tokens(house),
         returns=Returns(house),
         patience=patience or LinePatience(),
+        people=people,
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
@@ -111,6 +115,7 @@ class _Coming:
     call: TwilioCall
     seat: int
     goes_on: TwilioLeg | None = None  # here already
+    person: str = ""  # the token of somebody whom we called
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,6 +130,7 @@ class _TwilioDoor:
     tokens: Tokens
     returns: Returns
     patience: LinePatience
+    people: TwilioPeople | None
     waiting: WaitingRoom = field(
         default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
     )
@@ -193,7 +199,7 @@ class _TwilioDoor:
         """Have a stream opened, at the one worker that has the call already if it is named."""
         for_s = self.patience.returns_within_s if ticket.goes_on else LIFE_S
         token = await self.tokens.issue(ticket, now=self.clock(), for_s=for_s)
-        stream = Stream(url=_socket_url(self.public_url) + (f"/{worker}" if worker else ""))
+        stream = Stream(url=socket_url(self.public_url) + (f"/{worker}" if worker else ""))
         stream.parameter(name="token", value=token)
         connect = Connect(action=f"{self.public_url}{AFTER_PATH}")
         connect.append(stream)
@@ -215,6 +221,10 @@ class _TwilioDoor:
             return
         if begin := websocket.scope.get("state", {}).get(BEGUN):
             begin()
+        if self.people is not None and coming.person:
+            await self.people.take(coming.person, coming.call, websocket)
+            await close(websocket, NORMAL)
+            return
         if coming.goes_on is not None:
             await coming.goes_on.resume(websocket, coming.call.stream_sid)
             await close(websocket, NORMAL)
@@ -276,7 +286,7 @@ class _TwilioDoor:
         """
         proof = websocket.headers.get("x-twilio-signature", "")
         worker = websocket.path_params.get("worker")
-        url = _socket_url(self.public_url) + (f"/{worker}" if worker else "")
+        url = socket_url(self.public_url) + (f"/{worker}" if worker else "")
         return bool(proof) and any(
             self.validator.validate(each, {}, proof) for each in (url, f"{url}/")
         )
@@ -301,6 +311,9 @@ class _TwilioDoor:
 
     async def _admit(self, started: Started) -> _Coming | Refusal:
         token = started.parameters.get("token", "")
+        if self.people is not None and token in self.people.called:
+            call = TwilioCall(call_sid=started.call_sid, stream_sid=started.stream_sid)
+            return _Coming(call, seat=0, person=token)
         ticket = await self.tokens.redeem(token, call_sid=started.call_sid, now=self.clock())
         if isinstance(ticket, str):
             return Refusal(reason=ticket, close_code=POLICY)
@@ -345,6 +358,7 @@ def _xml(answer: VoiceResponse) -> Response:
     return Response(str(answer), media_type="text/xml")
 
 
-def _socket_url(public_url: str) -> str:
+def socket_url(public_url: str) -> str:
+    """Return where a media stream of ours is opened."""
     scheme, _, rest = public_url.partition("://")
     return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{MEDIA_PATH}"
