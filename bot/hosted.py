@@ -13,9 +13,10 @@ from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.process import Process, open_process
 from telemetry import logs
+from transports.media_stream.line import NORMAL, close
+from transports.media_stream.messages import POLICY, Started
 from transports.twilio import TwilioCall, TwilioLeg
-from transports.twilio_line import NORMAL, close
-from transports.twilio_wire import POLICY, Started, read
+from transports.twilio_wire import read
 from transports.webrtc import WebrtcLeg
 
 START_S: Final = 2.0  # Twilio sends `connected` and `start` at once

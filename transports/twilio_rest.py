@@ -10,6 +10,8 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import SecretStr
 
+from calls.handover import Destination, Handover
+
 API_URL: Final = "https://api.twilio.com"
 ASK_S: Final = 5.0  # the caller waits for the line to go dead; longer helps nobody
 
@@ -21,6 +23,15 @@ class TwilioRest:
     account_sid: str
     auth_token: SecretStr
     api_url: str = API_URL
+
+    @property
+    def transfers(self) -> bool:
+        """Whether a call can be handed on."""
+        return False
+
+    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
+        """Return that this is not offered."""
+        return "not_offered"
 
     async def complete(self, call_sid: str) -> str | None:
         """End a call; one that has ended already is fine.

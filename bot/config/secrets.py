@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from bot.config import share_address
+from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
@@ -106,8 +107,12 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     for owner in (("agent",), *(("agents", name) for name in layers.at(("agents",)) or ())):
         for index, _ in enumerate(_list(layers.at((*owner, "tools")))):
             yield (*owner, "tools", index), "secret", None, True
+    by_key = not layers.at(("transports", "exotel", "allowed_addresses"))
     for door, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
+        ("telnyx", TelnyxSettings, {"api_key": True, "public_key": True}),
+        ("plivo", PlivoSettings, {"auth_id": True, "auth_token": True}),
+        ("exotel", ExotelSettings, {"api_key": by_key, "api_token": by_key, "account_sid": False}),
         ("livekit", LivekitSettings, {"api_key": False, "api_secret": False}),
     ):
         enabled = says_yes(layers.at(("transports", door, "enabled")))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config.agent import AgentSettings
+from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.resilience import ResilienceSection
 from bot.config.stages import StagesSettings
@@ -120,6 +121,9 @@ class TransportsSettings(Section):
 
     webrtc: WebrtcSettings = WebrtcSettings()
     twilio: TwilioSettings = TwilioSettings()
+    telnyx: TelnyxSettings = TelnyxSettings()
+    plivo: PlivoSettings = PlivoSettings()
+    exotel: ExotelSettings = ExotelSettings()
     livekit: LivekitSettings = LivekitSettings()
 
 

@@ -13,7 +13,13 @@ SILENT_S: Final = 10.0  # a connection that says nothing for so long is closed
 MOST_SILENT: Final = 512  # connections that have said nothing yet; the oldest makes room
 PAUSE_S: Final = 0.001  # between two connections: so many a second are taken at most
 NO_ROOM_S: Final = 0.05  # when the system gives no more descriptors, before trying again
-CALLS: Final = (b"GET /twilio/media", b"POST /api/offer")
+CALLS: Final = (
+    b"GET /twilio/media",
+    b"GET /telnyx/media",
+    b"GET /plivo/media",
+    b"GET /exotel/media",
+    b"POST /api/offer",
+)
 FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # a call goes on where it is
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"

@@ -31,7 +31,9 @@ from bot.house.shared_limits import SharedLimits
 from bot.http.access import Access
 from bot.http.body_limit import BodyLimit
 from bot.http.bounded_socket import BoundedSocket
+from bot.http.carrier_doors import carrier_routers
 from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
+from bot.http.door_frame import DoorFrame
 from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
 from bot.http.one_request import OneRequest
@@ -46,9 +48,9 @@ from bot.ready_line import ready_line
 from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
-from transports.twilio_line import LinePatience
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import MAX_MESSAGE_BYTES
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import MAX_MESSAGE_BYTES
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -277,7 +279,14 @@ def application(
                 patience=LinePatience(returns_within_s=twilio.returns_within_s),
             )
         )
-    for router in extras.routers:
+    frame = DoorFrame(
+        public_url=settings.server.public_url,
+        switchboard=process.switchboard,
+        tell=process.switchboard.tell,
+        clock=clock.monotonic,
+        house=house,
+    )
+    for router in (*carrier_routers(settings.transports, frame), *extras.routers):
         app.include_router(router)
     return app
 

@@ -24,10 +24,11 @@ from calls.entry import Tell
 from calls.events import CallFailed, CallRefused, InputRefused
 from calls.waiting_room import Guest, WaitingRoom
 from transports.leg import Leg
+from transports.media_stream.line import NORMAL, LinePatience, close
+from transports.media_stream.messages import POLICY, TOO_BIG, Connected, Refusal, Started
 from transports.twilio import TwilioCall, TwilioLeg
-from transports.twilio_line import NORMAL, LinePatience, close
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import POLICY, TOO_BIG, Connected, Refusal, Started, read
+from transports.twilio_wire import read
 
 VOICE_PATH: Final = "/twilio/voice"
 AFTER_PATH: Final = "/twilio/after"

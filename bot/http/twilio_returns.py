@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from bot.house.house import House
-from transports.twilio import TwilioLeg
+from transports.media_stream.leg import StreamLeg
 
-QUESTION: Final = "twilio call"
 CALL_S: Final = 4 * 3600.0  # Twilio's own limit of a call
 MOST_BEGINNINGS: Final = 3  # a stream that dies before there is a call is tried so often
 
@@ -40,14 +39,15 @@ class Whereabouts:
 class Returns:
     """The calls of this process, and the way to those of the others."""
 
-    def __init__(self, house: House) -> None:
-        """Answer what the house's other processes ask."""
+    def __init__(self, house: House, carrier: str = "twilio") -> None:
+        """Answer what the house's other processes ask of a carrier's calls."""
         self._house = house
-        self._legs: dict[str, TwilioLeg] = {}
-        house.answer(QUESTION, self._answer)
+        self._question = f"{carrier} call"
+        self._legs: dict[str, StreamLeg] = {}
+        house.answer(self._question, self._answer)
 
     @contextmanager
-    def held(self, leg: TwilioLeg) -> Iterator[None]:
+    def held(self, leg: StreamLeg) -> Iterator[None]:
         """Have the leg found while the block runs."""
         call_sid = leg.facts.call_ref
         self._legs[call_sid] = leg
@@ -57,7 +57,7 @@ class Returns:
             if self._legs.get(call_sid) is leg:
                 del self._legs[call_sid]
 
-    def here(self, call_sid: str) -> TwilioLeg | None:
+    def here(self, call_sid: str) -> StreamLeg | None:
         """Return the leg of a call of this process that may go on."""
         leg = self._legs.get(call_sid)
         return leg if leg is not None and leg.may_come_back else None
@@ -69,17 +69,17 @@ class Returns:
             call_sid: Whose.
             over: The carrier says that the call has ended, which whoever has it is told.
         """
-        said = await self._house.ask_all(QUESTION, call_sid=call_sid, over=over)
+        said = await self._house.ask_all(self._question, call_sid=call_sid, over=over)
         found = [Whereabouts(**each) for each in said if each]
         return found[0] if found else None
 
     async def keep(self, kept: Kept) -> None:
         """Note a call for which a stream is asked."""
-        await self._house.keep(_place(kept.call_sid), asdict(kept), for_s=CALL_S)
+        await self._house.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
 
     async def forget(self, call_sid: str) -> Kept | None:
         """Forget a call, and return what was known of it."""
-        kept = await self._house.take(_place(call_sid))
+        kept = await self._house.take(self._place(call_sid))
         return Kept(**kept) if kept else None
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -90,6 +90,5 @@ class Returns:
             await leg.carrier_ended()
         return asdict(Whereabouts(worker=self._house.name, goes_on=leg.may_come_back))
 
-
-def _place(call_sid: str) -> str:
-    return f"twilio call {call_sid}"
+    def _place(self, call_sid: str) -> str:
+        return f"{self._question} {call_sid}"

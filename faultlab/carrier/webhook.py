@@ -53,6 +53,7 @@ class Twiml:
     parameters: Mapping[str, str]
     said: str  # by `<Say>`
     action: str | None = None  # of the `<Connect>`: asked when its stream is over
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the media socket's handshake
 
 
 class NotConnectedError(Exception):

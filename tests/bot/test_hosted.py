@@ -13,7 +13,7 @@ from fastapi import FastAPI, WebSocket
 from pipecat.runner.types import LiveKitRunnerArguments, WebSocketRunnerArguments
 
 from bot import bot
-from transports.twilio_wire import POLICY
+from transports.media_stream.messages import POLICY
 
 CONFIG = """
 stages:

@@ -22,8 +22,8 @@ from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import PhoneCall
 from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, tone, until
 from tests.virtual_time import VirtualLoop
+from transports.media_stream.line import LinePatience
 from transports.twilio import TwilioCall, TwilioLeg
-from transports.twilio_line import LinePatience
 from transports.twilio_rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time

@@ -31,8 +31,9 @@ from bot.http.bounded_socket import BoundedSocket
 from bot.http.twilio_door import twilio_router
 from calls.events import Event
 from transports.leg import Leg
+from transports.media_stream.leg import StreamLeg
+from transports.media_stream.line import LinePatience
 from transports.twilio import TwilioLeg
-from transports.twilio_line import LinePatience
 from transports.twilio_rest import TwilioRest
 
 TOKEN = "12345"
@@ -93,7 +94,7 @@ class Below(FrameProcessor):
 class Call:
     """One call of the house: hears, and says what a test tells it to."""
 
-    leg: TwilioLeg
+    leg: TwilioLeg | StreamLeg
     ears: Ears = field(default_factory=Ears)
     below: Below = field(default_factory=Below)
     gone_for: list[str] = field(default_factory=list)
@@ -123,10 +124,10 @@ class Call:
         finally:
             self.over.set()
 
-    async def say(self, pcm: NDArray[np.int16]) -> None:
+    async def say(self, pcm: NDArray[np.int16], *, rate_hz: int = RATE_HZ) -> None:
         """Hand a whole utterance to the line at once, as a fast voice does."""
         await self.worker.queue_frame(TTSStartedFrame())
-        await self.worker.queue_frame(TTSAudioRawFrame(pcm.tobytes(), RATE_HZ, 1))
+        await self.worker.queue_frame(TTSAudioRawFrame(pcm.tobytes(), rate_hz, 1))
         await self.worker.queue_frame(TTSStoppedFrame())
 
 

@@ -1,4 +1,4 @@
-"""What both directions of one Twilio Media Stream share."""
+"""What both directions of one media stream share."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -10,8 +10,9 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from calls.entry import Tell
 from calls.events import InputRefused
+from transports.media_stream.marks import Marks
+from transports.media_stream.stream import Stream
 from transports.sent_sound import SentSound
-from transports.twilio_wire import RATE_HZ, Marks
 
 RETURNS_S: Final = 30.0  # docs/decisions/0065
 STALLED_S: Final = 5.0  # media comes every 20 ms, also in silence: without any the line is dead
@@ -35,13 +36,14 @@ class LinePatience:
     returns_within_s: float = 0.0
 
 
-class TwilioLine:
+class StreamLine:
     """A call's socket, its marks, and whether the far end is still there.
 
     A stream that is lost without a word of the call's end may be followed by another: until then,
     and no longer than `returns_within_s`, nothing is sent and nothing comes.
 
     Attributes:
+        stream: Its carrier's dialect, its name, its codecs.
         up: Set while there is a stream, or will be none any more.
         sent: What another stream would have to play first.
         quiet: Set while nothing that was marked is still to be played.
@@ -53,14 +55,14 @@ class TwilioLine:
     def __init__(
         self,
         websocket: WebSocket,
+        stream: Stream,
         *,
-        stream_sid: str,
         tell: Tell,
         clock: Callable[[], float],
         patience: LinePatience,
     ) -> None:
         self.websocket = websocket
-        self.stream_sid = stream_sid
+        self.stream = stream
         self.tell = tell
         self.clock = clock
         self.stalled_s = patience.stalled_s
@@ -70,7 +72,7 @@ class TwilioLine:
         self.marks = Marks()
         self.quiet = asyncio.Event()
         self.quiet.set()
-        self.sent = SentSound(rate_hz=RATE_HZ)
+        self.sent = SentSound(rate_hz=stream.ours.rate_hz)
         self.up = asyncio.Event()
         self.up.set()
         self.stream_over = asyncio.Event()  # of the present one: nobody reads it any more
@@ -125,12 +127,13 @@ class TwilioLine:
             return False
         return not self.over
 
-    def renew(self, websocket: WebSocket, stream_sid: str) -> None:
+    def renew(self, websocket: WebSocket, stream_id: str) -> None:
         """Go over to another stream; nothing is sent there before `restore`."""
         if self.up.is_set():
             self._lost_at = self.clock()
         self.stream_over.set()
-        self.websocket, self.stream_sid = websocket, stream_sid
+        self.websocket = websocket
+        self.stream.renew(stream_id)
         self.stream_over = asyncio.Event()
 
     def restore(self) -> float:
@@ -178,7 +181,7 @@ class TwilioLine:
         """Tell that something was not taken; a kind is told once a call, however often it comes."""
         if reason not in self._told:
             self._told.add(reason)
-            self.tell(InputRefused(transport="twilio", reason=reason))
+            self.tell(InputRefused(transport=self.stream.dialect.carrier, reason=reason))
 
 
 async def close(websocket: WebSocket, code: int) -> None:

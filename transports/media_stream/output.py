@@ -1,4 +1,4 @@
-"""Our side of a Twilio Media Stream."""
+"""Our side of a media stream."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,20 +25,18 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.leg_output import LegOutput
-from transports.twilio_line import TwilioLine
-from transports.twilio_wire import RATE_HZ
+from transports.media_stream.line import StreamLine
 from transports.unheard import Unheard
 
 LOOK_S: Final = 0.2  # how often a lost line is noted as standing still
-LEAD_S: Final = 0.3  # kept ahead of the ear: a stall of 0.15 s and the way to it make no gap
 WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either
 PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
 
 
-class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
+class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
     """Plays to the caller, a little ahead of the ear, with marks behind the audio."""
 
-    def __init__(self, transport: FastAPIWebsocketTransport, line: TwilioLine) -> None:
+    def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
         self._unheard = Unheard()
@@ -55,6 +53,8 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
             await super().push_frame(frame, direction)
             return
         if isinstance(frame, BotStoppedSpeakingFrame | TTSTextFrame):
+            if isinstance(frame, BotStoppedSpeakingFrame):
+                await self._send_rest()
             await self._mark(self._line.marks.close())  # behind the last audio of it
             self._line.sent.end_word()
         async with self._in_order:
@@ -96,6 +96,7 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
     async def stop(self, frame: EndFrame) -> None:
         """Play what is queued, wait until it was heard, then close the socket."""
         await BaseOutputTransport.stop(self, frame)
+        await self._send_rest()
         await self._mark(self._line.marks.close())
         while not await self._was_heard():
             pass
@@ -148,9 +149,9 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
             if self.line_end is not None:
                 self.line_end.line.play_again(sent.again_s, now)
             for each in sent:
-                await self._write_frame(OutputAudioRawFrame(bytes(each.sound), RATE_HZ, 1))
+                await self._write_frame(OutputAudioRawFrame(bytes(each.sound), self.sample_rate, 1))
                 if each.mark is not None and not each.played:
-                    await self._send_mark(each.mark)
+                    await self._send_marks(each.mark)
             self._restored(self._line.restore())
 
     def _restored(self, after_s: float) -> None:
@@ -178,15 +179,24 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
             return taken
 
     async def _mark(self, name: str | None) -> None:
-        if name is None:
-            return
-        self._line.quiet.clear()
-        self._line.sent.mark(name)
-        await self._send_mark(name)
+        if name is not None:
+            self._line.quiet.clear()
+            self._line.sent.mark(name)
+        await self._send_marks(name)
 
-    async def _send_mark(self, name: str) -> None:
-        mark = {"event": "mark", "streamSid": self._line.stream_sid, "mark": {"name": name}}
-        await self._write_frame(OutputTransportMessageUrgentFrame(message=mark))
+    async def _send_marks(self, name: str | None = None) -> None:
+        """Send what marks are due; what is gathered goes before them."""
+        stream = self._line.stream
+        if name is not None:
+            stream.owed_marks.append(name)
+        while stream.owed_marks and stream.gathered.empty:
+            mark = stream.dialect.mark(stream.stream_id, stream.owed_marks.popleft())
+            await self._write_frame(OutputTransportMessageUrgentFrame(message=mark))
+
+    async def _send_rest(self) -> None:
+        """Send what was gathered, though it is shorter than the carrier likes."""
+        if (rest := self._line.stream.rest()) is not None:
+            await self._write_frame(OutputTransportMessageUrgentFrame(message=rest))
 
     def _must_be_heard(self) -> bool:
         """Return whether, after an interruption, audio is left that no caller may cut short."""
@@ -217,4 +227,4 @@ class TwilioOutput(LegOutput, FastAPIWebsocketOutputTransport):
         now = self._line.clock()
         chunk_s = self.audio_chunk_size / 2 / self.sample_rate
         self._next_send_time = max(self._next_send_time, now) + chunk_s
-        await self.sleep(max(0.0, self._next_send_time - LEAD_S - now))
+        await self.sleep(max(0.0, self._next_send_time - self._line.stream.lead_s - now))
