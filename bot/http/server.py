@@ -3,75 +3,29 @@
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
-from fastapi import APIRouter, FastAPI
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.middleware.base import BaseHTTPMiddleware
 
-from bot import clock
-from bot.call.models import VoiceModels
 from bot.call.switchboard import Switchboard
 from bot.clips.keeping import keep_clips
 from bot.config.settings import Settings
 from bot.health.retrying import Retries
-from bot.house.cores import own_cores
-from bot.house.house import Alone, House
-from bot.house.joined import Joined
+from bot.house.house import House
 from bot.house.listener import bind_socket
-from bot.house.meter import measure
-from bot.house.shared_limits import SharedLimits
-from bot.http.access import Access
-from bot.http.body_limit import BodyLimit
+from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
-from bot.http.carrier_doors import carrier_routers
 from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
-from bot.http.door_frame import DoorFrame
-from bot.http.house_live import HouseLive
-from bot.http.live_routes import live_router
-from bot.http.metrics_route import metrics_router
-from bot.http.one_request import OneRequest
-from bot.http.one_sentence import explain_request
-from bot.http.pages.site import asset_routes, client_routes, console_routes
-from bot.http.parked import Parked
-from bot.http.provider_routes import provider_router
-from bot.http.twilio_door import socket_url, twilio_router
-from bot.http.twilio_people import TwilioPeople
-from bot.http.webrtc_door import webrtc_router
-from bot.keep_running import keep_running
+from bot.http.own_house import open_house
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
-from bot.vitals import look_now_and_then
-from calls.events import CallRefused
-from fallbacks.admission import HouseSeats
-from fallbacks.readiness import judge_readiness
-from telemetry.emitter import Listener
-from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
-from transports.twilio_dial import TwilioDial
-from transports.twilio_rest import TwilioRest
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extras:
-    """What a server may have beyond its configuration."""
-
-    words: bool = False  # the live view shows what is said
-    listeners: Sequence[Listener] = ()
-    routers: Sequence[APIRouter] = ()
-    models: VoiceModels | None = None  # loaded already
-    house: Joined | None = None  # the other processes behind the same port
-    metrics_folder: Path | None = None  # where they count
 
 
 async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
@@ -213,174 +167,3 @@ async def _drain(server: Server, process: Process) -> None:
 
 async def _take_leave() -> None:
     """Leave at once: whoever listens for itself hands connections to nobody."""
-
-
-@asynccontextmanager
-async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[House]:
-    """Measure our own load while the block runs, and tell the house, or decide by it alone."""
-    house = joined or alone(process)
-    limits = SharedLimits(joined, process.policies.values()) if joined else None
-
-    def report(cores: float, lag_s: float) -> None:
-        house.report(cores, lag_s)
-        process.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
-        if limits:
-            limits.tell()
-
-    if joined:
-        joined.wire.on("turned_away", partial(_tell_turned_away, process))
-    looking = partial(look_now_and_then, process.emitter, process.metrics.look)
-    async with asyncio.TaskGroup() as tasks:
-        beside = [
-            tasks.create_task(measure(report), name="measure the load"),
-            tasks.create_task(keep_running("the look at the process", looking), name="look"),
-        ]
-        try:
-            yield house
-        finally:
-            for each in beside:
-                each.cancel()
-
-
-def alone(process: Process) -> Alone:
-    """Return the house of a process that has its port to itself."""
-    server, switchboard = process.settings.server, process.switchboard
-    measured = server.admission == "measured"
-    return Alone(
-        why_closed=lambda: switchboard.why_closed,
-        clock=clock.monotonic,
-        seats=HouseSeats(seats=server.max_calls, cores=own_cores(), measured=measured),
-    )
-
-
-def application(
-    process: Process, tasks: asyncio.TaskGroup, extras: Extras, house: House | None = None
-) -> FastAPI:
-    """Return the web application: the doors, the pages, and the two questions of health."""
-    settings = process.settings
-    house = house or Alone(why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic)
-    app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
-    webrtc = settings.transports.webrtc
-    access = Access(
-        settings.server.token, public_client=webrtc.public, public_url=settings.server.public_url
-    )
-    app.add_exception_handler(RequestValidationError, explain_request)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
-    if extras.house:
-        app.add_middleware(OneRequest)
-    app.add_middleware(BodyLimit)  # the last one added is asked first
-    app.include_router(access.routes())
-    app.include_router(_health(process, house))
-    app.include_router(console_routes())
-    app.include_router(asset_routes())
-    app.include_router(provider_router(process.providers, house))
-    app.include_router(metrics_router(process.exposition))
-    app.include_router(
-        live_router(HouseLive(process.live, house), budget_s=settings.latency.budget_s)
-    )
-    if webrtc.enabled:
-        parked = Parked(house)
-        app.include_router(client_routes())
-        app.include_router(webrtc_router(process, tasks, parked, house))
-    frame = DoorFrame(
-        public_url=settings.server.public_url,
-        switchboard=process.switchboard,
-        tell=process.switchboard.tell,
-        clock=clock.monotonic,
-        house=house,
-    )
-    for router in (
-        *_twilio(process, house),
-        *carrier_routers(settings.transports, frame),
-        *_livekit(process, tasks, house),
-        *extras.routers,
-    ):
-        app.include_router(router)
-    return app
-
-
-def _livekit(process: Process, tasks: asyncio.TaskGroup, house: House) -> list[APIRouter]:
-    settings = process.settings.transports.livekit
-    if not settings.enabled:
-        return []
-    # Here, and not above: its library has 28 MB, which a server without this door does without.
-    from bot.http.livekit_door import livekit_router  # noqa: PLC0415
-
-    return [livekit_router(process, tasks, house, settings)]
-
-
-def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
-    """Tell what the supervisor did: it has no listeners of its own."""
-    process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))
-
-
-def _twilio(process: Process, house: House) -> list[APIRouter]:
-    settings = process.settings
-    twilio = settings.transports.twilio
-    if not (twilio.enabled and twilio.auth_token):
-        return []
-    return [
-        twilio_router(
-            public_url=settings.server.public_url,
-            auth_token=twilio.auth_token,
-            switchboard=process.switchboard,
-            tell=process.switchboard.tell,
-            clock=clock.monotonic,
-            rest=_rest(settings),
-            house=house,
-            patience=LinePatience(returns_within_s=twilio.returns_within_s),
-            people=_twilio_people(settings, process, house),
-        )
-    ]
-
-
-def _twilio_people(settings: Settings, process: Process, house: House) -> TwilioPeople | None:
-    """Return who calls people through Twilio; None: it needs our number and the account's id."""
-    twilio, rest = settings.transports.twilio, _rest(settings)
-    if rest is None or twilio.number is None:
-        return None
-    people = TwilioPeople(
-        dial=TwilioDial(
-            account_sid=rest.account_sid,
-            auth_token=rest.auth_token,
-            our_number=twilio.number,
-            api_url=rest.api_url,
-        ),
-        rest=rest,
-        socket_url=socket_url(settings.server.public_url),
-        house=house,
-        tell=process.switchboard.tell,
-        clock=clock.monotonic,
-    )
-    process.people.add("twilio", people)
-    return people
-
-
-def _rest(settings: Settings) -> TwilioRest | None:
-    twilio = settings.transports.twilio
-    if not (twilio.account_sid and twilio.auth_token):
-        return None  # a hang-up then closes the media socket, and the call ends with the TwiML
-    return TwilioRest(
-        api_url=twilio.api_url,
-        account_sid=twilio.account_sid.get_secret_value(),
-        auth_token=twilio.auth_token,
-    )
-
-
-def _health(process: Process, house: House) -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/healthz")
-    async def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        return {"status": "ok"}
-
-    @router.get("/readyz")
-    async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        found = judge_readiness(
-            why_closed=process.switchboard.why_closed or house.why_closed,
-            usable=process.providers.usable(),
-            steps=process.settings.hold.steps,
-        )
-        return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
-
-    return router

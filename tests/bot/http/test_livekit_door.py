@@ -13,7 +13,7 @@ from aiohttp import web
 from livekit import api
 
 from bot.config.settings import Settings
-from bot.http.server import Extras, application
+from bot.http.application import Extras, application
 from bot.process import Process, open_process
 from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bot.config.settings import Settings
 from bot.http import live_routes
-from bot.http.server import Extras, application
+from bot.http.application import Extras, application
 from bot.process import open_process
 
 STAGES = {
