@@ -1,9 +1,9 @@
 """Real far ends for a test: a LiveKit with its telephone exchange, and phones, on loopback."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -23,14 +23,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("peers")
 
 
+T = TypeVar("T")
+
+
+@contextmanager
+def proven(far_end: AbstractContextManager[T]) -> Iterator[T]:
+    """Have a far end, or skip the test: what is not there proves nothing."""
+    with ExitStack() as stack:
+        try:
+            there = stack.enter_context(far_end)
+        except UnprovenError as error:
+            pytest.skip(f"unproven: {error}")
+        yield there
+
+
 @pytest.fixture(scope="module")
 def media_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaServer]:
     """Run a LiveKit that knows no number yet; the tests of a file share it and tidy up."""
-    try:
-        with running_media_server(tmp_path_factory.mktemp("media")) as server:
-            yield server
-    except UnprovenError as error:
-        pytest.skip(f"unproven: {error}")
+    with proven(running_media_server(tmp_path_factory.mktemp("media"))) as server:
+        yield server
 
 
 @pytest_asyncio.fixture

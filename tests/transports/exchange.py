@@ -1,4 +1,4 @@
-"""A telephone exchange's API on loopback: LiveKit's SIP service as far as its objects go.
+"""A telephone exchange's API on loopback: LiveKit's SIP service as far as its objects and dials go.
 
 It speaks twirp with protobuf bodies, as the real one does to the real client, and keeps what it is
 told. What it refuses, the real one refuses too (tests/peers asks it the same).
@@ -6,10 +6,11 @@ told. What it refuses, the real one refuses too (tests/peers asks it the same).
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from json import dumps
+from time import sleep
 from typing import Any
 
 from livekit import api
@@ -22,6 +23,12 @@ KINDS = {
     "SIPDispatchRule": (sip.SIPDispatchRuleInfo, "sip_dispatch_rule_id", "dispatch_rule"),
 }
 
+DIALS = {
+    "CreateSIPParticipant": "dial",
+    "ListParticipants": "participants",
+    "RemoveParticipant": "remove",
+}
+
 
 class Exchange:
     """What it has been told, and who asked for what.
@@ -29,12 +36,20 @@ class Exchange:
     Attributes:
         asked: The methods that were called.
         refuses: What to answer to a method, as twirp's code and message.
+        meta: What a refusal has beside these, such as a SIP status.
+        there: Who is in every room.
+        hangs: Set, a dial is answered only when it is unset.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.refuses: dict[str, tuple[str, str]] = {}
         self.objects: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+        self.meta: dict[str, str] = {}
+        self.there: list[str] = []
+        self.removed: list[str] = []
+        self.dialled: list[sip.CreateSIPParticipantRequest] = []
+        self.hangs = False
         self._numbers = count(1)
         self.url = ""
 
@@ -45,10 +60,12 @@ class Exchange:
             grants = api.TokenVerifier("key", SECRET).verify(token)
         except Exception as error:  # noqa: BLE001 - whatever the library finds wrong
             return _refused(401, "unauthenticated", str(error))
+        if method in self.refuses:
+            return _refused(400, *self.refuses[method], self.meta)
+        if method in DIALS:
+            return 200, getattr(self, f"_{DIALS[method]}")(body).SerializeToString()
         if not grants.sip or not grants.sip.admin:
             return _refused(403, "permission_denied", "no SIP admin")
-        if method in self.refuses:
-            return _refused(400, *self.refuses[method])
         verb, kind = next(
             (verb, kind)
             for verb in ("Create", "Update", "List")
@@ -76,9 +93,26 @@ class Exchange:
     def _list(self, kind: str, _body: bytes) -> Any:
         return getattr(sip, f"List{kind}Response")(items=self.objects[kind].values())
 
+    def _dial(self, body: bytes) -> Any:
+        request = sip.CreateSIPParticipantRequest.FromString(body)
+        self.dialled.append(request)
+        while self.hangs:
+            sleep(0.01)
+        return sip.SIPParticipantInfo(room_name=request.room_name, sip_call_id="SCL_1")
 
-def _refused(status: int, code: str, message: str) -> tuple[int, bytes]:
-    return status, dumps({"code": code, "msg": message}).encode()
+    def _participants(self, _body: bytes) -> Any:
+        there = [api.ParticipantInfo(identity=each) for each in self.there]
+        return api.ListParticipantsResponse(participants=there)
+
+    def _remove(self, body: bytes) -> Any:
+        self.removed.append(api.RoomParticipantIdentity.FromString(body).identity)
+        return api.RemoveParticipantResponse()
+
+
+def _refused(
+    status: int, code: str, message: str, meta: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    return status, dumps({"code": code, "msg": message, "meta": meta or {}}).encode()
 
 
 @contextmanager
@@ -89,10 +123,14 @@ def running_exchange() -> Iterator[Exchange]:
     class Window(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             service, method = self.path.removeprefix("/twirp/livekit.").split("/")
-            assert service == "SIP"
+            assert service in ("SIP", "RoomService")
             body = self.rfile.read(int(self.headers["Content-Length"]))
             token = self.headers["Authorization"].removeprefix("Bearer ")
             status, content = exchange.answer(method, body, token)
+            with suppress(OSError):  # who asked may have given up
+                self._reply(status, content)
+
+        def _reply(self, status: int, content: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             kind = "application/protobuf" if status == 200 else "application/json"
@@ -110,5 +148,6 @@ def running_exchange() -> Iterator[Exchange]:
         try:
             yield exchange
         finally:
+            exchange.hangs = False
             server.shutdown()
             thread.join()
