@@ -13,7 +13,7 @@ from bot.call.switchboard import SwitchboardFullError
 from bot.call.watching import watch_leg
 from bot.config.settings import LivekitSettings
 from bot.house.house import HeldSeat, House, seated
-from bot.http.livekit_webhook import RoomNews, WebhookReader, WebhookRefusal
+from bot.http.livekit_webhook import WebhookReader, WebhookRefusal, begins_call
 from bot.process import Process
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
 from transports.livekit import LivekitLeg
@@ -27,7 +27,6 @@ TRIES: Final = 3  # to join a room; the caller hears ringing meanwhile
 TRY_AGAIN_S: Final = 0.2
 RING_S: Final = 2.0  # for a telephone that we refuse to be in its room, so that it is told
 LOOK_S: Final = 0.1
-BEGINS: Final = ("room_started", "participant_joined")
 
 
 def livekit_router(
@@ -40,7 +39,11 @@ def livekit_router(
     reader = WebhookReader(api_key=settings.api_key, api_secret=settings.api_secret)
     door = _LivekitDoor(process, tasks, house, rooms, reader, settings.room_prefix)
     looking = tasks.create_task(door.keep_open(), name="look for rooms")
-    process.switchboard.on_closing(looking.cancel)
+
+    def stop_looking() -> None:
+        looking.cancel()
+
+    process.switchboard.on_closing(stop_looking)
     router = APIRouter()
     router.add_api_route(WEBHOOK_PATH, door.webhook, methods=["POST"])
     return router
@@ -76,15 +79,9 @@ class _LivekitDoor:
         if isinstance(news, WebhookRefusal):
             self._tell_refusal(news)
             return Response(news.status.phrase, status_code=news.status, media_type="text/plain")
-        if self._begins_call(news):
+        if begins_call(news, self.prefix):
             self._begin(news.room, news.sid)
         return Response(status_code=HTTPStatus.NO_CONTENT)
-
-    def _begins_call(self, news: RoomNews) -> bool:
-        """Say whether a call may be beginning: in a room of the dispatch rule's, and no other."""
-        if not news.room.startswith(self.prefix):
-            return False
-        return news.event == "room_started" or (news.event in BEGINS and news.by_phone)
 
     async def _look_round(self) -> None:
         """Find the rooms that nobody told us of, and those whose worker is gone."""

@@ -101,3 +101,14 @@ class WebhookReader:
         self._seen[event_id] = None
         while len(self._seen) > KEPT_IDS:
             self._seen.popitem(last=False)
+
+
+def begins_call(news: RoomNews, prefix: str) -> bool:
+    """Say whether a call may be beginning: in a room of the dispatch rule's, and in no other.
+
+    The room is the first thing that a call makes; a telephone in it says the same once more, for
+    whoever has missed that.
+    """
+    if not news.room.startswith(prefix):
+        return False
+    return news.event == "room_started" or (news.event == "participant_joined" and news.by_phone)
