@@ -48,7 +48,7 @@ class LivekitLeg(PlainLeg):
             call_ref=party.call_ref if party else "",
             transfers=rooms is not None and bool(party and party.call_ref),
         )
-        self._line, self._tell, self._rooms = line, tell, rooms
+        self.line, self._tell, self._rooms = line, tell, rooms
         self._began_at = line.clock()
         self._gone: Gone | None = None
         self._ended = False
@@ -80,17 +80,17 @@ class LivekitLeg(PlainLeg):
         Raises:
             TimeoutError: It never did.
         """
-        if not self._line.answered.is_set():
+        if not self.line.answered.is_set():
             self._tell(LegRinging(call_ref=self.facts.call_ref))
         async with asyncio.timeout(ANSWER_S):
-            await self._line.answered.wait()
-            await self._line.usable.wait()
-        after_s = self._line.clock() - self._began_at
+            await self.line.answered.wait()
+            await self.line.usable.wait()
+        after_s = self.line.clock() - self._began_at
         self._tell(LegAnswered(call_ref=self.facts.call_ref, after_s=after_s))
 
     async def watch(self) -> None:
         """Return when the far end has gone; tell `gone` before."""
-        reason = await self._line.watch()
+        reason = await self.line.watch()
         self._tell_end(reason)
         gone, self._gone = self._gone, None
         if gone:
@@ -102,7 +102,7 @@ class LivekitLeg(PlainLeg):
             return False
         try:
             for each in keys:
-                await self._line.press(each, code=KEY_CODES[each])
+                await self.line.press(each, code=KEY_CODES[each])
                 await asyncio.sleep(KEY_S)
         except rtc.participant.PublishDTMFError:
             return False
@@ -110,23 +110,23 @@ class LivekitLeg(PlainLeg):
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Have the caller's carrier connect the caller elsewhere; on success it leaves us."""
-        party = self._line.party
+        party = self.line.party
         if not self.facts.transfers or self._rooms is None or party is None:
             return "not_offered"
-        room = self._line.place.room
+        room = self.line.place.room
         return await self._rooms.transfer(party.identity, room=room, to=to, ring_s=ring_s)
 
     async def hang_up(self, reason: str = "") -> None:
         """Close the room, which hangs up on the caller, and leave."""
         self._gone = None
         self._tell_end(reason)
-        if self._rooms is not None and self._line.watched.over != "line_ended":
+        if self._rooms is not None and self.line.watched.over != "line_ended":
             try:
-                await self._rooms.delete(self._line.place.room)
+                await self._rooms.delete(self.line.place.room)
             except RoomsError as failed:
-                logger.warning("{} was not closed: {}", self._line.place.room, failed)
+                logger.warning("{} was not closed: {}", self.line.place.room, failed)
                 self._tell(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
-        await self._line.close()
+        await self.line.close()
 
     def _tell_restored(self, after_s: float) -> None:
         self._tell(LineRestored(after_s=after_s))
@@ -135,11 +135,11 @@ class LivekitLeg(PlainLeg):
         if self._ended:
             return
         self._ended = True
-        answered = self._line.answered.is_set()
+        answered = self.line.answered.is_set()
         self._tell(
             LegEnded(
                 call_ref=self.facts.call_ref,
-                outcome=outcome_of(self._line.left_for, answered=answered),
+                outcome=outcome_of(self.line.left_for, answered=answered),
                 reason=reason,
             )
         )

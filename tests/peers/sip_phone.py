@@ -154,6 +154,10 @@ class SipPhone:
         """Return when a sample left, on the loop's clock, to within some 10 ms."""
         return self._at("enc", sample)
 
+    def grown(self, kind: Literal["dec", "enc"]) -> list[tuple[float, int]]:
+        """Return when how many samples had been heard (`dec`) or said (`enc`)."""
+        return list(self._grown[kind])
+
     def told(self, kind: str) -> list[dict[str, Any]]:
         """Return the events of a kind, such as `CALL_CLOSED`."""
         return [each for each in self.events if each.get("type") == kind]
@@ -220,10 +224,11 @@ class SipPhone:
         return sorted(self.folder.glob(f"dump-*-{kind}.wav"))
 
     def _dump(self, kind: str) -> Pcm:
+        """Return what is known to have been written: of each sample, when is known, too."""
         parts = [each.read_bytes()[HEADER_BYTES:] for each in self._dumps(kind)]
-        return np.concatenate(
-            [np.zeros(0, np.int16), *(np.frombuffer(p[: len(p) // 2 * 2], "<i2") for p in parts)]
-        )
+        sounds = [np.frombuffer(part[: len(part) // 2 * 2], "<i2") for part in parts]
+        size = self._grown[kind][-1][1] if self._grown[kind] else 0
+        return np.concatenate([np.zeros(0, np.int16), *sounds])[:size]
 
     def _at(self, kind: str, sample: int) -> float:
         """Return when a sample was written, reckoned from the piece that brought it."""
