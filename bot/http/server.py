@@ -31,7 +31,7 @@ from bot.house.shared_limits import SharedLimits
 from bot.http.access import Access
 from bot.http.body_limit import BodyLimit
 from bot.http.bounded_socket import BoundedSocket
-from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
+from bot.http.bounds import bounds
 from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
 from bot.http.one_request import OneRequest
@@ -48,7 +48,6 @@ from fallbacks.admission import HouseSeats
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import MAX_MESSAGE_BYTES
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -145,14 +144,9 @@ async def run_server(
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                http=partial(BoundedConnection, crowd=Crowd()),  # pyright: ignore[reportArgumentType] - called, never asked
-                h11_max_incomplete_event_size=MOST_HEAD_BYTES,
-                timeout_keep_alive=IDLE_S,
                 ws=BoundedSocket,
-                ws_max_size=MAX_MESSAGE_BYTES,
-                ws_per_message_deflate=False,  # 6 kB on the wire would be megabytes to read
                 timeout_graceful_shutdown=round(CLOSE_S),
-                server_header=False,
+                **bounds(),
             ),
             process.switchboard,
         )
