@@ -65,6 +65,7 @@ class Process:
     providers: ProviderView
     last_resort: LastResort
     policies: Mapping[Stage, StagePolicy]
+    measuring: LagTeller
 
 
 @asynccontextmanager
@@ -114,6 +115,7 @@ async def open_process(
                 providers=providers,
                 last_resort=shared.last_resort,
                 policies=shared.policies,
+                measuring=measuring,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 

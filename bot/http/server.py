@@ -26,7 +26,7 @@ from bot.house.cores import own_cores
 from bot.house.house import Alone, House
 from bot.house.joined import Joined
 from bot.house.listener import bind_socket
-from bot.house.meter import Report, measure
+from bot.house.meter import Meter, Report
 from bot.house.shared_limits import SharedLimits
 from bot.http.access import Access
 from bot.http.body_limit import BodyLimit
@@ -204,12 +204,9 @@ async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[H
         limits = SharedLimits(joined, process.policies.values())
         report = _both(joined.report, limits)
         joined.wire.on("turned_away", partial(_tell_turned_away, process))
-    async with asyncio.TaskGroup() as tasks:
-        measuring = tasks.create_task(measure(report), name="measure the load")
-        try:
-            yield house
-        finally:
-            measuring.cancel()
+    meter = Meter(report, processor_s=clock.processor_s)
+    with process.measuring.heard_by(meter.beat):
+        yield house
 
 
 def _both(report: Report, limits: SharedLimits) -> Report:
