@@ -75,6 +75,7 @@ class Process:
     metrics: Metrics
     exposition: Exposition
     people: People  # doors that can call a person say so here
+    measuring: LagTeller
 
 
 @asynccontextmanager
@@ -133,6 +134,7 @@ async def open_process(
                 metrics=metrics,
                 exposition=exposition,
                 people=shared.people,
+                measuring=measuring,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 

@@ -10,7 +10,7 @@ from bot import clock
 from bot.house.cores import own_cores
 from bot.house.house import Alone, House
 from bot.house.joined import Joined
-from bot.house.meter import measure
+from bot.house.meter import Meter
 from bot.house.shared_limits import SharedLimits
 from bot.keep_running import keep_running
 from bot.process import Process
@@ -34,16 +34,14 @@ async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[H
     if joined:
         joined.wire.on("turned_away", partial(_tell_turned_away, process))
     looking = partial(look_now_and_then, process.emitter, process.metrics.look)
+    meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
-        beside = [
-            tasks.create_task(measure(report), name="measure the load"),
-            tasks.create_task(keep_running("the look at the process", looking), name="look"),
-        ]
+        look = tasks.create_task(keep_running("the look at the process", looking), name="look")
         try:
-            yield house
+            with process.measuring.heard_by(meter.beat):
+                yield house
         finally:
-            for each in beside:
-                each.cancel()
+            look.cancel()
 
 
 def alone(process: Process) -> Alone:

@@ -5,7 +5,6 @@ import functools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -19,11 +18,10 @@ from bot.house.house import House
 from bot.house.listener import bind_socket
 from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
-from bot.http.connection import IDLE_S, MOST_HEAD_BYTES, BoundedConnection, Crowd
+from bot.http.bounds import bounds
 from bot.http.own_house import open_house
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
-from transports.media_stream.messages import MAX_MESSAGE_BYTES
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -113,14 +111,9 @@ async def run_server(
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                http=partial(BoundedConnection, crowd=Crowd()),  # pyright: ignore[reportArgumentType] - called, never asked
-                h11_max_incomplete_event_size=MOST_HEAD_BYTES,
-                timeout_keep_alive=IDLE_S,
                 ws=BoundedSocket,
-                ws_max_size=MAX_MESSAGE_BYTES,
-                ws_per_message_deflate=False,  # 6 kB on the wire would be megabytes to read
                 timeout_graceful_shutdown=round(CLOSE_S),
-                server_header=False,
+                **bounds(),
             ),
             process.switchboard,
         )
