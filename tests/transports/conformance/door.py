@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.transports.conformance.house import House
+from tests.transports.conformance.house import PATIENCE_S, House, become
 
 Sound: TypeAlias = NDArray[np.int16]
 """Mono, at `RATE_HZ`."""
@@ -22,7 +22,6 @@ Sound: TypeAlias = NDArray[np.int16]
 RATE_HZ: Final = 16_000
 LOUD: Final = 300  # of 32768: more than a codec makes of silence
 LOOK_S: Final = 0.02
-PATIENCE_S: Final = 40.0  # a guard, on a machine that may be busy
 
 BEHAVIOURS: Final[Mapping[str, str]] = {
     "answer": "is answered",
@@ -130,6 +129,4 @@ async def hear_out(far: FarEnd, *, since_s: float = 0.0, quiet_s: float = 1.0) -
 
 async def hear_something(far: FarEnd, *, since_s: float, length_s: float = 0.3) -> None:
     """Return when so much more was heard."""
-    async with asyncio.timeout(PATIENCE_S):
-        while far.heard_s() < since_s + length_s:
-            await asyncio.sleep(LOOK_S)
+    await become(lambda: far.heard_s() >= since_s + length_s)

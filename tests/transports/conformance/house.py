@@ -1,7 +1,7 @@
 """A whole house in this process, against a lab: what every door of the suite leads to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +10,7 @@ from bot.call.call import Call
 from bot.http.server import Extras, Server, bind_socket, run_server
 from bot.lab.process import lab_process, with_lab
 from calls.entry import Entry
+from calls.events import CallStarted
 from transports.leg import Leg
 
 HOST: Final = "127.0.0.1"
@@ -18,21 +19,32 @@ GREETING: Final = "Hello, this is Holdline. How can I help?"
 FAREWELL: Final = "Thank you, goodbye."
 
 
+async def become(fact: Callable[[], bool]) -> None:
+    """Return when something is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not fact():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.02)
+
+
 class CallNotes:
-    """The facts of the call in progress, and of the one before until the next begins."""
+    """The facts of one call: of the first that begins after `forget`."""
 
     def __init__(self) -> None:
         self._entries: list[dict[str, Any]] = []
+        self._call_id = ""
         self._news = asyncio.Event()
 
     async def hear(self, entry: Entry) -> None:
-        """Note one fact of a call."""
-        if entry.call_id:
+        """Note a fact; those of an earlier call may come late, and are left out."""
+        if isinstance(entry.event, CallStarted):
+            self._call_id = entry.call_id
+        if entry.call_id and entry.call_id == self._call_id:
             self._entries.append(entry.as_json())
             self._news.set()
 
     def forget(self) -> None:
         """Begin anew, for another call."""
+        self._call_id = ""
         self._entries.clear()
 
     def all(self, event: str, **wanted: object) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -24,6 +24,13 @@ LISTEN = ("parec", "-d", "agent.monitor", "--format=s16le", f"--rate={pulse.RATE
 LISTEN += ("--channels=1", "--raw", "--latency-msec=20")
 SPEAK = ("paplay", "-d", "caller", "--raw", "--format=s16le", f"--rate={pulse.RATE_HZ}")
 SPEAK += ("--channels=1", "--latency-msec=20")
+CANNOT: Final = {
+    "keys_in": "there is no keypad",
+    "keys_out": "nobody listens for keys",
+    "transfer": "there is nowhere to hand a person to",
+    "reconnect": "the call ends with its device",
+}
+VOID: Final[dict[str, str]] = {}
 
 
 class PersonHere:
@@ -85,13 +92,8 @@ async def run(card: Mapping[str, str], *command: str, given: bytes | None = None
 class Local:
     name = "local"
     peer = "PulseAudio"
-    cannot = {
-        "keys_in": "there is no keypad",
-        "keys_out": "nobody listens for keys",
-        "transfer": "there is nowhere to hand a person to",
-        "reconnect": "the call ends with its device",
-    }
-    void: dict[str, str] = {}
+    cannot = CANNOT
+    void = VOID
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

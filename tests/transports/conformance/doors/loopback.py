@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pipecat.audio.dtmf.types import KeypadEntry
@@ -16,6 +16,11 @@ from tests.transports.conformance.house import House
 from transports.loopback import LoopbackLeg
 
 NO_WIRE = "nothing lies between the two ends"
+CANNOT: Final = {
+    "keys_out": "nobody listens for keys",
+    "transfer": "there is nowhere to hand a caller to",
+}
+VOID: Final[dict[str, str]] = {"vanish": NO_WIRE, "gap": NO_WIRE, "reconnect": NO_WIRE}
 
 
 class LoopbackCaller:
@@ -54,11 +59,8 @@ class LoopbackCaller:
 class Loopback:
     name = "loopback"
     peer = "recorded callers, no network"
-    cannot = {
-        "keys_out": "nobody listens for keys",
-        "transfer": "there is nowhere to hand a caller to",
-    }
-    void = {"vanish": NO_WIRE, "gap": NO_WIRE, "reconnect": NO_WIRE}
+    cannot = CANNOT
+    void = VOID
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import soxr
@@ -15,6 +15,12 @@ from tests.transports.conformance.house import House
 
 AUTH_TOKEN = "a-twilio-auth-token"
 PHONE_HZ = 8_000
+CANNOT: Final = {
+    "keys_out": "Media Streams carry none",
+    "transfer": "the call is handed on by the carrier's REST API, which is not used yet",
+    "reconnect": "the call ends with its media socket",
+}
+VOID: Final[dict[str, str]] = {}
 
 
 class TwilioCaller:
@@ -62,12 +68,8 @@ class TwilioCaller:
 class Twilio:
     name = "twilio"
     peer = "the lab's carrier"
-    cannot = {
-        "keys_out": "Media Streams carry none",
-        "transfer": "the call is handed on by the carrier's REST API, which is not used yet",
-        "reconnect": "the call ends with its media socket",
-    }
-    void: dict[str, str] = {}
+    cannot = CANNOT
+    void = VOID
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

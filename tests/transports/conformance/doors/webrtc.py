@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -18,6 +18,13 @@ from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
 from tests.transports.conformance.house import House
 
 STEP = RATE_HZ // 50
+CANNOT: Final = {
+    "keys_in": "the page sends none",
+    "keys_out": "a browser has no ears for them",
+    "transfer": "a browser's line leads nowhere else",
+    "reconnect": "the page calls anew",
+}
+VOID: Final[dict[str, str]] = {}
 
 
 class Mouth(MediaStreamTrack):
@@ -120,13 +127,8 @@ class WebrtcCaller:
 class Webrtc:
     name = "webrtc"
     peer = "aiortc"
-    cannot = {
-        "keys_in": "the page sends none",
-        "keys_out": "a browser has no ears for them",
-        "transfer": "a browser's line leads nowhere else",
-        "reconnect": "the page calls anew",
-    }
-    void: dict[str, str] = {}
+    cannot = CANNOT
+    void = VOID
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
