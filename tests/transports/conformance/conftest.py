@@ -1,0 +1,57 @@
+"""One house for each door, which all of its behaviours share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+import pytest
+import pytest_asyncio
+
+from tests.transports.conformance.door import Door, find_doors
+from tests.transports.conformance.house import House, open_house
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def kept_open(make: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
+    """Run a context in a task of its own: a fixture's end comes in another task than its start."""
+    opened: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    over = asyncio.Event()
+
+    async def run() -> None:
+        try:
+            async with make() as made:
+                opened.set_result(made)
+                await over.wait()
+        except BaseException as failed:
+            if not opened.done():
+                opened.set_exception(failed)
+                return
+            raise
+
+    task = asyncio.create_task(run())
+    try:
+        yield await opened
+    finally:
+        over.set()
+        await task
+
+
+@pytest.fixture(scope="module", params=find_doors(), ids=lambda door: door.name)
+def door(request: pytest.FixtureRequest) -> Door:
+    return request.param
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp(door.name)
+
+    @asynccontextmanager
+    async def make() -> AsyncIterator[House]:
+        async with door.prepare(folder) as more, open_house(folder, more) as house:
+            yield house
+
+    async with kept_open(make) as house:
+        yield house

@@ -1,0 +1,113 @@
+"""A whole house in this process, against a lab: what every door of the suite leads to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from bot.call.call import Call
+from bot.http.server import Extras, Server, bind_socket, run_server
+from bot.lab.process import lab_process, with_lab
+from calls.entry import Entry
+from calls.events import CallStarted
+from transports.leg import Leg
+
+HOST: Final = "127.0.0.1"
+PATIENCE_S: Final = 40.0  # a guard
+GREETING: Final = "Hello, this is Holdline. How can I help?"
+FAREWELL: Final = "Thank you, goodbye."
+
+
+async def become(fact: Callable[[], bool]) -> None:
+    """Return when something is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not fact():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.02)
+
+
+class CallNotes:
+    """The facts of one call: of the first that begins after `forget`."""
+
+    def __init__(self) -> None:
+        self._entries: list[dict[str, Any]] = []
+        self._call_id = ""
+        self._news = asyncio.Event()
+
+    async def hear(self, entry: Entry) -> None:
+        """Note a fact; those of an earlier call may come late, and are left out."""
+        if isinstance(entry.event, CallStarted):
+            self._call_id = entry.call_id
+        if entry.call_id and entry.call_id == self._call_id:
+            self._entries.append(entry.as_json())
+            self._news.set()
+
+    def forget(self) -> None:
+        """Begin anew, for another call."""
+        self._call_id = ""
+        self._entries.clear()
+
+    def all(self, event: str, **wanted: object) -> list[dict[str, Any]]:
+        """Return the facts of a kind, with these fields."""
+        return [
+            each for each in self._entries if {"event": event, **wanted}.items() <= each.items()
+        ]
+
+    async def until(self, event: str, **wanted: object) -> dict[str, Any]:
+        """Return the first such fact, when there is one."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not (found := self.all(event, **wanted)):
+                self._news.clear()
+                await self._news.wait()
+        return found[0]
+
+
+class House:
+    """A server in this process."""
+
+    def __init__(self, url: str, server: Server, notes: CallNotes) -> None:
+        self.url = url
+        self.notes = notes
+        self.switchboard = server.switchboard
+
+    @property
+    def one_call(self) -> Call:
+        """The call in progress."""
+        (call,) = self.switchboard.calls.values()
+        assert isinstance(call, Call)
+        return call
+
+    @property
+    def leg(self) -> Leg:
+        """The leg of the call in progress."""
+        return self.one_call._leg
+
+    async def empty(self) -> None:
+        """Return when no call is in progress."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self.switchboard._empty.wait()
+
+
+@asynccontextmanager
+async def open_house(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[House]:
+    """Run a house while the block runs; `more` is what its doors need in the configuration."""
+    listener = bind_socket(HOST, 0)
+    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    port = listener.getsockname()[1]
+    tree = {
+        "server": {"host": HOST, "port": port, "public_url": url, "admission": "seats"},
+        "agent": {"greeting": GREETING, "farewell": FAREWELL},
+        "hold": {"render": False},
+        "resilience": {"probe": {"interval_s": 0}},
+        "logs": {"dir": folder / "logs"},
+        "shutdown": {"drain_s": 0},
+        **more,
+    }
+    notes = CallNotes()
+    extras = Extras(words=True, listeners=[notes])
+    async with (
+        lab_process() as lab,
+        run_server(with_lab(lab, tree), [listener], extras=extras) as server,
+    ):
+        await server.ready.wait()
+        yield House(url, server, notes)

@@ -1,0 +1,247 @@
+"""The same twelve behaviours through every door; `scripts/doors` writes the table from them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+import soundfile
+
+from calls.handover import Destination
+from tests.transports.conformance.door import (
+    BEHAVIOURS,
+    RATE_HZ,
+    Door,
+    FarEnd,
+    Sound,
+    hear_out,
+    hear_something,
+)
+from tests.transports.conformance.house import FAREWELL, GREETING, House, become
+
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "01_hours.wav"
+ASKS_S = (4.0, 5.362)  # "What are your opening hours?", as its notes say
+GREETED_S = 1.0  # of sound: the greeting has some 2 s
+LOST = ("connection_lost", "line_lost", "device_lost", "caller_hung_up")
+ELSEWHERE = Destination(name="billing", number="+15550199")
+
+Record: TypeAlias = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="module")
+def question() -> Sound:
+    sound, rate_hz = soundfile.read(CALLER, dtype="int16")
+    assert rate_hz == RATE_HZ
+    begin, end = (round(each * rate_hz) for each in ASKS_S)
+    rest = np.zeros(RATE_HZ // 5, np.int16)
+    return np.concatenate([sound[begin:end], rest])
+
+
+@asynccontextmanager
+async def calling(door: Door, house: House) -> AsyncIterator[FarEnd]:
+    """Place a call, and see that nothing of it is left."""
+    house.notes.forget()
+    async with door.call(house) as far:
+        yield far
+    await house.empty()
+
+
+async def greeted(house: House, far: FarEnd) -> float:
+    """Return how much was heard when the greeting was over."""
+    await house.notes.until("TurnEnded", turn=0)
+    await hear_out(far)
+    return far.heard_s()
+
+
+@pytest.fixture
+def does(
+    request: pytest.FixtureRequest, door: Door, record_property: Record
+) -> Callable[..., bool]:
+    """Say whether a door can do what a test is about; what it says goes into the table."""
+
+    def ask(behaviour: str) -> bool:
+        assert behaviour in BEHAVIOURS
+        record_property("door", door.name)
+        record_property("peer", door.peer)
+        record_property("behaviour", behaviour)
+        if why := door.void.get(behaviour):
+            record_property("found", f"void: {why}")
+            pytest.skip(f"has no meaning here: {why}")
+        why = door.cannot.get(behaviour)
+        record_property("found", f"refuses: {why}" if why else "does")
+        return why is None
+
+    return ask
+
+
+async def test_a_call_is_answered(door: Door, house: House, does: Callable[..., bool]) -> None:
+    assert does("answer")
+
+    async with calling(door, house):
+        started = await house.notes.until("CallStarted")
+
+        assert started["transport"] == house.leg.facts.transport
+        assert house.leg.facts.direction == "inbound"
+
+
+async def test_the_caller_is_greeted(door: Door, house: House, does: Callable[..., bool]) -> None:
+    assert does("greet")
+
+    async with calling(door, house) as far:
+        await house.notes.until("TurnEnded", turn=0)
+        await hear_out(far)
+
+        assert far.heard_s() > GREETED_S
+    assert [each["text"] for each in house.notes.all("AgentSaid", turn=0)] == [GREETING]
+
+
+async def test_a_question_is_answered(
+    door: Door, house: House, does: Callable[..., bool], question: Sound
+) -> None:
+    assert does("turn")
+
+    async with calling(door, house) as far:
+        before_s = await greeted(house, far)
+        await far.say(question)
+        await house.notes.until("TurnEnded", turn=1)
+
+        assert await hear_out(far, since_s=before_s) > GREETED_S
+    assert "hours" in house.notes.all("TranscriptFinal")[0]["text"]
+    assert "open" in house.notes.all("AgentSaid", turn=1)[0]["text"]
+
+
+async def test_the_agent_falls_silent_when_it_is_interrupted(
+    door: Door, house: House, does: Callable[..., bool], question: Sound
+) -> None:
+    assert does("barge_in")
+
+    async with calling(door, house) as far:
+        before_s = await greeted(house, far)
+        await far.say(question)
+        await hear_something(far, since_s=before_s)
+        await far.say(question)
+        await house.notes.until("BargedIn", turn=1)
+        await house.notes.until("TurnEnded", turn=1, interrupted=True)
+        await house.notes.until("AnswerHeard", turn=2)
+
+
+async def test_keys_reach_us(door: Door, house: House, does: Callable[..., bool]) -> None:
+    can = does("keys_in")
+
+    async with calling(door, house) as far:
+        await greeted(house, far)
+        assert house.leg.facts.keys is can
+        if can:
+            await far.press("5")
+            pressed = await house.notes.until("KeyPressed")
+            assert pressed["key"] == "5"
+
+
+async def test_keys_reach_the_far_end(door: Door, house: House, does: Callable[..., bool]) -> None:
+    can = does("keys_out")
+
+    async with calling(door, house) as far:
+        await greeted(house, far)
+        assert await house.leg.press("42") is can
+        await become(lambda: far.keys_heard() == ("42" if can else ""))
+
+
+async def test_a_caller_is_handed_on_or_told_that_this_cannot_be(
+    door: Door, house: House, does: Callable[..., bool], question: Sound
+) -> None:
+    can = does("transfer")
+
+    async with calling(door, house) as far:
+        before_s = await greeted(house, far)
+        assert house.leg.facts.transfers is can
+        found = await house.leg.transfer(ELSEWHERE, ring_s=10.0)
+        if can:
+            assert found == "connected"
+            return
+        assert found == "not_offered"
+        await far.say(question)  # a refusal loses nobody
+        await hear_something(far, since_s=before_s)
+
+
+async def test_a_caller_who_hangs_up_has_ended_the_call(
+    door: Door, house: House, does: Callable[..., bool]
+) -> None:
+    assert does("they_hang_up")
+
+    async with calling(door, house) as far:
+        await greeted(house, far)
+        await far.hang_up()
+        ended = await house.notes.until("CallEnded")
+
+    assert ended["reason"] == "caller_hung_up"
+
+
+async def test_we_say_goodbye_and_hang_up(
+    door: Door, house: House, does: Callable[..., bool]
+) -> None:
+    assert does("we_hang_up")
+
+    async with calling(door, house) as far:
+        before_s = await greeted(house, far)
+        await house.one_call.end("shutdown")
+        ended = await house.notes.until("CallEnded")
+        await become(lambda: far.ended)
+
+        assert far.heard_s() > before_s + 0.3
+    assert ended["reason"] == "shutdown"
+    assert FAREWELL in [each["text"] for each in house.notes.all("AgentSaid")]
+
+
+async def test_a_caller_who_vanishes_is_noticed(
+    door: Door, house: House, does: Callable[..., bool]
+) -> None:
+    assert does("vanish")
+
+    async with calling(door, house) as far:
+        await greeted(house, far)
+        await far.vanish()
+        ended = await house.notes.until("CallEnded")
+
+    assert ended["reason"] in LOST
+
+
+async def test_three_seconds_without_any_sound_end_nothing(
+    door: Door, house: House, does: Callable[..., bool], question: Sound
+) -> None:
+    assert does("gap")
+
+    async with calling(door, house) as far:
+        before_s = await greeted(house, far)
+        await far.keep_still(3.0)
+        assert not house.notes.all("CallEnded")
+        await far.say(question)
+        await house.notes.until("AnswerHeard", turn=1)
+        await hear_something(far, since_s=before_s)
+
+
+async def test_a_line_that_is_lost_comes_back_or_the_call_ends(
+    door: Door, house: House, does: Callable[..., bool], question: Sound
+) -> None:
+    can = does("reconnect")
+
+    async with calling(door, house) as far:
+        await greeted(house, far)
+        await far.reset_line()
+        if not can:
+            ended = await house.notes.until("CallEnded")
+            assert ended["reason"]
+            return
+        await house.notes.until("LineRestored")
+        before_s = far.heard_s()
+        await far.say(question)
+        await house.notes.until("AnswerHeard", turn=1)
+        await hear_something(far, since_s=before_s)
