@@ -69,8 +69,8 @@ async def restart(way: RTCIceTransport, theirs: IceNames) -> None:
 async def _look_again(connection: ice.Connection) -> None:
     """Add the addresses that this machine has got meanwhile.
 
-    A relay that we speak through may be what died, and is asked for another one; a relay beside that
-    is left alone, for the browser waits for our answer.
+    A relay that we speak through may be what died, and another one is asked for; one that we do not
+    use is left alone, for the browser waits for our answer.
     """
     known = {each.local_candidate.host for each in connection._protocols}  # noqa: SLF001
     mine = ice.get_host_addresses(use_ipv4=True, use_ipv6=True)
