@@ -29,6 +29,15 @@
     return began;
   };
 
+  // What was received, as Int16Array pieces; `take` hands over those since it last did, in base64.
+  const ear = (window.ear = { rate: 0, pieces: [], startedAt: 0 });
+  ear.take = async () => {
+    const reader = new FileReader();
+    reader.readAsDataURL(new Blob(ear.pieces.splice(0)));
+    await new Promise((done) => (reader.onload = done));
+    return reader.result.slice(reader.result.indexOf(",") + 1);
+  };
+
   const onsets = (window.onsets = []); // when each sound began
   window.audibleAt = 0; // when something audible last came
   const listen = async (track) => {
@@ -38,7 +47,10 @@
       if (done) return;
       const left = new Float32Array(audio.numberOfFrames);
       audio.copyTo(left, { planeIndex: 0, format: "f32-planar" });
+      ear.rate = audio.sampleRate;
       audio.close();
+      ear.startedAt ||= performance.now();
+      if (window.keepsSound) ear.pieces.push(Int16Array.from(left, (sample) => Math.max(-32768, Math.min(32767, Math.round(sample * 32768)))));
       if (!left.some((sample) => Math.abs(sample) > AUDIBLE)) continue;
       const now = performance.now();
       if (now - window.audibleAt > GAP_MS) onsets.push(now);

@@ -67,11 +67,16 @@ async def restart(way: RTCIceTransport, theirs: IceNames) -> None:
 
 
 async def _look_again(connection: ice.Connection) -> None:
-    """Add the addresses that this machine has got meanwhile, and a new relay for one that died."""
+    """Add the addresses that this machine has got meanwhile.
+
+    A relay that we speak through may be what died, and another one is asked for; one that we do not
+    use is left alone, for the browser waits for our answer.
+    """
     known = {each.local_candidate.host for each in connection._protocols}  # noqa: SLF001
     mine = ice.get_host_addresses(use_ipv4=True, use_ipv6=True)
     new = [each for each in mine if each not in known]
-    if new or connection.turn_server:
+    used = {pair.local_candidate.type for pair in connection._nominated.values()}  # noqa: SLF001
+    if new or "relay" in used:
         found = await connection.get_component_candidates(1, new, timeout=int(GATHER_S))
         connection._local_candidates += found  # noqa: SLF001
 

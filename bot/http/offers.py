@@ -62,6 +62,10 @@ class Offers:
         """How many were answered and are not connected yet."""
         return len(self._room)
 
+    def knows(self, pc_id: str | None) -> bool:
+        """Return whether this is the name of a connection that there is."""
+        return pc_id in self._lines
+
     async def answer(
         self, request: SmallWebRTCRequest, begin: Begin, *, address: str
     ) -> Mapping[str, str]:

@@ -121,7 +121,7 @@ class _WebrtcDoor:
     async def _answer_here(self, offer: Offer, address: str) -> Mapping[str, str]:
         """Answer an offer; the call begins when the browser has connected."""
         token = str((offer.request_data or {}).get("resume_token") or "")
-        if not self._has_room(token):
+        if not self._offers.knows(offer.pc_id) and not self._has_room(token):
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
         async def begin(connection: BrowserConnection) -> None:

@@ -30,6 +30,7 @@ class StandIn:
         self.knows_calls = True  # whose ICE a page may want to restart
         self.offers: list[dict[str, Any]] = []
         self.heard: list[str] = []
+        self.parted: list[bool] = []  # for each call: whether the page had closed one before
         self.puts: list[tuple[str, list[dict[str, Any]]]] = []
         self.menu: list[dict[str, Any]] = []
         self.instances: list[dict[str, Any]] = []
@@ -56,6 +57,11 @@ class StandIn:
         """Have the way between page and server be dead from now on, in both directions."""
         for peer in self._peers:
             sever(peer)
+
+    def fall_silent(self) -> None:
+        """Send no sound any more; messages go to and fro."""
+        for peer in self._peers:
+            peer.getTransceivers()[0].sender.replaceTrack(None)
 
     async def vanish(self) -> None:
         """Close the connections without a goodbye."""
@@ -117,6 +123,7 @@ class StandIn:
         return {"status": "success"}
 
     def _meet(self, channel: RTCDataChannel) -> None:
+        self.parted.append(self.gone.is_set())
         self.channel = channel
         channel.on("message", self.heard.append)
         channel.on("close", self.gone.set)

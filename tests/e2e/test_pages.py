@@ -211,6 +211,22 @@ async def test_a_new_way_is_found_for_the_call_that_goes_on(
     assert watch.errors == []
 
 
+async def test_a_line_that_is_given_up_hears_no_goodbye_before_its_call_is_taken_over(
+    page: Page, served: Served
+) -> None:
+    await call(page, served)
+    async with asyncio.timeout(20):
+        assert await page.evaluate(PLAYING)
+
+    served.stand_in.knows_calls = False
+    served.stand_in.fall_silent()
+    async with asyncio.timeout(20):
+        await served.stand_in.gone.wait()
+
+    assert served.stand_in.parted == [False, False]  # else the first call had ended as hung up
+    assert served.stand_in.offers[-1]["request_data"] == {"resume_token": TOKEN}
+
+
 async def test_a_caller_may_hang_up_while_the_line_is_down(page: Page, served: Served) -> None:
     await call(page, served)
     served.stand_in.refusal = (503, {"detail": "All lines are taken."})

@@ -96,9 +96,14 @@ export class Line {
     };
   }
 
-  close() {
+  /** Do nothing any more, but part from nobody: who hears a goodbye forgets the conversation. */
+  retire() {
     this.#lost = true;
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
+  }
+
+  close() {
+    this.retire();
     this.#pc.close();
   }
 

@@ -38,6 +38,7 @@ const BUSY = ["asking", "calling", "in_call", "reconnecting"];
 export class Telephone extends EventTarget {
   #state = "idle";
   #line = null;
+  #retired = []; // lines that were lost; closed once there is another one
   #microphone = null;
   #muted = false;
   #iceServers = [];
@@ -146,7 +147,8 @@ export class Telephone extends EventTarget {
       onSure: () => line === this.#line && this.#up(),
       onLost: () => line === this.#line && this.#lost(),
     });
-    this.#line?.close();
+    this.#line?.retire();
+    this.#retired.push(this.#line);
     this.#line = line;
     await line.offer(this.#token && { resume_token: this.#token });
   }
@@ -154,6 +156,10 @@ export class Telephone extends EventTarget {
   #up() {
     this.#lostAt = 0;
     if (this.#state !== "in_call") this.#move("in_call");
+  }
+
+  #closeRetired() {
+    for (const line of this.#retired.splice(0)) line?.close();
   }
 
   #doubt() {
@@ -179,6 +185,7 @@ export class Telephone extends EventTarget {
   }
 
   #meet(message) {
+    this.#closeRetired(); // the conversation has been taken over from there
     if (this.#token && !message.remembers) {
       this.#tell("message", { type: "note", text: "What was said before is lost: the agent begins anew." });
     }
@@ -204,8 +211,7 @@ export class Telephone extends EventTarget {
 
   /** Call again with the call's token, until it is there again or the server has forgotten it. */
   async #comeBack(attempt) {
-    const line = this.#line;
-    line?.close();
+    this.#line?.retire();
     while (attempt === this.#attempt && Date.now() - this.#lostAt < GIVE_UP_MS) {
       try {
         return await this.#dial(BACK_CONNECT_MS); // if it is lost, this is begun again
@@ -218,6 +224,7 @@ export class Telephone extends EventTarget {
 
   #end(state, reason) {
     this.#attempt += 1;
+    this.#closeRetired();
     this.#line?.close();
     this.#line = null;
     if (this.#microphone) stop(this.#microphone);

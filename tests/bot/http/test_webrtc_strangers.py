@@ -200,6 +200,21 @@ async def test_a_line_that_was_dead_for_three_seconds_is_back(tmp_path: Path) ->
     assert seats == 2
 
 
+async def test_a_call_may_be_negotiated_again_when_every_seat_is_taken(tmp_path: Path) -> None:
+    async with (
+        judged_call(tmp_path, changes={"server": {"max_calls": 2}}) as beside,
+        peer(beside.url) as browser,
+        peer(beside.url) as stranger,
+    ):
+        await browser.call()
+        await browser.until_told("said")
+        assert beside.seats() == 2
+        status, _ = await browser.offer(pc_id=browser.pc_id)
+        refused, _ = await stranger.offer()
+
+        assert (status, refused) == (200, 503)
+
+
 async def test_a_restart_for_a_call_that_is_over_is_told_so(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
         status, said = await browser.offer(pc_id="gone", request_data={"ice_restart": True})
