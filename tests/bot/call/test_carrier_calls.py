@@ -101,32 +101,39 @@ async def answering(call: Carrier, bursts: int) -> None:
             await asyncio.sleep(0.02)
 
 
+async def whole_conversation(call: Carrier) -> float:
+    """Ask, press a key, interrupt and say goodbye; return how long the greeting was."""
+    async with call:
+        greeting = await call.listen(within_s=20)
+        await call.say(await caller_says("What are your opening hours?"))
+        await call.listen(within_s=20)
+        await call.press("5")
+        await call.say(await caller_says("Where are you?"))
+        await answering(call, 3)
+        await call.say(await caller_says("Wait, how much does it cost?"))
+        await call.listen(within_s=20)
+        await call.say(await caller_says("Goodbye."))
+        await asyncio.wait_for(call.ended.wait(), 20)
+    return greeting.size / call.rate_hz
+
+
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_a_whole_call_and_every_way_to_end_it(tmp_path: Path, carrier: str) -> None:
     async with line(tmp_path, returns_within_s=0) as it:
-        async with it.caller(carrier) as call:
-            greeting = await call.listen(within_s=20)
-            await call.say(await caller_says("What are your opening hours?"))
-            await call.listen(within_s=20)
-            await call.press("5")
-            await call.say(await caller_says("Where are you?"))
-            await answering(call, 3)
-            await call.say(await caller_says("Wait, how much does it cost?"))
-            await call.listen(within_s=20)
-            await call.say(await caller_says("Goodbye."))
-            await asyncio.wait_for(call.ended.wait(), 20)
-        async with it.caller(carrier) as second:
+        call, second, third = (it.caller(carrier) for _ in range(3))
+        greeting = await whole_conversation(call)
+        async with second:
             await second.listen(within_s=20)
             await second.hang_up()
-        async with it.caller(carrier) as third:
+        async with third:
             await third.listen(within_s=20)
             third.vanish()
         reasons = await ended(it, 3)
         requests = await requests_of(it.lab)
 
-    assert greeting.size > call.rate_hz
+    assert greeting > 1.0
     assert (call.ended_by, call.complaints + second.complaints + third.complaints) == ("agent", [])
-    assert sorted(reasons) == ["agent_said_goodbye", "caller_hung_up", "connection_lost"]
+    assert sorted(reasons) == ["agent_hung_up", "caller_hung_up", "connection_lost"]
     facts = entries(it)
     assert [each["key"] for each in facts if each["event"] == "KeyPressed"] == ["*"]
     assert any(each["event"] == "BargedIn" for each in facts)
