@@ -85,6 +85,7 @@ class StreamLeg(PlainLeg):
         )
         self._control = control
         self._hung_up = False
+        self._handed_on = False
         self._line = StreamLine(
             websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
         )
@@ -143,14 +144,19 @@ class StreamLeg(PlainLeg):
         """Hand the caller on, where the carrier can."""
         if self._control is None or not self._control.transfers:
             return "not_offered"
-        return await self._control.transfer(self.facts.call_ref, to, ring_s=ring_s)
+        outcome = await self._control.transfer(self.facts.call_ref, to, ring_s=ring_s)
+        self._handed_on = self._handed_on or outcome == "connected"
+        return outcome
 
     async def hang_up(self, reason: str = "") -> None:
-        """End the call at the carrier, where we may, and close the socket."""
+        """End the call at the carrier, where we may, and close the socket.
+
+        One that was handed on is somebody else's: only our part of it ends.
+        """
         if self._hung_up:
             return
         self._hung_up = True
-        over = self._line.caller_hung_up
+        over = self._line.caller_hung_up or self._handed_on
         self._line.leave()
         self._line.stream_over.set()
         if self._control is not None and not over:
