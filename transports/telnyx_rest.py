@@ -1,4 +1,4 @@
-"""What we ask of Telnyx's Call Control: to answer, to stream, to refuse and to end a call."""
+"""What we ask of Telnyx's Call Control: to answer, stream, refuse, hand on and end a call."""
 
 import asyncio
 import base64
@@ -10,10 +10,10 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import SecretStr
 
-from calls.handover import Destination, Handover
-
 API_URL: Final = "https://api.telnyx.com"
 ASK_S: Final = 5.0  # the caller waits; longer helps nobody
+LEAST_RING_S: Final = 5
+MOST_RING_S: Final = 600
 NO_ANSWER: Final = 0  # in place of a status: the question was not answered
 
 
@@ -29,7 +29,6 @@ class TelnyxRest:
     api_url: str = API_URL
     codec: str = "PCMU"
     rate_hz: int = 8000
-    transfers: bool = True
 
     async def pick_up(self, call_id: str, *, token: str) -> int:
         """Answer a call; the token comes back with all that is told of it. Return the status."""
@@ -63,11 +62,21 @@ class TelnyxRest:
             return None
         return f"hang-up answered {status}" if status else "hang-up not answered"
 
-    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Have the carrier ring somebody and connect the caller; a leg that fails leaves ours."""
-        fields = {"to": to.number, "timeout_secs": max(5, min(600, round(ring_s)))}
-        status = await self._command(call_ref, "transfer", fields)
-        return "connected" if status == HTTPStatus.OK else "failed"
+    async def hand_on(self, call_id: str, number: str, *, ring_s: float, state: str) -> int:
+        """Have somebody rung and connected with the caller. Return the status.
+
+        Args:
+            call_id: The caller's.
+            number: Who is rung.
+            ring_s: How long; Telnyx takes five seconds to ten minutes.
+            state: Comes back with all that is told of the leg that is rung.
+        """
+        fields = {
+            "to": number,
+            "timeout_secs": max(LEAST_RING_S, min(MOST_RING_S, round(ring_s))),
+            "target_leg_client_state": base64.b64encode(state.encode()).decode(),
+        }
+        return await self._command(call_id, "transfer", fields)
 
     async def _command(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
         url = f"{self.api_url.rstrip('/')}/v2/calls/{quote(call_id, safe='')}/actions/{action}"

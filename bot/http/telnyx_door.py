@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from bot.http import telnyx_signature
 from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor
+from bot.http.telnyx_transfers import MARK, TelnyxControl, TelnyxTransfers, handed_on
 from bot.http.token_desk import Admitted, StreamPass, TokenDesk
 from bot.http.webhook import read_body, refuse
 from calls.events import ProviderFailed
@@ -48,13 +49,14 @@ def telnyx_router(
         patience: How long a line is waited for.
     """
     desk = TokenDesk(frame, "telnyx", patience or LinePatience())
-    door = _TelnyxDoor(frame=frame, key=key, rest=rest, utc_s=utc_s, desk=desk)
+    waiting = TelnyxTransfers(frame.house)
+    door = _TelnyxDoor(frame=frame, key=key, rest=rest, utc_s=utc_s, desk=desk, waiting=waiting)
     media = MediaDoor(
         frame=frame,
         dialect=TELNYX,
         admit=door.admit,
         ours=_codec(rest),
-        control=rest,
+        control=TelnyxControl(rest=rest, waiting=waiting),
         returns=desk.returns,
         patience=desk.patience,
     )
@@ -77,6 +79,7 @@ class _TelnyxDoor:
     rest: TelnyxRest
     utc_s: Callable[[], float]
     desk: TokenDesk
+    waiting: TelnyxTransfers
 
     async def voice(self, request: Request) -> Response:
         """Do what Telnyx's news of a call asks for."""
@@ -92,6 +95,8 @@ class _TelnyxDoor:
         if not is_id(call_id, MAX_REF_CHARS):
             status = HTTPStatus.BAD_REQUEST
             return refuse(self.frame.tell, "telnyx", "webhook_without_call_id", status)
+        if (caller := _caller_of(payload)) is not None:
+            return await self._of_person(caller, event, payload)
         answers = {
             "call.initiated": self._ringing,
             "call.answered": self._answered,
@@ -100,6 +105,13 @@ class _TelnyxDoor:
             "call.hangup": self._over,
         }
         return await answers[event](call_id, payload) if event in answers else OK
+
+    async def _of_person(self, caller: str, event: str, payload: dict[str, Any]) -> Response:
+        """Take news of a leg that is rung for a caller."""
+        outcome = handed_on(event, text(payload, "hangup_cause"))
+        if outcome is not None:
+            await self.waiting.tell(caller, outcome)
+        return OK
 
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
         if payload.get("direction") != "incoming":
@@ -156,6 +168,12 @@ def _read_event(body: bytes) -> tuple[str, dict[str, Any]]:
         return "", {}
     data = part(told, "data") if isinstance(told, dict) else {}
     return text(data, "event_type"), part(data, "payload")
+
+
+def _caller_of(payload: dict[str, Any]) -> str | None:
+    """Return the call for which a leg is rung; None: it is no such leg."""
+    state = _token(payload.get("client_state"))
+    return state.removeprefix(MARK) if state.startswith(MARK) else None
 
 
 def _token(client_state: object) -> str:

@@ -49,6 +49,7 @@ class TelnyxAccount:
         api_key: What commands must show.
         commands: The call, the action and the fields of every command that was let in.
         answer_with: A status to answer instead, to be broken on purpose.
+        people: By number, how a leg to somebody ends: `answered`, or a `hangup_cause`.
     """
 
     def __init__(self) -> None:
@@ -56,6 +57,9 @@ class TelnyxAccount:
         self.api_key = "KEY" + secrets.token_hex(16)
         self.commands: list[tuple[str, str, dict[str, Any]]] = []
         self.answer_with: int | None = None
+        self.people: dict[str, str] = {}
+        self._webhook = ""
+        self._ringing: set[asyncio.Task[None]] = set()
         self.calls: dict[str, Carrier] = {}
         self._private = Ed25519PrivateKey.generate()
         self._over: set[str] = set()
@@ -105,6 +109,7 @@ class TelnyxAccount:
         Raises:
             NotConnectedError: It is not taken.
         """
+        self._webhook = url
         data = {"record_type": "event", "event_type": event, "id": secrets.token_hex(16)}
         body = json.dumps({"data": data | {"payload": payload}}).encode()
         async with (
@@ -142,11 +147,34 @@ class TelnyxAccount:
         async with self._news:
             self.commands.append((call, action, await request.json()))
             self._news.notify_all()
+        if action == "transfer":
+            self._ring_person(await request.json())
         if action in ("hangup", "reject"):
             self._over.add(call)
         if action == "hangup" and call in self.calls:
             await self.calls[call].hang_up(by="agent")
         return web.json_response({"data": {"result": "ok"}})
+
+    def _ring_person(self, fields: dict[str, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(self._tell_of_person(fields))
+        self._ringing.add(task)
+        task.add_done_callback(self._ringing.discard)
+
+    async def _tell_of_person(self, fields: dict[str, Any]) -> None:
+        """Ring somebody, and tell of that leg as it goes."""
+        ends = self.people.get(fields["to"], "timeout")
+        leg = telnyx_payload(telnyx_call(called=fields["to"])) | {
+            "client_state": fields["target_leg_client_state"],
+            "direction": "outgoing",
+        }
+        async with aiohttp.ClientSession() as session:
+            await self.tell(session, self._webhook, "call.initiated", leg)
+            if ends == "answered":
+                await self.tell(session, self._webhook, "call.answered", leg)
+                await self.tell(session, self._webhook, "call.bridged", leg)
+                return
+            await asyncio.sleep(float(fields["timeout_secs"]) if ends == "timeout" else 0.0)
+            await self.tell(session, self._webhook, "call.hangup", leg | {"hangup_cause": ends})
 
 
 class TelnyxManner:

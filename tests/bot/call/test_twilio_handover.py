@@ -26,7 +26,7 @@ from calls.events import (
 )
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.people import Exchange, LabPerson
-from faultlab.carrier.rest import CarrierRest
+from faultlab.carrier.people_rest import PeopleRest
 from faultlab.carrier.webhook import PhoneCall
 from faultlab.instance import Core
 from faultlab.lab import Lab
@@ -64,7 +64,7 @@ class Line:
 
     caller: Carrier
     person: LabPerson
-    rest: CarrierRest
+    rest: PeopleRest
     told: list[Entry]
 
     def events(self, kind: type[Event]) -> list[Any]:
@@ -119,7 +119,7 @@ async def line(folder: Path, person: LabPerson) -> AsyncIterator[Line]:
     exchange = Exchange(url, TOKEN)
     exchange.people[BILLING] = person
     lab = bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True))
-    async with lab, CarrierRest(phone.account_sid, TOKEN, exchange=exchange) as rest:
+    async with lab, PeopleRest(phone.account_sid, TOKEN, exchange=exchange) as rest:
         tree: dict[str, Any] = {
             "server": {"port": port, "public_url": url},
             "agent": {"destinations": {"billing": {"number": BILLING, "warm": True, "ring_s": 20}}},
