@@ -10,10 +10,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
+from transports.twilio_dial import STATUS_PATH
 from transports.twilio_rest import TwilioRest
 
 VOICE_PATH: Final = "/twilio/voice"
-STATUS_PATH: Final = "/twilio/status"
 EVENTS: Final = ("initiated", "ringing", "answered", "completed")
 MOST_RING_S: Final = 600
 Machine: TypeAlias = Literal["no", "Enable", "DetectMessageEnd"]
