@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from calls.leg_events import (
+    AnswererJudged,
     CallerReturned,
     EarMeasured,
     HandedOver,
@@ -399,6 +400,7 @@ Event: TypeAlias = (
     | LegRinging
     | LegAnswered
     | LegEnded
+    | AnswererJudged
     | LineRestored
     | EarMeasured
     | HandedOver

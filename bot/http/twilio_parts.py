@@ -9,7 +9,7 @@ from bot.http.twilio_door import socket_url, twilio_router
 from bot.http.twilio_people import TwilioPeople
 from bot.process import Process
 from transports.media_stream.line import LinePatience
-from transports.twilio_dial import TwilioDial
+from transports.twilio_person import TwilioDial
 from transports.twilio_rest import TwilioRest
 
 
@@ -61,6 +61,7 @@ def _rest(settings: Settings) -> TwilioRest | None:
     if not (twilio.account_sid and twilio.auth_token):
         return None  # a hang-up then closes the media socket, and the call ends with the TwiML
     return TwilioRest(
+        public_url=settings.server.public_url.rstrip("/"),
         api_url=twilio.api_url,
         account_sid=twilio.account_sid.get_secret_value(),
         auth_token=twilio.auth_token,

@@ -20,7 +20,7 @@ from transports.media_stream.codec import MULAW
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.stream import Stream as MediaStream
 from transports.twilio import TwilioCall
-from transports.twilio_dial import LOOK_S, DialError, TwilioDial
+from transports.twilio_person import LOOK_S, DialError, TwilioDial
 from transports.twilio_rest import TwilioRest
 from transports.twilio_wire import TWILIO
 

@@ -16,7 +16,10 @@ from faultlab.carrier.people import Exchange, described
 
 
 class PeopleRest:
-    """Rings people on request: `async with PeopleRest(account_sid, token, exchange=exchange) as rest`.
+    """Rings people on request.
+
+    rest = PeopleRest(account_sid, token, exchange=exchange)
+
 
     Attributes:
         url: Where it listens; what `transports.twilio.api_url` is set to.

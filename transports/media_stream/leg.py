@@ -85,7 +85,7 @@ class StreamLeg(PlainLeg):
         )
         self._control = control
         self._hung_up = False
-        self._handed_on = False
+        self._handed_on = False  # somebody else talks with the caller: their call is not ours
         self._line = StreamLine(
             websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
         )
@@ -119,7 +119,7 @@ class StreamLeg(PlainLeg):
     @property
     def may_come_back(self) -> bool:
         """Whether the call goes on, so that its caller may be connected to it again."""
-        return self._line.may_come_back and not self._hung_up
+        return self._line.may_come_back and not self._hung_up and not self._handed_on
 
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
         """Go on over another stream, whose `start` has been read, and return when it is over.
@@ -139,6 +139,9 @@ class StreamLeg(PlainLeg):
     async def carrier_ended(self) -> None:
         """Take the carrier's word that the call is over."""
         await self._line.gone(HUNG_UP)
+
+    def handed_on(self, outcome: Handover) -> None:
+        """Take the carrier's word on what came of handing the caller on, if it gives one."""
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Hand the caller on, where the carrier can."""
