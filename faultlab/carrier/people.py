@@ -63,7 +63,7 @@ class PlacedCall:
     ringing: asyncio.Task[None] | None = None
 
 
-class Exchange:
+class LabPeople:
     """Rings people, by their numbers, and knows what has become of each call."""
 
     def __init__(self, base_url: str, auth_token: str) -> None:

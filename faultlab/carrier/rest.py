@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.people import Exchange, described
+from faultlab.carrier.people import LabPeople, described
 
 
 class CarrierRest:
@@ -26,11 +26,11 @@ class CarrierRest:
     """
 
     def __init__(
-        self, account_sid: str, auth_token: str, *, exchange: Exchange | None = None
+        self, account_sid: str, auth_token: str, *, people: LabPeople | None = None
     ) -> None:
         """Take the account, and who can be called; None: nobody."""
         self.url = ""
-        self.exchange = exchange
+        self.people = people
         self.calls: dict[str, Carrier] = {}
         self.requests: list[tuple[str, str]] = []
         self.answer_with: int | None = None
@@ -58,8 +58,8 @@ class CarrierRest:
         trace: TracebackType | None,
     ) -> None:
         """Listen no more."""
-        if self.exchange:
-            await self.exchange.close()
+        if self.people:
+            await self.people.close()
         await self._runner.cleanup()
 
     def know(self, call: Carrier) -> None:
@@ -77,8 +77,8 @@ class CarrierRest:
     async def _update(self, request: web.Request) -> web.Response:
         sid, form = request.match_info["call"], await request.post()
         self.requests.append((sid, str(form.get("Status"))))
-        placed = self.exchange.placed.get(sid) if self.exchange else None
-        if self.exchange and placed and await self.exchange.end(placed):
+        placed = self.people.placed.get(sid) if self.people else None
+        if self.people and placed and await self.people.end(placed):
             return web.json_response(described(placed))
         call = self.calls.get(sid)
         if (
@@ -94,13 +94,13 @@ class CarrierRest:
 
     async def _place(self, request: web.Request) -> web.Response:
         form = {name: str(value) for name, value in (await request.post()).items()}
-        placed = self.exchange.place(form) if self.exchange else None
+        placed = self.people.place(form) if self.people else None
         if placed is None:
             return _refusal(400, 21211, "Invalid 'To' Phone Number")
         return web.json_response(described(placed), status=201)
 
     async def _show(self, request: web.Request) -> web.Response:
-        placed = self.exchange.placed.get(request.match_info["call"]) if self.exchange else None
+        placed = self.people.placed.get(request.match_info["call"]) if self.people else None
         if placed is None:
             return _refusal(404, 20404, f"The requested resource {request.path} was not found")
         return web.json_response(described(placed))

@@ -25,7 +25,7 @@ from calls.events import (
     TranscriptFinal,
 )
 from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.people import Exchange, LabPerson
+from faultlab.carrier.people import LabPeople, LabPerson
 from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import PhoneCall
 from faultlab.instance import Core
@@ -116,10 +116,10 @@ async def line(folder: Path, person: LabPerson) -> AsyncIterator[Line]:
     port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     phone = PhoneCall()
-    exchange = Exchange(url, TOKEN)
-    exchange.people[BILLING] = person
+    people = LabPeople(url, TOKEN)
+    people.people[BILLING] = person
     lab = bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True))
-    async with lab, CarrierRest(phone.account_sid, TOKEN, exchange=exchange) as rest:
+    async with lab, CarrierRest(phone.account_sid, TOKEN, people=people) as rest:
         tree: dict[str, Any] = {
             "server": {"port": port, "public_url": url},
             "agent": {"destinations": {"billing": {"number": BILLING, "warm": True, "ring_s": 20}}},
@@ -145,7 +145,9 @@ async def line(folder: Path, person: LabPerson) -> AsyncIterator[Line]:
                 yield Line(caller=caller, person=person, rest=rest, told=notes.entries)
 
 
-async def test_accepted_every_word_is_heard_by_whom_it_is_meant_for(tmp_path: Path) -> None:
+async def test_accepted_every_word_is_heard_by_whom_it_is_meant_for(  # noqa: PLR0915 - three ears
+    tmp_path: Path,
+) -> None:
     async with line(tmp_path, LabPerson()) as there:
         asked_s = await there.asks()
         await there.person.answered.wait()
