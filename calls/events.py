@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from calls.leg_events import (
+    AnswererJudged,
     CallerReturned,
     HandedOver,
     LegAnswered,
@@ -408,6 +409,7 @@ Event: TypeAlias = (
     | LegRinging
     | LegAnswered
     | LegEnded
+    | AnswererJudged
     | LineRestored
     | HandedOver
     | PersonBriefed

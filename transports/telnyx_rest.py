@@ -34,7 +34,7 @@ class TelnyxRest:
     async def pick_up(self, call_id: str, *, token: str) -> int:
         """Answer a call; the token comes back with all that is told of it. Return the status."""
         state = base64.b64encode(token.encode()).decode()
-        fields = {"client_state": state, "command_id": f"answer-{token[:32]}"}
+        fields = {"client_state": state, "command_id": "answer"}
         return await self._command(call_id, "answer", fields)
 
     async def reject(self, call_id: str) -> int:

@@ -53,7 +53,6 @@ from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
-from transports.twilio_dial import TwilioDial
 from transports.twilio_rest import TwilioRest
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
@@ -335,13 +334,8 @@ def _twilio_people(settings: Settings, process: Process, house: House) -> Twilio
     if rest is None or twilio.number is None:
         return None
     people = TwilioPeople(
-        dial=TwilioDial(
-            account_sid=rest.account_sid,
-            auth_token=rest.auth_token,
-            our_number=twilio.number,
-            api_url=rest.api_url,
-        ),
         rest=rest,
+        our_number=twilio.number,
         socket_url=socket_url(settings.server.public_url),
         house=house,
         tell=process.switchboard.tell,
@@ -359,6 +353,7 @@ def _rest(settings: Settings) -> TwilioRest | None:
         api_url=twilio.api_url,
         account_sid=twilio.account_sid.get_secret_value(),
         auth_token=twilio.auth_token,
+        public_url=settings.server.public_url.rstrip("/"),
     )
 
 

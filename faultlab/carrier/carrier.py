@@ -10,10 +10,11 @@ import json
 import secrets
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import aiohttp
 
@@ -38,6 +39,11 @@ from faultlab.mulaw import Pcm
 TICK_S: Final = 0.02
 ACTION_S: Final = 0.1  # half way round the earth, there and back
 AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
+
+
+HandOn: TypeAlias = Callable[
+    [aiohttp.ClientSession, PhoneCall], Awaitable[tuple[str | None, dict[str, str]]]
+]
 
 
 class Carrier:
@@ -88,6 +94,7 @@ class Carrier:
         self.started_at = 0.0
         self.lost_at: list[float] = []
         self.action_s = ACTION_S
+        self._hand_on: HandOn | None = None
         self.frozen = False
         self._server = AgentServer(
             base_url=base_url.rstrip("/"),
@@ -196,6 +203,17 @@ class Carrier:
             await self._send(self.manner.stop(self.phone))
         await self._socket.close()
 
+    async def redirect(self, hand_on: HandOn) -> None:
+        """Leave the stream, as an order to the live call has it do, and connect with somebody.
+
+        Args:
+            hand_on: Connects; returns the address that is asked afterwards and what it is told.
+        """
+        self._hand_on = hand_on
+        stop = {"accountSid": self.phone.account_sid, "callSid": self.phone.call_sid}
+        await self._send({"event": "stop", "stop": stop})
+        await self._socket.close()
+
     def vanish(self) -> None:
         """End the call as a cut cable does: no `stop`, no close, just nothing more."""
         self._over("caller")
@@ -232,6 +250,10 @@ class Carrier:
 
     async def _open_again(self) -> bool:
         """Do what the `action` says to a call whose stream is over; False: the call is over."""
+        if self._hand_on is not None:
+            hand_on, self._hand_on = self._hand_on, None
+            action, told = await hand_on(self._session, self.phone)
+            self.twiml = replace(self.twiml, action=action, told=told)
         if self.twiml.action is None:
             return False
         self.lost_at.append(self.now_s)

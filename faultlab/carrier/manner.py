@@ -123,7 +123,7 @@ class TwilioManner:
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
         """Post the form to the `action`."""
-        form = phone.form() | {"CallStatus": "in-progress"}
+        form = phone.form() | {"CallStatus": "in-progress"} | dict(last.told)
         return await follow(session, last.action or "", form, server=server)
 
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:

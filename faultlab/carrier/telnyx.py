@@ -114,14 +114,22 @@ class TelnyxAccount:
             if not answer.ok:
                 raise NotConnectedError(status=answer.status, said=await answer.text())
 
-    async def asked(self, call: str, *actions: str) -> tuple[str, dict[str, Any]]:
-        """Wait for the first command of these to a call; return its action and its fields."""
+    async def asked(self, call: str, *actions: str, number: int = 0) -> tuple[str, dict[str, Any]]:
+        """Wait for a command of these to a call; return its action and its fields."""
         async with asyncio.timeout(COMMAND_S), self._news:
             while True:
-                for of, action, fields in self.commands:
-                    if of == call and action in actions:
-                        return action, fields
+                found = self.asked_so_far(call, *actions)
+                if len(found) > number:
+                    return found[number]
                 await self._news.wait()
+
+    def asked_so_far(self, call: str, *actions: str) -> list[tuple[str, dict[str, Any]]]:
+        """Return the commands of these to a call, once for each `command_id`."""
+        found: dict[object, tuple[str, dict[str, Any]]] = {}
+        for number, (of, action, fields) in enumerate(self.commands):
+            if of == call and action in actions:
+                found.setdefault(fields.get("command_id", number), (action, fields))
+        return list(found.values())
 
     async def _command(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
@@ -158,7 +166,7 @@ class TelnyxManner:
     ) -> Twiml:
         """Tell of the call, have it answered, tell of that, and have its stream asked for."""
         url = f"{server.base_url}/telnyx/voice"
-        payload = _payload(phone)
+        payload = telnyx_payload(phone)
         await self.account.tell(session, url, "call.initiated", payload)
         action, fields = await self.account.asked(phone.call_sid, "answer", "reject")
         if action == "reject":
@@ -178,13 +186,27 @@ class TelnyxManner:
         if found != wanted:
             raise NotConnectedError(status=200, said=f"the stream would carry {found}")
         parameters = {each["name"]: each["value"] for each in fields["custom_parameters"]}
-        return Twiml(stream_url=fields["stream_url"], parameters=parameters, said="")
+        return Twiml(
+            stream_url=fields["stream_url"], parameters=parameters, said="", action="webhook"
+        )
 
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Tell that the stream failed, and have another asked for."""
-        raise NotConnectedError(status=200, said="nobody asked")
+        """Tell that the stream failed, and have another asked for.
+
+        Raises:
+            NotConnectedError: None is asked for.
+        """
+        number = len(self.account.asked_so_far(phone.call_sid, "streaming_start"))
+        url = f"{server.base_url}/telnyx/voice"
+        reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
+        await self.account.tell(session, url, "streaming.failed", telnyx_payload(phone) | reason)
+        # The agent answers news of a call when it has commanded what it wants.
+        asked = self.account.asked_so_far(phone.call_sid, "streaming_start")
+        if len(asked) <= number:
+            raise NotConnectedError(status=200, said="no stream was asked for")
+        return self._stream(asked[number][1])
 
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
         """Return `connected` and `start`."""
@@ -267,7 +289,8 @@ def telnyx_call(caller: str = "+15005550006", called: str = "+15005550100") -> P
     )
 
 
-def _payload(phone: PhoneCall) -> dict[str, Any]:
+def telnyx_payload(phone: PhoneCall) -> dict[str, Any]:
+    """Return what is told of a call."""
     return {
         "call_control_id": phone.call_sid,
         "call_leg_id": "428c31b6-7af4-4bcb-b7f5-5013ef9657c1",

@@ -27,6 +27,7 @@ class PhoneCall:
     account_sid: str = field(default_factory=lambda: "AC" + secrets.token_hex(16))
     call_sid: str = field(default_factory=lambda: "CA" + secrets.token_hex(16))
     stream_sid: str = field(default_factory=lambda: "MZ" + secrets.token_hex(16))
+    direction: str = "inbound"  # or `outbound-api`
 
     def form(self) -> dict[str, str]:
         """Return what Twilio posts to the voice webhook."""
@@ -34,10 +35,10 @@ class PhoneCall:
             "AccountSid": self.account_sid,
             "ApiVersion": "2010-04-01",
             "CallSid": self.call_sid,
-            "CallStatus": "ringing",
+            "CallStatus": "ringing" if self.direction == "inbound" else "in-progress",
             "Called": self.called,
             "Caller": self.caller,
-            "Direction": "inbound",
+            "Direction": self.direction,
             "From": self.caller,
             "FromCountry": "US",
             "To": self.called,
@@ -53,6 +54,9 @@ class Twiml:
     parameters: Mapping[str, str]
     said: str  # by `<Say>`
     action: str | None = None  # of the `<Connect>`: asked when its stream is over
+    told: Mapping[str, str] = field(
+        default_factory=dict[str, str]
+    )  # to the action, beside the call
     headers: Mapping[str, str] = field(default_factory=dict)  # of the media socket's handshake
 
 
@@ -115,6 +119,18 @@ async def ring(
     if twiml.stream_url is None:
         raise NotConnectedError(status=200, said=twiml.said)
     return twiml
+
+
+async def notify(
+    session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
+) -> int:
+    """Tell one of the agent's addresses something; return the status of its answer."""
+    headers = {"X-Twilio-Signature": signature(server.auth_token, url, form)}
+    async with (
+        asyncio.timeout(ANSWER_S),
+        session.post(server.real(url), data=form, headers=headers) as answer,
+    ):
+        return answer.status
 
 
 async def follow(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from aiohttp import web
 from twilio.request_validator import RequestValidator
@@ -113,7 +114,7 @@ async def test_what_a_lost_stream_had_queued_is_never_heard() -> None:
         await it.play(1, 0.3)
         heard = await caller.listen(quiet_s=0.2)
 
-        seconds = sum(burst.end - burst.start for burst in caller.ear.bursts) / RATE_HZ
+        seconds = np.count_nonzero(np.abs(caller.heard().astype(int)) > 500) / RATE_HZ
         assert seconds == pytest.approx(0.8, abs=0.03)
         assert heard.size
 

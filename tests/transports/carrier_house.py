@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import aiohttp
 from fastapi import FastAPI
 from pydantic import SecretStr
 
@@ -18,11 +19,12 @@ from bot.http.telnyx_door import telnyx_router
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.exotel import ExotelManner, exotel_call
 from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from faultlab.carrier.telnyx import CODES, TelnyxAccount, TelnyxManner, telnyx_call
+from faultlab.carrier.telnyx import CODES, TelnyxAccount, TelnyxManner, telnyx_call, telnyx_payload
 from faultlab.carrier.webhook import PhoneCall
 from tests.transports.twilio_house import Call, House, serving
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
+from transports.media_stream.line import LinePatience
 from transports.plivo_rest import PlivoRest
 from transports.telnyx_rest import TelnyxRest
 
@@ -57,6 +59,12 @@ class Doors:
         call = {"telnyx": self._telnyx, "plivo": self._plivo, "exotel": self._exotel}[carrier]
         return call(phone)
 
+    async def news(self, call: Carrier, event: str) -> None:
+        """Have Telnyx tell of a call."""
+        url = f"{self.house.url}/telnyx/voice"
+        async with aiohttp.ClientSession() as session:
+            await self.telnyx.tell(session, url, event, telnyx_payload(call.phone))
+
     def _telnyx(self, phone: PhoneCall | None) -> Carrier:
         manner = TelnyxManner(self.telnyx, codec=self.codec)
         call = Carrier(self.house.url, "", phone=phone or telnyx_call(), manner=manner)
@@ -81,6 +89,7 @@ async def doors(
     content_type: str = "audio/x-mulaw;rate=8000",
     rate_hz: int = 8000,
     utc_s: Callable[[], float] = lambda: clock.utc_now().timestamp(),
+    returns_within_s: float = 0.0,
 ) -> AsyncIterator[Doors]:
     """Open every carrier's door on one free port of loopback."""
     it, app = StreamHouse(), FastAPI()
@@ -100,14 +109,17 @@ async def doors(
             codec=codec,
             rate_hz=CODES[codec].rate_hz,
         )
-        app.include_router(telnyx_router(frame, key=key, rest=rest, utc_s=utc_s))
+        patience = LinePatience(returns_within_s=returns_within_s)
+        app.include_router(telnyx_router(frame, key=key, rest=rest, utc_s=utc_s, patience=patience))
         plivo_rest = PlivoRest(
             auth_id=SecretStr(plivo.auth_id),
             auth_token=SecretStr(plivo.auth_token),
             api_url=plivo.url,
         )
         token = SecretStr(plivo.auth_token)
-        router = plivo_router(frame, auth_token=token, rest=plivo_rest, content_type=content_type)
+        router = plivo_router(
+            frame, auth_token=token, rest=plivo_rest, content_type=content_type, patience=patience
+        )
         app.include_router(router)
         proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))
         app.include_router(exotel_router(frame, proof=proof))

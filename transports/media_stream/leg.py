@@ -39,30 +39,6 @@ class CallControl(Protocol):
         """End a call; return what went wrong, with no secret in it, or None."""
         ...
 
-    @property
-    def may_come_back(self) -> bool:
-        """Whether the call goes on, so that its caller may be connected to it again."""
-        return self._line.may_come_back and not self._hung_up
-
-    async def resume(self, websocket: WebSocket, stream_id: str) -> None:
-        """Go on over another stream, whose `start` has been read, and return when it is over.
-
-        What was not heard is said first, from the first word of it. A stream that still seems to
-        be there is given up for this one.
-        """
-        line, lost = self._line, self._line.websocket
-        line.give_up()
-        await self._transport.stream_output.go_on(
-            lambda: self._transport.renew(websocket, stream_id)
-        )
-        await close(lost, NORMAL)
-        if not line.over:
-            await line.stream_over.wait()
-
-    async def carrier_ended(self) -> None:
-        """Take the carrier's word that the call is over."""
-        await self._line.gone(HUNG_UP)
-
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
         """Hand a call on and return what came of it; raises nothing."""
         ...
@@ -109,6 +85,7 @@ class StreamLeg(PlainLeg):
         )
         self._control = control
         self._hung_up = False
+        self._handed_over = False  # somebody else talks with the caller: their call is not ours
         self._line = StreamLine(
             websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
         )
@@ -142,7 +119,7 @@ class StreamLeg(PlainLeg):
     @property
     def may_come_back(self) -> bool:
         """Whether the call goes on, so that its caller may be connected to it again."""
-        return self._line.may_come_back and not self._hung_up
+        return self._line.may_come_back and not self._hung_up and not self._handed_over
 
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
         """Go on over another stream, whose `start` has been read, and return when it is over.
@@ -163,6 +140,9 @@ class StreamLeg(PlainLeg):
         """Take the carrier's word that the call is over."""
         await self._line.gone(HUNG_UP)
 
+    def handed_on(self, outcome: Handover) -> None:
+        """Take the carrier's word on what came of handing the caller on, if it gives one."""
+
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Hand the caller on, where the carrier can."""
         if self._control is None or not self._control.transfers:
@@ -174,7 +154,7 @@ class StreamLeg(PlainLeg):
         if self._hung_up:
             return
         self._hung_up = True
-        over = self._line.caller_hung_up
+        over = self._line.caller_hung_up or self._handed_over
         self._line.leave()
         self._line.stream_over.set()
         if self._control is not None and not over:
