@@ -291,6 +291,15 @@ class MessageLeft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageTranscribed:
+    """What a caller had left was written down, after the call."""
+
+    provider: str
+    words: int  # how many; what they are stands beside the recording alone
+    length_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPressed:
     """The caller pressed a key of the telephone."""
 
@@ -368,6 +377,7 @@ Event: TypeAlias = (
     | PersonWanted
     | CallbackWanted
     | MessageLeft
+    | MessageTranscribed
     | KeyPressed
     | InputRefused
     | ContextShortened

@@ -19,7 +19,7 @@ from typing import Final
 import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from livekit import api
-from livekit.protocol.sip import SIPMediaConfig
+from livekit.protocol.sip import SIPMediaConfig, SIPOutboundConfig
 from pydantic import SecretStr
 
 from calls.dialled import ANSWERED, GATEWAY_LOST, DialVerdict, judge_dial
@@ -41,13 +41,14 @@ class OutboundCall:
     Attributes:
         room: Where both meet. One for each call, made of what the call is for (`room_of`), so that
             whoever asks a second time finds the call instead of ringing twice.
-        trunk_id: Through whom.
+        trunk_id: Through whom; nothing: `host` says it.
         number: Whom, as the carrier wants it.
         our_number: What the callee sees; nothing: the trunk's own.
         ring_s: How long it may ring; at most 70 s.
         max_call_s: The gateway hangs up after that, whatever we do; None: it has its own limit.
         media_timeout_s: It hangs up after so long without a packet of the callee.
         headers: For the carrier, such as a campaign's number.
+        host: Of somebody who is called at a SIP address, with no carrier in between.
     """
 
     room: str
@@ -58,6 +59,7 @@ class OutboundCall:
     max_call_s: float | None = None
     media_timeout_s: float = MEDIA_TIMEOUT_S
     headers: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,8 @@ def _request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
         headers=dict(call.headers),
         media=SIPMediaConfig(media_timeout=_duration(call.media_timeout_s)),
     )
+    if call.host:
+        request.trunk.CopyFrom(SIPOutboundConfig(hostname=call.host))
     if call.max_call_s is not None:
         request.max_call_duration.CopyFrom(_duration(call.max_call_s))
     return request

@@ -54,6 +54,7 @@ class ToolSettings(Section):
 
 PERSON: Final = "person"  # whoever stands first in `destinations`
 CALLBACK: Final = "callback"
+RING_S: Final = 25.0  # five or six rings (chosen)
 DestinationName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w -]{0,39}$")]
 
 
@@ -62,7 +63,7 @@ class DestinationSettings(Section):
 
     number: Dialled  # or a SIP address
     warm: bool = False  # the person is called first, hears what it is about, and accepts
-    ring_s: Seconds = Field(default=25.0, le=120.0)
+    ring_s: Seconds = Field(default=RING_S, le=120.0)
 
 
 class AgentSettings(Section):

@@ -13,6 +13,7 @@ from bot.call.switchboard import SwitchboardFullError
 from bot.call.watching import watch_leg
 from bot.config.settings import LivekitSettings
 from bot.house.house import HeldSeat, House, seated
+from bot.http.livekit_people import LivekitPeople
 from bot.http.livekit_webhook import WebhookReader, WebhookRefusal, begins_call
 from bot.process import Process
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
@@ -37,6 +38,15 @@ def livekit_router(
         raise ValueError("the configuration lets no LiveKit door open without its key")
     rooms = LivekitRooms(url=settings.url, api_key=settings.api_key, api_secret=settings.api_secret)
     reader = WebhookReader(api_key=settings.api_key, api_secret=settings.api_secret)
+    people = LivekitPeople(
+        rooms=rooms,
+        api_key=settings.api_key,
+        api_secret=settings.api_secret,
+        sip=settings.sip,
+        tasks=tasks,
+        tell=process.switchboard.tell,
+    )
+    process.people.add("livekit", people)
     door = _LivekitDoor(process, tasks, house, rooms, reader, settings.room_prefix)
     looking = tasks.create_task(door.keep_open(), name="look for rooms")
 

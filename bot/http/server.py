@@ -10,6 +10,8 @@ from typing import Final
 
 import uvicorn
 
+from bot.batch.batch import Batch
+from bot.batch.messages import keep_messages_written
 from bot.call.switchboard import Switchboard
 from bot.clips.keeping import keep_clips
 from bot.config.settings import Settings
@@ -103,6 +105,7 @@ async def run_server(
         ) as process,
         open_house(process, extras.house) as house,
         _clips(process, house),
+        _messages(process, house),
         asyncio.TaskGroup() as tasks,
     ):
         server = Server(
@@ -139,6 +142,17 @@ def _clips(process: Process, house: House) -> AbstractAsyncContextManager[None]:
             tell=providers.tell,
             roster=providers.roster,
         ),
+    )
+
+
+def _messages(process: Process, house: House) -> AbstractAsyncContextManager[None]:
+    """Have one process of the house write down what callers left."""
+    batch = Batch.of(process.settings, roster=process.providers.roster, tell=process.providers.tell)
+    return keep_messages_written(
+        process.last_resort.messages,
+        batch.transcribe,
+        mine=lambda: house.leads,
+        tell=process.switchboard.tell,
     )
 
 

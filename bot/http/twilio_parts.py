@@ -9,7 +9,6 @@ from bot.http.twilio_door import socket_url, twilio_router
 from bot.http.twilio_people import TwilioPeople
 from bot.process import Process
 from transports.media_stream.line import LinePatience
-from transports.twilio_person import TwilioDial
 from transports.twilio_rest import TwilioRest
 
 
@@ -40,13 +39,8 @@ def _twilio_people(settings: Settings, process: Process, house: House) -> Twilio
     if rest is None or twilio.number is None:
         return None
     people = TwilioPeople(
-        dial=TwilioDial(
-            account_sid=rest.account_sid,
-            auth_token=rest.auth_token,
-            our_number=twilio.number,
-            api_url=rest.api_url,
-        ),
         rest=rest,
+        our_number=twilio.number,
         socket_url=socket_url(settings.server.public_url),
         house=house,
         tell=process.switchboard.tell,

@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import WebSocket
 from loguru import logger
@@ -15,16 +16,25 @@ from calls.entry import Tell
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
+from fallbacks.failure import ServiceError
 from transports.leg import Leg
 from transports.media_stream.codec import MULAW
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.stream import Stream as MediaStream
 from transports.twilio import TwilioCall
-from transports.twilio_person import LOOK_S, DialError, TwilioDial
 from transports.twilio_rest import TwilioRest
 from transports.twilio_wire import TWILIO
 
 MORE_S: Final = 6.0  # on top of the ringing: Twilio rings up to five seconds longer
+LOOK_S: Final = 1.0  # between two questions what has become of a call; an answer comes by itself
+OUTCOMES: Final[Mapping[str, Handover]] = {
+    "busy": "busy",
+    "no-answer": "no_answer",
+    "canceled": "no_answer",
+    "failed": "failed",
+    "completed": "declined",  # picked up and put down again, before its stream was opened
+}
+"""Source: twilio.com/docs/voice/api/call-resource, "Call Status Values"."""
 OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
     "busy": "busy",
     "no_answer": "no-answer",
@@ -47,8 +57,8 @@ class _Called:
 class TwilioPeople:
     """Who is being called, by the token that their stream will show."""
 
-    dial: TwilioDial
     rest: TwilioRest
+    our_number: str
     socket_url: str
     house: House
     tell: Tell
@@ -60,10 +70,10 @@ class TwilioPeople:
         token, began_at = secrets.token_urlsafe(32), self.clock()
         waiting = self.called[token] = _Called(called=to.number)
         try:
-            waiting.sid = await self.dial.place(to.number, self._twiml(token), ring_s=ring_s)
+            waiting.sid = await self._place(to.number, token, ring_s=ring_s)
             self.tell(LegRinging(call_ref=waiting.sid))
             outcome = await self._outcome(waiting, ring_s + MORE_S)
-        except DialError as error:
+        except ServiceError as error:
             self._tell_failure(error)
             outcome = "failed"
         except asyncio.CancelledError:
@@ -102,7 +112,7 @@ class TwilioPeople:
             await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
             if waiting.picked_up.done():
                 return None
-            if (outcome := await self.dial.outcome(waiting.sid)) is not None:
+            if (outcome := await self._become_of(waiting.sid)) is not None:
                 return None if waiting.picked_up.done() else outcome
         return "no_answer"
 
@@ -114,10 +124,29 @@ class TwilioPeople:
         waiting.picked_up.cancel()
         if not waiting.sid:
             return
+        canceled = (("Status", "canceled"),)  # of one that rings; an answered one is completed
         try:
-            await self.dial.end(waiting.sid)
-        except DialError as error:
-            self._tell_failure(error)
+            await self.rest.ask("POST", f"Calls/{quote(waiting.sid, safe='')}", canceled)
+        except ServiceError:
+            error = await self.rest.complete(waiting.sid)
+            if error is not None:
+                self.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
+
+    async def _place(self, number: str, token: str, *, ring_s: float) -> str:
+        """Have a call placed and return its id; asked once, or two telephones might ring."""
+        wanted = (
+            ("To", number),
+            ("From", self.our_number),
+            ("Twiml", self._twiml(token)),
+            ("Timeout", str(max(1, round(ring_s)))),
+        )
+        placed = await self.rest.ask("POST", "Calls", wanted)
+        return str(placed.get("sid", ""))
+
+    async def _become_of(self, sid: str) -> Handover | None:
+        """Return what has become of a call that nobody has taken; None: it is under way."""
+        shown = await self.rest.ask("GET", f"Calls/{quote(sid, safe='')}")
+        return OUTCOMES.get(str(shown.get("status")))
 
     def _twiml(self, token: str) -> str:
         url = f"{self.socket_url}/{self.house.name}" if self.house.name else self.socket_url
@@ -129,7 +158,7 @@ class TwilioPeople:
         answer.append(connect)
         return str(answer)
 
-    def _tell_failure(self, error: DialError) -> None:
+    def _tell_failure(self, error: ServiceError) -> None:
         logger.warning("nobody was called: {}", error)
         self.tell(ProviderFailed(stage="transport", provider="twilio", error=str(error)))
 

@@ -16,7 +16,15 @@ import aiohttp
 
 from faultlab.carrier.callee import Callee, DialVerb
 from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import AgentServer, NotConnectedError, PhoneCall, notify
+from faultlab.carrier.manner import TwilioManner
+from faultlab.carrier.webhook import (
+    AgentServer,
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+    notify,
+    read_twiml,
+)
 
 # What a status is called where it is asked for.
 EVENTS: Final[Mapping[str, str]] = {
@@ -45,6 +53,19 @@ class Placed:
     def over(self) -> bool:
         """Whether nothing becomes of it any more."""
         return self.status in {"completed", "busy", "no-answer", "failed", "canceled"}
+
+
+class GivenTwiml(TwilioManner):
+    """Twilio's way with a call whose TwiML came with the order."""
+
+    def __init__(self, twiml: Twiml) -> None:
+        self._twiml = twiml
+
+    async def ring(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
+    ) -> Twiml:
+        """Ask nobody."""
+        return self._twiml
 
 
 class Exchange:
@@ -85,11 +106,13 @@ class Exchange:
     async def _talk(self, session: aiohttp.ClientSession, placed: Placed, callee: Callee) -> None:
         assert self.server is not None  # noqa: S101 - nobody else could have asked for the call
         await self._become(session, placed, "in-progress")
+        said = placed.order.get("Twiml")
         carrier = Carrier(
             self.server.base_url,
             self.server.auth_token,
             phone=placed.phone,
             public_url=self.server.public_url,
+            manner=None if said is None else GivenTwiml(read_twiml(said)),
         )
         try:
             async with carrier:

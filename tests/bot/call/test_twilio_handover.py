@@ -24,10 +24,11 @@ from calls.events import (
     PersonBriefed,
     TranscriptFinal,
 )
+from faultlab.carrier.callee import Callee
 from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.people import Exchange, LabPerson
-from faultlab.carrier.people_rest import PeopleRest
-from faultlab.carrier.webhook import PhoneCall
+from faultlab.carrier.exchange import Placed
+from faultlab.carrier.rest import CarrierRest
+from faultlab.carrier.webhook import AgentServer, PhoneCall
 from faultlab.instance import Core
 from faultlab.lab import Lab
 from tests.bot.call.handover_bench import (
@@ -63,8 +64,7 @@ class Line:
     """A caller in a call, the person who can be called, and what was told."""
 
     caller: Carrier
-    person: LabPerson
-    rest: PeopleRest
+    rest: CarrierRest
     told: list[Entry]
 
     def events(self, kind: type[Event]) -> list[Any]:
@@ -94,6 +94,19 @@ class Line:
         return float(np.diff(loud, prepend=0).max()) / RATE_HZ
 
     @property
+    def placed(self) -> Placed:
+        """The call of the person."""
+        (placed,) = self.rest.exchange.placed.values()
+        return placed
+
+    async def picked_up(self) -> Carrier:
+        """Return the person's telephone once it was answered and the agent speaks on it."""
+        await self.until(lambda: self.rest.exchange.placed and self.placed.carrier)
+        await asyncio.sleep(1.0)
+        assert self.placed.carrier
+        return self.placed.carrier
+
+    @property
     def outcomes(self) -> list[str]:
         return [each.outcome for each in self.events(HandedOver)]
 
@@ -111,15 +124,15 @@ class _Notes:
 
 
 @asynccontextmanager
-async def line(folder: Path, person: LabPerson) -> AsyncIterator[Line]:
+async def line(folder: Path, person: Callee) -> AsyncIterator[Line]:
     notes, listener = _Notes(), bind_socket("127.0.0.1", 0)
     port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     phone = PhoneCall()
-    exchange = Exchange(url, TOKEN)
-    exchange.people[BILLING] = person
+    server = AgentServer(base_url=url, public_url=url, auth_token=TOKEN)
     lab = bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True))
-    async with lab, PeopleRest(phone.account_sid, TOKEN, exchange=exchange) as rest:
+    async with lab, CarrierRest(phone.account_sid, TOKEN, server=server) as rest:
+        rest.exchange.callees[BILLING] = person
         tree: dict[str, Any] = {
             "server": {"port": port, "public_url": url},
             "agent": {"destinations": {"billing": {"number": BILLING, "warm": True, "ring_s": 20}}},
@@ -142,15 +155,15 @@ async def line(folder: Path, person: LabPerson) -> AsyncIterator[Line]:
             caller = Carrier(url, TOKEN, phone=phone)
             rest.know(caller)
             async with asyncio.timeout(600), caller:
-                yield Line(caller=caller, person=person, rest=rest, told=notes.entries)
+                yield Line(caller=caller, rest=rest, told=notes.entries)
 
 
-async def test_accepted_every_word_is_heard_by_whom_it_is_meant_for(tmp_path: Path) -> None:
-    async with line(tmp_path, LabPerson()) as there:
+async def test_accepted_every_word_is_heard_by_whom_it_is_meant_for(  # noqa: PLR0915 - three ears
+    tmp_path: Path,
+) -> None:
+    async with line(tmp_path, Callee()) as there:
         asked_s = await there.asks()
-        await there.person.answered.wait()
-        person = there.person.call
-        assert person
+        person = await there.picked_up()
         await there.until(lambda: there.events(PersonBriefed))
         await asyncio.sleep(1.0)
         silence_s = there.longest_silence_s(asked_s)
@@ -183,14 +196,12 @@ async def test_accepted_every_word_is_heard_by_whom_it_is_meant_for(tmp_path: Pa
 
 
 async def test_a_person_who_hangs_up_gives_the_caller_back(tmp_path: Path) -> None:
-    async with line(tmp_path, LabPerson()) as there:
+    async with line(tmp_path, Callee()) as there:
         await there.asks()
-        await there.person.answered.wait()
-        await asyncio.sleep(1.0)
-        assert there.person.call
-        await there.person.call.press("1")
+        person = await there.picked_up()
+        await person.press("1")
         await there.said(TOGETHER)
-        await there.person.call.hang_up()
+        await person.hang_up()
         await there.said(BACK)
 
         assert len(there.events(CallerReturned)) == 1
@@ -201,15 +212,14 @@ async def test_a_person_who_hangs_up_gives_the_caller_back(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("person", "outcome"),
     [
-        (LabPerson(does="busy"), "busy"),
-        (LabPerson(does="no-answer", after_s=30.0), "no_answer"),
-        (LabPerson(does="failed"), "failed"),
-        (LabPerson(does="puts down"), "declined"),
+        (Callee(fate="busy"), "busy"),
+        (Callee(ring_s=30.0), "no_answer"),
+        (Callee(fate="failed"), "failed"),
     ],
-    ids=["busy", "unanswered", "failed", "put down"],
+    ids=["busy", "unanswered", "failed"],
 )
 async def test_not_reached_the_agent_comes_back_and_says_so(
-    tmp_path: Path, person: LabPerson, outcome: str
+    tmp_path: Path, person: Callee, outcome: str
 ) -> None:
     async with line(tmp_path, person) as there:
         asked_s = await there.asks()
@@ -219,47 +229,42 @@ async def test_not_reached_the_agent_comes_back_and_says_so(
         assert [there.times(each) for each in (CONNECTING, NOBODY, OFFER)] == [1, 1, 1]
         assert there.longest_silence_s(asked_s) < 2.0 + SETTLE_S
         assert not there.caller.ended.is_set()
-        assert there.person.rang == 1
+        assert there.placed.statuses[-1] in ("busy", "no-answer", "failed", "canceled")
 
 
 async def test_refused_by_a_key_the_person_is_hung_up_on_and_the_agent_comes_back(
     tmp_path: Path,
 ) -> None:
-    async with line(tmp_path, LabPerson()) as there:
+    async with line(tmp_path, Callee()) as there:
         await there.asks()
-        await there.person.answered.wait()
-        await asyncio.sleep(2.0)
-        assert there.person.call
-        await there.person.call.press("2")
+        person = await there.picked_up()
+        await person.press("2")
         await there.said(OFFER)
 
         assert there.outcomes == ["declined"]
-        assert there.person.call.ended_by == "agent"
+        assert person.ended_by == "agent"
         assert there.times(NOBODY) == 1
 
 
 @pytest.mark.parametrize("when", ["it rings", "the person listens", "the two talk"])
 async def test_a_caller_who_hangs_up_ends_the_persons_call_while(tmp_path: Path, when: str) -> None:
-    person = LabPerson(after_s=5.0 if when == "it rings" else 1.0)
+    person = Callee(ring_s=5.0 if when == "it rings" else 1.0)
     async with line(tmp_path, person) as there:
         await there.asks()
-        await there.until(lambda: person.rang)
-        if when != "it rings":
-            await person.answered.wait()
-            await asyncio.sleep(1.0)
-        if when == "the two talk":
-            assert person.call
-            await person.call.press("1")
+        await there.until(lambda: there.rest.exchange.placed)
+        telephone = await there.picked_up() if when != "it rings" else None
+        if telephone and when == "the two talk":
+            await telephone.press("1")
             await there.said(TOGETHER)
         await there.caller.hang_up()
         await there.until(lambda: there.events(CallEnded))
-        await there.until(lambda: person.status in ("completed", "canceled"))
+        await there.until(lambda: there.placed.over)
 
-        assert person.status == ("canceled" if when == "it rings" else "completed")
+        assert there.placed.status == ("canceled" if when == "it rings" else "completed")
 
 
 async def test_a_carrier_that_places_no_call_brings_the_agent_back(tmp_path: Path) -> None:
-    async with line(tmp_path, LabPerson()) as there:
+    async with line(tmp_path, Callee()) as there:
         there.rest.answer_with = 500
         await there.asks()
         await there.said(OFFER)

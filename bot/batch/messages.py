@@ -1,0 +1,107 @@
+"""Writes down what callers said on messages that they left: after the call, one at a time.
+
+The folder is the queue: a recording without a text beside it is still to be written down, also the
+one whose process died over it. So nothing that waits is held in memory, and nothing is lost.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from loguru import logger
+
+from bot.batch.batch import UnusableInputError
+from bot.keep_running import keep_running
+from calls.entry import Tell
+from calls.events import MessageTranscribed
+from calls.transcript import Transcript
+from fallbacks.failure import ServiceError
+
+LOOK_S: Final = 5.0  # between two looks into the folder (chosen)
+AGAIN_S: Final = 600.0  # after the recognisers failed: their ladder has tried for a while by then
+TEXT: Final = ".text.json"
+
+Transcribe: TypeAlias = Callable[[Path], Awaitable[Transcript]]
+"""Returns what a recording says; raises `ServiceError` or `UnusableInputError`."""
+
+
+@asynccontextmanager
+async def keep_messages_written(
+    folder: Path, transcribe: Transcribe, *, mine: Callable[[], bool], tell: Tell
+) -> AsyncIterator[None]:
+    """Write down what is left in the folder while the block runs.
+
+    Args:
+        folder: The messages.
+        transcribe: Goes down the ladder of the recognisers.
+        mine: Whether this process does it for the house.
+        tell: Takes the facts.
+    """
+
+    async def look() -> None:
+        while True:
+            wait_s = LOOK_S
+            if mine():
+                wait_s = await _write_all(folder, transcribe, tell)
+            await asyncio.sleep(wait_s)
+
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(keep_running("writing messages down", look))
+        try:
+            yield
+        finally:
+            looking.cancel()
+
+
+def unwritten(folder: Path) -> list[Path]:
+    """Return the messages that have no text yet, the oldest first; blocks."""
+    found = [each for each in folder.glob("*.wav") if not each.with_suffix(TEXT).exists()]
+    return sorted(found, key=lambda each: each.stat().st_mtime)
+
+
+async def _write_all(folder: Path, transcribe: Transcribe, tell: Tell) -> float:
+    """Write down what there is; return how long to wait before the next look."""
+    for path in await asyncio.to_thread(unwritten, folder):
+        try:
+            transcript = await transcribe(path)
+        except UnusableInputError as unusable:
+            logger.warning("a message has no words: {}", unusable)
+            await asyncio.to_thread(_keep, path, {"text": "", "error": str(unusable)})
+        except ServiceError as failed:
+            logger.warning("a message is not written down yet: {}", failed)
+            return AGAIN_S
+        else:
+            await asyncio.to_thread(_keep, path, _fields(transcript))
+            tell(
+                MessageTranscribed(
+                    provider=transcript.provider,
+                    words=len(transcript.text.split()),
+                    length_s=transcript.duration_s,
+                )
+            )
+    return LOOK_S
+
+
+def _fields(transcript: Transcript) -> dict[str, Any]:
+    return {
+        "text": transcript.text,
+        "provider": transcript.provider,
+        "language": transcript.language,
+        "confidence": transcript.confidence,
+        "duration_s": transcript.duration_s,
+    }
+
+
+def _keep(path: Path, fields: dict[str, Any]) -> None:
+    """Have it on the disk whole, for its owner alone, or not at all."""
+    partial = path.with_suffix(".text.part")
+    opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(opened, "w", encoding="utf-8") as file:
+        json.dump(fields, file, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path.with_suffix(TEXT))

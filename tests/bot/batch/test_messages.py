@@ -1,0 +1,129 @@
+"""What callers left is written down after the call, and found again after a crash."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.batch.batch import UnusableInputError
+from bot.batch.messages import AGAIN_S, LOOK_S, keep_messages_written
+from calls.events import Event, MessageTranscribed
+from calls.transcript import Transcript
+from fallbacks.failure import Kind, error_of, failed
+from storage.message_file import MessageFile
+
+pytestmark = pytest.mark.virtual_time
+
+
+def message(folder: Path, name: str = "c1") -> Path:
+    """Leave a message of one second."""
+    path = folder / f"{name}.wav"
+    file = MessageFile(path, rate_hz=8000)
+    file.add(np.full(8000, 500, "<i2").tobytes())
+    file.finish()
+    return path
+
+
+class Recogniser:
+    """Hears what the test says it hears, or fails so many times before."""
+
+    def __init__(self, *, failures: int = 0, unusable: bool = False) -> None:
+        self.failures = failures
+        self.unusable = unusable
+        self.heard: list[str] = []
+
+    async def transcribe(self, path: Path) -> Transcript:
+        self.heard.append(path.name)
+        if self.unusable:
+            raise UnusableInputError(f"{path}: empty, no bytes")
+        if self.failures:
+            self.failures -= 1
+            raise error_of(failed(Kind.OVERLOADED, "stt", provider="deepgram"))
+        return Transcript(
+            text="Please call me.",
+            provider="deepgram",
+            language="en",
+            language_confidence=0.9,
+            duration_s=1.0,
+            confidence=0.8,
+        )
+
+
+async def written(
+    folder: Path,
+    ear: Recogniser,
+    *,
+    for_s: float = LOOK_S,
+    mine: Callable[[], bool] = lambda: True,
+) -> list[Event]:
+    told: list[Event] = []
+    async with keep_messages_written(folder, ear.transcribe, mine=mine, tell=told.append):
+        await asyncio.sleep(for_s)
+    return told
+
+
+def text_of(path: Path) -> str:
+    return json.loads(path.with_suffix(".text.json").read_text(encoding="utf-8"))["text"]
+
+
+async def test_a_message_is_written_down_once(tmp_path: Path) -> None:
+    path, ear = message(tmp_path), Recogniser()
+
+    told = await written(tmp_path, ear, for_s=4 * LOOK_S)
+
+    assert text_of(path) == "Please call me."
+    assert ear.heard == ["c1.wav"]
+    assert told == [MessageTranscribed(provider="deepgram", words=3, length_s=1.0)]
+
+
+async def test_a_message_without_a_text_is_found_again_at_the_next_start(tmp_path: Path) -> None:
+    path = message(tmp_path)
+    await written(tmp_path, Recogniser(failures=1))
+    assert not path.with_suffix(".text.json").exists()
+
+    await written(tmp_path, Recogniser())
+
+    assert text_of(path) == "Please call me."
+
+
+async def test_recognisers_that_failed_are_left_alone_for_a_while(tmp_path: Path) -> None:
+    message(tmp_path)
+    ear = Recogniser(failures=1)
+
+    await written(tmp_path, ear, for_s=AGAIN_S - 1)
+    assert len(ear.heard) == 1
+    await written(tmp_path, ear, for_s=AGAIN_S + 1)
+
+    assert len(ear.heard) == 2
+
+
+async def test_a_file_that_is_no_recording_is_tried_once(tmp_path: Path) -> None:
+    path, ear = message(tmp_path), Recogniser(unusable=True)
+
+    await written(tmp_path, ear, for_s=3 * LOOK_S)
+
+    assert ear.heard == ["c1.wav"]
+    assert text_of(path) == ""
+
+
+async def test_one_process_of_a_house_does_it(tmp_path: Path) -> None:
+    message(tmp_path)
+    ear = Recogniser()
+
+    await written(tmp_path, ear, mine=lambda: False)
+
+    assert ear.heard == []
+
+
+async def test_a_message_that_is_being_left_is_no_message_yet(tmp_path: Path) -> None:
+    file = MessageFile(tmp_path / "c2.wav", rate_hz=8000)
+    file.add(b"\0\0" * 800)
+    ear = Recogniser()
+
+    await written(tmp_path, ear)
+
+    assert ear.heard == []
+    file.drop()

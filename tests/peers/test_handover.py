@@ -1,0 +1,127 @@
+"""A caller on a real SIP phone gets to a person on another one: accepted, refused, unanswered."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.lab.callers import caller_says
+from bot.lab.process import LabOptions, RunningLab, lab_process
+from tests.bot.call.handover_bench import local, occurrences
+from tests.peers.agent import answering
+from tests.peers.conftest import NewPhone
+from tests.peers.media_server import MediaServer
+from tests.peers.sip_phone import SipPhone
+from tests.peers.test_sip_calls import PATIENT_S, Records, dial, no_rooms, until_silent
+
+FIRST = "Hello, this is billing. What can I do for you?"
+SECOND = "There are two items on my invoice that I never ordered."
+
+
+@pytest.fixture
+async def number(media_server: MediaServer) -> AsyncIterator[MediaServer]:
+    await media_server.add_number()
+    yield media_server
+    await media_server.remove_all()
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[RunningLab]:
+    async with lab_process(options=LabOptions(keep_audio=True)) as running:
+        yield running
+
+
+def reaching(person: SipPhone, *, ring_s: float = 20.0) -> Mapping[str, Any]:
+    """Return an agent whose caller gets to this phone with the key 0."""
+    billing = {"number": person.uri, "warm": True, "ring_s": ring_s}
+    return {"agent": {"destinations": {"billing": billing}, "keys": {"0": "billing"}}}
+
+
+async def outcome_of(records: Records) -> str:
+    return (await records.until("HandedOver"))["outcome"]
+
+
+async def test_accepted_the_two_hear_each_other_and_the_caller_comes_back(  # noqa: PLR0915 - a call
+    number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
+) -> None:
+    caller, person = await new_phone("caller"), await new_phone("person")
+    first, second = caller_says(FIRST), caller_says(SECOND)
+    async with answering(number, tmp_path, lab=lab, changes=reaching(person)) as served:
+        records = Records(served.logs)
+        await dial(caller, number)
+        await until_silent(caller)
+        await caller.press("0")
+        await person.until("CALL_ESTABLISHED", within_s=PATIENT_S)
+        await records.until("PersonBriefed")
+        await person.press("1")
+        outcome = await outcome_of(records)
+        await asyncio.sleep(3.0)
+        await person.say(first)
+        await asyncio.sleep(1.0)
+        await caller.say(second)
+        await asyncio.sleep(2.0)
+        await person.hang_up()
+        await records.until("CallerReturned")
+        await asyncio.sleep(4.0)
+        await caller.hang_up()
+        await records.until("CallEnded")
+        await no_rooms(number)
+
+    at_caller, at_person = caller.heard(), person.heard()
+    assert outcome == "connected"
+    assert [occurrences(at_caller, each) for each in (first, second)] == [1, 0]
+    assert [occurrences(at_person, each) for each in (first, second)] == [0, 1]
+    assert occurrences(at_caller, local("I am connecting you now.")) == 1
+    assert occurrences(at_caller, local("I am back with you.")) == 1
+    assert records.entries("TranscriptFinal") == []  # no recogniser heard what the two said
+
+
+async def test_refused_the_person_is_hung_up_on_and_the_agent_comes_back(
+    number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
+) -> None:
+    caller, person = await new_phone("caller"), await new_phone("person")
+    async with answering(number, tmp_path, lab=lab, changes=reaching(person)) as served:
+        records = Records(served.logs)
+        await dial(caller, number)
+        await until_silent(caller)
+        await caller.press("0")
+        await person.until("CALL_ESTABLISHED", within_s=PATIENT_S)
+        await asyncio.sleep(2.0)
+        await person.press("2")
+        outcome = await outcome_of(records)
+        await person.until("CALL_CLOSED", within_s=PATIENT_S)
+        await asyncio.sleep(7.0)
+        await caller.hang_up()
+        await records.until("CallEnded")
+
+    assert outcome == "declined"
+    assert occurrences(caller.heard(), local("I am sorry, nobody could be reached just now.")) == 1
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [("busy", "busy"), ("never", "no_answer")])
+async def test_not_reached_the_agent_comes_back_and_says_so(
+    number: MediaServer,
+    new_phone: NewPhone,
+    lab: RunningLab,
+    tmp_path: Path,
+    answer: str,
+    outcome: str,
+) -> None:
+    caller = await new_phone("caller")
+    person = await new_phone("person", answer=answer)
+    changes = reaching(person, ring_s=5.0)
+    async with answering(number, tmp_path, lab=lab, changes=changes) as served:
+        records = Records(served.logs)
+        await dial(caller, number)
+        await until_silent(caller)
+        await caller.press("0")
+        found = await outcome_of(records)
+        await asyncio.sleep(7.0)
+        await caller.hang_up()
+        await records.until("CallEnded")
+
+    assert found == outcome
+    assert occurrences(caller.heard(), local("I am sorry, nobody could be reached just now.")) == 1
+    assert not person.told("CALL_ESTABLISHED")
