@@ -36,6 +36,7 @@ CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themsel
     "openai",
     "aiortc",
     "aioice",
+    "livekit",
     "deepgram",
     "twilio",
     "asyncio",

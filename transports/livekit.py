@@ -11,15 +11,17 @@ from calls.entry import Tell
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
+from calls.room_watch import BACK_S, LOST_S
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.livekit_input import LivekitInput
 from transports.livekit_line import LivekitLine
 from transports.livekit_output import LivekitOutput
 from transports.livekit_room import RATE_HZ
 from transports.livekit_rooms import LivekitRooms, RoomsError
-from transports.livekit_words import KEY_CODES, outcome_of
+from transports.livekit_words import CLIENT_INITIATED, KEY_CODES, outcome_of
 
 ANSWER_S: Final = 60.0  # for the far end to pick up, once it is in the room
+SPARE_S: Final = 10.0  # in which the line's own end comes first
 KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a quarter of a second
 
 
@@ -57,6 +59,8 @@ class LivekitLeg(PlainLeg):
             audio_out_enabled=True,
             audio_out_10ms_chunks=2,
             audio_out_end_silence_secs=0,
+            # What is being said waits for a lost server longer than Pipecat lets a write wait.
+            audio_out_write_timeout_secs=LOST_S + BACK_S + SPARE_S,
         )
         self._input = LivekitInput(params, line, tell)
         self._output = LivekitOutput(params, line)
@@ -91,7 +95,7 @@ class LivekitLeg(PlainLeg):
     async def watch(self) -> None:
         """Return when the far end has gone; tell `gone` before."""
         reason = await self.line.watch()
-        self._tell_end(reason)
+        self._tell_end(reason, left_for=self.line.left_for)
         gone, self._gone = self._gone, None
         if gone:
             await gone(reason)
@@ -119,7 +123,7 @@ class LivekitLeg(PlainLeg):
     async def hang_up(self, reason: str = "") -> None:
         """Close the room, which hangs up on the caller, and leave."""
         self._gone = None
-        self._tell_end(reason)
+        self._tell_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
         if self._rooms is not None and self.line.watched.over != "line_ended":
             try:
                 await self._rooms.delete(self.line.place.room)
@@ -131,7 +135,7 @@ class LivekitLeg(PlainLeg):
     def _tell_restored(self, after_s: float) -> None:
         self._tell(LineRestored(after_s=after_s))
 
-    def _tell_end(self, reason: str) -> None:
+    def _tell_end(self, reason: str, *, left_for: int) -> None:
         if self._ended:
             return
         self._ended = True
@@ -139,7 +143,7 @@ class LivekitLeg(PlainLeg):
         self._tell(
             LegEnded(
                 call_ref=self.facts.call_ref,
-                outcome=outcome_of(self.line.left_for, answered=answered),
+                outcome=outcome_of(left_for, answered=answered),
                 reason=reason,
             )
         )
