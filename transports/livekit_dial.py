@@ -109,11 +109,12 @@ async def dial(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
     """
     if await _is_there(lk, call.room):
         raise AlreadyDiallingError(f"{call.room} has its callee already")
-    dialled: Dialled | None = None
+    answered = False
     try:
         dialled = await _rung(lk, call)
+        answered = dialled.answered
     finally:
-        if dialled is None or not dialled.answered:
+        if not answered:
             await asyncio.shield(_drop(lk, call.room))
     return dialled
 

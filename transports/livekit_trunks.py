@@ -45,7 +45,7 @@ class InboundTrunk:
     """Who may call us, and at which numbers.
 
     Attributes:
-        numbers: As the carrier writes them in the request; none: every number.
+        numbers: With the digits that the carrier sends, a plus or not; none: every number.
         allowed_addresses: Of the carrier, as addresses or networks; none: everybody's.
         credentials: What the carrier is asked for; None: nothing.
         media_timeout_s: After so long without a packet of the caller the exchange hangs up.

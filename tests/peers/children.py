@@ -40,10 +40,10 @@ def peer(name: str) -> str:
     """
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     place = Path(os.environ.get("HOLDLINE_PEERS") or Path(cache) / "holdline" / "peers")
-    found = sorted((place / "bin").glob(f"{name}-v*"))
+    found = list((place / "bin").glob(f"{name}-v*"))
     if not found:
         raise UnprovenError(f"{name} is not in {place}/bin; scripts/peers builds it")
-    return str(found[-1])
+    return str(max(found, key=lambda each: each.stat().st_mtime))  # of several, the last built
 
 
 def free_ports(count: int, *, kind: int = socket.SOCK_STREAM) -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ import pytest_asyncio
 from livekit import api
 from pydantic import SecretStr
 
+from drill.sound import stretches
+from tests.peers.agent import answering
 from tests.peers.conftest import NewPhone, proven
 from tests.peers.media_server import KEY, NUMBER, SECRET, MediaServer
 from tests.peers.refusing_phone import refusing_phone
+from tests.peers.sip_phone import Pcm
 from tests.peers.test_peers import TONE_HZ, loud_s, participant
 from transports.livekit_dial import (
     AlreadyDiallingError,
@@ -27,6 +31,16 @@ from transports.livekit_trunks import (
     outbound_trunk_id,
     set_up,
 )
+
+GREETING_S = 1.5  # of a voice: most of the greeting
+
+
+def voiced_s(sound: Pcm) -> float:
+    return sum(b - a for a, b in stretches(sound))
+
+
+def read_all(folder: Path) -> str:
+    return "".join(each.read_text(encoding="utf-8") for each in folder.glob("*.jsonl"))
 
 
 @pytest_asyncio.fixture
@@ -133,3 +147,23 @@ async def test_who_stops_waiting_stops_the_ringing(
     await phone.until("CALL_CLOSED")
 
     assert not phone.told("CALL_ESTABLISHED")
+
+
+async def test_who_picks_up_is_greeted_by_the_agent(
+    media_server: MediaServer, new_phone: NewPhone, exchange: api.LiveKitAPI, tmp_path: Path
+) -> None:
+    phone = await new_phone()
+    call = await call_to(exchange, media_server, phone.address)
+    room = replace(call, room=room_of("greeting", prefix="call-"))
+
+    async with answering(media_server, tmp_path) as served:
+        dialled = await dial(exchange, room)
+        await phone.until_heard(lambda sound: voiced_s(sound) > GREETING_S)
+        await phone.hang_up()
+        records = served.logs / "calls"
+        async with asyncio.timeout(30):
+            while "CallEnded" not in (told := read_all(records)):  # noqa: ASYNC110 - a file grows
+                await asyncio.sleep(0.05)
+
+    assert dialled.answered
+    assert "harbour clinic" in told

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from livekit import api
 
 from bot.__main__ import run
 from tests.peers.conftest import NewPhone
@@ -16,6 +17,8 @@ stages:
   llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: OPENAI_API_KEY}]
   tts: [{name: voice, kind: local}]
 """
+
+DROPPED = '"reason": "flood"'
 
 
 @pytest.fixture
@@ -64,14 +67,15 @@ def test_twice_is_once_and_what_is_different_is_changed(
     ]
 
 
+@pytest.mark.parametrize("dialled", [NUMBER, NUMBER.removeprefix("+")])
 async def test_a_call_to_the_number_comes_into_a_room_of_its_own(
-    configured: MediaServer, new_phone: NewPhone
+    configured: MediaServer, new_phone: NewPhone, dialled: str
 ) -> None:
     write("allowed_addresses: [127.0.0.1]")
     assert await asyncio.to_thread(run, ["sip", "setup"]) == 0
     phone = await new_phone()
 
-    await phone.dial(configured.uri())
+    await phone.dial(configured.uri(dialled))
     async with configured.api() as lk:
         name = await first_room(lk)
     async with participant(configured, name):
@@ -96,3 +100,26 @@ def test_a_number_of_another_trunk_is_refused_in_livekits_words(
     assert code == 1
     assert "does not make the inbound trunk" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("addresses", "number"), [("192.0.2.7", NUMBER), ("127.0.0.1", "+15550199")]
+)
+async def test_a_call_that_no_trunk_takes_comes_into_no_room(
+    configured: MediaServer, new_phone: NewPhone, addresses: str, number: str
+) -> None:
+    write(f"allowed_addresses: [{addresses}]")
+    assert await asyncio.to_thread(run, ["sip", "setup"]) == 0
+    dropped = configured.sip.log.read_text(encoding="utf-8").count(DROPPED)
+    phone = await new_phone()
+
+    await phone.dial(configured.uri(number))
+    async with asyncio.timeout(20):
+        while configured.sip.log.read_text(encoding="utf-8").count(DROPPED) == dropped:  # noqa: ASYNC110 - a file grows
+            await asyncio.sleep(0.05)
+    async with configured.api() as lk:
+        rooms = (await lk.room.list_rooms(api.ListRoomsRequest())).rooms
+    await configured.remove_all()
+
+    assert not rooms
+    assert not phone.told("CALL_ESTABLISHED")
