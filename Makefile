@@ -1,6 +1,6 @@
 # `make` lists the targets. On a fresh machine Python 3.11 to 3.13 and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-long test-hours check lint format lock drill mutants clean
+.PHONY: help setup setup-dev demo test test-long test-hours test-peers check lint format lock drill mutants clean
 
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
@@ -25,8 +25,8 @@ demo: setup ## a talking agent without keys: open the one URL that it prints
 	@$(BIN)/holdline demo
 
 test: setup-dev ## every test but the longest; under eight minutes on two cores
-	@$(BOTH) '$(PYTEST) -m "not slow and not e2e"' \
-		'$(PYTEST) -m "(slow or e2e) and not long and not hours"'
+	@$(BOTH) '$(PYTEST) -m "not slow and not e2e and not peers"' \
+		'$(PYTEST) -m "(slow or e2e) and not long and not hours and not peers"'
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
 	@$(BOTH) '$(PYTEST) -m "long and not alone and not hours"' \
@@ -35,8 +35,12 @@ test-long: setup-dev ## the longest tests: outages from end to end, several serv
 test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns: some twenty minutes
 	@$(BIN)/python -m pytest -q -m hours
 
+test-peers: setup-dev ## calls through a real LiveKit with real SIP phones, built first if need be
+	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
+	@$(BIN)/python -m pytest -q -rs -m peers
+
 check: setup-dev lint ## lint, types, imports and the quick tests; about four minutes
-	@$(PYTEST) -m "not slow and not e2e"
+	@$(PYTEST) -m "not slow and not e2e and not peers"
 
 lint: setup-dev
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Holdline in Pipecat's own runner: `python bot.py -t webrtc`, `-t twilio`; `python bot.py mic`.
+"""Holdline in Pipecat's own runner: `python bot.py -t webrtc`, `-t twilio`, `-t livekit`, or `mic`.
 
 The runner calls `bot` for each call. `import bot` finds the package beside this file, not the file.
 """

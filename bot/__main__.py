@@ -19,6 +19,7 @@ from bot.cli import (
     replay,
     say,
     serve,
+    sip,
     transcribe,
 )
 from bot.config.environment import use_one_thread_for_arrays
@@ -43,6 +44,7 @@ app.command("lab")(lab.command)
 app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
+app.command("sip")(sip.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 

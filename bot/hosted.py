@@ -1,22 +1,28 @@
 """One call for a host that is not our server: Pipecat's runner hands us a connection."""
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import WebSocket
 from loguru import logger
+from pipecat.runner.types import LiveKitRunnerArguments
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 from bot import clock
 from bot.call.watching import watch_leg
 from bot.config.folders import keep_private
 from bot.config.loading import load
+from bot.config.settings import Settings
 from bot.process import Process, open_process
 from telemetry import logs
+from transports.media_stream.line import NORMAL, close
+from transports.media_stream.messages import POLICY, Started
 from transports.twilio import TwilioCall, TwilioLeg
-from transports.twilio_line import NORMAL, close
-from transports.twilio_wire import POLICY, Started, read
+from transports.twilio_wire import read
 from transports.webrtc import WebrtcLeg
+
+if TYPE_CHECKING:
+    from transports.livekit import LivekitLeg
 
 START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
 MAX_BEFORE_START: Final = 2  # messages: these two
@@ -42,9 +48,11 @@ async def answer(runner_args: Any) -> None:
     elif isinstance(websocket, WebSocket):
         async with open_process(settings, words=False) as process:
             await _answer_twilio(process, websocket)
+    elif isinstance(runner_args, LiveKitRunnerArguments):
+        await _answer_room(settings, runner_args)
     else:
         raise TypeError(
-            f"holdline takes calls over webrtc and twilio from a host, "
+            f"holdline takes calls over webrtc, twilio and livekit from a host, "
             f"not {type(runner_args).__name__}"
         )
 
@@ -78,6 +86,37 @@ async def _answer_twilio(process: Process, websocket: WebSocket) -> None:
         await process.switchboard.answer(leg)
     finally:
         await close(websocket, NORMAL)
+
+
+async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> None:
+    # Late: their library has 28 MB, which who is handed no room does without.
+    from transports.livekit import LivekitLeg  # noqa: PLC0415
+    from transports.livekit_line import LivekitLine  # noqa: PLC0415
+    from transports.livekit_room import LineError, RoomPlace  # noqa: PLC0415
+
+    place = RoomPlace(url=given.url, room=given.room_name, token=lambda: given.token or "")
+    line = LivekitLine(place, clock=clock.monotonic)
+    try:
+        await line.open()  # ahead of everything that takes time: a telephone rings until then
+        async with open_process(settings, words=False) as process:
+            if not await line.caller_came():
+                logger.warning("nobody came into the room {}", given.room_name)
+                return
+            await _converse(process, LivekitLeg(line, tell=process.switchboard.tell))
+    except LineError as refused:
+        logger.warning("{}: {}", given.room_name, refused)
+    finally:
+        await line.close()
+
+
+async def _converse(process: Process, leg: "LivekitLeg") -> None:
+    call = process.call(leg)
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(watch_leg(leg, call), name="watch the room")
+        try:
+            await process.switchboard.answer(leg, call)
+        finally:
+            watch.cancel()
 
 
 async def _first_words(websocket: WebSocket) -> Started | None:

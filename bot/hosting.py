@@ -1,6 +1,8 @@
 """`python bot.py`: Pipecat's own runner, with our page and our calls in it."""
 
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 from bot.__main__ import run
 from bot.config.errors import ConfigError
@@ -33,13 +35,20 @@ def _check() -> None:
 
 def _host() -> None:
     # Here, and not above: both import Pipecat, and `mic` has its errors without it.
+    import uvicorn  # noqa: PLC0415
     from fastapi.responses import RedirectResponse  # noqa: PLC0415
-    from pipecat.runner.run import app  # noqa: PLC0415
-    from pipecat.runner.run import main as serve  # noqa: PLC0415
+    from pipecat.runner import run as theirs  # noqa: PLC0415
 
+    from bot.http.body_limit import BodyLimit  # noqa: PLC0415
+    from bot.http.bounds import bounds  # noqa: PLC0415
     from bot.http.pages.site import asset_routes, client_routes  # noqa: PLC0415
 
+    app = theirs.app
+    app.add_middleware(
+        BodyLimit
+    )  # before Pipecat's uploads of up to 50 MB, which no agent of ours reads
+    theirs.uvicorn = SimpleNamespace(run=partial(uvicorn.run, **bounds()))  # it takes no options
     app.include_router(client_routes())  # Pipecat's own page is a package that we do without
     app.include_router(asset_routes())
     app.add_api_route("/", lambda: RedirectResponse("/client/"), include_in_schema=False)
-    serve()
+    theirs.main()

@@ -1,12 +1,13 @@
 """Measures our own lag while the process is open, and tells it as what it is.
 
-The loop beats (`fallbacks/lag.py`), and now and then a job that does nothing says how long a call
+The loop beats (`fallbacks/lag.py`), which is heard by whoever needs to know (`bot/house/meter.py`
+by what room there is for calls). And now and then a job that does nothing says how long a call
 waits for a free thread. What is late at the line, its sender tells.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +17,9 @@ from calls.entry import Tell
 from calls.events import ProcessLagged
 from calls.lagging import Lagging
 from fallbacks.lag import PERIOD_S, Lag
+
+Beat = Callable[[float, float], None]
+"""Takes a beat's moment, and how much later it came than it should have."""
 
 THREADS_ASKED_S: Final = 1.0  # between two looks at how long a job waits for a thread
 
@@ -28,6 +32,16 @@ class LagTeller:
     tell: Tell
     clock: Clock
     lagging: Lagging = field(default_factory=Lagging)
+    listeners: list[Beat] = field(default_factory=list[Beat])
+
+    @contextmanager
+    def heard_by(self, listener: Beat) -> Iterator[None]:
+        """Have every beat told to somebody else, too, while the block runs."""
+        self.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self.listeners.remove(listener)
 
     def note_line(self, lag_s: float) -> None:
         """Note that sound went to a caller so late, though it was there."""
@@ -69,6 +83,8 @@ async def _beat(watch: LoopWatch, teller: LagTeller) -> None:
         if now > due_at + PERIOD_S:
             step = watch.take_step()
             teller.tell_all(lagging.note("loop", now - due_at, step=step, now=now))
+        for listener in teller.listeners:
+            listener(now, max(0.0, now - due_at))
         teller.tell_all(lagging.tick(now))
         due_at = now + PERIOD_S
         await asyncio.sleep(PERIOD_S)

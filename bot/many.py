@@ -25,6 +25,7 @@ class ServePlan:
         """Take what the command was given, and what was read."""
         self.settings = settings
         self.board = ""
+        self.metrics = ""
         self._config = config
         self._flags = flags
 
@@ -41,6 +42,7 @@ class ServePlan:
             config=str(self._config) if self._config else None,
             flags=dict(self._flags),
             board=self.board,
+            metrics=self.metrics,
         )
 
     def renew(self) -> bool:
@@ -72,4 +74,6 @@ def serve_with_workers(plan: ServePlan) -> int:
 
     with listener, tempfile.TemporaryDirectory(prefix="holdline-") as folder:
         plan.board = f"sqlite:///{folder}/health.db"
+        plan.metrics = f"{folder}/metrics"
+        Path(plan.metrics).mkdir()
         return run_supervisor(plan, listener, ready)

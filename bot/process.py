@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
@@ -16,13 +17,16 @@ from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
 from bot.call.services import Shared
+from bot.call.summary_post import SummaryPosts, sending
 from bot.call.switchboard import Switchboard
 from bot.call.warming import warm_up
 from bot.config.settings import Settings
 from bot.exits import UsageError
 from bot.health.policies import build_policies
+from bot.health.retrying import Retries
 from bot.health.view import ProviderView
 from bot.health.watch import watch_providers
+from bot.keep_running import keep_running
 from bot.lag import LagTeller, measure_lag
 from bot.prices import load_prices, with_prices
 from bot.retention import forget_daily
@@ -38,8 +42,11 @@ from providers.provider import SharedService, Stage
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
-from telemetry.logs import Log
+from telemetry.logs import Log, redacted
+from telemetry.metrics import Exposition, Metrics
+from telemetry.record_files import RecordFiles
 from transports.leg import Leg
+from transports.people import People
 
 SWITCH_S: Final = 0.0005  # chosen: a tenth of Python's own 5 ms
 PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
@@ -65,6 +72,10 @@ class Process:
     providers: ProviderView
     last_resort: LastResort
     policies: Mapping[Stage, StagePolicy]
+    metrics: Metrics
+    exposition: Exposition
+    people: People  # doors that can call a person say so here
+    measuring: LagTeller
 
 
 @asynccontextmanager
@@ -74,6 +85,7 @@ async def open_process(
     words: bool,
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
+    metrics_folder: Path | None = None,
 ) -> AsyncIterator[Process]:
     """Be ready for calls while the block runs.
 
@@ -82,6 +94,7 @@ async def open_process(
         words: Whether the live view may show what is said; the calls' own records always do.
         listeners: More of them, told everything.
         models: Already loaded; None: they are loaded now.
+        metrics_folder: Where all processes of a house count; None: this one is alone.
     """
     check_tools(settings)
     serve_the_loop_first()
@@ -90,10 +103,14 @@ async def open_process(
     await warm_up(models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     live = Live(words=words)
-    emitter = emitter_for(settings, [live, *listeners])
+    exposition = Exposition(metrics_folder)
+    metrics = Metrics(exposition.registry, incidents_of(settings), clock=clock.monotonic)
+    record = record_of(settings)
+    emitter = emitter_for(settings, [live, metrics, record, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
+        written(record),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_shared(settings, models, measuring) as shared,
@@ -114,6 +131,10 @@ async def open_process(
                 providers=providers,
                 last_resort=shared.last_resort,
                 policies=shared.policies,
+                metrics=metrics,
+                exposition=exposition,
+                people=shared.people,
+                measuring=measuring,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
@@ -133,16 +154,19 @@ async def open_shared(
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
     judges = TurnJudges(clock=clock.monotonic)
-    yield Shared(
-        settings=settings,
-        models=models,
-        judges=judges,
-        policies=policies,
-        clients=services,
-        clock=clock.monotonic,
-        last_resort=last_resort,
-        late_at_line=measuring.note_line,
-    )
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
+    async with sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts:
+        yield Shared(
+            settings=settings,
+            models=models,
+            judges=judges,
+            policies=policies,
+            clients=services,
+            clock=clock.monotonic,
+            last_resort=last_resort,
+            late_at_line=measuring.note_line,
+            posts=posts,
+        )
     for each in services.values():
         await each.close()
     await last_resort.close()
@@ -151,9 +175,31 @@ async def open_shared(
 
 def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
     """Return what tells the log, the calls' own records and these listeners."""
-    log = Log(Incidents(ladders(settings), steps=settings.hold.steps))
+    log = Log(incidents_of(settings))
     journal = Journal(settings.logs.dir / "calls")
     return Emitter(listeners=[log, journal, *listeners], utc_now=clock.utc_now)
+
+
+def record_of(settings: Settings) -> RecordFiles:
+    """Return what writes the files that tools of others read."""
+    logs = settings.logs
+    return RecordFiles(logs.dir, incidents_of(settings), names=logs.files, redact=redacted)
+
+
+@asynccontextmanager
+async def written(record: RecordFiles) -> AsyncIterator[None]:
+    """Have the record written while the block runs, and its rest behind it."""
+    async with asyncio.TaskGroup() as tasks:
+        writing = tasks.create_task(keep_running("the record", record.run), name="the record")
+        try:
+            yield
+        finally:
+            writing.cancel()
+
+
+def incidents_of(settings: Settings) -> Incidents:
+    """Return what makes incidents of the facts; each listener has its own."""
+    return Incidents(ladders(settings), steps=settings.hold.steps)
 
 
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.__main__ import guard
+from bot.config.environment import count_together
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
@@ -39,6 +40,7 @@ def work(order: Mapping[str, Any]) -> None:
     config = Path(order["config"]) if order["config"] else None
     settings = _in_house(load(config, flags=order["flags"]).settings, order)
     logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
+    count_together(Path(order["metrics"]))
     asyncio.run(_answer_calls(settings, order))
 
 
@@ -62,7 +64,9 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
         house.wire.tell("configured")
         from bot.http.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, takes long
 
-        async with run_server(settings, [], extras=Extras(house=house)) as server:
+        async with run_server(
+            settings, [], extras=Extras(house=house, metrics_folder=Path(order["metrics"]))
+        ) as server:
             listening = tasks.create_task(_outlive(house, server), name="end with the supervisor")
             await server.ready.wait()
             place = _WorkPlace(house, server, tasks)

@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from calls.leg_events import HandedOver, LegAnswered, LegEnded, LegRinging, LineRestored
+from calls.leg_events import (
+    AnswererJudged,
+    CallerReturned,
+    EarMeasured,
+    HandedOver,
+    LegAnswered,
+    LegEnded,
+    LegRinging,
+    LineRestored,
+    PersonBriefed,
+)
 from fallbacks.facts import (
     AttemptDropped,
     AttemptFailed,
@@ -390,7 +400,11 @@ Event: TypeAlias = (
     | LegRinging
     | LegAnswered
     | LegEnded
+    | AnswererJudged
     | LineRestored
+    | EarMeasured
     | HandedOver
+    | PersonBriefed
+    | CallerReturned
 )
 """Whatever happened. Listeners ignore what they do not know."""

@@ -16,6 +16,7 @@ class LegRinging:
     """The far end rings."""
 
     call_ref: str  # the carrier's own id of the call
+    ref: str = ""  # our own of the dial, if we placed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class LegAnswered:
 
     call_ref: str
     after_s: float  # from the first sign of the call on
+    ref: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,18 @@ class LegEnded:
     outcome: LegOutcome
     sip_code: int | None = None  # RFC 3261, where the carrier says one
     reason: str = ""
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswererJudged:
+    """The carrier has listened to who picked up."""
+
+    call_ref: str
+    answerer: str  # in the carrier's words: human, machine_start, machine_end_beep, fax, unknown
+    machine: bool
+    after_s: float  # how long it listened
+    ref: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,21 @@ class LineRestored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarMeasured:
+    """A browser said how much later than we sent it its speaker plays an answer.
+
+    It measures that itself, from its receiver's statistics, and could say anything: for people to
+    look at, and nothing is decided by it.
+    """
+
+    turn: int  # of the answer, as the page counts
+    buffer_s: float  # in its jitter buffer
+    playout_s: float  # from there to the loudspeaker
+    network_s: float  # half of a round trip
+    made_up_s: float  # of that answer's sound, because it came too late or never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
     """The call was to be handed on to a person."""
 
@@ -51,3 +80,20 @@ class HandedOver:
     destination: str  # its name; the number stands in the configuration
     outcome: Handover
     took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonBriefed:
+    """A person who was called has heard what it is about, or as much of it as they wanted."""
+
+    destination: str
+    by: str  # model, last_words: who put it together
+    took_s: float  # to put it together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerReturned:
+    """The person has hung up, and the caller talks with the agent again."""
+
+    destination: str
+    talked_s: float

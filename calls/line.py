@@ -71,6 +71,18 @@ class CallerLine:
         self._kept = deque((begin + later_s, end + later_s) for begin, end in self._kept)
         self.dry_at += later_s
 
+    def stand_still(self, for_s: float, now: float) -> None:
+        """Note that nothing was played in the last `for_s`: what was left then is left now."""
+        if self.dry_at <= now - for_s:
+            return
+        self._kept = deque((begin + for_s, end + for_s) for begin, end in self._kept)
+        self.dry_at += for_s
+
+    def play_again(self, length_s: float, now: float) -> None:
+        """Note that the far end begins again, with so much more than it had not played."""
+        self._unplayed_s += length_s
+        self.played(0.0, now)
+
     def flush(self, now: float) -> None:
         """Note that the line threw away what it had, but what the caller must hear."""
         if self.dry_at <= now:

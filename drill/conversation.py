@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bot.lab.callers import answers, caller_says, spoken_s
 from bot.lab.process import RunningLab
+from drill.matching import TELEPHONE, SoundPath
 from drill.telephones import Telephone
 
 Pcm: TypeAlias = NDArray[np.int16]
@@ -98,8 +99,11 @@ class CallerEar:
 class Conversation:
     """A call in progress: `async with Conversation(telephone, lab, greeting=...) as call:`."""
 
-    def __init__(self, telephone: Telephone, lab: RunningLab, *, greeting: str) -> None:
+    def __init__(
+        self, telephone: Telephone, lab: RunningLab, *, greeting: str, path: SoundPath = TELEPHONE
+    ) -> None:
         self.greeting = greeting
+        self.path = path  # what becomes of the voices' sound on its way to this telephone
         self.greeted_s: float | None = None  # when the greeting began
         self._lab = lab
         self.ear = CallerEar(telephone)

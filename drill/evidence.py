@@ -19,6 +19,7 @@ from drill.conversation import AskedTurn, Conversation
 from drill.hearing import Sent
 from drill.judge import ExpectedWords, ReplyVerdict, judge
 from drill.local_utterances import utterances
+from drill.matching import SoundPath
 from drill.places import RATE_HZ
 
 Pcm = NDArray[np.int16]
@@ -75,6 +76,7 @@ async def judge_turn(
         sent,
         said=ExpectedWords(text=turn.answer, pauses=pauses_s),
         stop_s=turn.stop_s - turn.began_s,
+        line=call.path,
     )
     verdict = await asyncio.get_running_loop().run_in_executor(_court(), weigh)
     return Judged(
@@ -85,8 +87,11 @@ async def judge_turn(
     )
 
 
-def _weigh(recording: Pcm, sent: list[Sent], *, said: ExpectedWords, stop_s: float) -> ReplyVerdict:
-    return judge(recording, sent, said=said, stop_s=stop_s, local=utterances(said.text))
+def _weigh(
+    recording: Pcm, sent: list[Sent], *, said: ExpectedWords, stop_s: float, line: SoundPath
+) -> ReplyVerdict:
+    local = utterances(said.text)
+    return judge(recording, sent, said=said, stop_s=stop_s, local=local, line=line)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process
 from drill.conversation import Conversation, Hook
+from drill.matching import TELEPHONE, SoundPath
 from drill.rows import Break, Row, When
 from drill.servers import GREETING, loopback_settings, run_agent
 from drill.telephones import CarrierTelephone, Telephone
@@ -28,6 +29,7 @@ class Rig:
         control: How they are broken.
         ring: Makes a telephone that has not rung yet.
         calls: Where the server writes what it knows of its calls, if it does.
+        path: What becomes of the voices' sound on its way to the telephone.
     """
 
     row: Row
@@ -35,10 +37,11 @@ class Rig:
     control: LabControl
     ring: Callable[[], Telephone]
     calls: Path
+    path: SoundPath = TELEPHONE
 
     def call(self) -> Conversation:
         """Return a call to be made."""
-        return Conversation(self.ring(), self.lab, greeting=GREETING)
+        return Conversation(self.ring(), self.lab, greeting=GREETING, path=self.path)
 
     async def break_now(self, when: When) -> None:
         """Begin the faults of a moment."""

@@ -6,23 +6,29 @@ loop is. A call that has just come has not shown its load yet, so it counts with
 on average, less with every second in which its own load is seen. Whoever was admitted keeps the
 seat until the call has ended, or for a while if it never begins.
 
+What a call costs falls with their number, because the process itself is paid for once. So the
+average at this number of calls is never less than what the next one adds, and to go by it lets in
+too few at first rather than too many (docs/decisions/0077).
+
 A worker without a call always has room for one: to refuse the only caller helps nobody.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-FULL: Final = 0.9  # of a core: beyond it a burst of a few frames makes every call late
-CALL_CORES: Final = 0.15  # what a call is believed to cost before it was measured (chosen)
-CALL_CORES_MIN: Final = 0.04
-CALL_CORES_MAX: Final = 0.4
+FULL: Final = 0.7  # of a core: at 0.72 answers were in time, at 1.08 no more (decision 0077)
+CALL_CORES: Final = 0.11  # before it was measured: of one call alone, the dearest (capacity-report)
+CALL_CORES_MIN: Final = 0.05  # of ten calls, the cheapest: below it a quiet moment was measured
+CALL_CORES_MAX: Final = 0.35  # a core that carries two: dearer is trouble, not calls (chosen)
 LATE_S: Final = 0.25  # a loop that is so late for so many looks tears words
 STALE_S: Final = 1.5  # a worker that has not reported for so long is later than it can say
 SETTLE_S: Final = 3.0  # after so long a call's load is in what was measured
-LEARN: Final = 0.05  # the weight of one report among those before it
-HAIR: Final = 1e-6  # six times 0.15 may be a hair more than 0.9
+BELIEVED_S: Final = 10.0  # of calls: so much weighs what was believed (chosen)
+MEMORY_S: Final = 60.0  # a turn of each call, and a few more: their quiet and busy moments (chosen)
+HAIR: Final = 1e-6  # seven times 0.1 may be a hair more than 0.7
 WAIT_S: Final = 15.0  # a telephone's stream and a browser's sound come within seconds, or never
 HANDED_S: Final = 2.0  # a connection that was handed on begins its call within that time
 
@@ -98,12 +104,39 @@ class _Coming:
     call: str
 
 
+class CallCost:
+    """What a call costs on average: processor seconds for seconds of calls, lately."""
+
+    def __init__(self) -> None:
+        """Believe what was measured elsewhere."""
+        self._spent_s = CALL_CORES * BELIEVED_S
+        self._talked_s = BELIEVED_S
+        self._looked_at: float | None = None  # None: what went on since then counts for nothing
+
+    @property
+    def cores(self) -> float:
+        """Of one call, within bounds."""
+        return min(max(self._spent_s / self._talked_s, CALL_CORES_MIN), CALL_CORES_MAX)
+
+    def learn(self, *, cores: float, calls: float, now: float) -> None:
+        """Take what so many calls use at this moment."""
+        passed_s = min(now - self._looked_at, STALE_S) if self._looked_at is not None else 0.0
+        keep = math.exp(-passed_s / MEMORY_S)
+        self._spent_s = self._spent_s * keep + cores * passed_s
+        self._talked_s = self._talked_s * keep + calls * passed_s
+        self._looked_at = now
+
+    def pause(self) -> None:
+        """Learn nothing until there is something to be learnt again."""
+        self._looked_at = None
+
+
 class HouseSeats:
     """The seats of all workers together.
 
     Attributes:
         seats: Calls at once, whatever is measured.
-        call_cores: What a call costs on average.
+        cost: Of a call, on average.
         workers: By number.
     """
 
@@ -116,7 +149,7 @@ class HouseSeats:
             measured: Whether load counts; otherwise seats alone do.
         """
         self.seats = seats
-        self.call_cores = CALL_CORES
+        self.cost = CallCost()
         self.workers: dict[int, WorkerLoad] = {}
         self._cores = cores
         self._measured = measured
@@ -188,30 +221,32 @@ class HouseSeats:
         if not self._measured:
             return free
         staying = [each for each in self.workers.values() if not each.leaving]
-        rooms = sum(each.room(self.call_cores, now) for each in staying)
-        used = sum(each.load(self.call_cores, now) for each in self.workers.values())
-        left = calls_in(self._cores * FULL - used, self.call_cores)
+        rooms = sum(each.room(self.cost.cores, now) for each in staying)
+        used = sum(each.load(self.cost.cores, now) for each in self.workers.values())
+        left = calls_in(self._cores * FULL - used, self.cost.cores)
         alone = bool(staying) and not self.taken
         return max(int(alone), min(free, min(rooms, left) - len(self._coming)))
 
     def best(self, now: float) -> int | None:
         """Return the worker with most room; None: there is none."""
         staying = [number for number, each in self.workers.items() if not each.leaving]
-        return max(staying, key=lambda each: self._rank(self.workers[each], now), default=None)
 
-    def _rank(self, load: WorkerLoad, now: float) -> tuple[bool, float]:
-        if self._measured:
-            return load.spare(self.call_cores, now)
-        return (True, -len(load.calls) - load.coming(now))
+        def rank(number: int) -> tuple[bool, float]:
+            load = self.workers[number]
+            if self._measured:
+                return load.spare(self.cost.cores, now)
+            return (True, -len(load.calls) - load.coming(now))
+
+        return max(staying, key=rank, default=None)
 
     def _learn(self, now: float) -> None:
         begun = sum(len(each.calls) for each in self.workers.values())
         seen = begun - sum(each.unseen(now) for each in self.workers.values())
         if begun < 2 or seen < begun * 0.9:  # one call's load is mostly what a worker costs anyway
+            self.cost.pause()
             return
-        measured = sum(each.cores for each in self.workers.values()) / seen
-        measured = min(max(measured, CALL_CORES_MIN), CALL_CORES_MAX)
-        self.call_cores += LEARN * (measured - self.call_cores)
+        cores = sum(each.cores for each in self.workers.values())
+        self.cost.learn(cores=cores, calls=seen, now=now)
 
 
 def calls_in(cores: float, call_cores: float) -> int:

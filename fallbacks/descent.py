@@ -153,6 +153,11 @@ class Descent:
         return Step.KEYPAD in self._settings.steps
 
     @property
+    def takes_keys(self) -> bool:
+        """Whether a key may be a choice: the menu was read."""
+        return not self.over and self.has_keys and self._read
+
+    @property
     def listens(self) -> bool:
         """Whether what the caller says may be a choice: the menu of words was read."""
         return not self.over and self.step is Step.WORDS and self._taken[Step.WORDS] > 0
@@ -182,7 +187,7 @@ class Descent:
 
     def key(self, digit: str, now: float) -> tuple[Descending, ...]:
         """The caller pressed a key; it counts once the menu was offered."""
-        if self.over or not self.has_keys or not self._read:
+        if not self.takes_keys:
             return ()
         choice = self._keys.get(digit)
         return self._go(now) if choice is None else self._choose(choice)  # the menu again

@@ -180,6 +180,7 @@ class EarlyAnswerTaken:
     asked_s: float  # before the decision
     gained_s: float  # how much sooner the first word was there, or will be, than if asked now
     extra_share: float  # of the process so far: requests in vain for each one of a decided turn
+    calls_tool: bool = False  # it begins with one: nothing to be spoken is there yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

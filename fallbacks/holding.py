@@ -10,7 +10,9 @@ than `silence_s` while an answer is owed.
 A turn is owed from the caller's stop on, whoever may still be deciding whether it is one. A pause
 that turn detection takes for no end owes nothing yet. When it was an end after all, a filler is due
 at once if there may be one, unless the answer was prepared in the pause; a clip has the time that
-it has in any other turn.
+it has in any other turn. A prepared answer that begins with a tool is no such answer: the tool, the
+model and the voice are still to come, and take longer than the budget has left by then. So a filler
+is said at once before it, or a clip within the budget.
 """
 
 from dataclasses import dataclass
@@ -58,6 +60,7 @@ class Holding:
         self._dry_at: float | None = None  # something was said in this turn, until then
         self._paused_at: float | None = None  # the caller was silent since, and may go on
         self._decided_at: float | None = None  # when such a pause was found to be the end
+        self._tool_first = False  # the prepared answer begins with one
 
     @property
     def wake_at(self) -> float | None:
@@ -66,13 +69,15 @@ class Holding:
             return None
         if self._dry_at is not None:
             return self._dry_at + self.settings.silence_s
+        decided_at = -inf if self._decided_at is None else self._decided_at
+        hopeless = self._tool_first and self._decided_at is not None
         if not self._filler_allowed:
             clip_at = self._stopped_at + self.settings.clip_s
-            return max(clip_at, (self._decided_at or -inf) + self.settings.first_s)
+            return max(clip_at, decided_at if hopeless else decided_at + self.settings.first_s)
         first_at = self._stopped_at + self.settings.first_s
-        decided_at = -inf if self._decided_at is None else self._decided_at
         last_at = max(self._stopped_at + self.settings.last_s, decided_at + PREPARED_S)
-        expected_at = next((each for each in self._expected_at if each <= last_at), None)
+        expected = () if hopeless else self._expected_at
+        expected_at = next((each for each in expected if each <= last_at), None)
         if expected_at is None:
             return first_at
         return max(first_at, min(expected_at + LATE_S, last_at))
@@ -88,6 +93,7 @@ class Holding:
         self._met = False
         self._stopped_at, self._expected_at, self._dry_at = at, (), None
         self._paused_at = self._decided_at = None
+        self._tool_first = False
 
     def caller_started(self) -> None:
         """The caller speaks: nothing is owed, and nothing may be said over him."""
@@ -111,6 +117,17 @@ class Holding:
             else_at: If nothing comes of that, when the next one's should be.
         """
         self._expected_at = (at,) if else_at is None else (else_at, at)
+
+    def taken(self, at: float, *, calls_tool: bool) -> None:
+        """The answer that was prepared is the one: it should be heard at this moment.
+
+        Args:
+            at: When.
+            calls_tool: It begins with a tool: nothing of it can be heard yet.
+        """
+        self._tool_first = calls_tool
+        if not calls_tool:
+            self.expected(at)
 
     def answered(self) -> None:
         """The answer is being heard, or there is none to come: nothing is owed."""

@@ -102,7 +102,7 @@ class LineKeeper:
             case AttemptWon() if event.stage == "llm":
                 self._holding.expected(now + SENTENCE_S + VOICE_S)
             case EarlyAnswerTaken():
-                self._holding.expected(now + VOICE_S)
+                self._holding.taken(now + VOICE_S, calls_tool=event.calls_tool)
             case Spoken() if event.action.then is Then.HOLD:
                 if event.dry_at is not None:
                     self._holding.said(event.dry_at)

@@ -29,9 +29,17 @@ class Situation(StrEnum):
     ASK_MESSAGE = "ask_message"
     ASK_PERSON = "ask_person"
     CALLBACK = "callback"  # noted
+    NO_CALLBACK = "no_callback"  # nobody knows the number
     MESSAGE = "message"  # speak after the tone; a key ends it
     MESSAGE_WORDS = "message_words"  # the same where there are no keys
     PERSON = "person"  # connecting
+    ON_HOLD = "on_hold"  # it still takes a moment, while a person is called
+    NOT_REACHED = "not_reached"  # no person could be reached
+    OFFER_CALLBACK = "offer_callback"  # in the person's place
+    TOGETHER = "together"  # the caller and the person hear each other from now on
+    BACK = "back"  # the person has hung up, the agent is there again
+    FOR_PERSON = "for_person"  # said to the person who is called, before what it is about
+    ACCEPT = "accept"  # said to the person, behind it: the keys
     NOT_KEPT = "not_kept"  # the message that was left is gone
     GOODBYE = "goodbye"
 

@@ -54,7 +54,7 @@ QUESTION: Final = {
     Choice.MESSAGE: Situation.ASK_MESSAGE,
     Choice.PERSON: Situation.ASK_PERSON,
 }
-DONE: Final = {Choice.PERSON: Situation.PERSON, Choice.CALLBACK: Situation.CALLBACK}
+DONE: Final = {Choice.CALLBACK: Situation.CALLBACK}  # whoever reaches a person announces it first
 INSTEAD: Final = {Choice.PERSON: Choice.CALLBACK, Choice.CALLBACK: Choice.MESSAGE}
 """What is done in place of a choice that cannot be: nobody knows the number, for one."""
 OF_STAGE: Final = {"stt": Situation.STT, "llm": Situation.LLM, "tts": Situation.TTS}
@@ -81,6 +81,11 @@ class WayDown:
     def has_the_line(self) -> bool:
         """Whether no answer may be heard any more: a message is left, or the goodbye said."""
         return self._descent.over or self._descent.step is Step.CHOSEN
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether a key is a choice of the menu, or ends a message."""
+        return self.has_the_line or self._descent.takes_keys
 
     @property
     def in_charge(self) -> bool:

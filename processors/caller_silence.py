@@ -67,6 +67,15 @@ class CallerSilence(FrameProcessor):
         self._tell = tell
         self._clock = clock
         self._alarm = Alarm(clock)
+        self._away = False
+
+    def excuse(self, *, away: bool) -> None:
+        """Ask the caller nothing, and part from nobody, while the caller is with a person."""
+        self._away = away
+        self._silence.handle(
+            SilenceSign.AGENT if away else SilenceSign.AGENT_STOPPED, self._clock()
+        )
+        self._alarm.ring()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on; note who speaks and who works."""
@@ -97,10 +106,14 @@ class CallerSilence(FrameProcessor):
             self._alarm.ring()
 
     def _wake_at(self) -> float | None:
+        if self._away:
+            return None
         moments = (self._silence.wake_at, self._length.wake_at)
         return min((each for each in moments if each is not None), default=None)
 
     async def _act(self, now: float) -> None:
+        if self._away:
+            return
         for step in (*self._silence.tick(now), *self._length.tick(now)):
             await self._do(step)
 

@@ -89,6 +89,15 @@ class HoldLine(FrameProcessor):
         """Whether something was said in place of the answer that the caller still waits for."""
         return self._keeper.holding
 
+    @property
+    def takes_keys(self) -> bool:
+        """Whether a key of the caller's is for the menu, or ends a message."""
+        return self._keeper.way_down.takes_keys
+
+    def note_answered(self) -> None:
+        """Note that the caller is spoken to otherwise: no answer is owed any more."""
+        self._handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
+
     def notice(self, event: Event) -> None:
         """Note a fact of the call; told by whoever tells, so it waits for nothing."""
         match event:

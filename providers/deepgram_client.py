@@ -2,14 +2,18 @@
 
 The SDK gives each client an HTTP client of its own. That one reads the certificates of all
 authorities, 20 ms for each recogniser of each call, in which no other call is served; and then
-none of ours sends it a request.
+none of ours sends it a request. Its websockets would read them as well, one by one.
 """
 
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import deepgram.listen.client  # these two the SDK would import with the first stream, in a call
 import deepgram.listen.v1.client
 from pipecat.services.deepgram import stt as pipecats
+
+from providers.tls import tls_for
+
+_connect: Final = deepgram.listen.v1.client.websockets_client_connect
 
 
 class StreamingClient(deepgram.AsyncDeepgramClient):
@@ -27,5 +31,11 @@ class _NoHttp:
 
 
 def make_clients_cheap() -> None:
-    """Have Pipecat's service make such clients; it takes none from outside."""
+    """Have Pipecat's service make such clients; it takes none from outside, nor a TLS context."""
     pipecats.AsyncDeepgramClient = StreamingClient  # pyright: ignore[reportPrivateImportUsage]
+    deepgram.listen.v1.client.websockets_client_connect = _connect_with_shared_tls
+
+
+def _connect_with_shared_tls(url: str, **kwargs: Any) -> Any:
+    """Connect as the SDK does, with certificates that were read already."""
+    return _connect(url, ssl=tls_for(url), **kwargs)

@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from calls.voice import ATTEMPT, VoiceEar
+from providers.tls import tls_for
 from providers.voice_tap import VoiceContext, VoiceTap
 
 OPEN_S: Final = 3.0  # a handshake that hangs longer is tried again (chosen); ten by default
@@ -99,6 +100,8 @@ class TappedVoice(WebsocketTTSService):
 
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> ClientConnection:
         """Connect as Pipecat does, sooner tired, and listen at the new socket."""
+        if secure := tls_for(uri):
+            kwargs.setdefault("ssl", secure)
         if self._ear is None:
             socket: ClientConnection = await super()._websocket_connect(uri, **kwargs)
             self._tap(socket, None)

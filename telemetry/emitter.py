@@ -61,6 +61,11 @@ class Emitter:
 
         return tell
 
+    @property
+    def waiting(self) -> int:
+        """How many entries nobody has heard yet."""
+        return self._queue.qsize()
+
     async def flush(self) -> None:
         """Wait until every entry told so far was heard."""
         await self._queue.join()

@@ -9,6 +9,7 @@ from pipecat.frames.frames import OutputAudioRawFrame, OutputTransportReadyFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 
+from calls.entry import Tell
 from calls.line import CallerLine
 
 AUDIBLE = 164
@@ -24,15 +25,19 @@ class LineEnd:
         heard: Called with the moment (monotonic, s) of each audible piece of an answer, just before
             it is written: a write may block for the piece's own length.
         clock: Monotonic, in seconds.
-        but: Pieces of this kind are no answer.
+        but: Pieces of these kinds are no answer.
         late: Gets the seconds by which we sent something too late though it was there.
+        tell: Takes the facts that a line learns in the middle of a call.
+        restored: Gets the seconds for which the line was lost, when it is back.
     """
 
     line: CallerLine
     heard: Callable[[float], None]
     clock: Callable[[], float]
-    but: type[OutputAudioRawFrame] | tuple[()] = ()
+    but: tuple[type[OutputAudioRawFrame], ...] = ()
     late: Callable[[float], None] | None = None
+    tell: Tell | None = None
+    restored: Callable[[float], None] | None = None
 
 
 class LegOutput(BaseOutputTransport):

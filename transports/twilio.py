@@ -1,23 +1,24 @@
 """A call over Twilio Media Streams, as a leg."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from fastapi import WebSocket
-from pipecat.serializers.twilio import TwilioFrameSerializer
-from pipecat.transports.websocket.fastapi import (
-    FastAPIWebsocketParams,
-    FastAPIWebsocketTransport,
-)
 
 from calls.entry import Tell
 from calls.events import ProviderFailed
-from transports.leg import Gone, LegFacts, PlainLeg
-from transports.twilio_input import TwilioInput
-from transports.twilio_line import NORMAL, STALLED_S, TwilioLine, close
-from transports.twilio_output import TwilioOutput
+from calls.handover import Destination, Handover
+from transports.media_stream.codec import MULAW
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.line import LinePatience
+from transports.media_stream.stream import Stream
+from transports.twilio_dial import dial_twiml
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import RATE_HZ
+from transports.twilio_wire import TWILIO
+
+BACK_S: Final = 15.0  # beyond the ringing: Twilio's 5 s, and the way back to us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +29,11 @@ class TwilioCall:
     stream_sid: str
     caller: str = ""
     called: str = ""
+    direction: Literal["inbound", "outbound"] = "inbound"
 
 
-class TwilioLeg(PlainLeg):
-    """The caller's audio connection through Twilio.
-
-    Reasons given to `on_gone`: `caller_hung_up` (Twilio said `stop`), `connection_lost` (the
-    socket closed without it), `stalled` (no media came, or nothing we sent was taken),
-    `input_refused` (what came cannot be Twilio's; the socket was closed).
-    """
+class TwilioLeg(StreamLeg):
+    """The caller's audio connection through Twilio."""
 
     def __init__(
         self,
@@ -46,7 +43,7 @@ class TwilioLeg(PlainLeg):
         tell: Tell,
         clock: Callable[[], float],
         rest: TwilioRest | None = None,
-        stalled_s: float = STALLED_S,
+        patience: LinePatience | None = None,
     ) -> None:
         """Continue with a socket whose `start` has been read.
 
@@ -57,89 +54,64 @@ class TwilioLeg(PlainLeg):
             clock: Monotonic seconds.
             rest: Where a hang-up is asked for; without it, closing the socket ends the call,
                 since no TwiML follows the `<Connect>`.
-            stalled_s: How long the line may bring nothing before it counts as dead.
+            patience: How long the line is waited for.
         """
-        self.facts = LegFacts(
-            transport="twilio",
-            sample_rate_hz=RATE_HZ,
-            caller=call.caller,
-            called=call.called,
-            call_ref=call.call_sid,
+        super().__init__(
+            websocket,
+            CarriedCall(
+                call_ref=call.call_sid,
+                caller=call.caller,
+                called=call.called,
+                direction=call.direction,
+            ),
+            Stream(dialect=TWILIO, stream_id=call.stream_sid, ours=MULAW, theirs=MULAW),
+            tell=tell,
+            clock=clock,
+            control=rest,
+            patience=patience,
         )
-        self._call_sid = call.call_sid
         self._rest = rest
-        self._websocket = websocket
-        self._hung_up = False
-        self._line = TwilioLine(
-            websocket, stream_sid=call.stream_sid, tell=tell, clock=clock, stalled_s=stalled_s
-        )
-        self._transport = _TwilioTransport(websocket, self._line)
+        self._came_of_it: asyncio.Future[Handover] | None = None
 
-    def input(self) -> TwilioInput:
-        """Return the processor that brings the caller's audio."""
-        return self._transport.twilio_input
+    async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
+        """Have Twilio ring somebody, and return when they answered or the caller is back here.
 
-    def output(self) -> TwilioOutput:
-        """Return the processor that plays to the caller."""
-        return self._transport.twilio_output
-
-    def played_s(self) -> float:
-        """Return the seconds of our audio that the carrier says it has played to the caller.
-
-        It says so by marks, one behind every 0.2 s and behind the last of an utterance; audio
-        that a `clear` threw away is not counted. Never more than was heard, and behind the ear by
-        up to 0.2 s and a message's way back.
+        Meanwhile the caller hears it ring. Nothing that is played here then is heard by anybody.
         """
-        return self._line.marks.played_s
+        rest = self._rest
+        if rest is None or not rest.transfers or self._came_of_it is not None:
+            return "not_offered"
+        self._came_of_it = came = asyncio.get_running_loop().create_future()
+        self._line.away_s = ring_s + BACK_S
+        try:
+            async with asyncio.timeout(ring_s + BACK_S):
+                outcome = await self._hand_on(rest, to, ring_s, came)
+        except TimeoutError:
+            outcome = "failed"
+        finally:
+            self._came_of_it, self._line.away_s = None, 0.0
+        return outcome
 
-    def on_gone(self, gone: Gone) -> None:
-        """Have `gone` called when the far end has gone; it must not wait for the call's end."""
+    async def _hand_on(
+        self, rest: TwilioRest, to: Destination, ring_s: float, came: asyncio.Future[Handover]
+    ) -> Handover:
+        twiml = dial_twiml(to, ring_s=ring_s, public_url=rest.public_url)
+        error = await rest.redirect(self.facts.call_ref, twiml)
+        if error is not None:
+            self._line.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
+            return "failed"
+        outcome = await came
+        if outcome != "connected":
+            await self._line.up.wait()
+        return outcome
 
-        async def call(_: _TwilioTransport, reason: str) -> None:
-            await gone(reason)
+    def handed_on(self, outcome: Handover) -> None:
+        """Take the carrier's word on what came of handing the caller on."""
+        if self._came_of_it is not None and not self._came_of_it.done():
+            self._handed_on = outcome == "connected"
+            self._came_of_it.set_result(outcome)
 
-        self._transport.add_event_handler("on_gone", call)
-
-    async def answered(self) -> None:
-        """Return at once: Twilio opens a stream when the call is answered."""
-
-    async def hang_up(self, reason: str = "") -> None:
-        """End the call at Twilio, where we may, and close the socket, which ends it too."""
-        if self._hung_up:
-            return
-        self._hung_up = True
-        over = self._line.caller_hung_up
-        self._line.leave()
-        if self._rest is not None and not over:
-            error = await self._rest.complete(self._call_sid)
-            if error is not None:
-                self._line.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
-        await close(self._websocket, NORMAL)
-
-
-class _TwilioTransport(FastAPIWebsocketTransport):
-    """Pipecat's transport with our two directions in it."""
-
-    def __init__(self, websocket: WebSocket, line: TwilioLine) -> None:
-        serializer = TwilioFrameSerializer(
-            line.stream_sid, params=TwilioFrameSerializer.InputParams(auto_hang_up=False)
-        )
-        params = FastAPIWebsocketParams(
-            audio_in_enabled=True,
-            audio_in_sample_rate=RATE_HZ,
-            audio_out_enabled=True,
-            audio_out_sample_rate=RATE_HZ,
-            audio_out_end_silence_secs=0,  # the last mark tells when the last word was played
-            serializer=serializer,
-            allowed_origins=[],  # a carrier is no browser and sends no Origin
-        )
-        super().__init__(websocket, params)
-        self.twilio_input = self._input = TwilioInput(self, line)
-        self.twilio_output = self._output = TwilioOutput(self, line)
-        self._register_event_handler("on_gone")
-        line.tell_gone = self._tell_gone
-
-    async def _tell_gone(self, reason: str) -> None:
-        # Pipecat runs handlers in tasks of the transport's own: what a handler does may end the
-        # very task that noticed.
-        await self._call_event_handler("on_gone", reason)
+    async def carrier_ended(self) -> None:
+        """Take the carrier's word that the call is over."""
+        self.handed_on("failed")
+        await super().carrier_ended()

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipecat.frames.frames import Frame, TTSTextFrame
 
@@ -45,6 +45,12 @@ class Unheard:
         while self._waiting and (self.given_up or not pending(self._waiting[0].mark)):
             found.append(self._waiting.popleft().frame)
         return found
+
+    def postpone(self, give_up_at: float) -> None:
+        """Wait longer for what waits: the line was lost, and plays again what it owes."""
+        self._waiting = deque(
+            replace(each, give_up_at=max(each.give_up_at, give_up_at)) for each in self._waiting
+        )
 
     def drop(self) -> None:
         """Forget what a barge-in drops: that sound will not be played."""

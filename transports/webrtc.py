@@ -4,13 +4,22 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import InputAudioRawFrame, InputDTMFFrame
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
-from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
+from pipecat.transports.smallwebrtc.transport import (
+    SmallWebRTCInputTransport,
+    SmallWebRTCTransport,
+)
 
+from calls.events import Event
+from calls.leg_events import EarMeasured, LineRestored
 from transports.leg import Gone, LegFacts, PlainLeg
+from transports.webrtc_connection import DOUBT_S, BrowserConnection
 from transports.webrtc_output import WebrtcOutput
+from transports.webrtc_wire import PageKey
 
 SAMPLE_RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
 LOST_AFTER_S: Final = 1.0  # on top of the 3 s without a ping after which Pipecat sees no peer
@@ -22,12 +31,18 @@ class WebrtcLeg(PlainLeg):
     """One browser.
 
     A page that is closed says so. A browser that is killed does not, and ICE notices only after
-    half a minute: the page's pings stop, and `watch` ends the leg.
+    half a minute: the page's pings and sound stop, and `watch` ends the leg. Until then a page that
+    has changed its network finds its way back, and the call has gone on. It cannot be sent keys,
+    and nobody can be called from it: those are a carrier's.
     """
 
     def __init__(self, connection: SmallWebRTCConnection) -> None:
-        self.facts = LegFacts(transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ, keys=False)
+        """Have a leg on a connection: of our own page, or of another one without a keypad."""
+        ours = isinstance(connection, BrowserConnection)
+        self.facts = LegFacts(transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ, keys=ours)
         self._connection = connection
+        if isinstance(connection, BrowserConnection):
+            connection.page.hear = self._hear
         self._gone: Gone | None = None
         self._connected = asyncio.Event()
         self._transport = _WebrtcTransport(
@@ -64,13 +79,32 @@ class WebrtcLeg(PlainLeg):
             await self._connected.wait()
 
     async def watch(self) -> None:
-        """Return when the browser's pings have stopped; tell `gone` before."""
+        """Return when nothing has come of the browser for long; tell `gone` before."""
         await self._connected.wait()
-        missing_s = 0.0
+        missing_s = quiet_s = 0.0
         while missing_s < LOST_AFTER_S:
             await asyncio.sleep(LOOK_EVERY_S)
             missing_s = 0.0 if self._connection.is_connected() else missing_s + LOOK_EVERY_S
+            before_s, quiet_s = quiet_s, self._quiet_s()
+            if quiet_s < DOUBT_S <= before_s:
+                self._tell(LineRestored(after_s=before_s))
         await self._tell_gone("line_lost")
+
+    def _quiet_s(self) -> float:
+        ours = isinstance(self._connection, BrowserConnection)
+        return self._connection.quiet_s if ours else 0.0
+
+    async def _hear(self, said: PageKey | EarMeasured) -> None:
+        """Take what the page said: a key goes the way of a telephone's."""
+        if isinstance(said, EarMeasured):
+            self._tell(said)
+            return
+        await self.input().push_frame(InputDTMFFrame(button=KeypadEntry(said.key)))
+
+    def _tell(self, event: Event) -> None:
+        end = self.output().line_end
+        if end is not None and end.tell is not None:
+            end.tell(event)
 
     def greet_with(self, message: dict[str, Any]) -> None:
         """Send this first of all, as soon as the page listens."""
@@ -113,8 +147,23 @@ class WebrtcLeg(PlainLeg):
             await gone(reason)
 
 
+class _WebrtcInput(SmallWebRTCInputTransport):
+    """Pipecat's input, whose sound shows that the line lives."""
+
+    async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
+        connection = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere
+        if isinstance(connection, BrowserConnection):
+            connection.note_sound()
+        await super().push_audio_frame(frame)
+
+
 class _WebrtcTransport(SmallWebRTCTransport):
-    """Pipecat's transport with our output in it."""
+    """Pipecat's transport with our two directions in it."""
+
+    def input(self) -> SmallWebRTCInputTransport:
+        if self._input is None:
+            self._input = _WebrtcInput(self._client, self._params, name=self._input_name)
+        return self._input
 
     def output(self) -> WebrtcOutput:
         if not isinstance(self._output, WebrtcOutput):

@@ -1,33 +1,34 @@
 """A browser's peer connection with bounds: what it may say, how often, and how long it may take.
 
 Pipecat's own parses whatever comes over a data channel, logs what it cannot parse, hands the rest
-into the pipeline, and keeps it without bound before the call is connected. Ours needs two kinds of
-message: the ping, and whether a track is sent.
+into the pipeline, and keeps it without bound before the call is connected. It knows no restart of
+ICE either: a browser whose network changed finds its way back here (`transports/ice_restart.py`).
 """
 
 import asyncio
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from aiortc import RTCDataChannel
+from aiortc import RTCDataChannel, RTCIceServer, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 from loguru import logger
-from pipecat.transports.smallwebrtc.connection import SIGNALLING_TYPE, SmallWebRTCConnection
+from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.request_handler import IceCandidate
 
 from calls.entry import Tell
-from calls.events import InputRefused
+from transports import ice_restart
+from transports.early_sound import hand_on_early
 from transports.flood_limit import FloodLimit
+from transports.ice_restart import IceNames, names_in, transports_of
+from transports.leg import Clock
+from transports.page_messages import PageMessages
 
-MAX_MESSAGE_CHARS: Final = 1000  # a ping has 20, the status of a track 100
-MESSAGES_PER_S: Final = 10.0  # the page pings once a second
-MESSAGES_CAP: Final = 50.0
-MAX_CANDIDATES: Final = 64  # in the whole call; a browser with several networks has a dozen
+MAX_CANDIDATES: Final = 64  # from one offer to the next; one with several networks has a dozen
 PATCHES_PER_S: Final = 10.0
 PATCHES_CAP: Final = 40.0  # browsers send each address by itself
 MAX_NEGOTIATIONS: Final = 10  # of one call, after the first
-RECEIVERS: Final = 3  # Pipecat knows a microphone, a camera and a screen
+DOUBT_S: Final = 1.2  # without sound or ping: sound comes every 20 ms, a ping every second
+LOST_S: Final = 7.0  # then nobody comes back on this line: a page gives up on it after 4 s
 CLOSE_S: Final = 5.0
 PART_S: Final = 2.0  # for last words to a browser that has just connected
 LOOK_S: Final = 0.05
@@ -40,16 +41,44 @@ class TooManyError(Exception):
 class BrowserConnection(SmallWebRTCConnection):
     """One browser's connection, from its offer to the end of its call."""
 
-    def __init__(self, *, tell: Tell) -> None:
+    def __init__(
+        self, *, tell: Tell, clock: Clock, ice_servers: Sequence[RTCIceServer] = ()
+    ) -> None:
+        """Wait for an offer.
+
+        Args:
+            tell: Is told of what was refused.
+            clock: Monotonic seconds.
+            ice_servers: Through which we may be reached; the first STUN and the first TURN count.
+        """
         # Before Pipecat's own: that sets up the listeners.
         self._settled = asyncio.Event()
-        self._tell = tell
-        self._told: set[str] = set()
-        self._messages = FloodLimit(per_s=MESSAGES_PER_S, cap=MESSAGES_CAP)
+        self._clock = clock
+        self.page = PageMessages(tell=tell, clock=clock)
+        self._sound_at: float | None = None
+        self._theirs: IceNames | None = None
         self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
         self._candidates_left = MAX_CANDIDATES
         self._negotiations_left = MAX_NEGOTIATIONS
-        super().__init__()
+        super().__init__(ice_servers=list(ice_servers))
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nothing has come of the browser, neither sound nor a message."""
+        heard = [each for each in (self._sound_at, self.page.at) if each is not None]
+        return self._clock() - max(heard) if heard else 0.0
+
+    def note_sound(self) -> None:
+        """Note that sound has come: the line lives."""
+        self._sound_at = self._clock()
+
+    def is_connected(self) -> bool:
+        """Return whether the browser can be spoken to, or may be again in a moment.
+
+        Pipecat's own goes by pings alone, and drops what is said in the fourth second without one.
+        """
+        alive = self.pc.connectionState == "connected" and self.quiet_s < LOST_S
+        return self._connect_invoked and alive
 
     async def connects_within(self, wait_s: float) -> bool:
         """Return whether the browser was connected in time, and `give_up` was not called."""
@@ -73,7 +102,31 @@ class BrowserConnection(SmallWebRTCConnection):
         if not self._negotiations_left:
             raise TooManyError
         self._negotiations_left -= 1
+        self._candidates_left = MAX_CANDIDATES
         await self.renegotiate(sdp=sdp, type=type, restart_pc=restart_pc)
+
+    async def _create_answer(self, sdp: str, type: str) -> None:  # noqa: A002 - as Pipecat calls it
+        """Answer an offer as Pipecat's own does, and take part in a restart of ICE."""
+        before, self._theirs = self._theirs, names_in(sdp)
+        restarts = before is not None and self._theirs not in (None, before)
+        if restarts and self._theirs:
+            for way in transports_of(self._pc):
+                await ice_restart.restart(way, self._theirs)
+        await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=type))
+        self.force_transceivers_to_send_recv()
+        if before is None:
+            hand_on_early(self._pc)
+            for way in transports_of(self._pc):
+                ice_restart.wait_briefly(way)
+        await self._pc.setLocalDescription(await self._pc.createAnswer())
+        self._answer = self._pc.localDescription
+        self._check()
+
+    def _check(self) -> None:
+        """Try new addresses at once; while the first checks run, they are tried there."""
+        if self._negotiations_left < MAX_NEGOTIATIONS:
+            for way in transports_of(self._pc):
+                ice_restart.check(way)
 
     async def add_addresses(self, addresses: list[IceCandidate]) -> None:
         """Take more of the browser's network addresses.
@@ -92,6 +145,7 @@ class BrowserConnection(SmallWebRTCConnection):
                 candidate.sdpMid = each.sdp_mid
                 candidate.sdpMLineIndex = each.sdp_mline_index
             await self.add_ice_candidate(candidate)
+        self._check()
 
     async def part(self, message: dict[str, Any]) -> None:
         """Tell a browser that has no call why, and give the words the time to arrive."""
@@ -117,6 +171,7 @@ class BrowserConnection(SmallWebRTCConnection):
 
     def _setup_listeners(self) -> None:
         super()._setup_listeners()
+        self._theirs = None  # a new peer connection has met nobody
         channels: list[RTCDataChannel] = []
 
         @self._pc.on("connectionstatechange")
@@ -131,29 +186,18 @@ class BrowserConnection(SmallWebRTCConnection):
             if len(channels) == 1:
                 channel.on("message", self._bounded(heard))
                 return
-            self._refused("second_data_channel")
+            self.page.refused("second_data_channel")
             self._data_channel = channels.pop(0)
             channels[:] = [self._data_channel]
             channel.close()
 
     def _bounded(self, heard: list[Callable[..., Any]]) -> Callable[..., Any]:
         async def on_message(message: str | bytes) -> None:
-            if not isinstance(message, str) or len(message) > MAX_MESSAGE_CHARS:
-                self._refused("data_message_too_big")
-            elif not await self._messages.take(1):
-                self._refused("data_messages_too_fast")
-            elif not wanted(message):
-                self._refused("unknown_data_message")
-            else:
+            if await self.page.take(message):
                 for each in heard:
                     await each(message)
 
         return on_message
-
-    def _refused(self, reason: str) -> None:
-        if reason not in self._told:
-            self._told.add(reason)
-            self._tell(InputRefused(transport="webrtc", reason=reason))
 
 
 def _unheard(channel: RTCDataChannel) -> list[Callable[..., Any]]:
@@ -162,19 +206,3 @@ def _unheard(channel: RTCDataChannel) -> list[Callable[..., Any]]:
     for each in heard:
         channel.remove_listener("message", each)
     return heard
-
-
-def wanted(message: str) -> bool:
-    """Say whether a text is of a kind that a call needs: a ping, or the status of a track."""
-    if message.startswith("ping"):
-        return True
-    try:
-        fields = json.loads(message)
-    except (ValueError, RecursionError):
-        return False
-    match fields:
-        case {"type": kind, "message": {"type": "trackStatus", "receiver_index": int(index)} as of}:
-            known = kind == SIGNALLING_TYPE and index in range(RECEIVERS)
-            return known and isinstance(of.get("enabled"), bool)
-        case _:
-            return False

@@ -14,10 +14,12 @@ from pipecat.transports.smallwebrtc.transport import (
 )
 
 from transports.leg_output import LegOutput
+from transports.webrtc_connection import DOUBT_S, BrowserConnection
 
 # Pieces of 20 ms that wait to be sent: after a stall of 0.15 s so much goes out at once, and what
 # is not there then is a hole. The browser's own buffer bridges the stall (pages/telephone.js).
 AHEAD: Final = 10
+LOOK_S: Final = 0.02  # whether a line that is in doubt is back
 
 
 class Cushion:
@@ -67,6 +69,7 @@ class WebrtcOutput(LegOutput, SmallWebRTCOutputTransport):
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Send a piece of audio, unless a barge-in overtook it."""
+        await self._line_back()
         if frame.id < self._cut_at and frame.interruptible:
             return False
         track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
@@ -75,3 +78,13 @@ class WebrtcOutput(LegOutput, SmallWebRTCOutputTransport):
         taken = track.add_audio_bytes(frame.audio)
         await self._cushion.add(taken, must=not frame.interruptible)
         return True
+
+    async def _line_back(self) -> None:
+        """Wait while nothing comes of the browser: what was said now would be said to nobody."""
+        line = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere
+        if not isinstance(line, BrowserConnection):
+            return
+        while line.quiet_s > DOUBT_S and line.is_connected():
+            await asyncio.sleep(LOOK_S)
+            if (end := self.line_end) is not None:
+                end.line.stand_still(LOOK_S, end.clock())

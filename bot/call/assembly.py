@@ -13,12 +13,15 @@ from pipecat.processors.frame_processor import FrameProcessor
 from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.last_resort import Occasion, desk_for, fallback_for
 from bot.call.models import SharedSilero
+from bot.call.person_parts import Around, PersonParts, person_for, with_person
+from bot.call.person_reach import PersonReach
 from bot.call.services import Built, Services, Shared, build_all, stages_of
 from bot.config.agent import AgentSettings
 from bot.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk
 from calls.entry import Tell
+from calls.leg_events import LineRestored
 from calls.line import CallerLine
 from calls.silence import CallLength, Silence
 from calls.timeline import Timeline
@@ -34,6 +37,7 @@ from processors.context_window import ContextWindow
 from processors.fallback import Fallback, Phrases
 from processors.farewell import End, Farewell
 from processors.hold_line import HoldLine
+from processors.other_sound import WaitingSound
 from processors.sound_end import SoundEnd
 from processors.sound_windows import SoundWindows
 from processors.sparing_observer import SparingObserver
@@ -55,6 +59,7 @@ class Assembled:
     farewell: Farewell
     tools: Tools
     observer: CallObserver
+    person: PersonReach | None = None  # None: this call reaches nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +95,24 @@ def assemble(
     desk = desk_for(shared.last_resort, leg.facts, call_id=call_id, end=end)
     parts = _parts(shared, leg, agent, services, wiring, desk)
     farewell = Farewell(end=end)
-    tools = _tools(agent, parts, farewell, wiring)
+    silence = _silence(agent, farewell, wiring)
+    person = person_for(
+        Around(
+            shared=shared,
+            leg=leg,
+            agent=agent,
+            wiring=wiring,
+            call_id=call_id,
+            end=end,
+            services=services,
+            context=parts.context,
+            fallback=parts.fallback,
+            desk=desk,
+            hold_line=parts.hold_line,
+            silence=silence,
+        )
+    )
+    tools = _tools(agent, parts, farewell, wiring, person)
     give_tools(parts.context, tools.schemas)
     timeline = Timeline(budget_s=shared.settings.latency.budget_s)
     observer = CallObserver(wiring, timeline=timeline, provider_of=services.speaker)
@@ -98,12 +120,15 @@ def assemble(
         line=wiring.line,
         heard=observer.heard,
         clock=shared.clock,
-        but=ClipAudioRawFrame,
+        but=(ClipAudioRawFrame, WaitingSound),
         late=shared.late_at_line,
+        tell=tell,
+        restored=lambda after_s: wiring.outside(LineRestored(after_s=round(after_s, 3))),
     )
     follow = _follow(shared, agent, built, parts.fallback.phrases)
-    ending = [farewell, _silence(agent, farewell, wiring)]
-    pipeline = Pipeline(_list(parts, leg, agent, wiring, follow=follow, ending=ending))
+    ending = [farewell, silence]
+    listed = _list(parts, leg, agent, wiring, follow=follow, ending=ending)
+    pipeline = Pipeline(with_person(listed, person))
     return Assembled(
         worker=_worker(pipeline, leg.facts.sample_rate_hz, _observers(observer, leg)),
         services=services,
@@ -111,6 +136,7 @@ def assemble(
         farewell=farewell,
         tools=tools,
         observer=observer,
+        person=person.reach if person else None,
     )
 
 
@@ -155,7 +181,13 @@ def _parts(
     )
 
 
-def _tools(agent: AgentSettings, parts: _Parts, farewell: Farewell, wiring: CallWiring) -> Tools:
+def _tools(
+    agent: AgentSettings,
+    parts: _Parts,
+    farewell: Farewell,
+    wiring: CallWiring,
+    person: PersonParts | None,
+) -> Tools:
     return Tools(
         agent,
         note_callback=parts.desk.note_callback,
@@ -163,6 +195,7 @@ def _tools(agent: AgentSettings, parts: _Parts, farewell: Farewell, wiring: Call
         tell=wiring.outside,
         clock=wiring.clock,
         speaking=lambda: farewell.speaking or parts.hold_line.holding,
+        people=person.reach if person else None,
     )
 
 

@@ -19,7 +19,7 @@ from pipecat.workers.runner import WorkerRunner
 from bot.call.apology import SORRY, apologise
 from bot.call.assembly import Assembled, assemble
 from bot.call.conversation import opening_frames
-from bot.call.ending import end_with_rising_force
+from bot.call.ending import end_with_rising_force, is_cancelled, tear_down
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
 from calls.entry import Tell
@@ -51,7 +51,7 @@ class Call:
         self._reason: str | None = None
         self._assembled: Assembled | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._pipeline: asyncio.Task[None] | None = None
+        self._torn = asyncio.Event()  # set where the pipeline cannot be told to end
 
     @property
     def conversation(self) -> Sequence[LLMContextMessage]:
@@ -82,6 +82,8 @@ class Call:
         """Take every step of the end, whatever became of the one before."""
         if self._assembled:
             await self._surely("closing the tools", self._assembled.tools.close())
+            if self._assembled.person:
+                await self._surely("dropping a person", self._assembled.person.close())
             await self._surely("observing the end", self._observe_end(self._assembled))
         length_s = self._shared.clock() - started_at_s
         self._tell(CallEnded(reason=self.reason, length_s=length_s))
@@ -95,6 +97,11 @@ class Call:
         try:
             async with asyncio.timeout(STEP_S):
                 await step
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            logger.error("call {}: {} was cancelled within", self.call_id, what)
+            return False
         except Exception as broken:  # noqa: BLE001 - the steps behind it are taken all the same
             logger.opt(exception=broken).error("call {}: {} failed", self.call_id, what)
             return False
@@ -116,12 +123,7 @@ class Call:
         worker = self._assembled.worker
         await self._surely("cancelling from within", worker.pipeline.queue_frame(CancelFrame()))
         if not await self._surely("cancelling", worker.cancel(reason=reason)):
-            self._tear_down()
-
-    def _tear_down(self) -> None:
-        """End a pipeline by force that cannot be told to end."""
-        if self._pipeline:
-            self._pipeline.cancel()
+            self._torn.set()
 
     async def _talk(self) -> None:
         assembled = assemble(
@@ -142,11 +144,13 @@ class Call:
         await runner.add_workers(worker)
         async with asyncio.TaskGroup() as group:
             greeting = group.create_task(self._greet(assembled), name="greet")
-            self._pipeline = group.create_task(runner.run(), name="pipeline")
+            pipeline = group.create_task(runner.run(), name="pipeline")
+            tearing = group.create_task(tear_down(self._torn, pipeline), name="tear down")
             try:
-                await asyncio.wait([self._pipeline])
+                await asyncio.wait([pipeline])
             finally:
                 greeting.cancel()
+                tearing.cancel()
                 if self._ending:
                     self._ending.cancel()
 
@@ -175,7 +179,7 @@ class Call:
         self._reason = self._reason or reason
         ending = end_with_rising_force(assembled.worker, self._shared.clock)
         if not await self._surely("ending", ending):
-            self._tear_down()
+            self._torn.set()
 
     async def _on_error(self, _worker: Any, frame: ErrorFrame) -> None:
         """End the call with an apology when one of our own processors failed.

@@ -12,6 +12,7 @@ from bot.clock import Clock
 END_S: Final = 3.0  # Pipecat's EndFrame waits behind whatever hangs
 INTERRUPT_S: Final = 1.0  # an interruption empties the queues, but not a processor that hangs
 LOOK_S: Final = 0.05  # between two looks whether it has finished
+AGAIN_S: Final = 5.0  # a pipeline that can be cancelled at all has cleaned up by then
 
 
 async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
@@ -30,3 +31,21 @@ async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -
     while clock() < until_s and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
         await asyncio.sleep(LOOK_S)
     return worker.has_finished()
+
+
+async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
+    """Once asked, cancel a pipeline's task again and again until it has ended.
+
+    Pipecat's runner takes a first cancel as a wish to end well: it asks its worker, and waits
+    without bound for one that cannot be asked. A second one reaches the worker, a third its wait.
+    """
+    await asked.wait()
+    while not pipeline.done():
+        pipeline.cancel()
+        await asyncio.wait([pipeline], timeout=AGAIN_S)
+
+
+def is_cancelled() -> bool:
+    """Say whether somebody cancelled the task that asks, and not only something that it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,7 +1,7 @@
 """The three stages of a call, built of the rungs that are configured; what all calls share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 from pipecat.processors.frame_processor import FrameProcessor
@@ -9,6 +9,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from bot.call.conversation import room_tokens
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
+from bot.call.summary_post import SummaryPosts
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
@@ -23,6 +24,7 @@ from processors.turn_judges import TurnJudges
 from processors.wiring import CallWiring
 from providers.catalog import provider
 from providers.provider import Stage
+from transports.people import People
 
 Built: TypeAlias = Mapping[str, Mapping[str, FrameProcessor]]
 """The providers' services of a call by stage, and by the name of the rung, the preferred first."""
@@ -40,6 +42,8 @@ class Shared:
     last_resort: LastResort
     clock: Clock
     late_at_line: Callable[[float], None] | None = None  # gets by how much sound was sent too late
+    people: People = field(default_factory=People)  # who can call a person for a caller
+    posts: SummaryPosts = field(default_factory=lambda: SummaryPosts(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

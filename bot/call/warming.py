@@ -15,6 +15,7 @@ from bot import clock
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
 from processors.turn_judges import TurnJudges
+from providers.tls import tls_context
 
 RATES_HZ: Final = (8000, 16_000)  # of a telephone; of everything else
 PIECE_BYTES: Final = 640
@@ -26,6 +27,7 @@ async def warm_up(models: VoiceModels) -> None:
     await asyncio.to_thread(_listen_once, models)
     await _judge_once(models)
     await asyncio.to_thread(_compile_patterns)
+    await asyncio.to_thread(tls_context)
 
 
 def _listen_once(models: VoiceModels) -> None:

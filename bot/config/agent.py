@@ -1,13 +1,15 @@
 """Who answers: what an agent says, knows and may do."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from bot.config.values import (
     Count,
+    Dialled,
     EntryPoint,
     HttpUrl,
+    Key,
     Language,
     Number,
     Seconds,
@@ -50,6 +52,19 @@ class ToolSettings(Section):
         return self
 
 
+PERSON: Final = "person"  # whoever stands first in `destinations`
+CALLBACK: Final = "callback"
+DestinationName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w -]{0,39}$")]
+
+
+class DestinationSettings(Section):
+    """Somebody to whom a caller can be handed over."""
+
+    number: Dialled  # or a SIP address
+    warm: bool = False  # the person is called first, hears what it is about, and accepts
+    ring_s: Seconds = Field(default=25.0, le=120.0)
+
+
 class AgentSettings(Section):
     """One agent: its words, its language, its limits."""
 
@@ -68,3 +83,15 @@ class AgentSettings(Section):
     resumed: Text = "We were cut off for a moment, and I am back. Please go on."
     farewell: Text = "Thank you for calling. Goodbye."
     tools: tuple[ToolSettings, ...] = ()
+    destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
+    keys: dict[Key, Text] = Field(default_factory=dict)  # what a key does during the conversation
+
+    @model_validator(mode="after")
+    def _keys_lead_somewhere(self) -> Self:
+        for key, wanted in self.keys.items():
+            if wanted == PERSON and not self.destinations:
+                raise ValueError(f"`keys.{key}` is `person`, but `destinations` names nobody")
+            if wanted not in (PERSON, CALLBACK, *self.destinations):
+                there = ", ".join((PERSON, CALLBACK, *self.destinations))
+                raise ValueError(f"`keys.{key}` is {wanted!r}, which is none of: {there}")
+        return self

@@ -1,5 +1,6 @@
 """The rules that one value alone cannot break: names, addresses, keys, doors."""
 
+import base64
 import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,9 +49,7 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _tools(layers)
     yield from _share(layers)
     yield from _storage(layers)
-    if says_yes(layers.at(("transports", "livekit", "enabled"))):
-        text = "is true; LiveKit is not available in this version, it must be false"
-        yield _problem(layers, ("transports", "livekit", "enabled"), text)
+    yield from _telnyx(layers)
     for key in (("prices", "file"), ("hold", "utterances")):
         file = layers.at(key)
         if isinstance(file, str) and not Path(file).is_file():
@@ -69,6 +68,25 @@ def _storage(layers: Layers) -> Iterator[Problem]:
     url = layers.at(key)
     if isinstance(url, str) and (text := config_storage.trouble(url)):
         yield _problem(layers, key, f'is "{share_address.masked(url)}"; {text}')
+
+
+def _telnyx(layers: Layers) -> Iterator[Problem]:
+    """Return whether webhooks could be checked with the account's public key, were there one."""
+    key: Key = ("transports", "telnyx", "public_key")
+    held = layers.at(key)
+    enabled = says_yes(layers.at((*key[:-1], "enabled")))
+    if enabled and isinstance(held, str) and not _is_ed25519(held):
+        name = layers.at((*key[:-1], "public_key_env")) or "TELNYX_PUBLIC_KEY"
+        text = f"names {name}, which holds no Ed25519 key of 32 bytes in base64"
+        cure = "copy the public key from the portal, under Keys & Credentials"
+        yield _problem(layers, (*key[:-1], "public_key_env"), f"{text}; {cure}")
+
+
+def _is_ed25519(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == 32
+    except ValueError:
+        return False
 
 
 def _problem(layers: Layers, key: Key, text: str) -> Problem:

@@ -51,6 +51,14 @@ def use_one_thread_for_arrays() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def count_together(folder: Path) -> None:
+    """Have prometheus_client count in files; to be called before it is imported.
+
+    It reads this variable alone, and once (https://prometheus.github.io/client_python/multiprocess/).
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
 def _read_file(dotenv: Path) -> dict[str, str]:
     try:
         with dotenv.open(encoding="utf-8-sig") as stream:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from bot.config import share_address
+from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
 from bot.config.layers import NAMES, Layers, says_yes
 from bot.config.schema import model_at
-from bot.config.settings import LivekitSettings, TwilioSettings
+from bot.config.settings import LivekitSettings, SipSettings, TwilioSettings
 from bot.config.stages import STAGES
 
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
@@ -99,6 +100,24 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
 
 def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     """Return where a secret belongs, its field, the default variable, and whether it must be."""
+    yield from _wanted_in_lists(layers)
+    by_key = not layers.at(("transports", "exotel", "allowed_addresses"))
+    for door, section, fields in (
+        ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
+        ("telnyx", TelnyxSettings, {"api_key": True, "public_key": True}),
+        ("plivo", PlivoSettings, {"auth_id": True, "auth_token": True}),
+        ("exotel", ExotelSettings, {"api_key": by_key, "api_token": by_key, "account_sid": False}),
+        ("livekit", LivekitSettings, {"api_key": True, "api_secret": True}),
+    ):
+        enabled = says_yes(layers.at(("transports", door, "enabled")))
+        for field, needed in fields.items():
+            default = section.model_fields[f"{field}_env"].default
+            yield ("transports", door), field, default, enabled and needed
+    default = SipSettings.model_fields["inbound_password_env"].default
+    yield ("transports", "livekit", "sip"), "inbound_password", default, False
+
+
+def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     for stage in STAGES:
         for index, rung in enumerate(_list(layers.at(("stages", stage)))):
             if isinstance(rung, dict):
@@ -106,14 +125,8 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     for owner in (("agent",), *(("agents", name) for name in layers.at(("agents",)) or ())):
         for index, _ in enumerate(_list(layers.at((*owner, "tools")))):
             yield (*owner, "tools", index), "secret", None, True
-    for door, section, fields in (
-        ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
-        ("livekit", LivekitSettings, {"api_key": False, "api_secret": False}),
-    ):
-        enabled = says_yes(layers.at(("transports", door, "enabled")))
-        for field, needed in fields.items():
-            default = section.model_fields[f"{field}_env"].default
-            yield ("transports", door), field, default, enabled and needed
+    for index, _ in enumerate(_list(layers.at(("transports", "webrtc", "ice_servers")))):
+        yield ("transports", "webrtc", "ice_servers", index), "credential", None, True
 
 
 def _list(value: Any) -> list[Any]:

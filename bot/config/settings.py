@@ -1,17 +1,20 @@
 """What a configuration holds, as frozen models; how it is read stands in `config_loading`."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config.agent import AgentSettings
+from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.resilience import ResilienceSection
 from bot.config.stages import StagesSettings
 from bot.config.values import (
     Count,
     HttpUrl,
+    IceUrl,
+    IpNetwork,
     Number,
     Port,
     Seconds,
@@ -73,10 +76,27 @@ class TurnSettings(Section):
     user_turn_stop_timeout_s: Seconds = 2.5
 
 
+class IceServer(Section):
+    """A STUN or TURN server, through which a browser and we find a way to each other."""
+
+    url: IceUrl
+    username: Text | None = None
+    credential_env: str | None = None
+    credential: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Have a relay named with an account: none works without."""
+        if self.url.startswith("turn") and not (self.username and self.credential_env):
+            raise ValueError("is a relay, and needs `username` and `credential_env`")
+        return self
+
+
 class WebrtcSettings(Section):
     """The browser's telephone."""
 
     enabled: bool = True
+    ice_servers: tuple[IceServer, ...] = Field(default=(), max_length=8)
     public: bool = False  # opens `/client/` and `/api/offer` to everyone, nothing else
 
 
@@ -90,16 +110,31 @@ class TwilioSettings(Section):
     account_sid: SecretStr | None = None
     number: Number | None = None
     api_url: HttpUrl = "https://api.twilio.com"
+    returns_within_s: Seconds = 30.0  # a call whose stream died waits so long for another
 
 
 class SipSettings(Section):
-    """The carrier behind LiveKit."""
+    """The carrier behind LiveKit: what `holdline sip setup` tells LiveKit, and the carrier."""
 
+    name: Text = "holdline"  # several on one LiveKit each have their own
     number: Number | None = None
+    numbers: tuple[Number, ...] = ()  # more of ours
+    allowed_addresses: tuple[IpNetwork, ...] = ()  # the carrier's; none: anybody may call in
+    inbound_username: Text | None = None
+    inbound_password_env: str = "SIP_INBOUND_PASSWORD"  # noqa: S105 - a variable's name
+    inbound_password: SecretStr | None = None
+    media_timeout_s: Seconds = 120.0  # of silence on the wire; a muted telephone sends nothing
     server: Text | None = None
+    transport: Literal["auto", "udp", "tcp", "tls"] = "auto"
     username: Text | None = None
     password: SecretStr | None = None
-    uri: Text | None = None
+    uri: Text | None = None  # where the carrier finds LiveKit's SIP service
+
+    @property
+    def all_numbers(self) -> tuple[str, ...]:
+        """Return each of our numbers once, the first one first."""
+        first = (self.number,) if self.number else ()
+        return tuple(dict.fromkeys((*first, *self.numbers)))
 
 
 class LivekitSettings(Section):
@@ -111,6 +146,7 @@ class LivekitSettings(Section):
     api_key: SecretStr | None = None
     api_secret_env: str = "LIVEKIT_API_SECRET"  # noqa: S105 - a variable's name
     api_secret: SecretStr | None = None
+    room_prefix: Text = "call-"  # how the name of each call's room begins
     sip: SipSettings = SipSettings()
 
 
@@ -128,6 +164,9 @@ class TransportsSettings(Section):
     local: LocalSettings = LocalSettings()
     webrtc: WebrtcSettings = WebrtcSettings()
     twilio: TwilioSettings = TwilioSettings()
+    telnyx: TelnyxSettings = TelnyxSettings()
+    plivo: PlivoSettings = PlivoSettings()
+    exotel: ExotelSettings = ExotelSettings()
     livekit: LivekitSettings = LivekitSettings()
 
 
@@ -168,12 +207,23 @@ class StorageSettings(Section):
     )
 
 
+RecordFile: TypeAlias = Literal[
+    "error_log.json",
+    "alerts.json",
+    "logs.jsonl",
+    "error_recovery.log",
+    "app_logs.json",
+    "app.log",
+]
+
+
 class LogsSettings(Section):
     """What is written down, and where."""
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     dir: Path = Path("logs")
     keep_days: Count = 30  # of the calls' own records, which hold what was said
+    files: tuple[RecordFile, ...] = get_args(RecordFile)  # beside holdline.log, for other tools
 
     @field_validator("level", mode="before")
     @classmethod
@@ -185,6 +235,13 @@ class ShutdownSettings(Section):
     """How long the calls in progress may go on after SIGTERM."""
 
     drain_s: SecondsOrZero = 30.0
+
+
+class TransferSettings(Section):
+    """How a person who takes over learns what it is about."""
+
+    summary_s: Seconds = 4.0  # for the model to write it; then the last words have to do
+    webhook_url: HttpUrl | None = None  # gets the same summary
 
 
 class PricesSettings(Section):
@@ -210,6 +267,7 @@ class Settings(Section):
     logs: LogsSettings = LogsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     prices: PricesSettings = PricesSettings()
+    transfer: TransferSettings = TransferSettings()
 
     @model_validator(mode="before")
     @classmethod

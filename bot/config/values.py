@@ -1,11 +1,22 @@
 """The kinds of value that a configuration holds, each with its limits."""
 
+import ipaddress
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `multi`: detect
+ICE_SERVER: Final = re.compile(  # RFC 7064, RFC 7065
+    r"stun:[^\s?@:/]+(:\d+)?|turns?:[^\s?@:/]+(:\d+)?(\?transport=(udp|tcp))?"
+)
 ENTRY_POINT: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
@@ -21,11 +32,36 @@ def _not_bool(value: Any) -> Any:
     return value
 
 
+def _as_network(value: Any) -> Any:
+    """Write an address or a network as one is compared: 192.0.2.7 is 192.0.2.7/32."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError("an address or a network such as 192.0.2.0/24") from error
+
+
+def _ice_url(value: str) -> str:
+    if not ICE_SERVER.fullmatch(value):
+        raise ValueError("stun:HOST:PORT, or turn:HOST:PORT?transport=udp, tcp or none")
+    return value
+
+
 def _as_number(value: Any) -> Any:
     """Give a telephone number back its plus: YAML reads `+15550100` as an integer."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"+{value}"
     return re.sub(r"[\s().-]", "", value) if isinstance(value, str) else value
+
+
+def _as_key(value: Any) -> Any:
+    """Make a text of a key: YAML reads `0` as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_dialled(value: Any) -> Any:
+    """Leave a SIP address as it is; everything else is a telephone number."""
+    address = isinstance(value, str) and value.strip().lower().startswith(("sip:", "sips:"))
+    return value.strip() if address else _as_number(value)
 
 
 _NotBool = BeforeValidator(_not_bool, json_schema_input_type=float)
@@ -43,6 +79,14 @@ Language = Annotated[str, StringConstraints(pattern=LANGUAGE)]
 EntryPoint = Annotated[str, StringConstraints(pattern=ENTRY_POINT)]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
 SocketUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^/\s]+")]
+IceUrl = Annotated[str, AfterValidator(_ice_url)]
 Number = Annotated[
     str, BeforeValidator(_as_number), StringConstraints(pattern=r"^\+?[0-9*#]{2,20}$")
 ]
+IpNetwork = Annotated[str, BeforeValidator(_as_network)]
+Dialled = Annotated[
+    str,
+    BeforeValidator(_as_dialled),
+    StringConstraints(pattern=r"^(\+?[0-9*#]{2,20}|sips?:[^\s@<>;]+@[^\s@<>;]+)$"),
+]
+Key = Annotated[str, BeforeValidator(_as_key), StringConstraints(pattern=r"^[0-9*#]$")]

@@ -90,19 +90,21 @@ def _disk(about: str, directory: Path) -> DoctorFinding:
 
 
 def _public_url(settings: Settings) -> Iterator[DoctorFinding]:
-    if not settings.transports.twilio.enabled:
-        return
     url = settings.server.public_url
     parts = urlsplit(url)
     about = "server.public_url"
-    if parts.scheme == "https" and parts.hostname and not is_near(parts.hostname):
-        yield DoctorFinding(about=about, text=f"{url} can be Twilio's webhook", ok=True)
-        return
-    text = f"{url} cannot be reached by Twilio, which needs https on a public name"
-    api = urlsplit(settings.transports.twilio.api_url).hostname or ""
-    yield DoctorFinding(
-        about=about, text=text, ok=is_near(api)
-    )  # a simulated carrier is at home here
+    transports = settings.transports
+    for name in ("twilio", "telnyx", "plivo", "exotel"):
+        carrier = getattr(transports, name)
+        if not carrier.enabled:
+            continue
+        if parts.scheme == "https" and parts.hostname and not is_near(parts.hostname):
+            text = f"{url} can be {name.title()}'s webhook"
+            yield DoctorFinding(about=about, text=text, ok=True)
+            continue
+        text = f"{url} cannot be reached by {name.title()}, which needs https on a public name"
+        at_home = is_near(urlsplit(carrier.api_url).hostname or "")  # a simulated carrier
+        yield DoctorFinding(about=about, text=text, ok=at_home)
 
 
 def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:

@@ -24,6 +24,7 @@ class WorkerOrder:
     config: str | None
     flags: dict[str, Any]
     board: str  # where the house shares its providers' health
+    metrics: str  # the folder in which its processes count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

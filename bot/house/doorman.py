@@ -1,40 +1,72 @@
-"""Takes connections on the one port and hands each to a worker; reads no request, only peeks."""
+"""Takes connections on the one port and hands each to a worker; only peeks at what they ask."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-PEEK_BYTES: Final = 256  # a request's first line: method and path
-READ_BYTES: Final = 64 * 1024  # of a request that nobody takes
+READ_BYTES: Final = 64 * 1024  # of a request: a webhook has about 1 kB
 SILENT_S: Final = 10.0  # a connection that says nothing for so long is closed
 MOST_SILENT: Final = 512  # connections that have said nothing yet; the oldest makes room
-PAUSE_S: Final = 0.001  # between two connections: so many a second are taken at most
+PAUSE_S: Final = 0.001  # for each connection: so many a second are taken at most
+AT_ONCE: Final = 64  # of a burst, before the pauses begin: thirty callers wait for none of them
 NO_ROOM_S: Final = 0.05  # when the system gives no more descriptors, before trying again
-CALLS: Final = (b"GET /twilio/media", b"POST /api/offer")
+CALLS: Final = (
+    b"GET /twilio/media",
+    b"GET /telnyx/media",
+    b"GET /plivo/media",
+    b"GET /exotel/media",
+    b"POST /api/offer",
+)
+FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # a call goes on where it is
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNobody can answer just now."
 )
 
-Hand = Callable[[socket.socket, bool], bool]
-"""Takes a connection and whether it brings a call; False: nobody is there to take it."""
+Hand = Callable[[socket.socket, bool, str], bool]
+"""Takes a connection, whether it brings a call, and which worker it is for, if for one.
+
+False: nobody is there to take it.
+"""
+
+Answer = Callable[[bytes], bytes]
+"""Takes what has come of a request; returns the whole answer, or nothing: it is for a worker."""
+
+
+class Pace:
+    """How many connections may be taken now: a burst at once, and then so many a second."""
+
+    def __init__(self, now: float) -> None:
+        self._left = float(AT_ONCE)
+        self._at = now
+
+    def pause_s(self, now: float) -> float:
+        """Take one more; return how long to wait before the next."""
+        self._left = min(AT_ONCE, self._left + (now - self._at) / PAUSE_S) - 1.0
+        self._at = now
+        return 0.0 if self._left > 0 else PAUSE_S
 
 
 class Doorman:
     """Stands at the listening socket. What it has handed on is closed here."""
 
-    def __init__(self, listener: socket.socket, *, hand: Hand) -> None:
-        """Take the socket, which listens already."""
+    def __init__(
+        self, listener: socket.socket, *, hand: Hand, answer: Answer = lambda _: b""
+    ) -> None:
+        """Take the socket, which listens already; `answer` spares a worker what it can."""
         listener.settimeout(0)
         self._listener = listener
         self._hand = hand
+        self._answer = answer
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}  # the oldest first
 
     async def run(self) -> None:
         """Take connections until cancelled."""
         loop = asyncio.get_running_loop()
+        pace = Pace(loop.time())
         try:
             while True:
                 try:
@@ -43,7 +75,7 @@ class Doorman:
                     await asyncio.sleep(NO_ROOM_S)
                     continue
                 self._receive(connection, loop)
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(pace.pause_s(loop.time()))
         finally:
             for each in tuple(self._silent):
                 self._close(each)
@@ -58,16 +90,20 @@ class Doorman:
     def _begun(self, connection: socket.socket) -> None:
         """Hand a connection on as soon as something has come: what it is, its worker reads."""
         try:
-            first = connection.recv(PEEK_BYTES, socket.MSG_PEEK)
+            first = connection.recv(READ_BYTES, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
             first = b""
         self._forget(connection)
-        if first and not self._hand(connection, first.startswith(CALLS)):
-            with suppress(OSError):
-                connection.recv(READ_BYTES)  # what is left unread would reset the connection
-                connection.send(NOBODY)
+        one = FOR_ONE.match(first)
+        name = one[1].decode() if one else ""
+        if first:
+            said = self._answer(first)
+            if not said and not self._hand(connection, first.startswith(CALLS) and not name, name):
+                said = NOBODY
+            if said:
+                _say(connection, said)
         connection.close()
 
     def _close(self, connection: socket.socket) -> None:
@@ -78,3 +114,9 @@ class Doorman:
         asyncio.get_running_loop().remove_reader(connection)
         if timer := self._silent.pop(connection, None):
             timer.cancel()
+
+
+def _say(connection: socket.socket, answer: bytes) -> None:
+    with suppress(OSError):
+        connection.recv(READ_BYTES)  # what is left unread would reset the connection
+        connection.send(answer)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from bot.clock import Clock
+from bot.house.claims import Claims
 from bot.house.cloakroom import Cloakroom
 from bot.house.views import StreamedViews
 from fallbacks.admission import HouseSeats
@@ -77,6 +78,10 @@ class House(Protocol):
         """Return what was left; None: nothing, or it was taken, or it is too old."""
         ...
 
+    async def claim(self, what: str) -> bool:
+        """Return whether this process is the first to claim this, of all that live."""
+        ...
+
     def answer(self, what: str, answer: Answer) -> None:
         """Answer what other processes of the house ask of this one."""
         ...
@@ -118,6 +123,7 @@ class Alone:
         self._why = why_closed
         self._clock = clock
         self._room = Cloakroom(clock=clock)
+        self._claims = Claims()
         self._answers: dict[str, Answer] = {}
         self.seats = seats or HouseSeats(seats=NO_LIMIT, cores=1, measured=False)
         self.seats.open(OWN, clock())
@@ -156,6 +162,10 @@ class Alone:
     async def take(self, token: str) -> Any:
         """Take what was kept here."""
         return self._room.take(token)
+
+    async def claim(self, what: str) -> bool:
+        """Claim it here."""
+        return self._claims.claim(what, holder=self.name)
 
     def answer(self, what: str, answer: Answer) -> None:
         """Answer it when this process itself asks."""

@@ -87,6 +87,14 @@ class Joined:
             logger.warning("not found at another worker: {}", gone)
             return None
 
+    async def claim(self, what: str) -> bool:
+        """Claim it at the supervisor; without an answer it is not ours."""
+        try:
+            return bool(await self.wire.ask("claim", what=what))
+        except WireError as gone:
+            logger.warning("not claimed: {}", gone)
+            return False
+
     def answer(self, what: str, answer: Answer) -> None:
         """Answer it, whoever asks."""
         self._answers[what] = answer

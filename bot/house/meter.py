@@ -1,37 +1,46 @@
-"""Measures what a process needs of the machine: cores in use, and how late its loop is."""
+"""Sums up what a process needs of the machine: cores in use, and how late its loop is.
 
-import asyncio
+It is given each beat of the loop by whoever measures our own lag (`bot/lag.py`), and so asks the
+same question once, not twice with two answers.
+"""
+
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from bot import clock
-
-LOOK_S: Final = 0.05
-WINDOW: Final = 40  # looks, two seconds: one long stall is no load, a loop that is always late is
-REPORT: Final = 5  # looks between two reports
-USUAL: Final = 0.75  # of the looks were no later than what is reported
+BEATS: Final = 40  # that are looked at: one long stall is no load, a loop that is always late is
+CORES_S: Final = 2.0  # over which cores are measured
+REPORT_S: Final = 0.25  # between two reports
+USUAL: Final = 0.75  # of the beats were no later than what is reported
 
 Report = Callable[[float, float], None]
 """Takes the cores in use and the loop's lag in seconds."""
 
 
-async def measure(report: Report) -> None:
-    """Report several times a second, until cancelled."""
-    late_s: deque[float] = deque(maxlen=WINDOW)
-    spent: deque[tuple[float, float]] = deque(maxlen=WINDOW)
-    looks = 0
-    while True:
-        began = clock.monotonic()
-        await asyncio.sleep(LOOK_S)
-        now = clock.monotonic()
-        late_s.append(max(0.0, now - began - LOOK_S))
-        spent.append((now, clock.processor_s()))
-        looks += 1
-        if looks % REPORT == 0:
-            report(_cores(spent), sorted(late_s)[int(len(late_s) * USUAL)])
+class Meter:
+    """Reports several times a second, as long as the loop beats."""
 
+    def __init__(self, report: Report, *, processor_s: Callable[[], float]) -> None:
+        """Take who is told, and what says how much time of the processor was used so far."""
+        self._report = report
+        self._processor_s = processor_s
+        self._late_s: deque[float] = deque(maxlen=BEATS)
+        self._spent: deque[tuple[float, float]] = deque()
+        self._reported_at: float | None = None
 
-def _cores(spent: deque[tuple[float, float]]) -> float:
-    (from_s, from_used), (to_s, to_used) = spent[0], spent[-1]
-    return (to_used - from_used) / max(to_s - from_s, LOOK_S)
+    def beat(self, now: float, late_s: float) -> None:
+        """Take a beat, and how much later it came than it should have."""
+        self._late_s.append(late_s)
+        self._spent.append((now, self._processor_s()))
+        while self._spent[0][0] < now - CORES_S and len(self._spent) > 2:
+            self._spent.popleft()
+        if self._reported_at is None:
+            self._reported_at = now
+        elif now - self._reported_at >= REPORT_S:
+            self._reported_at = now
+            late_s = sorted(self._late_s)[int(len(self._late_s) * USUAL)]
+            self._report(self._cores(), late_s)
+
+    def _cores(self) -> float:
+        (from_s, from_used), (to_s, to_used) = self._spent[0], self._spent[-1]
+        return (to_used - from_used) / (to_s - from_s)

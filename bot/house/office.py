@@ -7,6 +7,7 @@ from typing import Any
 from loguru import logger
 
 from bot.clock import Clock
+from bot.house.claims import Claims
 from bot.house.cloakroom import Cloakroom
 from bot.house.crew import Worker
 from bot.house.quotas import Quotas
@@ -25,6 +26,7 @@ class Office:
         self._quotas = quotas
         self._clock = clock
         self._cloakroom = Cloakroom(clock=clock)
+        self._claims = Claims()
         self._views = ViewRelay(self.workers)
         self._stopping = False
 
@@ -46,12 +48,14 @@ class Office:
         wire.on("end", lambda said: self._seats.end(said["seat"]))
         wire.answer("admit", self._admit)
         self._cloakroom.serve(wire)
+        wire.answer("claim", lambda said: self._claim(worker, said))
         wire.answer("peer", self._ask_peer)
 
     def lose(self, worker: Worker) -> int:
         """Strike off a worker that is gone; return how many calls went with it."""
         self.workers.pop(worker.name, None)
         self._views.lose(worker)
+        self._claims.lose(worker.name)
         self._quotas.lose(worker)
         return self._seats.lose(worker.number)
 
@@ -91,11 +95,14 @@ class Office:
             workers=[each.name for each in ready],
         )
 
-    def hand(self, connection: socket.socket, is_call: bool) -> bool:  # noqa: FBT001 - a Hand
-        """Give a connection to the worker with most room, or to any that takes it."""
+    def hand(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
+        """Give a connection to the worker named, to the one with most room, or to any."""
         now = self._clock()
         best = self._seats.best(now)
-        order = sorted(self.workers.values(), key=lambda each: (each.number != best, each.leaving))
+        order = sorted(
+            self.workers.values(),
+            key=lambda each: (each.name != name, each.number != best, each.leaving),
+        )
         for worker in order:
             if worker.ready.is_set() and worker.hand_over(connection):
                 if is_call:
@@ -122,9 +129,27 @@ class Office:
             worker.number, cores=said["cores"], lag_s=said["lag_s"], now=worker.heard_at
         )
 
+    def hold_seat(self, call: str) -> str:
+        """Hold a seat for the call of a name; return why there is none, or nothing."""
+        if not any(each.ready.is_set() for each in self.workers.values()):
+            return ""  # nobody answers: the carrier asks its fallback only if it is told so
+        return "" if self._seat(call) is not None else self.why_closed or "full"
+
+    def tell_turned_away(self, reason: str) -> None:
+        """Have a worker tell that a call was refused at the door: facts are told there."""
+        for worker in self.workers.values():
+            if worker.ready.is_set() and worker.wire.tell("turned_away", reason=reason):
+                return
+
+    def _seat(self, call: str) -> int | None:
+        return None if self._stopping else self._seats.admit(self._clock(), call=call)
+
     async def _admit(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        seat = None if self._stopping else self._seats.admit(self._clock(), call=said["call"])
+        seat = self._seat(said["call"])
         return {"reason": self.why_closed or "full"} if seat is None else {"seat": seat}
+
+    async def _claim(self, worker: Worker, said: Mapping[str, Any]) -> bool:
+        return self._claims.claim(said["what"], holder=worker.name)
 
     async def _ask_peer(self, said: Mapping[str, Any]) -> Any:
         peer = self.workers.get(said["peer"])

@@ -13,6 +13,7 @@ from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
 from bot.house.cores import own_cores
 from bot.house.doorman import Doorman
+from bot.house.no_room import NoRoom
 from bot.house.office import Office
 from bot.house.quotas import Quotas
 from bot.house.slots import Orders, Slots, wait_at_most
@@ -65,7 +66,12 @@ class Supervisor:
         async with self._tasks:
             if code := await self._slots.begin():
                 return DONE if self._signals else code
-            doorman = Doorman(self._listener, hand=self._office.hand)
+            no_room = NoRoom(
+                lambda: self._plan.settings,
+                admit=self._office.hold_seat,
+                tell=self._office.tell_turned_away,
+            )
+            doorman = Doorman(self._listener, hand=self._office.hand, answer=no_room.answer)
             around = [
                 self._tasks.create_task(each, name="around the workers")
                 for each in (doorman.run(), self._look_after())

@@ -5,9 +5,10 @@ offer is bad, and bounds nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from aiortc import RTCIceServer
 from loguru import logger
 from pipecat.transports.smallwebrtc.request_handler import (
     SmallWebRTCPatchRequest,
@@ -27,6 +28,7 @@ ANSWER_S: Final = 5.0  # to read an offer: names of the local network are looked
 MAX_LINES: Final = 1000  # of an offer; a browser's has some 200
 MAX_MEDIA: Final = 4  # a microphone, a camera, a screen, and the data channel
 MAX_ADDRESSES: Final = 50
+RESTART: Final = "ice_restart"  # in an offer's `request_data`: for this call, or for none
 
 Begin = Callable[[BrowserConnection], Awaitable[None]]
 """Runs the call of a browser that has connected, to its end."""
@@ -39,9 +41,17 @@ class OfferError(Exception):
 class Offers:
     """All browsers' connections."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, *, tell: Tell, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        *,
+        tell: Tell,
+        clock: Callable[[], float],
+        ice_servers: Sequence[RTCIceServer] = (),
+    ) -> None:
         """Have none; connections are followed in `tasks`."""
         self._tasks = tasks
+        self._ice_servers = ice_servers
         self._tell = tell
         self._clock = clock
         self._room = WaitingRoom(places=UNCONNECTED, of_one_address=OF_ONE_ADDRESS, ripe_s=RIPE_S)
@@ -52,6 +62,10 @@ class Offers:
         """How many were answered and are not connected yet."""
         return len(self._room)
 
+    def knows(self, pc_id: str | None) -> bool:
+        """Return whether this is the name of a connection that there is."""
+        return pc_id in self._lines
+
     async def answer(
         self, request: SmallWebRTCRequest, begin: Begin, *, address: str
     ) -> Mapping[str, str]:
@@ -60,10 +74,14 @@ class Offers:
         Raises:
             OfferError: It is none that could be answered.
             TooManyError: Too many are being set up.
+            LookupError: It restarts the ICE of a call that there is no more.
         """
         if not plausible(request.sdp):
             raise OfferError("The offer is not an SDP with an audio line.")
         line = self._lines.get(request.pc_id or "")
+        over = line is None or line.pc.connectionState in {"failed", "closed"}
+        if over and (request.request_data or {}).get(RESTART):
+            raise LookupError(request.pc_id)
         if line is not None:
             return await self._answer_again(line, request)
         return await self._answer_first(request, begin, address)
@@ -71,7 +89,8 @@ class Offers:
     async def _answer_first(
         self, request: SmallWebRTCRequest, begin: Begin, address: str
     ) -> Mapping[str, str]:
-        line, now = BrowserConnection(tell=self._tell), self._clock()
+        line = BrowserConnection(tell=self._tell, clock=self._clock, ice_servers=self._ice_servers)
+        now = self._clock()
         guest = Guest(address=address, came_at=now, leave=line.give_up)
         if not self._room.enter(guest, now):
             self._tell(InputRefused(transport="webrtc", reason="too_many_offers"))

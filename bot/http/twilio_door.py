@@ -1,37 +1,40 @@
-"""Where Twilio comes in: the voice webhook and the media socket."""
+"""Where Twilio comes in: its webhooks and the media socket."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, Protocol
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response, WebSocket
 from loguru import logger
 from pydantic import SecretStr
-from starlette.datastructures import ImmutableMultiDict
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import Alone, HeldSeat, House, seated
 from bot.http.bounded_socket import BEGUN, FLOOD
-from bot.http.twilio_tokens import Ticket, Tokens
+from bot.http.twilio_people import TwilioPeople
+from bot.http.twilio_returns import MOST_BEGINNINGS, Kept, Returns
+from bot.http.twilio_status import Progress
+from bot.http.twilio_tokens import LIFE_S, Ticket, Tokens
 from calls.entry import Tell
 from calls.events import CallFailed, CallRefused, InputRefused
+from calls.leg_progress import OUTCOMES
 from calls.waiting_room import Guest, WaitingRoom
 from transports.leg import Leg
+from transports.media_stream.line import NORMAL, LinePatience, close
+from transports.media_stream.messages import POLICY, TOO_BIG, Connected, Refusal, Started
 from transports.twilio import TwilioCall, TwilioLeg
-from transports.twilio_line import NORMAL, close
+from transports.twilio_dial import AFTER_PATH, STATUS_PATH, answered_for, dial_outcome
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import POLICY, TOO_BIG, Connected, Refusal, Started, read
+from transports.twilio_webhook import VOICE_PATH, Form, busy_twiml, is_signed, read_form
+from transports.twilio_wire import read
 
-VOICE_PATH: Final = "/twilio/voice"
 MEDIA_PATH: Final = "/twilio/media"
 MAX_FORM_BYTES: Final = 64 * 1024  # a voice webhook has about 1 kB
-MAX_FIELDS: Final = 200
 FORM_S: Final = 5.0
 START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
 MAX_BEFORE_START: Final = 2  # messages: these two
@@ -40,7 +43,6 @@ TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
 _ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server itself
 _NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
 _NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
-BUSY: Final = "All our lines are busy. Please call again in a few minutes. Goodbye."
 
 
 class DoorSwitchboard(Protocol):
@@ -70,6 +72,8 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
     clock: Callable[[], float],
     rest: TwilioRest | None = None,
     house: House | None = None,
+    patience: LinePatience | None = None,
+    people: TwilioPeople | None = None,
 ) -> APIRouter:
     """Return the routes of the Twilio door.
 
@@ -82,6 +86,8 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         clock: Monotonic seconds.
         rest: Where hang-ups are asked for; None closes the socket instead.
         house: Holds a seat from the webhook to the stream's end; None: the switchboard alone does.
+        patience: How long a line is waited for.
+        people: Who is being called for a caller; their streams come here, too.
     """
     house = house or Alone(why_closed=lambda: switchboard.why_closed, clock=clock)
     door = _TwilioDoor(
@@ -93,10 +99,17 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         rest=rest,
         house=house,
         tokens=Tokens(house),
+        returns=Returns(house),
+        patience=patience or LinePatience(),
+        people=people,
+        progress=Progress(house=house, tell=tell, clock=clock),
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
+    router.add_api_route(AFTER_PATH, door.after, methods=["POST"])
+    router.add_api_route(STATUS_PATH, door.status, methods=["POST"])
     router.add_api_websocket_route(MEDIA_PATH, door.media)
+    router.add_api_websocket_route(MEDIA_PATH + "/{worker}", door.media)
     return router
 
 
@@ -104,6 +117,8 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
 class _Coming:
     call: TwilioCall
     seat: int
+    goes_on: TwilioLeg | None = None  # here already
+    person: str = ""  # the token of somebody whom we called
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,50 +131,97 @@ class _TwilioDoor:
     rest: TwilioRest | None
     house: House
     tokens: Tokens
+    returns: Returns
+    patience: LinePatience
+    people: TwilioPeople | None
+    progress: Progress
     waiting: WaitingRoom = field(
         default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
     )
 
     async def voice(self, request: Request) -> Response:
         """Answer Twilio's question what to do with a call."""
+        form = await self._form(request, VOICE_PATH)
+        if isinstance(form, Response):
+            return form
+        return await self._begin(form, Kept(call_sid=form["CallSid"]))
+
+    async def after(self, request: Request) -> Response:
+        """Answer Twilio's question what to do with a call whose stream is over.
+
+        A call that goes on gets another stream. One that never began, or whose process is gone,
+        begins anew. What the agent or the caller has ended is over.
+        """
+        form = await self._form(request, AFTER_PATH)
+        if isinstance(form, Response):
+            return form
+        call_sid, over = form["CallSid"], form.get("CallStatus", "") in OUTCOMES
+        found = await self.returns.find(call_sid, over=over, handed_on=dial_outcome(form))
+        if found is not None and found.goes_on:
+            return await self._connect(_ticket(form, goes_on=True), worker=found.worker)
+        kept = await self.returns.forget(call_sid)
+        if over or found is not None or kept is None or kept.beginnings >= MOST_BEGINNINGS:
+            answer = VoiceResponse()
+            answer.hangup()
+            return _xml(answer)
+        return await self._begin(form, replace(kept, beginnings=kept.beginnings + 1))
+
+    async def status(self, request: Request) -> Response:
+        """Take what Twilio tells of a call: how it goes, who picked up, that it has ended."""
+        form = await self._form(request, STATUS_PATH)
+        if isinstance(form, Response):
+            return form
+        await self.progress.take(form, ref=request.query_params.get("dial", ""))
+        if caller := answered_for(form):
+            await self.returns.find(caller, handed_on="connected")
+        if form.get("CallStatus", "") in OUTCOMES:
+            await self.returns.find(form["CallSid"], over=True)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def _form(self, request: Request, path: str) -> Form | Response:
+        """Return what Twilio has signed, or the refusal of whatever else came."""
         body = await _body(request)
         if body is None:
             return self._refuse("webhook_too_big_or_too_slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
-            form = ImmutableMultiDict(
-                parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-            )
+            form = read_form(body)
         except ValueError:
             return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
-        if not self._is_signed(request, form):
+        if not self._is_signed(request, path, form):
             return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
-        return await self._twiml(form)
-
-    def _is_signed(self, request: Request, form: ImmutableMultiDict[str, str]) -> bool:
-        signature = request.headers.get("x-twilio-signature", "")
-        query = request.url.query
-        url = f"{self.public_url}{VOICE_PATH}" + (f"?{query}" if query else "")
-        return bool(self.validator.validate(url, form, signature))
-
-    async def _twiml(self, form: ImmutableMultiDict[str, str]) -> Response:
-        call_sid = form.get("CallSid", "")
-        if not call_sid:
+        if not form.get("CallSid"):
             return self._refuse("webhook_without_call_sid", HTTPStatus.BAD_REQUEST)
-        answer = VoiceResponse()
-        admitted = await self.house.admit(call_sid)
+        return form
+
+    def _is_signed(self, request: Request, path: str, form: Form) -> bool:
+        return is_signed(
+            self.validator,
+            form,
+            public_url=self.public_url,
+            path=path,
+            query=request.url.query,
+            proof=request.headers.get("x-twilio-signature", ""),
+        )
+
+    async def _begin(self, form: Form, kept: Kept) -> Response:
+        admitted = await self.house.admit(kept.call_sid)
         if isinstance(admitted, HeldSeat):
-            caller, called = form.get("From", ""), form.get("To", "")
-            ticket = Ticket(call_sid=call_sid, caller=caller, called=called, seat=admitted.seat)
-            connect = Connect()
-            stream = Stream(url=_socket_url(self.public_url))
-            stream.parameter(name="token", value=await self.tokens.issue(ticket, now=self.clock()))
-            connect.append(stream)
-            answer.append(connect)
-        else:
-            self.tell(CallRefused(transport="twilio", reason=admitted.reason))
-            answer.say(BUSY)
-            answer.hangup()
-        return Response(str(answer), media_type="text/xml")
+            await self.returns.keep(kept)
+            return await self._connect(_ticket(form, seat=admitted.seat))
+        self.tell(CallRefused(transport="twilio", reason=admitted.reason))
+        return Response(busy_twiml(), media_type="text/xml")
+
+    async def _connect(self, ticket: Ticket, *, worker: str = "") -> Response:
+        """Have a stream opened, at the one worker that has the call already if it is named."""
+        for_s = (ticket.goes_on and self.patience.returns_within_s) or LIFE_S
+        token = await self.tokens.issue(ticket, now=self.clock(), for_s=for_s)
+        stream = Stream(url=socket_url(self.public_url) + (f"/{worker}" if worker else ""))
+        stream.parameter(name="token", value=token)
+        connect = Connect(action=f"{self.public_url}{AFTER_PATH}")
+        connect.append(stream)
+        answer = VoiceResponse()
+        answer.append(connect)
+        return _xml(answer)
 
     def _refuse(self, reason: str, status: HTTPStatus) -> Response:
         self.tell(InputRefused(transport="twilio", reason=reason))
@@ -175,10 +237,30 @@ class _TwilioDoor:
             return
         if begin := websocket.scope.get("state", {}).get(BEGUN):
             begin()
-        leg = TwilioLeg(websocket, coming.call, tell=self.tell, clock=self.clock, rest=self.rest)
+        if self.people is not None and coming.person:
+            await self.people.take(coming.person, coming.call, websocket)
+            await close(websocket, NORMAL)
+            return
+        if coming.goes_on is not None:
+            await coming.goes_on.resume(websocket, coming.call.stream_sid)
+            await close(websocket, NORMAL)
+            return
+        leg = TwilioLeg(
+            websocket,
+            coming.call,
+            tell=self.tell,
+            clock=self.clock,
+            rest=self.rest,
+            patience=self.patience,
+        )
+        with self.returns.held(leg):
+            await self._answer(leg, websocket, coming.seat)
+
+    async def _answer(self, leg: TwilioLeg, websocket: WebSocket, seat: int) -> None:
         try:
-            with seated(self.house, coming.seat):
+            with seated(self.house, seat):
                 await self.switchboard.answer(leg)
+            await self.returns.forget(leg.facts.call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
         except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
@@ -219,7 +301,8 @@ class _TwilioDoor:
         the header to itself, and some deployments saw a slash behind the path.
         """
         proof = websocket.headers.get("x-twilio-signature", "")
-        url = _socket_url(self.public_url)
+        worker = websocket.path_params.get("worker")
+        url = socket_url(self.public_url) + (f"/{worker}" if worker else "")
         return bool(proof) and any(
             self.validator.validate(each, {}, proof) for each in (url, f"{url}/")
         )
@@ -244,6 +327,9 @@ class _TwilioDoor:
 
     async def _admit(self, started: Started) -> _Coming | Refusal:
         token = started.parameters.get("token", "")
+        if self.people is not None and token in self.people.called:
+            call = TwilioCall(call_sid=started.call_sid, stream_sid=started.stream_sid)
+            return _Coming(call, seat=0, person=token)
         ticket = await self.tokens.redeem(token, call_sid=started.call_sid, now=self.clock())
         if isinstance(ticket, str):
             return Refusal(reason=ticket, close_code=POLICY)
@@ -252,8 +338,14 @@ class _TwilioDoor:
             stream_sid=started.stream_sid,
             caller=ticket.caller,
             called=ticket.called,
+            direction="outbound" if ticket.outbound else "inbound",
         )
-        return _Coming(call, seat=ticket.seat)
+        if not ticket.goes_on:
+            return _Coming(call, seat=ticket.seat)
+        leg = self.returns.here(ticket.call_sid)
+        if leg is None:
+            return Refusal(reason="call_is_over", close_code=POLICY)
+        return _Coming(call, seat=ticket.seat, goes_on=leg)
 
 
 async def _body(request: Request) -> bytes | None:
@@ -269,6 +361,22 @@ async def _body(request: Request) -> bytes | None:
     return bytes(body)
 
 
-def _socket_url(public_url: str) -> str:
+def _ticket(form: Form, *, seat: int = 0, goes_on: bool = False) -> Ticket:
+    return Ticket(
+        call_sid=form["CallSid"],
+        caller=form.get("From", ""),
+        called=form.get("To", ""),
+        seat=seat,
+        goes_on=goes_on,
+        outbound=form.get("Direction", "").startswith("outbound"),
+    )
+
+
+def _xml(answer: VoiceResponse) -> Response:
+    return Response(str(answer), media_type="text/xml")
+
+
+def socket_url(public_url: str) -> str:
+    """Return where a media stream of ours is opened."""
     scheme, _, rest = public_url.partition("://")
     return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{MEDIA_PATH}"

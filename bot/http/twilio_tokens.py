@@ -28,6 +28,8 @@ class Ticket:
     caller: str
     called: str
     seat: int = 0  # in the house, held for the call
+    goes_on: bool = False  # the call is here already, and has lost its stream
+    outbound: bool = False  # we called
 
 
 class Tokens:
@@ -36,10 +38,10 @@ class Tokens:
     def __init__(self, room: TicketRoom) -> None:
         self._room = room
 
-    async def issue(self, ticket: Ticket, *, now: float) -> str:
+    async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
         """Return a new token for `ticket`."""
-        token = secrets.token_urlsafe(32)
-        kept = asdict(ticket) | {"until": now + LIFE_S}
+        token = secrets.token_hex(32)  # Plivo passes on letters and digits alone
+        kept = asdict(ticket) | {"until": now + for_s}
         await self._room.keep(_place(token), kept, for_s=KNOWN_S)
         return token
 

@@ -20,6 +20,7 @@ from bot import clock
 from bot.call.call import Call
 from bot.call.watching import watch_leg
 from bot.house.house import House, NoSeat, seated
+from bot.http.ice_servers import for_page, for_us
 from bot.http.offers import OfferError, Offers
 from bot.http.parked import Parked
 from bot.process import Process
@@ -70,6 +71,7 @@ def webrtc_router(
     house.answer("offer", door.own_offer)
     house.answer("take_up", door.end_own)
     router = APIRouter()
+    router.add_api_route("/api/offer", door.describe, methods=["GET"])
     router.add_api_route("/api/offer", door.offer, methods=["POST"])
     router.add_api_route("/api/offer", door.candidates, methods=["PATCH"])
     return router
@@ -90,9 +92,19 @@ class _WebrtcDoor:
         self._tasks = tasks
         self._parked = parked
         self._tell = process.switchboard.tell
-        self._offers = Offers(tasks, tell=self._tell, clock=clock.monotonic)
+        self._servers = process.settings.transports.webrtc.ice_servers
+        self._offers = Offers(
+            tasks,
+            tell=self._tell,
+            clock=clock.monotonic,
+            ice_servers=for_us(self._servers),
+        )
         self._running: dict[str, _Running] = {}  # by the token with which a page takes it up again
         process.switchboard.on_closing(self._offers.give_up)
+
+    async def describe(self) -> Mapping[str, Any]:
+        """Return what a browser needs for its offer."""
+        return {"ice_servers": for_page(self._servers)}
 
     async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
         """Answer an offer; one of a call in another process is answered there."""
@@ -109,14 +121,18 @@ class _WebrtcDoor:
     async def _answer_here(self, offer: Offer, address: str) -> Mapping[str, str]:
         """Answer an offer; the call begins when the browser has connected."""
         token = str((offer.request_data or {}).get("resume_token") or "")
-        if not self._has_room(token):
+        if not self._offers.knows(offer.pc_id) and not self._has_room(token):
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
         async def begin(connection: BrowserConnection) -> None:
             await self._run(connection, token)
 
         asked = SmallWebRTCRequest(
-            sdp=offer.sdp, type=offer.type, pc_id=offer.pc_id, restart_pc=offer.restart_pc
+            sdp=offer.sdp,
+            type=offer.type,
+            pc_id=offer.pc_id,
+            restart_pc=offer.restart_pc,
+            request_data=offer.request_data,
         )
         with _refusals():
             answer = await self._offers.answer(asked, begin, address=address)
@@ -195,7 +211,8 @@ class _WebrtcDoor:
         leg = WebrtcLeg(connection)
         call = self._process.call(leg, remembered)
         token = self._parked.token()
-        leg.greet_with({"type": "call", "call_id": call.call_id, "resume_token": token})
+        about = {"call_id": call.call_id, "resume_token": token, "remembers": bool(remembered)}
+        leg.greet_with({"type": "call", **about})
         leg.part_with(lambda: {"type": "ended", "reason": call.reason})
         self._running[token] = running = _Running(call, asyncio.Event())
         watch = self._tasks.create_task(watch_leg(leg, call), name="watch the browser")
@@ -204,9 +221,11 @@ class _WebrtcDoor:
         finally:
             watch.cancel()
             del self._running[token]
-            if call.reason == "line_lost":
-                await self._parked.park(token, call.conversation)
-            running.over.set()
+            try:
+                if call.reason == "line_lost":
+                    await self._parked.park(token, call.conversation)
+            finally:
+                running.over.set()
 
     async def _take_up(self, token: str) -> Sequence[LLMContextMessage]:
         """Return the conversation that a token stands for; a call that still has it ends now."""

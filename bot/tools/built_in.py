@@ -1,7 +1,7 @@
 """The tools that every agent has: end the call, ask for a person, ask for a callback."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import FunctionCallResultProperties
@@ -11,6 +11,7 @@ from bot.clock import Clock
 from bot.config.agent import AgentSettings
 from bot.tools.desk import Unkept
 from bot.tools.owner import owner_tools
+from bot.tools.schema import problems
 from bot.tools.toolbox import Tool, Toolbox, ToolFailed
 from calls.entry import Tell
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
@@ -36,10 +37,34 @@ UNKEPT: Final[Mapping[Unkept, str]] = {
 """What the model is told, so that it promises nothing."""
 
 
+BEING_CONNECTED: Final = {"result": "the caller has been told and is being connected"}
+NOBODY_THERE: Final = {
+    "result": "Nobody can be connected now: tell the caller so, and offer a callback."
+}
+
+
+class ReachesPeople(Protocol):
+    """Hands the caller over to somebody whom the configuration names."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Whom the model may choose from; nobody: this line reaches nobody."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether the caller waits for a person, or is with one."""
+        ...
+
+    def reach(self, name: str, reason: str, *, behind_words: bool = False) -> bool:
+        """Begin to hand the caller over; False: it cannot be done now."""
+        ...
+
+
 class Tools:
     """The tools of one call: ours and the owner's. `close` them with the call."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what tools ask of a call, each by its name
         self,
         agent: AgentSettings,
         *,
@@ -48,6 +73,7 @@ class Tools:
         tell: Tell,
         clock: Clock,
         speaking: Callable[[], bool] = lambda: False,
+        people: ReachesPeople | None = None,
     ) -> None:
         """Take what tools tell of.
 
@@ -58,14 +84,21 @@ class Tools:
             tell: Told of each use.
             clock: For how long it took.
             speaking: Returns whether the agent is heard right now, and so needs no bridge.
+            people: Hands callers over; None: nobody does.
         """
+        reaches = people is not None and bool(people.names)
         ours = (
-            _transfer_to_person(turn, tell),
+            *(() if reaches else (_transfer_to_person(turn, tell),)),
             _request_callback(note_callback, turn=turn, tell=tell),
         )
         every = (*ours, *owner_tools(agent.tools))
         self._toolbox = Toolbox(tools=every, turn=turn, tell=tell, clock=clock, speaking=speaking)
-        self.schemas = (end_call(agent, turn=turn, tell=tell), *self._toolbox.schemas())
+        hand_over = (reach_person(people, turn=turn, tell=tell),) if people and reaches else ()
+        self.schemas = (
+            end_call(agent, turn=turn, tell=tell),
+            *hand_over,
+            *self._toolbox.schemas(),
+        )
         """What the model is told of each tool, with the handler that runs it."""
 
     async def close(self) -> None:
@@ -95,6 +128,45 @@ def end_call(agent: AgentSettings, *, turn: Callable[[], int], tell: Tell) -> Fu
         ),
         properties={"goodbye": {"type": "string", "description": "Spoken before hanging up."}},
         required=[],
+        handler=handle,
+    )
+
+
+def reach_person(people: ReachesPeople, *, turn: Callable[[], int], tell: Tell) -> FunctionSchema:
+    """Return the tool that hands the caller over to somebody out of a list of names.
+
+    The model never sees a number: what a caller talks it into saying cannot be dialled.
+    """
+    properties: dict[str, Any] = {
+        "destination": {"type": "string", "enum": list(people.names), "description": "Who."},
+        "reason": {"type": "string", "description": "Why, in a few words."},
+    }
+    schema = {"type": "object", "properties": properties, "required": ["destination"]}
+
+    async def handle(params: FunctionCallParams) -> None:
+        wrong = problems(params.arguments, schema)
+        outcome, result = "refused", {"error": "; ".join(wrong)}
+        if not wrong:
+            reason = _text(params.arguments, "reason")
+            tell(PersonWanted(turn=turn(), reason=reason))
+            begun = people.reach(params.arguments["destination"], reason, behind_words=True)
+            outcome, result = ("ok", BEING_CONNECTED) if begun else ("failed", NOBODY_THERE)
+            if people.busy:
+                result = BEING_CONNECTED
+        tell(ToolCalled(turn=turn(), tool="transfer_to_person", outcome=outcome, took_s=0.0))
+        silent = result is BEING_CONNECTED  # what is said to the caller is said without the model
+        await params.result_callback(
+            result, properties=FunctionCallResultProperties(run_llm=False) if silent else None
+        )
+
+    return FunctionSchema(
+        name="transfer_to_person",
+        description=(
+            "Connect the caller with a person, when the caller wants one or you cannot help. Say "
+            "nothing in the same message: the caller is told, and you are told if it fails."
+        ),
+        properties=properties,
+        required=["destination"],
         handler=handle,
     )
 

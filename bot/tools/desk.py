@@ -1,7 +1,7 @@
 """Does what a caller wants of Holdline itself, with no provider's help: by key or by word."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +56,8 @@ class CallDesk:
         self._end = end
         self._utc_now = utc_now
         self._message: RecordedMessage | None = None  # that is being left
+        self.reach: Callable[[], Awaitable[bool]] | None = None
+        """Reaches a person, and returns once the caller is back or was not connected."""
 
     async def call_back(self, reason: str) -> bool:
         """Note that this caller is to be called back; False: it cannot be done."""
@@ -78,8 +80,8 @@ class CallDesk:
         return None
 
     async def connect(self) -> bool:
-        """Return False: no telephone of ours can hand a call on yet."""
-        return False
+        """Connect the caller with a person; False: nobody is there, or this line cannot."""
+        return await self.reach() if self.reach else False
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
         """Take the next piece of a message; never waits. It is on the disk about a second later."""

@@ -1,25 +1,49 @@
-"""A caller who comes in through a carrier: what Twilio does between a telephone and an agent.
+"""A caller who comes in through a carrier: what it does between a telephone and an agent.
 
-Signs and posts the voice webhook, opens the media socket that the answer names, sends 20 ms of the
-caller's sound every 20 ms, plays what comes back at its own pace, and echoes marks when their audio
-was played. Sources: twilio.com/docs/voice/media-streams/websocket-messages, /voice/twiml/stream.
+Tells the agent of the call, opens the media socket that the answer names, sends the
+caller's sound piece by piece, plays what comes back at its own pace, and echoes marks when their
+audio was played. How a carrier does all that stands in its manner.
 """
 
 import asyncio
-import base64
 import json
-from contextlib import AsyncExitStack
+import secrets
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import aiohttp
 
-from faultlab.carrier.ear import RATE_HZ, CarrierEar
+from faultlab.carrier.ear import CarrierEar
+from faultlab.carrier.manner import (
+    CarrierManner,
+    ClearOrder,
+    Complaint,
+    MarkOrder,
+    PlayOrder,
+    TwilioManner,
+)
 from faultlab.carrier.mouth import CarrierMouth
-from faultlab.carrier.webhook import PhoneCall, Twiml, ring, start_message
+from faultlab.carrier.webhook import (
+    AgentServer,
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+)
 from faultlab.mulaw import Pcm
 
 TICK_S: Final = 0.02
+ACTION_S: Final = 0.1  # half way round the earth, there and back
+AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
+
+
+HandOn: TypeAlias = Callable[
+    [aiohttp.ClientSession, PhoneCall], Awaitable[tuple[str | None, dict[str, str]]]
+]
 
 
 class Carrier:
@@ -27,13 +51,16 @@ class Carrier:
 
     Attributes:
         phone: Who calls whom.
-        twiml: The webhook's answer.
+        twiml: The last webhook's answer.
         ended: Set when the call is over.
         ended_by: `agent` or `caller`, once it is over.
         ended_s: When that was, in seconds of the call.
-        close_code: Of the socket, when the agent closed it.
+        close_code: Of the last socket, when the agent closed it.
+        lost_at: When a stream was over and the call was not, in seconds of the call.
         complaints: What Twilio's debugger would show of the agent's messages.
         echoed: The names of the marks that were echoed.
+        action_s: How long the way to the `action` takes.
+        frozen: The carrier's side says nothing more, and its socket stays open.
     """
 
     def __init__(
@@ -43,6 +70,7 @@ class Carrier:
         *,
         phone: PhoneCall | None = None,
         public_url: str | None = None,
+        manner: CarrierManner | None = None,
     ) -> None:
         """Prepare a call.
 
@@ -51,6 +79,7 @@ class Carrier:
             auth_token: Signs the webhook.
             phone: Who calls whom; made up when not given.
             public_url: The address that the server believes to have, if another.
+            manner: Which carrier's; Twilio's when not given.
         """
         self.phone = phone or PhoneCall()
         self.twiml = Twiml(stream_url=None, parameters={}, said="")
@@ -60,35 +89,31 @@ class Carrier:
         self.close_code: int | None = None
         self.complaints: list[str] = []
         self.echoed: list[str] = []
-        self.ear = CarrierEar()
+        self.manner = manner or TwilioManner()
+        self.ear = CarrierEar(self.manner.code)
         self.started_at = 0.0
-        self._base_url = base_url.rstrip("/")
-        self._public_url = (public_url or base_url).rstrip("/")
-        self._auth_token = auth_token
+        self.lost_at: list[float] = []
+        self.action_s = ACTION_S
+        self._hand_on: HandOn | None = None
+        self.frozen = False
+        self._server = AgentServer(
+            base_url=base_url.rstrip("/"),
+            public_url=(public_url or base_url).rstrip("/"),
+            auth_token=auth_token,
+        )
         self._stack = AsyncExitStack()
+        self._session: aiohttp.ClientSession
         self._socket: aiohttp.ClientWebSocketResponse
-        self._mouth = CarrierMouth()
+        self._mouth = CarrierMouth(self.manner.code, tick_s=self.manner.tick_s)
         self._sequence = 1  # the number 1 is the start's
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         """Ring, and return when the media flows."""
         try:
-            session = await self._stack.enter_async_context(aiohttp.ClientSession())
-            self.twiml = await ring(
-                session,
-                self.phone.form(),
-                base_url=self._base_url,
-                public_url=self._public_url,
-                auth_token=self._auth_token,
-            )
-            url = (self.twiml.stream_url or "").replace(
-                _socket_scheme(self._public_url), _socket_scheme(self._base_url), 1
-            )
-            self._socket = await self._stack.enter_async_context(
-                session.ws_connect(url, max_msg_size=0)
-            )
-            await self._introduce()
+            self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
+            self.twiml = await self.manner.ring(self._session, self.phone, self._server)
+            await self._open()
             group = await self._stack.enter_async_context(asyncio.TaskGroup())
         except BaseException:
             await self._stack.aclose()
@@ -114,20 +139,25 @@ class Carrier:
         return asyncio.get_running_loop().time() - self.started_at
 
     @property
+    def rate_hz(self) -> int:
+        """Of all sound that comes and goes."""
+        return self.manner.code.rate_hz
+
+    @property
     def heard_at(self) -> list[float]:
         """When the agent began to be heard, each time, in seconds from the start of the call."""
-        return [burst.start / RATE_HZ for burst in self.ear.bursts]
+        return [burst.start / self.rate_hz for burst in self.ear.bursts]
 
     def heard(self) -> Pcm:
-        """Return what the caller has heard so far, 8000 Hz, from the start of the call."""
+        """Return what the caller has heard so far, at `rate_hz`, from the start of the call."""
         return self.ear.recording(self.now_s if self.ended_s is None else self.ended_s)
 
     def begin(self, pcm: Pcm) -> None:
-        """Queue 8000 Hz sound to be said, at once if nothing is being said."""
+        """Queue sound of `rate_hz` to be said, at once if nothing is being said."""
         self._mouth.begin(pcm)
 
     async def say(self, pcm: Pcm) -> float:
-        """Say 8000 Hz sound; return when its last sample has left, in seconds of the call."""
+        """Say sound of `rate_hz`; return when its last sample has left, in seconds of the call."""
         self.begin(pcm)
         await self._mouth.silent.wait()
         return self.now_s
@@ -139,7 +169,7 @@ class Carrier:
             TimeoutError: That did not happen within `within_s`.
             ConnectionError: The call ended before.
         """
-        since = round(self.now_s * RATE_HZ)
+        since = round(self.now_s * self.rate_hz)
         async with asyncio.timeout(within_s):
             while True:
                 if self._spoke(since, quiet_s):
@@ -151,12 +181,11 @@ class Carrier:
     def _spoke(self, since: int, quiet_s: float) -> bool:
         if not self.ear.bursts or self.ear.bursts[-1].end <= since:
             return False
-        return self.now_s - self.ear.bursts[-1].end / RATE_HZ >= quiet_s
+        return self.now_s - self.ear.bursts[-1].end / self.rate_hz >= quiet_s
 
     async def press(self, digit: str) -> None:
         """Press a key."""
-        dtmf = {"track": "inbound_track", "digit": digit}
-        await self._send({"event": "dtmf", "dtmf": dtmf})
+        await self._send(self.manner.key(digit))
 
     async def send_raw(self, data: str | bytes) -> None:
         """Send what no carrier would."""
@@ -166,11 +195,22 @@ class Carrier:
             await self._socket.send_bytes(data)
 
     async def hang_up(self, *, by: str = "caller") -> None:
-        """End the call as Twilio does: `stop`, then close the socket. Harmless when it is over."""
+        """End the call as a carrier does: `stop`, then close the socket; harmless afterwards."""
         if self.ended.is_set():
             return
-        stop = {"accountSid": self.phone.account_sid, "callSid": self.phone.call_sid}
         self._over(by)
+        if self.manner.says_stop:
+            await self._send(self.manner.stop(self.phone))
+        await self._socket.close()
+
+    async def redirect(self, hand_on: HandOn) -> None:
+        """Leave the stream, as an order to the live call has it do, and connect with somebody.
+
+        Args:
+            hand_on: Connects; returns the address that is asked afterwards and what it is told.
+        """
+        self._hand_on = hand_on
+        stop = {"accountSid": self.phone.account_sid, "callSid": self.phone.call_sid}
         await self._send({"event": "stop", "stop": stop})
         await self._socket.close()
 
@@ -180,6 +220,17 @@ class Carrier:
         if (transport := self._socket.get_extra_info("socket")) is not None:
             transport.shutdown(2)
 
+    async def break_off(self, code: int | None = None) -> None:
+        """Lose the media socket, and not the call: closed with a code; None: reset, as 1006 is."""
+        if code is not None:
+            await self._socket.close(code=code)
+            return
+        connection = self._socket._response.connection  # noqa: SLF001 - aiohttp shows it nowhere
+        if connection is not None and connection.transport is not None:
+            raw = connection.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            connection.transport.abort()
+
     def _over(self, by: str) -> None:
         if not self.ended.is_set():
             self.ended_by, self.ended_s = by, self.now_s
@@ -187,67 +238,91 @@ class Carrier:
             self.ended.set()
             self._mouth.silent.set()
 
-    async def _introduce(self) -> None:
-        await self._socket.send_json({"event": "connected", "protocol": "Call", "version": "1.0.0"})
-        self.started_at = asyncio.get_running_loop().time()
-        await self._socket.send_json(start_message(self.phone, self.twiml))
+    async def _open(self) -> None:
+        url = self._server.real(self.twiml.stream_url or "")
+        self._socket = await self._session.ws_connect(
+            url, max_msg_size=0, headers=self.twiml.headers
+        )
+        self.started_at = self.started_at or asyncio.get_running_loop().time()
+        self._sequence = 1  # the number 1 is the start's
+        for message in self.manner.opening(self.phone, self.twiml):
+            await self._socket.send_json(message)
+
+    async def _open_again(self) -> bool:
+        """Do what the `action` says to a call whose stream is over; False: the call is over."""
+        if self._hand_on is not None:
+            hand_on, self._hand_on = self._hand_on, None
+            action, told = await hand_on(self._session, self.phone)
+            self.twiml = replace(self.twiml, action=action, told=told)
+        if self.twiml.action is None:
+            return False
+        self.lost_at.append(self.now_s)
+        await asyncio.sleep(self.action_s)
+        try:
+            self.twiml = await self.manner.after(
+                self._session, self.phone, self._server, self.twiml
+            )
+            if self.twiml.stream_url is None:
+                return False
+            self.phone = replace(self.phone, stream_sid="MZ" + secrets.token_hex(16))
+            await self._open()
+        except (NotConnectedError, aiohttp.ClientError, TimeoutError):
+            return False  # the caller hears that an application error has occurred
+        return True
 
     async def _send(self, message: dict[str, Any]) -> None:
+        if self.frozen:
+            return
         self._sequence += 1
-        numbers = {"sequenceNumber": str(self._sequence), "streamSid": self.phone.stream_sid}
+        numbered = self.manner.numbered(message, self.phone, self._sequence)
         try:
-            await self._socket.send_json(message | numbers)
+            await self._socket.send_json(numbered)
         except (ConnectionError, RuntimeError):
-            self._over("agent")  # the reader says how
+            return  # the reader learns how it ended
 
     async def _talk(self) -> None:
         chunk = 0
         while not self.ended.is_set():
             chunk += 1
-            await self._send(
-                {
-                    "event": "media",
-                    "media": {
-                        "track": "inbound",
-                        "chunk": str(chunk),
-                        "timestamp": str(round(chunk * TICK_S * 1000)),
-                        "payload": self._mouth.next_payload(),
-                    },
-                }
-            )
+            await self._send(self.manner.media(chunk, self._mouth.next_payload()))
             for name in self.ear.due(self.now_s):
                 await self._echo(name)
             # From the start, not from now: a late tick is made up for, so the pace cannot drift.
-            await asyncio.sleep(max(0.0, chunk * TICK_S - self.now_s))
+            await asyncio.sleep(max(0.0, chunk * self.manner.tick_s - self.now_s))
 
     async def _echo(self, name: str) -> None:
         self.echoed.append(name)
-        await self._send({"event": "mark", "mark": {"name": name}})
+        await self._send(self.manner.echo(name))
 
     async def _listen(self) -> None:
-        async for message in self._socket:
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                self.complaints.append("31950: binary message")
-                continue
-            await self._obey(message.data)
-        self.close_code = self._socket.close_code
-        self._over("agent")
+        while not self.ended.is_set():
+            await self._read()
+            if self.ended.is_set():
+                return
+            self.close_code = self._socket.close_code
+            self.ear.clear(self.now_s)  # a stream's queue goes with it
+            if not await self._open_again():
+                self._over("agent")
+
+    async def _read(self) -> None:
+        with suppress(ConnectionError):
+            async for message in self._socket:
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    self.complaints.append("31950: binary message")
+                    continue
+                await self._obey(message.data)
 
     async def _obey(self, text: str) -> None:
-        message = _object(text)
-        if message.get("streamSid") != self.phone.stream_sid:
-            self.complaints.append("31951: bad JSON or wrong streamSid")
-            return
-        match message:
-            case {"event": "media", "media": {"payload": str(payload)}}:
-                self.ear.hear(base64.b64decode(payload), self.now_s)
-            case {"event": "mark", "mark": {"name": str(name)}}:
+        match self.manner.order(_object(text), self.phone):
+            case PlayOrder(payload):
+                self.ear.hear(payload, self.now_s)
+            case MarkOrder(name):
                 self.ear.mark(name)
-            case {"event": "clear"}:
+            case ClearOrder():
                 for name in self.ear.clear(self.now_s):
                     await self._echo(name)
-            case _:
-                self.complaints.append("31951: unknown event")
+            case Complaint(complaint):
+                self.complaints.append(complaint)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -256,7 +331,3 @@ def _object(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _socket_scheme(url: str) -> str:
-    return url.replace("http", "ws", 1)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from faultlab import mulaw
+from faultlab.carrier.sound_code import MULAW_CODE, SoundCode
 from faultlab.mulaw import Pcm
 
 RATE_HZ: Final = 8000
@@ -29,23 +29,26 @@ class CarrierEar:
     All times are seconds from the start of the call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, code: SoundCode = MULAW_CODE) -> None:
+        """Listen to sound in a carrier's code."""
+        self.code = code
         self.bursts: list[Burst] = []
-        self._pieces: deque[tuple[int, bytes]] = deque()  # first sample, mu-law
+        self._pieces: deque[tuple[int, bytes]] = deque()  # first sample, its code
         self._dry_at = 0  # the sample at which the queue runs dry
         self._marks: deque[tuple[int, str]] = deque()
 
     def hear(self, payload: bytes, at_s: float) -> None:
-        """Queue mu-law audio that arrived at `at_s`."""
-        start = max(self._dry_at, round(at_s * RATE_HZ))
+        """Queue audio that arrived at `at_s`."""
+        start = max(self._dry_at, round(at_s * self.code.rate_hz))
         self._pieces.append((start, payload))
-        self._dry_at = start + len(payload)
-        loud = np.flatnonzero(np.abs(mulaw.decode(payload).astype(np.int32)) > AUDIBLE)
+        samples = self.code.decode(payload)
+        self._dry_at = start + samples.size
+        loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
         if loud.size:
             self._burst(start + int(loud[0]), start + int(loud[-1]) + 1)
 
     def _burst(self, start: int, end: int) -> None:
-        if self.bursts and start - self.bursts[-1].end < PAUSE_S * RATE_HZ:
+        if self.bursts and start - self.bursts[-1].end < PAUSE_S * self.code.rate_hz:
             self.bursts[-1].end = end
         else:
             self.bursts.append(Burst(start, end))
@@ -56,7 +59,7 @@ class CarrierEar:
 
     def due(self, at_s: float) -> list[str]:
         """Return the marks that have been reached since the last question."""
-        now = round(at_s * RATE_HZ)
+        now = round(at_s * self.code.rate_hz)
         names: list[str] = []
         while self._marks and self._marks[0][0] <= now:
             names.append(self._marks.popleft()[1])
@@ -64,12 +67,12 @@ class CarrierEar:
 
     def clear(self, at_s: float) -> list[str]:
         """Throw away what was not played by `at_s`; return the marks that were pending."""
-        now = round(at_s * RATE_HZ)
+        now = round(at_s * self.code.rate_hz)
         while self._pieces and self._pieces[-1][0] >= now:
             self._pieces.pop()
         if self._pieces:
             start, payload = self._pieces.pop()
-            self._pieces.append((start, payload[: now - start]))
+            self._pieces.append((start, payload[: (now - start) * self.code.sample_bytes]))
         self._dry_at = min(self._dry_at, now)
         while self.bursts and self.bursts[-1].start >= now:
             self.bursts.pop()
@@ -81,8 +84,8 @@ class CarrierEar:
 
     def recording(self, until_s: float) -> Pcm:
         """Return what was heard from the start of the call until `until_s`, with its silence."""
-        heard = np.zeros(max(0, round(until_s * RATE_HZ)), dtype=np.int16)
+        heard = np.zeros(max(0, round(until_s * self.code.rate_hz)), dtype=np.int16)
         for start, payload in self._pieces:
-            piece = mulaw.decode(payload)[: max(0, len(heard) - start)]
+            piece = self.code.decode(payload)[: max(0, len(heard) - start)]
             heard[start : start + len(piece)] = piece
         return heard

@@ -1,14 +1,9 @@
-"""What one telephone sends: speech when there is some, silence otherwise, 20 ms at a time."""
+"""What one telephone sends: speech when there is some, silence otherwise, a tick at a time."""
 
 import asyncio
-import base64
-from typing import Final
 
-from faultlab import mulaw
+from faultlab.carrier.sound_code import MULAW_CODE, SoundCode
 from faultlab.mulaw import Pcm
-
-PIECE: Final = 160  # samples: 20 ms at 8000 Hz
-SILENCE: Final = base64.b64encode(bytes([mulaw.SILENCE]) * PIECE).decode()
 
 
 class CarrierMouth:
@@ -18,21 +13,26 @@ class CarrierMouth:
         silent: Set while nothing is left to say.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, code: SoundCode = MULAW_CODE, *, tick_s: float = 0.02) -> None:
+        """Speak in a carrier's code."""
         self.silent = asyncio.Event()
         self.silent.set()
+        self._code = code
+        self._piece = round(tick_s * code.rate_hz)  # samples
         self._speech = bytearray()
 
     def begin(self, pcm: Pcm) -> None:
-        """Queue 8000 Hz sound."""
-        self._speech += mulaw.encode(pcm)
+        """Queue sound of the code's rate."""
+        self._speech += self._code.encode(pcm)
         self.silent.clear()
 
-    def next_payload(self) -> str:
-        """Return the next 20 ms as a media message carries them."""
+    def next_payload(self) -> bytes:
+        """Return the next tick as a media message carries it."""
+        size = self._piece * self._code.sample_bytes
         if not self._speech:
             self.silent.set()
-            return SILENCE
-        piece = bytes(self._speech[:PIECE]).ljust(PIECE, bytes([mulaw.SILENCE]))
-        del self._speech[:PIECE]
-        return base64.b64encode(piece).decode()
+            return self._code.silence * self._piece
+        piece = bytes(self._speech[:size])
+        del self._speech[:size]
+        missing = (size - len(piece)) // self._code.sample_bytes
+        return piece + self._code.silence * missing

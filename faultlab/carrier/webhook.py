@@ -27,6 +27,7 @@ class PhoneCall:
     account_sid: str = field(default_factory=lambda: "AC" + secrets.token_hex(16))
     call_sid: str = field(default_factory=lambda: "CA" + secrets.token_hex(16))
     stream_sid: str = field(default_factory=lambda: "MZ" + secrets.token_hex(16))
+    direction: str = "inbound"  # or `outbound-api`
 
     def form(self) -> dict[str, str]:
         """Return what Twilio posts to the voice webhook."""
@@ -34,10 +35,10 @@ class PhoneCall:
             "AccountSid": self.account_sid,
             "ApiVersion": "2010-04-01",
             "CallSid": self.call_sid,
-            "CallStatus": "ringing",
+            "CallStatus": "ringing" if self.direction == "inbound" else "in-progress",
             "Called": self.called,
             "Caller": self.caller,
-            "Direction": "inbound",
+            "Direction": self.direction,
             "From": self.caller,
             "FromCountry": "US",
             "To": self.called,
@@ -52,6 +53,11 @@ class Twiml:
     stream_url: str | None  # of the `<Connect><Stream>`, if there is one
     parameters: Mapping[str, str]
     said: str  # by `<Say>`
+    action: str | None = None  # of the `<Connect>`: asked when its stream is over
+    told: Mapping[str, str] = field(
+        default_factory=dict[str, str]
+    )  # to the action, beside the call
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the media socket's handshake
 
 
 class NotConnectedError(Exception):
@@ -61,6 +67,31 @@ class NotConnectedError(Exception):
         super().__init__(f"the webhook answered {status}: {said}")
         self.status = status
         self.said = said  # what the caller heard instead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentServer:
+    """Whose webhooks are asked.
+
+    Attributes:
+        base_url: Where the server really is.
+        public_url: The address that it believes to have, and that is signed.
+        auth_token: Signs.
+    """
+
+    base_url: str
+    public_url: str
+    auth_token: str
+
+    def real(self, url: str) -> str:
+        """Return where an address of the server's really leads."""
+        for public, base in (
+            (self.public_url, self.base_url),
+            (_socket_scheme(self.public_url), _socket_scheme(self.base_url)),
+        ):
+            if url.startswith(public):
+                return base + url.removeprefix(public)
+        return url
 
 
 async def ring(
@@ -83,22 +114,43 @@ async def ring(
     Raises:
         NotConnectedError: The answer opens no stream.
     """
-    proof = signature(auth_token, f"{public_url}/twilio/voice", form)
+    server = AgentServer(base_url=base_url, public_url=public_url, auth_token=auth_token)
+    twiml = await follow(session, f"{public_url}/twilio/voice", form, server=server)
+    if twiml.stream_url is None:
+        raise NotConnectedError(status=200, said=twiml.said)
+    return twiml
+
+
+async def notify(
+    session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
+) -> int:
+    """Tell one of the agent's addresses something; return the status of its answer."""
+    headers = {"X-Twilio-Signature": signature(server.auth_token, url, form)}
     async with (
         asyncio.timeout(ANSWER_S),
-        session.post(
-            f"{base_url}/twilio/voice",
-            data=form,
-            headers={"X-Twilio-Signature": proof, "User-Agent": "TwilioProxy/1.1"},
-        ) as answer,
+        session.post(server.real(url), data=form, headers=headers) as answer,
+    ):
+        return answer.status
+
+
+async def follow(
+    session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
+) -> Twiml:
+    """Post a form to one of the agent's addresses and return what the answer asks for.
+
+    Raises:
+        NotConnectedError: It answers with something else.
+    """
+    proof = signature(server.auth_token, url, form)
+    headers = {"X-Twilio-Signature": proof, "User-Agent": "TwilioProxy/1.1"}
+    async with (
+        asyncio.timeout(ANSWER_S),
+        session.post(server.real(url), data=form, headers=headers) as answer,
     ):
         text = await answer.text()
         if not answer.ok:
             raise NotConnectedError(status=answer.status, said=text)
-    twiml = read_twiml(text)
-    if twiml.stream_url is None:
-        raise NotConnectedError(status=answer.status, said=twiml.said)
-    return twiml
+    return read_twiml(text)
 
 
 def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
@@ -111,12 +163,14 @@ def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
 def read_twiml(text: str) -> Twiml:
     """Return what a TwiML document asks for."""
     root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
+    connect = root.find("./Connect")
     stream = root.find("./Connect/Stream")
     parameters = () if stream is None else stream.findall("Parameter")
     return Twiml(
         stream_url=None if stream is None else stream.get("url"),
         parameters={part.get("name", ""): part.get("value", "") for part in parameters},
         said=" ".join(say.text or "" for say in root.iter("Say")),
+        action=None if connect is None else connect.get("action"),
     )
 
 
@@ -135,3 +189,7 @@ def start_message(phone: PhoneCall, twiml: Twiml) -> dict[str, Any]:
             "customParameters": dict(twiml.parameters),
         },
     }
+
+
+def _socket_scheme(url: str) -> str:
+    return url.replace("http", "ws", 1)

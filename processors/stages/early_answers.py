@@ -132,6 +132,7 @@ class EarlyAnswers:
                 asked_s=now - prepared.asked_at,
                 gained_s=prepared.gained_s(now),
                 extra_share=self._budget.extra_share,
+                calls_tool=bool(prepared.calls_tool),
             )
         )
         return prepared

@@ -5,6 +5,7 @@ is one start and one end of an answer whatever fails over, and no late word of a
 come through, because the words are pulled by us.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from pipecat.services.openai.llm import OpenAILLMService
 from calls.entry import Tell
 from calls.turn import Turn
 from fallbacks.answering import Answering
-from fallbacks.facts import Fact
+from fallbacks.facts import AttemptFailed, Fact
 from fallbacks.ladder import rank
 from fallbacks.work import StagePolicy, Work
 from processors.sentences import TakeBackFrame
@@ -96,17 +97,44 @@ class LlmStage(OpenAILLMService):
         """Return the stream of one answer, wherever it comes from."""
         return self._answer(context)
 
-    async def run_inference(self, context: LLMContext, *args: Any, **kwargs: Any) -> str | None:
-        """Answer outside the call, by the first rung that may be asked."""
+    async def run_inference(
+        self, context: LLMContext, *args: Any, each_s: float | None = None, **kwargs: Any
+    ) -> str | None:
+        """Answer outside the call, by the first rung that may be asked, or the next that can.
+
+        Args:
+            context: What is asked.
+            args: As Pipecat's own has them; not used.
+            each_s: How long a rung may take before the next one is asked; None: for ever.
+            kwargs: Handed to the rung.
+
+        Raises:
+            Exception: What the last rung raised, when none answered.
+        """
         del args
+        *others, last = self._usable_roomy_first()
+        for name in others:
+            began_at = self._now()
+            try:
+                async with asyncio.timeout(each_s):
+                    return await self._infer_at_gate(name, context, **kwargs)
+            except Exception as error:  # noqa: BLE001 - the provider's edge: told, and the next asked
+                failure = self._models[name].failure_of(error, flowing=False)
+                self._tell(AttemptFailed.of(failure, after_s=self._now() - began_at))
+        async with asyncio.timeout(each_s):
+            return await self._infer_at_gate(last, context, **kwargs)
+
+    def _usable_roomy_first(self) -> list[str]:
         now, gates = self._now(), self._policy.gates
         standings = self._policy.roster.standings(self._policy.stage, now)
         usable = [each.provider for each in standings if each.usable] or [self.speaker]
-        roomy = (each for each in usable if each not in gates or gates[each].room)
-        name = next(roomy, usable[0])
+        return sorted(usable, key=lambda name: name in gates and not gates[name].room)
+
+    async def _infer_at_gate(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
+        gates = self._policy.gates
         if name not in gates:
             return await self._infer(name, context, **kwargs)
-        until = self._turn.unhurried_until(now, ASIDE_S)
+        until = self._turn.unhurried_until(self._now(), ASIDE_S)
         ticket = await gates[name].enter(self._turn.attempts, until=until)
         if ticket is None:
             return None

@@ -40,6 +40,7 @@ class PreparedAnswer:
         wrote_at: When the first of it came; None: nothing yet.
         writer: The rung that writes.
         usage: What the whole answer costs, once it has come to its end.
+        calls_tool: Whether it has begun with a tool, and not with words.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class PreparedAnswer:
         self._on_exhausted = on_exhausted
         self._taken = False
         self.usage: ChatCompletionChunk | None = None
+        self.calls_tool: bool | None = None  # None: neither came
         self.writer = ""
         # Without a bound: a rung that had to wait for the decision would look like one that stalls.
         self._parts: asyncio.Queue[ChatCompletionChunk | Writer | Exception | None]
@@ -109,11 +111,17 @@ class PreparedAnswer:
                 if self.wrote_at is None:
                     self.wrote_at = self._now()
                 self.usage = chunk if chunk.usage else self.usage
+                self._note_beginning(chunk)
                 self._parts.put_nowait(chunk)
         except NoModelLeftError as error:
             self._parts.put_nowait(error)
         else:
             self._parts.put_nowait(None)
+
+    def _note_beginning(self, chunk: ChatCompletionChunk) -> None:
+        delta = chunk.choices[0].delta if chunk.choices else None
+        if self.calls_tool is None and delta and (delta.content or delta.tool_calls):
+            self.calls_tool = not delta.content
 
     async def _change_writer(self, provider: str, taken_back: int) -> None:
         self.writer = provider

@@ -187,7 +187,7 @@ async def judged_call(
         changes: Of the configuration: a mapping for each section, merged over the harness's own.
         token: The server's; None: it has none.
     """
-    async with _listening(folder, changes or {}, token) as beside, beside.call:
+    async with listening(folder, changes or {}, token) as beside, beside.call:
         await beside.call.listen(quiet_s=1.0, within_s=20)
         await beside.ask()  # what is made once, such as connections, is made by now
         await asyncio.sleep(2.0)  # virtual: what was dropped on the way is closed by now
@@ -225,7 +225,7 @@ def _expect_unhurt(beside: JudgedCall) -> None:
 
 
 @asynccontextmanager
-async def _listening(
+async def listening(
     folder: Path, changes: Mapping[str, Any], token: str | None
 ) -> AsyncIterator[JudgedCall]:
     # No dice, and quicker than its own median: nobody is late by chance, or just by a hair.

@@ -69,9 +69,10 @@ async def serving(
     *,
     changes: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    port: int | None = None,
 ) -> AsyncIterator[Served]:
     """Run `python -m bot serve` while the block runs, then stop it as an operator would."""
-    port = free_port()
+    port = port or free_port()
     tree, keys = configuration(lab, port, folder / "logs")
     keys |= environment or {}
     config = folder / "holdline.yaml"

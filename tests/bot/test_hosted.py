@@ -10,10 +10,14 @@ import aiohttp
 import pytest
 import uvicorn
 from fastapi import FastAPI, WebSocket
-from pipecat.runner.types import LiveKitRunnerArguments, WebSocketRunnerArguments
+from pipecat.runner.types import (
+    DailyRunnerArguments,
+    LiveKitRunnerArguments,
+    WebSocketRunnerArguments,
+)
 
 from bot import bot
-from transports.twilio_wire import POLICY
+from transports.media_stream.messages import POLICY
 
 CONFIG = """
 stages:
@@ -69,7 +73,15 @@ async def test_a_socket_that_does_not_begin_as_twilios_do_is_closed(message: str
 
 
 async def test_a_connection_that_we_do_not_know_is_named() -> None:
-    given = LiveKitRunnerArguments(room_name="r", url="ws://127.0.0.1:9", token="t")
+    given = DailyRunnerArguments(room_url="http://127.0.0.1:9/r")
 
-    with pytest.raises(TypeError, match="webrtc and twilio from a host, not LiveKitRunner"):
+    with pytest.raises(TypeError, match="webrtc, twilio and livekit from a host, not DailyRunner"):
         await bot(given)
+
+
+async def test_a_room_that_lets_nobody_in_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    given = LiveKitRunnerArguments(room_name="r-1", url="ws://127.0.0.1:9", token="t")
+
+    await bot(given)
+
+    assert "r-1: the media server did not let us in" in capsys.readouterr().err

@@ -14,6 +14,7 @@ STAGES = {
 }
 OFF = {"webrtc": {"enabled": False}}
 TWILIO = {"twilio": {"enabled": True, "auth_token": "t"}}
+ON = {"enabled": True}
 PHONE = {"public_url": "https://phone.example.com"}
 
 
@@ -37,12 +38,23 @@ PHONE = {"public_url": "https://phone.example.com"}
             "have your Twilio number's voice webhook ask https://phone.example.com/twilio/voice.",
         ),
         (
+            {
+                "server": PHONE,
+                "transports": OFF | {"telnyx": ON, "plivo": ON, "exotel": ON},
+            },
+            "Holdline is ready at http://127.0.0.1:81 (telnyx, plivo, exotel): "
+            "have your Telnyx application's webhook ask https://phone.example.com/telnyx/voice; "
+            "have your Plivo application's answer URL ask https://phone.example.com/plivo/voice; "
+            "have your Exotel Voicebot applet connect to "
+            "https://phone.example.com/exotel/media, as wss.",
+        ),
+        (
             {"transports": OFF},
             "Holdline is ready at http://127.0.0.1:81 (no transport): "
             "enable one under transports in the configuration, or nobody can call.",
         ),
     ],
-    ids=["browser", "everywhere", "both", "none"],
+    ids=["browser", "everywhere", "both", "the other carriers", "none"],
 )
 def test_it_says_where_by_what_and_what_next(tree: dict[str, Any], line: str) -> None:
     assert ready_line(Settings.model_validate({"stages": STAGES, **tree}), port=81) == line

@@ -184,6 +184,24 @@ async def test_twilio_calls_through_pipecats_runner(
     assert ended["reason"] in ("caller_hung_up", "connection_lost")
 
 
+@pytest.mark.slow
+async def test_a_stranger_is_bounded_in_pipecats_runner_too(tmp_path: Path) -> None:
+    large = {"file": b"x" * 200_000}
+    compressed = {"Sec-WebSocket-Extensions": "permessage-deflate"}
+    async with (
+        asyncio.timeout(90),
+        lab_process() as lab,
+        hosted(lab, tmp_path, "-t", "twilio", "--proxy", PROXY) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.post(f"{url}/files", data=large) as answer:
+            refused, named = answer.status, "Server" in answer.headers
+        async with session.ws_connect(f"{url}/ws", compress=15, headers=compressed) as socket:
+            deflates = socket.compress
+
+    assert (refused, deflates, named) == (413, 0, False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -100,3 +100,22 @@ def test_of_our_own_words_that_were_cut_the_beginning_is_remembered() -> None:
 
     assert words.cut(11.6) == ["one two"]
     assert words.cut(11.6) == []
+
+
+def test_what_was_left_when_the_line_stood_still_is_left_afterwards() -> None:
+    line = CallerLine()
+    line.add(2.0, 100.0)
+
+    line.stand_still(0.5, 101.0)
+
+    assert line.dry_at == 102.5
+    assert line.heard_s(101.0) == 0.5
+
+
+def test_a_line_that_had_nothing_to_play_lost_no_time() -> None:
+    line = CallerLine()
+    line.add(1.0, 100.0)
+
+    line.stand_still(0.5, 102.0)
+
+    assert line.dry_at == 101.0

@@ -28,7 +28,7 @@ class Served:
 @pytest.fixture(scope="session")
 def network() -> None:
     """Add an address for WebRTC where there is none and that is allowed."""
-    if _own_address() is not None:
+    if own_address() is not None:
         return
     try:
         added = subprocess.run(  # noqa: S603 - our own constant
@@ -40,7 +40,8 @@ def network() -> None:
         report_absent(f"address but 127.0.0.1 (as root: `{ADD_ADDRESS}`)")
 
 
-def _own_address() -> str | None:
+def own_address() -> str | None:
+    """Return the address by which this machine reaches others, if it has one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks for the route

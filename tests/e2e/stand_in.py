@@ -14,6 +14,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from bot.http.pages.site import asset_routes, client_routes, console_routes
+from tests.e2e.severing import sever
+from transports import ice_restart
+from transports.ice_restart import names_in, transports_of
 
 TOKEN = "token-of-the-first-call"
 
@@ -23,8 +26,11 @@ class StandIn:
 
     def __init__(self) -> None:
         self.refusal: tuple[int, dict[str, Any]] | None = None
+        self.remembers = True
+        self.knows_calls = True  # whose ICE a page may want to restart
         self.offers: list[dict[str, Any]] = []
         self.heard: list[str] = []
+        self.parted: list[bool] = []  # for each call: whether the page had closed one before
         self.puts: list[tuple[str, list[dict[str, Any]]]] = []
         self.menu: list[dict[str, Any]] = []
         self.instances: list[dict[str, Any]] = []
@@ -47,6 +53,16 @@ class StandIn:
         """Put an entry on the live feed."""
         self._live.put_nowait(entry)
 
+    def sever(self) -> None:
+        """Have the way between page and server be dead from now on, in both directions."""
+        for peer in self._peers:
+            sever(peer)
+
+    def fall_silent(self) -> None:
+        """Send no sound any more; messages go to and fro."""
+        for peer in self._peers:
+            peer.getTransceivers()[0].sender.replaceTrack(None)
+
     async def vanish(self) -> None:
         """Close the connections without a goodbye."""
         for peer in self._peers:
@@ -58,6 +74,7 @@ class StandIn:
         app.include_router(client_routes())
         app.include_router(asset_routes())
         app.include_router(console_routes())
+        app.add_api_route("/api/offer", lambda: {"ice_servers": []}, methods=["GET"])
         app.add_api_route("/api/offer", self._offer, methods=["POST"])
         app.add_api_route("/api/offer", self._candidate, methods=["PATCH"])
         app.add_api_route("/api/live", self._feed)
@@ -76,6 +93,8 @@ class StandIn:
         if self.refusal:
             status, content = self.refusal
             return JSONResponse(content, status)
+        if (body.get("request_data") or {}).get("ice_restart"):
+            return await self._restart(body)
         peer = RTCPeerConnection()
         self._peers.append(peer)
         peer.on("datachannel", self._meet)
@@ -87,15 +106,28 @@ class StandIn:
         answer = peer.localDescription
         return JSONResponse({"sdp": answer.sdp, "type": answer.type, "pc_id": "p1"})
 
+    async def _restart(self, body: dict[str, Any]) -> Response:
+        if not self.knows_calls:
+            return JSONResponse({"detail": "No such call."}, 404)
+        peer, theirs = self._peers[-1], names_in(body["sdp"])
+        assert theirs is not None
+        for way in transports_of(peer):
+            await ice_restart.restart(way, theirs)
+        await peer.setRemoteDescription(RTCSessionDescription(body["sdp"], body["type"]))
+        await peer.setLocalDescription(await peer.createAnswer())
+        answer = peer.localDescription
+        return JSONResponse({"sdp": answer.sdp, "type": answer.type, "pc_id": "p1"})
+
     async def _candidate(self, request: Request) -> dict[str, str]:
         await request.json()
         return {"status": "success"}
 
     def _meet(self, channel: RTCDataChannel) -> None:
+        self.parted.append(self.gone.is_set())
         self.channel = channel
         channel.on("message", self.heard.append)
         channel.on("close", self.gone.set)
-        self.say(type="call", call_id="c1", resume_token=TOKEN)
+        self.say(type="call", call_id="c1", resume_token=TOKEN, remembers=self.remembers)
         self.opened.set()
 
     async def _feed(self) -> StreamingResponse:

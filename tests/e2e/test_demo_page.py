@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # one demo for all of them
 ]
 
-LEG_ENDS_S = 15.0  # it takes four; ICE alone would take thirty
+LEG_ENDS_S = 15.0  # it takes eight; ICE alone would take thirty
 HEALED_S = 20.0  # probes of a mended provider come after 1, 2, 5 s
 RESUME = """(token) => sessionStorage.setItem(
     "holdline.call", JSON.stringify({call_id: "lost", resume_token: token, seen: Date.now()})

@@ -1,13 +1,16 @@
 """The pages by themselves, in a real browser, against a stand-in for the server."""
 
 import asyncio
+import json
 
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
+from calls.leg_events import EarMeasured
 from tests.e2e.browser import ALLOWED, Watch, chromium
 from tests.e2e.conftest import Served
 from tests.e2e.stand_in import TOKEN
+from transports.webrtc_wire import read
 
 pytestmark = [
     pytest.mark.e2e,
@@ -20,6 +23,20 @@ PLAYING = """() => new Promise((done) => {
     const look = () => audio.currentTime > 0.2 && !audio.paused && !audio.muted && done(true);
     audio.addEventListener("timeupdate", look);
 })"""
+KEEP_THE_LINE = """
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+        constructor(...settings) {
+            super(...settings);
+            window.line = this;
+        }
+    };
+"""
+KEEP_THE_STATES = """
+    window.states = [];
+    new MutationObserver(() => states.push(document.documentElement.dataset.call)).observe(
+        document.documentElement, { attributeFilter: ["data-call"] },
+    );
+"""  # the new way is there before anybody has read that it is looked for
 NO_MICROPHONE = """
     const refuse = async () => { throw new DOMException("", "NotFoundError"); };
     navigator.mediaDevices.getUserMedia = refuse;
@@ -95,6 +112,16 @@ async def call(page: Page, served: Served, path: str = "/client/") -> None:
     await expect(page.get_by_text("In a call")).to_be_visible()
 
 
+async def heard(served: Served, kind: str, *, at_least: int = 1, after: int = 0) -> list[str]:
+    """Return what the page has said of a kind, as soon as it has said it so often."""
+    async with asyncio.timeout(20):
+        while True:
+            found = [each for each in served.stand_in.heard[after:] if kind in each]
+            if len(found) >= at_least:
+                return found
+            await asyncio.sleep(0.05)
+
+
 async def test_a_call_is_made_heard_and_hung_up(page: Page, served: Served, watch: Watch) -> None:
     await call(page, served)
 
@@ -138,16 +165,145 @@ async def test_closing_the_page_ends_the_call_at_once(page: Page, served: Served
         await served.stand_in.gone.wait()
 
 
-async def test_a_lost_call_can_be_taken_up_again_with_its_token(page: Page, served: Served) -> None:
+async def test_a_lost_call_comes_back_by_itself_with_its_token(page: Page, served: Served) -> None:
     await call(page, served)
 
+    served.stand_in.knows_calls = False
+    await page.evaluate(KEEP_THE_STATES)
     await served.stand_in.vanish()
-    await expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
-    await page.get_by_role("button", name="Take the call up again").click()
+    await page.wait_for_function("() => states.slice(-2).join() === 'reconnecting,in_call'")
+
+    asked = [each.get("request_data") for each in served.stand_in.offers]
+    assert asked[0] is None
+    assert asked[-1] == {"resume_token": TOKEN}
+    await expect(page.get_by_text("the agent begins anew")).to_be_hidden()
+
+
+async def test_a_server_that_has_forgotten_the_call_is_told_about(
+    page: Page, served: Served
+) -> None:
+    await call(page, served)
+
+    served.stand_in.knows_calls = served.stand_in.remembers = False
+    await page.evaluate(KEEP_THE_STATES)
+    await served.stand_in.vanish()
+    await page.wait_for_function("() => states.includes('reconnecting')")
+
+    await expect(page.get_by_text("the agent begins anew")).to_be_visible()
     await expect(page.get_by_text("In a call")).to_be_visible()
 
-    assert "request_data" not in served.stand_in.offers[0]
-    assert served.stand_in.offers[1]["request_data"] == {"resume_token": TOKEN}
+
+async def test_a_new_way_is_found_for_the_call_that_goes_on(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    await call(page, served)
+    async with asyncio.timeout(20):
+        assert await page.evaluate(PLAYING)
+
+    await page.evaluate(KEEP_THE_STATES)
+    served.stand_in.sever()
+    await page.wait_for_function("() => states.slice(-2).join() === 'reconnecting,in_call'")
+
+    restart = served.stand_in.offers[-1]
+    assert restart["pc_id"] == "p1"
+    assert restart["request_data"] == {"ice_restart": True}
+    await heard(served, "ping", after=len(served.stand_in.heard))
+    assert watch.errors == []
+
+
+async def test_a_line_that_is_given_up_hears_no_goodbye_before_its_call_is_taken_over(
+    page: Page, served: Served
+) -> None:
+    await call(page, served)
+    async with asyncio.timeout(20):
+        assert await page.evaluate(PLAYING)
+
+    served.stand_in.knows_calls = False
+    served.stand_in.fall_silent()
+    async with asyncio.timeout(20):
+        await served.stand_in.gone.wait()
+
+    assert served.stand_in.parted == [False, False]  # else the first call had ended as hung up
+    assert served.stand_in.offers[-1]["request_data"] == {"resume_token": TOKEN}
+
+
+async def test_a_caller_may_hang_up_while_the_line_is_down(page: Page, served: Served) -> None:
+    await call(page, served)
+    served.stand_in.refusal = (503, {"detail": "All lines are taken."})
+    await served.stand_in.vanish()
+    await expect(page.get_by_text("Reconnecting…")).to_be_visible()
+
+    await page.get_by_role("button", name="Hang up").click()
+
+    await expect(page.get_by_text("You hung up.")).to_be_visible()
+    offers = len(served.stand_in.offers)
+    await page.wait_for_timeout(1200)
+    assert len(served.stand_in.offers) == offers
+
+
+async def test_keys_are_pressed_by_hand_and_by_keyboard(page: Page, served: Served) -> None:
+    await call(page, served)
+
+    await page.get_by_text("Keypad", exact=True).click()
+    await page.get_by_role("button", name="5", exact=True).click()
+    await page.get_by_role("button", name="star").press("Enter")
+    await page.keyboard.press("7")
+
+    await expect(page.get_by_text("You pressed 7.")).to_be_visible()
+    keys = await heard(served, '"key"', at_least=3)
+    assert [json.loads(each) for each in keys] == [{"type": "key", "key": key} for key in "5*7"]
+
+
+async def test_a_muted_microphone_sends_silence_and_says_so(page: Page, served: Served) -> None:
+    await call(page, served)
+    meter = page.get_by_role("meter", name="Microphone level")
+    await expect(meter).not_to_have_attribute("aria-valuenow", "0")
+
+    await page.get_by_role("button", name="Mute").click()
+
+    await expect(page.get_by_role("button", name="Mute", pressed=True)).to_be_visible()
+    await expect(meter).to_have_attribute("aria-valuenow", "0")
+    await page.get_by_role("button", name="Mute").click()
+    await expect(meter).not_to_have_attribute("aria-valuenow", "0")
+
+
+async def test_another_microphone_is_taken_in_the_middle_of_a_call(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    await page.add_init_script(KEEP_THE_LINE)
+    await call(page, served)
+    choice = page.get_by_role("combobox", name="Microphone")
+    names = await choice.locator("option").all_inner_texts()
+    assert len(names) > 1
+
+    await choice.select_option(names[-1])
+
+    await expect(page.get_by_text(f"You speak through {names[-1]}.")).to_be_visible()
+    sent = "line.getTransceivers()[0].sender.track"
+    assert await page.evaluate(f"{sent}.label") == names[-1]
+    assert await page.evaluate(f"{sent}.readyState") == "live"
+    await expect(page.get_by_text("In a call")).to_be_visible()
+    assert watch.errors == []
+
+
+async def test_what_the_ear_adds_is_measured_sent_and_drawn(page: Page, served: Served) -> None:
+    await call(page, served, "/")
+    async with asyncio.timeout(20):
+        assert await page.evaluate(PLAYING)
+
+    served.stand_in.say(type="entry", **ANSWER)
+    ears = await heard(served, '"ear"')
+    report = json.loads(ears[0])
+    measured = ANSWER | report | {"event": "EarMeasured", "number": 8, "type": "entry"}
+    served.stand_in.say(**measured | {"network_s": 0.01, "buffer_s": 0.1, "playout_s": 0.05})
+
+    assert isinstance(read(ears[0]), EarMeasured)
+    assert report["turn"] == 1
+    assert report["buffer_s"] > 0
+    await expect(page.locator(".part[data-part=ear_s]")).to_have_attribute(
+        "title", "The ear adds: 0.16 s"
+    )
+    await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
 
 
 async def test_the_agents_goodbye_is_no_loss(page: Page, served: Served) -> None:

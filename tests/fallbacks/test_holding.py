@@ -51,6 +51,39 @@ def test_an_answer_that_is_expected_soon_is_waited_for_a_little(
     assert line.wake_at == pytest.approx(filler_at)
 
 
+@pytest.mark.parametrize("steps", [("taken", "decided"), ("decided", "taken")], ids="-".join)
+def test_a_tool_that_comes_first_behind_a_late_decision_is_spoken_over_at_once(
+    steps: tuple[str, str],
+) -> None:
+    line = turn(Holding())
+    line.paused()
+    line.expected(100.8)
+    for step in steps:
+        line.decided(101.2) if step == "decided" else line.taken(101.33, calls_tool=True)
+    line.expected(101.4)  # the next request, behind the tool: its words are no nearer
+
+    assert line.tick(101.2) == (Say.FILLER,)
+
+
+def test_a_tool_that_comes_first_in_good_time_is_waited_for_as_ever() -> None:
+    line = turn(Holding())
+    line.taken(100.9, calls_tool=True)
+    line.expected(101.2)
+
+    assert line.wake_at == pytest.approx(101.3)
+
+
+def test_the_next_turn_knows_nothing_of_that_tool() -> None:
+    line = turn(Holding())
+    line.taken(100.9, calls_tool=True)
+    line.caller_stopped(110.0)
+    line.paused()
+    line.decided(111.2)
+    line.expected(111.33)
+
+    assert line.wake_at == pytest.approx(111.43)
+
+
 @pytest.mark.parametrize(
     ("expected_at", "else_at", "filler_at"),
     [
@@ -230,3 +263,16 @@ def test_a_prepared_answer_is_not_spoken_over_when_a_pause_was_the_end_after_all
     line.expected(decided_at + 0.13)
 
     assert line.wake_at == pytest.approx(filler_at)
+
+
+def test_where_no_filler_may_be_a_tool_that_comes_first_gets_a_clip_within_the_budget() -> None:
+    line = turn(Holding())
+    assert line.tick(101.05) == (Say.FILLER,)
+    line.answered()
+    turn(line, 110.0)
+    line.paused()
+    line.decided(111.2)
+    line.taken(111.33, calls_tool=True)
+
+    assert line.wake_at == pytest.approx(111.4)
+    assert line.tick(111.4) == (Say.CLIP,)

@@ -212,17 +212,20 @@ def test_a_word_that_means_nothing_now_leaves_the_step_to_the_turn() -> None:
     assert way.handle(exhausted(), 2.5) != ()
 
 
-@pytest.mark.parametrize(
-    ("choice", "digit", "situation"),
-    [(Choice.PERSON, "0", Situation.PERSON), (Choice.CALLBACK, "1", Situation.CALLBACK)],
-)
-def test_what_was_done_is_said_and_then_goodbye(
-    choice: Choice, digit: str, situation: Situation
-) -> None:
-    way, _ = carrying(choice, digit)
+def test_what_was_done_is_said_and_then_goodbye() -> None:
+    way, _ = carrying(Choice.CALLBACK, "1")
 
-    assert way.handle(ChoiceDone(choice=choice, done=True), 2.0) == (
-        speak(situation, then=Then.NOTHING, must=True),
+    assert way.handle(ChoiceDone(choice=Choice.CALLBACK, done=True), 2.0) == (
+        speak(Situation.CALLBACK, then=Then.NOTHING, must=True),
+        StepTaken(stage="llm", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_a_caller_who_was_with_a_person_hears_no_more_than_a_goodbye() -> None:
+    way, _ = carrying(Choice.PERSON, "0")
+
+    assert way.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0) == (
         StepTaken(stage="llm", step=Step.GOODBYE.value),
         speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
     )

@@ -10,7 +10,9 @@ from calls.events import CallbackWanted, MessageLeft, PersonWanted, TranscriptFi
 from fallbacks.descent import DescentSettings
 from fallbacks.facts import (
     AttemptFailed,
+    AttemptStarted,
     AttemptWon,
+    EarlyAnswerTaken,
     HeldTheLine,
     PauseJudged,
     StageRecovered,
@@ -38,6 +40,8 @@ UNFINISHED = PauseJudged(
     dropped=0,
     dropped_s=0.0,
 )
+TOOL_FIRST = EarlyAnswerTaken(turn=1, asked_s=1.0, gained_s=0.9, extra_share=0.0, calls_tool=True)
+ASKED_AGAIN = AttemptStarted(stage="llm", provider="openai", attempt=2, extra=False, left_s=0.3)
 
 
 async def test_an_answer_in_time_is_heard_alone() -> None:
@@ -122,6 +126,27 @@ async def test_a_pause_of_an_earlier_sentence_says_nothing_about_this_one() -> N
         await call.until(lambda: call.held)
 
     assert call.held == ["en.filler.0"]
+
+
+async def test_a_tool_that_comes_first_behind_a_pause_leaves_nobody_without_a_word() -> None:
+    """The pause was the end after all: tool, model and voice would be heard after 1.68 s."""
+    async with held(HoldSettings()) as call:
+        await call.stops()
+        await call.until(lambda: call.held)
+        await call.answers()
+        await asyncio.sleep(1.0)
+        before = len(call.clips())
+        stopped_at = await call.stops(decided=False, worded=True)
+        call.hold.notice(UNFINISHED)
+        await asyncio.sleep(1.2)
+        call.hold.notice(TOOL_FIRST)
+        await call.put(UserStoppedSpeakingFrame())
+        call.hold.notice(ASKED_AGAIN)
+        await call.until(lambda: len(call.clips()) > before)
+        heard_s = call.clips()[before] - stopped_at
+
+    assert call.held == ["en.filler.0", "en.llm.0"]
+    assert 1.2 <= heard_s <= 1.5
 
 
 async def test_a_caller_whose_recogniser_died_gets_a_filler_all_the_same() -> None:

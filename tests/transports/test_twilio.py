@@ -22,6 +22,7 @@ from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import PhoneCall
 from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, tone, until
 from tests.virtual_time import VirtualLoop
+from transports.media_stream.line import LinePatience
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_rest import TwilioRest
 
@@ -246,7 +247,7 @@ async def impatient_leg(
             TwilioCall(call_sid="CA1", stream_sid="MZ1"),
             tell=lambda _: None,
             clock=time.monotonic,
-            stalled_s=stalled_s,
+            patience=LinePatience(stalled_s=stalled_s),
         )
         calls.append(Call(leg))
         await calls[0].run()

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.twilio_wire import (
+from transports.media_stream.marks import Marks
+from transports.media_stream.messages import (
     Connected,
     Digit,
     MarkEchoed,
-    Marks,
     Media,
     Message,
     Refusal,
     Started,
     Stopped,
-    read,
 )
+from transports.twilio_wire import read
 
 # As Twilio's documentation shows them.
 START = {

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import uvicorn
@@ -31,6 +31,8 @@ from bot.http.bounded_socket import BoundedSocket
 from bot.http.twilio_door import twilio_router
 from calls.events import Event
 from transports.leg import Leg
+from transports.media_stream.leg import StreamLeg
+from transports.media_stream.line import LinePatience
 from transports.twilio import TwilioLeg
 from transports.twilio_rest import TwilioRest
 
@@ -92,7 +94,7 @@ class Below(FrameProcessor):
 class Call:
     """One call of the house: hears, and says what a test tells it to."""
 
-    leg: TwilioLeg
+    leg: TwilioLeg | StreamLeg
     ears: Ears = field(default_factory=Ears)
     below: Below = field(default_factory=Below)
     gone_for: list[str] = field(default_factory=list)
@@ -122,10 +124,10 @@ class Call:
         finally:
             self.over.set()
 
-    async def say(self, pcm: NDArray[np.int16]) -> None:
+    async def say(self, pcm: NDArray[np.int16], *, rate_hz: int = RATE_HZ) -> None:
         """Hand a whole utterance to the line at once, as a fast voice does."""
         await self.worker.queue_frame(TTSStartedFrame())
-        await self.worker.queue_frame(TTSAudioRawFrame(pcm.tobytes(), RATE_HZ, 1))
+        await self.worker.queue_frame(TTSAudioRawFrame(pcm.tobytes(), rate_hz, 1))
         await self.worker.queue_frame(TTSStoppedFrame())
 
 
@@ -205,7 +207,7 @@ async def serving(app: FastAPI, *, ws_max_size: int = 2**24) -> AsyncIterator[in
 
 @asynccontextmanager
 async def house(
-    *, rest: TwilioRest | None = None, ws_max_size: int = 2**24
+    *, rest: TwilioRest | None = None, ws_max_size: int = 2**24, returns_within_s: float = 0.0
 ) -> AsyncIterator[House]:
     """Open the door on a free port of loopback."""
     it, app = House(), FastAPI()
@@ -216,7 +218,8 @@ async def house(
             switchboard=it,
             tell=it.told.append,
             clock=it.clock,
-            rest=rest,
+            rest=rest and replace(rest, public_url=it.url),
+            patience=LinePatience(returns_within_s=returns_within_s),
         )
         app.include_router(router)
         yield it

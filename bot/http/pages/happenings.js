@@ -23,6 +23,7 @@ const WORDS = {
   CallbackWanted: ({ when }) => ["plain", `Call back wanted${when ? `: ${when}` : ""}`],
   KeyPressed: ({ key }) => ["plain", `Key ${key} pressed`],
   InputRefused: ({ transport, reason }) => ["warn", `Input refused on ${transport}: ${words(reason)}`],
+  LineRestored: ({ after_s }) => ["good", `The line was back after ${after_s.toFixed(1)} s`],
   AttemptFailed: ({ provider, kind, after_s }) => ["warn", `${provider}: ${words(kind)} after ${after_s.toFixed(2)} s`],
   RungChosen: ({ stage, before, after }) => ["warn", `${STAGE_NAMES.get(stage) ?? stage} moved from ${before} to ${after}`],
   StageExhausted: ({ stage }) => ["bad", `${STAGE_NAMES.get(stage) ?? stage}: no provider is left`],

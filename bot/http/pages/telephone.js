@@ -1,174 +1,55 @@
 /**
- * The browser's end of a call: microphone, peer connection, data channel. No page in it.
+ * The browser's end of a call: microphone, line, and what the server says. No page in it.
  *
  * The server's messages on the data channel are JSON texts:
- *   {"type": "call", "call_id", "resume_token"}            once, as the call is answered
+ *   {"type": "call", "call_id", "resume_token", "remembers"}   once, as the call is answered; the last says
+ *                     whether the conversation that the token stood for was still there
  *   {"type": "said", "who": "caller"|"agent", "text", "final"}  `text` is the whole utterance so far
  *                     and "voices": [{"provider", "words"}], in order, where several spoke it
  *   {"type": "entry", "event", …}                          one fact of the call's journal
  *   {"type": "refused", "detail"}                          the call is not taken after all
  *   {"type": "ended", "reason"}                            the last one, when the server hangs up
- * The page sends "ping: <ms>" every second. Hanging up is closing the connection: the server learns of
- * it at once, and knows a call that was lost by the silence of the pings.
+ * The page sends "ping: <ms>" every second, {"type": "key", "key"} for a key, and {"type": "ear", …} with
+ * what its receiver measured of each answer. Hanging up is closing the connection: the server learns of
+ * it at once, and knows a call that was lost by its silence.
  */
 
-const PING_MS = 1000; // Pipecat takes the caller for gone after 3 s without one
-const JITTER_MS = 150; // so long our process may stand still before the caller hears a hole
+import { CallError } from "./call_error.js";
+import { Line, signal } from "./line.js";
+import { microphones, openMicrophone, stop } from "./microphone.js";
+
+export { CallError };
+
 const CONNECT_MS = 15000; // on one network it takes a tenth of a second; a person gives up sooner than this
-const LOST_MS = 5000; // "disconnected" often heals by itself within a few seconds
-
-const MICROPHONE = {
-  audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
-};
-
-/** Why a call could not be made, in a sentence for the person who wanted to make it. */
-export class CallError extends Error {}
-
-const REFUSALS = {
-  NotAllowedError:
-    "The microphone was refused. Allow it for this page in your browser’s address bar, then press Call again.",
-  NotFoundError: "No microphone was found. Plug one in or switch one on, then press Call again.",
-  NotReadableError:
-    "The microphone cannot be opened. Another program may be using it: close that, then press Call again.",
-};
-REFUSALS.SecurityError = REFUSALS.NotAllowedError;
-REFUSALS.OverconstrainedError = REFUSALS.NotFoundError;
-REFUSALS.AbortError = REFUSALS.NotReadableError;
-
-const INSECURE =
-  "Browsers give a microphone only to pages opened over https, or on the computer itself as " +
-  "http://localhost. Open this page in one of these ways to call.";
-
-async function openMicrophone() {
-  if (!navigator.mediaDevices?.getUserMedia) throw new CallError(INSECURE);
-  try {
-    return await navigator.mediaDevices.getUserMedia(MICROPHONE);
-  } catch (error) {
-    const sentence = REFUSALS[error.name] ?? `The microphone cannot be opened (${error.name}).`;
-    throw new CallError(sentence, { cause: error });
-  }
-}
-
-async function refusal(response) {
-  const body = await response.json().catch(() => null);
-  const detail = typeof body?.detail === "string" ? body.detail : "";
-  if (response.status === 401) return "Sign in to the console first, then call.";
-  if (detail) return detail;
-  if (response.status === 503) return "All lines are busy. Please try again in a moment.";
-  return `The server did not take the call (HTTP ${response.status}).`;
-}
-
-async function signal(method, body) {
-  let response;
-  try {
-    response = await fetch("/api/offer", {
-      method,
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    });
-  } catch (error) {
-    throw new CallError("The server cannot be reached. Is it still running?", { cause: error });
-  }
-  if (!response.ok) throw new CallError(await refusal(response));
-  return response.json();
-}
-
-/** One peer connection with its candidates, pings and messages. */
-class Line {
-  #pc = new RTCPeerConnection({ iceServers: [] }); // one network: host candidates are enough
-  #channel = this.#pc.createDataChannel("chat");
-  #id = null;
-  #waiting = [];
-  #timers = [];
-  #told = false;
-
-  constructor(microphone, { onTrack, onUp, onMessage, onLost }) {
-    this.#pc.addTransceiver(microphone.getAudioTracks()[0], { direction: "sendrecv" }); // the first must be the audio
-    this.#pc.addTransceiver("video", { direction: "recvonly" }); // Pipecat warns in its log without one
-    this.#pc.ontrack = ({ track, receiver }) => {
-      if (track.kind !== "audio") return;
-      receiver.jitterBufferTarget = JITTER_MS; // a browser that does not know it keeps its own
-      onTrack(new MediaStream([track]));
-    };
-    this.#pc.onicecandidate = ({ candidate }) => candidate?.candidate && this.#offerCandidate(candidate);
-    this.#pc.onconnectionstatechange = () => this.#moved(onUp, () => this.#lose(onLost));
-    this.#channel.onopen = () => this.#every(PING_MS, () => this.send(`ping: ${Date.now()}`));
-    this.#channel.onclose = () => this.#lose(onLost);
-    this.#channel.onmessage = ({ data }) => onMessage(data);
-    this.#after(CONNECT_MS, () => this.#pc.connectionState !== "connected" && this.#lose(onLost));
-  }
-
-  async offer(requestData) {
-    await this.#pc.setLocalDescription(await this.#pc.createOffer());
-    const { sdp, type } = this.#pc.localDescription;
-    const answer = await signal("POST", { sdp, type, ...(requestData && { request_data: requestData }) });
-    if (this.#pc.signalingState === "closed") return;
-    await this.#pc.setRemoteDescription({ sdp: answer.sdp, type: answer.type });
-    this.#id = answer.pc_id;
-    for (const candidate of this.#waiting.splice(0)) this.#offerCandidate(candidate);
-  }
-
-  send(text) {
-    if (this.#channel.readyState === "open") this.#channel.send(text);
-  }
-
-  close() {
-    this.#told = true;
-    for (const timer of this.#timers.splice(0)) clearInterval(timer);
-    this.#pc.close();
-  }
-
-  #offerCandidate(candidate) {
-    if (this.#id === null) {
-      this.#waiting.push(candidate);
-      return;
-    }
-    const { candidate: line, sdpMid: sdp_mid, sdpMLineIndex: sdp_mline_index } = candidate;
-    const body = { pc_id: this.#id, candidates: [{ candidate: line, sdp_mid, sdp_mline_index }] };
-    signal("PATCH", body).catch(() => {}); // one road less; when none is left the connection says so
-  }
-
-  #moved(onUp, lose) {
-    const state = this.#pc.connectionState;
-    if (state === "connected") onUp();
-    if (state === "failed") lose();
-    if (state === "disconnected") {
-      this.#after(LOST_MS, () => this.#pc.connectionState === "disconnected" && lose());
-    }
-  }
-
-  #lose(onLost) {
-    if (this.#told) return;
-    this.#told = true;
-    onLost();
-  }
-
-  #every(ms, action) {
-    action();
-    this.#timers.push(setInterval(action, ms));
-  }
-
-  #after(ms, action) {
-    this.#timers.push(setTimeout(action, ms));
-  }
-}
+const BACK_CONNECT_MS = 4000; // of one try to come back
+const BACK_AGAIN_MS = 500;
+const GIVE_UP_MS = 30000; // the server keeps a conversation this long
+const EAR_MS = 1000; // of an answer, measured
+const BUSY = ["asking", "calling", "in_call", "reconnecting"];
 
 /**
- * The telephone. Its states: idle, asking (for the microphone), calling, in_call, and at the end one
- * of ended (somebody hung up), lost (the connection broke) and failed (there was no call).
+ * The telephone. Its states: idle, asking (for the microphone), calling, in_call, reconnecting (nothing
+ * is heard of the server; the call goes on if it comes back), and at the end one of ended (somebody
+ * hung up), lost (the connection broke) and failed (there was no call).
  *
  * Events, all CustomEvents: `state` {state, reason}, `message` {…}, `microphone` MediaStream,
- * `voice` MediaStream.
+ * `microphones` {list, id}, `muted` boolean, `voice` MediaStream.
  */
 export class Telephone extends EventTarget {
   #state = "idle";
   #line = null;
+  #retired = []; // lines that were lost; closed once there is another one
   #microphone = null;
+  #muted = false;
+  #iceServers = [];
+  #token = null;
+  #lostAt = 0;
   #attempt = 0; // a call that was hung up while it was being set up must not come to life later
 
   constructor() {
     super();
     addEventListener("pagehide", () => this.#leave());
+    navigator.mediaDevices?.addEventListener?.("devicechange", () => this.busy && this.#listMicrophones());
   }
 
   get state() {
@@ -176,22 +57,23 @@ export class Telephone extends EventTarget {
   }
 
   get busy() {
-    return ["asking", "calling", "in_call"].includes(this.#state);
+    return BUSY.includes(this.#state);
   }
 
   /** Make a call, or take one up again with the token that the server gave it. */
   async call({ resumeToken = null } = {}) {
     if (this.busy) return;
     const attempt = ++this.#attempt;
+    this.#token = resumeToken;
+    this.#lostAt = 0;
     this.#move("asking");
     try {
       const microphone = await openMicrophone();
       if (attempt !== this.#attempt) return stop(microphone);
-      this.#microphone = microphone;
-      this.#tell("microphone", microphone);
+      this.#use(microphone);
       this.#move("calling");
-      this.#line = new Line(microphone, this.#listeners(attempt));
-      await this.#line.offer(resumeToken && { resume_token: resumeToken });
+      this.#iceServers = (await signal("GET")).ice_servers;
+      if (attempt === this.#attempt) await this.#dial(CONNECT_MS);
     } catch (error) {
       if (attempt !== this.#attempt) return;
       if (!(error instanceof CallError)) console.error(error);
@@ -205,18 +87,84 @@ export class Telephone extends EventTarget {
     this.#end("ended", "You hung up.");
   }
 
+  /** Send no sound, or sound again; the line stays up. */
+  mute(muted) {
+    this.#muted = muted;
+    for (const track of this.#microphone?.getAudioTracks() ?? []) track.enabled = !muted;
+    this.#tell("muted", muted);
+  }
+
+  /** Press a key: 0-9, * or #. */
+  press(key) {
+    if (this.#state === "in_call") this.#line.send(JSON.stringify({ type: "key", key }));
+  }
+
+  /** Speak through another microphone from now on; no id: the browser's own choice. */
+  async speakThrough(deviceId) {
+    const attempt = this.#attempt;
+    const microphone = await openMicrophone(deviceId);
+    if (attempt !== this.#attempt || !this.busy) return stop(microphone);
+    const before = this.#microphone;
+    await this.#line?.speakThrough(microphone.getAudioTracks()[0]);
+    this.#use(microphone);
+    stop(before);
+  }
+
+  #use(microphone) {
+    this.#microphone = microphone;
+    const [track] = microphone.getAudioTracks();
+    track.onended = () => microphone === this.#microphone && this.#unplugged();
+    this.mute(this.#muted);
+    this.#tell("microphone", microphone);
+    this.#listMicrophones();
+  }
+
+  /** The microphone in use is gone: another one takes its place, or the call goes on without. */
+  async #unplugged() {
+    try {
+      await this.speakThrough(null);
+    } catch (error) {
+      this.#tell("message", { type: "note", text: error.message });
+    }
+  }
+
+  async #listMicrophones() {
+    const list = await microphones().catch(() => []);
+    this.#tell("microphones", { list, id: this.#microphone?.getAudioTracks()[0]?.getSettings?.().deviceId });
+  }
+
   #leave() {
     if (this.busy) this.#end("ended", "You left the page."); // else the agent learns of it 28 s later
   }
 
-  #listeners(attempt) {
-    const mine = (action) => (value) => attempt === this.#attempt && action(value);
-    return {
-      onTrack: mine((stream) => this.#tell("voice", stream)),
-      onUp: mine(() => this.#state === "calling" && this.#move("in_call")),
-      onMessage: mine((text) => this.#hear(text)),
-      onLost: mine(() => this.#lost()),
-    };
+  /** Set a line up, and have it be the one that counts. */
+  async #dial(connectMs) {
+    const line = new Line(this.#microphone, { iceServers: this.#iceServers, connectMs }, {
+      onTrack: (stream) => line === this.#line && this.#tell("voice", stream),
+      onUp: () => line === this.#line && this.#up(),
+      onMessage: (text) => line === this.#line && this.#hear(text),
+      onDoubt: () => line === this.#line && this.#doubt(),
+      onSure: () => line === this.#line && this.#up(),
+      onLost: () => line === this.#line && this.#lost(),
+    });
+    this.#line?.retire();
+    this.#retired.push(this.#line);
+    this.#line = line;
+    await line.offer(this.#token && { resume_token: this.#token });
+  }
+
+  #up() {
+    this.#lostAt = 0;
+    if (this.#state !== "in_call") this.#move("in_call");
+  }
+
+  #closeRetired() {
+    for (const line of this.#retired.splice(0)) line?.close();
+  }
+
+  #doubt() {
+    this.#lostAt ||= Date.now();
+    if (this.#state === "in_call") this.#move("reconnecting", "The connection is interrupted. Trying to get it back…");
   }
 
   #hear(text) {
@@ -226,27 +174,62 @@ export class Telephone extends EventTarget {
     } catch {
       return; // not ours
     }
+    if (message.type === "call") this.#meet(message);
     this.#tell("message", message);
     if (message.type === "refused") this.#end("failed", message.detail);
+    if (message.type === "entry" && message.event === "AnswerHeard") this.#measure(message.turn);
     const left = message.type === "signalling" && message.message?.type === "peerLeft";
     const over = message.type === "ended" || (message.type === "entry" && message.event === "CallEnded");
-    if (left || over) this.#end("ended", ENDINGS[message.reason] ?? "The call has ended.");
+    if (over && message.reason === "line_lost") this.#lost(); // heard of no more, on a way that goes one way only
+    else if (left || over) this.#end("ended", ENDINGS[message.reason] ?? "The call has ended.");
+  }
+
+  #meet(message) {
+    this.#closeRetired(); // the conversation has been taken over from there
+    if (this.#token && !message.remembers) {
+      this.#tell("message", { type: "note", text: "What was said before is lost: the agent begins anew." });
+    }
+    this.#token = message.resume_token;
+  }
+
+  async #measure(turn) {
+    const line = this.#line;
+    const send = await line.measure();
+    setTimeout(() => line === this.#line && send(turn), EAR_MS);
   }
 
   #lost() {
     if (this.#state === "calling") {
       this.#end("failed", "No sound path to the server was found. A firewall or a VPN may stand in the way.");
+    } else if (this.#token) {
+      this.#doubt();
+      this.#comeBack(this.#attempt);
     } else {
       this.#end("lost", "The connection was lost.");
     }
   }
 
+  /** Call again with the call's token, until it is there again or the server has forgotten it. */
+  async #comeBack(attempt) {
+    this.#line?.retire();
+    while (attempt === this.#attempt && Date.now() - this.#lostAt < GIVE_UP_MS) {
+      try {
+        return await this.#dial(BACK_CONNECT_MS); // if it is lost, this is begun again
+      } catch {
+        await new Promise((done) => setTimeout(done, BACK_AGAIN_MS));
+      }
+    }
+    if (attempt === this.#attempt) this.#end("lost", "The connection was lost.");
+  }
+
   #end(state, reason) {
     this.#attempt += 1;
+    this.#closeRetired();
     this.#line?.close();
     this.#line = null;
     if (this.#microphone) stop(this.#microphone);
     this.#microphone = null;
+    this.mute(false);
     this.#move(state, reason);
   }
 
@@ -269,7 +252,3 @@ const ENDINGS = {
   shutdown: "The server was switched off and ended the call.",
   transfer: "The call was handed to a person.",
 };
-
-function stop(stream) {
-  for (const track of stream.getTracks()) track.stop();
-}

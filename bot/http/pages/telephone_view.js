@@ -1,5 +1,6 @@
 /** The telephone as one sees it: button, state, level, messages, transcript. */
 
+import { Controls } from "./controls.js";
 import { clock, el } from "./dom.js";
 import { Level } from "./level.js";
 import * as resume from "./resume.js";
@@ -13,6 +14,7 @@ const STATES = {
   asking: "Waiting for the microphone…",
   calling: "Calling…",
   in_call: "In a call",
+  reconnecting: "Reconnecting…",
   ended: "Call ended",
   lost: "Connection lost",
   failed: "No call",
@@ -34,6 +36,7 @@ export function mountTelephone(place, transcriptPlace, { onMessage = () => {}, o
 class View {
   phone = new Telephone();
   #transcript = new Transcript();
+  #controls = new Controls(this.phone, (text) => this.#transcript.note(text));
   #level = new Level();
   #startedAt = null;
   #wasLost = false;
@@ -50,7 +53,7 @@ class View {
   constructor(place, transcriptPlace) {
     const display = el("div", { class: "display" }, el("p", { role: "status" }, this.#state), this.#phase, this.#time);
     const microphone = el("div", { class: "microphone" }, el("span", { class: "label" }, "Microphone"), this.#level.element);
-    place.append(display, this.#call, this.#again, microphone, this.#reason, this.#alert, this.#audio);
+    place.append(display, this.#call, this.#again, microphone, this.#controls.element, this.#reason, this.#alert, this.#audio);
     transcriptPlace.append(this.#transcript.element);
     this.phone.addEventListener("state", ({ detail }) => this.#moved(detail));
     this.phone.addEventListener("microphone", ({ detail }) => this.#level.watch(detail));
@@ -82,7 +85,7 @@ class View {
     this.#state.textContent = STATES[state];
     this.#call.textContent = this.phone.busy ? "Hang up" : "Call";
     this.#call.classList.toggle("hang-up", this.phone.busy);
-    if (state === "in_call") this.#startedAt = Date.now();
+    if (state === "in_call") this.#startedAt ??= Date.now();
     if (state !== "in_call") this.#showPhase(null);
     if (!this.phone.busy) this.#over(state);
     this.#explain(state, reason);
@@ -107,6 +110,7 @@ class View {
 
   #heard(message) {
     if (message.type === "call") resume.remember(message);
+    if (message.type === "note") this.#transcript.note(message.text);
     if (message.type === "said") this.#transcript.said(message);
     if (message.type === "entry" && message.event === "PhaseMoved") this.#showPhase(message.after);
     if (message.type === "entry" && message.event === "BargedIn") this.#transcript.note("You spoke over the agent.");

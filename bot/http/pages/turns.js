@@ -10,6 +10,9 @@ export const PARTS = [
   { key: "transport_s", label: "Line", says: "until the first sound was on the caller’s line" },
 ];
 
+/** What an ear adds to an answer, as a browser measures it; not in `v2v_s`, which ends on our side. */
+export const EAR = { key: "ear_s", label: "The ear adds", says: "until the caller’s browser plays it: network, buffer, loudspeaker" };
+
 const KEPT_CALLS = 20;
 const KEPT_TURNS = 50;
 
@@ -25,11 +28,12 @@ export class Turns {
     else if (entry.event === "CallerStopped") return this.#stopped(entry);
     else if (entry.event === "RungChosen") return this.#moved(entry);
     else if (entry.event === "BargedIn") this.#last(entry, (turn) => (turn.bargedIn = true));
+    else if (entry.event === "EarMeasured") this.#last(entry, (turn) => (turn.ear_s = entry.network_s + entry.buffer_s + entry.playout_s));
     else return false;
     return true;
   }
 
-  /** The turns of a call, oldest first, each {number, parts, v2v_s, bargedIn, moves}; a move is {stage, before, after, after_s}. */
+  /** The turns of a call, oldest first, each {number, parts, v2v_s, ear_s, bargedIn, moves}; a move is {stage, before, after, after_s}. */
   of(callId) {
     return this.#calls.get(callId) ?? [];
   }
@@ -66,7 +70,7 @@ export class Turns {
     const begun = this.#begun.get(call_id);
     if (begun) begun.answered = true;
     const moves = begun?.moves ?? []; // it may yet grow
-    turns.push({ number: turn, v2v_s, bargedIn: false, parts: lengths(parts), moves });
+    turns.push({ number: turn, v2v_s, ear_s: null, bargedIn: false, parts: lengths(parts), moves });
     if (turns.length > KEPT_TURNS) turns.shift();
   }
 

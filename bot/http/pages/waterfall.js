@@ -1,7 +1,7 @@
 /** The last turns of a call as bars against the latency budget, and as a table. */
 
 import { el, seconds } from "./dom.js";
-import { PARTS } from "./turns.js";
+import { EAR, PARTS } from "./turns.js";
 
 const SHOWN = 6;
 const HEADROOM = 1.2;
@@ -25,7 +25,7 @@ export class Waterfall {
 
   draw(turns) {
     const last = turns.slice(-SHOWN);
-    const longest = Math.max(this.#budget_s, ...last.map(({ v2v_s }) => v2v_s));
+    const longest = Math.max(this.#budget_s, ...last.map(({ v2v_s, ear_s }) => v2v_s + (ear_s ?? 0)));
     const scale = longest * HEADROOM;
     this.#chart.replaceChildren(...last.map((turn) => this.#row(turn, scale)), this.#ruler(scale));
     if (!last.length) this.#chart.prepend(el("p", { class: "empty" }, "No turn yet. Each answer shows here where its time went."));
@@ -35,6 +35,7 @@ export class Waterfall {
 
   #row(turn, scale) {
     const taken = turn.parts.filter(({ length_s }) => length_s > 0);
+    if (turn.ear_s !== null) taken.push({ ...EAR, length_s: turn.ear_s });
     const bar = el("div", { class: "bar" }, ...taken.map((part) => segment(part, scale)));
     const over = turn.v2v_s > this.#budget_s;
     const total = el("span", { class: over ? "total over" : "total" }, seconds(turn.v2v_s), el("span", { hidden: !over }, " over"));
@@ -54,13 +55,14 @@ export class Waterfall {
     return `Budget ${this.#budget_s} s. ` + turns.map((turn) => `Turn ${turn.number}: ${this.#verdict(turn)}`).join(". ");
   }
 
-  #verdict({ v2v_s, moves: made }) {
+  #verdict({ v2v_s, ear_s, moves: made }) {
     const moved = made.map((move) => `, ${told(move)}`).join("");
-    return (v2v_s > this.#budget_s ? `${seconds(v2v_s)} over` : seconds(v2v_s)) + moved;
+    const ear = ear_s === null ? "" : `, the ear adds ${seconds(ear_s)}`;
+    return (v2v_s > this.#budget_s ? `${seconds(v2v_s)} over` : seconds(v2v_s)) + ear + moved;
   }
 
   #table() {
-    const heads = ["Turn", ...PARTS.map(({ label }) => label), "Sum"].map((text) => el("th", { scope: "col" }, text));
+    const heads = ["Turn", ...PARTS.map(({ label }) => label), "Sum", EAR.label].map((text) => el("th", { scope: "col" }, text));
     const caption = el("caption", {}, "Time from the caller’s last sound to the agent’s first, in seconds");
     const table = el("table", {}, caption, el("thead", {}, el("tr", {}, ...heads)), this.#rows);
     return el("details", {}, el("summary", {}, "As a table"), el("div", { class: "scroll", tabindex: "0" }, table));
@@ -90,7 +92,7 @@ function told({ stage, before, after, after_s }) {
 }
 
 function legend() {
-  const items = PARTS.map(({ key, label, says }) =>
+  const items = [...PARTS, EAR].map(({ key, label, says }) =>
     el("li", { title: says }, el("span", { class: "key", "data-part": key }), label),
   );
   return el("ul", { class: "legend", "aria-label": "Parts of a turn" }, ...items);
@@ -98,7 +100,8 @@ function legend() {
 
 function tableRow(turn) {
   const cells = turn.parts.map(({ length_s }) => el("td", {}, length_s.toFixed(2)));
-  return el("tr", {}, el("th", { scope: "row" }, String(turn.number)), ...cells, el("td", {}, turn.v2v_s.toFixed(2)));
+  const ear = el("td", {}, turn.ear_s === null ? "" : turn.ear_s.toFixed(2));
+  return el("tr", {}, el("th", { scope: "row" }, String(turn.number)), ...cells, el("td", {}, turn.v2v_s.toFixed(2)), ear);
 }
 
 function share(value, whole) {

@@ -37,6 +37,8 @@ STEPS: dict[str, Callable[[Assembled], tuple[object, str]]] = {
     "closing the tools": lambda it: (it.tools, "close"),
     "the observer": lambda it: (it.observer, "ended"),
     "the farewell": lambda it: (it.farewell, "part"),
+    "cancelling from within": lambda it: (it.worker.pipeline, "queue_frame"),
+    "cancelling": lambda it: (it.worker, "cancel"),
 }
 
 
@@ -53,8 +55,15 @@ async def throw_later(*_: Any, **__: Any) -> None:
     raise BrokenError
 
 
-def thrown_by(method: str) -> Callable[..., Any]:
-    return throw if method == "ended" else throw_later
+async def cancel_itself(*_: Any, **__: Any) -> None:
+    raise asyncio.CancelledError
+
+
+HOW = {"throws": throw_later, "is cancelled within": cancel_itself}
+
+
+def thrown_by(method: str, how: str) -> Callable[..., Any]:
+    return throw if method == "ended" else HOW[how]
 
 
 def breaking(leg: LoopbackLeg, *methods: str) -> LoopbackLeg:
@@ -124,8 +133,9 @@ async def test_a_leg_that_throws_in_any_of_its_methods_ends_its_own_call_alone(
         forget_others(beside)
 
 
-async def test_a_step_of_the_end_that_throws_keeps_no_other_from_being_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", HOW)
+async def test_a_step_of_the_end_that_fails_keeps_no_other_from_being_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     broken: list[str] = []
     assemble = call_module.assemble
@@ -134,13 +144,13 @@ async def test_a_step_of_the_end_that_throws_keeps_no_other_from_being_taken(
         assembled = assemble(shared, leg, *args, **kwargs)
         for name in broken if leg.facts.transport == "loopback" else ():
             owner, method = STEPS[name](assembled)
-            monkeypatch.setattr(owner, method, thrown_by(method))
+            monkeypatch.setattr(owner, method, thrown_by(method, how))
         return assembled
 
     monkeypatch.setattr(call_module, "assemble", assemble_broken)
     async with judged_call(tmp_path) as beside:
         unexpected = []
-        for steps in [[each] for each in STEPS]:
+        for steps in [*([each] for each in STEPS), [*STEPS]]:
             broken[:] = steps
             try:
                 await answer(beside, recorded())

@@ -188,7 +188,7 @@ def test_an_empty_variable_says_nothing() -> None:
         ),
         (
             "logs: {zzz: 1}",
-            "holdline.yaml:1: logs.zzz is unknown; known here: level, dir, keep_days",
+            "holdline.yaml:1: logs.zzz is unknown; known here: level, dir, keep_days, files",
         ),
         (
             "latency: {budget_s: fast}",
@@ -269,11 +269,6 @@ def test_an_empty_variable_says_nothing() -> None:
             "or `entry_point`",
         ),
         (
-            "transports: {livekit: {enabled: true}}",
-            "holdline.yaml:1: transports.livekit.enabled is true; LiveKit is not available in "
-            "this version, it must be false",
-        ),
-        (
             "transports: {twilio: {enabled: true}}",
             "holdline.yaml:1: transports.twilio.auth_token_env names TWILIO_AUTH_TOKEN, "
             "which is not set; put it in the environment or .env",
@@ -299,6 +294,17 @@ def test_a_wrong_value_is_told_in_one_line_with_its_place_and_its_cure(
     text: str, line: str
 ) -> None:
     assert refused(text) == [line]
+
+
+def test_a_livekit_without_its_key_is_told_in_a_line_for_each_half_of_it() -> None:
+    assert refused("transports: {livekit: {enabled: true}}") == [
+        f"holdline.yaml:1: transports.livekit.{key} names {variable}, which is not set; "
+        "put it in the environment or .env"
+        for key, variable in (
+            ("api_key_env", "LIVEKIT_API_KEY"),
+            ("api_secret_env", "LIVEKIT_API_SECRET"),
+        )
+    ]
 
 
 def test_every_problem_is_told_at_once_in_the_order_of_the_file() -> None:

@@ -353,13 +353,14 @@ async def test_a_logs_folder_that_is_a_file_is_a_problem(vendor: Vendor, tmp_pat
     ],
     ids=["public https", "plain http", "loopback", "simulated carrier"],
 )
-async def test_twilio_needs_an_address_that_it_can_reach(
-    public_url: str, api_url: str, *, ok: bool, vendor: Vendor
+@pytest.mark.parametrize("carrier", ["twilio", "telnyx", "plivo", "exotel"])
+async def test_a_carrier_needs_an_address_that_it_can_reach(
+    public_url: str, api_url: str, carrier: str, *, ok: bool, vendor: Vendor
 ) -> None:
-    twilio = {"enabled": True, "auth_token": "t", "api_url": api_url}
+    open_door = {carrier: {"enabled": True, "api_url": api_url}}
     server = {"port": 0, "public_url": public_url}
 
-    found = await findings(settings(vendor.port, server=server, transports={"twilio": twilio}))
+    found = await findings(settings(vendor.port, server=server, transports=open_door))
 
     assert found["server.public_url"].ok is ok
 

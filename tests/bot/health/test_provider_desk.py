@@ -18,7 +18,7 @@ from bot.__main__ import run
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from bot.health.operator_desk import reset, show
-from bot.http.server import Extras, application
+from bot.http.application import Extras, application
 from bot.process import Process, open_process
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed

@@ -20,11 +20,13 @@ class Hands:
 
     def __init__(self) -> None:
         self.taken: list[tuple[bytes, bool]] = []
+        self.named: list[str] = []
         self.there = True
 
-    def take(self, connection: socket.socket, is_call: bool) -> bool:  # noqa: FBT001 - a Hand
+    def take(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
         if self.there:
             self.taken.append((connection.recv(100), is_call))
+            self.named.append(name)
         return self.there
 
 
@@ -54,6 +56,19 @@ async def test_a_connection_is_handed_on_unread_and_calls_are_told_apart() -> No
         assert [await send(CALL), await send(PAGE)] == [b"", b""]
 
     assert hands.taken == [(CALL, True), (PAGE, False)]
+
+
+async def test_a_call_that_goes_on_names_its_worker_and_is_no_new_one() -> None:
+    again = b"GET /twilio/media/w12 HTTP/1.1\r\n\r\n"
+    new = b"GET /twilio/media HTTP/1.1\r\n\r\n"
+    odd = b"GET /twilio/media/../w12 HTTP/1.1\r\n\r\n"
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        for each in (again, new, odd):
+            await send(each)
+
+    assert hands.taken == [(again, False), (new, True), (odd, True)]
+    assert hands.named == ["w12", "", ""]
 
 
 async def test_where_nobody_is_there_it_says_so() -> None:

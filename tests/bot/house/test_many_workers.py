@@ -6,12 +6,15 @@ import signal
 from pathlib import Path
 
 import aiohttp
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bot.house.supervisor import HUNG_S
 from bot.lab.process import lab_process
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.webhook import NotConnectedError
+from faultlab.voices.voices import speak, voice_of
 from tests.bot.house.many import TWO, becomes, log_of, told, workers_of
 from tests.bot.serving import AUTH_TOKEN, Served, serving
 
@@ -30,17 +33,49 @@ async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(tmp_pa
             assert (await one.listen(within_s=20)).size > RATE_HZ
             assert (await other.listen(within_s=20)).size > RATE_HZ
             os.kill(workers_of(served)["w1"], signal.SIGKILL)
-            await becomes(lambda: one.ended.is_set() or other.ended.is_set())
-            left = other if one.ended.is_set() else one
+            await becomes(lambda: bool(one.lost_at or other.lost_at))
+            left, lost = (other, one) if one.lost_at else (one, other)
+            assert (await lost.listen(within_s=20)).size > RATE_HZ  # it began anew at another
 
             async with Carrier(served.url, AUTH_TOKEN) as third:  # the port goes on answering
                 assert (await third.listen(within_s=20)).size > RATE_HZ
             await becomes(lambda: len(workers_of(served)) == 3)
 
+            async with aiohttp.ClientSession() as session:
+                metrics = await (await session.get(f"{served.url}/metrics")).text()
+            assert 'calls_started_total{transport="twilio"} 3.0' in metrics  # the dead one's, too
+            assert "holdline_calls_active 1.0" in metrics
+
             assert not left.ended.is_set()
+            assert not lost.ended.is_set()
             assert "w1 has ended with -9, 1 calls lost" in log_of(served)
             assert served.process.returncode is None
     assert served.process.returncode == 0
+
+
+async def test_a_call_whose_stream_dies_goes_on_at_the_worker_that_has_it(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        async with (
+            Carrier(served.url, AUTH_TOKEN) as one,
+            Carrier(served.url, AUTH_TOKEN) as other,
+        ):
+            for call in (one, other):
+                await call.listen(within_s=20)
+                await call.break_off()
+            await becomes(lambda: len(told(served, "LineRestored")) == 2)
+            for call in (one, other):
+                await call.say(np.concatenate([await question(), np.zeros(RATE_HZ, np.int16)]))
+                assert (await call.listen(within_s=20)).size > RATE_HZ
+
+    assert len(told(served, "CallStarted")) == 2
+    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+
+
+async def question() -> NDArray[np.int16]:
+    """Return a caller's words at telephone rate."""
+    words = "What are your opening hours?"
+    return (await speak(words, voice=voice_of("a caller"), rate_hz=RATE_HZ)).samples
 
 
 async def test_workers_are_relieved_while_a_call_goes_on(tmp_path: Path) -> None:

@@ -1,44 +1,70 @@
-"""What a worker measures of itself."""
+"""What a worker measures of itself, from the beats of its loop."""
 
 import asyncio
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
-from bot import clock
-from bot.house import meter
-from bot.house.meter import LOOK_S, measure
+from bot.house.meter import BEATS, CORES_S, REPORT_S, Meter
+from bot.lag import measure_lag
+from fallbacks.lag import PERIOD_S, Lag
 
-pytestmark = pytest.mark.virtual_time
+
+def beaten(meter: Meter, *, beats: int, late_beats: int, late_s: float) -> float:
+    """Give a meter so many beats, the last of which are late; return when the last one came."""
+    now = 0.0
+    for beat in range(beats):
+        late = late_s if beat >= beats - late_beats else 0.0
+        now += PERIOD_S + late
+        meter.beat(now, late)
+    return now
 
 
 @pytest.mark.parametrize(
-    ("late_looks", "reported_s"),
-    [(0, 0.0), (1, 0.0), (40, 0.3)],
+    ("late_beats", "reported_s"),
+    [(0, 0.0), (1, 0.0), (BEATS, 0.3)],
     ids=["in time", "one stall", "always late"],
 )
-async def test_a_loop_is_late_when_it_always_is(
-    late_looks: int, reported_s: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    moments, spent = moments_of(late_looks, late_s=0.3), count()
-    monkeypatch.setattr(clock, "monotonic", lambda: next(moments))
-    monkeypatch.setattr(clock, "processor_s", lambda: next(spent) * LOOK_S / 2)
+def test_a_loop_is_late_when_it_always_is(late_beats: int, reported_s: float) -> None:
     reports: list[tuple[float, float]] = []
+    meter = Meter(lambda *said: reports.append(said), processor_s=lambda: 0.0)
 
-    async with asyncio.TaskGroup() as tasks:
-        measuring = tasks.create_task(measure(lambda *said: reports.append(said)))
-        await asyncio.sleep(LOOK_S * (meter.WINDOW + 1))
-        measuring.cancel()
+    beaten(meter, beats=3 * BEATS, late_beats=late_beats, late_s=0.3)
 
     assert reports[-1][1] == pytest.approx(reported_s)
-    assert reports[0][0] == pytest.approx(0.5 if not late_looks else reports[0][0])
 
 
-def moments_of(late_looks: int, *, late_s: float) -> Iterator[float]:
-    """Yield what the clock says before and after each look."""
-    now = 0.0
-    for look in count():
-        yield now
-        now += LOOK_S + (late_s if look < late_looks else 0.0)
-        yield now
+def test_cores_are_what_was_used_lately() -> None:
+    reports: list[tuple[float, float]] = []
+    spent = (min(beat, 200) * PERIOD_S / 2 for beat in count())  # half a core, and then none
+    meter = Meter(lambda *said: reports.append(said), processor_s=lambda: next(spent))
+
+    beaten(meter, beats=200, late_beats=0, late_s=0.0)
+    busy = reports[-1][0]
+    for beat in range(201, 201 + round(CORES_S / PERIOD_S) + 20):
+        meter.beat(beat * PERIOD_S, 0.0)
+
+    assert busy == pytest.approx(0.5)
+    assert reports[-1][0] == pytest.approx(0.0)
+
+
+def test_it_reports_four_times_a_second() -> None:
+    reports: list[tuple[float, float]] = []
+    meter = Meter(lambda *said: reports.append(said), processor_s=lambda: 0.0)
+
+    ended_s = beaten(meter, beats=500, late_beats=0, late_s=0.0)
+
+    assert len(reports) == pytest.approx(ended_s / REPORT_S, abs=2)
+
+
+@pytest.mark.virtual_time
+async def test_it_hears_the_beats_by_which_our_own_lag_is_measured() -> None:
+    loop, beats = asyncio.get_running_loop(), list[tuple[float, float]]()
+    async with measure_lag(Lag(), tell=lambda _: None, clock=loop.time) as measuring:
+        with measuring.heard_by(lambda *beat: beats.append(beat)):
+            await asyncio.sleep(1.0)
+        heard = len(beats)
+        await asyncio.sleep(1.0)
+
+    assert heard == len(beats) == pytest.approx(1.0 / PERIOD_S, abs=2)
+    assert max(late_s for _, late_s in beats) < PERIOD_S

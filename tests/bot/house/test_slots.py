@@ -25,7 +25,12 @@ class Orders:
 
     def order(self, number: int) -> WorkerOrder:
         return WorkerOrder(
-            number=number, workers=self.wanted, config=str(self.config), flags={}, board=""
+            number=number,
+            workers=self.wanted,
+            config=str(self.config),
+            flags={},
+            board="",
+            metrics="",
         )
 
 

@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
 
+from transports.ice_restart import transports_of
+
 
 @pytest.fixture
 def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,13 +71,32 @@ class Peer:
 
     async def leave(self) -> None:
         """Close the connection."""
-        self.vanish()
+        if self._pings:
+            self._pings.cancel()
         await self.line.close()
 
     def vanish(self) -> None:
-        """Ping no more, as a browser that was killed."""
+        """Send nothing any more, as a browser that was killed."""
         if self._pings:
             self._pings.cancel()
+        self.fall_silent()
+
+    def fall_silent(self) -> None:
+        """Lose whatever is sent, until `speak_again`."""
+        for each in self._protocols():
+            each.send_data = _send_nothing
+
+    def speak_again(self) -> None:
+        """Send as before."""
+        for each in self._protocols():
+            del each.send_data
+
+    def say(self, **message: Any) -> None:
+        """Say something over the data channel."""
+        self.channel.send(json.dumps(message))
+
+    def _protocols(self) -> list[Any]:
+        return [each for way in transports_of(self.line) for each in way._connection._protocols]
 
     def _open(self) -> None:
         self.connected.set()
@@ -88,6 +109,10 @@ class Peer:
 
     def _hear(self, message: str) -> None:
         self.told.append(json.loads(message))
+
+
+async def _send_nothing(_data: bytes, _address: tuple[str, int]) -> None:
+    pass
 
 
 @asynccontextmanager

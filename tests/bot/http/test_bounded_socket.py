@@ -22,13 +22,13 @@ BEGUN_TEXT = bytes([0x01, 0x80]) + MASK
 
 @asynccontextmanager
 async def raw_socket(
-    port: int,
+    port: int, *, path: str = "/twilio/media", header: str = "Host: here"
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Open a websocket by hand: no library sends what is sent here."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(
-        b"GET /twilio/media HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
-        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+        f"GET {path} HTTP/1.1\r\n{header}\r\nUpgrade: websocket\r\n".encode()
+        + b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
         + base64.b64encode(os.urandom(16))
         + b"\r\n\r\n"
     )

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bot.config.settings import Settings
 from bot.http import live_routes
-from bot.http.server import Extras, application
+from bot.http.application import Extras, application
 from bot.process import open_process
 
 STAGES = {
@@ -127,6 +127,15 @@ async def test_it_is_told_when_every_provider_refuses_its_key(
             "reasons": ["stt_down", "llm_down", "tts_down"],
         },
     )
+
+
+async def test_the_metrics_are_those_of_this_process(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
+        answer = await client.get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "holdline_calls_active 0.0" in answer.text
+    assert "holdline_process_event_queue_entries" in answer.text
 
 
 @pytest.mark.parametrize("path", ["/", "/client/", "/client/client.js", "/api/live", "/metrics"])

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from bot.http import offers
+from calls.events import KeyPressed
+from calls.leg_events import EarMeasured, LineRestored
 from faultlab.carrier.carrier import Carrier
 from tests.bot.http.peer import Peer, on_loopback, open_lines, patch, peer, post, readyz
 from tests.bot.judged_call import AUTH_TOKEN, judged_call
@@ -146,28 +148,78 @@ async def test_what_a_data_channel_says_is_bounded_and_dropped(
     assert "4111" not in written + caplog.text
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("ping: 1", True),
-        (json.dumps({"type": "signalling", "message": {"type": "trackStatus"}}), False),
-        (
-            json.dumps(
-                {
-                    "type": "signalling",
-                    "message": {"type": "trackStatus", "receiver_index": 0, "enabled": False},
-                }
-            ),
-            True,
-        ),
-        ("{", False),
-        ("[1]", False),
-        ("null", False),
-        ('{"type": ["signalling"]}', False),
-    ],
-)
-async def test_two_kinds_of_message_are_wanted(text: str, *, wanted: bool) -> None:
-    assert webrtc_connection.wanted(text) is wanted
+async def test_a_pages_keys_are_a_telephones_and_no_more_come_than_fingers_press(
+    tmp_path: Path,
+) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        await browser.call()
+        await browser.until_told("said")
+        for key in "12#":
+            browser.say(type="key", key=key)
+        await asyncio.sleep(1)
+        pressed = [each.key for each in beside.events if isinstance(each, KeyPressed)]
+        for _ in range(45):
+            browser.say(type="key", key="5")
+        await asyncio.sleep(10)
+        flooded = [each.key for each in beside.events if isinstance(each, KeyPressed)]
+
+    assert pressed == ["1", "2", "#"]
+    assert len(flooded) < 30
+    assert beside.refusals == ["keys_faster_than_fingers"]
+
+
+async def test_what_an_ear_says_is_told_and_a_lie_is_not(tmp_path: Path) -> None:
+    ear = {"type": "ear", "buffer_s": 0.1, "playout_s": 0.02, "network_s": 0.01, "made_up_s": 0}
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        await browser.call()
+        await browser.until_told("said")
+        for turn in range(1, 30):
+            browser.say(**ear, turn=turn)
+        browser.say(**ear | {"buffer_s": 1e9}, turn=1)
+        browser.say(**ear, turn="\n2026-01-01 | ERROR | a forged line \x1b[31m")
+        await asyncio.sleep(2)
+        told = [each for each in beside.events if isinstance(each, EarMeasured)]
+
+    assert [each.turn for each in told] == [1, 2, 3, 4, 5]
+    assert beside.refusals == ["ears_too_often", "unknown_data_message"]
+
+
+async def test_a_line_that_was_dead_for_three_seconds_is_back(tmp_path: Path) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        await browser.call()
+        await browser.until_told("said")
+        browser.fall_silent()
+        await asyncio.sleep(3)
+        browser.speak_again()
+        await asyncio.sleep(2)
+        restored = [each for each in beside.events if isinstance(each, LineRestored)]
+        seats = beside.seats()
+
+    assert len(restored) == 1
+    assert 2.5 < restored[0].after_s < 4.0
+    assert seats == 2
+
+
+async def test_a_call_may_be_negotiated_again_when_every_seat_is_taken(tmp_path: Path) -> None:
+    async with (
+        judged_call(tmp_path, changes={"server": {"max_calls": 2}}) as beside,
+        peer(beside.url) as browser,
+        peer(beside.url) as stranger,
+    ):
+        await browser.call()
+        await browser.until_told("said")
+        assert beside.seats() == 2
+        status, _ = await browser.offer(pc_id=browser.pc_id)
+        refused, _ = await stranger.offer()
+
+        assert (status, refused) == (200, 503)
+
+
+async def test_a_restart_for_a_call_that_is_over_is_told_so(tmp_path: Path) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        status, said = await browser.offer(pc_id="gone", request_data={"ice_restart": True})
+
+        assert (status, said["detail"]) == (404, "No such call.")
 
 
 async def lost_call(url: str) -> str:
@@ -177,6 +229,6 @@ async def lost_call(url: str) -> str:
     told = await browser.until_told("call")
     await browser.until_told("said")
     browser.vanish()
-    await asyncio.sleep(8)
+    await asyncio.sleep(webrtc_connection.LOST_S + 4)
     await browser.leave()
     return told["resume_token"]

@@ -184,6 +184,17 @@ async def test_a_tool_of_an_early_answer_runs_once_and_after_the_decision() -> N
     assert len(it.told_of(EarlyAnswerTaken)) == 1
 
 
+async def test_that_an_early_answer_begins_with_a_tool_is_told() -> None:
+    async with early_bench() as it:
+        await it.call(utterance(A_PERSON), Detector(False))
+        (with_tool,) = it.told_of(EarlyAnswerTaken)
+    async with early_bench() as it:
+        await it.call(utterance())
+        (with_words,) = it.told_of(EarlyAnswerTaken)
+
+    assert (with_tool.calls_tool, with_words.calls_tool) == (True, False)
+
+
 async def test_a_tool_of_an_answer_that_is_dropped_never_runs() -> None:
     async with early_bench() as it:
         await it.call(

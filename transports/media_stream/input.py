@@ -1,4 +1,4 @@
-"""The caller's side of a Twilio Media Stream.
+"""The caller's side of a media stream.
 
 Pipecat's own websocket input ignores `mark` and `stop`, stops reading as soon as the call is told
 to end (the goodbye is still playing then), waits for ever for a far end that fell silent, and takes
@@ -8,8 +8,9 @@ any amount of anything.
 import asyncio
 from typing import Final
 
+from fastapi import WebSocket
 from pipecat.audio.dtmf.types import KeypadEntry
-from pipecat.audio.utils import create_stream_resampler, ulaw_to_pcm
+from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import EndFrame, InputAudioRawFrame, InputDTMFFrame, StartFrame
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.websocket.fastapi import (
@@ -18,9 +19,9 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.flood_limit import FloodLimit
-from transports.twilio_line import HUNG_UP, TwilioLine, close
-from transports.twilio_wire import (
-    RATE_HZ,
+from transports.media_stream.in_order import InOrder
+from transports.media_stream.line import HUNG_UP, LOST, STALLED, StreamLine, close
+from transports.media_stream.messages import (
     TOO_BIG,
     Connected,
     Digit,
@@ -30,7 +31,6 @@ from transports.twilio_wire import (
     Refusal,
     Started,
     Stopped,
-    read,
 )
 
 AUDIO_CAP_S: Final = 6.0  # a line held up for less than the stall time may deliver it all at once
@@ -38,18 +38,21 @@ AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ou
 KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
 KEYS_CAP: Final = 20.0
 STEPS: Final = 10
+IN_ORDER: Final = 1000  # RFC 6455, 7.4.1; a cut cable looks like 1005, a close without a word
+REFUSED: Final = "input_refused"
 
 
-class TwilioInput(FastAPIWebsocketInputTransport):
+class StreamInput(FastAPIWebsocketInputTransport):
     """Reads the caller's side at the pace at which we can take it."""
 
-    def __init__(self, transport: FastAPIWebsocketTransport, line: TwilioLine) -> None:
+    def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
-        self._codec = create_stream_resampler()
+        self._resampler = create_stream_resampler()
         self._media_at = line.clock()
         self._audio = FloodLimit(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S)
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
+        self._queue: InOrder[Media] = InOrder()
         self._ending = False
         self._watch_task: asyncio.Task[None] | None = None
 
@@ -77,51 +80,76 @@ class TwilioInput(FastAPIWebsocketInputTransport):
     async def _watch(self) -> None:
         # In steps, so that a busy moment of ours is one step and not taken for their silence.
         silent_steps = 0
-        while silent_steps < STEPS:
+        while True:
             heard_at = self._media_at
             await asyncio.sleep(self._line.stalled_s / STEPS)
-            silent_steps = silent_steps + 1 if self._media_at == heard_at else 0
-        await self._line.gone("stalled")
+            silent = self._line.up.is_set() and self._media_at == heard_at
+            silent_steps = silent_steps + 1 if silent else 0
+            if silent_steps == STEPS:
+                self._line.give_up()
+                silent_steps = 0
 
     async def _receive_messages(self) -> None:
-        reason = await self._read_until_over()
+        while True:
+            websocket = self._line.websocket
+            over = self._line.stream_over
+            try:
+                reason = await self._read_until_over(websocket)
+            finally:
+                over.set()
+            if not await self._line.comes_back(websocket, reason):
+                break
+            self._media_at = self._line.clock()
         if self._client.is_closing:
             return
-        # Twilio closes the socket behind its `stop`: Pipecat's own close would meet a dead one.
+        # A carrier closes the socket behind its `stop`: Pipecat's own close would meet a dead one.
         self._client._closing = True  # noqa: SLF001 - Pipecat has no word for it
         await self._line.gone(reason)
         await self._client.trigger_client_disconnected()
 
-    async def _read_until_over(self) -> str:
+    async def _read_until_over(self, websocket: WebSocket) -> str:
+        try:
+            return await self._read(websocket)
+        except TimeoutError:
+            return STALLED
+
+    async def _read(self, websocket: WebSocket) -> str:
         while True:
-            message = await self._line.websocket.receive()
+            message = await self._line.receive(websocket)
             if message["type"] == "websocket.disconnect":
-                if message.get("code") == TOO_BIG:  # the server has a limit of its own
-                    self._line.refused("message_too_big")
-                return "connection_lost"
+                return self._why_closed(message.get("code"))
             data = message.get("text")
-            said = read(data if data is not None else message.get("bytes") or b"")
+            said = self._line.stream.dialect.read(
+                data if data is not None else message.get("bytes") or b""
+            )
             if isinstance(said, Stopped):
                 return HUNG_UP
             if isinstance(said, Refusal):
                 self._line.refused(said.reason)
                 if said.close_code is not None:
-                    await close(self._line.websocket, said.close_code)
-                    return "input_refused"
+                    await close(websocket, said.close_code)
+                    return REFUSED
             else:
                 await self._take(said)
 
+    def _why_closed(self, code: int | None) -> str:
+        if code == TOO_BIG:  # the server has a limit of its own
+            self._line.refused("message_too_big")
+            return REFUSED
+        in_order = code == IN_ORDER and self._line.stream.dialect.ends_by_close
+        return HUNG_UP if in_order else LOST
+
     async def _take(self, said: Message) -> None:
         match said:
-            case Media(payload=payload):
+            case Media(place=place):
                 await self._line.played()
-                await self._hear(payload)
+                pieces = [said] if place is None else self._queue.add(said, place)
+                for piece in pieces:
+                    await self._hear(piece.payload)
             case Digit(key=key):
                 await self._press(key)
             case MarkEchoed(name=name):
-                await self._line.played(self._line.marks.echoed(name))
-                if self._line.marks.all_played:
-                    self._line.quiet.set()
+                await self._line.echoed(name)
             case Connected() | Started():
                 self._line.refused("second_start")
             case _:
@@ -131,10 +159,11 @@ class TwilioInput(FastAPIWebsocketInputTransport):
         self._media_at = self._line.clock()
         if self._ending or not payload:
             return
-        if not await self._audio.take(len(payload) / RATE_HZ):
+        codec = self._line.stream.theirs
+        if not await self._audio.take(codec.seconds(payload)):
             self._line.refused("audio_faster_than_time")
             return
-        pcm = await ulaw_to_pcm(payload, RATE_HZ, self.sample_rate, self._codec)
+        pcm = await codec.decode(payload, self.sample_rate, self._resampler)
         await self.push_audio_frame(
             InputAudioRawFrame(audio=pcm, sample_rate=self.sample_rate, num_channels=1)
         )

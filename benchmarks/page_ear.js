@@ -1,0 +1,73 @@
+// Put into the page before its own scripts: a mouth that says what it is told to, and an ear that notes
+// when the received sound begins and ends, both by the page's own clock.
+(() => {
+  const AUDIBLE = 164 / 32768; // as transports/leg_output.py: above comfort noise, below any syllable
+  const GAP_MS = 300; // so long nothing audible: what follows is a new sound
+  const QUEUED = 1000;
+
+  let context, microphone;
+  navigator.mediaDevices.getUserMedia = async () => {
+    if (!context) {
+      context = new AudioContext();
+      microphone = context.createMediaStreamDestination();
+      const hiss = new ConstantSourceNode(context, { offset: 1e-5 }); // without any input RTP would stop
+      hiss.connect(microphone);
+      hiss.start();
+    }
+    return microphone.stream.clone();
+  };
+
+  // Says it; returns when it began. Where in it speech ends is the caller's to know.
+  window.say = async (base64) => {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    const buffer = await context.decodeAudioData(bytes.buffer);
+    const source = new AudioBufferSourceNode(context, { buffer });
+    source.connect(microphone);
+    source.start();
+    const began = performance.now();
+    await new Promise((done) => (source.onended = done));
+    return began;
+  };
+
+  // What was received, as Int16Array pieces; `take` hands over those since it last did, in base64.
+  const ear = (window.ear = { rate: 0, pieces: [], startedAt: 0 });
+  ear.take = async () => {
+    const reader = new FileReader();
+    reader.readAsDataURL(new Blob(ear.pieces.splice(0)));
+    await new Promise((done) => (reader.onload = done));
+    return reader.result.slice(reader.result.indexOf(",") + 1);
+  };
+
+  const onsets = (window.onsets = []); // when each sound began
+  window.audibleAt = 0; // when something audible last came
+  const listen = async (track) => {
+    const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: QUEUED }).readable.getReader();
+    for (;;) {
+      const { value: audio, done } = await reader.read();
+      if (done) return;
+      const left = new Float32Array(audio.numberOfFrames);
+      audio.copyTo(left, { planeIndex: 0, format: "f32-planar" });
+      ear.rate = audio.sampleRate;
+      audio.close();
+      ear.startedAt ||= performance.now();
+      if (window.keepsSound) ear.pieces.push(Int16Array.from(left, (sample) => Math.max(-32768, Math.min(32767, Math.round(sample * 32768)))));
+      if (!left.some((sample) => Math.abs(sample) > AUDIBLE)) continue;
+      const now = performance.now();
+      if (now - window.audibleAt > GAP_MS) onsets.push(now);
+      window.audibleAt = now;
+    }
+  };
+
+  const told = (window.told = []); // what the server said of its call
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...settings) {
+      super(...settings);
+      this.addEventListener("track", ({ track }) => track.kind === "audio" && listen(track));
+    }
+    createDataChannel(...settings) {
+      const channel = super.createDataChannel(...settings);
+      channel.addEventListener("message", ({ data }) => told.push(JSON.parse(data)));
+      return channel;
+    }
+  };
+})();

@@ -1,0 +1,182 @@
+"""What a line over SIP adds: the line alone, answers at the phone's ear, rows of the drill.
+
+    .venv/bin/python benchmarks/sip_door.py [--turns N] [--only line,turns,rows] [--keep DIR]
+
+benchmarks/README.md tells what is measured and how.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from drill.rows import Row, Target
+    from tests.peers.media_server import MediaServer
+
+ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+PARTS: Final = ("line", "turns", "rows")
+ROWS: Final = ("llm-silent", "tts-cut-reset", "all-dead", "barge-in-failover")
+QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
+AGREE_S: Final = 0.06  # ear and our own figure, once the line's delay is taken off
+LATE: Final = ("first_speech_s", "quiet_s")  # measures that hold the line's delay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredTurn:
+    """One answer: as we measured it, and as the phone heard it."""
+
+    v2v_s: float
+    ear_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was measured of the line before the rows.
+
+    Attributes:
+        line_s: The line's own delay, there and back.
+        healthy_s: When a healthy answer begins at the phone's ear; None: it was not measured.
+    """
+
+    line_s: float
+    healthy_s: float | None
+
+
+def main() -> int:
+    """Measure, print, and return 0; 1: a target was missed; 3: nothing could be proven."""
+    options = _options()
+    sys.path.insert(0, str(ROOT))
+    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from tests.peers.children import UnprovenError  # noqa: PLC0415 - as above
+    from tests.peers.media_server import running_media_server  # noqa: PLC0415 - as above
+
+    logs.set_up(level="WARNING", folder=None)
+    with tempfile.TemporaryDirectory(prefix="holdline-sip-") as place:
+        folder = options.keep or Path(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with running_media_server(folder) as media_server:
+                return asyncio.run(_measure(media_server, options, folder))
+        except UnprovenError as why:
+            print(f"unproven: {why}")
+            return 3
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--turns", type=int, default=6, help="answers to measure")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS)
+    parser.add_argument("--keep", type=Path, help="where everybody's files go")
+    return parser.parse_args()
+
+
+async def _measure(media_server: "MediaServer", options: argparse.Namespace, folder: Path) -> int:
+    from tests.peers.echo import measure_line  # noqa: PLC0415 - found once the root is on the path
+
+    await media_server.add_number()
+    loop = await measure_line(media_server, folder / "line")
+    line_s = statistics.median(loop)
+    print(f"the line, there and back: {_spread(loop)}")
+    good, healthy_s = True, None
+    if "turns" in options.only:
+        turns = await _turns(media_server, options.turns, folder / "turns")
+        good &= _judge_turns(turns, line_s)
+        healthy_s = statistics.median(each.ear_s for each in turns)
+    for name in ROWS if "rows" in options.only else ():
+        good &= await _play(name, media_server, folder / name, Given(line_s, healthy_s))
+    return 0 if good else 1
+
+
+# -- answers
+
+
+async def _turns(media_server: "MediaServer", count: int, folder: Path) -> list[AnsweredTurn]:
+    """Ask, and return what both ends say of each answer."""
+    from drill.evidence import judge_turn  # noqa: PLC0415 - found once the root is on the path
+    from tests.peers.sip_rig import open_sip_rig, row_of  # noqa: PLC0415 - as above
+
+    ears: list[float] = []
+    async with open_sip_rig(row_of("healthy"), media_server, folder) as rig:
+        async with rig.call() as call:
+            await call.wait_for_greeting()
+            for number in range(count):
+                turn = await call.ask(QUESTIONS[number % len(QUESTIONS)])
+                verdict = (await judge_turn(call, rig.control, turn)).verdict
+                if verdict.first_speech_s is None or not verdict.whole:
+                    print(f"answer {number + 1} was not whole: {verdict.missing}, {verdict.extra}")
+                ears.append(verdict.first_speech_s or 0.0)
+        own = [each["v2v_s"] for each in _told(rig.calls, "AnswerHeard")]
+    return [AnsweredTurn(v2v_s=v2v, ear_s=ear) for v2v, ear in zip(own, ears, strict=True)]
+
+
+def _told(calls: Path, kind: str) -> Iterator[dict[str, Any]]:
+    for path in sorted(calls.glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if (entry := json.loads(line))["event"] == kind:
+                yield entry
+
+
+def _judge_turns(turns: Sequence[AnsweredTurn], line_s: float) -> bool:
+    print("caller stops, until the agent is heard:")
+    print("  turn   at the phone's ear   v2v_s   the ear adds   beyond the line")
+    for number, each in enumerate(turns, start=1):
+        adds_s = each.ear_s - each.v2v_s
+        print(
+            f"  {number:4}   {each.ear_s:16.3f} s   {each.v2v_s:.3f}   {adds_s:10.3f} s"
+            f"   {adds_s - line_s:+13.3f} s"
+        )
+    adds = [each.ear_s - each.v2v_s for each in turns]
+    beyond_s = statistics.median(adds) - line_s
+    good = abs(beyond_s) <= AGREE_S
+    print(f"  the ear adds {_spread(adds)}, the line itself {line_s:.3f} s:", end=" ")
+    print(f"they {'agree' if good else 'do not agree'} within {AGREE_S:g} s ({beyond_s:+.3f} s)")
+    return good
+
+
+# -- rows
+
+
+async def _play(name: str, media_server: "MediaServer", folder: Path, given: Given) -> bool:
+    from drill.measured import MeasuredRun  # noqa: PLC0415 - found once the root is on the path
+    from drill.plans import play  # noqa: PLC0415 - as above
+    from tests.peers.sip_rig import open_sip_rig, row_of  # noqa: PLC0415 - as above
+
+    row, run = row_of(name), MeasuredRun()
+    async with open_sip_rig(row, media_server, folder) as rig:
+        await play(rig, run)
+    met = [_meets(row, each, run.measures[each.measure], given) for each in row.targets]
+    return all(met)
+
+
+def _meets(row: "Row", target: "Target", value: float, given: Given) -> bool:
+    """Print what is asked of a measure, and return whether it is met."""
+    name, worst, why = f"  {row.name}: {target.measure} {value:.3f}", target.worst, ""
+    if target.over and given.healthy_s is None:
+        print(f"{name}, not compared: no healthy answers were measured")
+        return True
+    if target.over and given.healthy_s is not None:
+        worst, why = worst + given.healthy_s, f" ({worst:g} and a healthy answer)"
+    elif target.measure in LATE:
+        worst, why = worst + given.line_s, f" ({worst:g} and the line)"
+    good = value >= worst if target.least else value <= worst
+    bound = f"{'at least' if target.least else 'at most'} {worst:.3f}{why}"
+    print(f"{name}, {bound}: {'met' if good else 'MISSED'}")
+    return good
+
+
+def _spread(values: Sequence[float]) -> str:
+    return (
+        f"median {statistics.median(values):.3f} s"
+        f" ({min(values):.3f} to {max(values):.3f}, {len(values)})"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The call of a person for whom a caller waits: what it is about is said, and a key waited for."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from loguru import logger
+from pipecat.audio.utils import create_stream_resampler
+from pipecat.frames.frames import InterruptionWorkerFrame, TTSSpeakFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.workers.runner import WorkerRunner
+
+from bot.call.local_voice import say_locally
+from bot.call.services import Shared, build_rungs
+from bot.config.agent import AgentSettings
+from calls.line import CallerLine
+from calls.turn import Turn
+from processors.joined_sound import TakeSound
+from processors.person_leg import PersonEar, PersonVoice, SaidFrame
+from processors.stages.tts import TtsStage
+from processors.wiring import CallWiring
+from transports.leg import Leg
+
+CUT_S: Final = 5.0  # for the list to end that was told to; then it is cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonNews:
+    """Who is told what the person does; none of them may wait."""
+
+    gone: Callable[[], None]
+    key: Callable[[str], None]
+
+
+class PersonCall:
+    """One person's leg, with the agent's voice on it and, later, the caller.
+
+    person = PersonCall(leg, shared, agent, wiring=wiring, language="en", news=news)
+    running = group.create_task(person.run())
+    await person.say("Hello. To take the call, press 1.")
+    person.join(gate_of_caller)
+    await person.hang_up("caller_hung_up")
+    """
+
+    def __init__(
+        self,
+        leg: Leg,
+        shared: Shared,
+        agent: AgentSettings,
+        *,
+        wiring: CallWiring,
+        language: str,
+        news: PersonNews,
+    ) -> None:
+        self._leg = leg
+        self._news = news
+        rate_hz = leg.facts.sample_rate_hz
+        line, turn = CallerLine(), Turn(budget_s=shared.settings.latency.budget_s)
+        turn.attempts = wiring.turn.attempts  # no two attempts of a call share a number
+        voices = build_rungs("tts", shared, agent=agent, sample_rate_hz=rate_hz)
+        tts = TtsStage(
+            voices,
+            policy=shared.policies["tts"],
+            tell=wiring.outside,
+            clock=wiring.clock,
+            turn=turn,
+            line=line,
+        )
+        self._tts = tts
+        self._ear = PersonEar()
+        local = partial(asyncio.to_thread, say_locally, language=language, rate_hz=rate_hz)
+        self._voice = PersonVoice(line, say_locally=local, clock=wiring.clock)
+        tts.say_unsaid = self._voice.keep_unsaid
+        self._ear.on_key = news.key
+        self._worker = PipelineWorker(
+            Pipeline([leg.input(), self._ear, tts, self._voice, leg.output()]),
+            params=PipelineParams(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz),
+            enable_rtvi=False,
+            enable_turn_tracking=False,
+            cancel_runner_on_idle_timeout=False,
+            idle_timeout_secs=None,
+        )
+
+    @property
+    def rate_hz(self) -> int:
+        """The rate of the person's line."""
+        return self._leg.facts.sample_rate_hz
+
+    async def run(self) -> None:
+        """Return when the person's leg is over; raises nothing."""
+        self._leg.on_gone(self._gone)
+        runner = WorkerRunner(handle_sigint=False)
+        try:
+            await runner.add_workers(self._worker)
+            await runner.run()
+        except Exception as broken:  # noqa: BLE001 - the caller is not lost with the person's leg
+            logger.opt(exception=broken).error("a person's leg failed")
+        finally:
+            self._news.gone()
+
+    async def say(self, text: str) -> None:
+        """Say a text, and return once it was heard."""
+        self._voice.said.clear()
+        await self._leg.answered()
+        await self._tts.queue_frame(TTSSpeakFrame(text, append_to_context=False))
+        await self._tts.queue_frame(SaidFrame())
+        await self._voice.heard()
+
+    async def join(self, caller: TakeSound, *, caller_rate_hz: int) -> TakeSound:
+        """Let the caller hear the person; return what takes the caller's sound for the person."""
+        frame = InterruptionWorkerFrame()
+        await self._voice.push_frame(frame, FrameDirection.UPSTREAM)
+        self._ear.take = resampled(caller, self.rate_hz, caller_rate_hz)
+        return resampled(self._voice.play, caller_rate_hz, self.rate_hz)
+
+    async def hang_up(self, reason: str) -> None:
+        """End the leg; harmless when it is over."""
+        self._ear.take = None
+        if not self._worker.has_finished():
+            await self._worker.cancel(reason=reason)
+        await self._leg.hang_up(reason)
+
+    async def _gone(self, reason: str) -> None:
+        self._news.gone()
+        await self._worker.cancel(reason=reason)
+
+
+def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
+    """Return what takes sound of one rate for somebody who takes another."""
+    if rate_hz == wanted_hz:
+        return take
+    resampler = create_stream_resampler()
+
+    async def taken(pcm: bytes) -> None:
+        await take(await resampler.resample(pcm, rate_hz, wanted_hz))
+
+    return taken

@@ -1,0 +1,118 @@
+"""What a call has of its own to reach a person with; nothing, where its agent names nobody."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameProcessor
+
+from bot.call.person_call import PersonCall, PersonNews
+from bot.call.person_reach import Means, PersonReach
+from bot.call.person_summary import Summariser
+from bot.call.services import Services, Shared
+from bot.config.agent import AgentSettings
+from bot.tools.desk import CallDesk
+from fallbacks.utterances import Situation, in_language
+from processors.caller_silence import CallerSilence
+from processors.fallback import Fallback
+from processors.farewell import End
+from processors.hold_line import HoldLine
+from processors.joined_sound import JoinedSound
+from processors.waiting_line import WaitingLine
+from processors.wiring import CallWiring
+from transports.leg import Leg
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What of a call a handover works with."""
+
+    shared: Shared
+    leg: Leg
+    agent: AgentSettings
+    wiring: CallWiring
+    call_id: str
+    end: End
+    services: Services
+    context: LLMContext
+    fallback: Fallback
+    desk: CallDesk
+    hold_line: HoldLine
+    silence: CallerSilence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonParts:
+    """What reaches the person, and its two places in the list."""
+
+    reach: PersonReach
+    sound: JoinedSound
+    waiting: WaitingLine
+
+
+def person_for(call: Around) -> PersonParts | None:
+    """Return what a call reaches a person with; None: its agent names nobody, and no keys."""
+    if not (call.agent.destinations or call.agent.keys):
+        return None
+    shared, leg = call.shared, call.leg
+    waiting, sound = WaitingLine(call.fallback, call.wiring), JoinedSound()
+    summariser = Summariser(
+        llm=call.services.llm,
+        context=call.context,
+        settings=shared.settings.transfer,
+        language=call.fallback.phrases.language,
+        posts=shared.posts,
+        call_id=call.call_id,
+        caller=leg.facts.caller,
+        clock=call.wiring.clock,
+    )
+    means = Means(
+        leg=leg,
+        calls_people=shared.people.for_caller(leg.facts.transport),
+        waiting=waiting,
+        sound=sound,
+        silence=call.silence,
+        hold_line=call.hold_line,
+        summarise=summariser.summarise,
+        make_person=partial(_make_person, call),
+        text=partial(_text, call),
+        end=call.end,
+        call_back=call.desk.call_back,
+    )
+    reach = PersonReach(call.agent, means, call.wiring)
+    call.desk.reach = reach.connect
+    return PersonParts(reach=reach, sound=sound, waiting=waiting)
+
+
+def with_person(listed: list[FrameProcessor], person: PersonParts | None) -> list[FrameProcessor]:
+    """Put the parts where they belong: right behind the line's sound, and right above the line."""
+    if person is None:
+        return listed
+    first, *middle = listed
+    *above, output, assistant = middle
+    return [first, person.sound, *above, person.waiting, output, assistant]
+
+
+def _make_person(call: Around, leg: Leg, news: PersonNews) -> PersonCall:
+    return PersonCall(
+        leg,
+        call.shared,
+        call.agent,
+        wiring=call.wiring,
+        language=call.fallback.phrases.language,
+        news=news,
+    )
+
+
+def _text(call: Around, situation: Situation) -> str:
+    """Return a text for the person, who speaks the agent's language."""
+    texts = in_language(call.shared.last_resort.utterances, call.fallback.phrases.language)
+    found = (each.text for each in texts if each.situation is situation)
+    return next(found, FOR_PERSON[situation])
+
+
+FOR_PERSON = {
+    Situation.FOR_PERSON: "Hello. I have a caller on the line who would like to speak with you.",
+    Situation.ACCEPT: "To take the call, press 1. To decline, press 2.",
+}
+"""Where an owner's texts have none."""

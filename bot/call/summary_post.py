@@ -1,0 +1,93 @@
+"""Sends what calls are about to the owner: outside the call, and again where that may help."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Final
+
+import aiohttp
+from loguru import logger
+
+from bot.health.retrying import Retries, run_with_retries
+from bot.keep_running import keep_running
+from fallbacks.failure import Failure, Kind, ServiceError, failed
+
+WAITING: Final = 100  # summaries; more than that, and the newest is lost
+POST_S: Final = 10.0
+ASKED: Final = ("webhook", "transfer")
+
+
+class SummaryPosts:
+    """Takes summaries and never waits; without an address it forgets them."""
+
+    def __init__(self, url: str | None, retries: Retries | None = None) -> None:
+        self._url = url
+        self._retries = retries
+        self._waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(WAITING)
+
+    def send(self, summary: Mapping[str, Any]) -> None:
+        """Have one sent."""
+        if self._url is None:
+            return
+        try:
+            self._waiting.put_nowait(summary)
+        except asyncio.QueueFull:
+            logger.error("a summary was not sent: {} are waiting", WAITING)
+
+    async def run(self) -> None:
+        """Send one after the other."""
+        while True:
+            summary = await self._waiting.get()
+            try:
+                await self._send(summary)
+            except ServiceError as error:
+                logger.error("a summary was not sent: {}", error)
+
+    async def _send(self, summary: Mapping[str, Any]) -> None:
+        url, retries = self._url, self._retries
+        if url is None or retries is None:  # nothing waits then
+            return
+
+        async def post() -> None:
+            async with (
+                asyncio.timeout(POST_S),
+                aiohttp.ClientSession() as session,
+                session.post(url, json=dict(summary), allow_redirects=False) as answer,
+            ):
+                if not answer.ok:
+                    raise _Refused(answer.status)
+
+        await run_with_retries(post, asked=ASKED, classify=_classify, retries=retries)
+
+
+class _Refused(Exception):  # noqa: N818 - a fact that is made a failure of
+    def __init__(self, status: int) -> None:
+        super().__init__(f"answered {status}")
+        self.status = status
+
+
+def _classify(error: Exception) -> Failure | None:
+    stage, provider = ASKED
+    match error:
+        case _Refused(status=status):
+            later = status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS
+            kind = Kind.OVERLOADED if later else Kind.BAD_REQUEST
+            return failed(kind, stage, provider=provider, reason=f"answered {status}")
+        case TimeoutError():
+            return failed(Kind.TIMEOUT, stage, provider=provider, reason="no answer in time")
+        case aiohttp.ClientError():
+            return failed(Kind.NETWORK, stage, provider=provider, reason=type(error).__name__)
+        case _:
+            return None
+
+
+@asynccontextmanager
+async def sending(posts: SummaryPosts) -> AsyncIterator[SummaryPosts]:
+    """Send what calls leave while the block runs."""
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keep_running("sending summaries", posts.run))
+        try:
+            yield posts
+        finally:
+            running.cancel()

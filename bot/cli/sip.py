@@ -1,0 +1,159 @@
+"""`holdline sip setup`: LiveKit learns our numbers, and you what to enter at the carrier."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+from pydantic import SecretStr
+
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+from bot.config.settings import LivekitSettings, Settings, SipSettings
+from bot.exits import CommandError, UsageError
+
+if TYPE_CHECKING:
+    from transports.livekit_trunks import Arranged, Credentials, ExchangePlan
+
+SIP: str = "transports.livekit.sip"
+
+
+def command(
+    action: Annotated[
+        str | None,
+        typer.Argument(metavar="ACTION", show_default=False, help="setup: make or change them."),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Have LiveKit know our telephone numbers: its trunks, and a room for each call.
+
+    Doing it twice changes nothing. Prints what to enter at the carrier.
+    """
+    if action != "setup":
+        raise UsageError(f'sip takes "setup", not "{action or ""}"')
+    settings = load(config, keys=False).settings
+    livekit = settings.transports.livekit
+    key, secret = _keys(livekit)
+    plan = _plan(livekit)
+    for line in (*asyncio.run(_set_up(livekit.url, key, secret, plan)), *_advice(settings)):
+        typer.echo(line)
+
+
+async def _set_up(url: str, key: SecretStr, secret: SecretStr, plan: "ExchangePlan") -> list[str]:
+    from transports.livekit_trunks import ExchangeError, set_up  # noqa: PLC0415 - late: it is slow
+
+    try:
+        done = await set_up(url, key.get_secret_value(), secret, plan)
+    except ExchangeError as error:
+        raise CommandError(f"LiveKit at {url} {error}") from error
+    return [_told(each) for each in done]
+
+
+def _told(each: "Arranged") -> str:
+    which = f" ({', '.join(each.fields)})" if each.fields else ""
+    return f"{each.part} {each.id}: {each.change}{which}"
+
+
+def _keys(livekit: LivekitSettings) -> tuple[SecretStr, SecretStr]:
+    if livekit.api_key is None:
+        raise UsageError(_not_set("transports.livekit.api_key_env", livekit.api_key_env))
+    if livekit.api_secret is None:
+        raise UsageError(_not_set("transports.livekit.api_secret_env", livekit.api_secret_env))
+    return livekit.api_key, livekit.api_secret
+
+
+def _not_set(key: str, variable: str) -> str:
+    return f"{key} names {variable}, which is not set; put it in the environment or .env"
+
+
+# -- what is wanted
+
+
+def _plan(livekit: LivekitSettings) -> "ExchangePlan":
+    from transports.livekit_trunks import (  # noqa: PLC0415 - late: it is slow
+        ExchangePlan,
+        InboundTrunk,
+        OutboundTrunk,
+    )
+
+    sip = livekit.sip
+    if not sip.all_numbers:
+        raise UsageError(
+            f"{SIP}.number is not set; it is the number that callers dial, such as +15550100"
+        )
+    inbound = InboundTrunk(
+        numbers=sip.all_numbers,
+        allowed_addresses=sip.allowed_addresses,
+        credentials=_inbound_login(sip),
+        media_timeout_s=sip.media_timeout_s,
+    )
+    outbound = (
+        OutboundTrunk(
+            address=sip.server,
+            numbers=sip.all_numbers,
+            credentials=_outbound_login(sip),
+            transport=sip.transport,
+        )
+        if sip.server
+        else None
+    )
+    return ExchangePlan(
+        name=sip.name, room_prefix=livekit.room_prefix, inbound=inbound, outbound=outbound
+    )
+
+
+def _inbound_login(sip: SipSettings) -> "Credentials | None":
+    if sip.inbound_username and sip.inbound_password is None:
+        raise UsageError(_not_set(f"{SIP}.inbound_password_env", sip.inbound_password_env))
+    if sip.inbound_password and not sip.inbound_username:
+        raise UsageError(
+            f"{SIP}.inbound_username is not set, but {sip.inbound_password_env} is; set both"
+        )
+    return _login(sip.inbound_username, sip.inbound_password)
+
+
+def _outbound_login(sip: SipSettings) -> "Credentials | None":
+    if bool(sip.username) != bool(sip.password):
+        missing = "SIP_PASSWORD" if sip.username else "SIP_USERNAME"
+        raise UsageError(f"{missing} is not set; {SIP} needs both a username and a password")
+    return _login(sip.username, sip.password)
+
+
+def _login(username: str | None, password: SecretStr | None) -> "Credentials | None":
+    from transports.livekit_trunks import Credentials  # noqa: PLC0415 - late: it is slow
+
+    return Credentials(username=username, password=password) if username and password else None
+
+
+# -- what the carrier must know
+
+
+def _advice(settings: Settings) -> Iterator[str]:
+    sip = settings.transports.livekit.sip
+    yield ""
+    yield "At the carrier, enter:"
+    yield f"  calls to {', '.join(sip.all_numbers)} go to {_where(settings)}"
+    if sip.inbound_username:
+        password = f"the password in {sip.inbound_password_env}"
+        yield f"  with the login {sip.inbound_username} and {password}"
+    yield "  codec PCMA or PCMU (G722 works, opus does not); keys as RFC 4733 telephone-event"
+    yield "  no registration: LiveKit takes calls, it never logs in"
+    if sip.server:
+        login = f", with the login {sip.username}" if sip.username else ", known by its address"
+        yield f"  calls from {settings.server.public_ip or 'this LiveKit'} to {sip.server}{login}"
+    if not sip.allowed_addresses and not sip.inbound_username:
+        yield ""
+        yield (
+            f"Anybody who finds the port may call in: name the carrier's addresses in "
+            f"{SIP}.allowed_addresses, or a login in {SIP}.inbound_username."
+        )
+
+
+def _where(settings: Settings) -> str:
+    """Return where the carrier sends calls, as far as anybody has told us."""
+    livekit = settings.transports.livekit
+    if livekit.sip.uri:
+        return livekit.sip.uri
+    host = settings.server.public_ip or urlsplit(livekit.url).hostname
+    return f"sip:{host}:5060 (unless {SIP}.uri says where LiveKit's SIP service is reached)"

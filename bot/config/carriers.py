@@ -1,0 +1,65 @@
+"""The carriers beside Twilio whose calls come over a websocket."""
+
+import ipaddress
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, SecretStr
+
+from bot.config.values import HttpUrl, Number, SecondsOrZero, Section, Text
+
+
+class TelnyxSettings(Section):
+    """Telnyx's telephone numbers, over Call Control and Media Streaming."""
+
+    enabled: bool = False
+    api_key_env: str = "TELNYX_API_KEY"
+    api_key: SecretStr | None = None
+    public_key_env: str = "TELNYX_PUBLIC_KEY"
+    public_key: SecretStr | None = None  # base64, of the account: it checks webhooks
+    number: Number | None = None
+    connection_id: Text | None = None  # of the Call Control application; for calls that we place
+    codec: Literal["PCMU", "PCMA", "L16"] = "PCMU"
+    returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
+    api_url: HttpUrl = "https://api.telnyx.com"
+
+
+class PlivoSettings(Section):
+    """Plivo's telephone numbers, over audio streams."""
+
+    enabled: bool = False
+    auth_id_env: str = "PLIVO_AUTH_ID"
+    auth_id: SecretStr | None = None
+    auth_token_env: str = "PLIVO_AUTH_TOKEN"  # noqa: S105 - a variable's name
+    auth_token: SecretStr | None = None
+    number: Number | None = None
+    content_type: Literal[
+        "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"
+    ] = "audio/x-mulaw;rate=8000"
+    returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
+    api_url: HttpUrl = "https://api.plivo.com"
+
+
+def _network(value: Any) -> Any:
+    """Let an address stand for the network of itself alone, and refuse what is neither."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise ValueError("an address or a network, such as 203.0.113.0/28") from None
+
+
+Network = Annotated[str, BeforeValidator(_network)]
+
+
+class ExotelSettings(Section):
+    """Exotel's telephone numbers, over the Voicebot applet."""
+
+    enabled: bool = False
+    api_key_env: str = "EXOTEL_API_KEY"
+    api_key: SecretStr | None = None
+    api_token_env: str = "EXOTEL_API_TOKEN"  # noqa: S105 - a variable's name
+    api_token: SecretStr | None = None
+    account_sid_env: str = "EXOTEL_ACCOUNT_SID"
+    account_sid: SecretStr | None = None
+    allowed_addresses: tuple[Network, ...] = ()  # instead of the key and token in the URL
+    number: Number | None = None
+    api_url: HttpUrl = "https://api.exotel.com"

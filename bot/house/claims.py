@@ -1,0 +1,26 @@
+"""What one worker does for the whole house: whoever claims it first, for as long as it lives."""
+
+from typing import Final
+
+MOST: Final = 10_000  # rooms of a day; the oldest gives way
+
+
+class Claims:
+    """Things that one worker alone does, such as answering a call that all were told of."""
+
+    def __init__(self, *, most: int = MOST) -> None:
+        self._most = most
+        self._holders: dict[str, str] = {}
+
+    def claim(self, what: str, *, holder: str) -> bool:
+        """Return whether it is the holder's to do; nobody is told so twice."""
+        if what in self._holders:
+            return False
+        while len(self._holders) >= self._most:
+            del self._holders[next(iter(self._holders))]
+        self._holders[what] = holder
+        return True
+
+    def lose(self, holder: str) -> None:
+        """Let others claim what somebody who is gone had claimed."""
+        self._holders = {what: who for what, who in self._holders.items() if who != holder}

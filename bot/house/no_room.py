@@ -1,0 +1,87 @@
+"""Tells a caller for whom there is no room so at the door, before a worker has to."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+import h11
+from pydantic import SecretStr
+from twilio.request_validator import RequestValidator
+
+from bot.config.settings import Settings
+from transports.twilio_webhook import VOICE_PATH, busy_twiml, is_signed, read_form
+
+VOICE: Final = f"POST {VOICE_PATH}".encode()
+
+Admit = Callable[[str], str]
+"""Holds a seat for the call of a name; returns why there is none, or nothing."""
+
+
+class NoRoom:
+    """Answers the voice webhook of a call that cannot be taken.
+
+    Whoever is let in keeps the workers' loops busy just then: a dozen pipelines are put together
+    while the others wait to be refused, in many small steps among theirs. The supervisor's loop
+    has nothing else to do (docs/decisions/0078). What is not whole at once, or not signed, or finds
+    room, goes on to a worker, which asks for the same seat by the same name.
+    """
+
+    def __init__(
+        self, settings: Callable[[], Settings], *, admit: Admit, tell: Callable[[str], None]
+    ) -> None:
+        """Open.
+
+        Args:
+            settings: As they are now; they change on SIGHUP.
+            admit: Holds a seat.
+            tell: Is told why somebody was refused.
+        """
+        self._settings = settings
+        self._admit = admit
+        self._tell = tell
+        self._answer = _http(busy_twiml())
+
+    def answer(self, request: bytes) -> bytes:
+        """Return the whole answer to what has come so far; nothing: a worker is to see to it."""
+        settings = self._settings()
+        twilio = settings.transports.twilio
+        if not (request.startswith(VOICE) and twilio.enabled and twilio.auth_token):
+            return b""
+        call = _call_of(request, settings.server.public_url.rstrip("/"), twilio.auth_token)
+        if not call or not (reason := self._admit(call)):
+            return b""
+        self._tell(reason)
+        return self._answer
+
+
+def _call_of(request: bytes, public_url: str, token: SecretStr) -> str:
+    """Return the name of the call that a whole and signed webhook is about, or nothing."""
+    reader = h11.Connection(h11.SERVER)
+    try:
+        reader.receive_data(request)
+        head, body = reader.next_event(), b""
+        if not isinstance(head, h11.Request):
+            return ""
+        while isinstance(event := reader.next_event(), h11.Data):
+            body += event.data
+        if not isinstance(event, h11.EndOfMessage):
+            return ""
+        form = read_form(body)
+        path, _, query = head.target.decode().partition("?")
+    except (h11.RemoteProtocolError, ValueError):
+        return ""  # a worker says what is wrong with it
+    proof = dict(head.headers).get(b"x-twilio-signature", b"").decode("latin-1")
+    validator = RequestValidator(token.get_secret_value())
+    signed = is_signed(validator, form, public_url=public_url, query=query, proof=proof)
+    return form.get("CallSid", "") if signed and path == VOICE_PATH else ""
+
+
+def _http(twiml: str) -> bytes:
+    body = twiml.encode()
+    head = (
+        f"HTTP/1.1 {HTTPStatus.OK.value} {HTTPStatus.OK.phrase}",
+        "Content-Type: text/xml; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    )
+    return "\r\n".join((*head, "", "")).encode() + body

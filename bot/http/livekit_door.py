@@ -1,0 +1,176 @@
+"""Where telephone calls come in over LiveKit: its webhook, and a look round for what it missed."""
+
+import asyncio
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from loguru import logger
+
+from bot import clock
+from bot.call.switchboard import SwitchboardFullError
+from bot.call.watching import watch_leg
+from bot.config.settings import LivekitSettings
+from bot.house.house import HeldSeat, House, seated
+from bot.http.livekit_webhook import WebhookReader, WebhookRefusal, begins_call
+from bot.process import Process
+from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
+from transports.livekit import LivekitLeg
+from transports.livekit_line import LivekitLine
+from transports.livekit_room import LineError, RoomPlace
+from transports.livekit_rooms import LivekitRooms, RoomsError
+
+WEBHOOK_PATH: Final = "/livekit/webhook"
+LOOK_EVERY_S: Final = 1.0  # a caller whose webhook was lost, or whose worker, hears ringing so long
+TRIES: Final = 3  # to join a room; the caller hears ringing meanwhile
+TRY_AGAIN_S: Final = 0.2
+RING_S: Final = 2.0  # for a telephone that we refuse to be in its room, so that it is told
+LOOK_S: Final = 0.1
+
+
+def livekit_router(
+    process: Process, tasks: asyncio.TaskGroup, house: House, settings: LivekitSettings
+) -> APIRouter:
+    """Return the routes of the LiveKit door; calls run in `tasks`, and so does the look round."""
+    if settings.api_key is None or settings.api_secret is None:
+        raise ValueError("the configuration lets no LiveKit door open without its key")
+    rooms = LivekitRooms(url=settings.url, api_key=settings.api_key, api_secret=settings.api_secret)
+    reader = WebhookReader(api_key=settings.api_key, api_secret=settings.api_secret)
+    door = _LivekitDoor(process, tasks, house, rooms, reader, settings.room_prefix)
+    looking = tasks.create_task(door.keep_open(), name="look for rooms")
+
+    def stop_looking() -> None:
+        looking.cancel()
+
+    process.switchboard.on_closing(stop_looking)
+    router = APIRouter()
+    router.add_api_route(WEBHOOK_PATH, door.webhook, methods=["POST"])
+    return router
+
+
+@dataclass(slots=True)
+class _LivekitDoor:
+    process: Process
+    tasks: asyncio.TaskGroup
+    house: House
+    rooms: LivekitRooms
+    reader: WebhookReader
+    prefix: str
+    calls: set[asyncio.Task[None]] = field(default_factory=set)
+    unreachable: bool = False
+
+    async def keep_open(self) -> None:
+        """Look round until cancelled; what the calls need is let go of when they have ended."""
+        try:
+            while True:
+                await asyncio.sleep(LOOK_EVERY_S)
+                if self.house.leads:
+                    await self._look_round()
+        finally:
+            while self.calls:
+                await asyncio.wait(self.calls)
+            await self.rooms.close()
+
+    async def webhook(self, request: Request) -> Response:
+        """Take an event; what it leads to goes on behind the answer."""
+        proof = request.headers.get("authorization", "")
+        news = self.reader.read(await request.body(), proof, now_s=clock.utc_now().timestamp())
+        if isinstance(news, WebhookRefusal):
+            self._tell_refusal(news)
+            return Response(news.status.phrase, status_code=news.status, media_type="text/plain")
+        if begins_call(news, self.prefix):
+            self._begin(news.room, news.sid)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def _look_round(self) -> None:
+        """Find the rooms that nobody told us of, and those whose worker is gone."""
+        try:
+            found = await self.rooms.occupied(self.prefix)
+        except RoomsError as silent:
+            if not self.unreachable:
+                self._tell_failure(silent)
+            self.unreachable = True
+            return
+        self.unreachable = False
+        for each in found:
+            self._begin(each.name, each.sid)
+
+    def _begin(self, room: str, sid: str) -> None:
+        task = self.tasks.create_task(self._take(room, sid), name=f"room {room}")
+        self.calls.add(task)
+        task.add_done_callback(self.calls.discard)
+
+    async def _take(self, room: str, sid: str) -> None:
+        """Take a room that no process of the house has taken; one call's mistake ends it alone."""
+        try:
+            if not await self.house.claim(f"room {sid or room}"):
+                return
+            admitted = await self.house.admit(room)
+            if not isinstance(admitted, HeldSeat):
+                await self._refuse(room, admitted.reason)
+                return
+            with seated(self.house, admitted.seat):
+                await self._answer(room)
+        except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
+            self.process.switchboard.tell(
+                CallFailed(where="livekit_door", error=type(broken).__name__)
+            )
+            logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
+
+    async def _answer(self, room: str) -> None:
+        """Join before anything else: the caller hears ringing until our track is there."""
+        line = LivekitLine(self._place(room), clock=clock.monotonic)
+        try:
+            if not await self._join(line) or not await line.caller_came():
+                return
+            await self._converse(line)
+        finally:
+            await line.close()
+
+    async def _join(self, line: LivekitLine) -> bool:
+        for _ in range(TRIES):
+            try:
+                await line.open()
+            except LineError as refused:
+                logger.info("{}: {}", line.place.room, refused)
+                await asyncio.sleep(TRY_AGAIN_S)
+            else:
+                return True
+        self._tell_failure(LineError(f"no room after {TRIES} tries"))
+        return False
+
+    async def _converse(self, line: LivekitLine) -> None:
+        leg = LivekitLeg(line, tell=self.process.switchboard.tell, rooms=self.rooms)
+        call = self.process.call(leg)
+        watch = self.tasks.create_task(watch_leg(leg, call), name="watch the room")
+        try:
+            await self.process.switchboard.answer(leg, call)
+        except SwitchboardFullError:
+            await leg.hang_up("busy")
+        finally:
+            watch.cancel()
+
+    async def _refuse(self, room: str, reason: str) -> None:
+        """Tell a telephone that we are busy: a room closed before it was answered says 486."""
+        self.process.switchboard.tell(CallRefused(transport="livekit", reason=reason))
+        try:
+            for _ in range(round(RING_S / LOOK_S)):
+                if await self.rooms.has_caller(room):
+                    break
+                await asyncio.sleep(LOOK_S)
+            await self.rooms.delete(room)
+        except RoomsError as silent:
+            self._tell_failure(silent)
+
+    def _place(self, room: str) -> RoomPlace:
+        return RoomPlace(url=self.rooms.url, room=room, token=lambda: self.rooms.token(room))
+
+    def _tell_refusal(self, refusal: WebhookRefusal) -> None:
+        if refusal.status is not HTTPStatus.OK:  # told again, or late: nobody's fault
+            self.process.switchboard.tell(InputRefused(transport="livekit", reason=refusal.reason))
+
+    def _tell_failure(self, failed: Exception) -> None:
+        self.process.switchboard.tell(
+            ProviderFailed(stage="transport", provider="livekit", error=str(failed))
+        )

@@ -1,0 +1,60 @@
+"""The house as a server has it: its own load measured and told, and who is turned away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from bot import clock
+from bot.house.cores import own_cores
+from bot.house.house import Alone, House
+from bot.house.joined import Joined
+from bot.house.meter import Meter
+from bot.house.shared_limits import SharedLimits
+from bot.keep_running import keep_running
+from bot.process import Process
+from bot.vitals import look_now_and_then
+from calls.events import CallRefused
+from fallbacks.admission import HouseSeats
+
+
+@asynccontextmanager
+async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[House]:
+    """Measure our own load while the block runs, and tell the house, or decide by it alone."""
+    house = joined or alone(process)
+    limits = SharedLimits(joined, process.policies.values()) if joined else None
+
+    def report(cores: float, lag_s: float) -> None:
+        house.report(cores, lag_s)
+        process.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
+        if limits:
+            limits.tell()
+
+    if joined:
+        joined.wire.on("turned_away", partial(_tell_turned_away, process))
+    looking = partial(look_now_and_then, process.emitter, process.metrics.look)
+    meter = Meter(report, processor_s=clock.processor_s)
+    async with asyncio.TaskGroup() as tasks:
+        look = tasks.create_task(keep_running("the look at the process", looking), name="look")
+        try:
+            with process.measuring.heard_by(meter.beat):
+                yield house
+        finally:
+            look.cancel()
+
+
+def alone(process: Process) -> Alone:
+    """Return the house of a process that has its port to itself."""
+    server, switchboard = process.settings.server, process.switchboard
+    measured = server.admission == "measured"
+    return Alone(
+        why_closed=lambda: switchboard.why_closed,
+        clock=clock.monotonic,
+        seats=HouseSeats(seats=server.max_calls, cores=own_cores(), measured=measured),
+    )
+
+
+def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell what the supervisor did: it has no listeners of its own."""
+    process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))

@@ -1,0 +1,137 @@
+"""Where Plivo comes in: the answer webhook, what follows a stream, and the media socket."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from xml.sax.saxutils import escape, quoteattr
+
+from fastapi import APIRouter, Request, Response, WebSocket
+from pydantic import SecretStr
+
+from bot.http import plivo_signature
+from bot.http.door_frame import DoorFrame
+from bot.http.media_door import MediaDoor
+from bot.http.token_desk import Admitted, StreamPass, TokenDesk
+from bot.http.webhook import read_body, read_form, refuse
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import Refusal, Started, is_id
+from transports.media_stream.plivo import CONTENT_TYPES, PLIVO
+from transports.plivo_rest import PlivoRest
+
+VOICE_PATH: Final = "/plivo/voice"
+AFTER_PATH: Final = "/plivo/after"
+MEDIA_PATH: Final = "/plivo/media"
+BUSY: Final = '<Hangup reason="busy"/>'
+OVER: Final = "<Hangup/>"
+
+
+def plivo_router(
+    frame: DoorFrame,
+    *,
+    auth_token: SecretStr,
+    rest: PlivoRest,
+    content_type: str,
+    patience: LinePatience | None = None,
+) -> APIRouter:
+    """Return the routes of the Plivo door.
+
+    Args:
+        frame: What the house offers.
+        auth_token: Of the account, which signs webhooks.
+        rest: Where calls are ended.
+        content_type: In which sound is to come and go, as Plivo names it.
+        patience: How long a line is waited for.
+    """
+    desk = TokenDesk(frame, "plivo", patience or LinePatience())
+    door = _PlivoDoor(frame=frame, auth_token=auth_token, content_type=content_type, desk=desk)
+    media = MediaDoor(
+        frame=frame,
+        dialect=PLIVO,
+        admit=door.admit,
+        ours=CONTENT_TYPES[content_type],
+        control=rest,
+        returns=desk.returns,
+        patience=desk.patience,
+    )
+    router = APIRouter()
+    router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
+    router.add_api_route(AFTER_PATH, door.after, methods=["POST"])
+    router.add_api_websocket_route(MEDIA_PATH, media.media)
+    router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
+    return router
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlivoDoor:
+    frame: DoorFrame
+    auth_token: SecretStr
+    content_type: str
+    desk: TokenDesk
+
+    async def voice(self, request: Request) -> Response:
+        """Answer Plivo's question what to do with a call."""
+        form = await self._form(request, VOICE_PATH)
+        if isinstance(form, Response):
+            return form
+        given = await self.desk.begin(_call(form))
+        return _xml(self._verbs(given) if given else BUSY)
+
+    async def after(self, request: Request) -> Response:
+        """Answer Plivo's question what to do with a call whose stream is over."""
+        form = await self._form(request, AFTER_PATH)
+        if isinstance(form, Response):
+            return form
+        given = await self.desk.follow(_call(form))
+        return _xml(self._verbs(given) if given else OVER)
+
+    async def _form(self, request: Request, path: str) -> Mapping[str, str] | Response:
+        body = await read_body(request)
+        if body is None:
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            return self._refuse("webhook_too_big_or_too_slow", status)
+        form = read_form(body)
+        if form is None:
+            return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
+        if not self._is_signed(request, path, form):
+            return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
+        if not is_id(form.get("CallUUID")) or not form["CallUUID"]:
+            return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
+        return form
+
+    def _is_signed(self, request: Request, path: str, form: Mapping[str, str]) -> bool:
+        nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
+        if not nonce or len(nonce) > plivo_signature.MOST_NONCE_CHARS:
+            return False
+        url = f"{self.frame.public_url}{path}"
+        text = plivo_signature.signed_text(url, request.url.query, form, nonce)
+        proofs = request.headers.get("x-plivo-signature-v3", "")
+        return plivo_signature.is_signed(self.auth_token.get_secret_value(), text, proofs)
+
+    def _refuse(self, reason: str, status: HTTPStatus) -> Response:
+        return refuse(self.frame.tell, "plivo", reason, status)
+
+    def _verbs(self, given: StreamPass) -> str:
+        """Return a stream that the call outlives, and whom to ask what follows it."""
+        said = (
+            f'<Stream bidirectional="true" keepCallAlive="true" audioTrack="inbound"'
+            f' contentType={quoteattr(self.content_type)} extraHeaders="token={given.token}">'
+            f"{escape(self.frame.socket_url(MEDIA_PATH, given.worker))}</Stream>"
+        )
+        after = escape(f"{self.frame.public_url}{AFTER_PATH}")
+        return f'{said}<Redirect method="POST">{after}</Redirect>'
+
+    async def admit(self, started: Started, _: WebSocket) -> Admitted | Refusal:
+        """Say whose stream begins so: its token was given to Plivo for one call."""
+        return await self.desk.admit(started, started.parameters.get("token", ""))
+
+
+def _call(form: Mapping[str, str]) -> CarriedCall:
+    caller, called = form.get("From", ""), form.get("To", "")
+    return CarriedCall(call_ref=form["CallUUID"], caller=caller, called=called)
+
+
+def _xml(verbs: str) -> Response:
+    head = '<?xml version="1.0" encoding="UTF-8"?>'
+    return Response(f"{head}<Response>{verbs}</Response>", media_type="text/xml")

@@ -1,0 +1,183 @@
+"""Where Telnyx comes in: the Call Control webhook and the media socket."""
+
+import base64
+import binascii
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from fastapi import APIRouter, Request, Response, WebSocket
+
+from bot.http import telnyx_signature
+from bot.http.door_frame import DoorFrame
+from bot.http.media_door import MediaDoor
+from bot.http.telnyx_transfers import MARK, TelnyxControl, TelnyxTransfers, handed_on
+from bot.http.token_desk import Admitted, StreamPass, TokenDesk
+from bot.http.webhook import read_body, refuse
+from calls.events import ProviderFailed
+from transports.media_stream.codec import Codec
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import Refusal, Started, is_id, part, text
+from transports.media_stream.telnyx import CODECS, MAX_REF_CHARS, TELNYX
+from transports.telnyx_rest import NO_ANSWER, TelnyxRest
+
+VOICE_PATH: Final = "/telnyx/voice"
+MEDIA_PATH: Final = "/telnyx/media"
+TOKEN_HEADER: Final = "x-telnyx-streaming-auth-token"  # noqa: S105 - a header's name
+OK: Final = Response(status_code=HTTPStatus.OK)
+
+
+def telnyx_router(
+    frame: DoorFrame,
+    *,
+    key: Ed25519PublicKey,
+    rest: TelnyxRest,
+    utc_s: Callable[[], float],
+    patience: LinePatience | None = None,
+) -> APIRouter:
+    """Return the routes of the Telnyx door.
+
+    Args:
+        frame: What the house offers.
+        key: The account's public one, which checks webhooks.
+        rest: Where calls are answered, streamed and ended.
+        utc_s: Seconds since 1970: webhooks are signed with the time of day.
+        patience: How long a line is waited for.
+    """
+    desk = TokenDesk(frame, "telnyx", patience or LinePatience())
+    waiting = TelnyxTransfers(frame.house)
+    door = _TelnyxDoor(frame=frame, key=key, rest=rest, utc_s=utc_s, desk=desk, waiting=waiting)
+    media = MediaDoor(
+        frame=frame,
+        dialect=TELNYX,
+        admit=door.admit,
+        ours=_codec(rest),
+        control=TelnyxControl(rest=rest, waiting=waiting),
+        returns=desk.returns,
+        patience=desk.patience,
+    )
+    router = APIRouter()
+    router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
+    router.add_api_websocket_route(MEDIA_PATH, media.media)
+    router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
+    return router
+
+
+def _codec(rest: TelnyxRest) -> Codec:
+    codec = CODECS[rest.codec]
+    return Codec(encoding=codec.encoding, rate_hz=rest.rate_hz)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TelnyxDoor:
+    frame: DoorFrame
+    key: Ed25519PublicKey
+    rest: TelnyxRest
+    utc_s: Callable[[], float]
+    desk: TokenDesk
+    waiting: TelnyxTransfers
+
+    async def voice(self, request: Request) -> Response:
+        """Do what Telnyx's news of a call asks for."""
+        body = await read_body(request)
+        if body is None:
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            return refuse(self.frame.tell, "telnyx", "webhook_too_big_or_too_slow", status)
+        trouble = telnyx_signature.trouble(self.key, request.headers, body, now=self.utc_s())
+        if trouble is not None:
+            return refuse(self.frame.tell, "telnyx", trouble, HTTPStatus.FORBIDDEN)
+        event, payload = _read_event(body)
+        call_id = payload.get("call_control_id")
+        if not is_id(call_id, MAX_REF_CHARS):
+            status = HTTPStatus.BAD_REQUEST
+            return refuse(self.frame.tell, "telnyx", "webhook_without_call_id", status)
+        if (caller := _caller_of(payload)) is not None:
+            return await self._of_person(caller, event, payload)
+        answers = {
+            "call.initiated": self._ringing,
+            "call.answered": self._answered,
+            "streaming.failed": self._lost,
+            "streaming.stopped": self._lost,
+            "call.hangup": self._over,
+        }
+        return await answers[event](call_id, payload) if event in answers else OK
+
+    async def _of_person(self, caller: str, event: str, payload: dict[str, Any]) -> Response:
+        """Take news of a leg that is rung for a caller."""
+        outcome = handed_on(event, text(payload, "hangup_cause"))
+        if outcome is not None:
+            await self.waiting.tell(caller, outcome)
+        return OK
+
+    async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
+        if payload.get("direction") != "incoming":
+            return OK
+        given = await self.desk.begin(_call(call_id, payload))
+        if given is None:
+            return await self._ask("reject", self.rest.reject(call_id))
+        return await self._ask("answer", self.rest.pick_up(call_id, token=given.token))
+
+    async def _answered(self, call_id: str, payload: dict[str, Any]) -> Response:
+        token = _token(payload.get("client_state"))
+        if not token:
+            return OK  # a call that somebody else answered
+        return await self._stream(call_id, StreamPass(token=token))
+
+    async def _lost(self, call_id: str, payload: dict[str, Any]) -> Response:
+        """Have another stream opened for a call whose stream is over and which is not."""
+        given = await self.desk.follow(_call(call_id, payload))
+        return await self._stream(call_id, given) if given else OK
+
+    async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
+        await self.desk.end(call_id)
+        return OK
+
+    async def _stream(self, call_id: str, given: StreamPass) -> Response:
+        url = self.frame.socket_url(MEDIA_PATH, given.worker)
+        asked = self.rest.start_stream(call_id, url=url, token=given.token)
+        return await self._ask("streaming_start", asked)
+
+    async def _ask(self, command: str, asked: Awaitable[int]) -> Response:
+        """Return what Telnyx is told: to ask us again when it was its own side that failed."""
+        status = await asked
+        if status == HTTPStatus.OK:
+            return OK
+        error = f"{command} answered {status}" if status else f"{command} not answered"
+        self.frame.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))
+        passes = status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
+        return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE) if passes else OK
+
+    async def admit(self, started: Started, websocket: WebSocket) -> Admitted | Refusal:
+        """Say whose stream begins so: its token was given to Telnyx for one call."""
+        token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
+        return await self.desk.admit(started, token)
+
+
+def _call(call_id: str, payload: dict[str, Any]) -> CarriedCall:
+    return CarriedCall(call_ref=call_id, caller=text(payload, "from"), called=text(payload, "to"))
+
+
+def _read_event(body: bytes) -> tuple[str, dict[str, Any]]:
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", {}
+    data = part(told, "data") if isinstance(told, dict) else {}
+    return text(data, "event_type"), part(data, "payload")
+
+
+def _caller_of(payload: dict[str, Any]) -> str | None:
+    """Return the call for which a leg is rung; None: it is no such leg."""
+    state = _token(payload.get("client_state"))
+    return state.removeprefix(MARK) if state.startswith(MARK) else None
+
+
+def _token(client_state: object) -> str:
+    try:
+        return base64.b64decode(str(client_state or ""), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""

@@ -1,0 +1,92 @@
+"""Telnyx calls that are being handed on, and what comes of each, told by news of the other leg."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from bot.house.house import House
+from calls.handover import Destination, Handover
+from transports.telnyx_rest import TelnyxRest
+
+QUESTION: Final = "telnyx transfer"
+MORE_S: Final = 5.0  # on top of the ringing, for the news to come
+MARK: Final = "person "  # before the caller's call, in the state of the leg that is rung
+NEWS: Final = ("call.bridged", "call.hangup")
+
+# As developers.telnyx.com names the causes of `call.hangup`.
+OUTCOMES: Final[Mapping[str, Handover]] = {
+    "user_busy": "busy",
+    "timeout": "no_answer",
+    "no_answer": "no_answer",
+    "originator_cancel": "no_answer",
+    "call_rejected": "declined",
+}
+
+
+def handed_on(event: str, cause: str) -> Handover | None:
+    """Return what news of the leg that is rung says of the handing on; None: nothing yet."""
+    if event == "call.bridged":
+        return "connected"
+    return OUTCOMES.get(cause, "failed") if event == "call.hangup" else None
+
+
+class TelnyxTransfers:
+    """Who waits for what comes of a call that is handed on, in whatever process the news comes."""
+
+    def __init__(self, house: House) -> None:
+        """Answer what the house's other processes tell."""
+        self._house = house
+        self._waiting: dict[str, asyncio.Future[Handover]] = {}
+        house.answer(QUESTION, self._settle)
+
+    async def outcome(self, call_ref: str, *, within_s: float) -> Handover:
+        """Wait for what comes of it; no news in time is no answer."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._waiting[call_ref]
+        except TimeoutError:
+            return "no_answer"
+
+    def expect(self, call_ref: str) -> None:
+        """Begin to wait, before anything can come of it."""
+        self._waiting[call_ref] = asyncio.get_running_loop().create_future()
+
+    def forget(self, call_ref: str) -> None:
+        """Wait no more."""
+        self._waiting.pop(call_ref, None)
+
+    async def tell(self, call_ref: str, outcome: Handover) -> None:
+        """Pass on what came of it, to whoever waits."""
+        await self._house.ask_all(QUESTION, call_ref=call_ref, outcome=outcome)
+
+    async def _settle(self, asked: Mapping[str, Any]) -> None:
+        waiting = self._waiting.get(asked["call_ref"])
+        if waiting is not None and not waiting.done():
+            waiting.set_result(asked["outcome"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelnyxControl:
+    """What a leg asks of Telnyx beside its media."""
+
+    rest: TelnyxRest
+    waiting: TelnyxTransfers
+    transfers: bool = True
+
+    async def complete(self, call_ref: str) -> str | None:
+        """End a call."""
+        return await self.rest.complete(call_ref)
+
+    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
+        """Have somebody rung and the caller connected; a leg that fails leaves the caller ours."""
+        self.waiting.expect(call_ref)
+        try:
+            state = f"{MARK}{call_ref}"
+            status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, state=state)
+            if status != HTTPStatus.OK:
+                return "failed"
+            return await self.waiting.outcome(call_ref, within_s=ring_s + MORE_S)
+        finally:
+            self.waiting.forget(call_ref)

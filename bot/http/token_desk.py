@@ -1,0 +1,102 @@
+"""What a carrier's webhooks and its media socket share: whose call a stream is, new or going on."""
+
+from dataclasses import dataclass, replace
+
+from bot.house.house import HeldSeat
+from bot.http.door_frame import DoorFrame
+from bot.http.twilio_returns import MOST_BEGINNINGS, Kept, Returns
+from bot.http.twilio_tokens import LIFE_S, Ticket, Tokens
+from calls.events import CallRefused
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import POLICY, Refusal, Started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A stream that belongs to a call of ours.
+
+    Attributes:
+        call: Whose it is.
+        seat: In the house, held for the call.
+        goes_on: The call's leg, which is here already and has lost its stream.
+    """
+
+    call: CarriedCall
+    seat: int
+    goes_on: StreamLeg | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPass:
+    """What lets one stream in, and where: empty for any worker."""
+
+    token: str
+    worker: str = ""
+
+
+class TokenDesk:
+    """Gives out one token for each stream that a carrier is asked to open, and takes it back."""
+
+    def __init__(self, frame: DoorFrame, carrier: str, patience: LinePatience) -> None:
+        """Serve one carrier's calls."""
+        self.patience = patience
+        self.returns = Returns(frame.house, carrier)
+        self._frame = frame
+        self._carrier = carrier
+        self._tokens = Tokens(frame.house)
+
+    async def begin(self, call: CarriedCall) -> StreamPass | None:
+        """Hold a seat for a call and return what lets its stream in; None: there is no seat."""
+        return await self._begin(call, Kept(call_sid=call.call_ref))
+
+    async def follow(self, call: CarriedCall) -> StreamPass | None:
+        """Return what lets another stream of a call in whose stream is over; None: let it end.
+
+        A call that goes on gets another stream where it is. One that never began, or whose process
+        is gone, begins anew. What the agent or the caller has ended is over.
+        """
+        found = await self.returns.find(call.call_ref, over=False)
+        if found is not None and found.goes_on:
+            ticket = replace(_ticket(call), goes_on=True)
+            for_s = self.patience.returns_within_s
+            token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=for_s)
+            return StreamPass(token=token, worker=found.worker)
+        kept = await self.returns.forget(call.call_ref)
+        if found is not None or kept is None or kept.beginnings >= MOST_BEGINNINGS:
+            return None
+        return await self._begin(call, replace(kept, beginnings=kept.beginnings + 1))
+
+    async def end(self, call_ref: str) -> None:
+        """Take the carrier's word that a call is over."""
+        await self.returns.find(call_ref, over=True)
+        await self.returns.forget(call_ref)
+
+    async def admit(self, started: Started, token: str) -> Admitted | Refusal:
+        """Say whose stream begins so: its token was given to the carrier for one call."""
+        ticket = await self._tokens.redeem(
+            token, call_sid=started.call_sid, now=self._frame.clock()
+        )
+        if isinstance(ticket, str):
+            return Refusal(reason=ticket, close_code=POLICY)
+        call = CarriedCall(call_ref=ticket.call_sid, caller=ticket.caller, called=ticket.called)
+        if not ticket.goes_on:
+            return Admitted(call=call, seat=ticket.seat)
+        leg = self.returns.here(ticket.call_sid)
+        if leg is None:
+            return Refusal(reason="call_is_over", close_code=POLICY)
+        return Admitted(call=call, seat=ticket.seat, goes_on=leg)
+
+    async def _begin(self, call: CarriedCall, kept: Kept) -> StreamPass | None:
+        admitted = await self._frame.house.admit(call.call_ref)
+        if not isinstance(admitted, HeldSeat):
+            self._frame.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
+            return None
+        await self.returns.keep(kept)
+        ticket = replace(_ticket(call), seat=admitted.seat)
+        token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=LIFE_S)
+        return StreamPass(token=token)
+
+
+def _ticket(call: CarriedCall) -> Ticket:
+    return Ticket(call_sid=call.call_ref, caller=call.caller, called=call.called)

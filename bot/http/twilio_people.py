@@ -1,0 +1,153 @@
+"""Calls people through Twilio, each onto a media stream of ours, for callers who wait for them."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from fastapi import WebSocket
+from loguru import logger
+from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
+
+from bot.house.house import House
+from calls.entry import Tell
+from calls.events import ProviderFailed
+from calls.handover import Destination, Handover
+from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
+from transports.leg import Leg
+from transports.media_stream.codec import MULAW
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.stream import Stream as MediaStream
+from transports.twilio import TwilioCall
+from transports.twilio_person import LOOK_S, DialError, TwilioDial
+from transports.twilio_rest import TwilioRest
+from transports.twilio_wire import TWILIO
+
+MORE_S: Final = 6.0  # on top of the ringing: Twilio rings up to five seconds longer
+OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
+    "busy": "busy",
+    "no_answer": "no-answer",
+    "declined": "completed",
+}
+
+
+@dataclass(slots=True)
+class _Called:
+    """A person who is being called, and what comes of it."""
+
+    called: str
+    sid: str = ""
+    picked_up: asyncio.Future[Leg] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class TwilioPeople:
+    """Who is being called, by the token that their stream will show."""
+
+    dial: TwilioDial
+    rest: TwilioRest
+    socket_url: str
+    house: House
+    tell: Tell
+    clock: Callable[[], float]
+    called: dict[str, _Called] = field(default_factory=dict)
+
+    async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
+        """Call somebody; return their leg once they have picked up, or what came of it instead."""
+        token, began_at = secrets.token_urlsafe(32), self.clock()
+        waiting = self.called[token] = _Called(called=to.number)
+        try:
+            waiting.sid = await self.dial.place(to.number, self._twiml(token), ring_s=ring_s)
+            self.tell(LegRinging(call_ref=waiting.sid))
+            outcome = await self._outcome(waiting, ring_s + MORE_S)
+        except DialError as error:
+            self._tell_failure(error)
+            outcome = "failed"
+        except asyncio.CancelledError:
+            await asyncio.shield(self._end(waiting))
+            raise
+        finally:
+            del self.called[token]
+        if outcome is None:
+            self.tell(LegAnswered(call_ref=waiting.sid, after_s=self.clock() - began_at))
+            return waiting.picked_up.result()
+        await self._end(waiting)
+        ended = OUTCOME_OF.get(outcome, "failed")
+        self.tell(LegEnded(call_ref=waiting.sid, outcome=ended, reason=outcome))
+        return outcome
+
+    async def take(self, token: str, call: TwilioCall, websocket: WebSocket) -> None:
+        """Take the stream of somebody who has picked up, until it is over."""
+        waiting = self.called.get(token)
+        if waiting is None or waiting.picked_up.done():
+            return
+        leg = PersonLeg(
+            websocket,
+            CarriedCall(call_ref=call.call_sid, called=waiting.called, direction="outbound"),
+            MediaStream(dialect=TWILIO, stream_id=call.stream_sid, ours=MULAW, theirs=MULAW),
+            tell=self.tell,
+            clock=self.clock,
+            control=self.rest,
+        )
+        waiting.picked_up.set_result(leg)
+        await leg.over.wait()
+
+    async def _outcome(self, waiting: _Called, within_s: float) -> Handover | None:
+        """Return what came of a call; None: somebody has picked up."""
+        until_s = self.clock() + within_s
+        while self.clock() < until_s:
+            await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
+            if waiting.picked_up.done():
+                return None
+            if (outcome := await self.dial.outcome(waiting.sid)) is not None:
+                return None if waiting.picked_up.done() else outcome
+        return "no_answer"
+
+    async def _end(self, waiting: _Called) -> None:
+        """Have nothing ring on, and nobody wait on a stream of ours."""
+        if waiting.picked_up.done() and not waiting.picked_up.cancelled():
+            await waiting.picked_up.result().hang_up("too_late")
+            return
+        waiting.picked_up.cancel()
+        if not waiting.sid:
+            return
+        try:
+            await self.dial.end(waiting.sid)
+        except DialError as error:
+            self._tell_failure(error)
+
+    def _twiml(self, token: str) -> str:
+        url = f"{self.socket_url}/{self.house.name}" if self.house.name else self.socket_url
+        stream = Stream(url=url)
+        stream.parameter(name="token", value=token)
+        connect = Connect()
+        connect.append(stream)
+        answer = VoiceResponse()
+        answer.append(connect)
+        return str(answer)
+
+    def _tell_failure(self, error: DialError) -> None:
+        logger.warning("nobody was called: {}", error)
+        self.tell(ProviderFailed(stage="transport", provider="twilio", error=str(error)))
+
+
+class PersonLeg(StreamLeg):
+    """The leg of a person whom we called.
+
+    Attributes:
+        over: Set once we have hung up; who brought the stream waits for it.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType] - as they are
+        self.over = asyncio.Event()
+
+    async def hang_up(self, reason: str = "") -> None:
+        """End the call at the carrier, and close the socket."""
+        try:
+            await super().hang_up(reason)
+        finally:
+            self.over.set()

@@ -1,0 +1,120 @@
+"""What became of dialling somebody, by the SIP status that came back; what to do next, as a table.
+
+The status alone decides. The gateway also gives an HTTP status and a code of its own, which do not
+mean what they say elsewhere: its 429 is a callee who is busy, and no limit on our requests.
+
+Each answer says two things that have nothing to do with each other: whether this number should be
+dialled again, and whether the trunk, through which all numbers are dialled, is well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+from calls.leg_events import LegOutcome
+
+Again: TypeAlias = Literal["no", "later", "never"]
+"""Whether to dial this number again: it was answered or we gave up; later; it is no use at all."""
+
+Trunk: TypeAlias = Literal["well", "strained", "refusing"]
+"""What it says of the trunk: nothing bad; count it towards a breaker; a person must act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialVerdict:
+    """What an answer to a dial means.
+
+    Attributes:
+        outcome: For the record.
+        again: Whether this number should be dialled again.
+        trunk: What it says of the trunk.
+        reason: A code that one can filter by.
+    """
+
+    outcome: LegOutcome
+    reason: str
+    again: Again = "later"
+    trunk: Trunk = "well"
+
+
+ANSWERED: Final = DialVerdict(outcome="completed", reason="answered", again="no")
+RANG_OUT: Final = DialVerdict(outcome="no-answer", reason="rang_out")
+GATEWAY_LOST: Final = DialVerdict(outcome="failed", reason="gateway_lost")
+
+_BUSY: Final = DialVerdict(outcome="busy", reason="busy")
+_AWAY: Final = DialVerdict(outcome="no-answer", reason="unavailable")
+_CANCELLED: Final = DialVerdict(outcome="cancelled", reason="cancelled", again="no")
+# Carriers record the red button as "busy"; what differs is what follows.
+_DECLINED: Final = DialVerdict(outcome="busy", reason="declined", again="never")
+_NO_SUCH_NUMBER: Final = DialVerdict(outcome="failed", reason="no_such_number", again="never")
+_MOVED: Final = DialVerdict(outcome="failed", reason="number_changed", again="never")
+_LOGIN: Final = DialVerdict(outcome="failed", reason="login_refused", trunk="refusing")
+_UNPAID: Final = DialVerdict(outcome="failed", reason="payment_required", trunk="refusing")
+_FORBIDDEN: Final = DialVerdict(outcome="failed", reason="forbidden", trunk="refusing")
+_OUR_NUMBER: Final = DialVerdict(outcome="failed", reason="our_number_refused", trunk="refusing")
+_MEDIA: Final = DialVerdict(outcome="failed", reason="no_common_media", trunk="refusing")
+_CARRIER: Final = DialVerdict(outcome="failed", reason="carrier_trouble", trunk="strained")
+_OTHER: Final = DialVerdict(outcome="failed", reason="refused")
+
+# RFC 3261, section 21; 433: RFC 5079; 607: RFC 8197; 608: RFC 8688.
+VERDICTS: Final[Mapping[int, DialVerdict]] = MappingProxyType(
+    {
+        301: _MOVED,
+        302: _MOVED,
+        400: _NO_SUCH_NUMBER,
+        401: _LOGIN,
+        402: _UNPAID,
+        403: _FORBIDDEN,
+        404: _NO_SUCH_NUMBER,
+        405: _MEDIA,
+        407: _LOGIN,
+        408: _AWAY,
+        410: _NO_SUCH_NUMBER,
+        415: _MEDIA,
+        433: _OUR_NUMBER,  # it does not take calls without a number
+        480: _AWAY,
+        484: _NO_SUCH_NUMBER,
+        486: _BUSY,
+        487: _CANCELLED,
+        488: _MEDIA,
+        491: _CANCELLED,
+        504: _AWAY,
+        600: _BUSY,
+        603: _DECLINED,
+        604: _NO_SUCH_NUMBER,
+        606: _MEDIA,
+        607: _DECLINED,
+        608: _OUR_NUMBER,  # a network in between takes us for a nuisance, not the person
+    }
+)
+# What has no SIP status never left the gateway, or was never answered: there its own code decides.
+_WITHOUT_STATUS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
+    {
+        "canceled": RANG_OUT,
+        "deadline_exceeded": RANG_OUT,
+        "failed_precondition": _LOGIN,  # it tries the login five times and gives up
+        "invalid_argument": DialVerdict(
+            outcome="failed", reason="bad_request", again="never", trunk="well"
+        ),
+        "not_found": DialVerdict(outcome="failed", reason="no_such_trunk", trunk="refusing"),
+        "permission_denied": DialVerdict(outcome="failed", reason="key_refused", trunk="refusing"),
+        "resource_exhausted": DialVerdict(outcome="failed", reason="gateway_full"),
+        "unauthenticated": DialVerdict(outcome="failed", reason="key_refused", trunk="refusing"),
+        "unavailable": DialVerdict(outcome="failed", reason="gateway_full"),
+    }
+)
+
+
+def judge_dial(sip_code: int | None, *, code: str = "") -> DialVerdict:
+    """Return what an answer that was no pick-up means.
+
+    Args:
+        sip_code: What the far end or the carrier said; None: nobody said anything.
+        code: The gateway's own word, which counts only then.
+    """
+    if sip_code is None:
+        return _WITHOUT_STATUS.get(code, GATEWAY_LOST)
+    if sip_code in VERDICTS:
+        return VERDICTS[sip_code]
+    return _CARRIER if 500 <= sip_code < 600 else _OTHER

@@ -1,0 +1,49 @@
+"""What a call is about, for a person who takes over: made of the last words, with no model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+LAST: Final = 2  # of the caller's utterances
+MOST: Final = 240  # characters: some fifteen seconds of speech
+SAYS: Final[Mapping[str, str]] = {
+    "en": "The caller said: {words}",
+    "es": "La persona que llama ha dicho: {words}",
+    "ru": "Звонящий сказал: {words}",
+}
+NOTHING: Final[Mapping[str, str]] = {
+    "en": "The caller has not said what it is about.",
+    "es": "La persona que llama no ha dicho de qué se trata.",
+    "ru": "Звонящий не сказал, в чём дело.",
+}
+
+
+def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, language: str) -> str:
+    """Return the caller's last words, or why they want a person.
+
+    Args:
+        messages: The conversation, the oldest first.
+        reason: What the model wrote; may be empty.
+        language: A tag such as `es-MX`; English where there are no words for it.
+    """
+    tag = language.partition("-")[0].lower()
+    said = [
+        text.strip()
+        for each in messages
+        if each.get("role") == "user" and isinstance(text := each.get("content"), str)
+    ]
+    words = " ".join(filter(None, said[-LAST:])) or reason
+    if not words:
+        return NOTHING.get(tag, NOTHING["en"])
+    return SAYS.get(tag, SAYS["en"]).format(words=words[-MOST:])
+
+
+def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return what both sides said, a line each."""
+    names = {"user": "Caller", "assistant": "Agent"}
+    return "\n".join(
+        f"{names[role]}: {text.strip()}"
+        for each in messages
+        if (role := str(each.get("role"))) in names
+        and isinstance(text := each.get("content"), str)
+        and text.strip()
+    )

@@ -1,0 +1,64 @@
+"""Those whom the carrier calls, and what becomes of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+from xml.etree import ElementTree
+
+Fate: TypeAlias = Literal["answered", "busy", "no-answer", "failed"]
+SIP_CODES: Final[Mapping[Fate, int]] = {
+    "answered": 200,
+    "busy": 486,
+    "no-answer": 487,
+    "failed": 404,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callee:
+    """Somebody with a number."""
+
+    fate: Fate = "answered"
+    ring_s: float = 1.0
+    talk_s: float = 3.0  # with a caller who was handed on
+    answered_by: str = "human"  # what the detection of machines says
+    sip_code: int | None = None  # the usual one of the fate, when not said
+
+    @property
+    def sip(self) -> int:
+        """The answer that a SIP carrier would have given."""
+        return self.sip_code or SIP_CODES[self.fate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialVerb:
+    """What a live call was told to do: `<Dial>` or `<Refer>`."""
+
+    number: str
+    action: str | None
+    refers: bool = False
+    timeout_s: float = 30.0
+    callback: str | None = None
+    events: Sequence[str] = ("completed",)
+
+
+def read_dial(text: str) -> DialVerb | None:
+    """Return the verb of a TwiML document that connects with somebody, if there is one."""
+    root = ElementTree.fromstring(text)  # noqa: S314 - the order of the server under test
+    refer, dial = root.find("Refer"), root.find("Dial")
+    if refer is not None:
+        return DialVerb(
+            number=(refer.findtext("Sip") or "").strip(), action=refer.get("action"), refers=True
+        )
+    if dial is None:
+        return None
+    noun = dial.find("Number")
+    if noun is None:
+        noun = dial.find("Sip")
+    return DialVerb(
+        number=((noun.text if noun is not None else dial.text) or "").strip(),
+        action=dial.get("action"),
+        timeout_s=float(dial.get("timeout", "30")),
+        callback=None if noun is None else noun.get("statusCallback"),
+        events=("" if noun is None else noun.get("statusCallbackEvent", "completed")).split(),
+    )

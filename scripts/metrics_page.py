@@ -1,0 +1,36 @@
+"""Writes the table of `docs/metrics.md` from the metrics themselves."""
+
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from telemetry.meters import Meters
+
+PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
+BEGIN, END = "| metric | kind | labels | what |\n| --- | --- | --- | --- |\n", "\n"
+
+
+def table() -> str:
+    """Return a row for each metric, in the order in which they are made."""
+    registry = CollectorRegistry()
+    meters = Meters(registry)
+    made = [*vars(meters).values(), *meters.process.values()]
+    return BEGIN + "".join(_row(each) for each in made if isinstance(each, MetricWrapperBase))
+
+
+def _row(metric: MetricWrapperBase) -> str:
+    name = metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001 - says it nowhere else
+    labels = ", ".join(f"`{each}`" for each in metric._labelnames)  # noqa: SLF001
+    what = metric._documentation  # noqa: SLF001
+    return f"| `{name}` | {metric._type} | {labels} | {what} |\n"  # noqa: SLF001
+
+
+def renew(text: str) -> str:
+    """Return the page with the table as it is now."""
+    head, _, rest = text.partition(BEGIN)
+    return head + table() + END + rest.partition("\n\n")[2]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renew(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,149 @@
+"""Every metric that there is, by name; what counts into them stands in `telemetry/metrics.py`.
+
+Names follow Prometheus' own rules: a unit at the end, seconds and bytes without a prefix, `_total`
+behind what only grows (https://prometheus.io/docs/practices/naming/).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+VOICE_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0)
+"""Buckets of what a caller waits for: finest where 0.1 s can be heard, one edge at the budget."""
+
+PART_S: Final = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
+LAG_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+CALL_S: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+OUTAGE_S: Final = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
+GAP_S: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
+
+BREAKER: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
+
+PROCESS: Final[Mapping[str, str]] = {
+    "cores": "Cores in use by a process, over the last two seconds.",
+    "loop_lag_seconds": "How late a process' loop usually was in the last two seconds.",
+    "resident_memory_bytes": "Resident memory of a process.",
+    "open_fds": "Open file descriptors of a process.",
+    "sent_bytes": "Bytes that the machine's network interfaces have sent.",
+    "received_bytes": "Bytes that the machine's network interfaces have received.",
+    "event_queue_entries": "Facts that wait for the log, the records and these numbers.",
+    "lost_events": "Facts that were lost because nobody took them in time, of a process.",
+}
+"""What a process says of itself, by the name behind `holdline_process_`."""
+
+
+class Meters:
+    """The metrics of one process; in a house they add up over all of them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._make_calls()
+        self._make_turns()
+        self._make_ladders()
+        self._make_beside()
+        self.process = {
+            name: Gauge(
+                f"holdline_process_{name}", says, registry=registry, multiprocess_mode="liveall"
+            )
+            for name, says in PROCESS.items()
+        }
+
+    def _make_calls(self) -> None:
+        self.calls_started = self._counter("calls_started", "Calls answered.", "transport")
+        self.calls_ended = self._counter("calls_ended", "Calls that ended.", "reason")
+        self.calls_refused = self._counter(
+            "calls_refused", "Calls that were not taken.", "transport", "reason"
+        )
+        self.calls_failed = self._counter(
+            "calls_failed", "Calls that a mistake of ours ended.", "where"
+        )
+        self.legs_ended = self._counter(
+            "legs_ended", "Legs by how the carrier says they ended.", "outcome"
+        )
+        self.call_length = self._histogram("call_length_seconds", "Length of calls.", CALL_S)
+        self.calls_active = Gauge(
+            "holdline_calls_active",
+            "Calls in progress.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+
+    def _make_turns(self) -> None:
+        self.v2v = self._histogram(
+            "v2v_seconds", "From the caller's last sound to our first, of each answer.", VOICE_S
+        )
+        self.part = self._histogram("turn_part_seconds", "Where that time went.", PART_S, "part")
+        self.over_budget = self._counter(
+            "turns_over_budget", "Answers later than latency.budget_s, by what took most.", "most"
+        )
+        self.barge_ins = self._counter("barge_ins", "Times a caller spoke over the agent.")
+        self.fillers = self._counter(
+            "held_the_line", "Times something was said in place of a late answer.", "utterance"
+        )
+        self.early = self._counter(
+            "early_answers", "Answers asked for before the turn was decided.", "outcome"
+        )
+        self.tokens = self._counter("tokens", "Tokens billed.", "provider", "kind")
+        self.characters = self._counter("characters", "Characters spoken.", "provider")
+        self.audio = self._counter("audio_seconds", "Sound recognised.", "provider")
+        self.cost = self._counter("cost", "In the price table's currency.", "provider")
+        self.unpriced = self._counter("unpriced", "Uses whose price is not known.", "provider")
+
+    def _make_ladders(self) -> None:
+        rung = ("stage", "provider")
+        self.failures = self._counter("failures", "Failed attempts.", *rung, "kind")
+        self.lost = self._counter("failed_attempt_seconds", "Time lost to them.", "stage")
+        self.failovers = self._counter(
+            "failovers", "Times another rung took over.", "stage", "before", "after"
+        )
+        self.hedges = self._counter(
+            "hedges", "Second rungs asked before the first was late.", *rung
+        )
+        self.limits = self._counter("limit_reached", "Attempts that our own limits held up.", *rung)
+        self.retries = self._counter("retries", "Retries outside a turn.", *rung, "kind")
+        self.exhausted_retries = self._counter(
+            "retries_exhausted", "Work outside a turn that was given up.", *rung
+        )
+        self.exhausted = self._counter(
+            "stage_exhausted", "Pieces of work for which a stage had no rung left.", "stage"
+        )
+        self.stage_down = self._counter(
+            "stage_down_seconds", "How long calls went without.", "stage"
+        )
+        self.breaker_moves = self._counter("breaker_moves", "Breakers' moves.", *rung, "to")
+        self.breaker_open = self._counter("breaker_open_seconds", "Time spent open.", *rung)
+        self.breaker = Gauge(
+            "holdline_breaker_state",
+            "0 closed, 1 half-open, 2 open; in a house the worst of any process.",
+            rung,
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+        self.recovery = self._histogram(
+            "provider_recovery_seconds", "From the first failure to well again.", OUTAGE_S, *rung
+        )
+
+    def _make_beside(self) -> None:
+        self.incidents = self._counter("incidents", "Incidents that began.", "severity")
+        self.probes = self._counter(
+            "probes", "Synthetic requests to a rung.", "stage", "provider", "ok"
+        )
+        self.tools = self._counter("tool_calls", "Uses of a tool by the model.", "outcome")
+        self.wishes = self._counter(
+            "wishes", "Callers who want a person, a callback, or left a message.", "wish"
+        )
+        self.handovers = self._counter("handovers", "Calls that were to be handed on.", "outcome")
+        self.line_restored = self._histogram(
+            "line_restored_seconds", "Lines that were lost and came back.", GAP_S
+        )
+        self.refusals = self._counter(
+            "input_refused", "What strangers and carriers sent in vain.", "transport", "reason"
+        )
+        self.lagged = self._histogram("lag_seconds", "How late we were ourselves.", LAG_S, "where")
+
+    def _counter(self, name: str, says: str, *labels: str) -> Counter:
+        return Counter(f"holdline_{name}", says, labels, registry=self._registry)
+
+    def _histogram(self, name: str, says: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"holdline_{name}", says, labels, buckets=buckets, registry=self._registry)

@@ -1,0 +1,190 @@
+"""The record as files for tools of their own: failures, alerts, recovery, everything.
+
+Two of them are JSON arrays that are valid at every instant: they are replaced as a whole, by one
+process of the house at a time. The others grow line by line and are begun anew when they are large.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from loguru import logger
+
+from calls.entry import Entry
+from calls.incidents import Incidents
+from telemetry.log_file import LogFile
+from telemetry.printable import bounded, one_line
+from telemetry.privacy import without_words
+from telemetry.record_rows import Row, RowMaker, apply_alerts
+
+NEWEST: Final = 1_000  # entries of a JSON array
+WAITING: Final = 20_000  # rows that are not written yet; beyond that the oldest are lost
+WRITE_S: Final = 0.5  # between two writes
+ERRORS, ALERTS = "error_log.json", "alerts.json"  # arrays
+RECORD, RECOVERY = "logs.jsonl", "error_recovery.log"
+APP, WORDS = "app_logs.json", "app.log"
+NAMES: Final = (ERRORS, ALERTS, RECORD, RECOVERY, APP, WORDS)
+"""Every file that there is; each can be left out."""
+
+Redact = Callable[[str], str]
+
+
+class RecordFiles:
+    """Listens, and writes twice a second in a thread; a disk that is full costs rows, never a call.
+
+    Attributes:
+        lost_rows: That came when too many waited.
+    """
+
+    def __init__(
+        self, folder: Path, incidents: Incidents, *, names: Collection[str] = NAMES, redact: Redact
+    ) -> None:
+        """Take where to write.
+
+        Args:
+            folder: Of the log.
+            incidents: Says when trouble begins and is over; nobody else may ask it.
+            names: The files that are wanted.
+            redact: Takes keys and cards out of a text.
+        """
+        self._folder = folder
+        self._incidents = incidents
+        self._redact = redact
+        self._maker = RowMaker()
+        self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
+        self._files: dict[str, LogFile] = {}
+        self._refused = False  # the last write was
+        self.lost_rows = 0
+
+    async def hear(self, entry: Entry) -> None:
+        """Keep one entry's rows until they are written."""
+        rows = self._maker.rows(without_words(entry))
+        for name, added in (
+            (ERRORS, rows.errors),
+            (RECORD, rows.record),
+            (RECOVERY, rows.recovery),
+            (APP, rows.app),
+            (WORDS, rows.app),
+        ):
+            self._keep(name, added)
+        at_s = datetime.fromisoformat(entry.at).timestamp()
+        facts = self._incidents.handle(entry.event, at_s)
+        self._keep(ALERTS, [(each, entry.at) for each in facts])
+
+    async def run(self) -> None:
+        """Write now and then until cancelled, and once more then."""
+        try:
+            while True:
+                await asyncio.sleep(WRITE_S)
+                await asyncio.to_thread(self.write)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Write the rest and let go of the files."""
+        self.write()
+        for each in self._files.values():
+            each.close()
+        self._files.clear()
+
+    def write(self) -> None:
+        """Write what waits; blocks. What a disk does not take waits for the next time."""
+        refused: OSError | None = None
+        for name, waiting in self._waiting.items():
+            taken = [waiting.popleft() for _ in range(len(waiting))]  # the loop may add meanwhile
+            if not taken:
+                continue
+            try:
+                self._write(name, taken)
+            except OSError as error:
+                refused = error
+                waiting.extendleft(reversed(taken))
+        self._tell(refused)
+
+    def _tell(self, refused: OSError | None) -> None:
+        if refused and not self._refused:
+            logger.error("the record cannot be written: {}", refused)
+        if self._refused and not refused:
+            logger.info("the record is written again; {} rows were lost", self.lost_rows)
+        self._refused = refused is not None
+
+    def _keep(self, name: str, rows: Iterable[Any]) -> None:
+        waiting = self._waiting.get(name)
+        if waiting is None:
+            return
+        waiting.extend(rows)
+        while len(waiting) > WAITING:
+            waiting.popleft()
+            self.lost_rows += 1
+
+    def _write(self, name: str, taken: list[Any]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if name == ERRORS:
+            self._replace(name, lambda rows: [*rows, *taken])
+        elif name == ALERTS:
+            self._replace(name, lambda rows: apply_alerts(rows, taken))
+        else:
+            form = self._words if name == WORDS else self._json
+            if name not in self._files:
+                self._files[name] = LogFile(self._folder / name)
+            self._files[name].write("".join(f"{form(each)}\n" for each in taken))
+
+    def _json(self, row: Row) -> str:
+        return json.dumps(self._clean(row), ensure_ascii=False)
+
+    def _words(self, row: Row) -> str:
+        clean = self._clean(row)
+        return f"{clean['timestamp']} {clean['service_name']}: {clean['message']}"
+
+    def _clean(self, row: Row) -> dict[str, Any]:
+        return {
+            name: bounded(one_line(self._redact(value))) if isinstance(value, str) else value
+            for name, value in row.items()
+        }
+
+    def _replace(self, name: str, change: Callable[[list[Row]], list[Row]]) -> None:
+        """Replace an array as a whole; whoever reads it meanwhile has the one before."""
+        path = self._folder / name
+        with _alone(self._folder / f".{name}.lock"):
+            rows = change(_read(path))[-NEWEST:]
+            text = ",\n".join(map(self._json, rows))
+            handle, written = tempfile.mkstemp(prefix=f".{name}.", dir=self._folder)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(f"[{text}]\n")
+                Path(written).replace(path)
+            except OSError:
+                Path(written).unlink(missing_ok=True)
+                raise
+
+
+def _read(path: Path) -> list[Row]:
+    """Return an array as it stands; one that somebody has spoilt is set aside, not lost."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        path.replace(path.with_name(f"{path.name}.spoilt"))
+        return []
+    return [each for each in found if isinstance(each, dict)]
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

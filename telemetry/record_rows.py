@@ -1,0 +1,249 @@
+"""What each of the record's files says of a fact, as rows of plain values.
+
+The names and shapes are those of the first systems of this kind, so that tools made for their files
+go on working with ours.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from calls.entry import Entry
+from calls.events import (
+    CallEnded,
+    CallFailed,
+    CallRefused,
+    CallStarted,
+    Event,
+    ProcessLagged,
+    ProviderFailed,
+)
+from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptWon,
+    BreakerMoved,
+    ProviderProbed,
+    RetriesExhausted,
+    RetryPlanned,
+    RungChosen,
+    StageExhausted,
+    StageRecovered,
+)
+from fallbacks.failure import Severity
+
+Row = Mapping[str, Any]
+
+CIRCUIT: Final = "CLOSED"  # of whom nothing was told
+UNRESOLVED: Final = "UNRESOLVED"
+RESOLVED: Final = "RESOLVED"
+RECOVERY: Final = (
+    RetryPlanned, RetriesExhausted, RungChosen, BreakerMoved, StageExhausted, StageRecovered,
+    ProviderProbed,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What one fact adds to each file."""
+
+    errors: tuple[Row, ...] = ()  # error_log.json
+    record: tuple[Row, ...] = ()  # logs.jsonl
+    recovery: tuple[Row, ...] = ()  # error_recovery.log
+    app: tuple[Row, ...] = ()  # app_logs.json, and app.log as words
+
+
+class RowMaker:
+    """Makes rows of facts; remembers each provider's breaker and retries."""
+
+    def __init__(self) -> None:
+        self._circuits: dict[str, str] = {}
+        self._retries: Counter[str] = Counter()
+
+    def rows(self, entry: Entry) -> Rows:
+        """Return what one fact, already without words, adds."""
+        event = entry.event
+        self._note(event)
+        if not isinstance(event, (*RECOVERY, *OTHERS)):
+            return Rows()
+        base = self._app(entry)
+        return Rows(
+            errors=tuple(self._errors(entry)),
+            record=(self._record(entry),),
+            recovery=(self._recovery(entry),) if isinstance(event, RECOVERY) else (),
+            app=(base,),
+        )
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case BreakerMoved():
+                self._circuits[event.provider] = event.after.upper()
+            case RetryPlanned():
+                self._retries[event.provider] = event.retry
+            case AttemptWon() | ProviderProbed(ok=True):
+                self._retries.pop(event.provider, None)
+            case _:
+                pass
+
+    def _errors(self, entry: Entry) -> Iterator[Row]:
+        match entry.event:
+            case AttemptFailed() as failed:
+                yield self._error(entry, failed.provider, _category(failed), _what(failed))
+            case ProviderFailed() as failed:
+                yield self._error(entry, failed.provider, "transient", failed.error)
+            case RetriesExhausted() as spent:
+                said = f"given up after {spent.tries} tries: {spent.kind}"
+                yield self._error(entry, spent.provider, "transient", said)
+            case CallFailed() as failed:
+                yield self._error(entry, "holdline", "permanent", f"{failed.where}: {failed.error}")
+            case _:
+                pass
+
+    def _error(self, entry: Entry, service: str, category: str, message: str) -> Row:
+        return {
+            "timestamp": seconds(entry.at),
+            "service_name": service,
+            "error_category": category,
+            "message": message,
+            "retry_count": self._retries[service],
+            "circuit_state": self._circuits.get(service, CIRCUIT),
+            "call_id": entry.call_id,
+        }
+
+    def _record(self, entry: Entry) -> Row:
+        say = RECORDED.get(type(entry.event))
+        service, status, kind = (
+            say(entry.event) if say else ("holdline", _name(entry.event), "call")
+        )
+        return {
+            "timestamp": seconds(entry.at),
+            "service": service,
+            "status": status,
+            "type": kind,
+            "call_id": entry.call_id,
+        }
+
+    def _recovery(self, entry: Entry) -> Row:
+        event = entry.event
+        severity = getattr(event, "severity", Severity.LOW)
+        level = "INFO" if severity is Severity.LOW else "WARNING"
+        return {
+            "timestamp": seconds(entry.at),
+            "level": "ERROR" if severity in (Severity.HIGH, Severity.CRITICAL) else level,
+            "logger": "holdline.recovery",
+            "message": _words(event),
+        }
+
+    def _app(self, entry: Entry) -> Row:
+        service = getattr(entry.event, "provider", "") or getattr(entry.event, "stage", "")
+        return {
+            "timestamp": seconds(entry.at),
+            "service_name": service or "holdline",
+            "event_category": _name(entry.event),
+            "retry_count": self._retries[service],
+            "circuit_state": self._circuits.get(service, CIRCUIT),
+            "message": _words(entry.event),
+            "call_id": entry.call_id,
+        }
+
+
+OTHERS: Final = (
+    AttemptFailed, AttemptWon, ProviderFailed, CallStarted, CallEnded, CallRefused, CallFailed,
+    ProcessLagged,
+)  # fmt: skip
+
+
+def alert_row(fact: IncidentBegan | IncidentGrew, at: str) -> Row:
+    """Return an alert as it stands in `alerts.json` until it is resolved."""
+    what = fact.reason or fact.kind.replace("_", " ")
+    return {
+        "timestamp": seconds(at),
+        "severity": fact.severity.upper(),
+        "service_name": fact.stage.upper(),
+        "error_message": what,
+        "status": UNRESOLVED,
+        "provider": fact.rung,
+        "kind": str(fact.kind),
+        "instead": fact.then,
+    }
+
+
+def apply_alerts(rows: list[Row], facts: list[tuple[IncidentFact, str]]) -> list[Row]:
+    """Return the alerts as they are after these facts: one for an incident, whoever told it."""
+    alerts = list(rows)
+    for fact, at in facts:
+        open_at = _find_open(alerts, fact)
+        match fact:
+            case IncidentEnded():
+                if open_at is not None:
+                    alerts[open_at] = {
+                        **alerts[open_at],
+                        "status": RESOLVED,
+                        "resolved_at": seconds(at),
+                        "lasted_s": fact.lasted_s,
+                    }
+            case _ if open_at is None:
+                alerts.append(alert_row(fact, at))
+            case _:
+                alerts[open_at] = {
+                    **alert_row(fact, at),
+                    "timestamp": alerts[open_at]["timestamp"],
+                    "severity": _heavier(alerts[open_at]["severity"], fact.severity.upper()),
+                }
+    return alerts
+
+
+def seconds(at: str) -> str:
+    """Return a moment as those files write it: to the second, UTC, without saying so."""
+    return at[:19]
+
+
+def _heavier(one: str, other: str) -> str:
+    order = [each.upper() for each in Severity]
+    return max(one, other, key=lambda each: order.index(each) if each in order else 0)
+
+
+def _find_open(alerts: list[Row], fact: IncidentFact) -> int | None:
+    place = (fact.stage.upper(), fact.rung)
+    for at in range(len(alerts) - 1, -1, -1):
+        each = alerts[at]
+        found = (each.get("service_name"), each.get("provider")) == place
+        if found and each.get("status") == UNRESOLVED:
+            return at
+    return None
+
+
+def _category(failed: AttemptFailed) -> str:
+    return "permanent" if failed.permanent else "transient"
+
+
+def _what(failed: AttemptFailed) -> str:
+    return f"{failed.kind}: {failed.reason}" if failed.reason else str(failed.kind)
+
+
+def _name(event: Event) -> str:
+    """Return `call_started` of `CallStarted`."""
+    name = type(event).__name__
+    return "".join(f"_{each.lower()}" if each.isupper() else each for each in name).lstrip("_")
+
+
+def _words(event: Event) -> str:
+    fields = ((name, getattr(event, name)) for name in event.__dataclass_fields__)
+    said = " ".join(f"{name}={value}" for name, value in fields if value not in ("", None, ()))
+    return f"{_name(event).replace('_', ' ')}: {said}" if said else _name(event)
+
+
+RECORDED: Final[Mapping[type, Callable[[Any], tuple[str, str, str]]]] = {
+    AttemptFailed: lambda it: (it.provider, "failed", _category(it)),
+    ProviderFailed: lambda it: (it.provider, "failed", "transient"),
+    AttemptWon: lambda it: (it.provider, "ok", "attempt"),
+    ProviderProbed: lambda it: (it.provider, "ok" if it.ok else "failed", "probe"),
+    RetryPlanned: lambda it: (it.provider, "retrying", "transient"),
+    RetriesExhausted: lambda it: (it.provider, "exhausted", "transient"),
+    BreakerMoved: lambda it: (it.provider, it.after.upper(), "circuit"),
+    RungChosen: lambda it: (it.after, "took_over", "failover"),
+    StageExhausted: lambda it: (it.stage, "down", "stage"),
+    StageRecovered: lambda it: (it.stage, "recovered", "stage"),
+}
+"""What `logs.jsonl` says: service, status, type."""

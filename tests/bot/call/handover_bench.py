@@ -1,0 +1,253 @@
+"""A caller and a person on two telephones without a network, and a house between them.
+
+All in this process, on virtual time. What is heard at either ear is looked for sample by sample:
+the local voice's words, the tones, and what the two say to each other.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import InputDTMFFrame
+
+from bot import clock
+from bot.call.local_voice import say_locally
+from bot.lab.callers import caller_says
+from bot.lab.process import RunningLab, with_lab
+from bot.process import Process, open_process
+from calls.entry import Entry
+from calls.events import AgentSaid, Event
+from calls.handover import Destination, Handover
+from fallbacks.facts import StepTaken
+from faultlab.instance import Core
+from faultlab.lab import Lab
+from processors.waiting_line import hold_tone
+from tests.faultlab.near_ears import bring_near
+from transports.leg import Leg, LegFacts
+from transports.loopback import LoopbackLeg
+
+RATE_HZ = 8000
+Pcm = NDArray[np.int16]
+SILENCE = np.zeros(0, np.int16)
+SETTLE_S = 6.0  # of virtual time, in which what is on the line is heard
+# Of a correlation: the local voice does not say a text twice to the sample (0.78 and more); another
+# text reaches 0.3.
+SAME = 0.6
+BILLING = {"number": "+15550123", "ring_s": 20}
+CONNECTING = "I am connecting you now."
+CALLED_BACK = "Thank you. We will call you back on this number."
+NOBODY = "I am sorry, nobody could be reached just now."
+OFFER = "Shall we call you back instead?"
+TOGETHER = "You are connected now."
+# The lab mishears a word now and then; one of these is understood.
+WISH = "A person, a human, a manager or a colleague, please."
+HOURS = "What are your opening hours?"
+BACK = "I am back with you. Is there anything else?"
+
+
+class Telephone(LoopbackLeg):
+    """A telephone with keys, whose carrier may hand calls on."""
+
+    def __init__(self, *, hands_on: Handover | None = None, caller: str = "+15550199") -> None:
+        super().__init__(
+            SILENCE, sample_rate_hz=RATE_HZ, linger_s=float("inf"), clock=clock.monotonic
+        )
+        self.facts = LegFacts(
+            transport="loopback",
+            sample_rate_hz=RATE_HZ,
+            caller=caller,
+            transfers=hands_on is not None,
+        )
+        self.hands_on = hands_on
+        self.handed_on: list[Destination] = []
+        self.over = asyncio.Event()
+        self.why = ""
+
+    async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
+        self.handed_on.append(to)
+        await asyncio.sleep(ring_s / 2)
+        return self.hands_on or "not_offered"
+
+    async def press(self, keys: str) -> bool:
+        for key in keys:
+            await self._input.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
+        return True
+
+    async def hang_up(self, reason: str = "") -> None:
+        await super().hang_up()
+        self.why = reason
+        self.over.set()
+
+    async def put_down(self) -> None:
+        await self._hung_up()
+
+    async def says(self, text: str) -> Pcm:
+        samples = caller_says(text)
+        await self.say(samples)
+        return samples
+
+    def hears(self, sound: Pcm | str) -> bool:
+        """Say whether this was heard whole, in one piece; a text, in the local voice."""
+        return self.times(sound) > 0
+
+    def times(self, sound: Pcm | str) -> int:
+        """Return how often it was heard."""
+        wanted = local(sound) if isinstance(sound, str) else sound
+        return occurrences(self.line.heard(), wanted)
+
+    def longest_silence_s(self, since_s: float) -> float:
+        """Return the longest time in which nothing was heard."""
+        heard = self.line.heard()[round(since_s * RATE_HZ) :]
+        loud = np.flatnonzero(np.abs(heard.astype(np.int32)) > 100)
+        return float(np.diff(loud, prepend=0).max()) / RATE_HZ
+
+    @property
+    def now_s(self) -> float:
+        return clock.monotonic() - (self.line.started_at_s or 0.0)
+
+
+def local(text: str) -> Pcm:
+    """Return a text in the local voice, without the silence around it."""
+    return trimmed(np.frombuffer(say_locally(text, "en", rate_hz=RATE_HZ), "<i2"))
+
+
+def occurrences(heard: Pcm, wanted: Pcm) -> int:
+    """Return how often a sound occurs whole; a sample more or less where pieces meet is allowed."""
+    if heard.size < wanted.size:
+        return 0
+    a, b = heard.astype(np.float64), wanted.astype(np.float64)
+    length = 1 << (a.size + b.size).bit_length()
+    alike = np.fft.irfft(np.fft.rfft(a, length) * np.fft.rfft(b[::-1], length), length)
+    sums = np.concatenate([[0.0], np.cumsum(a * a)])
+    energy = (sums[b.size :] - sums[: -b.size]) * float(b @ b)
+    match = alike[b.size - 1 : a.size] / np.sqrt(np.maximum(energy, 1.0))
+    found, at = 0, 0
+    while (near := np.flatnonzero(match[at:] > SAME)).size:
+        found += 1
+        at += int(near[0]) + wanted.size // 2
+    return found
+
+
+def trimmed(samples: Pcm) -> Pcm:
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > 0)
+    return samples[loud[0] : loud[-1] + 1]
+
+
+TONE = trimmed(np.frombuffer(hold_tone(RATE_HZ), "<i2").astype(np.int16))
+
+
+@dataclass(kw_only=True)
+class People:
+    """A door that calls people: each call is answered, or not, as the test says."""
+
+    comes: Handover | None = None  # instead of a person
+    after_s: float = 3.0
+    called: list[Destination] = field(default_factory=list)
+    given_up: int = 0
+    person: Telephone | None = None
+
+    async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
+        self.called.append(to)
+        try:
+            await asyncio.sleep(self.after_s)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        if self.comes:
+            return self.comes
+        self.person = Telephone()
+        return self.person
+
+
+@dataclass(kw_only=True)
+class House:
+    """What a test works with."""
+
+    process: Process
+    people: People
+    lab: Lab
+    told: list[Entry]
+    caller: Telephone
+    call: asyncio.Task[None] | None = None
+
+    def events(self, kind: type[Event]) -> list[Any]:
+        return [each.event for each in self.told if isinstance(each.event, kind)]
+
+    def steps(self, *names: str) -> bool:
+        """Say whether the way down has come to one of these steps."""
+        return any(each.step in names for each in self.events(StepTaken))
+
+    async def until(self, fact: Callable[[], object], *, within_s: float = 60.0) -> None:
+        async with asyncio.timeout(within_s):
+            while not fact():  # noqa: ASYNC110 - what is waited for are other objects' states
+                await asyncio.sleep(0.2)
+
+    async def said(self, text: str) -> None:
+        """Return once the agent has said this to the caller, and it was heard."""
+        await self.until(lambda: text in [each.text for each in self.events(AgentSaid)])
+        await asyncio.sleep(SETTLE_S)
+
+    async def greeted(self) -> None:
+        await self.until(lambda: self.caller.line.started_at_s and self.caller.now_s > 4.0)
+
+    async def picked_up(self) -> Telephone:
+        """Return the person's telephone once it was answered and the agent speaks on it."""
+        await self.until(lambda: self.people.person and self.people.person.line.started_at_s)
+        assert self.people.person
+        return self.people.person
+
+
+class _Notes:
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    async def hear(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+@asynccontextmanager
+async def house(
+    folder: Path,
+    *,
+    agent: dict[str, Any],
+    people: People | None,
+    caller: Telephone | None = None,
+    **sections: Any,
+) -> AsyncIterator[House]:
+    """Have a caller in a call while the block runs."""
+    notes = _Notes()
+    async with bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True)) as lab:
+        tree: dict[str, Any] = {
+            "agent": agent,
+            "logs": {"dir": folder / "logs"},
+            "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
+            "hold": {"render": False},
+            **sections,
+        }
+        instances = lab.describe()["instances"]
+        settings = with_lab(RunningLab(control_url="", control_token="", instances=instances), tree)
+        async with (
+            asyncio.timeout(600),
+            open_process(settings, words=False, listeners=[notes]) as process,
+            asyncio.TaskGroup() as tasks,
+        ):
+            if people:
+                process.people.add("loopback", people)
+            found = House(
+                process=process,
+                people=people or People(),
+                lab=lab,
+                told=notes.entries,
+                caller=caller or Telephone(),
+            )
+            found.call = tasks.create_task(process.switchboard.answer(found.caller))
+            yield found
+            if not found.call.done():
+                await found.caller.put_down()
+            await found.call

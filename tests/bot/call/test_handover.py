@@ -1,0 +1,260 @@
+"""A caller gets to a person, or hears that it did not work: at both ears, word by word."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calls.events import (
+    AnswerHeard,
+    CallEnded,
+    CallerReturned,
+    HandedOver,
+    PersonBriefed,
+    PersonWanted,
+    TurnDecided,
+)
+from fallbacks.facts import HeldTheLine
+from faultlab.faults import Refuse
+from faultlab.schedule import Window
+from tests.bot.call.handover_bench import (
+    BACK,
+    BILLING,
+    CALLED_BACK,
+    CONNECTING,
+    HOURS,
+    NOBODY,
+    OFFER,
+    TOGETHER,
+    TONE,
+    WISH,
+    House,
+    People,
+    Telephone,
+    house,
+)
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quiet_log"),
+]
+
+WARM: dict[str, Any] = {"destinations": {"billing": {**BILLING, "warm": True}}}
+PLAIN: dict[str, Any] = {"destinations": {"billing": BILLING}}
+
+
+async def asked(there: House) -> float:
+    """Let the caller ask for a person; return when that was said, in seconds of the call."""
+    await there.greeted()
+    await there.caller.says(WISH)
+    return there.caller.now_s
+
+
+def outcomes(there: House) -> list[str]:
+    return [each.outcome for each in there.events(HandedOver)]
+
+
+async def test_a_person_hears_what_it_is_about_accepts_and_talks_with_the_caller(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        asked_s = await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        waited_s = there.caller.longest_silence_s(asked_s)
+        tones = there.caller.times(TONE)
+        await person.press("1")
+        await there.until(lambda: outcomes(there))
+        await there.said(TOGETHER)
+        question = await person.says("Hello, this is billing.")
+        answer = await there.caller.says("I have a question about my bill.")
+        await asyncio.sleep(1.0)
+        answered = person.hears(answer[800:-800])
+        heard = there.caller.hears(question[800:-800])
+        turns = len(there.events(TurnDecided))
+
+        assert there.people.called[0].number == "+15550123"
+        assert there.caller.times(CONNECTING) == 1
+        assert tones > 2
+        assert waited_s < 2.0
+        assert heard
+        assert answered
+        assert outcomes(there) == ["connected"]
+        assert turns == 1  # the agent has heard nothing of what the two said
+        assert there.caller.times(NOBODY) == 0
+
+
+async def test_a_person_who_hangs_up_gives_the_caller_back_to_the_agent(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        await person.press("1")
+        await there.said(TOGETHER)
+        await person.put_down()
+        await there.said(BACK)
+        await there.caller.says(HOURS)
+        await there.until(lambda: there.events(AnswerHeard))
+
+        assert len(there.events(CallerReturned)) == 1
+
+        assert person.over.is_set()
+        assert outcomes(there) == ["connected"]
+
+
+@pytest.mark.parametrize("outcome", ["busy", "no_answer", "failed", "declined"])
+async def test_a_person_who_is_not_reached_brings_the_agent_back(
+    tmp_path: Path, outcome: Any
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People(comes=outcome)) as there:
+        asked_s = await asked(there)
+        await there.said(OFFER)
+
+        assert there.caller.times(CONNECTING) == there.caller.times(NOBODY) == 1
+        assert there.caller.longest_silence_s(asked_s) < 2.0
+        assert outcomes(there) == [outcome]
+        assert len(there.events(PersonWanted)) == 1
+
+
+async def test_a_person_who_declines_is_dropped(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await person.press("2")
+        await there.said(OFFER)
+
+        assert person.over.is_set()
+        assert person.why == "declined"
+        assert outcomes(there) == ["declined"]
+
+
+async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_comes_back(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        asked_s = await asked(there)
+        await there.picked_up()
+        await there.said(OFFER)
+
+        assert there.people.person
+        assert there.people.person.why == "not_accepted"
+        assert there.caller.longest_silence_s(asked_s) < 2.0
+        assert outcomes(there) == ["no_answer"]
+
+
+@pytest.mark.parametrize("when", ["while it rings", "while the person listens"])
+async def test_a_caller_who_hangs_up_leaves_no_person_on_the_line(
+    tmp_path: Path, when: str
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        await there.until(lambda: there.people.called)
+        if when != "while it rings":
+            await there.picked_up()
+        await there.caller.put_down()
+        await there.until(lambda: there.events(CallEnded))
+
+        person = there.people.person
+        assert person.over.is_set() if person else there.people.given_up == 1
+
+
+async def test_a_line_that_hands_calls_on_lets_the_caller_go(tmp_path: Path) -> None:
+    caller = Telephone(hands_on="connected")
+    async with house(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
+        await asked(there)
+        await there.until(lambda: there.events(CallEnded))
+
+        assert caller.handed_on[0].number == "+15550123"
+        assert caller.times(CONNECTING) == 1
+        assert outcomes(there) == ["connected"]
+        assert there.events(CallEnded)[0].reason == "transfer"
+
+
+async def test_a_line_that_fails_to_hand_on_keeps_the_caller(tmp_path: Path) -> None:
+    caller = Telephone(hands_on="no_answer")
+    async with house(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
+        asked_s = await asked(there)
+        await there.said(OFFER)
+
+        assert caller.longest_silence_s(asked_s) < 2.0
+        assert outcomes(there) == ["no_answer"]
+
+
+async def test_a_line_that_reaches_nobody_says_so_and_offers_a_callback(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=PLAIN, people=None) as there:
+        await asked(there)
+        await there.until(lambda: there.events(PersonWanted))
+        await there.until(lambda: there.events(AnswerHeard))
+
+        assert outcomes(there) == []
+        assert there.caller.times(CONNECTING) == 0
+
+
+KEYS: dict[str, Any] = {**WARM, "keys": {"0": "person", "9": "callback"}}
+
+
+async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
+        await there.greeted()
+        await there.caller.press("0")
+        await there.said(OFFER)
+
+        assert [each.name for each in there.people.called] == ["billing"]
+        assert outcomes(there) == ["busy"]
+
+
+async def test_a_key_notes_a_callback(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=KEYS, people=None) as there:
+        await there.greeted()
+        await there.caller.press("9")
+        await there.said(CALLED_BACK)
+
+        (waiting,) = await there.process.last_resort.callbacks.waiting()
+        assert waiting.number == "+15550199"
+
+
+async def test_a_second_key_while_a_person_is_called_calls_nobody_else(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
+        await there.greeted()
+        await there.caller.press("00")
+        await there.said(OFFER)
+
+        assert len(there.people.called) == 1
+
+
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [
+        (People(), [CONNECTING, TOGETHER]),
+        (People(comes="busy"), [CONNECTING, NOBODY]),
+        (None, []),
+    ],
+    ids=["who accepts", "who is busy", "on a line that reaches nobody"],
+)
+async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
+    tmp_path: Path, people: People | None, said: list[str]
+) -> None:
+    async with house(tmp_path, agent=WARM, people=people) as there:
+        await there.greeted()
+        for each in there.lab.instances.values():
+            each.set_faults([Window(fault=Refuse())])
+        await there.caller.says(HOURS)
+        await there.until(lambda: there.steps("keypad", "words"), within_s=120)
+        await there.caller.press("0")
+        if people and people.comes is None:
+            person = await there.picked_up()
+            await there.until(lambda: there.events(PersonBriefed))
+            heard = person.hears("To take the call, press 1.")
+            await person.press("1")
+            await asyncio.sleep(10.0)
+            await person.put_down()
+        else:
+            heard = True
+        await there.until(lambda: there.events(CallEnded), within_s=120)
+
+        called_back = "en.callback.0" in [each.utterance for each in there.events(HeldTheLine)]
+        assert [there.caller.times(each) for each in said] == [1] * len(said)
+        assert called_back != (TOGETHER in said)
+        assert heard

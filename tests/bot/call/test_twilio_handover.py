@@ -1,0 +1,268 @@
+"""A caller over Twilio gets to a person whom Twilio calls: every word at all three ears."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from bot.http.server import Extras, bind_socket, run_server
+from bot.lab.callers import caller_says, decode, encode
+from bot.lab.process import RunningLab, with_lab
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    CallEnded,
+    CallerReturned,
+    Event,
+    HandedOver,
+    PersonBriefed,
+    TranscriptFinal,
+)
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.people import Exchange, LabPerson
+from faultlab.carrier.people_rest import PeopleRest
+from faultlab.carrier.webhook import PhoneCall
+from faultlab.instance import Core
+from faultlab.lab import Lab
+from tests.bot.call.handover_bench import (
+    BACK,
+    CONNECTING,
+    NOBODY,
+    OFFER,
+    RATE_HZ,
+    SETTLE_S,
+    TOGETHER,
+    TONE,
+    WISH,
+    Pcm,
+    local,
+    occurrences,
+)
+from tests.faultlab.near_ears import bring_near
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quiet_log"),
+]
+
+TOKEN = "a-twilio-auth-token"
+BILLING = "+15550123"
+FIRST = "Hello, this is billing. What can I do for you?"
+SECOND = "There are two items on my invoice that I never ordered."
+
+
+@dataclass(kw_only=True)
+class Line:
+    """A caller in a call, the person who can be called, and what was told."""
+
+    caller: Carrier
+    person: LabPerson
+    rest: PeopleRest
+    told: list[Entry]
+
+    def events(self, kind: type[Event]) -> list[Any]:
+        return [each.event for each in self.told if isinstance(each.event, kind)]
+
+    async def until(self, fact: Callable[[], object], *, within_s: float = 90.0) -> None:
+        async with asyncio.timeout(within_s):
+            while not fact():  # noqa: ASYNC110 - what is waited for are other objects' states
+                await asyncio.sleep(0.2)
+
+    async def said(self, text: str) -> None:
+        await self.until(lambda: text in [each.text for each in self.events(AgentSaid)])
+        await asyncio.sleep(SETTLE_S)
+
+    async def asks(self) -> float:
+        """Let the caller ask for a person; return when that was said."""
+        await self.caller.listen(quiet_s=1.0, within_s=20)
+        return await self.caller.say(caller_says(WISH))
+
+    def times(self, text: str) -> int:
+        """Return how often the caller heard this in the local voice."""
+        return occurrences(self.caller.heard(), telephoned(local(text)))
+
+    def longest_silence_s(self, since_s: float) -> float:
+        heard = self.caller.heard()[round(since_s * RATE_HZ) :]
+        loud = np.flatnonzero(np.abs(heard.astype(np.int32)) > 200)
+        return float(np.diff(loud, prepend=0).max()) / RATE_HZ
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [each.outcome for each in self.events(HandedOver)]
+
+
+def telephoned(samples: Pcm) -> Pcm:
+    return decode(encode(samples))
+
+
+class _Notes:
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    async def hear(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+@asynccontextmanager
+async def line(folder: Path, person: LabPerson) -> AsyncIterator[Line]:
+    notes, listener = _Notes(), bind_socket("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    phone = PhoneCall()
+    exchange = Exchange(url, TOKEN)
+    exchange.people[BILLING] = person
+    lab = bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True))
+    async with lab, PeopleRest(phone.account_sid, TOKEN, exchange=exchange) as rest:
+        tree: dict[str, Any] = {
+            "server": {"port": port, "public_url": url},
+            "agent": {"destinations": {"billing": {"number": BILLING, "warm": True, "ring_s": 20}}},
+            "transports": {
+                "twilio": {
+                    "enabled": True,
+                    "auth_token": SecretStr(TOKEN),
+                    "account_sid": SecretStr(phone.account_sid),
+                    "number": "+15550100",
+                    "api_url": rest.url,
+                }
+            },
+            "logs": {"dir": folder / "logs"},
+            "hold": {"render": False},
+        }
+        instances = lab.describe()["instances"]
+        settings = with_lab(RunningLab(control_url="", control_token="", instances=instances), tree)
+        async with run_server(settings, [listener], extras=Extras(listeners=[notes])) as server:
+            await server.ready.wait()
+            caller = Carrier(url, TOKEN, phone=phone)
+            rest.know(caller)
+            async with asyncio.timeout(600), caller:
+                yield Line(caller=caller, person=person, rest=rest, told=notes.entries)
+
+
+async def test_accepted_every_word_is_heard_by_whom_it_is_meant_for(tmp_path: Path) -> None:
+    async with line(tmp_path, LabPerson()) as there:
+        asked_s = await there.asks()
+        await there.person.answered.wait()
+        person = there.person.call
+        assert person
+        await there.until(lambda: there.events(PersonBriefed))
+        await asyncio.sleep(1.0)
+        silence_s = there.longest_silence_s(asked_s)
+        tones = occurrences(there.caller.heard(), telephoned(TONE))
+        briefed = person.heard()
+        transcripts = len(there.events(TranscriptFinal))
+        await person.press("1")
+        await there.said(TOGETHER)
+        first, second = caller_says(FIRST), caller_says(SECOND)
+        await person.say(first)
+        await asyncio.sleep(0.5)
+        await there.caller.say(second)
+        await asyncio.sleep(2.0)
+        ears = [
+            [occurrences(ear.heard(), telephoned(each)) for each in (first, second)]
+            for ear in (there.caller, person)
+        ]
+
+        # the caller's ear: the announcement, tones, the person; the person's ear: the summary, the
+        # caller; the agent's ear: nothing of what the two said to each other
+        assert ears == [[1, 0], [0, 1]]
+        assert there.times(CONNECTING) == there.times(TOGETHER) == 1
+        assert tones >= 3
+        assert silence_s < 2.0
+        assert np.abs(briefed).max() > 1000
+        assert occurrences(briefed, telephoned(TONE)) == 0
+        assert len(there.events(TranscriptFinal)) == transcripts
+        assert there.outcomes == ["connected"]
+        assert there.caller.complaints == person.complaints == []
+
+
+async def test_a_person_who_hangs_up_gives_the_caller_back(tmp_path: Path) -> None:
+    async with line(tmp_path, LabPerson()) as there:
+        await there.asks()
+        await there.person.answered.wait()
+        await asyncio.sleep(1.0)
+        assert there.person.call
+        await there.person.call.press("1")
+        await there.said(TOGETHER)
+        await there.person.call.hang_up()
+        await there.said(BACK)
+
+        assert len(there.events(CallerReturned)) == 1
+        assert there.times(BACK) == 1
+        assert not there.caller.ended.is_set()
+
+
+@pytest.mark.parametrize(
+    ("person", "outcome"),
+    [
+        (LabPerson(does="busy"), "busy"),
+        (LabPerson(does="no-answer", after_s=30.0), "no_answer"),
+        (LabPerson(does="failed"), "failed"),
+        (LabPerson(does="puts down"), "declined"),
+    ],
+    ids=["busy", "unanswered", "failed", "put down"],
+)
+async def test_not_reached_the_agent_comes_back_and_says_so(
+    tmp_path: Path, person: LabPerson, outcome: str
+) -> None:
+    async with line(tmp_path, person) as there:
+        asked_s = await there.asks()
+        await there.said(OFFER)
+
+        assert there.outcomes == [outcome]
+        assert [there.times(each) for each in (CONNECTING, NOBODY, OFFER)] == [1, 1, 1]
+        assert there.longest_silence_s(asked_s) < 2.0 + SETTLE_S
+        assert not there.caller.ended.is_set()
+        assert there.person.rang == 1
+
+
+async def test_refused_by_a_key_the_person_is_hung_up_on_and_the_agent_comes_back(
+    tmp_path: Path,
+) -> None:
+    async with line(tmp_path, LabPerson()) as there:
+        await there.asks()
+        await there.person.answered.wait()
+        await asyncio.sleep(2.0)
+        assert there.person.call
+        await there.person.call.press("2")
+        await there.said(OFFER)
+
+        assert there.outcomes == ["declined"]
+        assert there.person.call.ended_by == "agent"
+        assert there.times(NOBODY) == 1
+
+
+@pytest.mark.parametrize("when", ["it rings", "the person listens", "the two talk"])
+async def test_a_caller_who_hangs_up_ends_the_persons_call_while(tmp_path: Path, when: str) -> None:
+    person = LabPerson(after_s=5.0 if when == "it rings" else 1.0)
+    async with line(tmp_path, person) as there:
+        await there.asks()
+        await there.until(lambda: person.rang)
+        if when != "it rings":
+            await person.answered.wait()
+            await asyncio.sleep(1.0)
+        if when == "the two talk":
+            assert person.call
+            await person.call.press("1")
+            await there.said(TOGETHER)
+        await there.caller.hang_up()
+        await there.until(lambda: there.events(CallEnded))
+        await there.until(lambda: person.status in ("completed", "canceled"))
+
+        assert person.status == ("canceled" if when == "it rings" else "completed")
+
+
+async def test_a_carrier_that_places_no_call_brings_the_agent_back(tmp_path: Path) -> None:
+    async with line(tmp_path, LabPerson()) as there:
+        there.rest.answer_with = 500
+        await there.asks()
+        await there.said(OFFER)
+
+        assert there.outcomes == ["failed"]
+        there.rest.answer_with = None

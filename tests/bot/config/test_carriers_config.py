@@ -1,0 +1,134 @@
+"""The carriers' sections: what each needs, and the one line that says what is missing."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from bot.config.environment import Environment
+from bot.config.errors import ConfigError
+from bot.config.loading import load
+from bot.config.settings import TransportsSettings
+from faultlab.carrier.telnyx import TelnyxAccount
+
+PROVIDERS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
+PUBLIC_KEY = TelnyxAccount().public_key
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def read(transports: str, **variables: str) -> TransportsSettings:
+    Path("holdline.yaml").write_text(f"transports: {{{transports}}}", encoding="utf-8")
+    values = dict.fromkeys(PROVIDERS, "k") | variables
+    return load(variables=Environment(values=values)).settings.transports
+
+
+def refused(transports: str, **variables: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(transports, **variables)
+    return [each.line for each in caught.value.problems]
+
+
+def test_a_carrier_is_closed_and_needs_nothing_until_somebody_opens_it() -> None:
+    transports = read("webrtc: {enabled: true}")
+
+    assert not any(
+        each.enabled for each in (transports.telnyx, transports.plivo, transports.exotel)
+    )
+
+
+def test_each_carrier_finds_its_keys_in_the_environment() -> None:
+    transports = read(
+        "telnyx: {enabled: true}, plivo: {enabled: true}, exotel: {enabled: true}",
+        TELNYX_API_KEY="KEY1",
+        TELNYX_PUBLIC_KEY=PUBLIC_KEY,
+        PLIVO_AUTH_ID="MA1",
+        PLIVO_AUTH_TOKEN="t1",
+        EXOTEL_API_KEY="e1",
+        EXOTEL_API_TOKEN="e2",
+    )
+
+    assert transports.telnyx.api_key is not None
+    assert transports.plivo.auth_token is not None
+    assert transports.exotel.api_token is not None
+
+
+def test_exotel_needs_no_keys_where_its_addresses_are_known() -> None:
+    exotel = read("exotel: {enabled: true, allowed_addresses: [203.0.113.7, 10.0.0.0/8]}").exotel
+
+    assert exotel.allowed_addresses == ("203.0.113.7/32", "10.0.0.0/8")
+    assert exotel.api_key is None
+
+
+NOT_SET = "which is not set; put it in the environment or .env"
+LINES: dict[str, tuple[str, dict[str, str], list[str]]] = {
+    "telnyx without keys": (
+        "telnyx: {enabled: true}",
+        {},
+        [
+            f"holdline.yaml:1: transports.telnyx.api_key_env names TELNYX_API_KEY, {NOT_SET}",
+            f"holdline.yaml:1: transports.telnyx.public_key_env names TELNYX_PUBLIC_KEY, {NOT_SET}",
+        ],
+    ),
+    "telnyx with the wrong key": (
+        "telnyx: {enabled: true}",
+        {"TELNYX_API_KEY": "KEY1", "TELNYX_PUBLIC_KEY": base64.b64encode(b"short").decode()},
+        [
+            "holdline.yaml:1: transports.telnyx.public_key_env names TELNYX_PUBLIC_KEY, which "
+            "holds no Ed25519 key of 32 bytes in base64; copy the public key from the portal, "
+            "under Keys & Credentials"
+        ],
+    ),
+    "plivo without a token": (
+        "plivo: {enabled: true}",
+        {"PLIVO_AUTH_ID": "MA1"},
+        [f"holdline.yaml:1: transports.plivo.auth_token_env names PLIVO_AUTH_TOKEN, {NOT_SET}"],
+    ),
+    "exotel without anything": (
+        "exotel: {enabled: true}",
+        {},
+        [
+            f"holdline.yaml:1: transports.exotel.api_key_env names EXOTEL_API_KEY, {NOT_SET}",
+            f"holdline.yaml:1: transports.exotel.api_token_env names EXOTEL_API_TOKEN, {NOT_SET}",
+        ],
+    ),
+    "a secret in the file": (
+        "plivo: {auth_token: hunter2}",
+        {},
+        [
+            "holdline.yaml:1: transports.plivo.auth_token is a secret; put it in the environment "
+            "or .env and name it in auth_token_env"
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "variables", "lines"), LINES.values(), ids=LINES.keys())
+def test_what_is_missing_is_told_in_one_line_each(
+    text: str, variables: dict[str, str], lines: list[str]
+) -> None:
+    assert refused(text, **variables) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("telnyx: {codec: OPUS}", "transports.telnyx.codec"),
+        ("plivo: {content_type: audio/wav}", "transports.plivo.content_type"),
+        ("exotel: {allowed_addresses: [here]}", "transports.exotel.allowed_addresses[0]"),
+        ("telnyx: {returns_within_s: -1}", "transports.telnyx.returns_within_s"),
+        ("telnix: {enabled: true}", "transports.telnix"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key(text: str, key: str) -> None:
+    [line] = refused(text)
+
+    assert line.startswith(f"holdline.yaml:1: {key} ")
+    assert "Traceback" not in line
+
+
+def test_a_wrong_key_of_a_carrier_that_is_closed_is_nobodys_business() -> None:
+    assert not read("telnyx: {enabled: false}", TELNYX_PUBLIC_KEY="rubbish").telnyx.enabled

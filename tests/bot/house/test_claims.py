@@ -1,0 +1,45 @@
+"""What one worker does for the whole house."""
+
+from bot.house.claims import Claims
+from tests.bot.house.lines import lines
+from tests.bot.house.test_shared_limits import settings_with
+
+
+def test_the_first_to_claim_has_it() -> None:
+    claims = Claims()
+
+    assert claims.claim("room 1", holder="w1")
+    assert not claims.claim("room 1", holder="w2")
+    assert not claims.claim("room 1", holder="w1")
+    assert claims.claim("room 2", holder="w2")
+
+
+def test_others_may_claim_what_a_lost_worker_had() -> None:
+    claims = Claims()
+    claims.claim("room 1", holder="w1")
+    claims.claim("room 2", holder="w2")
+
+    claims.lose("w1")
+
+    assert claims.claim("room 1", holder="w2")
+    assert not claims.claim("room 2", holder="w3")
+
+
+def test_the_oldest_gives_way_when_there_are_too_many() -> None:
+    claims = Claims(most=2)
+    for number in range(3):
+        claims.claim(f"room {number}", holder="w1")
+
+    assert claims.claim("room 0", holder="w2")
+    assert not claims.claim("room 2", holder="w2")
+
+
+async def test_a_room_is_one_workers_until_that_is_lost() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        first = [await each.claim("room 1") for each in it.joined[:2]]
+        it.office.lose(it.desks[0])  # type: ignore[arg-type] - without a process
+        after = await it.joined[1].claim("room 1")
+
+    assert first == [True, False]
+    assert after

@@ -1,0 +1,294 @@
+"""What a carrier's webhook and a media socket must show before a call is built for them."""
+
+import asyncio
+import base64
+import json
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import aiohttp
+import pytest
+from plivo import plivoxml
+from pydantic import SecretStr
+
+from bot.http.exotel_door import ExotelProof
+from calls.events import CallRefused, InputRefused, ProviderFailed
+from faultlab.carrier.exotel import ExotelManner
+from faultlab.carrier.plivo import plivo_call
+from faultlab.carrier.telnyx import telnyx_call, telnyx_payload
+from tests.transports.carrier_house import KEY, TOKEN, Doors, doors
+from tests.transports.twilio_house import until
+
+pytestmark = pytest.mark.virtual_time
+
+PHONE = plivo_call()
+FORM = {"CallUUID": PHONE.call_sid, "From": "15005550006", "To": "15005550100"}
+
+
+async def post(
+    it: Doors, path: str, body: bytes | dict[str, str], headers: dict[str, str]
+) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{it.house.url}{path}", data=body) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def plivo(it: Doors, form: dict[str, str], path: str = "/plivo/voice") -> tuple[int, str]:
+    return await post(it, path, form, it.plivo.signed(f"{it.house.url}{path}", form))
+
+
+def news(event: str, **payload: Any) -> bytes:
+    told = telnyx_payload(telnyx_call()) | payload
+    return json.dumps({"data": {"event_type": event, "payload": told}}).encode()
+
+
+async def telnyx(it: Doors, body: bytes) -> int:
+    return (await post(it, "/telnyx/voice", body, it.telnyx.signed(body)))[0]
+
+
+async def test_plivo_is_answered_as_its_own_package_would_write_it() -> None:
+    async with doors() as it:
+        status, text = await plivo(it, FORM)
+
+        [token] = re.findall(r"token=(\w+)", text)
+        expected = plivoxml.ResponseElement()
+        expected.add(
+            plivoxml.StreamElement(
+                f"ws://127.0.0.1:{it.house.port}/plivo/media",
+                bidirectional=True,
+                keepCallAlive=True,
+                audioTrack="inbound",
+                contentType="audio/x-mulaw;rate=8000",
+                extraHeaders=f"token={token}",
+            )
+        )
+        expected.add(plivoxml.RedirectElement(f"{it.house.url}/plivo/after", method="POST"))
+        assert status == 200
+        assert len(token) >= 32
+        assert canonical(text) == canonical(expected.to_string())
+
+
+def canonical(text: str) -> str:
+    root = ElementTree.fromstring(text)  # noqa: S314 - ours, or the package's
+    return ElementTree.canonicalize(ElementTree.tostring(root), strip_text=True)
+
+
+async def test_plivos_busy_tone_is_written_as_its_own_package_would() -> None:
+    async with doors() as it:
+        it.house.open, it.house.why_closed = False, "full"
+        _, text = await plivo(it, FORM)
+
+        expected = plivoxml.ResponseElement().add(plivoxml.HangupElement(reason="busy"))
+        assert canonical(text) == canonical(expected.to_string())
+        assert it.house.told == [CallRefused(transport="plivo", reason="full")]
+
+
+BROKEN: dict[str, tuple[str, bytes | dict[str, str], dict[str, str], int, str]] = {
+    "plivo, unsigned": ("plivo", FORM, {}, 403, "wrong_signature"),
+    "plivo, a forged signature": (
+        "plivo",
+        FORM,
+        {"X-Plivo-Signature-V3": "forged", "X-Plivo-Signature-V3-Nonce": "1"},
+        403,
+        "wrong_signature",
+    ),
+    "plivo, a nonce without end": (
+        "plivo",
+        FORM,
+        {"X-Plivo-Signature-V3": "forged", "X-Plivo-Signature-V3-Nonce": "1" * 5000},
+        403,
+        "wrong_signature",
+    ),
+    "plivo, no text": ("plivo", b"\xff\xfe=\x00", {}, 400, "webhook_is_no_form"),
+    "plivo, a field twice": ("plivo", b"From=1&From=2", {}, 400, "webhook_is_no_form"),
+    "plivo, too big": ("plivo", b"x" * 100_000, {}, 413, "webhook_too_big_or_too_slow"),
+    "telnyx, unsigned": ("telnyx", b"{}", {}, 403, "wrong_signature"),
+    "telnyx, forged": (
+        "telnyx",
+        b"{}",
+        {"telnyx-timestamp": "1", "telnyx-signature-ed25519": "AAAA"},
+        403,
+        "wrong_signature",
+    ),
+    "telnyx, too big": ("telnyx", b"x" * 100_000, {}, 413, "webhook_too_big_or_too_slow"),
+}
+
+
+@pytest.mark.parametrize(
+    ("carrier", "body", "headers", "status", "reason"), BROKEN.values(), ids=BROKEN.keys()
+)
+async def test_a_webhook_that_is_not_the_carriers_is_refused(
+    carrier: str, body: bytes | dict[str, str], headers: dict[str, str], status: int, reason: str
+) -> None:
+    async with doors() as it:
+        answered, text = await post(it, f"/{carrier}/voice", body, headers)
+
+        assert answered == status
+        assert "Stream" not in text
+        assert it.telnyx.commands == []
+        assert it.house.told == [InputRefused(transport=carrier, reason=reason)]
+
+
+async def test_news_of_telnyxs_that_is_too_old_is_refused() -> None:
+    async with doors(utc_s=lambda: 2_000_000_000.0) as it:
+        assert await telnyx(it, news("call.initiated")) == 403
+        assert it.house.told == [InputRefused(transport="telnyx", reason="webhook_too_old")]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"data":[]}', b"[" * 5000, news("call.initiated", call_control_id=5)]
+)
+async def test_signed_news_that_names_no_call_is_refused(body: bytes) -> None:
+    async with doors() as it:
+        assert await telnyx(it, body) == 400
+        assert it.house.told == [InputRefused(transport="telnyx", reason="webhook_without_call_id")]
+
+
+async def test_a_signed_form_without_a_call_is_refused() -> None:
+    async with doors() as it:
+        assert (await plivo(it, {"From": "1"}))[0] == 400
+        assert it.house.reasons() == ["webhook_without_call_id"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        news("call.initiated", direction="outgoing"),
+        news("call.answered"),
+        news("call.dtmf.received"),
+    ],
+    ids=["a call of ours", "a call that somebody else answered", "something else"],
+)
+async def test_news_that_is_not_for_us_commands_nothing(body: bytes) -> None:
+    async with doors() as it:
+        assert await telnyx(it, body) == 200
+        assert (it.telnyx.commands, it.house.told) == ([], [])
+
+
+@pytest.mark.parametrize(("status", "answered"), [(500, 503), (429, 503), (422, 200), (401, 200)])
+async def test_news_comes_again_when_telnyxs_own_side_failed(status: int, answered: int) -> None:
+    async with doors() as it:
+        it.telnyx.answer_with = status
+
+        assert await telnyx(it, news("call.initiated")) == answered
+        assert it.house.told == [
+            ProviderFailed(stage="transport", provider="telnyx", error=f"answer answered {status}")
+        ]
+
+
+@pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
+async def test_a_token_is_good_once_and_for_its_own_call_only(carrier: str) -> None:
+    async with doors() as it, it.caller(carrier) as caller:
+        await it.house.call()
+        used = await start_with(it, carrier, caller.twiml.parameters["token"])
+        guessed = await start_with(it, carrier, "a" * 64)
+        missing = await start_with(it, carrier, "")
+
+        assert (used, guessed, missing) == (1008, 1008, 1008)
+        assert len(it.house.calls) == 1
+        assert it.house.reasons() == [
+            "token_unknown_or_used",
+            "token_unknown_or_used",
+            "token_missing",
+        ]
+
+
+async def start_with(it: Doors, carrier: str, token: str) -> int | None:
+    """Open a stream of another call with a token; return the code with which it was closed."""
+    caller = it.caller(carrier)
+    twiml = caller.twiml.__class__(stream_url=None, parameters={"token": token}, said="")
+    url = f"ws://127.0.0.1:{it.house.port}/{carrier}/media"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        for message in caller.manner.opening(caller.phone, twiml):
+            await socket.send_json(message)
+        async with asyncio.timeout(5):
+            await socket.receive()
+        return socket.close_code
+
+
+@pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
+async def test_a_token_shown_for_another_call_is_used_up(carrier: str) -> None:
+    async with doors() as it:
+        if carrier == "plivo":
+            token = re.findall(r"token=(\w+)", (await plivo(it, FORM))[1])[0]
+        else:
+            await telnyx(it, news("call.initiated"))
+            token = token_of(it)
+
+        codes = [await start_with(it, carrier, token) for _ in range(2)]
+
+        assert codes == [1008, 1008]
+        assert it.house.reasons() == ["token_of_another_call", "token_unknown_or_used"]
+
+
+def token_of(it: Doors) -> str:
+    """Return the token that Telnyx was given with the answer."""
+    [(_, _, fields)] = it.telnyx.commands
+    return base64.b64decode(fields["client_state"]).decode()
+
+
+HANDSHAKES = {
+    "nothing": {},
+    "another password": {"Authorization": aiohttp.encode_basic_auth(KEY, "wrong")},
+    "another name": {"Authorization": aiohttp.encode_basic_auth("wrong", TOKEN)},
+    "no Basic": {"Authorization": f"Bearer {TOKEN}"},
+}
+
+
+@pytest.mark.parametrize("headers", HANDSHAKES.values(), ids=HANDSHAKES.keys())
+async def test_exotels_handshake_must_show_the_password(headers: dict[str, str]) -> None:
+    async with doors() as it, aiohttp.ClientSession(headers=headers) as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            async with session.ws_connect(f"{it.house.url}/exotel/media"):
+                pass
+
+        assert refused.value.status == 403
+        assert it.house.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
+
+
+PAIR = aiohttp.encode_basic_auth(KEY, TOKEN)
+BOTH = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN), addresses=("203.0.113.0/28",))
+NEAR = ExotelProof(addresses=("203.0.113.0/28", "2001:db8::/32"))
+PROOFS: dict[str, tuple[ExotelProof, str, str, bool]] = {
+    "a known address": (NEAR, "", "203.0.113.5", True),
+    "a known address of the other kind": (NEAR, "", "2001:db8::1", True),
+    "an unknown address": (NEAR, "", "203.0.113.99", False),
+    "no address": (NEAR, "", "", False),
+    "both": (BOTH, PAIR, "203.0.113.5", True),
+    "the pair from elsewhere": (BOTH, PAIR, "198.51.100.1", False),
+    "the address without the pair": (BOTH, "", "203.0.113.5", False),
+    "letters that are no ASCII": (BOTH, "Basic é", "203.0.113.5", False),
+    "nothing to go by": (ExotelProof(), "", "127.0.0.1", False),
+}
+
+
+@pytest.mark.parametrize(
+    ("proof", "authorization", "address", "holds"), PROOFS.values(), ids=PROOFS.keys()
+)
+def test_what_an_exotel_handshake_must_show(
+    proof: ExotelProof, authorization: str, address: str, *, holds: bool
+) -> None:
+    assert proof.holds(authorization, address) is holds
+
+
+async def test_a_codec_that_nobody_reads_ends_the_stream() -> None:
+    async with doors() as it:
+        caller = it.caller("exotel")
+        opening = ExotelManner(rate_hz=8000).opening(caller.phone, caller.twiml)
+        opening[1]["start"]["media_format"]["sample_rate"] = "44100"
+        url = f"{it.house.url}/exotel/media"
+        headers = {"Authorization": PAIR}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.ws_connect(url) as socket,
+        ):
+            for message in opening:
+                await socket.send_json(message)
+            await socket.receive()
+
+            assert socket.close_code == 1003
+        await until(lambda: bool(it.house.told))
+        assert it.house.reasons() == ["unknown_codec"]

@@ -1,0 +1,201 @@
+"""The LiveKit door, with a server behind it that lets nobody in: who is asked for what."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+from livekit import api
+
+from bot.config.settings import Settings
+from bot.http.application import Extras, application
+from bot.process import Process, open_process
+from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
+from tests.bot.http.test_server import STAGES
+
+GUARD_S = 30.0
+
+
+@dataclass
+class LockedServer:
+    """Knows one room with a telephone in it, and lets nobody join."""
+
+    url: str = ""
+    joins: int = 0
+    deleted: list[str] = field(default_factory=list)
+    rooms: list[str] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        method = request.path.rpartition("/")[2]
+        body = await request.read()
+        self.changed.set()
+        if request.path.startswith("/rtc"):
+            self.joins += 1
+            return web.Response(status=401, text="no")
+        if method == "DeleteRoom":
+            self.deleted.append(api.DeleteRoomRequest.FromString(body).room)
+            return _protobuf(api.DeleteRoomResponse())
+        if method == "ListParticipants":
+            phone = api.ParticipantInfo(identity="sip_1", kind=api.ParticipantInfo.SIP)
+            return _protobuf(api.ListParticipantsResponse(participants=[phone]))
+        found = [api.Room(name=each, sid=f"RM_{each}", num_participants=1) for each in self.rooms]
+        return _protobuf(api.ListRoomsResponse(rooms=found))
+
+    async def until(self, true: Any) -> None:
+        async with asyncio.timeout(GUARD_S):
+            while not true():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+def _protobuf(message: Any) -> web.Response:
+    return web.Response(body=message.SerializeToString(), content_type="application/protobuf")
+
+
+@asynccontextmanager
+async def locked_server() -> AsyncIterator[LockedServer]:
+    server, app = LockedServer(), web.Application()
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"ws://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+class DoorNotes:
+    """Keeps what was told."""
+
+    def __init__(self) -> None:
+        self.entries: list[Any] = []
+        self.more = asyncio.Event()
+
+    def hear(self, entry: Any) -> None:
+        self.entries.append(entry.event)
+        self.more.set()
+
+    async def until(self, kind: str) -> Any:
+        async with asyncio.timeout(GUARD_S):
+            while not (found := [e for e in self.entries if type(e).__name__ == kind]):
+                self.more.clear()
+                await self.more.wait()
+        return found[0]
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """A door that is open."""
+
+    client: httpx.AsyncClient
+    process: Process
+    server: LockedServer
+    notes: DoorNotes
+
+    async def post(self, body: bytes, shown: str | None = None) -> int:
+        headers = {"Authorization": proof(body) if shown is None else shown}
+        answer = await self.client.post("/livekit/webhook", content=body, headers=headers)
+        return answer.status_code
+
+
+@asynccontextmanager
+async def opened(tmp_path: Path, **tree: Any) -> AsyncIterator[Opened]:
+    async with locked_server() as server:
+        livekit = {"enabled": True, "url": server.url, "api_key": KEY, "api_secret": SECRET}
+        settings = Settings.model_validate(
+            {
+                "stages": STAGES,
+                "logs": {"dir": tmp_path},
+                "transports": {"livekit": livekit},
+                **tree,
+            }
+        )
+        notes = DoorNotes()
+        async with (
+            open_process(settings, words=False, listeners=[notes]) as process,
+            asyncio.TaskGroup() as tasks,
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(application(process, tasks, Extras())),
+                base_url="http://127.0.0.1:8080",
+            ) as client,
+        ):
+            yield Opened(client=client, process=process, server=server, notes=notes)
+            await process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
+
+
+def started(name: str, event_id: str = "EV_1") -> bytes:
+    room = {"name": name, "sid": f"RM_{name}"}
+    return event(event="room_started", id=event_id, createdAt=_now(), room=room)
+
+
+def _now() -> str:
+    from bot import clock  # noqa: PLC0415
+
+    return str(int(clock.utc_now().timestamp()))
+
+
+async def test_a_room_of_the_rules_is_joined_once_however_often_it_is_told(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        told = [await door.post(started("call-1", f"EV_{number}")) for number in (1, 2, 2)]
+        failed = await door.notes.until("ProviderFailed")  # after the last try of one call
+        joins = door.server.joins
+        again = await door.post(started("call-1", "EV_3"))
+        await door.process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
+
+    assert told == [204, 204, 200]
+    assert again == 204
+    assert failed.provider == "livekit"
+    assert joins
+    assert door.server.joins == joins
+
+
+async def test_a_room_that_is_not_the_rules_is_nobodys_business(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        told = await door.post(started("meeting"))
+        await door.process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
+
+    assert told == 204
+    assert not door.server.joins
+
+
+async def test_a_caller_without_a_seat_is_refused_by_closing_the_room(tmp_path: Path) -> None:
+    async with opened(tmp_path, server={"max_calls": 1}) as door:
+        seat = door.process.switchboard.keep_seat()
+        await door.post(started("call-1"))
+        await door.server.until(lambda: door.server.deleted)
+
+    assert seat
+    assert door.server.deleted == ["call-1"]
+    assert not door.server.joins
+    refused = await door.notes.until("CallRefused")
+    assert (refused.transport, refused.reason) == ("livekit", "full")
+
+
+async def test_a_room_whose_webhook_was_lost_is_found(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        door.server.rooms = ["meeting", "call-2"]
+        await door.server.until(lambda: door.server.joins)
+
+    assert door.server.joins
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"), [("", 401), ("a.b.c", 401), (proof(b"another body"), 401)]
+)
+async def test_what_is_not_livekits_is_refused_and_told(
+    tmp_path: Path, shown: str, status: int
+) -> None:
+    async with opened(tmp_path) as door:
+        told = await door.post(started("call-1"), shown)
+
+    assert told == status
+    assert (await door.notes.until("InputRefused")).transport == "livekit"
+    assert not door.server.joins

@@ -1,0 +1,36 @@
+"""Reads an answer with Twilio's own library: every verb and attribute must be one that it knows."""
+
+import re
+from xml.etree import ElementTree
+
+from twilio.twiml import TwiML
+from twilio.twiml.voice_response import VoiceResponse
+
+
+def rebuilt(text: str) -> str:
+    """Return what Twilio's library makes of the same verbs, to be compared with the answer."""
+    root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
+    assert root.tag == "Response"
+    response = VoiceResponse()
+    for each in root:
+        _add(response, each)
+    return str(response)
+
+
+def _add(parent: TwiML, element: ElementTree.Element) -> None:
+    verb = getattr(parent, _snake(element.tag))  # which it has for what may stand there
+    attributes = {_snake(name): value for name, value in element.attrib.items()}
+    text = (element.text or "").strip()
+    own = verb(text, **attributes) if text else verb(**attributes)
+    for each in element:
+        _add(own, each)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()
+
+
+def verbs(text: str) -> list[str]:
+    """Return the verbs of an answer that Twilio's library would write in the same words."""
+    assert rebuilt(text) == text
+    return re.findall(r"<(\w+)", text)

@@ -1,0 +1,86 @@
+"""What a SIP status means for the record, for the number, and for the trunk."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.dialled import ANSWERED, VERDICTS, judge_dial
+from calls.leg_events import LegOutcome
+
+CODES = ("canceled", "unavailable", "resource_exhausted", "failed_precondition", "unheard_of", "")
+
+
+@pytest.mark.parametrize(
+    ("sip_code", "outcome", "again", "trunk"),
+    [
+        (486, "busy", "later", "well"),
+        (600, "busy", "later", "well"),
+        (480, "no-answer", "later", "well"),
+        (408, "no-answer", "later", "well"),
+        (504, "no-answer", "later", "well"),
+        (487, "cancelled", "no", "well"),
+        (603, "busy", "never", "well"),
+        (607, "busy", "never", "well"),
+        (608, "failed", "later", "refusing"),
+        (401, "failed", "later", "refusing"),
+        (402, "failed", "later", "refusing"),
+        (403, "failed", "later", "refusing"),
+        (407, "failed", "later", "refusing"),
+        (404, "failed", "never", "well"),
+        (410, "failed", "never", "well"),
+        (484, "failed", "never", "well"),
+        (604, "failed", "never", "well"),
+        (301, "failed", "never", "well"),
+        (488, "failed", "later", "refusing"),
+        (500, "failed", "later", "strained"),
+        (503, "failed", "later", "strained"),
+        (481, "failed", "later", "well"),
+        (299, "failed", "later", "well"),
+    ],
+)
+def test_a_status_decides(sip_code: int, outcome: str, again: str, trunk: str) -> None:
+    verdict = judge_dial(sip_code)
+
+    assert (verdict.outcome, verdict.again, verdict.trunk) == (outcome, again, trunk)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "again", "trunk", "reason"),
+    [
+        ("canceled", "no-answer", "later", "well", "rang_out"),
+        ("unavailable", "failed", "later", "well", "gateway_full"),
+        ("failed_precondition", "failed", "later", "refusing", "login_refused"),
+        ("unauthenticated", "failed", "later", "refusing", "key_refused"),
+        ("", "failed", "later", "well", "gateway_lost"),
+    ],
+)
+def test_without_a_status_the_gateways_word_decides(
+    code: str, outcome: str, again: str, trunk: str, reason: str
+) -> None:
+    verdict = judge_dial(None, code=code)
+
+    assert (verdict.outcome, verdict.again, verdict.trunk) == (outcome, again, trunk)
+    assert verdict.reason == reason
+
+
+@given(st.integers(100, 700), st.sampled_from(CODES))
+def test_with_a_status_the_gateways_word_is_nothing(sip_code: int, code: str) -> None:
+    assert judge_dial(sip_code, code=code) == judge_dial(sip_code)
+
+
+@given(st.none() | st.integers(0, 999), st.sampled_from(CODES))
+def test_every_answer_has_a_verdict_and_none_is_a_pick_up(sip_code: int | None, code: str) -> None:
+    verdict = judge_dial(sip_code, code=code)
+
+    assert verdict.outcome in get_args(LegOutcome)
+    assert verdict.outcome != ANSWERED.outcome
+    assert verdict.reason.isidentifier()
+
+
+def test_only_what_the_number_or_its_owner_says_is_for_ever() -> None:
+    never = {code for code, verdict in VERDICTS.items() if verdict.again == "never"}
+
+    assert never == {301, 302, 400, 404, 410, 484, 603, 604, 607}
+    assert all(VERDICTS[code].trunk == "well" for code in never)

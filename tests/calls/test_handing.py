@@ -1,0 +1,240 @@
+"""A caller is handed over: never both lost, never silent, exactly one end."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from calls.handing import (
+    ACCEPT_S,
+    ANNOUNCED_S,
+    ANSWER_S,
+    JOIN_S,
+    SAID_S,
+    SUMMARY_S,
+    At,
+    Handing,
+    How,
+)
+from calls.handing_events import (
+    Announce,
+    Announced,
+    Brief,
+    Briefed,
+    CallerGone,
+    CallPerson,
+    ComeBack,
+    DropPerson,
+    HandedOn,
+    HandingAction,
+    HandingEvent,
+    HandOn,
+    HoldCaller,
+    Join,
+    Joined,
+    JoinFailed,
+    LetGo,
+    PersonAccepted,
+    PersonAnswered,
+    PersonDeclined,
+    PersonGone,
+    PersonNotReached,
+    Summarise,
+    SummaryReady,
+    TakeBack,
+)
+from calls.handover import Handover
+
+RING_S = 20.0
+
+
+def walked(how: How, *events: HandingEvent) -> tuple[Handing, list[HandingAction]]:
+    """Return an attempt after these events, a second apart, and all that was to be done."""
+    handing = Handing(how, ring_s=RING_S)
+    done = list(handing.start(100.0))
+    for at, event in enumerate(events, start=101):
+        done += handing.handle(event, float(at))
+    return handing, done
+
+
+def test_a_person_who_accepts_is_connected_with_the_caller() -> None:
+    handing, done = walked(
+        How.BRIEF,
+        *(Announced(), SummaryReady(), PersonAnswered(), Briefed(), PersonAccepted(), Joined()),
+    )
+
+    assert done == [Announce(), Summarise(), CallPerson(), HoldCaller(), Brief(), Join()]
+    assert (handing.outcome, handing.together) == ("connected", True)
+
+
+def test_a_person_may_accept_before_all_was_said() -> None:
+    _, done = walked(How.BRIEF, SummaryReady(), PersonAnswered(), PersonAccepted())
+
+    assert done[-1] == Join()
+
+
+def test_a_person_who_is_there_before_the_summary_waits_for_it_for_a_while() -> None:
+    handing, done = walked(How.BRIEF, Announced(), PersonAnswered())
+
+    assert Brief() not in done
+    assert handing.wake_at == 102.0 + SUMMARY_S
+    assert handing.tick(102.0 + SUMMARY_S) == (Brief(),)
+    assert handing.handle(SummaryReady(), 110.0) == ()
+
+
+def test_who_says_nothing_is_asked_once_more_and_is_a_machine_then() -> None:
+    handing, _ = walked(How.BRIEF, Announced(), SummaryReady(), PersonAnswered(), Briefed())
+
+    assert handing.tick(104.0 + ACCEPT_S) == (Brief(again=True),)
+    assert handing.handle(Briefed(), 115.0) == ()
+    assert handing.tick(115.0 + ACCEPT_S) == (
+        DropPerson(reason="not_accepted"),
+        ComeBack(outcome="no_answer"),
+    )
+
+
+@pytest.mark.parametrize("outcome", ["busy", "no_answer", "declined", "failed", "not_offered"])
+@pytest.mark.parametrize("how", [How.BRIEF, How.CALL])
+def test_a_person_who_is_not_reached_brings_the_agent_back(how: How, outcome: Handover) -> None:
+    handing, done = walked(how, Announced(), PersonNotReached(outcome=outcome))
+
+    assert done[-1] == ComeBack(outcome=outcome)
+    assert handing.outcome == outcome
+
+
+def test_a_person_who_declines_is_dropped_and_the_agent_comes_back() -> None:
+    _, done = walked(How.BRIEF, Announced(), SummaryReady(), PersonAnswered(), PersonDeclined())
+
+    assert done[-2:] == [DropPerson(reason="declined"), ComeBack(outcome="declined")]
+
+
+def test_the_line_hands_on_only_once_the_announcement_was_heard() -> None:
+    handing, done = walked(How.HAND_ON)
+
+    assert done == [Announce()]
+    assert handing.handle(Announced(), 103.0) == (HoldCaller(), HandOn())
+    assert handing.handle(HandedOn(outcome="connected"), 110.0) == (LetGo(),)
+
+
+def test_an_announcement_that_hangs_holds_nothing_up() -> None:
+    handing, _ = walked(How.HAND_ON)
+
+    assert handing.tick(100.0 + ANNOUNCED_S) == (HoldCaller(), HandOn())
+    assert handing.handle(Announced(), 109.0) == ()
+
+
+def test_a_line_that_does_not_hand_on_brings_the_agent_back() -> None:
+    _, done = walked(How.HAND_ON, Announced(), HandedOn(outcome="busy"))
+
+    assert done[-1] == ComeBack(outcome="busy")
+
+
+def test_a_person_without_a_briefing_is_joined_at_once() -> None:
+    _, done = walked(How.CALL, Announced(), PersonAnswered())
+
+    assert done == [Announce(), CallPerson(), HoldCaller(), Join()]
+
+
+def test_a_person_who_hangs_up_after_the_talk_gives_the_caller_back() -> None:
+    handing, done = walked(How.CALL, Announced(), PersonAnswered(), Joined(), PersonGone())
+
+    assert done[-1] == TakeBack(talked_s=1.0)
+    assert handing.outcome == "connected"
+
+
+def test_a_carrier_that_says_nothing_is_not_waited_for_without_end() -> None:
+    handing, _ = walked(How.CALL, Announced())
+
+    due_at = 100.0 + RING_S + ANSWER_S
+    assert handing.wake_at == due_at
+    assert handing.tick(due_at) == (DropPerson(reason="no_answer"), ComeBack(outcome="no_answer"))
+    assert handing.handle(PersonAnswered(), due_at + 1) == (DropPerson(reason="too_late"),)
+
+
+EVENTS = (
+    Announced(), SummaryReady(), PersonAnswered(), PersonNotReached(outcome="busy"), Briefed(),
+    PersonAccepted(), PersonDeclined(), PersonGone(), Joined(), JoinFailed(),
+    HandedOn(outcome="connected"), HandedOn(outcome="failed"),
+)  # fmt: skip
+LONGEST_S = max(ANNOUNCED_S, RING_S + ANSWER_S, SUMMARY_S, SAID_S, ACCEPT_S, JOIN_S)
+
+
+class Attempt(RuleBasedStateMachine):
+    """Whatever happens in whatever order, late or twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.handing: Handing | None = None
+        self.done: list[HandingAction] = []
+        self.caller_there = True
+        self.dropped_since_called = False
+
+    def take(self, actions: tuple[HandingAction, ...]) -> None:
+        self.done += actions
+
+    def count(self, *kinds: type) -> int:
+        return sum(isinstance(each, kinds) for each in self.done)
+
+    @precondition(lambda self: self.handing is None)
+    @rule(how=st.sampled_from(How))
+    def start(self, how: How) -> None:
+        self.handing = Handing(how, ring_s=RING_S)
+        self.take(self.handing.start(self.now))
+
+    @precondition(lambda self: self.handing is not None)
+    @rule(event=st.sampled_from(EVENTS), after_s=st.floats(0, 5))
+    def happen(self, event: HandingEvent, after_s: float) -> None:
+        assert self.handing
+        self.now += after_s
+        self.take(self.handing.handle(event, self.now))
+
+    @precondition(lambda self: self.handing is not None)
+    @rule(after_s=st.floats(0, LONGEST_S))
+    def pass_time(self, after_s: float) -> None:
+        assert self.handing
+        self.now += after_s
+        self.take(self.handing.tick(self.now))
+
+    @precondition(lambda self: self.handing is not None and self.caller_there)
+    @rule()
+    def caller_hangs_up(self) -> None:
+        assert self.handing
+        before, at = self.count(DropPerson), self.handing.at
+        self.take(self.handing.handle(CallerGone(), self.now))
+        self.caller_there = False
+        called = self.count(CallPerson) > 0
+        assert self.handing.at is At.OVER
+        assert self.count(DropPerson) - before == int(called and at is not At.OVER)
+
+    @invariant()
+    def one_end(self) -> None:
+        """The caller is connected or the agent comes back, never both, and once."""
+        if self.handing is None:
+            return
+        ends = self.count(ComeBack, LetGo) + int(self.handing.together) + self.count(TakeBack)
+        assert ends <= 1
+        if self.handing.at is At.OVER and self.caller_there:
+            assert ends == 1
+        if self.count(ComeBack):
+            assert self.handing.outcome != "connected"
+
+    @invariant()
+    def nobody_is_lost(self) -> None:
+        """A person who was called is talked with, waited for, dropped, or has hung up."""
+        if self.handing is None or not self.count(CallPerson):
+            return
+        over = self.handing.at is At.OVER
+        assert not over or self.count(DropPerson) or self.count(TakeBack)
+
+    @invariant()
+    def nobody_waits_in_silence(self) -> None:
+        """Whoever waits has heard the announcement and hears tones, and a moment ends it."""
+        if self.handing is None or self.handing.at is At.OVER or self.handing.together:
+            return
+        assert self.handing.wake_at is not None
+        assert self.handing.wake_at - self.now <= LONGEST_S
+        assert self.handing.caller_waits == bool(self.count(HoldCaller))
+        assert self.count(Announce) == 1
+
+
+TestAttempt = Attempt.TestCase

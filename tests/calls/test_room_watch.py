@@ -1,0 +1,104 @@
+"""How long a room on a media server is worth staying in; `now` is a number."""
+
+import pytest
+
+from calls.room_watch import BACK_S, EMPTY_S, LOST_S, RoomWatch
+
+
+def test_a_room_that_nobody_comes_into_is_left() -> None:
+    watch = RoomWatch(now=100.0)
+    watch.tick(100.0 + EMPTY_S - 0.1)
+    assert not watch.over
+
+    watch.tick(100.0 + EMPTY_S)
+
+    assert watch.over == "never_connected"
+
+
+def test_an_empty_room_is_left_within_15_s() -> None:
+    assert EMPTY_S <= 15.0
+
+
+def test_a_caller_who_hangs_up_ends_it_at_once() -> None:
+    watch = RoomWatch(now=0.0)
+    watch.caller_came(0.2)
+    assert watch.wake_at is None
+
+    watch.caller_left(60.0, for_good=True)
+
+    assert watch.over == "caller_hung_up"
+
+
+@pytest.mark.parametrize(
+    ("steps", "over"),
+    [
+        ((), ""),
+        ((("caller_left", False), ("line_restored",), ("caller_came",)), ""),
+        ((("line_restored",), ("caller_left", False), ("caller_came",)), ""),
+        ((("caller_left", True), ("line_restored",), ("caller_came",)), ""),
+        ((("line_restored",), ("caller_left", True)), "caller_hung_up"),
+    ],
+    ids=[
+        "still lost",
+        "everybody left with the server, and came back",
+        "the caller's gateway lost it later than we did",
+        "a reason for good counts for nothing while the server is gone",
+        "back, and then hung up",
+    ],
+)
+def test_a_lost_server_ends_no_call(steps: tuple[tuple[object, ...], ...], over: str) -> None:
+    watch = RoomWatch(now=0.0)
+    watch.caller_came(0.2)
+    watch.line_lost(60.0)
+
+    for at, (what, *rest) in enumerate(steps):
+        if what == "caller_left":
+            watch.caller_left(60.1 + at, for_good=bool(rest[0]))
+        else:
+            getattr(watch, str(what))(60.1 + at)
+        watch.tick(60.1 + at)
+
+    assert watch.over == over
+
+
+def test_a_server_that_stays_lost_ends_it() -> None:
+    watch = RoomWatch(now=0.0)
+    watch.caller_came(0.2)
+    watch.line_lost(60.0)
+    watch.line_lost(80.0)  # told twice: the time runs from the first
+
+    watch.tick(60.0 + LOST_S)
+
+    assert watch.over == "line_lost"
+
+
+def test_a_caller_who_does_not_come_back_with_the_server_ends_it() -> None:
+    watch = RoomWatch(now=0.0)
+    watch.caller_came(0.2)
+    watch.line_lost(60.0)
+    watch.caller_left(60.1, for_good=False)
+    watch.line_restored(62.0)
+    assert watch.wake_at == 62.0 + BACK_S
+
+    watch.tick(62.0 + BACK_S)
+
+    assert watch.over == "line_lost"
+
+
+def test_a_server_lost_before_anybody_came_leaves_the_caller_the_whole_time() -> None:
+    watch = RoomWatch(now=0.0)
+    watch.line_lost(5.0)
+
+    watch.line_restored(8.0)
+
+    assert watch.wake_at == 8.0 + EMPTY_S
+
+
+def test_a_closed_room_ends_it_whoever_is_there() -> None:
+    watch = RoomWatch(now=0.0)
+    watch.caller_came(0.2)
+
+    watch.line_ended()
+    watch.caller_left(1.0, for_good=True)
+
+    assert watch.over == "line_ended"

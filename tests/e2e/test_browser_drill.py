@@ -1,0 +1,87 @@
+"""Rows of the drill through the browser's door: what the page hears when providers fail.
+
+How soon it is heard depends on the machine; `benchmarks/browser_ear.py` measures that.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.lab.control import LabControl
+from bot.lab.process import LabOptions, lab_process
+from drill.matrix import FULL
+from drill.measured import MeasuredRun
+from drill.plans import play
+from drill.rig import Rig
+from drill.rows import LOST
+from drill.servers import GREETING
+from tests.bot.serving import free_port
+from tests.e2e.browser import need_chromium
+from tests.e2e.browser_telephone import BrowserTelephone
+from tests.e2e.hearing import BROWSER
+from tests.e2e.severable_serve import severable
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
+
+SPOKEN_S = 4.0  # of an answer of six that is broken into as it begins
+CHANGES = {"agent": {"greeting": GREETING}, "hold": {"render": False}}
+
+
+@asynccontextmanager
+async def open_browser_rig(name: str, folder: Path, *, run: int = 1) -> AsyncIterator[Rig]:
+    """Start a lab and a server that browsers call, and stop both with the block."""
+    row = next(each for each in FULL if each.name == name)
+    options = LabOptions(seed=run, steady=row.steady, keep_audio=True, uncapped=row.uncapped)
+    async with (
+        lab_process(options=options) as lab,
+        LabControl(lab) as control,
+        severable(lab, folder, free_port(), changes=CHANGES, environment={}) as server,
+    ):
+        yield Rig(
+            row=row,
+            lab=lab,
+            control=control,
+            ring=lambda: BrowserTelephone(server.url),
+            calls=folder / "logs" / "calls",
+            path=BROWSER,
+        )
+
+
+async def played(name: str, folder: Path) -> MeasuredRun:
+    need_chromium()
+    run = MeasuredRun()
+    async with open_browser_rig(name, folder) as rig:
+        await play(rig, run)
+    return run
+
+
+async def test_a_silent_model_costs_no_word(network: None, tmp_path: Path) -> None:
+    run = await played("llm-silent", tmp_path)
+
+    (turn,) = run.turns
+    assert turn.verdict.whole, (turn.verdict.missing, turn.verdict.extra)
+    assert {"openai", "openai-b"} <= {each.provider for each in turn.requests}
+
+
+async def test_a_voice_that_is_cut_is_finished_by_another(network: None, tmp_path: Path) -> None:
+    run = await played("tts-cut-reset", tmp_path)
+
+    (turn,) = run.turns
+    assert turn.verdict.whole, (turn.verdict.missing, turn.verdict.extra)
+    assert turn.verdict.voices == ("cartesia", "elevenlabs")
+
+
+async def test_with_everything_dead_the_caller_is_spoken_to(network: None, tmp_path: Path) -> None:
+    run = await played("all-dead", tmp_path)
+
+    assert run.measures["first_speech_s"] < LOST
+
+
+async def test_the_agent_stops_for_a_caller_who_breaks_in(network: None, tmp_path: Path) -> None:
+    run = await played("barge-in-failover", tmp_path)
+
+    assert run.measures["nothing_to_break"] == 0
+    assert run.measures["quiet_s"] < SPOKEN_S  # else it has said all that it had to say
+    assert run.turns[-1].verdict.whole

@@ -1,0 +1,56 @@
+"""The drill's rig with a real telephone line between caller and agent."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from bot.lab.control import LabControl
+from bot.lab.process import LabOptions, lab_process
+from drill.matrix import FULL
+from drill.rig import Rig
+from drill.rows import Row
+from drill.servers import GREETING
+from tests.e2e.hearing import BROWSER
+from tests.peers.agent import answering
+from tests.peers.media_server import MediaServer
+from tests.peers.sip_telephone import SipTelephone
+
+# The exchange codes the agent's voice as a browser does, and mu-law after that takes nothing away.
+SIP_PATH: Final = BROWSER
+CHANGES: Final[dict[str, Any]] = {"agent": {"greeting": GREETING}, "hold": {"render": False}}
+
+
+def row_of(name: str) -> Row:
+    """Return a row of the drill."""
+    return next(each for each in FULL if each.name == name)
+
+
+@asynccontextmanager
+async def open_sip_rig(
+    row: Row, media_server: MediaServer, folder: Path, *, run: int = 1
+) -> AsyncIterator[Rig]:
+    """Start a lab and a server that a LiveKit tells of its calls, and stop both with the block.
+
+    Args:
+        row: What is to be done; what it breaks is broken by its plan.
+        media_server: Has a number already.
+        folder: Where everybody's files go.
+        run: Seeds the lab's dice.
+    """
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    options = LabOptions(seed=run, steady=row.steady, keep_audio=True, uncapped=row.uncapped)
+    numbers = itertools.count(1)
+
+    def ring() -> SipTelephone:
+        return SipTelephone(folder / f"phone-{next(numbers)}", media_server.uri())
+
+    async with (
+        lab_process(options=options) as lab,
+        LabControl(lab) as control,
+        answering(media_server, folder, lab=lab, changes=CHANGES) as served,
+    ):
+        calls = served.logs / "calls"
+        yield Rig(row=row, lab=lab, control=control, ring=ring, calls=calls, path=SIP_PATH)

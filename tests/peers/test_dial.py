@@ -1,0 +1,135 @@
+"""We call real phones through the real exchange: one answers, one is busy, one only rings."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from livekit import api
+from pydantic import SecretStr
+
+from tests.peers.conftest import NewPhone, proven
+from tests.peers.media_server import KEY, NUMBER, SECRET, MediaServer
+from tests.peers.refusing_phone import refusing_phone
+from tests.peers.test_peers import TONE_HZ, loud_s, participant
+from transports.livekit_dial import (
+    AlreadyDiallingError,
+    OutboundCall,
+    dial,
+    open_exchange,
+    room_of,
+)
+from transports.livekit_trunks import (
+    ExchangePlan,
+    InboundTrunk,
+    OutboundTrunk,
+    outbound_trunk_id,
+    set_up,
+)
+
+
+@pytest_asyncio.fixture
+async def exchange(media_server: MediaServer) -> AsyncIterator[api.LiveKitAPI]:
+    async with open_exchange(media_server.url, KEY, SecretStr(SECRET)) as lk:
+        yield lk
+    await media_server.remove_all()
+
+
+async def call_to(
+    lk: api.LiveKitAPI, media_server: MediaServer, address: str, **options: float
+) -> OutboundCall:
+    """Return a call that reaches an address, whatever is dialled."""
+    plan = ExchangePlan(
+        name="dialling",
+        room_prefix="call-",
+        inbound=InboundTrunk(numbers=(NUMBER,), media_timeout_s=60.0),
+        outbound=OutboundTrunk(address=address, numbers=(NUMBER,), transport="udp"),
+    )
+    await set_up(media_server.url, KEY, SecretStr(SECRET), plan)
+    trunk_id = await outbound_trunk_id(lk, "dialling")
+    assert trunk_id
+    # baresip answers to its own name; a carrier would look the number up.
+    return OutboundCall(room=room_of("test"), trunk_id=trunk_id, number="phone", **options)
+
+
+async def test_a_phone_that_answers_hears_the_agent(
+    media_server: MediaServer, new_phone: NewPhone, exchange: api.LiveKitAPI
+) -> None:
+    phone = await new_phone()
+    call = await call_to(exchange, media_server, phone.address)
+
+    async with participant(media_server, call.room):
+        dialled = await dial(exchange, call)
+        await phone.until_heard(lambda sound: loud_s(sound, TONE_HZ) > 0.5)
+        with pytest.raises(AlreadyDiallingError):
+            await dial(exchange, call)
+        await phone.hang_up()
+        await phone.until("CALL_CLOSED")
+
+    assert dialled.answered
+    assert dialled.call_ref.startswith("SCL_")
+    assert len(phone.told("CALL_ESTABLISHED")) == 1
+
+
+async def test_a_busy_phone_is_busy(
+    media_server: MediaServer, new_phone: NewPhone, exchange: api.LiveKitAPI
+) -> None:
+    phone = await new_phone(answer="busy")
+
+    dialled = await dial(exchange, await call_to(exchange, media_server, phone.address))
+
+    assert (dialled.verdict.outcome, dialled.sip_code) == ("busy", 486)
+    assert dialled.verdict.again == "later"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("603 Decline", ("busy", "never", "well")),
+        ("404 Not Found", ("failed", "never", "well")),
+        ("403 Forbidden", ("failed", "later", "refusing")),
+        ("480 Temporarily Unavailable", ("no-answer", "later", "well")),
+        ("503 Service Unavailable", ("failed", "later", "strained")),
+    ],
+)
+async def test_a_status_comes_back_as_it_was_sent(
+    media_server: MediaServer,
+    exchange: api.LiveKitAPI,
+    tmp_path: Path,
+    status: str,
+    expected: tuple[str, str, str],
+) -> None:
+    with proven(refusing_phone(tmp_path / "sipp", status)) as address:
+        dialled = await dial(exchange, await call_to(exchange, media_server, address))
+
+    assert dialled.sip_code == int(status[:3])
+    verdict = dialled.verdict
+    assert (verdict.outcome, verdict.again, verdict.trunk) == expected
+
+
+async def test_a_phone_that_nobody_answers_rings_out(
+    media_server: MediaServer, new_phone: NewPhone, exchange: api.LiveKitAPI
+) -> None:
+    phone = await new_phone(answer="never")
+
+    dialled = await dial(exchange, await call_to(exchange, media_server, phone.address, ring_s=2.0))
+    await phone.until("CALL_CLOSED")
+
+    assert (dialled.verdict.outcome, dialled.verdict.reason) == ("no-answer", "rang_out")
+    assert not phone.told("CALL_ESTABLISHED")
+
+
+async def test_who_stops_waiting_stops_the_ringing(
+    media_server: MediaServer, new_phone: NewPhone, exchange: api.LiveKitAPI
+) -> None:
+    phone = await new_phone(answer="never")
+    call = await call_to(exchange, media_server, phone.address)
+
+    async with asyncio.TaskGroup() as tasks:
+        dialling = tasks.create_task(dial(exchange, call))
+        await phone.until("CALL_INCOMING")
+        dialling.cancel()
+    await phone.until("CALL_CLOSED")
+
+    assert not phone.told("CALL_ESTABLISHED")

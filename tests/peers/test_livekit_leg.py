@@ -1,0 +1,148 @@
+"""What our leg does with a real telephone beside talking: keys, handing on, leaving."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from livekit import api
+from pydantic import SecretStr
+
+from bot import clock
+from calls.events import Event
+from calls.handover import Destination
+from tests.peers.conftest import NewPhone
+from tests.peers.media_server import MediaServer
+from tests.peers.sip_phone import SipPhone
+from tests.peers.test_peers import first_room
+from transports.livekit import LivekitLeg
+from transports.livekit_line import LivekitLine
+from transports.livekit_room import RoomPlace
+from transports.livekit_rooms import LivekitRooms
+
+GUARD_S = 30.0
+
+
+@pytest.fixture
+async def rooms(media_server: MediaServer) -> AsyncIterator[LivekitRooms]:
+    """Have a number, and our access to the server that has it."""
+    await media_server.add_number()
+    found = LivekitRooms(
+        url=media_server.websocket_url,
+        api_key=SecretStr(media_server.key),
+        api_secret=SecretStr(media_server.secret),
+    )
+    yield found
+    await found.close()
+    await media_server.remove_all()
+
+
+@asynccontextmanager
+async def answered(
+    media_server: MediaServer, rooms: LivekitRooms, phone: SipPhone, told: list[Event]
+) -> AsyncIterator[LivekitLeg]:
+    """Have a phone call and our leg answer it, without a pipeline."""
+    await phone.dial(media_server.uri())
+    async with media_server.api() as lk:
+        name = await first_room(lk)
+    place = RoomPlace(url=rooms.url, room=name, token=lambda: rooms.token(name))
+    line = LivekitLine(place, clock=clock.monotonic)
+    await line.open()
+    assert await line.caller_came()
+    leg = LivekitLeg(line, tell=told.append, rooms=rooms)
+    await leg.answered()
+    await phone.until("CALL_ESTABLISHED")
+    try:
+        yield leg
+    finally:
+        await leg.hang_up("agent_hung_up")
+
+
+def events(told: list[Event], kind: str) -> list[Any]:
+    return [each for each in told if type(each).__name__ == kind]
+
+
+async def test_what_is_known_of_a_caller_and_told_of_a_leg(
+    media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
+) -> None:
+    phone, told = await new_phone(), list[Event]()
+    async with answered(media_server, rooms, phone, told) as leg:
+        facts = leg.facts
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(leg.watch())
+            await phone.hang_up()
+            async with asyncio.timeout(GUARD_S):
+                await watch
+
+    assert (facts.transport, facts.caller, facts.called) == ("livekit", "phone", "+15550100")
+    assert facts.call_ref.startswith("SCL_")
+    assert facts.transfers
+    assert [each.call_ref for each in events(told, "LegAnswered")] == [facts.call_ref]
+    (ended,) = events(told, "LegEnded")
+    assert (ended.outcome, ended.reason) == ("completed", "caller_hung_up")
+
+
+async def test_each_key_that_we_press_arrives(
+    media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
+) -> None:
+    phone = await new_phone()
+    async with answered(media_server, rooms, phone, []) as leg:
+        pressed = await leg.press("12#")
+        refused = await leg.press("1x")
+        await phone.until("CALL_DTMF_END", count=3)
+
+    assert pressed
+    assert not refused
+    assert [each["param"] for each in phone.told("CALL_DTMF_START")] == ["1", "2", "#"]
+
+
+async def test_a_caller_is_handed_on_to_a_phone_that_answers(
+    media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
+) -> None:
+    phone, desk = await new_phone("caller", lines=2), await new_phone("desk")
+    async with answered(media_server, rooms, phone, []) as leg:
+        outcome = await leg.transfer(Destination(name="desk", number=desk.uri), ring_s=20.0)
+        await desk.until("CALL_ESTABLISHED")
+
+    assert outcome == "connected"
+
+
+async def test_a_desk_that_is_busy_leaves_the_caller_with_us(
+    media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
+) -> None:
+    phone, desk = await new_phone("caller", lines=2), await new_phone("desk", answer="busy")
+    async with answered(media_server, rooms, phone, []) as leg:
+        outcome = await leg.transfer(Destination(name="desk", number=desk.uri), ring_s=20.0)
+        closed_by_then = [each for each in phone.told("CALL_CLOSED") if "busy" not in str(each)]
+
+    assert outcome == "busy"
+    assert not [each for each in closed_by_then if "486" not in each["param"]]
+
+
+async def test_a_line_without_rooms_of_ours_hands_nobody_on(
+    media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
+) -> None:
+    phone = await new_phone()
+    async with answered(media_server, rooms, phone, []) as leg:
+        alone = LivekitLeg(leg.line, tell=lambda _: None)
+        outcome = await alone.transfer(Destination(name="desk", number="+15550123"), ring_s=1.0)
+
+    assert not alone.facts.transfers
+    assert outcome == "not_offered"
+
+
+async def test_a_room_that_we_leave_hangs_up(
+    media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
+) -> None:
+    phone, told = await new_phone(), list[Event]()
+    async with answered(media_server, rooms, phone, told) as leg:
+        await leg.hang_up("agent_hung_up")
+        await leg.hang_up("agent_hung_up")
+        await phone.until("CALL_CLOSED")
+        async with media_server.api() as lk:
+            left = (await lk.room.list_rooms(api.ListRoomsRequest())).rooms
+
+    assert not left
+    (ended,) = events(told, "LegEnded")
+    assert (ended.outcome, ended.reason) == ("completed", "agent_hung_up")

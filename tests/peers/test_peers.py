@@ -1,0 +1,156 @@
+"""The far ends themselves, without anything of ours: a call between them carries sound and keys."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+from livekit import api, rtc
+
+from tests.peers.conftest import NewPhone
+from tests.peers.media_server import MediaServer
+from tests.peers.sip_phone import RATE_HZ, Pcm, SipPhone
+
+TONE_HZ = 440.0
+RTC_RATE_HZ = 48_000
+
+
+def tone(length_s: float, rate_hz: int, hz: float = TONE_HZ) -> Pcm:
+    t = np.arange(round(length_s * rate_hz)) / rate_hz
+    return (8_000 * np.sin(2 * np.pi * hz * t)).astype(np.int16)
+
+
+def loud_s(sound: Pcm, hz: float, rate_hz: int = RATE_HZ) -> float:
+    """Return for how long a tone can be heard in a sound."""
+    block = rate_hz // 50
+    blocks = sound[: sound.size // block * block].reshape(-1, block).astype(float)
+    wave = np.exp(-2j * np.pi * hz * np.arange(block) / rate_hz)
+    return float(np.sum(np.abs(blocks @ wave) / block > 1_000)) / 50
+
+
+async def later(phone: SipPhone) -> int:
+    await asyncio.sleep(0.2)
+    return phone.heard().size
+
+
+def first_loud(sound: Pcm) -> int:
+    return int(np.flatnonzero(np.abs(sound.astype(int)) > 2_000)[0])
+
+
+@asynccontextmanager
+async def participant(media_server: MediaServer, room_name: str) -> AsyncIterator[rtc.Room]:
+    """Be in a room, with a tone as voice."""
+    room = rtc.Room()
+    await room.connect(media_server.websocket_url, media_server.token(room_name))
+    source = rtc.AudioSource(RTC_RATE_HZ, 1)
+    track = rtc.LocalAudioTrack.create_audio_track("voice", source)
+    await room.local_participant.publish_track(track)
+
+    async def hum() -> None:
+        length = RTC_RATE_HZ // 50
+        sound = tone(1.0, RTC_RATE_HZ).reshape(50, length)
+        at = 0
+        while True:
+            frame = rtc.AudioFrame(sound[at % 50].tobytes(), RTC_RATE_HZ, 1, length)
+            await source.capture_frame(frame)
+            at += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        humming = tasks.create_task(hum())
+        try:
+            yield room
+        finally:
+            humming.cancel()
+    await room.disconnect()
+
+
+async def first_room(lk: api.LiveKitAPI) -> str:
+    async with asyncio.timeout(20):
+        while not (rooms := (await lk.room.list_rooms(api.ListRoomsRequest())).rooms):  # noqa: ASYNC110 - somebody else makes it
+            await asyncio.sleep(0.02)
+    return rooms[0].name
+
+
+async def until_heard(stream: rtc.AudioStream, hz: float) -> None:
+    """Return when a second of a tone was heard."""
+    sound = np.zeros(0, np.int16)
+    async with asyncio.timeout(20):
+        async for event in stream:
+            sound = np.concatenate([sound, np.frombuffer(event.frame.data, np.int16)])
+            if loud_s(sound, hz) > 1.0:
+                return
+
+
+async def test_a_phone_hears_the_agents_track_and_is_heard(
+    media_server: MediaServer, new_phone: NewPhone
+) -> None:
+    await media_server.add_number()
+    phone = await new_phone()
+    keys: asyncio.Queue[str] = asyncio.Queue()
+    async with media_server.api() as lk:
+        await phone.dial(media_server.uri())
+        name = await first_room(lk)
+        assert not phone.told("CALL_ESTABLISHED")  # it rings until there is somebody to hear
+    async with participant(media_server, name) as room:
+        room.on("sip_dtmf_received", lambda event: keys.put_nowait(event.digit))
+        await phone.until("CALL_ESTABLISHED")
+        await phone.until_heard(lambda sound: loud_s(sound, TONE_HZ) > 1.0)
+        (caller,) = room.remote_participants.values()
+        (publication,) = caller.track_publications.values()
+        assert publication.track
+        stream = rtc.AudioStream(publication.track, sample_rate=RATE_HZ)
+        await phone.say(tone(2.0, RATE_HZ, 700.0))
+        await until_heard(stream, 700.0)
+        await phone.press("5#")
+        async with asyncio.timeout(20):
+            assert [await keys.get(), await keys.get()] == ["5", "#"]
+        await phone.hang_up()
+        await phone.until("CALL_CLOSED")
+    await media_server.remove_all()
+
+    assert caller.attributes["sip.phoneNumber"]
+
+
+async def test_a_busy_phone_refuses_and_an_unanswered_one_rings(new_phone: NewPhone) -> None:
+    busy, nobody = await new_phone("busy", answer="busy"), await new_phone("off", answer="never")
+    caller = await new_phone("caller", lines=2)
+
+    await caller.dial(busy.uri)
+    closed = await caller.until("CALL_CLOSED")
+    await caller.dial(nobody.uri)
+    await caller.until("CALL_RINGING")
+    await nobody.until("CALL_INCOMING")
+    await caller.hang_up()
+    await nobody.until("CALL_CLOSED")
+
+    assert "486" in closed["param"]
+    assert not nobody.told("CALL_ESTABLISHED")
+
+
+async def test_two_phones_hear_each_other_and_tell_when(new_phone: NewPhone) -> None:
+    anna, bert = await new_phone("anna"), await new_phone("bert")
+    await anna.dial(bert.uri)
+    await anna.until("CALL_ESTABLISHED")
+
+    await anna.say(tone(1.0, RATE_HZ))
+    sound = await bert.until_heard(lambda sound: loud_s(sound, TONE_HZ) > 0.9)
+    await anna.hang_up()
+    await bert.until("CALL_CLOSED")
+
+    began, left = first_loud(sound), first_loud(anna.spoken())
+    assert bert.heard_at(began) > anna.spoken_at(left)
+    assert bert.heard_at(began + 4_000) > bert.heard_at(began)
+
+
+async def test_a_vanished_phone_says_no_goodbye(new_phone: NewPhone) -> None:
+    anna, bert = await new_phone("anna"), await new_phone("bert")
+    await anna.dial(bert.uri)
+    await bert.until("CALL_ESTABLISHED")
+
+    anna.vanish()
+    await asyncio.sleep(0.2)
+    while (size := bert.heard().size) < await later(bert):
+        pass
+
+    assert bert.heard().size == size
+    assert not bert.told("CALL_CLOSED")

@@ -1,0 +1,145 @@
+"""Reading the certificates takes tens of ms: once for the process, not in a call."""
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from websockets.asyncio.server import ServerConnection, serve
+
+from bot.call.models import VoiceModels
+from bot.call.warming import warm_up
+from providers import cartesia, deepgram, elevenlabs
+from providers.provider import RungSpec
+from providers.tls import tls_context, tls_for
+
+Connect = Callable[[str], Awaitable[None]]
+
+
+def certificate(folder: Path) -> Path:
+    """Write a certificate of our own for loopback, and its key, into one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    today = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(today - datetime.timedelta(days=1))
+        .not_valid_after(today + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    both = folder / "loopback.pem"
+    both.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return both
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Trust a certificate of our own, and forget it afterwards."""
+    both = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(both))
+    tls_context.cache_clear()
+    yield both
+    tls_context.cache_clear()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what grows with every reading of the certificates."""
+    times: list[str] = []
+    whole = ssl.SSLContext.load_default_certs
+
+    def noted(context: ssl.SSLContext, *args: Any) -> None:
+        times.append("read")
+        whole(context, *args)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", noted)
+    return times
+
+
+@asynccontextmanager
+async def provider(both: Path) -> AsyncIterator[str]:
+    """Open a socket with TLS that takes whatever is said, and yield its address."""
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secure.load_cert_chain(both)
+
+    async def listen(socket: ServerConnection) -> None:
+        async for _ in socket:
+            pass
+
+    async with serve(listen, "127.0.0.1", 0, ssl=secure) as server:
+        yield f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def rung(kind: str, url: str) -> RungSpec:
+    stage = "stt" if kind == "deepgram" else "tts"
+    return RungSpec(
+        name=kind, stage=stage, kind=kind, url=url, sample_rate_hz=8000, api_key="k", voice="v"
+    )
+
+
+async def connect_cartesia(url: str) -> None:
+    socket = await cartesia.build(rung("cartesia", url))._websocket_connect(url)
+    await socket.close()
+
+
+async def connect_elevenlabs(url: str) -> None:
+    socket = await elevenlabs.build(rung("elevenlabs", url))._websocket_connect(url)
+    await socket.close()
+
+
+async def connect_deepgram(url: str) -> None:
+    service = deepgram.build(rung("deepgram", url))
+    async with service._client.listen.v1.connect(model="nova-3"):
+        pass
+
+
+@pytest.mark.parametrize("connect", [connect_cartesia, connect_elevenlabs, connect_deepgram])
+async def test_the_certificates_are_read_once_however_often_we_connect(
+    trusted: Path, read: list[str], connect: Connect
+) -> None:
+    async with asyncio.timeout(20), provider(trusted) as url:
+        for _ in range(3):
+            await connect(url)
+
+    assert read == ["read"]
+
+
+async def test_they_are_read_before_the_first_call(trusted: Path, read: list[str]) -> None:
+    await warm_up(await asyncio.to_thread(VoiceModels.load))
+    before = len(read)
+
+    async with asyncio.timeout(20), provider(trusted) as url:
+        await connect_deepgram(url)
+        await connect_cartesia(url)
+
+    assert len(read) == before
+
+
+def test_an_address_without_tls_gets_none() -> None:
+    assert tls_for("ws://127.0.0.1:1") is None
+    assert tls_for("wss://127.0.0.1:1") is tls_context()

@@ -1,0 +1,133 @@
+"""A small house behind every carrier's door, and callers who come through each."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from bot import clock
+from bot.call.switchboard import Seat, SwitchboardFullError
+from bot.house.house import Alone
+from bot.http import telnyx_signature
+from bot.http.door_frame import DoorFrame
+from bot.http.exotel_door import ExotelProof, exotel_router
+from bot.http.plivo_door import plivo_router
+from bot.http.telnyx_door import telnyx_router
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.exotel import ExotelManner, exotel_call
+from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from faultlab.carrier.telnyx import CODES, TelnyxAccount, TelnyxManner, telnyx_call, telnyx_payload
+from faultlab.carrier.webhook import PhoneCall
+from tests.transports.twilio_house import Call, House, serving
+from transports.leg import Leg
+from transports.media_stream.leg import StreamLeg
+from transports.media_stream.line import LinePatience
+from transports.plivo_rest import PlivoRest
+from transports.telnyx_rest import TelnyxRest
+
+KEY, TOKEN = "an-exotel-key", "an-exotel-token"
+
+
+class StreamHouse(House):
+    """A switchboard for the legs of media streams."""
+
+    async def answer(self, leg: Leg, *, seat: Seat | None = None) -> None:
+        if self.full:
+            raise SwitchboardFullError
+        assert isinstance(leg, StreamLeg)
+        call = Call(leg)
+        self.calls.append(call)
+        await call.run()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doors:
+    """The house, and a caller by each carrier."""
+
+    house: StreamHouse
+    telnyx: TelnyxAccount
+    plivo: PlivoAccount
+    codec: str
+    content_type: str
+    rate_hz: int
+
+    def caller(self, carrier: str, phone: PhoneCall | None = None) -> Carrier:
+        """Return a call that rings when it is entered."""
+        call = {"telnyx": self._telnyx, "plivo": self._plivo, "exotel": self._exotel}[carrier]
+        return call(phone)
+
+    async def news(self, call: Carrier, event: str) -> None:
+        """Have Telnyx tell of a call."""
+        url = f"{self.house.url}/telnyx/voice"
+        async with aiohttp.ClientSession() as session:
+            await self.telnyx.tell(session, url, event, telnyx_payload(call.phone))
+
+    def _telnyx(self, phone: PhoneCall | None) -> Carrier:
+        manner = TelnyxManner(self.telnyx, codec=self.codec)
+        call = Carrier(self.house.url, "", phone=phone or telnyx_call(), manner=manner)
+        self.telnyx.know(call)
+        return call
+
+    def _plivo(self, phone: PhoneCall | None) -> Carrier:
+        manner = PlivoManner(self.plivo, content_type=self.content_type)
+        call = Carrier(self.house.url, "", phone=phone or plivo_call(), manner=manner)
+        self.plivo.know(call)
+        return call
+
+    def _exotel(self, phone: PhoneCall | None) -> Carrier:
+        manner = ExotelManner(key=KEY, token=TOKEN, rate_hz=self.rate_hz)
+        return Carrier(self.house.url, "", phone=phone or exotel_call(), manner=manner)
+
+
+@asynccontextmanager
+async def doors(
+    *,
+    codec: str = "PCMU",
+    content_type: str = "audio/x-mulaw;rate=8000",
+    rate_hz: int = 8000,
+    utc_s: Callable[[], float] = lambda: clock.utc_now().timestamp(),
+    returns_within_s: float = 0.0,
+) -> AsyncIterator[Doors]:
+    """Open every carrier's door on one free port of loopback."""
+    it, app = StreamHouse(), FastAPI()
+    async with serving(app) as it.port, TelnyxAccount() as telnyx, PlivoAccount() as plivo:
+        frame = DoorFrame(
+            public_url=it.url,
+            switchboard=it,
+            tell=it.told.append,
+            clock=it.clock,
+            house=Alone(why_closed=lambda: it.why_closed, clock=it.clock),
+        )
+        key = telnyx_signature.public_key(telnyx.public_key)
+        assert key is not None
+        rest = TelnyxRest(
+            api_key=SecretStr(telnyx.api_key),
+            api_url=telnyx.url,
+            codec=codec,
+            rate_hz=CODES[codec].rate_hz,
+        )
+        patience = LinePatience(returns_within_s=returns_within_s)
+        app.include_router(telnyx_router(frame, key=key, rest=rest, utc_s=utc_s, patience=patience))
+        plivo_rest = PlivoRest(
+            auth_id=SecretStr(plivo.auth_id),
+            auth_token=SecretStr(plivo.auth_token),
+            api_url=plivo.url,
+        )
+        token = SecretStr(plivo.auth_token)
+        router = plivo_router(
+            frame, auth_token=token, rest=plivo_rest, content_type=content_type, patience=patience
+        )
+        app.include_router(router)
+        proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))
+        app.include_router(exotel_router(frame, proof=proof))
+        yield Doors(
+            house=it,
+            telnyx=telnyx,
+            plivo=plivo,
+            codec=codec,
+            content_type=content_type,
+            rate_hz=rate_hz,
+        )

@@ -1,0 +1,241 @@
+"""A call over each carrier's media stream, with a caller at the far end of a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pipecat.frames.frames import EndFrame, InterruptionFrame, TTSAudioRawFrame
+
+from calls.events import CallRefused, ProviderFailed
+from faultlab.carrier.webhook import NotConnectedError
+from tests.transports.carrier_house import Doors, doors
+from tests.transports.twilio_house import Call, until
+
+pytestmark = pytest.mark.virtual_time
+
+CARRIERS = ("telnyx", "plivo", "exotel")
+
+
+def tone(seconds: float, rate_hz: int, hz: float = 440.0) -> NDArray[np.int16]:
+    t = np.arange(round(seconds * rate_hz)) / rate_hz
+    return (8000 * np.sin(2 * np.pi * hz * t)).astype(np.int16)
+
+
+def loud_s(pcm: NDArray[np.int16], rate_hz: int) -> float:
+    """Seconds of sound, counted in stretches of 5 ms."""
+    step = rate_hz // 200
+    frames = np.abs(pcm[: len(pcm) // step * step].astype(int)).reshape(-1, step).max(axis=1)
+    return np.count_nonzero(frames > 200) * 0.005
+
+
+async def say(call: Call, seconds: float, hz: float = 440.0) -> None:
+    rate_hz = call.leg.facts.sample_rate_hz
+    await call.say(tone(seconds, rate_hz, hz), rate_hz=rate_hz)
+
+
+WIDE = {
+    "usual": {},
+    "wide": {"codec": "L16", "content_type": "audio/x-l16;rate=16000", "rate_hz": 16000},
+    "widest": {"codec": "PCMU", "content_type": "audio/x-l16;rate=8000", "rate_hz": 24000},
+}
+
+
+@pytest.fixture(params=WIDE)
+async def it(request: pytest.FixtureRequest) -> AsyncIterator[Doors]:
+    async with doors(**WIDE[request.param]) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def usual() -> AsyncIterator[Doors]:
+    async with doors() as opened:
+        yield opened
+
+
+async def the_call(it: Doors) -> Call:
+    return await it.house.call()
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_caller_and_agent_hear_each_other(it: Doors, carrier: str) -> None:
+    async with it.caller(carrier) as caller:
+        call = await the_call(it)
+        rate_hz = caller.rate_hz
+
+        await caller.say(tone(0.4, rate_hz))
+        await say(call, 0.5, 300)
+        heard = await caller.listen(quiet_s=0.3)
+
+        assert call.leg.facts.sample_rate_hz == rate_hz
+        assert loud_s(heard, rate_hz) == pytest.approx(0.5, abs=0.05)
+        came = np.frombuffer(bytes(call.ears.audio), dtype="<i2")
+        assert loud_s(came, rate_hz) == pytest.approx(0.4, abs=0.05)
+        spectrum = np.abs(np.fft.rfft(heard.astype(float)))
+        assert np.argmax(spectrum) * rate_hz / heard.size == pytest.approx(300, abs=5)
+        assert len(caller.ear.bursts) == 1
+        assert caller.complaints == []
+        assert it.house.told == []
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_both_numbers_and_the_carriers_own_name_of_the_call_are_known(
+    usual: Doors, carrier: str
+) -> None:
+    async with usual.caller(carrier) as caller:
+        facts = (await the_call(usual)).leg.facts
+
+        assert facts.transport == carrier
+        assert facts.caller.endswith("15005550006")
+        assert facts.called.endswith("15005550100")
+        assert facts.call_ref == caller.phone.call_sid
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_what_the_carrier_played_is_counted_as_played(it: Doors, carrier: str) -> None:
+    async with it.caller(carrier) as caller:
+        call = await the_call(it)
+
+        await say(call, 0.5)
+        await caller.listen(quiet_s=0.3)
+
+        assert call.leg.played_s() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_a_barge_in_silences_the_agent_and_only_what_was_heard_counts(
+    it: Doors, carrier: str
+) -> None:
+    async with it.caller(carrier) as caller:
+        call = await the_call(it)
+
+        await say(call, 3.0)
+        await until(lambda: (call.leg.played_s() or 0) > 0.3)
+        at_s = caller.now_s
+        await call.worker.queue_frame(InterruptionFrame())
+        await asyncio.sleep(0.3)
+
+        [burst] = caller.ear.bursts
+        assert burst.end / caller.rate_hz - at_s < 0.05
+        heard_s = loud_s(caller.heard(), caller.rate_hz)
+        assert 0.3 < (call.leg.played_s() or 0) <= heard_s + 0.01
+
+        await say(call, 0.4)
+        heard = await caller.listen(quiet_s=0.3)
+
+        assert loud_s(heard, caller.rate_hz) == pytest.approx(0.4, abs=0.05)
+        assert caller.complaints == []
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed(
+    it: Doors, carrier: str
+) -> None:
+    async with it.caller(carrier) as caller:
+        call = await the_call(it)
+        rate_hz = caller.rate_hz
+
+        pcm = tone(0.53, rate_hz).tobytes()
+        await call.worker.queue_frame(TTSAudioRawFrame(pcm, rate_hz, 1))
+        await call.worker.queue_frame(EndFrame())
+        await asyncio.wait_for(caller.ended.wait(), 5)
+
+        assert loud_s(caller.heard(), rate_hz) == pytest.approx(0.53, abs=0.03)
+        await asyncio.wait_for(call.over.wait(), 5)
+        assert call.gone_for == []
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_a_key_reaches_the_pipeline(usual: Doors, carrier: str) -> None:
+    async with usual.caller(carrier) as caller:
+        call = await the_call(usual)
+
+        for key in "19*#":
+            await caller.press(key)
+        await asyncio.sleep(0.1)
+
+        assert call.ears.keys == ["1", "9", "*", "#"]
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_a_caller_who_hangs_up_is_gone_once(usual: Doors, carrier: str) -> None:
+    async with usual.caller(carrier) as caller:
+        call = await the_call(usual)
+
+        await caller.hang_up()
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        assert call.gone_for == ["caller_hung_up"]
+        assert usual.house.told == []
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_a_far_end_that_vanishes_is_noticed(usual: Doors, carrier: str) -> None:
+    async with usual.caller(carrier) as caller:
+        call = await the_call(usual)
+
+        caller.vanish()
+        await asyncio.wait_for(call.over.wait(), 8)
+
+        assert call.gone_for == ["connection_lost"]
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_we_hang_up_by_the_carriers_own_means(usual: Doors, carrier: str) -> None:
+    async with usual.caller(carrier) as caller:
+        call = await the_call(usual)
+
+        await call.leg.hang_up()
+        await call.leg.hang_up()
+        await asyncio.wait_for(caller.ended.wait(), 5)
+        await call.worker.cancel()
+
+        assert caller.ended_by == "agent"
+        assert call.gone_for == []
+        assert usual.house.told == []
+    ref = caller.phone.call_sid
+    hung_up = [each for each in usual.telnyx.commands if each[1] == "hangup"]
+    assert hung_up == ([(ref, "hangup", {})] if carrier == "telnyx" else [])
+    assert usual.plivo.requests == ([("DELETE", ref, {})] if carrier == "plivo" else [])
+
+
+@pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
+async def test_a_hang_up_that_is_refused_is_told_and_the_line_closed_anyway(
+    usual: Doors, carrier: str
+) -> None:
+    async with usual.caller(carrier) as caller:
+        call = await the_call(usual)
+        usual.telnyx.answer_with = usual.plivo.answer_with = 500
+
+        await call.leg.hang_up()
+        await asyncio.wait_for(caller.ended.wait(), 5)
+        await call.worker.cancel()
+
+        assert usual.house.told == [
+            ProviderFailed(stage="transport", provider=carrier, error="hang-up answered 500")
+        ]
+
+
+REFUSED = {"telnyx": "USER_BUSY", "plivo": "busy"}
+
+
+@pytest.mark.parametrize("carrier", REFUSED)
+async def test_a_full_house_lets_the_caller_hear_the_busy_tone(usual: Doors, carrier: str) -> None:
+    usual.house.open, usual.house.why_closed = False, "draining"
+
+    with pytest.raises(NotConnectedError) as refused:
+        await usual.caller(carrier).__aenter__()
+
+    assert refused.value.said == REFUSED[carrier]
+    assert usual.house.told == [CallRefused(transport=carrier, reason="draining")]
+
+
+async def test_without_a_seat_exotels_next_applet_has_the_caller(usual: Doors) -> None:
+    usual.house.open, usual.house.why_closed = False, "draining"
+
+    async with usual.caller("exotel") as caller:
+        await asyncio.wait_for(caller.ended.wait(), 5)
+
+    assert caller.close_code == 1013
+    assert usual.house.told[0] == CallRefused(transport="exotel", reason="draining")

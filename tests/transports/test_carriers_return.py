@@ -1,0 +1,108 @@
+"""A call outlives its stream on every carrier that connects its caller again."""
+
+import asyncio
+
+import pytest
+
+from tests.transports.carrier_house import doors
+from tests.transports.test_twilio_returns import WORDS, all_said, so_far, speak, torn, whole
+from tests.transports.twilio_house import tone, until
+
+pytestmark = pytest.mark.virtual_time
+
+RETURNING = pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
+
+
+@RETURNING
+@pytest.mark.parametrize("code", [None, 1011], ids=["reset", "1011"])
+async def test_an_answer_goes_on_at_the_first_word_that_was_not_heard(
+    carrier: str, code: int | None
+) -> None:
+    async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
+        call = await it.house.call()
+        await speak(call)
+        await so_far(caller, 0.7)
+        await caller.break_off(code)
+        await all_said(call)
+
+        assert whole(caller) == list(WORDS)
+        assert torn(caller) == ["three"]
+        assert call.below.got == [*WORDS, "stopped"]
+        assert (it.house.told, call.gone_for, len(it.house.calls)) == ([], [], 1)
+        assert caller.complaints == []
+
+
+@RETURNING
+async def test_the_caller_is_heard_on_the_new_stream(carrier: str) -> None:
+    async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
+        call = await it.house.call()
+        await caller.break_off()
+        await until(lambda: len(caller.lost_at) == 1)
+        await asyncio.sleep(0.3)
+        before = len(call.ears.audio)
+        await caller.say(tone(0.2))
+        await caller.press("5")
+        await until(lambda: call.ears.keys == ["5"])
+
+        assert len(call.ears.audio) - before >= 0.2 * 8000 * 2
+
+
+@RETURNING
+async def test_a_caller_who_hung_up_is_not_connected_again(carrier: str) -> None:
+    async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
+        call = await it.house.call()
+        await caller.hang_up()
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        assert call.gone_for == ["caller_hung_up"]
+        assert caller.lost_at == []
+
+
+@RETURNING
+async def test_a_call_that_the_agent_ended_gets_no_other_stream(carrier: str) -> None:
+    async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
+        call = await it.house.call()
+        it.telnyx.answer_with = it.plivo.answer_with = 500  # no hang-up gets through
+        await call.leg.hang_up()
+        await asyncio.wait_for(caller.ended.wait(), 5)
+        await call.worker.cancel()
+
+        assert caller.ended_by == "agent"
+        assert len(caller.lost_at) == 1
+        assert len(it.house.calls) == 1
+
+
+@RETURNING
+async def test_a_call_that_nobody_connects_again_ends(carrier: str) -> None:
+    async with doors(returns_within_s=2) as it, it.caller(carrier) as caller:
+        call = await it.house.call()
+        caller.action_s = 60.0
+        await caller.break_off()
+        await asyncio.wait_for(call.over.wait(), 10)
+
+        assert call.gone_for == ["connection_lost"]
+
+
+async def test_telnyxs_word_that_the_call_is_over_ends_a_call_that_waits() -> None:
+    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+        call = await it.house.call()
+        caller.action_s = 60.0
+        await caller.break_off()
+        await until(lambda: len(caller.lost_at) == 1)
+        await it.news(caller, "call.hangup")
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        assert call.gone_for == ["caller_hung_up"]
+
+
+async def test_news_that_comes_twice_is_done_once() -> None:
+    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+        await it.house.call()
+        await it.news(caller, "call.initiated")
+        await it.news(caller, "call.answered")
+        await it.news(caller, "call.speak.ended")
+
+        ref = caller.phone.call_sid
+        assert len(it.telnyx.asked_so_far(ref, "answer", "streaming_start")) == 2
+        assert len(it.house.calls) == 1
+        assert it.house.told == []

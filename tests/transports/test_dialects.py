@@ -1,0 +1,380 @@
+"""What each carrier's messages say, what ours say to it, and in which code sound is written."""
+
+import asyncio
+import json
+from collections.abc import Awaitable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pipecat.audio.utils import create_stream_resampler
+
+from transports.media_stream.codec import ALAW, MULAW, Codec
+from transports.media_stream.dialect import Dialect
+from transports.media_stream.exotel import EXOTEL
+from transports.media_stream.in_order import FAR, PATIENCE, InOrder
+from transports.media_stream.messages import (
+    Acknowledged,
+    Connected,
+    Digit,
+    MarkEchoed,
+    Media,
+    Message,
+    Refusal,
+    Started,
+    Stopped,
+)
+from transports.media_stream.plivo import PLIVO, read_headers
+from transports.media_stream.stream import Gathered, Stream
+from transports.media_stream.telnyx import TELNYX
+from transports.twilio_wire import TWILIO
+
+WIDE = Codec(encoding="pcm_big_endian", rate_hz=16000)
+PLAIN = Codec(encoding="pcm", rate_hz=8000)
+REF = "v2:T02llQxIyaRkhfRKxgAP8nY511EhFLizdvdUKJiSw8d6A9BborherQ"
+
+
+def telnyx_start(encoding: str = "PCMU", rate_hz: object = 8000) -> dict[str, object]:
+    start = {
+        "user_id": "3E6F995F-85F7-4705-9741-53B116D28237",
+        "call_control_id": REF,
+        "from": "+13122010094",
+        "to": "+13122123456",
+        "client_state": "aGF2ZSBhIG5pY2UgZGF5ID1d",
+        "custom_parameters": {"token": "t", "odd": 5},
+        "media_format": {"encoding": encoding, "sample_rate": rate_hz, "channels": 1},
+    }
+    return {"event": "start", "sequence_number": "1", "stream_id": "32DE", "start": start}
+
+
+def plivo_start(encoding: str = "audio/x-mulaw", rate_hz: object = 8000) -> dict[str, object]:
+    start = {
+        "callId": "1234-a",
+        "streamId": "8765-b",
+        "accountId": "MAXXXX",
+        "tracks": ["inbound"],
+        "mediaFormat": {"encoding": encoding, "sampleRate": rate_hz},
+    }
+    headers = "userId=12345;token=abc"
+    return {"event": "start", "sequenceNumber": 1, "start": start, "extra_headers": headers}
+
+
+def exotel_start(encoding: str = "audio/x-raw", rate_hz: object = "8000") -> dict[str, object]:
+    start = {
+        "stream_sid": "s1",
+        "call_sid": "c1",
+        "account_sid": "exotel1",
+        "from": "+911",
+        "to": "+912",
+        "custom_parameters": {"token": "t"},
+        "media_format": {"encoding": encoding, "sample_rate": rate_hz, "bit_rate": "16"},
+    }
+    return {"event": "start", "sequence_number": 1, "stream_sid": "s1", "start": start}
+
+
+TELNYX_STARTED = Started(
+    stream_sid="32DE",
+    call_sid=REF,
+    parameters={"token": "t"},
+    codec=MULAW,
+    caller="+13122010094",
+    called="+13122123456",
+)
+EXOTEL_STARTED = Started(
+    stream_sid="s1",
+    call_sid="c1",
+    parameters={"token": "t"},
+    codec=PLAIN,
+    caller="+911",
+    called="+912",
+)
+PLIVO_STARTED = Started(
+    stream_sid="8765-b", call_sid="1234-a", parameters={"userId": "12345", "token": "abc"}
+)
+
+# As the carriers' documentation shows them.
+SAYS: dict[str, tuple[Dialect, object, Message]] = {
+    "telnyx connected": (TELNYX, {"event": "connected", "version": "1.0.0"}, Connected()),
+    "telnyx start": (TELNYX, telnyx_start(), TELNYX_STARTED),
+    "telnyx media": (
+        TELNYX,
+        {"event": "media", "media": {"track": "inbound", "chunk": "2", "payload": "/38A"}},
+        Media(payload=b"\xff\x7f\x00", place=2),
+    ),
+    "telnyx dtmf": (TELNYX, {"event": "dtmf", "dtmf": {"digit": "1"}}, Digit(key="1")),
+    "telnyx mark": (TELNYX, {"event": "mark", "mark": {"name": "h1"}}, MarkEchoed(name="h1")),
+    "telnyx stop": (TELNYX, {"event": "stop", "stop": {"user_id": "3E6F"}}, Stopped()),
+    "telnyx error": (
+        TELNYX,
+        {"event": "error", "payload": {"code": 100004, "title": "invalid_media"}},
+        Refusal(reason="telnyx_error_100004", close_code=None),
+    ),
+    "plivo start": (PLIVO, plivo_start(), PLIVO_STARTED),
+    "plivo media": (
+        PLIVO,
+        {"event": "media", "media": {"track": "inbound", "chunk": 41, "payload": "/38A"}},
+        Media(payload=b"\xff\x7f\x00"),
+    ),
+    "plivo dtmf": (PLIVO, {"event": "dtmf", "dtmf": {"digit": "#"}}, Digit(key="#")),
+    "plivo playedStream": (
+        PLIVO,
+        {"event": "playedStream", "streamId": "8765-b", "name": "h1"},
+        MarkEchoed(name="h1"),
+    ),
+    "plivo clearedAudio": (PLIVO, {"event": "clearedAudio", "streamId": "8"}, Acknowledged()),
+    "exotel connected": (EXOTEL, {"event": "connected"}, Connected()),
+    "exotel start": (EXOTEL, exotel_start(), EXOTEL_STARTED),
+    "exotel media": (
+        EXOTEL,
+        {"event": "media", "stream_sid": "s1", "media": {"chunk": 2, "payload": "AAEC"}},
+        Media(payload=b"\x00\x01\x02"),
+    ),
+    "exotel dtmf": (EXOTEL, {"event": "dtmf", "dtmf": {"digit": "0"}}, Digit(key="0")),
+    "exotel mark": (EXOTEL, {"event": "mark", "mark": {"name": "h1"}}, MarkEchoed(name="h1")),
+    "exotel stop": (EXOTEL, {"event": "stop", "stop": {"reason": "callended"}}, Stopped()),
+}
+
+
+@pytest.mark.parametrize(("dialect", "message", "said"), SAYS.values(), ids=SAYS.keys())
+def test_a_message_says_what_its_carrier_documents(
+    dialect: Dialect, message: object, said: Message
+) -> None:
+    assert dialect.read(json.dumps(message)) == said
+
+
+CODECS: dict[str, tuple[Dialect, object, Codec | None]] = {
+    "telnyx mu-law": (TELNYX, telnyx_start("PCMU"), MULAW),
+    "telnyx A-law": (TELNYX, telnyx_start("PCMA"), ALAW),
+    "telnyx plain": (TELNYX, telnyx_start("L16", 16000), WIDE),
+    "telnyx, the rate as a text": (TELNYX, telnyx_start("L16", "16000"), WIDE),
+    "telnyx mu-law at another rate": (TELNYX, telnyx_start("PCMU", 16000), None),
+    "telnyx Opus": (TELNYX, telnyx_start("OPUS", 48000), None),
+    "telnyx without a rate": (TELNYX, telnyx_start("PCMU", None), None),
+    "plivo mu-law": (PLIVO, plivo_start(), MULAW),
+    "plivo plain": (PLIVO, plivo_start("audio/x-l16", 8000), PLAIN),
+    "plivo plain, wide": (
+        PLIVO,
+        plivo_start("audio/x-l16", 16000),
+        Codec(encoding="pcm", rate_hz=16000),
+    ),
+    "plivo something else": (PLIVO, plivo_start("audio/opus", 48000), None),
+    "exotel": (EXOTEL, exotel_start(), PLAIN),
+    "exotel, as its other page names it": (EXOTEL, exotel_start("base64"), PLAIN),
+    "exotel, wide": (
+        EXOTEL,
+        exotel_start(rate_hz="24000"),
+        Codec(encoding="pcm", rate_hz=24000),
+    ),
+    "exotel, one byte a sample": (EXOTEL, exotel_start("audio/x-mulaw"), None),
+    "exotel at a rate that it does not have": (EXOTEL, exotel_start(rate_hz="44100"), None),
+}
+
+
+@pytest.mark.parametrize(("dialect", "start", "codec"), CODECS.values(), ids=CODECS.keys())
+def test_the_start_names_the_code_of_the_callers_sound(
+    dialect: Dialect, start: object, codec: Codec | None
+) -> None:
+    said = dialect.read(json.dumps(start))
+
+    assert (said.codec if isinstance(said, Started) else None) == codec
+    if codec is None:
+        assert said == Refusal(reason="unknown_codec", close_code=1003)
+
+
+ALL = (TWILIO, TELNYX, PLIVO, EXOTEL)
+IDS = [each.carrier for each in ALL]
+BAD: dict[str, tuple[object, str, int | None]] = {
+    "an event of tomorrow": ({"event": "video"}, "unknown_event", None),
+    "a key that no telephone has": (
+        {"event": "dtmf", "dtmf": {"digit": "12"}},
+        "unknown_key",
+        None,
+    ),
+    "a start that is text": ({"event": "start", "start": "now"}, "incomplete_message", 1007),
+    "a start without a call": ({"event": "start", "start": {}}, "incomplete_message", 1007),
+    "no base64": ({"event": "media", "media": {"payload": "**"}}, "invalid_base64", 1007),
+    "media without a payload": ({"event": "media"}, "incomplete_message", 1007),
+    "media too long": (
+        {"event": "media", "media": {"payload": "A" * 12_000}},
+        "media_too_long",
+        1009,
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "reason", "code"), BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("dialect", ALL, ids=IDS)
+def test_what_no_carrier_sends_is_refused_in_every_dialect(
+    dialect: Dialect, message: object, reason: str, code: int | None
+) -> None:
+    assert dialect.read(json.dumps(message)) == Refusal(reason=reason, close_code=code)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda each: st.lists(each) | st.dictionaries(st.text(), each),
+    max_leaves=8,
+)
+EVENTS = ("start", "media", "dtmf", "mark", "stop", "error", "playedStream", "clearedAudio")
+
+
+@pytest.mark.parametrize("dialect", ALL, ids=IDS)
+@given(event=st.sampled_from(EVENTS), inner=JSON, more=JSON)
+def test_nothing_that_is_json_raises(
+    dialect: Dialect, event: str, inner: object, more: object
+) -> None:
+    names = ("start", "media", "dtmf", "mark", "payload", "extra_headers", "stream_id", "name")
+
+    dialect.read(json.dumps({"event": event} | dict.fromkeys(names, inner)))
+    dialect.read(json.dumps({"event": event, event: more, "stream_id": "s"}))
+
+
+def stream(dialect: Dialect, codec: Codec) -> Stream:
+    return Stream(dialect=dialect, stream_id="s1", ours=codec, theirs=codec)
+
+
+def test_what_we_send_is_what_each_carrier_documents() -> None:
+    assert TELNYX.media("s1", b"\xff", MULAW) == {"event": "media", "media": {"payload": "/w=="}}
+    assert TELNYX.mark("s1", "h1") == {"event": "mark", "mark": {"name": "h1"}}
+    assert TELNYX.clear("s1") == {"event": "clear"}
+    assert PLIVO.media("s1", b"\xff", MULAW) == {
+        "event": "playAudio",
+        "streamId": "s1",
+        "media": {"contentType": "audio/x-mulaw", "sampleRate": 8000, "payload": "/w=="},
+    }
+    wide = PLIVO.media("s1", b"\0\0", Codec(encoding="pcm", rate_hz=16000))["media"]
+    assert (wide["contentType"], wide["sampleRate"]) == ("audio/x-l16", 16000)
+    assert PLIVO.mark("s1", "h1") == {"event": "checkpoint", "streamId": "s1", "name": "h1"}
+    assert PLIVO.clear("s1") == {"event": "clearAudio", "streamId": "s1"}
+    assert EXOTEL.media("s1", b"\xff", PLAIN) == {
+        "event": "media",
+        "stream_sid": "s1",
+        "media": {"payload": "/w=="},
+    }
+    assert EXOTEL.mark("s1", "h1") == {
+        "event": "mark",
+        "stream_sid": "s1",
+        "mark": {"name": "h1"},
+    }
+    assert EXOTEL.clear("s1") == {"event": "clear", "stream_sid": "s1"}
+
+
+HEADERS: dict[str, tuple[object, dict[str, str]]] = {
+    "as documented": ("userId=1;token=abc", {"userId": "1", "token": "abc"}),
+    "by commas": ("a=1,token=abc", {"a": "1", "token": "abc"}),
+    "with the prefix of SIP": ("{X-PH-token: abc}", {"token": "abc"}),
+    "as JSON": ('{"token":"abc"}', {"token": "abc"}),
+    "nothing": ("", {}),
+    "no text": ({"token": "abc"}, {}),
+}
+
+
+@pytest.mark.parametrize(("given_headers", "read"), HEADERS.values(), ids=HEADERS.keys())
+def test_plivos_extra_headers_are_read_in_every_form_that_was_seen(
+    given_headers: object, read: dict[str, str]
+) -> None:
+    assert read_headers(given_headers) == read
+
+
+def now(coming: Awaitable[bytes]) -> bytes:
+    async def wait() -> bytes:
+        return await coming
+
+    return asyncio.run(wait())
+
+
+@pytest.mark.parametrize(
+    ("codec", "pcm", "payload"),
+    [
+        (MULAW, [0, -32124, 32124], b"\xff\x00\x80"),
+        (ALAW, [8, 32256, -32256], b"\xd5\xaa\x2a"),  # A-law has no zero
+        (PLAIN, [0, 258, -2], b"\x00\x00\x02\x01\xfe\xff"),
+        (WIDE, [0, 258, -2], b"\x00\x00\x01\x02\xff\xfe"),
+    ],
+    ids=["mu-law", "A-law", "low byte first", "high byte first"],
+)
+def test_sound_is_written_and_read_in_each_code(
+    codec: Codec, pcm: list[int], payload: bytes
+) -> None:
+    samples = np.array(pcm, dtype="<i2").tobytes()
+    resampler = create_stream_resampler()
+
+    assert now(codec.encode(samples, codec.rate_hz, resampler)) == payload
+    assert now(codec.decode(payload, codec.rate_hz, resampler)) == samples
+    assert codec.seconds(payload) == pytest.approx(3 / codec.rate_hz)
+
+
+def test_half_a_sample_is_dropped() -> None:
+    assert now(PLAIN.decode(b"\x01\x02\x03", 8000, create_stream_resampler())) == b"\x01\x02"
+
+
+@given(pieces=st.lists(st.integers(min_value=1, max_value=2000), max_size=40))
+def test_what_is_gathered_leaves_whole_in_pieces_that_exotel_plays(pieces: list[int]) -> None:
+    gathered = Gathered(least_bytes=3200, step_bytes=320)
+    came = [bytes([number % 255 + 1]) * size for number, size in enumerate(pieces)]
+
+    sent = [gathered.add(each) for each in came]
+    rest = gathered.rest(b"\0\0")
+
+    whole = [each for each in (*sent, rest) if each]
+    assert all(len(each) >= 3200 and len(each) % 320 == 0 for each in whole)
+    assert b"".join(whole).rstrip(b"\0") == b"".join(came)
+    assert gathered.empty
+    assert gathered.rest(b"\0\0") == b""
+
+
+def test_a_carrier_that_plays_any_piece_gets_each_at_once() -> None:
+    gathered = Gathered(least_bytes=0, step_bytes=1)
+
+    assert gathered.add(b"abc") == b"abc"
+    assert gathered.empty
+
+
+def test_what_was_gathered_is_forgotten_when_it_is_cleared() -> None:
+    gathered = Gathered(least_bytes=3200, step_bytes=320)
+    gathered.add(b"abc")
+
+    gathered.clear()
+
+    assert gathered.rest(b"\0\0") == b""
+
+
+def test_a_carrier_of_long_pieces_is_sent_further_ahead_of_the_ear() -> None:
+    assert stream(TELNYX, MULAW).lead_s == pytest.approx(0.3)
+    assert stream(EXOTEL, PLAIN).lead_s == pytest.approx(0.3 + 0.2)
+
+
+def test_pieces_that_overtake_each_other_are_put_in_order() -> None:
+    queue: InOrder[int] = InOrder()
+
+    heard = [each for place in (1, 3, 2, 4, 6, 7, 5, 8) for each in queue.add(place, place)]
+
+    assert heard == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_piece_that_never_comes_is_given_up_and_not_heard_later() -> None:
+    queue: InOrder[int] = InOrder()
+    places = [1, *range(3, 3 + PATIENCE + 1), 2, 9, 9]
+
+    heard = [each for place in places for each in queue.add(place, place)]
+
+    assert heard == [1, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_count_that_begins_anew_is_followed() -> None:
+    queue: InOrder[int] = InOrder()
+
+    heard = [each for place in (FAR * 3, 1, 2) for each in queue.add(place, place)]
+
+    assert heard == [FAR * 3, 1, 2]
+
+
+@given(shifts=st.lists(st.integers(min_value=0, max_value=3), min_size=1, max_size=60))
+def test_nothing_is_heard_twice_or_out_of_order(shifts: list[int]) -> None:
+    queue: InOrder[int] = InOrder()
+    places = sorted(range(1, len(shifts) + 1), key=lambda place: place + shifts[place - 1] * 1.5)
+
+    heard = [each for place in places for each in queue.add(place, place)]
+
+    assert heard == sorted(set(heard))

@@ -1,0 +1,63 @@
+"""How long the caller's sound is held back on its way in, and what of it is lost."""
+
+from collections.abc import Iterable
+
+import pytest
+from aiortc import RTCPeerConnection
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.rtp import RtpPacket
+
+from transports.early_sound import AHEAD, BUFFER, PLACES, hand_on_early
+
+PACKETS = range(200)
+TICKS = 960  # of 48,000 a second: 20 ms
+
+
+def given_out(buffer: JitterBuffer, order: Iterable[int]) -> dict[int, int]:
+    """Return which packet was given out when which one came."""
+    found: dict[int, int] = {}
+    for number in order:
+        packet = RtpPacket(sequence_number=number, timestamp=number * TICKS, payload_type=111)
+        packet._data = b"sound"
+        _, frame = buffer.add(packet)
+        if frame is not None:
+            found[frame.timestamp // TICKS] = number
+    return found
+
+
+def ours() -> JitterBuffer:
+    return JitterBuffer(capacity=PLACES, prefetch=AHEAD)
+
+
+def test_a_packet_goes_on_as_soon_as_it_is_whole() -> None:
+    assert all(came == number + 1 for number, came in given_out(ours(), PACKETS).items())
+
+
+@pytest.mark.parametrize("lost", [{50}, {50, 51, 52}, {50, 90, 130}], ids=str)
+def test_a_lost_packet_holds_up_those_behind_it_for_a_moment_only(lost: set[int]) -> None:
+    found = given_out(ours(), (each for each in PACKETS if each not in lost))
+
+    assert found[190] - 190 <= PLACES - 1
+    assert set(range(190)) - set(found) <= {each - 1 for each in lost} | lost
+
+
+def test_two_packets_in_the_wrong_order_are_put_right() -> None:
+    order = list(PACKETS)
+    order[60], order[61] = order[61], order[60]
+
+    assert set(range(190)) <= set(given_out(ours(), order))
+
+
+async def test_it_is_put_where_aiortc_looks_for_it() -> None:
+    line = RTCPeerConnection()
+    line.addTransceiver("audio")
+    line.addTransceiver("video")
+    sound, picture = (each.receiver for each in line.getTransceivers())
+    before = getattr(picture, BUFFER)
+    assert getattr(sound, BUFFER).capacity > PLACES  # aiortc's own: 16, of which it keeps 4 back
+
+    hand_on_early(line)
+
+    assert getattr(sound, BUFFER).capacity == PLACES
+    assert getattr(picture, BUFFER) is before
+    await line.close()

@@ -1,0 +1,137 @@
+"""The LiveKit leg on a line that is a stand-in: what is held, what is dropped, what is told."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import EndFrame, OutputAudioRawFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.workers.runner import WorkerRunner
+
+from calls.events import Event
+from calls.room_watch import RoomWatch
+from transports.livekit import LivekitLeg
+from transports.livekit_words import CLIENT_INITIATED, USER_REJECTED, party_of
+
+RATE_HZ = 8_000
+PIECE_S = 0.02
+SOUND = b"\x10\x20" * round(RATE_HZ * PIECE_S)
+
+
+class StillSource:
+    """Takes sound and says how much of it waits to be sent: all of the last 0.2 s."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.cleared = 0
+
+    @property
+    def queued_duration(self) -> float:
+        return min(0.2, len(self.taken) * PIECE_S)
+
+    async def capture_frame(self, frame: Any) -> None:
+        self.taken.append(bytes(frame.data))
+
+    def clear_queue(self) -> None:
+        self.cleared += 1
+
+    async def wait_for_playout(self) -> None:
+        """Nothing waits."""
+
+
+class StillLine:
+    """A line on which nothing happens by itself."""
+
+    def __init__(self) -> None:
+        self.clock = asyncio.get_running_loop().time
+        self.source = StillSource()
+        self.party = party_of("sip_1", {"sip.callID": "SCL_1"})
+        self.left_for = 0
+        self.sound = None
+        self.usable, self.answered = asyncio.Event(), asyncio.Event()
+        self.on_sound = self.on_key = self.on_restored = lambda _: None
+        self.watched = RoomWatch(0.0)
+        self.place = SimpleNamespace(room="call-1")
+        self.closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def leg_on(line: StillLine, told: list[Event]) -> LivekitLeg:
+    return LivekitLeg(line, tell=told.append)  # type: ignore[arg-type] - a stand-in
+
+
+async def run(leg: LivekitLeg, worker: PipelineWorker) -> None:
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    await runner.run()
+
+
+def worker_of(leg: LivekitLeg) -> PipelineWorker:
+    return PipelineWorker(
+        Pipeline([leg.input(), leg.output()]),
+        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
+        enable_rtvi=False,
+        cancel_runner_on_idle_timeout=False,
+        idle_timeout_secs=None,
+    )
+
+
+def speech(length_s: float) -> OutputAudioRawFrame:
+    return OutputAudioRawFrame(
+        audio=SOUND * round(length_s / PIECE_S), sample_rate=RATE_HZ, num_channels=1
+    )
+
+
+@pytest.mark.virtual_time
+async def test_what_is_being_said_waits_for_a_lost_server_and_goes_on() -> None:
+    line = StillLine()
+    leg = leg_on(line, [])
+    worker = worker_of(leg)
+    failures: list[object] = []
+
+    async def failed(_: object, frame: object) -> None:
+        failures.append(frame)
+
+    worker.add_event_handler("on_pipeline_error", failed)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run(leg, worker))
+        await worker.queue_frame(speech(1.0))
+        await asyncio.sleep(25.0)
+        before = len(line.source.taken)
+        line.usable.set()
+        await worker.queue_frame(EndFrame())
+
+    assert before == 0
+    assert len(line.source.taken) == 50
+    assert not failures
+
+
+@pytest.mark.parametrize(
+    ("answered", "left_for", "outcome"),
+    [
+        (True, 0, "completed"),
+        (True, CLIENT_INITIATED, "completed"),
+        (False, 0, "cancelled"),
+        (False, USER_REJECTED, "busy"),
+    ],
+    ids=["we hung up", "the caller did", "we gave up ringing", "refused"],
+)
+async def test_a_leg_that_we_end_is_told_once(
+    *, answered: bool, left_for: int, outcome: str
+) -> None:
+    line, told = StillLine(), list[Event]()
+    leg = leg_on(line, told)
+    if answered:
+        line.answered.set()
+    line.left_for = left_for
+
+    await leg.hang_up("agent_hung_up")
+    await leg.hang_up("agent_hung_up")
+
+    (ended,) = told
+    assert getattr(ended, "outcome", None) == outcome
+    assert line.closed

@@ -1,0 +1,148 @@
+"""LiveKit's trunks and the rule: made, found again, changed where different, else left alone."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from livekit import api
+from pydantic import SecretStr
+
+from tests.transports.exchange import SECRET, Exchange, running_exchange
+from transports.livekit_trunks import (
+    Arranged,
+    Credentials,
+    ExchangeError,
+    ExchangePlan,
+    InboundTrunk,
+    OutboundTrunk,
+    outbound_trunk_id,
+    set_up,
+)
+
+PLAN = ExchangePlan(
+    name="holdline",
+    room_prefix="call-",
+    inbound=InboundTrunk(
+        numbers=("+15550100", "+15550101"),
+        allowed_addresses=("192.0.2.0/24",),
+        media_timeout_s=90.0,
+    ),
+    outbound=OutboundTrunk(
+        address="sip.example.com",
+        numbers=("+15550100",),
+        credentials=Credentials(username="us", password=SecretStr("outbound password")),
+        transport="tls",
+    ),
+)
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    with running_exchange() as exchange:
+        yield exchange
+
+
+async def ask(exchange: Exchange, plan: ExchangePlan = PLAN) -> list[Arranged]:
+    return await set_up(exchange.url, "key", SecretStr(SECRET), plan)
+
+
+async def test_the_first_time_makes_everything(exchange: Exchange) -> None:
+    done = await ask(exchange)
+
+    assert [(each.part, each.change) for each in done] == [
+        ("inbound trunk", "created"),
+        ("dispatch rule", "created"),
+        ("outbound trunk", "created"),
+    ]
+    (inbound,) = exchange.objects["SIPInboundTrunk"].values()
+    assert list(inbound.numbers) == ["+15550100", "+15550101"]
+    assert list(inbound.allowed_addresses) == ["192.0.2.0/24"]
+    assert inbound.media.media_timeout.ToSeconds() == 90
+    (rule,) = exchange.objects["SIPDispatchRule"].values()
+    assert list(rule.trunk_ids) == [inbound.sip_trunk_id]
+    assert rule.rule.dispatch_rule_individual.room_prefix == "call-"
+    (outbound,) = exchange.objects["SIPOutboundTrunk"].values()
+    assert (outbound.address, outbound.auth_username) == ("sip.example.com", "us")
+    assert outbound.transport == api.SIPTransport.SIP_TRANSPORT_TLS
+
+
+async def test_the_second_time_changes_nothing(exchange: Exchange) -> None:
+    first = await ask(exchange)
+    exchange.asked.clear()
+
+    second = await ask(exchange)
+
+    assert [replace(each, change="unchanged") for each in first] == second
+    assert {each for each in exchange.asked if not each.startswith("List")} == set()
+
+
+async def test_only_what_is_different_is_changed(exchange: Exchange) -> None:
+    await ask(exchange)
+    (made,) = exchange.objects["SIPInboundTrunk"].values()
+    made.headers["X-Owner"] = "somebody else's"
+    numbers = replace(PLAN.inbound, numbers=("+15550102",))
+
+    done = await ask(exchange, replace(PLAN, inbound=numbers))
+
+    assert [(each.change, each.fields) for each in done] == [
+        ("changed", ("numbers",)),
+        ("unchanged", ()),
+        ("unchanged", ()),
+    ]
+    (kept,) = exchange.objects["SIPInboundTrunk"].values()
+    assert list(kept.numbers) == ["+15550102"]
+    assert dict(kept.headers) == {"X-Owner": "somebody else's"}
+    assert list(kept.allowed_addresses) == ["192.0.2.0/24"]
+
+
+async def test_the_order_of_numbers_is_no_difference(exchange: Exchange) -> None:
+    await ask(exchange)
+    turned = replace(PLAN.inbound, numbers=PLAN.inbound.numbers[::-1])
+
+    done = await ask(exchange, replace(PLAN, inbound=turned))
+
+    assert {each.change for each in done} == {"unchanged"}
+
+
+async def test_another_name_is_another_holdline(exchange: Exchange) -> None:
+    await ask(exchange)
+
+    done = await ask(exchange, replace(PLAN, name="staging"))
+
+    assert {each.change for each in done} == {"created"}
+    assert len(exchange.objects["SIPInboundTrunk"]) == 2
+
+
+async def test_two_of_one_name_are_for_a_person_to_sort_out(exchange: Exchange) -> None:
+    await ask(exchange)
+    (made,) = exchange.objects["SIPInboundTrunk"].values()
+    exchange.objects["SIPInboundTrunk"]["ID_99"] = made
+
+    with pytest.raises(ExchangeError, match='has 2 of the name "holdline inbound"'):
+        await ask(exchange)
+
+
+async def test_a_refusal_is_told_in_its_own_words(exchange: Exchange) -> None:
+    exchange.refuses["CreateSIPInboundTrunk"] = ("invalid_argument", "another trunk has it")
+
+    with pytest.raises(ExchangeError, match="does not make the inbound trunk: another trunk has"):
+        await ask(exchange)
+
+
+async def test_a_wrong_secret_and_a_server_that_is_not_there_are_told(exchange: Exchange) -> None:
+    wrong = SecretStr("wrong-secret-of-at-least-thirty-two-letters")
+    with pytest.raises(ExchangeError, match="does not list each inbound trunk"):
+        await set_up(exchange.url, "key", wrong, PLAN)
+
+    with pytest.raises(ExchangeError, match="cannot be reached"):
+        await set_up("http://127.0.0.1:9", "key", wrong, PLAN)
+
+
+async def test_the_outbound_trunk_is_found_again_by_its_name(exchange: Exchange) -> None:
+    async with api.LiveKitAPI(exchange.url, "key", SECRET) as lk:
+        before = await outbound_trunk_id(lk, "holdline")
+        done = await ask(exchange)
+        after = await outbound_trunk_id(lk, "holdline")
+
+    assert before is None
+    assert after == done[-1].id

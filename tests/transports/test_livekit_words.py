@@ -1,0 +1,143 @@
+"""LiveKit's words in ours, as tables."""
+
+import pytest
+from livekit import rtc
+
+from calls.handover import Handover
+from calls.leg_events import LegOutcome
+from transports.livekit_rooms import uri_of
+from transports.livekit_words import (
+    CLIENT_INITIATED,
+    DUPLICATE_IDENTITY,
+    FOR_GOOD,
+    KEY_CODES,
+    PARTICIPANT_REMOVED,
+    ROOM_CLOSED,
+    ROOM_DELETED,
+    SENT_AWAY,
+    SIP_TRUNK_FAILURE,
+    USER_REJECTED,
+    USER_UNAVAILABLE,
+    SipParty,
+    handover_of,
+    is_answered,
+    outcome_of,
+    party_of,
+)
+
+ATTRIBUTES = {
+    "sip.callID": "SCL_1",
+    "sip.callStatus": "ringing",
+    "sip.phoneNumber": "+15550199",
+    "sip.trunkPhoneNumber": "+15550100",
+}
+
+
+def test_a_party_is_read_from_the_gateways_attributes() -> None:
+    assert party_of("sip_+15550199", ATTRIBUTES) == SipParty(
+        identity="sip_+15550199",
+        call_ref="SCL_1",
+        number="+15550199",
+        our_number="+15550100",
+    )
+
+
+def test_hidden_numbers_leave_a_party_without() -> None:
+    assert party_of("sip_1a2b", {"sip.callID": "SCL_1"}) == SipParty(
+        identity="sip_1a2b", call_ref="SCL_1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "answered"),
+    [
+        ("dialing", False),
+        ("ringing", False),
+        ("automation", False),
+        ("active", True),
+        ("hangup", False),
+        (None, True),
+    ],
+)
+def test_only_an_active_call_hears_us_and_who_is_no_telephone(
+    status: str | None, *, answered: bool
+) -> None:
+    attributes = {} if status is None else {"sip.callStatus": status}
+
+    assert is_answered(attributes) is answered
+
+
+@pytest.mark.parametrize(
+    ("reason", "answered", "outcome"),
+    [
+        (CLIENT_INITIATED, True, "completed"),
+        (CLIENT_INITIATED, False, "cancelled"),
+        (ROOM_DELETED, False, "cancelled"),
+        (USER_UNAVAILABLE, False, "no-answer"),
+        (USER_REJECTED, False, "busy"),
+        (SIP_TRUNK_FAILURE, False, "failed"),
+        (0, False, "failed"),
+        (0, True, "completed"),
+    ],
+)
+def test_why_somebody_left_says_how_the_leg_ended(
+    reason: int, *, answered: bool, outcome: LegOutcome
+) -> None:
+    assert outcome_of(reason, answered=answered) == outcome
+
+
+@pytest.mark.parametrize(
+    ("sip_code", "timed_out", "handover"),
+    [
+        (486, False, "busy"),
+        (600, False, "busy"),
+        (480, False, "no_answer"),
+        (408, False, "no_answer"),
+        (487, False, "no_answer"),
+        (603, False, "declined"),
+        (404, False, "failed"),
+        (503, False, "failed"),
+        (None, True, "no_answer"),
+        (None, False, "failed"),
+    ],
+)
+def test_a_refused_transfer_says_what_came_of_it(
+    sip_code: int | None, *, timed_out: bool, handover: Handover
+) -> None:
+    assert handover_of(sip_code, timed_out=timed_out) == handover
+
+
+def test_our_numbers_are_the_librarys() -> None:
+    ours = {
+        "CLIENT_INITIATED": CLIENT_INITIATED,
+        "DUPLICATE_IDENTITY": DUPLICATE_IDENTITY,
+        "PARTICIPANT_REMOVED": PARTICIPANT_REMOVED,
+        "ROOM_DELETED": ROOM_DELETED,
+        "ROOM_CLOSED": ROOM_CLOSED,
+        "USER_UNAVAILABLE": USER_UNAVAILABLE,
+        "USER_REJECTED": USER_REJECTED,
+        "SIP_TRUNK_FAILURE": SIP_TRUNK_FAILURE,
+    }
+
+    assert {name: int(rtc.DisconnectReason.Value(name)) for name in ours} == ours
+
+
+@pytest.mark.parametrize("name", ["SERVER_SHUTDOWN", "SIGNAL_CLOSE", "CONNECTION_TIMEOUT"])
+def test_a_servers_trouble_is_no_reason_to_stay_away(name: str) -> None:
+    assert int(rtc.DisconnectReason.Value(name)) not in FOR_GOOD | SENT_AWAY
+
+
+def test_every_key_has_its_code() -> None:
+    assert [KEY_CODES[each] for each in "09*#AD"] == [0, 9, 10, 11, 12, 15]
+
+
+@pytest.mark.parametrize(
+    ("number", "uri"),
+    [
+        ("+15550123", "tel:+15550123"),
+        ("sip:desk@10.0.0.2", "sip:desk@10.0.0.2"),
+        ("tel:+15550123", "tel:+15550123"),
+    ],
+)
+def test_a_destination_is_named_as_a_refer_wants_it(number: str, uri: str) -> None:
+    assert uri_of(number) == uri

@@ -1,0 +1,102 @@
+"""A caller is handed on by Telnyx, or stays with the agent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot.http.telnyx_transfers import handed_on
+from calls.handover import Destination, Handover
+from faultlab.carrier.carrier import Carrier
+from tests.transports.carrier_house import Doors, doors
+from tests.transports.twilio_house import Call, tone
+
+pytestmark = pytest.mark.virtual_time
+
+BILLING = Destination(name="billing", number="+15005550199")
+NEWS: dict[str, tuple[str, str, Handover | None]] = {
+    "connected": ("call.bridged", "", "connected"),
+    "ringing": ("call.initiated", "", None),
+    "picked up": ("call.answered", "", None),
+    "busy": ("call.hangup", "user_busy", "busy"),
+    "not picked up": ("call.hangup", "timeout", "no_answer"),
+    "declined": ("call.hangup", "call_rejected", "declined"),
+    "no such number": ("call.hangup", "not_found", "failed"),
+    "a cause of tomorrow": ("call.hangup", "weather", "failed"),
+}
+
+
+@pytest.mark.parametrize(("event", "cause", "outcome"), NEWS.values(), ids=NEWS.keys())
+def test_what_news_of_the_other_leg_means(event: str, cause: str, outcome: Handover | None) -> None:
+    assert handed_on(event, cause) == outcome
+
+
+async def test_a_caller_who_is_connected_to_a_person_is_not_hung_up_on() -> None:
+    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+        call = await it.house.call()
+        it.telnyx.people[BILLING.number] = "answered"
+
+        assert call.leg.facts.transfers
+        assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
+        await leave(call, caller)
+
+    asked = [action for _, action, _ in it.telnyx.commands]
+    assert asked == ["answer", "streaming_start", "transfer"]
+    assert it.telnyx.commands[-1][2]["timeout_secs"] == 20
+    assert it.house.told == []
+
+
+async def leave(call: Call, caller: Carrier) -> None:
+    await call.leg.hang_up("transfer")
+    await asyncio.wait_for(caller.ended.wait(), 5)
+    await call.worker.cancel()
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcome"),
+    [("user_busy", "busy"), ("timeout", "no_answer"), ("call_rejected", "declined")],
+)
+async def test_a_caller_whom_nobody_takes_stays_with_the_agent(
+    ends: str, outcome: Handover
+) -> None:
+    async with doors() as it, it.caller("telnyx") as caller:
+        call = await it.house.call()
+        it.telnyx.people[BILLING.number] = ends
+
+        assert await call.leg.transfer(BILLING, ring_s=20) == outcome
+        await call.say(tone(0.3))
+        heard = await caller.listen(quiet_s=0.2)
+
+        assert heard.size
+        assert call.gone_for == []
+
+
+async def test_a_transfer_that_telnyx_refuses_has_failed() -> None:
+    async with doors() as it, it.caller("telnyx"):
+        call = await it.house.call()
+        it.telnyx.answer_with = 422
+
+        assert await call.leg.transfer(BILLING, ring_s=20) == "failed"
+
+
+async def test_without_news_in_time_nobody_has_answered(it: Doors) -> None:
+    async with it.caller("telnyx"):
+        call = await it.house.call()
+        it.telnyx.people[BILLING.number] = "timeout"
+
+        assert await call.leg.transfer(BILLING, ring_s=0.1) == "no_answer"
+
+
+@pytest.mark.parametrize("carrier", ["plivo", "exotel"])
+async def test_a_carrier_that_cannot_says_so(it: Doors, carrier: str) -> None:
+    async with it.caller(carrier):
+        leg = (await it.house.call()).leg
+
+        assert not leg.facts.transfers
+        assert await leg.transfer(BILLING, ring_s=20) == "not_offered"
+
+
+@pytest.fixture
+async def it() -> AsyncIterator[Doors]:
+    async with doors() as opened:
+        yield opened

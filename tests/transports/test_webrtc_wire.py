@@ -1,0 +1,89 @@
+"""What a page may say, and what of it is understood."""
+
+import json
+from typing import Any
+
+import pytest
+
+from calls.leg_events import EarMeasured
+from transports.webrtc_wire import ForPipecat, PageKey, Unwanted, read
+
+EAR = {
+    "type": "ear",
+    "turn": 3,
+    "buffer_s": 0.13,
+    "playout_s": 0.02,
+    "network_s": 0.001,
+    "made_up_s": 0,
+}
+STATUS = {"type": "trackStatus", "receiver_index": 0, "enabled": False}
+
+
+def test_a_report_of_the_ear_is_read() -> None:
+    assert read(json.dumps(EAR)) == EarMeasured(
+        turn=3, buffer_s=0.13, playout_s=0.02, network_s=0.001, made_up_s=0.0
+    )
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"turn": 0},
+        {"turn": 10**9},
+        {"turn": True},
+        {"turn": 1.5},
+        {"turn": "3"},
+        {"buffer_s": -0.1},
+        {"buffer_s": 11},
+        {"buffer_s": True},
+        {"buffer_s": None},
+        {"playout_s": "0.02\n\x1b[31m"},
+        {"network_s": [0.1]},
+        {"network_s": 10**400},
+        {"made_up_s": float("nan")},
+        {"made_up_s": float("inf")},
+    ],
+    ids=str,
+)
+def test_a_report_that_no_ear_can_make_is_not(lie: dict[str, Any]) -> None:
+    assert read(json.dumps(EAR | lie)) == Unwanted("unknown_data_message")
+
+
+@pytest.mark.parametrize("key", "0123456789*#")
+def test_each_key_is_read(key: str) -> None:
+    assert read(json.dumps({"type": "key", "key": key})) == PageKey(key)
+
+
+@pytest.mark.parametrize("key", ["", "12", "A", "a", "٣", 5, None, ["5"]], ids=str)
+def test_what_no_keypad_has_is_not(key: object) -> None:
+    assert read(json.dumps({"type": "key", "key": key})) == Unwanted("unknown_data_message")
+
+
+@pytest.mark.parametrize("text", ["ping: 1", json.dumps({"type": "signalling", "message": STATUS})])
+def test_what_pipecat_reads_is_left_to_it(text: str) -> None:
+    assert read(text) == ForPipecat()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[1]",
+        "null",
+        "NaN",
+        '"text"',
+        "[" * 900,
+        '{"type": ["signalling"]}',
+        json.dumps({"type": "signalling", "message": {"type": "trackStatus"}}),
+        json.dumps({"type": "signalling", "message": STATUS | {"receiver_index": 3}}),
+        json.dumps({"type": "signalling", "message": {"type": "renegotiate"}}),
+        "\n2026-01-01 | ERROR | a forged line \x1b[31m",
+    ],
+)
+def test_nothing_else_is_wanted(text: str) -> None:
+    assert read(text) == Unwanted("unknown_data_message")
+
+
+@pytest.mark.parametrize("message", ["ping" + "x" * 60_000, b"\x00" * 9], ids=["long", "bytes"])
+def test_what_is_too_big_or_no_text_is_not_looked_at(message: str | bytes) -> None:
+    assert read(message) == Unwanted("data_message_too_big")

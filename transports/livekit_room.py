@@ -1,0 +1,167 @@
+"""LiveKit's room in one place: its events as values, and what is asked of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from livekit import rtc
+
+RATE_HZ: Final = 8_000  # docs/decisions/0061
+LEAD_MS: Final = 200  # kept in the library's own queue: a stall of ours of 0.15 s makes no gap
+CONNECT_S: Final = 1.5  # a try: a server that is starting takes a connection and says nothing
+TRACK: Final = "agent"
+
+_OTHERS: Final = frozenset(
+    {
+        rtc.ParticipantKind.PARTICIPANT_KIND_AGENT,
+        rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS,
+        rtc.ParticipantKind.PARTICIPANT_KIND_INGRESS,
+    }
+)
+
+
+class LineError(Exception):
+    """We are not in the room; the text has no secret in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomPlace:
+    """Where a room is, and what lets us in."""
+
+    url: str
+    room: str
+    token: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSeen:
+    """A person is in the room, or the gateway says something new of one."""
+
+    identity: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLeft:
+    """A person is not in the room any more."""
+
+    identity: str
+    reason: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoundOffered:
+    """A person's sound is there to be heard."""
+
+    identity: str
+    track: rtc.Track
+
+
+@dataclass(frozen=True, slots=True)
+class KeyArrived:
+    """Somebody pressed a key; `identity` is empty when the server does not say who."""
+
+    identity: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """Somebody listens to what we publish; False: what we publish has been offered anew."""
+
+    by_somebody: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLost:
+    """We have no server; the library tries to find it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBack:
+    """The library has found it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The connection is over, and the library does nothing more."""
+
+    reason: int
+
+
+News: TypeAlias = (
+    PersonSeen | PersonLeft | SoundOffered | KeyArrived | TakenUp | ServerLost | ServerBack | Parted
+)
+Learn: TypeAlias = Callable[[News], None]
+
+
+async def join(place: RoomPlace, source: rtc.AudioSource, learn: Learn) -> rtc.Room:
+    """Return a room in which our sound is published; `learn` hears of everything in it.
+
+    Raises:
+        LineError: The server does not let us in, or cannot be reached.
+    """
+    room = rtc.Room()
+    _listen(room, learn)
+    options = rtc.RoomOptions(auto_subscribe=True, connect_timeout=CONNECT_S)
+    try:
+        await room.connect(place.url, place.token(), options)
+        await publish(room, source)
+    except rtc.ConnectError as refused:
+        raise LineError("the media server did not let us in") from refused
+    for each in room.remote_participants.values():
+        if is_person(each):
+            learn(PersonSeen(each.identity, each.attributes))
+    return room
+
+
+async def publish(room: rtc.Room, source: rtc.AudioSource) -> None:
+    """Offer our sound, in place of what was offered before.
+
+    Raises:
+        LineError: The server did not take it.
+    """
+    mine = room.local_participant
+    try:
+        for sid in tuple(mine.track_publications):
+            await mine.unpublish_track(sid)
+        track = rtc.LocalAudioTrack.create_audio_track(TRACK, source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        await mine.publish_track(track, options)
+    except (rtc.participant.PublishTrackError, rtc.participant.UnpublishTrackError) as refused:
+        raise LineError("the media server did not take our track") from refused
+
+
+def is_person(who: rtc.Participant) -> bool:
+    """Say whether a participant can be a caller: a telephone or a browser, no machine."""
+    return who.kind not in _OTHERS
+
+
+def _listen(room: rtc.Room, learn: Learn) -> None:
+    def seen(who: rtc.Participant) -> None:
+        if is_person(who):
+            learn(PersonSeen(who.identity, who.attributes))
+
+    def changed(_: object, who: rtc.Participant) -> None:
+        seen(who)
+
+    def left(who: rtc.RemoteParticipant) -> None:
+        learn(PersonLeft(who.identity, int(who.disconnect_reason or 0)))
+
+    def offered(track: rtc.Track, _: object, who: rtc.RemoteParticipant) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO and is_person(who):
+            learn(SoundOffered(who.identity, track))
+
+    def pressed(key: rtc.SipDTMF) -> None:
+        learn(KeyArrived(key.participant.identity if key.participant else "", key.digit))
+
+    room.on("participant_connected", seen)
+    room.on("participant_attributes_changed", changed)
+    room.on("participant_disconnected", left)
+    room.on("track_subscribed", offered)
+    room.on("sip_dtmf_received", pressed)
+    room.on("local_track_subscribed", lambda _: learn(TakenUp(by_somebody=True)))
+    room.on("local_track_republished", lambda _: learn(TakenUp(by_somebody=False)))
+    room.on("reconnecting", lambda: learn(ServerLost()))
+    room.on("reconnected", lambda: learn(ServerBack()))
+    room.on("disconnected", lambda reason: learn(Parted(int(reason))))

@@ -1,0 +1,135 @@
+"""What we ask of LiveKit's server beside the media: tokens, rooms, hanging up, transfers."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import aiohttp
+from google.protobuf.duration_pb2 import Duration
+from livekit import api
+from pydantic import SecretStr
+
+from calls.handover import Destination, Handover
+from transports.livekit_words import handover_of
+
+AGENT: Final = "holdline"  # our identity in every room: who comes second replaces who came first
+ASK_S: Final = 3.0
+MORE_S: Final = 5.0  # on top of the ringing, for a transfer's answer to arrive
+TOKEN_S: Final = 24 * 3600.0  # a call of LiveKit's lasts no longer; reconnecting shows it again
+
+_T = TypeVar("_T")
+
+
+class RoomsError(Exception):
+    """The server did not do what it was asked; the text has no secret in it."""
+
+
+class NoRoomError(RoomsError):
+    """There is no such room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRoom:
+    """A room that somebody is in."""
+
+    sid: str
+    name: str
+
+
+class LivekitRooms:
+    """One server's rooms. Opened within a running loop; `close` lets go of its connections."""
+
+    def __init__(self, *, url: str, api_key: SecretStr, api_secret: SecretStr) -> None:
+        self.url = url
+        self._key, self._secret = api_key.get_secret_value(), api_secret.get_secret_value()
+        self._api = api.LiveKitAPI(
+            url, self._key, self._secret, timeout=aiohttp.ClientTimeout(total=ASK_S)
+        )
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._api.aclose()  # pyright: ignore[reportUnknownMemberType]
+
+    def token(self, room: str) -> str:
+        """Return what lets us into a room, as its agent."""
+        grants = api.VideoGrants(room_join=True, room=room, agent=True)
+        token = api.AccessToken(self._key, self._secret).with_identity(AGENT).with_kind("agent")
+        return token.with_grants(grants).with_ttl(timedelta(seconds=TOKEN_S)).to_jwt()
+
+    async def occupied(self, prefix: str) -> Sequence[OpenRoom]:
+        """Return the rooms with this beginning of a name that somebody is in.
+
+        Raises:
+            RoomsError: The server does not say.
+        """
+        listed = await _asked(self._api.room.list_rooms(api.ListRoomsRequest()))
+        return [
+            OpenRoom(sid=each.sid, name=each.name)
+            for each in listed.rooms
+            if each.name.startswith(prefix) and each.num_participants
+        ]
+
+    async def has_caller(self, room: str) -> bool:
+        """Say whether a telephone is in a room.
+
+        Raises:
+            RoomsError: The server does not say.
+        """
+        asked = api.ListParticipantsRequest(room=room)
+        listed = await _asked(self._api.room.list_participants(asked))
+        return any(each.kind == api.ParticipantInfo.SIP for each in listed.participants)
+
+    async def delete(self, room: str) -> None:
+        """Close a room: everybody in it is hung up on; one that is closed already is fine.
+
+        Raises:
+            RoomsError: The server did not.
+        """
+        with suppress(NoRoomError):
+            await _asked(self._api.room.delete_room(api.DeleteRoomRequest(room=room)))
+
+    async def transfer(
+        self, identity: str, *, room: str, to: Destination, ring_s: float
+    ) -> Handover:
+        """Have the caller's carrier connect the caller elsewhere (SIP REFER)."""
+        request = api.TransferSIPParticipantRequest(
+            participant_identity=identity,
+            room_name=room,
+            transfer_to=uri_of(to.number),
+            play_dialtone=False,
+            ringing_timeout=Duration(seconds=round(ring_s)),
+        )
+        try:
+            async with asyncio.timeout(ring_s + MORE_S):
+                await self._api.sip.transfer_sip_participant(request)
+        except api.SipCallError as refused:
+            ran_out = refused.code == api.ServerErrorCode.CANCELED
+            return handover_of(refused.sip_status_code, timed_out=ran_out)
+        except TimeoutError:
+            return "no_answer"
+        except (api.ServerError, aiohttp.ClientError):
+            return "failed"
+        return "connected"
+
+
+def uri_of(number: str) -> str:
+    """Return what a REFER names: a SIP address as it stands, a number as `tel:`."""
+    return number if number.startswith(("sip:", "sips:", "tel:")) else f"tel:{number}"
+
+
+async def _asked(asking: Awaitable[_T]) -> _T:
+    """Return what the server answers, within `ASK_S`."""
+    try:
+        async with asyncio.timeout(ASK_S):
+            return await asking
+    except api.ServerError as refused:
+        if refused.code == api.ServerErrorCode.NOT_FOUND:
+            raise NoRoomError("there is no such room") from refused
+        raise RoomsError(f"the media server answered {refused.code}") from refused
+    except TimeoutError as late:
+        raise RoomsError(f"the media server did not answer within {ASK_S:g} s") from late
+    except aiohttp.ClientError as lost:
+        raise RoomsError(f"the media server: {type(lost).__name__}") from lost

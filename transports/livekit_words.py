@@ -1,0 +1,104 @@
+"""LiveKit's words for a telephone call, in ours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from calls.handover import Handover
+from calls.leg_events import LegOutcome
+
+CALL_ID: Final = "sip.callID"
+STATUS: Final = "sip.callStatus"
+CALLER: Final = "sip.phoneNumber"  # the far end's number, whoever called
+OURS: Final = "sip.trunkPhoneNumber"
+RINGING: Final = ("dialing", "ringing")
+ACTIVE: Final = "active"
+
+KEY_CODES: Final[Mapping[str, int]] = MappingProxyType(  # RFC 4733, section 3.2
+    {each: code for code, each in enumerate("0123456789*#ABCD")}
+)
+
+# livekit_models.proto, DisconnectReason. What is not here is a server's or a network's trouble,
+# after which a participant comes back by itself.
+CLIENT_INITIATED: Final = 1
+DUPLICATE_IDENTITY: Final = 2
+PARTICIPANT_REMOVED: Final = 4
+ROOM_DELETED: Final = 5
+ROOM_CLOSED: Final = 10
+USER_UNAVAILABLE: Final = 11
+USER_REJECTED: Final = 12
+SIP_TRUNK_FAILURE: Final = 13
+FOR_GOOD: Final = frozenset(
+    {
+        CLIENT_INITIATED,
+        PARTICIPANT_REMOVED,
+        ROOM_DELETED,
+        ROOM_CLOSED,
+        USER_UNAVAILABLE,
+        USER_REJECTED,
+        SIP_TRUNK_FAILURE,
+    }
+)
+SENT_AWAY: Final = frozenset({DUPLICATE_IDENTITY, PARTICIPANT_REMOVED, ROOM_DELETED, ROOM_CLOSED})
+"""Why a server parts from us without wanting us back."""
+
+_UNANSWERED: Final[Mapping[int, LegOutcome]] = MappingProxyType(
+    {
+        CLIENT_INITIATED: "cancelled",
+        PARTICIPANT_REMOVED: "cancelled",
+        ROOM_DELETED: "cancelled",
+        ROOM_CLOSED: "cancelled",
+        USER_UNAVAILABLE: "no-answer",
+        USER_REJECTED: "busy",
+    }
+)
+_HANDED: Final[Mapping[int, Handover]] = MappingProxyType(
+    {
+        408: "no_answer",
+        480: "no_answer",
+        486: "busy",
+        487: "no_answer",
+        600: "busy",
+        603: "declined",
+        607: "declined",
+        608: "declined",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipParty:
+    """Who is at the far end, as the gateway says."""
+
+    identity: str
+    call_ref: str = ""
+    number: str = ""
+    our_number: str = ""
+
+
+def party_of(identity: str, attributes: Mapping[str, str]) -> SipParty:
+    """Return who a participant is; a rule that hides numbers leaves them out."""
+    return SipParty(
+        identity=identity,
+        call_ref=attributes.get(CALL_ID, ""),
+        number=attributes.get(CALLER, ""),
+        our_number=attributes.get(OURS, ""),
+    )
+
+
+def is_answered(attributes: Mapping[str, str]) -> bool:
+    """Say whether a participant can hear us; one who is no telephone can, once there."""
+    return attributes.get(STATUS, ACTIVE) == ACTIVE
+
+
+def outcome_of(reason: int, *, answered: bool) -> LegOutcome:
+    """Return how a leg ended whose participant left for this reason."""
+    return "completed" if answered else _UNANSWERED.get(reason, "failed")
+
+
+def handover_of(sip_code: int | None, *, timed_out: bool = False) -> Handover:
+    """Return what came of a transfer that did not go through."""
+    if sip_code is None:
+        return "no_answer" if timed_out else "failed"
+    return _HANDED.get(sip_code, "failed")

@@ -1,0 +1,170 @@
+"""A call over a carrier's media stream, as a leg."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from fastapi import WebSocket
+
+from calls.entry import Tell
+from calls.events import ProviderFailed
+from calls.handover import Destination, Handover
+from transports.leg import Gone, LegFacts, PlainLeg
+from transports.media_stream.input import StreamInput
+from transports.media_stream.line import HUNG_UP, NORMAL, LinePatience, StreamLine, close
+from transports.media_stream.output import StreamOutput
+from transports.media_stream.stream import Stream
+from transports.media_stream.transport import StreamTransport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarriedCall:
+    """What a carrier said of a call."""
+
+    call_ref: str
+    caller: str = ""
+    called: str = ""
+    direction: Literal["inbound", "outbound"] = "inbound"
+
+
+class CallControl(Protocol):
+    """What a carrier lets us do with a call beside its media; what it cannot, it is not asked."""
+
+    @property
+    def transfers(self) -> bool:
+        """Whether a call can be handed on."""
+        ...
+
+    async def complete(self, call_ref: str) -> str | None:
+        """End a call; return what went wrong, with no secret in it, or None."""
+        ...
+
+    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
+        """Hand a call on and return what came of it; raises nothing."""
+        ...
+
+
+class StreamLeg(PlainLeg):
+    """The caller's audio connection through a carrier.
+
+    Reasons given to `on_gone`: `caller_hung_up` (the carrier said so), `connection_lost` (the
+    socket closed without it), `stalled` (no media came, or nothing we sent was taken),
+    `input_refused` (what came cannot be the carrier's; the socket was closed).
+    """
+
+    def __init__(  # noqa: PLR0913 - as many as a line has
+        self,
+        websocket: WebSocket,
+        call: CarriedCall,
+        stream: Stream,
+        *,
+        tell: Tell,
+        clock: Callable[[], float],
+        control: CallControl | None = None,
+        patience: LinePatience | None = None,
+    ) -> None:
+        """Continue with a socket whose `start` has been read.
+
+        Args:
+            websocket: Accepted; nothing else reads or writes it from here on.
+            call: Whose it is.
+            stream: How its carrier speaks.
+            tell: Is told of what was refused. A key is a frame, told by who reads frames.
+            clock: Monotonic seconds.
+            control: Where a hang-up is asked for; without it, closing the socket has to do.
+            patience: How long the line is waited for.
+        """
+        self.facts = LegFacts(
+            transport=stream.dialect.carrier,
+            sample_rate_hz=stream.ours.rate_hz,
+            caller=call.caller,
+            called=call.called,
+            call_ref=call.call_ref,
+            direction=call.direction,
+            transfers=control is not None and control.transfers,
+        )
+        self._control = control
+        self._hung_up = False
+        self._handed_on = False  # somebody else talks with the caller: their call is not ours
+        self._line = StreamLine(
+            websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
+        )
+        self._transport = StreamTransport(websocket, self._line)
+
+    def input(self) -> StreamInput:
+        """Return the processor that brings the caller's audio."""
+        return self._transport.stream_input
+
+    def output(self) -> StreamOutput:
+        """Return the processor that plays to the caller."""
+        return self._transport.stream_output
+
+    def played_s(self) -> float:
+        """Return the seconds of our audio that the carrier says it has played to the caller.
+
+        It says so by marks, one behind every 0.2 s and behind the last of an utterance; audio
+        that a `clear` threw away is not counted. Never more than was heard, and behind the ear by
+        up to 0.2 s and a message's way back.
+        """
+        return self._line.marks.played_s
+
+    def on_gone(self, gone: Gone) -> None:
+        """Have `gone` called when the far end has gone; it must not wait for the call's end."""
+
+        async def call(_: StreamTransport, reason: str) -> None:
+            await gone(reason)
+
+        self._transport.add_event_handler("on_gone", call)
+
+    @property
+    def may_come_back(self) -> bool:
+        """Whether the call goes on, so that its caller may be connected to it again."""
+        return self._line.may_come_back and not self._hung_up and not self._handed_on
+
+    async def resume(self, websocket: WebSocket, stream_id: str) -> None:
+        """Go on over another stream, whose `start` has been read, and return when it is over.
+
+        What was not heard is said first, from the first word of it. A stream that still seems to
+        be there is given up for this one.
+        """
+        line, lost = self._line, self._line.websocket
+        line.give_up()
+        await self._transport.stream_output.go_on(
+            lambda: self._transport.renew(websocket, stream_id)
+        )
+        await close(lost, NORMAL)
+        if not line.over:
+            await line.stream_over.wait()
+
+    async def carrier_ended(self) -> None:
+        """Take the carrier's word that the call is over."""
+        await self._line.gone(HUNG_UP)
+
+    def handed_on(self, outcome: Handover) -> None:
+        """Take the carrier's word on what came of handing the caller on, if it gives one."""
+
+    async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
+        """Hand the caller on, where the carrier can."""
+        if self._control is None or not self._control.transfers:
+            return "not_offered"
+        outcome = await self._control.transfer(self.facts.call_ref, to, ring_s=ring_s)
+        self._handed_on = self._handed_on or outcome == "connected"
+        return outcome
+
+    async def hang_up(self, reason: str = "") -> None:
+        """End the call at the carrier, where we may, and close the socket.
+
+        One that was handed on is somebody else's: only our part of it ends.
+        """
+        if self._hung_up:
+            return
+        self._hung_up = True
+        over = self._line.caller_hung_up or self._handed_on
+        self._line.leave()
+        self._line.stream_over.set()
+        if self._control is not None and not over:
+            error = await self._control.complete(self.facts.call_ref)
+            if error is not None:
+                told = ProviderFailed(stage="transport", provider=self.facts.transport, error=error)
+                self._line.tell(told)
+        await close(self._line.websocket, NORMAL)

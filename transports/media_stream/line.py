@@ -1,0 +1,199 @@
+"""What both directions of one media stream share."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import WebSocket
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from calls.entry import Tell
+from calls.events import InputRefused
+from transports.media_stream.marks import Marks
+from transports.media_stream.stream import Stream
+from transports.sent_sound import SentSound
+
+RETURNS_S: Final = 30.0  # docs/decisions/0065
+STALLED_S: Final = 5.0  # media comes every 20 ms, also in silence: without any the line is dead
+CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
+HUNG_UP: Final = "caller_hung_up"
+LOST: Final = "connection_lost"
+STALLED: Final = "stalled"
+NORMAL: Final = 1000  # RFC 6455, 7.4.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinePatience:
+    """How long a line is waited for.
+
+    Attributes:
+        stalled_s: A line that brings nothing for so long is dead.
+        returns_within_s: So long a call whose stream died may wait for another one; 0: not at all.
+    """
+
+    stalled_s: float = STALLED_S
+    returns_within_s: float = 0.0
+
+
+class StreamLine:
+    """A call's socket, its marks, and whether the far end is still there.
+
+    A stream that is lost without a word of the call's end may be followed by another: until then,
+    and no longer than `returns_within_s`, nothing is sent and nothing comes.
+
+    Attributes:
+        stream: Its carrier's dialect, its name, its codecs.
+        up: Set while there is a stream, or will be none any more.
+        away_s: How long the caller may be with somebody else, to whom we handed them on.
+        sent: What another stream would have to play first.
+        quiet: Set while nothing that was marked is still to be played.
+        tell: Is told of what was refused.
+        on_played: Gets the seconds that the far end has played more, and is asked now and then.
+        tell_gone: Passes on, once, why the far end has gone; does not wait for what follows.
+    """
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        stream: Stream,
+        *,
+        tell: Tell,
+        clock: Callable[[], float],
+        patience: LinePatience,
+    ) -> None:
+        self.websocket = websocket
+        self.stream = stream
+        self.tell = tell
+        self.clock = clock
+        self.stalled_s = patience.stalled_s
+        self.returns_within_s = patience.returns_within_s
+        self.tell_gone: Callable[[str], Awaitable[None]] | None = None
+        self.on_played: Callable[[float], Awaitable[None]] | None = None
+        self.marks = Marks()
+        self.quiet = asyncio.Event()
+        self.quiet.set()
+        self.sent = SentSound(rate_hz=stream.ours.rate_hz)
+        self.up = asyncio.Event()
+        self.up.set()
+        self.away_s = 0.0
+        self.stream_over = asyncio.Event()  # of the present one: nobody reads it any more
+        self._receiving: asyncio.Timeout | None = None
+        self._given_up: WebSocket | None = None
+        self._lost_at = 0.0
+        self._gone_for: str | None = None
+        self._told: set[str] = set()
+
+    async def echoed(self, name: str) -> None:
+        """Take a mark's echo: everything before it was played."""
+        self.sent.echoed(name)
+        await self.played(self.marks.echoed(name))
+        if self.marks.all_played:
+            self.quiet.set()
+
+    def cleared(self) -> None:
+        """Take it that the far end threw away what it had not played."""
+        self.marks.cleared()
+        self.sent.clear()
+        self.quiet.set()
+
+    async def receive(self, websocket: WebSocket) -> MutableMapping[str, Any]:
+        """Return what comes next over a stream; raises `TimeoutError` when it was given up."""
+        if websocket is self._given_up:
+            raise TimeoutError
+        try:
+            async with asyncio.timeout(None) as self._receiving:
+                return await websocket.receive()
+        finally:
+            self._receiving = None
+
+    def give_up(self) -> None:
+        """Read the present stream no more: nothing comes of it."""
+        self._given_up = self.websocket
+        if self._receiving is not None:
+            self._receiving.reschedule(asyncio.get_running_loop().time())
+
+    async def comes_back(self, lost: WebSocket, reason: str) -> bool:
+        """Wait for another stream in place of a lost one; False: none will come."""
+        if self.websocket is not lost:
+            return True
+        lasts_s = self.returns_within_s if reason in {LOST, STALLED} else 0.0
+        lasts_s = max(lasts_s, self.away_s)
+        if self.over or not lasts_s:
+            return False
+        self.up.clear()
+        self._lost_at = self.clock()
+        await close(lost, NORMAL)  # a far end that only fell silent learns that this one is over
+        try:
+            async with asyncio.timeout(lasts_s):
+                await self.up.wait()
+        except TimeoutError:
+            return False
+        return not self.over
+
+    def renew(self, websocket: WebSocket, stream_id: str) -> None:
+        """Go over to another stream; nothing is sent there before `restore`."""
+        if self.up.is_set():
+            self._lost_at = self.clock()
+        self.stream_over.set()
+        self.websocket = websocket
+        self.stream.renew(stream_id)
+        self.stream_over = asyncio.Event()
+
+    def restore(self) -> float:
+        """Let sound pass again; return for how long it did not."""
+        self.up.set()
+        return self.clock() - self._lost_at
+
+    async def played(self, more_s: float = 0.0) -> None:
+        """Pass on how much more the far end has played."""
+        if self.on_played is not None:
+            await self.on_played(more_s)
+
+    async def gone(self, reason: str) -> None:
+        """Tell the call, once, that the far end has gone."""
+        if self._gone_for is not None:
+            return
+        self._gone_for = reason
+        self.quiet.set()
+        self.up.set()
+        if self.tell_gone is not None:
+            await self.tell_gone(reason)
+
+    @property
+    def may_come_back(self) -> bool:
+        """Whether a stream that is lost may be followed by another."""
+        return max(self.returns_within_s, self.away_s) > 0 and not self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that is sent reaches the caller any more."""
+        return self._gone_for is not None
+
+    @property
+    def caller_hung_up(self) -> bool:
+        """Whether the carrier said that the call is over."""
+        return self._gone_for == HUNG_UP
+
+    def leave(self) -> None:
+        """Say nothing of a far end that goes because we hang up."""
+        self._gone_for = self._gone_for or "we_hung_up"
+        self.quiet.set()
+        self.up.set()
+
+    def refused(self, reason: str) -> None:
+        """Tell that something was not taken; a kind is told once a call, however often it comes."""
+        if reason not in self._told:
+            self._told.add(reason)
+            self.tell(InputRefused(transport=self.stream.dialect.carrier, reason=reason))
+
+
+async def close(websocket: WebSocket, code: int) -> None:
+    """Close a socket, be it open, half closed or long gone, in bounded time."""
+    if WebSocketState.DISCONNECTED in (websocket.application_state, websocket.client_state):
+        return
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await websocket.close(code)
+    except (TimeoutError, WebSocketDisconnect, RuntimeError):
+        return  # there is nobody left to say goodbye to

@@ -1,0 +1,104 @@
+"""Plivo's audio streams as values.
+
+Source: plivo.com/docs/voice/audio-streaming/audio-streaming. There is no `connected` and no `stop`:
+the socket's end is the stream's. A mark is a `checkpoint`, its echo `playedStream`; a clear is
+answered by `clearedAudio`, which says nothing of what was played.
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from transports.media_stream.codec import MULAW, Codec
+from transports.media_stream.dialect import Dialect
+from transports.media_stream.messages import (
+    INCOMPLETE,
+    UNKNOWN_CODEC,
+    Acknowledged,
+    Fields,
+    MarkEchoed,
+    Message,
+    Reader,
+    Started,
+    is_id,
+    number,
+    part,
+    read_digit,
+    read_media,
+    read_message,
+    read_stopped,
+    text,
+)
+
+# The low byte first, as Plivo's own examples write it; not tried on a live line.
+CONTENT_TYPES: Final[Mapping[str, Codec]] = {
+    "audio/x-mulaw;rate=8000": MULAW,
+    "audio/x-l16;rate=8000": Codec(encoding="pcm", rate_hz=8000),
+    "audio/x-l16;rate=16000": Codec(encoding="pcm", rate_hz=16000),
+}
+_HEADER: Final = re.compile(r"(?:X-PH-)?(\w+)[\"']?\s*[=:]\s*[\"']?(\w+)")
+
+
+def read(data: str | bytes) -> Message:
+    """Return what one websocket message says."""
+    return read_message(data, _READERS)
+
+
+def read_headers(given: object) -> Mapping[str, str]:
+    """Return `extra_headers`: pairs in one text, as `token=a1;x=2` or `{X-PH-token: a1}`."""
+    return dict(_HEADER.findall(given)) if isinstance(given, str) else {}
+
+
+def _started(fields: Fields) -> Message:
+    start = part(fields, "start")
+    stream_id, call_id = start.get("streamId"), start.get("callId")
+    if not (is_id(stream_id) and is_id(call_id)):
+        return INCOMPLETE
+    media_format = part(start, "mediaFormat")
+    rate_hz = number(media_format.get("sampleRate"))
+    codec = CONTENT_TYPES.get(f"{text(media_format, 'encoding')};rate={rate_hz}")
+    if codec is None:
+        return UNKNOWN_CODEC
+    parameters = read_headers(fields.get("extra_headers"))
+    return Started(stream_sid=stream_id, call_sid=call_id, parameters=parameters, codec=codec)
+
+
+def _played(fields: Fields) -> Message:
+    name = fields.get("name")
+    return MarkEchoed(name=name) if isinstance(name, str) else INCOMPLETE
+
+
+def _cleared(_: Fields) -> Message:
+    return Acknowledged()
+
+
+def _media(stream_id: str, payload: bytes, codec: Codec) -> Fields:
+    media = {
+        "contentType": "audio/x-mulaw" if codec == MULAW else "audio/x-l16",
+        "sampleRate": codec.rate_hz,
+        "payload": base64.b64encode(payload).decode(),
+    }
+    return {"event": "playAudio", "streamId": stream_id, "media": media}
+
+
+def _mark(stream_id: str, name: str) -> Fields:
+    return {"event": "checkpoint", "streamId": stream_id, "name": name}
+
+
+def _clear(stream_id: str) -> Fields:
+    return {"event": "clearAudio", "streamId": stream_id}
+
+
+_READERS: Final[Mapping[str, Reader]] = {
+    "start": _started,
+    "media": read_media,
+    "dtmf": read_digit,
+    "playedStream": _played,
+    "clearedAudio": _cleared,
+    "stop": read_stopped,
+}
+
+PLIVO: Final = Dialect(
+    carrier="plivo", read=read, media=_media, mark=_mark, clear=_clear, ends_by_close=True
+)

@@ -1,0 +1,102 @@
+"""One media stream: whose it is, how it speaks, and what is gathered for it."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from transports.media_stream.codec import Codec
+from transports.media_stream.dialect import Dialect
+from transports.media_stream.messages import Fields
+
+LEAD_S: Final = 0.3  # ahead of the ear: a stall of 0.15 s and the way to it make no gap
+
+
+class Gathered:
+    """Audio that is too short for the carrier alone."""
+
+    def __init__(self, *, least_bytes: int, step_bytes: int) -> None:
+        self._least = least_bytes
+        self._step = step_bytes
+        self._waiting = bytearray()
+
+    @property
+    def empty(self) -> bool:
+        """Whether all that came has been given out."""
+        return not self._waiting
+
+    def add(self, payload: bytes) -> bytes:
+        """Return what may be sent now that `payload` has come; empty: more must come first."""
+        self._waiting += payload
+        if len(self._waiting) < self._least:
+            return b""
+        return self._take(len(self._waiting) // self._step * self._step)
+
+    def rest(self, silence: bytes) -> bytes:
+        """Return what waits, filled up with one sample's `silence` to what the carrier plays."""
+        if not self._waiting:
+            return b""
+        size = max(self._least, -(-len(self._waiting) // self._step) * self._step)
+        missing = size - len(self._waiting)
+        self._waiting += (silence * missing)[:missing]
+        return self._take(size)
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._waiting[:size])
+        del self._waiting[:size]
+        return taken
+
+
+@dataclass(slots=True, kw_only=True)
+class Stream:
+    """What both directions and the serializer know of a stream.
+
+    Attributes:
+        dialect: How its carrier speaks.
+        stream_id: As the carrier names it.
+        ours: How we send, at the rate of the pipeline.
+        theirs: How the caller's audio comes.
+        gathered: What waits to be long enough.
+        owed_marks: To be sent behind what is gathered.
+    """
+
+    dialect: Dialect
+    stream_id: str
+    ours: Codec
+    theirs: Codec
+    gathered: Gathered = field(init=False)
+    owed_marks: deque[str] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing gathered."""
+        self.gathered = Gathered(
+            least_bytes=self.dialect.least_bytes, step_bytes=self.dialect.step_bytes
+        )
+
+    def renew(self, stream_id: str) -> None:
+        """Go over to another stream of the same call, with nothing gathered."""
+        self.stream_id = stream_id
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was gathered, and the marks behind it."""
+        self.gathered.clear()
+        self.owed_marks.clear()
+
+    @property
+    def lead_s(self) -> float:
+        """How far we send ahead of the ear, with what is gathered on top."""
+        return LEAD_S + self.dialect.least_bytes / self.ours.sample_bytes / self.ours.rate_hz
+
+    def media(self, payload: bytes) -> Fields | None:
+        """Return the message that plays a payload; None: there is nothing in it."""
+        if not payload:
+            return None
+        return self.dialect.media(self.stream_id, payload, self.ours)
+
+    def rest(self) -> Fields | None:
+        """Return the message that plays what was gathered, be it ever so short."""
+        return self.media(self.gathered.rest(self.ours.silence(1)))

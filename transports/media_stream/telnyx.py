@@ -1,0 +1,114 @@
+"""Telnyx Media Streaming as values.
+
+Source: developers.telnyx.com/api-reference/websockets/stream-call-media-over-websocket. The
+stream's name stands beside `start`, media may come out of order, and each direction has a codec of
+its own: the caller's stands in `start`, ours is what `streaming_start` asked for.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from transports.media_stream.codec import ALAW, MULAW, Codec
+from transports.media_stream.dialect import Dialect
+from transports.media_stream.messages import (
+    INCOMPLETE,
+    UNKNOWN_CODEC,
+    Fields,
+    Media,
+    Message,
+    Reader,
+    Refusal,
+    Started,
+    is_id,
+    number,
+    part,
+    read_connected,
+    read_digit,
+    read_mark,
+    read_media,
+    read_message,
+    read_parameters,
+    read_stopped,
+    text,
+)
+
+MAX_REF_CHARS: Final = 128  # a call_control_id has about 60
+
+# L16 is sent as RTP sends it, the high byte first (RFC 3551, 4.5.11); not tried on a live line.
+CODECS: Final[Mapping[str, Codec]] = {
+    "PCMU": MULAW,
+    "PCMA": ALAW,
+    "L16": Codec(encoding="pcm_big_endian", rate_hz=16000),
+}
+
+
+def read(data: str | bytes) -> Message:
+    """Return what one websocket message says."""
+    return read_message(data, _READERS)
+
+
+def _started(fields: Fields) -> Message:
+    start = part(fields, "start")
+    stream_id, call_id = fields.get("stream_id"), start.get("call_control_id")
+    if not (is_id(stream_id, MAX_REF_CHARS) and is_id(call_id, MAX_REF_CHARS)):
+        return INCOMPLETE
+    codec = codec_of(part(start, "media_format"))
+    if codec is None:
+        return UNKNOWN_CODEC
+    return Started(
+        stream_sid=stream_id,
+        call_sid=call_id,
+        parameters=read_parameters(start.get("custom_parameters")),
+        codec=codec,
+        caller=text(start, "from"),
+        called=text(start, "to"),
+    )
+
+
+def codec_of(media_format: Fields) -> Codec | None:
+    """Return the codec of a `media_format`; None: one that we do not read."""
+    codec = CODECS.get(text(media_format, "encoding"))
+    rate_hz = number(media_format.get("sample_rate"))
+    if codec is None or rate_hz not in (8000, 16000, 24000):
+        return None
+    if codec.sample_bytes == 1 and rate_hz != codec.rate_hz:
+        return None
+    return replace(codec, rate_hz=rate_hz)
+
+
+def _heard(fields: Fields) -> Message:
+    said = read_media(fields)
+    place = number(part(fields, "media").get("chunk"))
+    return replace(said, place=place) if isinstance(said, Media) else said
+
+
+def _failed(fields: Fields) -> Message:
+    code = number(part(fields, "payload").get("code"))
+    return Refusal(reason=f"telnyx_error_{code}" if code else "telnyx_error", close_code=None)
+
+
+def _media(_: str, payload: bytes, codec: Codec) -> Fields:
+    return {"event": "media", "media": {"payload": base64.b64encode(payload).decode()}}
+
+
+def _mark(_: str, name: str) -> Fields:
+    return {"event": "mark", "mark": {"name": name}}
+
+
+def _clear(_: str) -> Fields:
+    return {"event": "clear"}
+
+
+_READERS: Final[Mapping[str, Reader]] = {
+    "connected": read_connected,
+    "start": _started,
+    "media": _heard,
+    "dtmf": read_digit,
+    "mark": read_mark,
+    "stop": read_stopped,
+    "error": _failed,
+}
+
+TELNYX: Final = Dialect(carrier="telnyx", read=read, media=_media, mark=_mark, clear=_clear)

@@ -1,0 +1,92 @@
+"""What we ask of Telnyx's Call Control: to answer, stream, refuse, hand on and end a call."""
+
+import asyncio
+import base64
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+from pydantic import SecretStr
+
+API_URL: Final = "https://api.telnyx.com"
+ASK_S: Final = 5.0  # the caller waits; longer helps nobody
+LEAST_RING_S: Final = 5
+MOST_RING_S: Final = 600
+NO_ANSWER: Final = 0  # in place of a status: the question was not answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelnyxRest:
+    """Whose calls may be commanded, where, and how their sound is to come.
+
+    Source: developers.telnyx.com/api-reference/call-commands. A command with the same `command_id`
+    for the same call is done once, however often it is asked for.
+    """
+
+    api_key: SecretStr
+    api_url: str = API_URL
+    codec: str = "PCMU"
+    rate_hz: int = 8000
+
+    async def pick_up(self, call_id: str, *, token: str) -> int:
+        """Answer a call; the token comes back with all that is told of it. Return the status."""
+        state = base64.b64encode(token.encode()).decode()
+        fields = {"client_state": state, "command_id": "answer"}
+        return await self._command(call_id, "answer", fields)
+
+    async def reject(self, call_id: str) -> int:
+        """Have a caller hear the busy tone. Return the status."""
+        return await self._command(call_id, "reject", {"cause": "USER_BUSY"})
+
+    async def start_stream(self, call_id: str, *, url: str, token: str) -> int:
+        """Have a call's sound come to `url`, and ours go back. Return the status."""
+        fields = {
+            "stream_url": url,
+            "stream_track": "inbound_track",
+            "stream_codec": self.codec,
+            "stream_bidirectional_mode": "rtp",  # the usual one is MP3, a message a second
+            "stream_bidirectional_codec": self.codec,
+            "stream_bidirectional_sampling_rate": self.rate_hz,
+            "custom_parameters": [{"name": "token", "value": token}],
+            "command_id": f"stream-{token[:32]}",
+        }
+        return await self._command(call_id, "streaming_start", fields)
+
+    async def complete(self, call_ref: str) -> str | None:
+        """End a call; one that has ended already (422, code 90018) is fine."""
+        status = await self._command(call_ref, "hangup", {})
+        over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+        if status in over:
+            return None
+        return f"hang-up answered {status}" if status else "hang-up not answered"
+
+    async def hand_on(self, call_id: str, number: str, *, ring_s: float, state: str) -> int:
+        """Have somebody rung and connected with the caller. Return the status.
+
+        Args:
+            call_id: The caller's.
+            number: Who is rung.
+            ring_s: How long; Telnyx takes five seconds to ten minutes.
+            state: Comes back with all that is told of the leg that is rung.
+        """
+        fields = {
+            "to": number,
+            "timeout_secs": max(LEAST_RING_S, min(MOST_RING_S, round(ring_s))),
+            "target_leg_client_state": base64.b64encode(state.encode()).decode(),
+        }
+        return await self._command(call_id, "transfer", fields)
+
+    async def _command(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
+        url = f"{self.api_url.rstrip('/')}/v2/calls/{quote(call_id, safe='')}/actions/{action}"
+        headers = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
+        try:
+            async with (
+                asyncio.timeout(ASK_S),
+                aiohttp.ClientSession(headers=headers) as session,
+                session.post(url, json=fields) as answer,
+            ):
+                return answer.status
+        except (TimeoutError, aiohttp.ClientError):
+            return NO_ANSWER

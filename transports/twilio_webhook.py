@@ -1,0 +1,53 @@
+"""The voice webhook: what it says, who signed it, and the answer where there is no room."""
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import ImmutableMultiDict
+from twilio.request_validator import RequestValidator
+from twilio.twiml.voice_response import VoiceResponse
+
+VOICE_PATH: Final = "/twilio/voice"
+MAX_FIELDS: Final = 200  # a webhook has about twenty
+BUSY: Final = "All our lines are busy. Please call again in a few minutes. Goodbye."
+
+Form = ImmutableMultiDict[str, str]
+
+
+def read_form(body: bytes) -> Form:
+    """Return the fields of a webhook; raises `ValueError`: it is no form, or has too many."""
+    return ImmutableMultiDict(
+        parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    )
+
+
+def is_signed(
+    validator: RequestValidator,
+    form: Form,
+    *,
+    public_url: str,
+    query: str,
+    proof: str,
+    path: str = VOICE_PATH,
+) -> bool:
+    """Say whether Twilio signed the form.
+
+    Args:
+        validator: Knows the account's token.
+        form: The fields.
+        public_url: As Twilio was told it, without a slash behind it: signatures are made over it,
+            whatever a proxy made of the request.
+        query: What stood behind the path.
+        proof: The header `X-Twilio-Signature`.
+        path: Where it was posted.
+    """
+    url = f"{public_url}{path}" + (f"?{query}" if query else "")
+    return bool(validator.validate(url, form, proof))
+
+
+def busy_twiml() -> str:
+    """Return the answer that says so and hangs up."""
+    answer = VoiceResponse()
+    answer.say(BUSY)
+    answer.hangup()
+    return str(answer)
