@@ -14,12 +14,14 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from calls.handover import Destination
 from tests.transports.conformance.house import PATIENCE_S, House, become
 
 Sound: TypeAlias = NDArray[np.int16]
 """Mono, at `RATE_HZ`."""
 
 RATE_HZ: Final = 16_000
+ELSEWHERE: Final = Destination(name="billing", number="+15005550199")
 LOUD: Final = 300  # of 32768: more than a codec makes of silence
 LOOK_S: Final = 0.02
 

@@ -91,7 +91,7 @@ class House:
 @asynccontextmanager
 async def open_house(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[House]:
     """Run a house while the block runs; `more` is what its doors need in the configuration."""
-    listener = bind_socket(HOST, 0)
+    listener = bind_socket(HOST, more.get("port", 0))  # whom a far end tells of calls, it knows
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     port = listener.getsockname()[1]
     tree = {
@@ -101,7 +101,7 @@ async def open_house(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[Hou
         "resilience": {"probe": {"interval_s": 0}},
         "logs": {"dir": folder / "logs"},
         "shutdown": {"drain_s": 0},
-        **more,
+        "transports": more.get("transports", {}),
     }
     notes = CallNotes()
     extras = Extras(words=True, listeners=[notes])

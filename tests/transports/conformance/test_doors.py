@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from calls.handover import Destination
 from tests.transports.conformance.door import (
     BEHAVIOURS,
+    ELSEWHERE,
     RATE_HZ,
     Door,
     FarEnd,
@@ -32,7 +32,6 @@ CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "01_hours.wav"
 ASKS_S = (4.0, 5.362)  # "What are your opening hours?", as its notes say
 GREETED_S = 1.0  # of sound: the greeting has some 2 s
 LOST = ("connection_lost", "line_lost", "device_lost", "caller_hung_up")
-ELSEWHERE = Destination(name="billing", number="+15550199")
 
 Record: TypeAlias = Callable[[str, object], None]
 

@@ -18,11 +18,10 @@ from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
 from tests.transports.conformance.house import House
 
 STEP = RATE_HZ // 50
+LOST_S = 2.5  # longer than a doubt, shorter than what a page gives up after
 CANNOT: Final = {
-    "keys_in": "the page sends none",
     "keys_out": "a browser has no ears for them",
     "transfer": "a browser's line leads nowhere else",
-    "reconnect": "the page calls anew",
 }
 VOID: Final[dict[str, str]] = {}
 
@@ -80,7 +79,7 @@ class WebrtcCaller:
         return self._heard_s
 
     async def press(self, key: str) -> None:
-        raise NotImplementedError(key)
+        self.peer.say(type="key", key=key)
 
     def keys_heard(self) -> str:
         return ""
@@ -98,7 +97,9 @@ class WebrtcCaller:
         self._mouth.may_speak.set()
 
     async def reset_line(self) -> None:
-        await self.vanish()
+        self.peer.fall_silent()
+        await asyncio.sleep(LOST_S)
+        self.peer.speak_again()
 
     @property
     def ended(self) -> bool:

@@ -1,0 +1,131 @@
+"""Writes what each door can do into docs/transports.md, from the results of the suite itself.
+
+    .venv/bin/python scripts/doors_table.py                 # runs the suite: some ten minutes
+    .venv/bin/python scripts/doors_table.py --results FILE  # reads results that are there
+
+What the suite could not try on this machine is told as unproven, never as passed.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+from xml.etree import ElementTree
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.transports.conformance.door import BEHAVIOURS, Door, find_doors  # noqa: E402 - its root
+
+SUITE: Final = "tests/transports/conformance"
+PAGE: Final = ROOT / "docs" / "transports.md"
+BEGIN: Final = "<!-- doors: written by scripts/doors_table.py -->"
+END: Final = "<!-- doors: end -->"
+FAILED: Final = "**fails**"
+UNPROVEN: Final = "unproven"
+
+Found: TypeAlias = Mapping[tuple[str, str], str]
+"""What became of each behaviour at each door: behaviour and door, to the table's word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedCase:
+    """One test of the suite at one door."""
+
+    test: str
+    door: str
+    behaviour: str  # empty: it was skipped before it could say so
+    found: str
+    outcome: str  # passed, skipped, failed
+
+
+def read_cases(results: Path) -> list[TriedCase]:
+    """Return what stands in pytest's JUnit file; it is our own."""
+    cases: list[TriedCase] = []
+    for each in ElementTree.parse(results).iter("testcase"):  # noqa: S314 - written a moment ago
+        test, _, door = each.get("name", "").rstrip("]").partition("[")
+        told = {one.get("name"): one.get("value", "") for one in each.iter("property")}
+        failed = each.find("failure") is not None or each.find("error") is not None
+        skipped = each.find("skipped") is not None
+        cases.append(
+            TriedCase(
+                test=test,
+                door=door,
+                behaviour=str(told.get("behaviour", "")),
+                found=str(told.get("found", "")),
+                outcome="failed" if failed else "skipped" if skipped else "passed",
+            )
+        )
+    return cases
+
+
+def judge(cases: Sequence[TriedCase]) -> Found:
+    """Return the table's words."""
+    behaviour_of = {each.test: each.behaviour for each in cases if each.behaviour}
+    return {
+        (behaviour_of[each.test], each.door): _word(each)
+        for each in cases
+        if each.test in behaviour_of
+    }
+
+
+def _word(case: TriedCase) -> str:
+    kind = case.found.partition(":")[0]
+    if case.outcome == "failed":
+        return FAILED
+    if kind == "void":
+        return "-"
+    if case.outcome == "skipped":
+        return UNPROVEN
+    return {"does": "yes", "refuses": "refused"}[kind]
+
+
+def render(found: Found, doors: Sequence[Door]) -> str:
+    """Return the table, and behind it why a door refuses what it refuses."""
+    names = [each.name for each in doors]
+    lines = ["| the caller | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    for behaviour, words in BEHAVIOURS.items():
+        cells = [found.get((behaviour, name), UNPROVEN) for name in names]
+        lines.append(f"| {words} | " + " | ".join(cells) + " |")
+    lines += ["", "| door | tried with | refuses, or has no use for |", "| --- | --- | --- |"]
+    for each in doors:
+        reasons = {**each.cannot, **each.void}
+        why = "; ".join(f"{BEHAVIOURS[name]}: {reason}" for name, reason in reasons.items())
+        lines.append(f"| {each.name} | {each.peer} | {why or 'nothing'} |")
+    return "\n".join(lines)
+
+
+def write(page: Path, table: str) -> None:
+    """Put the table between its marks."""
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
+
+
+def run_suite(results: Path) -> int:
+    """Run the suite, whatever its tests come to."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", SUITE, f"--junitxml={results}"]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603 - our own
+
+
+def main() -> int:
+    """Write the table; 1 when a door fails, or was not proven."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--results", type=Path, help="pytest's JUnit file; default: run the suite")
+    given = parser.parse_args().results
+    with tempfile.TemporaryDirectory() as folder:
+        results = given or Path(folder) / "results.xml"
+        if given is None:
+            run_suite(results)
+        found = judge(read_cases(results))
+    write(PAGE, render(found, find_doors()))
+    return int(any(word in (FAILED, UNPROVEN) for word in found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

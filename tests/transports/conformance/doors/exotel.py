@@ -1,0 +1,41 @@
+"""Exotel's voice bot applet, by the lab's carrier."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.exotel import ExotelManner, exotel_call
+from tests.transports.conformance.carrier_caller import CarrierCaller
+from tests.transports.conformance.house import House
+
+KEY, TOKEN = "an-exotel-key", "an-exotel-token"
+CANNOT: Final = {
+    "keys_out": "the applet takes none",
+    "transfer": "the flow at Exotel decides where a call goes",
+    "reconnect": "the flow goes on without us when the socket is lost",
+}
+
+
+class Exotel:
+    name = "exotel"
+    peer = "the lab's carrier"
+    cannot = CANNOT
+    void: Final[dict[str, str]] = {}
+
+    @asynccontextmanager
+    async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
+        del folder
+        door = {"enabled": True, "api_key": KEY, "api_token": TOKEN}
+        yield {"transports": {"exotel": door}}
+
+    @asynccontextmanager
+    async def call(self, house: House) -> AsyncIterator[CarrierCaller]:
+        manner = ExotelManner(key=KEY, token=TOKEN)
+        async with Carrier(house.url, "", phone=exotel_call(), manner=manner) as carrier:
+            await house.notes.until("CallStarted")
+            yield CarrierCaller(carrier)
+
+
+DOOR = Exotel()

@@ -1,0 +1,102 @@
+"""A telephone behind LiveKit's SIP service: baresip, livekit-sip and livekit-server, all real."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+import soxr
+
+from tests.peers.children import UnprovenError
+from tests.peers.media_server import MediaServer, running_media_server
+from tests.peers.sip_phone import RATE_HZ as PHONE_HZ
+from tests.peers.sip_phone import SipPhone, sip_phone
+from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
+from tests.transports.conformance.house import House
+
+RINGS_S = 60.0  # a guard
+CANNOT: Final = {"transfer": "baresip's side of a REFER is not tried here"}
+
+
+class PersonAtPhone:
+    def __init__(self, phone: SipPhone, server: MediaServer) -> None:
+        self._phone = phone
+        self._server = server
+
+    async def say(self, sound: Sound) -> None:
+        narrow = soxr.resample(sound.astype(np.float32), RATE_HZ, PHONE_HZ)
+        await self._phone.say(np.clip(narrow, -32768, 32767).astype(np.int16))
+
+    def heard_s(self) -> float:
+        return audible_s(self._phone.heard(), PHONE_HZ)
+
+    async def press(self, key: str) -> None:
+        await self._phone.press(key)
+
+    def keys_heard(self) -> str:
+        return "".join(each["param"] for each in self._phone.told("CALL_DTMF_START"))
+
+    async def hang_up(self) -> None:
+        await self._phone.hang_up()
+
+    async def vanish(self) -> None:
+        self._phone.vanish()
+
+    async def keep_still(self, length_s: float) -> None:
+        await self._phone.fall_silent()
+        await asyncio.sleep(length_s)
+        await self._phone.say(np.zeros(PHONE_HZ // 50, np.int16))
+
+    async def reset_line(self) -> None:
+        self._server.kill_server()
+        await asyncio.to_thread(self._server.start_server)
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._phone.told("CALL_CLOSED"))
+
+
+class Livekit:
+    name = "livekit"
+    peer = "baresip, livekit-sip, livekit-server"
+    cannot: Final[dict[str, str]] = {}
+    void: Final = CANNOT
+
+    def __init__(self) -> None:
+        self._server: MediaServer | None = None
+
+    @asynccontextmanager
+    async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
+        with ExitStack() as stack:
+            try:
+                far_end = running_media_server(folder / "media")
+                self._server = server = await asyncio.to_thread(stack.enter_context, far_end)
+            except UnprovenError as absent:
+                pytest.skip(f"unproven: {absent}")
+            await server.add_number()
+            door = {
+                "enabled": True,
+                "url": server.websocket_url,
+                "api_key": server.key,
+                "api_secret": server.secret,
+            }
+            yield {"transports": {"livekit": door}, "port": server.webhook_port}
+
+    @asynccontextmanager
+    async def call(self, house: House) -> AsyncIterator[PersonAtPhone]:
+        assert self._server
+        with tempfile.TemporaryDirectory() as folder:
+            async with sip_phone(Path(folder)) as phone:
+                await phone.dial(self._server.uri())
+                await phone.until("CALL_ESTABLISHED", within_s=RINGS_S)
+                await house.notes.until("CallStarted")
+                yield PersonAtPhone(phone, self._server)
+                if not phone.told("CALL_CLOSED"):
+                    await phone.hang_up()
+
+
+DOOR = Livekit()

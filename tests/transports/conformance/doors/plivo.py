@@ -1,0 +1,53 @@
+"""Plivo's audio streaming, by the lab's carrier."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from tests.transports.conformance.carrier_caller import CarrierCaller
+from tests.transports.conformance.house import House
+
+RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
+CANNOT: Final = {
+    "keys_out": "an audio stream carries none",
+    "transfer": "Plivo's call is not handed on",
+}
+
+
+class Plivo:
+    name = "plivo"
+    peer = "the lab's carrier"
+    cannot = CANNOT
+    void: Final[dict[str, str]] = {}
+
+    def __init__(self) -> None:
+        self._account: PlivoAccount | None = None
+
+    @asynccontextmanager
+    async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
+        del folder
+        async with PlivoAccount() as account:
+            self._account = account
+            door = {
+                "enabled": True,
+                "returns_within_s": RETURNS_S,
+                "api_url": account.url,
+                "auth_id": account.auth_id,
+                "auth_token": account.auth_token,
+            }
+            yield {"transports": {"plivo": door}}
+
+    @asynccontextmanager
+    async def call(self, house: House) -> AsyncIterator[CarrierCaller]:
+        assert self._account
+        carrier = Carrier(house.url, "", phone=plivo_call(), manner=PlivoManner(self._account))
+        self._account.know(carrier)
+        async with carrier:
+            await house.notes.until("CallStarted")
+            yield CarrierCaller(carrier)
+
+
+DOOR = Plivo()

@@ -1,0 +1,52 @@
+"""Telnyx's media streaming, by the lab's carrier."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
+from tests.transports.conformance.carrier_caller import CarrierCaller
+from tests.transports.conformance.door import ELSEWHERE
+from tests.transports.conformance.house import House
+
+RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
+
+
+class Telnyx:
+    name = "telnyx"
+    peer = "the lab's carrier"
+    cannot: Final = {"keys_out": "a media stream carries none"}
+    void: Final[dict[str, str]] = {}
+
+    def __init__(self) -> None:
+        self._account: TelnyxAccount | None = None
+
+    @asynccontextmanager
+    async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
+        del folder
+        async with TelnyxAccount() as account:
+            self._account = account
+            account.people[ELSEWHERE.number] = "answered"
+            door = {
+                "enabled": True,
+                "returns_within_s": RETURNS_S,
+                "api_url": account.url,
+                "api_key": account.api_key,
+                "public_key": account.public_key,
+            }
+            yield {"transports": {"telnyx": door}}
+
+    @asynccontextmanager
+    async def call(self, house: House) -> AsyncIterator[CarrierCaller]:
+        assert self._account
+        manner = TelnyxManner(self._account)
+        carrier = Carrier(house.url, "", phone=telnyx_call(), manner=manner)
+        self._account.know(carrier)
+        async with carrier:
+            await house.notes.until("CallStarted")
+            yield CarrierCaller(carrier)
+
+
+DOOR = Telnyx()
