@@ -6,16 +6,20 @@ that there is: sound goes the old way until the browser has chosen a new one, an
 and data channel notice nothing.
 """
 
+import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from aioice import ice
+from aioice import ice, stun, turn
 from aioice.utils import random_string
 from aiortc import RTCIceTransport, RTCPeerConnection
 
-GATHER_S: Final = 1.0  # for what a STUN or TURN server answers; the first ringing waits as long
+GATHER_S: Final = 1  # for what a STUN or TURN server answers; a caller waits as long
+PART_S: Final = 1.0
+RELAY: Final = "_TurnTransport__inner_protocol"
 UFRAG: Final = re.compile(r"^a=ice-ufrag:(\S{4,256})\s*$", re.MULTILINE)
 PASSWORD: Final = re.compile(r"^a=ice-pwd:(\S{22,256})\s*$", re.MULTILINE)
 
@@ -40,14 +44,54 @@ def transports_of(line: RTCPeerConnection) -> set[RTCIceTransport]:
     return found | ({line.sctp.transport.transport} if line.sctp else set())
 
 
-def wait_briefly(way: RTCIceTransport) -> None:
-    """Have a way's first look for addresses of its own wait no longer than a caller does.
-
-    aioice gives a STUN or TURN server 5 s to answer: one that is down would cost every call that.
-    """
+def make_quick(way: RTCIceTransport) -> None:
+    """Have a way waste none of a caller's time; before it looks for addresses of its own."""
     connection = way._connection  # noqa: SLF001 - aiortc hands nothing through
+    # aioice gives a STUN or TURN server 5 s: one that is down would cost every call so much.
     look = partial(connection.get_component_candidates, timeout=GATHER_S)
     connection.get_component_candidates = look  # type: ignore[method-assign]
+    answer = partial(_check_at_once, connection, connection.check_incoming, set())
+    connection.check_incoming = answer  # type: ignore[method-assign]
+
+
+def _check_at_once(
+    connection: ice.Connection,
+    take: Callable[[stun.Message, tuple[str, int], ice.StunProtocol], None],
+    again: set[int],
+    message: stun.Message,
+    address: tuple[str, int],
+    protocol: ice.StunProtocol,
+) -> None:
+    """Answer the other end's check with one of our own, once, also if one is on its way already.
+
+    That one may have been lost before the other end's relay let us through, and would be sent again
+    after 0.5, 1.5 and 3.5 s. RFC 8445, 7.3.1.4, asks for this; aioice leaves it out.
+    """
+    for pair in connection._check_list:  # noqa: SLF001
+        theirs = pair.protocol is protocol and pair.remote_addr == address
+        waits = pair.state is ice.CandidatePair.State.IN_PROGRESS and pair.task is not None
+        if theirs and waits and id(pair) not in again:
+            again.add(id(pair))
+            pair.task.cancel()
+            pair.task = None
+            connection.check_state(pair, ice.CandidatePair.State.WAITING)
+    take(message, address, protocol)
+
+
+def part_quickly(way: RTCIceTransport) -> None:
+    """Have a relay that answers no more be left at once: aioice would ask it for a minute."""
+    for each in way._connection._protocols:  # noqa: SLF001
+        if isinstance(each.transport, turn.TurnTransport):
+            inner = getattr(each.transport, RELAY)
+            inner.delete = partial(_delete, inner, inner.delete)
+
+
+async def _delete(inner: Any, delete: Callable[[], Awaitable[None]]) -> None:
+    try:
+        async with asyncio.timeout(PART_S):
+            await delete()
+    except TimeoutError:
+        inner.transport.close()  # the server frees it when it expires (RFC 8656, section 6)
 
 
 async def restart(way: RTCIceTransport, theirs: IceNames) -> None:
@@ -77,7 +121,7 @@ async def _look_again(connection: ice.Connection) -> None:
     new = [each for each in mine if each not in known]
     used = {pair.local_candidate.type for pair in connection._nominated.values()}  # noqa: SLF001
     if new or "relay" in used:
-        found = await connection.get_component_candidates(1, new, timeout=int(GATHER_S))
+        found = await connection.get_component_candidates(1, new, timeout=GATHER_S)
         connection._local_candidates += found  # noqa: SLF001
 
 

@@ -91,8 +91,8 @@ class WebrtcLeg(PlainLeg):
         await self._tell_gone("line_lost")
 
     def _quiet_s(self) -> float:
-        ours = isinstance(self._connection, BrowserConnection)
-        return self._connection.quiet_s if ours else 0.0
+        line = self._connection
+        return line.quiet_s if isinstance(line, BrowserConnection) else 0.0
 
     async def _hear(self, said: PageKey | EarMeasured) -> None:
         """Take what the page said: a key goes the way of a telephone's."""

@@ -117,7 +117,7 @@ class BrowserConnection(SmallWebRTCConnection):
         if before is None:
             hand_on_early(self._pc)
             for way in transports_of(self._pc):
-                ice_restart.wait_briefly(way)
+                ice_restart.make_quick(way)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         self._answer = self._pc.localDescription
         self._check()
@@ -160,6 +160,11 @@ class BrowserConnection(SmallWebRTCConnection):
     def _said_all(self) -> bool:
         channel = self._data_channel
         return channel is not None and channel.readyState == "open" and not channel.bufferedAmount
+
+    async def _close(self) -> None:
+        for way in transports_of(self._pc):
+            ice_restart.part_quickly(way)
+        await super()._close()
 
     async def shut(self) -> None:
         """Close what is still open, whatever state it is in; never raises."""

@@ -18,7 +18,7 @@ def given_out(buffer: JitterBuffer, order: Iterable[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for number in order:
         packet = RtpPacket(sequence_number=number, timestamp=number * TICKS, payload_type=111)
-        packet._data = b"sound"
+        setattr(packet, "_data", b"sound")  # noqa: B010 - aiortc's receiver puts it there
         _, frame = buffer.add(packet)
         if frame is not None:
             found[frame.timestamp // TICKS] = number

@@ -7,7 +7,7 @@ const PING_MS = 1000; // the server doubts a line that brings nothing for 1.2 s,
 const JITTER_MS = 150; // so long the server’s process may stand still before the caller hears a hole
 const LOOK_MS = 250;
 const QUIET_MS = 1200; // the server sends sound 50 times a second, silence too
-const RESTART_MS = 2000; // a new way is found in a few round trips, or there is none
+const RESTART_MS = 3000; // mostly a few round trips; Chromium leaves a relay for a lesser one after 2.5 s
 const AGAIN_MS = 500;
 const ANSWER_MS = 10000;
 
