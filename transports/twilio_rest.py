@@ -29,6 +29,10 @@ class TwilioRest:
         """Whether a call can be handed on."""
         return False
 
+    async def press(self, call_ref: str, keys: str) -> bool:
+        """Return False: keys can only be played by TwiML, which ends the stream."""
+        return False
+
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
         """Return that this is not offered."""
         return "not_offered"

@@ -72,7 +72,7 @@ class StreamLine:
         self.marks = Marks()
         self.quiet = asyncio.Event()
         self.quiet.set()
-        self.sent = SentSound(rate_hz=stream.ours.rate_hz)
+        self.sent = SentSound(rate_hz=stream.rate_hz)
         self.up = asyncio.Event()
         self.up.set()
         self.stream_over = asyncio.Event()  # of the present one: nobody reads it any more
