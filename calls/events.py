@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from calls.leg_events import HandedOver, LegAnswered, LegEnded, LegRinging, LineRestored
+from calls.leg_events import (
+    AnswererJudged,
+    HandedOver,
+    LegAnswered,
+    LegEnded,
+    LegRinging,
+    LineRestored,
+)
 from fallbacks.facts import (
     AttemptDropped,
     AttemptFailed,
@@ -390,6 +397,7 @@ Event: TypeAlias = (
     | LegRinging
     | LegAnswered
     | LegEnded
+    | AnswererJudged
     | LineRestored
     | HandedOver
 )

@@ -16,6 +16,7 @@ class LegRinging:
     """The far end rings."""
 
     call_ref: str  # the carrier's own id of the call
+    ref: str = ""  # our own of the dial, if we placed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class LegAnswered:
 
     call_ref: str
     after_s: float  # from the first sign of the call on
+    ref: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,18 @@ class LegEnded:
     outcome: LegOutcome
     sip_code: int | None = None  # RFC 3261, where the carrier says one
     reason: str = ""
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswererJudged:
+    """The carrier has listened to who picked up."""
+
+    call_ref: str
+    answerer: str  # in the carrier's words: human, machine_start, machine_end_beep, fax, unknown
+    machine: bool
+    after_s: float  # how long it listened
+    ref: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

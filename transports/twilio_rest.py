@@ -1,40 +1,56 @@
-"""The one thing we ask of Twilio's REST API: to end a call."""
+"""Twilio's REST interface, as much of it as we ask: what a request is, and what it came to."""
 
 import asyncio
 import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import aiohttp
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
+from fallbacks.classification import classify_error, classify_http
+from fallbacks.failure import ServiceError, error_of, failed
 
 API_URL: Final = "https://api.twilio.com"
 ASK_S: Final = 5.0  # the caller waits for the line to go dead; longer helps nobody
+STAGE: Final = "dial"
+PROVIDER: Final = "twilio"
+Fields: TypeAlias = Sequence[tuple[str, str]]
+"""A form's, in order; a name may come twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwilioRest:
-    """Whose calls may be ended, and where to ask for it."""
+    """Whose calls may be ended and redirected, and where to ask for it.
+
+    Attributes:
+        account_sid: Whose they are.
+        auth_token: Lets us in.
+        api_url: Where.
+        public_url: Our own address, at which Twilio tells what came of a hand-over; empty: a call
+            cannot be handed on.
+    """
 
     account_sid: str
     auth_token: SecretStr
     api_url: str = API_URL
+    public_url: str = ""
 
     @property
     def transfers(self) -> bool:
         """Whether a call can be handed on."""
-        return False
+        return bool(self.public_url)
 
     async def press(self, call_ref: str, keys: str) -> bool:
         """Return False: keys can only be played by TwiML, which ends the stream."""
         return False
 
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Return that this is not offered."""
+        """Return that this is not offered: a leg of Twilio's waits for what comes of it itself."""
         return "not_offered"
 
     async def complete(self, call_sid: str) -> str | None:
@@ -45,26 +61,71 @@ class TwilioRest:
 
         Source: twilio.com/docs/voice/api/call-resource, "Update a Call resource".
         """
+        return await self._change(call_sid, (("Status", "completed"),), what="hang-up")
+
+    async def redirect(self, call_sid: str, twiml: str) -> str | None:
+        """Have a live call do something else; return what went wrong, or None.
+
+        Raises nothing. A call that has ended is no success here.
+        """
+        return await self._change(
+            call_sid, (("Twiml", twiml),), what="redirect", over=(HTTPStatus.OK,)
+        )
+
+    async def _change(
+        self,
+        call_sid: str,
+        fields: Fields,
+        *,
+        what: str,
+        over: Sequence[int] = (HTTPStatus.OK, HTTPStatus.NOT_FOUND),  # 20404: ended already
+    ) -> str | None:
         try:
             async with asyncio.timeout(ASK_S):
-                status = await self._post(call_sid)
+                status, _ = await self.send("POST", f"Calls/{quote(call_sid, safe='')}", fields)
         except TimeoutError:
-            return f"hang-up not answered within {ASK_S:g} s"
+            return f"{what} not answered within {ASK_S:g} s"
         except aiohttp.ClientError as error:
-            return f"hang-up failed: {type(error).__name__}"
-        # 404 is error 20404: there is no such call any more.
-        over = status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}
-        return None if over else f"hang-up answered {status}"
+            return f"{what} failed: {type(error).__name__}"
+        return None if status in over else f"{what} answered {status}"
 
-    async def _post(self, call_sid: str) -> int:
-        account, call = quote(self.account_sid, safe=""), quote(call_sid, safe="")
-        url = f"{self.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/Calls/{call}.json"
+    async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
+        """Return the JSON of an answer, for work outside a call.
+
+        Raises:
+            ServiceError: It failed; says how, and whether asking again may help.
+        """
+        try:
+            async with asyncio.timeout(ASK_S):
+                status, body = await self.send(method, resource, fields)
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+            found = classify_error(error)
+            reason = type(error).__name__
+            raise error_of(failed(found, STAGE, provider=PROVIDER, reason=reason)) from error
+        if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict):
+            raise _refusal(status, body)
+        return body
+
+    async def send(self, method: str, resource: str, fields: Fields) -> tuple[int, Any]:
+        """Send a request; return the answer's status and its JSON, None when it has none."""
+        account = quote(self.account_sid, safe="")
+        url = f"{self.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/{resource}.json"
+        form = aiohttp.FormData(fields) if method == "POST" else None
+        query = fields if method == "GET" else None
         async with (
             aiohttp.ClientSession(headers={"Authorization": self._proof()}) as session,
-            session.post(url, data={"Status": "completed"}) as answer,
+            session.request(method, url, data=form, params=query) as answer,
         ):
-            return answer.status
+            is_json = answer.content_type == "application/json"
+            return answer.status, await answer.json() if is_json else None
 
     def _proof(self) -> str:
         pair = f"{self.account_sid}:{self.auth_token.get_secret_value()}"
         return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def _refusal(status: int, body: Any) -> ServiceError:
+    code = body.get("code") if isinstance(body, dict) else None
+    reason = f"HTTP {status}" + (f", Twilio error {code}" if code else "")
+    found = classify_http(PROVIDER, status, body)
+    return error_of(failed(found, STAGE, provider=PROVIDER, reason=reason))

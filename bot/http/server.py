@@ -299,6 +299,7 @@ def _rest(settings: Settings) -> TwilioRest | None:
         api_url=twilio.api_url,
         account_sid=twilio.account_sid.get_secret_value(),
         auth_token=twilio.auth_token,
+        public_url=settings.server.public_url.rstrip("/"),
     )
 
 

@@ -19,21 +19,22 @@ from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import Alone, HeldSeat, House, seated
 from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.twilio_returns import MOST_BEGINNINGS, Kept, Returns
+from bot.http.twilio_status import Progress
 from bot.http.twilio_tokens import LIFE_S, Ticket, Tokens
 from calls.entry import Tell
 from calls.events import CallFailed, CallRefused, InputRefused
+from calls.leg_progress import OUTCOMES
 from calls.waiting_room import Guest, WaitingRoom
 from transports.leg import Leg
 from transports.media_stream.line import NORMAL, LinePatience, close
 from transports.media_stream.messages import POLICY, TOO_BIG, Connected, Refusal, Started
 from transports.twilio import TwilioCall, TwilioLeg
+from transports.twilio_dial import AFTER_PATH, STATUS_PATH, answered_for, dial_outcome
 from transports.twilio_rest import TwilioRest
 from transports.twilio_wire import read
 
 VOICE_PATH: Final = "/twilio/voice"
-AFTER_PATH: Final = "/twilio/after"
 MEDIA_PATH: Final = "/twilio/media"
-ENDED: Final = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})  # CallStatus
 MAX_FORM_BYTES: Final = 64 * 1024  # a voice webhook has about 1 kB
 MAX_FIELDS: Final = 200
 FORM_S: Final = 5.0
@@ -102,10 +103,12 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         tokens=Tokens(house),
         returns=Returns(house),
         patience=patience or LinePatience(),
+        progress=Progress(house=house, tell=tell, clock=clock),
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
     router.add_api_route(AFTER_PATH, door.after, methods=["POST"])
+    router.add_api_route(STATUS_PATH, door.status, methods=["POST"])
     router.add_api_websocket_route(MEDIA_PATH, door.media)
     router.add_api_websocket_route(MEDIA_PATH + "/{worker}", door.media)
     return router
@@ -130,6 +133,7 @@ class _TwilioDoor:
     tokens: Tokens
     returns: Returns
     patience: LinePatience
+    progress: Progress
     waiting: WaitingRoom = field(
         default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
     )
@@ -150,8 +154,8 @@ class _TwilioDoor:
         form = await self._form(request, AFTER_PATH)
         if isinstance(form, Response):
             return form
-        call_sid, over = form["CallSid"], form.get("CallStatus", "") in ENDED
-        found = await self.returns.find(call_sid, over=over)
+        call_sid, over = form["CallSid"], form.get("CallStatus", "") in OUTCOMES
+        found = await self.returns.find(call_sid, over=over, handed_on=dial_outcome(form))
         if found is not None and found.goes_on:
             return await self._connect(_ticket(form, goes_on=True), worker=found.worker)
         kept = await self.returns.forget(call_sid)
@@ -160,6 +164,18 @@ class _TwilioDoor:
             answer.hangup()
             return _xml(answer)
         return await self._begin(form, replace(kept, beginnings=kept.beginnings + 1))
+
+    async def status(self, request: Request) -> Response:
+        """Take what Twilio tells of a call: how it goes, who picked up, that it has ended."""
+        form = await self._form(request, STATUS_PATH)
+        if isinstance(form, Response):
+            return form
+        await self.progress.take(form, ref=request.query_params.get("dial", ""))
+        if caller := answered_for(form):
+            await self.returns.find(caller, handed_on="connected")
+        if form.get("CallStatus", "") in OUTCOMES:
+            await self.returns.find(form["CallSid"], over=True)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _form(self, request: Request, path: str) -> Form | Response:
         """Return what Twilio has signed, or the refusal of whatever else came."""
@@ -197,7 +213,7 @@ class _TwilioDoor:
 
     async def _connect(self, ticket: Ticket, *, worker: str = "") -> Response:
         """Have a stream opened, at the one worker that has the call already if it is named."""
-        for_s = self.patience.returns_within_s if ticket.goes_on else LIFE_S
+        for_s = (ticket.goes_on and self.patience.returns_within_s) or LIFE_S
         token = await self.tokens.issue(ticket, now=self.clock(), for_s=for_s)
         stream = Stream(url=_socket_url(self.public_url) + (f"/{worker}" if worker else ""))
         stream.parameter(name="token", value=token)
@@ -315,6 +331,7 @@ class _TwilioDoor:
             stream_sid=started.stream_sid,
             caller=ticket.caller,
             called=ticket.called,
+            direction="outbound" if ticket.outbound else "inbound",
         )
         if not ticket.goes_on:
             return _Coming(call, seat=ticket.seat)
@@ -344,6 +361,7 @@ def _ticket(form: Form, *, seat: int = 0, goes_on: bool = False) -> Ticket:
         called=form.get("To", ""),
         seat=seat,
         goes_on=goes_on,
+        outbound=form.get("Direction", "").startswith("outbound"),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from bot.house.house import House
+from calls.handover import Handover
 from transports.media_stream.leg import StreamLeg
 
 CALL_S: Final = 4 * 3600.0  # Twilio's own limit of a call
@@ -62,14 +63,19 @@ class Returns:
         leg = self._legs.get(call_sid)
         return leg if leg is not None and leg.may_come_back else None
 
-    async def find(self, call_sid: str, *, over: bool) -> Whereabouts | None:
+    async def find(
+        self, call_sid: str, *, over: bool = False, handed_on: Handover | None = None
+    ) -> Whereabouts | None:
         """Return where in the house a call is; None: nowhere.
 
         Args:
             call_sid: Whose.
             over: The carrier says that the call has ended, which whoever has it is told.
+            handed_on: What it says to have come of handing the caller on, likewise.
         """
-        said = await self._house.ask_all(self._question, call_sid=call_sid, over=over)
+        said = await self._house.ask_all(
+            self._question, call_sid=call_sid, over=over, handed_on=handed_on
+        )
         found = [Whereabouts(**each) for each in said if each]
         return found[0] if found else None
 
@@ -86,6 +92,8 @@ class Returns:
         leg = self._legs.get(asked["call_sid"])
         if leg is None:
             return None
+        if asked["handed_on"]:
+            leg.handed_on(asked["handed_on"])
         if asked["over"]:
             await leg.carrier_ended()
         return asdict(Whereabouts(worker=self._house.name, goes_on=leg.may_come_back))

@@ -29,6 +29,7 @@ class Ticket:
     called: str
     seat: int = 0  # in the house, held for the call
     goes_on: bool = False  # the call is here already, and has lost its stream
+    outbound: bool = False  # we called
 
 
 class Tokens:

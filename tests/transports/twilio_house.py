@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import uvicorn
@@ -218,7 +218,7 @@ async def house(
             switchboard=it,
             tell=it.told.append,
             clock=it.clock,
-            rest=rest,
+            rest=rest and replace(rest, public_url=it.url),
             patience=LinePatience(returns_within_s=returns_within_s),
         )
         app.include_router(router)

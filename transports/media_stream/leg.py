@@ -91,7 +91,7 @@ class StreamLeg(PlainLeg):
         )
         self._control = control
         self._hung_up = False
-        self._handed_on = False
+        self._handed_over = False  # somebody else talks with the caller: their call is not ours
         self._line = StreamLine(
             websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
         )
@@ -125,7 +125,7 @@ class StreamLeg(PlainLeg):
     @property
     def may_come_back(self) -> bool:
         """Whether the call goes on, so that its caller may be connected to it again."""
-        return self._line.may_come_back and not self._hung_up
+        return self._line.may_come_back and not self._hung_up and not self._handed_over
 
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
         """Go on over another stream, whose `start` has been read, and return when it is over.
@@ -152,12 +152,15 @@ class StreamLeg(PlainLeg):
             return False
         return await self._control.press(self.facts.call_ref, keys)
 
+    def handed_on(self, outcome: Handover) -> None:
+        """Take the carrier's word on what came of handing the caller on, if it gives one."""
+
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Hand the caller on, where the carrier can."""
         if self._control is None or not self._control.transfers:
             return "not_offered"
         outcome = await self._control.transfer(self.facts.call_ref, to, ring_s=ring_s)
-        self._handed_on = self._handed_on or outcome == "connected"
+        self._handed_over = self._handed_over or outcome == "connected"
         return outcome
 
     async def hang_up(self, reason: str = "") -> None:
@@ -168,7 +171,7 @@ class StreamLeg(PlainLeg):
         if self._hung_up:
             return
         self._hung_up = True
-        over = self._line.caller_hung_up or self._handed_on
+        over = self._line.caller_hung_up or self._handed_over
         self._line.leave()
         self._line.stream_over.set()
         if self._control is not None and not over:

@@ -45,6 +45,7 @@ class StreamLine:
     Attributes:
         stream: Its carrier's dialect, its name, its codecs.
         up: Set while there is a stream, or will be none any more.
+        away_s: How long the caller may be with somebody else, to whom we handed them on.
         sent: What another stream would have to play first.
         quiet: Set while nothing that was marked is still to be played.
         tell: Is told of what was refused.
@@ -75,6 +76,7 @@ class StreamLine:
         self.sent = SentSound(rate_hz=stream.rate_hz)
         self.up = asyncio.Event()
         self.up.set()
+        self.away_s = 0.0
         self.stream_over = asyncio.Event()  # of the present one: nobody reads it any more
         self._receiving: asyncio.Timeout | None = None
         self._given_up: WebSocket | None = None
@@ -115,13 +117,15 @@ class StreamLine:
         """Wait for another stream in place of a lost one; False: none will come."""
         if self.websocket is not lost:
             return True
-        if self.over or not self.returns_within_s or reason not in {LOST, STALLED}:
+        lasts_s = self.returns_within_s if reason in {LOST, STALLED} else 0.0
+        lasts_s = max(lasts_s, self.away_s)
+        if self.over or not lasts_s:
             return False
         self.up.clear()
         self._lost_at = self.clock()
         await close(lost, NORMAL)  # a far end that only fell silent learns that this one is over
         try:
-            async with asyncio.timeout(self.returns_within_s):
+            async with asyncio.timeout(lasts_s):
                 await self.up.wait()
         except TimeoutError:
             return False
@@ -159,7 +163,7 @@ class StreamLine:
     @property
     def may_come_back(self) -> bool:
         """Whether a stream that is lost may be followed by another."""
-        return self.returns_within_s > 0 and not self.over
+        return max(self.returns_within_s, self.away_s) > 0 and not self.over
 
     @property
     def over(self) -> bool:

@@ -159,7 +159,10 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             self.line_end.restored(after_s)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        """Play a piece as soon as there is a line for it."""
+        """Play a piece as soon as there is a line for it; to a caller who is away, none."""
+        if self._line.away_s and not self._line.up.is_set():
+            await self.sleep(len(frame.audio) / 2 / self.sample_rate)
+            return True
         await self._until_up()
         return await super().write_audio_frame(frame)
 

@@ -1,0 +1,109 @@
+"""What a carrier's callbacks say of a call, each fact once and none backwards.
+
+Callbacks may come twice, and in any order: each has a number, and what a later one said is not
+unsaid by an earlier one. A call that has ended has ended, whatever still comes of how it rang.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from calls.leg_events import (
+    AnswererJudged,
+    LegAnswered,
+    LegEnded,
+    LegOutcome,
+    LegRinging,
+)
+
+OUTCOMES: Final[Mapping[str, LegOutcome]] = {
+    "completed": "completed",
+    "busy": "busy",
+    "no-answer": "no-answer",
+    "failed": "failed",
+    "canceled": "cancelled",
+}
+"""By the carrier's final status."""
+
+MACHINES: Final = ("machine", "fax")
+
+LegFact: TypeAlias = LegRinging | LegAnswered | LegEnded | AnswererJudged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """One callback.
+
+    Attributes:
+        call_ref: The carrier's id of the call.
+        ref: Our own id of the dial, if we placed the call.
+        status: In the carrier's words; empty: it says nothing of it.
+        sip_code: Of the answer to the call, where the carrier says one.
+        answered_by: What the detection of answering machines found; empty: nothing.
+        judged_after_s: How long that took.
+        reason: An error's name, where one is said.
+    """
+
+    call_ref: str
+    ref: str = ""
+    status: str = ""
+    sip_code: int | None = None
+    answered_by: str = ""
+    judged_after_s: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegProgress:
+    """How far a call has come, by what was told of it."""
+
+    began_at: float  # the first sign of it, monotonic
+    ringing: bool = False
+    answered: bool = False
+    ended: bool = False
+    answered_by: str = ""
+
+    def after(self, said: Callback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
+        """Return how far it has come with a callback, and what is new."""
+        judged, facts = self._judge(said)
+        moved, more = judged._move(said, now)  # noqa: SLF001 - of the same kind
+        return moved, (*facts, *more)
+
+    def _judge(self, said: Callback) -> tuple["LegProgress", tuple[LegFact, ...]]:
+        if not said.answered_by or self.answered_by:
+            return self, ()
+        fact = AnswererJudged(
+            call_ref=said.call_ref,
+            ref=said.ref,
+            answerer=said.answered_by,
+            machine=said.answered_by.startswith(MACHINES),
+            after_s=said.judged_after_s,
+        )
+        return replace(self, answered_by=said.answered_by), (fact,)
+
+    def _move(self, said: Callback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
+        if self.ended:
+            return self, ()
+        if said.status in OUTCOMES:
+            return self._end(said)
+        if said.status == "in-progress" and not self.answered:
+            fact = LegAnswered(
+                call_ref=said.call_ref, ref=said.ref, after_s=round(now - self.began_at, 3)
+            )
+            return replace(self, answered=True, ringing=True), (fact,)
+        if said.status == "ringing" and not self.ringing:
+            return replace(self, ringing=True), (LegRinging(call_ref=said.call_ref, ref=said.ref),)
+        return self, ()
+
+    def _end(self, said: Callback) -> tuple["LegProgress", tuple[LegFact, ...]]:
+        outcome = OUTCOMES[said.status]
+        if outcome == "completed" and self.answered_by.startswith(MACHINES):
+            outcome = "voicemail"
+        fact = LegEnded(
+            call_ref=said.call_ref,
+            ref=said.ref,
+            outcome=outcome,
+            sip_code=said.sip_code,
+            reason=said.reason,
+        )
+        return replace(self, ended=True), (fact,)

@@ -1,0 +1,163 @@
+"""What Twilio tells of a call beside its media."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from calls.events import Event, InputRefused
+from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
+from faultlab.carrier.callee import Callee, Fate
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.rest import CarrierRest
+from faultlab.carrier.webhook import AgentServer, PhoneCall, signature
+from tests.transports.twilio_house import TOKEN, House, house, tone, until
+from transports.twilio_calls import DialOrder, TwilioCalls
+from transports.twilio_rest import TwilioRest
+
+pytestmark = pytest.mark.virtual_time
+
+ACCOUNT = "AC" + "0" * 32
+ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="d-1", machine="Enable")
+
+
+async def told(it: House, form: dict[str, str], *, query: str = "", proof: str = "") -> int:
+    url = f"{it.url}/twilio/status{query}"
+    headers = {"X-Twilio-Signature": proof or signature(TOKEN, url, form)}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(url, data=form) as answer,
+    ):
+        assert await answer.text() == ("Forbidden" if answer.status == 403 else "")
+        return answer.status
+
+
+@asynccontextmanager
+async def dialling(callee: Callee) -> AsyncIterator[tuple[House, CarrierRest, TwilioCalls]]:
+    async with CarrierRest(ACCOUNT, TOKEN) as office, house(returns_within_s=30) as it:
+        office.exchange.server = AgentServer(base_url=it.url, public_url=it.url, auth_token=TOKEN)
+        office.exchange.callees[ORDER.to] = callee
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
+        yield it, office, TwilioCalls(rest=rest, public_url=it.url)
+
+
+def leg_facts(it: House) -> list[Event]:
+    kinds = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
+    return [each for each in it.told if isinstance(each, kinds)]
+
+
+async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
+    async with dialling(Callee(ring_s=3)) as (it, office, calls):
+        record = await calls.dial(ORDER)
+        call = await it.call()
+        person = office.exchange.placed[record.call_sid].carrier
+        assert person is not None
+        await call.say(tone(0.3))
+        await until(lambda: bool(person.ear.bursts))
+        await until(lambda: len(leg_facts(it)) == 3)
+        await person.hang_up()
+        await until(lambda: len(leg_facts(it)) == 4)
+
+        assert call.leg.facts.direction == "outbound"
+        assert call.leg.facts.call_ref == record.call_sid
+        sid, ref = record.call_sid, "d-1"
+        ringing, answered, judged, ended = leg_facts(it)
+        assert ringing == LegRinging(call_ref=sid, ref=ref)
+        assert isinstance(answered, LegAnswered)
+        assert answered.after_s == pytest.approx(3, abs=0.5)
+        assert judged == AnswererJudged(
+            call_ref=sid, ref=ref, answerer="human", machine=False, after_s=2.0
+        )
+        assert ended == LegEnded(call_ref=sid, ref=ref, outcome="completed", sip_code=200)
+
+
+@pytest.mark.parametrize(
+    ("fate", "outcome", "sip_code"),
+    [("busy", "busy", 486), ("no-answer", "no-answer", 487), ("failed", "failed", 404)],
+)
+async def test_a_call_that_nobody_takes_has_an_outcome(
+    fate: Fate, outcome: str, sip_code: int
+) -> None:
+    async with dialling(Callee(fate=fate)) as (it, _, calls):
+        await calls.dial(ORDER)
+        await until(lambda: len(leg_facts(it)) == 2)
+
+        ended = leg_facts(it)[-1]
+        assert isinstance(ended, LegEnded)
+        assert (ended.outcome, ended.sip_code) == (outcome, sip_code)
+
+
+async def test_a_machine_is_told_of_and_no_person_was_reached() -> None:
+    async with dialling(Callee(answered_by="machine_start")) as (it, office, calls):
+        record = await calls.dial(ORDER)
+        await until(lambda: any(isinstance(each, AnswererJudged) for each in it.told))
+        person = office.exchange.placed[record.call_sid].carrier
+        assert person is not None
+        await person.hang_up()
+        await until(lambda: any(isinstance(each, LegEnded) for each in it.told))
+
+        ended = leg_facts(it)[-1]
+        assert isinstance(ended, LegEnded)
+        assert ended.outcome == "voicemail"
+
+
+async def test_callbacks_that_come_three_times_are_told_once() -> None:
+    async with dialling(Callee(fate="busy")) as (it, office, calls):
+        office.exchange.repeats = 3
+        await calls.dial(ORDER)
+        await until(lambda: any(isinstance(each, LegEnded) for each in it.told))
+        await asyncio.sleep(1)
+
+        assert [type(each) for each in leg_facts(it)] == [LegRinging, LegEnded]
+
+
+async def test_a_call_that_ended_at_the_carrier_ends_here_although_its_line_is_lost() -> None:
+    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        caller.vanish()
+        form = caller.phone.form() | {"CallStatus": "completed", "SequenceNumber": "3"}
+
+        assert await told(it, form) == 204
+        await asyncio.wait_for(call.over.wait(), 5)
+        assert call.gone_for == ["caller_hung_up"]
+
+
+async def test_odd_numbers_and_endless_words_are_bounded() -> None:
+    form = PhoneCall().form() | {
+        "CallStatus": "failed",
+        "SipResponseCode": "٤٨٦",
+        "MachineDetectionDuration": "9" * 5000,
+        "AnsweredBy": "machine" + "x" * 9000,
+        "ErrorCode": "1" * 9000,
+    }
+    async with house() as it:
+        assert await told(it, form, query=f"?dial={'r' * 5000}") == 204
+
+        judged, ended = leg_facts(it)
+        assert isinstance(judged, AnswererJudged)
+        assert isinstance(ended, LegEnded)
+        assert max(len(judged.answerer), len(ended.reason), len(ended.ref)) == 64
+        assert (judged.after_s, ended.sip_code) == (0.0, None)
+
+
+@pytest.mark.parametrize("proof", ["wrong", "jnHHJVRuc+5O5HxzOjyUz1Q19Bc="])
+async def test_a_wrong_signature_is_forbidden_and_ends_nobody_s_call(proof: str) -> None:
+    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        form = caller.phone.form() | {"CallStatus": "completed"}
+
+        assert await told(it, form, proof=proof) == 403
+        await asyncio.sleep(1)
+        assert it.told == [InputRefused(transport="twilio", reason="wrong_signature")]
+        assert call.gone_for == []
+
+
+async def test_our_own_id_is_part_of_what_is_signed() -> None:
+    form = PhoneCall().form() | {"CallStatus": "ringing"}
+    async with house() as it:
+        proof = signature(TOKEN, f"{it.url}/twilio/status?dial=1", form)
+
+        assert await told(it, form, query="?dial=2", proof=proof) == 403

@@ -1,0 +1,85 @@
+"""Callbacks of a carrier become facts: each once, none backwards."""
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
+from calls.leg_progress import OUTCOMES, Callback, LegFact, LegProgress
+
+STATUSES = ("queued", "initiated", "ringing", "in-progress", *OUTCOMES)
+
+
+def facts(*said: Callback) -> list[LegFact]:
+    progress, found = LegProgress(began_at=100.0), list[LegFact]()
+    for number, each in enumerate(said):
+        progress, new = progress.after(each, 100.0 + number)
+        found += new
+    return found
+
+
+def status(name: str, **more: object) -> Callback:
+    return Callback(call_ref="CA1", status=name, **more)  # type: ignore[arg-type]
+
+
+def test_a_call_rings_is_answered_and_ends() -> None:
+    said = [status(each) for each in ("initiated", "ringing", "in-progress", "completed")]
+
+    assert facts(*said) == [
+        LegRinging(call_ref="CA1"),
+        LegAnswered(call_ref="CA1", after_s=2.0),
+        LegEnded(call_ref="CA1", outcome="completed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("final", "outcome"),
+    [
+        ("completed", "completed"),
+        ("busy", "busy"),
+        ("no-answer", "no-answer"),
+        ("failed", "failed"),
+        ("canceled", "cancelled"),
+    ],
+)
+def test_a_final_status_is_an_outcome(final: str, outcome: str) -> None:
+    [ended] = facts(status(final, sip_code=486, reason="32009"))
+
+    assert ended == LegEnded(call_ref="CA1", outcome=outcome, sip_code=486, reason="32009")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("answerer", ["machine_start", "machine_end_beep", "fax"])
+def test_a_machine_that_answered_is_no_person_reached(answerer: str) -> None:
+    judged = Callback(call_ref="CA1", answered_by=answerer, judged_after_s=2.1)
+
+    assert facts(status("in-progress"), judged, status("completed"))[1:] == [
+        AnswererJudged(call_ref="CA1", answerer=answerer, machine=True, after_s=2.1),
+        LegEnded(call_ref="CA1", outcome="voicemail"),
+    ]
+
+
+def test_a_person_is_no_machine() -> None:
+    judged = Callback(call_ref="CA1", answered_by="human")
+    fact, ended = facts(judged, status("completed", answered_by="human"))
+
+    assert isinstance(fact, AnswererJudged)
+    assert not fact.machine
+    assert ended == LegEnded(call_ref="CA1", outcome="completed")
+
+
+def test_whatever_the_order_a_call_ends_once_and_nothing_follows() -> None:
+    for said in permutations(("ringing", "in-progress", "completed")):
+        found = facts(*map(status, said))
+
+        assert isinstance(found[-1], LegEnded)
+        assert len({type(each) for each in found}) == len(found)
+
+
+@given(st.lists(st.sampled_from(STATUSES), max_size=20))
+def test_however_often_they_come_each_fact_is_told_once(names: list[str]) -> None:
+    found = facts(*map(status, names))
+
+    assert len({type(each) for each in found}) == len(found)
+    assert all(not isinstance(each, LegEnded) for each in found[:-1])

@@ -1,0 +1,138 @@
+"""Calls that we place: what Twilio is asked, and what becomes of an answer that was lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from bot.clock import utc_now
+from bot.dialing import place_call
+from bot.health.retrying import Retries
+from calls.events import Event
+from fallbacks.failure import Kind, PermanentError, Scope, TransientError
+from fallbacks.retrying import RetrySettings
+from faultlab.carrier.callee import Callee
+from faultlab.carrier.rest import CarrierRest
+from transports.twilio_calls import DialOrder, TwilioCalls
+from transports.twilio_rest import TwilioRest
+
+pytestmark = pytest.mark.virtual_time
+
+ACCOUNT = "AC" + "0" * 32
+TOKEN = "12345"
+ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="dial-1", machine="Enable")
+
+
+@asynccontextmanager
+async def office(**callees: Callee) -> AsyncIterator[tuple[CarrierRest, TwilioCalls]]:
+    async with CarrierRest(ACCOUNT, TOKEN) as it:
+        it.exchange.callees = {ORDER.to: Callee(fate="busy", ring_s=30)} | callees
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=it.url)
+        yield it, TwilioCalls(rest=rest, public_url="https://agent.example.com")
+
+
+def retries(told: list[Event]) -> Retries:
+    return Retries(settings=RetrySettings(), tell=told.append, chance=lambda: 0.5)
+
+
+async def test_a_call_is_asked_for_with_our_own_id_in_every_callback() -> None:
+    async with office() as (it, calls):
+        record = await calls.dial(ORDER)
+        order = it.exchange.placed[record.call_sid]
+
+        assert record.status == "queued"
+        assert (record.to, record.caller) == (ORDER.to, ORDER.caller)
+        url = "https://agent.example.com/twilio/status?dial=dial-1"
+        assert order.order["StatusCallback"] == order.order["AsyncAmdStatusCallback"] == url
+        assert order.order["Url"] == "https://agent.example.com/twilio/voice"
+        assert order.events == {"initiated", "ringing", "answered", "completed"}
+        assert (order.order["MachineDetection"], order.order["AsyncAmd"]) == ("Enable", "true")
+        assert order.order["Timeout"] == "30"
+
+
+async def test_a_call_is_looked_up_and_found_by_its_number_and_time() -> None:
+    async with office() as (_, calls):
+        began = utc_now()
+        record = await calls.dial(ORDER)
+        await asyncio.sleep(1)
+
+        assert (await calls.fetch(record.call_sid)).status == "ringing"
+        assert [each.call_sid for each in await calls.search(to=ORDER.to, since=began)] == [
+            record.call_sid
+        ]
+        assert await calls.search(to="+15005550999", since=began) == []
+        later = began.replace(year=began.year + 1)
+        assert await calls.search(to=ORDER.to, since=later) == []
+
+
+async def test_a_call_that_rings_can_be_cancelled() -> None:
+    async with office() as (it, calls):
+        record = await calls.dial(ORDER)
+        await asyncio.sleep(1)
+        await calls.cancel(record.call_sid)
+
+        assert it.exchange.placed[record.call_sid].statuses[-1] == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("to", "kind", "scope"),
+    [("+1", Kind.BAD_REQUEST, Scope.PAYLOAD), ("sip:x@y", Kind.BAD_REQUEST, Scope.PAYLOAD)],
+)
+async def test_a_number_that_cannot_be_is_that_number_s_fault(
+    to: str, kind: Kind, scope: Scope
+) -> None:
+    async with office() as (_, calls):
+        with pytest.raises(PermanentError) as refused:
+            await calls.dial(DialOrder(to=to, caller=ORDER.caller, ref="1"))
+
+        assert (refused.value.failure.kind, refused.value.failure.scope) == (kind, scope)
+        assert refused.value.failure.reason == "HTTP 400, Twilio error 21211"
+
+
+async def test_a_wrong_key_is_permanent_and_in_no_message() -> None:
+    async with CarrierRest(ACCOUNT, TOKEN) as it:
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr("s3cret"), api_url=it.url)
+        with pytest.raises(PermanentError) as refused:
+            await TwilioCalls(rest=rest, public_url="http://x").dial(ORDER)
+
+    assert refused.value.failure.kind is Kind.AUTH
+    assert "s3cret" not in str(refused.value)
+
+
+async def test_more_than_one_call_a_second_is_asked_for_again_later() -> None:
+    told: list[Event] = []
+    async with office() as (it, calls):
+        await calls.dial(ORDER)
+        with pytest.raises(TransientError) as refused:
+            await calls.dial(ORDER)
+        placed = await place_call(calls, ORDER, retries=retries(told), utc_now=utc_now)
+
+        assert refused.value.failure.kind is Kind.RATE_LIMITED
+        assert placed.call_sid in it.exchange.placed
+        assert len(it.exchange.placed) == 2
+
+
+async def test_a_call_whose_answer_was_lost_is_not_placed_twice() -> None:
+    told: list[Event] = []
+    async with office() as (it, calls):
+        it.swallow = 1
+
+        placed = await place_call(calls, ORDER, retries=retries(told), utc_now=utc_now)
+
+        assert list(it.exchange.placed) == [placed.call_sid]
+        assert [type(each).__name__ for each in told] == ["AttemptFailed", "RetryPlanned"]
+
+
+async def test_a_carrier_that_is_down_is_asked_four_times() -> None:
+    told: list[Event] = []
+    async with office() as (it, calls):
+        it.answer_with = 503
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(TransientError) as refused:
+            await place_call(calls, ORDER, retries=retries(told), utc_now=utc_now)
+
+        assert refused.value.failure.kind is Kind.OVERLOADED
+        assert asyncio.get_running_loop().time() - began_s == pytest.approx(35, abs=1)
+        assert it.exchange.placed == {}

@@ -1,0 +1,149 @@
+"""A caller is handed on through Twilio: to a person who answers, or back into the conversation."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from calls.events import ProviderFailed
+from calls.handover import Destination, Handover
+from faultlab.carrier.callee import Callee, Fate, read_dial
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.rest import CarrierRest
+from faultlab.carrier.webhook import AgentServer
+from tests.bot.http.twiml import verbs
+from tests.transports.twilio_house import TOKEN, Call, House, house, tone
+from transports.twilio_dial import dial_twiml
+from transports.twilio_rest import TwilioRest
+
+pytestmark = pytest.mark.virtual_time
+
+ACCOUNT = "AC" + "0" * 32
+DESK = Destination(name="billing", number="+15005550999")
+SIP_DESK = Destination(name="billing", number="sip:billing@example.com")
+
+
+class Line:
+    """A caller in a call with an agent who may hand them on."""
+
+    def __init__(self, it: House, office: CarrierRest, caller: Carrier, call: Call) -> None:
+        self.it, self.office, self.caller, self.call = it, office, caller, call
+
+
+@asynccontextmanager
+async def line(
+    callee: Callee, *, to: Destination = DESK, returns_within_s: float = 30
+) -> AsyncIterator[Line]:
+    async with CarrierRest(ACCOUNT, TOKEN) as office:
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
+        async with house(rest=rest, returns_within_s=returns_within_s) as it:
+            office.exchange.server = AgentServer(
+                base_url=it.url, public_url=it.url, auth_token=TOKEN
+            )
+            office.exchange.callees[to.number] = callee
+            async with Carrier(it.url, TOKEN) as caller:
+                office.know(caller)
+                yield Line(it, office, caller, await it.call())
+
+
+async def test_a_person_who_answers_has_the_caller() -> None:
+    async with line(Callee(talk_s=20)) as on:
+        assert on.call.leg.facts.transfers
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
+
+        await on.call.leg.hang_up()
+        await on.call.worker.cancel()
+        await asyncio.sleep(5)
+        assert not on.caller.ended.is_set()  # they talk
+        await asyncio.wait_for(on.caller.ended.wait(), 30)
+        assert on.office.requests == [(on.caller.phone.call_sid, "None")]  # one order, no hang-up
+        assert [each.number for each in on.office.exchange.dialled] == [DESK.number]
+
+
+@pytest.mark.parametrize(
+    ("fate", "sip_code", "outcome"),
+    [
+        ("busy", None, "busy"),
+        ("no-answer", None, "no_answer"),
+        ("failed", None, "failed"),
+        ("failed", 603, "declined"),
+    ],
+)
+@pytest.mark.parametrize("returns_within_s", [0, 30])
+async def test_a_caller_whom_nobody_takes_is_back_in_the_conversation(
+    fate: Fate, sip_code: int | None, outcome: Handover, returns_within_s: float
+) -> None:
+    async with line(Callee(fate=fate, sip_code=sip_code), returns_within_s=returns_within_s) as on:
+        assert await on.call.leg.transfer(DESK, ring_s=20) == outcome
+
+        await on.call.say(tone(0.3))
+        heard = await on.caller.listen(quiet_s=0.2)
+        assert heard.size
+        assert (on.call.gone_for, len(on.it.calls)) == ([], 1)
+
+
+async def test_a_person_who_does_not_answer_in_time_is_rung_no_longer() -> None:
+    async with line(Callee(ring_s=60)) as on:
+        began_s = on.caller.now_s
+
+        assert await on.call.leg.transfer(DESK, ring_s=10) == "no_answer"
+        assert on.caller.now_s - began_s == pytest.approx(10, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("fate", "outcome"),
+    [("answered", "connected"), ("busy", "busy"), ("no-answer", "no_answer")],
+)
+async def test_a_sip_address_is_referred_to(fate: Fate, outcome: Handover) -> None:
+    async with line(Callee(fate=fate), to=SIP_DESK) as on:
+        assert await on.call.leg.transfer(SIP_DESK, ring_s=20) == outcome
+        assert on.office.exchange.dialled[0].refers
+        await on.call.leg.hang_up()
+        await on.call.worker.cancel()
+
+
+async def test_a_transfer_that_twilio_refuses_leaves_the_call_as_it_is() -> None:
+    async with line(Callee()) as on:
+        on.office.answer_with = 500
+
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "failed"
+        on.office.answer_with = None
+        await on.call.say(tone(0.3))
+        await on.caller.listen(quiet_s=0.2)
+
+        assert on.caller.lost_at == []
+        error = "redirect answered 500"
+        assert on.it.told == [ProviderFailed(stage="transport", provider="twilio", error=error)]
+
+
+async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:
+    async with line(Callee(ring_s=10)) as on, asyncio.TaskGroup() as tasks:
+        transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
+        await asyncio.sleep(2)
+        await on.call.leg.carrier_ended()
+
+        assert await transfer == "failed"
+        assert on.call.gone_for == ["caller_hung_up"]
+
+
+async def test_without_credentials_it_is_not_offered() -> None:
+    async with house() as it, Carrier(it.url, TOKEN):
+        call = await it.call()
+
+        assert not call.leg.facts.transfers
+        assert await call.leg.transfer(DESK, ring_s=20) == "not_offered"
+
+
+@pytest.mark.parametrize("to", [DESK, SIP_DESK], ids=["a number", "a SIP URI"])
+def test_what_the_call_is_told_is_what_twilio_s_library_would_write(to: Destination) -> None:
+    text = dial_twiml(to, ring_s=20.4, public_url="https://agent.example.com")
+    verb = read_dial(text)
+
+    assert verbs(text)[:2] == ["Response", "Refer" if to is SIP_DESK else "Dial"]
+    assert verb is not None
+    assert verb.number == to.number
+    assert verb.action == "https://agent.example.com/twilio/after"
+    if to is DESK:
+        assert (verb.timeout_s, verb.callback) == (20, "https://agent.example.com/twilio/status")
