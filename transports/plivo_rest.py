@@ -1,4 +1,4 @@
-"""What we ask of Plivo's REST interface: to end a call, and to send it elsewhere."""
+"""What we ask of Plivo's REST interface: to end a call, and to press keys."""
 
 import asyncio
 import base64
@@ -40,14 +40,26 @@ class PlivoRest:
             return None
         return f"hang-up answered {status}" if status else "hang-up not answered"
 
+    async def press(self, call_ref: str, keys: str) -> bool:
+        """Send keys to the far end."""
+        status = await self._ask("POST", call_ref, {"digits": keys}, more="DTMF/")
+        return status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
+
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
         """Return that this is not offered."""
         return "not_offered"
 
-    async def _ask(self, method: str, call_ref: str, fields: dict[str, Any] | None = None) -> int:
+    async def _ask(
+        self,
+        method: str,
+        call_ref: str,
+        fields: dict[str, Any] | None = None,
+        *,
+        more: str = "",
+    ) -> int:
         account = quote(self.auth_id.get_secret_value(), safe="")
         call = quote(call_ref, safe="")
-        url = f"{self.api_url.rstrip('/')}/v1/Account/{account}/Call/{call}/"
+        url = f"{self.api_url.rstrip('/')}/v1/Account/{account}/Call/{call}/{more}"
         try:
             async with (
                 asyncio.timeout(ASK_S),

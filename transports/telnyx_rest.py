@@ -62,6 +62,10 @@ class TelnyxRest:
             return None
         return f"hang-up answered {status}" if status else "hang-up not answered"
 
+    async def press(self, call_ref: str, keys: str) -> bool:
+        """Send keys to the far end."""
+        return await self._command(call_ref, "send_dtmf", {"digits": keys}) == HTTPStatus.OK
+
     async def hand_on(self, call_id: str, number: str, *, ring_s: float, state: str) -> int:
         """Have somebody rung and connected with the caller. Return the status.
 

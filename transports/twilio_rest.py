@@ -45,6 +45,10 @@ class TwilioRest:
         """Whether a call can be handed on."""
         return bool(self.public_url)
 
+    async def press(self, call_ref: str, keys: str) -> bool:
+        """Return False: keys can only be played by TwiML, which ends the stream."""
+        return False
+
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
         """Return that this is not offered: a leg of Twilio's waits for what comes of it itself."""
         return "not_offered"

@@ -79,6 +79,10 @@ class TelnyxControl:
         """End a call."""
         return await self.rest.complete(call_ref)
 
+    async def press(self, call_ref: str, keys: str) -> bool:
+        """Send keys to the far end."""
+        return await self.rest.press(call_ref, keys)
+
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
         """Have somebody rung and the caller connected; a leg that fails leaves the caller ours."""
         self.waiting.expect(call_ref)

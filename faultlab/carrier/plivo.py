@@ -50,6 +50,7 @@ class PlivoAccount:
         self.calls: dict[str, Carrier] = {}
         app = web.Application()
         app.router.add_route("*", "/v1/Account/{account}/Call/{call}/", self._call)
+        app.router.add_route("*", "/v1/Account/{account}/Call/{call}/DTMF/", self._call)
         self._runner = web.AppRunner(app)
 
     async def __aenter__(self) -> Self:
@@ -90,7 +91,7 @@ class PlivoAccount:
         if request.method == "DELETE":
             await call.hang_up(by="agent")
             return web.Response(status=204)
-        return web.json_response({"message": "call transferred"}, status=202)
+        return web.json_response({"message": "digits sent"}, status=202)
 
 
 def plivo_signature(token: str, url: str, form: Mapping[str, str], nonce: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from fastapi import WebSocket
 
@@ -15,6 +15,8 @@ from transports.media_stream.line import HUNG_UP, NORMAL, LinePatience, StreamLi
 from transports.media_stream.output import StreamOutput
 from transports.media_stream.stream import Stream
 from transports.media_stream.transport import StreamTransport
+
+TONES: Final = frozenset("0123456789*#ABCD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,10 @@ class CallControl(Protocol):
 
     async def complete(self, call_ref: str) -> str | None:
         """End a call; return what went wrong, with no secret in it, or None."""
+        ...
+
+    async def press(self, call_ref: str, keys: str) -> bool:
+        """Send keys to the far end; False: they were not sent."""
         ...
 
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
@@ -76,7 +82,7 @@ class StreamLeg(PlainLeg):
         """
         self.facts = LegFacts(
             transport=stream.dialect.carrier,
-            sample_rate_hz=stream.ours.rate_hz,
+            sample_rate_hz=stream.rate_hz,
             caller=call.caller,
             called=call.called,
             call_ref=call.call_ref,
@@ -139,6 +145,12 @@ class StreamLeg(PlainLeg):
     async def carrier_ended(self) -> None:
         """Take the carrier's word that the call is over."""
         await self._line.gone(HUNG_UP)
+
+    async def press(self, keys: str) -> bool:
+        """Send keys to the far end, where the carrier can."""
+        if self._control is None or not keys or not set(keys) <= TONES:
+            return False
+        return await self._control.press(self.facts.call_ref, keys)
 
     def handed_on(self, outcome: Handover) -> None:
         """Take the carrier's word on what came of handing the caller on, if it gives one."""

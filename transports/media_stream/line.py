@@ -73,7 +73,7 @@ class StreamLine:
         self.marks = Marks()
         self.quiet = asyncio.Event()
         self.quiet.set()
-        self.sent = SentSound(rate_hz=stream.ours.rate_hz)
+        self.sent = SentSound(rate_hz=stream.rate_hz)
         self.up = asyncio.Event()
         self.up.set()
         self.away_s = 0.0

@@ -198,7 +198,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
 
     async def _send_rest(self) -> None:
         """Send what was gathered, though it is shorter than the carrier likes."""
-        if (rest := self._line.stream.rest()) is not None:
+        if (rest := await self._line.stream.rest()) is not None:
             await self._write_frame(OutputTransportMessageUrgentFrame(message=rest))
 
     def _must_be_heard(self) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 
-from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import (
     AudioRawFrame,
     Frame,
@@ -25,7 +24,6 @@ class StreamSerializer(FrameSerializer):
     def __init__(self, stream: Stream) -> None:
         super().__init__()
         self._stream = stream
-        self._resampler = create_stream_resampler()
 
     async def serialize(self, frame: Frame) -> str | None:
         """Return the message that says what a frame says; None: there is nothing to send yet."""
@@ -35,8 +33,7 @@ class StreamSerializer(FrameSerializer):
                 stream.clear()
                 return json.dumps(stream.dialect.clear(stream.stream_id))
             case AudioRawFrame():
-                encoded = await stream.ours.encode(frame.audio, frame.sample_rate, self._resampler)
-                media = stream.media(stream.gathered.add(encoded))
+                media = await stream.play(frame.audio, frame.sample_rate)
                 return json.dumps(media) if media else None
             case OutputTransportMessageFrame() | OutputTransportMessageUrgentFrame():
                 return None if self.should_ignore_frame(frame) else json.dumps(frame.message)

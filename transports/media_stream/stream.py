@@ -4,11 +4,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from pipecat.audio.resamplers.base_audio_resampler import BaseAudioResampler
+from pipecat.audio.utils import create_stream_resampler
+
 from transports.media_stream.codec import Codec
 from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import Fields
 
 LEAD_S: Final = 0.3  # ahead of the ear: a stall of 0.15 s and the way to it make no gap
+
+MOST_HZ: Final = 16_000  # Silero knows 8 and 16 kHz (pipecat/audio/vad/silero.py)
 
 
 class Gathered:
@@ -50,6 +55,10 @@ class Gathered:
         return taken
 
 
+def _whole_resampler() -> BaseAudioResampler:
+    return create_stream_resampler(clear_after_secs=None)  # a pause of the voice loses nothing
+
+
 @dataclass(slots=True, kw_only=True)
 class Stream:
     """What both directions and the serializer know of a stream.
@@ -57,10 +66,11 @@ class Stream:
     Attributes:
         dialect: How its carrier speaks.
         stream_id: As the carrier names it.
-        ours: How we send, at the rate of the pipeline.
+        ours: How we send.
         theirs: How the caller's audio comes.
         gathered: What waits to be long enough.
         owed_marks: To be sent behind what is gathered.
+        resampler: From the pipeline's rate to ours; it holds the last of what it was given.
     """
 
     dialect: Dialect
@@ -69,6 +79,7 @@ class Stream:
     theirs: Codec
     gathered: Gathered = field(init=False)
     owed_marks: deque[str] = field(default_factory=deque)
+    resampler: BaseAudioResampler = field(default_factory=_whole_resampler)
 
     def __post_init__(self) -> None:
         """Begin with nothing gathered."""
@@ -83,8 +94,14 @@ class Stream:
 
     def clear(self) -> None:
         """Forget what was gathered, and the marks behind it."""
+        self.resampler = _whole_resampler()
         self.gathered.clear()
         self.owed_marks.clear()
+
+    @property
+    def rate_hz(self) -> int:
+        """Of the pipeline: the carrier's, as far as the detector of speech can follow."""
+        return min(self.ours.rate_hz, MOST_HZ)
 
     @property
     def lead_s(self) -> float:
@@ -97,6 +114,15 @@ class Stream:
             return None
         return self.dialect.media(self.stream_id, payload, self.ours)
 
-    def rest(self) -> Fields | None:
+    async def play(self, pcm: bytes, rate_hz: int) -> Fields | None:
+        """Return the message that plays sound, with what was gathered before it, if it is due."""
+        encoded = await self.ours.encode(pcm, rate_hz, self.resampler)
+        return self.media(self.gathered.add(encoded))
+
+    async def rest(self) -> Fields | None:
         """Return the message that plays what was gathered, be it ever so short."""
+        tail = await self.resampler.flush()
+        encoded = await self.ours.encode(tail, self.ours.rate_hz, self.resampler)
+        if due := self.gathered.add(encoded):
+            return self.media(due + self.gathered.rest(self.ours.silence(1)))
         return self.media(self.gathered.rest(self.ours.silence(1)))

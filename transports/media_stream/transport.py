@@ -17,7 +17,7 @@ class StreamTransport(FastAPIWebsocketTransport):
 
     def __init__(self, websocket: WebSocket, line: StreamLine) -> None:
         self._line = line
-        rate_hz = line.stream.ours.rate_hz
+        rate_hz = line.stream.rate_hz
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
             audio_in_sample_rate=rate_hz,
