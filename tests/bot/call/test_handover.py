@@ -258,3 +258,15 @@ async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
         assert [there.caller.times(each) for each in said] == [1] * len(said)
         assert called_back != (TOGETHER in said)
         assert heard
+
+
+async def test_the_model_sees_a_name_and_no_number(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=WARM, people=People(comes="busy")) as there:
+        await asked(there)
+        await there.said(OFFER)
+        written = "".join(each.read_text() for each in (tmp_path / "logs").rglob("*.log*"))
+        tools = there.tools_of_call()
+
+        assert "billing" in tools
+        assert "5550123" not in tools
+        assert "5550123" not in "".join(map(repr, there.told)) + written
