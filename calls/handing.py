@@ -27,7 +27,6 @@ from calls.handing_events import (
     HandOn,
     HoldCaller,
     Join,
-    Joined,
     JoinFailed,
     LetGo,
     PersonAccepted,
@@ -38,6 +37,7 @@ from calls.handing_events import (
     Summarise,
     SummaryReady,
     TakeBack,
+    TwoJoined,
 )
 from calls.handover import Handover
 
@@ -133,7 +133,7 @@ class Handing:
                 actions = self._summary_ready(now)
             case HandedOn():
                 actions = self._handed_on(event.outcome)
-            case Joined() | JoinFailed():
+            case TwoJoined() | JoinFailed():
                 actions = self._join_done(event, now)
             case _:
                 actions = self._of_person(event, now)
@@ -217,7 +217,7 @@ class Handing:
         self._at, self._by = At.JOINING, now + JOIN_S
         return (Join(),)
 
-    def _join_done(self, event: Joined | JoinFailed, now: float) -> Actions:
+    def _join_done(self, event: TwoJoined | JoinFailed, now: float) -> Actions:
         if self._at is not At.JOINING:
             return ()
         if isinstance(event, JoinFailed):

@@ -40,7 +40,7 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Let the two hear each other, and nobody else; report it by `Joined` or `JoinFailed`."""
+    """Let the two hear each other, and nobody else; report it by `TwoJoined` or `JoinFailed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class CallerGone:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class TwoJoined:
     """The two hear each other."""
 
 
@@ -141,5 +141,5 @@ class HandedOn:
 
 HandingEvent: TypeAlias = (
     Announced | SummaryReady | PersonAnswered | PersonNotReached | Briefed | PersonAccepted
-    | PersonDeclined | PersonGone | CallerGone | Joined | JoinFailed | HandedOn
+    | PersonDeclined | PersonGone | CallerGone | TwoJoined | JoinFailed | HandedOn
 )  # fmt: skip

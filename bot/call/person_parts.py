@@ -6,8 +6,9 @@ from functools import partial
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 
+from bot.call.handover_means import Means
 from bot.call.person_call import PersonCall, PersonNews
-from bot.call.person_reach import Means, PersonReach
+from bot.call.person_reach import PersonReach
 from bot.call.person_summary import Summariser
 from bot.call.services import Services, Shared
 from bot.config.agent import AgentSettings

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from loguru import logger
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.call.person_reach import Summary
+from bot.call.handover_means import Summary
 from bot.call.summary_post import SummaryPosts
 from bot.clock import Clock
 from bot.config.settings import TransferSettings

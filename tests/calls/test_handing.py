@@ -30,7 +30,6 @@ from calls.handing_events import (
     HandOn,
     HoldCaller,
     Join,
-    Joined,
     JoinFailed,
     LetGo,
     PersonAccepted,
@@ -41,6 +40,7 @@ from calls.handing_events import (
     Summarise,
     SummaryReady,
     TakeBack,
+    TwoJoined,
 )
 from calls.handover import Handover
 
@@ -59,7 +59,7 @@ def walked(how: How, *events: HandingEvent) -> tuple[Handing, list[HandingAction
 def test_a_person_who_accepts_is_connected_with_the_caller() -> None:
     handing, done = walked(
         How.BRIEF,
-        *(Announced(), SummaryReady(), PersonAnswered(), Briefed(), PersonAccepted(), Joined()),
+        *(Announced(), SummaryReady(), PersonAnswered(), Briefed(), PersonAccepted(), TwoJoined()),
     )
 
     assert done == [Announce(), Summarise(), CallPerson(), HoldCaller(), Brief(), Join()]
@@ -135,7 +135,7 @@ def test_a_person_without_a_briefing_is_joined_at_once() -> None:
 
 
 def test_a_person_who_hangs_up_after_the_talk_gives_the_caller_back() -> None:
-    handing, done = walked(How.CALL, Announced(), PersonAnswered(), Joined(), PersonGone())
+    handing, done = walked(How.CALL, Announced(), PersonAnswered(), TwoJoined(), PersonGone())
 
     assert done[-1] == TakeBack(talked_s=1.0)
     assert handing.outcome == "connected"
@@ -152,7 +152,7 @@ def test_a_carrier_that_says_nothing_is_not_waited_for_without_end() -> None:
 
 EVENTS = (
     Announced(), SummaryReady(), PersonAnswered(), PersonNotReached(outcome="busy"), Briefed(),
-    PersonAccepted(), PersonDeclined(), PersonGone(), Joined(), JoinFailed(),
+    PersonAccepted(), PersonDeclined(), PersonGone(), TwoJoined(), JoinFailed(),
     HandedOn(outcome="connected"), HandedOn(outcome="failed"),
 )  # fmt: skip
 LONGEST_S = max(ANNOUNCED_S, RING_S + ANSWER_S, SUMMARY_S, SAID_S, ACCEPT_S, JOIN_S)

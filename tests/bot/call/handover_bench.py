@@ -176,6 +176,12 @@ class House:
     caller: Telephone
     call: asyncio.Task[None] | None = None
 
+    def tools_of_call(self) -> str:
+        """Return what the model is told of the tools of the call in progress."""
+        (call,) = self.process.switchboard.calls.values()
+        tools = call._assembled.context.tools  # pyright: ignore[reportAttributeAccessIssue]
+        return str([each.to_default_dict() for each in tools.standard_tools])
+
     def events(self, kind: type[Event]) -> list[Any]:
         return [each.event for each in self.told if isinstance(each.event, kind)]
 

@@ -10,6 +10,7 @@ from calls.events import (
     AnswerHeard,
     CallEnded,
     CallerReturned,
+    CallerSilent,
     HandedOver,
     PersonBriefed,
     PersonWanted,
@@ -104,6 +105,24 @@ async def test_a_person_who_hangs_up_gives_the_caller_back_to_the_agent(tmp_path
         assert outcomes(there) == ["connected"]
 
 
+async def test_two_who_are_silent_for_long_are_left_alone_and_then_the_agent_asks_again(
+    tmp_path: Path,
+) -> None:
+    limit = {"max_call_s": 60.0}
+    async with house(tmp_path, agent={**WARM, **limit}, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await person.press("1")
+        await there.said(TOGETHER)
+        await asyncio.sleep(70.0)
+        left_alone = there.events(CallerSilent) == there.events(CallEnded) == []
+        await person.put_down()
+        await there.until(lambda: there.events(CallEnded))
+
+        assert left_alone
+        assert there.events(CallEnded)[0].reason == "max_length"
+
+
 @pytest.mark.parametrize("outcome", ["busy", "no_answer", "failed", "declined"])
 async def test_a_person_who_is_not_reached_brings_the_agent_back(
     tmp_path: Path, outcome: Any
@@ -140,6 +159,7 @@ async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_comes_bac
 
         assert there.people.person
         assert there.people.person.why == "not_accepted"
+        assert there.events(CallerSilent) == []  # who waits is not asked whether they are there
         assert there.caller.longest_silence_s(asked_s) < 2.0
         assert outcomes(there) == ["no_answer"]
 
@@ -258,3 +278,15 @@ async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
         assert [there.caller.times(each) for each in said] == [1] * len(said)
         assert called_back != (TOGETHER in said)
         assert heard
+
+
+async def test_the_model_sees_a_name_and_no_number(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=WARM, people=People(comes="busy")) as there:
+        await asked(there)
+        await there.said(OFFER)
+        written = "".join(each.read_text() for each in (tmp_path / "logs").rglob("*.log*"))
+        tools = there.tools_of_call()
+
+        assert "billing" in tools
+        assert "5550123" not in tools
+        assert "5550123" not in "".join(map(repr, there.told)) + written

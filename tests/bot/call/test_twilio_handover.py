@@ -124,7 +124,7 @@ class _Notes:
 
 
 @asynccontextmanager
-async def line(folder: Path, person: Callee) -> AsyncIterator[Line]:
+async def line(folder: Path, person: Callee, *, warm: bool = True) -> AsyncIterator[Line]:
     notes, listener = _Notes(), bind_socket("127.0.0.1", 0)
     port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
@@ -135,7 +135,7 @@ async def line(folder: Path, person: Callee) -> AsyncIterator[Line]:
         rest.exchange.callees[BILLING] = person
         tree: dict[str, Any] = {
             "server": {"port": port, "public_url": url},
-            "agent": {"destinations": {"billing": {"number": BILLING, "warm": True, "ring_s": 20}}},
+            "agent": {"destinations": {"billing": {"number": BILLING, "warm": warm, "ring_s": 20}}},
             "transports": {
                 "twilio": {
                     "enabled": True,
@@ -271,3 +271,24 @@ async def test_a_carrier_that_places_no_call_brings_the_agent_back(tmp_path: Pat
 
         assert there.outcomes == ["failed"]
         there.rest.answer_with = None
+
+
+async def test_without_a_briefing_the_carrier_hands_the_caller_on(tmp_path: Path) -> None:
+    async with line(tmp_path, Callee(talk_s=10.0), warm=False) as there:
+        await there.asks()
+        await there.until(lambda: there.events(CallEnded))
+
+        assert there.outcomes == ["connected"]
+        assert there.events(CallEnded)[0].reason == "transfer"
+        assert [each.number for each in there.rest.exchange.dialled] == [BILLING]
+        assert not there.caller.ended.is_set()  # the caller talks on, with the person
+
+
+async def test_a_carrier_that_reaches_nobody_gives_the_caller_back(tmp_path: Path) -> None:
+    async with line(tmp_path, Callee(fate="busy"), warm=False) as there:
+        await there.asks()
+        await there.said(OFFER)
+
+        assert there.outcomes == ["busy"]
+        assert there.times(NOBODY) == 1
+        assert not there.caller.ended.is_set()

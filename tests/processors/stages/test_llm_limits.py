@@ -221,6 +221,21 @@ async def test_what_is_asked_beside_the_call_is_billed_too() -> None:
     assert billed.completion_tokens == len(answer) // TOKEN_CHARACTERS
 
 
+@pytest.mark.parametrize("fault", [{"fault": "http", "status": 500}, {"fault": "silent"}])
+async def test_what_is_asked_beside_the_call_goes_down_the_ladder(fault: dict[str, Any]) -> None:
+    async with bench({}) as it:
+        it.fault("openai", **fault)
+        question = [{"role": "user", "content": "What are your opening hours?"}]
+        context = LLMContext(messages=question)  # type: ignore[arg-type]
+        stage = it.stage(Turn(budget_s=1.5))
+        async with asyncio.timeout(15):
+            answer = await stage.run_inference(context, each_s=2.0)
+
+    assert answer == ANSWER
+    assert [each.provider for each in it.told_of(AttemptFailed)] == ["openai"]
+    assert [each.provider for each in it.told_of(UsageMeasured)] == ["openai-b"]
+
+
 async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_called_off() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):  # so that its p95 is measured

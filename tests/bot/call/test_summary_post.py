@@ -1,0 +1,78 @@
+"""What a call is about is sent to the owner, again where that may help, and never waited for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bot.call.summary_post import WAITING, SummaryPosts, sending
+from bot.health.retrying import Retries
+from calls.events import Event
+from fallbacks.facts import AttemptFailed, RetryPlanned
+from fallbacks.retrying import RetrySettings
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
+
+SUMMARY = {"call_id": "c1", "summary": "It is about an invoice."}
+
+
+@asynccontextmanager
+async def owner(*statuses: int) -> AsyncIterator[tuple[str, list[Any]]]:
+    """Answer with these statuses, then with 200."""
+    got: list[Any] = []
+
+    async def take(request: web.Request) -> web.Response:
+        got.append(await request.json())
+        return web.Response(status=statuses[len(got) - 1] if len(got) <= len(statuses) else 200)
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    server = web.AppRunner(app)
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{server.addresses[0][1]}/hook", got
+    finally:
+        await server.cleanup()
+
+
+def retries(told: list[Event]) -> Retries:
+    return Retries(settings=RetrySettings(), tell=told.append)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "asked"), [((), 1), ((503, 429), 3), ((404,), 1)], ids=["well", "busy", "wrong"]
+)
+async def test_a_summary_is_sent_until_it_is_taken_or_cannot_be(
+    statuses: tuple[int, ...], asked: int
+) -> None:
+    told: list[Event] = []
+    async with (
+        owner(*statuses) as (url, got),
+        sending(SummaryPosts(url, retries(told))) as posts,
+    ):
+        posts.send(SUMMARY)
+        await asyncio.sleep(60)
+
+    assert got == [SUMMARY] * asked
+    assert len([each for each in told if isinstance(each, RetryPlanned)]) == asked - 1
+    assert len([each for each in told if isinstance(each, AttemptFailed)]) == len(statuses)
+
+
+async def test_one_that_cannot_be_sent_holds_up_no_other() -> None:
+    async with owner(404) as (url, got), sending(SummaryPosts(url, retries([]))) as posts:
+        posts.send({"summary": "first"})
+        posts.send({"summary": "second"})
+        await asyncio.sleep(60)
+
+    assert got == [{"summary": "first"}, {"summary": "second"}]
+
+
+async def test_without_an_address_or_with_too_many_waiting_nothing_is_kept() -> None:
+    SummaryPosts(None).send(SUMMARY)
+    crowded = SummaryPosts("http://127.0.0.1:9", retries([]))
+    for _ in range(WAITING + 5):
+        crowded.send(SUMMARY)

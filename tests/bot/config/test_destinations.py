@@ -1,0 +1,50 @@
+"""Who can be reached is said in the configuration, and a mistake in it is one clear line."""
+
+import pytest
+from pydantic import ValidationError
+
+from bot.config.agent import AgentSettings, DestinationSettings
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("+1 (555) 0123", "+15550123"),
+        (15550123, "+15550123"),
+        ("sip:front.desk-1@192.0.2.7:5060", "sip:front.desk-1@192.0.2.7:5060"),
+    ],
+    ids=["as people write it", "as YAML reads it", "a SIP address"],
+)
+def test_a_number_or_a_sip_address_can_be_reached(written: object, number: str) -> None:
+    assert DestinationSettings.model_validate({"number": written}).number == number
+
+
+@pytest.mark.parametrize("number", ["", "call me", "sip:", "sip:a b@c", "sip:a@b;x=<y>", True])
+def test_what_cannot_be_dialled_is_refused(number: object) -> None:
+    with pytest.raises(ValidationError):
+        DestinationSettings.model_validate({"number": number})
+
+
+def test_a_key_as_yaml_reads_it_is_a_key() -> None:
+    agent = AgentSettings.model_validate(
+        {
+            "destinations": {"billing": {"number": "+15550123"}},
+            "keys": {0: "person", "9": "callback"},
+        }
+    )
+
+    assert agent.keys == {"0": "person", "9": "callback"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"0": "person"}, "`keys.0` is `person`, but `destinations` names nobody"),
+        ({"1": "sales"}, "`keys.1` is 'sales', which is none of: person, callback"),
+    ],
+)
+def test_a_key_that_leads_nowhere_is_told_with_what_would_be_valid(
+    keys: dict[str, str], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        AgentSettings.model_validate({"keys": keys})

@@ -1,0 +1,50 @@
+"""What a call is about, made of the last words with no model."""
+
+import pytest
+
+from calls.summary import MOST, plain_summary, transcript
+
+TALK = [
+    {"role": "system", "content": "You are a receptionist."},
+    {"role": "assistant", "content": "How can I help?"},
+    {"role": "user", "content": "I have a question."},
+    {"role": "assistant", "content": None, "tool_calls": []},
+    {"role": "user", "content": "It is about my invoice."},
+    {"role": "user", "content": [{"type": "image"}]},
+    {"role": "user", "content": "A person, please."},
+]
+
+
+def test_the_callers_last_two_utterances_are_the_summary() -> None:
+    said = plain_summary(TALK, reason="invoice", language="en-GB")
+
+    assert said == "The caller said: It is about my invoice. A person, please."
+
+
+@pytest.mark.parametrize(
+    ("language", "reason", "said"),
+    [
+        ("en", "billing", "The caller said: billing"),
+        ("es-MX", "", "La persona que llama no ha dicho de qué se trata."),
+        ("fr", "", "The caller has not said what it is about."),
+    ],
+)
+def test_who_has_said_nothing_has_said_why_or_nothing(
+    language: str, reason: str, said: str
+) -> None:
+    assert plain_summary([], reason=reason, language=language) == said
+
+
+def test_nobody_is_made_to_listen_to_a_speech() -> None:
+    long = [{"role": "user", "content": "word " * 500}]
+
+    assert len(plain_summary(long, reason="", language="ru")) <= MOST + 20
+
+
+def test_a_transcript_has_what_the_two_said_and_no_instructions() -> None:
+    assert transcript(TALK).splitlines() == [
+        "Agent: How can I help?",
+        "Caller: I have a question.",
+        "Caller: It is about my invoice.",
+        "Caller: A person, please.",
+    ]
