@@ -50,7 +50,9 @@ class Recogniser:
         self._decoder = SphinxDecoder(_settings(ear))
         self._dice = np.random.default_rng(0)
         same = ear.rate_hz == MODEL_HZ
-        self._resampler = None if same else soxr.ResampleStream(ear.rate_hz, MODEL_HZ, 1, "int16")
+        # In floats: whole numbers soxr dithers with a seed made of an address, and the same sound
+        # would be other words in another process.
+        self._resampler = None if same else soxr.ResampleStream(ear.rate_hz, MODEL_HZ, 1, "float32")
         self._before: deque[Samples] = deque()
         self._before_samples = 0
         self._open = False
@@ -74,7 +76,8 @@ class Recogniser:
         """Yield what the next piece of audio brought."""
         samples = np.frombuffer(audio[: len(audio) & ~1], "<i2")
         if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples)
+            resampled = self._resampler.resample_chunk(samples.astype(np.float32))
+            samples = resampled.round().clip(-32768, 32767).astype(np.int16)
         if not self._open:
             self._keep(samples)
             return

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from faultlab.samples import Samples
 
@@ -51,20 +52,22 @@ class Intake:
         samples = self._linear(audio)
         if self._resampler is None:
             return samples
-        return self._resampler.resample_chunk(samples)
+        return _whole(self._resampler.resample_chunk(samples.astype(np.float32)))
 
     def drain(self) -> Samples:
         """Return the last milliseconds, which the resampler holds back until more comes."""
         if self._resampler is None:
             return np.zeros(0, np.int16)
-        rest = self._resampler.resample_chunk(np.zeros(0, np.int16), last=True)
+        rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
         self._resampler = self._fresh()
-        return rest
+        return _whole(rest)
 
     def _fresh(self) -> soxr.ResampleStream | None:
         if self._rate_hz == MODEL_HZ:
             return None
-        return soxr.ResampleStream(self._rate_hz, MODEL_HZ, 1, dtype="int16", quality="LQ")
+        # Whole numbers soxr would dither, with a seed made of an address: the same audio would be
+        # other samples in every process, and a word on the edge another word.
+        return soxr.ResampleStream(self._rate_hz, MODEL_HZ, 1, dtype="float32", quality="LQ")
 
     def _linear(self, audio: bytes) -> Samples:
         if self._table is not None:
@@ -73,3 +76,7 @@ class Intake:
         whole = len(audio) - len(audio) % 2
         self._torn = audio[whole:]
         return np.frombuffer(audio[:whole], "<i2").astype(np.int16)
+
+
+def _whole(samples: NDArray[np.float32]) -> Samples:
+    return samples.round().clip(-32768, 32767).astype(np.int16)
