@@ -9,6 +9,7 @@ from fastapi import WebSocket
 from calls.entry import Tell
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
+from transports.key_tones import key_tones
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.media_stream.input import StreamInput
 from transports.media_stream.line import HUNG_UP, NORMAL, LinePatience, StreamLine, close
@@ -139,6 +140,13 @@ class StreamLeg(PlainLeg):
     async def carrier_ended(self) -> None:
         """Take the carrier's word that the call is over."""
         await self._line.gone(HUNG_UP)
+
+    async def press(self, keys: str) -> bool:
+        """Send keys as sound: a media stream carries nothing else to the far end."""
+        tones = key_tones(keys, rate_hz=self.facts.sample_rate_hz)
+        if tones is None or self._line.over:
+            return False
+        return await self.output().press(tones)
 
     def handed_on(self, outcome: Handover) -> None:
         """Take the carrier's word on what came of handing the caller on, if it gives one."""
