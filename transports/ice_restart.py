@@ -69,10 +69,10 @@ def _check_at_once(
     """
     for pair in connection._check_list:  # noqa: SLF001
         theirs = pair.protocol is protocol and pair.remote_addr == address
-        waits = pair.state is ice.CandidatePair.State.IN_PROGRESS and pair.task is not None
-        if theirs and waits and id(pair) not in again:
+        task = pair.task if pair.state is ice.CandidatePair.State.IN_PROGRESS else None
+        if theirs and task is not None and id(pair) not in again:
             again.add(id(pair))
-            pair.task.cancel()
+            task.cancel()
             pair.task = None
             connection.check_state(pair, ice.CandidatePair.State.WAITING)
     take(message, address, protocol)

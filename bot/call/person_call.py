@@ -72,8 +72,10 @@ class PersonCall:
         )
         self._tts = tts
         self._ear = PersonEar()
-        local = partial(asyncio.to_thread, say_locally, language=language, rate_hz=rate_hz)
-        self._voice = PersonVoice(line, say_locally=local, clock=wiring.clock)
+        speak = partial(say_locally, language=language, rate_hz=rate_hz)
+        self._voice = PersonVoice(
+            line, say_locally=lambda text: asyncio.to_thread(speak, text), clock=wiring.clock
+        )
         tts.say_unsaid = self._voice.keep_unsaid
         self._ear.on_key = news.key
         self._worker = PipelineWorker(

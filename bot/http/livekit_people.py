@@ -86,11 +86,11 @@ class LivekitPeople:
         finally:
             if leg is None:
                 await asyncio.shield(self._leave(line))
-        return leg
+        return leg or "failed"
 
     async def _dial(self, to: Destination, room: str, *, ring_s: float) -> Dialled:
         url = self.rooms.url.replace("ws", "http", 1)
-        async with open_exchange(url, self.api_key, self.api_secret) as lk:
+        async with open_exchange(url, self.api_key.get_secret_value(), self.api_secret) as lk:
             return await dial(lk, await self._call(lk, to, room, ring_s=ring_s))
 
     async def _call(
