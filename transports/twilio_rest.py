@@ -63,7 +63,7 @@ class TwilioRest:
         """
         return await self._change(call_ref, (("Status", "completed"),), what="hang-up")
 
-    async def redirect(self, call_ref: str, twiml: str) -> str | None:
+    async def redirect(self, call_sid: str, twiml: str) -> str | None:
         """Have a live call do something else; return what went wrong, or None.
 
         Raises nothing. A call that has ended is no success here.
