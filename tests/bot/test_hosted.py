@@ -17,6 +17,7 @@ from pipecat.runner.types import (
 )
 
 from bot import bot
+from telemetry import logs
 from transports.media_stream.messages import POLICY
 
 CONFIG = """
@@ -83,5 +84,6 @@ async def test_a_room_that_lets_nobody_in_is_named(capsys: pytest.CaptureFixture
     given = LiveKitRunnerArguments(room_name="r-1", url="ws://127.0.0.1:9", token="t")
 
     await bot(given)
+    logs.flush()  # a thread writes it
 
     assert "r-1: the media server did not let us in" in capsys.readouterr().err

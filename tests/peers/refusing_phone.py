@@ -1,9 +1,11 @@
-"""A far end that refuses every call with a status of one's choice, played by sipp."""
+"""A far end that refuses every call: with a status of one's choice, or for want of a login."""
 
 import contextlib
+import hashlib
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.peers.children import READY_S, Child, UnprovenError, free_ports, program
@@ -31,10 +33,41 @@ SIP/2.0 {status}
   <recv request="ACK"/>
 </scenario>
 """
+NONCE = "47ebe028cda119c35d4877b383027d28"
+# Who shows the login hears that the callee is busy, anybody else that it is forbidden.
+ASKS_FOR_LOGIN = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<scenario name="asks for a login">
+  <recv request="INVITE"/>
+  <send><![CDATA[
+SIP/2.0 407 Proxy Authentication Required
+Proxy-Authenticate: Digest realm="carrier", nonce="{nonce}"
+{headers}
+
+]]></send>
+  <recv request="ACK"/>
+  <recv request="INVITE">
+    <action><ereg regexp="{response}" search_in="hdr" header="Proxy-Authorization:"
+                  check_it="false" assign_to="known"/></action>
+  </recv>
+  <nop hide="true" test="known" next="1"/>
+  <send retrans="500" next="2"><![CDATA[
+SIP/2.0 403 Forbidden
+{headers}
+
+]]></send>
+  <label id="1"/>
+  <send retrans="500"><![CDATA[
+SIP/2.0 486 Busy Here
+{headers}
+
+]]></send>
+  <label id="2"/>
+  <recv request="ACK"/>
+</scenario>
+"""
 
 
-@contextlib.contextmanager
-def refusing_phone(folder: Path, status: str) -> Iterator[str]:
+def refusing_phone(folder: Path, status: str) -> AbstractContextManager[str]:
     """Have one until the block ends; yield where it is reached, as host and port.
 
     Args:
@@ -44,11 +77,32 @@ def refusing_phone(folder: Path, status: str) -> Iterator[str]:
     Raises:
         UnprovenError: sipp is not here, or does not start.
     """
+    (port,) = free_ports(1, kind=socket.SOCK_DGRAM)
+    return _playing(folder, port, SCENARIO.format(status=status, headers=HEADERS))
+
+
+def carrier_with_login(
+    folder: Path, *, callee: str, username: str, password: str
+) -> AbstractContextManager[str]:
+    """Have a carrier that asks whoever calls the callee for a login (digest), as above."""
+    (port,) = free_ports(1, kind=socket.SOCK_DGRAM)
+    who = _digest(f"{username}:carrier:{password}")  # RFC 2617, section 3.2.2
+    what = _digest(f"INVITE:sip:{callee}@127.0.0.1:{port};transport=udp")
+    response = _digest(f"{who}:{NONCE}:{what}")
+    content = ASKS_FOR_LOGIN.format(nonce=NONCE, response=response, headers=HEADERS)
+    return _playing(folder, port, content)
+
+
+def _digest(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+@contextlib.contextmanager
+def _playing(folder: Path, port: int, content: str) -> Iterator[str]:
     sipp = program("sipp", "sip-tester")
     folder.mkdir(parents=True, exist_ok=True)
-    (port,) = free_ports(1, kind=socket.SOCK_DGRAM)
-    scenario = folder / "refuses.xml"
-    scenario.write_text(SCENARIO.format(status=status, headers=HEADERS), encoding="utf-8")
+    scenario = folder / "scenario.xml"
+    scenario.write_text(content, encoding="utf-8")
     command = [sipp, "-sf", str(scenario), "-i", "127.0.0.1", "-p", str(port), "-nostdin"]
     child = Child(command, log=folder / "sipp.log", environment={"TERM": "dumb"})
     try:

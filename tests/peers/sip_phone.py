@@ -254,6 +254,7 @@ async def sip_phone(
     answer: Answer = "at_once",
     codec: str = "PCMU/8000/1",
     lines: int = 1,
+    login: tuple[str, str] | None = None,
 ) -> AsyncIterator[SipPhone]:
     """Have a phone until the block ends.
 
@@ -262,6 +263,7 @@ async def sip_phone(
         answer: What the person does when it rings.
         codec: As baresip writes it: PCMU/8000/1 or PCMA/8000/1.
         lines: One more call than that hears "busy" from the phone itself.
+        login: The name and password that it shows when asked.
 
     Raises:
         UnprovenError: baresip is not here, or does not start.
@@ -269,7 +271,9 @@ async def sip_phone(
     baresip = program("baresip", "baresip-core")
     sip_port, (control_port,) = _adjoining_ports(), free_ports(1)
     mode = "auto" if answer == "at_once" else "manual"
-    account = f"<sip:phone@127.0.0.1>;regint=0;audio_codecs={codec};ptime=20;answermode={mode}\n"
+    account = f"<sip:phone@127.0.0.1>;regint=0;audio_codecs={codec};ptime=20;answermode={mode}"
+    if login:
+        account += ";auth_user={};auth_pass={}".format(*login)
     _furnish(folder, account, sip_port=sip_port, control_port=control_port, lines=lines)
     child = Child([baresip, "-4", "-f", str(folder)], log=folder / "baresip.log", environment={})
     try:

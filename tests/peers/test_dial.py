@@ -14,7 +14,7 @@ from drill.sound import stretches
 from tests.peers.agent import answering
 from tests.peers.conftest import NewPhone, proven
 from tests.peers.media_server import KEY, NUMBER, SECRET, MediaServer
-from tests.peers.refusing_phone import refusing_phone
+from tests.peers.refusing_phone import carrier_with_login, refusing_phone
 from tests.peers.sip_phone import Pcm
 from tests.peers.test_peers import TONE_HZ, loud_s, participant
 from transports.livekit_dial import (
@@ -25,6 +25,7 @@ from transports.livekit_dial import (
     room_of,
 )
 from transports.livekit_trunks import (
+    Credentials,
     ExchangePlan,
     InboundTrunk,
     OutboundTrunk,
@@ -51,14 +52,21 @@ async def exchange(media_server: MediaServer) -> AsyncIterator[api.LiveKitAPI]:
 
 
 async def call_to(
-    lk: api.LiveKitAPI, media_server: MediaServer, address: str, **options: float
+    lk: api.LiveKitAPI,
+    media_server: MediaServer,
+    address: str,
+    *,
+    login: Credentials | None = None,
+    **options: float,
 ) -> OutboundCall:
     """Return a call that reaches an address, whatever is dialled."""
     plan = ExchangePlan(
         name="dialling",
         room_prefix="call-",
         inbound=InboundTrunk(numbers=(NUMBER,), media_timeout_s=60.0),
-        outbound=OutboundTrunk(address=address, numbers=(NUMBER,), transport="udp"),
+        outbound=OutboundTrunk(
+            address=address, numbers=(NUMBER,), transport="udp", credentials=login
+        ),
     )
     await set_up(media_server.url, KEY, SecretStr(SECRET), plan)
     trunk_id = await outbound_trunk_id(lk, "dialling")
@@ -120,6 +128,28 @@ async def test_a_status_comes_back_as_it_was_sent(
     assert dialled.sip_code == int(status[:3])
     verdict = dialled.verdict
     assert (verdict.outcome, verdict.again, verdict.trunk) == expected
+
+
+@pytest.mark.parametrize(
+    ("password", "sip_code", "trunk"),
+    [("outbound-password", 486, "well"), ("wrong", 403, "refusing"), (None, None, "refusing")],
+)
+async def test_a_carrier_is_shown_the_login(
+    media_server: MediaServer,
+    exchange: api.LiveKitAPI,
+    tmp_path: Path,
+    password: str | None,
+    sip_code: int | None,
+    trunk: str,
+) -> None:
+    login = Credentials(username="us", password=SecretStr(password)) if password else None
+    carrier = carrier_with_login(
+        tmp_path / "sipp", callee="phone", username="us", password="outbound-password"
+    )
+    with proven(carrier) as address:
+        dialled = await dial(exchange, await call_to(exchange, media_server, address, login=login))
+
+    assert (dialled.sip_code, dialled.verdict.trunk) == (sip_code, trunk)
 
 
 async def test_a_phone_that_nobody_answers_rings_out(

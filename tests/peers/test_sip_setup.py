@@ -123,3 +123,26 @@ async def test_a_call_that_no_trunk_takes_comes_into_no_room(
 
     assert not rooms
     assert not phone.told("CALL_ESTABLISHED")
+
+
+async def test_a_carrier_shows_the_login_that_it_was_given(
+    configured: MediaServer, new_phone: NewPhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIP_INBOUND_PASSWORD", "inbound-password")
+    write("inbound_username: them")
+    assert await asyncio.to_thread(run, ["sip", "setup"]) == 0
+    right = await new_phone("right", login=("them", "inbound-password"))
+    wrong = await new_phone("wrong", login=("them", "guessed"))
+
+    await wrong.dial(configured.uri())
+    refused = await wrong.until("CALL_CLOSED")
+    await right.dial(configured.uri())
+    async with configured.api() as lk:
+        name = await first_room(lk)
+    async with participant(configured, name):
+        await right.until("CALL_ESTABLISHED")
+        await right.hang_up()
+    await configured.remove_all()
+
+    assert not wrong.told("CALL_ESTABLISHED")
+    assert refused["param"]
