@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 0.25
 QUIET_S: Final = 12.0  # what was handed over has begun its call by then, or never will
+LEAVE_S: Final = 1.0  # for the supervisor to hear that we take no connection any more
+BEGIN_S: Final = 0.1  # for the request of a connection handed over last to be read
 
 
 def main() -> None:
@@ -63,7 +66,8 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
             listening = tasks.create_task(_outlive(house, server), name="end with the supervisor")
             await server.ready.wait()
             place = _WorkPlace(house, server, tasks)
-            take_connections(socket.socket(fileno=order["hand"]), place.take)
+            place.over = take_connections(socket.socket(fileno=order["hand"]), place.take)
+            server.leave = place.leave
             house.wire.tell("ready")
             await server.finished.wait()
         for each in (line, listening):
@@ -84,7 +88,8 @@ class _WorkPlace:
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._taken_at = 0.0
-        wire = house.wire
+        self.over = asyncio.Event()  # no connection is handed over any more
+        self._wire = wire = house.wire
         wire.on("stop", lambda _: server.asked_to_stop.set())
         wire.on("hurry", lambda _: server.hurry())
         wire.on("retire", self._retire)
@@ -94,6 +99,16 @@ class _WorkPlace:
         """Serve a connection that the supervisor accepted."""
         self._taken_at = self._loop.time()
         self._tasks.create_task(self._server.take(connection), name="take a connection")
+
+    async def leave(self) -> None:
+        """Have connections handed to others, and return when ours are being served.
+
+        Whoever rings in this moment would otherwise find the connection reset.
+        """
+        self._wire.tell("leaving")
+        with suppress(TimeoutError):  # a supervisor that hangs keeps nobody here
+            await asyncio.wait_for(self.over.wait(), LEAVE_S)
+        await asyncio.sleep(BEGIN_S)
 
     def _retire(self, _: Mapping[str, Any]) -> None:
         self._tasks.create_task(self._end_with_the_last_call(), name="retire")

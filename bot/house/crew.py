@@ -91,6 +91,10 @@ class Worker:
         except OSError:  # gone, or its queue is full
             return False
 
+    def close_hand(self) -> None:
+        """Give it no connection any more; it learns of it behind the last one."""
+        self._hand.close()
+
     def give_up(self) -> None:
         """Count it as ended: there is no process."""
         self.code = FAILED

@@ -121,8 +121,13 @@ class Joined:
         self._state = state
 
 
-def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> None:
-    """Have each connection that the supervisor hands over taken, as long as the loop runs."""
+def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> asyncio.Event:
+    """Have each connection that the supervisor hands over taken, as long as the loop runs.
+
+    Returns:
+        Set when the last one was taken: the supervisor hands none over any more.
+    """
+    over = asyncio.Event()
     loop = asyncio.get_running_loop()
     hand.settimeout(0)
 
@@ -135,8 +140,10 @@ def take_connections(hand: socket.socket, take: Callable[[socket.socket], None])
             message, files = b"", []
         if not message:
             loop.remove_reader(hand)
+            over.set()
             return
         for each in files:
             take(socket.socket(fileno=each))
 
     loop.add_reader(hand, ready)
+    return over

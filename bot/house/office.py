@@ -42,6 +42,7 @@ class Office:
         wire.on("configured", lambda _: worker.configured.set())
         wire.on("ready", lambda _: self._open(worker))
         wire.on("closing", lambda _: self._leave(worker))
+        wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda said: self._heed(worker, said))
         wire.on("begin", lambda said: self._seats.begin(said["seat"], worker.number, self._clock()))
         wire.on("end", lambda said: self._seats.end(said["seat"]))

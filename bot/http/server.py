@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -89,6 +89,8 @@ class Server(uvicorn.Server):
         self.ready = asyncio.Event()
         """Set once it answers, or never will."""
         self.finished = asyncio.Event()
+        self.leave: Callable[[], Awaitable[None]] = _take_leave
+        """Called when no call is left, before the last requests are waited for."""
         self._signals = 0
         self._loop = asyncio.get_running_loop()
 
@@ -190,7 +192,12 @@ async def _serve(server: Server, sockets: list[socket.socket]) -> None:
 async def _drain(server: Server, process: Process) -> None:
     await server.asked_to_stop.wait()
     await process.switchboard.close(drain_s=process.settings.shutdown.drain_s)
+    await server.leave()
     server.should_exit = True
+
+
+async def _take_leave() -> None:
+    """Leave at once: whoever listens for itself hands connections to nobody."""
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from bot.lab.process import lab_process
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.webhook import NotConnectedError
 from tests.bot.house.many import TWO, becomes, log_of, told, workers_of
-from tests.bot.serving import AUTH_TOKEN, serving
+from tests.bot.serving import AUTH_TOKEN, Served, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -85,6 +85,36 @@ async def test_sigterm_has_all_workers_drain(tmp_path: Path) -> None:
             assert await served.process.wait() == 0
 
     assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+
+
+async def test_nobody_who_rings_while_a_worker_leaves_finds_the_line_reset(tmp_path: Path) -> None:
+    changes = TWO | {"shutdown": {"drain_s": 60}}
+    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        async with Carrier(served.url, AUTH_TOKEN) as one:  # at w1, who is given what comes now
+            await one.listen(within_s=20)
+            async with Carrier(served.url, AUTH_TOKEN) as other:
+                await other.listen(within_s=20)
+                served.process.send_signal(signal.SIGTERM)
+                await drains(served.url)
+                await one.hang_up()
+                answers = await ring_until_one_has_left(served)
+                assert not other.ended.is_set()
+
+    assert set(answers) == {503}
+
+
+async def ring_until_one_has_left(served: Served) -> list[int]:
+    """Ask on connection after connection until a worker has ended; raises if one is reset."""
+    answers: list[int] = []
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with asyncio.timeout(40), aiohttp.ClientSession(connector=connector) as session:
+        while " has ended with 0" not in log_of(served):
+            asked = [session.get(f"{served.url}/readyz") for _ in range(4)]
+            for answer in await asyncio.gather(*asked):
+                answers.append(answer.status)
+                answer.release()
+    return answers
 
 
 async def drains(url: str) -> None:
