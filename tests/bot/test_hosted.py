@@ -61,7 +61,7 @@ async def hosting() -> AsyncIterator[str]:
 )
 async def test_a_socket_that_does_not_begin_as_twilios_do_is_closed(message: str) -> None:
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         hosting() as url,
         aiohttp.ClientSession() as session,
         session.ws_connect(url) as line,
