@@ -91,7 +91,7 @@ class TwilioSettings(Section):
     account_sid: SecretStr | None = None
     number: Number | None = None
     api_url: HttpUrl = "https://api.twilio.com"
-    returns_within_s: Seconds = 30.0  # a call whose stream died waits so long for another
+    returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
 
 
 class SipSettings(Section):

@@ -2,21 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from fastapi import WebSocket
 
 from calls.entry import Tell
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
+from transports.key_tones import key_tones
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.media_stream.input import StreamInput
 from transports.media_stream.line import HUNG_UP, NORMAL, LinePatience, StreamLine, close
 from transports.media_stream.output import StreamOutput
 from transports.media_stream.stream import Stream
 from transports.media_stream.transport import StreamTransport
-
-TONES: Final = frozenset("0123456789*#ABCD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +146,13 @@ class StreamLeg(PlainLeg):
         await self._line.gone(HUNG_UP)
 
     async def press(self, keys: str) -> bool:
-        """Send keys to the far end, where the carrier can."""
-        if self._control is None or not keys or not set(keys) <= TONES:
+        """Send keys by the carrier's own means, or as sound, all else that a stream carries."""
+        tones = key_tones(keys, rate_hz=self.facts.sample_rate_hz)
+        if tones is None or self._line.over:
             return False
-        return await self._control.press(self.facts.call_ref, keys)
+        if self._control is not None and await self._control.press(self.facts.call_ref, keys):
+            return True
+        return await self.output().press(tones)
 
     def handed_on(self, outcome: Handover) -> None:
         """Take the carrier's word on what came of handing the caller on, if it gives one."""

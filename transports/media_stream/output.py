@@ -175,11 +175,31 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         async with self._sending:
             if frame.id < self._cut_at and frame.interruptible:
                 return False
-            self._line.sent.add(frame.audio)  # first: the line may be lost while it is written
-            taken = await super().play_piece(frame) or self._line.may_come_back
-            if taken:
-                await self._mark(self._line.marks.sent(len(frame.audio) / 2 / self.sample_rate))
-            return taken
+            return await self._play(frame)
+
+    async def _play(self, frame: OutputAudioRawFrame) -> bool:
+        self._line.sent.add(frame.audio)  # first: the line may be lost while it is written
+        taken = await super().play_piece(frame) or self._line.may_come_back
+        if taken:
+            await self._mark(self._line.marks.sent(len(frame.audio) / 2 / self.sample_rate))
+        return taken
+
+    async def press(self, tones: bytes) -> bool:
+        """Send the sound of keys in one piece, between two pieces of what is being said."""
+        await self._until_up()
+        async with self._sending:
+            if self.line_end is not None:
+                length_s = len(tones) / 2 / self.sample_rate
+                self.line_end.line.add(length_s, self._line.clock(), must=True)
+            step = self.audio_chunk_size
+            pieces = [tones[at : at + step] for at in range(0, len(tones), step)]
+            sent = [
+                await self._play(OutputAudioRawFrame(each, self.sample_rate, 1)) for each in pieces
+            ]
+            await self._send_rest()
+            await self._mark(self._line.marks.close())
+            self._line.sent.end_word()
+        return all(sent)
 
     async def _mark(self, name: str | None) -> None:
         if name is not None:

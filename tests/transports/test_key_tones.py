@@ -1,0 +1,101 @@
+"""Keys that we press, heard at the far end of a media stream."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from faultlab.carrier.carrier import Carrier
+from tests.transports.twilio_house import RATE_HZ, TOKEN, house, tone
+from transports.key_tones import COLUMNS_HZ, KEYS, MOST_KEYS, ROWS_HZ, key_tones
+
+LOOK = 400  # samples: 50 ms
+
+
+def decode(pcm: NDArray[np.int16]) -> str:
+    """Return the keys in a sound, as a receiver finds them: by the strongest of each group."""
+    keys, last = "", ""
+    for at in range(0, pcm.size - LOOK, LOOK // 4):
+        now = _key(pcm[at : at + LOOK].astype(float))
+        keys += now if now != last else ""
+        last = now
+    return keys
+
+
+def _key(piece: NDArray[np.float64]) -> str:
+    if np.abs(piece).max() < 2000:
+        return ""
+    low, high = (_strongest(piece, group) for group in (ROWS_HZ, COLUMNS_HZ))
+    if not (low and high):
+        return "-"
+    return next(key for key, pair in KEYS.items() if pair == (low, high))
+
+
+def _strongest(piece: NDArray[np.float64], group: tuple[int, ...]) -> int:
+    t = np.arange(piece.size) / RATE_HZ
+    power = {hz: abs(np.dot(piece, np.exp(-2j * np.pi * hz * t))) / piece.size for hz in group}
+    best = max(power, key=lambda hz: power[hz])
+    return best if power[best] > 1000 else 0
+
+
+def test_every_key_has_its_own_two_tones() -> None:
+    tones = key_tones("0123456789*#ABCD", rate_hz=RATE_HZ)
+
+    assert tones is not None
+    assert decode(np.frombuffer(tones, "<i2")).replace("-", "") == "0123456789*#ABCD"
+
+
+@pytest.mark.parametrize("keys", ["", "1a", "12 3", "\u0661", "1" * (MOST_KEYS + 1)])
+def test_what_is_no_key_is_not_pressed(keys: str) -> None:
+    assert key_tones(keys, rate_hz=RATE_HZ) is None
+
+
+@pytest.mark.virtual_time
+async def test_keys_are_heard_at_the_far_end() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+
+        assert await call.leg.press("1984#")
+        await caller.listen(quiet_s=0.3)
+
+        assert decode(caller.heard()).replace("-", "") == "1984#"
+
+
+@pytest.mark.virtual_time
+async def test_keys_go_out_in_one_piece_though_the_agent_speaks() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        await call.say(tone(1.0, 300))
+        await asyncio.sleep(0.3)
+
+        assert await call.leg.press("55")
+        await caller.listen(quiet_s=0.3)
+
+        loud = np.abs(caller.heard().astype(int)) > 500
+        assert decode(caller.heard()).replace("-", "") == "55"
+        assert np.count_nonzero(loud) / RATE_HZ == pytest.approx(1.2, abs=0.15)
+
+
+@pytest.mark.virtual_time
+async def test_keys_are_pressed_once_although_the_line_is_lost() -> None:
+    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        await caller.break_off()
+        await asyncio.sleep(0.02)
+
+        assert await call.leg.press("7")
+        await caller.listen(quiet_s=0.3)
+
+        assert decode(caller.heard()).replace("-", "") == "7"
+
+
+@pytest.mark.virtual_time
+async def test_nothing_is_pressed_when_the_call_is_over() -> None:
+    async with house() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        await caller.hang_up()
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        assert not await call.leg.press("1")
+        assert not await call.leg.press("x")

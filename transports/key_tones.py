@@ -1,0 +1,35 @@
+"""Keys as sound, for a line that carries nothing else.
+
+Source: ITU-T Q.23 (11/1988), the frequencies; Q.24, how long a key and the pause behind it last.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+TONE_S: Final = 0.1  # Q.24: receivers want 40 ms; older ones take longer
+PAUSE_S: Final = 0.1
+LEVEL: Final = 6000  # of 32768 for each of the two: about -15 dBFS, as a telephone's own
+ROWS_HZ: Final = (697, 770, 852, 941)
+COLUMNS_HZ: Final = (1209, 1336, 1477, 1633)
+KEYS: Final[Mapping[str, tuple[int, int]]] = {
+    key: (row, column)
+    for row, keys in zip(ROWS_HZ, ("123A", "456B", "789C", "*0#D"), strict=True)
+    for key, column in zip(keys, COLUMNS_HZ, strict=True)
+}
+MOST_KEYS: Final = 32  # a card's number has 19
+
+
+def key_tones(keys: str, *, rate_hz: int) -> bytes | None:
+    """Return the sound of keys as 16-bit PCM; None: something of it is no key, or they are many."""
+    if not keys or len(keys) > MOST_KEYS or any(each not in KEYS for each in keys):
+        return None
+    pause = bytes(round(PAUSE_S * rate_hz) * 2)
+    return b"".join(_tone(*KEYS[each], rate_hz=rate_hz) + pause for each in keys)
+
+
+def _tone(low_hz: int, high_hz: int, *, rate_hz: int) -> bytes:
+    t = np.arange(round(TONE_S * rate_hz)) / rate_hz
+    wave = np.sin(2 * np.pi * low_hz * t) + np.sin(2 * np.pi * high_hz * t)
+    return (LEVEL * wave).astype("<i2").tobytes()
