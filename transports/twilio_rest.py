@@ -53,7 +53,7 @@ class TwilioRest:
         """Return that this is not offered: a leg of Twilio's waits for what comes of it itself."""
         return "not_offered"
 
-    async def complete(self, call_sid: str) -> str | None:
+    async def complete(self, call_ref: str) -> str | None:
         """End a call; one that has ended already is fine.
 
         Returns:
@@ -61,7 +61,7 @@ class TwilioRest:
 
         Source: twilio.com/docs/voice/api/call-resource, "Update a Call resource".
         """
-        return await self._change(call_sid, (("Status", "completed"),), what="hang-up")
+        return await self._change(call_ref, (("Status", "completed"),), what="hang-up")
 
     async def redirect(self, call_sid: str, twiml: str) -> str | None:
         """Have a live call do something else; return what went wrong, or None.

@@ -26,6 +26,7 @@ from calls.events import CallFailed, CallRefused, InputRefused
 from calls.leg_progress import OUTCOMES
 from calls.waiting_room import Guest, WaitingRoom
 from transports.leg import Leg
+from transports.media_stream.leg import StreamLeg
 from transports.media_stream.line import NORMAL, LinePatience, close
 from transports.media_stream.messages import POLICY, TOO_BIG, Connected, Refusal, Started
 from transports.twilio import TwilioCall, TwilioLeg
@@ -118,7 +119,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
 class _Coming:
     call: TwilioCall
     seat: int
-    goes_on: TwilioLeg | None = None  # here already
+    goes_on: StreamLeg | None = None  # here already
 
 
 @dataclass(slots=True, kw_only=True)
