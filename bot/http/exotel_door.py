@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from bot.house.house import HeldSeat
 from bot.http.door_frame import DoorFrame
 from bot.http.media_door import TRY_LATER, MediaDoor
-from bot.http.token_desk import Admitted
+from bot.http.token_desk import AdmittedStream
 from calls.events import CallRefused, InputRefused
 from transports.media_stream.exotel import EXOTEL
 from transports.media_stream.leg import CarriedCall
@@ -77,11 +77,11 @@ class _ExotelDoor:
             return
         await self.sockets.media(websocket)
 
-    async def admit(self, started: Started, _: WebSocket) -> Admitted | Refusal:
+    async def admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
         """Say whether there is a seat; without one the applet's next step has the caller."""
         admitted = await self._frame.house.admit(started.call_sid)
         if not isinstance(admitted, HeldSeat):
             self._frame.tell(CallRefused(transport="exotel", reason=admitted.reason))
             return Refusal(reason="no_seat", close_code=TRY_LATER)
         call = CarriedCall(call_ref=started.call_sid, caller=started.caller, called=started.called)
-        return Admitted(call=call, seat=admitted.seat)
+        return AdmittedStream(call=call, seat=admitted.seat)

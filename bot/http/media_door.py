@@ -13,7 +13,7 @@ from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import seated
 from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.door_frame import DoorFrame
-from bot.http.token_desk import Admitted
+from bot.http.token_desk import AdmittedStream
 from bot.http.twilio_returns import Returns
 from calls.events import CallFailed, InputRefused
 from calls.waiting_room import Guest, WaitingRoom
@@ -50,7 +50,7 @@ class MediaDoor:
 
     frame: DoorFrame
     dialect: Dialect
-    admit: Callable[[Started, WebSocket], Awaitable[Admitted | Refusal]]
+    admit: Callable[[Started, WebSocket], Awaitable[AdmittedStream | Refusal]]
     ours: Codec | None = None
     control: CallControl | None = None
     returns: Returns | None = None
@@ -114,7 +114,7 @@ class MediaDoor:
         self.frame.tell(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
         await close(websocket, refusal.close_code or POLICY)
 
-    async def _first_words(self, websocket: WebSocket) -> tuple[Started, Admitted] | Refusal:
+    async def _first_words(self, websocket: WebSocket) -> tuple[Started, AdmittedStream] | Refusal:
         patience = asyncio.timeout(START_S)
         ousted: list[Refusal] = []
 

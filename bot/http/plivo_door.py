@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from bot.http import plivo_signature
 from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor
-from bot.http.token_desk import Admitted, StreamPass, TokenDesk
+from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk
 from bot.http.webhook import read_body, read_form, refuse
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
@@ -122,7 +122,7 @@ class _PlivoDoor:
         after = escape(f"{self.frame.public_url}{AFTER_PATH}")
         return f'{said}<Redirect method="POST">{after}</Redirect>'
 
-    async def admit(self, started: Started, _: WebSocket) -> Admitted | Refusal:
+    async def admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
         """Say whose stream begins so: its token was given to Plivo for one call."""
         return await self.desk.admit(started, started.parameters.get("token", ""))
 

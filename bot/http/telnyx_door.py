@@ -15,7 +15,7 @@ from bot.http import telnyx_signature
 from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor
 from bot.http.telnyx_transfers import MARK, TelnyxControl, TelnyxTransfers, handed_on
-from bot.http.token_desk import Admitted, StreamPass, TokenDesk
+from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk
 from bot.http.webhook import read_body, refuse
 from calls.events import ProviderFailed
 from transports.media_stream.codec import Codec
@@ -151,7 +151,7 @@ class _TelnyxDoor:
         passes = status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
         return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE) if passes else OK
 
-    async def admit(self, started: Started, websocket: WebSocket) -> Admitted | Refusal:
+    async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
         """Say whose stream begins so: its token was given to Telnyx for one call."""
         token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
         return await self.desk.admit(started, token)

@@ -13,7 +13,7 @@ from transports.media_stream.messages import POLICY, Refusal, Started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class AdmittedStream:
     """A stream that belongs to a call of ours.
 
     Attributes:
@@ -72,7 +72,7 @@ class TokenDesk:
         await self.returns.find(call_ref, over=True)
         await self.returns.forget(call_ref)
 
-    async def admit(self, started: Started, token: str) -> Admitted | Refusal:
+    async def admit(self, started: Started, token: str) -> AdmittedStream | Refusal:
         """Say whose stream begins so: its token was given to the carrier for one call."""
         ticket = await self._tokens.redeem(
             token, call_sid=started.call_sid, now=self._frame.clock()
@@ -81,11 +81,11 @@ class TokenDesk:
             return Refusal(reason=ticket, close_code=POLICY)
         call = CarriedCall(call_ref=ticket.call_sid, caller=ticket.caller, called=ticket.called)
         if not ticket.goes_on:
-            return Admitted(call=call, seat=ticket.seat)
+            return AdmittedStream(call=call, seat=ticket.seat)
         leg = self.returns.here(ticket.call_sid)
         if leg is None:
             return Refusal(reason="call_is_over", close_code=POLICY)
-        return Admitted(call=call, seat=ticket.seat, goes_on=leg)
+        return AdmittedStream(call=call, seat=ticket.seat, goes_on=leg)
 
     async def _begin(self, call: CarriedCall, kept: Kept) -> StreamPass | None:
         admitted = await self._frame.house.admit(call.call_ref)

@@ -4,88 +4,15 @@ import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from pydantic import SecretStr
 
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.exotel import ExotelManner, exotel_call
-from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from faultlab.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
 from tests.bot.http.test_bounded_socket import EMPTY, PING, over, raw_socket
-from tests.bot.judged_call import AUTH_TOKEN, judged_call
-
-KEY, TOKEN = "an-exotel-key", "an-exotel-token"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenDoors:
-    """A server's doors, and one carrier at which strangers and callers come in."""
-
-    carrier: str
-    telnyx: TelnyxAccount
-    plivo: PlivoAccount
-
-    @property
-    def path(self) -> str:
-        return f"/{self.carrier}/media"
-
-    @property
-    def header(self) -> str:
-        proof = aiohttp.encode_basic_auth(KEY, TOKEN)
-        return "Host: here" + f"\r\nAuthorization: {proof}" * (self.carrier == "exotel")
-
-    def changes(self) -> dict[str, Any]:
-        telnyx = {
-            "enabled": True,
-            "api_url": self.telnyx.url,
-            "api_key": SecretStr(self.telnyx.api_key),
-            "public_key": SecretStr(self.telnyx.public_key),
-        }
-        plivo = {
-            "enabled": True,
-            "api_url": self.plivo.url,
-            "auth_id": SecretStr(self.plivo.auth_id),
-            "auth_token": SecretStr(self.plivo.auth_token),
-        }
-        exotel = {"enabled": True, "api_key": SecretStr(KEY), "api_token": SecretStr(TOKEN)}
-        return {"transports": {"telnyx": telnyx, "plivo": plivo, "exotel": exotel}}
-
-    def caller(self, url: str) -> Carrier:
-        match self.carrier:
-            case "telnyx":
-                call = Carrier(url, "", phone=telnyx_call(), manner=TelnyxManner(self.telnyx))
-                self.telnyx.know(call)
-                return call
-            case "plivo":
-                call = Carrier(url, "", phone=plivo_call(), manner=PlivoManner(self.plivo))
-                self.plivo.know(call)
-                return call
-            case "exotel":
-                manner = ExotelManner(key=KEY, token=TOKEN)
-                return Carrier(url, "", phone=exotel_call(), manner=manner)
-            case _:
-                return Carrier(url, AUTH_TOKEN)
-
-    @asynccontextmanager
-    async def media_socket(
-        self, port: int, *, compress: int = 0
-    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        headers = {}
-        if self.carrier == "exotel":
-            headers = {"Authorization": aiohttp.encode_basic_auth(KEY, TOKEN)}
-        url = f"ws://127.0.0.1:{port}{self.path}"
-        async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.ws_connect(url, compress=compress) as socket,
-        ):
-            yield socket
-
+from tests.bot.judged_call import judged_call
+from tests.bot.open_doors import CARRIERS, OpenDoors, open_doors
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -103,11 +30,10 @@ DEEP = {
 }
 
 
-@pytest.fixture(params=["twilio", "telnyx", "plivo", "exotel"])
+@pytest.fixture(params=CARRIERS)
 async def doors(request: pytest.FixtureRequest) -> AsyncIterator[OpenDoors]:
-    """Every carrier's account, and whose door the strangers come to."""
-    async with TelnyxAccount() as telnyx, PlivoAccount() as plivo:
-        yield OpenDoors(carrier=request.param, telnyx=telnyx, plivo=plivo)
+    async with open_doors(request.param) as opened:
+        yield opened
 
 
 async def test_what_is_sent_before_a_start_stalls_nobody(tmp_path: Path, doors: OpenDoors) -> None:

@@ -68,7 +68,7 @@ async def test_nobody_but_twilio_takes_a_call_up_or_ends_it(tmp_path: Path) -> N
             assert await post(beside, path, b"\xff\xfe=\x00", proof="forged") == 400
             assert await post(beside, path, "&".join(f"a{n}=1" for n in range(999))) == 400
         used = beside.call.twiml.parameters["token"]
-        for place in ("", "/w1", "/w999", "/%2e%2e", "/" + "w" * 200):
+        for place in ("", "/w1", "/w999", "/" + "w" * 200):
             for token in (used, "guessed", ""):
                 await knock(beside, place, token)
         assert not beside.call.ended.is_set()
