@@ -47,8 +47,9 @@ def _host() -> None:
     app.add_middleware(
         BodyLimit
     )  # before Pipecat's uploads of up to 50 MB, which no agent of ours reads
-    bounded = SimpleNamespace(run=partial(uvicorn.run, **bounds()))
-    vars(theirs)["uvicorn"] = bounded  # it takes no options
+    # It takes no options.
+    bounded = partial(uvicorn.run, **bounds())
+    theirs.uvicorn = SimpleNamespace(run=bounded)  # pyright: ignore[reportPrivateImportUsage]
     app.include_router(client_routes())  # Pipecat's own page is a package that we do without
     app.include_router(asset_routes())
     app.add_api_route("/", lambda: RedirectResponse("/client/"), include_in_schema=False)

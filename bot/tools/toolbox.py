@@ -157,8 +157,16 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
 
 
 def _shorten(result: Any) -> Any:
-    """Return what JSON can say of the result, cut to what a model should read."""
-    text = json.dumps(result, ensure_ascii=False, default=str)
-    if len(text) <= RESULT_LIMIT:
-        return json.loads(text)
-    return text[:RESULT_LIMIT] + " […]"
+    """Return what JSON can say of the result, cut to what a model should read.
+
+    No more of it is written than that: an owner's function may return megabytes, and writing them
+    would keep all calls waiting, in a thread as well, for Python's lock is held meanwhile.
+    """
+    pieces: list[str] = []
+    length = 0
+    for piece in json.JSONEncoder(ensure_ascii=False, default=str).iterencode(result):
+        pieces.append(piece)
+        length += len(piece)
+        if length > RESULT_LIMIT:
+            return "".join(pieces)[:RESULT_LIMIT] + " […]"
+    return json.loads("".join(pieces))

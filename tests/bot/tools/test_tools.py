@@ -1,6 +1,7 @@
 """What the model may do, and what it gets to know of it."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, ToolSettings
 from bot.tools.owner import BODY_LIMIT_BYTES, owner_tools
-from bot.tools.toolbox import RESULT_LIMIT, Tool, Toolbox
+from bot.tools.toolbox import RESULT_LIMIT, Tool, Toolbox, _shorten
 from calls.events import Event, ToolCalled
 from tests.bot.talk import says, talking
 from tests.bot.tools import owner_functions
@@ -235,6 +236,38 @@ async def test_a_result_is_cut_to_what_a_model_should_read() -> None:
         answer = await at_desk.use("long_answer")
 
         assert RESULT_LIMIT < len(answer["result"]) < RESULT_LIMIT + 10
+
+
+class Counted:
+    """Counts how often one of them is written."""
+
+    written = 0
+
+    def __str__(self) -> str:
+        Counted.written += 1
+        return "one of very many"
+
+
+def test_of_a_result_only_what_a_model_reads_is_written() -> None:
+    """The rest would keep the loop from all calls: 34 ms for a megabyte."""
+    shortened = _shorten([{"at": [Counted()]} for _ in range(50_000)])
+
+    assert RESULT_LIMIT < len(shortened) < RESULT_LIMIT + 10
+    assert Counted.written < RESULT_LIMIT
+
+
+def test_a_long_text_is_cut_before_it_is_written() -> None:
+    shortened = _shorten({"text": "ä" * 5_000_000})
+
+    assert shortened.startswith('{"text": "ää')
+    assert RESULT_LIMIT < len(shortened) < RESULT_LIMIT + 10
+
+
+@pytest.mark.parametrize(
+    "result", [None, True, 1.5, "a", ["a", {"b": 2}], {"c": [1, None]}, {3: "d"}], ids=repr
+)
+def test_a_short_result_is_given_as_json_says_it(result: object) -> None:
+    assert _shorten(result) == json.loads(json.dumps(result))
 
 
 @pytest.mark.parametrize("name", ["nothing_here", "NOT_A_FUNCTION"])
