@@ -26,6 +26,7 @@ class PersonAtPhone:
     def __init__(self, phone: SipPhone, server: MediaServer) -> None:
         self._phone = phone
         self._server = server
+        self.gone = False  # the phone itself, not only its person
 
     async def say(self, sound: Sound) -> None:
         narrow = soxr.resample(sound.astype(np.float32), RATE_HZ, PHONE_HZ)
@@ -44,12 +45,13 @@ class PersonAtPhone:
         await self._phone.hang_up()
 
     async def vanish(self) -> None:
+        self.gone = True
         self._phone.vanish()
 
     async def keep_still(self, length_s: float) -> None:
-        await self._phone.fall_silent()
+        self._phone.freeze()  # at the end of a file baresip hangs up
         await asyncio.sleep(length_s)
-        await self._phone.say(np.zeros(PHONE_HZ // 50, np.int16))
+        self._phone.thaw()
 
     async def reset_line(self) -> None:
         self._server.kill_server()
@@ -73,7 +75,7 @@ class Livekit:
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
         with ExitStack() as stack:
             try:
-                far_end = running_media_server(folder / "media")
+                far_end = running_media_server(folder)
                 self._server = server = await asyncio.to_thread(stack.enter_context, far_end)
             except UnprovenError as absent:
                 pytest.skip(f"unproven: {absent}")
@@ -94,8 +96,9 @@ class Livekit:
                 await phone.dial(self._server.uri())
                 await phone.until("CALL_ESTABLISHED", within_s=RINGS_S)
                 await house.notes.until("CallStarted")
-                yield PersonAtPhone(phone, self._server)
-                if not phone.told("CALL_CLOSED"):
+                person = PersonAtPhone(phone, self._server)
+                yield person
+                if not (person.gone or person.ended):
                     await phone.hang_up()
 
 
