@@ -91,9 +91,13 @@ def render(found: Found, doors: Sequence[Door]) -> str:
     for behaviour, words in BEHAVIOURS.items():
         cells = [found.get((behaviour, name), UNPROVEN) for name in names]
         lines.append(f"| {words} | " + " | ".join(cells) + " |")
-    lines += ["", "| door | tried with | refuses, or has no use for |", "| --- | --- | --- |"]
+    lines += [
+        "",
+        "| door | tried with | what it refuses, has no use for, or was not seen to do |",
+        "| --- | --- | --- |",
+    ]
     for each in doors:
-        reasons = {**each.cannot, **each.void}
+        reasons = {**each.cannot, **each.void, **each.unproven}
         why = "; ".join(f"{BEHAVIOURS[name]}: {reason}" for name, reason in reasons.items())
         lines.append(f"| {each.name} | {each.peer} | {why or 'nothing'} |")
     return "\n".join(lines)

@@ -76,6 +76,9 @@ def does(
         if why := door.void.get(behaviour):
             record_property("found", f"void: {why}")
             pytest.skip(f"has no meaning here: {why}")
+        if why := door.unproven.get(behaviour):
+            record_property("found", f"unproven: {why}")
+            pytest.skip(f"unproven: {why}")
         why = door.cannot.get(behaviour)
         record_property("found", f"refuses: {why}" if why else "does")
         return why is None
