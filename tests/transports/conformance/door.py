@@ -89,6 +89,7 @@ class Door(Protocol):
     peer: str  # what stands at the far end, for the table
     cannot: Mapping[str, str]  # behaviour: why; refused, and the suite checks that
     void: Mapping[str, str]  # behaviour: why it has no meaning here
+    unproven: Mapping[str, str]  # behaviour: why this far end cannot show it, though the door may
 
     def prepare(self, folder: Path) -> AbstractAsyncContextManager[dict[str, Any]]:
         """Run what stands beside the house; yield what the configuration needs for this door.

@@ -23,6 +23,7 @@ class Exotel:
     peer = "the lab's carrier"
     cannot = CANNOT
     void: Final[dict[str, str]] = {}
+    unproven: Final[dict[str, str]] = {}
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

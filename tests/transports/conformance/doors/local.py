@@ -94,6 +94,7 @@ class Local:
     peer = "PulseAudio"
     cannot = CANNOT
     void = VOID
+    unproven: Final[dict[str, str]] = {}
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

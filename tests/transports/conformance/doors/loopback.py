@@ -61,6 +61,7 @@ class Loopback:
     peer = "recorded callers, no network"
     cannot = CANNOT
     void = VOID
+    unproven: Final[dict[str, str]] = {}
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

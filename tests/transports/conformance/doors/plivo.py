@@ -22,6 +22,7 @@ class Plivo:
     peer = "the lab's carrier"
     cannot = CANNOT
     void: Final[dict[str, str]] = {}
+    unproven: Final[dict[str, str]] = {}
 
     def __init__(self) -> None:
         self._account: PlivoAccount | None = None

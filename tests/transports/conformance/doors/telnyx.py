@@ -19,6 +19,7 @@ class Telnyx:
     peer = "the lab's carrier"
     cannot: Final = {"keys_out": "a media stream carries none"}
     void: Final[dict[str, str]] = {}
+    unproven: Final[dict[str, str]] = {}
 
     def __init__(self) -> None:
         self._account: TelnyxAccount | None = None

@@ -130,6 +130,7 @@ class Webrtc:
     peer = "aiortc"
     cannot = CANNOT
     void = VOID
+    unproven: Final[dict[str, str]] = {}
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
