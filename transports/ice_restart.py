@@ -69,8 +69,8 @@ def _check_at_once(
     """
     for pair in connection._check_list:  # noqa: SLF001
         theirs = pair.protocol is protocol and pair.remote_addr == address
-        waits = pair.state is ice.CandidatePair.State.IN_PROGRESS and pair.task is not None
-        if theirs and waits and id(pair) not in again:
+        waits = pair.state is ice.CandidatePair.State.IN_PROGRESS
+        if theirs and waits and pair.task is not None and id(pair) not in again:
             again.add(id(pair))
             pair.task.cancel()
             pair.task = None
