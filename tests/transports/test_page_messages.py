@@ -1,0 +1,58 @@
+"""How often a page may say something, and who hears it."""
+
+import asyncio
+import json
+
+import pytest
+
+from calls.events import Event, InputRefused
+from calls.leg_events import EarMeasured
+from transports.page_messages import EARS_CAP, KEYS_CAP, MESSAGES_CAP, PageMessages
+from transports.webrtc_wire import PageKey
+
+pytestmark = pytest.mark.virtual_time
+
+EAR = {"type": "ear", "buffer_s": 0.1, "playout_s": 0.02, "network_s": 0.01, "made_up_s": 0}
+
+
+class Heard:
+    """What came through, and what was refused."""
+
+    def __init__(self) -> None:
+        self.said: list[PageKey | EarMeasured] = []
+        self.told: list[Event] = []
+        self.page = PageMessages(tell=self.told.append, clock=asyncio.get_running_loop().time)
+        self.page.hear = self.hear
+
+    async def hear(self, said: PageKey | EarMeasured) -> None:
+        self.said.append(said)
+
+    @property
+    def refusals(self) -> list[str]:
+        return [each.reason for each in self.told if isinstance(each, InputRefused)]
+
+
+async def test_no_more_keys_are_heard_than_fingers_press() -> None:
+    heard = Heard()
+    for _ in range(45):
+        assert not await heard.page.take(json.dumps({"type": "key", "key": "5"}))
+
+    assert len(heard.said) == KEYS_CAP
+    assert heard.refusals == ["keys_faster_than_fingers"]
+
+
+async def test_an_ear_reports_now_and_then_only() -> None:
+    heard = Heard()
+    for turn in range(1, 30):
+        assert not await heard.page.take(json.dumps(EAR | {"turn": turn}))
+
+    assert len(heard.said) == EARS_CAP
+    assert heard.refusals == ["ears_too_often"]
+
+
+async def test_a_flood_is_not_even_read_and_told_of_once() -> None:
+    heard = Heard()
+    taken = [await heard.page.take("ping: 1") for _ in range(1000)]
+
+    assert sum(taken) == MESSAGES_CAP
+    assert heard.refusals == ["data_messages_too_fast"]
