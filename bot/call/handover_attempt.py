@@ -171,7 +171,7 @@ class HandoverAttempt:
                 "Brief": PersonGone(),
                 "Join": JoinFailed(),
             }
-            self.report(failed[name])
+            self.report(failed.get(name, PersonGone()))
 
     async def _announce(self) -> None:
         waiting = self._means.waiting

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from loguru import logger
@@ -72,10 +71,11 @@ class PersonCall:
         )
         self._tts = tts
         self._ear = PersonEar()
-        speak = partial(say_locally, language=language, rate_hz=rate_hz)
-        self._voice = PersonVoice(
-            line, say_locally=lambda text: asyncio.to_thread(speak, text), clock=wiring.clock
-        )
+
+        async def local(text: str) -> bytes:
+            return await asyncio.to_thread(say_locally, text, language, rate_hz=rate_hz)
+
+        self._voice = PersonVoice(line, say_locally=local, clock=wiring.clock)
         tts.say_unsaid = self._voice.keep_unsaid
         self._ear.on_key = news.key
         self._worker = PipelineWorker(

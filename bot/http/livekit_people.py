@@ -67,7 +67,7 @@ class LivekitPeople:
         room = room_of(secrets.token_hex(8), prefix=PREFIX)
         place = RoomPlace(url=self.rooms.url, room=room, token=lambda: self.rooms.token(room))
         line = LivekitLine(place, clock=clock.monotonic)
-        leg: Leg | None = None
+        leg: LivekitLeg | None = None
         try:
             await line.open()  # first: who picks up is not to say hello to nobody
             self.tell(LegRinging(call_ref=room))
@@ -77,6 +77,7 @@ class LivekitPeople:
             async with asyncio.timeout(COMES_S):
                 await line.caller_came()
             leg = self._leg(line)
+            return leg  # noqa: TRY300 - `finally` asks whether it is there
         except (LineError, ExchangeError, AlreadyDiallingError, TimeoutError) as error:
             self._tell_failure(error)
             return "failed"
@@ -86,7 +87,6 @@ class LivekitPeople:
         finally:
             if leg is None:
                 await asyncio.shield(self._leave(line))
-        return leg or "failed"
 
     async def _dial(self, to: Destination, room: str, *, ring_s: float) -> Dialled:
         url = self.rooms.url.replace("ws", "http", 1)
