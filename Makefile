@@ -1,6 +1,6 @@
 # `make` lists the targets. On a fresh machine Python 3.11 to 3.13 and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-long test-hours test-peers check lint format lock drill mutants clean
+.PHONY: help setup setup-dev demo test test-long test-hours test-peers test-doors check lint format lock drill mutants clean
 
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
@@ -29,7 +29,7 @@ test: setup-dev ## every test but the longest; under eight minutes on two cores
 		'$(PYTEST) -m "(slow or e2e) and not long and not hours and not peers"'
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
-	@$(BOTH) '$(PYTEST) -m "long and not alone and not hours"' \
+	@$(BOTH) '$(PYTEST) -m "long and not alone and not hours and not peers"' \
 		'$(BIN)/python -m pytest -q -m "long and alone"'
 
 test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns: some twenty minutes
@@ -37,7 +37,11 @@ test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns:
 
 test-peers: setup-dev ## calls through a real LiveKit with real SIP phones, built first if need be
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
-	@$(BIN)/python -m pytest -q -rs -m peers
+	@$(BIN)/python -m pytest -q -rs -m "peers and not long"
+
+test-doors: setup-dev ## the same twelve behaviours through every door, and the table in docs/transports.md
+	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
+	@$(BIN)/python scripts/doors_table.py
 
 check: setup-dev lint ## lint, types, imports and the quick tests; about four minutes
 	@$(PYTEST) -m "not slow and not e2e and not peers"

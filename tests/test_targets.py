@@ -61,7 +61,7 @@ def test_make_check_looks_before_it_tests_quickly() -> None:
     told = recipe("check")
 
     assert all(each in told for each in ("ruff check", "ruff format", "pyright", "lint-imports"))
-    assert re.findall(r'-m "([^"]+)"', told) == ["not slow and not e2e"]
+    assert re.findall(r'-m "([^"]+)"', told) == ["not slow and not e2e and not peers"]
 
 
 LONGEST = "### The longest tests\n"

@@ -26,7 +26,7 @@ def command(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Have LiveKit know our telephone numbers: its trunks, and a room for each call.
+    """Have LiveKit know our telephone numbers, a room for each call.
 
     Doing it twice changes nothing. Prints what to enter at the carrier.
     """
