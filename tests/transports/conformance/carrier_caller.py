@@ -1,6 +1,7 @@
 """A caller behind any carrier of the lab, for the doors of media streams."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,16 @@ import soxr
 
 from faultlab.carrier.carrier import Carrier
 from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
+from tests.transports.key_ear import RATE_HZ as EAR_HZ
+from tests.transports.key_ear import decode
 
 
 class CarrierCaller:
     """Speaks and listens at the carrier's own rate."""
 
-    def __init__(self, carrier: Carrier) -> None:
+    def __init__(self, carrier: Carrier, *, pressed: Callable[[], str] | None = None) -> None:
         self._carrier = carrier
+        self._pressed = pressed
         self._send, carrier._send = carrier._send, self._send_unless_still
         self._still = False
 
@@ -29,7 +33,13 @@ class CarrierCaller:
         await self._carrier.press(key)
 
     def keys_heard(self) -> str:
-        return ""
+        """Return what the carrier was asked to press, else what can be heard as tones."""
+        if self._pressed is not None:
+            return self._pressed()
+        heard = soxr.resample(
+            self._carrier.heard().astype(np.float32), self._carrier.rate_hz, EAR_HZ
+        )
+        return decode(np.clip(heard, -32768, 32767).astype(np.int16)).replace("-", "")
 
     async def hang_up(self) -> None:
         await self._carrier.hang_up()

@@ -12,7 +12,6 @@ from tests.transports.conformance.house import House
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 CANNOT: Final = {
-    "keys_out": "the applet takes none",
     "transfer": "the flow at Exotel decides where a call goes",
     "reconnect": "the flow goes on without us when the socket is lost",
 }

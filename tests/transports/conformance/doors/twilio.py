@@ -12,7 +12,6 @@ from tests.transports.conformance.house import House
 AUTH_TOKEN = "a-twilio-auth-token"
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
 CANNOT: Final = {
-    "keys_out": "Media Streams carry none",
     "transfer": "without the account's REST interface the call cannot be handed on",
 }
 
