@@ -3,8 +3,9 @@
 import sys
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import CodeType
 from typing import Final
 
 from bot.clock import Clock
@@ -52,21 +53,30 @@ class LoopWatch:
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_S):
-            if self._clock() - self._beat_at > OVERDUE_S:
-                frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented in `sys`, for this
-                if frame is not None:
-                    self._seen[name_of(frame)] += 1
+            if self._clock() - self._beat_at > OVERDUE_S and (stack := self.read_stack()):
+                self._seen[name_of(stack)] += 1
+
+    def read_stack(self) -> list[CodeType]:
+        """Return what the loop's thread is doing, the innermost first.
+
+        As code, and at once: whoever holds a frame holds its variables, and a detector whose
+        sound is held by somebody else cannot take any more of it.
+        """
+        stack: list[CodeType] = []
+        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented in `sys`, for this
+        while frame is not None:
+            stack.append(frame.f_code)
+            frame = frame.f_back
+        return stack
 
 
-def name_of(frame: FrameType) -> str:
+def name_of(stack: Sequence[CodeType]) -> str:
     """Return the function that is under way: the innermost of ours, or else the innermost."""
-    if frame.f_code.co_name in _WAITS:
+    if stack[0].co_name in _WAITS:
         return IDLE
-    at: FrameType | None = frame
-    while at is not None:
-        place = Path(at.f_code.co_filename)
+    for code in stack:
+        place = Path(code.co_filename)
         if place.is_relative_to(OURS) and ".venv" not in place.parts:
-            return f"{at.f_code.co_qualname} ({place.relative_to(OURS)})"
-        at = at.f_back
-    place = Path(frame.f_code.co_filename)
-    return f"{frame.f_code.co_qualname} ({'/'.join(place.parts[-2:])})"
+            return f"{code.co_qualname} ({place.relative_to(OURS)})"
+    place = Path(stack[0].co_filename)
+    return f"{stack[0].co_qualname} ({'/'.join(place.parts[-2:])})"

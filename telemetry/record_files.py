@@ -5,13 +5,13 @@ process of the house at a time. The others grow line by line and are begun anew 
 """
 
 import asyncio
-import contextlib
 import fcntl
 import json
 import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -60,7 +60,6 @@ class RecordFiles:
         self._redact = redact
         self._maker = RowMaker()
         self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
-        self._files: dict[str, LogFile] = {}
         self._refused = False  # the last write was
         self.lost_rows = 0
 
@@ -86,14 +85,7 @@ class RecordFiles:
                 await asyncio.sleep(WRITE_S)
                 await asyncio.to_thread(self.write)
         finally:
-            self.close()
-
-    def close(self) -> None:
-        """Write the rest and let go of the files."""
-        self.write()
-        for each in self._files.values():
-            each.close()
-        self._files.clear()
+            self.write()
 
     def write(self) -> None:
         """Write what waits; blocks. What a disk does not take waits for the next time."""
@@ -133,9 +125,8 @@ class RecordFiles:
             self._replace(name, lambda rows: apply_alerts(rows, taken))
         else:
             form = self._words if name == WORDS else self._json
-            if name not in self._files:
-                self._files[name] = LogFile(self._folder / name)
-            self._files[name].write("".join(f"{form(each)}\n" for each in taken))
+            with closing(LogFile(self._folder / name)) as file:
+                file.write("".join(f"{form(each)}\n" for each in taken))
 
     def _json(self, row: Row) -> str:
         return json.dumps(self._clean(row), ensure_ascii=False)
@@ -180,7 +171,7 @@ def _read(path: Path) -> list[Row]:
     return [each for each in found if isinstance(each, dict)]
 
 
-@contextlib.contextmanager
+@contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

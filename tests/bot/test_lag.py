@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import CodeType
 
 from bot import clock
 from bot.lag import measure_lag
@@ -47,6 +50,34 @@ async def test_a_loop_that_waits_for_nobody_is_no_step() -> None:
         watch.stop()
 
     assert seen == IDLE
+
+
+def test_who_is_seen_working_can_go_on_with_its_sound() -> None:
+    watch = LoopWatch(clock.monotonic)
+    sound, seen = bytearray(320), threading.Event()
+    stacks: list[Sequence[CodeType]] = []
+
+    def look() -> None:  # stays alive afterwards, as the watch's own thread does
+        stacks.append(watch.read_stack())
+        seen.set()
+        gone.wait(30)
+
+    def measure() -> None:
+        view = memoryview(sound)
+        looking.start()
+        assert seen.wait(30)
+        assert len(view) == 320
+
+    gone = threading.Event()
+    looking = threading.Thread(target=look)
+    try:
+        measure()
+        sound += bytes(320)  # raises while anybody holds `view`
+    finally:
+        gone.set()
+        looking.join()
+
+    assert measure.__code__ in stacks[0]
 
 
 async def test_how_late_we_were_stands_in_each_call_that_it_happened_in(tmp_path: Path) -> None:

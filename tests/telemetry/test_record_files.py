@@ -54,7 +54,7 @@ class Written:
             at = (BEGAN + timedelta(seconds=self.told)).isoformat(timespec="milliseconds")
             self.told += 1
             await self.record.hear(Entry(call_id="c", number=self.told, at=at, event=event))
-        self.record.close()
+        self.record.write()
 
     def names(self) -> set[str]:
         return {each.name for each in self.folder.iterdir() if not each.name.startswith(".")}
