@@ -94,7 +94,8 @@ class LivekitLine:
         while not self.watched.over:
             if self._adrift:
                 await asyncio.sleep(backoff.next_s())
-                await self._join_anew()
+                if not self._closed:
+                    await self._join_anew()
             elif self._unheard:
                 await self._offer_anew()
             else:
@@ -107,11 +108,17 @@ class LivekitLine:
         if self._room is not None:
             await self._room.local_participant.publish_dtmf(code=code, digit=key)
 
+    def hush(self) -> None:
+        """Send nothing more of what waits to be sent; harmless when we have left the room."""
+        if not self._closed:
+            self.source.clear_queue()
+
     async def close(self) -> None:
         """Leave the room; harmless when we have left it."""
         if self._closed:
             return
         self._closed = True
+        self.watched.line_ended()  # for whoever watches: there is nothing more to see
         self._news.set()
         if self._room is not None:
             with suppress(TimeoutError):
