@@ -13,6 +13,7 @@ from pipecat.workers.runner import WorkerRunner
 from calls.events import Event
 from calls.room_watch import RoomWatch
 from transports.livekit import LivekitLeg
+from transports.livekit_dial import CALLEE
 from transports.livekit_line import LivekitLine
 from transports.livekit_room import RoomPlace
 from transports.livekit_words import CLIENT_INITIATED, USER_REJECTED, party_of
@@ -144,6 +145,16 @@ def line_to_nowhere() -> LivekitLine:
     """Return a line of the real kind that has never been in a room."""
     place = RoomPlace(url="ws://127.0.0.1:1", room="call-1", token=str)
     return LivekitLine(place, clock=asyncio.get_running_loop().time)
+
+
+@pytest.mark.parametrize(
+    ("identity", "direction"), [(CALLEE, "outbound"), ("sip_+15550142", "inbound")]
+)
+async def test_a_leg_says_who_called(identity: str, direction: str) -> None:
+    line = StillLine()
+    line.party = party_of(identity, {"sip.callID": "SCL_1"})
+
+    assert leg_on(line, []).facts.direction == direction
 
 
 async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
