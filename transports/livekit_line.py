@@ -29,7 +29,15 @@ from transports.livekit_room import (
     join,
     publish,
 )
-from transports.livekit_words import FOR_GOOD, SENT_AWAY, SipParty, is_answered, party_of
+from transports.livekit_words import (
+    CLIENT_INITIATED,
+    FOR_GOOD,
+    SENT_AWAY,
+    SipParty,
+    has_hung_up,
+    is_answered,
+    party_of,
+)
 
 TAKE_UP_S: Final = 2.0  # for the caller's gateway to take our track up before it is offered anew
 OFFERS: Final = 2  # times that it is offered anew
@@ -159,6 +167,10 @@ class LivekitLine:
         match news:
             case PersonSeen(identity, attributes):
                 self.party = self.party or party_of(identity, attributes)
+                if has_hung_up(attributes):
+                    self.left_for = self.left_for or CLIENT_INITIATED
+                    self.watched.caller_left(self.clock(), for_good=True)
+                    return
                 self.watched.caller_came(self.clock())
                 if is_answered(attributes):
                     self.answered.set()
