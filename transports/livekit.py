@@ -69,6 +69,11 @@ class LivekitLeg(PlainLeg):
         self._output = LivekitOutput(params, line)
         line.on_restored = self._tell_restored
 
+    def tell_to(self, tell: Tell) -> None:
+        """Have another be told: the call that this leg is of, once there is one."""
+        self._tell = tell
+        self._input.tell = tell
+
     def input(self) -> LivekitInput:
         """Return the processor that brings the caller's audio."""
         return self._input

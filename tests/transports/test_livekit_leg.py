@@ -187,3 +187,14 @@ async def test_nobody_watches_a_line_any_more_that_we_have_left() -> None:
     await asyncio.wait({watching}, timeout=GUARD_S)
 
     assert watching.done()
+
+
+async def test_what_becomes_of_a_leg_is_told_to_its_call_once_there_is_one() -> None:
+    house, call = list[Event](), list[Event]()
+    leg = leg_on(StillLine(), house)
+
+    leg.tell_to(call.append)
+    await leg.hang_up("agent_hung_up")
+
+    assert not house
+    assert [type(each).__name__ for each in call] == ["LegEnded"]
