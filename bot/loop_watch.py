@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections import Counter
+from operator import methodcaller
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -53,9 +54,23 @@ class LoopWatch:
     def _look(self) -> None:
         while not self._over.wait(LOOK_S):
             if self._clock() - self._beat_at > OVERDUE_S:
-                frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented in `sys`, for this
-                if frame is not None:
-                    self._seen[name_of(frame)] += 1
+                self._note_step()
+
+    def _note_step(self) -> None:
+        frame = frame_of(self._loop_thread)  # held no longer than this takes
+        if frame is not None:
+            self._seen[name_of(frame)] += 1
+
+
+def frame_of(thread: int) -> FrameType | None:
+    """Return where a thread is.
+
+    All of it is one step for the interpreter. Python gives the frames of every thread, and while
+    they are held a thread that goes on in between finds what its functions have worked on still in
+    use: a sound that cannot be lengthened any more ends a call.
+    """
+    every = iter(sys._current_frames, None)  # noqa: SLF001 - documented in `sys`, for this
+    return next(map(methodcaller("get", thread), every))
 
 
 def name_of(frame: FrameType) -> str:
