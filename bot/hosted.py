@@ -111,6 +111,7 @@ async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> Non
 
 async def _converse(process: Process, leg: "LivekitLeg") -> None:
     call = process.call(leg)
+    leg.tell_to(call.tell)
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(watch_leg(leg, call), name="watch the room")
         try:

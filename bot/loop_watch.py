@@ -4,8 +4,9 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from operator import methodcaller
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Final
 
 from bot.clock import Clock
@@ -59,15 +60,26 @@ class LoopWatch:
     def read_stack(self) -> list[CodeType]:
         """Return what the loop's thread is doing, the innermost first.
 
-        As code, and at once: whoever holds a frame holds its variables, and a detector whose
-        sound is held by somebody else cannot take any more of it.
+        As code: whoever holds a frame holds its variables, and a detector whose sound is held by
+        somebody else cannot take any more of it.
         """
         stack: list[CodeType] = []
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented in `sys`, for this
+        frame = frame_of(self._loop_thread)
         while frame is not None:
             stack.append(frame.f_code)
             frame = frame.f_back
         return stack
+
+
+def frame_of(thread: int) -> FrameType | None:
+    """Return where a thread is.
+
+    All of it is one step for the interpreter. Python gives the frames of every thread, and while
+    they are held a thread that goes on in between finds what its functions have worked on still in
+    use: a sound that cannot be lengthened any more ends a call.
+    """
+    every = iter(sys._current_frames, None)  # noqa: SLF001 - documented in `sys`, for this
+    return next(map(methodcaller("get", thread), every))
 
 
 def name_of(stack: Sequence[CodeType]) -> str:

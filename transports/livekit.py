@@ -13,6 +13,7 @@ from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
 from calls.room_watch import BACK_S, LOST_S
 from transports.leg import Gone, LegFacts, PlainLeg
+from transports.livekit_dial import CALLEE
 from transports.livekit_input import LivekitInput
 from transports.livekit_line import LivekitLine
 from transports.livekit_output import LivekitOutput
@@ -42,12 +43,14 @@ class LivekitLeg(PlainLeg):
             rooms: Where a hang-up and a transfer are asked for; None: we can only leave.
         """
         party = line.party
+        called_by_us = party is not None and party.identity == CALLEE
         self.facts = LegFacts(
             transport="livekit",
             sample_rate_hz=RATE_HZ,
             caller=party.number if party else "",
             called=party.our_number if party else "",
             call_ref=party.call_ref if party else "",
+            direction="outbound" if called_by_us else "inbound",
             transfers=rooms is not None and bool(party and party.call_ref),
         )
         self.line, self._tell, self._rooms = line, tell, rooms
@@ -65,6 +68,11 @@ class LivekitLeg(PlainLeg):
         self._input = LivekitInput(params, line, tell)
         self._output = LivekitOutput(params, line)
         line.on_restored = self._tell_restored
+
+    def tell_to(self, tell: Tell) -> None:
+        """Have another be told: the call that this leg is of, once there is one."""
+        self._tell = tell
+        self._input.tell = tell
 
     def input(self) -> LivekitInput:
         """Return the processor that brings the caller's audio."""

@@ -34,7 +34,7 @@ class LivekitInput(BaseInputTransport):
     def __init__(self, params: TransportParams, line: LivekitLine, tell: Tell) -> None:
         super().__init__(params)
         self._line = line
-        self._tell = tell
+        self.tell = tell
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
         self._listening: asyncio.Task[None] | None = None
         self._pressing: set[asyncio.Task[None]] = set()
@@ -106,9 +106,9 @@ class LivekitInput(BaseInputTransport):
 
     async def _push_key(self, key: str) -> None:
         if key not in KEYS:
-            self._tell(InputRefused(transport="livekit", reason="unknown_key"))
+            self.tell(InputRefused(transport="livekit", reason="unknown_key"))
         elif not await self._keys.take(1):
-            self._tell(InputRefused(transport="livekit", reason="keys_faster_than_fingers"))
+            self.tell(InputRefused(transport="livekit", reason="keys_faster_than_fingers"))
         else:
             await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
 

@@ -29,7 +29,15 @@ from transports.livekit_room import (
     join,
     publish,
 )
-from transports.livekit_words import FOR_GOOD, SENT_AWAY, SipParty, is_answered, party_of
+from transports.livekit_words import (
+    CLIENT_INITIATED,
+    FOR_GOOD,
+    SENT_AWAY,
+    SipParty,
+    has_hung_up,
+    is_answered,
+    party_of,
+)
 
 TAKE_UP_S: Final = 2.0  # for the caller's gateway to take our track up before it is offered anew
 OFFERS: Final = 2  # times that it is offered anew
@@ -94,7 +102,8 @@ class LivekitLine:
         while not self.watched.over:
             if self._adrift:
                 await asyncio.sleep(backoff.next_s())
-                await self._join_anew()
+                if not self._closed:
+                    await self._join_anew()
             elif self._unheard:
                 await self._offer_anew()
             else:
@@ -107,11 +116,17 @@ class LivekitLine:
         if self._room is not None:
             await self._room.local_participant.publish_dtmf(code=code, digit=key)
 
+    def hush(self) -> None:
+        """Send nothing more of what waits to be sent; harmless when we have left the room."""
+        if not self._closed:
+            self.source.clear_queue()
+
     async def close(self) -> None:
         """Leave the room; harmless when we have left it."""
         if self._closed:
             return
         self._closed = True
+        self.watched.line_ended()  # for whoever watches: there is nothing more to see
         self._news.set()
         if self._room is not None:
             with suppress(TimeoutError):
@@ -152,6 +167,10 @@ class LivekitLine:
         match news:
             case PersonSeen(identity, attributes):
                 self.party = self.party or party_of(identity, attributes)
+                if has_hung_up(attributes):
+                    self.left_for = self.left_for or CLIENT_INITIATED
+                    self.watched.caller_left(self.clock(), for_good=True)
+                    return
                 self.watched.caller_came(self.clock())
                 if is_answered(attributes):
                     self.answered.set()

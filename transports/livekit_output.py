@@ -52,7 +52,7 @@ class LivekitOutput(LegOutput):
 
     async def cancel(self, frame: CancelFrame) -> None:
         """Fall silent at once."""
-        self._line.source.clear_queue()
+        self._line.hush()
         await super().cancel(frame)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -61,7 +61,7 @@ class LivekitOutput(LegOutput):
             self._cut_at = frame.id
             if self._kept_until_s <= self._sent_s:
                 self._written_s = self._sent_s
-                self._line.source.clear_queue()
+                self._line.hush()
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:

@@ -14,6 +14,7 @@ CALLER: Final = "sip.phoneNumber"  # the far end's number, whoever called
 OURS: Final = "sip.trunkPhoneNumber"
 RINGING: Final = ("dialing", "ringing")
 ACTIVE: Final = "active"
+HUNG_UP: Final = "hangup"  # by either end, or silent for too long: it is in the room for 32 s more
 
 KEY_CODES: Final[Mapping[str, int]] = MappingProxyType(  # RFC 4733, section 3.2
     {each: code for code, each in enumerate("0123456789*#ABCD")}
@@ -90,6 +91,14 @@ def party_of(identity: str, attributes: Mapping[str, str]) -> SipParty:
 def is_answered(attributes: Mapping[str, str]) -> bool:
     """Say whether a participant can hear us; one who is no telephone can, once there."""
     return attributes.get(STATUS, ACTIVE) == ACTIVE
+
+
+def has_hung_up(attributes: Mapping[str, str]) -> bool:
+    """Say whether the gateway has given a call up, though its participant may still be there.
+
+    It waits until the far end has confirmed that: a telephone that is gone never does.
+    """
+    return attributes.get(STATUS) == HUNG_UP
 
 
 def outcome_of(reason: int, *, answered: bool) -> LegOutcome:

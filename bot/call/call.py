@@ -86,7 +86,7 @@ class Call:
                 await self._surely("dropping a person", self._assembled.person.close())
             await self._surely("observing the end", self._observe_end(self._assembled))
         length_s = self._shared.clock() - started_at_s
-        self._tell(CallEnded(reason=self.reason, length_s=length_s))
+        self.tell(CallEnded(reason=self.reason, length_s=length_s))
         await self._surely("hanging up", self._leg.hang_up(self.reason))
 
     async def _observe_end(self, assembled: Assembled) -> None:
@@ -131,7 +131,7 @@ class Call:
             self._leg,
             self._agent,
             call_id=self.call_id,
-            tell=self._tell,
+            tell=self.tell,
             end=self._end_for_good,
         )
         self._assembled = assembled
@@ -199,7 +199,7 @@ class Call:
 
     def _tell_start(self) -> None:
         facts = self._leg.facts
-        self._tell(
+        self.tell(
             CallStarted(
                 transport=facts.transport,
                 agent=self._agent.name,
@@ -210,9 +210,10 @@ class Call:
 
     def _tell_failure(self, where: str, broken: BaseException) -> None:
         self._reason = "failed"
-        self._tell(CallFailed(where=where, error=f"{type(broken).__name__}: {broken}"))
+        self.tell(CallFailed(where=where, error=f"{type(broken).__name__}: {broken}"))
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Tell a fact of this call, and show it to who looks on."""
         self._emit(event)
         try:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})

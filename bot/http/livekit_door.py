@@ -153,6 +153,7 @@ class _LivekitDoor:
     async def _converse(self, line: LivekitLine) -> None:
         leg = LivekitLeg(line, tell=self.process.switchboard.tell, rooms=self.rooms)
         call = self.process.call(leg)
+        leg.tell_to(call.tell)
         watch = self.tasks.create_task(watch_leg(leg, call), name="watch the room")
         try:
             await self.process.switchboard.answer(leg, call)

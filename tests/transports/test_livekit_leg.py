@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pipecat.frames.frames import EndFrame, OutputAudioRawFrame
+from pipecat.frames.frames import EndFrame, OutputAudioRawFrame, TextFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
@@ -13,10 +13,14 @@ from pipecat.workers.runner import WorkerRunner
 from calls.events import Event
 from calls.room_watch import RoomWatch
 from transports.livekit import LivekitLeg
+from transports.livekit_dial import CALLEE
+from transports.livekit_line import LivekitLine
+from transports.livekit_room import RoomPlace
 from transports.livekit_words import CLIENT_INITIATED, USER_REJECTED, party_of
 
 RATE_HZ = 8_000
 PIECE_S = 0.02
+GUARD_S = 5.0
 SOUND = b"\x10\x20" * round(RATE_HZ * PIECE_S)
 
 
@@ -25,7 +29,6 @@ class StillSource:
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
-        self.cleared = 0
 
     @property
     def queued_duration(self) -> float:
@@ -33,9 +36,6 @@ class StillSource:
 
     async def capture_frame(self, frame: Any) -> None:
         self.taken.append(bytes(frame.data))
-
-    def clear_queue(self) -> None:
-        self.cleared += 1
 
     async def wait_for_playout(self) -> None:
         """Nothing waits."""
@@ -55,6 +55,10 @@ class StillLine:
         self.watched = RoomWatch(0.0)
         self.place = SimpleNamespace(room="call-1")
         self.closed = False
+        self.hushed = 0
+
+    def hush(self) -> None:
+        self.hushed += 1
 
     async def close(self) -> None:
         self.closed = True
@@ -135,3 +139,62 @@ async def test_a_leg_that_we_end_is_told_once(
     (ended,) = told
     assert getattr(ended, "outcome", None) == outcome
     assert line.closed
+
+
+def line_to_nowhere() -> LivekitLine:
+    """Return a line of the real kind that has never been in a room."""
+    place = RoomPlace(url="ws://127.0.0.1:1", room="call-1", token=str)
+    return LivekitLine(place, clock=asyncio.get_running_loop().time)
+
+
+@pytest.mark.parametrize(
+    ("identity", "direction"), [(CALLEE, "outbound"), ("sip_+15550142", "inbound")]
+)
+async def test_a_leg_says_who_called(identity: str, direction: str) -> None:
+    line = StillLine()
+    line.party = party_of(identity, {"sip.callID": "SCL_1"})
+
+    assert leg_on(line, []).facts.direction == direction
+
+
+async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
+    leg = LivekitLeg(line_to_nowhere(), tell=list[Event]().append)
+    worker, through = worker_of(leg), asyncio.Event()
+
+    async def note(_: object, frame: object) -> None:
+        through.set()
+
+    worker.add_event_handler("on_frame_reached_downstream", note)
+    worker.set_reached_downstream_filter((TextFrame,))
+    runs = asyncio.create_task(run(leg, worker))
+    await worker.queue_frame(TextFrame("it runs"))
+    async with asyncio.timeout(GUARD_S):
+        await through.wait()
+
+    await leg.hang_up("person_hung_up")
+    await worker.cancel()
+    await asyncio.wait({runs}, timeout=GUARD_S)
+
+    assert runs.done()
+
+
+async def test_nobody_watches_a_line_any_more_that_we_have_left() -> None:
+    leg = LivekitLeg(line_to_nowhere(), tell=list[Event]().append)
+    watching = asyncio.create_task(leg.watch())
+    await asyncio.sleep(0)
+
+    await leg.hang_up("declined")
+    await asyncio.wait({watching}, timeout=GUARD_S)
+
+    assert watching.done()
+
+
+async def test_what_becomes_of_a_leg_is_told_to_its_call_once_there_is_one() -> None:
+    house, call = list[Event](), list[Event]()
+    leg = leg_on(StillLine(), house)
+
+    leg.tell_to(call.append)
+    await leg.hang_up("agent_hung_up")
+
+    assert not house
+    assert [type(each).__name__ for each in call] == ["LegEnded"]

@@ -20,6 +20,7 @@ from transports.livekit_words import (
     USER_UNAVAILABLE,
     SipParty,
     handover_of,
+    has_hung_up,
     is_answered,
     outcome_of,
     party_of,
@@ -141,3 +142,10 @@ def test_every_key_has_its_code() -> None:
 )
 def test_a_destination_is_named_as_a_refer_wants_it(number: str, uri: str) -> None:
     assert uri_of(number) == uri
+
+
+@pytest.mark.parametrize(
+    ("status", "over"), [("hangup", True), ("active", False), ("ringing", False), ("", False)]
+)
+def test_a_call_that_the_gateway_has_given_up_is_over(status: str, *, over: bool) -> None:
+    assert has_hung_up({"sip.callStatus": status} if status else {}) is over

@@ -31,8 +31,7 @@ pytestmark = [
 CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "01_hours.wav"
 ASKS_S = (4.0, 5.362)  # "What are your opening hours?", as its notes say
 GREETED_S = 1.0  # of sound: the greeting has some 2 s
-# `silence`: an exchange that waits for sound longer than our own rule for who says nothing.
-LOST = ("connection_lost", "line_lost", "device_lost", "caller_hung_up", "silence")
+LOST = ("connection_lost", "line_lost", "device_lost", "caller_hung_up")
 
 Record: TypeAlias = Callable[[str, object], None]
 
