@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from loguru import logger
 
 from calls.entry import Entry
+from calls.events import Event
 from calls.incident import IncidentEnded, IncidentFact
 from calls.incidents import Incidents
+from calls.leg_events import HandedOver, LegEnded
 from fallbacks.failure import Severity
 from telemetry.bridge import bridge_logging
 from telemetry.line_writer import LineWriter
@@ -160,7 +162,7 @@ class Log:
         for kind, times in self._repeats.due(at_s):
             logger.warning("process {} {} times more", kind, times)
         if self._is_news(name, shown, at_s):
-            _write(LEVELS.get(name, "DEBUG"), entry, name, shown)
+            _write(_level_of(entry.event), entry, name, shown)
         for fact in self._incidents.handle(entry.event, at_s):
             _write(_level(fact), entry, type(fact).__name__, asdict(fact))
 
@@ -173,6 +175,13 @@ class Log:
 def _write(level: str, entry: Entry, name: str, shown: Mapping[str, Any]) -> None:
     line = json.dumps(shown, ensure_ascii=False)
     logger.log(level, "{} {} {}", entry.call_id or "process", name, line)
+
+
+def _level_of(event: Event) -> str:
+    """Return at which level a fact is logged: a leg or handover that failed is worse."""
+    if isinstance(event, LegEnded | HandedOver) and event.outcome == "failed":
+        return "WARNING"
+    return LEVELS.get(type(event).__name__, "DEBUG")
 
 
 def _level(fact: IncidentFact) -> str:
@@ -201,6 +210,8 @@ LEVELS: Final = {
     "ToolCalled": "INFO",
     "PersonWanted": "INFO",
     "HandedOver": "INFO",
+    "LegEnded": "INFO",
+    "LineRestored": "INFO",
     "CallerReturned": "INFO",
     "MessageTranscribed": "INFO",
     "CallbackWanted": "INFO",
