@@ -22,7 +22,7 @@ from calls.alert import CHANNELS, Alert, TellAlert
 from storage.alert_rows import ReportedFact, read_alert, read_fact, write_alert, write_fact
 from storage.database import Database, StorageError
 from storage.provider_board import line_of
-from storage.sql_board import driver_errors
+from storage.sql_board import INSERTS, driver_errors
 from storage.tables import ALERT_FACTS, ALERT_ROUNDS, ALERT_SENDINGS, ALERTS
 
 LENT_S: Final = (
@@ -72,6 +72,9 @@ class AlertOutbox:
         self._database = Database(address, tables=TABLES)
         self._password = address.password
         self._file = _file_of(address)
+        turn = INSERTS[address.get_backend_name()](ALERT_ROUNDS).values(id=ROUND, rounds=1)
+        rounds = {"rounds": ALERT_ROUNDS.c.rounds + 1}
+        self._take_turn = turn.on_conflict_do_update(index_elements=["id"], set_=rounds)
         self._errors = (*driver_errors(address.get_backend_name()), SQLAlchemyError, OSError)
 
     async def report(self, facts: Sequence[ReportedFact]) -> None:
@@ -99,7 +102,9 @@ class AlertOutbox:
         if not await self._has_work(decide, now):
             return ()
         async with self._work() as connection:
-            await _take_turn(connection)
+            # A change locks: the row in PostgreSQL, the whole file in SQLite. So whoever else
+            # decides waits until this transaction ends, and then sees what came of it.
+            await connection.execute(self._take_turn)
             known = await _known(connection, now)
             ids, facts = await _reported(connection)
             outcome = decide(known, facts)
@@ -191,17 +196,6 @@ def _file_of(address: URL) -> Path | None:
 def _own(post: ChannelPost) -> Update:
     table = ALERT_SENDINGS
     return update(table).where(table.c.key == post.alert.key, table.c.channel == post.channel)
-
-
-async def _take_turn(connection: AsyncConnection) -> None:
-    """Have everybody else who decides wait until this transaction ends.
-
-    A change locks: the row in PostgreSQL, the whole file in SQLite.
-    """
-    row = update(ALERT_ROUNDS).where(ALERT_ROUNDS.c.id == ROUND)
-    changed = await connection.execute(row.values(rounds=ALERT_ROUNDS.c.rounds + 1))
-    if not changed.rowcount:
-        await connection.execute(insert(ALERT_ROUNDS).values(id=ROUND, rounds=1))
 
 
 async def _known(connection: AsyncConnection, now: float) -> list[Alert]:

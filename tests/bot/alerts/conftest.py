@@ -1,7 +1,8 @@
 """Receivers of alerts on loopback: a mail server, a Telegram, a webhook."""
 
-import threading
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
@@ -23,7 +23,6 @@ class Inbox:
     port: int = 0
     refusal: str = ""  # the answer to each mail instead of 250
     mails: list[EmailMessage] = field(default_factory=list)
-    came: threading.Event = field(default_factory=threading.Event)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name for it
         if self.refusal:
@@ -31,27 +30,18 @@ class Inbox:
         mail = BytesParser(policy=default).parsebytes(envelope.content or b"")
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
-        self.came.set()
         return "250 OK"
 
 
 @pytest.fixture
-def inbox() -> Iterator[Inbox]:
+async def inbox() -> AsyncIterator[Inbox]:
     found = Inbox()
-    # It binds its port itself, and only then is it known which one.
-    controller = FreePort(found, hostname=found.host, port=0)
-    controller.start()
-    assert controller.server
-    found.port = controller.server.sockets[0].getsockname()[1]
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(found, loop=loop), found.host, 0)
+    found.port = server.sockets[0].getsockname()[1]
     yield found
-    controller.stop()
-
-
-class FreePort(Controller):
-    """Does not try the port that it was given, which is none."""
-
-    def _trigger_server(self) -> None:
-        """Leave the first connection to the test."""
+    server.close()
+    await server.wait_closed()
 
 
 @dataclass
@@ -76,12 +66,17 @@ class Receiver:
         number = said.get("message_id", self.numbers)
         return web.json_response({"ok": True, "result": {"message_id": number}})
 
+    @classmethod
+    @asynccontextmanager
+    async def running(cls) -> "AsyncIterator[Receiver]":
+        found, app = cls(), web.Application()
+        app.router.add_post("/{path:.*}", found.answer)
+        async with TestServer(app, host="127.0.0.1") as server:
+            found.url = str(server.make_url("")).rstrip("/")
+            yield found
+
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    found = Receiver()
-    app = web.Application()
-    app.router.add_post("/{path:.*}", found.answer)
-    async with TestServer(app, host="127.0.0.1") as server:
-        found.url = str(server.make_url("")).rstrip("/")
+    async with Receiver.running() as found:
         yield found
