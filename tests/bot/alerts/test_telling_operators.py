@@ -39,9 +39,15 @@ STOPPED = CallerStopped(at_s=1.0, noticed_at_s=1.2)
 
 
 def moved(after: State) -> BreakerMoved:
-    before = State.CLOSED if after is State.OPEN else State.HALF_OPEN
+    opened = after is State.OPEN
     return BreakerMoved(
-        stage="tts", provider="cartesia", before=before, after=after, severity=Severity.HIGH
+        stage="tts",
+        provider="cartesia",
+        before=State.CLOSED if opened else State.HALF_OPEN,
+        after=after,
+        cause="tripped" if opened else "proven",
+        after_s=1.0,
+        severity=Severity.HIGH if opened else Severity.LOW,
     )
 
 
@@ -183,7 +189,7 @@ async def test_a_channel_that_fails_is_told_of_by_the_others_and_gets_its_alert_
     shift.now += 900
     await shift.settle()
 
-    assert [mail["Subject"] for mail in shift.inbox.mails][0].endswith("TTS cartesia: auth")
+    assert str(shift.inbox.mails[0]["Subject"]).endswith("TTS cartesia: auth")
     assert not any("email" in str(mail["Subject"]) for mail in shift.inbox.mails)
 
 
