@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bot.cli import (
+    alerts,
     clips,
     demo,
     doctor,
@@ -44,6 +45,7 @@ app.command("lab")(lab.command)
 app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
+app.command("alerts")(alerts.command)
 app.command("sip")(sip.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, DateTime, Float, Integer, MetaData, String, Table
+from sqlalchemy import Boolean, Column, DateTime, Float, Integer, MetaData, String, Table, Text
 
 METADATA: Final = MetaData()
 REASON_LENGTH: Final = 300  # characters of why somebody wants to be called back
@@ -36,4 +36,42 @@ PROBERS: Final = Table(
     Column("place", String(200), primary_key=True),
     Column("holder", String(32), nullable=False),  # the one process that probes it
     Column("until_s", Float, nullable=False),
+)
+
+ALERT_FACTS: Final = Table(  # accepted, and not yet decided on
+    "alert_facts",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at_s", Float, nullable=False),  # wall clock, seconds since 1970, as are all below
+    Column("holder", String(32), nullable=False),  # the process that told it
+    Column("turns", Integer, nullable=False),  # that it has seen touched
+    Column("fact", Text, nullable=False),  # JSON
+)
+
+ALERTS: Final = Table(
+    "alerts",
+    METADATA,
+    Column("key", String(300), primary_key=True),
+    Column("severity", String(16), nullable=False),
+    Column("began_s", Float, nullable=False),
+    Column("ended_s", Float),  # none: it is open
+    Column("alert", Text, nullable=False),  # JSON, the whole of it
+)
+
+ALERT_SENDINGS: Final = Table(  # the outbox: what each channel is owed
+    "alert_sendings",
+    METADATA,
+    Column("key", String(300), primary_key=True),
+    Column("channel", String(32), primary_key=True),
+    Column("wanted", Integer, nullable=False),  # the alert's revision that it is to show
+    Column("sent", Integer, nullable=False),  # the one that it shows; 0: none
+    Column("handle", String(100), nullable=False),  # by which the channel finds its message again
+    Column("due_s", Float, nullable=False),  # not before
+)
+
+ALERT_ROUNDS: Final = Table(  # one row: whoever changes it decides, all others wait
+    "alert_rounds",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("rounds", Integer, nullable=False),
 )

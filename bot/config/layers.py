@@ -33,6 +33,7 @@ NAMES: Final[dict[str, Key]] = {  # the design document's names, and where each 
     "TELEGRAM_BOT_TOKEN": ("alerts", "telegram", "bot_token"),
     "TELEGRAM_CHAT_ID": ("alerts", "telegram", "chat_id"),
     "WEBHOOK_URL": ("alerts", "webhook", "url"),
+    "WEBHOOK_SECRET": ("alerts", "webhook", "secret"),
 }
 
 

@@ -1,7 +1,8 @@
 """What a configuration holds, as frozen models; how it is read stands in `config_loading`."""
 
+import re
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -12,6 +13,7 @@ from bot.config.resilience import ResilienceSection
 from bot.config.stages import StagesSettings
 from bot.config.values import (
     Count,
+    DayTime,
     HttpUrl,
     IceUrl,
     IpNetwork,
@@ -23,7 +25,11 @@ from bot.config.values import (
     Share,
     SocketUrl,
     Text,
+    Zone,
 )
+from fallbacks.failure import Severity
+
+WEBHOOK_SECRET: Final = re.compile(r"whsec_(?:[A-Za-z0-9+/]{4}){8,}[A-Za-z0-9+/]{0,4}={0,2}")
 
 
 class ServerSettings(Section):
@@ -174,8 +180,17 @@ class EmailSettings(Section):
     """Alerts by mail."""
 
     sender: Text | None = None
-    to: Text | None = None
+    to: Text | None = None  # several are separated by commas
     password: SecretStr | None = None
+    username: Text | None = None  # None: the sender
+    host: Text | None = None  # None: `smtp.` and the sender's domain
+    port: Port = 587
+    security: Literal["auto", "starttls", "tls", "none"] = "auto"
+
+    @property
+    def server(self) -> str:
+        """Return the host of the mail server."""
+        return self.host or f"smtp.{(self.sender or '').rpartition('@')[2].strip('<> ')}"
 
 
 class TelegramSettings(Section):
@@ -183,16 +198,47 @@ class TelegramSettings(Section):
 
     bot_token: SecretStr | None = None
     chat_id: Text | None = None
+    api_url: HttpUrl = "https://api.telegram.org"
+
+    @field_validator("chat_id", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        """Take a number for what it is: YAML reads `-100123` as one."""
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class WebhookSettings(Section):
     """Alerts by an HTTP request."""
 
     url: HttpUrl | None = None
+    secret: SecretStr | None = None  # signs what is sent; WEBHOOK_SECRET
+
+    @field_validator("secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not WEBHOOK_SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("whsec_ and at least 24 bytes in base64")
+        return value
+
+
+class QuietSettings(Section):
+    """When only what cannot wait may ring."""
+
+    begin: DayTime | None = None  # None: no hour is quiet
+    end: DayTime = "07:00"
+    zone: Zone = "UTC"
+    wakes: Severity = Severity.HIGH  # from here on it rings all the same
 
 
 class AlertsSettings(Section):
-    """Whom to tell."""
+    """Whom to tell, and when."""
+
+    hold_s: SecondsOrZero = 5.0
+    update_s: Seconds = 60.0
+    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox knows an hour
+    escalate_s: Seconds = 600.0
+    per_hour: Count = 20
+    quiet: QuietSettings = QuietSettings()
 
     email: EmailSettings = EmailSettings()
     telegram: TelegramSettings = TelegramSettings()

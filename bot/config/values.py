@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -64,6 +65,21 @@ def _as_dialled(value: Any) -> Any:
     return value.strip() if address else _as_number(value)
 
 
+def _as_day_time(value: Any) -> Any:
+    """Give a time of day back its colon: YAML reads `22:00` as 1320."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value // 60:02}:{value % 60:02}"
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise ValueError("a time zone such as Europe/Berlin or UTC") from error
+    return value
+
+
 _NotBool = BeforeValidator(_not_bool, json_schema_input_type=float)
 
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -90,3 +106,9 @@ Dialled = Annotated[
     StringConstraints(pattern=r"^(\+?[0-9*#]{2,20}|sips?:[^\s@<>;]+@[^\s@<>;]+)$"),
 ]
 Key = Annotated[str, BeforeValidator(_as_key), StringConstraints(pattern=r"^[0-9*#]$")]
+DayTime = Annotated[
+    str,
+    BeforeValidator(_as_day_time),
+    StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"),
+]
+Zone = Annotated[str, AfterValidator(_zone)]

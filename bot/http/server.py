@@ -5,11 +5,14 @@ import functools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Final
 
 import uvicorn
 
+from bot.alerts.opening import tell_operators, utc_s
+from bot.alerts.reporter import AlertReporter
 from bot.batch.batch import Batch
 from bot.batch.messages import keep_messages_written
 from bot.call.switchboard import Switchboard
@@ -18,12 +21,14 @@ from bot.config.settings import Settings
 from bot.health.retrying import Retries
 from bot.house.house import House
 from bot.house.listener import bind_socket
+from bot.http.alert_routes import alert_router
 from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
 from bot.http.own_house import open_house
-from bot.process import Process, open_process
+from bot.process import Process, incidents_of, open_process
 from bot.ready_line import ready_line
+from storage.alert_outbox import AlertOutbox
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -95,22 +100,32 @@ async def run_server(
     settings: Settings, sockets: list[socket.socket], *, extras: Extras
 ) -> AsyncIterator[Server]:
     """Run the server while the block runs."""
+    outbox = AlertOutbox(settings.storage.url)
+    reporter = AlertReporter(incidents_of(settings), outbox, utc_s=utc_s)
     async with (
         open_process(
             settings,
             words=extras.words,
-            listeners=extras.listeners,
+            listeners=[reporter, *extras.listeners],
             models=extras.models,
             metrics_folder=extras.metrics_folder,
         ) as process,
         open_house(process, extras.house) as house,
         _clips(process, house),
         _messages(process, house),
+        tell_operators(
+            settings,
+            reporter,
+            outbox,
+            tell=process.switchboard.tell,
+            leads=lambda: house.leads,
+        ) as alerts,
         asyncio.TaskGroup() as tasks,
     ):
+        routers = (alert_router(alerts), *extras.routers)
         server = Server(
             uvicorn.Config(
-                application(process, tasks, extras, house),
+                application(process, tasks, replace(extras, routers=routers), house),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -1,0 +1,1 @@
+"""Tells operators of incidents, through the channels that the configuration names."""

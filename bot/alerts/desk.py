@@ -1,0 +1,160 @@
+"""Decides on what was reported, and has each channel get what it is owed: one process for all."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from loguru import logger
+
+from bot.alerts.channel import Channel, classify
+from bot.alerts.message import alert_text
+from bot.health.retrying import Retries, run_with_retries
+from bot.keep_running import keep_running
+from calls.alert import CHANNELS, Alert, AlertRules, TellAlert
+from calls.alerting import Alerting
+from fallbacks.facts import AttemptWon
+from fallbacks.failure import ServiceError
+from storage.alert_outbox import AlertChannel, AlertOutbox, ChannelPost, RoundOutcome
+from storage.alert_rows import ReportedFact
+from storage.database import StorageError
+
+LOOK_S: Final = 1.0  # between two looks into the outbox
+UNWELL_S: Final = 15.0  # before a database that failed is asked again
+TRANSIENT_S: Final = 60.0  # before a channel gets another sequence of tries
+RECENT: Final = 200  # alerts that are shown
+PERMANENT_S: Final = 900.0  # the same where a person has to act first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertPolicy:
+    """When whom: the rules and the quiet hours."""
+
+    rules: AlertRules
+    quiet: Callable[[float], bool]
+
+    def alerting(self, known: Sequence[Alert]) -> Alerting:
+        """Return the decision over what is known."""
+        return Alerting(self.rules, known, quiet=self.quiet)
+
+
+class AlertDesk:
+    """Works in each process, and does something in the one that leads the house."""
+
+    def __init__(
+        self,
+        outbox: AlertOutbox,
+        channels: Sequence[Channel],
+        policy: AlertPolicy,
+        *,
+        retries: Retries,
+        leads: Callable[[], bool],
+        utc_s: Callable[[], float],
+    ) -> None:
+        """Prepare."""
+        self._outbox = outbox
+        self._channels = channels
+        self._owed = [AlertChannel(name=each.name, edits=each.edits) for each in channels]
+        self._policy = policy
+        self._retries = retries
+        self._leads = leads
+        self._utc_s = utc_s
+        self._failing: set[str] = set()  # channels whose trouble was told
+
+    async def run(self) -> None:
+        """Decide and send until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep("deciding on alerts", self.decide), name="alerts")
+            for channel in self._channels:
+                send = partial(self.send_next, channel)
+                tasks.create_task(self._keep(f"alerts by {channel.name}", send), name=channel.name)
+
+    async def decide(self) -> bool:
+        """Decide once on what was reported; False: nothing is to be told."""
+        told = await self._outbox.run_round(self._decide, channels=self._owed, now=self._utc_s())
+        for each in told:
+            if each.loud:
+                logger.warning("Sending alert: {}", alert_text(each.alert).title)
+        return bool(told)
+
+    async def change(self, alter: Callable[[Alerting, float], object]) -> Sequence[Alert]:
+        """Have an operator's word decided on, in whichever process it came; return all alerts."""
+
+        def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
+            alerting, told = self._read(known, facts)
+            said = alter(alerting, self._utc_s())
+            more = said if isinstance(said, tuple) else ()
+            return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*told, *more))
+
+        await self._outbox.run_round(decide, channels=self._owed, now=self._utc_s())
+        return await self.recent()
+
+    async def recent(self) -> Sequence[Alert]:
+        """Return the open alerts, then the newest others."""
+        return await self._outbox.recent(RECENT)
+
+    async def send_next(self, channel: Channel) -> bool:
+        """Send one alert that a channel is owed; False: it is owed none, or does not take it."""
+        post = await self._outbox.lend(channel.name, now=self._utc_s())
+        if post is None:
+            return False
+        try:
+            handle = await run_with_retries(
+                lambda: channel.post(post, alert_text(post.alert)),
+                asked=(CHANNELS, channel.name),
+                classify=partial(classify, channel.name),
+                retries=self._retries,
+            )
+        except ServiceError as error:
+            await self._put_off(post, error)
+            return False
+        await self._outbox.sent(post, handle=handle)
+        self._note_success(channel.name)
+        return True
+
+    async def _put_off(self, post: ChannelPost, error: ServiceError) -> None:
+        self._failing.add(post.channel)
+        logger.error("an alert did not go out by {}: {}", post.channel, error.failure.reason)
+        wait_s = PERMANENT_S if error.failure.permanent else TRANSIENT_S
+        wait_s = max(wait_s, error.failure.retry_after_s or 0.0)
+        await self._outbox.put_off(post, until_s=self._utc_s() + wait_s)
+
+    def _note_success(self, channel: str) -> None:
+        """Tell that a channel that had failed works again, so that its incident ends."""
+        if channel in self._failing:
+            self._failing.discard(channel)
+            won = AttemptWon(stage=CHANNELS, provider=channel, attempt=1, after_s=0.0)
+            self._retries.tell(won)
+
+    def _decide(self, known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
+        alerting, told = self._read(known, facts)
+        return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
+
+    def _read(
+        self, known: Sequence[Alert], facts: Sequence[ReportedFact]
+    ) -> tuple[Alerting, tuple[TellAlert, ...]]:
+        alerting = self._policy.alerting(known)
+        told = [
+            action
+            for each in facts
+            for action in alerting.handle(each.fact, each.at_s, by=each.holder, turns=each.turns)
+        ]
+        return alerting, (*told, *alerting.tick(self._utc_s()))
+
+    async def _keep(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
+        await keep_running(what, partial(self._repeat, what, work))
+
+    async def _repeat(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
+        """Do it again and again while we lead; at once while there is more of it."""
+        unwell = False
+        while True:
+            try:
+                more = self._leads() and await work()
+                unwell = False
+            except StorageError as error:
+                if not unwell:
+                    logger.error("{}: the database does not answer: {}", what, error)
+                more, unwell = False, True
+            if not more:
+                await asyncio.sleep(UNWELL_S if unwell else LOOK_S)

@@ -1,0 +1,101 @@
+"""Puts the parts together: which channels are configured, and what works while a server runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+from loguru import logger
+
+from bot import clock
+from bot.alerts.channel import Channel
+from bot.alerts.desk import AlertDesk, AlertPolicy
+from bot.alerts.mail import MailChannel
+from bot.alerts.quiet import quiet_hours
+from bot.alerts.reporter import AlertReporter
+from bot.alerts.telegram import TelegramChannel
+from bot.alerts.webhook import WebhookChannel
+from bot.config.settings import AlertsSettings, Settings
+from bot.health.retrying import Retries
+from bot.keep_running import keep_running
+from calls.alert import AlertRules
+from calls.entry import Tell
+from storage.alert_outbox import AlertOutbox
+
+
+def utc_s() -> float:
+    """Return the seconds since 1970."""
+    return clock.utc_now().timestamp()
+
+
+def channels_of(settings: AlertsSettings) -> list[Channel]:
+    """Return every channel that is wholly configured."""
+    found: list[Channel] = []
+    if settings.email.sender and settings.email.to:
+        found.append(MailChannel(settings.email, utc_s=utc_s))
+    if settings.telegram.bot_token and settings.telegram.chat_id:
+        found.append(TelegramChannel(settings.telegram))
+    if settings.webhook.url:
+        found.append(WebhookChannel(settings.webhook, utc_s=utc_s))
+    return found
+
+
+def missing_of(settings: AlertsSettings) -> Iterator[str]:
+    """Return a line for each channel of which only a part is configured."""
+    email, telegram = settings.email, settings.telegram
+    if email.password and not (email.sender or email.to):
+        yield "email is off: EMAIL_FROM and EMAIL_TO are not set"
+    elif bool(email.sender) is not bool(email.to):
+        yield f"email is off: {'EMAIL_TO' if email.sender else 'EMAIL_FROM'} is not set"
+    if bool(telegram.bot_token) is not bool(telegram.chat_id):
+        absent = "TELEGRAM_CHAT_ID" if telegram.bot_token else "TELEGRAM_BOT_TOKEN"
+        yield f"telegram is off: {absent} is not set"
+    if settings.webhook.secret and not settings.webhook.url:
+        yield "webhook is off: WEBHOOK_URL is not set"
+
+
+def policy_of(settings: AlertsSettings) -> AlertPolicy:
+    """Return when whom is told."""
+    rules = AlertRules(
+        hold_s=settings.hold_s,
+        update_s=settings.update_s,
+        again_s=settings.again_s,
+        escalate_s=settings.escalate_s,
+        per_hour=settings.per_hour,
+        wakes=settings.quiet.wakes,
+    )
+    return AlertPolicy(rules=rules, quiet=quiet_hours(settings.quiet))
+
+
+@asynccontextmanager
+async def tell_operators(
+    settings: Settings,
+    reporter: AlertReporter,
+    outbox: AlertOutbox,
+    *,
+    tell: Tell,
+    leads: Callable[[], bool],
+) -> AsyncIterator[AlertDesk]:
+    """Have incidents reported, decided on and sent while the block runs."""
+    for each in missing_of(settings.alerts):
+        logger.warning("alerts by {}", each)
+    desk = AlertDesk(
+        outbox,
+        channels_of(settings.alerts),
+        policy_of(settings.alerts),
+        retries=Retries(settings=settings.resilience.retry_settings(), tell=tell),
+        leads=leads,
+        utc_s=utc_s,
+    )
+    async with asyncio.TaskGroup() as tasks:
+        working = [
+            tasks.create_task(keep_running("reporting incidents", reporter.run), name="reports"),
+            tasks.create_task(desk.run(), name="alerts"),
+        ]
+        try:
+            yield desk
+        finally:
+            for each in working:
+                each.cancel()
+            await asyncio.wait(working)
+            await reporter.write()
+            await outbox.close()

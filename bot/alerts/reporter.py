@@ -1,0 +1,160 @@
+"""Puts what this process sees of incidents into the outbox, for whoever tells operators."""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from loguru import logger
+
+from bot.alerts.message import masked
+from calls.alert import NOT_SERVED, STAGES, WHOLE_CALL, AlertFact, IncidentLasted
+from calls.entry import Entry
+from calls.events import CallEnded, CallerStopped, CallFailed, Event
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from calls.incidents import Incidents, Place
+from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
+from fallbacks.failure import Severity
+from storage.alert_outbox import AlertOutbox
+from storage.alert_rows import ReportedFact
+from storage.database import StorageError
+
+LOOK_S: Final = 1.0  # between two looks at what is over by the passing of time
+LASTS_S: Final = 60.0  # between two words that an incident lasts
+AGAIN_S: Final = 5.0  # after a database that did not take it
+WAITING: Final = 1000  # facts; a database that is away for so long costs the oldest
+
+
+class AlertReporter:
+    """Listens in every process of the house.
+
+    Attributes:
+        lost_facts: That came when too many waited for the database.
+    """
+
+    def __init__(
+        self, incidents: Incidents, outbox: AlertOutbox, *, utc_s: Callable[[], float]
+    ) -> None:
+        """Take what makes incidents of facts, which nobody else may ask, and where they go."""
+        self._incidents = incidents
+        self._outbox = outbox
+        self._utc_s = utc_s
+        self._holder = secrets.token_hex(8)
+        self._open: set[Place] = set()
+        self._turn: dict[str, int] = {}  # by call
+        self._touched: dict[Place, set[tuple[str, int]]] = {}
+        self._waiting: deque[ReportedFact] = deque()
+        self._news = asyncio.Event()
+        self._lasts_s = 0.0  # when it was last said that incidents last
+        self._refused = False
+        self.lost_facts = 0
+
+    async def hear(self, entry: Entry) -> None:
+        """Note what one entry means for operators; waits for nothing."""
+        self._count(entry.call_id, entry.event)
+        at_s = datetime.fromisoformat(entry.at).timestamp()
+        self._put(self._incidents.handle(entry.event, at_s), at_s)
+        if isinstance(entry.event, CallFailed):
+            self._put([not_served(entry.event)], at_s)
+
+    async def run(self) -> None:
+        """Put facts into the outbox as they come, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+            self._look(self._utc_s())
+            if not await self.write():
+                await asyncio.sleep(AGAIN_S)
+
+    async def write(self) -> bool:
+        """Have all that waits committed; False: it could not be, and waits on."""
+        self._news.clear()
+        taken = tuple(self._waiting)
+        self._waiting.clear()
+        if not taken:
+            return True
+        kept = False
+        try:
+            await self._outbox.report(taken)
+            kept = True
+        except StorageError as error:
+            if not self._refused:
+                logger.error("alerts cannot be kept, and are not sent meanwhile: {}", error)
+        finally:
+            if not kept:  # also when cancelled: the last write comes behind this
+                self._waiting.extendleft(reversed(taken))
+        self._refused = not kept
+        return kept
+
+    def _look(self, now: float) -> None:
+        self._put(self._incidents.tick(now), now)
+        if now < self._lasts_s + LASTS_S:
+            return
+        self._lasts_s = now
+        for place in [each for each in self._touched if each not in self._open]:
+            del self._touched[place]
+        lasting = [IncidentLasted(stage=stage, rung=rung) for stage, rung in self._open]
+        self._put(lasting, now)
+
+    def _put(self, facts: Iterable[AlertFact], at_s: float) -> None:
+        for fact in facts:
+            place = (fact.stage, fact.rung)
+            if isinstance(fact, IncidentEnded):
+                self._open.discard(place)
+            elif fact.stage in STAGES:  # of all others nobody says that they are well
+                self._open.add(place)
+            turns = len(self._touched.get(place, ()))
+            clean = _clean(fact)
+            self._waiting.append(
+                ReportedFact(fact=clean, at_s=at_s, holder=self._holder, turns=turns)
+            )
+            self._news.set()
+        while len(self._waiting) > WAITING:
+            self._waiting.popleft()
+            self.lost_facts += 1
+
+    def _count(self, call_id: str, event: Event) -> None:
+        """Note which turn of which call was touched by whose trouble."""
+        if not call_id:
+            return
+        match event:
+            case CallerStopped():
+                self._turn[call_id] = self._turn.get(call_id, 0) + 1
+            case CallEnded():
+                self._turn.pop(call_id, None)
+            case AttemptFailed():
+                self._touch((event.stage, event.provider), call_id)
+            case RungChosen():
+                self._touch((event.stage, event.before), call_id)
+            case StageExhausted():
+                self._touch((event.stage, ""), call_id)
+            case _:
+                pass
+
+    def _touch(self, place: Place, call_id: str) -> None:
+        turn = (call_id, self._turn.get(call_id, 0))
+        self._touched.setdefault(place, set()).add(turn)
+
+
+def not_served(event: CallFailed) -> IncidentBegan:
+    """Return that a call could not be served at all as an incident of its own."""
+    return IncidentBegan(
+        stage=WHOLE_CALL,
+        rung="",
+        kind=NOT_SERVED,
+        severity=Severity.CRITICAL,
+        reason=f"{event.where}: {event.error}",
+        then="the caller heard a goodbye",
+    )
+
+
+def _clean(fact: AlertFact) -> AlertFact:
+    if isinstance(fact, IncidentBegan | IncidentGrew):
+        return replace(fact, reason=masked(fact.reason), then=masked(fact.then))
+    return fact

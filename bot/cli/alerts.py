@@ -1,0 +1,23 @@
+"""`holdline alerts test`: sends one test alert through each channel."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+from bot.exits import UsageError
+
+
+def command(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="test: send one test alert.")],
+    config: ConfigOption = None,
+) -> int:
+    """Send a test alert through each channel, and say of each whether it was taken."""
+    if action != "test":
+        raise UsageError(f'alerts takes "test", not "{action}"')
+    settings = load(config, keys=False).settings
+    from bot.alerts.trial import try_channels  # noqa: PLC0415 - after the configuration's errors
+
+    return asyncio.run(try_channels(settings.alerts, say=typer.echo))

@@ -1,0 +1,82 @@
+"""Receivers of alerts on loopback: a mail server, a Telegram, a webhook."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+
+@dataclass
+class Inbox:
+    """What came by mail."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    refusal: str = ""  # the answer to each mail instead of 250
+    mails: list[EmailMessage] = field(default_factory=list)
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name for it
+        if self.refusal:
+            return self.refusal
+        mail = BytesParser(policy=default).parsebytes(envelope.content or b"")
+        assert isinstance(mail, EmailMessage)
+        self.mails.append(mail)
+        return "250 OK"
+
+
+@pytest.fixture
+async def inbox() -> AsyncIterator[Inbox]:
+    found = Inbox()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(found, loop=loop), found.host, 0)
+    found.port = server.sockets[0].getsockname()[1]
+    yield found
+    server.close()
+    await server.wait_closed()
+
+
+@dataclass
+class Receiver:
+    """A server that keeps what it was asked, and answers what it is told to."""
+
+    url: str = ""
+    answers: list[tuple[int, Any]] = field(default_factory=list)  # before it says yes
+    asked: list[tuple[str, dict[str, str], bytes, Any]] = field(default_factory=list)
+    numbers: int = 100
+
+    async def answer(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        said = await request.json()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.asked.append((request.path, headers, body, said))
+        if self.answers:
+            status, told = self.answers.pop(0)
+            return web.json_response(told, status=status)
+        if "message_id" not in said:
+            self.numbers += 1
+        number = said.get("message_id", self.numbers)
+        return web.json_response({"ok": True, "result": {"message_id": number}})
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls) -> "AsyncIterator[Receiver]":
+        found, app = cls(), web.Application()
+        app.router.add_post("/{path:.*}", found.answer)
+        async with TestServer(app, host="127.0.0.1") as server:
+            found.url = str(server.make_url("")).rstrip("/")
+            yield found
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver.running() as found:
+        yield found

@@ -1,0 +1,247 @@
+"""From a fact of a call to an operator's inbox, chat and webhook."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from bot.alerts.channel import Channel
+from bot.alerts.desk import AlertDesk, AlertPolicy
+from bot.alerts.mail import MailChannel
+from bot.alerts.reporter import AlertReporter
+from bot.alerts.telegram import TelegramChannel
+from bot.alerts.webhook import WebhookChannel
+from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
+from bot.health.retrying import Retries
+from calls.alert import AlertRules
+from calls.alerting import never_quiet
+from calls.entry import Entry
+from calls.events import CallerStopped, CallFailed, Event
+from calls.incidents import Incidents
+from fallbacks.breaker import State
+from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.failure import Kind, Severity, failed
+from fallbacks.retrying import RetrySettings
+from storage.alert_outbox import AlertOutbox
+from tests.bot.alerts.conftest import Inbox, Receiver
+
+BEGIN_S = 1_800_000_000.0
+LADDERS = {"stt": ["ear"], "llm": ["mind"], "tts": ["cartesia", "elevenlabs"]}
+REFUSED = AttemptFailed.of(
+    failed(Kind.AUTH, "tts", provider="cartesia", reason="401 for sk-abcdefgh12345678"), after_s=0.1
+)
+STOPPED = CallerStopped(at_s=1.0, noticed_at_s=1.2)
+
+
+def moved(after: State) -> BreakerMoved:
+    opened = after is State.OPEN
+    return BreakerMoved(
+        stage="tts",
+        provider="cartesia",
+        before=State.CLOSED if opened else State.HALF_OPEN,
+        after=after,
+        cause="tripped" if opened else "proven",
+        after_s=1.0,
+        severity=Severity.HIGH if opened else Severity.LOW,
+    )
+
+
+@dataclass
+class Shift:
+    """A house of one process, whose time the test sets, and what it told of its own trouble."""
+
+    reporter: AlertReporter
+    outbox: AlertOutbox
+    inbox: Inbox
+    chat: Receiver
+    hook: Receiver
+    now: float = BEGIN_S
+    own: list[Event] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    desk: AlertDesk = field(init=False)
+    channels: list[Channel] = field(init=False)
+
+    async def hear(self, event: Event, call_id: str = "") -> None:
+        at = datetime.fromtimestamp(self.now, UTC).isoformat()
+        await self.reporter.hear(Entry(call_id=call_id, number=1, at=at, event=event))
+
+    async def settle(self) -> None:
+        """Have all that was heard decided on and sent."""
+        while self.own:
+            await self.hear(self.own.pop(0))
+        assert await self.reporter.write()
+        await self.desk.decide()
+        for channel in self.channels:
+            while await self.desk.send_next(channel):
+                pass
+
+    async def sleep(self, wait_s: float) -> None:
+        self.waits.append(wait_s)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Receiver]:
+    async with Receiver.running() as found:
+        yield found
+
+
+@pytest.fixture
+async def shift(
+    inbox: Inbox, chat: Receiver, receiver: Receiver, tmp_path: Path
+) -> AsyncIterator[Shift]:
+    async with AsyncExitStack() as stack:
+        outbox = AlertOutbox(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+        stack.push_async_callback(outbox.close)
+
+        def utc_s() -> float:
+            return found.now
+
+        reporter = AlertReporter(Incidents(LADDERS), outbox, utc_s=utc_s)
+        found = Shift(reporter=reporter, outbox=outbox, inbox=inbox, chat=chat, hook=receiver)
+        email = EmailSettings(
+            sender="a@example.com", to="b@example.com", host=inbox.host, port=inbox.port
+        )
+        telegram = TelegramSettings(bot_token=SecretStr("t"), chat_id="1", api_url=chat.url)
+        found.channels = [
+            MailChannel(email, utc_s=utc_s),
+            TelegramChannel(telegram),
+            WebhookChannel(WebhookSettings(url=receiver.url), utc_s=utc_s),
+        ]
+        found.desk = AlertDesk(
+            outbox,
+            found.channels,
+            AlertPolicy(rules=AlertRules(), quiet=never_quiet),
+            retries=Retries(
+                settings=RetrySettings(attempts=1),
+                tell=found.own.append,
+                sleep=found.sleep,
+                chance=lambda: 0.5,
+            ),
+            leads=lambda: True,
+            utc_s=utc_s,
+        )
+        yield found
+
+
+async def break_for_a_minute(shift: Shift) -> None:
+    """Have five calls meet a refused key, two turns each, and the key mended after a minute."""
+    for _ in range(2):
+        for call in "abcde":
+            await shift.hear(STOPPED, call)
+            await shift.hear(REFUSED, call)
+        await shift.hear(moved(State.OPEN))
+        await shift.settle()
+        shift.now += 10
+        await shift.settle()
+    shift.now = BEGIN_S + 60
+    await shift.hear(moved(State.CLOSED))
+    await shift.settle()
+
+
+async def test_an_outage_under_five_calls_is_one_story_in_each_channel(shift: Shift) -> None:
+    await break_for_a_minute(shift)
+
+    began, over = [str(mail["Subject"]) for mail in shift.inbox.mails]
+    assert began == "[Holdline] HIGH: TTS cartesia: auth"
+    assert over == "[Holdline] RESOLVED: TTS cartesia: auth"
+    body = shift.inbox.mails[-1].get_content()
+    assert "after 60 s (recovered). It touched 10 turns." in body
+
+    methods = [path.rpartition("/")[2] for path, *_ in shift.chat.asked]
+    assert methods[0] == "sendMessage"
+    assert set(methods[1:]) == {"editMessageText"}
+    assert "It touched 10 turns." in shift.chat.asked[-1][3]["text"]
+
+    data = shift.hook.asked[-1][3]["data"]
+    assert (data["status"], data["lasted_s"], data["turns_touched"]) == ("resolved", 60.0, 10)
+
+
+async def test_nothing_that_is_sent_holds_a_key(shift: Shift) -> None:
+    await break_for_a_minute(shift)
+
+    sent = [mail.as_string() for mail in shift.inbox.mails]
+    sent += [body.decode() for server in (shift.chat, shift.hook) for _, _, body, _ in server.asked]
+    assert not any("abcdefgh12345678" in each for each in sent)
+
+
+async def test_a_channel_that_fails_is_told_of_by_the_others_and_gets_its_alert_later(
+    shift: Shift,
+) -> None:
+    shift.inbox.refusal = "554 no"
+    await shift.hear(REFUSED)
+    await shift.settle()
+    shift.now += 10
+    await shift.settle()
+    await shift.settle()
+    shift.now += 10
+    await shift.settle()
+    texts = [said["text"] for _, _, _, said in shift.chat.asked]
+    assert any("alerts do not go out by email: bad request" in each for each in texts)
+    assert shift.inbox.mails == []
+
+    shift.inbox.refusal = ""
+    shift.now += 900
+    await shift.settle()
+
+    assert str(shift.inbox.mails[0]["Subject"]).endswith("TTS cartesia: auth")
+    assert not any("email" in str(mail["Subject"]) for mail in shift.inbox.mails)
+
+
+async def test_what_is_refused_for_now_is_sent_again_when_it_may_be(shift: Shift) -> None:
+    told = {"ok": False, "description": "Too Many Requests", "parameters": {"retry_after": 37}}
+    shift.chat.answers = [(429, told)]
+    await shift.hear(REFUSED)
+    await shift.settle()
+    shift.now += 10
+    await shift.settle()
+
+    assert shift.waits == [37.0]
+    assert [path.rpartition("/")[2] for path, *_ in shift.chat.asked] == ["sendMessage"] * 2
+
+
+async def test_a_call_that_could_not_be_served_is_told_at_once(shift: Shift) -> None:
+    await shift.hear(CallFailed(where="assembly", error="KeyError: 'x'"), "a")
+    await shift.settle()
+
+    (mail,) = shift.inbox.mails
+    assert mail["Subject"] == "[Holdline] CRITICAL: a call could not be served"
+
+
+async def test_an_operator_acknowledges_and_resolves(shift: Shift) -> None:
+    await shift.hear(REFUSED)
+    await shift.settle()
+    shift.now += 10
+    await shift.settle()
+    (alert,) = await shift.desk.recent()
+
+    (seen,) = await shift.desk.change(
+        lambda alerting, now: alerting.acknowledge(alert.key, now, by="Mary")
+    )
+    (ended,) = await shift.desk.change(
+        lambda alerting, now: alerting.resolve(alert.key, now, by="Mary")
+    )
+    await shift.settle()
+
+    assert seen.seen_by == "Mary"
+    assert ended.how == "resolved by Mary"
+    assert shift.chat.asked[-1][3]["text"].startswith("RESOLVED")
+
+
+async def test_a_database_that_is_away_costs_nothing_that_was_heard(
+    shift: Shift, tmp_path: Path
+) -> None:
+    (tmp_path / "holdline.db").mkdir()
+    await shift.hear(REFUSED)
+    assert not await shift.reporter.write()
+
+    (tmp_path / "holdline.db").rmdir()
+    shift.now += 10
+    await shift.settle()
+
+    assert len(shift.inbox.mails) == 1

@@ -1,0 +1,330 @@
+"""Who is told of an incident, and when."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.alert import Alert, AlertFact, AlertRules, IncidentLasted, TellAlert
+from calls.alerting import Alerting
+from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
+from fallbacks.failure import Severity
+
+RULES = AlertRules()
+BEGAN = IncidentBegan(
+    stage="tts",
+    rung="cartesia",
+    kind="auth",
+    severity=Severity.HIGH,
+    reason="answered 401",
+    then="elevenlabs answers instead",
+)
+ENDED = IncidentEnded(stage="tts", rung="cartesia", kind="auth", lasted_s=60.0, failures=3)
+LASTED = IncidentLasted(stage="tts", rung="cartesia")
+
+
+def grew(severity: Severity, failures: int = 5) -> IncidentGrew:
+    return IncidentGrew(
+        stage="tts",
+        rung="cartesia",
+        kind="auth",
+        severity=severity,
+        reason="answered 401",
+        then="elevenlabs answers instead",
+        failures=failures,
+    )
+
+
+def stage_down(stage: str) -> IncidentBegan:
+    return replace(BEGAN, stage=stage, rung="", kind="no_usable_rung", severity=Severity.CRITICAL)
+
+
+def only(alerting: Alerting) -> Alert:
+    (alert,) = alerting.alerts.values()
+    return alert
+
+
+def test_an_incident_that_lasts_is_told_once_however_many_calls_meet_it() -> None:
+    alerting = Alerting(RULES)
+
+    said = [alerting.handle(BEGAN, 100.0 + n / 10, by=f"worker {n}") for n in range(40)]
+    told = alerting.tick(105.0)
+
+    assert not any(said)
+    assert [(each.loud, each.alert.revision) for each in told] == [(True, 1)]
+    assert alerting.tick(106.0) == ()
+
+
+def test_what_heals_itself_at_once_wakes_nobody() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+
+    assert alerting.handle(ENDED, 104.0) == ()
+    assert alerting.tick(4000.0) == ()
+
+
+def test_a_critical_incident_waits_for_nothing() -> None:
+    (told,) = Alerting(RULES).handle(stage_down("tts"), 100.0)
+
+    assert told.loud
+
+
+def test_a_single_glitch_is_recorded_and_never_sent() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(replace(BEGAN, severity=Severity.LOW), 100.0)
+
+    said = [alerting.handle(LASTED, 100.0 + n) for n in range(5000)]
+
+    assert not any(said)
+    assert only(alerting).severity is Severity.LOW
+
+
+def test_the_end_says_how_long_it_took_and_how_many_turns_it_touched() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0, by="one", turns=1)
+    alerting.tick(105.0)
+    alerting.handle(LASTED, 130.0, by="two", turns=4)
+
+    (told,) = alerting.handle(ENDED, 160.0, by="one", turns=3)
+
+    assert told.loud
+    assert (told.alert.lasted_s, told.alert.turns_touched, told.alert.how) == (60.0, 7, "recovered")
+
+
+def test_growth_changes_the_message_now_and_then_and_rings_nobody() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    alerting.tick(105.0)
+
+    early = alerting.handle(LASTED, 120.0, by="one", turns=5)
+    (later,) = alerting.tick(165.0)
+
+    assert early == ()
+    assert not later.loud
+    assert later.alert.turns_touched == 5
+
+
+def test_what_is_worse_than_was_told_rings_again() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
+    alerting.tick(105.0)
+
+    (told,) = alerting.handle(grew(Severity.HIGH), 110.0)
+
+    assert (told.loud, told.alert.severity) == (True, Severity.HIGH)
+
+
+def test_an_incident_that_lasts_becomes_a_step_worse_once() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    alerting.tick(105.0)
+    alerting.handle(LASTED, 600.0)
+
+    (told,) = alerting.tick(700.0)
+    alerting.handle(LASTED, 900.0)
+
+    assert (told.loud, told.alert.severity) == (True, Severity.CRITICAL)
+    assert alerting.tick(1100.0) == ()
+
+
+def test_who_has_seen_it_is_not_rung_for_its_length() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    alerting.tick(105.0)
+    alerting.acknowledge(only(alerting).key, 110.0, by="Mary")
+    alerting.handle(LASTED, 600.0)
+
+    told = alerting.tick(710.0)
+
+    assert not any(each.loud for each in told)
+    assert only(alerting).severity is Severity.HIGH
+    assert only(alerting).seen_by == "Mary"
+
+
+def test_an_operator_may_end_it() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    alerting.tick(105.0)
+
+    (told,) = alerting.resolve(only(alerting).key, 120.0, by="Mary")
+
+    assert (told.alert.how, told.alert.ended_s) == ("resolved by Mary", 120.0)
+
+
+def test_what_comes_back_soon_goes_on_in_the_same_message() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    alerting.tick(105.0)
+    alerting.handle(ENDED, 160.0)
+    alerting.handle(BEGAN, 200.0)
+
+    (told,) = alerting.tick(205.0)
+
+    assert (told.loud, told.alert.revision, told.alert.ended_s) == (True, 3, None)
+    assert only(alerting).began_s == 100.0
+
+
+def test_what_comes_back_later_is_another_alert() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    alerting.tick(105.0)
+    alerting.handle(ENDED, 160.0)
+    alerting.handle(BEGAN, 160.0 + RULES.again_s + 1)
+
+    assert len(alerting.alerts) == 2
+
+
+def test_two_kinds_of_trouble_of_one_provider_one_after_the_other_are_two_alerts() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    alerting.handle(ENDED, 100.0)
+    alerting.handle(replace(BEGAN, kind="timeout"), 100.0)
+
+    assert [each.kind for each in alerting.alerts.values()] == ["auth", "timeout"]
+
+
+def test_the_first_process_that_says_it_is_over_ends_it() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0, by="one")
+    alerting.handle(BEGAN, 101.0, by="two")
+    alerting.tick(106.0)
+
+    (told,) = alerting.handle(ENDED, 160.0, by="one")
+    late = alerting.handle(ENDED, 160.2, by="two", turns=2)
+
+    assert told.alert.ended_s == 160.0
+    assert late == ()
+    assert only(alerting).turns_touched == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "silent_s"), [("tts", RULES.silent_s), ("carrier", RULES.named_again_s)]
+)
+def test_one_of_which_nobody_speaks_any_more_ends(stage: str, silent_s: float) -> None:
+    alerting = Alerting(replace(RULES, escalate_s=1e9))
+    alerting.handle(replace(BEGAN, stage=stage), 100.0)
+    alerting.tick(105.0)
+
+    assert alerting.tick(100.0 + silent_s - 1) == ()
+    (told,) = alerting.tick(100.0 + silent_s)
+
+    assert told.alert.how == "unheard"
+
+
+def test_several_stages_down_are_said_together() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(replace(stage_down("stt"), severity=Severity.HIGH), 100.0)
+    alerting.handle(replace(stage_down("tts"), severity=Severity.HIGH), 101.0)
+
+    first, second = alerting.alerts.values()
+    assert (first.severity, first.beside) == (Severity.CRITICAL, ("tts",))
+    assert (second.severity, second.beside) == (Severity.CRITICAL, ("stt",))
+
+
+def test_in_quiet_hours_what_need_not_wake_waits_for_the_morning() -> None:
+    alerting = Alerting(RULES, quiet=lambda now: now < 200.0)
+    alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
+
+    assert alerting.tick(199.0) == ()
+    (told,) = alerting.tick(200.0)
+
+    assert told.loud
+
+
+def test_what_healed_in_quiet_hours_is_not_told_in_the_morning() -> None:
+    alerting = Alerting(RULES, quiet=lambda now: now < 200.0)
+    alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
+    alerting.handle(ENDED, 160.0)
+
+    assert alerting.tick(200.0) == ()
+
+
+def test_what_is_grave_rings_at_night() -> None:
+    alerting = Alerting(RULES, quiet=lambda _: True)
+    alerting.handle(BEGAN, 100.0)
+
+    assert len(alerting.tick(105.0)) == 1
+
+
+def test_more_than_an_hour_may_bring_waits_for_room_and_critical_does_not() -> None:
+    rules = replace(RULES, per_hour=2, escalate_s=1e9, named_again_s=1e9)
+    alerting = Alerting(rules)
+    for rung in "abcd":
+        alerting.handle(replace(BEGAN, stage="carrier", rung=rung), 100.0)
+
+    assert len(alerting.tick(105.0)) == 2
+    assert len(alerting.handle(stage_down("tts"), 106.0)) == 1
+    for rung in "abcd":
+        alerting.handle(replace(BEGAN, stage="carrier", rung=rung), 3700.0)
+    assert len(alerting.tick(3705.0)) == 2
+
+
+def test_a_decision_goes_on_from_what_was_known() -> None:
+    before = Alerting(RULES)
+    before.handle(BEGAN, 100.0)
+    before.tick(105.0)
+
+    after = Alerting(RULES, before.alerts.values())
+
+    assert after.handle(BEGAN, 106.0) == ()
+    assert len(after.handle(ENDED, 160.0)) == 1
+
+
+RUNGS = st.sampled_from(["cartesia", "elevenlabs", ""])
+FACTS = st.one_of(
+    st.builds(
+        replace,
+        st.just(BEGAN),
+        rung=RUNGS,
+        kind=st.sampled_from(["auth", "timeout"]),
+        severity=st.sampled_from(Severity),
+    ),
+    st.builds(
+        replace, st.just(grew(Severity.HIGH)), rung=RUNGS, severity=st.sampled_from(Severity)
+    ),
+    st.builds(replace, st.just(ENDED), rung=RUNGS),
+    st.builds(replace, st.just(LASTED), rung=RUNGS),
+)
+STEPS = st.lists(st.tuples(FACTS, st.floats(min_value=0, max_value=2000)), max_size=40)
+
+
+def told_of(steps: Sequence[tuple[AlertFact, float]], rules: AlertRules) -> list[TellAlert]:
+    alerting, now, told = Alerting(rules), 0.0, []
+    for fact, wait_s in steps:
+        now += wait_s
+        told += [*alerting.handle(fact, now), *alerting.tick(now)]
+        places = [(e.stage, e.rung) for e in alerting.alerts.values() if e.ended_s is None]
+        assert len(places) == len(set(places))
+    return told
+
+
+@given(STEPS)
+def test_whatever_happens_no_message_is_about_a_glitch_and_each_one_says_something_new(
+    steps: list[tuple[AlertFact, float]],
+) -> None:
+    shown: dict[str, Alert] = {}
+    for each in told_of(steps, RULES):
+        alert, before = each.alert, shown.get(each.alert.key)
+        assert alert.severity is not Severity.LOW or before
+        assert alert.revision == (before.revision if before else 0) + 1
+        assert before or (each.loud and alert.ended_s is None)
+        if before and each.loud:
+            ended = (alert.ended_s is None) is not (before.ended_s is None)
+            assert ended or WEIGHT[alert.severity] > WEIGHT[before.severity]
+        shown[alert.key] = alert
+
+
+@given(STEPS)
+def test_whatever_happens_no_hour_rings_more_often_than_it_may(
+    steps: list[tuple[AlertFact, float]],
+) -> None:
+    told = told_of(steps, replace(RULES, per_hour=3))
+    rang = [
+        each.alert.told_at_s
+        for each in told
+        if each.loud and each.alert.ended_s is None
+        if each.alert.severity is not Severity.CRITICAL
+    ]
+    assert all(sum(1 for at in rang if begin - 3600.0 < at <= begin) <= 3 for begin in rang)

@@ -1,0 +1,29 @@
+"""Reports one incident after the other, and prints the number of each that was accepted."""
+
+import asyncio
+import sys
+from itertools import count
+
+from calls.incident import IncidentBegan
+from fallbacks.failure import Severity
+from storage.alert_outbox import AlertOutbox
+from storage.alert_rows import ReportedFact
+
+
+async def main(url: str) -> None:
+    outbox = AlertOutbox(url)
+    for number in count():
+        began = IncidentBegan(
+            stage="tts",
+            rung=str(number),
+            kind="auth",
+            severity=Severity.HIGH,
+            reason="",
+            then="",
+        )
+        await outbox.report([ReportedFact(fact=began, at_s=1_800_000_000.0, holder="x", turns=0)])
+        print(number, flush=True)  # noqa: T201 - read by the test
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

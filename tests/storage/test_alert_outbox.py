@@ -1,0 +1,229 @@
+"""The outbox of alerts, on a real SQLite and a real PostgreSQL."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from calls.alert import Alert, AlertRules, IncidentLasted
+from calls.alerting import Alerting
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from fallbacks.failure import Severity
+from storage.alert_outbox import LENT_S, AlertChannel, AlertOutbox, RoundOutcome
+from storage.alert_rows import ReportedFact, read_alert, read_fact, write_alert, write_fact
+from storage.database import StorageError
+from tests.share_servers import PASSWORD, Server
+
+BEGAN = IncidentBegan(
+    stage="tts", rung="", kind="exhausted", severity=Severity.CRITICAL, reason="", then="clips"
+)
+ENDED = IncidentEnded(stage="tts", rung="", kind="exhausted", lasted_s=60.0, failures=3)
+MAIL, CHAT = AlertChannel(name="email", edits=False), AlertChannel(name="telegram", edits=True)
+NOW = 1_800_000_000.0
+
+Open = Callable[[], AlertOutbox]
+"""Gives one more process its side of the outbox."""
+
+
+def reported(fact: IncidentBegan | IncidentEnded | IncidentLasted, at_s: float) -> ReportedFact:
+    return ReportedFact(fact=fact, at_s=at_s, holder="one", turns=2)
+
+
+def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
+    alerting = Alerting(AlertRules(), known)
+    told = [
+        action
+        for each in facts
+        for action in alerting.handle(each.fact, each.at_s, by=each.holder, turns=each.turns)
+    ]
+    return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
+
+
+class OutboxContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def outbox(self, url: str) -> AsyncIterator[Open]:
+        async with AsyncExitStack() as stack:
+
+            def another() -> AlertOutbox:
+                opened = AlertOutbox(url)
+                stack.push_async_callback(opened.close)
+                return opened
+
+            yield another
+
+    async def test_what_was_reported_in_one_process_is_told_once_by_another(
+        self, outbox: Open
+    ) -> None:
+        worker, leader = outbox(), outbox()
+        await worker.report([reported(BEGAN, NOW)])
+
+        told = await leader.run_round(decide, channels=[MAIL, CHAT], now=NOW)
+        again = await leader.run_round(decide, channels=[MAIL, CHAT], now=NOW)
+
+        assert [each.alert.reason for each in told] == [""]
+        assert again == ()
+
+    async def test_each_channel_is_owed_an_alert_until_it_was_sent(self, outbox: Open) -> None:
+        box = outbox()
+        await box.report([reported(BEGAN, NOW)])
+        await box.run_round(decide, channels=[MAIL, CHAT], now=NOW)
+
+        mail, chat = await box.lend("email", now=NOW), await box.lend("telegram", now=NOW)
+        assert mail
+        assert chat
+        assert await box.lend("email", now=NOW) is None  # somebody is about to send it
+        await box.sent(chat, handle="7")
+
+        again = await box.lend("email", now=NOW + LENT_S)
+        assert again == mail  # who sent it was killed
+        assert await box.lend("telegram", now=NOW + LENT_S) is None
+
+    async def test_what_goes_on_meanwhile_is_owed_with_the_handle_of_the_message(
+        self, outbox: Open
+    ) -> None:
+        box = outbox()
+        await box.report([reported(BEGAN, NOW)])
+        await box.run_round(decide, channels=[CHAT], now=NOW)
+        post = await box.lend("telegram", now=NOW)
+        assert post
+        await box.report([reported(ENDED, NOW + 60)])
+        await box.run_round(decide, channels=[CHAT], now=NOW + 60)
+        await box.sent(post, handle="7")
+
+        last = await box.lend("telegram", now=NOW + 60)
+
+        assert last
+        assert (last.handle, last.alert.ended_s, last.alert.turns_touched) == ("7", NOW + 60, 2)
+
+    async def test_what_a_channel_did_not_take_is_put_off(self, outbox: Open) -> None:
+        box = outbox()
+        await box.report([reported(BEGAN, NOW)])
+        await box.run_round(decide, channels=[MAIL], now=NOW)
+        post = await box.lend("email", now=NOW)
+        assert post
+        await box.put_off(post, until_s=NOW + 900)
+
+        assert await box.lend("email", now=NOW + 899) is None
+        assert await box.lend("email", now=NOW + 900) == post
+
+    async def test_a_channel_is_not_asked_to_tell_of_itself_that_it_fails(
+        self, outbox: Open
+    ) -> None:
+        box = outbox()
+        trouble = replace(BEGAN, stage="alert", rung="email")
+        await box.report([reported(trouble, NOW)])
+        await box.run_round(decide, channels=[MAIL, CHAT], now=NOW)
+
+        assert await box.lend("email", now=NOW) is None
+        assert await box.lend("telegram", now=NOW)
+
+    async def test_several_leaders_at_once_make_one_alert(self, outbox: Open) -> None:
+        boxes = [outbox() for _ in range(3)]
+        await boxes[0].report([reported(BEGAN, NOW) for _ in range(5)])
+        for each in boxes:
+            await each.recent(1)  # connected
+
+        told = await asyncio.gather(
+            *(each.run_round(decide, channels=[MAIL], now=NOW) for each in boxes)
+        )
+
+        assert sum(map(len, told)) == 1
+        assert len(await boxes[0].recent(9)) == 1
+
+    async def test_a_process_that_is_killed_loses_nothing_that_was_accepted(
+        self, outbox: Open, url: str
+    ) -> None:
+        program = Path(__file__).with_name("reporting_program.py")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, program, url, stdout=asyncio.subprocess.PIPE, cwd=Path.cwd()
+        )
+        assert process.stdout
+        async with asyncio.timeout(60):
+            accepted = [int(await process.stdout.readline()) for _ in range(20)]
+        os.kill(process.pid, signal.SIGKILL)
+        await process.wait()
+
+        box = outbox()
+        await box.run_round(decide, channels=[MAIL], now=NOW)
+        kept = {int(each.rung) for each in await box.recent(1000)}
+
+        assert set(accepted) <= kept
+
+
+class TestSqlite(OutboxContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+    async def test_nobody_looks_for_alerts_in_a_database_that_nobody_has_made(
+        self, outbox: Open, tmp_path: Path
+    ) -> None:
+        box = outbox()
+
+        assert await box.run_round(decide, channels=[MAIL], now=NOW) == ()
+        assert await box.lend("email", now=NOW) is None
+        assert not os.listdir(tmp_path)  # noqa: PTH208 - nothing waits for a folder here
+
+    async def test_a_database_that_cannot_be_had_is_an_error_of_ours(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        box = AlertOutbox(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
+
+        with pytest.raises(StorageError):
+            await box.report([reported(BEGAN, NOW)])
+        await box.close()
+
+
+class TestPostgres(OutboxContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+
+    async def test_an_error_does_not_show_the_password(self) -> None:
+        box = AlertOutbox(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none")
+
+        with pytest.raises(StorageError) as wrong:
+            await box.report([reported(BEGAN, NOW)])
+        assert PASSWORD not in str(wrong.value)
+        await box.close()
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        BEGAN,
+        ENDED,
+        IncidentLasted(stage="stt", rung="ear"),
+        IncidentGrew(
+            stage="tts",
+            rung="a",
+            kind="auth",
+            severity=Severity.HIGH,
+            reason="r",
+            then="t",
+            failures=2,
+        ),
+    ],
+    ids=lambda fact: type(fact).__name__,
+)
+def test_a_fact_is_read_as_it_was_written(fact: IncidentBegan) -> None:
+    assert read_fact(write_fact(fact)) == fact
+
+
+def test_an_alert_is_read_as_it_was_written() -> None:
+    (told,) = decide((), [reported(BEGAN, NOW)]).told
+
+    assert read_alert(write_alert(told.alert)) == told.alert
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"fact": "Other"}', '{"fact": "IncidentBegan"}'])
+def test_what_another_version_wrote_ends_nothing(text: str) -> None:
+    assert read_fact(text) is None
+    assert read_alert(text) is None
