@@ -14,7 +14,7 @@ def command(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="test: send one test alert.")],
     config: ConfigOption = None,
 ) -> int:
-    """Send a test alert through each channel, and say of each whether it was taken."""
+    """Send a test alert through each channel; one line each."""
     if action != "test":
         raise UsageError(f'alerts takes "test", not "{action}"')
     settings = load(config, keys=False).settings
