@@ -44,9 +44,8 @@ def _host() -> None:
     from bot.http.pages.site import asset_routes, client_routes  # noqa: PLC0415
 
     app = theirs.app
-    app.add_middleware(
-        BodyLimit
-    )  # before Pipecat's uploads of up to 50 MB, which no agent of ours reads
+    # Before Pipecat's uploads of up to 50 MB, which no agent of ours reads.
+    app.add_middleware(BodyLimit)
     # It takes no options.
     bounded = partial(uvicorn.run, **bounds())
     theirs.uvicorn = SimpleNamespace(run=bounded)  # pyright: ignore[reportPrivateImportUsage]
