@@ -8,6 +8,7 @@ from time import perf_counter as real_s  # bound before anybody can change it
 from time import sleep as really_sleep
 from typing import TypeVar
 
+import aiosqlite
 import pytest
 
 from bot.clock import monotonic as our_clock
@@ -55,6 +56,18 @@ async def test_a_limit_of_time_is_met_to_the_millisecond() -> None:
             await asyncio.Event().wait()
 
     assert time.monotonic() - began == pytest.approx(12.5, abs=1e-6)
+
+
+@pytest.mark.virtual_time
+async def test_no_time_passes_while_a_database_is_asked_something() -> None:
+    async with aiosqlite.connect(":memory:") as database:
+        await database.create_function("dawdle", 0, lambda: really_sleep(0.05))
+        began = time.monotonic()
+
+        async with asyncio.timeout(0.01):
+            await database.execute("SELECT dawdle()")
+
+        assert time.monotonic() == began
 
 
 async def talk() -> list[tuple[float, str]]:

@@ -6,6 +6,7 @@ The rules:
 - Sockets are real. Bytes that were sent but have not arrived yet get `GRACE_S` of real time first.
 - A job for an executor is done in the loop's own thread, so that a model takes no time at all. It
   must not wait for the loop.
+- SQLite has a thread of its own: while it is asked for something, no time passes either.
 - `time.monotonic` and its like tell the loop's time while it runs, and the real one otherwise.
   `datetime.now` always tells the real one.
 - It begins at the same moment each time, so that even rounding repeats.
@@ -20,12 +21,13 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from time import sleep as _really_sleep
 from typing import Any, TypeVar
 
+import aiosqlite
 import pytest
 
 BEGIN_S = 1_048_576.0  # of the monotonic clock: more than most machines are up
@@ -66,13 +68,14 @@ class Idle(selectors.DefaultSelector):
         self.clock = clock
         self.stirred = False  # something was sent since time last passed
         self.jumps = 0
+        self.asked = 0  # of a database whose thread has not answered yet
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if found := super().select(0):
             return found
         if timeout is not None and timeout <= 0:
             return []
-        if timeout is None:
+        if timeout is None or self.asked:
             return self._wait()
         if self.stirred:
             self.stirred = False
@@ -147,6 +150,9 @@ def _watched(idle: Idle) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("send", "sendmsg", "sendto", "shutdown", "close", "connect"):
             patch.setattr(socket.socket, name, _noticed(getattr(socket.socket, name), idle))
+        for name in ("_connect", "_execute"):
+            waited = _waited_for(getattr(aiosqlite.Connection, name), idle)
+            patch.setattr(aiosqlite.Connection, name, waited)
         yield
 
 
@@ -156,3 +162,14 @@ def _noticed(method: Callable[..., T], idle: Idle) -> Callable[..., T]:
         return method(*args)
 
     return send
+
+
+def _waited_for(method: Callable[..., Awaitable[T]], idle: Idle) -> Callable[..., Awaitable[T]]:
+    async def ask(*args: Any, **more: Any) -> T:
+        idle.asked += 1
+        try:
+            return await method(*args, **more)
+        finally:
+            idle.asked -= 1
+
+    return ask
