@@ -21,7 +21,7 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = (
-    *("bot", "calls", "drill", "engines", "fallbacks", "faultlab"),
+    *("bot", "calls", "campaigns", "drill", "engines", "fallbacks", "faultlab"),
     *("processors", "providers", "storage", "telemetry", "transports"),
 )
 FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)

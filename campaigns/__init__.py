@@ -1,0 +1,1 @@
+"""Outbound: whom to call, when, and what became of it."""
