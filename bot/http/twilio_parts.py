@@ -5,7 +5,8 @@ from fastapi import APIRouter
 from bot import clock
 from bot.config.settings import Settings
 from bot.house.house import House
-from bot.http.twilio_door import socket_url, twilio_router
+from bot.http.door_frame import socket_url
+from bot.http.twilio_door import MEDIA_PATH, twilio_router
 from bot.http.twilio_people import TwilioPeople
 from bot.process import Process
 from transports.media_stream.line import LinePatience
@@ -41,7 +42,7 @@ def _twilio_people(settings: Settings, process: Process, house: House) -> Twilio
     people = TwilioPeople(
         rest=rest,
         our_number=twilio.number,
-        socket_url=socket_url(settings.server.public_url),
+        socket_url=socket_url(settings.server.public_url, MEDIA_PATH),
         house=house,
         tell=process.switchboard.tell,
         clock=clock.monotonic,
