@@ -80,7 +80,8 @@ class TokenDesk:
         found = await self.returns.find(call.call_ref, over=over, handed_on=handed_on)
         if found is not None and found.goes_on:
             ticket = replace(_ticket(call), goes_on=True)
-            for_s = self.patience.returns_within_s
+            # Zero: it goes on only because the carrier had been asked to hand its caller on.
+            for_s = self.patience.returns_within_s or LIFE_S
             token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=for_s)
             return StreamPass(token=token, worker=found.worker)
         kept = await self.returns.forget(call.call_ref)
