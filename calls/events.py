@@ -49,6 +49,8 @@ class CallStarted:
     agent: str
     caller: str = ""  # hidden by every listener but the call's own record
     called: str = ""
+    call_ref: str = ""  # the carrier's own id of the call
+    direction: Literal["inbound", "outbound"] = "inbound"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
