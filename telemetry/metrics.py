@@ -138,7 +138,7 @@ class Metrics:
     def look_at_listeners(
         self, waiting: Mapping[str, int], lost: Mapping[str, int], failed: Mapping[str, int]
     ) -> None:
-        """Take how those who listen fare, by their names; what was lost and failed is since ever."""
+        """Take how those who listen fare, by name; what was lost and failed is since ever."""
         for name, entries in waiting.items():
             self._meters.telling_waits.labels(name).set(entries)
         for meter, counts in (("telling_lost", lost), ("telling_failed", failed)):

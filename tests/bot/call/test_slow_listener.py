@@ -1,4 +1,4 @@
-"""Someone who listens blocks for ten seconds at a time, in the middle of a call: nobody hears it."""
+"""Someone who listens blocks for ten seconds, in the middle of a call: nobody hears it."""
 
 import asyncio
 import time
