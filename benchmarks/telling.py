@@ -55,7 +55,7 @@ def main() -> int:
 
 def figures_of(found: "Found") -> dict[str, Any]:
     """Return the figures; what is compared are means of windows that took turns."""
-    tell = sorted(found.tell_s)
+    tell, in_calls = sorted(found.tell_s), sorted(found.in_calls_s)
     told = [each for each in found.windows if each.told]
     untold = [each for each in found.windows if not each.told]
     cores, without = (fmean(each.cores for each in side) for side in (told, untold))
@@ -63,6 +63,9 @@ def figures_of(found: "Found") -> dict[str, Any]:
     return {
         "tell_p50_us": tell[len(tell) // 2] * 1e6,
         "tell_p99_us": tell[int(len(tell) * 0.99)] * 1e6,
+        "tell_in_calls": len(in_calls),
+        "tell_in_calls_p50_us": in_calls[len(in_calls) // 2] * 1e6,
+        "tell_in_calls_p99_us": in_calls[int(len(in_calls) * 0.99)] * 1e6,
         "cores_told": cores,
         "cores_untold": without,
         "cpu_share": (cores - without) / cores,
@@ -78,7 +81,7 @@ def figures_of(found: "Found") -> dict[str, Any]:
 def met(figures: dict[str, Any]) -> bool:
     """Return whether all three targets are."""
     return (
-        figures["tell_p99_us"] <= TELL_P99_S * 1e6
+        max(figures["tell_p99_us"], figures["tell_in_calls_p99_us"]) <= TELL_P99_S * 1e6
         and figures["cpu_share"] <= CPU_SHARE
         and figures["lag_more_ms"] <= LAG_S * 1e3
     )
@@ -89,7 +92,8 @@ def show(console: Console, figures: dict[str, Any], *, calls: int) -> None:
     it = figures
     console.print(
         f"tell(): p50 {it['tell_p50_us']:.1f} µs, p99 {it['tell_p99_us']:.1f} µs "
-        f"(target {TELL_P99_S * 1e6:.0f})"
+        f"(target {TELL_P99_S * 1e6:.0f}); in the calls, {it['tell_in_calls']} of them: "
+        f"p50 {it['tell_in_calls_p50_us']:.1f} µs, p99 {it['tell_in_calls_p99_us']:.1f} µs"
     )
     console.print(
         f"{calls} calls, {it['entries_a_second']:.0f} entries a second, {it['lost']} lost: "

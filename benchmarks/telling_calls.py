@@ -16,8 +16,15 @@ from bot.alerts.reporter import AlertReporter
 from bot.lab.callers import RATE_HZ, answers, known
 from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
 from bot.process import Process, open_process
-from calls.entry import Entry
-from calls.events import AgentSaid, AnswerHeard, CallerStopped, TranscriptFinal, TurnParts
+from calls.entry import Entry, Tell
+from calls.events import (
+    AgentSaid,
+    AnswerHeard,
+    CallerStopped,
+    Event,
+    TranscriptFinal,
+    TurnParts,
+)
 from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon
 from fallbacks.failure import Kind, failed
 from faultlab.mulaw import decode, encode
@@ -81,7 +88,8 @@ class Window:
 class Found:
     """Everything that was measured."""
 
-    tell_s: list[float] = field(default_factory=list[float])
+    tell_s: list[float] = field(default_factory=list[float])  # each fact, one by one
+    in_calls_s: list[float] = field(default_factory=list[float])  # in the windows that are told
     windows: list[Window] = field(default_factory=list[Window])
     lost: int = 0
 
@@ -111,6 +119,7 @@ async def measure(*, calls: int, facts: int, windows: int, window_s: float, fold
     ):
         found.tell_s = await _tell(process, facts)
         await process.emitter.flush()
+        _time_tells(process, found.in_calls_s)
         calling = [
             tasks.create_task(_call(process, caller, number))
             for number, caller in enumerate(callers)
@@ -162,6 +171,25 @@ async def _tell(process: Process, facts: int) -> list[float]:
         took.append(time.perf_counter() - began)
         await asyncio.sleep(APART_S)
     return took
+
+
+def _time_tells(process: Process, took: list[float]) -> None:
+    """Note how long each fact of the calls takes to be told, while somebody listens."""
+    emitter, tell_for = process.emitter, process.emitter.tell_for
+
+    def timed(call_id: str) -> Tell:
+        tell = tell_for(call_id)
+
+        def tell_timed(event: Event) -> None:
+            began = time.perf_counter()
+            tell(event)
+            lasted_s = time.perf_counter() - began
+            if emitter._subscriptions:  # noqa: SLF001 - nobody else may do this
+                took.append(lasted_s)
+
+        return tell_timed
+
+    emitter.tell_for = timed
 
 
 async def _window(process: Process, counted: Counted, *, told: bool, length_s: float) -> Window:

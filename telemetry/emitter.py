@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from types import TracebackType
 from typing import Final, TypeAlias
@@ -14,8 +14,8 @@ from calls.incidents import Incidents
 from telemetry.subscription import Listener, Subscription
 
 Clock: TypeAlias = Callable[[], float]
-Told: TypeAlias = tuple[str, Iterator[int], Event, datetime]
-"""A fact as it was told: its call, what numbers the call's entries, and when."""
+Told: TypeAlias = tuple[str, Iterator[int], Event, float]
+"""A fact as it was told: its call, what numbers the call's entries, and when by the clock."""
 
 QUEUE_ENTRIES: Final = 10_000  # of each listener: a minute of twenty busy calls; then the oldest go
 PENDING_FACTS: Final = 1_000  # told at a stretch by somebody who never lets go of the loop
@@ -45,7 +45,7 @@ class Emitter:
             listeners: Each hears every entry, in the order in which they were told.
             utc_now: The time of day, for the entries.
             incidents: Makes incidents of facts; nobody else may ask it. None: nobody does.
-            clock: Seconds, for the incidents; None: the time of day.
+            clock: Seconds; quicker to read than the time of day, which it may be. None: it is.
         """
         self._subscriptions = [Subscription(each, room=QUEUE_ENTRIES) for each in listeners]
         self._utc_now = utc_now
@@ -65,10 +65,10 @@ class Emitter:
         with the calls that were, and a fact told after the end still has its number.
         """
         numbers = count(1) if call_id else self._own_numbers
-        utc_now, pending, bell = self._utc_now, self._pending, self._ring
+        clock, pending, bell = self._clock, self._pending, self._ring
 
         def tell(event: Event) -> None:
-            pending.append((call_id, numbers, event, utc_now()))
+            pending.append((call_id, numbers, event, clock()))
             bell()
 
         return tell
@@ -91,16 +91,18 @@ class Emitter:
 
     def _hand_out(self) -> None:
         """Make entries of what was told, and of what that means, and give them to all queues."""
+        utc_now, now = self._utc_now(), self._clock()
         while self._pending:
-            call_id, numbers, event, moment = self._pending.popleft()
+            call_id, numbers, event, told = self._pending.popleft()
+            moment = utc_now - timedelta(seconds=now - told)
             at = moment.isoformat(timespec="milliseconds")
-            for fact in (event, *self._incidents_of(event)):
+            for fact in (event, *self._incidents_of(event, told)):
                 entry = Entry(call_id=call_id, number=next(numbers), at=at, event=fact)
                 for each in self._subscriptions:
                     each.put(entry)
 
-    def _incidents_of(self, event: Event) -> Sequence[Event]:
-        return self._incidents.handle(event, self._clock()) if self._incidents else ()
+    def _incidents_of(self, event: Event, now: float) -> Sequence[Event]:
+        return self._incidents.handle(event, now) if self._incidents else ()
 
     @property
     def waiting(self) -> int:
