@@ -65,7 +65,7 @@ def application(
     app.include_router(_health(process, house))
     app.include_router(console_routes())
     app.include_router(asset_routes())
-    app.include_router(provider_router(process.providers, house))
+    app.include_router(provider_router(process.providers, house, process.recent))
     app.include_router(metrics_router(process.exposition))
     app.include_router(
         live_router(HouseLive(process.live, house), budget_s=settings.latency.budget_s)

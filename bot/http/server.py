@@ -122,7 +122,7 @@ async def run_server(
         ) as alerts,
         asyncio.TaskGroup() as tasks,
     ):
-        routers = (alert_router(alerts), *extras.routers)
+        routers = (alert_router(alerts, process.switchboard.tell), *extras.routers)
         server = Server(
             uvicorn.Config(
                 application(process, tasks, replace(extras, routers=routers), house),
