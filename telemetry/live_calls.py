@@ -50,7 +50,6 @@ class LiveCalls:
 
     def __init__(self) -> None:
         self._calls: dict[str, LiveCall] = {}
-        self.changes = 0  # how often anything that is shown has changed
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -61,12 +60,11 @@ class LiveCalls:
             case CallStarted() as started:
                 self._begin(entry, started)
             case CallEnded():
-                self.changes += self._calls.pop(entry.call_id, None) is not None
+                self._calls.pop(entry.call_id, None)
             case event:
                 call, fold = self._calls.get(entry.call_id), FOLDS.get(type(event))
                 if call and fold:
                     fold(call, event)
-                    self.changes += 1
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the calls as plain JSON values, the oldest one first."""
@@ -81,7 +79,6 @@ class LiveCalls:
             called=masked(started.called),
             started_at=entry.at,
         )
-        self.changes += 1
         while len(self._calls) > MOST_CALLS:
             del self._calls[next(iter(self._calls))]
 
