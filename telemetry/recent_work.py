@@ -50,6 +50,11 @@ class RungWindow:
         self.forget(at_s)
         return self.minutes[-1]
 
+    def kept(self, now: float) -> Sequence[RungMinute]:
+        """Return the minutes of the window."""
+        self.forget(now)
+        return self.minutes
+
     def forget(self, now: float) -> None:
         """Drop the minutes that lie behind the window."""
         while self.minutes and self.minutes[0].at_s + SLICE_S <= now - WINDOW_S:
@@ -86,6 +91,12 @@ class RecentWork:
             for (stage, name), window in self._rungs.items()
         ]
 
+    def touched(self, now: float) -> dict[str, int]:
+        """Return how often calls were moved to another rung, and how many calls met a failure."""
+        minutes = [each for window in self._rungs.values() for each in window.kept(now)]
+        callers = set[str]().union(*(each.touched for each in minutes))
+        return {"failovers": sum(each.left for each in minutes), "callers": len(callers)}
+
     def turns(self, now: float) -> list[tuple[float, float, str]]:
         """Return the answers within the window: when, how long the caller waited, whose call."""
         return [each for each in self._turns if each[0] > now - WINDOW_S]
@@ -104,8 +115,7 @@ class RecentWork:
 
 
 def _counted(window: RungWindow, now: float) -> dict[str, Any]:
-    window.forget(now)
-    minutes = window.minutes
+    minutes = window.kept(now)
     began = sum((each.began for each in minutes), Counter[int]())
     return {
         "began": {str(step): times for step, times in began.items()},

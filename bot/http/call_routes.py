@@ -24,7 +24,8 @@ TOLD: Final = frozenset(
     {
         *("RungChosen", "StageExhausted", "StageRecovered", "StepTaken", "HeldTheLine", "BargedIn"),
         *("BudgetMissed", "ToolCalled", "PersonWanted", "HandedOver", "CallerReturned"),
-        *("LineRestored", "CallerSilent", "CallFailed", "CallerStopped"),
+        *("LineRestored", "CallerSilent", "CallFailed", "CallerStarted", "CallerStopped"),
+        *("AnswerHeard", "EarMeasured", "AttemptFailed"),
     }
 )
 """What a call's page shows of its timeline: none of it holds words or numbers of a caller."""
@@ -43,7 +44,12 @@ def call_router(calls: HouseCalls, reader: RecordReader) -> APIRouter:
     ) -> dict[str, Any]:
         now = clock.utc_now()
         recorded = await _recorded(reader, now, limit=limit, before=before, numbers=numbers)
-        return {"live": await calls.live(), "turns": await calls.turns(), **recorded}
+        return {
+            "live": await calls.live(),
+            "turns": await calls.turns(),
+            "touched": await calls.touched(),
+            **recorded,
+        }
 
     @router.get("/{call_id}", response_model=None)
     async def one_call(  # pyright: ignore[reportUnusedFunction]

@@ -25,6 +25,7 @@ class HouseCalls:
         self._looking = asyncio.Lock()
         house.answer("calls", self._own_calls)
         house.answer("turns", self._own_turns)
+        house.answer("touched", self._own_touched)
 
     async def live(self) -> list[Mapping[str, Any]]:
         """Return the calls in progress, the oldest one first."""
@@ -34,6 +35,11 @@ class HouseCalls:
     async def turns(self) -> list[list[Any]]:
         """Return the last answers: when, how long the caller waited, whose call."""
         return merge_turns(await self._house.ask_all("turns"))
+
+    async def touched(self) -> dict[str, int]:
+        """Return the failovers of the last 15 minutes, and how many callers met a failure."""
+        views = await self._house.ask_all("touched")
+        return {name: sum(each[name] for each in views) for name in ("failovers", "callers")}
 
     async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Yield the calls in progress, and again whenever they have changed."""
@@ -57,6 +63,9 @@ class HouseCalls:
 
     async def _own_turns(self, _: Mapping[str, Any]) -> list[tuple[float, float, str]]:
         return self._recent.turns(clock.utc_now().timestamp())
+
+    async def _own_touched(self, _: Mapping[str, Any]) -> dict[str, int]:
+        return self._recent.touched(clock.utc_now().timestamp())
 
 
 def _begin(call: Mapping[str, Any]) -> str:
