@@ -43,8 +43,10 @@ from providers.provider import SharedService, Stage
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
+from telemetry.live_calls import LiveCalls
 from telemetry.logs import Log, redacted
 from telemetry.metrics import Exposition, Metrics
+from telemetry.recent_work import RecentWork
 from telemetry.record_files import RecordFiles
 from transports.leg import Leg
 from transports.people import People
@@ -75,6 +77,8 @@ class Process:
     policies: Mapping[Stage, StagePolicy]
     metrics: Metrics
     exposition: Exposition
+    calls: LiveCalls
+    recent: RecentWork
     people: People  # doors that can call a person say so here
     measuring: LagTeller
 
@@ -109,8 +113,10 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
+    calls, recent = LiveCalls(), RecentWork()
     keepers = [keeper] if keeper else []
-    emitter = emitter_for(settings, [live, metrics, record, *keepers, *listeners])
+    own = [live, metrics, record, calls, recent, *keepers]
+    emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
@@ -138,6 +144,8 @@ async def open_process(
                 policies=shared.policies,
                 metrics=metrics,
                 exposition=exposition,
+                calls=calls,
+                recent=recent,
                 people=shared.people,
                 measuring=measuring,
             )

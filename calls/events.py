@@ -371,6 +371,20 @@ class ProcessLagged:
     times: int  # since this was last told
 
 
+OperatorAction: TypeAlias = Literal["rest", "return", "reset", "acknowledge", "resolve"]
+"""What an operator can do while calls go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorActed:
+    """An operator did something; told once for all processes."""
+
+    action: OperatorAction
+    target: str  # a provider, or an alert's key
+    by: str  # as they call themselves, and by which credential from where
+    why: str = ""
+
+
 Event: TypeAlias = (
     CallStarted
     | CallEnded
@@ -432,6 +446,7 @@ Event: TypeAlias = (
     | ProviderProbed
     | ProviderReset
     | ProcessLagged
+    | OperatorActed
     | LegRinging
     | LegAnswered
     | LegEnded
