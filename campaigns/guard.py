@@ -1,17 +1,19 @@
 """Whether the next contact may be dialled now; if not, why, and what is done instead.
 
-What stands in the way is named in this order: the campaign itself, its hours and limits, the
-carrier, our own room, and last the stages: what a person has to change comes before what passes by
-itself. When a stage is down it is done as the campaign's owner chose: `hold` (nobody is dialled
-until it is over), `skip` (the contact is put back, and the next one is looked at), or `degraded`
-(dialled all the same: the call goes down the way down).
+Whose turn it is, hours, pace and daily limits are decided where a contact is claimed
+(`campaigns/claiming.py`), in the same transaction. Here stands what the queue cannot know: the
+campaign's own breaker, the carrier, our room, and whether an agent could talk. When a stage is down
+it is done as the campaign's owner chose: `hold` (nobody is dialled until it is over), `skip` (the
+contact is put back, and the next one is looked at), or `degraded` (dialled all the same: the call
+goes down the way down).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
+from campaigns.model import OnOutage
+
 Step: TypeAlias = Literal["dial", "hold", "skip"]
 
 STAGE_ORDER: Final = ("stt", "llm", "tts")
@@ -22,25 +24,15 @@ class Circumstances:
     """What is known in the moment before a dial.
 
     Attributes:
-        running: Whether the campaign runs, as its owner wants.
-        tripped: Whether its own breaker has paused it.
-        in_window: Whether any of its contacts may be called at this hour.
-        calls_left: How many more may be placed today; None: as many as one likes.
-        spend_left: How much more may be spent today; None: no limit.
+        tripped: Whether the campaign's own breaker has paused it.
         carrier_down: Why the carrier places no calls, as a code; empty: it does.
         seats: How many more calls we could take now.
-        places: How many more of this campaign may be in progress at once.
         usable: For each stage, whether any of its rungs may be asked now.
     """
 
-    running: bool = True
     tripped: bool = False
-    in_window: bool = True
-    calls_left: int | None = None
-    spend_left: float | None = None
     carrier_down: str = ""
     seats: int = 1
-    places: int = 1
     usable: Mapping[str, bool] = field(default_factory=dict[str, bool])
 
 
@@ -52,7 +44,7 @@ class GuardVerdict:
         step: Dial it, wait, or put it back and look at the next one.
         reason: Why it is not simply dialled; a code. Also of a dial that is made all the same.
         outage: Whether a dependency is to blame, which an operator is told once; False: it is the
-            ordinary course of a campaign, such as the end of its hours.
+            ordinary course of a house, such as all seats being taken.
     """
 
     step: Step
@@ -70,12 +62,12 @@ GO: Final = GuardVerdict(step="dial")
 
 def judge_dial_now(now: Circumstances, *, on_outage: OnOutage) -> GuardVerdict:
     """Return whether the next contact may be dialled."""
-    if reason := _own_reason(now):
-        return GuardVerdict(step="hold", reason=reason)
+    if now.tripped:
+        return GuardVerdict(step="hold", reason="agent_failed_in_a_row", outage=True)
     if now.carrier_down:
         return GuardVerdict(step="hold", reason=now.carrier_down, outage=True)
-    if reason := _no_room(now):
-        return GuardVerdict(step="hold", reason=reason)
+    if now.seats <= 0:
+        return GuardVerdict(step="hold", reason="no_seat")
     down = stage_down(now.usable)
     if not down:
         return GO
@@ -87,23 +79,6 @@ def stage_down(usable: Mapping[str, bool]) -> str:
     """Return the first stage without a usable rung, as `stt_down`; empty: each has one."""
     ordered = sorted(usable, key=lambda stage: (_place(stage), stage))
     return next((f"{stage}_down" for stage in ordered if not usable[stage]), "")
-
-
-def _own_reason(now: Circumstances) -> str:
-    reasons = {
-        "paused": not now.running,
-        "agent_failed_in_a_row": now.tripped,
-        "outside_window": not now.in_window,
-        "daily_calls_reached": now.calls_left is not None and now.calls_left <= 0,
-        "daily_spend_reached": now.spend_left is not None and now.spend_left <= 0,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), "")
-
-
-def _no_room(now: Circumstances) -> str:
-    if now.places <= 0:
-        return "all_lines_busy"
-    return "no_seat" if now.seats <= 0 else ""
 
 
 def _place(stage: str) -> int:

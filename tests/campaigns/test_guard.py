@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaigns.guard import GO, Circumstances, OnOutage, judge_dial_now, stage_down
+from campaigns.guard import GO, Circumstances, judge_dial_now, stage_down
+from campaigns.model import OnOutage
 
-WELL = Circumstances(usable={"stt": True, "llm": True, "tts": True}, seats=3, places=2)
+WELL = Circumstances(usable={"stt": True, "llm": True, "tts": True}, seats=3)
 NO_VOICE = replace(WELL, usable={"stt": True, "llm": True, "tts": False})
 
 
@@ -20,13 +21,8 @@ def test_a_contact_is_dialled_when_nothing_stands_in_the_way(on_outage: OnOutage
 @pytest.mark.parametrize(
     ("now", "reason"),
     [
-        (replace(WELL, running=False), "paused"),
         (replace(WELL, tripped=True), "agent_failed_in_a_row"),
-        (replace(WELL, in_window=False), "outside_window"),
-        (replace(WELL, calls_left=0), "daily_calls_reached"),
-        (replace(WELL, spend_left=0.0), "daily_spend_reached"),
         (replace(WELL, carrier_down="carrier_unreachable"), "carrier_unreachable"),
-        (replace(WELL, places=0), "all_lines_busy"),
         (replace(WELL, seats=0), "no_seat"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
@@ -50,14 +46,14 @@ def test_a_stage_that_is_down_is_met_as_the_owner_chose(on_outage: OnOutage, ste
     assert verdict.degraded == (on_outage == "degraded")
 
 
-def test_the_end_of_the_hours_is_no_outage() -> None:
-    assert not judge_dial_now(replace(WELL, in_window=False), on_outage="hold").outage
+def test_a_full_house_is_no_outage() -> None:
+    assert not judge_dial_now(replace(WELL, seats=0), on_outage="hold").outage
 
 
 def test_what_a_person_has_to_change_is_named_before_what_passes_by_itself() -> None:
-    both = replace(NO_VOICE, running=False, carrier_down="carrier_unreachable", seats=0)
+    both = replace(NO_VOICE, tripped=True, carrier_down="carrier_unreachable", seats=0)
 
-    assert judge_dial_now(both, on_outage="skip").reason == "paused"
+    assert judge_dial_now(both, on_outage="skip").reason == "agent_failed_in_a_row"
 
 
 def test_the_stage_that_a_call_needs_first_is_named_first() -> None:
@@ -67,14 +63,9 @@ def test_the_stage_that_a_call_needs_first_is_named_first() -> None:
 @given(
     now=st.builds(
         Circumstances,
-        running=st.booleans(),
         tripped=st.booleans(),
-        in_window=st.booleans(),
-        calls_left=st.none() | st.integers(-1, 2),
-        spend_left=st.none() | st.floats(-1, 1),
         carrier_down=st.sampled_from(["", "carrier_unreachable"]),
         seats=st.integers(-1, 2),
-        places=st.integers(-1, 2),
         usable=st.dictionaries(st.sampled_from(["stt", "llm", "tts"]), st.booleans()),
     ),
     on_outage=st.sampled_from(["hold", "skip", "degraded"]),
@@ -87,5 +78,5 @@ def test_nobody_is_dialled_but_for_a_reason_and_a_reason_is_always_named(
 
     assert (verdict == GO) == (not verdict.reason)
     assert verdict.step != "dial" or all_well or on_outage == "degraded"
-    assert verdict.step != "dial" or (now.running and now.in_window and now.seats > 0)
+    assert verdict.step != "dial" or (not now.tripped and now.seats > 0)
     assert verdict.step != "skip" or (not all_well and on_outage == "skip")
