@@ -73,7 +73,8 @@ class Dial:
             is begun anew. It goes to the carrier, which is asked by it after a crash.
         attempt: Counts all dials of the contact, from 1.
         holder: The process that makes it; no other one may settle it.
-        lease_until_s: When it is taken for dead, and its place in the pace is free.
+        lease_until_s: When it is taken for dead, and its place among the calls at once is free.
+        confirmed_s: When it was last said that the carrier may be asked; None: it never was asked.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Dial:
     lease_until_s: float
     intended_s: float
     state: DialState = "intended"
+    confirmed_s: float | None = None
     provider_call_id: str = ""
     answered_s: float | None = None
     ended_s: float | None = None

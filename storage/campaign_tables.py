@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from storage.tables import METADATA
@@ -34,6 +35,9 @@ CAMPAIGNS: Final = Table(
     Column("claimed_s", Float, nullable=False),
     Column("tokens", Float, nullable=False),  # its pace: what is left in the bucket
     Column("filled_s", Float, nullable=False),
+    Column("day_s", Float, nullable=False),  # when the day began to which the next two belong
+    Column("day_calls", Integer, nullable=False),
+    Column("day_spent", Float, nullable=False),
 )
 
 CONTACTS: Final = Table(
@@ -53,7 +57,7 @@ CONTACTS: Final = Table(
     Column("outcome", String(16), nullable=False),  # of the last dial; empty: none
     Column("imported_s", Float, nullable=False),
     UniqueConstraint("campaign", "number", name="contacts_once"),
-    Index("contacts_in_turn", "campaign", "state", "priority", "due_s", "id"),
+    Index("contacts_in_turn", "campaign", "state", text("priority DESC"), "due_s", "id"),
     Index("contacts_by_number", "number"),
 )
 
@@ -80,6 +84,7 @@ DIALS: Final = Table(  # the ledger: a row is committed before the carrier is as
     Column("holder", String(64), nullable=False),
     Column("lease_until_s", Float, nullable=False),
     Column("intended_s", Float, nullable=False),
+    Column("confirmed_s", Float),  # none: the carrier was never asked
     Column("provider_call_id", String(100), nullable=False),
     Column("answered_s", Float),
     Column("ended_s", Float),  # when it was settled
