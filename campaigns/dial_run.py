@@ -18,7 +18,9 @@ from calls.outbound import Claim, Dial, DialOutcome, DialResult
 from campaigns.call_verdict import NO_CALL, CallVerdict
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
 from campaigns.dialer_parts import DialerParts
+from campaigns.fate import judge_fate, was_never_asked
 from campaigns.model import Campaign
+from campaigns.retrying import next_step
 from storage.database import StorageError
 
 REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
@@ -65,46 +67,46 @@ class DialRun:
             return None  # the store has settled or released it
         async with self._leased():
             await parts.calls.prepare(self.campaign, self.claim)
-            found = await self._place()
-            return None if found is None else await self._to_the_end(found)
+            return await self._place()
 
     async def take_over(self) -> DialResult | None:
         """Find out what became of a dial whose process is silent, and see it to its end."""
         async with self._leased():
-            found = await self._ask("holder_silent")
-            return None if found is None else await self._to_the_end(found)
+            return await self._find_out("holder_silent")
 
     async def skip(self, reason: str) -> DialResult | None:
         """Put the contact back, undialled."""
         return await self._settle(DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason))
 
-    async def _place(self) -> FoundCall | None:
+    async def _place(self) -> DialResult | None:
         request = DialRequest(
             dial_id=self.dial.id,
             to=self.dial.number,
             campaign=self.campaign.name,
             patience_s=self.parts.settings.ring_s,
         )
+        asked_s = self.parts.now_s()
         try:
             call_ref = await self.parts.carrier.dial(request)
         except DialRefusedError as refused:
             logger.info("dial {} was refused: {}", self.dial.id, refused)
             self.carrier.answered()
-            await self._settle(DialResult(outcome=DialOutcome.FAILED, reason="carrier_refused"))
-            return None
+            refusal = DialResult(outcome=DialOutcome.FAILED, reason="carrier_refused")
+            return await self._settle(refusal)
         except CarrierError as error:
             logger.warning("dial {}: no answer of the carrier: {}", self.dial.id, error)
             self.carrier.silent()
-            return await self._ask("answer_lost")
+            self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=asked_s))
+            return await self._find_out("answer_lost")
         self.carrier.answered()
         await self._note_placed(call_ref)
-        return FoundCall(provider_call_id=call_ref)
+        return await self._to_the_end(FoundCall(provider_call_id=call_ref))
 
-    async def _ask(self, why: str) -> FoundCall | None:
-        """Return the call that the carrier has of this dial; None: none, and it was given back."""
-        parts = self.parts
-        waits = parts.settings.ask_again_s
-        asked_s, looks = parts.now_s(), 0
+    async def _find_out(self, why: str) -> DialResult | None:
+        """Ask the carrier what it has of this dial, until it is known; then go on from there."""
+        if was_never_asked(self.dial):
+            return await self._give_back(why)
+        waits = self.parts.settings.ask_again_s
         for wait_s in chain((0.0,), waits, repeat(waits[-1])):
             await asyncio.sleep(wait_s)
             try:
@@ -113,23 +115,27 @@ class DialRun:
                 self.carrier.silent()
                 continue
             self.carrier.answered()
-            looks += 1
-            sure = looks > 1 and parts.now_s() - asked_s >= parts.settings.sure_s
-            if found is not None or sure:
-                return await self._asked(found, why)
+            if found is not None:
+                self._tell_asked(why, known=True)
+                await self._note_placed(found.provider_call_id)
+                return await self._to_the_end(found)
+            now, grace_s = self.parts.now_s(), self.parts.settings.grace_s
+            fate = judge_fate(self.dial, None, now=now, grace_s=grace_s)
+            if fate.action == "release":
+                return await self._give_back(why)
+            if fate.result is not None:
+                return await self._settle(fate.result)
         return None
 
-    async def _asked(self, found: FoundCall | None, why: str) -> FoundCall | None:
-        parts, known = self.parts, found is not None
-        parts.tell(
+    async def _give_back(self, why: str) -> None:
+        self._tell_asked(why, known=False)
+        await self.parts.store.release(self.dial, due_s=self.parts.now_s())
+        self.parts.calls.forget(self.dial.id)
+
+    def _tell_asked(self, why: str, *, known: bool) -> None:
+        self.parts.tell(
             DialAsked(campaign=self.campaign.name, dial_id=self.dial.id, known=known, why=why)
         )
-        if found is None:
-            await parts.store.release(self.dial, due_s=parts.now_s())
-            parts.calls.forget(self.dial.id)
-        else:
-            await self._note_placed(found.provider_call_id)
-        return found
 
     async def _find(self) -> FoundCall | None:
         return await self.parts.carrier.find(
@@ -187,7 +193,7 @@ class DialRun:
 
     async def _settle(self, result: DialResult) -> DialResult | None:
         parts, now = self.parts, self.parts.now_s()
-        then = parts.then(self.campaign, self.claim.contact, result, now)
+        then = next_step(self.campaign, self.claim.contact, result.outcome, now)
         kept = await parts.store.settle(self.dial, result, then=then, now=now)
         parts.calls.forget(self.dial.id)
         if not kept:

@@ -14,8 +14,10 @@ from loguru import logger
 from calls.campaign_events import CampaignFact, CampaignPaused, ContactSkipped
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
 from campaigns.campaign_breaker import CampaignBreaker
+from campaigns.claiming import rules_of
 from campaigns.dial_run import REACHED, CarrierStanding, DialRun
 from campaigns.dialer_parts import DialerParts
+from campaigns.fairness import CampaignTurn, in_turn
 from campaigns.guard import Circumstances, GuardVerdict, judge_dial_now
 from campaigns.holds import Hold, Holds
 from campaigns.model import Campaign
@@ -74,15 +76,22 @@ class Dialer:
         now = self._parts.now_s()
         standings = await self._parts.office.standings(now=now)
         ours = [each for each in standings if each.name in self._campaigns]
-        running = sorted(
-            (each for each in ours if each.state == "running"), key=lambda each: each.claimed_s
-        )
+        running = {each.name: each for each in ours if each.state == "running"}
         for each in ours:
             if each.state != "running":
                 self._tell_all(self._holds.go(each.name, now))
             elif each.changed_s > self._tripped_s.get(each.name, now):
                 self._breakers[each.name].reset()  # somebody has said that it goes on
-        return any([await self._turn(each) for each in running])
+        turns = in_turn(self._turn_of(each) for each in running.values())
+        return any([await self._turn(running[name]) for name in turns])
+
+    def _turn_of(self, standing: CampaignStanding) -> CampaignTurn:
+        return CampaignTurn(
+            name=standing.name,
+            calls_now=standing.calls_now,
+            concurrent=self._campaigns[standing.name].concurrent,
+            claimed_s=standing.claimed_s,
+        )
 
     async def _recover(self) -> None:
         """Take over what a silent process has left, twice in each lease."""
@@ -106,7 +115,7 @@ class Dialer:
             return False
         now = parts.now_s()
         claim = await parts.store.claim(
-            campaign.name, parts.rules(campaign, now), now=now, lease_s=parts.settings.lease_s
+            campaign.name, rules_of(campaign, now=now), now=now, lease_s=parts.settings.lease_s
         )
         if isinstance(claim, NothingToDial):
             await self._rest(standing, verdict, claim.reason)

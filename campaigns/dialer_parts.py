@@ -2,18 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from calls.entry import Tell
-from calls.outbound import Claim, ClaimRules, Contact, DialResult, NextStep
+from calls.outbound import Claim
 from campaigns.call_verdict import CallVerdict
 from campaigns.carrier import CampaignCarrier
+from campaigns.fate import GRACE_S
 from campaigns.model import Campaign
 from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
-
-Rules: TypeAlias = Callable[[Campaign, float], ClaimRules]
-Then: TypeAlias = Callable[[Campaign, Contact, DialResult, float], NextStep]
 
 LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
 LOOK_S: Final = 2.0  # between two questions how a call stands; most news comes by itself
@@ -66,7 +64,7 @@ class DialerSettings:
         look_s: Between two looks at a call, at the hold, at the queue.
         ring_s: How long it may ring.
         ask_again_s: After these waits the carrier is asked again what became of a dial.
-        sure_s: So long after a lost answer a call that the carrier does not know was never placed.
+        grace_s: So long after it was asked a carrier that knows no such call proves nothing.
         verdict_s: So long our own side of an ended call may take to end.
         failures: Calls in a row that failed for our own reasons, and the campaign pauses.
     """
@@ -75,7 +73,7 @@ class DialerSettings:
     look_s: float = LOOK_S
     ring_s: float = RING_S
     ask_again_s: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0)
-    sure_s: float = 6.0
+    grace_s: float = GRACE_S
     verdict_s: float = 10.0
     failures: int = 5
 
@@ -85,8 +83,6 @@ class DialerParts:
     """What a dialer works with.
 
     Attributes:
-        rules: What decides whom a claim may take.
-        then: What follows for a contact from an outcome.
         now_s: Seconds since 1970.
         rehearse: Tries our own stages outside a call, after one has failed for our reasons.
     """
@@ -96,8 +92,6 @@ class DialerParts:
     carrier: CampaignCarrier
     calls: OwnCalls
     house: DialingHouse
-    rules: Rules
-    then: Then
     tell: Tell
     now_s: Callable[[], float]
     rehearse: Callable[[], Awaitable[None]] | None = None

@@ -1,25 +1,22 @@
-"""A dialer with a carrier whose callees do as they are told, and a queue in memory."""
+"""A dialer with a real queue, and a carrier whose callees do as they are told."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from calls.campaign_events import DialEnded
 from calls.events import Event
-from calls.outbound import (
-    Claim,
-    Contact,
-    Dial,
-    DialOutcome,
-    DialResult,
-    NextStep,
-    NothingToDial,
-)
+from calls.outbound import Claim, DialOutcome
 from campaigns.call_verdict import CallVerdict
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
-from campaigns.model import Campaign
-from storage.campaign_office import CampaignStanding
+from campaigns.model import CallingWindow, Campaign, RetryRule
+from storage.campaign_office import CampaignOffice
+from storage.campaign_store import CampaignStore
+from storage.contact_book import ContactBook, NewContact
 
 TALK_S = 20.0
 OPEN = {"stt": True, "llm": True, "tts": True}
@@ -39,8 +36,11 @@ class ScriptedCarrier:
     lost_answers: int = 0  # so many more are placed without a word of it
     deaf: int = 0  # so many more requests are not answered, and nothing comes of them
     refused: set[str] = field(default_factory=set)
+    answers_after_s: float = 0.0
+    asked: int = 0  # requests, of both kinds
 
     async def dial(self, request: DialRequest) -> str:
+        self.asked += 1
         if self.deaf:
             self.deaf -= 1
             raise CarrierError("no answer")
@@ -54,6 +54,7 @@ class ScriptedCarrier:
         return f"call-{request.dial_id}"
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        self.asked += 1
         if self.deaf:
             self.deaf -= 1
             raise CarrierError("no answer")
@@ -61,119 +62,15 @@ class ScriptedCarrier:
             return None
         began_s, number = self.calls[dial_id]
         fate = self.fates.get(number, DialOutcome.COMPLETED)
-        answered = fate in (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL)
-        over = now_s() - began_s >= (TALK_S if answered else 5.0)
+        picked_up = now_s() - began_s >= self.answers_after_s
+        answered = picked_up and fate in (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL)
+        over = picked_up and now_s() - began_s >= (TALK_S if answered else 5.0)
         return FoundCall(
             provider_call_id=f"call-{dial_id}",
             outcome=fate if over else None,
             answered=answered,
             length_s=TALK_S if answered and over else None,
         )
-
-
-@dataclass
-class MemoryQueue:
-    """The queue's contract (`storage/campaign_store.py`), of one process, without a database."""
-
-    contacts: dict[int, Contact]
-    state: str = "running"
-    changed_s: float = 0.0
-    dials: dict[str, Dial] = field(default_factory=dict)
-    orphans: list[Claim] = field(default_factory=list)
-    on_list: set[str] = field(default_factory=set)
-
-    async def claim(
-        self, campaign: str, rules: object, *, now: float, lease_s: float
-    ) -> Claim | NothingToDial:
-        due = [
-            each
-            for each in self.contacts.values()
-            if each.state in ("waiting", "resting") and each.due_s <= now
-        ]
-        if self.state != "running" or not due:
-            return NothingToDial(reason="nobody_due" if not due else "not_running")
-        contact = replace(due[0], state="dialling")
-        self.contacts[contact.id] = contact
-        dial = Dial(
-            id=f"{contact.id}-{contact.dials + 1}",
-            campaign=campaign,
-            contact_id=contact.id,
-            number=contact.number,
-            attempt=contact.dials + 1,
-            holder="me",
-            lease_until_s=now + lease_s,
-            intended_s=now,
-        )
-        self.dials[dial.id] = dial
-        return Claim(contact=contact, dial=dial)
-
-    async def confirm(self, dial: Dial, *, now: float, lease_s: float) -> str:
-        if dial.number in self.on_list:
-            done = NextStep(state="excluded")
-            await self.settle(dial, DialResult(outcome=DialOutcome.REFUSED), then=done, now=now)
-            return "do_not_call"
-        return ""
-
-    async def placed(self, dial: Dial, provider_call_id: str) -> bool:
-        self._change(dial, state="placed", provider_call_id=provider_call_id)
-        return True
-
-    async def answered(self, dial: Dial, *, now: float) -> bool:
-        self._change(dial, state="answered", answered_s=now)
-        return True
-
-    async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
-        self._change(dial, lease_until_s=now + lease_s)
-        return True
-
-    async def settle(self, dial: Dial, result: DialResult, *, then: NextStep, now: float) -> bool:
-        assert self.dials[dial.id].outcome is None, "a dial has one outcome"
-        self._change(
-            dial, state="settled", outcome=result.outcome, reason=result.reason, ended_s=now
-        )
-        contact = self.contacts[dial.contact_id]
-        self.contacts[contact.id] = replace(
-            contact,
-            state=then.state,
-            due_s=then.due_s,
-            dials=contact.dials + 1,
-            attempts=contact.attempts + then.counted,
-            outcome=result.outcome,
-        )
-        return True
-
-    async def release(self, dial: Dial, *, due_s: float = 0.0) -> bool:
-        del self.dials[dial.id]
-        contact = self.contacts[dial.contact_id]
-        self.contacts[contact.id] = replace(contact, state="waiting", due_s=due_s)
-        return True
-
-    async def expired(self, *, now: float, lease_s: float) -> Sequence[Claim]:
-        found, self.orphans = self.orphans, []
-        return found
-
-    def _change(self, dial: Dial, **changes: object) -> None:
-        self.dials[dial.id] = replace(self.dials[dial.id], **changes)  # type: ignore[arg-type]
-
-    # -- the office
-
-    async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
-        states: dict[str, int] = {}
-        for each in self.contacts.values():
-            states[each.state] = states.get(each.state, 0) + 1
-        return [
-            CampaignStanding(
-                name="c",
-                state=self.state,  # type: ignore[arg-type]
-                changed_s=self.changed_s,
-                contacts=states,
-                outcomes={},
-            )
-        ]
-
-    async def move(self, campaign: str, state: str, *, reason: str = "", now: float) -> bool:
-        self.state, self.changed_s = state, now
-        return True
 
 
 @dataclass
@@ -184,8 +81,7 @@ class Floor:
     well: dict[str, bool] = field(default_factory=lambda: dict(OPEN))
     free: int = 4
     failing: dict[str, str] = field(default_factory=dict)  # why ours failed, by the number
-    queue: MemoryQueue | None = None
-    talks: int = 0  # of which some agent was there
+    numbers: dict[str, str] = field(default_factory=dict)  # by the dial
 
     def seats(self) -> int:
         return self.free
@@ -194,11 +90,10 @@ class Floor:
         return self.well
 
     async def prepare(self, campaign: Campaign, claim: Claim) -> None:
-        self.talks += 1
+        self.numbers[claim.dial.id] = claim.dial.number
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
-        assert self.queue is not None
-        return CallVerdict(over=True, failed=self.failing.get(self.queue.dials[dial_id].number, ""))
+        return CallVerdict(over=True, failed=self.failing.get(self.numbers.get(dial_id, ""), ""))
 
     async def wait(self, dial_id: str, within_s: float) -> None:
         await asyncio.sleep(within_s)
@@ -207,37 +102,39 @@ class Floor:
         pass
 
 
-AGAIN = {DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.AGENT_FAILED}
-
-
-def then(campaign: Campaign, contact: Contact, result: DialResult, now: float) -> NextStep:
-    counted = result.outcome is not DialOutcome.AGENT_FAILED
-    if result.outcome in AGAIN and contact.attempts + counted < campaign.attempts:
-        return NextStep(state="resting", due_s=now + 60.0, counted=counted)
-    return NextStep(state="done", counted=counted)
-
-
 @dataclass
 class Dialing:
-    """A campaign that is being dialled."""
+    """A campaign that is being dialled, with a real queue."""
 
-    queue: MemoryQueue
-    carrier: ScriptedCarrier
-    floor: Floor
+    url: str
+    numbers: Sequence[str]
     campaign: Campaign
+    carrier: ScriptedCarrier = field(default_factory=ScriptedCarrier)
+    floor: Floor = field(default_factory=Floor)
     told: list[Event] = field(default_factory=list)
-    settings: DialerSettings = field(default_factory=DialerSettings)
+    settings: DialerSettings = field(default_factory=lambda: DialerSettings(grace_s=10.0))
+
+    def __post_init__(self) -> None:
+        self.store = CampaignStore(self.url, holder="me")
+        self.office = CampaignOffice(self.url)
+        self.book = ContactBook(self.url)
+
+    async def begin(self) -> None:
+        contacts = [NewContact(number=each, zones=("UTC",)) for each in self.numbers]
+        await self.book.add("c", contacts, now=now_s())
+        await self.office.move("c", "running", now=now_s())
+
+    async def close(self) -> None:
+        for each in (self.store, self.office, self.book):
+            await each.close()
 
     def dialer(self) -> Dialer:
-        self.floor.queue = self.queue
         parts = DialerParts(
-            store=self.queue,  # type: ignore[arg-type]
-            office=self.queue,  # type: ignore[arg-type]
+            store=self.store,
+            office=self.office,
             carrier=self.carrier,
             calls=self.floor,
             house=self.floor,
-            rules=lambda campaign, now: None,  # type: ignore[arg-type,return-value]
-            then=then,
             tell=self.told.append,
             now_s=now_s,
             settings=self.settings,
@@ -247,19 +144,52 @@ class Dialing:
     def of(self, kind: type) -> list:
         return [each for each in self.told if isinstance(each, kind)]
 
+    async def state(self) -> str:
+        standing = await self.office.standing("c", now=now_s())
+        assert standing
+        return standing.state
+
+    async def in_state(self, state: str) -> None:
+        async with asyncio.timeout(20_000.0):
+            while await self.state() != state:  # noqa: ASYNC110 - a table tells nobody
+                await asyncio.sleep(1.0)
+
+    async def done(self) -> None:
+        await self.in_state("done")
+
     def outcomes(self) -> dict[str, str]:
-        """Each contact's last outcome."""
-        return {each.number: str(each.outcome) for each in self.queue.contacts.values()}
+        """Each contact's last outcome, by the number; the contacts were dialled in their order."""
+        last = {each.dial_id: each.outcome for each in self.of(DialEnded)}
+        return {self.number(dial_id): outcome for dial_id, outcome in last.items()}
+
+    def number(self, dial_id: str) -> str:
+        return self.carrier.calls[dial_id][1]
+
+    def dialled(self) -> list[str]:
+        """The numbers that were called, in order."""
+        return [self.number(each) for each in self.carrier.record]
 
 
-def dialing(*numbers: str, **campaign: object) -> Dialing:
-    """Have these numbers called."""
-    contacts = {
-        at: Contact(id=at, campaign="c", number=each) for at, each in enumerate(numbers, start=1)
+@asynccontextmanager
+async def dialing(folder: Path, *numbers: str, **campaign: object) -> AsyncIterator[Dialing]:
+    """Have these numbers called, at any hour."""
+    wanted = {
+        "window": CallingWindow(opens_s=0.0, closes_s=86_400.0),
+        "consent_required": False,
+        "dials_per_minute": 600.0,
+        "retry": {
+            DialOutcome.BUSY: RetryRule(again=True, rest_s=60.0),
+            DialOutcome.AGENT_FAILED: RetryRule(again=True, rest_s=60.0, counts=False),
+        },
+        **campaign,
     }
-    return Dialing(
-        queue=MemoryQueue(contacts),
-        carrier=ScriptedCarrier(),
-        floor=Floor(),
-        campaign=Campaign(name="c", **campaign),  # type: ignore[arg-type]
+    it = Dialing(
+        url=f"sqlite+aiosqlite:///{folder / 'queue.db'}",
+        numbers=numbers,
+        campaign=Campaign(name="c", **wanted),  # type: ignore[arg-type]
     )
+    try:
+        await it.begin()
+        yield it
+    finally:
+        await it.close()
