@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
+from bot.call.briefs import Briefs
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
@@ -81,6 +82,7 @@ class Process:
     recent: RecentWork
     people: People  # doors that can call a person say so here
     measuring: LagTeller
+    briefs: Briefs
 
 
 @asynccontextmanager
@@ -148,6 +150,7 @@ async def open_process(
                 recent=recent,
                 people=shared.people,
                 measuring=measuring,
+                briefs=shared.briefs,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
@@ -227,7 +230,8 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
             shared,
             leg,
             call_id=call_id,
-            agent=shared.settings.agent_for(leg.facts.called),
+            agent=shared.briefs.agent(leg.facts.dial_id)
+            or shared.settings.agent_for(leg.facts.called),
             tell=with_prices(emitter.tell_for(call_id), prices),
             remembered=remembered,
         )

@@ -58,6 +58,7 @@ class Campaign:
         script: What the model is told about these calls, beside the agent's instructions.
         goals: What the call is to find out or to do, each a line.
         disclosure: Its first sentence says who calls and that it is a machine.
+        greeting: Behind it; `{name}` and the contact's other fields stand for what is known.
         prefixes: Numbers that may be called begin with one of these; none: all.
         daily_spend: In the currency of the prices; None: no limit, as for `daily_calls`.
         zone: Whose midnight begins the day of the daily limits.
@@ -70,6 +71,7 @@ class Campaign:
     script: str = ""
     goals: tuple[str, ...] = ()
     disclosure: str = ""
+    greeting: str = ""
     prefixes: tuple[str, ...] = ()
     region: str = ""  # of numbers in a file that begin with no country code, such as US
     consent_required: bool = True

@@ -15,7 +15,7 @@ from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.door_frame import DoorFrame
 from bot.http.token_desk import AdmittedStream
 from bot.http.twilio_returns import Returns
-from calls.events import CallFailed, InputRefused
+from calls.events import CallFailed, CallRefused, InputRefused
 from calls.waiting_room import Guest, WaitingRoom
 from transports.media_stream.codec import Codec
 from transports.media_stream.dialect import Dialect
@@ -48,6 +48,7 @@ class MediaDoor:
         patience: How long a line is waited for.
         is_known: Whether a handshake proves the carrier: strangers make room for it.
         new_leg: Makes the leg of a call that begins; None: one that does what `control` can.
+        why_not: Says why no conversation of a call can begin; empty: it can.
     """
 
     frame: DoorFrame
@@ -59,6 +60,7 @@ class MediaDoor:
     patience: LinePatience = field(default_factory=LinePatience)
     is_known: Callable[[WebSocket], bool] = lambda _: False
     new_leg: NewLeg | None = None
+    why_not: Callable[[CarriedCall], Awaitable[str]] | None = None
     waiting: WaitingRoom = field(
         default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
     )
@@ -80,7 +82,7 @@ class MediaDoor:
         new_leg = self.new_leg or self._leg
         leg = new_leg(websocket, started, admitted.call)
         with self.returns.held(leg) if self.returns else nullcontext():
-            await self._run(websocket, admitted.seat, leg)
+            await self._run(websocket, admitted, leg)
 
     def _leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
         stream = Stream(
@@ -99,9 +101,12 @@ class MediaDoor:
             patience=self.patience,
         )
 
-    async def _run(self, websocket: WebSocket, seat: int, leg: StreamLeg) -> None:
+    async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
         try:
-            with seated(self.frame.house, seat):
+            if self.why_not and (reason := await self.why_not(admitted.call)):
+                self.frame.tell(CallRefused(transport=self.dialect.carrier, reason=reason))
+                return
+            with seated(self.frame.house, admitted.seat):
                 await self.frame.switchboard.answer(leg)
             if self.returns:
                 await self.returns.forget(leg.facts.call_ref)

@@ -62,7 +62,7 @@ class TokenDesk:
 
     async def begin(self, call: CarriedCall) -> StreamPass | None:
         """Hold a seat for a call and return what lets its stream in; None: there is no seat."""
-        return await self._begin(call, Kept(call_sid=call.call_ref))
+        return await self._begin(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
 
     async def follow(
         self, call: CarriedCall, *, over: bool = False, handed_on: Handover | None = None
@@ -107,6 +107,7 @@ class TokenDesk:
             caller=ticket.caller,
             called=ticket.called,
             direction="outbound" if ticket.outbound else "inbound",
+            dial_id=ticket.dial_id,
         )
         if not ticket.goes_on:
             return AdmittedStream(call=call, seat=ticket.seat)
@@ -122,7 +123,7 @@ class TokenDesk:
             self._frame.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
             return None
         await self.returns.keep(kept)
-        ticket = replace(_ticket(call), seat=admitted.seat)
+        ticket = replace(_ticket(call), seat=admitted.seat, dial_id=kept.dial_id)
         token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=LIFE_S)
         return StreamPass(token=token)
 

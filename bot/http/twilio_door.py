@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
+from bot.call.briefs import Briefs
 from bot.house.house import Alone, House
 from bot.http.door_frame import DoorFrame, DoorSwitchboard
 from bot.http.media_door import MediaDoor
@@ -30,6 +31,7 @@ from transports.twilio_webhook import VOICE_PATH, Form, busy_twiml, is_signed, r
 from transports.twilio_wire import TWILIO
 
 MEDIA_PATH: Final = "/twilio/media"
+MOST_REF_CHARS: Final = 64  # of our own id of a dial
 
 
 def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
@@ -43,6 +45,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
     house: House | None = None,
     patience: LinePatience | None = None,
     people: TwilioPeople | None = None,
+    briefs: Briefs | None = None,
 ) -> APIRouter:
     """Return the routes of the Twilio door.
 
@@ -57,6 +60,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         house: Holds a seat from the webhook to the stream's end; None: the switchboard alone does.
         patience: How long a line is waited for.
         people: Who is being called for a caller; their streams come here, too.
+        briefs: What agents are told who talk with those whom campaigns call.
     """
     house = house or Alone(why_closed=lambda: switchboard.why_closed, clock=clock)
     frame = DoorFrame(
@@ -73,6 +77,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         desk=desk,
         rest=rest,
         people=people,
+        briefs=briefs,
         progress=Progress(house=house, tell=tell, clock=clock),
     )
     media = MediaDoor(
@@ -82,6 +87,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         returns=desk.returns,
         is_known=door.is_known,
         new_leg=door.new_leg,
+        why_not=door.why_not,
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
@@ -99,6 +105,7 @@ class _TwilioDoor:
     desk: TokenDesk
     rest: TwilioRest | None
     people: TwilioPeople | None
+    briefs: Briefs | None
     progress: Progress
 
     async def voice(self, request: Request) -> Response:
@@ -106,7 +113,8 @@ class _TwilioDoor:
         form = await self._form(request, VOICE_PATH)
         if isinstance(form, Response):
             return form
-        given = await self.desk.begin(_call(form))
+        dial_id = request.query_params.get("dial", "")[:MOST_REF_CHARS]
+        given = await self.desk.begin(_call(form, dial_id=dial_id))
         return _xml(self._connect(given) if given else busy_twiml())
 
     async def after(self, request: Request) -> Response:
@@ -147,6 +155,12 @@ class _TwilioDoor:
         taker = partial(self.people.take, token, call)
         return AdmittedStream(call=CarriedCall(call_ref=call.call_sid), seat=0, taker=taker)
 
+    async def why_not(self, call: CarriedCall) -> str:
+        """Say why no conversation can begin; empty: it can."""
+        if self.briefs is None or await self.briefs.load(call.dial_id):
+            return ""
+        return "no_brief"  # who was called hears nothing rather than somebody else's greeting
+
     def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> TwilioLeg:
         """Return the leg of a call that begins."""
         return TwilioLeg(
@@ -157,6 +171,7 @@ class _TwilioDoor:
                 caller=call.caller,
                 called=call.called,
                 direction=call.direction,
+                dial_id=call.dial_id,
             ),
             tell=self.frame.tell,
             clock=self.frame.clock,
@@ -215,12 +230,13 @@ class _TwilioDoor:
         return refuse(self.frame.tell, "twilio", reason, status)
 
 
-def _call(form: Form) -> CarriedCall:
+def _call(form: Form, *, dial_id: str = "") -> CarriedCall:
     return CarriedCall(
         call_ref=form["CallSid"],
         caller=form.get("From", ""),
         called=form.get("To", ""),
         direction="outbound" if form.get("Direction", "").startswith("outbound") else "inbound",
+        dial_id=dial_id,
     )
 
 
