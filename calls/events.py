@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.house_events import ConfigurationReloaded
 from calls.leg_events import (
     AnswererJudged,
     CallerReturned,
@@ -416,5 +417,6 @@ Event: TypeAlias = (
     | HandedOver
     | PersonBriefed
     | CallerReturned
+    | ConfigurationReloaded
 )
 """Whatever happened. Listeners ignore what they do not know."""

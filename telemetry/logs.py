@@ -219,4 +219,5 @@ LEVELS: Final = {
     "ShareLost": "WARNING",
     "ProcessLagged": "WARNING",
     "ShareRegained": "INFO",
+    "ConfigurationReloaded": "INFO",
 }
