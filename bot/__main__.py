@@ -11,6 +11,7 @@ import typer
 from bot.cli import (
     alerts,
     clips,
+    db,
     demo,
     doctor,
     drill,
@@ -46,6 +47,7 @@ app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
+app.command("db")(db.command)
 app.command("sip")(sip.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from calls.house_events import ConfigurationReloaded
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
     AnswererJudged,
     CallerReturned,
@@ -50,6 +51,8 @@ class CallStarted:
     agent: str
     caller: str = ""  # hidden by every listener but the call's own record
     called: str = ""
+    call_ref: str = ""  # the carrier's own id of the call
+    direction: Literal["inbound", "outbound"] = "inbound"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,6 +387,9 @@ Event: TypeAlias = (
     | ContextShortened
     | ShareLost
     | ShareRegained
+    | IncidentBegan
+    | IncidentGrew
+    | IncidentEnded
     | AttemptStarted
     | AttemptFailed
     | AttemptWon
