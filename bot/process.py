@@ -29,6 +29,7 @@ from bot.health.watch import watch_providers
 from bot.keep_running import keep_running
 from bot.lag import LagTeller, measure_lag
 from bot.prices import load_prices, with_prices
+from bot.record_keeper import RecordKeeper, kept
 from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
@@ -86,6 +87,7 @@ async def open_process(
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
     metrics_folder: Path | None = None,
+    keeper: RecordKeeper | None = None,
 ) -> AsyncIterator[Process]:
     """Be ready for calls while the block runs.
 
@@ -95,6 +97,7 @@ async def open_process(
         listeners: More of them, told everything.
         models: Already loaded; None: they are loaded now.
         metrics_folder: Where all processes of a house count; None: this one is alone.
+        keeper: Keeps the record of the calls; None: nobody does, as of calls that are a trial.
     """
     check_tools(settings)
     serve_the_loop_first()
@@ -106,11 +109,13 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
-    emitter = emitter_for(settings, [live, metrics, record, *listeners])
+    keepers = [keeper] if keeper else []
+    emitter = emitter_for(settings, [live, metrics, record, *keepers, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
         written(record),
+        kept(keeper, settings, tell=tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_shared(settings, models, measuring) as shared,

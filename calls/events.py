@@ -41,6 +41,7 @@ from fallbacks.facts import (
     Suspected,
     SuspicionCleared,
 )
+from fallbacks.failure import Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +342,22 @@ class ShareRegained:
     alone_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHalted:
+    """The database takes no more of the record; what fits the bound waits, and calls go on."""
+
+    reason: str  # redacted
+    severity: Severity = Severity.HIGH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordResumed:
+    """The database takes the record again."""
+
+    after_s: float
+    lost_entries: int  # that did not fit, since the process began
+
+
 LagPlace: TypeAlias = Literal["loop", "executor", "line"]
 """Where we were late: serving anybody, computing for a call, sending sound to a caller."""
 
@@ -387,6 +404,8 @@ Event: TypeAlias = (
     | ContextShortened
     | ShareLost
     | ShareRegained
+    | RecordHalted
+    | RecordResumed
     | IncidentBegan
     | IncidentGrew
     | IncidentEnded

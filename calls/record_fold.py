@@ -31,7 +31,7 @@ class RecordBatch:
     breaker_moves: list[RecordRow] = field(default_factory=_none)
     voicemails: list[RecordRow] = field(default_factory=_none)
     outcomes: dict[str, str] = field(default_factory=dict[str, str])  # by the carrier's id
-    live: frozenset[str] = frozenset()  # the calls that go on
+    live: frozenset[str] = frozenset()  # calls that go on, when it is said that they do
 
 
 class RecordFold:
@@ -50,6 +50,11 @@ class RecordFold:
         self._ended: dict[str, RecordedCall] = {}
         self._changed: dict[str, RecordedCall] = {}
         self._batch = RecordBatch()
+
+    @property
+    def live(self) -> frozenset[str]:
+        """The calls that go on."""
+        return frozenset(self._calls)
 
     def add(self, entry: Entry) -> None:
         """Fold one entry in."""
@@ -76,7 +81,6 @@ class RecordFold:
         for each in changed.values():
             batch.calls.append(dict(each.row))
             batch.turns.extend(each.take_turns())
-        batch.live = frozenset(self._calls)
         return batch
 
     def _add_failure(self, entry: Entry, call: RecordedCall | None) -> None:

@@ -28,6 +28,7 @@ from bot.http.bounds import bounds
 from bot.http.own_house import open_house
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
+from bot.record_keeper import record_keeper
 from storage.alert_outbox import AlertOutbox
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
@@ -109,6 +110,7 @@ async def run_server(
             listeners=[reporter, *extras.listeners],
             models=extras.models,
             metrics_folder=extras.metrics_folder,
+            keeper=record_keeper(settings),
         ) as process,
         open_house(process, extras.house) as house,
         _clips(process, house),
