@@ -37,7 +37,7 @@ def command(
     story = asyncio.run(write_evidence(settings, span, out))
     counts = story["counts"]
     typer.echo(
-        f"{out / PAGE}: {counts['calls_affected']} of {counts['calls']} calls affected, "
-        f"{counts['failures']} failures, {counts['alerts']} alerts"
+        f"{out / PAGE}: {counts['calls_affected']} of {counts['calls']} calls affected; "
+        f"failures: {counts['failures']}; alerts: {counts['alerts']}"
     )
     return DONE

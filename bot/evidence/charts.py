@@ -1,6 +1,6 @@
 """Charts as SVG in the page itself: nothing is loaded, and nothing runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
@@ -10,6 +10,7 @@ WIDTH: Final = 960  # of a chart, in its own units; the page scales it
 LEFT: Final = 150  # for names
 RIGHT: Final = 12
 ROW: Final = 22  # the height of a rung's line
+BASE: Final = 220  # of the chart of answers: where 0 s is
 MOST_DOTS: Final = 3_000  # of turns; of more, the slowest of each stretch of time are drawn
 TICKS: Final = 6
 
@@ -28,31 +29,54 @@ class Span:
 
 
 def latency_chart(story: Mapping[str, Any], span: Span) -> str:
-    """Return each turn as a dot: how soon its answer was heard, beside the budget."""
-    height, base = 260, 220
-    turns = _slowest([each for each in story["turns"] if each["v2v_s"] is not None], span)
+    """Return a dot for each answer, beside the budget, and a cross for each turn without one."""
+    inside = [each for each in story["turns"] if _at(each["at"]) >= span.since]
+    turns = _slowest([each for each in inside if each["v2v_s"] is not None], span)
+    silent = [each for each in inside if each["v2v_s"] is None][:MOST_DOTS]
     top = max([2 * story["budget_s"], *(each["v2v_s"] for each in turns)])
 
     def y(wait_s: float) -> float:
-        return round(base - wait_s / top * (base - 20), 1)
+        return round(BASE - wait_s / top * (BASE - 20), 1)
 
-    dots = [
-        f'<circle cx="{span.x(_at(each["at"]))}" cy="{y(each["v2v_s"])}" r="3" '
-        f'class="{"good" if each["within_budget"] else "bad"}"><title>'
-        f"{_clock(each['at'])}, call {escape(each['call'])}, turn {each['turn']}: "
-        f"{each['v2v_s']:.2f} s</title></circle>"
-        for each in turns
+    parts = [
+        _bands(story, span, BASE),
+        _scale(y, budget_s=story["budget_s"], top=top),
+        *(_dot(each, span, y) for each in turns),
+        *(_cross(each, span) for each in silent),
+        _axis(span, BASE),
     ]
-    line = y(story["budget_s"])
-    budget = (
-        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{line}" y2="{line}" class="budget"/>'
-        f'<text x="{LEFT - 8}" y="{line + 4}" class="name">{story["budget_s"]:g} s allowed</text>'
-        f'<text x="{LEFT - 8}" y="{y(top) + 4}" class="name">{top:.1f} s</text>'
-        f'<text x="{LEFT - 8}" y="{base}" class="name">0 s</text>'
+    late = sum(not each["within_budget"] for each in turns)
+    said = f"{len(turns)} answers, of which {late} late; {len(silent)} turns without one"
+    return _svg("How soon each answer was heard", said, BASE + 40, parts)
+
+
+def _dot(turn: Mapping[str, Any], span: Span, y: Callable[[float], float]) -> str:
+    kind = "good" if turn["within_budget"] else "bad"
+    return (
+        f'<circle cx="{span.x(_at(turn["at"]))}" cy="{y(turn["v2v_s"])}" r="3" class="{kind}">'
+        f"<title>{_turn(turn)}: {turn['v2v_s']:.2f} s</title></circle>"
     )
-    said = f"{len(turns)} answers, of which {sum(not each['within_budget'] for each in turns)} late"
-    parts = [_bands(story, span, base), budget, *dots, _axis(span, base)]
-    return _svg("How soon each answer was heard", said, height, parts)
+
+
+def _cross(turn: Mapping[str, Any], span: Span) -> str:
+    return (
+        f'<path d="M{span.x(_at(turn["at"])) - 4} 8l8 8m-8 0l8 -8" class="none">'
+        f"<title>{_turn(turn)}: no answer was heard</title></path>"
+    )
+
+
+def _turn(turn: Mapping[str, Any]) -> str:
+    return f"{_clock(turn['at'])}, call {escape(turn['call'])}, turn {turn['turn']}"
+
+
+def _scale(y: Callable[[float], float], *, budget_s: float, top: float) -> str:
+    line = y(budget_s)
+    return (
+        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{line}" y2="{line}" class="budget"/>'
+        f'<text x="{LEFT - 8}" y="{line + 4}" class="name">{budget_s:g} s allowed</text>'
+        f'<text x="{LEFT - 8}" y="{y(top) + 4}" class="name">{top:.1f} s</text>'
+        f'<text x="{LEFT - 8}" y="{BASE}" class="name">0 s</text>'
+    )
 
 
 def breaker_chart(story: Mapping[str, Any], span: Span) -> str:

@@ -1,7 +1,7 @@
 """Reads what there is of a span of time from the database; writes nothing there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -36,6 +36,7 @@ class Gathered:
     breaker_moves: Sequence[BreakerMoveRow]  # from `BEFORE` the span on
     alerts: Sequence[SentAlert]
     operators: Sequence[HappeningRow]  # what they did
+    seen: Mapping[str, datetime]  # when each process last wrote something
     cut: Sequence[str] = ()  # kinds of which there is more than can be told
 
 
@@ -53,6 +54,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         failures = await _all(reader.failures, since, until, "at", "id")
         moves = await _all(reader.breaker_moves, earlier, until, "at", "id")
         done = await _all(reader.happenings, since, until, "at", "id")
+        seen = await reader.last_seen()
         alerts = await history.between(since.timestamp(), until.timestamp())
     finally:
         await asyncio.gather(reader.close(), history.close())
@@ -66,6 +68,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         breaker_moves=moves,
         alerts=alerts,
         operators=[each for each in done if each.kind in OPERATORS],
+        seen=seen,
         cut=[name for name, rows in found.items() if len(rows) >= MOST_ROWS],
     )
 

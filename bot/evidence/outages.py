@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,6 +11,8 @@ from storage.record_reader import BreakerMoveRow, FailureRow, TurnRow
 
 QUIET: Final = timedelta(minutes=2)  # without a failure, with all breakers closed: it is over
 BESIDE: Final = timedelta(minutes=5)  # at least so long is looked at before and after
+GONE: Final = timedelta(minutes=5)  # without a word: a process probes each minute
+PROCESS_GONE: Final = "process_gone"
 CLOSED: Final = State.CLOSED.value
 
 
@@ -53,10 +55,31 @@ class _Trouble:
         return bool(self.open_at) or at - self.last <= QUIET
 
 
+def with_ends(
+    moves: Sequence[BreakerMoveRow], seen: Mapping[str, datetime], until: datetime
+) -> Sequence[BreakerMoveRow]:
+    """Return moves with the ends of those processes that went away before they could tell of it.
+
+    A deploy, too, takes processes away whose breakers are open.
+    """
+    last: dict[tuple[str, str, str], BreakerMoveRow] = {}
+    for each in moves:
+        last[each.stage, each.provider, each.holder] = each
+    ends = [
+        replace(each, at=max(each.at, at), before=each.after, after=CLOSED, cause=PROCESS_GONE)
+        for each in last.values()
+        if each.after != CLOSED and (at := seen.get(each.holder)) and until - at > GONE
+    ]
+    return sorted([*moves, *ends], key=lambda each: each.at)
+
+
 def find_outages(
     failures: Iterable[FailureRow], moves: Iterable[BreakerMoveRow], since: datetime
 ) -> Sequence[Outage]:
-    """Return every outage of the span, the earliest first; what was over before it is left out."""
+    """Return every outage of the span, the earliest first; what was over before it is left out.
+
+    A process that is gone has told the end of what it saw: see `with_ends`.
+    """
     news: list[FailureRow | BreakerMoveRow] = sorted([*failures, *moves], key=lambda each: each.at)
     found: list[Outage] = []
     now: dict[tuple[str, str], _Trouble] = {}

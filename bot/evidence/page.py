@@ -194,5 +194,6 @@ pre{white-space:pre-wrap;background:#8881;padding:.75rem;margin:0}article{margin
 text{font:12px system-ui,sans-serif;fill:currentColor}.name{text-anchor:end}.tick{opacity:.7}
 .axis{stroke:currentColor}.budget{stroke:var(--half);stroke-dasharray:5 4}
 .good,.closed{fill:var(--good)}.bad,.open{fill:var(--bad)}.half_open{fill:var(--half)}
+.none{stroke:var(--bad);stroke-width:2}
 .permanent{fill:#7b1fa2}.outage{fill:var(--bad);opacity:.1}
 """

@@ -9,7 +9,7 @@ from bot.exits import UsageError
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST: Final = timedelta(days=366)  # no record is kept longer unless somebody wants it
-SPAN: Final = re.compile(r"(?:\d{1,9}[smhd])+")
+SPAN: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
 PART: Final = re.compile(r"(\d+)([smhd])")
 
 

@@ -13,6 +13,7 @@ from bot.evidence.outages import (
     find_outages,
     latency_beside,
     latency_of,
+    with_ends,
 )
 from storage.alert_history import SentAlert
 from storage.record_reader import BreakerMoveRow, CallRow, FailureRow, HappeningRow, TurnRow
@@ -23,11 +24,12 @@ BROKEN: Final = ("failed", "outage")  # ends of a call that are our fault, or a 
 
 def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[str, Any]:
     """Return the report as values that JSON knows."""
-    outages = find_outages(found.failures, found.breaker_moves, found.since)
+    moves = with_ends(found.breaker_moves, found.seen, found.until)
+    outages = find_outages(found.failures, moves, found.since)
     turns = [each for each in found.turns if each.began_at >= found.since]
     slow = {each.call_id for each in turns if not each.within_budget}
     calls = [_call(each, slow=each.id in slow) for each in found.calls]
-    moves = [each for each in found.breaker_moves if each.at >= found.since]
+    moved = [each for each in found.breaker_moves if each.at >= found.since]
     return {
         "made_at": _moment(made_at),
         "since": _moment(found.since),
@@ -42,8 +44,8 @@ def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[s
             "turns_over_budget": sum(not each.within_budget for each in turns),
             "failures": len(found.failures),
             "failovers": sum(each.failovers for each in found.calls),
-            "breaker_moves": len(moves),
-            "breakers_opened": sum(each.after == "open" for each in moves),
+            "breaker_moves": len(moved),
+            "breakers_opened": sum(each.after == "open" for each in moved),
             "alerts": len(found.alerts),
             "outages": len(outages),
         },
@@ -52,7 +54,7 @@ def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[s
         "outages": [_outage(each, found) for each in outages],
         "alerts": [_alert(each) for each in found.alerts],
         "operators": [_done(each) for each in found.operators],
-        "breakers": _breakers(found),
+        "breakers": _breakers(moves),
         "failures": [_failure(each) for each in found.failures],
         "calls": calls,
         "turns": [_turn(each) for each in found.turns],
@@ -110,17 +112,15 @@ def _done(row: HappeningRow) -> dict[str, Any]:
     return {"at": _moment(row.at), "kind": row.kind, **said}
 
 
-def _breakers(found: Gathered) -> list[dict[str, Any]]:
-    states = breaker_states(found.breaker_moves)
+def _breakers(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
+    states = breaker_states(moves)
     return [
         {
             "stage": stage,
             "provider": provider,
             "states": [{"at": _moment(at), "state": state} for at, state in told],
             "moves": [
-                _move(each)
-                for each in found.breaker_moves
-                if (each.stage, each.provider) == (stage, provider)
+                _move(each) for each in moves if (each.stage, each.provider) == (stage, provider)
             ],
         }
         for (stage, provider), told in states.items()
