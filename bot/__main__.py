@@ -16,6 +16,7 @@ from bot.cli import (
     demo,
     doctor,
     drill,
+    evidence,
     lab,
     mic,
     providers,
@@ -49,6 +50,7 @@ app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
 app.command("db")(db.command)
+app.command("evidence")(evidence.command)
 app.command("sip")(sip.command)
 app.command("campaign")(campaign.command)
 app.command("transcribe")(transcribe.command)

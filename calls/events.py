@@ -13,6 +13,7 @@ from calls.campaign_events import (
     DialPlaced,
     OutboundCallBegan,
 )
+from calls.house_events import ConfigurationReloaded
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
     AnswererJudged,
@@ -474,5 +475,6 @@ Event: TypeAlias = (
     | DialAsked
     | DialEnded
     | OutboundCallBegan
+    | ConfigurationReloaded
 )
 """Whatever happened. Listeners ignore what they do not know."""

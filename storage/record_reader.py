@@ -21,6 +21,7 @@ from storage.record_tables import (
     FAILURES,
     HAPPENINGS,
     MESSAGES,
+    RECORD_WRITERS,
     TURNS,
     VOICEMAILS,
 )
@@ -246,6 +247,12 @@ class RecordReader:
         wanted = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
         async with self._look() as connection:
             return float((await connection.execute(wanted)).scalar_one())
+
+    async def last_seen(self) -> Mapping[str, datetime]:
+        """Return when each process last wrote something; one that is long gone is not known."""
+        wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
+        async with self._look() as connection:
+            return {row.holder: _utc(row.seen_at) for row in await connection.execute(wanted)}
 
     async def close(self) -> None:
         """Let the connections go."""

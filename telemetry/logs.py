@@ -217,4 +217,5 @@ LEVELS: Final = {
     "ShareLost": "WARNING",
     "ProcessLagged": "WARNING",
     "ShareRegained": "INFO",
+    "ConfigurationReloaded": "INFO",
 }

@@ -28,6 +28,7 @@ from bot.http.one_sentence import explain_request
 from bot.http.pages.site import asset_routes, client_routes, console_routes
 from bot.http.parked import Parked
 from bot.http.provider_routes import provider_router
+from bot.http.reload_routes import reload_router
 from bot.http.twilio_parts import twilio_routers
 from bot.http.webrtc_door import webrtc_router
 from bot.process import Process
@@ -71,6 +72,7 @@ def application(
     app.include_router(asset_routes())
     app.include_router(provider_router(process.providers, house, process.recent))
     app.include_router(metrics_router(process.exposition))
+    app.include_router(reload_router(extras.house))
     if webrtc.enabled:
         parked = Parked(house)
         app.include_router(client_routes())
