@@ -29,6 +29,7 @@ from bot.http.own_house import open_house
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from bot.record_keeper import record_keeper
+from bot.voicemail_rows import voicemails_listed
 from storage.alert_outbox import AlertOutbox
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
@@ -115,6 +116,9 @@ async def run_server(
         open_house(process, extras.house) as house,
         _clips(process, house),
         _messages(process, house),
+        voicemails_listed(
+            process.last_resort.messages, settings.storage.url, mine=lambda: house.leads
+        ),
         tell_operators(
             settings,
             reporter,
