@@ -15,6 +15,7 @@ from bot.cli import (
     demo,
     doctor,
     drill,
+    forget,
     lab,
     mic,
     providers,
@@ -48,6 +49,7 @@ app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
 app.command("db")(db.command)
+app.command("forget")(forget.command)
 app.command("sip")(sip.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from bot.config.agent import AgentSettings
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.hold import HoldLineSettings
+from bot.config.keeping import StorageSettings
 from bot.config.resilience import ResilienceSection
 from bot.config.stages import StagesSettings
 from bot.config.values import (
@@ -19,6 +20,7 @@ from bot.config.values import (
     IpNetwork,
     Number,
     Port,
+    Region,
     Seconds,
     SecondsOrZero,
     Section,
@@ -43,6 +45,7 @@ class ServerSettings(Section):
     workers: Count | None = None  # processes behind the port; None: one for each core
     admission: Literal["measured", "seats"] = "measured"  # whether load counts, or seats alone
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
+    region: Region | None = None  # whose numbers are written without a country code
 
     @model_validator(mode="before")
     @classmethod
@@ -243,14 +246,6 @@ class AlertsSettings(Section):
     email: EmailSettings = EmailSettings()
     telegram: TelegramSettings = TelegramSettings()
     webhook: WebhookSettings = WebhookSettings()
-
-
-class StorageSettings(Section):
-    """Where facts are kept."""
-
-    url: str = Field(
-        default="sqlite+aiosqlite:///holdline.db", pattern=r"^[a-z][a-z0-9]*(\+[a-z0-9]+)?://"
-    )
 
 
 RecordFile: TypeAlias = Literal[
