@@ -15,6 +15,7 @@ from bot.cli import (
     demo,
     doctor,
     drill,
+    export,
     forget,
     lab,
     mic,
@@ -50,6 +51,7 @@ app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
 app.command("db")(db.command)
 app.command("forget")(forget.command)
+app.command("export")(export.command)
 app.command("sip")(sip.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
