@@ -40,7 +40,8 @@ async def forget_daily(settings: Settings) -> AsyncIterator[None]:
     async def repeat() -> None:
         while True:
             utc_s = clock.utc_now().timestamp()
-            await asyncio.to_thread(finish_left, settings.logs.dir / "messages", utc_s=utc_s)
+            for folder in ("messages", RECORDINGS):
+                await asyncio.to_thread(finish_left, settings.logs.dir / folder, utc_s=utc_s)
             await asyncio.to_thread(forget, settings, utc_s=utc_s)
             await asyncio.sleep(DAY_S)
 

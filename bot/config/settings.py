@@ -334,11 +334,12 @@ class Settings(Section):
         return self.agent
 
 
-def _heir(name: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _heir(called: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     inherited = {key: each for key, each in shared.items() if key not in ("name", "numbers")}
-    merged = {"name": name} | inherited | own
-    if isinstance(inherited.get("silence"), dict) and isinstance(own.get("silence"), dict):
-        merged["silence"] = inherited["silence"] | own["silence"]
+    merged = {"name": called} | inherited | own
+    for name in ("silence", "recording"):
+        if isinstance(inherited.get(name), dict) and isinstance(own.get(name), dict):
+            merged[name] = inherited[name] | own[name]
     return merged
 
 
