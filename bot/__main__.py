@@ -17,6 +17,8 @@ from bot.cli import (
     doctor,
     drill,
     evidence,
+    export,
+    forget,
     lab,
     mic,
     providers,
@@ -51,6 +53,8 @@ app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
 app.command("db")(db.command)
 app.command("evidence")(evidence.command)
+app.command("forget")(forget.command)
+app.command("export")(export.command)
 app.command("sip")(sip.command)
 app.command("campaign")(campaign.command)
 app.command("transcribe")(transcribe.command)

@@ -25,7 +25,8 @@ from storage.database import RefusedRowsError, StorageError
 from storage.record_writer import RecordWriter
 from storage.upgrading import find_lag
 
-WRITE_S: Final = 0.5  # between two batches: with the write it is what a process that dies loses
+WRITE_S: Final = 0.5  # from batch to batch: with the write it is what a process that dies loses
+LEAST_S: Final = 0.05  # of rest, for a database that takes long for each
 HEARTBEAT_S: Final = 5.0  # of the calls that go on
 LOOK_S: Final = 15.0  # between two looks for calls whose process has died
 ANSWER_S: Final = 10.0  # for one batch; whoever takes longer is taken for hanging
@@ -85,11 +86,13 @@ class RecordKeeper:
     async def run(self) -> None:
         """Write until it is ended."""
         while not self._ending.is_set():
+            began_s = self._clock()
             written = await self.write()
             if written:
                 await self._look_for_cut()
             if not (written and len(self._waiting) >= AT_ONCE):
-                await self._pause(WRITE_S if written else AGAIN_S)
+                took_s = self._clock() - began_s
+                await self._pause(max(LEAST_S, WRITE_S - took_s) if written else AGAIN_S)
 
     async def _pause(self, for_s: float) -> None:
         try:
