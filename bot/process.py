@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -60,6 +61,14 @@ class MakeCall(Protocol):
         ...
 
 
+class Tracing(Listener, Protocol):
+    """Tells of calls as spans."""
+
+    async def close(self) -> None:
+        """Send what is left."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """What takes calls: `async with open_process(settings, words=False) as process: ...`."""
@@ -106,11 +115,13 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
-    emitter = emitter_for(settings, [live, metrics, record, *listeners])
+    traces = traces_of(settings)
+    emitter = emitter_for(settings, [live, metrics, record, *traces, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
         written(record),
+        sent(traces),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_shared(settings, models, measuring) as shared,
@@ -187,6 +198,25 @@ def record_of(settings: Settings) -> RecordFiles:
     """Return what writes the files that tools of others read."""
     logs = settings.logs
     return RecordFiles(logs.dir, names=logs.files, redact=redacted)
+
+
+def traces_of(settings: Settings) -> Sequence[Tracing]:
+    """Return what tells of calls as spans, if anybody wants them."""
+    if not settings.traces.enabled:
+        return ()
+    from telemetry.traces import Traces  # noqa: PLC0415 - an extra, which few have
+
+    return (Traces.over_http(settings.traces.url, version=version("holdline")),)
+
+
+@asynccontextmanager
+async def sent(traces: Sequence[Tracing]) -> AsyncIterator[None]:
+    """Have what is left of the spans sent when the block ends."""
+    try:
+        yield
+    finally:
+        for each in traces:
+            await each.close()
 
 
 @asynccontextmanager

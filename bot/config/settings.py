@@ -11,6 +11,7 @@ from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.resilience import ResilienceSection
 from bot.config.stages import StagesSettings
+from bot.config.traces import TracesSettings
 from bot.config.values import (
     Count,
     DayTime,
@@ -314,6 +315,7 @@ class Settings(Section):
     shutdown: ShutdownSettings = ShutdownSettings()
     prices: PricesSettings = PricesSettings()
     transfer: TransferSettings = TransferSettings()
+    traces: TracesSettings = TracesSettings()
 
     @model_validator(mode="before")
     @classmethod
