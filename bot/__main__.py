@@ -10,10 +10,13 @@ import typer
 
 from bot.cli import (
     alerts,
+    campaign,
     clips,
+    db,
     demo,
     doctor,
     drill,
+    evidence,
     lab,
     mic,
     providers,
@@ -46,7 +49,10 @@ app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
+app.command("db")(db.command)
+app.command("evidence")(evidence.command)
 app.command("sip")(sip.command)
+app.command("campaign")(campaign.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 

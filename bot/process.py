@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
+from bot.call.briefs import Briefs
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
@@ -30,6 +31,7 @@ from bot.health.watch import watch_providers
 from bot.keep_running import keep_running
 from bot.lag import LagTeller, measure_lag
 from bot.prices import load_prices, with_prices
+from bot.record_keeper import RecordKeeper, kept
 from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
@@ -43,8 +45,10 @@ from providers.provider import SharedService, Stage
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
+from telemetry.live_calls import LiveCalls
 from telemetry.logs import Log, redacted
 from telemetry.metrics import Exposition, Metrics
+from telemetry.recent_work import RecentWork
 from telemetry.record_files import RecordFiles
 from transports.leg import Leg
 from transports.people import People
@@ -83,8 +87,11 @@ class Process:
     policies: Mapping[Stage, StagePolicy]
     metrics: Metrics
     exposition: Exposition
+    calls: LiveCalls
+    recent: RecentWork
     people: People  # doors that can call a person say so here
     measuring: LagTeller
+    briefs: Briefs
 
 
 @asynccontextmanager
@@ -95,6 +102,7 @@ async def open_process(
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
     metrics_folder: Path | None = None,
+    keeper: RecordKeeper | None = None,
 ) -> AsyncIterator[Process]:
     """Be ready for calls while the block runs.
 
@@ -104,6 +112,7 @@ async def open_process(
         listeners: More of them, told everything.
         models: Already loaded; None: they are loaded now.
         metrics_folder: Where all processes of a house count; None: this one is alone.
+        keeper: Keeps the record of the calls; None: nobody does, as of calls that are a trial.
     """
     check_tools(settings)
     serve_the_loop_first()
@@ -115,13 +124,16 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
-    traces = traces_of(settings)
-    emitter = emitter_for(settings, [live, metrics, record, *traces, *listeners])
+    calls, recent, traces = LiveCalls(), RecentWork(), traces_of(settings)
+    keepers = [keeper] if keeper else []
+    own = [live, metrics, record, calls, recent, *keepers, *traces]
+    emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
         written(record),
         sent(traces),
+        kept(keeper, settings, tell=tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_shared(settings, models, measuring) as shared,
@@ -144,8 +156,11 @@ async def open_process(
                 policies=shared.policies,
                 metrics=metrics,
                 exposition=exposition,
+                calls=calls,
+                recent=recent,
                 people=shared.people,
                 measuring=measuring,
+                briefs=shared.briefs,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
@@ -244,7 +259,8 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
             shared,
             leg,
             call_id=call_id,
-            agent=shared.settings.agent_for(leg.facts.called),
+            agent=shared.briefs.agent(leg.facts.dial_id)
+            or shared.settings.agent_for(leg.facts.called),
             tell=with_prices(emitter.tell_for(call_id), prices),
             remembered=remembered,
         )

@@ -3,6 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.campaign_events import (
+    CampaignHeld,
+    CampaignPaused,
+    CampaignResumed,
+    ContactSkipped,
+    DialAsked,
+    DialEnded,
+    DialPlaced,
+    OutboundCallBegan,
+)
+from calls.house_events import ConfigurationReloaded
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
     AnswererJudged,
@@ -40,6 +51,7 @@ from fallbacks.facts import (
     Suspected,
     SuspicionCleared,
 )
+from fallbacks.failure import Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +62,8 @@ class CallStarted:
     agent: str
     caller: str = ""  # hidden by every listener but the call's own record
     called: str = ""
+    call_ref: str = ""  # the carrier's own id of the call
+    direction: Literal["inbound", "outbound"] = "inbound"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,6 +352,22 @@ class ShareRegained:
     alone_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHalted:
+    """The database takes no more of the record; what fits the bound waits, and calls go on."""
+
+    reason: str  # redacted
+    severity: Severity = Severity.HIGH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordResumed:
+    """The database takes the record again."""
+
+    after_s: float
+    lost_entries: int  # that did not fit, since the process began
+
+
 LagPlace: TypeAlias = Literal["loop", "executor", "line"]
 """Where we were late: serving anybody, computing for a call, sending sound to a caller."""
 
@@ -350,6 +380,20 @@ class ProcessLagged:
     lag_s: float  # the longest
     step: str  # what ran meanwhile: a function and its file; empty: nobody saw it
     times: int  # since this was last told
+
+
+OperatorAction: TypeAlias = Literal["rest", "return", "reset", "acknowledge", "resolve"]
+"""What an operator can do while calls go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorActed:
+    """An operator did something; told once for all processes."""
+
+    action: OperatorAction
+    target: str  # a provider, or an alert's key
+    by: str  # as they call themselves, and by which credential from where
+    why: str = ""
 
 
 Event: TypeAlias = (
@@ -384,6 +428,8 @@ Event: TypeAlias = (
     | ContextShortened
     | ShareLost
     | ShareRegained
+    | RecordHalted
+    | RecordResumed
     | IncidentBegan
     | IncidentGrew
     | IncidentEnded
@@ -411,6 +457,7 @@ Event: TypeAlias = (
     | ProviderProbed
     | ProviderReset
     | ProcessLagged
+    | OperatorActed
     | LegRinging
     | LegAnswered
     | LegEnded
@@ -420,5 +467,14 @@ Event: TypeAlias = (
     | HandedOver
     | PersonBriefed
     | CallerReturned
+    | CampaignHeld
+    | CampaignResumed
+    | CampaignPaused
+    | ContactSkipped
+    | DialPlaced
+    | DialAsked
+    | DialEnded
+    | OutboundCallBegan
+    | ConfigurationReloaded
 )
 """Whatever happened. Listeners ignore what they do not know."""

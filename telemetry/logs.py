@@ -213,7 +213,9 @@ LEVELS: Final = {
     "MessageTranscribed": "INFO",
     "CallbackWanted": "INFO",
     "ProviderReset": "INFO",
+    "OperatorActed": "INFO",
     "ShareLost": "WARNING",
     "ProcessLagged": "WARNING",
     "ShareRegained": "INFO",
+    "ConfigurationReloaded": "INFO",
 }

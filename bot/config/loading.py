@@ -28,6 +28,7 @@ class Loaded:
     settings: Settings
     layers: Layers
     file: Path | None  # None: the built-in default
+    text: str = ""  # of the file, as it was read
 
 
 def load(
@@ -54,8 +55,10 @@ def load(
     layers.lay(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
     variables = environment.read() if variables is None else variables
     problems: list[Problem] = []
+    text = ""
     if path:
         file = config_file.read(path)
+        text = file.text
         layers.lay(file.tree, file.where)
         problems += config_secrets.written_in(file)
     lay_environment(layers, variables)
@@ -66,7 +69,7 @@ def load(
     problems += more
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
-    return Loaded(settings=settings, layers=layers, file=path)
+    return Loaded(settings=settings, layers=layers, file=path, text=text)
 
 
 def _settings(

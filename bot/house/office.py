@@ -12,7 +12,7 @@ from bot.house.cloakroom import Cloakroom
 from bot.house.crew import Worker
 from bot.house.quotas import Quotas
 from bot.house.views import ViewRelay
-from bot.house.wire import WireError
+from bot.house.wire import Answer, WireError
 from fallbacks.admission import HouseSeats
 
 
@@ -29,6 +29,8 @@ class Office:
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
         self._stopping = False
+        self.answers: dict[str, Answer] = {}
+        """What else a worker may ask, and who answers it; known before the first one comes."""
 
     @property
     def why_closed(self) -> str:
@@ -50,6 +52,8 @@ class Office:
         self._cloakroom.serve(wire)
         wire.answer("claim", lambda said: self._claim(worker, said))
         wire.answer("peer", self._ask_peer)
+        for what, answer in self.answers.items():
+            wire.answer(what, answer)
 
     def lose(self, worker: Worker) -> int:
         """Strike off a worker that is gone; return how many calls went with it."""
@@ -136,9 +140,13 @@ class Office:
         return "" if self._seat(call) is not None else self.why_closed or "full"
 
     def tell_turned_away(self, reason: str) -> None:
-        """Have a worker tell that a call was refused at the door: facts are told there."""
-        for worker in self.workers.values():
-            if worker.ready.is_set() and worker.wire.tell("turned_away", reason=reason):
+        """Have a worker tell that a call was refused at the door."""
+        self.tell_one("turned_away", reason=reason)
+
+    def tell_one(self, what: str, **fields: Any) -> None:
+        """Have a worker tell what happened here: facts are told there."""
+        for worker in sorted(self.workers.values(), key=lambda each: each.leaving):
+            if worker.ready.is_set() and worker.wire.tell(what, **fields):
                 return
 
     def _seat(self, call: str) -> int | None:

@@ -1,6 +1,7 @@
 """The places of the workers: who works at each, who replaces or relieves whom."""
 
 import asyncio
+from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
 
@@ -27,6 +28,14 @@ class Orders(Protocol):
     def wanted(self) -> int:
         """How many workers there are to be."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relieved:
+    """How far a round of new workers came."""
+
+    workers: int  # that were relieved
+    whole: bool  # False: the next new one could not start
 
 
 class Slots:
@@ -79,16 +88,19 @@ class Slots:
         for slot in range(len(self._slots), self._orders.wanted):
             self._start(slot)
 
-    async def renew(self) -> bool:
-        """Have each worker relieved by a new one; False: a new one cannot start."""
+    async def renew(self) -> Relieved:
+        """Have each worker relieved by a new one, until a new one cannot start."""
+        workers = 0
         for slot, old in enumerate(tuple(self._slots)):
             if slot >= self._orders.wanted:
                 self._slots.remove(old)
                 self._office.retire(old)
-            elif not await self._relieve(slot, old):
-                return False
+            elif await self._relieve(slot, old):
+                workers += 1
+            else:
+                return Relieved(workers=workers, whole=False)
         self.fill()
-        return True
+        return Relieved(workers=workers, whole=True)
 
     def close(self) -> None:
         """Replace nobody any more; who has not begun yet is ended."""
