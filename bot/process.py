@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import hashlib
 import secrets
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -36,6 +37,7 @@ from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
 from calls.cost import PriceTable
+from calls.house_events import ConfigurationLoaded
 from calls.incidents import Incidents
 from fallbacks.lag import Lag
 from fallbacks.work import StagePolicy
@@ -130,7 +132,7 @@ async def open_process(
     emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
-        forget_daily(settings),
+        forget_daily(settings, tell=tell),
         written(record),
         sent(traces),
         kept(keeper, settings, tell=tell),
@@ -138,6 +140,7 @@ async def open_process(
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_shared(settings, models, measuring) as shared,
     ):
+        tell(configuration_of(settings))
         call = call_maker(shared, emitter, prices)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
         await asyncio.to_thread(spare_the_loaded)
@@ -248,6 +251,17 @@ async def written(record: RecordFiles) -> AsyncIterator[None]:
 def incidents_of(settings: Settings) -> Incidents:
     """Return what makes incidents of the facts, once for all who listen."""
     return Incidents(ladders(settings), steps=settings.hold.steps)
+
+
+def configuration_of(settings: Settings) -> ConfigurationLoaded:
+    """Return by what calls are answered; secrets have no part in it."""
+    text = settings.model_dump_json()  # secrets are stars in it
+    return ConfigurationLoaded(
+        version=version("holdline"),
+        digest=hashlib.sha256(text.encode()).hexdigest()[:12],
+        agents=tuple(each.name for each in (settings.agent, *settings.agents.values())),
+        ladders=tuple(" ".join((stage, *rungs)) for stage, rungs in ladders(settings).items()),
+    )
 
 
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:

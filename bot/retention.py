@@ -8,6 +8,8 @@ from typing import Final
 from bot import clock
 from bot.config.settings import Settings
 from bot.keep_running import keep_running
+from calls.entry import Tell
+from calls.house_events import RecordsForgotten
 from storage.message_file import finish_left
 from telemetry.journal import forget_old
 
@@ -15,21 +17,24 @@ DAY_S: Final = 86_400.0
 FOLDERS: Final = ("calls", "messages")
 
 
-def forget(settings: Settings, *, utc_s: float) -> None:
-    """Delete what callers said longer ago than `logs.keep_days`; blocks."""
-    for folder in FOLDERS:
-        forget_old(settings.logs.dir / folder, keep_days=settings.logs.keep_days, utc_s=utc_s)
+def forget(settings: Settings, *, utc_s: float) -> int:
+    """Delete what callers said longer ago than `logs.keep_days`; return how many files; blocks."""
+    logs = settings.logs
+    return sum(
+        forget_old(logs.dir / folder, keep_days=logs.keep_days, utc_s=utc_s) for folder in FOLDERS
+    )
 
 
 @asynccontextmanager
-async def forget_daily(settings: Settings) -> AsyncIterator[None]:
+async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]:
     """Forget once a day while the block runs; a process may run for longer than words are kept."""
 
     async def repeat() -> None:
         while True:
             utc_s = clock.utc_now().timestamp()
             await asyncio.to_thread(finish_left, settings.logs.dir / "messages", utc_s=utc_s)
-            await asyncio.to_thread(forget, settings, utc_s=utc_s)
+            if files := await asyncio.to_thread(forget, settings, utc_s=utc_s):
+                tell(RecordsForgotten(files=files, keep_days=settings.logs.keep_days))
             await asyncio.sleep(DAY_S)
 
     async with asyncio.TaskGroup() as tasks:
