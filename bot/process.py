@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import hashlib
 import secrets
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -35,6 +37,7 @@ from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
 from calls.cost import PriceTable
+from calls.house_events import ConfigurationLoaded
 from calls.incidents import Incidents
 from fallbacks.lag import Lag
 from fallbacks.work import StagePolicy
@@ -61,6 +64,14 @@ class MakeCall(Protocol):
 
     def __call__(self, leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
         """Return a call that has not begun; `remembered` is a lost call's conversation."""
+        ...
+
+
+class Tracing(Listener, Protocol):
+    """Tells of calls as spans."""
+
+    async def close(self) -> None:
+        """Send what is left."""
         ...
 
 
@@ -115,19 +126,21 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
-    calls, recent = LiveCalls(), RecentWork()
+    calls, recent, traces = LiveCalls(), RecentWork(), traces_of(settings)
     keepers = [keeper] if keeper else []
-    own = [live, metrics, record, calls, recent, *keepers]
+    own = [live, metrics, record, calls, recent, *keepers, *traces]
     emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
-        forget_daily(settings),
+        forget_daily(settings, tell=tell),
         written(record),
+        sent(traces),
         kept(keeper, settings, tell=tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_shared(settings, models, measuring) as shared,
     ):
+        tell(configuration_of(settings))
         call = call_maker(shared, emitter, prices)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
         await asyncio.to_thread(spare_the_loaded)
@@ -205,6 +218,25 @@ def record_of(settings: Settings) -> RecordFiles:
     return RecordFiles(logs.dir, names=logs.files, redact=redacted)
 
 
+def traces_of(settings: Settings) -> Sequence[Tracing]:
+    """Return what tells of calls as spans, if anybody wants them."""
+    if not settings.traces.enabled:
+        return ()
+    from telemetry.traces import Traces  # noqa: PLC0415 - an extra, which few have
+
+    return (Traces.over_http(settings.traces.url, version=version("holdline")),)
+
+
+@asynccontextmanager
+async def sent(traces: Sequence[Tracing]) -> AsyncIterator[None]:
+    """Have what is left of the spans sent when the block ends."""
+    try:
+        yield
+    finally:
+        for each in traces:
+            await each.close()
+
+
 @asynccontextmanager
 async def written(record: RecordFiles) -> AsyncIterator[None]:
     """Have the record written while the block runs, and its rest behind it."""
@@ -219,6 +251,17 @@ async def written(record: RecordFiles) -> AsyncIterator[None]:
 def incidents_of(settings: Settings) -> Incidents:
     """Return what makes incidents of the facts, once for all who listen."""
     return Incidents(ladders(settings), steps=settings.hold.steps)
+
+
+def configuration_of(settings: Settings) -> ConfigurationLoaded:
+    """Return by what calls are answered; secrets have no part in it."""
+    text = settings.model_dump_json()  # secrets are stars in it
+    return ConfigurationLoaded(
+        version=version("holdline"),
+        digest=hashlib.sha256(text.encode()).hexdigest()[:12],
+        agents=tuple(each.name for each in (settings.agent, *settings.agents.values())),
+        ladders=tuple(" ".join((stage, *rungs)) for stage, rungs in ladders(settings).items()),
+    )
 
 
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:

@@ -20,6 +20,7 @@ from bot.config.settings import Settings
 from bot.keep_running import keep_running
 from calls.entry import Entry, Tell
 from calls.events import Event, RecordHalted, RecordResumed
+from calls.house_events import CallsCut
 from calls.record_fold import RecordBatch, RecordFold
 from storage.database import RefusedRowsError, StorageError
 from storage.record_writer import RecordWriter
@@ -75,6 +76,11 @@ class RecordKeeper:
     def waiting(self) -> int:
         """How many entries are not written yet, those of a batch under way left out."""
         return len(self._waiting)
+
+    @property
+    def lost(self) -> int:
+        """How many there was no room for."""
+        return self.lost_entries
 
     async def hear(self, entry: Entry) -> None:
         """Keep one entry until it is written; waits for nothing."""
@@ -164,6 +170,7 @@ class RecordKeeper:
             return  # the next batch says so, if it goes on
         if cut:
             logger.warning("{} calls were cut with their process: marked as interrupted", cut)
+            self.tell(CallsCut(calls=cut))
 
     def _note_away(self, why: str) -> None:
         if self._away_since is None:

@@ -13,6 +13,8 @@ from loguru import logger
 from bot import clock
 from bot.config.settings import Settings
 from bot.keep_running import keep_running
+from calls.entry import Tell
+from calls.house_events import RecordsForgotten
 from storage.database import StorageError
 from storage.forgetting import Erasure
 from storage.message_file import finish_left
@@ -25,16 +27,17 @@ FOLDERS: Final = ("calls", "messages")
 RECORDINGS: Final = "recordings"
 
 
-def forget(settings: Settings, *, utc_s: float) -> None:
-    """Delete what callers said longer ago than `logs.keep_days`; blocks."""
-    for folder in FOLDERS:
-        forget_old(settings.logs.dir / folder, keep_days=settings.logs.keep_days, utc_s=utc_s)
-    days = settings.storage.keep_days.recordings
-    forget_old(settings.logs.dir / RECORDINGS, keep_days=days, utc_s=utc_s)
+def forget(settings: Settings, *, utc_s: float) -> int:
+    """Delete what callers said longer ago than is kept; return how many files; blocks."""
+    logs, recordings = settings.logs, settings.storage.keep_days.recordings
+    kept = dict.fromkeys(FOLDERS, logs.keep_days) | {RECORDINGS: recordings}
+    return sum(
+        forget_old(logs.dir / folder, keep_days=days, utc_s=utc_s) for folder, days in kept.items()
+    )
 
 
 @asynccontextmanager
-async def forget_daily(settings: Settings) -> AsyncIterator[None]:
+async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]:
     """Forget once a day while the block runs; a process may run for longer than words are kept."""
 
     async def repeat() -> None:
@@ -42,7 +45,8 @@ async def forget_daily(settings: Settings) -> AsyncIterator[None]:
             utc_s = clock.utc_now().timestamp()
             for folder in ("messages", RECORDINGS):
                 await asyncio.to_thread(finish_left, settings.logs.dir / folder, utc_s=utc_s)
-            await asyncio.to_thread(forget, settings, utc_s=utc_s)
+            if files := await asyncio.to_thread(forget, settings, utc_s=utc_s):
+                tell(RecordsForgotten(files=files, keep_days=settings.logs.keep_days))
             await asyncio.sleep(DAY_S)
 
     async with asyncio.TaskGroup() as tasks:

@@ -13,7 +13,16 @@ from calls.campaign_events import (
     DialPlaced,
     OutboundCallBegan,
 )
-from calls.house_events import ConfigurationReloaded
+from calls.house_events import (
+    AlertSent,
+    CallsCut,
+    ClipsRendered,
+    ConfigurationLoaded,
+    ConfigurationReloaded,
+    RecordsForgotten,
+    WorkerLost,
+    WorkerStarted,
+)
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
     AnswererJudged,
@@ -483,6 +492,13 @@ Event: TypeAlias = (
     | DialAsked
     | DialEnded
     | OutboundCallBegan
+    | ConfigurationLoaded
     | ConfigurationReloaded
+    | WorkerStarted
+    | WorkerLost
+    | CallsCut
+    | ClipsRendered
+    | RecordsForgotten
+    | AlertSent
 )
 """Whatever happened. Listeners ignore what they do not know."""

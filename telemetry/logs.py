@@ -218,4 +218,11 @@ LEVELS: Final = {
     "ProcessLagged": "WARNING",
     "ShareRegained": "INFO",
     "ConfigurationReloaded": "INFO",
+    "ConfigurationLoaded": "INFO",
+    "WorkerStarted": "INFO",
+    "WorkerLost": "ERROR",
+    "CallsCut": "WARNING",
+    "ClipsRendered": "INFO",
+    "RecordsForgotten": "INFO",
+    "AlertSent": "INFO",
 }

@@ -72,6 +72,16 @@ class RecordFiles:
         if isinstance(entry.event, IncidentBegan | IncidentGrew | IncidentEnded):
             self._keep(ALERTS, [(entry.event, entry.at)])
 
+    @property
+    def waiting(self) -> int:
+        """How many rows are not written yet."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
+    def lost(self) -> int:
+        """How many there was no room for."""
+        return self.lost_rows
+
     async def run(self) -> None:
         """Write now and then until cancelled, and once more then."""
         try:

@@ -13,6 +13,7 @@ from bot.config.hold import HoldLineSettings
 from bot.config.keeping import StorageSettings
 from bot.config.resilience import ResilienceSection
 from bot.config.stages import StagesSettings
+from bot.config.traces import TracesSettings
 from bot.config.values import (
     Count,
     DayTime,
@@ -310,6 +311,7 @@ class Settings(Section):
     shutdown: ShutdownSettings = ShutdownSettings()
     prices: PricesSettings = PricesSettings()
     transfer: TransferSettings = TransferSettings()
+    traces: TracesSettings = TracesSettings()
     campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 
     @model_validator(mode="before")
