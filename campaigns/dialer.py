@@ -13,18 +13,19 @@ from loguru import logger
 
 from calls.campaign_events import CampaignFact, CampaignPaused, ContactSkipped
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
+from campaigns.call_result import REACHED
 from campaigns.campaign_breaker import CampaignBreaker
 from campaigns.claiming import rules_of
-from campaigns.dial_run import REACHED, CarrierStanding, DialRun
+from campaigns.dial_run import CarrierStanding, DialRun
 from campaigns.dialer_parts import DialerParts
 from campaigns.fairness import CampaignTurn, in_turn
 from campaigns.guard import Circumstances, GuardVerdict, judge_dial_now
 from campaigns.holds import Hold, Holds
 from campaigns.model import Campaign
+from campaigns.progress import OPEN_STATES
 from storage.campaign_office import CampaignStanding
 from storage.database import StorageError
 
-OPEN_STATES: Final = ("waiting", "dialling", "resting")
 IN_A_ROW: Final = "agent_failed_in_a_row"
 
 
