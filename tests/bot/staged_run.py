@@ -3,24 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bot.http.server import Extras, bind_socket, run_server
-from bot.lab.callers import CarrierRest
+from bot.lab.callers import CarrierRest, callee_says, known
 from bot.lab.process import RunningLab, with_lab
 from bot.outbound.staged import NAME, StagedContact, fill_queue, staged_carrier, staged_tree
 from calls.entry import Entry
 from calls.events import Event
 from calls.outbound import Dial
 from campaigns.dialer_parts import DialerSettings
+from faultlab.ears.known import KnownEars
 from faultlab.instance import Core
-from faultlab.lab import Lab
+from faultlab.lab import DEFAULT, Lab
 from faultlab.schedule import Window
 from storage.campaign_office import CampaignOffice, CampaignStanding
 from storage.dial_reader import DialReader
-from tests.faultlab.near_ears import bring_near
 
 RING_S = 6.0
 
@@ -86,7 +86,13 @@ async def staged_run(
     """Have these people called while the block runs."""
     notes, listener = Notes(), bind_socket("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    lab = bring_near(Lab(core=Core(steady=True), speed=1.25, schedule=faults or {}))
+    lines = {line for each in contacts for line in each.behaviour.callee.lines}
+    ears = KnownEars([known(each, callee_says(each)) for each in sorted(lines)])
+    specs = [
+        replace(each, options={"ears": ears}) if each.kind == "deepgram" else each
+        for each in DEFAULT
+    ]
+    lab = Lab(specs, core=Core(steady=True), speed=1.25, schedule=faults or {})
     async with lab, staged_carrier(port, contacts) as carrier:
         tree = staged_tree(port, carrier.url, folder, **(campaign or {}))
         for section, change in (changes or {}).items():

@@ -28,7 +28,7 @@ EACH = (CONFIRMS, BUSY, VOICEMAIL, HANGS_UP, NO_ANSWER, WANTS_A_PERSON)
 async def test_each_behaviour_has_its_outcome_and_all_books_agree(tmp_path: Path) -> None:
     contacts = cast_of(len(EACH), EACH)
     async with staged_run(tmp_path, contacts, campaign={"attempts": 1}) as run:
-        async with asyncio.timeout(600):
+        async with asyncio.timeout(150):
             standing = await run.done()
 
         assert standing.contacts == {"done": len(EACH)}
