@@ -13,6 +13,7 @@ from bot.cli import (
     campaign,
     clips,
     demo,
+    dial,
     doctor,
     drill,
     lab,
@@ -49,6 +50,7 @@ app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
 app.command("sip")(sip.command)
 app.command("campaign")(campaign.command)
+app.command("dial")(dial.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 

@@ -11,36 +11,22 @@ from rich.console import Console
 
 from bot import clock
 from bot.call.models import VoiceModels
+from bot.campaign_stage import StagedServer, StagePlan, known_lines, staged_server
 from bot.exits import CommandError
-from bot.http.server import Extras, bind_socket, run_server
-from bot.lab.callers import CarrierRest, callee_says, known
+from bot.lab.callers import CarrierRest
 from bot.lab.control import LabControl
-from bot.lab.process import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
-from bot.lab.routes import lab_router
-from bot.outbound.staged import (
-    NAME,
-    StagedContact,
-    cast_of,
-    compare_books,
-    fill_queue,
-    staged_carrier,
-    staged_tree,
-)
+from bot.lab.process import STAGE_OF, LabOptions, RunningLab, lab_process
+from bot.outbound.staged import StagedContact, cast_of, compare_books
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed, DialEnded
 from calls.entry import Entry
 from calls.events import Event
 from calls.outbound import Dial
-from campaigns.dialer_parts import DialerSettings
 from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen, StageExhausted
 from providers.catalog import provider
-from storage.campaign_office import CampaignOffice, CampaignStanding
-from storage.dial_reader import DialReader
+from storage.campaign_office import CampaignStanding
 
-HOST: Final = "127.0.0.1"
-RING_S: Final = 6.0  # chosen: callees here either answer at once or never
-LOOK_S: Final = 0.5
 FAILING: Final = 0.3  # of requests, at each provider
-STOCK_S: Final = 600.0  # a demo that takes longer hangs
+STUCK_S: Final = 600.0  # a demo that takes longer hangs
 FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "stt": {"fault": "http", "status": 503, "p": FAILING},
     "llm": {"fault": "http", "status": 503, "p": FAILING},
@@ -74,57 +60,42 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
         UsageError: The port is taken.
         CommandError: The ledger and the carrier's own book differ, or somebody has no outcome.
     """
-    listener = bind_socket(HOST, plan.port)
-    port = listener.getsockname()[1]
     loading = asyncio.get_running_loop().run_in_executor(None, _load)
-    options = LabOptions(known=tuple(_known(plan.contacts)))
-    async with (
-        lab_process(options=options) as lab,
-        LabControl(lab) as control,
-        staged_carrier(port, plan.contacts) as carrier,
-    ):
-        tree = staged_tree(port, carrier.url, plan.folder, concurrent=plan.jobs)
-        settings = with_lab(lab, tree)
-        teller = Teller(plan.contacts, console, every=plan.every)
-        extras = Extras(
-            words=True,
-            listeners=[teller],
-            routers=[lab_router(lab)],
-            models=await loading,
-            dialing=DialerSettings(ring_s=RING_S, look_s=LOOK_S),
-        )
-        await fill_queue(settings.storage.url, plan.contacts)
+    options = LabOptions(known=tuple(known_lines(plan.contacts)))
+    async with lab_process(options=options) as lab, LabControl(lab) as control:
         await _break(lab, control)
-        async with run_server(settings, [listener], extras=extras) as server:
-            teller.begin()
-            await server.ready.wait()
-            console.print(f"Watch it at http://{HOST}:{port}/ ; {len(plan.contacts)} contacts, "
-                          f"{FAILING:.0%} of each provider's requests fail.")  # fmt: skip
-            standing, dials = await _follow(settings.storage.url)
-            _report(console, plan, teller, standing, dials)
-        _check(standing, dials, carrier, plan)
+        teller = Teller(plan.contacts, console, every=plan.every)
+        stage = StagePlan(
+            contacts=plan.contacts,
+            folder=plan.folder,
+            port=plan.port,
+            campaign={"concurrent": plan.jobs},
+            listeners=[teller],
+            models=await loading,
+        )
+        teller.begin()
+        async with staged_server(lab, stage) as staged:
+            console.print(
+                f"Watch it at {staged.url}/ ; {len(plan.contacts)} contacts, "
+                f"{FAILING:.0%} of each provider's requests fail."
+            )
+            standing, dials = await _ended(staged)
+        _report(console, plan, teller, standing, dials)
+        _check(standing, dials, staged.carrier, plan)
         console.print("The ledger and the carrier's own book agree, dial by dial.")
+
+
+async def _ended(staged: StagedServer) -> tuple[CampaignStanding, Sequence[Dial]]:
+    try:
+        async with asyncio.timeout(STUCK_S):
+            return await staged.ended()
+    except TimeoutError:
+        raise CommandError(f"the campaign was not done within {STUCK_S:g} s") from None
 
 
 async def _break(lab: RunningLab, control: LabControl) -> None:
     for each in lab.instances:
         await control.set_faults(each["name"], [FAULTS[STAGE_OF[each["kind"]]]])
-
-
-async def _follow(url: str) -> tuple[CampaignStanding, Sequence[Dial]]:
-    office, reader = CampaignOffice(url), DialReader(url)
-    try:
-        async with asyncio.timeout(STOCK_S):
-            while True:
-                standing = await office.standing(NAME, now=clock.utc_s())
-                if standing is not None and standing.state in ("done", "paused"):
-                    return standing, await reader.of_campaign(NAME)
-                await asyncio.sleep(LOOK_S)
-    except TimeoutError:
-        raise CommandError(f"the campaign was not done within {STOCK_S:g} s") from None
-    finally:
-        await office.close()
-        await reader.close()
 
 
 def _check(
@@ -223,11 +194,6 @@ class Teller:
         why = f" ({event.reason})" if event.reason else ""
         length = f", {event.length_s:.0f} s" if event.length_s else ""
         return f"{contact.name:<6} {contact.behaviour.label:<24} {event.outcome}{why}{length}"
-
-
-def _known(contacts: Sequence[StagedContact]) -> list[Any]:
-    lines = {line for each in contacts for line in each.behaviour.callee.lines}
-    return [known(line, callee_says(line)) for line in sorted(lines)]
 
 
 def _load() -> VoiceModels:

@@ -13,7 +13,7 @@ from typing import Final
 
 from loguru import logger
 
-from calls.campaign_events import DialAsked, DialEnded, DialPlaced
+from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
 from calls.outbound import Claim, Dial, DialOutcome, DialResult
 from campaigns.call_result import judge_call
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
@@ -61,6 +61,9 @@ class DialRun:
     async def make(self) -> DialResult | None:
         """Dial and follow; return the outcome that was kept, None: the dial has none from here."""
         store, parts = self.parts.store, self.parts
+        if down := await self._rehearse():
+            await self._go_without(down)
+            return None  # nobody was called, so it says nothing of our calls
         why = await store.confirm(self.dial, now=parts.now_s(), lease_s=parts.settings.lease_s)
         if why:
             return None  # the store has settled or released it
@@ -73,8 +76,24 @@ class DialRun:
         async with self._leased():
             return await self._find_out("holder_silent")
 
+    async def _rehearse(self) -> str:
+        """Return what is down that only a rehearsal shows; empty: nobody need wait for anything."""
+        if self.parts.rehearse is None or self.campaign.on_outage == "degraded":
+            return ""
+        async with self._leased():
+            return await self.parts.rehearse()
+
+    async def _go_without(self, down: str) -> None:
+        if self.campaign.on_outage == "skip":
+            await self.skip(down)
+        else:
+            await self.parts.store.release(self.dial)  # the guard holds from here on
+
     async def skip(self, reason: str) -> DialResult | None:
         """Put the contact back, undialled."""
+        self.parts.tell(
+            ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason)
+        )
         return await self._settle(DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason))
 
     async def _place(self) -> DialResult | None:

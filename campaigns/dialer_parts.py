@@ -84,7 +84,7 @@ class DialerParts:
 
     Attributes:
         now_s: Seconds since 1970.
-        rehearse: Tries our own stages outside a call, after one has failed for our reasons.
+        rehearse: Tries our own stages before a dial; says which is down, if one is.
     """
 
     store: CampaignStore
@@ -94,5 +94,5 @@ class DialerParts:
     house: DialingHouse
     tell: Tell
     now_s: Callable[[], float]
-    rehearse: Callable[[], Awaitable[None]] | None = None
+    rehearse: Callable[[], Awaitable[str]] | None = None
     settings: DialerSettings = field(default_factory=DialerSettings)

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from bot.cli.options import OWN_WORDS_ALONE
 from bot.config.folders import keep_private, why_unwritable
 from bot.exits import UsageError
 from telemetry import logs
@@ -44,10 +45,11 @@ def command(
         raise UsageError(
             f'the demo writes to "{LOGS}"; it cannot be written ({why}); start it in another folder'
         )
-    logs.set_up(level="WARNING", folder=LOGS)
     if campaign or plain:
+        logs.set_up(level=OWN_WORDS_ALONE, folder=None)
         _call_people(5 if plain else contacts, 1 if plain else jobs, port=port, every=plain)
         return
+    logs.set_up(level="WARNING", folder=LOGS)
     from bot.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     asyncio.run(demo(port=port, folder=LOGS))

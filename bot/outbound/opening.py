@@ -19,6 +19,7 @@ from bot.keep_running import keep_running
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.carriers import NoCarrier, carrier_of
 from bot.outbound.dialing_house import CallsOfTheHouse, HouseOfCalls, agent_of
+from bot.outbound.rehearsal import rehearsal_of
 from bot.process import Process
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
@@ -88,6 +89,7 @@ async def open_outbound(
         house=HouseOfCalls(process=process, house=house),
         tell=process.switchboard.tell,
         now_s=clock.utc_s,
+        rehearse=rehearsal_of(process).ready,
         settings=dialing or DialerSettings(),
     )
     dials = not isinstance(carrier, NoCarrier)

@@ -29,17 +29,17 @@ async def test_each_behaviour_has_its_outcome_and_all_books_agree(tmp_path: Path
     contacts = cast_of(len(EACH), EACH)
     async with staged_run(tmp_path, contacts, campaign={"attempts": 1}) as run:
         async with asyncio.timeout(150):
-            standing = await run.done()
+            standing, dials = await run.staged.ended()
 
         assert standing.contacts == {"done": len(EACH)}
         behaviours = {each.number: each.behaviour for each in contacts}
         wrong = {
             behaviours[each.number].label: (each.outcome, each.reason)
-            for each in run.dials
+            for each in dials
             if each.outcome not in behaviours[each.number].ends
         }
         assert wrong == {}
-        assert compare_books(run.dials, run.carrier).lines == []
+        assert compare_books(dials, run.staged.carrier).lines == []
         assert len(run.of(DialEnded)) == len(EACH)
         said = [each.text for each in run.of(AgentSaid)]
         assert sum(DISCLOSURE in each for each in said) >= 3
