@@ -11,11 +11,11 @@ from rich.console import Console
 
 from bot import clock
 from bot.call.models import VoiceModels
-from bot.campaign_stage import StagedServer, StagePlan, known_lines, staged_server
+from bot.campaign_stage import StagedServer, StagePlan, staged_server
 from bot.exits import CommandError
 from bot.lab.callers import CarrierRest
 from bot.lab.control import LabControl
-from bot.lab.process import STAGE_OF, LabOptions, RunningLab, lab_process
+from bot.lab.process import STAGE_OF, RunningLab, lab_process
 from bot.outbound.staged import StagedContact, cast_of, compare_books
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed, DialEnded
 from calls.entry import Entry
@@ -61,8 +61,7 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
         CommandError: The ledger and the carrier's own book differ, or somebody has no outcome.
     """
     loading = asyncio.get_running_loop().run_in_executor(None, _load)
-    options = LabOptions(known=tuple(known_lines(plan.contacts)))
-    async with lab_process(options=options) as lab, LabControl(lab) as control:
+    async with lab_process() as lab, LabControl(lab) as control:
         await _break(lab, control)
         teller = Teller(plan.contacts, console, every=plan.every)
         stage = StagePlan(

@@ -10,7 +10,7 @@ from typing import Any
 from bot import clock
 from bot.call.models import VoiceModels
 from bot.http.server import Extras, bind_socket, run_server
-from bot.lab.callers import CarrierRest, callee_says, known
+from bot.lab.callers import CarrierRest
 from bot.lab.process import RunningLab, with_lab
 from bot.lab.routes import lab_router
 from bot.outbound.staged import NAME, StagedContact, fill_queue, staged_carrier, staged_tree
@@ -97,9 +97,3 @@ async def staged_server(lab: RunningLab, plan: StagePlan) -> AsyncIterator[Stage
             yield StagedServer(
                 url=f"http://{HOST}:{port}", storage=settings.storage.url, carrier=carrier
             )
-
-
-def known_lines(contacts: Sequence[StagedContact]) -> list[Any]:
-    """Return what these callees will say, for a lab whose ears know it."""
-    lines = {line for each in contacts for line in each.behaviour.callee.lines}
-    return [known(line, callee_says(line)) for line in sorted(lines)]

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from bot import clock
 from bot.call.models import VoiceModels
-from bot.campaign_stage import StagedServer, StagePlan, known_lines, staged_server
+from bot.campaign_stage import StagedServer, StagePlan, staged_server
 from bot.lab.control import LabControl
-from bot.lab.process import LabOptions, RunningLab, lab_process
+from bot.lab.process import RunningLab, lab_process
 from bot.outbound.staged import CONFIRMS, StagedContact, cast_of, compare_books
 from calls.campaign_events import (
     CampaignHeld,
@@ -47,7 +47,7 @@ from fallbacks.facts import (
 
 VOICE: Final = "elevenlabs"
 STANDBY: Final = "cartesia"
-ALONE: Final = ("deepgram", "openai", VOICE)
+ALONE: Final = ("deepgram", "deepgram-b", "openai", "openai-b", VOICE)
 CONTACTS: Final = 2
 LONGEST_S: Final = 240.0
 LOOK_S: Final = 0.1
@@ -134,10 +134,9 @@ async def play_outage(say: Say) -> Proofs:
     """Play both ways, one after the other, each with a lab and a server of its own."""
     loading = asyncio.get_running_loop().run_in_executor(None, VoiceModels.load)
     contacts = cast_of(CONTACTS, (CONFIRMS,))
-    options = LabOptions(known=tuple(known_lines(contacts)))
     proofs: list[Proof] = []
     for play in (with_standby, without_standby):
-        async with lab_process(options=options) as lab:
+        async with lab_process() as lab:
             proofs += await play(lab, contacts, say, await loading)
     return proofs
 

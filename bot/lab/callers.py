@@ -6,7 +6,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from faultlab.carrier.behaviour import spoken
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.rest import CarrierRest
@@ -53,11 +52,6 @@ def caller_says(text: str) -> Pcm:
     speech = speak_now(text, voice=voice_of(CALLER), rate_hz=RATE_HZ)
     loud = np.flatnonzero(np.abs(speech.samples.astype(np.int32)) > 300)
     return hiss(speech.samples[: int(loud[-1]) + 1])
-
-
-def callee_says(text: str) -> Pcm:
-    """Return the words of somebody whom the lab's carrier calls, just as they are spoken there."""
-    return spoken(text, RATE_HZ)
 
 
 def hiss(samples: Pcm) -> Pcm:

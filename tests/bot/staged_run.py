@@ -2,19 +2,19 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.campaign_stage import StagedServer, StagePlan, known_lines, staged_server
+from bot.campaign_stage import StagedServer, StagePlan, staged_server
 from bot.lab.process import RunningLab
 from bot.outbound.staged import StagedContact
 from calls.entry import Entry
 from calls.events import Event
-from faultlab.ears.known import KnownEars
 from faultlab.instance import Core
-from faultlab.lab import DEFAULT, Lab
+from faultlab.lab import Lab
 from faultlab.schedule import Window
+from tests.faultlab.near_ears import bring_near
 
 
 class Notes:
@@ -40,15 +40,10 @@ class StagedRun:
 
 @asynccontextmanager
 async def near_lab(
-    contacts: Sequence[StagedContact],
-    *,
-    faults: Mapping[str, Sequence[Window]] | None = None,
-    seed: int = 0,
+    *, faults: Mapping[str, Sequence[Window]] | None = None, seed: int = 0
 ) -> AsyncIterator[RunningLab]:
-    """Run a lab in this process, whose ears know what these callees will say."""
-    ears = {"ears": KnownEars(known_lines(contacts))}
-    specs = [replace(each, options=ears) if each.kind == "deepgram" else each for each in DEFAULT]
-    lab = Lab(specs, core=Core(steady=True), speed=1.25, schedule=faults or {}, seed=seed)
+    """Run a lab in this process."""
+    lab = bring_near(Lab(core=Core(steady=True), speed=1.25, schedule=faults or {}, seed=seed))
     async with lab:
         told = lab.describe()
         yield RunningLab(
@@ -71,7 +66,7 @@ async def staged_run(
     notes = Notes()
     plan = StagePlan(contacts=contacts, folder=folder, campaign=campaign or {}, listeners=[notes])
     async with (
-        near_lab(contacts, faults=faults, seed=seed) as lab,
+        near_lab(faults=faults, seed=seed) as lab,
         staged_server(lab, plan) as staged,
     ):
         yield StagedRun(staged=staged, notes=notes)
