@@ -14,6 +14,7 @@ from bot.cli import (
     clips,
     db,
     demo,
+    dial,
     doctor,
     drill,
     evidence,
@@ -57,6 +58,7 @@ app.command("forget")(forget.command)
 app.command("export")(export.command)
 app.command("sip")(sip.command)
 app.command("campaign")(campaign.command)
+app.command("dial")(dial.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 

@@ -225,4 +225,11 @@ LEVELS: Final = {
     "ClipsRendered": "INFO",
     "RecordsForgotten": "INFO",
     "AlertSent": "INFO",
+    "CampaignHeld": "WARNING",
+    "CampaignResumed": "INFO",
+    "CampaignPaused": "ERROR",
+    "ContactSkipped": "INFO",
+    "DialPlaced": "INFO",
+    "DialAsked": "INFO",
+    "DialEnded": "INFO",
 }

@@ -73,10 +73,9 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
 
 
 def _instructions(agent: AgentSettings, campaign: Campaign, contact: Contact) -> str:
-    name = f"You are {campaign.agent}. " if campaign.agent else ""
     known = {"name": contact.name, **contact.fields}
     parts = (
-        f"{name}{agent.instructions}",
+        agent.instructions,
         "You have called this person; they did not call you. Say goodbye and end the call as soon "
         "as they want that, or when the goals are reached.",
         _filled(campaign.script, contact),

@@ -80,6 +80,7 @@ class CampaignSettings(Section):
     script: str = ""
     goals: tuple[Text, ...] = ()
     disclosure: str = ""
+    greeting: str = ""  # behind the disclosure; `{name}` and the contact's fields are filled in
     prefixes: tuple[Prefix, ...] = ()
     region: Region = ""
     consent_required: bool = True

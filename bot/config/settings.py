@@ -121,6 +121,7 @@ class TwilioSettings(Section):
     account_sid: SecretStr | None = None
     number: Number | None = None
     api_url: HttpUrl = "https://api.twilio.com"
+    calls_per_s: Seconds = 1.0  # that the account may place
     returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
 
 

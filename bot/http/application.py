@@ -32,6 +32,7 @@ from bot.http.reload_routes import reload_router
 from bot.http.twilio_parts import twilio_routers
 from bot.http.webrtc_door import webrtc_router
 from bot.process import Process
+from campaigns.dialer_parts import DialerSettings
 from fallbacks.readiness import judge_readiness
 from storage.record_reader import RecordReader
 from telemetry.emitter import Listener
@@ -48,6 +49,7 @@ class Extras:
     reader: RecordReader | None = None  # of the record; None: one that nobody closes
     house: Joined | None = None  # the other processes behind the same port
     metrics_folder: Path | None = None  # where they count
+    dialing: DialerSettings | None = None  # how the dialer takes its time
 
 
 def application(

@@ -25,7 +25,10 @@ from bot.http.alert_routes import alert_router
 from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
+from bot.http.campaign_routes import campaign_router
 from bot.http.own_house import open_house
+from bot.outbound.call_ledger import CallLedger
+from bot.outbound.opening import open_outbound
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from bot.record_keeper import record_keeper
@@ -106,11 +109,12 @@ async def run_server(
     """Run the server while the block runs."""
     outbox = AlertOutbox(settings.storage.url)
     reporter = AlertReporter(outbox, utc_s=utc_s)
+    ledger = CallLedger()
     async with (
         open_process(
             settings,
             words=extras.words,
-            listeners=[reporter, *extras.listeners],
+            listeners=[reporter, ledger, *extras.listeners],
             models=extras.models,
             metrics_folder=extras.metrics_folder,
             keeper=record_keeper(settings),
@@ -130,9 +134,14 @@ async def run_server(
             leads=lambda: house.leads,
         ) as alerts,
         _record_of(settings) as reader,
+        open_outbound(process, house, ledger, dialing=extras.dialing) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
-        routers = (alert_router(alerts, process.switchboard.tell), *extras.routers)
+        routers = (
+            alert_router(alerts, process.switchboard.tell),
+            campaign_router(outbound, house),
+            *extras.routers,
+        )
         server = Server(
             uvicorn.Config(
                 application(process, tasks, replace(extras, routers=routers, reader=reader), house),
