@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
+from bot.call.answerers import CarrierWords
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
@@ -32,6 +33,7 @@ from bot.prices import load_prices, with_prices
 from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
+from calls.answering import AnsweringPlan
 from calls.cost import PriceTable
 from calls.incidents import Incidents
 from fallbacks.lag import Lag
@@ -55,8 +57,20 @@ PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in 
 class MakeCall(Protocol):
     """Makes a call on a leg, answered by the agent of the called number."""
 
-    def __call__(self, leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
-        """Return a call that has not begun; `remembered` is a lost call's conversation."""
+    def __call__(
+        self,
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
+        """Return a call that has not begun.
+
+        Args:
+            leg: The telephone at the other end.
+            remembered: A lost call's conversation.
+            answering: Of a call that we placed: what is said to a machine that picks up; None:
+                nobody listens for one.
+        """
         ...
 
 
@@ -106,14 +120,15 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry, incidents_of(settings), clock=clock.monotonic)
     record = record_of(settings)
-    emitter = emitter_for(settings, [live, metrics, record, *listeners])
+    carrier_words = CarrierWords()
+    emitter = emitter_for(settings, [live, metrics, record, carrier_words, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
         written(record),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
-        open_shared(settings, models, measuring) as shared,
+        open_shared(settings, models, measuring, carrier_words) as shared,
     ):
         call = call_maker(shared, emitter, prices)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
@@ -141,7 +156,10 @@ async def open_process(
 
 @asynccontextmanager
 async def open_shared(
-    settings: Settings, models: VoiceModels, measuring: LagTeller
+    settings: Settings,
+    models: VoiceModels,
+    measuring: LagTeller,
+    carrier_words: CarrierWords | None = None,
 ) -> AsyncIterator[Shared]:
     """Prepare what calls share, and let it go when the block ends.
 
@@ -149,6 +167,7 @@ async def open_shared(
         settings: The configuration.
         models: Already loaded.
         measuring: Measures our own lag.
+        carrier_words: Hears what carriers say of who picked up; None: nobody tells it.
     """
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
@@ -166,6 +185,7 @@ async def open_shared(
             last_resort=last_resort,
             late_at_line=measuring.note_line,
             posts=posts,
+            carrier_words=carrier_words or CarrierWords(),
         )
     for each in services.values():
         await each.close()
@@ -205,7 +225,11 @@ def incidents_of(settings: Settings) -> Incidents:
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
     """Return what makes calls, each with an id, its agent and its own stream of facts."""
 
-    def make_call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
+    def make_call(
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
         call_id = secrets.token_hex(6)
         return Call(
             shared,
@@ -214,6 +238,7 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
             agent=shared.settings.agent_for(leg.facts.called),
             tell=with_prices(emitter.tell_for(call_id), prices),
             remembered=remembered,
+            answering=answering,
         )
 
     return make_call

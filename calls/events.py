@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from calls.leg_events import (
+    AnswererHeard,
     AnswererJudged,
     CallerReturned,
     EarMeasured,
@@ -55,7 +56,8 @@ class CallStarted:
 class CallEnded:
     """The call is over; nothing of it runs any more."""
 
-    # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer
+    # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer,
+    # voicemail, menu
     reason: str
     length_s: float
 
@@ -411,6 +413,7 @@ Event: TypeAlias = (
     | LegAnswered
     | LegEnded
     | AnswererJudged
+    | AnswererHeard
     | LineRestored
     | EarMeasured
     | HandedOver

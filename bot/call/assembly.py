@@ -10,6 +10,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
 
+from bot.call.answerer_parts import answerer_for
 from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.last_resort import Occasion, desk_for, fallback_for
 from bot.call.models import SharedSilero
@@ -20,6 +21,7 @@ from bot.config.agent import AgentSettings
 from bot.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk
+from calls.answering import AnsweringPlan
 from calls.entry import Tell
 from calls.leg_events import LineRestored
 from calls.line import CallerLine
@@ -27,6 +29,7 @@ from calls.silence import CallLength, Silence
 from calls.timeline import Timeline
 from calls.turn import Turn
 from fallbacks.descent import Step
+from processors.answerer_watch import AnswererWatch
 from processors.call_observer import CallObserver
 from processors.caller_language import CallerLanguage
 from processors.caller_silence import CallerSilence
@@ -60,6 +63,7 @@ class Assembled:
     tools: Tools
     observer: CallObserver
     person: PersonReach | None = None  # None: this call reaches nobody
+    answerer: AnswererWatch | None = None  # None: nobody listens to who picked up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +79,15 @@ class _Parts:
     hold_line: HoldLine
 
 
-def assemble(
-    shared: Shared, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
+def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
+    shared: Shared,
+    leg: Leg,
+    agent: AgentSettings,
+    *,
+    call_id: str,
+    tell: Tell,
+    end: End,
+    answering: AnsweringPlan | None = None,
 ) -> Assembled:
     """Return a call's pipeline on `leg`, ready to run.
 
@@ -87,6 +98,7 @@ def assemble(
         call_id: Names what the caller leaves behind.
         tell: Takes the call's facts.
         end: Ends the call when its goodbye does not come through.
+        answering: Of a call that we placed: what is said to a machine; None: nobody looks for one.
     """
     turn = Turn(budget_s=shared.settings.latency.budget_s)
     wiring = CallWiring(clock=shared.clock, turn=turn, line=CallerLine(), outside=tell)
@@ -126,8 +138,18 @@ def assemble(
         restored=lambda after_s: wiring.outside(LineRestored(after_s=round(after_s, 3))),
     )
     follow = _follow(shared, agent, built, parts.fallback.phrases)
+    answerer = answering and answerer_for(
+        answering,
+        shared,
+        services=services,
+        context=parts.context,
+        farewell=farewell,
+        silence=silence,
+        wiring=wiring,
+    )
+    first = [answerer, *follow] if answerer else follow
     ending = [farewell, silence]
-    listed = _list(parts, leg, agent, wiring, follow=follow, ending=ending)
+    listed = _list(parts, leg, agent, wiring, follow=first, ending=ending)
     pipeline = Pipeline(with_person(listed, person))
     return Assembled(
         worker=_worker(pipeline, leg.facts.sample_rate_hz, _observers(observer, leg)),
@@ -137,6 +159,7 @@ def assemble(
         tools=tools,
         observer=observer,
         person=person.reach if person else None,
+        answerer=answerer,
     )
 
 
