@@ -163,6 +163,7 @@ class AnswererWatch(SoundPath):
     async def carrier_says(self, answerer: str) -> None:
         """Take the carrier's word for who it is."""
         await self._do(self._judge.carrier_says(answerer, self._means.clock()))
+        self._alarm.ring()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Listen, and hand the sound on when there is a talk."""
@@ -229,6 +230,7 @@ class AnswererWatch(SoundPath):
             self._said.append(frame.text.strip())
         if not self._judge.over:
             await self._do(self._judge.words(frame.text, self._means.clock(), final=final))
+            self._alarm.ring()  # never from `act`: the alarm's own work would wake it for ever
         return not withheld
 
     async def _do(self, actions: Sequence[AnsweringAction]) -> None:
@@ -248,7 +250,6 @@ class AnswererWatch(SoundPath):
                     await self._leave_message()
                 case PartFromMachine():
                     await self._means.part(action.answerer.value)
-        self._alarm.ring()
 
     def _tell(self, said: Decide) -> None:
         self._means.tell(
