@@ -10,6 +10,7 @@ import typer
 
 from bot.cli import (
     alerts,
+    campaign,
     clips,
     demo,
     doctor,
@@ -47,6 +48,7 @@ app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
 app.command("sip")(sip.command)
+app.command("campaign")(campaign.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 

@@ -14,6 +14,7 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
 from bot.call.answerers import CarrierWords
+from bot.call.briefs import Briefs
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
@@ -90,6 +91,7 @@ class Process:
     exposition: Exposition
     people: People  # doors that can call a person say so here
     measuring: LagTeller
+    briefs: Briefs
 
 
 @asynccontextmanager
@@ -150,6 +152,7 @@ async def open_process(
                 exposition=exposition,
                 people=shared.people,
                 measuring=measuring,
+                briefs=shared.briefs,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
@@ -231,14 +234,16 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
         answering: AnsweringPlan | None = None,
     ) -> Call:
         call_id = secrets.token_hex(6)
+        told = shared.briefs.agent(leg.facts.dial_id)
+        agent = told or shared.settings.agent_for(leg.facts.called)
         return Call(
             shared,
             leg,
             call_id=call_id,
-            agent=shared.settings.agent_for(leg.facts.called),
+            agent=agent,
             tell=with_prices(emitter.tell_for(call_id), prices),
             remembered=remembered,
-            answering=answering,
+            answering=answering or agent.answering,
         )
 
     return make_call

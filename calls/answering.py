@@ -62,6 +62,19 @@ class AnsweringRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachineListening:
+    """Whether we listen for machines before we speak.
+
+    Attributes:
+        listen: Whether at all.
+        screening: Said to a telephone's assistant; empty: the greeting.
+    """
+
+    listen: bool = True
+    screening: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweringPlan:
     """What is said to whom that is no person.
 

@@ -3,6 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.campaign_events import (
+    CampaignHeld,
+    CampaignPaused,
+    CampaignResumed,
+    ContactSkipped,
+    DialAsked,
+    DialEnded,
+    DialPlaced,
+    OutboundCallBegan,
+)
 from calls.leg_events import (
     AnswererHeard,
     AnswererJudged,
@@ -419,5 +429,13 @@ Event: TypeAlias = (
     | HandedOver
     | PersonBriefed
     | CallerReturned
+    | CampaignHeld
+    | CampaignResumed
+    | CampaignPaused
+    | ContactSkipped
+    | DialPlaced
+    | DialAsked
+    | DialEnded
+    | OutboundCallBegan
 )
 """Whatever happened. Listeners ignore what they do not know."""

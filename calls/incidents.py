@@ -14,6 +14,7 @@ again after a while, if it still fails, and never said to be well.
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
+from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
 from calls.events import Event, ProviderFailed
 from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
 from calls.known_rungs import KnownRungs
@@ -33,6 +34,7 @@ from fallbacks.facts import (
 from fallbacks.failure import Kind, Scope, Severity
 
 CALM_S: Final = 30.0  # a rung in doubt is probed every few seconds and would fail sooner (chosen)
+CAMPAIGN: Final = "campaign"  # stands where a stage does; its name where a rung does
 AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
 
 Place: TypeAlias = tuple[str, str]
@@ -54,6 +56,8 @@ class Incidents:
 
     def handle(self, event: Event, now: float) -> tuple[IncidentFact, ...]:
         """Return what an operator must know of a fact; `now` in seconds."""
+        if isinstance(event, CampaignHeld | CampaignPaused | CampaignResumed):
+            return (*self.tick(now), *self._campaign(event, now))
         return (*self.tick(now), *self._read(event, now))
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
@@ -161,6 +165,23 @@ class Incidents:
             self._open[place] = Incident(trouble, now=now)
             return (self._open[place].begin(then or self._rungs.instead(trouble)),)
         return (known.grow(self._rungs.instead(trouble)),) if known.add(trouble) else ()
+
+    def _campaign(
+        self, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
+    ) -> tuple[IncidentFact, ...]:
+        """Return what a campaign's standstill means: it is one incident until it goes on."""
+        if isinstance(event, CampaignResumed):
+            return self._end((CAMPAIGN, event.campaign), now)
+        trouble = Trouble(
+            stage=CAMPAIGN,
+            rung=event.campaign,
+            kind=event.reason,
+            severity=event.severity,
+            failures=0,
+        )
+        goes_on = isinstance(event, CampaignHeld)
+        then = "nobody is dialled until it is over" if goes_on else "it waits to be resumed"
+        return self._meet(trouble, now, then=then)
 
     def _recover(self, stage: str, name: str, now: float) -> None:
         rung = self._rungs.get(stage, name)

@@ -219,4 +219,11 @@ LEVELS: Final = {
     "ShareLost": "WARNING",
     "ProcessLagged": "WARNING",
     "ShareRegained": "INFO",
+    "CampaignHeld": "WARNING",
+    "CampaignResumed": "INFO",
+    "CampaignPaused": "ERROR",
+    "ContactSkipped": "INFO",
+    "DialPlaced": "INFO",
+    "DialAsked": "INFO",
+    "DialEnded": "INFO",
 }

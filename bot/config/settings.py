@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config.agent import AgentSettings
+from bot.config.campaigns import CampaignName, CampaignSettings
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.resilience import ResilienceSection
@@ -116,6 +117,7 @@ class TwilioSettings(Section):
     account_sid: SecretStr | None = None
     number: Number | None = None
     api_url: HttpUrl = "https://api.twilio.com"
+    calls_per_s: Seconds = 1.0  # that the account may place
     returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
 
 
@@ -314,6 +316,7 @@ class Settings(Section):
     shutdown: ShutdownSettings = ShutdownSettings()
     prices: PricesSettings = PricesSettings()
     transfer: TransferSettings = TransferSettings()
+    campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -29,6 +29,7 @@ from bot.http.provider_routes import provider_router
 from bot.http.twilio_parts import twilio_routers
 from bot.http.webrtc_door import webrtc_router
 from bot.process import Process
+from campaigns.dialer_parts import DialerSettings
 from fallbacks.readiness import judge_readiness
 from telemetry.emitter import Listener
 
@@ -43,6 +44,7 @@ class Extras:
     models: VoiceModels | None = None  # loaded already
     house: Joined | None = None  # the other processes behind the same port
     metrics_folder: Path | None = None  # where they count
+    dialing: DialerSettings | None = None  # how the dialer takes its time
 
 
 def application(

@@ -25,7 +25,10 @@ from bot.http.alert_routes import alert_router
 from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
+from bot.http.campaign_routes import campaign_router
 from bot.http.own_house import open_house
+from bot.outbound.call_ledger import CallLedger
+from bot.outbound.opening import open_outbound
 from bot.process import Process, incidents_of, open_process
 from bot.ready_line import ready_line
 from storage.alert_outbox import AlertOutbox
@@ -102,11 +105,12 @@ async def run_server(
     """Run the server while the block runs."""
     outbox = AlertOutbox(settings.storage.url)
     reporter = AlertReporter(incidents_of(settings), outbox, utc_s=utc_s)
+    ledger = CallLedger()
     async with (
         open_process(
             settings,
             words=extras.words,
-            listeners=[reporter, *extras.listeners],
+            listeners=[reporter, ledger, *extras.listeners],
             models=extras.models,
             metrics_folder=extras.metrics_folder,
         ) as process,
@@ -120,9 +124,10 @@ async def run_server(
             tell=process.switchboard.tell,
             leads=lambda: house.leads,
         ) as alerts,
+        open_outbound(process, house, ledger, dialing=extras.dialing) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
-        routers = (alert_router(alerts), *extras.routers)
+        routers = (alert_router(alerts), campaign_router(outbound, house), *extras.routers)
         server = Server(
             uvicorn.Config(
                 application(process, tasks, replace(extras, routers=routers), house),

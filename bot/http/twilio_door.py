@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
+from bot.call.briefs import Briefs
 from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import Alone, HeldSeat, House, seated
 from bot.http.bounded_socket import BEGUN, FLOOD
@@ -39,6 +40,7 @@ MAX_FORM_BYTES: Final = 64 * 1024  # a voice webhook has about 1 kB
 FORM_S: Final = 5.0
 START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
 MAX_BEFORE_START: Final = 2  # messages: these two
+MOST_REF_CHARS: Final = 64  # of our own id of a dial
 MAX_WAITING: Final = 100  # sockets that have not shown a token yet
 TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
 _ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server itself
@@ -75,6 +77,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
     house: House | None = None,
     patience: LinePatience | None = None,
     people: TwilioPeople | None = None,
+    briefs: Briefs | None = None,
 ) -> APIRouter:
     """Return the routes of the Twilio door.
 
@@ -89,6 +92,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         house: Holds a seat from the webhook to the stream's end; None: the switchboard alone does.
         patience: How long a line is waited for.
         people: Who is being called for a caller; their streams come here, too.
+        briefs: What agents are told who talk with those whom campaigns call.
     """
     house = house or Alone(why_closed=lambda: switchboard.why_closed, clock=clock)
     door = _TwilioDoor(
@@ -104,6 +108,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         patience=patience or LinePatience(),
         people=people,
         progress=Progress(house=house, tell=tell, clock=clock),
+        briefs=briefs,
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
@@ -136,6 +141,7 @@ class _TwilioDoor:
     patience: LinePatience
     people: TwilioPeople | None
     progress: Progress
+    briefs: Briefs | None
     waiting: WaitingRoom = field(
         default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
     )
@@ -145,7 +151,8 @@ class _TwilioDoor:
         form = await self._form(request, VOICE_PATH)
         if isinstance(form, Response):
             return form
-        return await self._begin(form, Kept(call_sid=form["CallSid"]))
+        dial_id = request.query_params.get("dial", "")[:MOST_REF_CHARS]
+        return await self._begin(form, Kept(call_sid=form["CallSid"], dial_id=dial_id))
 
     async def after(self, request: Request) -> Response:
         """Answer Twilio's question what to do with a call whose stream is over.
@@ -208,7 +215,8 @@ class _TwilioDoor:
         admitted = await self.house.admit(kept.call_sid)
         if isinstance(admitted, HeldSeat):
             await self.returns.keep(kept)
-            return await self._connect(_ticket(form, seat=admitted.seat))
+            ticket = _ticket(form, seat=admitted.seat, dial_id=kept.dial_id)
+            return await self._connect(ticket)
         self.tell(CallRefused(transport="twilio", reason=admitted.reason))
         return Response(busy_twiml(), media_type="text/xml")
 
@@ -259,6 +267,9 @@ class _TwilioDoor:
 
     async def _answer(self, leg: TwilioLeg, websocket: WebSocket, seat: int) -> None:
         try:
+            if self.briefs and not await self.briefs.load(leg.facts.dial_id):
+                self.tell(CallRefused(transport="twilio", reason="no_brief"))
+                return  # whoever was called hears nothing rather than somebody else's greeting
             with seated(self.house, seat):
                 await self.switchboard.answer(leg)
             await self.returns.forget(leg.facts.call_ref)
@@ -340,6 +351,7 @@ class _TwilioDoor:
             caller=ticket.caller,
             called=ticket.called,
             direction="outbound" if ticket.outbound else "inbound",
+            dial_id=ticket.dial_id,
         )
         if not ticket.goes_on:
             return _Coming(call, seat=ticket.seat)
@@ -362,7 +374,7 @@ async def _body(request: Request) -> bytes | None:
     return bytes(body)
 
 
-def _ticket(form: Form, *, seat: int = 0, goes_on: bool = False) -> Ticket:
+def _ticket(form: Form, *, seat: int = 0, goes_on: bool = False, dial_id: str = "") -> Ticket:
     return Ticket(
         call_sid=form["CallSid"],
         caller=form.get("From", ""),
@@ -370,6 +382,7 @@ def _ticket(form: Form, *, seat: int = 0, goes_on: bool = False) -> Ticket:
         seat=seat,
         goes_on=goes_on,
         outbound=form.get("Direction", "").startswith("outbound"),
+        dial_id=dial_id,
     )
 
 

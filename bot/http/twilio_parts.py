@@ -29,6 +29,7 @@ def twilio_routers(process: Process, house: House) -> list[APIRouter]:
             house=house,
             patience=LinePatience(returns_within_s=twilio.returns_within_s),
             people=_twilio_people(settings, process, house),
+            briefs=process.briefs,
         )
     ]
 
