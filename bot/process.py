@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
+from bot.call.answerers import CarrierWords
 from bot.call.briefs import Briefs
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
@@ -36,6 +37,7 @@ from bot.record_keeper import RecordKeeper, kept
 from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
+from calls.answering import AnsweringPlan
 from calls.cost import PriceTable
 from calls.house_events import ConfigurationLoaded
 from calls.incidents import Incidents
@@ -62,8 +64,20 @@ PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in 
 class MakeCall(Protocol):
     """Makes a call on a leg, answered by the agent of the called number."""
 
-    def __call__(self, leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
-        """Return a call that has not begun; `remembered` is a lost call's conversation."""
+    def __call__(
+        self,
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
+        """Return a call that has not begun.
+
+        Args:
+            leg: The telephone at the other end.
+            remembered: A lost call's conversation.
+            answering: Of a call that we placed: what is said to a machine that picks up; None:
+                nobody listens for one.
+        """
         ...
 
 
@@ -127,8 +141,8 @@ async def open_process(
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
     calls, recent, traces = LiveCalls(), RecentWork(), traces_of(settings)
-    keepers = [keeper] if keeper else []
-    own = [live, metrics, record, calls, recent, *keepers, *traces]
+    keepers, carrier_words = [keeper] if keeper else [], CarrierWords()
+    own = [live, metrics, record, calls, recent, carrier_words, *keepers, *traces]
     emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
@@ -138,7 +152,7 @@ async def open_process(
         kept(keeper, settings, tell=tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
-        open_shared(settings, models, measuring) as shared,
+        open_shared(settings, models, measuring, carrier_words) as shared,
     ):
         tell(configuration_of(settings))
         call = call_maker(shared, emitter, prices)
@@ -170,7 +184,10 @@ async def open_process(
 
 @asynccontextmanager
 async def open_shared(
-    settings: Settings, models: VoiceModels, measuring: LagTeller
+    settings: Settings,
+    models: VoiceModels,
+    measuring: LagTeller,
+    carrier_words: CarrierWords | None = None,
 ) -> AsyncIterator[Shared]:
     """Prepare what calls share, and let it go when the block ends.
 
@@ -178,6 +195,7 @@ async def open_shared(
         settings: The configuration.
         models: Already loaded.
         measuring: Measures our own lag.
+        carrier_words: Hears what carriers say of who picked up; None: nobody tells it.
     """
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
@@ -195,6 +213,7 @@ async def open_shared(
             last_resort=last_resort,
             late_at_line=measuring.note_line,
             posts=posts,
+            carrier_words=carrier_words or CarrierWords(),
         )
     for each in services.values():
         await each.close()
@@ -267,16 +286,22 @@ def configuration_of(settings: Settings) -> ConfigurationLoaded:
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
     """Return what makes calls, each with an id, its agent and its own stream of facts."""
 
-    def make_call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
+    def make_call(
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
         call_id = secrets.token_hex(6)
+        told = shared.briefs.agent(leg.facts.dial_id)
+        agent = told or shared.settings.agent_for(leg.facts.called)
         return Call(
             shared,
             leg,
             call_id=call_id,
-            agent=shared.briefs.agent(leg.facts.dial_id)
-            or shared.settings.agent_for(leg.facts.called),
+            agent=agent,
             tell=with_prices(emitter.tell_for(call_id), prices),
             remembered=remembered,
+            answering=answering or agent.answering,
         )
 
     return make_call

@@ -25,6 +25,7 @@ from calls.house_events import (
 )
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
+    AnswererHeard,
     AnswererJudged,
     CallerReturned,
     EarMeasured,
@@ -79,7 +80,8 @@ class CallStarted:
 class CallEnded:
     """The call is over; nothing of it runs any more."""
 
-    # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer
+    # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer,
+    # voicemail, menu
     reason: str
     length_s: float
 
@@ -479,6 +481,7 @@ Event: TypeAlias = (
     | LegAnswered
     | LegEnded
     | AnswererJudged
+    | AnswererHeard
     | LineRestored
     | EarMeasured
     | HandedOver

@@ -41,6 +41,8 @@ async def judge_call(dial_id: str, found: FoundCall, by: Judging) -> DialResult:
     verdict = await _verdict(dial_id, by)
     if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
         return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)
+    if verdict.machine and outcome in REACHED:
+        result = replace(result, outcome=DialOutcome.VOICEMAIL)
     return replace(result, length_s=result.length_s or verdict.length_s)
 
 

@@ -12,6 +12,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
 
+from bot.call.answerer_parts import answerer_for
 from bot.call.call_recording import CallRecording, watched
 from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.last_resort import Occasion, desk_for, fallback_for
@@ -23,6 +24,7 @@ from bot.config.agent import AgentSettings
 from bot.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk
+from calls.answering import AnsweringPlan
 from calls.entry import Tell
 from calls.leg_events import LineRestored
 from calls.line import CallerLine
@@ -30,6 +32,7 @@ from calls.silence import CallLength, Silence
 from calls.timeline import Timeline
 from calls.turn import Turn
 from fallbacks.descent import Step
+from processors.answerer_watch import AnswererWatch
 from processors.call_observer import CallObserver
 from processors.caller_language import CallerLanguage
 from processors.caller_silence import CallerSilence
@@ -65,6 +68,7 @@ class Assembled:
     observer: CallObserver
     person: PersonReach | None = None  # None: this call reaches nobody
     recording: CallRecording | None = None  # None: it is not recorded
+    answerer: AnswererWatch | None = None  # None: nobody listens to who picked up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +85,15 @@ class _Parts:
     record: Callable[[bytes], None] = lambda _: None  # gets the caller's sound
 
 
-def assemble(
-    shared: Shared, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
+def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
+    shared: Shared,
+    leg: Leg,
+    agent: AgentSettings,
+    *,
+    call_id: str,
+    tell: Tell,
+    end: End,
+    answering: AnsweringPlan | None = None,
 ) -> Assembled:
     """Return a call's pipeline on `leg`, ready to run.
 
@@ -93,6 +104,7 @@ def assemble(
         call_id: Names what the caller leaves behind.
         tell: Takes the call's facts.
         end: Ends the call when its goodbye does not come through.
+        answering: Of a call that we placed: what is said to a machine; None: nobody looks for one.
     """
     turn = Turn(budget_s=shared.settings.latency.budget_s)
     recording = _recording(shared, leg, agent, call_id=call_id)
@@ -136,10 +148,20 @@ def assemble(
         restored=lambda after_s: wiring.outside(LineRestored(after_s=round(after_s, 3))),
     )
     follow = _follow(shared, agent, built, parts.fallback.phrases)
+    answerer = answering and answerer_for(
+        answering,
+        shared,
+        services=services,
+        context=parts.context,
+        farewell=farewell,
+        silence=silence,
+        wiring=wiring,
+    )
+    first = [answerer, *follow] if answerer else follow
     ending = [farewell, silence]
     if recording:
         parts = replace(parts, record=recording.hear_caller)
-    listed = _list(parts, leg, agent, wiring, follow=follow, ending=ending)
+    listed = _list(parts, leg, agent, wiring, follow=first, ending=ending)
     pipeline = Pipeline(with_person(listed, person))
     return Assembled(
         worker=_worker(pipeline, leg.facts.sample_rate_hz, _observers(observer, leg)),
@@ -150,6 +172,7 @@ def assemble(
         observer=observer,
         person=person.reach if person else None,
         recording=recording,
+        answerer=answerer,
     )
 
 

@@ -21,6 +21,7 @@ from bot.call.conversation import opening_frames
 from bot.call.ending import end_with_rising_force, is_cancelled, tear_down
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
+from calls.answering import AnsweringPlan
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
@@ -32,7 +33,7 @@ STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for
 class Call:
     """Runs one pipeline on one leg and sees that it ends, exactly once and with a reason."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a call is made of, each by its name
         self,
         shared: Shared,
         leg: Leg,
@@ -41,13 +42,26 @@ class Call:
         agent: AgentSettings,
         tell: Tell,
         remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
     ) -> None:
+        """Take what it is made of.
+
+        Args:
+            shared: What calls share.
+            leg: The caller's telephone, or the one that we dialled.
+            call_id: Its name.
+            agent: Who talks.
+            tell: Takes its facts.
+            remembered: A lost call's conversation.
+            answering: Of a call that we placed: what is said to a machine that picks up.
+        """
         self.call_id = call_id
         self._shared = shared
         self._leg = leg
         self._agent = agent
         self._emit = tell
         self._remembered = remembered
+        self._answering = None if remembered else answering
         self._reason: str | None = None
         self._assembled: Assembled | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -135,6 +149,7 @@ class Call:
             call_id=self.call_id,
             tell=self.tell,
             end=self._end_for_good,
+            answering=self._answering,
         )
         self._assembled = assembled
         if self._remembered:
@@ -167,6 +182,13 @@ class Call:
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
             return
+        if assembled.answerer:
+            call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
+            words.watch(call_ref, assembled.answerer.carrier_says)
+            try:
+                await assembled.answerer.person()
+            finally:
+                words.forget(call_ref)
         for frame in opening_frames(self._agent, resumed=bool(self._remembered)):
             await assembled.services.tts.queue_frame(frame)
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, model_validator
 
 from bot.config.values import (
     Count,
@@ -16,6 +16,7 @@ from bot.config.values import (
     Section,
     Text,
 )
+from calls.answering import AnsweringPlan
 
 
 class SilenceSettings(Section):
@@ -94,6 +95,19 @@ class AgentSettings(Section):
     tools: tuple[ToolSettings, ...] = ()
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
     keys: dict[Key, Text] = Field(default_factory=dict)  # what a key does during the conversation
+
+    _answering: AnsweringPlan | None = PrivateAttr(default=None)  # of a campaign's call alone
+
+    @property
+    def answering(self) -> AnsweringPlan | None:
+        """What is said to a machine that picks up; None: nobody listens for one."""
+        return self._answering
+
+    def listening(self, plan: AnsweringPlan | None) -> Self:
+        """Return the same agent, which first listens to who picked up."""
+        agent = self.model_copy()
+        agent._answering = plan  # noqa: SLF001 - of the same class
+        return agent
 
     @model_validator(mode="after")
     def _keys_lead_somewhere(self) -> Self:
