@@ -26,6 +26,10 @@ class StorageError(Exception):
     """The database did not do it; the text is one line without its address."""
 
 
+class RefusedRowsError(StorageError):
+    """The database is well and refuses these rows; it will refuse them again."""
+
+
 class Database:
     """Connects when it is first used, so that a call never waits for a database at its start."""
 

@@ -52,6 +52,7 @@ CALLS: Final = Table(
     Index("calls_started", "started_at"),
     Index("calls_state", "state", "started_at"),
     Index("calls_caller", "caller"),
+    Index("calls_provider_call", "provider_call_id"),
 )
 
 TURNS: Final = Table(

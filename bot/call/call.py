@@ -205,6 +205,8 @@ class Call:
                 agent=self._agent.name,
                 caller=facts.caller,
                 called=facts.called,
+                call_ref=facts.call_ref,
+                direction=facts.direction,
             )
         )
 

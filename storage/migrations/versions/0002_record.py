@@ -48,6 +48,7 @@ def _calls() -> None:
     op.create_index("calls_started", "calls", ["started_at"], if_not_exists=True)
     op.create_index("calls_state", "calls", ["state", "started_at"], if_not_exists=True)
     op.create_index("calls_caller", "calls", ["caller"], if_not_exists=True)
+    op.create_index("calls_provider_call", "calls", ["provider_call_id"], if_not_exists=True)
 
 
 def _turns() -> None:
