@@ -184,6 +184,7 @@ async def test_a_rung_is_taken_out_with_a_reason_and_put_back_from_the_keyboard(
 
     await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Out of rotation")
     await expect(dialog).to_be_hidden()
+    await expect(page.locator(".headline")).to_have_text("openai: out of rotation")
     back = page.get_by_role("button", name="Put openai back into rotation")
     await back.press("Enter")
     await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Well")
