@@ -15,6 +15,8 @@ from bot.cli import (
     demo,
     doctor,
     drill,
+    export,
+    forget,
     lab,
     mic,
     providers,
@@ -48,6 +50,8 @@ app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
 app.command("db")(db.command)
+app.command("forget")(forget.command)
+app.command("export")(export.command)
 app.command("sip")(sip.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)

@@ -65,6 +65,13 @@ class CallEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecorded:
+    """The caller has heard that the call is recorded, and from its first word on it is."""
+
+    path: str  # of a stereo wav: the caller left, the agent right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRefused:
     """A call was not taken."""
 
@@ -388,6 +395,7 @@ class OperatorActed:
 Event: TypeAlias = (
     CallStarted
     | CallEnded
+    | CallRecorded
     | CallRefused
     | CallFailed
     | PhaseMoved

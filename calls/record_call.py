@@ -10,6 +10,7 @@ from calls.events import (
     BudgetMissed,
     CallEnded,
     CallerStarted,
+    CallRecorded,
     CallStarted,
     Event,
     FirstSpeech,
@@ -119,6 +120,8 @@ class RecordedCall:
                 row |= {"caller": event.caller, "called": event.called}
                 row["provider_call_id"] = event.call_ref or row["provider_call_id"]
                 row["direction"] = event.direction
+            case CallRecorded():
+                row["recording"] = event.path
             case LegRinging() | LegAnswered() | LegEnded():
                 row["provider_call_id"] = row["provider_call_id"] or event.call_ref
                 row["direction"] = "outbound" if event.ref else row["direction"]

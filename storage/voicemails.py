@@ -7,14 +7,18 @@ written soon after. So a row that a process died over is made again of the file.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.engine import make_url
 
 from storage.database import Database
 from storage.edge import storage_errors
 from storage.record_tables import CALLS, VOICEMAILS
 from storage.sql_board import INSERTS
+
+THEIRS: Final = case((CALLS.c.direction == "outbound", CALLS.c.called), else_=CALLS.c.caller)
+"""The number of the side that is not ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +56,8 @@ class Voicemails:
             engine = await self._database.engine()
             async with engine.begin() as connection:
                 for each in found:
-                    caller = select(CALLS.c.caller).where(CALLS.c.id == each.call_id)
-                    number = (await connection.execute(caller)).scalar_one_or_none() or ""
+                    theirs = select(THEIRS).where(CALLS.c.id == each.call_id)
+                    number = (await connection.execute(theirs)).scalar_one_or_none() or ""
                     added = self._insert(VOICEMAILS).values(
                         call_id=each.call_id,
                         number=number,

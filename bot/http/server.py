@@ -29,6 +29,7 @@ from bot.http.own_house import open_house
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from bot.record_keeper import record_keeper
+from bot.retention import forget_rows_daily
 from bot.voicemail_rows import voicemails_listed
 from storage.alert_outbox import AlertOutbox
 from storage.record_reader import RecordReader
@@ -117,6 +118,7 @@ async def run_server(
         open_house(process, extras.house) as house,
         _clips(process, house),
         _messages(process, house),
+        forget_rows_daily(settings, mine=lambda: house.leads),
         voicemails_listed(
             process.last_resort.messages, settings.storage.url, mine=lambda: house.leads
         ),
