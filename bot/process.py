@@ -46,13 +46,12 @@ from fallbacks.work import StagePolicy
 from processors.turn_judges import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService, Stage
+from telemetry.console_sums import ConsoleSums
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
-from telemetry.live_calls import LiveCalls
 from telemetry.logs import Log, redacted
 from telemetry.metrics import Exposition, Metrics
-from telemetry.recent_work import RecentWork
 from telemetry.record_files import RecordFiles
 from transports.leg import Leg
 from transports.people import People
@@ -103,8 +102,7 @@ class Process:
     policies: Mapping[Stage, StagePolicy]
     metrics: Metrics
     exposition: Exposition
-    calls: LiveCalls
-    recent: RecentWork
+    sums: ConsoleSums
     people: People  # doors that can call a person say so here
     measuring: LagTeller
     briefs: Briefs
@@ -140,9 +138,9 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
-    calls, recent, traces = LiveCalls(), RecentWork(), traces_of(settings)
-    keepers, carrier_words = [keeper] if keeper else [], CarrierWords()
-    own = [live, metrics, record, calls, recent, carrier_words, *keepers, *traces]
+    sums, traces, carrier_words = ConsoleSums(), traces_of(settings), CarrierWords()
+    keepers = [keeper] if keeper else []
+    own = [live, metrics, record, sums, carrier_words, *keepers, *traces]
     emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
@@ -173,8 +171,7 @@ async def open_process(
                 policies=shared.policies,
                 metrics=metrics,
                 exposition=exposition,
-                calls=calls,
-                recent=recent,
+                sums=sums,
                 people=shared.people,
                 measuring=measuring,
                 briefs=shared.briefs,

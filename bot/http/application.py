@@ -72,7 +72,7 @@ def application(
     app.include_router(_health(process, house))
     app.include_router(console_routes())
     app.include_router(asset_routes())
-    app.include_router(provider_router(process.providers, house, process.recent))
+    app.include_router(provider_router(process.providers, house, process.sums.recent))
     app.include_router(metrics_router(process.exposition))
     app.include_router(reload_router(extras.house))
     if webrtc.enabled:
@@ -99,7 +99,7 @@ def application(
 
 def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
     settings = process.settings
-    calls = HouseCalls(process.calls, process.recent, house)
+    calls = HouseCalls(process.sums.calls, process.sums.recent, house)
     view = HouseLive(process.live, house)
     reader = extras.reader or RecordReader(settings.storage.url)
     return [
