@@ -10,6 +10,7 @@ import typer
 
 from bot.cli import (
     alerts,
+    campaign,
     clips,
     db,
     demo,
@@ -51,6 +52,7 @@ app.command("alerts")(alerts.command)
 app.command("db")(db.command)
 app.command("evidence")(evidence.command)
 app.command("sip")(sip.command)
+app.command("campaign")(campaign.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 

@@ -7,12 +7,14 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
 
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
+from bot.call.briefs import Briefs
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
@@ -43,8 +45,10 @@ from providers.provider import SharedService, Stage
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
+from telemetry.live_calls import LiveCalls
 from telemetry.logs import Log, redacted
 from telemetry.metrics import Exposition, Metrics
+from telemetry.recent_work import RecentWork
 from telemetry.record_files import RecordFiles
 from transports.leg import Leg
 from transports.people import People
@@ -58,6 +62,14 @@ class MakeCall(Protocol):
 
     def __call__(self, leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
         """Return a call that has not begun; `remembered` is a lost call's conversation."""
+        ...
+
+
+class Tracing(Listener, Protocol):
+    """Tells of calls as spans."""
+
+    async def close(self) -> None:
+        """Send what is left."""
         ...
 
 
@@ -75,8 +87,11 @@ class Process:
     policies: Mapping[Stage, StagePolicy]
     metrics: Metrics
     exposition: Exposition
+    calls: LiveCalls
+    recent: RecentWork
     people: People  # doors that can call a person say so here
     measuring: LagTeller
+    briefs: Briefs
 
 
 @asynccontextmanager
@@ -109,12 +124,15 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
+    calls, recent, traces = LiveCalls(), RecentWork(), traces_of(settings)
     keepers = [keeper] if keeper else []
-    emitter = emitter_for(settings, [live, metrics, record, *keepers, *listeners])
+    own = [live, metrics, record, calls, recent, *keepers, *traces]
+    emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
         written(record),
+        sent(traces),
         kept(keeper, settings, tell=tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
@@ -138,8 +156,11 @@ async def open_process(
                 policies=shared.policies,
                 metrics=metrics,
                 exposition=exposition,
+                calls=calls,
+                recent=recent,
                 people=shared.people,
                 measuring=measuring,
+                briefs=shared.briefs,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
@@ -194,6 +215,25 @@ def record_of(settings: Settings) -> RecordFiles:
     return RecordFiles(logs.dir, names=logs.files, redact=redacted)
 
 
+def traces_of(settings: Settings) -> Sequence[Tracing]:
+    """Return what tells of calls as spans, if anybody wants them."""
+    if not settings.traces.enabled:
+        return ()
+    from telemetry.traces import Traces  # noqa: PLC0415 - an extra, which few have
+
+    return (Traces.over_http(settings.traces.url, version=version("holdline")),)
+
+
+@asynccontextmanager
+async def sent(traces: Sequence[Tracing]) -> AsyncIterator[None]:
+    """Have what is left of the spans sent when the block ends."""
+    try:
+        yield
+    finally:
+        for each in traces:
+            await each.close()
+
+
 @asynccontextmanager
 async def written(record: RecordFiles) -> AsyncIterator[None]:
     """Have the record written while the block runs, and its rest behind it."""
@@ -219,7 +259,8 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
             shared,
             leg,
             call_id=call_id,
-            agent=shared.settings.agent_for(leg.facts.called),
+            agent=shared.briefs.agent(leg.facts.dial_id)
+            or shared.settings.agent_for(leg.facts.called),
             tell=with_prices(emitter.tell_for(call_id), prices),
             remembered=remembered,
         )

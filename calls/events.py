@@ -3,6 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.campaign_events import (
+    CampaignHeld,
+    CampaignPaused,
+    CampaignResumed,
+    ContactSkipped,
+    DialAsked,
+    DialEnded,
+    DialPlaced,
+    OutboundCallBegan,
+)
 from calls.house_events import ConfigurationReloaded
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
@@ -372,6 +382,20 @@ class ProcessLagged:
     times: int  # since this was last told
 
 
+OperatorAction: TypeAlias = Literal["rest", "return", "reset", "acknowledge", "resolve"]
+"""What an operator can do while calls go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorActed:
+    """An operator did something; told once for all processes."""
+
+    action: OperatorAction
+    target: str  # a provider, or an alert's key
+    by: str  # as they call themselves, and by which credential from where
+    why: str = ""
+
+
 Event: TypeAlias = (
     CallStarted
     | CallEnded
@@ -433,6 +457,7 @@ Event: TypeAlias = (
     | ProviderProbed
     | ProviderReset
     | ProcessLagged
+    | OperatorActed
     | LegRinging
     | LegAnswered
     | LegEnded
@@ -442,6 +467,14 @@ Event: TypeAlias = (
     | HandedOver
     | PersonBriefed
     | CallerReturned
+    | CampaignHeld
+    | CampaignResumed
+    | CampaignPaused
+    | ContactSkipped
+    | DialPlaced
+    | DialAsked
+    | DialEnded
+    | OutboundCallBegan
     | ConfigurationReloaded
 )
 """Whatever happened. Listeners ignore what they do not know."""

@@ -213,6 +213,7 @@ LEVELS: Final = {
     "MessageTranscribed": "INFO",
     "CallbackWanted": "INFO",
     "ProviderReset": "INFO",
+    "OperatorActed": "INFO",
     "ShareLost": "WARNING",
     "ProcessLagged": "WARNING",
     "ShareRegained": "INFO",

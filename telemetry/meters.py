@@ -78,6 +78,9 @@ class Meters:
         self.over_budget = self._counter(
             "turns_over_budget", "Answers later than latency.budget_s, by what took most.", "most"
         )
+        self.turns = self._counter(
+            "turns_ended", "Answers that ended, or were cut short by the caller.", "interrupted"
+        )
         self.barge_ins = self._counter("barge_ins", "Times a caller spoke over the agent.")
         self.fillers = self._counter(
             "held_the_line", "Times something was said in place of a late answer.", "utterance"

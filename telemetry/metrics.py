@@ -26,6 +26,7 @@ from calls.events import (
     ProcessLagged,
     ProviderFailed,
     ToolCalled,
+    TurnEnded,
     UsageMeasured,
 )
 from calls.incident import IncidentBegan, IncidentEnded
@@ -69,6 +70,7 @@ COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
     AnswerHeard: (Count("v2v", amount="v2v_s"),),
     BudgetMissed: (Count("over_budget", ("most",)),),
     BargedIn: (Count("barge_ins"),),
+    TurnEnded: (Count("turns", ("interrupted",)),),
     HeldTheLine: (Count("fillers", ("utterance",)),),
     UsageMeasured: (
         Count("characters", ("provider",), "characters"),

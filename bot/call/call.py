@@ -22,6 +22,7 @@ from bot.call.conversation import opening_frames
 from bot.call.ending import end_with_rising_force, is_cancelled, tear_down
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
+from calls.campaign_events import OutboundCallBegan
 from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
 from transports.leg import Leg
@@ -209,6 +210,9 @@ class Call:
                 direction=facts.direction,
             )
         )
+
+        if facts.dial_id:
+            self.tell(OutboundCallBegan(dial_id=facts.dial_id))
 
     def _tell_failure(self, where: str, broken: BaseException) -> None:
         self._reason = "failed"

@@ -6,6 +6,7 @@ from typing import TypeAlias, cast
 
 from pipecat.processors.frame_processor import FrameProcessor
 
+from bot.call.briefs import Briefs
 from bot.call.conversation import room_tokens
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
@@ -44,6 +45,7 @@ class Shared:
     late_at_line: Callable[[float], None] | None = None  # gets by how much sound was sent too late
     people: People = field(default_factory=People)  # who can call a person for a caller
     posts: SummaryPosts = field(default_factory=lambda: SummaryPosts(None))
+    briefs: Briefs = field(default_factory=Briefs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

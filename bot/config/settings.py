@@ -7,10 +7,12 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config.agent import AgentSettings
+from bot.config.campaigns import CampaignName, CampaignSettings
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.resilience import ResilienceSection
 from bot.config.stages import StagesSettings
+from bot.config.traces import TracesSettings
 from bot.config.values import (
     Count,
     DayTime,
@@ -314,6 +316,8 @@ class Settings(Section):
     shutdown: ShutdownSettings = ShutdownSettings()
     prices: PricesSettings = PricesSettings()
     transfer: TransferSettings = TransferSettings()
+    traces: TracesSettings = TracesSettings()
+    campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

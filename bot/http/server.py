@@ -30,6 +30,7 @@ from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from bot.record_keeper import record_keeper
 from storage.alert_outbox import AlertOutbox
+from storage.record_reader import RecordReader
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -122,12 +123,13 @@ async def run_server(
             tell=process.switchboard.tell,
             leads=lambda: house.leads,
         ) as alerts,
+        _record_of(settings) as reader,
         asyncio.TaskGroup() as tasks,
     ):
-        routers = (alert_router(alerts), *extras.routers)
+        routers = (alert_router(alerts, process.switchboard.tell), *extras.routers)
         server = Server(
             uvicorn.Config(
-                application(process, tasks, replace(extras, routers=routers), house),
+                application(process, tasks, replace(extras, routers=routers, reader=reader), house),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -144,6 +146,15 @@ async def run_server(
         finally:
             server.asked_to_stop.set()
             await asyncio.wait([stopping, serving])
+
+
+@asynccontextmanager
+async def _record_of(settings: Settings) -> AsyncIterator[RecordReader]:
+    reader = RecordReader(settings.storage.url)
+    try:
+        yield reader
+    finally:
+        await reader.close()
 
 
 def _clips(process: Process, house: House) -> AbstractAsyncContextManager[None]:
