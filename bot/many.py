@@ -17,6 +17,7 @@ from bot.house.crew import WorkerOrder
 from bot.house.listener import bind_socket
 from bot.house.reloading import Reread
 from bot.house.supervisor import run_supervisor
+from bot.notices import tell_ready
 from bot.ready_line import ready_line
 
 
@@ -98,5 +99,6 @@ def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Lo
 
         def ready() -> None:
             print(ready_line(plan.settings, port=port), flush=True)  # noqa: T201 - for the terminal
+            tell_ready()
 
         return run_supervisor(plan, listener, ready)

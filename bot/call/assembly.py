@@ -159,9 +159,7 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
     )
     first = [answerer, *follow] if answerer else follow
     ending = [farewell, silence]
-    if recording:
-        parts = replace(parts, record=recording.hear_caller)
-    listed = _list(parts, leg, agent, wiring, follow=first, ending=ending)
+    listed = _list(_recorded(parts, recording), leg, agent, wiring, follow=first, ending=ending)
     pipeline = Pipeline(with_person(listed, person))
     return Assembled(
         worker=_worker(pipeline, leg.facts.sample_rate_hz, _observers(observer, leg)),
@@ -188,6 +186,10 @@ def _recording(
         notice=agent.recording.notice,
         clock=shared.clock,
     )
+
+
+def _recorded(parts: _Parts, recording: CallRecording | None) -> _Parts:
+    return replace(parts, record=recording.hear_caller) if recording else parts
 
 
 def _parts(
