@@ -189,12 +189,12 @@ class Erasure:
 
     async def _erase_files(self, kind: str, oldest: datetime) -> None:
         """Delete the files of rows that are about to go, or to lose their recording."""
+        recorded = (CALLS.c.started_at < oldest) & (CALLS.c.recording != "")
         match kind:
             case "voicemails":
                 found = select(VOICEMAILS.c.path).where(VOICEMAILS.c.at < oldest)
             case "recordings":
-                own = (CALLS.c.started_at < oldest) & (CALLS.c.recording != "")
-                found = select(CALLS.c.recording).where(own)
+                found = select(CALLS.c.recording).where(recorded)
             case _:
                 return
         with storage_errors(self._address):
@@ -204,7 +204,8 @@ class Erasure:
             await asyncio.to_thread(unlink_all, paths)
             if kind == "recordings" and paths:
                 async with engine.begin() as connection:
-                    await connection.execute(update(CALLS).where(own).values(recording=""))
+                    named_no_more = update(CALLS).where(recorded).values(recording="")
+                    await connection.execute(named_no_more)
 
     async def _erase_sendings(self) -> None:
         gone = ALERT_SENDINGS.c.key.not_in(select(ALERTS.c.key))
