@@ -12,9 +12,12 @@ from bot.cli import (
     alerts,
     campaign,
     clips,
+    db,
     demo,
     doctor,
     drill,
+    export,
+    forget,
     lab,
     mic,
     providers,
@@ -47,6 +50,9 @@ app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
+app.command("db")(db.command)
+app.command("forget")(forget.command)
+app.command("export")(export.command)
 app.command("sip")(sip.command)
 app.command("campaign")(campaign.command)
 app.command("transcribe")(transcribe.command)

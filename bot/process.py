@@ -29,6 +29,7 @@ from bot.health.watch import watch_providers
 from bot.keep_running import keep_running
 from bot.lag import LagTeller, measure_lag
 from bot.prices import load_prices, with_prices
+from bot.record_keeper import RecordKeeper, kept
 from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
@@ -86,6 +87,7 @@ async def open_process(
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
     metrics_folder: Path | None = None,
+    keeper: RecordKeeper | None = None,
 ) -> AsyncIterator[Process]:
     """Be ready for calls while the block runs.
 
@@ -95,6 +97,7 @@ async def open_process(
         listeners: More of them, told everything.
         models: Already loaded; None: they are loaded now.
         metrics_folder: Where all processes of a house count; None: this one is alone.
+        keeper: Keeps the record of the calls; None: nobody does, as of calls that are a trial.
     """
     check_tools(settings)
     serve_the_loop_first()
@@ -104,13 +107,15 @@ async def open_process(
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     live = Live(words=words)
     exposition = Exposition(metrics_folder)
-    metrics = Metrics(exposition.registry, incidents_of(settings), clock=clock.monotonic)
+    metrics = Metrics(exposition.registry)
     record = record_of(settings)
-    emitter = emitter_for(settings, [live, metrics, record, *listeners])
+    keepers = [keeper] if keeper else []
+    emitter = emitter_for(settings, [live, metrics, record, *keepers, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
         written(record),
+        kept(keeper, settings, tell=tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_shared(settings, models, measuring) as shared,
@@ -175,15 +180,18 @@ async def open_shared(
 
 def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
     """Return what tells the log, the calls' own records and these listeners."""
-    log = Log(incidents_of(settings))
-    journal = Journal(settings.logs.dir / "calls")
-    return Emitter(listeners=[log, journal, *listeners], utc_now=clock.utc_now)
+    return Emitter(
+        listeners=[Log(), Journal(settings.logs.dir / "calls"), *listeners],
+        utc_now=clock.utc_now,
+        incidents=incidents_of(settings),
+        clock=clock.monotonic,
+    )
 
 
 def record_of(settings: Settings) -> RecordFiles:
     """Return what writes the files that tools of others read."""
     logs = settings.logs
-    return RecordFiles(logs.dir, incidents_of(settings), names=logs.files, redact=redacted)
+    return RecordFiles(logs.dir, names=logs.files, redact=redacted)
 
 
 @asynccontextmanager
@@ -198,7 +206,7 @@ async def written(record: RecordFiles) -> AsyncIterator[None]:
 
 
 def incidents_of(settings: Settings) -> Incidents:
-    """Return what makes incidents of the facts; each listener has its own."""
+    """Return what makes incidents of the facts, once for all who listen."""
     return Incidents(ladders(settings), steps=settings.hold.steps)
 
 

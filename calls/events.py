@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
     AnswererJudged,
     CallerReturned,
@@ -39,6 +40,7 @@ from fallbacks.facts import (
     Suspected,
     SuspicionCleared,
 )
+from fallbacks.failure import Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class CallStarted:
     agent: str
     caller: str = ""  # hidden by every listener but the call's own record
     called: str = ""
+    call_ref: str = ""  # the carrier's own id of the call
+    direction: Literal["inbound", "outbound"] = "inbound"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,13 @@ class CallEnded:
     # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer
     reason: str
     length_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecorded:
+    """The caller has heard that the call is recorded, and from its first word on it is."""
+
+    path: str  # of a stereo wav: the caller left, the agent right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +348,22 @@ class ShareRegained:
     alone_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHalted:
+    """The database takes no more of the record; what fits the bound waits, and calls go on."""
+
+    reason: str  # redacted
+    severity: Severity = Severity.HIGH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordResumed:
+    """The database takes the record again."""
+
+    after_s: float
+    lost_entries: int  # that did not fit, since the process began
+
+
 LagPlace: TypeAlias = Literal["loop", "executor", "line"]
 """Where we were late: serving anybody, computing for a call, sending sound to a caller."""
 
@@ -354,6 +381,7 @@ class ProcessLagged:
 Event: TypeAlias = (
     CallStarted
     | CallEnded
+    | CallRecorded
     | CallRefused
     | CallFailed
     | PhaseMoved
@@ -383,6 +411,11 @@ Event: TypeAlias = (
     | ContextShortened
     | ShareLost
     | ShareRegained
+    | RecordHalted
+    | RecordResumed
+    | IncidentBegan
+    | IncidentGrew
+    | IncidentEnded
     | AttemptStarted
     | AttemptFailed
     | AttemptWon

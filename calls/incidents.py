@@ -14,7 +14,7 @@ again after a while, if it still fails, and never said to be well.
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-from calls.events import Event, ProviderFailed
+from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
 from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
 from calls.known_rungs import KnownRungs
 from fallbacks.breaker import State
@@ -34,6 +34,9 @@ from fallbacks.failure import Kind, Scope, Severity
 
 CALM_S: Final = 30.0  # a rung in doubt is probed every few seconds and would fail sooner (chosen)
 AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
+STORAGE: Final = "storage"
+"""Stands for the stage where the database fails."""
+RECORD: Final = "record"
 
 Place: TypeAlias = tuple[str, str]
 """Stage and rung; no rung: the whole stage."""
@@ -73,7 +76,7 @@ class Incidents:
                 return self._rung_chosen(event, now)
             case BreakerMoved():
                 return self._breaker_moved(event, now)
-            case ProviderFailed() | RetriesExhausted() | StageExhausted():
+            case ProviderFailed() | RetriesExhausted() | StageExhausted() | RecordHalted():
                 return self._meet(trouble_of(event), now)
             case _:
                 self._note(event, now)
@@ -95,6 +98,8 @@ class Incidents:
                 self._recover(event.stage, "", now)
             case StageRecovered():
                 self._recover(event.stage, "", now)
+            case RecordResumed():
+                self._recover(STORAGE, RECORD, now)
             case _:
                 pass
 
@@ -179,7 +184,7 @@ class Incidents:
 
 
 def trouble_of(
-    event: AttemptFailed | ProviderFailed | RetriesExhausted | StageExhausted,
+    event: AttemptFailed | ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
 ) -> Trouble:
     """Return what a fact says is wrong."""
     match event:
@@ -207,3 +212,11 @@ def trouble_of(
             )
         case StageExhausted():
             return Trouble(stage=event.stage, rung="", kind="exhausted", severity=event.severity)
+        case RecordHalted():
+            return Trouble(
+                stage=STORAGE,
+                rung=RECORD,
+                kind="record_halted",
+                severity=event.severity,
+                reason=event.reason,
+            )

@@ -10,7 +10,6 @@ from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     ErrorFrame,
-    Frame,
     TTSSpeakFrame,
 )
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
@@ -85,6 +84,8 @@ class Call:
             if self._assembled.person:
                 await self._surely("dropping a person", self._assembled.person.close())
             await self._surely("observing the end", self._observe_end(self._assembled))
+            if self._assembled.recording:
+                await self._surely("closing the recording", self._assembled.recording.close())
         length_s = self._shared.clock() - started_at_s
         self.tell(CallEnded(reason=self.reason, length_s=length_s))
         await self._surely("hanging up", self._leg.hang_up(self.reason))
@@ -165,10 +166,7 @@ class Call:
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
             return
-        opening: Sequence[Frame] = opening_frames(self._agent)
-        if self._remembered:
-            opening = [TTSSpeakFrame(self._agent.resumed)]
-        for frame in opening:
+        for frame in opening_frames(self._agent, resumed=bool(self._remembered)):
             await assembled.services.tts.queue_frame(frame)
 
     async def _end_for_good(self, reason: str) -> None:
@@ -205,6 +203,8 @@ class Call:
                 agent=self._agent.name,
                 caller=facts.caller,
                 called=facts.called,
+                call_ref=facts.call_ref,
+                direction=facts.direction,
             )
         )
 

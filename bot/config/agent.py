@@ -26,6 +26,13 @@ class SilenceSettings(Section):
     goodbye: Text = "I cannot hear you, so I will hang up now. Please call again. Goodbye."
 
 
+class RecordingSettings(Section):
+    """Whether calls are recorded, and how their callers learn it."""
+
+    enabled: bool = False
+    notice: Text = "This call is recorded."  # spoken first and cannot be barged in
+
+
 class ToolSettings(Section):
     """Something that the model may do: an HTTP call, or a function of the owner's own."""
 
@@ -80,6 +87,7 @@ class AgentSettings(Section):
     context_tokens: Count = 4000
     disclosure: Text | None = None  # spoken first and cannot be barged in
     silence: SilenceSettings = SilenceSettings()
+    recording: RecordingSettings = RecordingSettings()
     max_call_s: Seconds = 1800.0
     resumed: Text = "We were cut off for a moment, and I am back. Please go on."
     farewell: Text = "Thank you for calling. Goodbye."

@@ -26,8 +26,11 @@ from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
 from bot.http.own_house import open_house
-from bot.process import Process, incidents_of, open_process
+from bot.process import Process, open_process
 from bot.ready_line import ready_line
+from bot.record_keeper import record_keeper
+from bot.retention import forget_rows_daily
+from bot.voicemail_rows import voicemails_listed
 from storage.alert_outbox import AlertOutbox
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
@@ -101,7 +104,7 @@ async def run_server(
 ) -> AsyncIterator[Server]:
     """Run the server while the block runs."""
     outbox = AlertOutbox(settings.storage.url)
-    reporter = AlertReporter(incidents_of(settings), outbox, utc_s=utc_s)
+    reporter = AlertReporter(outbox, utc_s=utc_s)
     async with (
         open_process(
             settings,
@@ -109,10 +112,15 @@ async def run_server(
             listeners=[reporter, *extras.listeners],
             models=extras.models,
             metrics_folder=extras.metrics_folder,
+            keeper=record_keeper(settings),
         ) as process,
         open_house(process, extras.house) as house,
         _clips(process, house),
         _messages(process, house),
+        forget_rows_daily(settings, mine=lambda: house.leads),
+        voicemails_listed(
+            process.last_resort.messages, settings.storage.url, mine=lambda: house.leads
+        ),
         tell_operators(
             settings,
             reporter,

@@ -30,7 +30,8 @@ SDP = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
 
 @asynccontextmanager
 async def asking(tmp_path: Path, **tree: Any) -> AsyncIterator[httpx.AsyncClient]:
-    settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}, **tree})
+    kept = {"logs": {"dir": tmp_path}, "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/h.db"}}
+    settings = Settings.model_validate({"stages": STAGES, **kept, **tree})
     async with (
         open_process(settings, words=False) as process,
         asyncio.TaskGroup() as tasks,
