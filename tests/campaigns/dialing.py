@@ -1,7 +1,7 @@
 """A dialer with a real queue, and a carrier whose callees do as they are told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +113,8 @@ class Dialing:
     floor: Floor = field(default_factory=Floor)
     told: list[Event] = field(default_factory=list)
     settings: DialerSettings = field(default_factory=lambda: DialerSettings(grace_s=10.0))
+    rehearse: Callable[[], Awaitable[str]] | None = None
+    more: dict[str, Campaign] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = CampaignStore(self.url, holder="me")
@@ -137,9 +139,10 @@ class Dialing:
             house=self.floor,
             tell=self.told.append,
             now_s=now_s,
+            rehearse=self.rehearse,
             settings=self.settings,
         )
-        return Dialer({"c": self.campaign}, parts)
+        return Dialer({"c": self.campaign, **self.more}, parts)
 
     def of(self, kind: type) -> list:
         return [each for each in self.told if isinstance(each, kind)]
