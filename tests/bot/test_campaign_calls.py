@@ -57,7 +57,7 @@ async def test_with_three_in_ten_requests_failing_each_contact_has_one_outcome(
     contacts = cast_of(MANY)
     names = ("deepgram", "deepgram-b", "openai", "openai-b", "cartesia", "elevenlabs")
     failing = Window(fault=Http(status=503), p=FAILING)
-    faults = dict.fromkeys(names, [failing])
+    faults = {each: [failing] for each in names}
     async with staged_run(tmp_path, contacts, faults=faults, seed=5) as run:
         async with asyncio.timeout(600):
             standing, dials = await run.staged.ended()
