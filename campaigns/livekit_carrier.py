@@ -17,7 +17,7 @@ from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
 from campaigns.carrier import CarrierError, DialRequest, FoundCall
 from transports.livekit_dial import CALLEE, AlreadyDiallingError, Dialled, OutboundCall, dial
-from transports.livekit_trunks import outbound_trunk_id
+from transports.livekit_trunks import ExchangeError, outbound_trunk_id
 
 KEPT_S: Final = 3600  # that an empty room stays: longer than any lease, and than most calls
 STATUS: Final = "sip.callStatus"
@@ -65,7 +65,7 @@ class LivekitCarrier:
                 if not trunk_id:
                     raise CarrierError(f"LiveKit has no outbound trunk named {self.trunk}")
                 await lk.room.create_room(api.CreateRoomRequest(name=room, empty_timeout=KEPT_S))
-        except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
+        except (api.ServerError, aiohttp.ClientError, TimeoutError, ExchangeError) as error:
             raise CarrierError(type(error).__name__) from error
         call = OutboundCall(
             room=room,
