@@ -126,8 +126,14 @@ _SHORT: Final[Mapping[type, str]] = {
 
 def in_order(wanted: Sequence[str], happened: Sequence[str]) -> list[str]:
     """Return those of `wanted` that did not happen behind the ones before them."""
-    rest = iter(happened)
-    return [each for each in wanted if each not in rest]
+    missing: list[str] = []
+    at = 0
+    for each in wanted:
+        if each in happened[at:]:
+            at += happened[at:].index(each) + 1
+        else:
+            missing.append(each)
+    return missing
 
 
 async def play_outage(say: Say) -> Proofs:

@@ -1,6 +1,8 @@
 """Which carrier places the calls of this configuration."""
 
+import asyncio
 from collections.abc import MutableMapping
+from typing import Protocol, runtime_checkable
 
 from bot.config.settings import Settings
 from campaigns.carrier import CampaignCarrier, DialRefusedError, DialRequest, FoundCall
@@ -9,13 +11,29 @@ from transports.twilio_calls import TwilioCalls
 from transports.twilio_rest import TwilioRest
 
 
-def carrier_of(settings: Settings, refs: MutableMapping[str, str]) -> CampaignCarrier | None:
-    """Return the carrier; None: none is configured that could place calls.
+@runtime_checkable
+class Closing(Protocol):
+    """A carrier that does something beside the dialer."""
+
+    def close(self) -> None:
+        """Have nothing ring on."""
+        ...
+
+
+def carrier_of(
+    settings: Settings, refs: MutableMapping[str, str], tasks: asyncio.TaskGroup
+) -> CampaignCarrier | None:
+    """Return the carrier, Twilio before LiveKit; None: none is configured that could place calls.
 
     Args:
         settings: The configuration.
         refs: Where the carrier's ids are found by our own, as callbacks tell them.
+        tasks: Owns what a carrier does beside the dialer.
     """
+    return _twilio(settings, refs) or _livekit(settings, tasks)
+
+
+def _twilio(settings: Settings, refs: MutableMapping[str, str]) -> CampaignCarrier | None:
     twilio = settings.transports.twilio
     if not (twilio.enabled and twilio.account_sid and twilio.auth_token and twilio.number):
         return None
@@ -31,6 +49,24 @@ def carrier_of(settings: Settings, refs: MutableMapping[str, str]) -> CampaignCa
         number=twilio.number,
         refs=refs,
         calls_per_s=twilio.calls_per_s,
+    )
+
+
+def _livekit(settings: Settings, tasks: asyncio.TaskGroup) -> CampaignCarrier | None:
+    livekit = settings.transports.livekit
+    key, secret = livekit.api_key, livekit.api_secret
+    if not (livekit.enabled and livekit.sip.server and key and secret):
+        return None
+    # Here, and not above: its library has 28 MB, which a server without this door does without.
+    from campaigns.livekit_carrier import LivekitCarrier  # noqa: PLC0415
+    from transports.livekit_dial import open_exchange  # noqa: PLC0415
+
+    return LivekitCarrier(
+        open_exchange=lambda: open_exchange(livekit.url, key.get_secret_value(), secret),
+        trunk=livekit.sip.name,
+        room_prefix=livekit.room_prefix,
+        tasks=tasks,
+        media_timeout_s=livekit.sip.media_timeout_s,
     )
 
 

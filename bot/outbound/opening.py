@@ -17,7 +17,7 @@ from bot.config.settings import Settings
 from bot.house.house import House
 from bot.keep_running import keep_running
 from bot.outbound.call_ledger import CallLedger
-from bot.outbound.carriers import NoCarrier, carrier_of
+from bot.outbound.carriers import Closing, NoCarrier, carrier_of
 from bot.outbound.dialing_house import CallsOfTheHouse, HouseOfCalls, agent_of
 from bot.outbound.rehearsal import rehearsal_of
 from bot.process import Process
@@ -44,7 +44,6 @@ class Outbound:
     office: CampaignOffice
     book: ContactBook
     calls: CallsOfTheHouse
-    house: HouseOfCalls
     dialer: Dialer | None
     one_call: OneCall | None
     now_s: Callable[[], float]
@@ -80,45 +79,48 @@ async def open_outbound(
         ledger=ledger, briefs=process.briefs, agent_of=partial(agent_of, settings)
     )
     process.briefs.look_up = partial(_look_up, settings, campaigns, reader)
-    carrier = carrier_of(settings, ledger.refs) or NoCarrier()
-    parts = DialerParts(
-        store=store,
-        office=office,
-        carrier=carrier,
-        calls=calls,
-        house=HouseOfCalls(process=process, house=house),
-        tell=process.switchboard.tell,
-        now_s=clock.utc_s,
-        rehearse=rehearsal_of(process).ready,
-        settings=dialing or DialerSettings(),
-    )
-    dials = not isinstance(carrier, NoCarrier)
-    if campaigns and not dials:
-        logger.warning("campaigns are configured, and no carrier that could dial; nobody is")
-    dialer = Dialer(campaigns, parts) if campaigns and dials else None
     async with asyncio.TaskGroup() as tasks:
-        dialing_on = (
-            tasks.create_task(keep_running("the dialer", dialer.run), name="dialer")
-            if dialer
-            else None
+        carrier = carrier_of(settings, ledger.refs, tasks) or NoCarrier()
+        parts = DialerParts(
+            store=store,
+            office=office,
+            carrier=carrier,
+            calls=calls,
+            house=HouseOfCalls(process=process, house=house),
+            tell=process.switchboard.tell,
+            now_s=clock.utc_s,
+            rehearse=rehearsal_of(process).ready,
+            settings=dialing or DialerSettings(),
         )
+        dials = not isinstance(carrier, NoCarrier)
+        dialer = Dialer(campaigns, parts) if campaigns and dials else None
+        if campaigns and not dials:
+            logger.warning("campaigns are configured, and no carrier that could dial; nobody is")
+        working = _work(tasks, dialer)
         try:
             yield Outbound(
                 campaigns=campaigns,
                 office=office,
                 book=book,
                 calls=calls,
-                house=HouseOfCalls(process=process, house=house),
                 dialer=dialer,
                 one_call=_one_call(parts) if dials else None,
                 now_s=clock.utc_s,
             )
         finally:
-            if dialing_on:
-                dialing_on.cancel()
-                await asyncio.wait([dialing_on])
+            for each in working:
+                each.cancel()
+                await asyncio.wait([each])
+            if isinstance(carrier, Closing):
+                carrier.close()
             for each in (store, office, book, reader):
                 await each.close()
+
+
+def _work(tasks: asyncio.TaskGroup, dialer: Dialer | None) -> list[asyncio.Task[None]]:
+    if dialer is None:
+        return []
+    return [tasks.create_task(keep_running("the dialer", dialer.run), name="dialer")]
 
 
 def _one_call(parts: DialerParts) -> OneCall:
