@@ -87,4 +87,4 @@ class Campaign:
     retry: Mapping[DialOutcome, RetryRule] = field(default_factory=dict[DialOutcome, RetryRule])
     on_outage: OnOutage = "hold"
     voicemail_text: str = ""  # left behind the beep; empty: it hangs up
-    amd: MachineListening = MachineListening()
+    amd: MachineListening = field(default_factory=MachineListening)
