@@ -41,7 +41,7 @@ def poster_of(url: str, outbox: CrmOutbox) -> tuple[RestCrm, CrmPoster]:
         roster=roster_of(crm, time.monotonic()),
         clock=time.monotonic,
     )
-    return crm, CrmPoster(crm, outbox, retries=retries, utc_s=time.monotonic, look_s=10.0)
+    return crm, CrmPoster(crm, outbox, retries=retries, utc_s=time.monotonic, look_s=30.0)
 
 
 async def tell_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
