@@ -25,6 +25,8 @@ from bot.call.summary_post import SummaryPosts, sending
 from bot.call.switchboard import Switchboard
 from bot.call.warming import warm_up
 from bot.config.settings import Settings
+from bot.crm.asking import CrmDesk
+from bot.crm.opening import CrmListener, open_crm
 from bot.exits import UsageError
 from bot.health.policies import build_policies
 from bot.health.retrying import Retries
@@ -108,6 +110,14 @@ class Process:
     briefs: Briefs
 
 
+@dataclass(frozen=True, slots=True)
+class Guests:
+    """What calls share that was opened before the rest."""
+
+    carrier_words: CarrierWords
+    crm: CrmDesk | None
+
+
 @asynccontextmanager
 async def open_process(
     settings: Settings,
@@ -139,8 +149,8 @@ async def open_process(
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
     sums, traces, carrier_words = ConsoleSums(), traces_of(settings), CarrierWords()
-    keepers = [keeper] if keeper else []
-    own = [live, metrics, record, sums, carrier_words, *keepers, *traces]
+    keepers, crm_listener = [keeper] if keeper else [], CrmListener()
+    own = [live, metrics, record, sums, carrier_words, crm_listener, *keepers, *traces]
     emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
@@ -150,7 +160,8 @@ async def open_process(
         kept(keeper, settings, tell=tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
-        open_shared(settings, models, measuring, carrier_words) as shared,
+        open_crm(settings, crm_listener, tell=tell) as crm,
+        open_shared(settings, models, measuring, Guests(carrier_words, crm)) as shared,
     ):
         tell(configuration_of(settings))
         call = call_maker(shared, emitter, prices)
@@ -184,7 +195,7 @@ async def open_shared(
     settings: Settings,
     models: VoiceModels,
     measuring: LagTeller,
-    carrier_words: CarrierWords | None = None,
+    guests: Guests | None = None,
 ) -> AsyncIterator[Shared]:
     """Prepare what calls share, and let it go when the block ends.
 
@@ -192,8 +203,9 @@ async def open_shared(
         settings: The configuration.
         models: Already loaded.
         measuring: Measures our own lag.
-        carrier_words: Hears what carriers say of who picked up; None: nobody tells it.
+        guests: What was opened before; None: nothing was.
     """
+    guests = guests or Guests(CarrierWords(), None)
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
@@ -210,7 +222,8 @@ async def open_shared(
             last_resort=last_resort,
             late_at_line=measuring.note_line,
             posts=posts,
-            carrier_words=carrier_words or CarrierWords(),
+            carrier_words=guests.carrier_words,
+            crm=guests.crm,
         )
     for each in services.values():
         await each.close()

@@ -13,6 +13,7 @@ from calls.campaign_events import (
     DialPlaced,
     OutboundCallBegan,
 )
+from calls.crm_events import CallerKnown, CallerLookedUp, CallReported, DoNotCallWanted
 from calls.house_events import (
     AlertSent,
     CallsCut,
@@ -482,6 +483,10 @@ Event: TypeAlias = (
     | LegEnded
     | AnswererJudged
     | AnswererHeard
+    | CallerLookedUp
+    | CallerKnown
+    | CallReported
+    | DoNotCallWanted
     | LineRestored
     | EarMeasured
     | HandedOver

@@ -19,13 +19,14 @@ from bot.call.apology import SORRY, apologise
 from bot.call.assembly import Assembled, assemble
 from bot.call.conversation import opening_frames
 from bot.call.ending import end_with_rising_force, is_cancelled, tear_down
+from bot.call.known_caller import KnownCaller
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
 from calls.answering import AnsweringPlan
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
-from transports.leg import Leg
+from transports.leg import Leg, LegFacts
 
 STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
 
@@ -64,6 +65,7 @@ class Call:
         self._answering = None if remembered else answering
         self._reason: str | None = None
         self._assembled: Assembled | None = None
+        self._known: KnownCaller | None = None  # None: there is no register to ask
         self._ending: asyncio.Task[None] | None = None
         self._torn = asyncio.Event()  # set where the pipeline cannot be told to end
 
@@ -83,6 +85,9 @@ class Call:
         started_at_s = self._shared.clock()
         try:
             self._tell_start()
+            if self._shared.crm and not self._remembered:
+                number = _other_party(self._leg.facts)
+                self._known = KnownCaller(self._shared.crm, number, tell=self.tell)
             await self._talk()
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
             self._tell_failure("call", broken)
@@ -94,6 +99,8 @@ class Call:
 
     async def _part(self, started_at_s: float) -> None:
         """Take every step of the end, whatever became of the one before."""
+        if self._known:
+            self._known.close()
         if self._assembled:
             await self._surely("closing the tools", self._assembled.tools.close())
             if self._assembled.person:
@@ -152,6 +159,8 @@ class Call:
             answering=self._answering,
         )
         self._assembled = assembled
+        if self._known:
+            self._known.tell_model(assembled.context)
         if self._remembered:
             assembled.context.set_messages(list(self._remembered))
         self._leg.on_gone(self.cancel)
@@ -189,7 +198,11 @@ class Call:
                 await assembled.answerer.person()
             finally:
                 words.forget(call_ref)
-        for frame in opening_frames(self._agent, resumed=bool(self._remembered)):
+        agent = self._agent
+        if self._known:
+            within_s = self._shared.settings.crm.greeting_s
+            agent = await self._known.greeted_by(agent, within_s=within_s)
+        for frame in opening_frames(agent, resumed=bool(self._remembered)):
             await assembled.services.tts.queue_frame(frame)
 
     async def _end_for_good(self, reason: str) -> None:
@@ -245,3 +258,8 @@ class Call:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a screen that fails takes nobody's words
             logger.debug("call {}: nothing can be shown: {!r}", self.call_id, broken)
+
+
+def _other_party(facts: LegFacts) -> str:
+    """Return the number of whom we talk with."""
+    return (facts.called or facts.caller) if facts.direction == "outbound" else facts.caller

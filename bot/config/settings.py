@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from bot.config.agent import AgentSettings
 from bot.config.campaigns import CampaignName, CampaignSettings
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
+from bot.config.crm import CrmSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.keeping import StorageSettings
 from bot.config.resilience import ResilienceSection
@@ -313,6 +314,7 @@ class Settings(Section):
     prices: PricesSettings = PricesSettings()
     transfer: TransferSettings = TransferSettings()
     traces: TracesSettings = TracesSettings()
+    crm: CrmSettings = CrmSettings()
     campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 
     @model_validator(mode="before")
