@@ -42,7 +42,8 @@ from providers.provider import SharedService, Stage
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
-from telemetry.logs import Log, redacted
+from telemetry.logs import Log
+from telemetry.masking import redacted
 from telemetry.metrics import Exposition, Metrics
 from telemetry.record_files import RecordFiles
 from transports.leg import Leg

@@ -12,6 +12,7 @@ from loguru import logger
 
 from calls.entry import Entry, Tell
 from calls.events import Event
+from telemetry.masking import event_without_keys
 
 QUEUE_ENTRIES: Final = 10_000  # a minute of twenty busy calls; beyond that entries are lost
 
@@ -52,7 +53,7 @@ class Emitter:
                 call_id=call_id,
                 number=next(numbers),
                 at=self._utc_now().isoformat(timespec="milliseconds"),
-                event=event,
+                event=event_without_keys(event),
             )
             try:
                 self._queue.put_nowait(entry)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from fallbacks.failure import Severity
 from telemetry.bridge import bridge_logging
 from telemetry.line_writer import LineWriter
 from telemetry.log_file import LogFile
-from telemetry.printable import LONGEST_BYTES, bounded, one_line, without_cards
+from telemetry.masking import printable
 from telemetry.privacy import without_words
 from telemetry.repeats import Repeats
 
@@ -43,7 +42,6 @@ CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themsel
     "twilio",
     "asyncio",
 )
-READ_CHARACTERS: Final = 8 * LONGEST_BYTES  # of a text; what is behind them is never shown
 TRACE_LINES: Final = 80  # its beginning and its end
 FRAMES_SHOWN: Final = 20  # of a traceback, the innermost ones
 LINE: Final = (  # loguru's own, without what it says of exceptions
@@ -51,18 +49,7 @@ LINE: Final = (  # loguru's own, without what it says of exceptions
     "<cyan>{name}</cyan>:<cyan>{function}</cyan>:<cyan>{line}</cyan> - <level>{message}</level>"
 )
 WRITERS: Final[list[LineWriter]] = []
-TELLS_WORDS: Final = re.compile(r"not speaking \[.*", re.DOTALL)
 TOLD_AS_A_FACT: Final = "no language model answered"  # Pipecat's lines of it: two for each turn
-KEY_SHAPED: Final = re.compile(
-    r"(?i)(bearer|token|x-api-key|xi-api-key|authorization)([\"':=\s]+)([\w.\-/+]{8,})"
-    r"|\bsk[-_][\w\-]{8,}"
-)
-
-
-def redacted(text: str) -> str:
-    """Return `text` without keys, cards, and the words that Pipecat did not speak."""
-    text = without_cards(TELLS_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS]))
-    return KEY_SHAPED.sub(lambda found: f"{found[1] or ''}{found[2] or ''}[redacted]", text)
 
 
 def set_up(*, level: str, folder: Path | None) -> None:
@@ -115,7 +102,7 @@ def _form(record: "Record") -> str:
 
 
 def _make_printable(record: "Record") -> None:
-    record["message"] = bounded(one_line(redacted(record["message"])))
+    record["message"] = printable(record["message"])
     if (error := record["exception"]) and error.value:
         record["extra"]["trace"] = _trace(error.value)
 
@@ -126,7 +113,7 @@ def _trace(error: BaseException) -> str:
     lines = [line for part in parts for line in _lines_of(part)]
     if len(lines) > TRACE_LINES:
         lines[TRACE_LINES // 2 : -TRACE_LINES // 2] = ["…"]
-    return "".join(f"    {bounded(one_line(redacted(line)))}\n" for line in lines)
+    return "".join(f"    {printable(line)}\n" for line in lines)
 
 
 def _lines_of(part: str) -> list[str]:

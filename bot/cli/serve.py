@@ -16,6 +16,7 @@ from bot.exits import DONE
 from bot.house.cores import processes
 from bot.many import ServePlan, serve_with_workers
 from telemetry import logs
+from telemetry.known_secrets import KNOWN
 
 
 def command(
@@ -47,7 +48,7 @@ def command(
     flags = {"server.host": host, "server.port": port, "server.workers": workers}
     loaded = load(config, flags=flags, keys=not print_config)
     if print_config:
-        typer.echo(as_yaml(loaded), nl=False)
+        typer.echo(KNOWN.hide(as_yaml(loaded)), nl=False)
         return DONE
     keep_private()
     check_folders(loaded)
