@@ -105,7 +105,7 @@ async def open_process(
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     live = Live(words=words)
     exposition = Exposition(metrics_folder)
-    metrics = Metrics(exposition.registry, incidents_of(settings), clock=clock.monotonic)
+    metrics = Metrics(exposition.registry)
     record = record_of(settings)
     emitter = emitter_for(settings, [live, metrics, record, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
@@ -176,15 +176,18 @@ async def open_shared(
 
 def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
     """Return what tells the log, the calls' own records and these listeners."""
-    log = Log(incidents_of(settings))
-    journal = Journal(settings.logs.dir / "calls")
-    return Emitter(listeners=[log, journal, *listeners], utc_now=clock.utc_now)
+    return Emitter(
+        listeners=[Log(), Journal(settings.logs.dir / "calls"), *listeners],
+        utc_now=clock.utc_now,
+        incidents=incidents_of(settings),
+        clock=clock.monotonic,
+    )
 
 
 def record_of(settings: Settings) -> RecordFiles:
     """Return what writes the files that tools of others read."""
     logs = settings.logs
-    return RecordFiles(logs.dir, incidents_of(settings), names=logs.files, redact=redacted)
+    return RecordFiles(logs.dir, names=logs.files, redact=redacted)
 
 
 @asynccontextmanager
@@ -199,7 +202,7 @@ async def written(record: RecordFiles) -> AsyncIterator[None]:
 
 
 def incidents_of(settings: Settings) -> Incidents:
-    """Return what makes incidents of the facts; each listener has its own."""
+    """Return what makes incidents of the facts, once for all who listen."""
     return Incidents(ladders(settings), steps=settings.hold.steps)
 
 

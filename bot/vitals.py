@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from telemetry.emitter import Emitter
+from telemetry.metrics import Metrics
 
 LOOK_S: Final = 5.0
 PAGE_BYTES: Final = os.sysconf("SC_PAGESIZE")
@@ -53,8 +53,9 @@ def _split(row: str) -> tuple[str, str, str]:
     return name.strip(), colon, rest
 
 
-async def look_now_and_then(emitter: Emitter, look: Callable[[Gauges], None]) -> None:
+async def look_now_and_then(emitter: Emitter, metrics: Metrics) -> None:
     """Look every few seconds until cancelled."""
     while True:
-        look(read_process() | read_network() | read_emitter(emitter))
+        metrics.look(read_process() | read_network() | read_emitter(emitter))
+        metrics.look_at_listeners(emitter.queues, emitter.losses, emitter.failed_listeners)
         await asyncio.sleep(LOOK_S)

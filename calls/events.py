@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
     AnswererJudged,
     CallerReturned,
@@ -383,6 +384,9 @@ Event: TypeAlias = (
     | ContextShortened
     | ShareLost
     | ShareRegained
+    | IncidentBegan
+    | IncidentGrew
+    | IncidentEnded
     | AttemptStarted
     | AttemptFailed
     | AttemptWon

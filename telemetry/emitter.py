@@ -6,39 +6,52 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import count
 from types import TracebackType
-from typing import Final, Protocol
-
-from loguru import logger
+from typing import Final, TypeAlias
 
 from calls.entry import Entry, Tell
 from calls.events import Event
+from calls.incidents import Incidents
 from telemetry.masking import event_without_keys
+from telemetry.subscription import Listener, Subscription
 
-QUEUE_ENTRIES: Final = 10_000  # a minute of twenty busy calls; beyond that entries are lost
+Clock: TypeAlias = Callable[[], float]
 
-
-class Listener(Protocol):
-    """Someone who is told everything."""
-
-    async def hear(self, entry: Entry) -> None:
-        """Hear one entry. May raise: it hurts nobody else."""
-        ...
+QUEUE_ENTRIES: Final = 10_000  # of each listener: a minute of twenty busy calls; then the oldest go
+FLUSH_S: Final = 5.0  # for those who listen, at the end: who takes longer loses the rest (chosen)
+TICK_S: Final = 1.0  # between two looks at which incidents are over by the passing of time
 
 
 class Emitter:
     """The one road from facts to listeners: `tell` never waits and never raises.
 
-    A full queue loses the entry and counts it; a listener that raises is logged and counted.
+    Each listener has a queue of its own: one that is slow, or fails, hurts nobody but itself. What
+    an incident is made of is made into one here, right behind the fact that says so: whoever
+    listens is told of it, and nobody has to find out again.
     """
 
-    def __init__(self, *, listeners: Sequence[Listener], utc_now: Callable[[], datetime]) -> None:
-        self._listeners = listeners
+    def __init__(
+        self,
+        *,
+        listeners: Sequence[Listener],
+        utc_now: Callable[[], datetime],
+        incidents: Incidents | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Take who listens.
+
+        Args:
+            listeners: Each hears every entry, in the order in which they were told.
+            utc_now: The time of day, for the entries.
+            incidents: Makes incidents of facts; nobody else may ask it. None: nobody does.
+            clock: Seconds, for the incidents; None: the time of day.
+        """
+        self._subscriptions = [Subscription(each, room=QUEUE_ENTRIES) for each in listeners]
         self._utc_now = utc_now
-        self._queue: asyncio.Queue[Entry] = asyncio.Queue(QUEUE_ENTRIES)
-        self._task: asyncio.Task[None] | None = None
+        self._incidents = incidents
+        self._clock = clock or (lambda: utc_now().timestamp())
+        self._own_numbers = count(1)  # of the process' entries
+        self._tasks: list[asyncio.Task[None]] = []
         self._group = asyncio.TaskGroup()
-        self.lost_entries = 0
-        self.failed_listeners: Counter[str] = Counter()
 
     def tell_for(self, call_id: str) -> Tell:
         """Return what a call hands its facts to; an empty `call_id` is the process itself.
@@ -46,34 +59,82 @@ class Emitter:
         The count of a call's entries goes when nobody holds its `tell` any more: nothing here grows
         with the calls that were, and a fact told after the end still has its number.
         """
-        numbers = count(1)
+        numbers = count(1) if call_id else self._own_numbers
+
+        def put(event: Event, at: str) -> None:
+            entry = Entry(call_id=call_id, number=next(numbers), at=at, event=event)
+            for each in self._subscriptions:
+                each.put(entry)
 
         def tell(event: Event) -> None:
-            entry = Entry(
-                call_id=call_id,
-                number=next(numbers),
-                at=self._utc_now().isoformat(timespec="milliseconds"),
-                event=event_without_keys(event),
-            )
-            try:
-                self._queue.put_nowait(entry)
-            except asyncio.QueueFull:
-                self.lost_entries += 1
+            at = self._utc_now().isoformat(timespec="milliseconds")
+            event = event_without_keys(event)
+            put(event, at)
+            if self._incidents is not None:
+                for fact in self._incidents.handle(event, self._clock()):
+                    put(fact, at)
 
         return tell
 
     @property
     def waiting(self) -> int:
-        """How many entries nobody has heard yet."""
-        return self._queue.qsize()
+        """How many entries the slowest listener has not heard yet."""
+        return max((each.waiting for each in self._subscriptions), default=0)
 
-    async def flush(self) -> None:
-        """Wait until every entry told so far was heard."""
-        await self._queue.join()
+    @property
+    def queues(self) -> Counter[str]:
+        """How many entries each listener has not heard yet."""
+        return self._count(lambda each: each.waiting)
+
+    @property
+    def lost_entries(self) -> int:
+        """How many entries were lost, by all listeners together."""
+        return sum(each.lost for each in self._subscriptions)
+
+    @property
+    def failed_listeners(self) -> Counter[str]:
+        """How often each listener raised."""
+        return self._count(lambda each: each.failed)
+
+    @property
+    def losses(self) -> Counter[str]:
+        """How many entries each listener lost."""
+        return self._count(lambda each: each.lost)
+
+    def _count(self, what: Callable[[Subscription], int]) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for each in self._subscriptions:
+            found[each.name] += what(each)
+        return found
+
+    async def _tick(self, incidents: Incidents) -> None:
+        """Tell of incidents that are over because nothing more has happened."""
+        tell = self.tell_for("")
+        while True:
+            await asyncio.sleep(TICK_S)
+            for fact in incidents.tick(self._clock()):
+                tell(fact)
+
+    async def flush(self, within_s: float = FLUSH_S) -> None:
+        """Wait until every entry told so far was heard, or as long as that may take."""
+        late = [each for each in self._subscriptions if each.behind]
+        if not late:
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                for each in late:
+                    await each.done()
+        except TimeoutError:
+            pass  # what is lost by it is counted and logged at the end
 
     async def __aenter__(self) -> "Emitter":
         await self._group.__aenter__()
-        self._task = self._group.create_task(self._pass_on(), name="emitter")
+        for each in self._subscriptions:
+            task = self._group.create_task(each.run(), name=f"telling {each.name}")
+            self._tasks.append(task)
+        if self._incidents is not None:
+            ticking = self._group.create_task(self._tick(self._incidents), name="incidents")
+            self._tasks.append(ticking)
         return self
 
     async def __aexit__(
@@ -84,18 +145,8 @@ class Emitter:
     ) -> None:
         if error is None:
             await self.flush()
-        if self._task:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._group.__aexit__(kind, error, trace)
-
-    async def _pass_on(self) -> None:
-        while True:
-            entry = await self._queue.get()
-            for listener in self._listeners:
-                try:
-                    await listener.hear(entry)
-                except Exception as broken:  # noqa: BLE001 - a listener must not hurt a call
-                    name = type(listener).__name__
-                    self.failed_listeners[name] += 1
-                    logger.error("{} failed: {}: {}", name, type(broken).__name__, broken)
-            self._queue.task_done()
+        for each in self._subscriptions:
+            each.give_up()

@@ -5,7 +5,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,8 +13,7 @@ from loguru import logger
 
 from calls.entry import Entry
 from calls.events import Event
-from calls.incident import IncidentEnded, IncidentFact
-from calls.incidents import Incidents
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import HandedOver, LegEnded
 from fallbacks.failure import Severity
 from telemetry.bridge import bridge_logging
@@ -136,8 +134,7 @@ class Log:
     are as many as strangers want: each kind is one line a minute, and then how often it was.
     """
 
-    def __init__(self, incidents: Incidents) -> None:
-        self._incidents = incidents
+    def __init__(self) -> None:
         self._repeats = Repeats()
 
     async def hear(self, entry: Entry) -> None:
@@ -150,8 +147,6 @@ class Log:
             logger.warning("process {} {} times more", kind, times)
         if self._is_news(name, shown, at_s):
             _write(_level_of(entry.event), entry, name, shown)
-        for fact in self._incidents.handle(entry.event, at_s):
-            _write(_level(fact), entry, type(fact).__name__, asdict(fact))
 
     def _is_news(self, name: str, shown: Mapping[str, Any], at_s: float) -> bool:
         if name not in REFUSALS:
@@ -165,15 +160,17 @@ def _write(level: str, entry: Entry, name: str, shown: Mapping[str, Any]) -> Non
 
 
 def _level_of(event: Event) -> str:
-    """Return at which level a fact is logged: a leg or handover that failed is worse."""
-    if isinstance(event, LegEnded | HandedOver) and event.outcome == "failed":
-        return "WARNING"
-    return LEVELS.get(type(event).__name__, "DEBUG")
+    """Return at which level a fact is logged: a leg or handover that failed is worse.
 
-
-def _level(fact: IncidentFact) -> str:
-    """Return at which level an incident is logged; its end stands where its begin stood."""
-    return "WARNING" if isinstance(fact, IncidentEnded) else SEVERITIES[fact.severity]
+    An incident's end stands where its begin stood.
+    """
+    match event:
+        case LegEnded(outcome="failed") | HandedOver(outcome="failed") | IncidentEnded():
+            return "WARNING"
+        case IncidentBegan() | IncidentGrew():
+            return SEVERITIES[event.severity]
+        case _:
+            return LEVELS.get(type(event).__name__, "DEBUG")
 
 
 SEVERITIES: Final[Mapping[Severity, str]] = {

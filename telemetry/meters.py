@@ -27,8 +27,8 @@ PROCESS: Final[Mapping[str, str]] = {
     "open_fds": "Open file descriptors of a process.",
     "sent_bytes": "Bytes that the machine's network interfaces have sent.",
     "received_bytes": "Bytes that the machine's network interfaces have received.",
-    "event_queue_entries": "Facts that wait for the log, the records and these numbers.",
-    "lost_events": "Facts that were lost because nobody took them in time, of a process.",
+    "event_queue_entries": "Facts that wait for the slowest of those who listen.",
+    "lost_events": "Facts that somebody who listens was too slow for, of a process.",
 }
 """What a process says of itself, by the name behind `holdline_process_`."""
 
@@ -42,6 +42,7 @@ class Meters:
         self._make_turns()
         self._make_ladders()
         self._make_beside()
+        self._make_telling()
         self.process = {
             name: Gauge(
                 f"holdline_process_{name}", says, registry=registry, multiprocess_mode="liveall"
@@ -141,6 +142,21 @@ class Meters:
             "input_refused", "What strangers and carriers sent in vain.", "transport", "reason"
         )
         self.lagged = self._histogram("lag_seconds", "How late we were ourselves.", LAG_S, "where")
+
+    def _make_telling(self) -> None:
+        self.telling_lost = self._counter(
+            "telemetry_lost", "Facts that one who listens was too slow for.", "listener"
+        )
+        self.telling_failed = self._counter(
+            "telemetry_failed", "Facts at which one who listens raised.", "listener"
+        )
+        self.telling_waits = Gauge(
+            "holdline_telemetry_waiting_entries",
+            "Facts that wait for one who listens, of all processes.",
+            ("listener",),
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
 
     def _counter(self, name: str, says: str, *labels: str) -> Counter:
         return Counter(f"holdline_{name}", says, labels, registry=self._registry)

@@ -1,9 +1,9 @@
 """What happened, as numbers for Prometheus; the metrics stand in `telemetry/meters.py`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -28,8 +28,7 @@ from calls.events import (
     ToolCalled,
     UsageMeasured,
 )
-from calls.incident import IncidentBegan, IncidentEnded, IncidentFact
-from calls.incidents import Incidents
+from calls.incident import IncidentBegan, IncidentEnded
 from calls.leg_events import HandedOver, LegEnded, LineRestored
 from fallbacks.breaker import State
 from fallbacks.facts import (
@@ -47,8 +46,6 @@ from fallbacks.facts import (
     StageRecovered,
 )
 from telemetry.meters import BREAKER, Meters
-
-Clock: TypeAlias = Callable[[], float]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LIVE: Final = "gauge_live*_*.db"  # how prometheus_client names what a process says of itself now
@@ -94,6 +91,7 @@ COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
     HandedOver: (Count("handovers", ("outcome",)),),
     LineRestored: (Count("line_restored", amount="after_s"),),
     InputRefused: (Count("refusals", ("transport", "reason")),),
+    IncidentBegan: (Count("incidents", ("severity",)),),
     ProcessLagged: (Count("lagged", ("where",), "lag_s"),),
 }
 """What is counted by the facts' own fields."""
@@ -115,18 +113,11 @@ class Metrics:
     kinds and reasons are closed sets, or stand in the configuration.
     """
 
-    def __init__(self, registry: CollectorRegistry, incidents: Incidents, *, clock: Clock) -> None:
-        """Take where to count.
-
-        Args:
-            registry: Where the metrics are made.
-            incidents: Says when trouble begins and is over; nobody else may ask it.
-            clock: Monotonic seconds.
-        """
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Take where the metrics are made."""
         self._meters = Meters(registry)
-        self._incidents = incidents
-        self._clock = clock
         self._active: set[str] = set()  # calls
+        self._counted: dict[tuple[str, str], int] = {}  # of what others count: metric and listener
 
     async def hear(self, entry: Entry) -> None:
         """Count one entry."""
@@ -138,13 +129,23 @@ class Metrics:
             getattr(self._meters, name).labels(label).inc()
         self._count_call(entry)
         self._count_particular(event)
-        for fact in self._incidents.handle(event, self._clock()):
-            self._count_incident(fact)
 
     def look(self, gauges: Mapping[str, float]) -> None:
         """Take what is measured now and then; names as in `telemetry.meters.PROCESS`."""
         for name, value in gauges.items():
             self._meters.process[name].set(value)
+
+    def look_at_listeners(
+        self, waiting: Mapping[str, int], lost: Mapping[str, int], failed: Mapping[str, int]
+    ) -> None:
+        """Take how those who listen fare, by name; what was lost and failed is since ever."""
+        for name, entries in waiting.items():
+            self._meters.telling_waits.labels(name).set(entries)
+        for meter, counts in (("telling_lost", lost), ("telling_failed", failed)):
+            for name, times in counts.items():
+                more = times - self._counted.get((meter, name), 0)
+                getattr(self._meters, meter).labels(name).inc(max(0, more))
+                self._counted[meter, name] = times
 
     def _add(self, count: Count, event: Event) -> None:
         meter = getattr(self._meters, count.meter)
@@ -184,6 +185,8 @@ class Metrics:
                 meters.breaker.labels(*place).set(BREAKER[event.after])
                 if event.before == State.OPEN:
                     meters.breaker_open.labels(*place).inc(max(0.0, event.after_s))
+            case IncidentEnded() if event.rung:
+                meters.recovery.labels(event.stage, event.rung).observe(event.lasted_s)
             case _:
                 pass
 
@@ -196,15 +199,6 @@ class Metrics:
             meters.unpriced.labels(provider).inc()
         else:
             meters.cost.labels(provider).inc(used.cost)
-
-    def _count_incident(self, fact: IncidentFact) -> None:
-        match fact:
-            case IncidentBegan():
-                self._meters.incidents.labels(fact.severity).inc()
-            case IncidentEnded() if fact.rung:
-                self._meters.recovery.labels(fact.stage, fact.rung).observe(fact.lasted_s)
-            case _:
-                pass
 
 
 def _label(value: Any) -> str:

@@ -12,14 +12,13 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from loguru import logger
 
 from calls.entry import Entry
-from calls.incidents import Incidents
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from telemetry.log_file import LogFile
 from telemetry.printable import bounded, one_line
 from telemetry.privacy import without_words
@@ -44,19 +43,15 @@ class RecordFiles:
         lost_rows: That came when too many waited.
     """
 
-    def __init__(
-        self, folder: Path, incidents: Incidents, *, names: Collection[str] = NAMES, redact: Redact
-    ) -> None:
+    def __init__(self, folder: Path, *, names: Collection[str] = NAMES, redact: Redact) -> None:
         """Take where to write.
 
         Args:
             folder: Of the log.
-            incidents: Says when trouble begins and is over; nobody else may ask it.
             names: The files that are wanted.
             redact: Takes keys and cards out of a text.
         """
         self._folder = folder
-        self._incidents = incidents
         self._redact = redact
         self._maker = RowMaker()
         self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
@@ -74,9 +69,8 @@ class RecordFiles:
             (WORDS, rows.app),
         ):
             self._keep(name, added)
-        at_s = datetime.fromisoformat(entry.at).timestamp()
-        facts = self._incidents.handle(entry.event, at_s)
-        self._keep(ALERTS, [(each, entry.at) for each in facts])
+        if isinstance(entry.event, IncidentBegan | IncidentGrew | IncidentEnded):
+            self._keep(ALERTS, [(entry.event, entry.at)])
 
     async def run(self) -> None:
         """Write now and then until cancelled, and once more then."""

@@ -15,7 +15,7 @@ from calls.alert import NOT_SERVED, STAGES, WHOLE_CALL, AlertFact, IncidentLaste
 from calls.entry import Entry
 from calls.events import CallEnded, CallerStopped, CallFailed, Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
-from calls.incidents import Incidents, Place
+from calls.incidents import Place
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
 from fallbacks.failure import Severity
 from storage.alert_outbox import AlertOutbox
@@ -35,11 +35,8 @@ class AlertReporter:
         lost_facts: That came when too many waited for the database.
     """
 
-    def __init__(
-        self, incidents: Incidents, outbox: AlertOutbox, *, utc_s: Callable[[], float]
-    ) -> None:
-        """Take what makes incidents of facts, which nobody else may ask, and where they go."""
-        self._incidents = incidents
+    def __init__(self, outbox: AlertOutbox, *, utc_s: Callable[[], float]) -> None:
+        """Take where incidents go."""
         self._outbox = outbox
         self._utc_s = utc_s
         self._holder = secrets.token_hex(8)
@@ -56,9 +53,13 @@ class AlertReporter:
         """Note what one entry means for operators; waits for nothing."""
         self._count(entry.call_id, entry.event)
         at_s = datetime.fromisoformat(entry.at).timestamp()
-        self._put(self._incidents.handle(entry.event, at_s), at_s)
-        if isinstance(entry.event, CallFailed):
-            self._put([not_served(entry.event)], at_s)
+        match entry.event:
+            case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
+                self._put([fact], at_s)
+            case CallFailed() as event:
+                self._put([not_served(event)], at_s)
+            case _:
+                pass
 
     async def run(self) -> None:
         """Put facts into the outbox as they come, until cancelled."""
@@ -93,7 +94,6 @@ class AlertReporter:
         return kept
 
     def _look(self, now: float) -> None:
-        self._put(self._incidents.tick(now), now)
         if now < self._lasts_s + LASTS_S:
             return
         self._lasts_s = now

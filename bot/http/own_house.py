@@ -33,7 +33,7 @@ async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[H
 
     if joined:
         joined.wire.on("turned_away", partial(_tell_turned_away, process))
-    looking = partial(look_now_and_then, process.emitter, process.metrics.look)
+    looking = partial(look_now_and_then, process.emitter, process.metrics)
     meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
         look = tasks.create_task(keep_running("the look at the process", looking), name="look")

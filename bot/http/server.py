@@ -26,7 +26,7 @@ from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
 from bot.http.own_house import open_house
-from bot.process import Process, incidents_of, open_process
+from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from storage.alert_outbox import AlertOutbox
 
@@ -101,7 +101,7 @@ async def run_server(
 ) -> AsyncIterator[Server]:
     """Run the server while the block runs."""
     outbox = AlertOutbox(settings.storage.url)
-    reporter = AlertReporter(incidents_of(settings), outbox, utc_s=utc_s)
+    reporter = AlertReporter(outbox, utc_s=utc_s)
     async with (
         open_process(
             settings,

@@ -15,7 +15,6 @@ from loguru import logger
 
 from calls.entry import Entry
 from calls.events import InputRefused
-from calls.incidents import Incidents
 from telemetry import logs
 from telemetry.line_writer import LineWriter
 from telemetry.log_file import KEPT, LogFile
@@ -172,7 +171,7 @@ def test_what_a_library_repeats_is_counted(log_file: Path) -> None:
 
 
 async def test_refusals_are_counted_and_not_written_one_by_one(log_file: Path) -> None:
-    log = logs.Log(Incidents({}, steps=()))
+    log = logs.Log()
     refused = InputRefused(transport="twilio", reason="wrong_signature")
     for number in range(1000):
         at = f"2026-01-01T00:0{number // 600}:{number % 600 // 10:02}.000+00:00"

@@ -14,6 +14,7 @@ from calls.incidents import Incidents
 from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen, StageExhausted, Suspected
 from fallbacks.failure import Kind, Scope, Severity
 from telemetry import logs
+from tests.telemetry.incident_feed import IncidentFeed
 
 RUNG: Any = {"stage": "llm", "provider": "openai"}
 REFUSED = (
@@ -49,7 +50,8 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 
 
 async def log_calls(*events: Event, calls: int = 1) -> None:
-    log = logs.Log(Incidents({"llm": ["openai", "openai-b"]}, steps=("clip", "goodbye")))
+    incidents = Incidents({"llm": ["openai", "openai-b"]}, steps=("clip", "goodbye"))
+    log = IncidentFeed(logs.Log(), incidents)
     at = (f"2026-01-01T00:{minute:02}:00.000+00:00" for minute in range(60))
     for call, when in zip(range(calls), at, strict=False):
         for number, event in enumerate(events, start=1):

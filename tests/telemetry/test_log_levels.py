@@ -8,7 +8,6 @@ from loguru import logger
 
 from calls.entry import Entry
 from calls.events import Event
-from calls.incidents import Incidents
 from calls.leg_events import (
     EarMeasured,
     HandedOver,
@@ -50,7 +49,7 @@ def lines_in(file: Path) -> list[str]:
 async def test_what_becomes_of_a_line_is_logged_at_its_level(
     log_file: Path, event: Event, level: str
 ) -> None:
-    log = logs.Log(Incidents({}, steps=()))
+    log = logs.Log()
     at = "2026-01-01T00:00:00.000+00:00"
     await log.hear(Entry(call_id="call1", number=1, at=at, event=event))
     (line,) = lines_in(log_file)

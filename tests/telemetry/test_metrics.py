@@ -27,8 +27,10 @@ from scripts.metrics_page import PAGE, renew
 from telemetry import metrics as module
 from telemetry.meters import BREAKER, Meters
 from telemetry.metrics import Exposition, Metrics
+from tests.telemetry.incident_feed import IncidentFeed
 
 LADDERS = {"tts": ["cartesia", "elevenlabs"]}
+AT = "2026-01-01T00:00:00.000+00:00"
 OPENED = BreakerMoved(
     stage="tts", provider="cartesia", before="closed", after="open", cause="failures",
     after_s=9.0, severity=Severity.MEDIUM,
@@ -39,18 +41,16 @@ CLOSED = BreakerMoved(
 
 
 class Counted:
-    """Metrics that were told some facts, a second apart."""
+    """Metrics that were told some facts."""
 
     def __init__(self) -> None:
         self.exposition = Exposition()
-        self.now = 0.0
-        incidents = Incidents(LADDERS)
-        self.metrics = Metrics(self.exposition.registry, incidents, clock=lambda: self.now)
+        self.metrics = Metrics(self.exposition.registry)
+        self.feed = IncidentFeed(self.metrics, Incidents(LADDERS))
 
     async def tell(self, *events: Event, call_id: str = "c") -> dict[str, float]:
         for event in events:
-            self.now += 1.0
-            await self.metrics.hear(Entry(call_id=call_id, number=1, at="now", event=event))
+            await self.feed.hear(Entry(call_id=call_id, number=1, at=AT, event=event))
         return self.read()
 
     def read(self) -> dict[str, float]:
@@ -129,6 +129,18 @@ async def test_use_is_counted_with_its_price_or_as_unpriced() -> None:
     assert read["holdline_unpriced_total['openai']"] == 1
 
 
+async def test_how_those_who_listen_fare_is_counted_once() -> None:
+    it = Counted()
+    for _ in range(2):
+        it.metrics.look_at_listeners({"Log": 7}, {"Log": 3}, {"Log": 0})
+    it.metrics.look_at_listeners({"Log": 0}, {"Log": 5}, {"Log": 1})
+
+    read = it.read()
+    assert read["holdline_telemetry_lost_total['Log']"] == 5
+    assert read["holdline_telemetry_failed_total['Log']"] == 1
+    assert read["holdline_telemetry_waiting_entries['Log']"] == 0
+
+
 async def test_labels_do_not_grow_with_the_calls() -> None:
     read = await Counted().tell(
         CallFailed(where="HoldLine#3", error="x"), CallFailed(where="HoldLine#4", error="x")
@@ -156,10 +168,9 @@ count_together(Path(sys.argv[1]))
 import asyncio
 from calls.entry import Entry
 from calls.events import CallStarted
-from calls.incidents import Incidents
 from telemetry.metrics import Exposition, Metrics
 exposition = Exposition(Path(sys.argv[1]))
-metrics = Metrics(exposition.registry, Incidents({}), clock=lambda: 0.0)
+metrics = Metrics(exposition.registry)
 entry = Entry(call_id="c", number=1, at="now", event=CallStarted(transport="twilio", agent="a"))
 asyncio.run(metrics.hear(entry))
 print(exposition.read().decode(), flush=True)

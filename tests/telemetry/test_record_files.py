@@ -17,6 +17,7 @@ from fallbacks.failure import Kind, Scope, Severity
 from telemetry import record_files
 from telemetry.masking import redacted
 from telemetry.record_files import ALERTS, ERRORS, NAMES, RecordFiles
+from tests.telemetry.incident_feed import IncidentFeed
 
 LADDERS = {"tts": ["cartesia", "elevenlabs"], "stt": ["deepgram"]}
 BEGAN = datetime(2026, 1, 30, 12, 34, 56, tzinfo=UTC)
@@ -46,14 +47,15 @@ class Written:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
-        self.record = RecordFiles(folder, Incidents(LADDERS), redact=redacted, **options)
+        self.record = RecordFiles(folder, redact=redacted, **options)
+        self.feed = IncidentFeed(self.record, Incidents(LADDERS))
         self.told = 0
 
     async def tell(self, *events: Event) -> None:
         for event in events:
             at = (BEGAN + timedelta(seconds=self.told)).isoformat(timespec="milliseconds")
             self.told += 1
-            await self.record.hear(Entry(call_id="c", number=self.told, at=at, event=event))
+            await self.feed.hear(Entry(call_id="c", number=self.told, at=at, event=event))
         self.record.write()
 
     def names(self) -> set[str]:

@@ -116,7 +116,9 @@ async def test_a_listener_that_fails_hurts_nobody_and_is_counted() -> None:
     assert len(kept.entries) == 1
 
 
-async def test_a_full_queue_loses_the_entry_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_queue_loses_its_oldest_and_counts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(emitter_module, "QUEUE_ENTRIES", 2)
     kept = Kept()
     async with Emitter(listeners=[kept], utc_now=a_moment) as emitter:
@@ -124,8 +126,9 @@ async def test_a_full_queue_loses_the_entry_and_counts_it(monkeypatch: pytest.Mo
         for key in "12345":
             tell(KeyPressed(key=key))
 
+        assert emitter.losses == {"Kept": 3}
         assert emitter.lost_entries == 3
-    assert [each.number for each in kept.entries] == [1, 2]
+    assert [each.number for each in kept.entries] == [4, 5]
 
 
 async def hear_all(journal: Journal, call_id: str, *events: Event) -> None:

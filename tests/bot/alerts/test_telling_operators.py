@@ -29,6 +29,7 @@ from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from storage.alert_outbox import AlertOutbox
 from tests.bot.alerts.conftest import Inbox, Receiver
+from tests.telemetry.incident_feed import IncidentFeed
 
 BEGIN_S = 1_800_000_000.0
 LADDERS = {"stt": ["ear"], "llm": ["mind"], "tts": ["cartesia", "elevenlabs"]}
@@ -63,12 +64,13 @@ class Shift:
     now: float = BEGIN_S
     own: list[Event] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
+    feed: IncidentFeed = field(init=False)
     desk: AlertDesk = field(init=False)
     channels: list[Channel] = field(init=False)
 
     async def hear(self, event: Event, call_id: str = "") -> None:
         at = datetime.fromtimestamp(self.now, UTC).isoformat()
-        await self.reporter.hear(Entry(call_id=call_id, number=1, at=at, event=event))
+        await self.feed.hear(Entry(call_id=call_id, number=1, at=at, event=event))
 
     async def settle(self) -> None:
         """Have all that was heard decided on and sent."""
@@ -102,8 +104,9 @@ async def shift(
         def utc_s() -> float:
             return found.now
 
-        reporter = AlertReporter(Incidents(LADDERS), outbox, utc_s=utc_s)
+        reporter = AlertReporter(outbox, utc_s=utc_s)
         found = Shift(reporter=reporter, outbox=outbox, inbox=inbox, chat=chat, hook=receiver)
+        found.feed = IncidentFeed(reporter, Incidents(LADDERS))
         email = EmailSettings(
             sender="a@example.com", to="b@example.com", host=inbox.host, port=inbox.port
         )

@@ -1,0 +1,100 @@
+"""One listener with a queue of its own: who is slow loses its own oldest entries, nobody else's."""
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol
+
+from loguru import logger
+
+from calls.entry import Entry
+
+AT_ONCE: Final = 16  # entries, before the loop may do something else: a millisecond or two
+
+
+class Listener(Protocol):
+    """Someone who is told everything."""
+
+    async def hear(self, entry: Entry) -> None:
+        """Hear one entry. May raise: it hurts nobody else."""
+        ...
+
+
+class Subscription:
+    """What a listener has not heard yet, in the order in which it was told.
+
+    Attributes:
+        name: The listener's class.
+        lost: Entries that it will never hear: too many waited, or it was not done at the end.
+        failed: Entries at which it raised.
+    """
+
+    def __init__(self, listener: Listener, *, room: int) -> None:
+        """Take who listens, and how many entries may wait for it."""
+        self.name = type(listener).__name__
+        self.lost = 0
+        self.failed = 0
+        self._listener = listener
+        self._room = room
+        self._waiting: deque[Entry] = deque()
+        self._hears = False  # now
+        self._news = asyncio.Event()
+        self._done = asyncio.Event()
+        self._done.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many entries it has not begun to hear."""
+        return len(self._waiting)
+
+    @property
+    def behind(self) -> bool:
+        """Whether it has not heard everything yet."""
+        return not self._done.is_set()
+
+    def put(self, entry: Entry) -> None:
+        """Have an entry heard some time; never waits."""
+        if len(self._waiting) >= self._room:
+            self._waiting.popleft()
+            self.lost += 1
+        self._waiting.append(entry)
+        if not self._news.is_set():
+            self._done.clear()
+            self._news.set()
+
+    async def done(self) -> None:
+        """Wait until everything was heard."""
+        await self._done.wait()
+
+    def give_up(self) -> None:
+        """Count what was not heard as lost."""
+        unheard = len(self._waiting) + self._hears
+        self._waiting.clear()
+        self._hears = False
+        if unheard:
+            self.lost += unheard
+            logger.error("{} was too slow at the end: {} entries are lost", self.name, unheard)
+
+    async def run(self) -> None:
+        """Have the listener hear what comes, until cancelled."""
+        while True:
+            await self._news.wait()
+            for _ in range(AT_ONCE):
+                if not self._waiting:
+                    self._news.clear()
+                    self._done.set()
+                    break
+                await self._hear(self._waiting.popleft())
+            else:
+                await asyncio.sleep(0)
+
+    async def _hear(self, entry: Entry) -> None:
+        self._hears = True
+        try:
+            await self._listener.hear(entry)
+            self._hears = False
+        except Exception as broken:  # noqa: BLE001 - a listener must not hurt a call
+            self._hears = False
+            self.failed += 1
+            if self.failed & (self.failed - 1) == 0:  # the 1st, 2nd, 4th, 8th: not all of them
+                said = f"{type(broken).__name__}: {broken}"
+                logger.error("{} failed, {} times so far: {}", self.name, self.failed, said)

@@ -1,0 +1,22 @@
+"""A listener that is told of incidents, too, as the emitter tells it."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from calls.entry import Entry
+from calls.incidents import Incidents
+from telemetry.subscription import Listener
+
+
+class IncidentFeed:
+    """Hands each entry on, and right behind it what it means for an operator."""
+
+    def __init__(self, listener: Listener, incidents: Incidents) -> None:
+        self._listener = listener
+        self._incidents = incidents
+
+    async def hear(self, entry: Entry) -> None:
+        at_s = datetime.fromisoformat(entry.at).timestamp()
+        await self._listener.hear(entry)
+        for fact in self._incidents.handle(entry.event, at_s):
+            await self._listener.hear(replace(entry, event=fact))

@@ -1,0 +1,176 @@
+"""Who listens slowly, or fails, hurts nobody but itself."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from calls.entry import Entry
+from calls.events import KeyPressed
+from calls.incident import IncidentBegan, IncidentEnded
+from calls.incidents import CALM_S, Incidents
+from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.failure import Kind, Scope, Severity
+from telemetry import emitter as emitter_module
+from telemetry.emitter import FLUSH_S, Emitter, Listener
+
+pytestmark = pytest.mark.virtual_time
+
+LADDERS = {"tts": ["cartesia", "elevenlabs"]}
+REFUSED = AttemptFailed(
+    stage="tts", provider="cartesia", kind=Kind.AUTH, scope=Scope.CREDENTIAL, after_s=0.1,
+    permanent=True, severity=Severity.HIGH, reason="401",
+)  # fmt: skip
+WON = AttemptWon(stage="tts", provider="cartesia", attempt=2, after_s=0.1)
+
+
+@dataclass
+class Heard:
+    """Keeps what it heard, and when; takes its time if it is asked to."""
+
+    takes_s: float = 0.0
+    entries: list[Entry] = field(default_factory=list)
+    at_s: list[float] = field(default_factory=list)
+
+    async def hear(self, entry: Entry) -> None:
+        if self.takes_s:
+            await asyncio.sleep(self.takes_s)
+        self.entries.append(entry)
+        self.at_s.append(time.monotonic())
+
+    @property
+    def numbers(self) -> list[int]:
+        return [each.number for each in self.entries]
+
+
+class Slow(Heard):
+    """One whose name stands apart in the counts."""
+
+
+class Refuses:
+    async def hear(self, entry: Entry) -> None:
+        raise OSError(f"no room for {entry.number}")
+
+
+def emitter(listeners: Sequence[Listener], incidents: Incidents | None = None) -> Emitter:
+    return Emitter(
+        listeners=listeners,
+        utc_now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        incidents=incidents,
+        clock=time.monotonic,
+    )
+
+
+async def test_a_listener_that_blocks_for_ten_seconds_delays_nobody_else() -> None:
+    slow, quick, last = Slow(takes_s=10.0), Heard(), Heard()
+    told_at_s = []
+    async with emitter([quick, slow, last]) as telling:
+        tell = telling.tell_for("c")
+        for _ in range(50):
+            told_at_s.append(time.monotonic())
+            tell(KeyPressed(key="1"))
+            await asyncio.sleep(0.1)
+
+        assert quick.at_s == last.at_s == told_at_s
+        assert slow.entries == []
+
+
+async def test_a_slow_listener_loses_its_own_oldest_and_they_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(emitter_module, "QUEUE_ENTRIES", 5)
+    slow, quick = Slow(takes_s=1.0), Heard()
+    async with emitter([slow, quick]) as telling:
+        tell = telling.tell_for("c")
+        for _ in range(20):
+            tell(KeyPressed(key="1"))
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(10.0)
+
+        assert quick.numbers == list(range(1, 21))
+        assert slow.numbers == sorted(slow.numbers)
+        assert slow.numbers[-5:] == [16, 17, 18, 19, 20]
+        assert telling.losses == {"Slow": 20 - len(slow.numbers), "Heard": 0}
+        assert telling.losses["Slow"] > 0
+
+
+async def test_one_that_raises_goes_on_and_is_counted() -> None:
+    quick = Heard()
+    async with emitter([Refuses(), quick]) as telling:
+        tell = telling.tell_for("c")
+        for _ in range(3):
+            tell(KeyPressed(key="1"))
+        await telling.flush()
+
+        assert telling.failed_listeners == {"Refuses": 3, "Heard": 0}
+    assert quick.numbers == [1, 2, 3]
+
+
+async def test_the_end_waits_for_nobody_longer_than_it_may() -> None:
+    quick = Heard()
+    telling = emitter([Slow(takes_s=60.0), quick])
+    async with telling:
+        tell = telling.tell_for("c")
+        for _ in range(3):
+            tell(KeyPressed(key="1"))
+        ended_at_s = time.monotonic()
+
+    assert time.monotonic() - ended_at_s == pytest.approx(FLUSH_S, abs=0.01)
+    assert quick.numbers == [1, 2, 3]
+    assert telling.losses["Slow"] == 3
+
+
+async def test_many_entries_at_once_leave_the_loop_to_others_in_between() -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with emitter([Heard()]) as telling:
+        tell = telling.tell_for("c")
+        for _ in range(1000):
+            tell(KeyPressed(key="1"))
+        other = asyncio.ensure_future(take_turns())
+        await telling.flush()
+        other.cancel()
+
+    assert turns > 50
+
+
+async def test_an_incident_is_told_once_behind_the_fact_that_began_it() -> None:
+    one, other = Heard(), Heard()
+    async with emitter([one, other], Incidents(LADDERS)) as telling:
+        telling.tell_for("a")(REFUSED)
+        telling.tell_for("b")(REFUSED)
+        await telling.flush()
+
+    told = [(each.call_id, type(each.event), each.number) for each in one.entries]
+    assert told == [("a", AttemptFailed, 1), ("a", IncidentBegan, 2), ("b", AttemptFailed, 1)]
+    assert one.entries == other.entries
+
+
+async def test_an_incident_that_is_over_by_the_passing_of_time_is_told_by_the_process() -> None:
+    heard = Heard()
+    async with emitter([heard], Incidents(LADDERS)) as telling:
+        tell = telling.tell_for("a")
+        tell(REFUSED)
+        tell(WON)
+        await asyncio.sleep(CALM_S + 2.0)
+
+    (ended,) = [each for each in heard.entries if isinstance(each.event, IncidentEnded)]
+    assert (ended.call_id, ended.number) == ("", 1)
+
+
+async def test_the_process_counts_its_entries_once_whoever_tells_for_it() -> None:
+    heard = Heard()
+    async with emitter([heard]) as telling:
+        for _ in range(3):
+            telling.tell_for("")(KeyPressed(key="1"))
+
+    assert heard.numbers == [1, 2, 3]
