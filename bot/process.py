@@ -177,7 +177,11 @@ async def open_shared(
 def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
     """Return what tells the log, the calls' own records and these listeners."""
     return Emitter(
-        listeners=[Log(), Journal(settings.logs.dir / "calls"), *listeners],
+        listeners=[
+            Log(words=settings.logs.words),
+            Journal(settings.logs.dir / "calls"),
+            *listeners,
+        ],
         utc_now=clock.utc_now,
         incidents=incidents_of(settings),
         clock=clock.monotonic,

@@ -53,7 +53,8 @@ def command(
     keep_private()
     check_folders(loaded)
     several = processes(loaded.settings) > 1
-    logs.set_up(level=loaded.settings.logs.level, folder=loaded.settings.logs.dir)
+    log = loaded.settings.logs
+    logs.set_up(level=log.level, folder=log.dir, json_lines=log.format == "json")
     _warn_of_token(loaded.settings)
     if several:
         return serve_with_workers(ServePlan(config, flags, loaded.settings))
