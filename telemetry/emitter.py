@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from calls.entry import Entry, Tell
 from calls.events import Event
 from calls.incidents import Incidents
-from telemetry.masking import event_without_keys
+from telemetry.masking import masked_event
 from telemetry.subscription import Listener, Subscription
 
 Clock: TypeAlias = Callable[[], float]
@@ -68,7 +68,7 @@ class Emitter:
 
         def tell(event: Event) -> None:
             at = self._utc_now().isoformat(timespec="milliseconds")
-            event = event_without_keys(event)
+            event = masked_event(event)
             put(event, at)
             if self._incidents is not None:
                 for fact in self._incidents.handle(event, self._clock()):

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from calls.events import Event
+from calls.events import CallbackWanted, Event, PersonWanted
 from telemetry.known_secrets import KNOWN, SHOWN
 from telemetry.phones import without_phones
 from telemetry.printable import LONGEST_BYTES, bounded, one_line, without_cards
 
 READ_CHARACTERS: Final = 2 * LONGEST_BYTES  # of a text; what is behind them is never shown
 FROM_OTHERS: Final = ("reason", "error")  # fields of facts that may quote a provider
+CALLERS_WORDS: Final = (PersonWanted, CallbackWanted)
 LONGEST_ADDRESS: Final = 254  # characters of an e-mail address (RFC 5321)
 TELLS_WORDS: Final = re.compile(r"not speaking \[.*", re.DOTALL)
 KEY_SHAPED: Final = re.compile(
@@ -88,12 +89,13 @@ def printable(text: str) -> str:
     return bounded(one_line(redacted(text)))
 
 
-def event_without_keys(event: Event) -> Event:
-    """Return a fact without keys in what others said, which is all that it quotes of them."""
+def masked_event(event: Event) -> Event:
+    """Return a fact with what it quotes of others masked; a caller's own words lose keys alone."""
+    mask = without_keys if isinstance(event, CALLERS_WORDS) else redacted
     changed: dict[str, Any] = {}
     for name in FROM_OTHERS:
         said = getattr(event, name, None)
-        if said and isinstance(said, str) and (shown := without_keys(said)) != said:
+        if said and isinstance(said, str) and (shown := mask(said)) != said:
             changed[name] = shown
     return replace(event, **changed) if changed else event
 

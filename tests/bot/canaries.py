@@ -119,7 +119,7 @@ class Parrot:
 
 @dataclass
 class Inboxes:
-    """Where alerts go: a mail server and a Telegram that refuse and repeat, a webhook that takes."""
+    """Where alerts go: mail and Telegram refuse and repeat what they heard, a webhook takes."""
 
     mail_port: int = 0
     url: str = ""
@@ -153,7 +153,6 @@ class Inboxes:
         mail = await loop.create_server(
             lambda: SMTP(
                 found, loop=loop, auth_require_tls=False, authenticator=found.refuse,
-                auth_required=True,
             ),
             "127.0.0.1", 0,
         )  # fmt: skip
@@ -174,7 +173,7 @@ PATHS = (
 
 
 async def ask_everything(url: str) -> list[str]:
-    """Say the canaries to every path, as a stranger and as an operator; return what was answered."""
+    """Say the canaries to every path, as a stranger and an operator; return what was answered."""
     answers = []
     stranger = f"Bearer {STRANGERS['a bearer token']}"
     for sign in (stranger, f"Bearer {KEYS['HOLDLINE_TOKEN']}"):

@@ -32,6 +32,8 @@ from tests.bot.serving import _ready, free_port
 
 pytestmark = pytest.mark.slow
 
+PASSWORD = "Zq79xCanaryOfADatabase"
+
 
 def configuration(parrot: Parrot, inboxes: Inboxes, folder: Path, port: int) -> dict[str, Any]:
     socket = parrot.url.replace("http", "ws")
@@ -86,13 +88,13 @@ async def written_by(process: asyncio.subprocess.Process) -> str:
 async def serve(config: Path, url: str, inboxes: Inboxes) -> tuple[str, list[str]]:
     """Run a server through a call and every request; return what it wrote and answered."""
     process = await run("serve", "--config", str(config), environment=KEYS)
-    written = asyncio.create_task(written_by(process))  # noqa: TID251 - awaited below
+    written = asyncio.create_task(written_by(process))
     try:
-        await _ready_or_not(url, process)
+        await _ready(url, process)
         answers = await ask_everything(url)
         phone = PhoneCall(caller=STRANGERS["a telephone"], called=STRANGERS["a telephone"])
         async with Carrier(url, KEYS["TWILIO_AUTH_TOKEN"], phone=phone) as call:
-            await call.listen(quiet_s=1.0, within_s=8.0)
+            await call.listen(quiet_s=0.5, within_s=4.0)
         async with asyncio.timeout(30):
             await inboxes.came.wait()
         answers.append(await recent_live(url))
@@ -102,10 +104,6 @@ async def serve(config: Path, url: str, inboxes: Inboxes) -> tuple[str, list[str
             process.send_signal(signal.SIGTERM)
         said = await written
     return said, answers
-
-
-async def _ready_or_not(url: str, process: asyncio.subprocess.Process) -> None:
-    await _ready(f"{url}", process)
 
 
 def test_the_search_sees_each_canary_in_each_form() -> None:
@@ -141,4 +139,36 @@ async def test_a_server_shows_no_canary_anywhere(tmp_path: Path) -> None:
         "KEY_EAR", "KEY_MIND", "KEY_VOICE", "KEY_STANDBY",
     }  # fmt: skip
     assert "IncidentBegan" in said
-    assert found == []
+    assert {(each.place, each.name): each.around for each in found} == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("serve", "--print-config"), 0),
+        (("doctor", "--online"), 1),
+        (("alerts", "test"), 1),
+        (("say", "hello", "--out", "canary.wav"), 1),
+        (("providers",), 1),
+        (("serve", "--port", "none"), 2),
+    ],
+    ids=["--print-config", "doctor", "alerts test", "say", "providers", "bad usage"],
+)
+async def test_a_command_shows_no_canary(
+    tmp_path: Path, arguments: tuple[str, ...], code: int
+) -> None:
+    async with Parrot.running() as parrot, Inboxes.running() as inboxes:
+        tree = configuration(parrot, inboxes, tmp_path, free_port())
+        config = tmp_path / "holdline.yaml"
+        config.write_text(yaml.safe_dump(tree))
+        words = list(arguments)
+        at = 2 if words[:2] == ["alerts", "test"] else 1
+        words[at:at] = ["--config", str(config)]
+        database = f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:{free_port()}/holdline"
+        process = await run(*words, environment=KEYS | {"HOLDLINE__STORAGE__URL": database})
+        said = await written_by(process)
+
+    assert process.returncode == code, said
+    assert said
+    assert {each.name: each.around for each in leaks("said", said)} == {}
+    assert PASSWORD not in said

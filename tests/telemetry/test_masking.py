@@ -223,7 +223,7 @@ def test_the_texts_of_a_value_of_json_are_masked_and_its_names_are_not() -> None
 
 
 @pytest.mark.usefixtures("known")
-async def test_a_key_that_a_provider_echoes_stands_in_no_fact() -> None:
+async def test_what_a_provider_echoes_stands_in_no_fact() -> None:
     class Hears:
         entries: ClassVar[list[Entry]] = []
 
@@ -234,4 +234,4 @@ async def test_a_key_that_a_provider_echoes_stands_in_no_fact() -> None:
         emitter.tell_for("")(CallFailed(where="tts", error=f"401 {KEY} of +15551234567"))
 
     (told,) = Hears.entries
-    assert told.event == CallFailed(where="tts", error="401 [redacted] of +15551234567")
+    assert told.event == CallFailed(where="tts", error="401 [redacted] of +1555****67")
