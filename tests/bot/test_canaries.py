@@ -115,6 +115,7 @@ def test_the_search_sees_each_canary_in_each_form() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.long
 async def test_a_server_shows_no_canary_anywhere(tmp_path: Path) -> None:
     port = free_port()
     async with Parrot.running() as parrot, Inboxes.running() as inboxes:
