@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -33,6 +34,7 @@ from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
 from calls.cost import PriceTable
+from calls.entry import Tell
 from calls.incidents import Incidents
 from fallbacks.lag import Lag
 from fallbacks.work import StagePolicy
@@ -111,7 +113,7 @@ async def open_process(
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings),
-        written(record),
+        written(record, tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_shared(settings, models, measuring) as shared,
@@ -195,10 +197,11 @@ def record_of(settings: Settings) -> RecordFiles:
 
 
 @asynccontextmanager
-async def written(record: RecordFiles) -> AsyncIterator[None]:
+async def written(record: RecordFiles, tell: Tell) -> AsyncIterator[None]:
     """Have the record written while the block runs, and its rest behind it."""
     async with asyncio.TaskGroup() as tasks:
-        writing = tasks.create_task(keep_running("the record", record.run), name="the record")
+        run = keep_running("the record", partial(record.run, tell))
+        writing = tasks.create_task(run, name="the record")
         try:
             yield
         finally:

@@ -15,6 +15,7 @@ from calls.leg_events import (
     LineRestored,
     PersonBriefed,
 )
+from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.facts import (
     AttemptDropped,
     AttemptFailed,
@@ -411,6 +412,8 @@ Event: TypeAlias = (
     | ProviderProbed
     | ProviderReset
     | ProcessLagged
+    | WritesRefused
+    | WritesResumed
     | LegRinging
     | LegAnswered
     | LegEnded

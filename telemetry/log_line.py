@@ -20,6 +20,21 @@ FRAMES_SHOWN: Final = 20  # of a traceback, the innermost ones
 FACT: Final = "fact"  # a line of ours has its fields under this name
 
 
+LOST_JSON: Final = (
+    json.dumps(
+        {
+            "timestamp": None,
+            "level": "WARNING",
+            "logger": "telemetry.line_writer",
+            **dict.fromkeys(NAMES),
+            "message": "{} lines of the log were lost here: nobody took them in time",
+        }
+    )
+    + "\n"
+)
+"""What stands in place of lines that were lost; nobody knows when."""
+
+
 def make_printable(record: "Record") -> None:
     """Mask a record, and note what the two forms need beside its message."""
     record["message"] = printable(record["message"])

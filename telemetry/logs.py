@@ -16,10 +16,10 @@ from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import HandedOver, LegEnded
 from fallbacks.failure import Severity
 from telemetry.bridge import bridge_logging
-from telemetry.line_writer import LineWriter
+from telemetry.line_writer import LOST, LineWriter
 from telemetry.log_fields import Fields, LogFields
 from telemetry.log_file import LogFile
-from telemetry.log_line import FACT, as_json, as_text, make_printable
+from telemetry.log_line import FACT, LOST_JSON, as_json, as_text, make_printable
 from telemetry.privacy import without_numbers, without_words
 from telemetry.repeats import Repeats
 
@@ -59,11 +59,14 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
     WRITERS.clear()
     logger.enable("pipecat")  # silent until now: see bot/__init__.py
     logger.configure(patcher=make_printable)
-    terminal = LineWriter(_to_stderr, name="log to stderr")
+    lost = LOST_JSON if json_lines else LOST
+    terminal = LineWriter(_to_stderr, name="log to stderr", lost=lost)
     _add(terminal, level, as_json if json_lines else as_text, colorize=sys.stderr.isatty())
     for name, form in ((FILE, as_text), (JSON_FILE, as_json)) if folder else ():
         file = LogFile(folder / name)
-        _add(LineWriter(file.write, name=f"log to {name}", close=file.close), level, form)
+        lost = LOST_JSON if form is as_json else LOST
+        writer = LineWriter(file.write, name=f"log to {name}", close=file.close, lost=lost)
+        _add(writer, level, form)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     bridge_logging()

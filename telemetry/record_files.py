@@ -15,10 +15,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from loguru import logger
-
-from calls.entry import Entry
+from calls.entry import Entry, Tell
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from calls.record_events import WritesRefused, WritesResumed
 from telemetry.log_file import LogFile
 from telemetry.printable import bounded, one_line
 from telemetry.privacy import without_words
@@ -30,6 +29,7 @@ WRITE_S: Final = 0.5  # between two writes
 ERRORS, ALERTS = "error_log.json", "alerts.json"  # arrays
 RECORD, RECOVERY = "logs.jsonl", "error_recovery.log"
 APP, WORDS = "app_logs.json", "app.log"
+PLACE: Final = "logs"  # what the disk is called by which the files stand
 NAMES: Final = (ERRORS, ALERTS, RECORD, RECOVERY, APP, WORDS)
 """Every file that there is; each can be left out."""
 
@@ -72,17 +72,27 @@ class RecordFiles:
         if isinstance(entry.event, IncidentBegan | IncidentGrew | IncidentEnded):
             self._keep(ALERTS, [(entry.event, entry.at)])
 
-    async def run(self) -> None:
-        """Write now and then until cancelled, and once more then."""
+    async def run(self, tell: Tell) -> None:
+        """Write now and then until cancelled, and once more then; tell when that is refused."""
         try:
             while True:
                 await asyncio.sleep(WRITE_S)
-                await asyncio.to_thread(self.write)
+                await self.write_now(tell)
         finally:
             self.write()
 
-    def write(self) -> None:
-        """Write what waits; blocks. What a disk does not take waits for the next time."""
+    async def write_now(self, tell: Tell) -> None:
+        """Write what waits, in a thread, and tell what is new of the disk."""
+        was_refused = self._refused
+        refused = await asyncio.to_thread(self.write)
+        if refused and not was_refused:
+            reason = refused.strerror or type(refused).__name__
+            tell(WritesRefused(where=PLACE, reason=reason))
+        if was_refused and not refused:
+            tell(WritesResumed(where=PLACE, lost=self.lost_rows))
+
+    def write(self) -> OSError | None:
+        """Write what waits; blocks. What a disk does not take waits; return why it did not."""
         refused: OSError | None = None
         for name, waiting in self._waiting.items():
             taken = [waiting.popleft() for _ in range(len(waiting))]  # the loop may add meanwhile
@@ -93,14 +103,8 @@ class RecordFiles:
             except OSError as error:
                 refused = error
                 waiting.extendleft(reversed(taken))
-        self._tell(refused)
-
-    def _tell(self, refused: OSError | None) -> None:
-        if refused and not self._refused:
-            logger.error("the record cannot be written: {}", refused)
-        if self._refused and not refused:
-            logger.info("the record is written again; {} rows were lost", self.lost_rows)
         self._refused = refused is not None
+        return refused
 
     def _keep(self, name: str, rows: Iterable[Any]) -> None:
         waiting = self._waiting.get(name)
