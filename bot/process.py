@@ -193,7 +193,8 @@ def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
 def record_of(settings: Settings) -> RecordFiles:
     """Return what writes the files that tools of others read."""
     logs = settings.logs
-    return RecordFiles(logs.dir, names=logs.files, redact=redacted)
+    again_s = settings.alerts.again_s
+    return RecordFiles(logs.dir, names=logs.files, redact=redacted, again_s=again_s)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.alert_events import AlertClosed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
     AnswererJudged,
@@ -414,6 +415,7 @@ Event: TypeAlias = (
     | ProcessLagged
     | WritesRefused
     | WritesResumed
+    | AlertClosed
     | LegRinging
     | LegAnswered
     | LegEnded

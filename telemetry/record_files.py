@@ -15,13 +15,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from calls.alert_events import AlertClosed
 from calls.entry import Entry, Tell
+from calls.events import CallFailed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from calls.not_served import not_served
 from calls.record_events import WritesRefused, WritesResumed
 from telemetry.log_file import LogFile
 from telemetry.printable import bounded, one_line
 from telemetry.privacy import without_words
-from telemetry.record_rows import Row, RowMaker, apply_alerts
+from telemetry.record_rows import AGAIN_S, Row, RowMaker, apply_alerts
 
 NEWEST: Final = 1_000  # entries of a JSON array
 WAITING: Final = 20_000  # rows that are not written yet; beyond that the oldest are lost
@@ -43,16 +46,25 @@ class RecordFiles:
         lost_rows: That came when too many waited.
     """
 
-    def __init__(self, folder: Path, *, names: Collection[str] = NAMES, redact: Redact) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        names: Collection[str] = NAMES,
+        redact: Redact,
+        again_s: float = AGAIN_S,
+    ) -> None:
         """Take where to write.
 
         Args:
             folder: Of the log.
             names: The files that are wanted.
             redact: Takes keys and cards out of a text.
+            again_s: How soon an incident that comes back is the same alert.
         """
         self._folder = folder
         self._redact = redact
+        self._again_s = again_s
         self._maker = RowMaker()
         self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
         self._refused = False  # the last write was
@@ -69,8 +81,13 @@ class RecordFiles:
             (WORDS, rows.app),
         ):
             self._keep(name, added)
-        if isinstance(entry.event, IncidentBegan | IncidentGrew | IncidentEnded):
-            self._keep(ALERTS, [(entry.event, entry.at)])
+        match entry.event:
+            case IncidentBegan() | IncidentGrew() | IncidentEnded() | AlertClosed() as fact:
+                self._keep(ALERTS, [(fact, entry.at)])
+            case CallFailed() as event:
+                self._keep(ALERTS, [(not_served(event), entry.at)])
+            case _:
+                pass
 
     async def run(self, tell: Tell) -> None:
         """Write now and then until cancelled, and once more then; tell when that is refused."""
@@ -120,7 +137,7 @@ class RecordFiles:
         if name == ERRORS:
             self._replace(name, lambda rows: [*rows, *taken])
         elif name == ALERTS:
-            self._replace(name, lambda rows: apply_alerts(rows, taken))
+            self._replace(name, lambda rows: apply_alerts(rows, taken, again_s=self._again_s))
         else:
             form = self._words if name == WORDS else self._json
             with closing(LogFile(self._folder / name)) as file:
