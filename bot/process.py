@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
@@ -41,6 +42,7 @@ from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
 from calls.answering import AnsweringPlan
 from calls.cost import PriceTable
+from calls.entry import Tell
 from calls.house_events import ConfigurationLoaded
 from calls.incidents import Incidents
 from fallbacks.lag import Lag
@@ -52,7 +54,8 @@ from telemetry.console_sums import ConsoleSums
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
-from telemetry.logs import Log, redacted
+from telemetry.logs import Log
+from telemetry.masking import redacted
 from telemetry.metrics import Exposition, Metrics
 from telemetry.record_files import RecordFiles
 from transports.leg import Leg
@@ -155,7 +158,7 @@ async def open_process(
     tell, lag = emitter.tell_for(""), Lag()
     async with (
         forget_daily(settings, tell=tell),
-        written(record),
+        written(record, tell),
         sent(traces),
         kept(keeper, settings, tell=tell),
         emitter,
@@ -234,7 +237,11 @@ async def open_shared(
 def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
     """Return what tells the log, the calls' own records and these listeners."""
     return Emitter(
-        listeners=[Log(), Journal(settings.logs.dir / "calls"), *listeners],
+        listeners=[
+            Log(words=settings.logs.words),
+            Journal(settings.logs.dir / "calls"),
+            *listeners,
+        ],
         utc_now=clock.utc_now,
         incidents=incidents_of(settings),
         clock=clock.monotonic,
@@ -244,7 +251,8 @@ def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
 def record_of(settings: Settings) -> RecordFiles:
     """Return what writes the files that tools of others read."""
     logs = settings.logs
-    return RecordFiles(logs.dir, names=logs.files, redact=redacted)
+    again_s = settings.alerts.again_s
+    return RecordFiles(logs.dir, names=logs.files, redact=redacted, again_s=again_s)
 
 
 def traces_of(settings: Settings) -> Sequence[Tracing]:
@@ -267,10 +275,11 @@ async def sent(traces: Sequence[Tracing]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def written(record: RecordFiles) -> AsyncIterator[None]:
+async def written(record: RecordFiles, tell: Tell) -> AsyncIterator[None]:
     """Have the record written while the block runs, and its rest behind it."""
     async with asyncio.TaskGroup() as tasks:
-        writing = tasks.create_task(keep_running("the record", record.run), name="the record")
+        run = keep_running("the record", partial(record.run, tell))
+        writing = tasks.create_task(run, name="the record")
         try:
             yield
         finally:

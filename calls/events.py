@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.alert_events import AlertClosed
 from calls.campaign_events import (
     CampaignHeld,
     CampaignPaused,
@@ -37,6 +38,7 @@ from calls.leg_events import (
     LineRestored,
     PersonBriefed,
 )
+from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.facts import (
     AttemptDropped,
     AttemptFailed,
@@ -478,6 +480,9 @@ Event: TypeAlias = (
     | ProviderReset
     | ProcessLagged
     | OperatorActed
+    | WritesRefused
+    | WritesResumed
+    | AlertClosed
     | LegRinging
     | LegAnswered
     | LegEnded

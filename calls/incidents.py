@@ -18,6 +18,7 @@ from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
 from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
 from calls.known_rungs import KnownRungs
+from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.breaker import State
 from fallbacks.facts import (
     AttemptFailed,
@@ -35,6 +36,9 @@ from fallbacks.failure import Kind, Scope, Severity
 
 CALM_S: Final = 30.0  # a rung in doubt is probed every few seconds and would fail sooner (chosen)
 CAMPAIGN: Final = "campaign"  # stands where a stage does; its name where a rung does
+DISK: Final = "disk"
+"""Stands for the stage where nothing can be written down."""
+WAITS: Final = "calls go on; what is not written waits for room"
 AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
 STORAGE: Final = "storage"
 """Stands for the stage where the database fails."""
@@ -84,6 +88,15 @@ class Incidents:
                 return self._meet(trouble_of(event), now)
             case _:
                 self._note(event, now)
+                return self._disk_answered(event, now)
+
+    def _disk_answered(self, event: Event, now: float) -> tuple[IncidentFact, ...]:
+        match event:
+            case WritesRefused():
+                return self._meet(_trouble_of_disk(event), now, then=WAITS)
+            case WritesResumed():
+                return self._end((DISK, event.where), now)
+            case _:
                 return ()
 
     def _note(self, event: Event, now: float) -> None:
@@ -202,6 +215,16 @@ class Incidents:
         if incident is None:
             return ()
         return (incident.end(now if incident.well_since is None else incident.well_since),)
+
+
+def _trouble_of_disk(event: WritesRefused) -> Trouble:
+    return Trouble(
+        stage=DISK,
+        rung=event.where,
+        kind="nothing_can_be_written",
+        severity=Severity.HIGH,
+        reason=event.reason,
+    )
 
 
 def trouble_of(

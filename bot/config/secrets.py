@@ -14,6 +14,7 @@ from bot.config.layers import NAMES, Layers, says_yes
 from bot.config.schema import model_at
 from bot.config.settings import LivekitSettings, SipSettings, TwilioSettings
 from bot.config.stages import STAGES
+from telemetry.known_secrets import KNOWN
 
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, digits, no underscore
@@ -88,6 +89,7 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
             continue
         value = environment.get(name)
         if value is not None and re.fullmatch(r"[!-~]+", value):
+            KNOWN.learn([value])
             layers.put((*key, field), value, where=environment.where(name))
         elif value is not None or (needed and required):
             cause = "holds more than one printable ASCII word" if value else "is not set"

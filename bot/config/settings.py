@@ -267,6 +267,8 @@ class LogsSettings(Section):
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     dir: Path = Path("logs")
+    format: Literal["text", "json"] = "text"  # on stderr; the folder has both
+    words: bool = False  # whether the log may have what was said
     keep_days: Count = 30  # of the calls' own records, which hold what was said
     files: tuple[RecordFile, ...] = get_args(RecordFile)  # beside holdline.log, for other tools
 

@@ -20,6 +20,7 @@ from fallbacks.probing import Probe, ProbeSettings, Probing, condition_of
 from fallbacks.roster import Roster
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
+from telemetry.masking import printable
 
 LOOK_S: Final = 0.25  # how soon a rung that a call made suspect is noticed; its probe waits 1 s
 OURS: Final = "our own lag used up the time"
@@ -122,7 +123,7 @@ class Prober:
             real=real,
             ok=failure is None,
             took_s=now - began_s,
-            error=OURS if ours else failure.reason or failure.kind if failure else "",
+            error=OURS if ours else printable(failure.reason or failure.kind) if failure else "",
         )
         self._tell_probe(self.last)
         if ours:
