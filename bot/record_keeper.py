@@ -34,7 +34,7 @@ ANSWER_S: Final = 10.0  # for one batch; whoever takes longer is taken for hangi
 AGAIN_S: Final = 2.0  # after a batch that was not taken
 LAST_S: Final = 3.0  # for what is left at the end
 WAITING: Final = 20_000  # entries; some 20 MB, and ten minutes of five busy calls
-AT_ONCE: Final = 200  # entries of a batch: about 5 ms of the loop's time
+AT_ONCE: Final = 200  # entries of a batch: 11 ms of computing, in small steps (measured)
 
 
 def _nobody(_: Event) -> None:
