@@ -238,6 +238,21 @@ async def test_an_alert_is_acknowledged_and_resolved(page: Page, served: Served)
     assert [what for what, _, _ in served.stand_in.acted] == ["acknowledge", "resolve"]
 
 
+async def test_a_changed_configuration_is_brought_into_force_or_said_to_be_wrong(
+    page: Page, served: Served
+) -> None:
+    wrong = {"detail": "It is wrong, so nothing changes.", "problems": ["holdline.yaml:9: no"]}
+    served.stand_in.reloads = [(400, wrong), (202, {"changed": ["agent.greeting"]})]
+    await opened(page, served)
+    button = page.get_by_role("button", name="Bring the configuration into force")
+
+    await button.press("Enter")
+    await expect(page.get_by_text("nothing changes. holdline.yaml:9: no")).to_be_visible()
+    await button.click()
+
+    await expect(page.get_by_text("For the next calls: agent.greeting.")).to_be_visible()
+
+
 async def test_a_server_that_goes_away_is_told_about(page: Page, served: Served) -> None:
     served.stand_in.providers = rungs()
     await opened(page, served)
