@@ -61,6 +61,7 @@ async def test_all_is_well(page: Page, served: Served, watch: Watch, tmp_path: P
     await expect(page.locator("#recent li")).to_have_count(6)
     await expect(page.locator(".figures")).to_contain_text("3.42 USD")
     await expect(page.locator("#latency canvas")).to_have_count(1)
+    await expect(page.locator(".figures")).to_contain_text("of 100 turns")
     await picture(page, "healthy", tmp_path, keep=KEEP)
     assert watch.errors == []
     assert watch.foreign == []
@@ -86,6 +87,7 @@ async def test_an_outage_is_told_in_the_first_lines(
     )
     await expect(page.locator(".happenings li")).to_have_count(3)
     await expect(page.locator("#latency canvas")).to_have_count(1)
+    await expect(page.locator(".figures")).to_contain_text("of 100 turns")
     await picture(page, "outage", tmp_path, keep=KEEP)
     assert watch.errors == []
 
@@ -116,6 +118,7 @@ async def test_an_outage_can_be_read_on_a_phone(page: Page, served: Served, tmp_
     assert box
     assert box["y"] < PHONE["height"] / 2  # seen without scrolling
     await expect(page.locator("#latency canvas")).to_have_count(1)
+    await expect(page.locator(".figures")).to_contain_text("of 100 turns")
     await picture(page, "phone", tmp_path, keep=KEEP)
 
 
