@@ -53,6 +53,7 @@ class StandIn:
             "today": {"since": "2026-01-01T00:00:00+00:00", "cost": 0.0, "currency": "USD"},
             "problem": "",
         }
+        self.reloads: list[tuple[int, dict[str, Any]]] = []  # what is answered, one after the other
         self.call_pages: dict[str, dict[str, Any]] = {}
         self.channel: RTCDataChannel | None = None
         self.opened = asyncio.Event()
@@ -116,6 +117,7 @@ class StandIn:
         app.add_api_route("/api/providers/{name}/{what}", self._act, methods=["POST"])
         app.add_api_route("/api/alerts", lambda: self.alerts)
         app.add_api_route("/api/alerts/{name}/{what}", self._change_alert, methods=["POST"])
+        app.add_api_route("/api/reload", self._reload, methods=["POST"])
         app.add_api_route("/api/calls", lambda: self.calls)
         app.add_api_route("/api/calls/{name}", self._call_page)
         app.add_api_route("/api/calls/{name}/audio", lambda: Response(WAV, media_type="audio/wav"))
@@ -197,10 +199,14 @@ class StandIn:
         word = await request.json()
         self.acted.append((what, name, word))
         alert = next(each for each in self.alerts if each["key"] == name)
-        alert |= {"seen_by": word["by"] or "an operator"}
+        alert |= {"seen_by": word.get("by", "an operator")}
         if what == "resolve":
             alert |= {"status": "resolved", "resolved_how": "resolved by an operator"}
         return alert
+
+    async def _reload(self) -> Response:
+        status, said = self.reloads.pop(0)
+        return JSONResponse(said, status)
 
     async def _call_page(self, name: str) -> Response:
         found = self.call_pages.get(name)

@@ -61,6 +61,7 @@ async def test_all_is_well(page: Page, served: Served, watch: Watch, tmp_path: P
     await expect(page.locator("#recent li")).to_have_count(6)
     await expect(page.locator(".figures")).to_contain_text("3.42 USD")
     await expect(page.locator("#latency canvas")).to_have_count(1)
+    await expect(page.locator(".figures")).to_contain_text("of 100 turns")
     await picture(page, "healthy", tmp_path, keep=KEEP)
     assert watch.errors == []
     assert watch.foreign == []
@@ -86,6 +87,7 @@ async def test_an_outage_is_told_in_the_first_lines(
     )
     await expect(page.locator(".happenings li")).to_have_count(3)
     await expect(page.locator("#latency canvas")).to_have_count(1)
+    await expect(page.locator(".figures")).to_contain_text("of 100 turns")
     await picture(page, "outage", tmp_path, keep=KEEP)
     assert watch.errors == []
 
@@ -116,6 +118,7 @@ async def test_an_outage_can_be_read_on_a_phone(page: Page, served: Served, tmp_
     assert box
     assert box["y"] < PHONE["height"] / 2  # seen without scrolling
     await expect(page.locator("#latency canvas")).to_have_count(1)
+    await expect(page.locator(".figures")).to_contain_text("of 100 turns")
     await picture(page, "phone", tmp_path, keep=KEEP)
 
 
@@ -236,6 +239,21 @@ async def test_an_alert_is_acknowledged_and_resolved(page: Page, served: Served)
     await expect(page.get_by_text("No alert is open.")).to_be_visible()
     await expect(page.locator(".headline")).to_have_text("All is well. Nobody calls now.")
     assert [what for what, _, _ in served.stand_in.acted] == ["acknowledge", "resolve"]
+
+
+async def test_a_changed_configuration_is_brought_into_force_or_said_to_be_wrong(
+    page: Page, served: Served
+) -> None:
+    wrong = {"detail": "It is wrong, so nothing changes.", "problems": ["holdline.yaml:9: no"]}
+    served.stand_in.reloads = [(400, wrong), (202, {"changed": ["agent.greeting"]})]
+    await opened(page, served)
+    button = page.get_by_role("button", name="Bring the configuration into force")
+
+    await button.press("Enter")
+    await expect(page.get_by_text("nothing changes. holdline.yaml:9: no")).to_be_visible()
+    await button.click()
+
+    await expect(page.get_by_text("For the next calls: agent.greeting.")).to_be_visible()
 
 
 async def test_a_server_that_goes_away_is_told_about(page: Page, served: Served) -> None:

@@ -9,7 +9,8 @@ export async function ask(path) {
 /** Have something done; `word` says by whom and why. */
 export async function act(path, word = {}) {
   const headers = { "Content-Type": "application/json" };
-  const body = JSON.stringify({ by: ownName(), ...word });
+  const by = ownName();
+  const body = JSON.stringify({ ...(by && { by }), ...word });
   const response = await fetch(path, { method: "POST", headers, body }).catch(() => null);
   return read(response);
 }

@@ -8,6 +8,7 @@ import { Happenings } from "./happenings.js";
 import { mountLab } from "./lab.js";
 import { Latency } from "./latency.js";
 import { Providers } from "./providers.js";
+import { mountReload } from "./reload.js";
 import { mountTelephone } from "./telephone_view.js";
 import { Turns } from "./turns.js";
 import { Verdict } from "./verdict.js";
@@ -155,3 +156,4 @@ mountTelephone(place("phone"), place("transcript"), {
 follow();
 suggest();
 mountLab(place("lab"));
+mountReload(place("reload"));
