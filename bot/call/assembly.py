@@ -1,5 +1,6 @@
 """The only place where a call's pipeline is put together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from bot.call.answerer_parts import answerer_for
 from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.last_resort import Occasion, desk_for, fallback_for
 from bot.call.models import SharedSilero
+from bot.call.opt_out import opt_out_for
 from bot.call.person_parts import Around, PersonParts, person_for, with_person
 from bot.call.person_reach import PersonReach
 from bot.call.services import Built, Services, Shared, build_all, stages_of
@@ -21,6 +23,8 @@ from bot.config.agent import AgentSettings
 from bot.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk
+from bot.tools.do_not_call import DoNotCallDesk
+from bot.tools.toolbox import Tool
 from calls.answering import AnsweringPlan
 from calls.entry import Tell
 from calls.leg_events import LineRestored
@@ -64,6 +68,7 @@ class Assembled:
     observer: CallObserver
     person: PersonReach | None = None  # None: this call reaches nobody
     answerer: AnswererWatch | None = None  # None: nobody listens to who picked up
+    opt_out: DoNotCallDesk | None = None  # None: nobody is called from here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +129,8 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
             silence=silence,
         )
     )
-    tools = _tools(agent, parts, farewell, wiring, person)
+    opt_out = opt_out_for(shared, leg, wiring)
+    tools = _tools(agent, parts, farewell, wiring, person, [opt_out.tool()] if opt_out else [])
     give_tools(parts.context, tools.schemas)
     timeline = Timeline(budget_s=shared.settings.latency.budget_s)
     observer = CallObserver(wiring, timeline=timeline, provider_of=services.speaker)
@@ -160,6 +166,7 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
         observer=observer,
         person=person.reach if person else None,
         answerer=answerer,
+        opt_out=opt_out,
     )
 
 
@@ -210,6 +217,7 @@ def _tools(
     farewell: Farewell,
     wiring: CallWiring,
     person: PersonParts | None,
+    more: Sequence[Tool],
 ) -> Tools:
     return Tools(
         agent,
@@ -219,6 +227,7 @@ def _tools(
         clock=wiring.clock,
         speaking=lambda: farewell.speaking or parts.hold_line.holding,
         people=person.reach if person else None,
+        more=more,
     )
 
 
