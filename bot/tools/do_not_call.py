@@ -71,7 +71,8 @@ class DoNotCallDesk:
     def tool(self) -> Tool:
         """Return the model's tool."""
 
-        async def run(_: Mapping[str, Any]) -> str:
+        async def run(arguments: Mapping[str, Any]) -> str:
+            del arguments
             if not self._number:
                 raise ToolFailed(NO_NUMBER)
             done, _ = await asyncio.wait({self._begin("model")}, timeout=KEPT_S)
