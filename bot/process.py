@@ -50,6 +50,7 @@ from fallbacks.work import StagePolicy
 from processors.turn_judges import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService, Stage
+from storage.contact_book import ContactBook
 from telemetry.console_sums import ConsoleSums
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
@@ -212,6 +213,7 @@ async def open_shared(
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
+    contacts = ContactBook(settings.storage.url) if settings.campaigns else None
     judges = TurnJudges(clock=clock.monotonic)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
     async with sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts:
@@ -227,10 +229,13 @@ async def open_shared(
             posts=posts,
             carrier_words=guests.carrier_words,
             crm=guests.crm,
+            do_not_call=contacts,
         )
     for each in services.values():
         await each.close()
     await last_resort.close()
+    if contacts:
+        await contacts.close()
     judges.close()
 
 

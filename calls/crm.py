@@ -5,9 +5,9 @@ something in an answer, and `{call_id}` in a template stands for a value of the 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 PLACE: Final = re.compile(r"\{([a-z_]+)\}")
 MOST_FIELDS: Final = 20  # that a model is told of (chosen)
@@ -66,33 +66,32 @@ def dig(answer: Any, path: str) -> Any:
     """Return what stands at a path of keys and positions; None: nothing does."""
     found = answer
     for step in filter(None, path.split(".")):
-        match found:
-            case Mapping():
-                found = found.get(step)  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
-            case Sequence() if not isinstance(found, str | bytes) and step.isdecimal():
-                at = int(step)
-                found = found[at] if at < len(found) else None  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-            case _:
-                return None
-    return found  # pyright: ignore[reportUnknownVariableType]
+        found = _at(found, step)
+    return found
+
+
+def _at(value: Any, step: str) -> Any:
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).get(step)
+    if isinstance(value, list) and step.isdecimal():
+        listed, at = cast("list[Any]", value), int(step)
+        return listed[at] if at < len(listed) else None
+    return None
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
     """Return a template with values in it; one that is a place alone becomes the value itself."""
-    match template:
-        case str():
-            whole = PLACE.fullmatch(template)
-            if whole:
-                return values.get(whole[1], "")
-            return PLACE.sub(lambda found: str(values.get(found[1], "")), template)
-        case Mapping():
-            pairs: Mapping[str, Any] = template
-            return {key: fill(each, values) for key, each in pairs.items()}
-        case list():
-            listed: list[Any] = template
-            return [fill(each, values) for each in listed]
-        case _:
-            return template
+    if isinstance(template, str):
+        whole = PLACE.fullmatch(template)
+        if whole:
+            return values.get(whole[1], "")
+        return PLACE.sub(lambda found: str(values.get(found[1], "")), template)
+    if isinstance(template, Mapping):
+        pairs = cast("Mapping[str, Any]", template)
+        return {key: fill(each, values) for key, each in pairs.items()}
+    if isinstance(template, list):
+        return [fill(each, values) for each in cast("list[Any]", template)]
+    return template
 
 
 def known_text(contact: CrmContact) -> str:

@@ -10,27 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from sqlalchemy import Column, Float, Index, Integer, String, Table, Text, delete, select, update
+from sqlalchemy import delete, select, update
 
 from calls.crm import CrmReport
-from storage.tables import METADATA
+from storage.crm_tables import CRM_REPORTS
 from storage.transactions import Transactions
 
 LENT_S: Final = 120.0  # to a sender, whose tries take less; one that was killed says nothing
 KEPT_S: Final = 7 * 86_400.0  # what was taken, so that a report that comes again is not told again
-
-CRM_REPORTS: Final = Table(
-    "crm_reports",
-    METADATA,
-    Column("key", String(100), primary_key=True),
-    Column("number", String(64), nullable=False),
-    Column("report", Text, nullable=False),  # JSON, the whole of it
-    Column("made_s", Float, nullable=False),  # since 1970, as are all below
-    Column("due_s", Float, nullable=False),
-    Column("tries", Integer, nullable=False),
-    Column("done_s", Float),  # none: still owed
-    Index("crm_reports_owed", "done_s", "due_s"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

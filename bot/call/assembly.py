@@ -1,6 +1,6 @@
 """The only place where a call's pipeline is put together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,6 +17,7 @@ from bot.call.call_recording import CallRecording, watched
 from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.last_resort import Occasion, desk_for, fallback_for
 from bot.call.models import SharedSilero
+from bot.call.opt_out import opt_out_for
 from bot.call.person_parts import Around, PersonParts, person_for, with_person
 from bot.call.person_reach import PersonReach
 from bot.call.services import Built, Services, Shared, build_all, stages_of
@@ -24,6 +25,8 @@ from bot.config.agent import AgentSettings
 from bot.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk
+from bot.tools.do_not_call import DoNotCallDesk
+from bot.tools.toolbox import Tool
 from calls.answering import AnsweringPlan
 from calls.entry import Tell
 from calls.leg_events import LineRestored
@@ -69,6 +72,7 @@ class Assembled:
     person: PersonReach | None = None  # None: this call reaches nobody
     recording: CallRecording | None = None  # None: it is not recorded
     answerer: AnswererWatch | None = None  # None: nobody listens to who picked up
+    opt_out: DoNotCallDesk | None = None  # None: nobody is called from here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +137,8 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
             silence=silence,
         )
     )
-    tools = _tools(agent, parts, farewell, wiring, person)
+    opt_out = opt_out_for(shared, leg, wiring)
+    tools = _tools(agent, parts, farewell, wiring, person, [opt_out.tool()] if opt_out else [])
     give_tools(parts.context, tools.schemas)
     timeline = Timeline(budget_s=shared.settings.latency.budget_s)
     observer = CallObserver(wiring, timeline=timeline, provider_of=services.speaker)
@@ -171,6 +176,7 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
         person=person.reach if person else None,
         recording=recording,
         answerer=answerer,
+        opt_out=opt_out,
     )
 
 
@@ -239,6 +245,7 @@ def _tools(
     farewell: Farewell,
     wiring: CallWiring,
     person: PersonParts | None,
+    more: Sequence[Tool],
 ) -> Tools:
     return Tools(
         agent,
@@ -248,6 +255,7 @@ def _tools(
         clock=wiring.clock,
         speaking=lambda: farewell.speaking or parts.hold_line.holding,
         people=person.reach if person else None,
+        more=more,
     )
 
 

@@ -103,6 +103,8 @@ class Call:
             self._known.close()
         if self._assembled:
             await self._surely("closing the tools", self._assembled.tools.close())
+            if self._assembled.opt_out:
+                await self._surely("listing a number", self._assembled.opt_out.close())
             if self._assembled.person:
                 await self._surely("dropping a person", self._assembled.person.close())
             await self._surely("observing the end", self._observe_end(self._assembled))

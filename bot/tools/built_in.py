@@ -1,6 +1,6 @@
 """The tools that every agent has: end the call, ask for a person, ask for a callback."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
@@ -74,6 +74,7 @@ class Tools:
         clock: Clock,
         speaking: Callable[[], bool] = lambda: False,
         people: ReachesPeople | None = None,
+        more: Sequence[Tool] = (),
     ) -> None:
         """Take what tools tell of.
 
@@ -85,11 +86,13 @@ class Tools:
             clock: For how long it took.
             speaking: Returns whether the agent is heard right now, and so needs no bridge.
             people: Hands callers over; None: nobody does.
+            more: That this call has beside the others.
         """
         reaches = people is not None and bool(people.names)
         ours = (
             *(() if reaches else (_transfer_to_person(turn, tell),)),
             _request_callback(note_callback, turn=turn, tell=tell),
+            *more,
         )
         every = (*ours, *owner_tools(agent.tools))
         self._toolbox = Toolbox(tools=every, turn=turn, tell=tell, clock=clock, speaking=speaking)

@@ -17,7 +17,7 @@ from calls.leg_events import AnswererHeard
 from engines.espeak import Espeak
 from transports.loopback import LoopbackLeg
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 GREETING = "Hello, this is Holdline. How can I help?"
 MESSAGE = "Please call us back about your appointment."

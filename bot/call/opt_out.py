@@ -1,0 +1,24 @@
+"""Has a call hear that the other party does not want to be called again."""
+
+from bot import clock
+from bot.call.services import Shared
+from bot.tools.do_not_call import DoNotCallDesk
+from processors.wiring import CallWiring
+from transports.leg import Leg
+
+
+def opt_out_for(shared: Shared, leg: Leg, wiring: CallWiring) -> DoNotCallDesk | None:
+    """Return what lists the other party's number; None: nobody is called from here."""
+    facts = leg.facts
+    if shared.do_not_call is None:
+        return None
+    outbound = facts.direction == "outbound"
+    desk = DoNotCallDesk(
+        shared.do_not_call,
+        (facts.called or facts.caller) if outbound else facts.caller,
+        turn=lambda: wiring.turn.number,
+        tell=wiring.outside,
+        utc_s=lambda: clock.utc_now().timestamp(),
+    )
+    wiring.listeners.append(desk.hear)
+    return desk

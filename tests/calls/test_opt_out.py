@@ -1,0 +1,62 @@
+"""Who does not want to be called again, by words alone."""
+# ruff: noqa: RUF001 - Russian is written in letters that look like ours
+
+import pytest
+
+from calls.opt_out import wants_no_calls
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Please don't call me again.",
+        "Do not call me anymore!",
+        "Stop calling me",
+        "Stop calling.",
+        "Never call here again",
+        "Take me off your list",
+        "Remove my number from your list, please",
+        "Put me on the do not call list",
+        "I don't want any more calls",
+        "I don\N{RIGHT SINGLE QUOTATION MARK}t want you to call, okay?",
+        "Lose my number",
+        "Quit bothering us",
+        "Don't call again",
+        "No me llame más",
+        "No me vuelva a llamar",
+        "Dejen de llamar, por favor",
+        "No quiero más llamadas",
+        "Quíteme de la lista",
+        "Больше не звоните мне",
+        "Не звоните сюда больше",
+        "Перестаньте мне звонить!",
+        "Удалите мой номер",
+        "Не надо больше звонить",
+    ],
+)
+def test_whoever_asks_for_no_more_calls_is_heard(said: str) -> None:
+    assert wants_no_calls(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Please don't call me after six.",
+        "Don't call me back, I will call you",
+        "Do not call me tomorrow",
+        "Call me again on Monday",
+        "Can you call me?",
+        "Stop, please repeat that",
+        "I don't want to be called at noon, that is all I said about Monday",
+        "What is your number?",
+        "Take my number down",
+        "No me llame mañana",
+        "No me llame después de las seis",
+        "Llámeme mañana",
+        "Не звоните мне после шести",
+        "Позвоните мне завтра",
+        "",
+    ],
+)
+def test_whoever_asks_for_something_else_is_not(said: str) -> None:
+    assert not wants_no_calls(said)
