@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
 
 from storage import campaign_tables as _campaign_tables  # noqa: F401 - tells METADATA its tables
+from storage import crm_tables as _crm_tables  # noqa: F401 - tells METADATA its tables
 from storage import record_tables as _record_tables  # noqa: F401 - tells METADATA its tables
 from storage.tables import (
     ALERT_FACTS,

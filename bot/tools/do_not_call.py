@@ -25,8 +25,8 @@ LISTED: Final = (
     "and say goodbye."
 )
 NOT_LISTED: Final = (
-    "The number could not be put on the list just now; it will be tried again. Tell the caller "
-    "that it was noted."
+    "The number could not be put on the list yet; it is being tried again. Tell the caller that "
+    "you have not been able to note it yet, and that you go on trying."
 )
 NO_NUMBER: Final = "This caller's number is not known. Ask them for the number, for the staff."
 

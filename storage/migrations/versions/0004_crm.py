@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005_crm"
-down_revision = "0004_acknowledged"
+revision = "0004_crm"
+down_revision = "0003_campaigns"
 
 
 def upgrade() -> None:
