@@ -78,7 +78,8 @@ def compare(urls: dict[str, tuple[str, str]], folder: Path) -> bool:
         rows, added, refused, took_s, used_s, peak_mb = in_process(second, large)
         *_, again_s, _, _ = in_process(second, large)
         print(
-            f"{name}: {rows} rows in {took_s:.1f} s ({used_s:.1f} s of a processor; {added} added, {refused} refused), "
+            f"{name}: {rows} rows in {took_s:.1f} s ({used_s:.1f} s of a processor; "
+            f"{added} added, {refused} refused), "
             f"the same again in {again_s:.1f} s; 10,000 in {few_s:.1f} s; "
             f"most memory {peak_mb:.0f} MB, with a tenth of the rows {few_mb:.0f} MB"
         )
