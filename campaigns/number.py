@@ -71,7 +71,8 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
 def _trouble(number: PhoneNumber) -> str:
     if number.extension:
         return "has_extension"  # whoever answers the main number is somebody else
-    if not phonenumbers.is_valid_number(number):
+    kind = phonenumbers.number_type(number)
+    if kind == PhoneNumberType.UNKNOWN:  # so it says of all that are not valid
         length = phonenumbers.is_possible_number_with_reason(number)
         return LENGTH_REASONS.get(length, "not_a_number")
-    return "costly" if phonenumbers.number_type(number) in COSTLY else ""
+    return "costly" if kind in COSTLY else ""

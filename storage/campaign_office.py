@@ -122,5 +122,5 @@ async def _standing(connection: AsyncConnection, row: Row[Any], now: float) -> C
     )
 
 
-def _counts(rows: Iterable[Row[Any]]) -> dict[str, int]:
+def _counts(rows: Iterable[Any]) -> dict[str, int]:
     return {str(name): int(count) for name, count in rows}

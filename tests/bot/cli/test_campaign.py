@@ -1,0 +1,115 @@
+"""`holdline campaign`: contacts in, the state changed, the figures out."""
+
+import asyncio
+import csv
+from pathlib import Path
+
+import pytest
+
+from bot.__main__ import run
+from calls.outbound import Claim, DialOutcome, DialResult, NextStep
+from campaigns.claiming import rules_of
+from campaigns.model import CallingWindow, Campaign
+from storage.campaign_store import CampaignStore
+
+CONTACTS = """number,name,consent_kind,consent_date,consent_source
+030 901820,"=HYPERLINK(""http://x"")",written,2026-11-01,form 7
+030 901821,<b>Bob</b>,written,2026-11-01,form 7
+12,Cyd,written,2026-11-01,=1+1
+"""
+ALWAYS = Campaign(
+    name="spring", window=CallingWindow(opens_s=0.0, closes_s=86_400.0), dials_per_minute=6e6
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("holdline.yaml").write_text("campaigns: {spring: {region: DE}}", encoding="utf-8")
+    Path("contacts.csv").write_text(CONTACTS, encoding="utf-8")
+
+
+async def talk_with_the_first() -> None:
+    store = CampaignStore("sqlite+aiosqlite:///holdline.db", holder="x")
+    now = 1_800_014_400.0
+    claim = await store.claim("spring", rules_of(ALWAYS, now=now), now=now, lease_s=9.0)
+    assert isinstance(claim, Claim)
+    result = DialResult(outcome=DialOutcome.COMPLETED, length_s=90.0, cost=0.25)
+    await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 90)
+    await store.close()
+
+
+def test_a_campaign_from_its_file_to_its_report(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["campaign", "import", "contacts.csv", "--campaign", "spring"]) == 0
+    assert run(["campaign", "start", "--campaign", "spring"]) == 0
+    asyncio.run(talk_with_the_first())
+    assert run(["campaign", "pause", "--campaign", "spring"]) == 0
+    assert run(["campaign", "status"]) == 0
+    assert run(["campaign", "report", "--campaign", "spring", "--out", "out"]) == 0
+
+    said = capsys.readouterr().out
+    assert "line 4: no_area_code" in said
+    assert "3 rows (utf-8): 2 added, 0 known before, 1 refused" in said
+    assert "spring is running" in said
+    assert "spring: paused (operator), 0 calls now" in said
+    assert "contacts: 1 done, 1 waiting" in said
+    assert "success rate: 100.0 %" in said
+    assert "cost a contact: 0.2500" in said
+
+
+def test_nothing_that_is_written_is_a_formula_or_a_tag() -> None:
+    run(["campaign", "import", "contacts.csv", "--campaign", "spring", "--out", "refused.csv"])
+    run(["campaign", "report", "--campaign", "spring", "--out", "out"])
+
+    with Path("out/spring.csv").open(encoding="utf-8", newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    with Path("refused.csv").open(encoding="utf-8", newline="") as file:
+        cells += [cell for row in csv.reader(file) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert '\'=HYPERLINK("http://x")' in cells
+    assert "'=1+1" in cells
+    assert "<b>" not in Path("out/spring.html").read_text(encoding="utf-8")
+
+
+WRONG = {
+    "no action of ours": (["dance"], 'not "dance"'),
+    "no campaign": (["start"], "name the campaign with --campaign; known: spring"),
+    "an unknown campaign": (["start", "--campaign", "summer"], '"summer"; known: spring'),
+    "no file": (["import", "--campaign", "spring"], "needs a file, or its URL"),
+    "a file that is gone": (["import", "gone.csv", "--campaign", "spring"], "gone.csv cannot be"),
+    "a file for a status": (["status", "gone.csv"], "takes no file"),
+    "nobody to call": (["start", "--campaign", "spring"], "spring has no contacts"),
+    "nothing to report": (["report", "--campaign", "spring"], "spring has no contacts"),
+    "no status": (["status"], "there is no such campaign yet"),
+    "an empty column": (
+        ["import", "contacts.csv", "--campaign", "spring", "--columns", "number,,x"],
+        "--columns has 1 names that are empty",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG.values(), ids=WRONG)
+def test_a_wrong_word_is_one_line_and_exit_code_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["campaign", *arguments]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_what_does_not_run_is_not_paused(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["campaign", "import", "contacts.csv", "--campaign", "spring"])
+
+    assert run(["campaign", "pause", "--campaign", "spring"]) == 2
+    assert "spring is ready; pause needs running" in capsys.readouterr().err
+
+
+def test_a_url_that_nobody_serves_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    where = "http://127.0.0.1:9/contacts.csv?key=secret"
+
+    assert run(["campaign", "import", where, "--campaign", "spring"]) == 1
+
+    said = capsys.readouterr().err
+    assert "cannot be fetched" in said
+    assert "secret" not in said

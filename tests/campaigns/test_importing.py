@@ -1,0 +1,263 @@
+"""Files of contacts into a campaign: every row is kept or refused with a reason."""
+
+import csv
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from calls.outbound import CallConsent, Claim
+from campaigns.claiming import rules_of
+from campaigns.fetching import FetchError, fetch_file
+from campaigns.importing import (
+    ImportPlan,
+    ImportRefusedError,
+    ImportTally,
+    RefusedRow,
+    import_contacts,
+)
+from campaigns.model import Campaign
+from storage.campaign_office import CampaignOffice
+from storage.campaign_store import CampaignStore
+from storage.contact_book import BATCH, ContactBook
+
+NOW = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
+SPRING = Campaign(name="spring", region="DE", dials_per_minute=6e6, concurrent=100)
+HEADER = "number,name,consent_kind,consent_date,consent_source"
+CONSENT = "written,2026-11-01,form 7"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+
+@pytest.fixture
+async def book(url: str) -> AsyncIterator[ContactBook]:
+    book = ContactBook(url)
+    yield book
+    await book.close()
+
+
+class Importing:
+    """Imports texts as files into one campaign, and remembers what was refused."""
+
+    def __init__(self, book: ContactBook, folder: Path) -> None:
+        self._book = book
+        self._file = folder / "contacts.csv"
+        self.refused: list[RefusedRow] = []
+        self._now = NOW
+
+    async def take(
+        self,
+        text: str | bytes,
+        campaign: Campaign = SPRING,
+        *,
+        columns: tuple[str, ...] = (),
+        encoding: str = "",
+    ) -> ImportTally:
+        data = text if isinstance(text, bytes) else text.encode()
+        self._file.write_bytes(data)
+        self._now += 1.0
+        plan = ImportPlan(
+            file=self._file, campaign=campaign, now=self._now, columns=columns, encoding=encoding
+        )
+        return await import_contacts(plan, self._book, self.refused.append)
+
+    @property
+    def reasons(self) -> list[tuple[int, str]]:
+        return [(row.line, row.reason) for row in self.refused]
+
+
+@pytest.fixture
+def importing(book: ContactBook, tmp_path: Path) -> Importing:
+    return Importing(book, tmp_path)
+
+
+async def claimed(url: str, campaign: Campaign = SPRING) -> list[Claim]:
+    office, store = CampaignOffice(url), CampaignStore(url, holder="x")
+    await office.move(campaign.name, "running", now=NOW)
+    found = []
+    rules = rules_of(campaign, now=NOW + 1e4)
+    while isinstance(claim := await store.claim("spring", rules, now=NOW + 1e4, lease_s=9), Claim):
+        found.append(claim)
+    await store.close()
+    await office.close()
+    return found
+
+
+async def test_a_row_becomes_a_contact_with_all_that_it_says(
+    importing: Importing, url: str
+) -> None:
+    tally = await importing.take(
+        "Phone;Full name;Consent;Consent date;Consent source;City;Priority\n"
+        '030 901820;"Müller; Ada";written;2026-11-01;form 7;Berlin;5\n'
+    )
+
+    (claim,) = await claimed(url)
+    contact = claim.contact
+    assert (tally.rows, tally.added, importing.refused) == (1, 1, [])
+    assert (contact.number, contact.name) == ("+4930901820", "Müller; Ada")
+    assert contact.zones == ("Europe/Berlin",)
+    assert contact.consent == CallConsent(kind="written", given_on="2026-11-01", source="form 7")
+    assert (contact.fields, contact.priority) == ({"City": "Berlin"}, 5)
+
+
+async def test_importing_a_file_again_changes_nothing(importing: Importing, url: str) -> None:
+    text = f"{HEADER}\n030 901820,Ada,{CONSENT}\n030 901821,Bob,{CONSENT}\n"
+
+    first, again = await importing.take(text), await importing.take(text)
+
+    assert (first.added, first.known) == (2, 0)
+    assert (again.added, again.known, again.refused.total()) == (0, 2, 0)
+    assert len(await claimed(url)) == 2
+
+
+async def test_a_number_that_comes_twice_in_a_file_is_kept_once_however_far_apart(
+    importing: Importing,
+) -> None:
+    rows = "".join(f"030 90{index:04},x,{CONSENT}\n" for index in range(BATCH + 5))
+    tally = await importing.take(f"{HEADER}\n{rows}+4930900001,again,{CONSENT}\n")
+
+    assert tally.added == BATCH + 5
+    assert importing.reasons == [(BATCH + 7, "duplicate")]
+
+
+REFUSED = {
+    "no number": (f",Ada,{CONSENT}", "no_number"),
+    "no such number": (f"12345678901234567890,Ada,{CONSENT}", "too_long"),
+    "a formula": (f"=1+1,Ada,{CONSENT}", "not_a_number"),
+    "no consent": ("030 901820,Ada,,,", "no_consent"),
+    "half a consent": ("030 901820,Ada,written,2026-11-01,", "no_consent"),
+    "a consent without a day": ("030 901820,Ada,written,yesterday,form", "wrong_consent_date"),
+    "a consent of tomorrow": ("030 901820,Ada,written,2027-01-16,form", "consent_in_future"),
+    "a cell too many": (f"030 901820,Ada,{CONSENT},extra", "too_many_cells"),
+    "a zero byte": (f"030 901820,A\x00da,{CONSENT}", "zero_byte"),
+    "a megabyte": (f"030 901820,{'x' * 1_000_000},{CONSENT}", "line_too_long"),
+    "an open quote": (f'030 901820,"Ada,{CONSENT}', "quote_not_closed"),
+    "on the list": (f"030 901829,Ada,{CONSENT}", "do_not_call"),
+    "a prefix that is not ours": (f"+12025550143,Ada,{CONSENT}", "prefix_not_allowed"),
+}
+
+
+@pytest.mark.parametrize(("row", "reason"), REFUSED.values(), ids=REFUSED)
+async def test_a_row_that_is_refused_says_why_and_costs_no_other(
+    importing: Importing, book: ContactBook, row: str, reason: str
+) -> None:
+    await book.add_do_not_call("+4930901829", source="letter", now=NOW)
+    german = replace(SPRING, prefixes=("+49",))
+
+    tally = await importing.take(
+        f"{HEADER}\n030 901821,Bob,{CONSENT}\n{row}\n030 901822,Cyd,{CONSENT}\n", german
+    )
+
+    assert (tally.rows, tally.added) == (3, 2)
+    assert importing.reasons == [(3, reason)]
+    assert tally.refused == {reason: 1}
+
+
+MORE_COLUMNS = {
+    "a zone that is none": ("zone", "Mars/Olympus", "unknown_zone"),
+    "a priority that is none": ("priority", "high", "wrong_priority"),
+    "a priority beyond all": ("priority", "9999", "wrong_priority"),
+    "a novel": ("story", "x" * 9000, "too_much_text"),
+}
+
+
+@pytest.mark.parametrize(("column", "cell", "reason"), MORE_COLUMNS.values(), ids=MORE_COLUMNS)
+async def test_another_column_may_be_wrong_too(
+    importing: Importing, column: str, cell: str, reason: str
+) -> None:
+    await importing.take(f"{HEADER},{column}\n030 901820,Ada,{CONSENT},{cell}\n")
+
+    assert importing.reasons == [(2, reason)]
+
+
+async def test_where_no_consent_is_needed_one_that_is_there_is_kept(
+    importing: Importing, url: str
+) -> None:
+    free = replace(SPRING, consent_required=False)
+    await importing.take(f"{HEADER}\n030 901820,Ada,,,\n030 901821,Bob,{CONSENT}\n", free)
+
+    kept = [claim.contact.consent for claim in await claimed(url, free)]
+
+    assert kept == [None, CallConsent(kind="written", given_on="2026-11-01", source="form 7")]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1251", "utf-32"]
+)
+async def test_a_name_is_kept_from_any_encoding(
+    importing: Importing, url: str, encoding: str
+) -> None:
+    text = f"{HEADER}\n+74951234567,Анна Каренина,письменно,2026-11-01,форма\n"
+
+    tally = await importing.take(text.encode(encoding))
+
+    assert tally.encoding in (encoding, "utf-8-sig", "utf-16")
+    (claim,) = await claimed(url)
+    assert claim.contact.name == "Анна Каренина"
+
+
+WHOLE = {
+    "nothing": ("", "has no row with a contact in it"),
+    "a header alone": (f"{HEADER}\n", "has no row with a contact in it"),
+    "no header": (f"030 901820,Ada,{CONSENT}\n", "or name them with --columns"),
+    "two columns of one name": ("number,phone\n1,2\n", "names the column number twice"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), WHOLE.values(), ids=WHOLE)
+async def test_a_file_that_is_no_use_is_one_line(
+    importing: Importing, text: str, says: str
+) -> None:
+    with pytest.raises(ImportRefusedError, match=says) as wrong:
+        await importing.take(text)
+    assert len(str(wrong.value).splitlines()) == 1
+
+
+async def test_a_file_without_a_header_is_read_by_the_columns_that_are_named(
+    importing: Importing,
+) -> None:
+    tally = await importing.take(f"030 901820,Ada,{CONSENT}\n", columns=tuple(HEADER.split(",")))
+
+    assert (tally.rows, tally.added) == (1, 1)
+
+
+async def test_an_encoding_that_does_not_exist_is_one_line(importing: Importing) -> None:
+    with pytest.raises(ImportRefusedError, match="unknown encoding"):
+        await importing.take(f"{HEADER}\n", encoding="klingon")
+
+
+async def test_a_file_comes_from_a_url(tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/gone":
+            raise web.HTTPNotFound
+        return web.Response(body=b"x" * 200_000)
+
+    application = web.Application()
+    application.router.add_get("/{name}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    place = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    file = tmp_path / "contacts.csv"
+    try:
+        await fetch_file(f"{place}/contacts.csv", file)
+        with pytest.raises(FetchError) as gone:
+            await fetch_file(f"{place}/gone?key=secret", file)
+    finally:
+        await runner.cleanup()
+    with pytest.raises(FetchError) as away:
+        await fetch_file(f"{place}/contacts.csv?key=secret", file)
+
+    assert file.stat().st_size == 200_000
+    assert "404" in str(gone.value)
+    for error in (gone, away):
+        assert "secret" not in str(error.value)
+
+
+def test_the_header_is_one_that_a_spreadsheet_writes() -> None:
+    assert next(csv.reader([HEADER])) == HEADER.split(",")
