@@ -7,6 +7,7 @@ the others. A campaign that is held is looked at again and again, and goes on by
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from loguru import logger
@@ -45,6 +46,8 @@ class Dialer:
         self._runs: set[DialRun] = set()
         self._tasks: asyncio.TaskGroup
         self._recovered_s = float("-inf")
+        self._again_s: float | None = None  # when a claim is worth asking for again
+        self._freed = asyncio.Event()  # set when a dial has ended
 
     def why(self, campaign: str) -> Hold | None:
         """Return why a campaign dials nobody now; None: it does."""
@@ -54,10 +57,20 @@ class Dialer:
         """Dial until cancelled; what is in progress then is found by whoever comes after us."""
         async with asyncio.TaskGroup() as self._tasks:
             while True:
-                turned = False
+                turned, self._again_s = False, None
                 if self._parts.house.leads:
                     turned = await self._surely(self._round())
-                await asyncio.sleep(0.0 if turned else self._parts.settings.look_s)
+                await self._pause(turned=turned)
+
+    async def _pause(self, *, turned: bool) -> None:
+        """Wait for the next look, for the moment that a claim named, or for a dial to end."""
+        wait_s = 0.0 if turned else self._parts.settings.look_s
+        if self._again_s is not None:
+            wait_s = min(wait_s, max(0.0, self._again_s - self._parts.now_s()))
+        self._freed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._freed.wait()
 
     async def settle_down(self) -> None:
         """Return when no dial is in progress."""
@@ -119,10 +132,15 @@ class Dialer:
             campaign.name, rules_of(campaign, now=now), now=now, lease_s=parts.settings.lease_s
         )
         if isinstance(claim, NothingToDial):
+            self._note_again(claim.again_s)
             await self._rest(standing, verdict, claim.reason)
             return False
         await self._take(campaign, claim, verdict)
         return True
+
+    def _note_again(self, again_s: float | None) -> None:
+        if again_s is not None:
+            self._again_s = min(again_s, self._again_s or again_s)
 
     async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
         run = self._run(campaign, claim, degraded=verdict.reason)
@@ -180,6 +198,7 @@ class Dialer:
             logger.opt(exception=broken).error("dial {} failed", run.dial.id)
         finally:
             self._runs.discard(run)
+            self._freed.set()
 
     async def _learn(self, campaign: Campaign, result: DialResult) -> None:
         breaker, ours = self._breakers[campaign.name], result.outcome is DialOutcome.AGENT_FAILED

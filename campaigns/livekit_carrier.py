@@ -20,6 +20,7 @@ from transports.livekit_dial import CALLEE, AlreadyDiallingError, Dialled, Outbo
 from transports.livekit_trunks import ExchangeError, outbound_trunk_id
 
 KEPT_S: Final = 3600  # that an empty room stays: longer than any lease, and than most calls
+MOST: Final = 1000  # dials that are kept in mind; the oldest that are over give way
 STATUS: Final = "sip.callStatus"
 ACTIVE: Final = "active"
 DIAL_PREFIX: Final = "dial-"
@@ -75,6 +76,7 @@ class LivekitCarrier:
             media_timeout_s=self.media_timeout_s,
         )
         ringing = self.tasks.create_task(self._ring(call), name=f"ring {room}")
+        self._forget_old()
         self._ringing[request.dial_id] = ringing
         return room
 
@@ -100,6 +102,11 @@ class LivekitCarrier:
     def room_of(self, dial_id: str) -> str:
         """Return the one room of a dial."""
         return f"{self.room_prefix}{DIAL_PREFIX}{dial_id}"
+
+    def _forget_old(self) -> None:
+        over = [dial_id for dial_id, each in self._ringing.items() if each.done()]
+        for dial_id in over[: max(0, len(self._ringing) - MOST)]:
+            del self._ringing[dial_id]
 
     async def _ring(self, call: OutboundCall) -> Dialled:
         async with self.open_exchange() as lk:

@@ -15,6 +15,7 @@ from campaigns.carrier import (
 )
 from campaigns.dialer_parts import DialerSettings, OwnCalls
 
+ONE_CALL: Final = "one-"  # the ids of such calls begin so, and no dial's of a campaign does
 LOST_S: Final = 60.0  # without any word of the carrier its outcome is unknown
 
 

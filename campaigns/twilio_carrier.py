@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from aiolimiter import AsyncLimiter
-
 from calls.outbound import DialOutcome
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
 from fallbacks.failure import Failure, Kind, ServiceError
@@ -43,11 +41,8 @@ class TwilioCarrier:
     machine: Machine = "Enable"
     refs: MutableMapping[str, str] = field(default_factory=dict[str, str])
     calls_per_s: float = 1.0
-    _pace: AsyncLimiter = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Prepare the pace: one at a time, without a burst."""
-        self._pace = AsyncLimiter(1, 1 / self.calls_per_s)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _free_at: float = 0.0  # on the loop's clock: when the account may place the next call
 
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called; what is refused for its pace alone was not placed."""
@@ -59,17 +54,24 @@ class TwilioCarrier:
             machine=self.machine,
         )
         for _ in range(LIMITED_TRIES):
-            async with self._pace:
-                try:
-                    placed = await self.calls.dial(order)
-                except ServiceError as error:
-                    if error.failure.kind is not Kind.RATE_LIMITED:
-                        raise _carrier_error(error.failure) from error
-                else:
-                    self.refs[request.dial_id] = placed.call_sid
-                    return placed.call_sid
+            await self._keep_pace()
+            try:
+                placed = await self.calls.dial(order)
+            except ServiceError as error:
+                if error.failure.kind is not Kind.RATE_LIMITED:
+                    raise _carrier_error(error.failure) from error
+            else:
+                self.refs[request.dial_id] = placed.call_sid
+                return placed.call_sid
             await asyncio.sleep(LIMITED_S)
         raise CarrierError("too many calls for this account")
+
+    async def _keep_pace(self) -> None:
+        """Wait for our turn: evenly, without a burst."""
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            await asyncio.sleep(max(0.0, self._free_at - loop.time()))
+            self._free_at = loop.time() + 1 / self.calls_per_s
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         """Return what became of a dial; without its id the oldest call to the number since then."""

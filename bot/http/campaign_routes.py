@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from bot.house.house import House
 from bot.outbound.opening import Outbound
 from calls.outbound import CampaignState
+from campaigns.one_call import ONE_CALL
 from campaigns.progress import progress_of
 from storage.campaign_office import CampaignStanding
 from storage.database import StorageError
@@ -104,7 +105,7 @@ async def _dial(outbound: Outbound, number: str) -> JSONResponse | dict[str, Any
             return _refused("this number asked not to be called", 409)
     except StorageError:
         return _unknown()
-    return asdict(await outbound.one_call.make(f"one-{secrets.token_hex(8)}", number))
+    return asdict(await outbound.one_call.make(ONE_CALL + secrets.token_hex(8), number))
 
 
 def _refused(why: str, status: int) -> JSONResponse:

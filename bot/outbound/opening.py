@@ -24,7 +24,7 @@ from bot.process import Process
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
 from campaigns.model import Campaign
-from campaigns.one_call import OneCall
+from campaigns.one_call import ONE_CALL, OneCall
 from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
 from storage.contact_book import ContactBook
@@ -132,6 +132,8 @@ def _one_call(parts: DialerParts) -> OneCall:
 async def _look_up(
     settings: Settings, campaigns: Mapping[str, Campaign], reader: DialReader, dial_id: str
 ) -> AgentSettings | None:
+    if dial_id.startswith(ONE_CALL):
+        return settings.agent
     claim = await reader.find(dial_id)
     campaign = campaigns.get(claim.dial.campaign) if claim else None
     if claim is None or campaign is None:

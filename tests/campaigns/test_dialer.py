@@ -313,3 +313,14 @@ async def test_each_campaign_has_its_turn_and_none_waits_for_a_large_one(tmp_pat
             await until(lambda: D in it.dialled(), within_s=120)
 
         assert it.dialled().index(D) <= 2
+
+
+async def test_a_pace_is_kept_to_and_not_fallen_behind(tmp_path: Path) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(400, 420)]
+    async with dialing(tmp_path, *numbers, dials_per_minute=60.0, concurrent=50) as it:
+        it.floor.free = 50
+        async with running(it):
+            began_s = now_s()
+            await until(lambda: len(it.carrier.record) == len(numbers))
+
+        assert now_s() - began_s == pytest.approx(len(numbers), abs=2.0)

@@ -68,7 +68,7 @@ async def trunk_to(lk: api.LiveKitAPI, phone: SipPhone, name: str) -> None:
     trunk = api.SIPOutboundTrunkInfo(
         name=f"{name} outbound", address=phone.address, numbers=[NUMBER]
     )
-    await lk.sip.create_sip_outbound_trunk(api.CreateSIPOutboundTrunkRequest(trunk=trunk))
+    await lk.sip.create_outbound_trunk(api.CreateSIPOutboundTrunkRequest(trunk=trunk))
 
 
 async def dialled(it: Dialing, calls: HummingAgents, carrier: ByNumber) -> None:

@@ -1,0 +1,61 @@
+"""One call outside any campaign: what is said to have become of it."""
+
+import pytest
+
+from calls.outbound import DialOutcome, DialResult
+from campaigns.dialer_parts import DialerSettings
+from campaigns.one_call import OneCall
+from tests.campaigns.dialing import Floor, ScriptedCarrier, now_s
+
+pytestmark = pytest.mark.virtual_time
+
+A = "+15005550101"
+
+
+async def called(carrier: ScriptedCarrier, floor: Floor | None = None) -> DialResult:
+    floor = floor or Floor()
+    floor.numbers["one-1"] = A
+    call = OneCall(carrier=carrier, calls=floor, settings=DialerSettings(), now_s=now_s)
+    return await call.make("one-1", A)
+
+
+async def test_somebody_who_was_talked_to_is_a_call_completed() -> None:
+    result = await called(ScriptedCarrier())
+
+    assert (result.outcome, result.length_s) == (DialOutcome.COMPLETED, 20.0)
+
+
+async def test_somebody_busy_is_called_once() -> None:
+    carrier = ScriptedCarrier(fates={A: DialOutcome.BUSY})
+
+    result = await called(carrier)
+
+    assert result.outcome is DialOutcome.BUSY
+    assert carrier.record == ["one-1"]
+
+
+async def test_a_call_whose_answer_was_lost_is_followed_all_the_same() -> None:
+    carrier = ScriptedCarrier(lost_answers=1)
+
+    result = await called(carrier)
+
+    assert result.outcome is DialOutcome.COMPLETED
+    assert carrier.record == ["one-1"]
+
+
+async def test_a_call_of_which_the_carrier_says_nothing_has_an_unknown_end() -> None:
+    result = await called(ScriptedCarrier(deaf=10_000))
+
+    assert (result.outcome, result.reason) == (DialOutcome.UNKNOWN, "lost_at_carrier")
+
+
+async def test_an_agent_that_failed_is_said_to_have() -> None:
+    result = await called(ScriptedCarrier(), Floor(failing={A: "call_failed"}))
+
+    assert (result.outcome, result.reason) == (DialOutcome.AGENT_FAILED, "call_failed")
+
+
+async def test_a_number_that_the_carrier_refuses_has_failed() -> None:
+    result = await called(ScriptedCarrier(refused={A}))
+
+    assert (result.outcome, result.reason) == (DialOutcome.FAILED, "carrier_refused")

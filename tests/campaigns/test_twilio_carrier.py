@@ -1,0 +1,94 @@
+"""Twilio as a campaign's carrier, against the lab's: its pace, lost answers, its words."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from calls.outbound import DialOutcome
+from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.twilio_carrier import TwilioCarrier
+from faultlab.carrier.callee import Callee
+from faultlab.carrier.rest import CarrierRest
+from transports.twilio_calls import TwilioCalls
+from transports.twilio_rest import TwilioRest
+
+pytestmark = pytest.mark.virtual_time
+
+ACCOUNT, TOKEN, OURS = "AC" + "0" * 32, "a-token", "+15005550006"
+A, B = "+15005550111", "+15005550112"
+
+
+@asynccontextmanager
+async def carrier() -> AsyncIterator[tuple[CarrierRest, TwilioCarrier]]:
+    async with CarrierRest(ACCOUNT, TOKEN) as office:
+        office.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")}
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
+        calls = TwilioCalls(rest=rest, public_url="https://agent.example.com")
+        yield office, TwilioCarrier(calls=calls, number=OURS)
+
+
+def request(dial_id: str, to: str = A) -> DialRequest:
+    return DialRequest(dial_id=dial_id, to=to, campaign="c")
+
+
+async def ended(it: TwilioCarrier, dial_id: str, to: str = A) -> FoundCall:
+    while (  # noqa: ASYNC110 - the carrier tells nobody here
+        found := await it.find(dial_id, to, 0.0)
+    ) is None or found.outcome is None:
+        await asyncio.sleep(1.0)
+    return found
+
+
+async def test_an_account_s_pace_is_kept_to() -> None:
+    async with carrier() as (office, it):
+        await asyncio.gather(*(it.dial(request(f"d-{at}", A)) for at in range(4)))
+
+        assert len(office.book) == 4
+        assert len(office.requests) == 4  # none was refused for coming too soon
+
+
+async def test_a_dial_is_found_by_its_id_and_has_its_outcome() -> None:
+    async with carrier() as (_, it):
+        sid = await it.dial(request("d-1"))
+        await it.dial(request("d-2", B))
+
+        assert (await ended(it, "d-1")).outcome is DialOutcome.BUSY
+        assert (await ended(it, "d-1")).provider_call_id == sid
+        assert (await ended(it, "d-2", B)).outcome is DialOutcome.NO_ANSWER
+
+
+async def test_a_dial_whose_answer_was_lost_is_found_by_number_and_time() -> None:
+    async with carrier() as (office, it):
+        office.swallow = 1
+        with pytest.raises(CarrierError):
+            await it.dial(request("d-1"))
+
+        found = await it.find("d-1", A, 0.0)
+
+        assert found is not None
+        assert found.provider_call_id == office.book[0][0]
+
+
+async def test_a_call_of_another_dial_is_not_taken_for_ours() -> None:
+    async with carrier() as (_, it):
+        await it.dial(request("d-1"))
+
+        assert await it.find("d-2", A, 0.0) is None
+
+
+async def test_a_number_that_is_none_is_refused_and_the_account_is_well() -> None:
+    async with carrier() as (_, it):
+        with pytest.raises(DialRefusedError):
+            await it.dial(request("d-1", to="+1"))
+
+
+async def test_an_account_in_trouble_says_nothing_of_the_number() -> None:
+    async with carrier() as (office, it):
+        office.answer_with = 503
+        with pytest.raises(CarrierError) as error:
+            await it.dial(request("d-1"))
+
+        assert not isinstance(error.value, DialRefusedError)
