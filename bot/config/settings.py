@@ -11,6 +11,7 @@ from bot.config.campaigns import CampaignName, CampaignSettings
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.resilience import ResilienceSection
+from bot.config.sheets import SheetsSettings
 from bot.config.stages import StagesSettings
 from bot.config.traces import TracesSettings
 from bot.config.values import (
@@ -317,6 +318,7 @@ class Settings(Section):
     prices: PricesSettings = PricesSettings()
     transfer: TransferSettings = TransferSettings()
     traces: TracesSettings = TracesSettings()
+    sheets: SheetsSettings = SheetsSettings()
     campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 
     @model_validator(mode="before")

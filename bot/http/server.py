@@ -29,6 +29,7 @@ from bot.http.own_house import open_house
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from bot.record_keeper import record_keeper
+from bot.sheets.opening import mirror_in_sheet
 from storage.alert_outbox import AlertOutbox
 from storage.record_reader import RecordReader
 
@@ -123,6 +124,7 @@ async def run_server(
             tell=process.switchboard.tell,
             leads=lambda: house.leads,
         ) as alerts,
+        mirror_in_sheet(settings, tell=process.switchboard.tell, leads=lambda: house.leads),
         _record_of(settings) as reader,
         asyncio.TaskGroup() as tasks,
     ):
