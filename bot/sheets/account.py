@@ -5,7 +5,6 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +20,28 @@ ASK_S: Final = 10.0
 FRESH_S: Final = 3000.0  # a token is good for an hour
 
 
-@dataclass(frozen=True, slots=True)
 class TokenAnswer(transport.Response):
     """What came back, as google-auth reads it."""
 
-    status: int
-    headers: Mapping[str, str]
-    data: bytes
+    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
+        self._status = status
+        self._headers = headers
+        self._data = data
+
+    @property
+    def status(self) -> int:
+        """Return the HTTP status."""
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers."""
+        return self._headers
+
+    @property
+    def data(self) -> bytes:
+        """Return the body."""
+        return self._data
 
 
 class TokenRequest(transport.Request):
