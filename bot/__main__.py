@@ -14,9 +14,12 @@ from bot.cli import (
     clips,
     db,
     demo,
+    dial,
     doctor,
     drill,
     evidence,
+    export,
+    forget,
     lab,
     mic,
     providers,
@@ -29,6 +32,7 @@ from bot.cli import (
 from bot.config.environment import use_one_thread_for_arrays
 from bot.config.errors import ConfigError, without_secrets
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
+from telemetry.known_secrets import KNOWN
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
@@ -51,8 +55,11 @@ app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
 app.command("db")(db.command)
 app.command("evidence")(evidence.command)
+app.command("forget")(forget.command)
+app.command("export")(export.command)
 app.command("sip")(sip.command)
 app.command("campaign")(campaign.command)
+app.command("dial")(dial.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 
@@ -98,7 +105,7 @@ def guard(command: Callable[[], object]) -> int:
     except Exception as error:  # noqa: BLE001 - the top of the process: a line, not a traceback
         code, lines = _describe(error)
         for line in lines:
-            print(" ".join(line.split()), file=sys.stderr)  # noqa: T201 - for the terminal
+            print(KNOWN.hide(" ".join(line.split())), file=sys.stderr)  # noqa: T201 - for the terminal
         return code
     return result if isinstance(result, int) else DONE
 

@@ -42,7 +42,11 @@ async def answer(runner_args: Any) -> None:
     websocket = getattr(runner_args, "websocket", None)
     settings = load().settings
     keep_private()
-    logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
+    logs.set_up(
+        level=settings.logs.level,
+        folder=settings.logs.dir,
+        json_lines=settings.logs.format == "json",
+    )
     if isinstance(connection, SmallWebRTCConnection):
         async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
             await _answer_browser(process, connection)

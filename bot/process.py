@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import hashlib
 import secrets
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,6 +16,7 @@ from typing import Final, Protocol
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
+from bot.call.answerers import CarrierWords
 from bot.call.briefs import Briefs
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
@@ -23,6 +26,8 @@ from bot.call.summary_post import SummaryPosts, sending
 from bot.call.switchboard import Switchboard
 from bot.call.warming import warm_up
 from bot.config.settings import Settings
+from bot.crm.asking import CrmDesk
+from bot.crm.opening import CrmListener, open_crm
 from bot.exits import UsageError
 from bot.health.policies import build_policies
 from bot.health.retrying import Retries
@@ -35,20 +40,23 @@ from bot.record_keeper import RecordKeeper, kept
 from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
+from calls.answering import AnsweringPlan
 from calls.cost import PriceTable
+from calls.entry import Tell
+from calls.house_events import ConfigurationLoaded
 from calls.incidents import Incidents
 from fallbacks.lag import Lag
 from fallbacks.work import StagePolicy
 from processors.turn_judges import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService, Stage
+from telemetry.console_sums import ConsoleSums
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
-from telemetry.live_calls import LiveCalls
-from telemetry.logs import Log, redacted
+from telemetry.logs import Log
+from telemetry.masking import redacted
 from telemetry.metrics import Exposition, Metrics
-from telemetry.recent_work import RecentWork
 from telemetry.record_files import RecordFiles
 from transports.leg import Leg
 from transports.people import People
@@ -60,8 +68,20 @@ PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in 
 class MakeCall(Protocol):
     """Makes a call on a leg, answered by the agent of the called number."""
 
-    def __call__(self, leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
-        """Return a call that has not begun; `remembered` is a lost call's conversation."""
+    def __call__(
+        self,
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
+        """Return a call that has not begun.
+
+        Args:
+            leg: The telephone at the other end.
+            remembered: A lost call's conversation.
+            answering: Of a call that we placed: what is said to a machine that picks up; None:
+                nobody listens for one.
+        """
         ...
 
 
@@ -87,11 +107,18 @@ class Process:
     policies: Mapping[Stage, StagePolicy]
     metrics: Metrics
     exposition: Exposition
-    calls: LiveCalls
-    recent: RecentWork
+    sums: ConsoleSums
     people: People  # doors that can call a person say so here
     measuring: LagTeller
     briefs: Briefs
+
+
+@dataclass(frozen=True, slots=True)
+class Guests:
+    """What calls share that was opened before the rest."""
+
+    carrier_words: CarrierWords
+    crm: CrmDesk | None
 
 
 @asynccontextmanager
@@ -124,20 +151,22 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
-    calls, recent, traces = LiveCalls(), RecentWork(), traces_of(settings)
-    keepers = [keeper] if keeper else []
-    own = [live, metrics, record, calls, recent, *keepers, *traces]
+    sums, traces, carrier_words = ConsoleSums(), traces_of(settings), CarrierWords()
+    keepers, crm_listener = [keeper] if keeper else [], CrmListener()
+    own = [live, metrics, record, sums, carrier_words, crm_listener, *keepers, *traces]
     emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
-        forget_daily(settings),
-        written(record),
+        forget_daily(settings, tell=tell),
+        written(record, tell),
         sent(traces),
         kept(keeper, settings, tell=tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
-        open_shared(settings, models, measuring) as shared,
+        open_crm(settings, crm_listener, tell=tell) as crm,
+        open_shared(settings, models, measuring, Guests(carrier_words, crm)) as shared,
     ):
+        tell(configuration_of(settings))
         call = call_maker(shared, emitter, prices)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
         await asyncio.to_thread(spare_the_loaded)
@@ -156,8 +185,7 @@ async def open_process(
                 policies=shared.policies,
                 metrics=metrics,
                 exposition=exposition,
-                calls=calls,
-                recent=recent,
+                sums=sums,
                 people=shared.people,
                 measuring=measuring,
                 briefs=shared.briefs,
@@ -167,7 +195,10 @@ async def open_process(
 
 @asynccontextmanager
 async def open_shared(
-    settings: Settings, models: VoiceModels, measuring: LagTeller
+    settings: Settings,
+    models: VoiceModels,
+    measuring: LagTeller,
+    guests: Guests | None = None,
 ) -> AsyncIterator[Shared]:
     """Prepare what calls share, and let it go when the block ends.
 
@@ -175,7 +206,9 @@ async def open_shared(
         settings: The configuration.
         models: Already loaded.
         measuring: Measures our own lag.
+        guests: What was opened before; None: nothing was.
     """
+    guests = guests or Guests(CarrierWords(), None)
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
@@ -192,6 +225,8 @@ async def open_shared(
             last_resort=last_resort,
             late_at_line=measuring.note_line,
             posts=posts,
+            carrier_words=guests.carrier_words,
+            crm=guests.crm,
         )
     for each in services.values():
         await each.close()
@@ -202,7 +237,11 @@ async def open_shared(
 def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
     """Return what tells the log, the calls' own records and these listeners."""
     return Emitter(
-        listeners=[Log(), Journal(settings.logs.dir / "calls"), *listeners],
+        listeners=[
+            Log(words=settings.logs.words),
+            Journal(settings.logs.dir / "calls"),
+            *listeners,
+        ],
         utc_now=clock.utc_now,
         incidents=incidents_of(settings),
         clock=clock.monotonic,
@@ -212,7 +251,8 @@ def emitter_for(settings: Settings, listeners: Sequence[Listener]) -> Emitter:
 def record_of(settings: Settings) -> RecordFiles:
     """Return what writes the files that tools of others read."""
     logs = settings.logs
-    return RecordFiles(logs.dir, names=logs.files, redact=redacted)
+    again_s = settings.alerts.again_s
+    return RecordFiles(logs.dir, names=logs.files, redact=redacted, again_s=again_s)
 
 
 def traces_of(settings: Settings) -> Sequence[Tracing]:
@@ -235,10 +275,11 @@ async def sent(traces: Sequence[Tracing]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def written(record: RecordFiles) -> AsyncIterator[None]:
+async def written(record: RecordFiles, tell: Tell) -> AsyncIterator[None]:
     """Have the record written while the block runs, and its rest behind it."""
     async with asyncio.TaskGroup() as tasks:
-        writing = tasks.create_task(keep_running("the record", record.run), name="the record")
+        run = keep_running("the record", partial(record.run, tell))
+        writing = tasks.create_task(run, name="the record")
         try:
             yield
         finally:
@@ -250,19 +291,36 @@ def incidents_of(settings: Settings) -> Incidents:
     return Incidents(ladders(settings), steps=settings.hold.steps)
 
 
+def configuration_of(settings: Settings) -> ConfigurationLoaded:
+    """Return by what calls are answered; secrets have no part in it."""
+    text = settings.model_dump_json()  # secrets are stars in it
+    return ConfigurationLoaded(
+        version=version("holdline"),
+        digest=hashlib.sha256(text.encode()).hexdigest()[:12],
+        agents=tuple(each.name for each in (settings.agent, *settings.agents.values())),
+        ladders=tuple(" ".join((stage, *rungs)) for stage, rungs in ladders(settings).items()),
+    )
+
+
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
     """Return what makes calls, each with an id, its agent and its own stream of facts."""
 
-    def make_call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
+    def make_call(
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
         call_id = secrets.token_hex(6)
+        told = shared.briefs.agent(leg.facts.dial_id)
+        agent = told or shared.settings.agent_for(leg.facts.called)
         return Call(
             shared,
             leg,
             call_id=call_id,
-            agent=shared.briefs.agent(leg.facts.dial_id)
-            or shared.settings.agent_for(leg.facts.called),
+            agent=agent,
             tell=with_prices(emitter.tell_for(call_id), prices),
             remembered=remembered,
+            answering=answering or agent.answering,
         )
 
     return make_call

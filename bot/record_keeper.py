@@ -20,12 +20,14 @@ from bot.config.settings import Settings
 from bot.keep_running import keep_running
 from calls.entry import Entry, Tell
 from calls.events import Event, RecordHalted, RecordResumed
+from calls.house_events import CallsCut
 from calls.record_fold import RecordBatch, RecordFold
 from storage.database import RefusedRowsError, StorageError
 from storage.record_writer import RecordWriter
 from storage.upgrading import find_lag
 
-WRITE_S: Final = 0.5  # between two batches: with the write it is what a process that dies loses
+WRITE_S: Final = 0.5  # from batch to batch: with the write it is what a process that dies loses
+LEAST_S: Final = 0.05  # of rest, for a database that takes long for each
 HEARTBEAT_S: Final = 5.0  # of the calls that go on
 LOOK_S: Final = 15.0  # between two looks for calls whose process has died
 ANSWER_S: Final = 10.0  # for one batch; whoever takes longer is taken for hanging
@@ -75,6 +77,11 @@ class RecordKeeper:
         """How many entries are not written yet, those of a batch under way left out."""
         return len(self._waiting)
 
+    @property
+    def lost(self) -> int:
+        """How many there was no room for."""
+        return self.lost_entries
+
     async def hear(self, entry: Entry) -> None:
         """Keep one entry until it is written; waits for nothing."""
         if len(self._waiting) >= WAITING:
@@ -85,11 +92,13 @@ class RecordKeeper:
     async def run(self) -> None:
         """Write until it is ended."""
         while not self._ending.is_set():
+            began_s = self._clock()
             written = await self.write()
             if written:
                 await self._look_for_cut()
             if not (written and len(self._waiting) >= AT_ONCE):
-                await self._pause(WRITE_S if written else AGAIN_S)
+                took_s = self._clock() - began_s
+                await self._pause(max(LEAST_S, WRITE_S - took_s) if written else AGAIN_S)
 
     async def _pause(self, for_s: float) -> None:
         try:
@@ -161,6 +170,7 @@ class RecordKeeper:
             return  # the next batch says so, if it goes on
         if cut:
             logger.warning("{} calls were cut with their process: marked as interrupted", cut)
+            self.tell(CallsCut(calls=cut))
 
     def _note_away(self, why: str) -> None:
         if self._away_since is None:

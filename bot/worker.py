@@ -39,7 +39,11 @@ def work(order: Mapping[str, Any]) -> None:
     """Answer calls until the supervisor says stop, or is gone."""
     config = Path(order["config"]) if order["config"] else None
     settings = _in_house(load(config, flags=order["flags"]).settings, order)
-    logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
+    logs.set_up(
+        level=settings.logs.level,
+        folder=settings.logs.dir,
+        json_lines=settings.logs.format == "json",
+    )
     count_together(Path(order["metrics"]))
     asyncio.run(_answer_calls(settings, order))
 

@@ -1,9 +1,10 @@
 """An alert: one incident as operators are told of it, in one message that changes with it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from calls.alert_events import AlertClosed
 from calls.incident import WEIGHT, IncidentFact
 from fallbacks.failure import Severity
 
@@ -13,6 +14,8 @@ WHOLE_CALL: Final = "call"
 """Stands for the stage where a call could not be served at all."""
 CHANNELS: Final = "alert"
 """Stands for the stage where a channel of alerts fails."""
+RECOVERED: Final = "recovered"
+"""How an alert ends when a process says that it is over."""
 NOT_SERVED: Final = "not_served"
 
 
@@ -93,6 +96,16 @@ class TellAlert:
 
     alert: Alert
     loud: bool  # whether it is worth a message of its own where none can be changed
+
+
+def closed(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertClosed, ...]:
+    """Return which alerts were open and are over, without that a process has said so."""
+    over = (after.get(each.key) for each in before if each.ended_s is None)
+    return tuple(
+        AlertClosed(stage=each.stage, rung=each.rung, how=each.how, lasted_s=each.lasted_s)
+        for each in over
+        if each and each.ended_s is not None and each.how != RECOVERED
+    )
 
 
 def worse(one: Severity, other: Severity) -> Severity:

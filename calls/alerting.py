@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from calls.alert import (
+    RECOVERED,
     STAGES,
     Alert,
     AlertFact,
@@ -67,7 +68,7 @@ class Alerting:
                 alert = self._met(known, fact, now)
             case IncidentEnded():
                 known = known or self._lately(fact, now)
-                alert = known and _ended(known, now, how="recovered", lasted_s=fact.lasted_s)
+                alert = known and _ended(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
             case IncidentLasted():
                 alert = known
         if alert:

@@ -41,6 +41,7 @@ class AnswererJudge:
         self._screened = False
         self._decided: Answerer | None = None
         self._full = False
+        self._spoke_long = False  # before we began
         self._mailbox_at = 0.0
         self._opened_at = 0.0
         self._watched_until = 0.0  # while nobody speaks
@@ -106,7 +107,7 @@ class AnswererJudge:
                 return self._message()
             case _State.LISTENING | _State.PAUSING if behind_speech or hinted:
                 return (*self._decide(Answerer.VOICEMAIL, "beep", now), *self._message())
-            case _State.OPEN if hinted:
+            case _State.OPEN if hinted or self._spoke_long:
                 revised = self._decide(Answerer.VOICEMAIL, "beep", now)
                 return (*revised, StopTalking(), *self._message())
             case _:
@@ -151,9 +152,9 @@ class AnswererJudge:
     def _silence_s(self) -> float:
         """How much silence makes it our turn."""
         heard, rules = self._heard, self._rules
-        if heard.speech_s <= rules.human_speech_s:
-            return rules.human_silence_s
-        return rules.machine_silence_s if heard.cues.hints else rules.pause_s
+        if heard.cues.hints and Cue.PERSON not in heard.cues.found:
+            return rules.machine_silence_s
+        return rules.human_silence_s if heard.speech_s <= rules.human_speech_s else rules.pause_s
 
     def _judge(self, now: float) -> tuple[AnsweringAction, ...]:
         heard = self._heard
@@ -221,7 +222,7 @@ class AnswererJudge:
             self._state = _State.OVER
             return ()
         cue = heard.cues.definite
-        if cue is None or heard.span_until(now) < rules.span_s:
+        if cue is None or heard.speech_until(now) < rules.talk_over_s:
             return ()
         if cue is Cue.SCREENING and self._screened:
             return ()
@@ -248,7 +249,8 @@ class AnswererJudge:
     def _open(self, now: float) -> tuple[AnsweringAction, ...]:
         self._state, self._opened_at = _State.OPEN, now
         self._watched_until = now + self._rules.overlap_s
-        self._heard.longest_s = 0.0
+        self._spoke_long = self._heard.speech_until(now) > self._rules.human_speech_s
+        self._heard.forget_speech()
         return (Open(),)
 
     def _message(self) -> tuple[AnsweringAction, ...]:

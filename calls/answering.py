@@ -8,7 +8,8 @@ The rules, in prose. Time counts from the answer: what is heard of early media c
   have to say begins in their next pause, and at once if nobody speaks.
 - A machine found later replaces an earlier word, but only while it talks on without regard to what
   we say, by a phrase in speech that is as long as no person's, or by a phrase and a beep. What is
-  said in a talk, even of voicemail, counts for nothing: a person is never hung up on.
+  said in a talk, even of voicemail, counts for nothing: a person is never hung up on. A beep right
+  behind a greeting that was too long for a person's needs no phrase.
 - A mailbox gets the text behind its beep, or behind its silence if no beep comes.
 - A telephone's assistant is told who calls and why, in its pause; then it all begins again, with
   the patience that a telephone takes to be picked up.
@@ -47,7 +48,7 @@ class AnsweringRules:
 
     human_speech_s: float = 2.5  # no longer: that was a person
     human_silence_s: float = 0.5  # behind it
-    machine_silence_s: float = 1.5  # behind a longer greeting with a hint in it: a beep may come
+    machine_silence_s: float = 1.5  # behind a hint: a beep may come, or more words
     decide_s: float = 2.8  # chosen: the word falls within 3 s of the answer
     pause_s: float = 0.8  # of somebody who spoke for long: we may begin
     talker_s: float = 12.0  # somebody who never pauses is spoken to all the same (chosen)
@@ -56,8 +57,34 @@ class AnsweringRules:
     screened_s: float = 30.0  # for a person whose assistant asks them
     overlap_s: float = 1.5  # a machine that pauses goes on so soon, whatever it hears (chosen)
     watch_s: float = 30.0  # after that nothing replaces a word any more
-    span_s: float = 2.0  # of speech at a stretch, which nobody has who is being spoken to
+    talk_over_s: float = 2.0  # of speech over ours, which nobody has who is being spoken to
     least_speech_s: float = 0.4  # before a beep; a beep alone is a line's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineListening:
+    """Whether we listen for machines before we speak.
+
+    Attributes:
+        listen: Whether at all.
+        screening: Said to a telephone's assistant; empty: the greeting.
+    """
+
+    listen: bool = True
+    screening: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweringPlan:
+    """What is said to whom that is no person.
+
+    Attributes:
+        who: Who calls and why, for a telephone's assistant.
+        message: Left in a mailbox; empty: a mailbox is hung up on.
+    """
+
+    who: str
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

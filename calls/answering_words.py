@@ -99,6 +99,7 @@ PHRASES: Final[Mapping[Cue, tuple[str, ...]]] = {
         r"not available|unavailable",
         r"not (here|in|home|at home)\b",
         r"away from (my|the|our)",
+        r"you know what to do",
         r"(call|get back to|ring) you back|get back to you|return your call",
         r"thank(s| you) for calling",
         r"sorry (i|we) (missed|cant)",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.alert_events import AlertClosed
 from calls.campaign_events import (
     CampaignHeld,
     CampaignPaused,
@@ -13,9 +14,20 @@ from calls.campaign_events import (
     DialPlaced,
     OutboundCallBegan,
 )
-from calls.house_events import ConfigurationReloaded
+from calls.crm_events import CallerKnown, CallerLookedUp, CallReported, DoNotCallWanted
+from calls.house_events import (
+    AlertSent,
+    CallsCut,
+    ClipsRendered,
+    ConfigurationLoaded,
+    ConfigurationReloaded,
+    RecordsForgotten,
+    WorkerLost,
+    WorkerStarted,
+)
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
+    AnswererHeard,
     AnswererJudged,
     CallerReturned,
     EarMeasured,
@@ -26,6 +38,7 @@ from calls.leg_events import (
     LineRestored,
     PersonBriefed,
 )
+from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.facts import (
     AttemptDropped,
     AttemptFailed,
@@ -70,9 +83,17 @@ class CallStarted:
 class CallEnded:
     """The call is over; nothing of it runs any more."""
 
-    # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer
+    # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer,
+    # voicemail, menu
     reason: str
     length_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecorded:
+    """The caller has heard that the call is recorded, and from its first word on it is."""
+
+    path: str  # of a stereo wav: the caller left, the agent right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,6 +420,7 @@ class OperatorActed:
 Event: TypeAlias = (
     CallStarted
     | CallEnded
+    | CallRecorded
     | CallRefused
     | CallFailed
     | PhaseMoved
@@ -458,10 +480,18 @@ Event: TypeAlias = (
     | ProviderReset
     | ProcessLagged
     | OperatorActed
+    | WritesRefused
+    | WritesResumed
+    | AlertClosed
     | LegRinging
     | LegAnswered
     | LegEnded
     | AnswererJudged
+    | AnswererHeard
+    | CallerLookedUp
+    | CallerKnown
+    | CallReported
+    | DoNotCallWanted
     | LineRestored
     | EarMeasured
     | HandedOver
@@ -475,6 +505,13 @@ Event: TypeAlias = (
     | DialAsked
     | DialEnded
     | OutboundCallBegan
+    | ConfigurationLoaded
     | ConfigurationReloaded
+    | WorkerStarted
+    | WorkerLost
+    | CallsCut
+    | ClipsRendered
+    | RecordsForgotten
+    | AlertSent
 )
 """Whatever happened. Listeners ignore what they do not know."""

@@ -12,7 +12,6 @@ class GreetingHeard:
     speech_s: float = 0.0  # of closed spans
     since: float | None = None  # somebody is speaking
     ended: float | None = None  # the last span
-    longest_s: float = 0.0
     words: str = ""  # final
     interim: str = ""
     cues: Cues = field(default_factory=lambda: Cues(found=frozenset()))
@@ -26,9 +25,7 @@ class GreetingHeard:
         """Note that nobody speaks since `at`; False: nobody did."""
         if self.since is None:
             return False
-        span_s = max(0.0, at - self.since)
-        self.speech_s += span_s
-        self.longest_s = max(self.longest_s, span_s)
+        self.speech_s += max(0.0, at - self.since)
         self.since, self.ended = None, at
         return True
 
@@ -54,9 +51,9 @@ class GreetingHeard:
         """Return the seconds of speech by now."""
         return self.speech_s + (0.0 if self.since is None else max(0.0, now - self.since))
 
-    def span_until(self, now: float) -> float:
-        """Return the longest stretch of speech by now."""
-        return max(self.longest_s, 0.0 if self.since is None else now - self.since)
+    def forget_speech(self) -> None:
+        """Count speech from now on; the words stay."""
+        self.speech_s = 0.0
 
     def quiet_for(self, silence_s: float, now: float) -> bool:
         """Say whether nobody has spoken for so long, since the last word."""

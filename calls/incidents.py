@@ -14,9 +14,11 @@ again after a while, if it still fails, and never said to be well.
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
+from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
 from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
 from calls.known_rungs import KnownRungs
+from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.breaker import State
 from fallbacks.facts import (
     AttemptFailed,
@@ -33,6 +35,10 @@ from fallbacks.facts import (
 from fallbacks.failure import Kind, Scope, Severity
 
 CALM_S: Final = 30.0  # a rung in doubt is probed every few seconds and would fail sooner (chosen)
+CAMPAIGN: Final = "campaign"  # stands where a stage does; its name where a rung does
+DISK: Final = "disk"
+"""Stands for the stage where nothing can be written down."""
+WAITS: Final = "calls go on; what is not written waits for room"
 AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
 STORAGE: Final = "storage"
 """Stands for the stage where the database fails."""
@@ -57,6 +63,8 @@ class Incidents:
 
     def handle(self, event: Event, now: float) -> tuple[IncidentFact, ...]:
         """Return what an operator must know of a fact; `now` in seconds."""
+        if isinstance(event, CampaignHeld | CampaignPaused | CampaignResumed):
+            return (*self.tick(now), *self._campaign(event, now))
         return (*self.tick(now), *self._read(event, now))
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
@@ -80,6 +88,15 @@ class Incidents:
                 return self._meet(trouble_of(event), now)
             case _:
                 self._note(event, now)
+                return self._disk_answered(event, now)
+
+    def _disk_answered(self, event: Event, now: float) -> tuple[IncidentFact, ...]:
+        match event:
+            case WritesRefused():
+                return self._meet(_trouble_of_disk(event), now, then=WAITS)
+            case WritesResumed():
+                return self._end((DISK, event.where), now)
+            case _:
                 return ()
 
     def _note(self, event: Event, now: float) -> None:
@@ -167,6 +184,23 @@ class Incidents:
             return (self._open[place].begin(then or self._rungs.instead(trouble)),)
         return (known.grow(self._rungs.instead(trouble)),) if known.add(trouble) else ()
 
+    def _campaign(
+        self, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
+    ) -> tuple[IncidentFact, ...]:
+        """Return what a campaign's standstill means: it is one incident until it goes on."""
+        if isinstance(event, CampaignResumed):
+            return self._end((CAMPAIGN, event.campaign), now)
+        trouble = Trouble(
+            stage=CAMPAIGN,
+            rung=event.campaign,
+            kind=event.reason,
+            severity=event.severity,
+            failures=0,
+        )
+        goes_on = isinstance(event, CampaignHeld)
+        then = "nobody is dialled until it is over" if goes_on else "it waits to be resumed"
+        return self._meet(trouble, now, then=then)
+
     def _recover(self, stage: str, name: str, now: float) -> None:
         rung = self._rungs.get(stage, name)
         if rung.suspect or rung.breaker != State.CLOSED:
@@ -181,6 +215,16 @@ class Incidents:
         if incident is None:
             return ()
         return (incident.end(now if incident.well_since is None else incident.well_since),)
+
+
+def _trouble_of_disk(event: WritesRefused) -> Trouble:
+    return Trouble(
+        stage=DISK,
+        rung=event.where,
+        kind="nothing_can_be_written",
+        severity=Severity.HIGH,
+        reason=event.reason,
+    )
 
 
 def trouble_of(

@@ -10,6 +10,7 @@ from calls.events import (
     BudgetMissed,
     CallEnded,
     CallerStarted,
+    CallRecorded,
     CallStarted,
     Event,
     FirstSpeech,
@@ -99,8 +100,7 @@ class RecordedCall:
             case RungChosen():
                 row["failovers"] += 1
             case UsageMeasured() as used:
-                known = row["cost"] is not None and used.cost is not None
-                row["cost"] = row["cost"] + used.cost if known else None
+                row["cost"] = plus(row["cost"], used.cost)
             case TurnCosted() as costed:
                 row["currency"] = costed.currency
             case CallEnded() as ended:
@@ -119,6 +119,8 @@ class RecordedCall:
                 row |= {"caller": event.caller, "called": event.called}
                 row["provider_call_id"] = event.call_ref or row["provider_call_id"]
                 row["direction"] = event.direction
+            case CallRecorded():
+                row["recording"] = event.path
             case LegRinging() | LegAnswered() | LegEnded():
                 row["provider_call_id"] = row["provider_call_id"] or event.call_ref
                 row["direction"] = "outbound" if event.ref else row["direction"]
@@ -182,3 +184,8 @@ class RecordedCall:
             "at": entry.at,
             "spans": spans,
         }
+
+
+def plus(cost: float | None, more: float | None) -> float | None:
+    """Return a sum of which no part is unknown; None: one is."""
+    return None if cost is None or more is None else cost + more

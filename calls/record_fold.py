@@ -110,7 +110,7 @@ class RecordFold:
     def _voicemail(self, entry: Entry, left: MessageLeft, call: Mapping[str, Any]) -> RecordRow:
         return {
             "call_id": entry.call_id,
-            "number": call["caller"],
+            "number": call["called" if call["direction"] == "outbound" else "caller"],
             "path": f"{self._messages}/{entry.call_id}.wav",
             "length_s": left.length_s,
             "at": entry.at,

@@ -12,6 +12,7 @@ from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
 
 OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
 """Reasons of `CallEnded` that are our own fault; a caller who hangs up is not."""
+MACHINE: Final = frozenset({"voicemail", "menu"})
 NO_AGENT: Final = "no_agent"
 
 
@@ -28,6 +29,7 @@ class CallVerdict:
     over: bool = False
     failed: str = ""
     length_s: float = 0.0
+    machine: bool = False  # no person picked up, as far as we heard
 
 
 NO_CALL: Final = CallVerdict(over=True, failed=NO_AGENT)
@@ -61,7 +63,12 @@ class CallJudge:
         """Return what it came to so far."""
         if self._ended is None:
             return CallVerdict()
-        return CallVerdict(over=True, failed=self._why(), length_s=self._ended.length_s)
+        return CallVerdict(
+            over=True,
+            failed=self._why(),
+            length_s=self._ended.length_s,
+            machine=self._ended.reason in MACHINE,
+        )
 
     def _why(self) -> str:
         if self._failed:

@@ -13,9 +13,9 @@ from typing import Final
 
 from loguru import logger
 
-from calls.campaign_events import DialAsked, DialEnded, DialPlaced
+from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
 from calls.outbound import Claim, Dial, DialOutcome, DialResult
-from campaigns.call_verdict import NO_CALL, CallVerdict
+from campaigns.call_result import judge_call
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
 from campaigns.dialer_parts import DialerParts
 from campaigns.fate import judge_fate, was_never_asked
@@ -23,7 +23,6 @@ from campaigns.model import Campaign
 from campaigns.retrying import next_step
 from storage.database import StorageError
 
-REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
 LOST_LOOKS: Final = 3  # a call that the carrier knew and knows no more: its outcome is unknown
 
 
@@ -62,6 +61,9 @@ class DialRun:
     async def make(self) -> DialResult | None:
         """Dial and follow; return the outcome that was kept, None: the dial has none from here."""
         store, parts = self.parts.store, self.parts
+        if down := await self._rehearse():
+            await self._go_without(down)
+            return None  # nobody was called, so it says nothing of our calls
         why = await store.confirm(self.dial, now=parts.now_s(), lease_s=parts.settings.lease_s)
         if why:
             return None  # the store has settled or released it
@@ -74,8 +76,24 @@ class DialRun:
         async with self._leased():
             return await self._find_out("holder_silent")
 
+    async def _rehearse(self) -> str:
+        """Return what is down that only a rehearsal shows; empty: nobody need wait for anything."""
+        if self.parts.rehearse is None or self.campaign.on_outage == "degraded":
+            return ""
+        async with self._leased():
+            return await self.parts.rehearse()
+
+    async def _go_without(self, down: str) -> None:
+        if self.campaign.on_outage == "skip":
+            await self.skip(down)
+        else:
+            await self.parts.store.release(self.dial)  # the guard holds from here on
+
     async def skip(self, reason: str) -> DialResult | None:
         """Put the contact back, undialled."""
+        self.parts.tell(
+            ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason)
+        )
         return await self._settle(DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason))
 
     async def _place(self) -> DialResult | None:
@@ -168,28 +186,7 @@ class DialRun:
             if found.answered and not self.in_call:
                 self.in_call = True
                 await self.parts.store.answered(self.dial, now=self.parts.now_s())
-        return await self._settle(await self._result(found))
-
-    async def _result(self, found: FoundCall) -> DialResult:
-        outcome = found.outcome or DialOutcome.UNKNOWN
-        result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
-        if outcome not in REACHED and not found.answered:
-            return result
-        verdict = await self._verdict()
-        if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
-            return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)
-        return replace(result, length_s=result.length_s or verdict.length_s)
-
-    async def _verdict(self) -> CallVerdict:
-        """Return how our own side of the call ended; it may take a moment longer."""
-        calls, settings = self.parts.calls, self.parts.settings
-        until_s = self.parts.now_s() + settings.verdict_s
-        while True:
-            verdict = await calls.verdict(self.dial.id)
-            late = self.parts.now_s() >= until_s
-            if (verdict is not None and verdict.over) or late:
-                return verdict or NO_CALL
-            await calls.wait(self.dial.id, min(settings.look_s, 0.5))
+        return await self._settle(await judge_call(self.dial.id, found, self.parts))
 
     async def _settle(self, result: DialResult) -> DialResult | None:
         parts, now = self.parts, self.parts.now_s()

@@ -11,20 +11,21 @@ from typing import Final
 
 from loguru import logger
 
-from calls.campaign_events import CampaignFact, CampaignPaused, ContactSkipped
+from calls.campaign_events import CampaignFact, CampaignPaused
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
+from campaigns.call_result import REACHED
 from campaigns.campaign_breaker import CampaignBreaker
 from campaigns.claiming import rules_of
-from campaigns.dial_run import REACHED, CarrierStanding, DialRun
+from campaigns.dial_run import CarrierStanding, DialRun
 from campaigns.dialer_parts import DialerParts
 from campaigns.fairness import CampaignTurn, in_turn
 from campaigns.guard import Circumstances, GuardVerdict, judge_dial_now
 from campaigns.holds import Hold, Holds
 from campaigns.model import Campaign
+from campaigns.progress import OPEN_STATES
 from storage.campaign_office import CampaignStanding
 from storage.database import StorageError
 
-OPEN_STATES: Final = ("waiting", "dialling", "resting")
 IN_A_ROW: Final = "agent_failed_in_a_row"
 
 
@@ -126,10 +127,6 @@ class Dialer:
     async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
         run = self._run(campaign, claim, degraded=verdict.reason)
         if verdict.step == "skip":
-            skipped = ContactSkipped(
-                campaign=campaign.name, dial_id=claim.dial.id, reason=verdict.reason
-            )
-            self._parts.tell(skipped)
             await run.skip(verdict.reason)
             return
         self._tell_all(self._holds.go(campaign.name, self._parts.now_s()))
@@ -193,8 +190,6 @@ class Dialer:
             self._parts.tell(
                 CampaignPaused(campaign=campaign.name, reason=IN_A_ROW, in_a_row=in_a_row)
             )
-        if ours and self._parts.rehearse is not None:
-            await self._parts.rehearse()
 
     def _tell_all(self, facts: Sequence[CampaignFact]) -> None:
         for each in facts:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from calls.entry import Tell
 from calls.outbound import Claim
 from campaigns.call_verdict import CallVerdict
+from campaigns.campaign_breaker import IN_A_ROW
 from campaigns.carrier import CampaignCarrier
 from campaigns.fate import GRACE_S
 from campaigns.model import Campaign
@@ -75,7 +76,7 @@ class DialerSettings:
     ask_again_s: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0)
     grace_s: float = GRACE_S
     verdict_s: float = 10.0
-    failures: int = 5
+    failures: int = IN_A_ROW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ class DialerParts:
 
     Attributes:
         now_s: Seconds since 1970.
-        rehearse: Tries our own stages outside a call, after one has failed for our reasons.
+        rehearse: Tries our own stages before a dial; says which is down, if one is.
     """
 
     store: CampaignStore
@@ -94,5 +95,5 @@ class DialerParts:
     house: DialingHouse
     tell: Tell
     now_s: Callable[[], float]
-    rehearse: Callable[[], Awaitable[None]] | None = None
+    rehearse: Callable[[], Awaitable[str]] | None = None
     settings: DialerSettings = field(default_factory=DialerSettings)

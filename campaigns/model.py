@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from calls.answering import MachineListening
 from calls.outbound import DialOutcome
 
 OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
@@ -86,3 +87,4 @@ class Campaign:
     retry: Mapping[DialOutcome, RetryRule] = field(default_factory=dict[DialOutcome, RetryRule])
     on_outage: OnOutage = "hold"
     voicemail_text: str = ""  # left behind the beep; empty: it hangs up
+    amd: MachineListening = field(default_factory=MachineListening)

@@ -50,11 +50,12 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
         text: As a file or a person has it.
         region: ISO 3166-1, of numbers without a country code; empty: they are refused.
     """
-    bare = DECIMAL.sub(r"\1", AS_TEXT.sub("", text.strip()))
+    if len(text) > LONGEST:  # before any pattern looks at it: some take the square of its length
+        return "too_long"
+    plain = " ".join(text.split())  # a thin space is none to the library
+    bare = DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
     if not bare:
         return "no_number"
-    if len(bare) > LONGEST:
-        return "too_long"
     if SCIENTIFIC.fullmatch(bare):
         return "digits_lost"  # "4.93012E+11": the file holds no more than these
     try:

@@ -247,10 +247,37 @@ PROCESS: Final = (
     ),
     Panel("Failures of those who listen", [grown("holdline_telemetry_failed_total", "listener")]),
 )
+HOUSE: Final = (
+    Panel("Workers that began", [grown("holdline_workers_started_total", "cause")]),
+    Panel(
+        "Workers that died, and calls with them",
+        [
+            Query(grown("holdline_workers_lost_total").expr, "workers"),
+            Query(grown("holdline_worker_calls_lost_total").expr, "calls"),
+            Query(grown("holdline_calls_interrupted_total").expr, "interrupted in the record"),
+        ],
+    ),
+    Panel("Configurations read anew", [grown("holdline_reloads_total", "outcome")]),
+    Panel("Messages about incidents", [grown("holdline_alerts_sent_total", "channel", "severity")]),
+    Panel(
+        "Clips",
+        [
+            Query(grown("holdline_clips_rendered_total").expr, "rendered"),
+            Query(grown("holdline_clips_failed_total").expr, "failed"),
+        ],
+    ),
+    Panel(
+        "Databases that were away",
+        [
+            Query(grown("holdline_record_halted_total").expr, "the record"),
+            Query(grown("holdline_share_lost_total").expr, "the word of other processes"),
+        ],
+    ),
+)
 DASHBOARDS: Final = {
     "calls": ("Holdline: calls", CALLS),
     "providers": ("Holdline: providers", PROVIDERS),
-    "process": ("Holdline: the process", PROCESS),
+    "process": ("Holdline: the process", (*PROCESS, *HOUSE)),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from calls.outbound import DialOutcome
-from storage.campaign_tables import CAMPAIGN_TABLES, CONTACTS, DIALS
+from storage.campaign_tables import CONTACTS, DIALS
 from storage.transactions import Transactions
 
 PAGE: Final = 500  # contacts that are read at a time
@@ -51,7 +51,7 @@ class CampaignFigures:
 
     def __init__(self, url: str) -> None:
         """Take the database's address."""
-        self._work = Transactions(url, tables=CAMPAIGN_TABLES)
+        self._work = Transactions(url)
 
     async def outcomes(self, campaign: str) -> Sequence[OutcomeFigures]:
         """Return the figures of each outcome that there was, the most frequent first."""

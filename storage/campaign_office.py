@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import CampaignState
-from storage.campaign_tables import CAMPAIGN_TABLES, CAMPAIGNS, CONTACTS, DIALS, REASON_LENGTH
+from storage.campaign_tables import CAMPAIGNS, CONTACTS, DIALS, REASON_LENGTH
 from storage.transactions import Transactions
 
 
@@ -41,7 +41,7 @@ class CampaignOffice:
 
     def __init__(self, url: str) -> None:
         """Take the database's address."""
-        self._work = Transactions(url, tables=CAMPAIGN_TABLES)
+        self._work = Transactions(url)
 
     async def open(self, campaign: str, *, now: float) -> None:
         """Have a campaign known; one that is known stays as it is."""

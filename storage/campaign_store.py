@@ -31,7 +31,6 @@ from calls.outbound import (
 from storage.campaign_claim import Claimant, claim_next, consent_of, has_due, why_none
 from storage.campaign_rows import read_contact, read_dial
 from storage.campaign_tables import (
-    CAMPAIGN_TABLES,
     CAMPAIGNS,
     CONTACTS,
     DIALS,
@@ -46,7 +45,7 @@ class CampaignStore:
 
     def __init__(self, url: str, *, holder: str) -> None:
         """Take the database's address, and a name that no other process ever has."""
-        self._work = Transactions(url, tables=CAMPAIGN_TABLES)
+        self._work = Transactions(url)
         self._holder = holder
 
     async def claim(

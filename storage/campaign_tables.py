@@ -105,5 +105,3 @@ DO_NOT_CALL: Final = Table(
     Column("source", String(100), nullable=False),
     Column("added_s", Float, nullable=False),
 )
-
-CAMPAIGN_TABLES: Final = (CAMPAIGNS, CONTACTS, CONSENTS, DIALS, DO_NOT_CALL)

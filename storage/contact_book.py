@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from calls.outbound import CallConsent
 from storage.campaign_office import make_campaign
 from storage.campaign_rows import write_fields
-from storage.campaign_tables import CAMPAIGN_TABLES, CONSENTS, CONTACTS, DO_NOT_CALL
+from storage.campaign_tables import CONSENTS, CONTACTS, DO_NOT_CALL
 from storage.transactions import Transactions
 
 ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]
@@ -37,7 +37,7 @@ class ContactBook:
 
     def __init__(self, url: str) -> None:
         """Take the database's address."""
-        self._work = Transactions(url, tables=CAMPAIGN_TABLES)
+        self._work = Transactions(url)
 
     async def add(
         self, campaign: str, contacts: Sequence[NewContact], *, now: float

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
 
+from storage import campaign_tables as _campaign_tables  # noqa: F401 - tells METADATA its tables
 from storage import record_tables as _record_tables  # noqa: F401 - tells METADATA its tables
 from storage import sheet_tables as _sheet_tables  # noqa: F401 - as above
 from storage.tables import (

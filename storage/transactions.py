@@ -7,11 +7,10 @@ that the database is locked however long it would wait (sqlite.org/lang_transact
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from sqlalchemy import Table
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,12 +25,12 @@ TURNS: Final = 8  # that a writer waits for, `BUSY_S` each: chosen, several proc
 class Transactions:
     """Either is committed when its block ends, and raises `StorageError` when it cannot be."""
 
-    def __init__(self, url: str, *, tables: Sequence[Table]) -> None:
-        """Take the database's address, and the tables that are made when they are missing."""
+    def __init__(self, url: str) -> None:
+        """Take the database's address."""
         address = make_url(url)
         backend = address.get_backend_name()
         self.insert = INSERTS[backend]  # one that knows what to do about a row that is there
-        self._database = Database(address, tables=tables)
+        self._database = Database(address)
         self._password = address.password
         self._errors = (*driver_errors(backend), SQLAlchemyError, OSError)
         self._file = backend == "sqlite"

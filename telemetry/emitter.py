@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from calls.entry import Entry, Tell
 from calls.events import Event
 from calls.incidents import Incidents
+from telemetry.masking import masked_event
 from telemetry.subscription import Listener, Subscription
 
 Clock: TypeAlias = Callable[[], float]
@@ -94,6 +95,7 @@ class Emitter:
         utc_now, now = self._utc_now(), self._clock()
         while self._pending:
             call_id, numbers, event, told = self._pending.popleft()
+            event = masked_event(event)
             moment = utc_now - timedelta(seconds=now - told)
             at = moment.isoformat(timespec="milliseconds")
             for fact in (event, *self._incidents_of(event, told)):

@@ -22,6 +22,7 @@ class LineWriter:
         name: str,
         close: Callable[[], None] | None = None,
         lines_held: int = LINES_HELD,
+        lost: str = LOST,
     ) -> None:
         """Begin.
 
@@ -30,10 +31,12 @@ class LineWriter:
             name: Of the thread.
             close: Called behind the last line.
             lines_held: How many lines may wait.
+            lost: The line that says how many were lost, in the form of the others.
         """
         self._write = write
         self._close = close
         self._lines: queue.Queue[str | None] = queue.Queue(lines_held)
+        self._lost_line = lost
         self._lost = 0
         self._untold = 0
         self._idle = threading.Condition()
@@ -84,6 +87,7 @@ class LineWriter:
     def _put(self, line: str) -> None:
         untold, self._untold = self._untold, 0
         try:
-            self._write(LOST.format(untold) + line if untold else line)
+            self._write(self._lost_line.replace("{}", str(untold)) + line if untold else line)
         except (OSError, ValueError):  # a full disk, a closed stream: there is nobody left to tell
+            self._untold += untold  # nobody has read of these either
             self._lose()

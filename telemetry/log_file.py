@@ -25,11 +25,26 @@ class LogFile:
         self._follow()
         if os.fstat(self._file.fileno()).st_size >= self._largest_bytes:
             self._begin_anew()
-        self._file.write(text.encode("utf-8", "backslashreplace"))
+        self._append(memoryview(text.encode("utf-8", "backslashreplace")))
 
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+    def _append(self, rest: memoryview) -> None:
+        """Write all of it or, on a disk that fills meanwhile, none."""
+        number = self._file.fileno()
+        fcntl.flock(number, fcntl.LOCK_EX)  # else somebody's line behind ours would be cut, too
+        try:
+            began = os.fstat(number).st_size
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                os.ftruncate(number, began)
+                raise
+        finally:
+            fcntl.flock(number, fcntl.LOCK_UN)
 
     def _open(self) -> FileIO:
         # An object, not a number: a number that is closed twice is somebody else's file by then.

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import re
 import sys
-import traceback
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -18,16 +16,18 @@ from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import HandedOver, LegEnded
 from fallbacks.failure import Severity
 from telemetry.bridge import bridge_logging
-from telemetry.line_writer import LineWriter
+from telemetry.line_writer import LOST, LineWriter
+from telemetry.log_fields import Fields, LogFields
 from telemetry.log_file import LogFile
-from telemetry.printable import LONGEST_BYTES, bounded, one_line, without_cards
-from telemetry.privacy import without_words
+from telemetry.log_line import FACT, LOST_JSON, as_json, as_text, make_printable
+from telemetry.privacy import without_numbers, without_words
 from telemetry.repeats import Repeats
 
 if TYPE_CHECKING:
-    from loguru import Record
+    from loguru import FormatFunction, Record
 
 FILE: Final = "holdline.log"
+JSON_FILE: Final = "holdline.jsonl"
 CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themselves
     "websockets.client",
     "websockets.server",
@@ -41,44 +41,32 @@ CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themsel
     "twilio",
     "asyncio",
 )
-READ_CHARACTERS: Final = 8 * LONGEST_BYTES  # of a text; what is behind them is never shown
-TRACE_LINES: Final = 80  # its beginning and its end
-FRAMES_SHOWN: Final = 20  # of a traceback, the innermost ones
-LINE: Final = (  # loguru's own, without what it says of exceptions
-    "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> | <level>{level: <8}</level> | "
-    "<cyan>{name}</cyan>:<cyan>{function}</cyan>:<cyan>{line}</cyan> - <level>{message}</level>"
-)
+BESIDE: Final = ("turn", "breaker")  # what a line to read has behind the name of its fact
 WRITERS: Final[list[LineWriter]] = []
-TELLS_WORDS: Final = re.compile(r"not speaking \[.*", re.DOTALL)
 TOLD_AS_A_FACT: Final = "no language model answered"  # Pipecat's lines of it: two for each turn
-KEY_SHAPED: Final = re.compile(
-    r"(?i)(bearer|token|x-api-key|xi-api-key|authorization)([\"':=\s]+)([\w.\-/+]{8,})"
-    r"|\bsk[-_][\w\-]{8,}"
-)
 
 
-def redacted(text: str) -> str:
-    """Return `text` without keys, cards, and the words that Pipecat did not speak."""
-    text = without_cards(TELLS_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS]))
-    return KEY_SHAPED.sub(lambda found: f"{found[1] or ''}{found[2] or ''}[redacted]", text)
-
-
-def set_up(*, level: str, folder: Path | None) -> None:
-    """Send the log to stderr and, given a folder, to a rotating `holdline.log` in it.
+def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None:
+    """Send the log to stderr and, given a folder, to two files in it, to read and as JSON.
 
     Args:
         level: TRACE, DEBUG, INFO, WARNING or ERROR. Pipecat's own modules begin at WARNING
             whatever it is: below INFO they print what was said.
-        folder: Where the file goes; created when missing.
+        folder: Where the files go; created when missing.
+        json_lines: Whether stderr gets JSON, for a machine that collects it.
     """
     logger.remove()
     WRITERS.clear()
     logger.enable("pipecat")  # silent until now: see bot/__init__.py
-    logger.configure(patcher=_make_printable)
-    _add(LineWriter(_to_stderr, name="log to stderr"), level, colorize=sys.stderr.isatty())
-    if folder:
-        file = LogFile(folder / FILE)
-        _add(LineWriter(file.write, name="log to file", close=file.close), level, colorize=False)
+    logger.configure(patcher=make_printable)
+    lost = LOST_JSON if json_lines else LOST
+    terminal = LineWriter(_to_stderr, name="log to stderr", lost=lost)
+    _add(terminal, level, as_json if json_lines else as_text, colorize=sys.stderr.isatty())
+    for name, form in ((FILE, as_text), (JSON_FILE, as_json)) if folder else ():
+        file = LogFile(folder / name)
+        lost = LOST_JSON if form is as_json else LOST
+        writer = LineWriter(file.write, name=f"log to {name}", close=file.close, lost=lost)
+        _add(writer, level, form)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     bridge_logging()
@@ -90,13 +78,13 @@ def flush(wait_s: float = 5.0) -> None:
         each.flush_within(wait_s)
 
 
-def _add(writer: LineWriter, level: str, *, colorize: bool) -> None:
+def _add(writer: LineWriter, level: str, form: "FormatFunction", *, colorize: bool = False) -> None:
     WRITERS.append(writer)
     logger.add(
         writer,
         level=level,
         filter=_fit_to_print,
-        format=_form,
+        format=form,
         colorize=colorize,
         diagnose=False,  # tracebacks would print variables, keys among them
         backtrace=False,
@@ -106,31 +94,6 @@ def _add(writer: LineWriter, level: str, *, colorize: bool) -> None:
 def _to_stderr(line: str) -> None:
     sys.stderr.write(line)
     sys.stderr.flush()
-
-
-def _form(record: "Record") -> str:
-    return f"{LINE}\n{{extra[trace]}}" if "trace" in record["extra"] else f"{LINE}\n"
-
-
-def _make_printable(record: "Record") -> None:
-    record["message"] = bounded(one_line(redacted(record["message"])))
-    if (error := record["exception"]) and error.value:
-        record["extra"]["trace"] = _trace(error.value)
-
-
-def _trace(error: BaseException) -> str:
-    """Return where an error came from and what caused it, and what each says in one line."""
-    parts = traceback.format_exception(error, limit=-FRAMES_SHOWN)
-    lines = [line for part in parts for line in _lines_of(part)]
-    if len(lines) > TRACE_LINES:
-        lines[TRACE_LINES // 2 : -TRACE_LINES // 2] = ["…"]
-    return "".join(f"    {bounded(one_line(redacted(line)))}\n" for line in lines)
-
-
-def _lines_of(part: str) -> list[str]:
-    """Return a place with its code as it is; what an error says is one line, whatever is in it."""
-    first = part.partition("\n")[0]
-    return part.splitlines() if ' File "' in first else [part.rstrip("\n")]
 
 
 def _fit_to_print(record: "Record") -> bool:
@@ -147,19 +110,23 @@ class Log:
     are as many as strangers want: each kind is one line a minute, and then how often it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, words: bool = False) -> None:
+        """Take whether lines may have what was said; numbers and keys they never have."""
+        self._shown = without_numbers if words else without_words
+        self._fields = LogFields()
         self._repeats = Repeats()
 
     async def hear(self, entry: Entry) -> None:
         """Log one entry, and what it means for an operator."""
-        shown = without_words(entry).as_json()
+        shown = self._shown(entry).as_json()
+        fields = self._fields.read(entry)
         name = shown.pop("event")
         del shown["call_id"], shown["number"], shown["at"]
         at_s = datetime.fromisoformat(entry.at).timestamp()
         for kind, times in self._repeats.due(at_s):
             logger.warning("process {} {} times more", kind, times)
         if self._is_news(name, shown, at_s):
-            _write(_level_of(entry.event), entry, name, shown)
+            _write(_level_of(entry.event), fields, name, shown)
 
     def _is_news(self, name: str, shown: Mapping[str, Any], at_s: float) -> bool:
         if name not in REFUSALS:
@@ -167,9 +134,12 @@ class Log:
         return self._repeats.may_say(f"{name} {json.dumps(shown, ensure_ascii=False)}", at_s)
 
 
-def _write(level: str, entry: Entry, name: str, shown: Mapping[str, Any]) -> None:
+def _write(level: str, fields: Fields, name: str, shown: Mapping[str, Any]) -> None:
+    more = ((each, fields[each]) for each in BESIDE if each not in shown)
+    said = "".join(f" {each}={value}" for each, value in more if value is not None)
     line = json.dumps(shown, ensure_ascii=False)
-    logger.log(level, "{} {} {}", entry.call_id or "process", name, line)
+    told = logger.bind(**{FACT: fields})
+    told.log(level, "{} {}{} {}", fields["call_id"] or "process", name, said, line)
 
 
 def _level_of(event: Event) -> str:
@@ -218,4 +188,18 @@ LEVELS: Final = {
     "ProcessLagged": "WARNING",
     "ShareRegained": "INFO",
     "ConfigurationReloaded": "INFO",
+    "ConfigurationLoaded": "INFO",
+    "WorkerStarted": "INFO",
+    "WorkerLost": "ERROR",
+    "CallsCut": "WARNING",
+    "ClipsRendered": "INFO",
+    "RecordsForgotten": "INFO",
+    "AlertSent": "INFO",
+    "CampaignHeld": "WARNING",
+    "CampaignResumed": "INFO",
+    "CampaignPaused": "ERROR",
+    "ContactSkipped": "INFO",
+    "DialPlaced": "INFO",
+    "DialAsked": "INFO",
+    "DialEnded": "INFO",
 }

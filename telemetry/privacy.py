@@ -25,6 +25,18 @@ def counted(text: str) -> str:
     return f"[{len(text.split())} words]" if text else ""
 
 
+def without_numbers(entry: Entry) -> Entry:
+    """Return the entry as a log may have it in which words may stand."""
+    match entry.event:
+        case CallStarted() as event:
+            hidden = replace(event, caller=masked(event.caller), called=masked(event.called))
+        case KeyPressed() as event:  # it may be of a PIN
+            hidden = replace(event, key="*")
+        case event:
+            hidden = event
+    return replace(entry, event=hidden)
+
+
 def without_words(entry: Entry) -> Entry:
     """Return the entry as everyone but the call's own record may see it."""
     match entry.event:
@@ -32,14 +44,10 @@ def without_words(entry: Entry) -> Entry:
             hidden = replace(event, text=counted(event.text), alternatives=())
         case AgentSaid() as event:
             hidden = replace(event, text=counted(event.text))
-        case CallStarted() as event:
-            hidden = replace(event, caller=masked(event.caller), called=masked(event.called))
         case PersonWanted() as event:
             hidden = replace(event, reason=counted(event.reason))
         case CallbackWanted() as event:
             hidden = replace(event, when=counted(event.when), reason=counted(event.reason))
-        case KeyPressed() as event:
-            hidden = replace(event, key="*")
-        case event:
-            hidden = event
+        case _:
+            return without_numbers(entry)
     return replace(entry, event=hidden)

@@ -15,14 +15,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from loguru import logger
-
-from calls.entry import Entry
+from calls.alert_events import AlertClosed
+from calls.entry import Entry, Tell
+from calls.events import CallFailed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from calls.not_served import not_served
+from calls.record_events import WritesRefused, WritesResumed
 from telemetry.log_file import LogFile
 from telemetry.printable import bounded, one_line
 from telemetry.privacy import without_words
-from telemetry.record_rows import Row, RowMaker, apply_alerts
+from telemetry.record_rows import AGAIN_S, Row, RowMaker, apply_alerts
 
 NEWEST: Final = 1_000  # entries of a JSON array
 WAITING: Final = 20_000  # rows that are not written yet; beyond that the oldest are lost
@@ -30,6 +32,7 @@ WRITE_S: Final = 0.5  # between two writes
 ERRORS, ALERTS = "error_log.json", "alerts.json"  # arrays
 RECORD, RECOVERY = "logs.jsonl", "error_recovery.log"
 APP, WORDS = "app_logs.json", "app.log"
+PLACE: Final = "logs"  # what the disk is called by which the files stand
 NAMES: Final = (ERRORS, ALERTS, RECORD, RECOVERY, APP, WORDS)
 """Every file that there is; each can be left out."""
 
@@ -43,16 +46,25 @@ class RecordFiles:
         lost_rows: That came when too many waited.
     """
 
-    def __init__(self, folder: Path, *, names: Collection[str] = NAMES, redact: Redact) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        names: Collection[str] = NAMES,
+        redact: Redact,
+        again_s: float = AGAIN_S,
+    ) -> None:
         """Take where to write.
 
         Args:
             folder: Of the log.
             names: The files that are wanted.
             redact: Takes keys and cards out of a text.
+            again_s: How soon an incident that comes back is the same alert.
         """
         self._folder = folder
         self._redact = redact
+        self._again_s = again_s
         self._maker = RowMaker()
         self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
         self._refused = False  # the last write was
@@ -69,20 +81,45 @@ class RecordFiles:
             (WORDS, rows.app),
         ):
             self._keep(name, added)
-        if isinstance(entry.event, IncidentBegan | IncidentGrew | IncidentEnded):
-            self._keep(ALERTS, [(entry.event, entry.at)])
+        match entry.event:
+            case IncidentBegan() | IncidentGrew() | IncidentEnded() | AlertClosed() as fact:
+                self._keep(ALERTS, [(fact, entry.at)])
+            case CallFailed() as event:
+                self._keep(ALERTS, [(not_served(event), entry.at)])
+            case _:
+                pass
 
-    async def run(self) -> None:
-        """Write now and then until cancelled, and once more then."""
+    @property
+    def waiting(self) -> int:
+        """How many rows are not written yet."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
+    def lost(self) -> int:
+        """How many there was no room for."""
+        return self.lost_rows
+
+    async def run(self, tell: Tell) -> None:
+        """Write now and then until cancelled, and once more then; tell when that is refused."""
         try:
             while True:
                 await asyncio.sleep(WRITE_S)
-                await asyncio.to_thread(self.write)
+                await self.write_now(tell)
         finally:
             self.write()
 
-    def write(self) -> None:
-        """Write what waits; blocks. What a disk does not take waits for the next time."""
+    async def write_now(self, tell: Tell) -> None:
+        """Write what waits, in a thread, and tell what is new of the disk."""
+        was_refused = self._refused
+        refused = await asyncio.to_thread(self.write)
+        if refused and not was_refused:
+            reason = refused.strerror or type(refused).__name__
+            tell(WritesRefused(where=PLACE, reason=reason))
+        if was_refused and not refused:
+            tell(WritesResumed(where=PLACE, lost=self.lost_rows))
+
+    def write(self) -> OSError | None:
+        """Write what waits; blocks. What a disk does not take waits; return why it did not."""
         refused: OSError | None = None
         for name, waiting in self._waiting.items():
             taken = [waiting.popleft() for _ in range(len(waiting))]  # the loop may add meanwhile
@@ -93,14 +130,8 @@ class RecordFiles:
             except OSError as error:
                 refused = error
                 waiting.extendleft(reversed(taken))
-        self._tell(refused)
-
-    def _tell(self, refused: OSError | None) -> None:
-        if refused and not self._refused:
-            logger.error("the record cannot be written: {}", refused)
-        if self._refused and not refused:
-            logger.info("the record is written again; {} rows were lost", self.lost_rows)
         self._refused = refused is not None
+        return refused
 
     def _keep(self, name: str, rows: Iterable[Any]) -> None:
         waiting = self._waiting.get(name)
@@ -116,7 +147,7 @@ class RecordFiles:
         if name == ERRORS:
             self._replace(name, lambda rows: [*rows, *taken])
         elif name == ALERTS:
-            self._replace(name, lambda rows: apply_alerts(rows, taken))
+            self._replace(name, lambda rows: apply_alerts(rows, taken, again_s=self._again_s))
         else:
             form = self._words if name == WORDS else self._json
             with closing(LogFile(self._folder / name)) as file:

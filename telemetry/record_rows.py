@@ -4,11 +4,14 @@ The names and shapes are those of the first systems of this kind, so that tools 
 go on working with ours.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TypeAlias
 
+from calls.alert_events import AlertClosed
 from calls.entry import Entry
 from calls.events import (
     CallEnded,
@@ -36,6 +39,7 @@ from fallbacks.failure import Severity
 Row = Mapping[str, Any]
 
 CIRCUIT: Final = "CLOSED"  # of whom nothing was told
+AGAIN_S: Final = 600.0  # `alerts.again_s` by default
 UNRESOLVED: Final = "UNRESOLVED"
 RESOLVED: Final = "RESOLVED"
 RECOVERY: Final = (
@@ -169,29 +173,49 @@ def alert_row(fact: IncidentBegan | IncidentGrew, at: str) -> Row:
     }
 
 
-def apply_alerts(rows: list[Row], facts: list[tuple[IncidentFact, str]]) -> list[Row]:
-    """Return the alerts as they are after these facts: one for an incident, whoever told it."""
+AlertRowFact: TypeAlias = IncidentFact | AlertClosed
+"""What changes `alerts.json`."""
+
+
+def apply_alerts(
+    rows: list[Row], facts: list[tuple[AlertRowFact, str]], *, again_s: float = AGAIN_S
+) -> list[Row]:
+    """Return the alerts as they are after these facts: one for an incident, whoever told it.
+
+    As in what operators are sent, an incident that comes back soon is the same alert.
+
+    Args:
+        rows: As they were.
+        facts: Each with its moment.
+        again_s: How soon that is.
+    """
     alerts = list(rows)
     for fact, at in facts:
-        open_at = _find_open(alerts, fact)
-        match fact:
-            case IncidentEnded():
-                if open_at is not None:
-                    alerts[open_at] = {
-                        **alerts[open_at],
-                        "status": RESOLVED,
-                        "resolved_at": seconds(at),
-                        "lasted_s": fact.lasted_s,
-                    }
-            case _ if open_at is None:
-                alerts.append(alert_row(fact, at))
-            case _:
-                alerts[open_at] = {
-                    **alert_row(fact, at),
-                    "timestamp": alerts[open_at]["timestamp"],
-                    "severity": _heavier(alerts[open_at]["severity"], fact.severity.upper()),
-                }
+        place = _find(alerts, fact, UNRESOLVED)
+        if isinstance(fact, IncidentEnded | AlertClosed):
+            if place is not None:
+                alerts[place] = _resolved(alerts[place], fact, at)
+        elif place is not None:
+            alerts[place] = _worse_row(alerts[place], fact, at)
+        elif (place := _find_lately(alerts, fact, at, again_s=again_s)) is not None:
+            began = alerts[place]["timestamp"]
+            alerts[place] = {**alert_row(fact, at), "timestamp": began, "reopened_at": seconds(at)}
+        else:
+            alerts.append(alert_row(fact, at))
     return alerts
+
+
+def _resolved(row: Row, fact: IncidentEnded | AlertClosed, at: str) -> Row:
+    lasted_s = fact.lasted_s
+    if "reopened_at" in row:
+        lasted_s = _apart_s(row["timestamp"], seconds(at))
+    return {**row, "status": RESOLVED, "resolved_at": seconds(at), "lasted_s": lasted_s}
+
+
+def _worse_row(row: Row, fact: IncidentBegan | IncidentGrew, at: str) -> Row:
+    kept = {name: row[name] for name in ("timestamp", "reopened_at") if name in row}
+    severity = _heavier(row["severity"], fact.severity.upper())
+    return {**alert_row(fact, at), **kept, "severity": severity}
 
 
 def seconds(at: str) -> str:
@@ -204,14 +228,31 @@ def _heavier(one: str, other: str) -> str:
     return max(one, other, key=lambda each: order.index(each) if each in order else 0)
 
 
-def _find_open(alerts: list[Row], fact: IncidentFact) -> int | None:
-    place = (fact.stage.upper(), fact.rung)
+def _find(alerts: list[Row], fact: AlertRowFact, status: str) -> int | None:
+    """Return where the newest alert of the same place stands, if it has this status."""
+    place = (fact.stage.upper(), fact.rung, status)
     for at in range(len(alerts) - 1, -1, -1):
         each = alerts[at]
-        found = (each.get("service_name"), each.get("provider")) == place
-        if found and each.get("status") == UNRESOLVED:
+        if (each.get("service_name"), each.get("provider"), each.get("status")) == place:
             return at
     return None
+
+
+def _find_lately(
+    alerts: list[Row], fact: IncidentBegan | IncidentGrew, at: str, *, again_s: float
+) -> int | None:
+    found = _find(alerts, fact, RESOLVED)
+    if found is None or alerts[found].get("kind") != str(fact.kind):
+        return None
+    return found if _apart_s(alerts[found].get("resolved_at"), seconds(at)) <= again_s else None
+
+
+def _apart_s(one: object, other: str) -> float:
+    """Return the seconds between two moments of the file; one that is none is long ago."""
+    try:
+        return (datetime.fromisoformat(other) - datetime.fromisoformat(str(one))).total_seconds()
+    except ValueError:
+        return math.inf
 
 
 def _category(failed: AttemptFailed) -> str:

@@ -7,6 +7,7 @@ import hypothesis  # noqa: F401 - else its plugin does it last, too deep for 3.1
 import pytest
 from loguru import logger
 
+from telemetry.known_secrets import KNOWN
 from tests.virtual_time import VirtualLoop
 
 
@@ -25,3 +26,10 @@ def quiet_log() -> Iterator[None]:
     logger.disable("pipecat")
     yield
     logger.enable("pipecat")
+
+
+@pytest.fixture(autouse=True)
+def nobodys_secrets() -> Iterator[None]:
+    """Forget the keys that a test's configuration read: the next test may have them as words."""
+    yield
+    KNOWN.forget()

@@ -12,8 +12,10 @@ from bot.alerts.channel import Channel, classify
 from bot.alerts.message import alert_text
 from bot.health.retrying import Retries, run_with_retries
 from bot.keep_running import keep_running
-from calls.alert import CHANNELS, Alert, AlertRules, TellAlert
+from calls.alert import CHANNELS, Alert, AlertRules, TellAlert, closed
+from calls.alert_events import AlertClosed
 from calls.alerting import Alerting
+from calls.house_events import AlertSent
 from fallbacks.facts import AttemptWon
 from fallbacks.failure import ServiceError
 from storage.alert_outbox import AlertChannel, AlertOutbox, ChannelPost, RoundOutcome
@@ -60,6 +62,7 @@ class AlertDesk:
         self._retries = retries
         self._leads = leads
         self._utc_s = utc_s
+        self._closed: tuple[AlertClosed, ...] = ()  # by the round that was decided on last
         self._failing: set[str] = set()  # channels whose trouble was told
 
     async def run(self) -> None:
@@ -76,6 +79,7 @@ class AlertDesk:
         for each in told:
             if each.loud:
                 logger.warning("Sending alert: {}", alert_text(each.alert).title)
+        self._tell_closed()
         return bool(told)
 
     async def change(self, alter: Callable[[Alerting, float], object]) -> Sequence[Alert]:
@@ -85,10 +89,18 @@ class AlertDesk:
             alerting, told = self._read(known, facts)
             said = alter(alerting, self._utc_s())
             more = said if isinstance(said, tuple) else ()
+            self._closed = closed(known, alerting.alerts)
             return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*told, *more))
 
         await self._outbox.run_round(decide, channels=self._owed, now=self._utc_s())
+        self._tell_closed()
         return await self.recent()
+
+    def _tell_closed(self) -> None:
+        """Tell what the last round, which is committed by now, has ended by itself."""
+        over, self._closed = self._closed, ()
+        for each in over:
+            self._retries.tell(each)
 
     async def recent(self) -> Sequence[Alert]:
         """Return the open alerts, then the newest others."""
@@ -110,6 +122,14 @@ class AlertDesk:
             await self._put_off(post, error)
             return False
         await self._outbox.sent(post, handle=handle)
+        alert = post.alert
+        sent = AlertSent(
+            channel=channel.name,
+            key=alert.key,
+            severity=alert.severity,
+            edited=bool(post.handle),
+        )
+        self._retries.tell(sent)
         self._note_success(channel.name)
         return True
 
@@ -129,6 +149,7 @@ class AlertDesk:
 
     def _decide(self, known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
         alerting, told = self._read(known, facts)
+        self._closed = closed(known, alerting.alerts)
         return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
 
     def _read(

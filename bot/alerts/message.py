@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from calls.alert import CHANNELS, NOT_SERVED, WHOLE_CALL, Alert
-from telemetry.logs import redacted
-from telemetry.printable import bounded, one_line
+from telemetry.masking import printable
 
 Clean = Callable[[str], str]
 
@@ -27,7 +26,7 @@ class AlertText:
 
 def masked(text: str) -> str:
     """Return a text as the log may have it."""
-    return bounded(one_line(redacted(text)))
+    return printable(text)
 
 
 def alert_text(alert: Alert) -> AlertText:

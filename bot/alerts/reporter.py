@@ -11,13 +11,13 @@ from typing import Final
 from loguru import logger
 
 from bot.alerts.message import masked
-from calls.alert import NOT_SERVED, STAGES, WHOLE_CALL, AlertFact, IncidentLasted
+from calls.alert import STAGES, AlertFact, IncidentLasted
 from calls.entry import Entry
 from calls.events import CallEnded, CallerStopped, CallFailed, Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.incidents import Place
+from calls.not_served import not_served
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
-from fallbacks.failure import Severity
 from storage.alert_outbox import AlertOutbox
 from storage.alert_rows import ReportedFact
 from storage.database import StorageError
@@ -60,6 +60,16 @@ class AlertReporter:
                 self._put([not_served(event)], at_s)
             case _:
                 pass
+
+    @property
+    def waiting(self) -> int:
+        """How many facts are not in the outbox yet."""
+        return len(self._waiting)
+
+    @property
+    def lost(self) -> int:
+        """How many there was no room for."""
+        return self.lost_facts
 
     async def run(self) -> None:
         """Put facts into the outbox as they come, until cancelled."""
@@ -140,18 +150,6 @@ class AlertReporter:
     def _touch(self, place: Place, call_id: str) -> None:
         turn = (call_id, self._turn.get(call_id, 0))
         self._touched.setdefault(place, set()).add(turn)
-
-
-def not_served(event: CallFailed) -> IncidentBegan:
-    """Return that a call could not be served at all as an incident of its own."""
-    return IncidentBegan(
-        stage=WHOLE_CALL,
-        rung="",
-        kind=NOT_SERVED,
-        severity=Severity.CRITICAL,
-        reason=f"{event.where}: {event.error}",
-        then="the caller heard a goodbye",
-    )
 
 
 def _clean(fact: AlertFact) -> AlertFact:

@@ -11,6 +11,7 @@ from typing import Final
 from loguru import logger
 
 from bot.config.agent import AgentSettings
+from calls.answering import AnsweringPlan
 from calls.outbound import Contact
 from campaigns.model import Campaign
 
@@ -63,20 +64,25 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
 
     The disclosure is said first, and nobody can barge in on it.
     """
-    return agent.model_copy(
+    greeting = _filled(campaign.greeting or GREETING, contact)
+    told = agent.model_copy(
         update={
             "instructions": _instructions(agent, campaign, contact),
             "disclosure": campaign.disclosure or agent.disclosure,
-            "greeting": _filled(campaign.greeting or GREETING, contact),
+            "greeting": greeting,
         }
     )
+    if not campaign.amd.listen:
+        return told
+    who = " ".join(filter(None, (told.disclosure, campaign.amd.screening or greeting)))
+    message = _filled(campaign.voicemail_text, contact)
+    return told.listening(AnsweringPlan(who=_filled(who, contact), message=message))
 
 
 def _instructions(agent: AgentSettings, campaign: Campaign, contact: Contact) -> str:
-    name = f"You are {campaign.agent}. " if campaign.agent else ""
     known = {"name": contact.name, **contact.fields}
     parts = (
-        f"{name}{agent.instructions}",
+        agent.instructions,
         "You have called this person; they did not call you. Say goodbye and end the call as soon "
         "as they want that, or when the goals are reached.",
         _filled(campaign.script, contact),

@@ -115,7 +115,8 @@ class Switchboard:
             call = call or self._make_call(leg)
             self.calls[call.call_id] = call
             try:
-                await call.run()
+                with logger.contextualize(call_id=call.call_id):  # also what libraries log in it
+                    await call.run()
             finally:
                 del self.calls[call.call_id]
         finally:

@@ -13,6 +13,7 @@ from bot.config.settings import Settings
 from bot.doctor.doctor import examine
 from bot.exits import FAILED
 from telemetry import logs
+from telemetry.masking import without_keys
 
 
 def command(
@@ -37,5 +38,5 @@ async def _report(settings: Settings, *, online: bool) -> int:
     async for each in examine(settings, online=online):
         problems += not each.ok
         mark = ("ok      ", "green") if each.ok else ("problem ", "bold red")
-        console.print(Text.assemble(mark, f"{each.about}: {each.text}"))
+        console.print(Text.assemble(mark, f"{each.about}: {without_keys(each.text)}"))
     return problems

@@ -14,6 +14,7 @@ from bot.config.settings import Settings
 from bot.exits import DONE
 from bot.many import serve_with_workers
 from telemetry import logs
+from telemetry.known_secrets import KNOWN
 
 
 def command(
@@ -46,11 +47,12 @@ def command(
     flags = {"server.host": host, "server.port": port, "server.workers": workers}
     loaded = load(config, flags=flags, keys=not print_config)
     if print_config:
-        typer.echo(as_yaml(loaded), nl=False)
+        typer.echo(KNOWN.hide(as_yaml(loaded)), nl=False)
         return DONE
     keep_private()
     check_folders(loaded)
-    logs.set_up(level=loaded.settings.logs.level, folder=loaded.settings.logs.dir)
+    log = loaded.settings.logs
+    logs.set_up(level=log.level, folder=log.dir, json_lines=log.format == "json")
     _warn_of_token(loaded.settings)
     return serve_with_workers(config, flags, loaded)
 

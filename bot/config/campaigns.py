@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
+from bot.config.answering import AmdSettings
 from bot.config.values import (
     Count,
     DayTime,
@@ -13,6 +14,7 @@ from bot.config.values import (
     Text,
     Zone,
 )
+from calls.answering import MachineListening
 from calls.outbound import DialOutcome
 from campaigns.model import CallingWindow, Campaign, OnOutage, RetryRule
 from campaigns.retrying import RULES
@@ -80,6 +82,7 @@ class CampaignSettings(Section):
     script: str = ""
     goals: tuple[Text, ...] = ()
     disclosure: str = ""
+    greeting: str = ""  # behind the disclosure; `{name}` and the contact's fields are filled in
     prefixes: tuple[Prefix, ...] = ()
     region: Region = ""
     consent_required: bool = True
@@ -94,6 +97,7 @@ class CampaignSettings(Section):
     retry: dict[RetriedOutcome, RetrySettings] = Field(default_factory=dict)
     on_outage: OnOutage = "hold"
     voicemail_text: str = ""
+    amd: AmdSettings = AmdSettings()
 
 
 def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
@@ -101,13 +105,14 @@ def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
     plain = {
         key: value
         for key, value in settings
-        if key not in ("window", "retry") and key in Campaign.__dataclass_fields__
+        if key not in ("window", "retry", "amd") and key in Campaign.__dataclass_fields__
     }
     rules = {
         DialOutcome(outcome): _rule(RULES[DialOutcome(outcome)], rule)
         for outcome, rule in settings.retry.items()
     }
-    return Campaign(name=name, window=_window(settings.window), retry=rules, **plain)
+    amd = MachineListening(listen=settings.amd.listen, screening=settings.amd.screening)
+    return Campaign(name=name, window=_window(settings.window), retry=rules, amd=amd, **plain)
 
 
 def _rule(usual: RetryRule, said: RetrySettings) -> RetryRule:

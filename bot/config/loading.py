@@ -14,8 +14,10 @@ from bot.config import schema as config_schema
 from bot.config import secrets as config_secrets
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError, Key, Problem
+from bot.config.known import configured_secrets, named_secrets
 from bot.config.layers import DEFAULT, Layers, lay_environment
 from bot.config.settings import Settings
+from telemetry.known_secrets import KNOWN
 
 USUAL: Final = Path("holdline.yaml")
 BUILT_IN: Final = Path(__file__).parents[1] / "defaults" / "holdline.yaml"
@@ -54,6 +56,7 @@ def load(
     layers = Layers()
     layers.lay(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
     variables = environment.read() if variables is None else variables
+    KNOWN.learn(named_secrets(variables))  # before anything is said of what was read
     problems: list[Problem] = []
     text = ""
     if path:
@@ -66,6 +69,8 @@ def load(
         if value is not None:
             layers.put(tuple(name.split(".")), value, where=f"flag --{name.split('.')[-1]}")
     settings, more = _settings(layers, variables, keys=keys)
+    if settings:
+        KNOWN.learn(configured_secrets(settings))
     problems += more
     if settings is None or problems:
         raise ConfigError(_in_order(problems))

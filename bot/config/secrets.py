@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bot.config import share_address
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
+from bot.config.crm import CrmSettings
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
@@ -14,6 +15,7 @@ from bot.config.schema import model_at
 from bot.config.settings import LivekitSettings, SipSettings, TwilioSettings
 from bot.config.sheets import SheetsSettings
 from bot.config.stages import STAGES
+from telemetry.known_secrets import KNOWN
 
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, digits, no underscore
@@ -88,6 +90,7 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
             continue
         value = environment.get(name)
         if value is not None and re.fullmatch(r"[!-~]+", value):
+            KNOWN.learn([value])
             layers.put((*key, field), value, where=environment.where(name))
         elif value is not None or (needed and required):
             cause = "holds more than one printable ASCII word" if value else "is not set"
@@ -102,6 +105,8 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
 def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     """Return where a secret belongs, its field, the default variable, and whether it must be."""
     yield from _wanted_in_lists(layers)
+    crm = CrmSettings.model_fields["token_env"].default
+    yield ("crm",), "token", crm, layers.at(("crm", "kind")) == "hubspot"
     by_key = not layers.at(("transports", "exotel", "allowed_addresses"))
     for door, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),

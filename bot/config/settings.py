@@ -9,7 +9,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from bot.config.agent import AgentSettings
 from bot.config.campaigns import CampaignName, CampaignSettings
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
+from bot.config.crm import CrmSettings
 from bot.config.hold import HoldLineSettings
+from bot.config.keeping import StorageSettings
 from bot.config.resilience import ResilienceSection
 from bot.config.sheets import SheetsSettings
 from bot.config.stages import StagesSettings
@@ -22,6 +24,7 @@ from bot.config.values import (
     IpNetwork,
     Number,
     Port,
+    Region,
     Seconds,
     SecondsOrZero,
     Section,
@@ -46,6 +49,7 @@ class ServerSettings(Section):
     workers: Count | None = None  # processes behind the port; None: one for each core
     admission: Literal["measured", "seats"] = "measured"  # whether load counts, or seats alone
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
+    region: Region | None = None  # whose numbers are written without a country code
 
     @model_validator(mode="before")
     @classmethod
@@ -119,6 +123,7 @@ class TwilioSettings(Section):
     account_sid: SecretStr | None = None
     number: Number | None = None
     api_url: HttpUrl = "https://api.twilio.com"
+    calls_per_s: Seconds = 1.0  # that the account may place
     returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
 
 
@@ -248,14 +253,6 @@ class AlertsSettings(Section):
     webhook: WebhookSettings = WebhookSettings()
 
 
-class StorageSettings(Section):
-    """Where facts are kept."""
-
-    url: str = Field(
-        default="sqlite+aiosqlite:///holdline.db", pattern=r"^[a-z][a-z0-9]*(\+[a-z0-9]+)?://"
-    )
-
-
 RecordFile: TypeAlias = Literal[
     "error_log.json",
     "alerts.json",
@@ -271,6 +268,8 @@ class LogsSettings(Section):
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     dir: Path = Path("logs")
+    format: Literal["text", "json"] = "text"  # on stderr; the folder has both
+    words: bool = False  # whether the log may have what was said
     keep_days: Count = 30  # of the calls' own records, which hold what was said
     files: tuple[RecordFile, ...] = get_args(RecordFile)  # beside holdline.log, for other tools
 
@@ -318,6 +317,7 @@ class Settings(Section):
     prices: PricesSettings = PricesSettings()
     transfer: TransferSettings = TransferSettings()
     traces: TracesSettings = TracesSettings()
+    crm: CrmSettings = CrmSettings()
     sheets: SheetsSettings = SheetsSettings()
     campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 
@@ -345,11 +345,12 @@ class Settings(Section):
         return self.agent
 
 
-def _heir(name: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _heir(called: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     inherited = {key: each for key, each in shared.items() if key not in ("name", "numbers")}
-    merged = {"name": name} | inherited | own
-    if isinstance(inherited.get("silence"), dict) and isinstance(own.get("silence"), dict):
-        merged["silence"] = inherited["silence"] | own["silence"]
+    merged = {"name": called} | inherited | own
+    for name in ("silence", "recording"):
+        if isinstance(inherited.get(name), dict) and isinstance(own.get(name), dict):
+            merged[name] = inherited[name] | own[name]
     return merged
 
 

@@ -20,6 +20,7 @@ from fallbacks.probing import Probe, ProbeSettings, Probing, condition_of
 from fallbacks.roster import Roster
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
+from telemetry.masking import printable
 
 LOOK_S: Final = 0.25  # how soon a rung that a call made suspect is noticed; its probe waits 1 s
 OURS: Final = "our own lag used up the time"
@@ -78,6 +79,11 @@ class Prober:
         self._asks_cheaply = True
 
     @property
+    def rung(self) -> RungSpec:
+        """What is probed."""
+        return self._rung
+
+    @property
     def health(self) -> Health:
         """What is known of the rung."""
         return self._roster.health(self._rung.stage, self._rung.name)
@@ -117,7 +123,7 @@ class Prober:
             real=real,
             ok=failure is None,
             took_s=now - began_s,
-            error=OURS if ours else failure.reason or failure.kind if failure else "",
+            error=OURS if ours else printable(failure.reason or failure.kind) if failure else "",
         )
         self._tell_probe(self.last)
         if ours:

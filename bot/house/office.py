@@ -1,8 +1,9 @@
 """What the supervisor does for its workers: seats, what one leaves for another, who hears what."""
 
 import socket
+from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from loguru import logger
 
@@ -14,6 +15,8 @@ from bot.house.quotas import Quotas
 from bot.house.views import ViewRelay
 from bot.house.wire import Answer, WireError
 from fallbacks.admission import HouseSeats
+
+UNTOLD: Final = 100  # facts that wait for a worker to tell them: of a house that has none now
 
 
 class Office:
@@ -29,6 +32,7 @@ class Office:
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
         self._stopping = False
+        self._untold: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
         self.answers: dict[str, Answer] = {}
         """What else a worker may ask, and who answers it; known before the first one comes."""
 
@@ -126,6 +130,10 @@ class Office:
         worker.ready.set()
         self._views.receive(worker)
         self.tell_state()
+        while self._untold:
+            what, fields = self._untold.popleft()
+            worker.wire.tell(what, **fields)
+        self.tell_one("worker_started", worker=worker.name, process=worker.pid, cause=worker.cause)
 
     def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
         worker.heard_at = self._clock()
@@ -148,6 +156,7 @@ class Office:
         for worker in sorted(self.workers.values(), key=lambda each: each.leaving):
             if worker.ready.is_set() and worker.wire.tell(what, **fields):
                 return
+        self._untold.append((what, fields))  # until there is one
 
     def _seat(self, call: str) -> int | None:
         return None if self._stopping else self._seats.admit(self._clock(), call=call)

@@ -32,6 +32,7 @@ from bot.http.reload_routes import reload_router
 from bot.http.twilio_parts import twilio_routers
 from bot.http.webrtc_door import webrtc_router
 from bot.process import Process
+from campaigns.dialer_parts import DialerSettings
 from fallbacks.readiness import judge_readiness
 from storage.record_reader import RecordReader
 from telemetry.emitter import Listener
@@ -48,6 +49,7 @@ class Extras:
     reader: RecordReader | None = None  # of the record; None: one that nobody closes
     house: Joined | None = None  # the other processes behind the same port
     metrics_folder: Path | None = None  # where they count
+    dialing: DialerSettings | None = None  # how the dialer takes its time
 
 
 def application(
@@ -70,7 +72,7 @@ def application(
     app.include_router(_health(process, house))
     app.include_router(console_routes())
     app.include_router(asset_routes())
-    app.include_router(provider_router(process.providers, house, process.recent))
+    app.include_router(provider_router(process.providers, house, process.sums.recent))
     app.include_router(metrics_router(process.exposition))
     app.include_router(reload_router(extras.house))
     if webrtc.enabled:
@@ -97,7 +99,7 @@ def application(
 
 def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
     settings = process.settings
-    calls = HouseCalls(process.calls, process.recent, house)
+    calls = HouseCalls(process.sums.calls, process.sums.recent, house)
     view = HouseLive(process.live, house)
     reader = extras.reader or RecordReader(settings.storage.url)
     return [

@@ -25,11 +25,16 @@ from bot.http.alert_routes import alert_router
 from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
+from bot.http.campaign_routes import campaign_router
 from bot.http.own_house import open_house
+from bot.outbound.call_ledger import CallLedger
+from bot.outbound.opening import open_outbound
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from bot.record_keeper import record_keeper
+from bot.retention import forget_rows_daily
 from bot.sheets.opening import mirror_in_sheet
+from bot.voicemail_rows import voicemails_listed
 from storage.alert_outbox import AlertOutbox
 from storage.record_reader import RecordReader
 
@@ -105,11 +110,12 @@ async def run_server(
     """Run the server while the block runs."""
     outbox = AlertOutbox(settings.storage.url)
     reporter = AlertReporter(outbox, utc_s=utc_s)
+    ledger = CallLedger()
     async with (
         open_process(
             settings,
             words=extras.words,
-            listeners=[reporter, *extras.listeners],
+            listeners=[reporter, ledger, *extras.listeners],
             models=extras.models,
             metrics_folder=extras.metrics_folder,
             keeper=record_keeper(settings),
@@ -117,6 +123,10 @@ async def run_server(
         open_house(process, extras.house) as house,
         _clips(process, house),
         _messages(process, house),
+        forget_rows_daily(settings, mine=lambda: house.leads),
+        voicemails_listed(
+            process.last_resort.messages, settings.storage.url, mine=lambda: house.leads
+        ),
         tell_operators(
             settings,
             reporter,
@@ -126,9 +136,14 @@ async def run_server(
         ) as alerts,
         mirror_in_sheet(settings, tell=process.switchboard.tell, leads=lambda: house.leads),
         _record_of(settings) as reader,
+        open_outbound(process, house, ledger, dialing=extras.dialing) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
-        routers = (alert_router(alerts, process.switchboard.tell), *extras.routers)
+        routers = (
+            alert_router(alerts, process.switchboard.tell),
+            campaign_router(outbound, house),
+            *extras.routers,
+        )
         server = Server(
             uvicorn.Config(
                 application(process, tasks, replace(extras, routers=routers, reader=reader), house),

@@ -11,7 +11,7 @@ from faultlab.carrier.carrier import Carrier
 from faultlab.mulaw import Pcm
 from faultlab.voices.voices import speak_now, voice_of
 
-NAME: Final = "a callee"  # a voice that no provider of the lab has
+NAME: Final = "a caller"  # a voice that no provider of the lab has
 PATIENCE_S: Final = 25.0  # for the agent to say something
 BEEP_S: Final = 0.5
 BEEP_HZ: Final = 1000  # 3GPP and most boxes: a single tone of about 1 kHz

@@ -25,6 +25,7 @@ from calls.events import (
     RecordHalted,
     RecordResumed,
 )
+from calls.house_events import CallsCut
 from calls.record_fold import RecordBatch, RecordFold
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope
@@ -135,6 +136,7 @@ class SlowWriter(RecordWriter):
         self.numbers: list[int] = []
         self.entries = 0
         self.hangs = False
+        self.cut = 0  # calls, the next time that somebody looks
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
         self.at_s.append(clock.monotonic())
@@ -144,7 +146,8 @@ class SlowWriter(RecordWriter):
         self.entries += len(batch.happenings)
 
     async def interrupt_cut(self, now: datetime) -> int:
-        return 0
+        found, self.cut = self.cut, 0
+        return found
 
     async def close(self) -> None:
         pass
@@ -178,6 +181,22 @@ async def test_nothing_waits_for_longer_than_half_a_second(slow: SlowWriter) -> 
     pauses = [after - before for before, after in zip(slow.at_s, slow.at_s[1:], strict=False)]
     assert max(pauses) < 0.51
     assert len(slow.at_s) <= 12
+
+
+@pytest.mark.virtual_time
+async def test_calls_that_were_cut_with_their_process_are_told_once(slow: SlowWriter) -> None:
+    keeper = keeper_of(slow)
+    told: list[Event] = []
+    keeper.tell = told.append
+    slow.cut = 3
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        await hear(keeper, STARTED)
+        await asyncio.sleep(60.0)
+        keeper.end()
+        await running
+
+    assert told == [CallsCut(calls=3)]
 
 
 @pytest.mark.virtual_time

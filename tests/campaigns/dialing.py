@@ -1,22 +1,24 @@
 """A dialer with a real queue, and a carrier whose callees do as they are told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from calls.campaign_events import DialEnded
 from calls.events import Event
-from calls.outbound import Claim, DialOutcome
+from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.call_verdict import CallVerdict
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
 from campaigns.dialer import Dialer
-from campaigns.dialer_parts import DialerParts, DialerSettings
+from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
 from campaigns.model import CallingWindow, Campaign, RetryRule
 from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
 from storage.contact_book import ContactBook, NewContact
+from storage.dial_reader import DialReader
 
 TALK_S = 20.0
 OPEN = {"stt": True, "llm": True, "tts": True}
@@ -109,10 +111,15 @@ class Dialing:
     url: str
     numbers: Sequence[str]
     campaign: Campaign
-    carrier: ScriptedCarrier = field(default_factory=ScriptedCarrier)
+    carrier: Any = field(default_factory=ScriptedCarrier)
     floor: Floor = field(default_factory=Floor)
     told: list[Event] = field(default_factory=list)
-    settings: DialerSettings = field(default_factory=lambda: DialerSettings(grace_s=10.0))
+    settings: DialerSettings = field(
+        default_factory=lambda: DialerSettings(grace_s=10.0, ring_s=4.0)
+    )
+    rehearse: Callable[[], Awaitable[str]] | None = None
+    calls: OwnCalls | None = None  # None: the floor's
+    more: dict[str, Campaign] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = CampaignStore(self.url, holder="me")
@@ -133,16 +140,24 @@ class Dialing:
             store=self.store,
             office=self.office,
             carrier=self.carrier,
-            calls=self.floor,
+            calls=self.calls or self.floor,
             house=self.floor,
             tell=self.told.append,
             now_s=now_s,
+            rehearse=self.rehearse,
             settings=self.settings,
         )
-        return Dialer({"c": self.campaign}, parts)
+        return Dialer({"c": self.campaign, **self.more}, parts)
 
     def of(self, kind: type) -> list:
         return [each for each in self.told if isinstance(each, kind)]
+
+    async def ledger(self) -> Sequence[Dial]:
+        reader = DialReader(self.url)
+        try:
+            return await reader.of_campaign("c")
+        finally:
+            await reader.close()
 
     async def state(self) -> str:
         standing = await self.office.standing("c", now=now_s())

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from calls.outbound import Claim, DialOutcome
 from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
 from storage.campaign_store import CampaignStore
+from storage.contact_book import NewContact
 from tests.campaigns.dialing import Dialing, dialing, now_s
 
 pytestmark = pytest.mark.virtual_time
@@ -261,3 +263,53 @@ async def test_a_process_that_does_not_lead_its_house_dials_nobody(tmp_path: Pat
             await asyncio.sleep(60)
 
         assert it.carrier.record == []
+
+
+async def test_a_rehearsal_that_fails_has_the_contact_skipped_before_anybody_is_dialled(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, on_outage="skip") as it:
+
+        async def rehearse() -> str:
+            await asyncio.sleep(35.0)  # longer than a lease
+            it.floor.well["tts"] = False
+            return "tts_down"
+
+        it.rehearse = rehearse
+        async with running(it):
+            await until(lambda: bool(it.of(ContactSkipped)))
+            it.rehearse = None
+            assert it.carrier.record == []
+
+        (ended,) = it.of(DialEnded)
+        assert (ended.outcome, ended.reason, ended.counted) == ("agent_failed", "tts_down", False)
+        assert not it.of(CampaignPaused)
+
+
+async def test_a_rehearsal_that_fails_gives_a_held_campaign_s_contact_back(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        answers = ["tts_down", ""]
+
+        async def rehearse() -> str:
+            return answers.pop(0)
+
+        it.rehearse = rehearse
+        async with running(it):
+            await it.done()
+
+        assert it.dialled() == [A]
+        assert [each.outcome for each in it.of(DialEnded)] == ["completed"]
+
+
+async def test_each_campaign_has_its_turn_and_none_waits_for_a_large_one(tmp_path: Path) -> None:
+    async with dialing(tmp_path, *(f"+1500555{at:04}" for at in range(300, 310))) as it:
+        it.floor.free = 2
+        small = replace(it.campaign, name="small")
+        contact = NewContact(number=D, zones=("UTC",))
+        await it.book.add("small", [contact], now=now_s())
+        await it.office.move("small", "running", now=now_s())
+        it.more = {"small": small}
+        async with running(it):
+            await until(lambda: D in it.dialled(), within_s=120)
+
+        assert it.dialled().index(D) <= 2

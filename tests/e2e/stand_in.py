@@ -75,6 +75,10 @@ class StandIn:
         self.calls["live"] = live
         self._live.put_nowait(live)
 
+    def end_feed(self) -> None:
+        """End the live feed of whoever watches."""
+        self._live.put_nowait(None)
+
     @property
     def resets(self) -> list[str]:
         """Whom an operator had tried at once."""
@@ -167,6 +171,8 @@ class StandIn:
             yield 'event: settings\ndata: {"budget_s": 1.5}\n\n'
             while True:
                 shown = await self._live.get()
+                if shown is None:
+                    return
                 kind = "event: calls\n" if isinstance(shown, list) else ""
                 yield f"{kind}data: {json.dumps(shown)}\n\n"
 

@@ -4,7 +4,7 @@ import pytest
 
 from calls.entry import Entry
 from calls.events import AnswerHeard, Event, TurnParts
-from fallbacks.facts import AttemptFailed, AttemptWon, RungChosen
+from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, RungChosen
 from fallbacks.failure import Kind, Scope
 from telemetry.recent_work import (
     MOST_TURNS,
@@ -80,7 +80,26 @@ async def test_a_caller_who_met_ten_failures_is_one_caller() -> None:
 
     assert found["failures"] == 10
     assert found["failovers"] == 2
-    assert found["callers_touched"] == 4
+    assert found["callers_touched"] == 3
+
+
+async def test_a_caller_who_waited_for_a_late_rung_is_touched_and_one_who_passed_it_is_not() -> (
+    None
+):
+    work = RecentWork()
+    moved = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
+    asked = [
+        AttemptStarted(stage="tts", provider=each, attempt=1, extra=False, left_s=1.0)
+        for each in ("cartesia", "elevenlabs")
+    ]
+    late = (*asked, won(0.9, "elevenlabs"), moved)
+    await heard(work, *((1, "c1", each) for each in late))
+    passed = (asked[0], won(0.1), asked[1], won(0.2, "elevenlabs"), moved)
+    await heard(work, *((2, "c2", each) for each in passed))
+
+    found = merged(work, NOON + 20)
+
+    assert (found["failovers"], found["callers_touched"], found["failures"]) == (2, 1, 0)
 
 
 async def test_what_is_older_than_the_window_is_forgotten_but_not_the_last_failure() -> None:

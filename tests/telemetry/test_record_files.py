@@ -15,7 +15,7 @@ from calls.incidents import Incidents
 from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RetryPlanned, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
 from telemetry import record_files
-from telemetry.logs import redacted
+from telemetry.masking import redacted
 from telemetry.record_files import ALERTS, ERRORS, NAMES, RecordFiles
 from tests.telemetry.incident_feed import IncidentFeed
 

@@ -27,6 +27,7 @@ from telemetry import logs
 from telemetry.emitter import Emitter
 from telemetry.journal import ENDED_CALLS, Journal, forget_old
 from telemetry.live import Live
+from telemetry.masking import redacted
 from telemetry.privacy import masked, without_words
 
 USED = UsageMeasured(turn=1, stage="llm", provider="openai", model="m", prompt_tokens=7)
@@ -259,7 +260,7 @@ def test_the_middle_of_a_number_is_hidden(number: str, shown: str) -> None:
     ids=["deepgram", "bearer", "openai", "cartesia", "unspoken words"],
 )
 def test_the_log_redacts_keys_and_unspoken_words(text: str, secret: str) -> None:
-    assert secret not in logs.redacted(text)
+    assert secret not in redacted(text)
 
 
 def test_the_log_is_written_where_it_was_asked_for(tmp_path: Path) -> None:

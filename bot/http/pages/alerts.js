@@ -9,7 +9,7 @@ const POLL_MS = 5000;
 const SOON_MS = 1300; // what was reported is decided on within a second
 const OVER = 5;
 const OPEN = 20;
-const NEWS = new Set(["BreakerMoved", "Suspected", "SuspicionCleared", "StageExhausted", "StageRecovered", "AttemptFailed", "OperatorActed", "RungChosen"]);
+const NEWS = new Set(["IncidentBegan", "IncidentGrew", "IncidentEnded", "BreakerMoved", "Suspected", "SuspicionCleared", "StageExhausted", "StageRecovered", "AttemptFailed", "OperatorActed", "RungChosen"]);
 
 /** The card; feed it the live entries. */
 export class Alerts {

@@ -7,8 +7,10 @@ import { every, paced } from "./pacing.js";
 const ROWS = 60; // more are counted, not drawn
 const DRAW_MS = 300;
 const OVER_MS = 2000; // a call that ended is in the record by then
+const NEWS = new Set(["CallEnded", "RungChosen", "AttemptFailed"]); // change the list, or what is counted
 const STAGES = ["stt", "llm", "tts"];
 const HEADS = ["Caller", "State", "Hears, thinks, speaks", "Last answer", "Trouble", "Length"];
+const DOING = { listening: "listens", processing: "thinks", speaking: "speaks" };
 const COLUMNS = ["caller", "doing", "served", "waited", "trouble", "length"];
 
 /** The table; give it all calls whenever they change. */
@@ -81,7 +83,7 @@ export class LiveCalls {
     const trouble = [call.step && words(call.step), call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last && words(call.last)];
     return [
       call.caller || call.transport,
-      `${call.state}${call.turn ? `, turn ${call.turn}` : ""}`,
+      `${DOING[call.state] ?? call.state}${call.turn ? `, turn ${call.turn}` : ""}`,
       served,
       call.v2v_s === null ? "–" : seconds(call.v2v_s),
       trouble.filter(Boolean).join(" · "),
@@ -105,7 +107,7 @@ export class RecentCalls {
   }
 
   take({ event }) {
-    if (event === "CallEnded") this.#soon();
+    if (NEWS.has(event)) this.#soon();
   }
 
   async refresh() {

@@ -5,6 +5,8 @@ import { paced } from "./pacing.js";
 
 const DRAW_MS = 250;
 const SHOWN = 4;
+const NAMED = 3; // in the headline
+const TONES = ["bad", "warn"];
 const WEIGHTS = ["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 const STAGES = { stt: "hearing", llm: "thinking", tts: "speaking" };
 
@@ -41,9 +43,9 @@ export class Verdict {
 
   #summary(troubles) {
     if (troubles[0].alone) return troubles[0].alone;
-    const bad = troubles.filter(({ tone }) => tone === "bad");
-    const names = (bad.length ? bad : troubles).map(({ name }) => name);
-    return `${[...new Set(names)].slice(0, 3).join(", ")}: ${bad.length ? "broken" : "in doubt"}`;
+    const word = troubles[0].word;
+    const names = new Set(troubles.filter((each) => each.word === word).map(({ name }) => name));
+    return `${[...names].slice(0, NAMED).join(", ")}: ${word}`;
   }
 
   #well() {
@@ -60,8 +62,8 @@ export class Verdict {
     found.push(...open.map((alert) => this.#ofAlert(alert)));
     const told = new Set(open.map(({ provider }) => provider));
     for (const rung of rungs) if (!told.has(rung.name)) found.push(...ofRung(rung));
-    if (problem) found.push({ tone: "warn", name: "The database", says: problem });
-    return found;
+    if (problem) found.push({ tone: "warn", name: "The database", word: "does not answer", says: problem });
+    return found.sort((one, other) => TONES.indexOf(one.tone) - TONES.indexOf(other.tone));
   }
 
   #ofAlert(alert) {
@@ -71,6 +73,7 @@ export class Verdict {
     const bad = WEIGHTS.indexOf(alert.severity) >= WEIGHTS.indexOf("HIGH");
     return {
       tone: bad ? "bad" : "warn",
+      word: bad ? "broken" : "in doubt",
       name: alert.provider || STAGES[alert.stage] || alert.stage,
       title: alert.title,
       since_ms: moment(alert.began_at),
@@ -104,13 +107,13 @@ export function counted(number, noun) {
 }
 
 function ofRung(rung) {
-  if (rung.withdrawn) return [{ tone: "warn", name: rung.name, title: `${rung.name} is out of rotation`, says: "An operator took it out; put it back below." }];
+  if (rung.withdrawn) return [{ tone: "warn", word: "out of rotation", name: rung.name, title: `${rung.name} is out of rotation`, says: "An operator took it out; put it back below." }];
   if (rung.usable && !rung.suspect) return [];
   const last = rung.recent?.last_failure;
   const why = last ? `: ${last.kind.replaceAll("_", " ")}` : "";
   const bad = rung.state === "open";
   const hurt = counted(rung.recent?.callers_touched ?? 0, "caller");
-  return [{ tone: bad ? "bad" : "warn", name: rung.name, title: `${rung.name} ${bad ? "is left alone" : "is in doubt"}${why}`, since_ms: last && Date.parse(last.at), hurt }];
+  return [{ tone: bad ? "bad" : "warn", word: bad ? "broken" : "in doubt", name: rung.name, title: `${rung.name} ${bad ? "is left alone" : "is in doubt"}${why}`, since_ms: last && Date.parse(last.at), hurt }];
 }
 
 function row({ tone, name, title, since_ms, hurt, says, seen }) {

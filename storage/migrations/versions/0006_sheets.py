@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006_sheets"
-down_revision = "0002_record"
+down_revision = "0003_campaigns"
 
 
 def upgrade() -> None:

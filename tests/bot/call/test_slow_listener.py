@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from calls.entry import Entry
+from calls.house_events import ConfigurationLoaded
 from tests.bot.call.replayed_call import replay_call
 
 pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]
@@ -27,3 +28,10 @@ async def test_one_that_blocks_for_ten_seconds_changes_no_answer(tmp_path: Path)
     assert beside.v2v_s == pytest.approx(alone.v2v_s, abs=0.001)
     assert beside.said == alone.said
     assert lost["Blocked"] > 0
+
+
+async def test_a_process_tells_by_which_configuration_it_answers(tmp_path: Path) -> None:
+    told, _ = await replay_call(tmp_path)
+
+    loaded = [each for each in told.entries if isinstance(each.event, ConfigurationLoaded)]
+    assert [each.call_id for each in loaded] == [""]

@@ -188,7 +188,8 @@ def test_an_empty_variable_says_nothing() -> None:
         ),
         (
             "logs: {zzz: 1}",
-            "holdline.yaml:1: logs.zzz is unknown; known here: level, dir, keep_days, files",
+            "holdline.yaml:1: logs.zzz is unknown; "
+            "known here: level, dir, format, words, keep_days, files",
         ),
         (
             "latency: {budget_s: fast}",

@@ -1,0 +1,180 @@
+"""What operators are sent and what `alerts.json` says of it: one story, told by two paths."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.alerts.desk import AlertDesk, AlertPolicy
+from bot.alerts.reporter import AlertReporter
+from bot.health.retrying import Retries
+from calls.alert import AlertRules
+from calls.alerting import Alerting, never_quiet
+from calls.events import CallFailed, Event
+from calls.incidents import Incidents
+from fallbacks.breaker import State
+from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.failure import Kind, Severity, failed
+from fallbacks.retrying import RetrySettings
+from storage.alert_outbox import AlertOutbox
+from telemetry.emitter import Emitter
+from telemetry.masking import redacted
+from telemetry.record_files import ALERTS, ERRORS, RecordFiles
+
+BEGIN_S = 1_800_000_000.0
+LADDERS = {"stt": ["ear"], "llm": ["mind"], "tts": ["cartesia", "elevenlabs"]}
+RULES = AlertRules()
+Told = tuple[str, str, str, str, str]
+
+
+def refusal(stage: str, provider: str) -> AttemptFailed:
+    failure = failed(Kind.AUTH, stage, provider=provider, reason="401 of +15551234567")
+    return AttemptFailed.of(failure, after_s=0.1)
+
+
+def moved(stage: str, provider: str, after: State) -> BreakerMoved:
+    opened = after is State.OPEN
+    return BreakerMoved(
+        stage=stage,
+        provider=provider,
+        before=State.CLOSED if opened else State.HALF_OPEN,
+        after=after,
+        cause="tripped" if opened else "proven",
+        after_s=1.0,
+        severity=Severity.HIGH if opened else Severity.LOW,
+    )
+
+
+@dataclass
+class Story:
+    """A process whose time the test sets, with both that tell of its incidents."""
+
+    folder: Path
+    outbox: AlertOutbox
+    now: float = BEGIN_S
+    emitter: Emitter = field(init=False)
+    record: RecordFiles = field(init=False)
+    reporter: AlertReporter = field(init=False)
+    desk: AlertDesk = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.record = RecordFiles(self.folder, names=(ALERTS, ERRORS), redact=redacted)
+        self.reporter = AlertReporter(self.outbox, utc_s=lambda: self.now)
+        self.emitter = Emitter(
+            listeners=[self.record, self.reporter],
+            utc_now=lambda: datetime.fromtimestamp(self.now, UTC),
+            incidents=Incidents(LADDERS),
+            clock=lambda: self.now,
+        )
+        self.desk = AlertDesk(
+            self.outbox, [], AlertPolicy(rules=RULES, quiet=never_quiet),
+            retries=Retries(settings=RetrySettings(attempts=1), tell=self.emitter.tell_for("")),
+            leads=lambda: True, utc_s=lambda: self.now,
+        )  # fmt: skip
+
+    async def tell(self, *events: Event, then_s: float = 10.0) -> None:
+        for each in events:
+            self.emitter.tell_for("call1")(each)
+        await self.settle()
+        self.now += then_s
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Have all that was told decided on and written, and what comes of it as well."""
+        for _ in range(2):
+            await self.emitter.flush()
+            assert await self.reporter.write()
+            await self.desk.decide()
+        await self.emitter.flush()
+        self.record.write()
+
+    def written(self) -> list[Told]:
+        rows = json.loads((self.folder / ALERTS).read_text())
+        names = ("service_name", "provider", "kind", "status", "timestamp")
+        return sorted(tuple(each[name] for name in names) for each in rows)
+
+    async def sent(self) -> list[Told]:
+        return sorted(
+            (
+                each.stage.upper(),
+                each.rung,
+                each.kind,
+                "UNRESOLVED" if each.ended_s is None else "RESOLVED",
+                datetime.fromtimestamp(each.began_s, UTC).isoformat()[:19],
+            )
+            for each in await self.desk.recent()
+        )
+
+
+@pytest.fixture
+async def story(tmp_path: Path) -> AsyncIterator[Story]:
+    async with AsyncExitStack() as stack:
+        outbox = AlertOutbox(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+        stack.push_async_callback(outbox.close)
+        found = Story(folder=tmp_path / "logs", outbox=outbox)
+        await stack.enter_async_context(found.emitter)
+        yield found
+
+
+async def test_an_outage_that_comes_back_is_one_alert_in_both(story: Story) -> None:
+    for _ in range(2):
+        await story.tell(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
+        await story.tell(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s / 2)
+
+    assert story.written() == await story.sent()
+    assert [each[:4] for each in story.written()] == [("TTS", "cartesia", "auth", "RESOLVED")]
+
+
+async def test_one_that_comes_back_late_is_another_one_in_both(story: Story) -> None:
+    for _ in range(2):
+        await story.tell(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
+        await story.tell(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s * 2)
+
+    assert story.written() == await story.sent()
+    assert len(story.written()) == 2
+
+
+async def test_calls_that_could_not_be_served_are_one_alert_in_both(story: Story) -> None:
+    await story.tell(*[CallFailed(where="call", error="a mistake")] * 3)
+
+    assert story.written() == await story.sent()
+    assert [each[:4] for each in story.written()] == [("CALL", "", "not_served", "UNRESOLVED")]
+
+
+async def test_what_nobody_speaks_of_any_more_is_over_in_both(story: Story) -> None:
+    await story.tell(CallFailed(where="call", error="a mistake"), then_s=RULES.named_again_s + 60)
+
+    assert story.written() == await story.sent()
+    assert [each[:4] for each in story.written()] == [("CALL", "", "not_served", "RESOLVED")]
+
+
+async def test_what_an_operator_resolves_is_over_in_both(story: Story) -> None:
+    await story.tell(refusal("llm", "mind"), moved("llm", "mind", State.OPEN))
+    (alert,) = [each for each in await story.desk.recent() if each.rung]
+
+    def resolve(alerting: Alerting, now: float) -> object:
+        return alerting.resolve(alert.key, now, by="anna")
+
+    await story.desk.change(resolve)
+    await story.settle()
+
+    assert story.written() == await story.sent()
+    assert ("LLM", "mind", "auth", "RESOLVED") in [each[:4] for each in story.written()]
+
+
+async def test_a_day_of_trouble_has_as_many_alerts_in_both(story: Story) -> None:
+    for stage, provider in (("tts", "cartesia"), ("stt", "ear"), ("tts", "elevenlabs")):
+        await story.tell(refusal(stage, provider), moved(stage, provider, State.OPEN))
+    await story.tell(CallFailed(where="call", error="a mistake"))
+    for stage, provider in (("stt", "ear"), ("tts", "elevenlabs"), ("tts", "cartesia")):
+        await story.tell(moved(stage, provider, State.CLOSED))
+
+    assert story.written() == await story.sent()
+    assert len(story.written()) == 6  # three rungs, two stages without any, and the call
+    text = (story.folder / ALERTS).read_text() + (story.folder / ERRORS).read_text()
+    assert "+1555****67" in text
+    assert "5551234567" not in text

@@ -1,0 +1,196 @@
+"""A disk that is really full: calls go on, it is told once, all is written when there is room.
+
+Root mounts 64 KiB of memory; others are given files that may not grow beyond a few.
+"""
+
+import json
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from calls.entry import Entry
+from calls.events import Event
+from calls.incident import IncidentBegan, IncidentEnded
+from calls.incidents import DISK, Incidents
+from calls.record_events import WritesRefused, WritesResumed
+from fallbacks.facts import AttemptFailed
+from fallbacks.failure import Kind, Scope, Severity
+from telemetry import logs
+from telemetry.emitter import Emitter
+from telemetry.journal import Journal
+from telemetry.log_file import LogFile
+from telemetry.masking import redacted
+from telemetry.record_files import NAMES, RecordFiles
+
+FAILED = AttemptFailed(
+    stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.1,
+    severity=Severity.MEDIUM, reason="it was cut " * 20,
+)  # fmt: skip
+
+
+class SmallDisk:
+    """A folder that takes 64 KiB, until somebody makes room."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def fill(self) -> None:
+        with self._ballast.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 1024)
+            except OSError:
+                pass
+
+    def make_room(self) -> None:
+        self._ballast.unlink()
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[None]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:  # noqa: S603
+        pytest.skip("unproven: only root can mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S603, S607
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with mounted(tmp_path / "disk"):
+        yield SmallDisk(tmp_path / "disk")
+
+
+@pytest.fixture
+def short_files() -> Iterator[int]:
+    """Let no file grow beyond 4 KiB, whoever we are."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield 4096
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def now() -> datetime:
+    return datetime(2026, 1, 30, 12, 34, 56, tzinfo=UTC)
+
+
+class Hears:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    async def hear(self, entry: Entry) -> None:
+        self.events.append(entry.event)
+
+    def count(self, *kinds: type) -> int:
+        return sum(isinstance(each, kinds) for each in self.events)
+
+
+async def tell_and_write(emitter: Emitter, record: RecordFiles, *events: Event) -> None:
+    """Tell events, each of them written if that is possible, and what is told of it too."""
+    tell = emitter.tell_for("")
+    for each in events:
+        tell(each)
+        for _ in range(2):
+            await emitter.flush()
+            await record.write_now(tell)
+
+
+def whole(path: Path) -> int:
+    """Return how many lines a file has, each of which must be whole."""
+    text = path.read_text()
+    assert not text or text.endswith("\n")
+    return len([json.loads(each) for each in text.splitlines()])
+
+
+def test_a_line_that_does_not_fit_leaves_no_half_behind(tmp_path: Path, short_files: int) -> None:
+    file = LogFile(tmp_path / "logs.jsonl")
+    line = json.dumps({"said": "x" * 300}) + "\n"
+    fits = short_files // len(line)
+    for _ in range(fits):
+        file.write(line)
+    with pytest.raises(OSError, match="File too large"):
+        file.write(line)
+    file.close()
+
+    assert whole(tmp_path / "logs.jsonl") == fits
+
+
+async def test_a_full_disk_is_one_incident_and_costs_no_row(disk: SmallDisk) -> None:
+    folder = disk.folder / "logs"
+    record, hears = RecordFiles(folder, names=NAMES, redact=redacted), Hears()
+    emitter = Emitter(listeners=[record, hears], utc_now=now, incidents=Incidents({}))
+    async with emitter:
+        await tell_and_write(emitter, record, FAILED)
+        disk.fill()
+        await tell_and_write(emitter, record, *[FAILED] * 20)
+        refused = hears.count(WritesRefused)
+        disk.make_room()
+        await tell_and_write(emitter, record, FAILED)
+
+    assert refused == 1
+    assert hears.count(WritesRefused, WritesResumed) == 2
+    began = [each for each in hears.events if isinstance(each, IncidentBegan)]
+    told = [(each.rung, each.severity) for each in began if each.stage == DISK]
+    assert told == [("logs", Severity.HIGH)]
+    assert hears.count(IncidentEnded) == 1
+    assert record.lost_rows == 0
+    assert len(json.loads((folder / "error_log.json").read_text())) == 22
+    assert whole(folder / "app_logs.json") == whole(folder / "logs.jsonl") == 22
+    assert [each["status"] for each in json.loads((folder / "alerts.json").read_text())
+            if each["service_name"] == "DISK"] == ["RESOLVED"]  # fmt: skip
+
+
+def test_the_log_says_what_a_full_disk_cost_and_stays_whole(disk: SmallDisk) -> None:
+    folder = disk.folder / "logs"
+    logs.set_up(level="INFO", folder=folder)
+    logger.info("before")
+    logs.flush()
+    disk.fill()
+    for number in range(200):
+        logger.info("meanwhile {} {}", number, "x" * 200)
+    logs.flush()
+    disk.make_room()
+    logger.info("after")
+    logs.flush()
+    logger.remove()
+
+    lines = [json.loads(each) for each in (folder / "holdline.jsonl").read_text().splitlines()]
+    lost = 202 - sum("meanwhile" in each["message"] or each["message"] in {"before", "after"}
+                     for each in lines)  # fmt: skip
+    assert lost > 100
+    assert (
+        lines[-2]["message"] == f"{lost} lines of the log were lost here: nobody took them in time"
+    )
+    assert lines[-1]["message"] == "after"
+    text = (folder / "holdline.log").read_text().splitlines()
+    assert text[-1].endswith("- after")
+    assert "lines of the log were lost here" in text[-2]
+
+
+async def test_a_calls_own_record_that_finds_no_room_stops_nobody(disk: SmallDisk) -> None:
+    hears = Hears()
+    emitter = Emitter(listeners=[Journal(disk.folder / "calls"), hears], utc_now=now)
+    async with emitter:
+        disk.fill()
+        for _ in range(50):
+            emitter.tell_for("call1")(FAILED)
+        await emitter.flush()
+        disk.make_room()
+        emitter.tell_for("call2")(FAILED)
+        await emitter.flush()
+
+    assert hears.count(AttemptFailed) == 51
+    assert whole(disk.folder / "calls" / "call2.jsonl") == 1

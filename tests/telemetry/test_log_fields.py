@@ -1,0 +1,153 @@
+"""What each line of the log has beside its message, to read and as JSON."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loguru import logger
+
+from calls.entry import Entry
+from calls.events import CallEnded, CallerStopped, CallStarted, Event, TranscriptFinal
+from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
+from fallbacks.failure import Kind, Scope, Severity
+from telemetry import logs
+from telemetry.known_secrets import KNOWN
+from telemetry.log_fields import LogFields
+
+KEY = "canary-of-a-key-1234"
+FAILED = AttemptFailed(
+    stage="tts", provider="cartesia", kind=Kind.AUTH, scope=Scope.CREDENTIAL, after_s=0.1,
+    attempt=7, severity=Severity.HIGH, reason=f"401 {KEY}",
+)  # fmt: skip
+OPENED = BreakerMoved(
+    stage="tts", provider="cartesia", before="closed", after="open", cause="tripped", after_s=9.0
+)
+STOPPED = CallerStopped(at_s=1.0, noticed_at_s=1.2)
+
+
+def entry(event: Event, call_id: str = "c1") -> Entry:
+    return Entry(call_id=call_id, number=1, at="2026-01-01T00:00:00.000+00:00", event=event)
+
+
+def read(*events: Event) -> list[dict[str, Any]]:
+    fields = LogFields()
+    return [dict(fields.read(entry(each))) for each in events]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    logs.set_up(level="DEBUG", folder=tmp_path)
+    yield tmp_path
+    logger.remove()
+
+
+def written(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    logs.flush()
+    text = (folder / "holdline.log").read_text().splitlines()
+    lines = (folder / "holdline.jsonl").read_text().splitlines()
+    return text, [json.loads(each) for each in lines]
+
+
+def test_a_failure_says_where_it_was_and_in_which_state_its_breaker_is() -> None:
+    *_, failed = read(STOPPED, STOPPED, OPENED, FAILED)
+
+    assert failed == {
+        "call_id": "c1",
+        "turn": 2,
+        "stage": "tts",
+        "provider": "cartesia",
+        "attempt": 7,
+        "failure_kind": "auth",
+        "breaker": "open",
+    }
+
+
+def test_who_takes_over_is_the_provider_of_that_line() -> None:
+    _, chosen, won = read(
+        OPENED,
+        RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="auth"),
+        AttemptWon(stage="tts", provider="elevenlabs", attempt=8, after_s=0.2),
+    )
+
+    assert (chosen["provider"], chosen["breaker"]) == ("elevenlabs", "closed")
+    assert won["attempt"] == 8
+
+
+def test_a_call_that_is_over_is_forgotten() -> None:
+    fields = LogFields()
+    for each in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0)):
+        fields.read(entry(each))
+
+    assert fields.read(entry(FAILED))["turn"] == 0
+
+
+async def test_both_forms_have_the_fields(folder: Path) -> None:
+    KNOWN.learn([KEY])
+    log = logs.Log()
+    for each in (STOPPED, OPENED, FAILED):
+        await log.hear(entry(each))
+
+    text, lines = written(folder)
+    assert "c1 AttemptFailed turn=1 breaker=open {" in text[-1]
+    assert lines[-1] | {"timestamp": "", "message": ""} == {
+        "timestamp": "",
+        "level": "DEBUG",
+        "logger": "telemetry.logs",
+        "call_id": "c1",
+        "turn": 1,
+        "stage": "tts",
+        "provider": "cartesia",
+        "attempt": 7,
+        "failure_kind": "auth",
+        "breaker": "open",
+        "message": "",
+    }
+    assert KEY not in json.dumps(lines) + "".join(text)
+
+
+def test_what_a_library_logs_in_a_call_names_the_call(folder: Path) -> None:
+    with logger.contextualize(call_id="c1"):
+        logging.getLogger("somebody").error("a mistake")
+    logging.getLogger("somebody").error("another one")
+
+    text, lines = written(folder)
+    assert [each["call_id"] for each in lines] == ["c1", None]
+    assert text[0].endswith("a mistake [call c1]")
+    assert text[1].endswith("another one")
+
+
+def test_a_traceback_stands_in_its_own_line_of_json(folder: Path) -> None:
+    KNOWN.learn([KEY])
+    logger.opt(exception=ValueError(f"no {KEY}\nat all")).error("it failed")
+
+    _, (line,) = written(folder)
+    assert line["message"] == "it failed"
+    assert line["trace"][-1].strip() == r"ValueError: no [redacted]\nat all"
+
+
+def test_a_collector_may_have_json_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up(level="INFO", folder=None, json_lines=True)
+    logger.warning("a {} of <red>words</red>", "line")
+    logs.flush()
+    logger.remove()
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "a line of <red>words</red>"
+
+
+@pytest.mark.parametrize(("words", "said"), [(False, "[4 words]"), (True, "my cat is Anna")])
+async def test_words_stand_in_the_log_only_if_wanted(
+    folder: Path, *, words: bool, said: str
+) -> None:
+    log = logs.Log(words=words)
+    heard = TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text="my cat is Anna")
+    await log.hear(entry(heard))
+    await log.hear(entry(CallStarted(transport="twilio", agent="a", caller="+15551234567")))
+
+    text, lines = written(folder)
+    assert said in text[0]
+    assert said in lines[0]["message"]
+    assert "5551234567" not in json.dumps(lines) + "".join(text)

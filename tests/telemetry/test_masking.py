@@ -1,0 +1,237 @@
+"""What no text shows: keys, whoever they are of, and what leads to a person."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import ClassVar
+from urllib.parse import quote
+
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.entry import Entry
+from calls.events import CallFailed
+from telemetry.emitter import Emitter
+from telemetry.known_secrets import KNOWN, KnownSecrets
+from telemetry.masking import READ_CHARACTERS, clean, printable, redacted, without_keys
+from telemetry.phones import MOST_ASKED, REGIONS, without_phones
+
+KEY = 'q7Zx/"canary"+Kd 41'  # with what addresses, JSON and headers write in another way
+AROUND = st.text(alphabet=" ,;.\"'<>\n|äж", max_size=20)
+
+
+@pytest.fixture
+def known() -> Iterator[None]:
+    KNOWN.learn([KEY])
+    yield
+    KNOWN.forget()
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    "form",
+    [KEY, quote(KEY, safe=""), json.dumps(KEY), base64.b64encode(KEY.encode()).decode()],
+    ids=["as it is", "in an address", "in JSON", "in base64"],
+)
+def test_a_key_of_ours_is_shown_in_no_form(form: str) -> None:
+    shown = redacted(f"wss://host/{form}?a=b: 401")
+
+    assert form.strip('"=') not in shown
+    assert shown.startswith("wss://host/")
+    assert "401" in shown
+
+
+@given(
+    st.text(st.characters(codec="ascii", min_codepoint=33), min_size=8, max_size=80), AROUND, AROUND
+)
+def test_no_known_key_is_left_whatever_stands_around_it(key: str, before: str, behind: str) -> None:
+    known = KnownSecrets()
+    known.learn([key])
+    rest = known.hide("")
+
+    shown = known.hide(f"{before}{key}{behind}")
+
+    assert rest == ""
+    assert key not in shown or key in "[redacted]" or key in f"{before}[redacted]{behind}"
+
+
+def test_a_key_too_short_to_be_told_from_a_word_is_left() -> None:
+    known = KnownSecrets()
+    known.learn(["devkey"])
+
+    assert known.hide("devkey") == "devkey"
+
+
+@pytest.mark.usefixtures("known")
+def test_of_two_keys_the_longer_one_is_hidden_whole() -> None:
+    KNOWN.learn([f"{KEY}-and-more"])
+
+    assert redacted(f"<{KEY}-and-more>") == "<[redacted]>"
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("Authorization: Bearer abcdefgh1234", "abcdefgh1234"),
+        ("{'authorization': 'Basic QUNjYW5hcnk6c2VjcmV0'}", "QUNjYW5hcnk6c2VjcmV0"),
+        ('"Authorization": "Digest username=anna, response=6629fae4"', "6629fae4"),
+        ("[(b'authorization', b'Bearer abcdefgh1234')]", "abcdefgh1234"),
+        ("https://api.telegram.org/bot123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1/send", "AAHd"),
+        ("token 123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1", "AAHdqTcv"),
+        ("postgresql://holdline:pa/ss,w0rd@db/holdline", "w0rd"),
+        ("redis://:hunter2hunter2@cache:6379", "hunter2"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJkZXZrZXkifQ.c2lnbmF0dXJl", "eyJpc3Mi"),
+        ("wss://host/v1?model=x&api_key=abcdef123456&b=c", "abcdef123456"),
+        ('{"api_secret": "abcdef123456"}', "abcdef123456"),
+        ("EMAIL_PASSWORD=correct-horse", "correct-horse"),
+        ("X-Twilio-Signature: RSOYDt4T1cUTdK1PDd93/VVr8B8=", "RSOYDt4T"),
+        ("Cookie: holdline_token=abcdefgh; theme=dark", "abcdefgh"),
+        ("webhook secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8G"),
+        ("xoxb-1234567890-abcdef", "1234567890-abcdef"),
+        ("Incorrect API key provided: sk-proj-abcdefgh12345678", "abcdefgh12345678"),
+    ],
+)
+def test_what_looks_like_a_secret_is_not_shown(text: str, secret: str) -> None:
+    shown = redacted(text)
+
+    assert secret not in shown
+    assert "[redacted]" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"at_s": 1048581.9399999995, "after_s": 0.25',
+        "2026-01-30 12:34:56.789 | INFO",
+        "2026-01-30T12:34:56.789+00:00",
+        "http://127.0.0.1:8080/api/calls",
+        "connect to 212.243.100.55 failed",
+        "call 3f9a1c20b7de turn 3 AttemptFailed",
+        '{"prompt_tokens": 12345, "completion_tokens": 678}',
+        "stages.tts[1].api_key_env names ELEVENLABS_API_KEY_B, which is not set",
+        "at 1769776496123 ms, 20000000 bytes, pid 4194304",
+        "CA4111111111111111 of account",
+        "answered 429 in 1.234567891 s",
+        "a basic sentence",
+        "c0ffee00-1234-5678-9abc-def012345678",
+        "user@host",
+    ],
+)
+def test_what_is_no_secret_is_shown(text: str) -> None:
+    assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("write to anna.k+x@mail.example.co.uk now", "write to ****@mail.example.co.uk now"),
+        ("<sip:anna@sip.example.com;tag=1>", "<sip:****@sip.example.com;tag=1>"),
+        ("550 no mailbox b@example.org.", "550 no mailbox ****@example.org."),
+    ],
+)
+def test_addresses_of_people_are_masked(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("from +15551234567.", "from +1555****67."),
+        ("From=%2B15551234567&To=x", "From=+1555****67&To=x"),
+        ("sip:+79161234567@10.0.0.1", "sip:+7916****67@10.0.0.1"),
+        ("dial +7 (916) 123-45-67 again", "dial +7916****67 again"),
+        ("8 (916) 123-45-67", "89161****67"),
+        ("(212) 555-0123 rang", "21255****23 rang"),
+        ("212-555-0123, 212 555 0124", "21255****23, 21255****24"),
+        ("caller 12125550123", "caller 12125****23"),
+        ("caller 4915112345679", "caller 49151****79"),
+        ("+44 20 7946 0958", "+4420****58"),
+    ],
+)
+def test_telephones_are_masked_as_the_log_masks_them(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+
+
+EXAMPLES = [
+    number
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS)
+    if (number := phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE))
+    and len(str(number.country_code) + str(number.national_number)) >= 9
+]
+
+
+@given(
+    st.sampled_from(EXAMPLES),
+    st.sampled_from(["E164", "INTERNATIONAL", "RFC3966"]),
+    AROUND,
+    AROUND,
+)
+def test_a_number_of_any_country_is_masked(
+    number: phonenumbers.PhoneNumber, form: str, before: str, behind: str
+) -> None:
+    written = phonenumbers.format_number(number, getattr(phonenumbers.PhoneNumberFormat, form))
+
+    shown = redacted(f"{before} {written} {behind}")
+
+    assert str(number.national_number) not in re.sub(r"[^\d*]", "", shown)
+    assert "****" in shown
+
+
+@given(st.sampled_from(REGIONS), st.integers(0, 999_999), AROUND)
+def test_a_national_number_of_a_known_region_is_masked(region: str, last: int, before: str) -> None:
+    area = {"US": "212", "RU": "916"}[region]
+    digits = f"{area}{last + 2_000_000}"
+    number = phonenumbers.parse(digits, region)
+    form = phonenumbers.PhoneNumberFormat.NATIONAL
+    written = phonenumbers.format_number(number, form)
+
+    assert digits not in re.sub(r"\D", "", without_phones(f"{before} {written}"))
+
+
+def test_of_many_candidates_none_is_asked_about_for_long() -> None:
+    text = "1234567890 " * 10 * MOST_ASKED
+
+    shown = without_phones(text)
+
+    assert shown.count("1234567890") == MOST_ASKED  # no numbers: the tables said so
+    assert shown.count("12345****90") == 9 * MOST_ASKED
+
+
+@pytest.mark.usefixtures("known")
+@given(st.integers(0, 200))
+def test_what_a_long_text_cuts_in_two_shows_no_half(at: int) -> None:
+    text = "x " * (READ_CHARACTERS // 2 - 100) + "y" * at + KEY + "z" * 400
+
+    assert KEY[:6] not in redacted(text)
+
+
+@pytest.mark.usefixtures("known")
+def test_a_line_for_print_is_one_masked_line() -> None:
+    assert printable(f"refused\n{KEY}") == r"refused\n[redacted]"
+
+
+@pytest.mark.usefixtures("known")
+def test_the_texts_of_a_value_of_json_are_masked_and_its_names_are_not() -> None:
+    value = {"token": [KEY, 7, None, {"to": "+15551234567"}], KEY: True}
+
+    assert clean(value) == {"token": ["[redacted]", 7, None, {"to": "+1555****67"}], KEY: True}
+    assert clean("+15551234567", without_keys) == "+15551234567"
+
+
+@pytest.mark.usefixtures("known")
+async def test_what_a_provider_echoes_stands_in_no_fact() -> None:
+    class Hears:
+        entries: ClassVar[list[Entry]] = []
+
+        async def hear(self, entry: Entry) -> None:
+            self.entries.append(entry)
+
+    async with Emitter(listeners=[Hears()], utc_now=lambda: datetime.now(UTC)) as emitter:
+        emitter.tell_for("")(CallFailed(where="tts", error=f"401 {KEY} of +15551234567"))
+
+    (told,) = Hears.entries
+    assert told.event == CallFailed(where="tts", error="401 [redacted] of +1555****67")
