@@ -89,7 +89,11 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
 
 def build(stage: ImageStage) -> None:
     """Do what a stage says."""
-    environment = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+    environment = {
+        "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "LD_LIBRARY_PATH": "/usr/local/lib",  # this machine's Python was built for another place
+    }
     surroundings = os.environ  # noqa: TID251 - proxies and certificates, as an engine passes them on
     outside = {name: value for name, value in surroundings.items() if PASSED_ON.fullmatch(name)}
     for name, rest in stage.steps:

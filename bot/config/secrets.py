@@ -13,6 +13,7 @@ from bot.config.files import FileTree
 from bot.config.layers import NAMES, Layers, says_yes
 from bot.config.schema import model_at
 from bot.config.settings import LivekitSettings, SipSettings, TwilioSettings
+from bot.config.sheets import SheetsSettings
 from bot.config.stages import STAGES
 from telemetry.known_secrets import KNOWN
 
@@ -118,6 +119,8 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
         for field, needed in fields.items():
             default = section.model_fields[f"{field}_env"].default
             yield ("transports", door), field, default, enabled and needed
+    default = SheetsSettings.model_fields["credentials_file_env"].default
+    yield ("sheets",), "credentials_file", default, says_yes(layers.at(("sheets", "enabled")))
     default = SipSettings.model_fields["inbound_password_env"].default
     yield ("transports", "livekit", "sip"), "inbound_password", default, False
 

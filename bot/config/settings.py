@@ -13,6 +13,7 @@ from bot.config.crm import CrmSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.keeping import StorageSettings
 from bot.config.resilience import ResilienceSection
+from bot.config.sheets import SheetsSettings
 from bot.config.stages import StagesSettings
 from bot.config.traces import TracesSettings
 from bot.config.values import (
@@ -317,6 +318,7 @@ class Settings(Section):
     transfer: TransferSettings = TransferSettings()
     traces: TracesSettings = TracesSettings()
     crm: CrmSettings = CrmSettings()
+    sheets: SheetsSettings = SheetsSettings()
     campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -33,6 +33,7 @@ from bot.process import Process, open_process
 from bot.ready_line import ready_line
 from bot.record_keeper import record_keeper
 from bot.retention import forget_rows_daily
+from bot.sheets.opening import mirror_in_sheet
 from bot.voicemail_rows import voicemails_listed
 from storage.alert_outbox import AlertOutbox
 from storage.record_reader import RecordReader
@@ -133,6 +134,7 @@ async def run_server(
             tell=process.switchboard.tell,
             leads=lambda: house.leads,
         ) as alerts,
+        mirror_in_sheet(settings, tell=process.switchboard.tell, leads=lambda: house.leads),
         _record_of(settings) as reader,
         open_outbound(process, house, ledger, dialing=extras.dialing) as outbound,
         asyncio.TaskGroup() as tasks,

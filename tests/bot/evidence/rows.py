@@ -138,6 +138,7 @@ ALERT = Alert(
     turns={"one": 2},
     revision=2,
     told_at_s=at(13).timestamp(),
+    told_ended=True,
 )
 
 

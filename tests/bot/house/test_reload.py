@@ -19,7 +19,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 RATE_HZ = 8_000
 TOKEN = "a-token-of-twenty-three-c"
-ONE = {"server": {"workers": 1}, "hold": {"render": False}}
+PATIENT = {"agent": {"silence": {"prompt_after_s": 600}}}  # a caller who only listens stays
+ONE = {"server": {"workers": 1}, "hold": {"render": False}} | PATIENT
+LOADED_S = 150.0  # a worker takes some seconds; beside other tests, half a minute
 
 
 def change(config: Path, section: str, **values: Any) -> None:
@@ -60,11 +62,11 @@ async def test_one_worker_alone_is_relieved_too_and_the_next_call_has_the_new_gr
         config = tmp_path / "holdline.yaml"
         change(config, "agent", greeting="Good morning, this is the new one.")
         async with Carrier(served.url, AUTH_TOKEN) as call:
-            assert (await call.listen(within_s=20)).size > RATE_HZ
+            assert (await call.listen(within_s=60)).size > RATE_HZ
             served.process.send_signal(signal.SIGHUP)
-            await becomes(lambda: "all workers were replaced" in log_of(served))
+            await becomes(lambda: "all workers were replaced" in log_of(served), within_s=LOADED_S)
             async with Carrier(served.url, AUTH_TOKEN) as later:
-                assert (await later.listen(within_s=20)).size > RATE_HZ
+                assert (await later.listen(within_s=60)).size > RATE_HZ
             assert not call.ended.is_set()
         await becomes(lambda: len(greetings(served)) == 2)
         await becomes(lambda: len(reloads(served)) == 1)
@@ -96,9 +98,9 @@ async def test_a_bad_file_changes_nothing_not_even_for_a_worker_that_must_be_rep
         await becomes(lambda: len(reloads(served)) == 1)
 
         os.kill(workers_of(served)["w1"], signal.SIGKILL)
-        await becomes(lambda: len(workers_of(served)) == 2)
+        await becomes(lambda: len(workers_of(served)) == 2, within_s=LOADED_S)
         async with Carrier(served.url, AUTH_TOKEN) as call:
-            assert (await call.listen(within_s=20)).size > RATE_HZ
+            assert (await call.listen(within_s=60)).size > RATE_HZ
 
     assert reloads(served) == [{"by": "Ada", "outcome": "wrong", "changed": [], "workers": 0}]
 
@@ -120,7 +122,7 @@ async def test_who_has_the_credential_has_it_read_anew_and_it_is_recorded_who(
             assert unknown.status == 401
         assert await ask_to_reload(served, by="Ada") == (202, {"changed": ["agent.greeting"]})
         assert (await ask_to_reload(served))[0] == 409
-        await becomes(lambda: len(workers_of(served)) == 4)
+        await becomes(lambda: len(workers_of(served)) == 4, within_s=LOADED_S)
         await becomes(lambda: len(reloads(served)) == 1)
 
     assert reloads(served) == [

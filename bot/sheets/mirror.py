@@ -1,0 +1,156 @@
+"""Notes what is new for the spreadsheet, and has it written there: one process for all."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from loguru import logger
+
+from bot.keep_running import keep_running
+from bot.sheets.cells import ALERTS, CALLS, HEADS, alert_rows, call_row
+from bot.sheets.refusal import GOOGLE, SHEETS, SheetError
+from bot.sheets.sheet import Sheet
+from calls.entry import Tell
+from fallbacks.facts import AttemptFailed, AttemptWon
+from storage.alert_history import AlertHistory
+from storage.database import StorageError
+from storage.sheet_outbox import SheetBatch, SheetOutbox, SheetRow
+
+LOOK_S: Final = 5.0  # between two looks: what people read in a sheet is in no hurry
+UNWELL_S: Final = 15.0  # before a database that failed is asked again
+BACK: Final = timedelta(days=1)  # what ended earlier, while nobody mirrored, is left out
+SETTLED: Final = timedelta(seconds=30)  # after a call's end its cost may still come
+AT_ONCE: Final = 200  # rows of one request, some 50 kB
+SETTLE_S: Final = 60.0  # before a request whose fate is unknown is looked for: it has ended by then
+TIDY_S: Final = 3600.0  # between two looks for what was sent long ago
+FIRST_S: Final = 5.0  # before another try; twice as long after each
+LONGEST_S: Final = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorSources:
+    """What is mirrored, and where what is to be written is noted."""
+
+    outbox: SheetOutbox
+    alerts: AlertHistory
+
+
+class SheetMirror:
+    """Works in each process, and does something in the one that leads the house."""
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        sources: MirrorSources,
+        *,
+        tabs: dict[str, str],
+        tell: Tell,
+        leads: Callable[[], bool],
+        utc_now: Callable[[], datetime],
+    ) -> None:
+        """Prepare; `tabs` says how ours are called in this spreadsheet."""
+        self._sheet = sheet
+        self._outbox = sources.outbox
+        self._alerts = sources.alerts
+        self._tabs = tabs
+        self._tell = tell
+        self._leads = leads
+        self._utc_now = utc_now
+        self._failures: dict[str, int] = {}  # in a row, by tab
+        self._headed: set[str] = set()  # tabs that have our first row
+        self._noted: set[str] = set()  # rows of alerts
+        self._tidied_s = 0.0
+
+    async def run(self) -> None:
+        """Note and write until cancelled."""
+        await keep_running("the spreadsheet's mirror", self._repeat)
+
+    async def note(self) -> None:
+        """Note what has ended or changed since the last time."""
+        now = self._utc_now()
+        calls = await self._outbox.ended_calls(now - BACK, now - SETTLED)
+        alerts = await self._alerts.between((now - BACK).timestamp(), now.timestamp())
+        rows = [call_row(each) for each in calls]
+        told = [row for each in alerts for row in alert_rows(each.alert)]
+        await self._outbox.note([*rows, *(each for each in told if each.key not in self._noted)])
+        self._noted = {each.key for each in told}  # nobody's disk works because nothing is new
+
+    async def write(self, tab: str) -> bool:
+        """Write one batch; False: there is none, or it could not be written."""
+        batch = await self._outbox.take(tab, now=self._now_s(), most=AT_ONCE)
+        if not batch.rows:
+            return False
+        rows = list(batch.rows)
+        try:
+            rows = await self._missing(tab, batch)
+            await self._append(tab, rows)
+        except SheetError as error:
+            await self._put_off(tab, rows, error)
+            return False
+        await self._outbox.settle([each.key for each in rows])
+        if self._failures.pop(tab, 0):
+            self._tell(AttemptWon(stage=SHEETS, provider=GOOGLE, attempt=1, after_s=0.0))
+        return True
+
+    async def _missing(self, tab: str, batch: SheetBatch) -> list[SheetRow]:
+        """Return the rows that are not there yet; without a doubt nobody has to look."""
+        if not batch.doubtful and tab in self._headed:
+            return list(batch.rows)
+        try:
+            there = await self._sheet.keys(self._tabs[tab])
+        except SheetError as error:  # looking has written nothing, but somebody before may have
+            error.certain = not batch.doubtful
+            raise
+        if HEADS[tab][0] in there:
+            self._headed.add(tab)
+        await self._outbox.settle([each.key for each in batch.rows if each.key in there])
+        return [each for each in batch.rows if each.key not in there]
+
+    async def _append(self, tab: str, rows: Sequence[SheetRow]) -> None:
+        if not rows:
+            return
+        heads = () if tab in self._headed else (HEADS[tab],)
+        await self._sheet.append(self._tabs[tab], [*heads, *(each.cells for each in rows)])
+        self._headed.add(tab)
+
+    async def _put_off(self, tab: str, rows: Sequence[SheetRow], error: SheetError) -> None:
+        """Have the rows written later, and looked for first where they may be there."""
+        failures = self._failures[tab] = self._failures.get(tab, 0) + 1
+        failure = error.failure
+        wait_s = LONGEST_S if failure.permanent else FIRST_S * 2.0 ** min(failures - 1, 10)
+        wait_s = max(min(wait_s, LONGEST_S), error.retry_after_s or 0.0)
+        keys, now = [each.key for each in rows], self._now_s()
+        logger.warning("{} rows for the spreadsheet wait: {}", len(keys), error.reason)
+        self._tell(AttemptFailed.of(failure))
+        if error.certain:
+            await self._outbox.give_back(keys, due_s=now + wait_s)
+        else:
+            self._headed.discard(tab)
+            await self._outbox.leave_in_doubt(keys, due_s=now + max(wait_s, SETTLE_S))
+
+    async def _repeat(self) -> None:
+        unwell = False
+        while True:
+            try:
+                if self._leads():
+                    await self._round()
+                unwell = False
+            except StorageError as error:
+                if not unwell:
+                    logger.error("the spreadsheet's mirror: {}", error)
+                unwell = True
+            await asyncio.sleep(UNWELL_S if unwell else LOOK_S)
+
+    async def _round(self) -> None:
+        await self.note()
+        for tab in (CALLS, ALERTS):
+            while await self.write(tab):
+                pass
+        if self._now_s() - self._tidied_s > TIDY_S:
+            self._tidied_s = self._now_s()
+            await self._outbox.forget(now=self._tidied_s)
+
+    def _now_s(self) -> float:
+        return self._utc_now().timestamp()

@@ -1,0 +1,120 @@
+"""Google's Sheets on loopback: tokens for a signed assertion, rows appended, keys read, and faults.
+
+Written from the published API: values.append with RAW, values.get, OAuth 2 for service accounts.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import jwt
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+EMAIL = "mirror@holdline.iam.example"
+SPREADSHEET = "a-spreadsheet"
+TOKEN = "ya29.a-token"
+AUDIENCE = "https://oauth2.googleapis.com/token"  # also where another address gives tokens
+KEY = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+REFUSALS: dict[str, tuple[int, str]] = {
+    "429": (429, "RESOURCE_EXHAUSTED"),
+    "500": (500, "INTERNAL"),
+    "500 done": (500, "INTERNAL"),
+    "403": (403, "PERMISSION_DENIED"),
+}
+
+
+@dataclass
+class Google:
+    """What it holds, what was asked, and what goes wrong next."""
+
+    tabs: dict[str, list[list[Any]]] = field(default_factory=lambda: {"calls": [], "alerts": []})
+    faults: list[str] = field(default_factory=list)  # of the next appends, one each
+    asked: list[str] = field(default_factory=list)
+    tokens: int = 0
+    url: str = ""
+
+    async def give_token(self, request: web.Request) -> web.Response:
+        (assertion,) = parse_qs(await request.text())["assertion"]
+        said = jwt.decode(assertion, KEY.public_key(), ["RS256"], audience=AUDIENCE)
+        assert said["iss"] == EMAIL
+        assert said["scope"] == "https://www.googleapis.com/auth/spreadsheets"
+        self.tokens += 1
+        return web.json_response(
+            {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
+        )
+
+    async def read(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return refusal(401, "UNAUTHENTICATED")
+        tab, cells = self._place(request.match_info["range"])
+        assert cells == "A:A"
+        self.asked.append("read")
+        if tab not in self.tabs:
+            return refusal(400, "INVALID_ARGUMENT")
+        values = [each[:1] for each in self.tabs[tab]]
+        return web.json_response({"range": f"{tab}!A:A", **({"values": values} if values else {})})
+
+    async def append(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return refusal(401, "UNAUTHENTICATED")
+        assert request.query["valueInputOption"] == "RAW"
+        assert request.query["insertDataOption"] == "INSERT_ROWS"
+        tab, _ = self._place(request.match_info["range"])
+        rows = (await request.json())["values"]
+        self.asked.append(f"append {len(rows)}")
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault in ("", "lost", "500 done"):
+            self.tabs[tab] += rows
+        if fault == "lost":
+            assert request.transport
+            request.transport.abort()
+        if fault in REFUSALS:
+            return refusal(*REFUSALS[fault])
+        return web.json_response({"updates": {"updatedRows": len(rows)}})
+
+    def _place(self, text: str) -> tuple[str, str]:
+        tab, _, cells = text.rpartition("!")
+        return tab.strip("'"), cells
+
+    def credentials(self, folder: Path) -> Path:
+        """Write the file of the service account."""
+        key = KEY.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        file = folder / "account.json"
+        told = {"type": "service_account", "client_email": EMAIL, "private_key": key.decode()}
+        file.write_text(json.dumps(told | {"token_uri": f"{self.url}/token"}))
+        return file
+
+
+def refusal(status: int, why: str) -> web.Response:
+    headers = {"Retry-After": "70"} if status == 429 else None
+    error = {"error": {"code": status, "status": why, "message": "no"}}
+    return web.json_response(error, status=status, headers=headers)
+
+
+@asynccontextmanager
+async def google_on_loopback() -> AsyncIterator[Google]:
+    google = Google()
+    app = web.Application()
+    values = f"/v4/spreadsheets/{SPREADSHEET}/values"
+    app.router.add_post("/token", google.give_token)
+    app.router.add_post(values + "/{range}:append", google.append)
+    app.router.add_get(values + "/{range}", google.read)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    google.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield google
+    finally:
+        await runner.cleanup()

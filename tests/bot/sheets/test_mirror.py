@@ -1,0 +1,220 @@
+"""The mirror beside a real database and a Google on loopback: each row once, whatever happens."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from bot.config.sheets import SheetsSettings
+from bot.sheets.account import ServiceAccount
+from bot.sheets.mirror import MirrorSources, SheetMirror
+from bot.sheets.sheet import Sheet
+from calls.events import Event
+from fallbacks.facts import AttemptFailed, AttemptWon
+from storage.alert_history import AlertHistory
+from storage.database import Database
+from storage.record_tables import CALLS
+from storage.sheet_outbox import SheetOutbox
+from tests.bot.evidence.rows import KEY, NUMBER, WORDS, at, call_values, fill
+from tests.bot.sheets.google import SPREADSHEET, Google, google_on_loopback
+from tests.share_servers import Server
+
+
+@dataclass
+class Mirrored:
+    """A mirror, the sheet and the database, and the time."""
+
+    google: Google
+    url: str
+    folder: Path
+    now: datetime = field(default_factory=lambda: at(60))
+    told: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.outbox, self.alerts = SheetOutbox(self.url), AlertHistory(self.url)
+        self.mirror = self.another()
+
+    def another(self) -> SheetMirror:
+        """Return the mirror of one more process."""
+        settings = SheetsSettings(spreadsheet_id=SPREADSHEET, url=self.google.url)
+        account = ServiceAccount(self.google.credentials(self.folder), clock=lambda: 1.0)
+        return SheetMirror(
+            Sheet(settings, account),
+            MirrorSources(outbox=self.outbox, alerts=self.alerts),
+            tabs={"calls": "calls", "alerts": "alerts"},
+            tell=self.told.append,
+            leads=lambda: True,
+            utc_now=lambda: self.now,
+        )
+
+    async def round(self, mirror: SheetMirror | None = None) -> None:
+        mirror = mirror or self.mirror
+        await mirror.note()
+        for tab in ("calls", "alerts"):
+            while await mirror.write(tab):
+                pass
+
+    async def later(self, minutes: float) -> None:
+        self.now += timedelta(minutes=minutes)
+        await self.round()
+
+    def keys(self, tab: str = "calls") -> list[str]:
+        return [each[0] for each in self.google.tabs[tab]]
+
+    async def close(self) -> None:
+        await self.outbox.close()
+        await self.alerts.close()
+
+
+CALLS_ONCE = ["key", "call c0", "call c1", "call c2"]
+
+
+class MirrorContract:
+    """What holds with any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def it(self, url: str, tmp_path: Path) -> AsyncIterator[Mirrored]:
+        await fill(url)
+        async with google_on_loopback() as google:
+            mirrored = Mirrored(google, url, tmp_path)
+            yield mirrored
+            await mirrored.close()
+
+    async def test_calls_and_alerts_stand_there_once_below_their_heads(self, it: Mirrored) -> None:
+        await it.round()
+        await it.later(1)
+
+        assert it.keys() == CALLS_ONCE
+        head, opened, resolved = it.keys("alerts")
+        assert head == "key"
+        assert opened.endswith(" open")
+        assert resolved.endswith(" resolved")
+        assert it.google.tokens == 1
+        assert it.told == []
+
+    async def test_no_number_no_word_and_no_key_goes_there(self, it: Mirrored) -> None:
+        await it.round()
+        told = json.dumps(it.google.tabs)
+
+        assert "+1555****77" in told
+        for each in (NUMBER, WORDS, KEY):
+            assert each not in told
+
+    async def test_an_answer_that_is_lost_doubles_no_row(self, it: Mirrored) -> None:
+        it.google.faults = ["lost"]
+        await it.round()
+        await it.later(2)
+        await it.later(20)
+
+        assert it.keys() == CALLS_ONCE
+        assert [type(each) for each in it.told] == [AttemptFailed, AttemptWon]
+
+    @pytest.mark.parametrize("fault", ["500", "500 done"])
+    async def test_after_a_500_they_are_looked_for_first(self, it: Mirrored, fault: str) -> None:
+        it.google.faults = [fault]
+        await it.round()
+        assert it.google.asked.count("read") == 2  # calls, alerts
+
+        await it.later(2)
+
+        assert it.keys() == CALLS_ONCE
+        assert it.google.asked.count("read") == 3
+
+    async def test_too_many_writes_wait_as_long_as_was_asked(self, it: Mirrored) -> None:
+        it.google.faults = ["429"]
+        await it.round()
+        await it.later(1)
+        assert it.keys() == []
+
+        await it.later(0.5)
+        assert it.keys() == CALLS_ONCE
+
+    async def test_a_refusal_is_told_and_tried_again_a_quarter_of_an_hour_later(
+        self, it: Mirrored
+    ) -> None:
+        it.google.faults = ["403"]
+        await it.round()
+        (failed,) = [each for each in it.told if isinstance(each, AttemptFailed)]
+        assert (failed.stage, failed.provider, failed.permanent) == ("sheets", "google", True)
+        await it.later(14)
+        assert it.keys() == []
+
+        await it.later(2)
+        assert it.keys() == CALLS_ONCE
+
+    async def test_what_a_killed_process_may_have_written_is_looked_for(self, it: Mirrored) -> None:
+        await it.mirror.note()
+        await it.outbox.take("calls", now=it.now.timestamp(), most=100)
+        it.google.tabs["calls"] = [["key"], ["call c1"]]  # some of it arrived
+
+        await it.round(it.another())
+        assert it.keys() == ["key", "call c1"]  # the dead one might still be sending
+
+        it.now += timedelta(minutes=3)
+        await it.round(it.another())
+        assert sorted(it.keys()) == sorted(CALLS_ONCE)
+
+    async def test_rows_that_were_found_are_not_written_when_the_others_fail(
+        self, it: Mirrored
+    ) -> None:
+        await it.mirror.note()
+        await it.outbox.take("calls", now=it.now.timestamp(), most=100)
+        it.google.tabs["calls"] = [["key"], ["call c1"]]
+        it.google.faults = ["429"]
+        await it.later(3)
+        await it.later(3)
+
+        assert sorted(it.keys()) == sorted(CALLS_ONCE)
+
+    async def test_two_processes_at_once_take_different_rows(self, it: Mirrored) -> None:
+        await it.mirror.note()
+        now = it.now.timestamp()
+        one = await it.outbox.take("calls", now=now, most=2)
+        another = SheetOutbox(it.url)
+        other = await another.take("calls", now=now, most=2)
+        await another.close()
+
+        assert len(one.rows) == 2
+        assert len(other.rows) == 1
+        assert not {each.key for each in one.rows} & {each.key for each in other.rows}
+
+    async def test_a_cell_that_looks_like_a_formula_goes_there_as_it_is(self, it: Mirrored) -> None:
+        await add_call(it.url, "c9", agent='=IMPORTDATA("x")')
+        await it.round()
+
+        assert '=IMPORTDATA("x")' in it.google.tabs["calls"][-1]
+
+
+async def add_call(url: str, name: str, **changes: Any) -> None:
+    database = Database(url)
+    async with (await database.engine()).begin() as connection:
+        await connection.execute(insert(CALLS), [call_values(name, 30, **changes)])
+    await database.close()
+
+
+class TestSqlite(MirrorContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+    async def test_a_file_that_holds_no_account_is_told_without_what_it_holds(
+        self, it: Mirrored
+    ) -> None:
+        (it.folder / "account.json").write_text('{"private_key": "a-very-secret-key"}')
+
+        await it.round()
+
+        failed = [each for each in it.told if isinstance(each, AttemptFailed)]
+        assert {each.reason for each in failed} == {"the credentials file holds no service account"}
+        assert it.keys() == []
+
+
+class TestPostgres(MirrorContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
