@@ -2,19 +2,29 @@
 # of calls go there too, so user 10001 must be able to write it (chown 10001 data):
 #
 #   docker build -t holdline .
-#   docker run --rm -p 8080:8080 -e HOLDLINE_TOKEN=... -v "$PWD/data:/data" holdline
+#   docker run --rm --init --read-only --tmpfs /tmp -p 8080:8080 -e HOLDLINE_TOKEN=... \
+#       -v "$PWD/data:/data" holdline
 #
 # Others can reach a container's port, so it starts only with HOLDLINE_TOKEN (or names it in one line
 # and ends with exit code 2). Twilio's calls need port 8080 alone; the browser's telephone sends its
-# sound over UDP and needs `--network host`. `docker stop -t 40` lets calls in progress end.
-FROM python:3.11-slim
+# sound over UDP and needs `--network host`. `docker stop -t 40` lets calls in progress end, and
+# `docker kill -s HUP` brings a changed configuration into force. More: docs/deploy.md.
+FROM python:3.11-slim AS build
 
 WORKDIR /app
 # Compiled now: the user below may not write here, and would compile everything at every start.
-ENV UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1 PATH="/app/.venv/bin:$PATH"
+ENV UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1
 
-COPY requirements.lock pyproject.toml README.md LICENSE ./
-COPY scripts/setup scripts/
+# What `make setup` does, in two steps, so that a change of our code fetches no package again. Every
+# package is checked against its hash; the drivers of PostgreSQL and Redis are not part of that lock.
+COPY requirements.lock requirements-dev.lock ./
+COPY scripts/setup scripts/lock_rows scripts/write_bytecode.py scripts/
+RUN sh scripts/setup requirements.lock packages && \
+    sh scripts/lock_rows requirements-dev.lock asyncpg redis > drivers.lock && \
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --require-hashes \
+        --requirement drivers.lock
+
+COPY pyproject.toml README.md LICENSE ./
 COPY engines engines
 COPY fallbacks fallbacks
 COPY calls calls
@@ -23,20 +33,29 @@ COPY storage storage
 COPY providers providers
 COPY transports transports
 COPY processors processors
+COPY campaigns campaigns
 COPY faultlab faultlab
 COPY drill drill
 COPY bot bot
-# What `make setup` does; every package is checked against its hash.
 RUN sh scripts/setup requirements.lock && \
-    python -m compileall -q bot calls drill engines fallbacks faultlab processors providers storage telemetry transports
+    .venv/bin/python -m compileall -q bot calls campaigns drill engines fallbacks faultlab processors providers storage telemetry transports
 
+FROM python:3.11-slim
+
+# Nothing but /data and /tmp is ever written: run it with a read-only root.
 RUN useradd --uid 10001 --create-home --home-dir /data holdline
-USER holdline
+COPY --from=build /app /app
+ENV PATH="/app/.venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+
+USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080
+STOPSIGNAL SIGTERM
 
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
 
-CMD ["holdline", "serve", "--host", "0.0.0.0", "--port", "8080"]
+# Without a shell in between, so that signals reach it. `docker run holdline doctor` works as well.
+ENTRYPOINT ["holdline"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8080"]

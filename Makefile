@@ -7,6 +7,8 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 # Two halves: the second runs also when the first failed, and the target fails if either did.
 BOTH := scripts/both
+# What waits for real time is tried once more, alone, when little of it failed; both runs are printed.
+TWICE := scripts/twice
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -26,20 +28,18 @@ demo: setup ## a talking agent without keys: open the one URL that it prints
 
 test: setup-dev ## every test but the longest; a quarter of an hour on two cores
 	@$(BOTH) '$(PYTEST) -m "not slow and not e2e and not peers"' \
-		'$(PYTEST) -m "(slow or e2e) and not long and not hours and not peers"'
+		'$(TWICE) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers"'
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
-	@$(BOTH) '$(PYTEST) -m "long and not alone and not hours and not peers"' \
-		'$(BIN)/python -m pytest -q -m "long and alone"'
+	@$(BOTH) '$(TWICE) long $(PYTEST) -m "long and not alone and not hours and not peers"' \
+		'$(TWICE) alone $(BIN)/python -m pytest -q -m "long and alone"'
 
 test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns: some twenty minutes
 	@$(BIN)/python -m pytest -q -m hours
 
 test-peers: setup-dev ## calls through a real LiveKit with real SIP phones, built first if need be
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
-	@$(BIN)/python -m pytest -q -rs -m "peers and not long" || { \
-		echo "holdline: what failed once more; both runs count" >&2; \
-		$(BIN)/python -m pytest -q -rs -m "peers and not long" --last-failed --last-failed-no-failures none; }
+	@$(TWICE) peers $(BIN)/python -m pytest -q -rs -m "peers and not long"
 
 test-doors: setup-dev ## the same twelve behaviours through every door, and the table in docs/transports.md
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2

@@ -10,10 +10,16 @@ import typer
 
 from bot.cli import (
     alerts,
+    campaign,
     clips,
+    db,
     demo,
+    dial,
     doctor,
     drill,
+    evidence,
+    export,
+    forget,
     lab,
     mic,
     providers,
@@ -47,7 +53,13 @@ app.command("clips")(clips.command)
 app.command("doctor")(doctor.command)
 app.command("providers")(providers.command)
 app.command("alerts")(alerts.command)
+app.command("db")(db.command)
+app.command("evidence")(evidence.command)
+app.command("forget")(forget.command)
+app.command("export")(export.command)
 app.command("sip")(sip.command)
+app.command("campaign")(campaign.command)
+app.command("dial")(dial.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 

@@ -19,6 +19,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def utc_s() -> float:
+    """Return the seconds since 1970, for what is kept over processes and machines."""
+    return time.time()
+
+
 def processor_s() -> float:
     """Return the seconds that this process has had of processors, over all its threads."""
     return time.process_time()

@@ -50,6 +50,7 @@ async def demo(
             {
                 "server": {"host": HOST, "port": port},
                 "logs": {"dir": folder},
+                "storage": {"url": f"sqlite+aiosqlite:///{folder / 'demo.db'}"},  # nobody's own
                 "shutdown": {"drain_s": 0},
             },
         )

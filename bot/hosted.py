@@ -14,6 +14,7 @@ from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.process import Process, open_process
+from bot.record_keeper import record_keeper
 from telemetry import logs
 from transports.media_stream.line import NORMAL, close
 from transports.media_stream.messages import POLICY, Started
@@ -47,10 +48,10 @@ async def answer(runner_args: Any) -> None:
         json_lines=settings.logs.format == "json",
     )
     if isinstance(connection, SmallWebRTCConnection):
-        async with open_process(settings, words=False) as process:
+        async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
             await _answer_browser(process, connection)
     elif isinstance(websocket, WebSocket):
-        async with open_process(settings, words=False) as process:
+        async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
             await _answer_twilio(process, websocket)
     elif isinstance(runner_args, LiveKitRunnerArguments):
         await _answer_room(settings, runner_args)
@@ -102,7 +103,7 @@ async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> Non
     line = LivekitLine(place, clock=clock.monotonic)
     try:
         await line.open()  # ahead of everything that takes time: a telephone rings until then
-        async with open_process(settings, words=False) as process:
+        async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
             if not await line.caller_came():
                 logger.warning("nobody came into the room {}", given.room_name)
                 return

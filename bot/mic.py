@@ -39,6 +39,7 @@ async def talk(settings: Settings) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     from bot.process import open_process  # noqa: PLC0415
+    from bot.record_keeper import record_keeper  # noqa: PLC0415
     from bot.terminal_line import TerminalLine  # noqa: PLC0415
     from telemetry import logs  # noqa: PLC0415
     from transports.local import LocalLeg  # noqa: PLC0415
@@ -46,7 +47,9 @@ async def talk(settings: Settings) -> None:
     logs.set_up(level="WARNING", folder=settings.logs.dir)
     console, line = Console(soft_wrap=True, highlight=False), TerminalLine()
     headphones = settings.transports.local.headphones
-    async with open_process(settings, words=True, listeners=[line]) as process:
+    async with open_process(
+        settings, words=True, listeners=[line], keeper=record_keeper(settings)
+    ) as process:
         leg = LocalLeg(card, guard=None if headphones else EchoGuard(delay_s=LATENCY_S))
         call = process.call(leg)
         console.print(f"{'' if headphones else f'{RESTS} '}Ctrl-C says goodbye.")

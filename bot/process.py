@@ -2,18 +2,22 @@
 
 import asyncio
 import gc
+import hashlib
 import secrets
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
 
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
+from bot.call.answerers import CarrierWords
+from bot.call.briefs import Briefs
 from bot.call.call import Call
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
@@ -22,6 +26,8 @@ from bot.call.summary_post import SummaryPosts, sending
 from bot.call.switchboard import Switchboard
 from bot.call.warming import warm_up
 from bot.config.settings import Settings
+from bot.crm.asking import CrmDesk
+from bot.crm.opening import CrmListener, open_crm
 from bot.exits import UsageError
 from bot.health.policies import build_policies
 from bot.health.retrying import Retries
@@ -30,17 +36,21 @@ from bot.health.watch import watch_providers
 from bot.keep_running import keep_running
 from bot.lag import LagTeller, measure_lag
 from bot.prices import load_prices, with_prices
+from bot.record_keeper import RecordKeeper, kept
 from bot.retention import forget_daily
 from bot.rungs import rung_of
 from bot.tools.owner import owner_tools
+from calls.answering import AnsweringPlan
 from calls.cost import PriceTable
 from calls.entry import Tell
+from calls.house_events import ConfigurationLoaded
 from calls.incidents import Incidents
 from fallbacks.lag import Lag
 from fallbacks.work import StagePolicy
 from processors.turn_judges import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService, Stage
+from telemetry.console_sums import ConsoleSums
 from telemetry.emitter import Emitter, Listener
 from telemetry.journal import Journal
 from telemetry.live import Live
@@ -58,8 +68,28 @@ PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in 
 class MakeCall(Protocol):
     """Makes a call on a leg, answered by the agent of the called number."""
 
-    def __call__(self, leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
-        """Return a call that has not begun; `remembered` is a lost call's conversation."""
+    def __call__(
+        self,
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
+        """Return a call that has not begun.
+
+        Args:
+            leg: The telephone at the other end.
+            remembered: A lost call's conversation.
+            answering: Of a call that we placed: what is said to a machine that picks up; None:
+                nobody listens for one.
+        """
+        ...
+
+
+class Tracing(Listener, Protocol):
+    """Tells of calls as spans."""
+
+    async def close(self) -> None:
+        """Send what is left."""
         ...
 
 
@@ -77,8 +107,18 @@ class Process:
     policies: Mapping[Stage, StagePolicy]
     metrics: Metrics
     exposition: Exposition
+    sums: ConsoleSums
     people: People  # doors that can call a person say so here
     measuring: LagTeller
+    briefs: Briefs
+
+
+@dataclass(frozen=True, slots=True)
+class Guests:
+    """What calls share that was opened before the rest."""
+
+    carrier_words: CarrierWords
+    crm: CrmDesk | None
 
 
 @asynccontextmanager
@@ -89,6 +129,7 @@ async def open_process(
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
     metrics_folder: Path | None = None,
+    keeper: RecordKeeper | None = None,
 ) -> AsyncIterator[Process]:
     """Be ready for calls while the block runs.
 
@@ -98,6 +139,7 @@ async def open_process(
         listeners: More of them, told everything.
         models: Already loaded; None: they are loaded now.
         metrics_folder: Where all processes of a house count; None: this one is alone.
+        keeper: Keeps the record of the calls; None: nobody does, as of calls that are a trial.
     """
     check_tools(settings)
     serve_the_loop_first()
@@ -109,15 +151,22 @@ async def open_process(
     exposition = Exposition(metrics_folder)
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
-    emitter = emitter_for(settings, [live, metrics, record, *listeners])
+    sums, traces, carrier_words = ConsoleSums(), traces_of(settings), CarrierWords()
+    keepers, crm_listener = [keeper] if keeper else [], CrmListener()
+    own = [live, metrics, record, sums, carrier_words, crm_listener, *keepers, *traces]
+    emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
-        forget_daily(settings),
+        forget_daily(settings, tell=tell),
         written(record, tell),
+        sent(traces),
+        kept(keeper, settings, tell=tell),
         emitter,
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
-        open_shared(settings, models, measuring) as shared,
+        open_crm(settings, crm_listener, tell=tell) as crm,
+        open_shared(settings, models, measuring, Guests(carrier_words, crm)) as shared,
     ):
+        tell(configuration_of(settings))
         call = call_maker(shared, emitter, prices)
         switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
         await asyncio.to_thread(spare_the_loaded)
@@ -136,15 +185,20 @@ async def open_process(
                 policies=shared.policies,
                 metrics=metrics,
                 exposition=exposition,
+                sums=sums,
                 people=shared.people,
                 measuring=measuring,
+                briefs=shared.briefs,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
 
 @asynccontextmanager
 async def open_shared(
-    settings: Settings, models: VoiceModels, measuring: LagTeller
+    settings: Settings,
+    models: VoiceModels,
+    measuring: LagTeller,
+    guests: Guests | None = None,
 ) -> AsyncIterator[Shared]:
     """Prepare what calls share, and let it go when the block ends.
 
@@ -152,7 +206,9 @@ async def open_shared(
         settings: The configuration.
         models: Already loaded.
         measuring: Measures our own lag.
+        guests: What was opened before; None: nothing was.
     """
+    guests = guests or Guests(CarrierWords(), None)
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
@@ -169,6 +225,8 @@ async def open_shared(
             last_resort=last_resort,
             late_at_line=measuring.note_line,
             posts=posts,
+            carrier_words=guests.carrier_words,
+            crm=guests.crm,
         )
     for each in services.values():
         await each.close()
@@ -197,6 +255,25 @@ def record_of(settings: Settings) -> RecordFiles:
     return RecordFiles(logs.dir, names=logs.files, redact=redacted, again_s=again_s)
 
 
+def traces_of(settings: Settings) -> Sequence[Tracing]:
+    """Return what tells of calls as spans, if anybody wants them."""
+    if not settings.traces.enabled:
+        return ()
+    from telemetry.traces import Traces  # noqa: PLC0415 - an extra, which few have
+
+    return (Traces.over_http(settings.traces.url, version=version("holdline")),)
+
+
+@asynccontextmanager
+async def sent(traces: Sequence[Tracing]) -> AsyncIterator[None]:
+    """Have what is left of the spans sent when the block ends."""
+    try:
+        yield
+    finally:
+        for each in traces:
+            await each.close()
+
+
 @asynccontextmanager
 async def written(record: RecordFiles, tell: Tell) -> AsyncIterator[None]:
     """Have the record written while the block runs, and its rest behind it."""
@@ -214,18 +291,36 @@ def incidents_of(settings: Settings) -> Incidents:
     return Incidents(ladders(settings), steps=settings.hold.steps)
 
 
+def configuration_of(settings: Settings) -> ConfigurationLoaded:
+    """Return by what calls are answered; secrets have no part in it."""
+    text = settings.model_dump_json()  # secrets are stars in it
+    return ConfigurationLoaded(
+        version=version("holdline"),
+        digest=hashlib.sha256(text.encode()).hexdigest()[:12],
+        agents=tuple(each.name for each in (settings.agent, *settings.agents.values())),
+        ladders=tuple(" ".join((stage, *rungs)) for stage, rungs in ladders(settings).items()),
+    )
+
+
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
     """Return what makes calls, each with an id, its agent and its own stream of facts."""
 
-    def make_call(leg: Leg, remembered: Sequence[LLMContextMessage] = ()) -> Call:
+    def make_call(
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
         call_id = secrets.token_hex(6)
+        told = shared.briefs.agent(leg.facts.dial_id)
+        agent = told or shared.settings.agent_for(leg.facts.called)
         return Call(
             shared,
             leg,
             call_id=call_id,
-            agent=shared.settings.agent_for(leg.facts.called),
+            agent=agent,
             tell=with_prices(emitter.tell_for(call_id), prices),
             remembered=remembered,
+            answering=answering or agent.answering,
         )
 
     return make_call

@@ -4,8 +4,30 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from calls.alert_events import AlertClosed
+from calls.campaign_events import (
+    CampaignHeld,
+    CampaignPaused,
+    CampaignResumed,
+    ContactSkipped,
+    DialAsked,
+    DialEnded,
+    DialPlaced,
+    OutboundCallBegan,
+)
+from calls.crm_events import CallerKnown, CallerLookedUp, CallReported, DoNotCallWanted
+from calls.house_events import (
+    AlertSent,
+    CallsCut,
+    ClipsRendered,
+    ConfigurationLoaded,
+    ConfigurationReloaded,
+    RecordsForgotten,
+    WorkerLost,
+    WorkerStarted,
+)
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
+    AnswererHeard,
     AnswererJudged,
     CallerReturned,
     EarMeasured,
@@ -42,6 +64,7 @@ from fallbacks.facts import (
     Suspected,
     SuspicionCleared,
 )
+from fallbacks.failure import Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +75,25 @@ class CallStarted:
     agent: str
     caller: str = ""  # hidden by every listener but the call's own record
     called: str = ""
+    call_ref: str = ""  # the carrier's own id of the call
+    direction: Literal["inbound", "outbound"] = "inbound"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
     """The call is over; nothing of it runs any more."""
 
-    # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer
+    # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer,
+    # voicemail, menu
     reason: str
     length_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecorded:
+    """The caller has heard that the call is recorded, and from its first word on it is."""
+
+    path: str  # of a stereo wav: the caller left, the agent right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +373,22 @@ class ShareRegained:
     alone_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHalted:
+    """The database takes no more of the record; what fits the bound waits, and calls go on."""
+
+    reason: str  # redacted
+    severity: Severity = Severity.HIGH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordResumed:
+    """The database takes the record again."""
+
+    after_s: float
+    lost_entries: int  # that did not fit, since the process began
+
+
 LagPlace: TypeAlias = Literal["loop", "executor", "line"]
 """Where we were late: serving anybody, computing for a call, sending sound to a caller."""
 
@@ -354,9 +403,24 @@ class ProcessLagged:
     times: int  # since this was last told
 
 
+OperatorAction: TypeAlias = Literal["rest", "return", "reset", "acknowledge", "resolve"]
+"""What an operator can do while calls go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorActed:
+    """An operator did something; told once for all processes."""
+
+    action: OperatorAction
+    target: str  # a provider, or an alert's key
+    by: str  # as they call themselves, and by which credential from where
+    why: str = ""
+
+
 Event: TypeAlias = (
     CallStarted
     | CallEnded
+    | CallRecorded
     | CallRefused
     | CallFailed
     | PhaseMoved
@@ -386,6 +450,8 @@ Event: TypeAlias = (
     | ContextShortened
     | ShareLost
     | ShareRegained
+    | RecordHalted
+    | RecordResumed
     | IncidentBegan
     | IncidentGrew
     | IncidentEnded
@@ -413,6 +479,7 @@ Event: TypeAlias = (
     | ProviderProbed
     | ProviderReset
     | ProcessLagged
+    | OperatorActed
     | WritesRefused
     | WritesResumed
     | AlertClosed
@@ -420,10 +487,31 @@ Event: TypeAlias = (
     | LegAnswered
     | LegEnded
     | AnswererJudged
+    | AnswererHeard
+    | CallerLookedUp
+    | CallerKnown
+    | CallReported
+    | DoNotCallWanted
     | LineRestored
     | EarMeasured
     | HandedOver
     | PersonBriefed
     | CallerReturned
+    | CampaignHeld
+    | CampaignResumed
+    | CampaignPaused
+    | ContactSkipped
+    | DialPlaced
+    | DialAsked
+    | DialEnded
+    | OutboundCallBegan
+    | ConfigurationLoaded
+    | ConfigurationReloaded
+    | WorkerStarted
+    | WorkerLost
+    | CallsCut
+    | ClipsRendered
+    | RecordsForgotten
+    | AlertSent
 )
 """Whatever happened. Listeners ignore what they do not know."""

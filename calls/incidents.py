@@ -14,7 +14,8 @@ again after a while, if it still fails, and never said to be well.
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-from calls.events import Event, ProviderFailed
+from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
+from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
 from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
 from calls.known_rungs import KnownRungs
 from calls.record_events import WritesRefused, WritesResumed
@@ -34,10 +35,14 @@ from fallbacks.facts import (
 from fallbacks.failure import Kind, Scope, Severity
 
 CALM_S: Final = 30.0  # a rung in doubt is probed every few seconds and would fail sooner (chosen)
+CAMPAIGN: Final = "campaign"  # stands where a stage does; its name where a rung does
 DISK: Final = "disk"
 """Stands for the stage where nothing can be written down."""
 WAITS: Final = "calls go on; what is not written waits for room"
 AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
+STORAGE: Final = "storage"
+"""Stands for the stage where the database fails."""
+RECORD: Final = "record"
 
 Place: TypeAlias = tuple[str, str]
 """Stage and rung; no rung: the whole stage."""
@@ -58,6 +63,8 @@ class Incidents:
 
     def handle(self, event: Event, now: float) -> tuple[IncidentFact, ...]:
         """Return what an operator must know of a fact; `now` in seconds."""
+        if isinstance(event, CampaignHeld | CampaignPaused | CampaignResumed):
+            return (*self.tick(now), *self._campaign(event, now))
         return (*self.tick(now), *self._read(event, now))
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
@@ -77,7 +84,7 @@ class Incidents:
                 return self._rung_chosen(event, now)
             case BreakerMoved():
                 return self._breaker_moved(event, now)
-            case ProviderFailed() | RetriesExhausted() | StageExhausted():
+            case ProviderFailed() | RetriesExhausted() | StageExhausted() | RecordHalted():
                 return self._meet(trouble_of(event), now)
             case _:
                 self._note(event, now)
@@ -108,6 +115,8 @@ class Incidents:
                 self._recover(event.stage, "", now)
             case StageRecovered():
                 self._recover(event.stage, "", now)
+            case RecordResumed():
+                self._recover(STORAGE, RECORD, now)
             case _:
                 pass
 
@@ -175,6 +184,23 @@ class Incidents:
             return (self._open[place].begin(then or self._rungs.instead(trouble)),)
         return (known.grow(self._rungs.instead(trouble)),) if known.add(trouble) else ()
 
+    def _campaign(
+        self, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
+    ) -> tuple[IncidentFact, ...]:
+        """Return what a campaign's standstill means: it is one incident until it goes on."""
+        if isinstance(event, CampaignResumed):
+            return self._end((CAMPAIGN, event.campaign), now)
+        trouble = Trouble(
+            stage=CAMPAIGN,
+            rung=event.campaign,
+            kind=event.reason,
+            severity=event.severity,
+            failures=0,
+        )
+        goes_on = isinstance(event, CampaignHeld)
+        then = "nobody is dialled until it is over" if goes_on else "it waits to be resumed"
+        return self._meet(trouble, now, then=then)
+
     def _recover(self, stage: str, name: str, now: float) -> None:
         rung = self._rungs.get(stage, name)
         if rung.suspect or rung.breaker != State.CLOSED:
@@ -202,7 +228,7 @@ def _trouble_of_disk(event: WritesRefused) -> Trouble:
 
 
 def trouble_of(
-    event: AttemptFailed | ProviderFailed | RetriesExhausted | StageExhausted,
+    event: AttemptFailed | ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
 ) -> Trouble:
     """Return what a fact says is wrong."""
     match event:
@@ -230,3 +256,11 @@ def trouble_of(
             )
         case StageExhausted():
             return Trouble(stage=event.stage, rung="", kind="exhausted", severity=event.severity)
+        case RecordHalted():
+            return Trouble(
+                stage=STORAGE,
+                rung=RECORD,
+                kind="record_halted",
+                severity=event.severity,
+                reason=event.reason,
+            )

@@ -51,6 +51,16 @@ class AnswererJudged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswererHeard:
+    """We have listened to who picked up a call of ours."""
+
+    answerer: str  # human, voicemail, menu, screening, undecided: the last is treated as a person
+    why: str  # short_greeting, pause, words, beep, silence, time, carrier
+    after_s: float  # from the answer
+    revised: bool = False  # something else was thought before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineRestored:
     """The line was lost in the middle of a call and is back; the conversation went on."""
 

@@ -1,29 +1,57 @@
 """`holdline drill --scenario`: prints the events as they happen, and what that proved."""
 
 import functools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console
 
 from bot.config.errors import nearest
 from bot.exits import DONE, FAILED, UsageError
-from drill.scenarios import SCENARIOS, Scenario, perform
+from drill.bench import Say
+from drill.outage_scenario import play_outage
+from drill.scenarios import SCENARIOS, Proofs, Scenario, perform
 from drill.telling import tell_on
 
 
-def scenario_named(name: str) -> Scenario:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demonstration:
+    """What can be shown.
+
+    Attributes:
+        title: What it shows.
+        play: Does it, is told each event as it happens, and says what it proved.
+    """
+
+    title: str
+    play: Callable[[Say], Awaitable[Proofs]]
+
+
+DEMONSTRATIONS: Final[Mapping[str, Demonstration]] = {
+    name: Demonstration(title=each.title, play=functools.partial(perform, each))
+    for name, each in SCENARIOS.items()
+} | {
+    "elevenlabs-503": Demonstration(
+        title="a campaign meets a voice that is down, with a standby and without", play=play_outage
+    )
+}
+
+
+def scenario_named(name: str) -> Demonstration:
     """Return a scenario.
 
     Raises:
         UsageError: There is none of this name; one line with the nearest.
     """
-    if name in SCENARIOS:
-        return SCENARIOS[name]
-    close = nearest(name, SCENARIOS)
+    if name in DEMONSTRATIONS:
+        return DEMONSTRATIONS[name]
+    close = nearest(name, DEMONSTRATIONS)
     guess = f'did you mean "{close}"? ' if close else ""
-    raise UsageError(f'--scenario is "{name}"; {guess}({", ".join(SCENARIOS)})')
+    raise UsageError(f'--scenario is "{name}"; {guess}({", ".join(DEMONSTRATIONS)})')
 
 
-async def demonstrate(name: str, scenario: Scenario) -> int:
+async def demonstrate(name: str, scenario: Scenario | Demonstration) -> int:
     """Play a scenario and print it.
 
     Returns:
@@ -31,7 +59,11 @@ async def demonstrate(name: str, scenario: Scenario) -> int:
     """
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{name}: {scenario.title}")
-    proofs = await perform(scenario, functools.partial(tell_on, console))
+    say = functools.partial(tell_on, console)
+    if isinstance(scenario, Demonstration):
+        proofs = await scenario.play(say)
+    else:
+        proofs = await perform(scenario, say)
     for each in proofs:
         console.print(f"{'proved' if each.holds else 'NOT PROVED'}: {each.text}")
     return DONE if all(each.holds for each in proofs) else FAILED

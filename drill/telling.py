@@ -5,6 +5,13 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from calls.campaign_events import (
+    CampaignHeld,
+    CampaignResumed,
+    ContactSkipped,
+    DialEnded,
+    DialPlaced,
+)
 from calls.events import Event
 from fallbacks.facts import (
     AttemptDropped,
@@ -16,6 +23,8 @@ from fallbacks.facts import (
     LimitReached,
     ProviderProbed,
     ProviderReset,
+    RetriesExhausted,
+    RetryPlanned,
     RungChosen,
     RungRested,
     StageExhausted,
@@ -88,6 +97,13 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     SuspicionCleared: lambda e: f"trusted again after {e.after_s:.1f} s",
     RungRested: lambda e: f"has had enough of us: is left alone for {e.rest_s:.1f} s",
     ProviderProbed: _probed,
+    RetryPlanned: lambda e: f"{e.kind}: retry {e.retry} in {e.wait_s:.1f} s, outside any call",
+    RetriesExhausted: lambda e: f"{e.kind}: given up after {e.tries} tries",
+    CampaignHeld: lambda e: f"nobody is dialled: {e.reason}; operators are told, once",
+    CampaignResumed: lambda e: f"goes on by itself, after {e.held_s:.1f} s",
+    ContactSkipped: lambda e: f"{e.dial_id}: put back, the next one: {e.reason}",
+    DialPlaced: lambda e: f"{e.dial_id}: the carrier calls",
+    DialEnded: lambda e: f"{e.dial_id}: {e.outcome}{', ' + e.reason if e.reason else ''}",
     ProviderReset: lambda _: "may be tried at once, on an operator's word",
 }
 """What each event that a ladder tells means."""

@@ -108,6 +108,8 @@ class Health:
         self.suspicion = Suspicion(stage, provider)
         self.rests_until = now
         self.retired = False  # opened by what only a person can mend
+        self.withdrawn = False  # an operator took it out of rotation
+        self.rotation_at = now  # when an operator last said anything of that
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
         self._refused: set[str] = set()  # different requests called bad since the last success
@@ -125,7 +127,7 @@ class Health:
         admits = self.breaker.state is State.CLOSED or (trial and not self.breaker.on_trial(now))
         return Standing(
             provider=self.provider,
-            usable=admits and now >= self.rests_until,
+            usable=admits and now >= self.rests_until and not self.withdrawn,
             suspect=not trial and self.suspicion.stands(now, self.breaker.settings),
             p50_s=self.latency.p50_s,
             p95_s=self.latency.p95_s,
@@ -133,7 +135,7 @@ class Health:
 
     def permit(self, now: float, *, probe: bool = False) -> Permit | None:
         """Return leave to ask the rung, or None: it is not to be asked now."""
-        if now < self.rests_until and not probe:
+        if (now < self.rests_until or self.withdrawn) and not probe:
             return None
         return self.breaker.permit(now, probe=probe)
 
@@ -215,6 +217,19 @@ class Health:
         self._refused.clear()
         told = ProviderReset(stage=self.stage, provider=self.provider)
         return (told, *self.breaker.reset(now))
+
+    def withdraw(self, now: float) -> None:
+        """Take the rung out of rotation on an operator's word; probes go on asking it."""
+        self.rotation_at, self.withdrawn = now, True
+
+    def put_back(self, now: float) -> None:
+        """Put it back into rotation."""
+        self.rotation_at, self.withdrawn = now, False
+
+    def follow_rotation(self, *, out: bool, since: float) -> None:
+        """Adopt an operator's word that another process was given, unless ours is newer."""
+        if since > self.rotation_at:
+            self.rotation_at, self.withdrawn = since, out
 
     def follow_breaker(
         self, state: State, *, since: float, now: float, rest_s: float, retired: bool

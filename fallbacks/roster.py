@@ -105,6 +105,18 @@ class Roster:
             raise KeyError(provider)
         return tuple(fact for each in named for fact in each.reset(now))
 
+    def withdraw(self, provider: str, now: float) -> None:
+        """Offer the rungs of this name to no caller any more, from the next piece of work on."""
+        for each in self:
+            if each.provider == provider:
+                each.withdraw(now)
+
+    def put_back(self, provider: str, now: float) -> None:
+        """Offer them again."""
+        for each in self:
+            if each.provider == provider:
+                each.put_back(now)
+
     @property
     def wake_at(self) -> float | None:
         """When `tick` has something to do."""

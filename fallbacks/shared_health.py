@@ -1,6 +1,7 @@
 """What several processes tell each other about a rung, and what each makes of it.
 
-Each process looks at its own rungs and passes on what has changed: breaker, suspicion, rest. What
+Each process looks at its own rungs and passes on what has changed: breaker, suspicion, rest, and
+whether an operator took it out of rotation. What
 it took over from another is nothing new and is not passed on. Moments are those of the board's
 clock, as well as each process can tell; whoever knows something newer keeps it. Nobody can tell
 them to the millisecond, but the order of what followed from each other is always right: what a
@@ -19,6 +20,7 @@ from fallbacks.health import Health
 STALE_S: Final = 300.0  # chosen: a suspicion that nobody has probed away by then is nobody's
 
 
+FOREVER_S: Final = 10 * 365 * 86_400.0  # what an operator took out stays out until put back
 LEAST_S: Final = 0.001  # between a word and what was learnt after it was heard
 
 
@@ -28,6 +30,7 @@ class Aspect(StrEnum):
     BREAKER = "breaker"
     SUSPICION = "suspicion"
     REST = "rest"
+    ROTATION = "rotation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class BoardWord:
     place: str  # the rung, the same in all processes that ask the same server with the same key
     aspect: Aspect
     at_s: float  # the board's clock: since when it is so
-    value: str = ""  # the breaker's state; of a suspicion whether it stands
+    value: str = ""  # the breaker's state; of a suspicion whether it stands; of a rotation: out
     until_s: float = 0.0  # the board's clock: the end of a rest, also of an open breaker's
     retired: bool = False
 
@@ -47,6 +50,7 @@ class _Seen:
     breaker: tuple[State, float]
     suspect_since: float | None
     rests_until: float
+    withdrawn: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,8 @@ class SharedRung:
             words.append(
                 BoardWord(place=self.place, aspect=Aspect.REST, at_s=at_s, until_s=until_s)
             )
+        if self._seen.withdrawn != before.withdrawn or (again and self._seen.withdrawn):
+            words.append(self._rotation(offset_s))
         return tuple(words)
 
     def heed(self, word: BoardWord, now: float, *, utc_s: float) -> bool:
@@ -117,6 +123,8 @@ class SharedRung:
             case Aspect.REST:
                 ours, until = self.health.rests_until, now + left_s
                 self.health.rests_until = max(ours, until) if left_s > 0 else min(ours, until)
+            case Aspect.ROTATION:
+                self.health.follow_rotation(out=bool(word.value), since=min(now, since))
             case _:
                 pass
         after = self._look()
@@ -140,6 +148,7 @@ class SharedRung:
             rests_until=(
                 after.rests_until if after.rests_until != before.rests_until else seen.rests_until
             ),
+            withdrawn=after.withdrawn if after.withdrawn != before.withdrawn else seen.withdrawn,
         )
 
     def _look(self) -> _Seen:
@@ -148,6 +157,18 @@ class SharedRung:
             breaker=(breaker.state, breaker.since),
             suspect_since=self.health.suspect_since,
             rests_until=self.health.rests_until,
+            withdrawn=self.health.withdrawn,
+        )
+
+    def _rotation(self, offset_s: float) -> BoardWord:
+        at_s = self._moment(Aspect.ROTATION, self.health.rotation_at, offset_s)
+        out = self.health.withdrawn
+        return BoardWord(
+            place=self.place,
+            aspect=Aspect.ROTATION,
+            at_s=at_s,
+            value="out" if out else "",
+            until_s=at_s + FOREVER_S if out else 0.0,
         )
 
     def _breaker(self, offset_s: float) -> BoardWord:

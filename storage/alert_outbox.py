@@ -31,7 +31,6 @@ LENT_S: Final = (
 KNOWN_S: Final = 3600.0  # an alert that ended so long ago is decided on no more
 MOST_FACTS: Final = 500  # of one round
 ROUND: Final = 1  # the only row of its table
-TABLES: Final = (ALERT_FACTS, ALERTS, ALERT_SENDINGS, ALERT_ROUNDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +68,7 @@ class AlertOutbox:
     def __init__(self, url: str) -> None:
         """Take the database's address."""
         address = make_url(url)
-        self._database = Database(address, tables=TABLES)
+        self._database = Database(address)
         self._password = address.password
         self._file = _file_of(address)
         turn = INSERTS[address.get_backend_name()](ALERT_ROUNDS).values(id=ROUND, rounds=1)

@@ -1,14 +1,16 @@
-"""The database of a process: one engine, and its tables made when they are missing."""
+"""The database of a process: one engine, and its tables made in a database that is empty."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from storage.schema import prepare, work_alone
 from storage.tables import METADATA
 
 BUSY_S: Final = 2.5  # SQLite waits so long for another writer, and its thread cannot be called off:
@@ -24,6 +26,10 @@ class StorageError(Exception):
     """The database did not do it; the text is one line without its address."""
 
 
+class RefusedRowsError(StorageError):
+    """The database is well and refuses these rows; it will refuse them again."""
+
+
 class Database:
     """Connects when it is first used, so that a call never waits for a database at its start."""
 
@@ -32,11 +38,14 @@ class Database:
 
         Args:
             url: The address, as SQLAlchemy has them: `sqlite+aiosqlite:///holdline.db`.
-            tables: Those that are made when they are missing; all by default.
+            tables: Those that are made when they are missing, and no others; None: an empty
+                database is made whole, and any other is left as it is (`storage/schema.py`).
         """
         self._url = make_url(url)
         arguments = ARGUMENTS.get(self._url.get_backend_name(), {})
         self._engine = create_async_engine(self._url, connect_args=arguments, pool_pre_ping=True)
+        if self._url.get_backend_name() == "sqlite":
+            event.listen(self._engine.sync_engine, "connect", _write_ahead)
         self._tables = tables
         self._made = False
         self._making = asyncio.Lock()
@@ -45,9 +54,9 @@ class Database:
         """Return the engine of a database that has our tables."""
         async with self._making:
             if not self._made:
-                await asyncio.to_thread(self._make_folder)
+                await asyncio.to_thread(make_folder, self._url)
                 async with self._engine.begin() as connection:
-                    await connection.run_sync(METADATA.create_all, tables=self._tables)
+                    await connection.run_sync(self._prepare)
                 self._made = True
         return self._engine
 
@@ -55,7 +64,23 @@ class Database:
         """Let all connections go."""
         await self._engine.dispose()
 
-    def _make_folder(self) -> None:
-        name = self._url.database
-        if self._url.get_backend_name() == "sqlite" and name and name != ":memory:":
-            Path(name).parent.mkdir(parents=True, exist_ok=True)
+    def _prepare(self, connection: Connection) -> None:
+        if self._tables is None:
+            prepare(connection)
+        else:
+            work_alone(connection)
+            METADATA.create_all(connection, tables=self._tables)
+
+
+def make_folder(url: URL) -> None:
+    """Make the folder of a database that is a file; blocks."""
+    name = url.database
+    if url.get_backend_name() == "sqlite" and name and name != ":memory:":
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _write_ahead(connection: DBAPIConnection, _: object) -> None:
+    """Let readers and one writer work at the same time (SQLite, "Write-Ahead Logging")."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.close()

@@ -16,23 +16,24 @@ SAMPLE_BYTES: Final = 2
 
 
 class MessageFile:
-    """One message: 16-bit mono, in a `.wav.part` until `finish`. All of it blocks.
+    """One message, or a call: 16-bit sound, in a `.wav.part` until `finish`. All of it blocks.
 
     Raises:
         OSError: From each method; the disk did not take it.
     """
 
-    def __init__(self, path: Path, *, rate_hz: int) -> None:
+    def __init__(self, path: Path, *, rate_hz: int, channels: int = 1) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         self._part = path.with_name(path.name + PART)
         self._rate_hz = rate_hz
+        self._channels = channels
         self.length_bytes = 0
         """How much of the sound the disk has."""
         self._file = os.open(
             self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
         )
-        self._put(_header(rate_hz, 0), at=0)
+        self._put(self._head(), at=0)
 
     def add(self, pcm: bytes) -> None:
         """Write a piece behind the others."""
@@ -41,7 +42,7 @@ class MessageFile:
 
     def finish(self) -> None:
         """Have all of it on the disk, and only then give it its name."""
-        self._put(_header(self._rate_hz, self.length_bytes), at=0)
+        self._put(self._head(), at=0)
         os.fsync(self._file)
         self._close()
         self._part.replace(self._path)
@@ -51,6 +52,9 @@ class MessageFile:
         """Leave nothing."""
         self._close()
         self._part.unlink(missing_ok=True)
+
+    def _head(self) -> bytes:
+        return _header(self._rate_hz, self.length_bytes, channels=self._channels)
 
     def _put(self, content: bytes, *, at: int) -> None:
         view = memoryview(content)
@@ -74,18 +78,19 @@ def finish_left(folder: Path, *, utc_s: float) -> int:
             if len(head) < HEADER.size or not length_bytes:
                 part.unlink()
                 continue
-            whole_bytes = length_bytes - length_bytes % SAMPLE_BYTES
+            channels, rate_hz = HEADER.unpack(head)[6:8]
+            whole_bytes = length_bytes - length_bytes % (SAMPLE_BYTES * max(1, channels))
             file.seek(0)
-            file.write(_header(HEADER.unpack(head)[7], whole_bytes))
+            file.write(_header(rate_hz, whole_bytes, channels=channels))
         part.replace(part.with_name(part.name.removesuffix(PART)))
     return len(left)
 
 
-def _header(rate_hz: int, length_bytes: int) -> bytes:
-    pcm, mono, second_bytes = 1, 1, rate_hz * SAMPLE_BYTES
+def _header(rate_hz: int, length_bytes: int, *, channels: int) -> bytes:
+    pcm, moment_bytes = 1, channels * SAMPLE_BYTES
     return HEADER.pack(
         b"RIFF", HEADER.size - 8 + length_bytes, b"WAVE",
-        b"fmt ", 16, pcm, mono, rate_hz, second_bytes, SAMPLE_BYTES, 8 * SAMPLE_BYTES,
+        b"fmt ", 16, pcm, channels, rate_hz, rate_hz * moment_bytes, moment_bytes, 8 * SAMPLE_BYTES,
         b"data", length_bytes,
     )  # fmt: skip
 

@@ -42,6 +42,7 @@ class Meters:
         self._make_turns()
         self._make_ladders()
         self._make_beside()
+        self._make_house()
         self._make_telling()
         self.process = {
             name: Gauge(
@@ -77,6 +78,9 @@ class Meters:
         self.part = self._histogram("turn_part_seconds", "Where that time went.", PART_S, "part")
         self.over_budget = self._counter(
             "turns_over_budget", "Answers later than latency.budget_s, by what took most.", "most"
+        )
+        self.turns = self._counter(
+            "turns_ended", "Answers that ended, or were cut short by the caller.", "interrupted"
         )
         self.barge_ins = self._counter("barge_ins", "Times a caller spoke over the agent.")
         self.fillers = self._counter(
@@ -142,6 +146,32 @@ class Meters:
             "input_refused", "What strangers and carriers sent in vain.", "transport", "reason"
         )
         self.lagged = self._histogram("lag_seconds", "How late we were ourselves.", LAG_S, "where")
+
+    def _make_house(self) -> None:
+        self.workers_started = self._counter(
+            "workers_started", "Workers that were ready for calls, by why.", "cause"
+        )
+        self.workers_lost = self._counter("workers_lost", "Workers that died.")
+        self.worker_calls_lost = self._counter("worker_calls_lost", "Calls that ended with them.")
+        self.calls_interrupted = self._counter(
+            "calls_interrupted", "Calls of the record whose process died under them."
+        )
+        self.reloads = self._counter(
+            "reloads", "Times the configuration was read anew, by what came of it.", "outcome"
+        )
+        self.clips = self._counter("clips_rendered", "Clips that a voice has spoken.")
+        self.clips_failed = self._counter("clips_failed", "Clips that no voice could speak.")
+        self.alerts_sent = self._counter(
+            "alerts_sent",
+            "Messages about incidents that a channel took, changes included.",
+            *("channel", "severity"),
+        )
+        self.share_lost = self._counter(
+            "share_lost", "Times the other processes' word on the providers could not be read."
+        )
+        self.record_halted = self._counter(
+            "record_halted", "Times the database took no more of the record."
+        )
 
     def _make_telling(self) -> None:
         self.telling_lost = self._counter(

@@ -25,8 +25,19 @@ from calls.events import (
     PersonWanted,
     ProcessLagged,
     ProviderFailed,
+    RecordHalted,
+    ShareLost,
     ToolCalled,
+    TurnEnded,
     UsageMeasured,
+)
+from calls.house_events import (
+    AlertSent,
+    CallsCut,
+    ClipsRendered,
+    ConfigurationReloaded,
+    WorkerLost,
+    WorkerStarted,
 )
 from calls.incident import IncidentBegan, IncidentEnded
 from calls.leg_events import HandedOver, LegEnded, LineRestored
@@ -69,6 +80,7 @@ COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
     AnswerHeard: (Count("v2v", amount="v2v_s"),),
     BudgetMissed: (Count("over_budget", ("most",)),),
     BargedIn: (Count("barge_ins"),),
+    TurnEnded: (Count("turns", ("interrupted",)),),
     HeldTheLine: (Count("fillers", ("utterance",)),),
     UsageMeasured: (
         Count("characters", ("provider",), "characters"),
@@ -91,6 +103,14 @@ COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
     HandedOver: (Count("handovers", ("outcome",)),),
     LineRestored: (Count("line_restored", amount="after_s"),),
     InputRefused: (Count("refusals", ("transport", "reason")),),
+    WorkerStarted: (Count("workers_started", ("cause",)),),
+    WorkerLost: (Count("workers_lost"), Count("worker_calls_lost", amount="calls")),
+    CallsCut: (Count("calls_interrupted", amount="calls"),),
+    ClipsRendered: (Count("clips", amount="clips"), Count("clips_failed", amount="failed")),
+    ConfigurationReloaded: (Count("reloads", ("outcome",)),),
+    AlertSent: (Count("alerts_sent", ("channel", "severity")),),
+    ShareLost: (Count("share_lost"),),
+    RecordHalted: (Count("record_halted"),),
     IncidentBegan: (Count("incidents", ("severity",)),),
     ProcessLagged: (Count("lagged", ("where",), "lag_s"),),
 }

@@ -89,6 +89,16 @@ class RecordFiles:
             case _:
                 pass
 
+    @property
+    def waiting(self) -> int:
+        """How many rows are not written yet."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
+    def lost(self) -> int:
+        """How many there was no room for."""
+        return self.lost_rows
+
     async def run(self, tell: Tell) -> None:
         """Write now and then until cancelled, and once more then; tell when that is refused."""
         try:

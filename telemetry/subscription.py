@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from loguru import logger
 
@@ -19,19 +19,33 @@ class Listener(Protocol):
         ...
 
 
+@runtime_checkable
+class Keeping(Protocol):
+    """A listener that keeps what it hears until somebody takes it: a disk, a database."""
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces it keeps."""
+        ...
+
+    @property
+    def lost(self) -> int:
+        """How many it had no room for."""
+        ...
+
+
 class Subscription:
     """What a listener has not heard yet, in the order in which it was told.
 
     Attributes:
         name: The listener's class.
-        lost: Entries that it will never hear: too many waited, or it was not done at the end.
         failed: Entries at which it raised.
     """
 
     def __init__(self, listener: Listener, *, room: int) -> None:
         """Take who listens, and how many entries may wait for it."""
         self.name = type(listener).__name__
-        self.lost = 0
+        self.unheard = 0  # entries that it will never hear: too many waited, or it was too slow
         self.failed = 0
         self._listener = listener
         self._room = room
@@ -43,8 +57,15 @@ class Subscription:
 
     @property
     def waiting(self) -> int:
-        """How many entries it has not begun to hear."""
-        return len(self._waiting)
+        """How many entries it has not begun to hear, and what it keeps itself."""
+        listener = self._listener
+        return len(self._waiting) + (listener.waiting if isinstance(listener, Keeping) else 0)
+
+    @property
+    def lost(self) -> int:
+        """How many entries it will never hear, and what it had no room for itself."""
+        listener = self._listener
+        return self.unheard + (listener.lost if isinstance(listener, Keeping) else 0)
 
     @property
     def behind(self) -> bool:
@@ -55,7 +76,7 @@ class Subscription:
         """Have an entry heard some time; never waits."""
         if len(self._waiting) >= self._room:
             self._waiting.popleft()
-            self.lost += 1
+            self.unheard += 1
         self._waiting.append(entry)
         if not self._news.is_set():
             self._done.clear()
@@ -67,12 +88,12 @@ class Subscription:
 
     def give_up(self) -> None:
         """Count what was not heard as lost."""
-        unheard = len(self._waiting) + self._hears
+        left = len(self._waiting) + self._hears
         self._waiting.clear()
         self._hears = False
-        if unheard:
-            self.lost += unheard
-            logger.error("{} was too slow at the end: {} entries are lost", self.name, unheard)
+        if left:
+            self.unheard += left
+            logger.error("{} was too slow at the end: {} entries are lost", self.name, left)
 
     async def run(self) -> None:
         """Have the listener hear what comes, until cancelled."""

@@ -1,12 +1,14 @@
 """What `make test` does beside pytest: both halves of the suite run, whatever becomes of one."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 BOTH = ROOT / "scripts" / "both"
+TWICE = ROOT / "scripts" / "twice"
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,58 @@ def test_a_target_with_two_halves_runs_both(target: str) -> None:
     assert rule.count("pytest") + rule.count("$(PYTEST)") == 2
     assert rule.count("$(BOTH)") == 1
     assert rule.count("\t@") == 1  # a second line of its own would not run when the first fails
+
+
+LATE_ONCE = """
+from pathlib import Path
+
+import pytest
+
+
+def test_that_holds():
+    pass
+
+
+@pytest.mark.parametrize("number", range({late}))
+def test_that_is_late_once(number):
+    been = Path(f"been-{{number}}")
+    late = not been.exists()
+    been.touch()
+    assert not late
+
+
+def test_that_never_holds():
+    assert {good}
+"""
+
+
+def run_twice(folder: Path, *, late: int, good: bool) -> subprocess.CompletedProcess[str]:
+    (folder / "pytest.ini").touch()
+    (folder / "test_time.py").write_text(LATE_ONCE.format(late=late, good=good))
+    command = [TWICE, "name", sys.executable, "-m", "pytest", "-q", "-n", "2"]
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("late", "good", "code", "again"),
+    [(0, True, 0, 0), (1, True, 0, 1), (3, True, 0, 1), (4, True, 1, 0), (1, False, 1, 1)],
+    ids=["all held", "one was late", "three were late", "too many were", "one never holds"],
+)
+def test_what_was_late_beside_others_is_tried_once_more(
+    tmp_path: Path, late: int, *, good: bool, code: int, again: int
+) -> None:
+    done = run_twice(tmp_path, late=late, good=good)
+
+    assert (done.returncode, done.stderr.count("once more, alone")) == (code, again)
+    assert done.stdout.count(" passed") == 1 + again
+    assert not again or "test_time.py::test_that_is_late_once[0]" in done.stderr
+
+
+def test_no_test_chosen_is_not_a_matter_of_time(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").touch()
+    command = [TWICE, "name", sys.executable, "-m", "pytest", "-q"]
+
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+
+    assert done.returncode == 5

@@ -22,6 +22,7 @@ class LegFacts:
     call_ref: str = ""  # the carrier's own id of the call
     direction: Literal["inbound", "outbound"] = "inbound"
     transfers: bool = False  # this kind of line can hand a call on
+    dial_id: str = ""  # our own of the dial, of somebody whom a campaign called
 
 
 Clock: TypeAlias = Callable[[], float]

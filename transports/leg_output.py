@@ -26,6 +26,7 @@ class LineEnd:
             it is written: a write may block for the piece's own length.
         clock: Monotonic, in seconds.
         but: Pieces of these kinds are no answer.
+        sound: Gets all that is written, just before it is.
         late: Gets the seconds by which we sent something too late though it was there.
         tell: Takes the facts that a line learns in the middle of a call.
         restored: Gets the seconds for which the line was lost, when it is back.
@@ -35,6 +36,7 @@ class LineEnd:
     heard: Callable[[float], None]
     clock: Callable[[], float]
     but: tuple[type[OutputAudioRawFrame], ...] = ()
+    sound: Callable[[bytes], None] | None = None
     late: Callable[[float], None] | None = None
     tell: Tell | None = None
     restored: Callable[[float], None] | None = None
@@ -63,6 +65,8 @@ class LegOutput(BaseOutputTransport):
         end = self.line_end
         if end is not None and not isinstance(frame, end.but) and audible(frame.audio):
             end.heard(end.clock())
+        if end is not None and end.sound:
+            end.sound(frame.audio)
         return await self.play_piece(frame)
 
     async def sleep(self, for_s: float) -> None:

@@ -34,13 +34,21 @@ class LivekitLeg(PlainLeg):
     took our place), `never_connected` (nobody came).
     """
 
-    def __init__(self, line: LivekitLine, *, tell: Tell, rooms: LivekitRooms | None = None) -> None:
+    def __init__(
+        self,
+        line: LivekitLine,
+        *,
+        tell: Tell,
+        rooms: LivekitRooms | None = None,
+        dial_id: str = "",
+    ) -> None:
         """Continue on a line whose caller has come.
 
         Args:
             line: Open.
             tell: Is told what becomes of the leg.
             rooms: Where a hang-up and a transfer are asked for; None: we can only leave.
+            dial_id: Our own, of somebody whom a campaign called.
         """
         party = line.party
         called_by_us = party is not None and party.identity == CALLEE
@@ -52,6 +60,7 @@ class LivekitLeg(PlainLeg):
             call_ref=party.call_ref if party else "",
             direction="outbound" if called_by_us else "inbound",
             transfers=rooms is not None and bool(party and party.call_ref),
+            dial_id=dial_id,
         )
         self.line, self._tell, self._rooms = line, tell, rooms
         self._began_at = line.clock()

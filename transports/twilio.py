@@ -30,6 +30,7 @@ class TwilioCall:
     caller: str = ""
     called: str = ""
     direction: Literal["inbound", "outbound"] = "inbound"
+    dial_id: str = ""  # our own, if we placed it
 
 
 class TwilioLeg(StreamLeg):
@@ -63,6 +64,7 @@ class TwilioLeg(StreamLeg):
                 caller=call.caller,
                 called=call.called,
                 direction=call.direction,
+                dial_id=call.dial_id,
             ),
             Stream(dialect=TWILIO, stream_id=call.stream_sid, ours=MULAW, theirs=MULAW),
             tell=tell,

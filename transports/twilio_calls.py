@@ -27,7 +27,7 @@ class DialOrder:
     Attributes:
         to: The number, E.164.
         caller: Whose number is shown, one of the account's.
-        ref: Our own id of the dial: it comes back in the address of every callback, and so also
+        ref: Our own id of the dial: it comes back in the address of every webhook, and so also
             for a call of which Twilio's answer was lost.
         ring_s: How long it may ring.
         machine: Whether to listen for an answering machine, beside the talk.
@@ -87,11 +87,12 @@ class TwilioCalls:
         return _record(await self.rest.ask("POST", f"Calls/{quote(call_sid, safe='')}", fields))
 
     def _fields(self, order: DialOrder) -> list[tuple[str, str]]:
-        status = f"{self.public_url}{STATUS_PATH}?{urlencode({'dial': order.ref})}"
+        ref = urlencode({"dial": order.ref})
+        status = f"{self.public_url}{STATUS_PATH}?{ref}"
         fields = [
             ("To", order.to),
             ("From", order.caller),
-            ("Url", f"{self.public_url}{VOICE_PATH}"),
+            ("Url", f"{self.public_url}{VOICE_PATH}?{ref}"),
             ("Method", "POST"),
             ("Timeout", str(max(1, min(MOST_RING_S, round(order.ring_s))))),
             ("StatusCallback", status),

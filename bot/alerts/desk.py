@@ -15,6 +15,7 @@ from bot.keep_running import keep_running
 from calls.alert import CHANNELS, Alert, AlertRules, TellAlert, closed
 from calls.alert_events import AlertClosed
 from calls.alerting import Alerting
+from calls.house_events import AlertSent
 from fallbacks.facts import AttemptWon
 from fallbacks.failure import ServiceError
 from storage.alert_outbox import AlertChannel, AlertOutbox, ChannelPost, RoundOutcome
@@ -121,6 +122,14 @@ class AlertDesk:
             await self._put_off(post, error)
             return False
         await self._outbox.sent(post, handle=handle)
+        alert = post.alert
+        sent = AlertSent(
+            channel=channel.name,
+            key=alert.key,
+            severity=alert.severity,
+            edited=bool(post.handle),
+        )
+        self._retries.tell(sent)
         self._note_success(channel.name)
         return True
 

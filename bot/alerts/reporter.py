@@ -61,6 +61,16 @@ class AlertReporter:
             case _:
                 pass
 
+    @property
+    def waiting(self) -> int:
+        """How many facts are not in the outbox yet."""
+        return len(self._waiting)
+
+    @property
+    def lost(self) -> int:
+        """How many there was no room for."""
+        return self.lost_facts
+
     async def run(self) -> None:
         """Put facts into the outbox as they come, until cancelled."""
         while True:

@@ -1,8 +1,10 @@
 """The only place where a call's pipeline is put together."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
+from pipecat.frames.frames import InputAudioRawFrame
 from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -10,6 +12,8 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
 
+from bot.call.answerer_parts import answerer_for
+from bot.call.call_recording import CallRecording, watched
 from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.last_resort import Occasion, desk_for, fallback_for
 from bot.call.models import SharedSilero
@@ -20,6 +24,7 @@ from bot.config.agent import AgentSettings
 from bot.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk
+from calls.answering import AnsweringPlan
 from calls.entry import Tell
 from calls.leg_events import LineRestored
 from calls.line import CallerLine
@@ -27,6 +32,7 @@ from calls.silence import CallLength, Silence
 from calls.timeline import Timeline
 from calls.turn import Turn
 from fallbacks.descent import Step
+from processors.answerer_watch import AnswererWatch
 from processors.call_observer import CallObserver
 from processors.caller_language import CallerLanguage
 from processors.caller_silence import CallerSilence
@@ -46,6 +52,7 @@ from processors.wiring import CallWiring
 from transports.leg import Leg
 from transports.leg_output import LineEnd
 
+RECORDINGS: Final = "recordings"  # in `logs.dir`
 IDLE_S: Final = 600.0  # a safety net far above any silence rule: nothing at all happened
 
 
@@ -60,6 +67,8 @@ class Assembled:
     tools: Tools
     observer: CallObserver
     person: PersonReach | None = None  # None: this call reaches nobody
+    recording: CallRecording | None = None  # None: it is not recorded
+    answerer: AnswererWatch | None = None  # None: nobody listens to who picked up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +82,18 @@ class _Parts:
     fallback: Fallback
     desk: CallDesk
     hold_line: HoldLine
+    record: Callable[[bytes], None] = lambda _: None  # gets the caller's sound
 
 
-def assemble(
-    shared: Shared, leg: Leg, agent: AgentSettings, *, call_id: str, tell: Tell, end: End
+def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
+    shared: Shared,
+    leg: Leg,
+    agent: AgentSettings,
+    *,
+    call_id: str,
+    tell: Tell,
+    end: End,
+    answering: AnsweringPlan | None = None,
 ) -> Assembled:
     """Return a call's pipeline on `leg`, ready to run.
 
@@ -87,8 +104,12 @@ def assemble(
         call_id: Names what the caller leaves behind.
         tell: Takes the call's facts.
         end: Ends the call when its goodbye does not come through.
+        answering: Of a call that we placed: what is said to a machine; None: nobody looks for one.
     """
     turn = Turn(budget_s=shared.settings.latency.budget_s)
+    recording = _recording(shared, leg, agent, call_id=call_id)
+    if recording:
+        tell = watched(tell, recording)
     wiring = CallWiring(clock=shared.clock, turn=turn, line=CallerLine(), outside=tell)
     built = build_all(shared, agent, sample_rate_hz=leg.facts.sample_rate_hz)
     services = stages_of(shared, agent, built, wiring)
@@ -121,13 +142,24 @@ def assemble(
         heard=observer.heard,
         clock=shared.clock,
         but=(ClipAudioRawFrame, WaitingSound),
+        sound=recording.hear_agent if recording else None,
         late=shared.late_at_line,
         tell=tell,
         restored=lambda after_s: wiring.outside(LineRestored(after_s=round(after_s, 3))),
     )
     follow = _follow(shared, agent, built, parts.fallback.phrases)
+    answerer = answering and answerer_for(
+        answering,
+        shared,
+        services=services,
+        context=parts.context,
+        farewell=farewell,
+        silence=silence,
+        wiring=wiring,
+    )
+    first = [answerer, *follow] if answerer else follow
     ending = [farewell, silence]
-    listed = _list(parts, leg, agent, wiring, follow=follow, ending=ending)
+    listed = _list(_recorded(parts, recording), leg, agent, wiring, follow=first, ending=ending)
     pipeline = Pipeline(with_person(listed, person))
     return Assembled(
         worker=_worker(pipeline, leg.facts.sample_rate_hz, _observers(observer, leg)),
@@ -137,7 +169,27 @@ def assemble(
         tools=tools,
         observer=observer,
         person=person.reach if person else None,
+        recording=recording,
+        answerer=answerer,
     )
+
+
+def _recording(
+    shared: Shared, leg: Leg, agent: AgentSettings, *, call_id: str
+) -> CallRecording | None:
+    """Return what records the call; None: it is not recorded."""
+    if not agent.recording.enabled:
+        return None
+    return CallRecording(
+        shared.settings.logs.dir / RECORDINGS / f"{call_id}.wav",
+        rate_hz=leg.facts.sample_rate_hz,
+        notice=agent.recording.notice,
+        clock=shared.clock,
+    )
+
+
+def _recorded(parts: _Parts, recording: CallRecording | None) -> _Parts:
+    return replace(parts, record=recording.hear_caller) if recording else parts
 
 
 def _parts(
@@ -222,6 +274,10 @@ def _list(
     services, tell = parts.services, wiring.outside
     early = services.llm.answer_early(parts.context)
 
+    def hear(frame: InputAudioRawFrame) -> None:
+        parts.hold_line.hear(frame)
+        parts.record(frame.audio)
+
     def window() -> ContextWindow:
         return ContextWindow(limit_tokens=room_tokens(agent), tell=tell)
 
@@ -231,7 +287,7 @@ def _list(
         *follow,  # ahead of the words that are in another language
         CallerWords(tell=tell, listener=early),  # bounds what the recogniser says was said
         SoundWindows(  # no piece goes on alone that the VAD can do nothing with
-            quiet=lambda: parts.vad.quiet, hear=parts.hold_line.hear
+            quiet=lambda: parts.vad.quiet, hear=hear
         ),
         TurnOpener(wiring.turn, clock=wiring.clock),  # the budget runs from the last sample
         parts.pair.user(),  # VAD, turn detection, the caller's side of the context

@@ -10,7 +10,6 @@ from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     ErrorFrame,
-    Frame,
     TTSSpeakFrame,
 )
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
@@ -20,11 +19,14 @@ from bot.call.apology import SORRY, apologise
 from bot.call.assembly import Assembled, assemble
 from bot.call.conversation import opening_frames
 from bot.call.ending import end_with_rising_force, is_cancelled, tear_down
+from bot.call.known_caller import KnownCaller
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
+from calls.answering import AnsweringPlan
+from calls.campaign_events import OutboundCallBegan
 from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
-from transports.leg import Leg
+from transports.leg import Leg, LegFacts
 
 STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
 
@@ -32,7 +34,7 @@ STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for
 class Call:
     """Runs one pipeline on one leg and sees that it ends, exactly once and with a reason."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a call is made of, each by its name
         self,
         shared: Shared,
         leg: Leg,
@@ -41,15 +43,29 @@ class Call:
         agent: AgentSettings,
         tell: Tell,
         remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
     ) -> None:
+        """Take what it is made of.
+
+        Args:
+            shared: What calls share.
+            leg: The caller's telephone, or the one that we dialled.
+            call_id: Its name.
+            agent: Who talks.
+            tell: Takes its facts.
+            remembered: A lost call's conversation.
+            answering: Of a call that we placed: what is said to a machine that picks up.
+        """
         self.call_id = call_id
         self._shared = shared
         self._leg = leg
         self._agent = agent
         self._emit = tell
         self._remembered = remembered
+        self._answering = None if remembered else answering
         self._reason: str | None = None
         self._assembled: Assembled | None = None
+        self._known: KnownCaller | None = None  # None: there is no register to ask
         self._ending: asyncio.Task[None] | None = None
         self._torn = asyncio.Event()  # set where the pipeline cannot be told to end
 
@@ -69,6 +85,9 @@ class Call:
         started_at_s = self._shared.clock()
         try:
             self._tell_start()
+            if self._shared.crm and not self._remembered:
+                number = _other_party(self._leg.facts)
+                self._known = KnownCaller(self._shared.crm, number, tell=self.tell)
             await self._talk()
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
             self._tell_failure("call", broken)
@@ -80,11 +99,15 @@ class Call:
 
     async def _part(self, started_at_s: float) -> None:
         """Take every step of the end, whatever became of the one before."""
+        if self._known:
+            self._known.close()
         if self._assembled:
             await self._surely("closing the tools", self._assembled.tools.close())
             if self._assembled.person:
                 await self._surely("dropping a person", self._assembled.person.close())
             await self._surely("observing the end", self._observe_end(self._assembled))
+            if self._assembled.recording:
+                await self._surely("closing the recording", self._assembled.recording.close())
         length_s = self._shared.clock() - started_at_s
         self.tell(CallEnded(reason=self.reason, length_s=length_s))
         await self._surely("hanging up", self._leg.hang_up(self.reason))
@@ -133,8 +156,11 @@ class Call:
             call_id=self.call_id,
             tell=self.tell,
             end=self._end_for_good,
+            answering=self._answering,
         )
         self._assembled = assembled
+        if self._known:
+            self._known.tell_model(assembled.context)
         if self._remembered:
             assembled.context.set_messages(list(self._remembered))
         self._leg.on_gone(self.cancel)
@@ -165,10 +191,18 @@ class Call:
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
             return
-        opening: Sequence[Frame] = opening_frames(self._agent)
-        if self._remembered:
-            opening = [TTSSpeakFrame(self._agent.resumed)]
-        for frame in opening:
+        if assembled.answerer:
+            call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
+            words.watch(call_ref, assembled.answerer.carrier_says)
+            try:
+                await assembled.answerer.person()
+            finally:
+                words.forget(call_ref)
+        agent = self._agent
+        if self._known:
+            within_s = self._shared.settings.crm.greeting_s
+            agent = await self._known.greeted_by(agent, within_s=within_s)
+        for frame in opening_frames(agent, resumed=bool(self._remembered)):
             await assembled.services.tts.queue_frame(frame)
 
     async def _end_for_good(self, reason: str) -> None:
@@ -205,8 +239,13 @@ class Call:
                 agent=self._agent.name,
                 caller=facts.caller,
                 called=facts.called,
+                call_ref=facts.call_ref,
+                direction=facts.direction,
             )
         )
+
+        if facts.dial_id:
+            self.tell(OutboundCallBegan(dial_id=facts.dial_id))
 
     def _tell_failure(self, where: str, broken: BaseException) -> None:
         self._reason = "failed"
@@ -219,3 +258,8 @@ class Call:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a screen that fails takes nobody's words
             logger.debug("call {}: nothing can be shown: {!r}", self.call_id, broken)
+
+
+def _other_party(facts: LegFacts) -> str:
+    """Return the number of whom we talk with."""
+    return (facts.called or facts.caller) if facts.direction == "outbound" else facts.caller

@@ -108,18 +108,21 @@ def give_tools(context: LLMContext, tools: Sequence[FunctionSchema]) -> None:
     context.set_tools(ToolsSchema(standard_tools=list(tools)))
 
 
-def opening_frames(agent: AgentSettings) -> list[Frame]:
-    """Return what is said when the call is answered: the disclosure, which nobody can barge in on,
-    and the greeting, verbatim.
+def opening_frames(agent: AgentSettings, *, resumed: bool = False) -> list[Frame]:
+    """Return what is said when the call is answered: the disclosure and the notice of a recording,
+    which nobody can barge in on, and the greeting, verbatim; in a call that was cut off, that it
+    goes on.
 
-    Both are spoken words, so the assistant's side of the context remembers them once heard.
+    All are spoken words, so the assistant's side of the context remembers them once heard.
     """  # noqa: D205 - one sentence
+    disclosure = None if resumed else agent.disclosure
+    notice = agent.recording.notice if agent.recording.enabled else None
     frames: list[Frame] = []
-    if agent.disclosure:
-        disclosure = TTSSpeakFrame(agent.disclosure)
-        disclosure.interruptible = False  # its audio survives an interruption too
-        frames.append(disclosure)
-    return [*frames, TTSSpeakFrame(agent.greeting)]
+    for words in filter(None, (disclosure, notice)):
+        frame = TTSSpeakFrame(words)
+        frame.interruptible = False  # its audio survives an interruption too
+        frames.append(frame)
+    return [*frames, TTSSpeakFrame(agent.resumed if resumed else agent.greeting)]
 
 
 def _user_params(

@@ -6,6 +6,8 @@ from typing import TypeAlias, cast
 
 from pipecat.processors.frame_processor import FrameProcessor
 
+from bot.call.answerers import CarrierWords
+from bot.call.briefs import Briefs
 from bot.call.conversation import room_tokens
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
@@ -14,6 +16,7 @@ from bot.clock import Clock
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
 from bot.config.stages import STAGES
+from bot.crm.asking import CrmDesk
 from bot.rungs import rung_of
 from fallbacks.work import StagePolicy
 from processors.stages.llm import LlmStage
@@ -44,6 +47,9 @@ class Shared:
     late_at_line: Callable[[float], None] | None = None  # gets by how much sound was sent too late
     people: People = field(default_factory=People)  # who can call a person for a caller
     posts: SummaryPosts = field(default_factory=lambda: SummaryPosts(None))
+    crm: CrmDesk | None = None  # None: nobody knows callers
+    carrier_words: CarrierWords = field(default_factory=CarrierWords)  # on who picked up
+    briefs: Briefs = field(default_factory=Briefs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

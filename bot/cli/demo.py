@@ -2,10 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Final
 
 import typer
 
+from bot.cli.options import OWN_WORDS_ALONE
 from bot.config.folders import keep_private, why_unwritable
 from bot.exits import UsageError
 from telemetry import logs
@@ -18,17 +20,46 @@ def command(
         int,
         typer.Option("--port", metavar="PORT", min=0, max=65535, help="Where to listen; 0: any."),
     ] = 8080,
+    campaign: Annotated[
+        bool,
+        typer.Option("--campaign", help="Call simulated people instead, and end with a report."),
+    ] = False,
+    contacts: Annotated[
+        int, typer.Option("--contacts", metavar="N", min=1, max=1000, help="How many; with it.")
+    ] = 30,
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", min=1, max=20, help="Calls at once; with it.")
+    ] = 6,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="Five calls, one after the other, every failure printed."),
+    ] = False,
 ) -> None:
     """Start a telephone on simulated providers; needs no keys.
 
-    Prints one URL: open it, press Call, and break the providers while you talk.
+    Prints one URL: open it, press Call, and break the providers while you talk. With --campaign
+    30 simulated people are called while three in ten of each provider's requests fail.
     """
     keep_private()
     if why := why_unwritable(LOGS):
         raise UsageError(
             f'the demo writes to "{LOGS}"; it cannot be written ({why}); start it in another folder'
         )
+    if campaign or plain:
+        logs.set_up(level=OWN_WORDS_ALONE, folder=None)
+        _call_people(5 if plain else contacts, 1 if plain else jobs, port=port, every=plain)
+        return
     logs.set_up(level="WARNING", folder=LOGS)
     from bot.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     asyncio.run(demo(port=port, folder=LOGS))
+
+
+def _call_people(contacts: int, jobs: int, *, port: int, every: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only here
+
+    from bot.campaign_demo import demo_campaign, plan_of  # noqa: PLC0415 - imports Pipecat
+
+    with TemporaryDirectory(prefix="holdline-demo-") as folder:
+        plan = plan_of(contacts=contacts, jobs=jobs, port=port, folder=Path(folder), every=every)
+        asyncio.run(demo_campaign(plan, Console(highlight=False, soft_wrap=True)))

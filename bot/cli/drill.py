@@ -17,8 +17,8 @@ class DrillCommand(TyperCommand):
 
     def format_epilog(self, ctx: typer.Context, formatter: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - typer's own names for both are private
         """Write the matrices, the rows and the scenarios, as the drill knows them."""
+        from drill.demonstration import DEMONSTRATIONS  # noqa: PLC0415 - loads Pipecat
         from drill.matrix import FULL  # noqa: PLC0415 - loads the lab's voices
-        from drill.scenarios import SCENARIOS  # noqa: PLC0415 - loads Pipecat
         from drill.selection import MATRICES, chosen  # noqa: PLC0415 - as above
 
         rows = {name: [row.name for row in chosen(name, ())] for name in MATRICES}
@@ -29,7 +29,7 @@ class DrillCommand(TyperCommand):
         for title, entries in (
             ("Matrices", matrices),
             ("Rows", [(row.name, row.title) for row in FULL]),
-            ("Scenarios", [(name, each.title) for name, each in SCENARIOS.items()]),
+            ("Scenarios", [(name, each.title) for name, each in DEMONSTRATIONS.items()]),
         ):
             with formatter.section(title):
                 formatter.write_dl(entries)

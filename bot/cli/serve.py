@@ -1,6 +1,5 @@
 """`holdline serve`: answers calls on every transport that the configuration enables."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -13,8 +12,7 @@ from bot.config.loading import load
 from bot.config.printing import as_yaml
 from bot.config.settings import Settings
 from bot.exits import DONE
-from bot.house.cores import processes
-from bot.many import ServePlan, serve_with_workers
+from bot.many import serve_with_workers
 from telemetry import logs
 from telemetry.known_secrets import KNOWN
 
@@ -43,7 +41,8 @@ def command(
     """Answer calls until SIGTERM, then let those in progress end.
 
     Those that outlast `shutdown.drain_s` hear a goodbye. A second SIGTERM or Ctrl-C cuts them.
-    SIGHUP replaces the workers one by one, as a new version or configuration needs it.
+    SIGHUP replaces the workers one by one, as a new version or configuration needs it; a wrong
+    configuration changes nothing.
     """
     flags = {"server.host": host, "server.port": port, "server.workers": workers}
     loaded = load(config, flags=flags, keys=not print_config)
@@ -52,16 +51,10 @@ def command(
         return DONE
     keep_private()
     check_folders(loaded)
-    several = processes(loaded.settings) > 1
     log = loaded.settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.format == "json")
     _warn_of_token(loaded.settings)
-    if several:
-        return serve_with_workers(ServePlan(config, flags, loaded.settings))
-    from bot.http.server import serve  # noqa: PLC0415 - imports Pipecat, after errors and the log's rules
-
-    asyncio.run(serve(loaded.settings))
-    return DONE
+    return serve_with_workers(config, flags, loaded)
 
 
 def _warn_of_token(settings: Settings) -> None:

@@ -13,6 +13,8 @@ from bot.clips.store import ClipStore
 from bot.config.settings import Settings
 from bot.health.retrying import Retries
 from bot.keep_running import keep_running
+from calls.entry import Tell
+from calls.house_events import ClipsRendered
 from fallbacks.utterances import FallbackText
 
 LOOK_S: Final = 0.5  # between two looks whether the process is quiet
@@ -47,7 +49,8 @@ async def keep_clips(
     )
     async with asyncio.TaskGroup() as tasks:
         keeping = tasks.create_task(
-            keep_running("rendering clips", partial(_keep, rendering)), name="render clips"
+            keep_running("rendering clips", partial(_keep, rendering, retries.tell)),
+            name="render clips",
         )
         try:
             yield
@@ -69,25 +72,25 @@ class _Quiet:
             self._looks = self._looks + 1 if self._quiet() else 0
 
 
-async def _keep(rendering: Callable[[], AsyncIterator[Rendered]]) -> None:
+async def _keep(rendering: Callable[[], AsyncIterator[Rendered]], tell: Tell) -> None:
     complete = False
     while not complete:
-        complete = await _complete(rendering())
+        complete = await _complete(rendering(), tell)
         await asyncio.sleep(0.0 if complete else AGAIN_S)
 
 
-async def _complete(rendering: AsyncIterator[Rendered]) -> bool:
+async def _complete(rendering: AsyncIterator[Rendered], tell: Tell) -> bool:
     """Render; return whether everything is there now."""
-    complete, rendered = True, 0
+    complete, rendered, failed = True, 0, 0
     try:
         async for each in rendering:
             rendered += not each.error
             if each.error:
-                complete = False
+                complete, failed = False, failed + 1
                 logger.warning("{} could not say a clip: {}", each.rung, each.error)
     except Exception as broken:  # noqa: BLE001 - the providers' edge: no call depends on a clip
         complete = False
         logger.opt(exception=broken).warning("clips could not be rendered")
-    if rendered:
-        logger.info("{} clips rendered", rendered)
+    if rendered or failed:
+        tell(ClipsRendered(clips=rendered, failed=failed, complete=complete))
     return complete

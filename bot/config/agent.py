@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, model_validator
 
 from bot.config.values import (
     Count,
@@ -16,6 +16,7 @@ from bot.config.values import (
     Section,
     Text,
 )
+from calls.answering import AnsweringPlan
 
 
 class SilenceSettings(Section):
@@ -24,6 +25,13 @@ class SilenceSettings(Section):
     prompt_after_s: Seconds = 8.0
     prompts: tuple[Text, ...] = ("Are you still there?", "Take your time. Can you hear me?")
     goodbye: Text = "I cannot hear you, so I will hang up now. Please call again. Goodbye."
+
+
+class RecordingSettings(Section):
+    """Whether calls are recorded, and how their callers learn it."""
+
+    enabled: bool = False
+    notice: Text = "This call is recorded."  # spoken first and cannot be barged in
 
 
 class ToolSettings(Section):
@@ -80,12 +88,26 @@ class AgentSettings(Section):
     context_tokens: Count = 4000
     disclosure: Text | None = None  # spoken first and cannot be barged in
     silence: SilenceSettings = SilenceSettings()
+    recording: RecordingSettings = RecordingSettings()
     max_call_s: Seconds = 1800.0
     resumed: Text = "We were cut off for a moment, and I am back. Please go on."
     farewell: Text = "Thank you for calling. Goodbye."
     tools: tuple[ToolSettings, ...] = ()
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
     keys: dict[Key, Text] = Field(default_factory=dict)  # what a key does during the conversation
+
+    _answering: AnsweringPlan | None = PrivateAttr(default=None)  # of a campaign's call alone
+
+    @property
+    def answering(self) -> AnsweringPlan | None:
+        """What is said to a machine that picks up; None: nobody listens for one."""
+        return self._answering
+
+    def listening(self, plan: AnsweringPlan | None) -> Self:
+        """Return the same agent, which first listens to who picked up."""
+        agent = self.model_copy()
+        agent._answering = plan  # noqa: SLF001 - of the same class
+        return agent
 
     @model_validator(mode="after")
     def _keys_lead_somewhere(self) -> Self:

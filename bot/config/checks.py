@@ -50,6 +50,7 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _share(layers)
     yield from _storage(layers)
     yield from _telnyx(layers)
+    yield from _campaigns(layers)
     for key in (("prices", "file"), ("hold", "utterances")):
         file = layers.at(key)
         if isinstance(file, str) and not Path(file).is_file():
@@ -68,6 +69,18 @@ def _storage(layers: Layers) -> Iterator[Problem]:
     url = layers.at(key)
     if isinstance(url, str) and (text := config_storage.trouble(url)):
         yield _problem(layers, key, f'is "{share_address.masked(url)}"; {text}')
+
+
+def _campaigns(layers: Layers) -> Iterator[Problem]:
+    agents, campaigns = layers.at(("agents",)), layers.at(("campaigns",))
+    known = list(agents) if isinstance(agents, dict) else []
+    for name, each in campaigns.items() if isinstance(campaigns, dict) else ():
+        agent = each.get("agent") if isinstance(each, dict) else None
+        if isinstance(agent, str) and agent and agent not in known:
+            text = f"is {shown(agent)}, which is none of `agents`: {', '.join(known) or 'none'}"
+            yield _problem(
+                layers, ("campaigns", name, "agent"), f"{text}; leave it out for `agent`"
+            )
 
 
 def _telnyx(layers: Layers) -> Iterator[Problem]:

@@ -59,6 +59,11 @@ def count_together(folder: Path) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
+def service_manager() -> str:
+    """Return where systemd listens for word of us (sd_notify(3)); nothing: nobody does."""
+    return os.environ.get("NOTIFY_SOCKET", "")
+
+
 def _read_file(dotenv: Path) -> dict[str, str]:
     try:
         with dotenv.open(encoding="utf-8-sig") as stream:

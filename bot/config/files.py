@@ -39,6 +39,7 @@ class FileTree:
     name: str
     tree: dict[str, Any]
     lines: dict[Key, int]
+    text: str
 
     def where(self, key: Key) -> str:
         """Return `file:line` of the value, or of the nearest one around it."""
@@ -67,7 +68,7 @@ def read(path: Path) -> FileTree:
         raise _error(str(path), f"is not YAML: {' '.join(str(error).split())}") from error
     if tree is not None and not isinstance(tree, dict):
         raise _error(f"{path}:1", "must be a mapping such as `agent: {greeting: Hello}`")
-    return FileTree(name=str(path), tree=_with_text_keys(tree or {}), lines=lines)
+    return FileTree(name=str(path), tree=_with_text_keys(tree or {}), lines=lines, text=text)
 
 
 def _with_text_keys(value: Any) -> Any:

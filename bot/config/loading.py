@@ -30,6 +30,7 @@ class Loaded:
     settings: Settings
     layers: Layers
     file: Path | None  # None: the built-in default
+    text: str = ""  # of the file, as it was read
 
 
 def load(
@@ -57,8 +58,10 @@ def load(
     variables = environment.read() if variables is None else variables
     KNOWN.learn(named_secrets(variables))  # before anything is said of what was read
     problems: list[Problem] = []
+    text = ""
     if path:
         file = config_file.read(path)
+        text = file.text
         layers.lay(file.tree, file.where)
         problems += config_secrets.written_in(file)
     lay_environment(layers, variables)
@@ -71,7 +74,7 @@ def load(
     problems += more
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
-    return Loaded(settings=settings, layers=layers, file=path)
+    return Loaded(settings=settings, layers=layers, file=path, text=text)
 
 
 def _settings(

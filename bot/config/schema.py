@@ -34,12 +34,16 @@ VALID: Final[dict[str, str]] = {
 }
 PATTERNS: Final[dict[str, str]] = {  # the last part of a key, and what its text must be like
     "api_url": "a URL such as https://api.example.com",
+    "begin": "a time of day such as 08:00",
+    "end": "a time of day such as 21:00, or 24:00",
     "entry_point": "`package.module:function`",
     "language": "a language tag such as en or pt-BR, or multi",
     "name": "a name of letters, digits, _ and -",
     "number": "a telephone number such as +15550100",
     "numbers": "a telephone number such as +15550100, in quotes",
+    "prefixes": "the begin of a number with its country code, such as +49",
     "public_url": "a URL such as https://phone.example.com",
+    "region": "a country such as US or DE (ISO 3166-1), in capitals",
     "share": "local or a URL such as redis://127.0.0.1:6379",
 }
 

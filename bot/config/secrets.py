@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bot.config import share_address
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
+from bot.config.crm import CrmSettings
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
@@ -103,6 +104,8 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
 def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     """Return where a secret belongs, its field, the default variable, and whether it must be."""
     yield from _wanted_in_lists(layers)
+    crm = CrmSettings.model_fields["token_env"].default
+    yield ("crm",), "token", crm, layers.at(("crm", "kind")) == "hubspot"
     by_key = not layers.at(("transports", "exotel", "allowed_addresses"))
     for door, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),

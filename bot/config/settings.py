@@ -7,10 +7,14 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config.agent import AgentSettings
+from bot.config.campaigns import CampaignName, CampaignSettings
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
+from bot.config.crm import CrmSettings
 from bot.config.hold import HoldLineSettings
+from bot.config.keeping import StorageSettings
 from bot.config.resilience import ResilienceSection
 from bot.config.stages import StagesSettings
+from bot.config.traces import TracesSettings
 from bot.config.values import (
     Count,
     DayTime,
@@ -19,6 +23,7 @@ from bot.config.values import (
     IpNetwork,
     Number,
     Port,
+    Region,
     Seconds,
     SecondsOrZero,
     Section,
@@ -43,6 +48,7 @@ class ServerSettings(Section):
     workers: Count | None = None  # processes behind the port; None: one for each core
     admission: Literal["measured", "seats"] = "measured"  # whether load counts, or seats alone
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
+    region: Region | None = None  # whose numbers are written without a country code
 
     @model_validator(mode="before")
     @classmethod
@@ -116,6 +122,7 @@ class TwilioSettings(Section):
     account_sid: SecretStr | None = None
     number: Number | None = None
     api_url: HttpUrl = "https://api.twilio.com"
+    calls_per_s: Seconds = 1.0  # that the account may place
     returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
 
 
@@ -245,14 +252,6 @@ class AlertsSettings(Section):
     webhook: WebhookSettings = WebhookSettings()
 
 
-class StorageSettings(Section):
-    """Where facts are kept."""
-
-    url: str = Field(
-        default="sqlite+aiosqlite:///holdline.db", pattern=r"^[a-z][a-z0-9]*(\+[a-z0-9]+)?://"
-    )
-
-
 RecordFile: TypeAlias = Literal[
     "error_log.json",
     "alerts.json",
@@ -316,6 +315,9 @@ class Settings(Section):
     shutdown: ShutdownSettings = ShutdownSettings()
     prices: PricesSettings = PricesSettings()
     transfer: TransferSettings = TransferSettings()
+    traces: TracesSettings = TracesSettings()
+    crm: CrmSettings = CrmSettings()
+    campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -341,11 +343,12 @@ class Settings(Section):
         return self.agent
 
 
-def _heir(name: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _heir(called: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     inherited = {key: each for key, each in shared.items() if key not in ("name", "numbers")}
-    merged = {"name": name} | inherited | own
-    if isinstance(inherited.get("silence"), dict) and isinstance(own.get("silence"), dict):
-        merged["silence"] = inherited["silence"] | own["silence"]
+    merged = {"name": called} | inherited | own
+    for name in ("silence", "recording"):
+        if isinstance(inherited.get(name), dict) and isinstance(own.get(name), dict):
+            merged[name] = inherited[name] | own[name]
     return merged
 
 

@@ -99,6 +99,7 @@ IceUrl = Annotated[str, AfterValidator(_ice_url)]
 Number = Annotated[
     str, BeforeValidator(_as_number), StringConstraints(pattern=r"^\+?[0-9*#]{2,20}$")
 ]
+Region = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]  # ISO 3166, as DE or GB
 IpNetwork = Annotated[str, BeforeValidator(_as_network)]
 Dialled = Annotated[
     str,

@@ -18,9 +18,11 @@ async def storage_finding(url: str) -> DoctorFinding:
     """Return what was found of the database at this address."""
     scheme = url.partition("://")[0]
     if scheme == SQLITE:
-        return await asyncio.to_thread(_file_finding, url)
+        opened = await asyncio.to_thread(_file_finding, url)
+        return await _version_finding(url) or opened if opened.ok else opened
     if scheme == POSTGRESQL:
-        return await _server_finding(url)
+        opened = await _server_finding(url)
+        return await _version_finding(url) or opened if opened.ok else opened
     cure = f"use {SQLITE}:///holdline.db or {POSTGRESQL}://USER:PASSWORD@HOST/DATABASE"
     return DoctorFinding(about=ABOUT, text=f"{scheme} is not available; {cure}", ok=False)
 
@@ -61,3 +63,18 @@ async def _server_finding(url: str) -> DoctorFinding:
     else:
         text, ok = "opens and takes a row", True
     return DoctorFinding(about=ABOUT, text=f"{masked(url)} {text}", ok=ok)
+
+
+async def _version_finding(url: str) -> DoctorFinding | None:
+    """Return that a database is behind, and the cure; None: it is not."""
+    from storage.database import StorageError  # noqa: PLC0415 - as above
+    from storage.upgrading import find_lag  # noqa: PLC0415
+
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            lag = await find_lag(url)
+    except StorageError as error:
+        lag = f"cannot be looked at: {error}"
+    except TimeoutError:
+        lag = f"did not answer within {ANSWER_S:g} s"
+    return DoctorFinding(about=ABOUT, text=f"{masked(url)} {lag}", ok=False) if lag else None

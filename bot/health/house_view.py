@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from telemetry.recent_work import merge_recent
+
 WORST: Final = ("closed", "half_open", "open")
 
 
@@ -24,12 +26,21 @@ def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
         found.append(
             dict(max(same, key=_trouble))
             | {
+                "recent": merge_recent([each["recent"] for each in same if each.get("recent")]),
                 "usable": all(each["usable"] for each in same),
                 "suspect": any(each["suspect"] for each in same),
+                "withdrawn": any(each["withdrawn"] for each in same),
                 "last_probe": min(probes, key=_age, default=None),
             }
         )
     return found
+
+
+def emptied_by(rungs: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """Return the stages that would have nobody left to ask without the rung of this name."""
+    stages = {each["stage"] for each in rungs if each["name"] == name}
+    kept = {each["stage"] for each in rungs if each["usable"] and each["name"] != name}
+    return sorted(stages - kept)
 
 
 def _trouble(rung: Mapping[str, Any]) -> tuple[int, int]:

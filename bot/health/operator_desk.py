@@ -71,6 +71,8 @@ def table(rungs: Sequence[dict[str, Any]]) -> Table:
 def _condition(rung: dict[str, Any]) -> str:
     if rung["state"] == "open" and rung["retired"]:
         return "needs a person"
+    if rung.get("withdrawn"):
+        return "out of rotation"
     if rung["rests_s"]:
         return f"rests {rung['rests_s']:g} s"
     return "suspect" if rung["suspect"] else "well"

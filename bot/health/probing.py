@@ -79,6 +79,11 @@ class Prober:
         self._asks_cheaply = True
 
     @property
+    def rung(self) -> RungSpec:
+        """What is probed."""
+        return self._rung
+
+    @property
     def health(self) -> Health:
         """What is known of the rung."""
         return self._roster.health(self._rung.stage, self._rung.name)

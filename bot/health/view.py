@@ -1,4 +1,4 @@
-"""What an operator sees of the providers, and the one thing that an operator may do to them."""
+"""What an operator sees of the providers, and what an operator may do to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +48,14 @@ class ProviderView:
             found.append(place | _describe(health, now) | {"last_probe": _probe(prober, now)})
         return found
 
+    def withdraw(self, name: str) -> None:
+        """Take the rung of this name out of rotation: calls pass over it from the next turn on."""
+        self.roster.withdraw(name, self.clock())
+
+    def put_back(self, name: str) -> None:
+        """Put it back into rotation."""
+        self.roster.put_back(name, self.clock())
+
     def reset(self, name: str) -> None:
         """Let the rung of this name be tried at once.
 
@@ -69,6 +77,7 @@ def _describe(health: Health, now: float) -> dict[str, Any]:
         "usable": standing.usable,
         "suspect": health.suspect_since is not None,
         "retired": health.retired,
+        "withdrawn": health.withdrawn,
         "rests_s": _left_s(health.rests_until, now),
         "half_opens_in_s": None if wake_at is None else _left_s(wake_at, now),
         "failures": health.breaker.failures,

@@ -11,6 +11,7 @@ from typing import Any
 
 from bot.exits import FAILED
 from bot.house.wire import Wire
+from calls.house_events import WorkerCause
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +49,7 @@ class Worker:
         self.heard_at = 0.0  # its last report, monotonic
         self.ended = asyncio.Event()
         self.leaving = False
+        self.cause: WorkerCause = "start"  # why it is there
         self.code: int | None = None  # how it ended
         own, self._its_control = socket.socketpair()
         self._hand, self._its_hand = socket.socketpair()

@@ -1,8 +1,9 @@
 """What the supervisor does for its workers: seats, what one leaves for another, who hears what."""
 
 import socket
+from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from loguru import logger
 
@@ -12,8 +13,10 @@ from bot.house.cloakroom import Cloakroom
 from bot.house.crew import Worker
 from bot.house.quotas import Quotas
 from bot.house.views import ViewRelay
-from bot.house.wire import WireError
+from bot.house.wire import Answer, WireError
 from fallbacks.admission import HouseSeats
+
+UNTOLD: Final = 100  # facts that wait for a worker to tell them: of a house that has none now
 
 
 class Office:
@@ -29,6 +32,9 @@ class Office:
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
         self._stopping = False
+        self._untold: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
+        self.answers: dict[str, Answer] = {}
+        """What else a worker may ask, and who answers it; known before the first one comes."""
 
     @property
     def why_closed(self) -> str:
@@ -50,6 +56,8 @@ class Office:
         self._cloakroom.serve(wire)
         wire.answer("claim", lambda said: self._claim(worker, said))
         wire.answer("peer", self._ask_peer)
+        for what, answer in self.answers.items():
+            wire.answer(what, answer)
 
     def lose(self, worker: Worker) -> int:
         """Strike off a worker that is gone; return how many calls went with it."""
@@ -122,6 +130,10 @@ class Office:
         worker.ready.set()
         self._views.receive(worker)
         self.tell_state()
+        while self._untold:
+            what, fields = self._untold.popleft()
+            worker.wire.tell(what, **fields)
+        self.tell_one("worker_started", worker=worker.name, process=worker.pid, cause=worker.cause)
 
     def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
         worker.heard_at = self._clock()
@@ -136,10 +148,15 @@ class Office:
         return "" if self._seat(call) is not None else self.why_closed or "full"
 
     def tell_turned_away(self, reason: str) -> None:
-        """Have a worker tell that a call was refused at the door: facts are told there."""
-        for worker in self.workers.values():
-            if worker.ready.is_set() and worker.wire.tell("turned_away", reason=reason):
+        """Have a worker tell that a call was refused at the door."""
+        self.tell_one("turned_away", reason=reason)
+
+    def tell_one(self, what: str, **fields: Any) -> None:
+        """Have a worker tell what happened here: facts are told there."""
+        for worker in sorted(self.workers.values(), key=lambda each: each.leaving):
+            if worker.ready.is_set() and worker.wire.tell(what, **fields):
                 return
+        self._untold.append((what, fields))  # until there is one
 
     def _seat(self, call: str) -> int | None:
         return None if self._stopping else self._seats.admit(self._clock(), call=call)

@@ -1,6 +1,7 @@
 """The places of the workers: who works at each, who replaces or relieves whom."""
 
 import asyncio
+from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
 
@@ -10,6 +11,7 @@ from bot.clock import Clock
 from bot.exits import DONE, FAILED
 from bot.house.crew import Worker, WorkerOrder
 from bot.house.office import Office
+from calls.house_events import WorkerCause
 
 READY_S: Final = 90.0  # a worker that takes longer to load is given up
 WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before a worker that dies at once is replaced
@@ -27,6 +29,14 @@ class Orders(Protocol):
     def wanted(self) -> int:
         """How many workers there are to be."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relieved:
+    """How far a round of new workers came."""
+
+    workers: int  # that were relieved
+    whole: bool  # False: the next new one could not start
 
 
 class Slots:
@@ -79,16 +89,19 @@ class Slots:
         for slot in range(len(self._slots), self._orders.wanted):
             self._start(slot)
 
-    async def renew(self) -> bool:
-        """Have each worker relieved by a new one; False: a new one cannot start."""
+    async def renew(self) -> Relieved:
+        """Have each worker relieved by a new one, until a new one cannot start."""
+        workers = 0
         for slot, old in enumerate(tuple(self._slots)):
             if slot >= self._orders.wanted:
                 self._slots.remove(old)
                 self._office.retire(old)
-            elif not await self._relieve(slot, old):
-                return False
+            elif await self._relieve(slot, old):
+                workers += 1
+            else:
+                return Relieved(workers=workers, whole=False)
         self.fill()
-        return True
+        return Relieved(workers=workers, whole=True)
 
     def close(self) -> None:
         """Replace nobody any more; who has not begun yet is ended."""
@@ -99,8 +112,9 @@ class Slots:
         if not self._office.workers:
             self.all_gone.set()
 
-    def _start(self, slot: int) -> Worker:
+    def _start(self, slot: int, cause: WorkerCause = "start") -> Worker:
         worker = Worker(self._orders.order(next(self._numbers)))
+        worker.cause = cause
         self._slots[slot : slot + 1] = [worker]
         self._office.receive(worker)
         self._tasks.create_task(self._live(worker), name=f"worker {worker.name}")
@@ -119,7 +133,10 @@ class Slots:
             worker.kill()
         code = await worker.run()
         lost = self._lose(worker)
-        level = "INFO" if code == 0 and (worker.leaving or self._closing) else "ERROR"
+        told_to = worker.leaving or self._closing
+        level = "INFO" if code == 0 and told_to else "ERROR"
+        if worker.ready.is_set() and not told_to:
+            self._office.tell_one("worker_lost", worker=worker.name, code=code, calls=lost)
         if worker.configured.is_set():  # otherwise it has said itself what is wrong
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if worker in self._slots and worker.ready.is_set() and not self._closing:
@@ -140,14 +157,14 @@ class Slots:
             await wait_at_most(wait_s, self.all_gone)
             if self._closing:
                 return
-            worker = self._start(slot)
+            worker = self._start(slot, "lost")
             logger.info("worker {} takes the place of one that was lost", worker.name)
             if await self._is_ready(worker):
                 return
 
     async def _relieve(self, slot: int, old: Worker) -> bool:
         """Have a new worker take over from an old one, whose calls go on; False: it cannot."""
-        new = self._start(slot)
+        new = self._start(slot, "relief")
         if not await self._is_ready(new):
             logger.error("a new worker cannot start: the workers that run stay as they are")
             self._slots[slot] = old

@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from loguru import logger
 
@@ -16,22 +16,13 @@ from bot.house.doorman import Doorman
 from bot.house.no_room import NoRoom
 from bot.house.office import Office
 from bot.house.quotas import Quotas
-from bot.house.slots import Orders, Slots, wait_at_most
+from bot.house.reloading import BY_SIGNAL, Plan, Reloading
+from bot.house.slots import Slots, wait_at_most
 from fallbacks.admission import HouseSeats
 
 STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
 STOP_S: Final = 20.0  # for goodbyes and connections, after the drain; then a worker is ended
 HUNG_S: Final = 30.0  # a worker that reports nothing for so long serves nobody
-
-
-class Plan(Orders, Protocol):
-    """What is to be run, and how it changes."""
-
-    settings: Settings
-
-    def renew(self) -> bool:
-        """Read the configuration anew; False: it is wrong, which was said, and nothing changed."""
-        ...
 
 
 class Supervisor:
@@ -43,8 +34,6 @@ class Supervisor:
         self._plan = plan
         self._listener = listener
         self._signals = 0
-        self._serving = False
-        self._renewing: asyncio.Task[None] | None = None
         self._tasks = asyncio.TaskGroup()
         self._seats = HouseSeats(
             seats=server.max_calls, cores=own_cores(), measured=server.admission == "measured"
@@ -52,6 +41,10 @@ class Supervisor:
         self._quotas = Quotas(plan.settings)
         self._office = Office(self._seats, self._quotas, clock=clock.monotonic)
         self._slots = Slots(plan, self._office, self._tasks, clock=clock.monotonic)
+        self._reloading = Reloading(
+            plan, self._slots, apply=self._go_by, tell=self._office.tell_one
+        )
+        self._office.answers["reload"] = self._answer_reload
 
     async def run(self, ready: Callable[[], None]) -> int:
         """Serve until SIGTERM or SIGINT, then drain; return the exit code.
@@ -76,7 +69,7 @@ class Supervisor:
                 self._tasks.create_task(each, name="around the workers")
                 for each in (doorman.run(), self._look_after())
             ]
-            self._serving = True
+            self._reloading.open = not self._signals
             ready()
             await self._slots.all_gone.wait()
             for each in around:
@@ -99,13 +92,14 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._renew)
+        loop.add_signal_handler(signal.SIGHUP, self._reload, BY_SIGNAL)
 
     def _stop(self) -> None:
         self._signals += 1
         if self._signals > 1:
             self._office.tell_all("hurry")
             return
+        self._reloading.open = False
         self._office.stop()
         self._slots.close()
         self._tasks.create_task(self._end_late(), name="end what does not end")
@@ -116,21 +110,19 @@ class Supervisor:
             logger.error("worker {} did not end and is killed", worker.name)
             worker.kill()
 
-    def _renew(self) -> None:
-        """Replace all workers, one after another; while that goes on it is not begun again."""
-        busy = self._renewing is not None and not self._renewing.done()
-        if self._signals or busy or not self._serving:
-            logger.warning("SIGHUP is not heeded: the workers are starting or stopping")
-            return
-        self._renewing = self._tasks.create_task(self._roll(), name="replace the workers")
+    def _reload(self, by: str, read: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
+        """Begin a round beside the line on which it was asked for: that worker is relieved, too."""
+        self._tasks.create_task(self._reloading.run(by, read=read), name="replace the workers")
 
-    async def _roll(self) -> None:
-        if not await asyncio.to_thread(self._plan.renew):
-            return
-        self._seats.seats = self._plan.settings.server.max_calls
-        self._quotas.renew(self._plan.settings)
-        if await self._slots.renew():
-            logger.info("all workers were replaced; those with calls end with their last call")
+    async def _answer_reload(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
+        read: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._reload(said["by"], read)
+        return await read
+
+    def _go_by(self, settings: Settings) -> None:
+        """Hold as many seats, and lend as many places, as a configuration says."""
+        self._seats.seats = settings.server.max_calls
+        self._quotas.renew(settings)
 
 
 def run_supervisor(plan: Plan, listener: socket.socket, ready: Callable[[], None]) -> int:

@@ -21,7 +21,7 @@ from bot.http.pages.site import HEADERS
 
 COOKIE: Final = "holdline"
 COOKIE_S: Final = 12 * 3600  # a working day
-GUARDED: Final = ("/client/", "/api/", "/metrics")
+GUARDED: Final = ("/client/", "/calls/", "/api/", "/metrics")
 
 SIGN_IN_PATH: Final = "/sign-in"
 FORM: Final = "application/x-www-form-urlencoded"
@@ -33,7 +33,7 @@ Next = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Guards `/`, `/client/`, `/api/*` and `/metrics`; without a token everything is open.
+    """Guards the pages, `/api/*` and `/metrics`; without a token everything is open.
 
     That is safe because a server without a token listens on loopback only, which configuration sees
     to, and is called by a name of loopback, which is seen to here. `public_client` opens the
@@ -63,7 +63,8 @@ class Access:
     def _demand_token(self, request: Request) -> Response | None:
         if self._may(request):
             return None
-        if request.method == "GET" and request.url.path in ("/", "/client/"):
+        path = request.url.path
+        if request.method == "GET" and (path in ("/", "/client/") or path.startswith("/calls/")):
             return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED, headers=HEADERS)
         return JSONResponse(
             {"detail": "This needs HOLDLINE_TOKEN as a bearer token."},

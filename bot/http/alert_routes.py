@@ -1,23 +1,22 @@
 """The alerts over HTTP, open ones first, and an operator's word on them: of the whole house."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from bot.alerts.desk import AlertDesk
-from bot.alerts.message import as_json, masked
+from bot.alerts.message import as_json
+from bot.http.operator import OperatorWord, Word, tell_action
 from calls.alert import Alert
 from calls.alerting import Alerting
+from calls.entry import Tell
+from calls.events import OperatorAction
 from storage.database import StorageError
 
-OPERATOR = "an operator"
 
-By = Annotated[str, Body(embed=True, max_length=80)]
-
-
-def alert_router(desk: AlertDesk) -> APIRouter:
+def alert_router(desk: AlertDesk, tell: Tell) -> APIRouter:
     """Return the routes under `/api/alerts`; whoever may see them may also change them."""
     router = APIRouter(prefix="/api/alerts")
 
@@ -30,30 +29,39 @@ def alert_router(desk: AlertDesk) -> APIRouter:
 
     @router.post("/{key}/acknowledge", response_model=None)
     async def acknowledge(  # pyright: ignore[reportUnusedFunction]
-        key: str, by: By = OPERATOR
+        request: Request, key: str, word: Word = None
     ) -> JSONResponse | dict[str, Any]:
-        who = masked(by)
-        return await change(key, lambda alerting, now: alerting.acknowledge(key, now, by=who))
+        return await act(request, "acknowledge", key, word or OperatorWord())
 
     @router.post("/{key}/resolve", response_model=None)
     async def resolve(  # pyright: ignore[reportUnusedFunction]
-        key: str, by: By = OPERATOR
+        request: Request, key: str, word: Word = None
     ) -> JSONResponse | dict[str, Any]:
-        who = masked(by)
-        return await change(key, lambda alerting, now: alerting.resolve(key, now, by=who))
+        return await act(request, "resolve", key, word or OperatorWord())
 
-    async def change(
-        key: str, alter: Callable[[Alerting, float], object]
+    async def act(
+        request: Request, action: OperatorAction, key: str, word: OperatorWord
     ) -> JSONResponse | dict[str, Any]:
         try:
-            found = _one(await desk.change(alter), key)
+            found = _one(await desk.change(_change(action, key, word)), key)
         except StorageError:
             return _unknown()
         if found is None:
             return JSONResponse({"detail": "There is no such alert."}, status_code=404)
+        tell_action(tell, request, action, target=key, word=word)
         return as_json(found)
 
     return router
+
+
+def _change(
+    action: OperatorAction, key: str, word: OperatorWord
+) -> Callable[[Alerting, float], object]:
+    def alter(alerting: Alerting, now: float) -> object:
+        change = alerting.resolve if action == "resolve" else alerting.acknowledge
+        return change(key, now, by=word.name)
+
+    return alter
 
 
 def _one(alerts: Sequence[Alert], key: str) -> Alert | None:

@@ -16,8 +16,10 @@ from bot.house.house import Alone, House
 from bot.house.joined import Joined
 from bot.http.access import Access
 from bot.http.body_limit import BodyLimit
+from bot.http.call_routes import call_router
 from bot.http.carrier_doors import carrier_routers
 from bot.http.door_frame import DoorFrame
+from bot.http.house_calls import HouseCalls
 from bot.http.house_live import HouseLive
 from bot.http.live_routes import live_router
 from bot.http.metrics_route import metrics_router
@@ -26,10 +28,13 @@ from bot.http.one_sentence import explain_request
 from bot.http.pages.site import asset_routes, client_routes, console_routes
 from bot.http.parked import Parked
 from bot.http.provider_routes import provider_router
+from bot.http.reload_routes import reload_router
 from bot.http.twilio_parts import twilio_routers
 from bot.http.webrtc_door import webrtc_router
 from bot.process import Process
+from campaigns.dialer_parts import DialerSettings
 from fallbacks.readiness import judge_readiness
+from storage.record_reader import RecordReader
 from telemetry.emitter import Listener
 
 
@@ -41,8 +46,10 @@ class Extras:
     listeners: Sequence[Listener] = ()
     routers: Sequence[APIRouter] = ()
     models: VoiceModels | None = None  # loaded already
+    reader: RecordReader | None = None  # of the record; None: one that nobody closes
     house: Joined | None = None  # the other processes behind the same port
     metrics_folder: Path | None = None  # where they count
+    dialing: DialerSettings | None = None  # how the dialer takes its time
 
 
 def application(
@@ -65,11 +72,9 @@ def application(
     app.include_router(_health(process, house))
     app.include_router(console_routes())
     app.include_router(asset_routes())
-    app.include_router(provider_router(process.providers, house))
+    app.include_router(provider_router(process.providers, house, process.sums.recent))
     app.include_router(metrics_router(process.exposition))
-    app.include_router(
-        live_router(HouseLive(process.live, house), budget_s=settings.latency.budget_s)
-    )
+    app.include_router(reload_router(extras.house))
     if webrtc.enabled:
         parked = Parked(house)
         app.include_router(client_routes())
@@ -85,10 +90,22 @@ def application(
         *twilio_routers(process, house),
         *carrier_routers(settings.transports, frame),
         *_livekit(process, tasks, house),
+        *_watched(process, house, extras),
         *extras.routers,
     ):
         app.include_router(router)
     return app
+
+
+def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
+    settings = process.settings
+    calls = HouseCalls(process.sums.calls, process.sums.recent, house)
+    view = HouseLive(process.live, house)
+    reader = extras.reader or RecordReader(settings.storage.url)
+    return [
+        live_router(view, budget_s=settings.latency.budget_s, calls=calls),
+        call_router(calls, reader),
+    ]
 
 
 def _livekit(process: Process, tasks: asyncio.TaskGroup, house: House) -> list[APIRouter]:

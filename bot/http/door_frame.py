@@ -2,10 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from bot.house.house import House
-from bot.http.twilio_door import DoorSwitchboard
 from calls.entry import Tell
+from transports.leg import Leg
+
+
+class DoorSwitchboard(Protocol):
+    """What a door asks of the house."""
+
+    @property
+    def open(self) -> bool:
+        """Whether a call could be taken now."""
+        ...
+
+    @property
+    def why_closed(self) -> str:
+        """The name of the reason why not."""
+        ...
+
+    async def answer(self, leg: Leg) -> None:
+        """Run a call on `leg` until it ends; raises `SwitchboardFullError`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +47,10 @@ class DoorFrame:
 
     def socket_url(self, path: str, worker: str = "") -> str:
         """Return where a carrier finds a media socket, at the one worker if it is named."""
-        scheme, _, rest = self.public_url.partition("://")
-        place = f"/{worker}" if worker else ""
-        return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}{place}"
+        return socket_url(self.public_url, path) + (f"/{worker}" if worker else "")
+
+
+def socket_url(public_url: str, path: str) -> str:
+    """Return where a carrier finds a media socket."""
+    scheme, _, rest = public_url.partition("://")
+    return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"

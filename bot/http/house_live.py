@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bot.house.house import House
 from telemetry.live import Live
 
 WAITING: Final = 1_000  # entries for one who watches
+
+Item = TypeVar("Item")
 
 
 class HouseLive:
@@ -27,21 +29,31 @@ class HouseLive:
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the recent entries, then each new one, until the watcher goes."""
-        queue: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(WAITING)
-
-        async def pour(entries: AsyncIterator[Mapping[str, Any]]) -> None:
-            async for each in entries:
-                await queue.put(each)
-
-        loop = asyncio.get_running_loop()  # a task group cannot end when a generator is closed
-        tasks = [loop.create_task(pour(each), name="watch the house") for each in self._sources()]
+        merged = merge(*self._sources())
         try:
-            while True:
-                yield await queue.get()
+            async for each in merged:
+                yield each
         finally:
-            for each in tasks:
-                each.cancel()
+            await merged.aclose()  # type: ignore[attr-defined] - a generator
 
     def _sources(self) -> list[AsyncIterator[Mapping[str, Any]]]:
         own: AsyncIterator[Mapping[str, Any]] = self._live.watch()
         return [own, self._elsewhere.watch()] if self._elsewhere else [own]
+
+
+async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    """Yield what any of them yields, as it comes, until whoever watches goes."""
+    queue: asyncio.Queue[Item] = asyncio.Queue(WAITING)
+
+    async def pour(items: AsyncIterator[Item]) -> None:
+        async for each in items:
+            await queue.put(each)
+
+    loop = asyncio.get_running_loop()  # a task group cannot end when a generator is closed
+    tasks = [loop.create_task(pour(each), name="watch the house") for each in sources]
+    try:
+        while True:
+            yield await queue.get()
+    finally:
+        for each in tasks:
+            each.cancel()

@@ -1,11 +1,13 @@
 """The live view over HTTP: server-sent events, one JSON object each."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, StreamingResponse
+
+from bot.http.house_live import merge
 
 
 class LiveView(Protocol):
@@ -21,27 +23,75 @@ class LiveView(Protocol):
         ...
 
 
+class CallsView(Protocol):
+    """The calls in progress, as a whole."""
+
+    def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """Yield them, and again whenever they have changed, a few times a second at most."""
+        ...
+
+
 MOST_WATCHERS: Final = 64  # each holds a connection of the 256 that there may be at once
+FREQUENT: Final = frozenset(
+    {
+        *("PhaseMoved", "PauseJudged", "TurnDecided", "TurnEnded", "AttemptStarted"),
+        *("AttemptDropped", "FirstToken", "FirstSpeech", "UsageMeasured", "TurnCosted"),
+        *("EarlyAnswerAsked", "EarlyAnswerTaken", "EarlyAnswerDropped", "TranscriptFinal"),
+        *("AgentSaid",),
+    }
+)
+"""Told many times a turn: who is told of the calls as a whole needs none of it."""
 
 
-def live_router(live: LiveView, *, budget_s: float) -> APIRouter:
+def live_router(live: LiveView, *, budget_s: float, calls: CallsView) -> APIRouter:
     """Return the route that streams every entry to whoever watches.
 
-    The stream opens with an event `settings`, {"budget_s"}, against which answers are drawn.
+    The stream opens with an event `settings`, {"budget_s"}, against which answers are drawn. With
+    `?calls=1` it has events `calls` as well, each with all calls in progress, and leaves out the
+    entries that are told many times a turn: forty calls are not too much for a page then.
     """
     router = APIRouter()
+    opening = f"event: settings\ndata: {json.dumps({'budget_s': budget_s})}\n\n"
 
     async def stream() -> AsyncIterator[str]:
-        yield f"event: settings\ndata: {json.dumps({'budget_s': budget_s})}\n\n"
+        yield opening
         async for shown in live.watch():
-            yield f"data: {json.dumps(shown, ensure_ascii=False)}\n\n"
+            yield _message(shown)
+
+    async def stream_console() -> AsyncIterator[str]:
+        yield opening
+        merged = merge(_entries(live), _calls(calls))
+        try:
+            async for message in merged:
+                yield message
+        finally:
+            await merged.aclose()  # type: ignore[attr-defined] - a generator
 
     @router.get("/api/live", response_model=None)
-    async def watch() -> StreamingResponse | JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def watch(  # pyright: ignore[reportUnusedFunction]
+        *, calls: bool = False
+    ) -> StreamingResponse | JSONResponse:
         if live.watchers >= MOST_WATCHERS:
             return JSONResponse({"detail": "Too many pages watch already."}, 503)
         return StreamingResponse(
-            stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            stream_console() if calls else stream(),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store"},
         )
 
     return router
+
+
+async def _entries(live: LiveView) -> AsyncIterator[str]:
+    async for shown in live.watch():
+        if shown["event"] not in FREQUENT:
+            yield _message(shown)
+
+
+async def _calls(calls: CallsView) -> AsyncIterator[str]:
+    async for shown in calls.watch():
+        yield f"event: calls\n{_message(shown)}"
+
+
+def _message(shown: object) -> str:
+    return f"data: {json.dumps(shown, ensure_ascii=False)}\n\n"

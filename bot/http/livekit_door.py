@@ -17,6 +17,7 @@ from bot.http.livekit_people import LivekitPeople
 from bot.http.livekit_webhook import WebhookReader, WebhookRefusal, begins_call
 from bot.process import Process
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
+from campaigns.livekit_carrier import dial_of
 from transports.livekit import LivekitLeg
 from transports.livekit_line import LivekitLine
 from transports.livekit_room import LineError, RoomPlace
@@ -151,7 +152,14 @@ class _LivekitDoor:
         return False
 
     async def _converse(self, line: LivekitLine) -> None:
-        leg = LivekitLeg(line, tell=self.process.switchboard.tell, rooms=self.rooms)
+        dial_id = dial_of(line.place.room, self.prefix)
+        if not await self.process.briefs.load(dial_id):
+            tell = self.process.switchboard.tell
+            tell(CallRefused(transport="livekit", reason="no_brief"))
+            return  # whoever was called hears nothing rather than somebody else's greeting
+        leg = LivekitLeg(
+            line, tell=self.process.switchboard.tell, rooms=self.rooms, dial_id=dial_id
+        )
         call = self.process.call(leg)
         leg.tell_to(call.tell)
         watch = self.tasks.create_task(watch_leg(leg, call), name="watch the room")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from fastapi import WebSocket
 from loguru import logger
@@ -15,7 +15,7 @@ from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.door_frame import DoorFrame
 from bot.http.token_desk import AdmittedStream
 from bot.http.twilio_returns import Returns
-from calls.events import CallFailed, InputRefused
+from calls.events import CallFailed, CallRefused, InputRefused
 from calls.waiting_room import Guest, WaitingRoom
 from transports.media_stream.codec import Codec
 from transports.media_stream.dialect import Dialect
@@ -31,6 +31,7 @@ TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
 _ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server itself
 _NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
 NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
+NewLeg: TypeAlias = Callable[[WebSocket, Started, CarriedCall], StreamLeg]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class MediaDoor:
         returns: Where a call is found whose stream died; None: it ends with its stream.
         patience: How long a line is waited for.
         is_known: Whether a handshake proves the carrier: strangers make room for it.
+        new_leg: Makes the leg of a call that begins; None: one that does what `control` can.
+        why_not: Says why no conversation of a call can begin; empty: it can.
     """
 
     frame: DoorFrame
@@ -56,6 +59,8 @@ class MediaDoor:
     returns: Returns | None = None
     patience: LinePatience = field(default_factory=LinePatience)
     is_known: Callable[[WebSocket], bool] = lambda _: False
+    new_leg: NewLeg | None = None
+    why_not: Callable[[CarriedCall], Awaitable[str]] | None = None
     waiting: WaitingRoom = field(
         default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
     )
@@ -70,13 +75,14 @@ class MediaDoor:
         if begin := websocket.scope.get("state", {}).get(BEGUN):
             begin()
         started, admitted = first
-        if admitted.goes_on is not None:
-            await admitted.goes_on.resume(websocket, started.stream_sid)
+        if admitted.taker is not None:
+            await admitted.taker(websocket)
             await close(websocket, NORMAL)
             return
-        leg = self._leg(websocket, started, admitted.call)
+        new_leg = self.new_leg or self._leg
+        leg = new_leg(websocket, started, admitted.call)
         with self.returns.held(leg) if self.returns else nullcontext():
-            await self._run(websocket, admitted.seat, leg)
+            await self._run(websocket, admitted, leg)
 
     def _leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
         stream = Stream(
@@ -95,9 +101,12 @@ class MediaDoor:
             patience=self.patience,
         )
 
-    async def _run(self, websocket: WebSocket, seat: int, leg: StreamLeg) -> None:
+    async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
         try:
-            with seated(self.frame.house, seat):
+            if self.why_not and (reason := await self.why_not(admitted.call)):
+                self.frame.tell(CallRefused(transport=self.dialect.carrier, reason=reason))
+                return
+            with seated(self.frame.house, admitted.seat):
                 await self.frame.switchboard.answer(leg)
             if self.returns:
                 await self.returns.forget(leg.facts.call_ref)

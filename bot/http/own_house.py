@@ -16,6 +16,7 @@ from bot.keep_running import keep_running
 from bot.process import Process
 from bot.vitals import look_now_and_then
 from calls.events import CallRefused
+from calls.house_events import ConfigurationReloaded, WorkerLost, WorkerStarted
 from fallbacks.admission import HouseSeats
 
 
@@ -33,6 +34,9 @@ async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[H
 
     if joined:
         joined.wire.on("turned_away", partial(_tell_turned_away, process))
+        joined.wire.on("reloaded", partial(_tell_reloaded, process))
+        joined.wire.on("worker_started", partial(_tell_started, process))
+        joined.wire.on("worker_lost", partial(_tell_lost, process))
     looking = partial(look_now_and_then, process.emitter, process.metrics)
     meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
@@ -58,3 +62,27 @@ def alone(process: Process) -> Alone:
 def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
     """Tell what the supervisor did: it has no listeners of its own."""
     process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))
+
+
+def _tell_reloaded(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell what became of the configuration that the supervisor read anew."""
+    process.switchboard.tell(
+        ConfigurationReloaded(
+            by=said["by"],
+            outcome=said["outcome"],
+            changed=tuple(said.get("changed", ())),
+            workers=said.get("workers", 0),
+        )
+    )
+
+
+def _tell_started(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell of a worker that is ready, perhaps of ourselves."""
+    started = WorkerStarted(worker=said["worker"], process=said["process"], cause=said["cause"])
+    process.switchboard.tell(started)
+
+
+def _tell_lost(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell of a worker that died."""
+    lost = WorkerLost(worker=said["worker"], code=said["code"], calls=said["calls"])
+    process.switchboard.tell(lost)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from bot.http import plivo_signature
 from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor
-from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk
+from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.webhook import read_body, read_form, refuse
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
@@ -84,7 +84,9 @@ class _PlivoDoor:
         if isinstance(form, Response):
             return form
         given = await self.desk.follow(_call(form))
-        return _xml(self._verbs(given) if given else OVER)
+        if isinstance(given, StreamPass):
+            return _xml(self._verbs(given))
+        return _xml(BUSY if given is TurnedAway.NO_SEAT else OVER)
 
     async def _form(self, request: Request, path: str) -> Mapping[str, str] | Response:
         body = await read_body(request)

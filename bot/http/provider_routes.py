@@ -1,43 +1,100 @@
-"""The providers' health over HTTP, and an operator's reset: of the whole house."""
+"""The providers' health over HTTP, and what an operator may do to them: of the whole house."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from bot.health.house_view import merge_rungs
+from bot import clock
+from bot.health.house_view import emptied_by, merge_rungs
 from bot.health.view import ProviderView
 from bot.house.house import House
+from bot.http.operator import OperatorWord, Word, tell_action
+from calls.events import OperatorAction
+from telemetry.recent_work import RecentWork
 
 
-def provider_router(view: ProviderView, house: House) -> APIRouter:
-    """Return the routes under `/api/providers`; whoever may see them may also reset."""
+def provider_router(view: ProviderView, house: House, recent: RecentWork) -> APIRouter:
+    """Return the routes under `/api/providers`; whoever may see them may also act on them."""
     router = APIRouter(prefix="/api/providers")
-
-    async def list_own(_: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return view.list_rungs()
-
-    async def reset_own(asked: Mapping[str, Any]) -> None:
-        if asked["name"] in view.names:
-            view.reset(asked["name"])
-
-    house.answer("providers", list_own)
-    house.answer("reset", reset_own)
+    desk = ProviderDesk(view, house, recent)
 
     @router.get("")
     async def providers() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
-        return merge_rungs(await house.ask_all("providers"))
+        return await desk.list_all()
 
     @router.post("/{name}/reset", response_model=None)
     async def reset(  # pyright: ignore[reportUnusedFunction]
-        name: str,
+        request: Request, name: str, word: Word = None
     ) -> JSONResponse | list[dict[str, Any]]:
-        if name not in view.names:
-            told = {"detail": "There is no such provider.", "names": view.names}
-            return JSONResponse(told, status_code=404)
-        await house.ask_all("reset", name=name)
-        rungs = merge_rungs(await house.ask_all("providers"))
-        return [each for each in rungs if each["name"] == name]
+        return await desk.act(request, "reset", name, word or OperatorWord())
+
+    @router.post("/{name}/rest", response_model=None)
+    async def rest(  # pyright: ignore[reportUnusedFunction]
+        request: Request, name: str, word: Word = None
+    ) -> JSONResponse | list[dict[str, Any]]:
+        return await desk.act(request, "rest", name, word or OperatorWord())
+
+    @router.post("/{name}/return", response_model=None)
+    async def put_back(  # pyright: ignore[reportUnusedFunction]
+        request: Request, name: str, word: Word = None
+    ) -> JSONResponse | list[dict[str, Any]]:
+        return await desk.act(request, "return", name, word or OperatorWord())
 
     return router
+
+
+class ProviderDesk:
+    """Has every process of the house do what an operator says, and tells it once."""
+
+    def __init__(self, view: ProviderView, house: House, recent: RecentWork) -> None:
+        """Answer what other processes ask of this one."""
+        self._view = view
+        self._house = house
+        self._recent = recent
+        house.answer("providers", self._list_own)
+        self._answer("reset", view.reset)
+        self._answer("rest", view.withdraw)
+        self._answer("return", view.put_back)
+
+    async def list_all(self) -> list[dict[str, Any]]:
+        """Return every rung as the whole house sees it."""
+        return merge_rungs(await self._house.ask_all("providers"))
+
+    async def act(
+        self, request: Request, action: OperatorAction, name: str, word: OperatorWord
+    ) -> JSONResponse | list[dict[str, Any]]:
+        """Do it in every process; return the rung as it is then, or why it was not done."""
+        if name not in self._view.names:
+            told = {"detail": "There is no such provider.", "names": self._view.names}
+            return JSONResponse(told, status_code=404)
+        if action == "rest" and not word.force:
+            emptied = emptied_by(await self.list_all(), name)
+            if emptied:
+                return JSONResponse({"detail": _refusal(name, emptied)}, status_code=409)
+        await self._house.ask_all(action, name=name)
+        tell_action(self._view.tell, request, action, target=name, word=word)
+        return [each for each in await self.list_all() if each["name"] == name]
+
+    def _answer(self, action: OperatorAction, do: Callable[[str], None]) -> None:
+        async def answer(asked: Mapping[str, Any]) -> None:
+            if asked["name"] in self._view.names:
+                do(asked["name"])
+
+        self._house.answer(action, answer)
+
+    async def _list_own(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        counts = {
+            (each["stage"], each["name"]): each
+            for each in self._recent.rungs(clock.utc_now().timestamp())
+        }
+        return [
+            each | {"recent": counts.get((each["stage"], each["name"]))}
+            for each in self._view.list_rungs()
+        ]
+
+
+def _refusal(name: str, stages: list[str]) -> str:
+    where = " and ".join(stages)
+    return f"Without {name}, {where} would have no provider that can be asked; force does it still."

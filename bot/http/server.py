@@ -25,10 +25,17 @@ from bot.http.alert_routes import alert_router
 from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
+from bot.http.campaign_routes import campaign_router
 from bot.http.own_house import open_house
+from bot.outbound.call_ledger import CallLedger
+from bot.outbound.opening import open_outbound
 from bot.process import Process, open_process
 from bot.ready_line import ready_line
+from bot.record_keeper import record_keeper
+from bot.retention import forget_rows_daily
+from bot.voicemail_rows import voicemails_listed
 from storage.alert_outbox import AlertOutbox
+from storage.record_reader import RecordReader
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -102,17 +109,23 @@ async def run_server(
     """Run the server while the block runs."""
     outbox = AlertOutbox(settings.storage.url)
     reporter = AlertReporter(outbox, utc_s=utc_s)
+    ledger = CallLedger()
     async with (
         open_process(
             settings,
             words=extras.words,
-            listeners=[reporter, *extras.listeners],
+            listeners=[reporter, ledger, *extras.listeners],
             models=extras.models,
             metrics_folder=extras.metrics_folder,
+            keeper=record_keeper(settings),
         ) as process,
         open_house(process, extras.house) as house,
         _clips(process, house),
         _messages(process, house),
+        forget_rows_daily(settings, mine=lambda: house.leads),
+        voicemails_listed(
+            process.last_resort.messages, settings.storage.url, mine=lambda: house.leads
+        ),
         tell_operators(
             settings,
             reporter,
@@ -120,12 +133,18 @@ async def run_server(
             tell=process.switchboard.tell,
             leads=lambda: house.leads,
         ) as alerts,
+        _record_of(settings) as reader,
+        open_outbound(process, house, ledger, dialing=extras.dialing) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
-        routers = (alert_router(alerts), *extras.routers)
+        routers = (
+            alert_router(alerts, process.switchboard.tell),
+            campaign_router(outbound, house),
+            *extras.routers,
+        )
         server = Server(
             uvicorn.Config(
-                application(process, tasks, replace(extras, routers=routers), house),
+                application(process, tasks, replace(extras, routers=routers, reader=reader), house),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -142,6 +161,15 @@ async def run_server(
         finally:
             server.asked_to_stop.set()
             await asyncio.wait([stopping, serving])
+
+
+@asynccontextmanager
+async def _record_of(settings: Settings) -> AsyncIterator[RecordReader]:
+    reader = RecordReader(settings.storage.url)
+    try:
+        yield reader
+    finally:
+        await reader.close()
 
 
 def _clips(process: Process, house: House) -> AbstractAsyncContextManager[None]:

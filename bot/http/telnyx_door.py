@@ -130,7 +130,7 @@ class _TelnyxDoor:
     async def _lost(self, call_id: str, payload: dict[str, Any]) -> Response:
         """Have another stream opened for a call whose stream is over and which is not."""
         given = await self.desk.follow(_call(call_id, payload))
-        return await self._stream(call_id, given) if given else OK
+        return await self._stream(call_id, given) if isinstance(given, StreamPass) else OK
 
     async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
         await self.desk.end(call_id)

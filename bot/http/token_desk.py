@@ -1,13 +1,19 @@
 """What a carrier's webhooks and its media socket share: whose call a stream is, new or going on."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+
+from fastapi import WebSocket
 
 from bot.house.house import HeldSeat
 from bot.http.door_frame import DoorFrame
 from bot.http.twilio_returns import MOST_BEGINNINGS, Kept, Returns
 from bot.http.twilio_tokens import LIFE_S, Ticket, Tokens
 from calls.events import CallRefused
-from transports.media_stream.leg import CarriedCall, StreamLeg
+from calls.handover import Handover
+from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
 
@@ -19,12 +25,13 @@ class AdmittedStream:
     Attributes:
         call: Whose it is.
         seat: In the house, held for the call.
-        goes_on: The call's leg, which is here already and has lost its stream.
+        taker: Who has been waiting for it and takes it until it is over, such as the leg of a call
+            that has lost its stream; None: a call begins with it.
     """
 
     call: CarriedCall
     seat: int
-    goes_on: StreamLeg | None = None
+    taker: Callable[[WebSocket], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +40,13 @@ class StreamPass:
 
     token: str
     worker: str = ""
+
+
+class TurnedAway(Enum):
+    """Why no other stream of a call is let in."""
+
+    OVER = "over"
+    NO_SEAT = "no_seat"
 
 
 class TokenDesk:
@@ -48,24 +62,33 @@ class TokenDesk:
 
     async def begin(self, call: CarriedCall) -> StreamPass | None:
         """Hold a seat for a call and return what lets its stream in; None: there is no seat."""
-        return await self._begin(call, Kept(call_sid=call.call_ref))
+        return await self._begin(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
 
-    async def follow(self, call: CarriedCall) -> StreamPass | None:
-        """Return what lets another stream of a call in whose stream is over; None: let it end.
+    async def follow(
+        self, call: CarriedCall, *, over: bool = False, handed_on: Handover | None = None
+    ) -> StreamPass | TurnedAway:
+        """Return what lets another stream of a call in whose stream is over, or why none is.
 
         A call that goes on gets another stream where it is. One that never began, or whose process
         is gone, begins anew. What the agent or the caller has ended is over.
+
+        Args:
+            call: Whose stream it was.
+            over: The carrier says that the call has ended.
+            handed_on: What it says to have come of handing the caller on.
         """
-        found = await self.returns.find(call.call_ref, over=False)
+        found = await self.returns.find(call.call_ref, over=over, handed_on=handed_on)
         if found is not None and found.goes_on:
             ticket = replace(_ticket(call), goes_on=True)
-            for_s = self.patience.returns_within_s
+            # Zero: it goes on only because the carrier had been asked to hand its caller on.
+            for_s = self.patience.returns_within_s or LIFE_S
             token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=for_s)
             return StreamPass(token=token, worker=found.worker)
         kept = await self.returns.forget(call.call_ref)
-        if found is not None or kept is None or kept.beginnings >= MOST_BEGINNINGS:
-            return None
-        return await self._begin(call, replace(kept, beginnings=kept.beginnings + 1))
+        if over or found is not None or kept is None or kept.beginnings >= MOST_BEGINNINGS:
+            return TurnedAway.OVER
+        kept = replace(kept, beginnings=kept.beginnings + 1)
+        return await self._begin(call, kept) or TurnedAway.NO_SEAT
 
     async def end(self, call_ref: str) -> None:
         """Take the carrier's word that a call is over."""
@@ -79,13 +102,20 @@ class TokenDesk:
         )
         if isinstance(ticket, str):
             return Refusal(reason=ticket, close_code=POLICY)
-        call = CarriedCall(call_ref=ticket.call_sid, caller=ticket.caller, called=ticket.called)
+        call = CarriedCall(
+            call_ref=ticket.call_sid,
+            caller=ticket.caller,
+            called=ticket.called,
+            direction="outbound" if ticket.outbound else "inbound",
+            dial_id=ticket.dial_id,
+        )
         if not ticket.goes_on:
             return AdmittedStream(call=call, seat=ticket.seat)
         leg = self.returns.here(ticket.call_sid)
         if leg is None:
             return Refusal(reason="call_is_over", close_code=POLICY)
-        return AdmittedStream(call=call, seat=ticket.seat, goes_on=leg)
+        resume = partial(leg.resume, stream_id=started.stream_sid)
+        return AdmittedStream(call=call, seat=ticket.seat, taker=resume)
 
     async def _begin(self, call: CarriedCall, kept: Kept) -> StreamPass | None:
         admitted = await self._frame.house.admit(call.call_ref)
@@ -93,10 +123,15 @@ class TokenDesk:
             self._frame.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
             return None
         await self.returns.keep(kept)
-        ticket = replace(_ticket(call), seat=admitted.seat)
+        ticket = replace(_ticket(call), seat=admitted.seat, dial_id=kept.dial_id)
         token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=LIFE_S)
         return StreamPass(token=token)
 
 
 def _ticket(call: CarriedCall) -> Ticket:
-    return Ticket(call_sid=call.call_ref, caller=call.caller, called=call.called)
+    return Ticket(
+        call_sid=call.call_ref,
+        caller=call.caller,
+        called=call.called,
+        outbound=call.direction == "outbound",
+    )

@@ -5,7 +5,8 @@ from fastapi import APIRouter
 from bot import clock
 from bot.config.settings import Settings
 from bot.house.house import House
-from bot.http.twilio_door import socket_url, twilio_router
+from bot.http.door_frame import socket_url
+from bot.http.twilio_door import MEDIA_PATH, twilio_router
 from bot.http.twilio_people import TwilioPeople
 from bot.process import Process
 from transports.media_stream.line import LinePatience
@@ -29,6 +30,7 @@ def twilio_routers(process: Process, house: House) -> list[APIRouter]:
             house=house,
             patience=LinePatience(returns_within_s=twilio.returns_within_s),
             people=_twilio_people(settings, process, house),
+            briefs=process.briefs,
         )
     ]
 
@@ -41,7 +43,7 @@ def _twilio_people(settings: Settings, process: Process, house: House) -> Twilio
     people = TwilioPeople(
         rest=rest,
         our_number=twilio.number,
-        socket_url=socket_url(settings.server.public_url),
+        socket_url=socket_url(settings.server.public_url, MEDIA_PATH),
         house=house,
         tell=process.switchboard.tell,
         clock=clock.monotonic,

@@ -22,6 +22,7 @@ class Kept:
 
     call_sid: str
     beginnings: int = 1  # how often a stream was asked for that was to begin a conversation
+    dial_id: str = ""  # our own, of a call that we placed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

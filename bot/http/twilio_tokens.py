@@ -30,6 +30,7 @@ class Ticket:
     seat: int = 0  # in the house, held for the call
     goes_on: bool = False  # the call is here already, and has lost its stream
     outbound: bool = False  # we called
+    dial_id: str = ""  # our own id of that dial
 
 
 class Tokens:

@@ -6,8 +6,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from faultlab.carrier.callee import Callee
 from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import (
+    AgentServer,
     NotConnectedError,
     PhoneCall,
     Twiml,
@@ -23,7 +26,10 @@ from faultlab.voices.voices import APART_S, speak_now, voice_of, word_sound
 __all__ = [
     "APART_S",
     "RATE_HZ",
+    "AgentServer",
+    "Callee",
     "Carrier",
+    "CarrierRest",
     "KnownUtterance",
     "NotConnectedError",
     "PhoneCall",

@@ -16,13 +16,17 @@ SIP_CODES: Final[Mapping[Fate, int]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callee:
-    """Somebody with a number."""
+    """Somebody with a number; without lines or a greeting, somebody who says nothing."""
 
     fate: Fate = "answered"
     ring_s: float = 1.0
     talk_s: float = 3.0  # with a caller who was handed on
     answered_by: str = "human"  # what the detection of machines says
     sip_code: int | None = None  # the usual one of the fate, when not said
+    lines: tuple[str, ...] = ()  # what somebody says who picked up, each behind what they heard
+    leaves_after_s: float | None = None  # hangs up so long into the answer to the last line
+    greeting: str = ""  # of a machine, which begins at once, and records behind its beep
+    records_s: float = 6.0
 
     @property
     def sip(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from faultlab.carrier.behaviour import behave
 from faultlab.carrier.callee import Callee, DialVerb
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.manner import TwilioManner
@@ -22,6 +23,7 @@ from faultlab.carrier.webhook import (
     NotConnectedError,
     PhoneCall,
     Twiml,
+    follow,
     notify,
     read_twiml,
 )
@@ -68,6 +70,22 @@ class GivenTwiml(TwilioManner):
         return self._twiml
 
 
+class AskedUrl(TwilioManner):
+    """Twilio's way with a call of which the order says where to ask."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def ring(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
+    ) -> Twiml:
+        """Ask there."""
+        twiml = await follow(session, self._url, phone.form(), server=server)
+        if twiml.stream_url is None:
+            raise NotConnectedError(status=200, said=twiml.said)
+        return twiml
+
+
 class Exchange:
     """Rings people, and connects whoever answers.
 
@@ -112,13 +130,18 @@ class Exchange:
             self.server.auth_token,
             phone=placed.phone,
             public_url=self.server.public_url,
-            manner=None if said is None else GivenTwiml(read_twiml(said)),
+            manner=AskedUrl(placed.order["Url"]) if said is None else GivenTwiml(read_twiml(said)),
         )
         try:
-            async with carrier:
+            async with carrier, asyncio.TaskGroup() as tasks:
                 placed.carrier = carrier
-                await self._judge(session, placed, callee)
+                beside = [
+                    tasks.create_task(self._judge(session, placed, callee)),
+                    tasks.create_task(behave(carrier, callee)),
+                ]
                 await carrier.ended.wait()
+                for each in beside:
+                    each.cancel()
         except NotConnectedError:
             pass  # it was answered, and told to hang up
         await self._become(session, placed, "completed", SipResponseCode="200", CallDuration="3")

@@ -36,6 +36,8 @@ class CarrierRest:
         swallow: How many more calls are placed without a word of it.
         calls_per_s: How many may be placed; more are refused.
         exchange: Places them.
+        book: Every call that was asked for, written down before anything is answered: its CallSid,
+            the number, and the address of its callbacks, in which the agent's own id stands.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class CarrierRest:
         self.swallow = 0
         self.calls_per_s = 1.0
         self.exchange = Exchange(server)
+        self.book: list[tuple[str, str, str]] = []
         self._placed_at = float("-inf")
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
@@ -135,6 +138,7 @@ class CarrierRest:
             events=events or frozenset({"completed"}),
             created=utc_now(),
         )
+        self.book.append((phone.call_sid, order["To"], order.get("StatusCallback", "")))
         self.exchange.placed[phone.call_sid] = placed
         self._running.append(self._tasks.create_task(self.exchange.run(placed)))
         return placed

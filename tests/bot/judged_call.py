@@ -252,6 +252,7 @@ async def listening(
             "agent": {"greeting": GREETING},
             "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
             "logs": {"dir": folder / "logs"},
+            "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
             "hold": {"render": False},
         }
         if token:

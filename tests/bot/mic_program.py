@@ -10,8 +10,12 @@ from bot.mic import talk
 
 async def main(logs: Path, *, headphones: bool) -> None:
     async with lab_process() as lab:
-        local = {"headphones": headphones}
-        await talk(with_lab(lab, {"logs": {"dir": logs}, "transports": {"local": local}}))
+        tree = {
+            "logs": {"dir": logs},
+            "storage": {"url": f"sqlite+aiosqlite:///{logs}/holdline.db"},
+            "transports": {"local": {"headphones": headphones}},
+        }
+        await talk(with_lab(lab, tree))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Holdline's command in a process that notes what libraries do on first use, as it happens.
+"""What answers calls, in a process that notes what libraries do on first use, as it happens.
 
-    python tests/bot/noting_program.py NOTES serve --config FILE
+    python tests/bot/noting_program.py NOTES --config FILE
 
 It appends a line to the file NOTES for each import of a module that was not loaded, each pattern
 compiled, each session of the ONNX runtime and each set of certificates read.
 """
 
+import asyncio
 import re._compiler  # type: ignore[import-not-found] - where `re` has its patterns compiled
-import runpy
 import ssl
 import sys
 from collections.abc import Callable
@@ -36,6 +36,16 @@ re._compiler.compile = noting("pattern", re._compiler.compile)
 ssl.create_default_context = noting("certificates", ssl.create_default_context)
 onnxruntime.InferenceSession.__init__ = noting("session", onnxruntime.InferenceSession.__init__)
 sys.addaudithook(note_imports)
-sys.argv = ["holdline", *sys.argv[2:]]
 sys.path.insert(0, str(Path.cwd()))
-runpy.run_module("bot", run_name="__main__", alter_sys=True)
+
+from bot.config.environment import use_one_thread_for_arrays  # noqa: E402 - noted, too
+from bot.config.loading import load  # noqa: E402
+from telemetry import logs  # noqa: E402
+
+use_one_thread_for_arrays()
+settings = load(Path(sys.argv[sys.argv.index("--config") + 1])).settings
+logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
+
+from bot.http.server import serve  # noqa: E402 - imports Pipecat, after the log's rules
+
+asyncio.run(serve(settings))

@@ -57,6 +57,7 @@ def configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any
         "stages": stages,
         "transports": {"twilio": {"enabled": True}},
         "logs": {"level": "INFO", "dir": str(logs)},
+        "storage": {"url": f"sqlite+aiosqlite:///{logs.parent}/holdline.db"},
         "shutdown": {"drain_s": 5},
     }
     return tree, keys | {"TWILIO_AUTH_TOKEN": AUTH_TOKEN}

@@ -9,6 +9,8 @@ import pytest
 from bot import clock
 from bot.config.settings import Settings
 from bot.retention import DAY_S, forget_daily
+from calls.events import Event
+from calls.house_events import RecordsForgotten
 from storage.message_file import MessageFile
 
 STAGES = {
@@ -33,7 +35,8 @@ async def test_old_records_go_at_the_start_and_again_each_day(tmp_path: Path) ->
     logs = {"dir": tmp_path, "keep_days": 30}
     settings = Settings.model_validate({"stages": STAGES, "logs": logs})
     first, young = (record(tmp_path / "calls", days_old=days) for days in (31, 29))
-    async with forget_daily(settings):
+    told: list[Event] = []
+    async with forget_daily(settings, tell=told.append):
         await asyncio.sleep(1)
         assert not first.exists()
         assert young.exists()
@@ -43,6 +46,7 @@ async def test_old_records_go_at_the_start_and_again_each_day(tmp_path: Path) ->
 
         assert not second.exists()
         assert young.exists()
+    assert told == [RecordsForgotten(files=1, keep_days=30)] * 2
 
 
 async def test_a_message_that_a_dead_process_left_gets_its_name(tmp_path: Path) -> None:
@@ -51,7 +55,7 @@ async def test_a_message_that_a_dead_process_left_gets_its_name(tmp_path: Path) 
     part = tmp_path / "messages" / "c1.wav.part"
     os.utime(part, (0, clock.utc_now().timestamp() - 3600))
 
-    async with forget_daily(settings):
+    async with forget_daily(settings, tell=[].append):
         await asyncio.sleep(1)
 
     assert (tmp_path / "messages" / "c1.wav").exists()

@@ -21,9 +21,7 @@ pytestmark = pytest.mark.slow
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have the drill's server note what it does on first use."""
     file = tmp_path / "notes.txt"
-    programs: Mapping[str, Sequence[str]] = {
-        servers.OURS: (PROGRAM, str(file), "serve", "--workers", "1")
-    }
+    programs: Mapping[str, Sequence[str]] = {servers.OURS: (PROGRAM, str(file))}
     monkeypatch.setattr(servers, "_PROGRAMS", programs)
     monkeypatch.setattr(servers, "READY_S", PATIENCE_S)
     return file

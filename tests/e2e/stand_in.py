@@ -19,6 +19,12 @@ from transports import ice_restart
 from transports.ice_restart import names_in, transports_of
 
 TOKEN = "token-of-the-first-call"
+WAV = b"RIFF"
+ACTIONS = {
+    "reset": {"state": "half_open", "retired": False},
+    "rest": {"withdrawn": True, "usable": False},
+    "return": {"withdrawn": False, "usable": True},
+}
 
 
 class StandIn:
@@ -36,12 +42,23 @@ class StandIn:
         self.instances: list[dict[str, Any]] = []
         self.phrases: list[str] = []
         self.providers: list[dict[str, Any]] = []
-        self.resets: list[str] = []
+        self.acted: list[tuple[str, str, dict[str, Any]]] = []  # what, on whom, with which word
+        self.refuses: dict[str, Any] | None = None  # what is said to whoever does not force it
+        self.alerts: list[dict[str, Any]] = []
+        self.calls: dict[str, Any] = {
+            "live": [],
+            "recent": [],
+            "turns": [],
+            "touched": {"failovers": 0, "callers": 0},
+            "today": {"since": "2026-01-01T00:00:00+00:00", "cost": 0.0, "currency": "USD"},
+            "problem": "",
+        }
+        self.call_pages: dict[str, dict[str, Any]] = {}
         self.channel: RTCDataChannel | None = None
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
         self._peers: list[RTCPeerConnection] = []
-        self._live: asyncio.Queue[dict[str, Any]] = asyncio.Queue(100)
+        self._live: asyncio.Queue[Any] = asyncio.Queue(10_000)
         self.app = self._application()
 
     def say(self, **message: Any) -> None:
@@ -52,6 +69,20 @@ class StandIn:
     def tell(self, **entry: Any) -> None:
         """Put an entry on the live feed."""
         self._live.put_nowait(entry)
+
+    def show_calls(self, live: list[dict[str, Any]]) -> None:
+        """Have these be the calls in progress, on the live feed as well."""
+        self.calls["live"] = live
+        self._live.put_nowait(live)
+
+    def end_feed(self) -> None:
+        """End the live feed of whoever watches."""
+        self._live.put_nowait(None)
+
+    @property
+    def resets(self) -> list[str]:
+        """Whom an operator had tried at once."""
+        return [name for what, name, _ in self.acted if what == "reset"]
 
     def sever(self) -> None:
         """Have the way between page and server be dead from now on, in both directions."""
@@ -82,7 +113,12 @@ class StandIn:
         app.add_api_route("/api/lab/faults", lambda: self.menu)
         app.add_api_route("/api/lab/phrases", lambda: self.phrases)
         app.add_api_route("/api/providers", lambda: self.providers)
-        app.add_api_route("/api/providers/{name}/reset", self._reset, methods=["POST"])
+        app.add_api_route("/api/providers/{name}/{what}", self._act, methods=["POST"])
+        app.add_api_route("/api/alerts", lambda: self.alerts)
+        app.add_api_route("/api/alerts/{name}/{what}", self._change_alert, methods=["POST"])
+        app.add_api_route("/api/calls", lambda: self.calls)
+        app.add_api_route("/api/calls/{name}", self._call_page)
+        app.add_api_route("/api/calls/{name}/audio", lambda: Response(WAV, media_type="audio/wav"))
         path = "/api/lab/instances/{name}/faults"
         app.add_api_route(path, self._break, methods=["PUT", "DELETE"])
         return app
@@ -134,7 +170,11 @@ class StandIn:
         async def lines() -> AsyncIterator[str]:
             yield 'event: settings\ndata: {"budget_s": 1.5}\n\n'
             while True:
-                yield f"data: {json.dumps(await self._live.get())}\n\n"
+                shown = await self._live.get()
+                if shown is None:
+                    return
+                kind = "event: calls\n" if isinstance(shown, list) else ""
+                yield f"{kind}data: {json.dumps(shown)}\n\n"
 
         return StreamingResponse(lines(), media_type="text/event-stream")
 
@@ -144,8 +184,24 @@ class StandIn:
         next(each for each in self.instances if each["name"] == name)["faults"] = windows
         return windows
 
-    async def _reset(self, name: str) -> list[dict[str, Any]]:
-        self.resets.append(name)
+    async def _act(self, name: str, what: str, request: Request) -> Response:
+        word = await request.json()
+        self.acted.append((what, name, word))
+        if self.refuses and not word.get("force"):
+            return JSONResponse(self.refuses, 409)
         rung = next(each for each in self.providers if each["name"] == name)
-        rung |= {"state": "half_open", "retired": False}
-        return [rung]
+        rung |= ACTIONS[what]
+        return JSONResponse([rung])
+
+    async def _change_alert(self, name: str, what: str, request: Request) -> dict[str, Any]:
+        word = await request.json()
+        self.acted.append((what, name, word))
+        alert = next(each for each in self.alerts if each["key"] == name)
+        alert |= {"seen_by": word["by"] or "an operator"}
+        if what == "resolve":
+            alert |= {"status": "resolved", "resolved_how": "resolved by an operator"}
+        return alert
+
+    async def _call_page(self, name: str) -> Response:
+        found = self.call_pages.get(name)
+        return JSONResponse(found or {"detail": "There is no such call."}, 200 if found else 404)

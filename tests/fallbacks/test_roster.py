@@ -211,3 +211,17 @@ def test_open_rungs_are_woken_in_time() -> None:
     assert [
         each.provider for each in roster.tick(NOW + REST_S) if isinstance(each, BreakerMoved)
     ] == ["a"]
+
+
+def test_a_rung_that_an_operator_took_out_is_not_offered_but_still_probed() -> None:
+    roster = Roster(
+        [Place(stage="tts", provider=each, credential=each) for each in ("a", "b")], now=NOW
+    )
+
+    roster.withdraw("a", NOW)
+
+    assert [each.usable for each in roster.standings("tts", NOW)] == [False, True]
+    assert roster.health("tts", "a").permit(NOW) is None
+    assert roster.health("tts", "a").permit(NOW, probe=True) is not None
+    roster.put_back("a", NOW + 1)
+    assert [each.usable for each in roster.standings("tts", NOW + 1)] == [True, True]

@@ -174,3 +174,16 @@ async def test_the_process_counts_its_entries_once_whoever_tells_for_it() -> Non
             telling.tell_for("")(KeyPressed(key="1"))
 
     assert heard.numbers == [1, 2, 3]
+
+
+class Keeps(Heard):
+    """Keeps what it hears for a disk that is away."""
+
+    waiting = 7
+    lost = 3
+
+
+async def test_what_a_listener_keeps_itself_is_counted_with_what_it_has_not_heard() -> None:
+    async with emitter([Keeps(), Heard()]) as telling:
+        assert telling.queues == {"Keeps": 7, "Heard": 0}
+        assert telling.losses == {"Keeps": 3, "Heard": 0}

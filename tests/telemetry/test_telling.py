@@ -125,6 +125,7 @@ async def test_a_full_queue_loses_its_oldest_and_counts_them(
         tell = emitter.tell_for("c")
         for key in "12345":
             tell(KeyPressed(key=key))
+        await asyncio.sleep(0)
 
         assert emitter.losses == {"Kept": 3}
         assert emitter.lost_entries == 3

@@ -46,7 +46,7 @@ async def test_a_call_is_asked_for_with_our_own_id_in_every_callback() -> None:
         assert (record.to, record.caller) == (ORDER.to, ORDER.caller)
         url = "https://agent.example.com/twilio/status?dial=dial-1"
         assert order.order["StatusCallback"] == order.order["AsyncAmdStatusCallback"] == url
-        assert order.order["Url"] == "https://agent.example.com/twilio/voice"
+        assert order.order["Url"] == "https://agent.example.com/twilio/voice?dial=dial-1"
         assert order.events == {"initiated", "ringing", "answered", "completed"}
         assert (order.order["MachineDetection"], order.order["AsyncAmd"]) == ("Enable", "true")
         assert order.order["Timeout"] == "30"

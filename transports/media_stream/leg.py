@@ -26,6 +26,7 @@ class CarriedCall:
     caller: str = ""
     called: str = ""
     direction: Literal["inbound", "outbound"] = "inbound"
+    dial_id: str = ""  # our own, if we placed it
 
 
 class CallControl(Protocol):
@@ -86,6 +87,7 @@ class StreamLeg(PlainLeg):
             called=call.called,
             call_ref=call.call_ref,
             direction=call.direction,
+            dial_id=call.dial_id,
             transfers=control is not None and control.transfers,
         )
         self._control = control

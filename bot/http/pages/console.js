@@ -1,29 +1,60 @@
-/** The console, at /: the telephone, where the time of each turn went, providers, the lab's switches. */
+/** The console, at /: how it is, the calls, the providers, the alerts; the telephone and the lab's switches. */
 
+import { Alerts } from "./alerts.js";
+import { ask } from "./asking.js";
+import { LiveCalls, RecentCalls } from "./calls.js";
 import { el } from "./dom.js";
 import { Happenings } from "./happenings.js";
 import { mountLab } from "./lab.js";
+import { Latency } from "./latency.js";
 import { Providers } from "./providers.js";
 import { mountTelephone } from "./telephone_view.js";
 import { Turns } from "./turns.js";
+import { Verdict } from "./verdict.js";
 import { Waterfall } from "./waterfall.js";
 
 const BUDGET_S = 1.5; // until the server says what its configuration holds
 const KEPT_CALLS = 200;
+const AGAIN_MS = 3000; // before a feed that was refused is asked for again
 const SUGGESTED = 6;
 const SHORT_WORDS = 4; // "Yes, please." answers a question; it suggests nothing
 
 const place = (id) => document.getElementById(id);
+const verdict = new Verdict(place("verdict"));
 const turns = new Turns();
 const waterfall = new Waterfall(place("waterfall"), BUDGET_S);
 const happenings = new Happenings(place("happenings"));
-const providers = new Providers(place("providers"));
+const providers = new Providers(place("providers"), (rungs) => verdict.learn({ rungs }));
+const calls = new LiveCalls(place("calls"));
+const alerts = new Alerts(place("alerts"), (all) => verdict.learn({ alerts: all }));
+const numbers = {};
+const latency = new Latency(place("latency"), BUDGET_S, count);
+const recent = new RecentCalls(place("recent"), remember);
 const lastTaken = new Map(); // by call: the live feed repeats itself when it is taken up again
 
 let lastOfHouse = ""; // of what belongs to no call; a server that was started anew counts from 1
 let shownCall = null;
 let ownCall = null;
 let drawing = false;
+
+function count(news) {
+  Object.assign(numbers, news);
+  verdict.learn({ numbers });
+}
+
+/** What the server remembers beside the calls of the record. */
+function remember({ live, turns: answers, touched, today, problem }) {
+  latency.fill(answers);
+  showCalls(live);
+  count({ ...touched, today });
+  verdict.learn({ problem });
+}
+
+function showCalls(live) {
+  calls.show(live);
+  providers.show(live);
+  verdict.learn({ calls: live });
+}
 
 function take(entry) {
   if (!entry?.event) return;
@@ -35,20 +66,26 @@ function takeOfHouse(entry) {
   const moment = `${entry.at} ${String(entry.number).padStart(12, "0")}`;
   if (moment <= lastOfHouse) return;
   lastOfHouse = moment;
-  providers.take(entry);
-  happenings.take(entry);
+  spread(entry);
 }
 
 function takeOfCall(entry) {
   if (entry.number <= (lastTaken.get(entry.call_id) ?? 0)) return;
   lastTaken.set(entry.call_id, entry.number);
   if (lastTaken.size > KEPT_CALLS) lastTaken.delete(lastTaken.keys().next().value);
-  happenings.take(entry);
-  providers.take(entry);
-  if (entry.event === "BudgetMissed") waterfall.budget_s = entry.budget_s;
+  if (entry.event === "BudgetMissed") setBudget(entry.budget_s);
   if (turns.take(entry) && ownCall === null) shownCall = entry.call_id; // without an own call, the latest one
   providers.call = shownCall;
+  spread(entry);
   if (entry.call_id === shownCall) redraw();
+}
+
+function spread(entry) {
+  for (const each of [providers, happenings, alerts, latency, recent]) each.take(entry);
+}
+
+function setBudget(budget_s) {
+  waterfall.budget_s = latency.budget_s = calls.budget_s = budget_s;
 }
 
 function redraw() {
@@ -70,16 +107,29 @@ function hear(message) {
 
 function follow() {
   const live = place("live");
-  const show = (on) => {
+  const show = (on, text) => {
+    if (live.dataset.on === String(on) && live.textContent === text) return;
+    if (on || live.dataset.on === "true") verdict.learn({ lost: on ? null : Date.now() });
     live.dataset.on = String(on);
-    live.textContent = on ? "Live" : "Not connected to the server";
+    live.textContent = text;
   };
-  const feed = new EventSource("/api/live");
-  feed.onopen = () => show(true);
-  feed.onerror = () => show(false); // the browser tries again by itself
+  const feed = new EventSource("/api/live?calls=1");
+  feed.onopen = () => {
+    show(true, "Live");
+    recent.refresh();
+    alerts.refresh();
+  };
+  feed.onerror = async () => {
+    show(false, "Not connected to the server");
+    if (feed.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+    const { status } = await ask("/api/providers");
+    if (status === 401) show(false, "Signed out: load this page again to sign in");
+    else setTimeout(follow, AGAIN_MS);
+  };
   feed.onmessage = ({ data }) => take(JSON.parse(data));
+  feed.addEventListener("calls", ({ data }) => showCalls(JSON.parse(data)));
   feed.addEventListener("settings", ({ data }) => {
-    waterfall.budget_s = JSON.parse(data).budget_s ?? BUDGET_S;
+    setBudget(JSON.parse(data).budget_s ?? BUDGET_S);
     redraw();
   });
 }

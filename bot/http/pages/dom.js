@@ -17,6 +17,13 @@ export function seconds(value) {
   return `${value.toFixed(2)} s`;
 }
 
+/** How long ago a moment was, roughly: 40 s, 12 min, 3 h. */
+export function since(ms) {
+  const past_s = Math.max(0, Math.round((Date.now() - ms) / 1000));
+  if (past_s < 90) return `${past_s} s`;
+  return past_s < 5400 ? `${Math.round(past_s / 60)} min` : `${Math.round(past_s / 3600)} h`;
+}
+
 /** A length of time as on a telephone: 1:05. */
 export function clock(ms) {
   const whole = Math.max(0, Math.floor(ms / 1000));

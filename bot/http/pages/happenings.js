@@ -1,13 +1,17 @@
 /** What happened in a call besides talking: a short list in plain words, newest first. */
 
 import { el } from "./dom.js";
+import { paced } from "./pacing.js";
 import { PARTS } from "./turns.js";
 
 const KEPT = 40;
+const DRAW_MS = 250;
 const PART_NAMES = new Map(PARTS.map(({ key, label }) => [key, label.toLowerCase()]));
 
 const STAGE_NAMES = new Map([["stt", "Hearing"], ["llm", "Thinking"], ["tts", "Speaking"]]);
 const BREAKERS = { open: ["bad", "is left alone"], half_open: ["plain", "is on trial"], closed: ["good", "is well again"] };
+
+const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotation:", reset: "Tried at once:", acknowledge: "Acknowledged:", resolve: "Resolved:" };
 
 const WORDS = {
   CallStarted: ({ transport }) => ["good", `Call answered (${transport})`],
@@ -35,6 +39,7 @@ const WORDS = {
   SuspicionCleared: ({ provider }) => ["good", `${provider} is trusted again`],
   RungRested: ({ provider, rest_s }) => ["warn", `${provider} rests for ${rest_s.toFixed(1)} s`],
   ProviderReset: ({ provider }) => ["plain", `${provider} is tried at once, as an operator asked`],
+  OperatorActed: ({ action, target, by, why }) => ["plain", `${ACTIONS[action] ?? words(action)} ${target}, by ${by}${why ? `: ${why}` : ""}`],
   ShareLost: () => ["warn", "What other processes know of the providers cannot be read"],
   ShareRegained: () => ["good", "Other processes tell again how the providers are"],
   ProcessLagged: ({ lag_s, step }) => ["warn", `We were late ourselves, by ${lag_s.toFixed(2)} s${step ? `: ${step}` : ""}`],
@@ -44,21 +49,34 @@ const WORDS = {
 /** The list; feed it journal entries. */
 export class Happenings {
   #list;
+  #kept;
+  #new = []; // not drawn yet
+  #soon = paced(() => this.#draw(), DRAW_MS);
 
-  constructor(place) {
+  constructor(place, kept = KEPT) {
+    this.#kept = kept;
     this.#list = el("ol", { class: "happenings" }, el("li", { class: "empty" }, "Failures, interruptions and tools show here."));
     place.append(this.#list);
   }
 
   take(entry) {
-    const say = WORDS[entry.event];
-    if (!say) return;
-    const [tone, text] = say(entry);
-    this.#list.querySelector(".empty")?.remove();
-    const at = el("time", { datetime: entry.at }, new Date(entry.at).toLocaleTimeString());
-    this.#list.prepend(el("li", { "data-tone": tone }, at, el("span", {}, text)));
-    while (this.#list.children.length > KEPT) this.#list.lastElementChild.remove();
+    if (!WORDS[entry.event]) return;
+    this.#new.push(entry);
+    if (this.#new.length > this.#kept) this.#new.shift();
+    this.#soon();
   }
+
+  #draw() {
+    this.#list.querySelector(".empty")?.remove();
+    this.#list.prepend(...this.#new.splice(0).reverse().map(line));
+    while (this.#list.children.length > this.#kept) this.#list.lastElementChild.remove();
+  }
+}
+
+function line(entry) {
+  const [tone, text] = WORDS[entry.event](entry);
+  const at = el("time", { datetime: entry.at }, new Date(entry.at).toLocaleTimeString());
+  return el("li", { "data-tone": tone }, at, el("span", {}, text));
 }
 
 function words(name) {

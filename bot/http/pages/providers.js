@@ -1,9 +1,13 @@
-/** The providers as the calls find them: which one is at work, and which one is left alone. */
+/** The providers as the calls find them: who is at work, who is left alone, how quick each one was. */
 
+import { act, ask, problem } from "./asking.js";
 import { el, seconds } from "./dom.js";
+import { every, paced } from "./pacing.js";
+import { askWhy } from "./reason_dialog.js";
 
 const POLL_MS = 2000;
 const SOON_MS = 150; // several facts come at once; one question answers them all
+const DRAW_MS = 250;
 
 const STAGES = new Map([
   ["stt", { title: "Hears the caller", works: "listens now" }],
@@ -12,29 +16,36 @@ const STAGES = new Map([
 ]);
 
 const CHANGES = new Set([
-  "BreakerMoved", "Suspected", "SuspicionCleared", "RungRested", "ProviderProbed", "ProviderReset",
+  "BreakerMoved", "Suspected", "SuspicionCleared", "RungRested", "ProviderProbed", "ProviderReset", "OperatorActed",
 ]);
 
-/** The card; feed it the live entries, and say which call is shown. */
+/** The card; feed it the live entries and the calls in progress, and say which call is shown. */
 export class Providers {
   #place;
   #list = el("div", { class: "rungs" });
-  #atWork = new Map(); // by call: stage → the rung that gave its last useful output
+  #said = el("p", { class: "problem", role: "status" });
+  #atWork = new Map(); // of the shown call: stage → the rung that gave its last useful output
+  #serves = new Map(); // rung → calls
   #rungs = [];
   #call = null;
-  #asking = 0;
+  #learn;
+  #askSoon = paced(() => this.#ask(), SOON_MS);
+  #drawSoon = paced(() => this.#draw(), DRAW_MS);
 
-  constructor(place) {
+  /** `learn` is told all rungs whenever they were asked for. */
+  constructor(place, learn = () => {}) {
     this.#place = place;
-    place.append(this.#list);
+    this.#learn = learn;
+    place.append(this.#list, this.#said);
     this.#ask();
-    setInterval(() => document.hidden || this.#ask(), POLL_MS);
+    every(POLL_MS, () => this.#ask());
   }
 
   set call(id) {
     if (id === this.#call) return;
     this.#call = id;
-    this.#draw();
+    this.#atWork.clear();
+    this.#drawSoon();
   }
 
   take(entry) {
@@ -42,42 +53,57 @@ export class Providers {
     if (CHANGES.has(event)) this.#askSoon();
     else if (event === "AttemptWon") this.#works(call_id, stage, provider);
     else if (event === "RungChosen") this.#works(call_id, stage, entry.after);
-    else if (event === "CallEnded" && this.#atWork.delete(call_id)) this.#draw();
+    else if (event === "CallEnded" && call_id === this.#call) this.call = null;
+  }
+
+  /** How many calls each of them serves. */
+  show(calls) {
+    this.#serves.clear();
+    for (const { providers } of calls) {
+      for (const name of Object.values(providers)) this.#serves.set(name, (this.#serves.get(name) ?? 0) + 1);
+    }
+    this.#drawSoon();
   }
 
   #works(call, stage, provider) {
-    if (!this.#atWork.has(call)) this.#atWork.set(call, new Map());
-    this.#atWork.get(call).set(stage, provider);
-    if (call === this.#call) this.#draw();
-  }
-
-  #askSoon() {
-    this.#asking ||= setTimeout(() => this.#ask(), SOON_MS);
+    if (call !== this.#call) return;
+    this.#atWork.set(stage, provider);
+    this.#drawSoon();
   }
 
   async #ask() {
-    clearTimeout(this.#asking);
-    this.#asking = 0;
-    const response = await fetch("/api/providers").catch(() => null);
-    if (!response?.ok) return; // the page's own line says that the server is gone
-    this.#rungs = await response.json();
-    this.#place.hidden = !this.#rungs.length;
+    const { ok, body } = await ask("/api/providers");
+    if (!ok) return; // the page's own line says that the server is gone
+    this.#rungs = body;
+    this.#learn(body);
+    this.#place.hidden = !body.length;
     this.#draw();
   }
 
-  async #reset(name) {
-    await fetch(`/api/providers/${encodeURIComponent(name)}/reset`, { method: "POST" }).catch(() => null);
-    this.#ask();
+  async #do(name, action, word = {}) {
+    const done = await act(`/api/providers/${encodeURIComponent(name)}/${action}`, word);
+    this.#said.textContent = done.ok ? "" : problem(done);
+    await this.#ask();
+    return done.ok ? "" : problem(done);
+  }
+
+  #takeOut(name) {
+    askWhy({
+      title: `Take ${name} out of rotation?`,
+      says: "Calls in progress pass over it from their next turn on, until somebody puts it back. It is still probed.",
+      confirm: "Take out",
+      act: (word) => this.#do(name, "rest", word),
+    });
   }
 
   #draw() {
-    const focused = document.activeElement?.closest?.("[data-rung]")?.dataset.rung;
+    const focused = document.activeElement?.closest?.("[data-act]")?.dataset.act;
     this.#list.replaceChildren(...[...STAGES].map(([stage, words]) => this.#stage(stage, words)));
-    if (focused) this.#list.querySelector(`[data-rung="${CSS.escape(focused)}"] button`)?.focus();
+    if (focused) this.#list.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus();
   }
 
   #stage(stage, { title, works }) {
-    const atWork = this.#atWork.get(this.#call)?.get(stage);
+    const atWork = this.#atWork.get(stage);
     const rungs = this.#rungs.filter((rung) => rung.stage === stage);
     const rows = rungs.map((rung) => this.#row(rung, rung.name === atWork ? works : null));
     return el("div", { class: "stage" }, el("h3", {}, title), el("ol", {}, ...rows));
@@ -85,23 +111,45 @@ export class Providers {
 
   #row(rung, works) {
     const { tone, text } = condition(rung);
-    const name = el("strong", {}, rung.name, works && el("span", { class: "works" }, works));
-    const again = el("button", { type: "button", class: "reset", onclick: () => this.#reset(rung.name) }, "Try now");
-    again.setAttribute("aria-label", `Try ${rung.name} now`);
+    const calls = this.#serves.get(rung.name) ?? 0;
+    const serves = calls ? el("span", { class: "serves" }, calls === 1 ? "1 call" : `${calls} calls`) : null;
+    const name = el("strong", {}, rung.name, works && el("span", { class: "works" }, works), serves);
     const state = el("span", { class: "condition", "data-tone": tone, title: probed(rung.last_probe) }, text);
-    const speed = el("span", { class: "speed", title: "Half of its recent answers began within this" }, seconds(rung.p50_s));
-    return el("li", { class: "rung", "data-rung": rung.name, "data-state": rung.state }, name, state, tone === "good" ? speed : again);
+    const choices = el("span", { class: "choices" }, ...this.#choices(rung, tone));
+    return el("li", { class: "rung", "data-rung": rung.name, "data-state": rung.state }, name, state, choices, el("span", { class: "speed" }, figures(rung)));
+  }
+
+  #choices(rung, tone) {
+    const button = (action, text, says, onclick) =>
+      el("button", { type: "button", class: "reset", "data-act": `${action} ${rung.name}`, "aria-label": says, onclick }, text);
+    if (rung.withdrawn) return [button("return", "Put back", `Put ${rung.name} back into rotation`, () => this.#do(rung.name, "return"))];
+    const out = button("rest", "Take out", `Take ${rung.name} out of rotation`, () => this.#takeOut(rung.name));
+    const again = button("reset", "Try now", `Try ${rung.name} now`, () => this.#do(rung.name, "reset"));
+    return tone === "good" ? [out] : [again, out];
   }
 }
 
 /** How a rung is, in a word or two. */
-function condition({ state, suspect, retired, rests_s, half_opens_in_s }) {
+function condition({ state, suspect, retired, withdrawn, rests_s, half_opens_in_s }) {
+  if (withdrawn) return { tone: "warn", text: "Out of rotation" };
   if (state === "open" && retired) return { tone: "bad", text: "Refuses our key or has no credit" };
   if (state === "open") return { tone: "bad", text: half_opens_in_s ? `Left alone for ${Math.ceil(half_opens_in_s)} s` : "Left alone" };
   if (state === "half_open") return { tone: "warn", text: "On trial" };
   if (rests_s > 0) return { tone: "warn", text: `Rests for ${Math.ceil(rests_s)} s` };
   if (suspect) return { tone: "warn", text: "Suspect" };
   return { tone: "good", text: "Well" };
+}
+
+/** What a rung did for callers lately: how soon its answers began, who was touched, how it failed last. */
+function figures({ p50_s, recent }) {
+  if (!recent?.answers && !recent?.last_failure) return `usually ${seconds(p50_s)}`;
+  const { answers, failures, callers_touched: callers, last_failure: last } = recent;
+  const parts = [
+    answers ? `half within ${seconds(recent.p50_s)}, 19 of 20 within ${seconds(recent.p95_s)}` : "no answer lately",
+    failures ? `${failures} failed, ${callers} caller${callers === 1 ? "" : "s"} touched` : null,
+    last ? `last failure ${new Date(last.at).toLocaleTimeString()}: ${last.kind.replaceAll("_", " ")}` : null,
+  ];
+  return parts.filter(Boolean).join(" · ");
 }
 
 function probed(probe) {

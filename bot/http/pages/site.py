@@ -1,4 +1,4 @@
-"""Serves the pages: the telephone and all its files under `/client/`, the console at `/`."""
+"""Serves the pages: the telephone and all files under `/client/`, the console at `/`, a call's."""
 
 import functools
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse
 
 FOLDER: Final = Path(__file__).parent
+VENDOR: Final = FOLDER / "vendor"  # what others wrote, as they wrote it, with its licence
 CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -44,7 +45,8 @@ def page(name: str) -> FileResponse:
 @functools.cache
 def _files() -> Mapping[str, Path]:
     """Return the pages' files by their names: a name from outside never becomes a path."""
-    return {each.name: each for each in FOLDER.iterdir() if each.suffix in CONTENT_TYPES}
+    found = (*VENDOR.iterdir(), *FOLDER.iterdir())
+    return {each.name: each for each in found if each.suffix in CONTENT_TYPES}
 
 
 def client_routes() -> APIRouter:
@@ -62,7 +64,13 @@ def asset_routes() -> APIRouter:
 
 
 def console_routes() -> APIRouter:
-    """Return the console's route."""
+    """Return the routes of the console, and of the page of one call."""
     router = APIRouter()
     router.add_api_route("/", lambda: page("console.html"), include_in_schema=False)
+
+    @router.get("/calls/{call_id}", include_in_schema=False)
+    async def one_call(call_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+        del call_id  # the page asks for it by itself
+        return page("call.html")
+
     return router

@@ -20,6 +20,11 @@ const KEPT_TURNS = 50;
 export class Turns {
   #calls = new Map();
   #begun = new Map(); // by call: the turn in progress and the failovers in it
+  #kept;
+
+  constructor(kept = KEPT_TURNS) {
+    this.#kept = kept; // turns of a call
+  }
 
   /** Take one entry in; true when a turn is now shown differently. */
   take(entry) {
@@ -71,7 +76,7 @@ export class Turns {
     if (begun) begun.answered = true;
     const moves = begun?.moves ?? []; // it may yet grow
     turns.push({ number: turn, v2v_s, ear_s: null, bargedIn: false, parts: lengths(parts), moves });
-    if (turns.length > KEPT_TURNS) turns.shift();
+    if (turns.length > this.#kept) turns.shift();
   }
 
   #last({ call_id, turn: number }, change) {

@@ -12,9 +12,12 @@ export class Waterfall {
   #chart = el("div", { class: "chart", role: "img" });
   #rows = el("tbody");
   #budget_s;
+  #shown;
 
-  constructor(place, budget_s) {
+  /** `shown` is how many turns are drawn, the last ones. */
+  constructor(place, budget_s, shown = SHOWN) {
     this.#budget_s = budget_s;
+    this.#shown = shown;
     place.append(this.#chart, legend(), this.#table());
     this.draw([]);
   }
@@ -24,13 +27,13 @@ export class Waterfall {
   }
 
   draw(turns) {
-    const last = turns.slice(-SHOWN);
+    const last = turns.slice(-this.#shown);
     const longest = Math.max(this.#budget_s, ...last.map(({ v2v_s, ear_s }) => v2v_s + (ear_s ?? 0)));
     const scale = longest * HEADROOM;
     this.#chart.replaceChildren(...last.map((turn) => this.#row(turn, scale)), this.#ruler(scale));
     if (!last.length) this.#chart.prepend(el("p", { class: "empty" }, "No turn yet. Each answer shows here where its time went."));
     this.#chart.setAttribute("aria-label", this.#summary(last));
-    this.#rows.replaceChildren(...turns.slice(-SHOWN).map((turn) => tableRow(turn)));
+    this.#rows.replaceChildren(...last.map((turn) => tableRow(turn)));
   }
 
   #row(turn, scale) {

@@ -26,6 +26,7 @@ from bot.health.retrying import Retries
 from bot.http.alert_routes import alert_router
 from calls.alert import AlertRules
 from calls.alerting import never_quiet
+from calls.events import Event, OperatorActed
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
 from fallbacks.retrying import RetrySettings
@@ -157,7 +158,9 @@ def test_quiet_hours_are_those_of_the_operators_zone(
     assert [quiet_hours(settings)(each) for each in moments] == quiet
 
 
-async def asked(folder: Path, method: str, path: str, **said: Any) -> tuple[int, Any]:
+async def asked(
+    folder: Path, method: str, path: str, *, told: list[Event] | None = None, **said: Any
+) -> tuple[int, Any]:
     """Ask the routes of a house with one alert, of which the key is put for KEY."""
     outbox = AlertOutbox(f"sqlite+aiosqlite:///{folder}/holdline.db")
     desk = AlertDesk(
@@ -175,7 +178,7 @@ async def asked(folder: Path, method: str, path: str, **said: Any) -> tuple[int,
     await desk.decide()
     (alert,) = await desk.recent()
     app = FastAPI()
-    app.include_router(alert_router(desk))
+    app.include_router(alert_router(desk, (told if told is not None else []).append))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
     ) as client:
@@ -201,6 +204,21 @@ async def test_an_operators_word_is_kept_with_the_name(
     code, alert = await asked(tmp_path, "POST", f"/api/alerts/KEY/{action}", json=said)
 
     assert (code, alert["status"], alert["seen_by"]) == (200, status, "Mary\\nof the night")
+
+
+async def test_what_an_operator_does_to_an_alert_is_told_once_with_who_and_why(
+    tmp_path: Path,
+) -> None:
+    told: list[Event] = []
+    said = {"by": "Mary", "why": "key renewed"}
+
+    await asked(tmp_path, "POST", "/api/alerts/KEY/resolve", told=told, json=said)
+    await asked(tmp_path, "POST", "/api/alerts/none/resolve", told=told)
+
+    (acted,) = told
+    assert isinstance(acted, OperatorActed)
+    assert (acted.action, acted.target[:9], acted.why) == ("resolve", "tts-voice", "key renewed")
+    assert acted.by == "Mary (no token from 127.0.0.1)"
 
 
 async def test_a_word_without_a_name_and_on_no_alert(tmp_path: Path) -> None:

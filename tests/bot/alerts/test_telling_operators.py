@@ -22,6 +22,7 @@ from calls.alert import AlertRules
 from calls.alerting import never_quiet
 from calls.entry import Entry
 from calls.events import CallerStopped, CallFailed, Event
+from calls.house_events import AlertSent
 from calls.incidents import Incidents
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, BreakerMoved
@@ -163,6 +164,24 @@ async def test_an_outage_under_five_calls_is_one_story_in_each_channel(shift: Sh
 
     data = shift.hook.asked[-1][3]["data"]
     assert (data["status"], data["lasted_s"], data["turns_touched"]) == ("resolved", 60.0, 10)
+
+
+async def test_what_a_channel_takes_is_told(shift: Shift) -> None:
+    await shift.hear(REFUSED)
+    await shift.settle()
+    shift.now += 10
+    await shift.desk.decide()
+    for channel in shift.channels:
+        while await shift.desk.send_next(channel):
+            pass
+
+    sent = [each for each in shift.own if isinstance(each, AlertSent)]
+    assert {(each.channel, each.severity) for each in sent} >= {
+        ("email", Severity.HIGH),
+        ("telegram", Severity.HIGH),
+        ("webhook", Severity.HIGH),
+    }
+    assert not any(each.edited for each in sent)
 
 
 async def test_nothing_that_is_sent_holds_a_key(shift: Shift) -> None:

@@ -1,43 +1,15 @@
 """Someone who listens blocks for ten seconds, in the middle of a call: nobody hears it."""
 
 import asyncio
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from bot.lab.process import RunningLab, with_lab
-from bot.process import open_process
-from bot.recording import read
 from calls.entry import Entry
-from calls.events import AgentSaid, AnswerHeard
-from faultlab.instance import Core
-from faultlab.lab import Lab
-from telemetry.emitter import Listener
-from tests.faultlab.near_ears import bring_near
-from transports.loopback import LoopbackLeg
+from calls.house_events import ConfigurationLoaded
+from tests.bot.call.replayed_call import replay_call
 
 pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]
-
-CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "03_booking.wav"
-
-
-@dataclass
-class Told:
-    entries: list[Entry] = field(default_factory=list)
-
-    async def hear(self, entry: Entry) -> None:
-        self.entries.append(entry)
-
-    @property
-    def v2v_s(self) -> list[float]:
-        return [each.event.v2v_s for each in self.entries if isinstance(each.event, AnswerHeard)]
-
-    @property
-    def said(self) -> list[str]:
-        return [each.event.text for each in self.entries if isinstance(each.event, AgentSaid)]
 
 
 class Blocked:
@@ -47,34 +19,19 @@ class Blocked:
         await asyncio.sleep(10.0)
 
 
-async def one_call(folder: Path, *others: Listener) -> tuple[Told, int]:
-    """Replay a caller; return what was told of the call, and how much was lost."""
-    caller = read(CALLER)
-    told = Told()
-    listeners: Sequence[Listener] = [*others, told]
-    async with bring_near(Lab(core=Core(steady=True), speed=1.25)) as lab:
-        running = RunningLab(
-            control_url="", control_token="", instances=lab.describe()["instances"]
-        )
-        settings = with_lab(running, {"logs": {"dir": folder}})
-        async with open_process(settings, words=True, listeners=listeners) as process:
-            leg = LoopbackLeg(
-                caller.samples,
-                sample_rate_hz=caller.rate_hz,
-                linger_s=10.0,
-                content_s=4.0,
-                clock=time.monotonic,
-            )
-            await process.switchboard.answer(leg, process.call(leg))
-    return told, process.emitter.losses["Blocked"]
-
-
 async def test_one_that_blocks_for_ten_seconds_changes_no_answer(tmp_path: Path) -> None:
-    alone, _ = await one_call(tmp_path / "alone")
+    alone, _ = await replay_call(tmp_path / "alone")
 
-    beside, lost = await one_call(tmp_path / "beside", Blocked())
+    beside, lost = await replay_call(tmp_path / "beside", Blocked())
 
     assert len(alone.v2v_s) >= 1
     assert beside.v2v_s == pytest.approx(alone.v2v_s, abs=0.001)
     assert beside.said == alone.said
-    assert lost > 0
+    assert lost["Blocked"] > 0
+
+
+async def test_a_process_tells_by_which_configuration_it_answers(tmp_path: Path) -> None:
+    told, _ = await replay_call(tmp_path)
+
+    loaded = [each for each in told.entries if isinstance(each.event, ConfigurationLoaded)]
+    assert [each.call_id for each in loaded] == [""]

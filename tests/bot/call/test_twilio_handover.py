@@ -146,6 +146,7 @@ async def line(folder: Path, person: Callee, *, warm: bool = True) -> AsyncItera
                 }
             },
             "logs": {"dir": folder / "logs"},
+            "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
             "hold": {"render": False},
         }
         instances = lab.describe()["instances"]

@@ -22,6 +22,7 @@ from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.health.retrying import Retries
 from calls.events import Event
+from calls.house_events import ClipsRendered
 from fallbacks.breaker import State
 from fallbacks.facts import RetriesExhausted, RetryPlanned
 from fallbacks.retrying import RetrySettings
@@ -255,15 +256,26 @@ async def test_a_server_renders_when_nobody_calls_and_not_before(
     monkeypatch.setattr(clip_keeping, "LOOK_S", 0.01)
     monkeypatch.setattr(clip_keeping, "QUIET_S", 0.05)
     settings, store, busy = settings_for(lab), ClipStore(tmp_path), True
-    async with keep_clips(settings, UTTERANCES, store, quiet=lambda: not busy, retries=retries()):
+    told: list[Event] = []
+    asked = retries(tell=told.append)
+    async with keep_clips(settings, UTTERANCES, store, quiet=lambda: not busy, retries=asked):
         await asyncio.sleep(0.15)
         before = len(lab.record.words())
         busy = False
         async with asyncio.timeout(20):
             while not all(store.has(Clip.of(*pair)) for pair in wanted(settings, UTTERANCES)):  # noqa: ASYNC110 - files are waited for
                 await asyncio.sleep(0.02)
+            while not told:  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.02)
 
     assert before == 0
+    (rendering,) = told
+    assert isinstance(rendering, ClipsRendered)
+    assert (rendering.clips, rendering.failed, rendering.complete) == (
+        len(list(wanted(settings, UTTERANCES))),
+        0,
+        True,
+    )
 
 
 async def test_a_server_that_may_not_render_asks_for_nothing(lab: Lab, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from bot.health.house_view import merge_rungs
+from bot.health.house_view import emptied_by, merge_rungs
+from telemetry.recent_work import NOTHING
 
 
 def rung(name: str, **said: Any) -> dict[str, Any]:
     usual = {"state": "closed", "usable": True, "suspect": False, "failures": 0, "last_probe": None}
-    return {"stage": "tts", "name": name, **usual, **said}
+    more = {"withdrawn": False, "recent": None}
+    return {"stage": "tts", "name": name, **usual, **more, **said}
 
 
 def test_whoever_thinks_worst_of_a_rung_is_believed() -> None:
@@ -17,8 +19,8 @@ def test_whoever_thinks_worst_of_a_rung_is_believed() -> None:
     merged = merge_rungs([here, there])
 
     assert merged == [
-        rung("a", suspect=True, failures=1),
-        rung("b", state="open", usable=False, failures=3),
+        rung("a", suspect=True, failures=1, recent=NOTHING),
+        rung("b", state="open", usable=False, failures=3, recent=NOTHING),
     ]
 
 
@@ -30,4 +32,22 @@ def test_the_last_probe_is_that_of_whoever_probes() -> None:
 
 
 def test_a_worker_with_another_configuration_changes_no_order() -> None:
-    assert merge_rungs([[rung("a")], [rung("new"), rung("a")]]) == [rung("a")]
+    assert merge_rungs([[rung("a")], [rung("new"), rung("a")]]) == [rung("a", recent=NOTHING)]
+
+
+def test_what_one_process_takes_out_is_out_and_what_they_counted_adds_up() -> None:
+    counts = {"began": {"100": 2}, "failures": 1, "failovers": 0, "callers": 1}
+    raw = counts | {"last_failure": {"at": "2026", "kind": "cut", "reason": ""}}
+
+    (merged,) = merge_rungs([[rung("a", recent=raw)], [rung("a", recent=raw, withdrawn=True)]])
+
+    assert merged["withdrawn"] is True
+    assert (merged["recent"]["answers"], merged["recent"]["callers_touched"]) == (4, 2)
+
+
+def test_a_stage_is_emptied_by_its_last_rung_that_can_be_asked() -> None:
+    rungs = [rung("a"), rung("b", usable=False), rung("c", usable=False)]
+
+    assert emptied_by(rungs, "a") == ["tts"]
+    assert emptied_by(rungs, "b") == []
+    assert emptied_by([rung("a"), rung("b")], "a") == []

@@ -121,6 +121,73 @@ async def test_a_reset_lets_a_retired_rung_be_tried_at_once(tmp_path: Path) -> N
         assert process.providers.roster.health("llm", "mind").breaker.state is State.HALF_OPEN
 
 
+async def test_a_rung_out_of_rotation_is_passed_over_until_it_is_put_back(tmp_path: Path) -> None:
+    async with asking(tmp_path) as (process, client):
+        said = {"by": "Mary", "why": "their status page"}
+        (out,) = (await client.post("/api/providers/mind/rest", json=said)).json()
+        offered = [
+            each.usable for each in process.providers.roster.standings("llm", clock.monotonic())
+        ]
+        (back,) = (await client.post("/api/providers/mind/return")).json()
+
+    assert (out["withdrawn"], out["usable"], out["state"]) == (True, False, "closed")
+    assert offered == [False, True]
+    assert (back["withdrawn"], back["usable"]) == (False, True)
+
+
+async def test_the_last_rung_of_a_stage_is_taken_out_by_force_only(tmp_path: Path) -> None:
+    async with asking(tmp_path) as (_, client):
+        await client.post("/api/providers/brain/rest")
+        refused = await client.post("/api/providers/mind/rest")
+        forced = await client.post("/api/providers/mind/rest", json={"force": True})
+
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == (
+        "Without mind, llm would have no provider that can be asked; force does it still."
+    )
+    assert forced.json()[0]["withdrawn"] is True
+
+
+async def test_what_an_operator_does_is_told_once_with_who_and_why(tmp_path: Path) -> None:
+    async with asking(tmp_path) as (process, client):
+        watching = process.live.watch()
+        said = {"by": "Mary +15551234567", "why": "x" * 200}
+        await client.post("/api/providers/mind/rest", json=said)
+        await client.post("/api/providers/mind/return")
+        await client.post("/api/providers/mint/rest")
+        await process.emitter.flush()
+        acted = [await anext(watching), await anext(watching)]
+
+    assert [each["event"] for each in acted] == ["OperatorActed", "OperatorActed"]
+    assert [(each["action"], each["target"]) for each in acted] == [
+        ("rest", "mind"),
+        ("return", "mind"),
+    ]
+    assert acted[0]["why"] == "x" * 200
+    assert acted[1]["by"] == "an operator (bearer token from 127.0.0.1)"
+
+
+@pytest.mark.parametrize("action", ["rest", "return", "reset"])
+async def test_no_page_of_another_site_acts_on_a_rung(tmp_path: Path, action: str) -> None:
+    async with asking(tmp_path) as (process, client):
+        for headers in ({"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
+            refused = await client.post(f"/api/providers/mind/{action}", headers=headers)
+            assert refused.status_code == 403
+        assert not process.providers.roster.health("llm", "mind").withdrawn
+
+
+@pytest.mark.parametrize(
+    "body", [{"why": "x" * 201}, {"by": 3}, {"force": "perhaps"}, [1]], ids=str
+)
+async def test_a_word_that_is_none_is_refused_in_one_line(tmp_path: Path, body: Any) -> None:
+    async with asking(tmp_path) as (process, client):
+        refused = await client.post("/api/providers/mind/rest", json=body)
+
+        assert refused.status_code == 422
+        assert "\n" not in refused.json()["detail"]
+        assert not process.providers.roster.health("llm", "mind").withdrawn
+
+
 async def test_a_reset_of_nobody_says_who_there_is(tmp_path: Path) -> None:
     async with asking(tmp_path) as (_, client):
         answer = await client.post("/api/providers/mint/reset")

@@ -23,6 +23,7 @@ class Desk:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     leaving: bool = False
     pid: int = 0
+    cause: str = "start"
 
     @property
     def name(self) -> str:

@@ -44,6 +44,10 @@ async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(tmp_pa
             metrics = await metrics_with(served, "holdline_calls_active 2.0")
             assert 'calls_started_total{transport="twilio"} 4.0' in metrics  # the dead one's, too
 
+            await metrics_with(served, "holdline_workers_lost_total 1.0")
+            await metrics_with(served, 'holdline_workers_started_total{cause="lost"} 1.0')
+            assert '"worker": "w1", "code": -9, "calls": 1' in log_of(served)
+
             assert not left.ended.is_set()
             assert not lost.ended.is_set()
             assert "w1 has ended with -9, 1 calls lost" in log_of(served)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bot.house.house import HeldSeat, NoSeat
+from bot.house.joined import Joined
 from bot.http.twilio_tokens import Ticket, Tokens
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
@@ -109,3 +110,32 @@ async def test_a_word_that_nobody_can_make_sense_of_ends_no_line() -> None:
         it.joined[0].wire.tell("entry", to="w2", watcher=1, entry={"words": "a lone \udcff"})
 
         assert isinstance(await it.joined[0].admit(), HeldSeat)
+
+
+async def test_a_worker_that_is_ready_is_told_of_with_its_cause() -> None:
+    async with lines(settings_with()) as it:
+        told = [heard_by(each, "worker_started") for each in it.joined]
+        it.desks[1].cause = "lost"
+        await it.open()
+
+    started = [(said["worker"], said["cause"]) for heard in told for said in heard]
+    assert sorted(started) == [("w1", "start"), ("w2", "lost")]
+
+
+async def test_what_happened_while_no_worker_was_there_is_told_by_the_next_one() -> None:
+    async with lines(settings_with()) as it:
+        told = [heard_by(each, "worker_lost") for each in it.joined]
+        it.office.tell_one("worker_lost", worker="w0", code=-9, calls=3)
+        await it.settle()
+        before = [said for heard in told for said in heard]
+        await it.open()
+
+    after = [said for heard in told for said in heard]
+    assert before == []
+    assert [(each["worker"], each["code"], each["calls"]) for each in after] == [("w0", -9, 3)]
+
+
+def heard_by(worker: Joined, what: str) -> list[Mapping[str, Any]]:
+    heard: list[Mapping[str, Any]] = []
+    worker.wire.on(what, heard.append)
+    return heard

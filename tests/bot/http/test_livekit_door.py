@@ -114,6 +114,7 @@ async def opened(tmp_path: Path, **tree: Any) -> AsyncIterator[Opened]:
             {
                 "stages": STAGES,
                 "logs": {"dir": tmp_path},
+                "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"},
                 "transports": {"livekit": livekit},
                 **tree,
             }

@@ -30,7 +30,8 @@ SDP = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
 
 @asynccontextmanager
 async def asking(tmp_path: Path, **tree: Any) -> AsyncIterator[httpx.AsyncClient]:
-    settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}, **tree})
+    kept = {"logs": {"dir": tmp_path}, "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/h.db"}}
+    settings = Settings.model_validate({"stages": STAGES, **kept, **tree})
     async with (
         open_process(settings, words=False) as process,
         asyncio.TaskGroup() as tasks,
@@ -138,7 +139,13 @@ async def test_the_metrics_are_those_of_this_process(tmp_path: Path) -> None:
     assert "holdline_process_event_queue_entries" in answer.text
 
 
-@pytest.mark.parametrize("path", ["/", "/client/", "/client/client.js", "/api/live", "/metrics"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/client/", "/client/client.js", "/api/live", "/metrics"),
+        *("/calls/c1", "/api/calls", "/api/calls/c1", "/api/calls/c1/audio", "/api/providers"),
+    ],
+)
 async def test_with_a_token_set_nothing_is_open_without_it(tmp_path: Path, path: str) -> None:
     async with asking(tmp_path, server={"token": TOKEN}) as client:
         refused = await client.get(path)
@@ -160,6 +167,14 @@ async def test_the_token_opens_as_a_bearer_and_after_signing_in_as_a_cookie(tmp_
     cookie = signed_in.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert TOKEN not in cookie
+
+
+async def test_who_opens_a_calls_page_without_the_token_is_asked_for_it(tmp_path: Path) -> None:
+    async with asking(tmp_path, server={"token": TOKEN}) as client:
+        page = await client.get("/calls/c1")
+
+    assert page.status_code == 401
+    assert 'action="/sign-in"' in page.text
 
 
 async def test_a_public_telephone_opens_itself_and_nothing_else(tmp_path: Path) -> None:

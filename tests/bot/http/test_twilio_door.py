@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bot.house.cloakroom import MOST, Cloakroom
-from bot.http import twilio_door
+from bot.http import media_door
 from bot.http.twilio_tokens import Ticket, Tokens
 from calls.events import CallRefused, InputRefused
 from faultlab.carrier.carrier import Carrier
@@ -232,7 +232,7 @@ async def test_the_server_s_own_limit_is_told_before_a_start_too() -> None:
 
 
 async def test_a_socket_that_never_starts_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(twilio_door, "START_S", 0.1)
+    monkeypatch.setattr(media_door, "START_S", 0.1)
     async with house() as it, media_socket(it) as socket:
         await socket.send_str(CONNECTED)
         closing = await asyncio.wait_for(socket.receive(), 5)
@@ -254,7 +254,7 @@ async def test_a_socket_that_chatters_without_a_start_is_closed() -> None:
 async def test_the_oldest_socket_that_has_not_begun_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(twilio_door, "MAX_WAITING", 1)
+    monkeypatch.setattr(media_door, "MAX_WAITING", 1)
     async with house() as it, media_socket(it) as first, media_socket(it) as second:
         closing = await asyncio.wait_for(first.receive(), 5)
 
@@ -278,7 +278,7 @@ async def test_a_hundred_idle_sockets_keep_no_caller_out() -> None:
 async def test_a_signed_handshake_makes_room_for_no_stranger(
     slash: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twilio_door, "MAX_WAITING", 1)
+    monkeypatch.setattr(media_door, "MAX_WAITING", 1)
     async with house() as it:
         proof = signature(TOKEN, f"ws://127.0.0.1:{it.port}/twilio/media{slash}", {})
         async with media_socket(it, proof=proof) as twilio, media_socket(it) as stranger:
@@ -289,7 +289,7 @@ async def test_a_signed_handshake_makes_room_for_no_stranger(
 
 
 async def test_a_wrong_signature_waits_with_the_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(twilio_door, "MAX_WAITING", 1)
+    monkeypatch.setattr(media_door, "MAX_WAITING", 1)
     async with (
         house() as it,
         media_socket(it, proof="forged") as first,

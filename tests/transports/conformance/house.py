@@ -100,6 +100,7 @@ async def open_house(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[Hou
         "hold": {"render": False},
         "resilience": {"probe": {"interval_s": 0}},
         "logs": {"dir": folder / "logs"},
+        "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
         "shutdown": {"drain_s": 0},
         "transports": more.get("transports", {}),
     }

@@ -4,9 +4,17 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from bot.http.pages.site import CONTENT_TYPES, FOLDER, asset_routes, client_routes, console_routes
+from bot.http.pages.site import (
+    CONTENT_TYPES,
+    FOLDER,
+    VENDOR,
+    asset_routes,
+    client_routes,
+    console_routes,
+)
 
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.suffix in CONTENT_TYPES)
+OTHERS = sorted(path.name for path in VENDOR.iterdir() if path.suffix in CONTENT_TYPES)
 NAMESPACES = ("http://www.w3.org/2000/svg",)  # a name, never fetched
 ADDRESS = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}[^\s"'`)]*""")
 
@@ -20,7 +28,10 @@ def client() -> TestClient:
     return TestClient(app)
 
 
-@pytest.mark.parametrize("path", ["/", "/client/", *(f"/client/{name}" for name in FILES)])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/client/", "/calls/c1", *(f"/client/{name}" for name in (*FILES, *OTHERS))],
+)
 def test_every_page_and_file_is_sent_under_the_strict_policy(client: TestClient, path: str) -> None:
     answer = client.get(path)
 
@@ -38,7 +49,7 @@ def test_no_file_names_another_server(name: str) -> None:
     assert foreign == []
 
 
-@pytest.mark.parametrize("name", ["client.html", "console.html"])
+@pytest.mark.parametrize("name", ["client.html", "console.html", "call.html"])
 def test_markup_holds_no_script_or_style_that_the_policy_would_refuse(name: str) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
 
@@ -54,3 +65,11 @@ def test_every_import_is_a_file_that_is_there() -> None:
 @pytest.mark.parametrize("name", ["site.py", "..%2Fserver.py", "%2Fetc%2Fpasswd", "nothing.js"])
 def test_nothing_but_the_pages_is_served(client: TestClient, name: str) -> None:
     assert client.get(f"/client/{name}").status_code == 404
+
+
+def test_what_others_wrote_has_its_licence_beside_it() -> None:
+    licence = (VENDOR / "uPlot.LICENSE").read_text(encoding="utf-8")
+
+    assert licence.startswith("The MIT License (MIT)")
+    assert {name.partition(".")[0] for name in OTHERS} == {"uPlot"}
+    assert all((VENDOR / name).stat().st_size < 60_000 for name in OTHERS)

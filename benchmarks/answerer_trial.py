@@ -1,0 +1,189 @@
+"""Has a greeting heard by the parts that hear it in a call, on a clock that the sound moves."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+
+from benchmarks.greetings import RATE_HZ, RenderedGreeting
+from calls.answering import (
+    Answerer,
+    AnsweringAction,
+    AnsweringPlan,
+    Decide,
+    LeaveMessage,
+    Open,
+    PartFromMachine,
+    SayWho,
+    StopTalking,
+)
+from processors.answerer_watch import AnswererMeans, AnswererWatch, SpeechDetector
+from providers.sphinx import Recogniser
+from providers.sphinx_ear import Ear
+
+PIECE_S: Final = 0.02
+PIECE_BYTES: Final = round(PIECE_S * RATE_HZ) * 2
+WORD_LAG_S: Final = 0.35  # a word is written down so much later (chosen: a streaming recogniser's)
+PLAN: Final = AnsweringPlan(
+    who="This is Holdline, about your appointment.", message="Call us back."
+)
+
+Written = Iterator[tuple[str, bool]]
+"""What a recogniser has written by now, and whether it is final."""
+
+
+class Recognise(Protocol):
+    """A recogniser."""
+
+    def __call__(self, now: float, piece: bytes, *, speaks: bool) -> Written:
+        """Hear the next piece, told whether somebody is speaking."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What became of a greeting; moments are seconds from the answer."""
+
+    rendered: RenderedGreeting
+    done: Sequence[tuple[float, AnsweringAction]]
+
+    @property
+    def who(self) -> Answerer:
+        """Who it really is."""
+        return self.rendered.greeting.who
+
+    @property
+    def verdicts(self) -> list[Decide]:
+        """Each word that was given."""
+        return [each for _, each in self.done if isinstance(each, Decide)]
+
+    @property
+    def first_s(self) -> float:
+        """When the first word was given."""
+        return self.verdicts[0].after_s
+
+    @property
+    def right_s(self) -> float | None:
+        """When the right word was given; None: never."""
+        is_person = self.who is Answerer.HUMAN
+        right = (Answerer.HUMAN, Answerer.UNDECIDED) if is_person else (self.who,)
+        return next((each.after_s for each in self.verdicts if each.answerer in right), None)
+
+    @property
+    def turned_away(self) -> bool:
+        """Whether a machine's treatment was given."""
+        machines = LeaveMessage | PartFromMachine | StopTalking | SayWho
+        return any(isinstance(each, machines) for _, each in self.done)
+
+    @property
+    def opened_s(self) -> float | None:
+        """When we began to talk; None: never."""
+        return next((at for at, each in self.done if isinstance(each, Open)), None)
+
+
+class _Noting(AnswererWatch):
+    """Stands in no list: what it hands on goes nowhere."""
+
+    def __init__(self, speech: SpeechDetector, means: AnswererMeans) -> None:
+        super().__init__(PLAN, means, speech=speech)
+        self.done: list[tuple[float, AnsweringAction]] = []
+        self._clock = means.clock
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Drop it."""
+
+    async def _do(self, actions: Sequence[AnsweringAction]) -> None:
+        self.done += [(round(self._clock(), 3), each) for each in actions]
+        await super()._do(actions)
+
+
+async def try_greeting(
+    rendered: RenderedGreeting, speech: SpeechDetector, recognise: Recognise
+) -> Trial:
+    """Return what is made of a greeting."""
+    now = 0.0
+
+    async def nothing(_: object) -> None:
+        """Say nothing, and do not part."""
+
+    means = AnswererMeans(
+        say=nothing,
+        part=nothing,
+        excuse=_excuse,
+        remember=lambda _: None,
+        tell=lambda _: None,
+        clock=lambda: now,
+    )
+    watch = _Noting(speech, means)
+    watch.prepare(RATE_HZ)
+    watch.answered()
+    for at in range(0, len(rendered.pcm) - PIECE_BYTES, PIECE_BYTES):
+        now = (at + PIECE_BYTES) / 2 / RATE_HZ
+        while (due := watch.judge.wake_at) is not None and due <= now:
+            await watch.act(now)
+        piece = rendered.pcm[at : at + PIECE_BYTES]
+        await watch.hear_sound(InputAudioRawFrame(piece, RATE_HZ, 1))
+        for text, final in recognise(now, piece, speaks=watch.hears_speech):
+            await watch.read(_frame(text, final=final))
+    return Trial(rendered=rendered, done=tuple(watch.done))
+
+
+def _excuse(*, away: bool) -> None:
+    del away
+
+
+def _frame(text: str, *, final: bool) -> TranscriptionFrame | InterimTranscriptionFrame:
+    kind = TranscriptionFrame if final else InterimTranscriptionFrame
+    return kind(text, "", "")
+
+
+def words_as_spoken(rendered: RenderedGreeting) -> Recognise:
+    """Return a recogniser that makes no mistake and is as late as a streaming one."""
+    waiting = list(rendered.words)
+    heard: list[str] = []
+
+    def recognise(now: float, _: bytes, *, speaks: bool) -> Written:
+        del speaks
+        more = False
+        while waiting and waiting[0][0] + WORD_LAG_S <= now:
+            heard.append(waiting.pop(0)[1])
+            more = True
+        if more:
+            yield " ".join(heard), False
+
+    return recognise
+
+
+def words_of_sphinx() -> Recognise:
+    """Return the recogniser that comes with us, as it follows a call."""
+    ear, speaking = Recogniser(Ear(rate_hz=RATE_HZ)), False
+
+    def recognise(_: float, piece: bytes, *, speaks: bool) -> Written:
+        nonlocal speaking
+        if speaks and not speaking:
+            ear.begin()
+        results = [*ear.hear(piece), *([ear.finish()] if speaking and not speaks else [])]
+        speaking = speaks
+        for each in results:
+            yield each.text, each.what == "final"
+
+    return recognise
+
+
+def no_words() -> Recognise:
+    """Return a recogniser that is down."""
+
+    def recognise(_: float, __: bytes, *, speaks: bool) -> Written:
+        del speaks
+        return iter(())
+
+    return recognise

@@ -1,0 +1,143 @@
+"""Who picked up: how surely and how soon people, mailboxes, menus and assistants are told apart.
+
+    .venv/bin/python -m benchmarks.answering [--words spoken|sphinx|none] [--each]
+
+benchmarks/README.md tells what is measured and how.
+"""
+
+import argparse
+import asyncio
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from benchmarks.answerer_trial import Recognise, Trial
+    from benchmarks.greetings import RenderedGreeting
+
+ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+FOUND: Final = 0.95  # of the machines
+DECIDED_S: Final = 3.0  # p95
+
+
+def main() -> int:
+    """Measure and print; 1: a target is missed."""
+    options = _options()
+    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+
+    logs.set_up(level="ERROR", folder=None)
+    trials = asyncio.run(_measure(options.words))
+    console = Console(soft_wrap=True, highlight=False)
+    if options.each:
+        console.print(_each(trials))
+    met = True
+    for name, value, target, reached in _figures(trials):
+        console.print(f"{name}: {value}; target {target}: {'met' if reached else 'NOT met'}")
+        met = met and reached
+    for name, value in _beside(trials):
+        console.print(f"{name}: {value}")
+    return 0 if met else 1
+
+
+async def _measure(words: str) -> list["Trial"]:
+    from benchmarks.answerer_trial import try_greeting  # noqa: PLC0415 - Pipecat, after the log
+    from benchmarks.greetings import GREETINGS, render  # noqa: PLC0415 - the same
+    from bot.call.models import VoiceModels  # noqa: PLC0415 - the same
+    from bot.config.settings import TurnSettings  # noqa: PLC0415 - the same
+    from engines.espeak import Espeak  # noqa: PLC0415 - the same
+
+    models, engine = VoiceModels.load(), Espeak(private=True, seed=1)
+    found: list[Trial] = []
+    for each in GREETINGS:
+        rendered = render(each, engine)
+        speech = models.vad(TurnSettings())
+        found.append(await try_greeting(rendered, speech, _recogniser(words)(rendered)))
+    return found
+
+
+def _recogniser(words: str) -> Callable[["RenderedGreeting"], "Recognise"]:
+    from benchmarks.answerer_trial import (  # noqa: PLC0415 - Pipecat, after the log
+        no_words,
+        words_as_spoken,
+        words_of_sphinx,
+    )
+
+    kinds: dict[str, Callable[[RenderedGreeting], Recognise]] = {
+        "spoken": words_as_spoken,
+        "sphinx": lambda _: words_of_sphinx(),
+        "none": lambda _: no_words(),
+    }
+    return kinds[words]
+
+
+def _figures(trials: Sequence["Trial"]) -> list[tuple[str, str, str, bool]]:
+    people, machines = _split(trials)
+    away = [each for each in people if each.turned_away]
+    found = [each for each in machines if each.right_s is not None]
+    share = len(found) / len(machines)
+    first = _p95([each.first_s for each in trials])
+    right = _p95([math.inf if each.right_s is None else each.right_s for each in trials])
+    return [
+        ("people hung up on", f"{len(away)} of {len(people)}", "0", not away),
+        (
+            "machines found",
+            f"{len(found)} of {len(machines)}",
+            f"{FOUND:.0%}",
+            share >= FOUND,
+        ),
+        ("first word, p95 from the answer", f"{first:.2f} s", f"{DECIDED_S} s", first <= DECIDED_S),
+        ("right word, p95 from the answer", f"{right:.2f} s", f"{DECIDED_S} s", right <= DECIDED_S),
+    ]
+
+
+def _beside(trials: Sequence["Trial"]) -> list[tuple[str, str]]:
+    people, machines = _split(trials)
+    right = [each.right_s for each in machines if each.right_s is not None]
+    greeted = [each.opened_s for each in people if each.opened_s is not None]
+    talked_to = sum(1 for each in machines if each.opened_s is not None)
+    return [
+        ("right word on machines, p50 and p95", f"{_p50(right):.2f} s, {_p95(right):.2f} s"),
+        ("people are spoken to, p50 and p95", f"{_p50(greeted):.2f} s, {_p95(greeted):.2f} s"),
+        ("machines that were spoken to at first", f"{talked_to} of {len(machines)}"),
+    ]
+
+
+def _split(trials: Sequence["Trial"]) -> tuple[list["Trial"], list["Trial"]]:
+    people = [each for each in trials if each.who.value == "human"]
+    return people, [each for each in trials if each.who.value != "human"]
+
+
+def _each(trials: Sequence["Trial"]) -> Table:
+    table = Table("greeting", "is", "decided", "done")
+    for each in trials:
+        said = ", ".join(f"{v.answerer} {v.why} {v.after_s:.2f}" for v in each.verdicts)
+        done = ", ".join(
+            f"{type(a).__name__} {at:.2f}" for at, a in each.done if type(a).__name__ != "Decide"
+        )
+        table.add_row(each.rendered.greeting.name, each.who.value, said, done)
+    return table
+
+
+def _p50(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else math.nan
+
+
+def _p95(values: Sequence[float]) -> float:
+    return sorted(values)[max(0, math.ceil(0.95 * len(values)) - 1)] if values else math.nan
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure who is taken for a machine.")
+    parser.add_argument("--words", choices=("spoken", "sphinx", "none"), default="spoken")
+    parser.add_argument("--each", action="store_true", help="print a line for each greeting")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())

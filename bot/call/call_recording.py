@@ -1,0 +1,144 @@
+"""Records a call, where its agent does: both sides, from the first word of the agent on.
+
+Nothing reaches the disk before the caller has heard that the call is recorded. Writing is done in a
+thread, once a second; a disk that does not keep up costs the recording, never the call.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from calls.entry import Tell
+from calls.events import AgentSaid, CallRecorded, Event
+from calls.stereo import Stereo
+from storage.message_file import MessageFile
+
+EACH_S: Final = 1.0
+HELD_S: Final = 40.0  # of sound in memory: until the notice is heard, or the disk has taken it
+SECOND: Final = 4  # bytes of a moment of both sides
+STEREO: Final = 2
+
+
+class CallRecording:
+    """The recording of one call."""
+
+    def __init__(
+        self, path: Path, *, rate_hz: int, notice: str, clock: Callable[[], float]
+    ) -> None:
+        """Prepare; nothing is opened.
+
+        Args:
+            path: Of the wav file.
+            rate_hz: Of both sides.
+            notice: What the caller has to hear first.
+            clock: Monotonic seconds.
+        """
+        self._path = path
+        self._clock = clock
+        self._stereo = Stereo(rate_hz)
+        self._most_bytes = round(HELD_S * rate_hz) * SECOND
+        self._notice = words_of(notice)
+        self._said: list[str] = []  # by the agent, until the notice was among it
+        self._noticed = False
+        self._speaks = False  # the agent has begun to
+        self._lost = False
+        self._written_at = 0.0
+        self._file: MessageFile | None = None
+        self._writing: asyncio.Future[None] | None = None
+
+    def hear_caller(self, pcm: bytes) -> None:
+        """Take a piece of the caller's sound; never waits."""
+        if self._speaks and not self._lost:
+            self._stereo.hear_caller(pcm, self._clock())
+            self._write_on()
+
+    def hear_agent(self, pcm: bytes) -> None:
+        """Take a piece of what the caller hears; never waits."""
+        self._speaks = True
+        if not self._lost:
+            self._stereo.hear_agent(pcm, self._clock())
+            self._write_on()
+
+    def note(self, event: Event) -> CallRecorded | None:
+        """Take a fact of the call; return that it is recorded, when that is known."""
+        if self._noticed or self._lost or not isinstance(event, AgentSaid):
+            return None
+        self._said += words_of(event.text)
+        if not contains(self._said, self._notice):
+            return None
+        self._noticed = True
+        return CallRecorded(path=str(self._path))
+
+    async def close(self) -> None:
+        """Have the rest written; without the notice nothing is kept."""
+        if self._writing:
+            await self._writing
+        if self._noticed and not self._lost:
+            rest = self._stereo.take_all()
+            await asyncio.to_thread(self._put, rest)
+            await asyncio.to_thread(self._finish)
+        elif self._speaks and not self._noticed:
+            logger.warning("a call was not recorded: its caller did not hear the notice")
+
+    def _write_on(self) -> None:
+        if self._stereo.waiting_bytes > self._most_bytes:
+            self._lose("the disk does not keep up" if self._noticed else "no notice was heard")
+            return
+        now = self._clock()
+        busy = self._writing is not None and not self._writing.done()
+        if self._noticed and not busy and now >= self._written_at + EACH_S:
+            self._written_at = now
+            sound = self._stereo.take(now)
+            loop = asyncio.get_running_loop()
+            self._writing = loop.run_in_executor(None, self._put, sound)
+
+    def _put(self, sound: bytes) -> None:
+        try:
+            if self._lost:
+                return
+            if self._file is None:
+                self._file = MessageFile(self._path, rate_hz=self._stereo.rate_hz, channels=STEREO)
+            self._file.add(sound)
+        except OSError as error:
+            self._lose(error.strerror or type(error).__name__)
+
+    def _finish(self) -> None:
+        try:
+            if self._file:
+                self._file.finish()
+        except OSError as error:
+            self._lose(error.strerror or type(error).__name__)
+
+    def _lose(self, why: str) -> None:
+        """Record no more of it; what the disk has by then is found at the next look."""
+        if not self._lost:
+            logger.error("a recording ends early: {}", why)
+        self._lost = True
+        self._stereo = Stereo(self._stereo.rate_hz)
+
+
+def watched(tell: Tell, recording: CallRecording) -> Tell:
+    """Return a `tell` that has the recording learn what was said."""
+
+    def tell_and_note(event: Event) -> None:
+        tell(event)
+        recorded = recording.note(event)
+        if recorded:
+            tell(recorded)
+
+    return tell_and_note
+
+
+def words_of(text: str) -> list[str]:
+    """Return a text's words as they are compared."""
+    plain = "".join(each if each.isalnum() else " " for each in text.casefold())
+    return plain.split()
+
+
+def contains(said: list[str], wanted: list[str]) -> bool:
+    """Say whether words were said one behind the other."""
+    size = len(wanted)
+    return any(said[at : at + size] == wanted for at in range(len(said) - size + 1))

@@ -1,0 +1,94 @@
+"""`holdline campaign`: contacts into a campaign, whether it runs, and what came of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+from bot.config.settings import Settings
+from bot.exits import UsageError
+
+ACTIONS = "import, start, pause, resume, status or report"
+
+
+def command(  # noqa: PLR0917 - its options, each with a name
+    action: Annotated[str, typer.Argument(metavar="ACTION", help=ACTIONS)],
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", show_default=False, help="import: a CSV file, or its URL."),
+    ] = None,
+    campaign: Annotated[
+        str | None,
+        typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: all."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns", metavar="A,B,...", help="import: the columns of a file without a header."
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="NAME", help="import: such as cp1251; else guessed."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="import: where the refused rows go. report: a folder for both files.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+) -> int:
+    """Import contacts, start or pause a campaign, see its figures.
+
+    Every row that is refused is told with its line and the reason. Importing a file again changes
+    nothing.
+    """
+    settings = load(config, keys=False).settings
+    if action not in ACTIONS.replace(" or ", ", ").split(", "):
+        raise UsageError(f'campaign takes {ACTIONS}, not "{action}"')
+    if file is not None and action != "import":
+        raise UsageError(f"campaign {action} takes no file; name the campaign with --campaign")
+    if action != "status":
+        _check_name(campaign, settings)
+    if action == "import":
+        return _import(settings, file, str(campaign), columns, encoding or "", out)
+    from bot.outbound import campaign_state  # noqa: PLC0415 - after the configuration's errors
+
+    if action == "status":
+        return campaign_state.print_status(settings, campaign, say=typer.echo)
+    if action == "report":
+        return campaign_state.write_report(settings, str(campaign), out or Path(), say=typer.echo)
+    return campaign_state.move_campaign(settings, str(campaign), action, say=typer.echo)
+
+
+def _import(
+    settings: Settings,
+    file: str | None,
+    campaign: str,
+    columns: str | None,
+    encoding: str,
+    out: Path | None,
+) -> int:
+    if not file:
+        raise UsageError("campaign import needs a file, or its URL")
+    from bot.outbound.import_run import (  # noqa: PLC0415 - loads what campaigns alone need
+        ImportOptions,
+        run_import,
+    )
+
+    names = tuple(each.strip() for each in columns.split(",")) if columns else ()
+    options = ImportOptions(source=file, columns=names, encoding=encoding, refused_file=out)
+    return run_import(settings, campaign, options, say=typer.echo)
+
+
+def _check_name(campaign: str | None, settings: Settings) -> None:
+    known = ", ".join(settings.campaigns) or "none; write it under `campaigns`"
+    if not campaign:
+        raise UsageError(f"name the campaign with --campaign; known: {known}")
+    if campaign not in settings.campaigns:
+        raise UsageError(f'--campaign is "{campaign}"; known: {known}')

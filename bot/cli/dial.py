@@ -1,0 +1,25 @@
+"""`holdline dial`: one call to one number, through the running server."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+
+
+def command(
+    number: Annotated[
+        str, typer.Argument(metavar="NUMBER", help="With + and its country code: +15550142.")
+    ],
+    config: ConfigOption = None,
+) -> int:
+    """Call one number and print what became of it.
+
+    The running server places the call and talks, as the agent of the configuration.
+    """
+    settings = load(config, keys=False).settings
+    from bot.outbound.dial_order import order_dial  # noqa: PLC0415 - after the configuration's errors
+
+    return asyncio.run(order_dial(settings, number, say=typer.echo))

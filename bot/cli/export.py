@@ -1,0 +1,48 @@
+"""`holdline export`: writes calls, turns or failures into a file."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot import clock
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+from bot.exits import CommandError, UsageError
+
+KINDS = "calls, turns or failures"
+
+
+def command(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help=f"{KINDS}.")],
+    since: Annotated[
+        str, typer.Option("--since", metavar="D", help="90m, 24h, 7d, 2w, or a date: 2026-03-01.")
+    ] = "7d",
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="csv or jsonl.")] = "csv",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Default: WHAT.csv or WHAT.jsonl.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write calls, turns or failures into a file."""
+    settings = load(config, keys=False).settings
+    from bot.exporting import FORMATS, export, since_of  # noqa: PLC0415 - SQLAlchemy takes a while
+    from storage.database import StorageError  # noqa: PLC0415
+    from storage.record_export import COLUMNS  # noqa: PLC0415
+
+    at = since_of(since, now=clock.utc_now())
+    if what not in COLUMNS:
+        raise UsageError(f'export takes {KINDS}, not "{what}"')
+    if form not in FORMATS:
+        raise UsageError(f'--format is "{form}"; it takes {" or ".join(FORMATS)}')
+    if at is None:
+        raise UsageError(f'--since is "{since}"; it takes 90m, 24h, 7d, 2w, or a date: 2026-03-01')
+    file = out or Path(f"{what}.{form}")
+    try:
+        count = asyncio.run(export(settings.storage.url, what, since=at, form=form, out=file))
+    except StorageError as error:
+        raise CommandError(f"the database does not answer: {error}") from error
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror or error}") from error
+    typer.echo(f"{file}: {count} {what}")

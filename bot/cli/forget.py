@@ -1,0 +1,42 @@
+"""`holdline forget NUMBER`: erases all that is about a number."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+from bot.exits import CommandError, UsageError
+
+
+def command(
+    number: Annotated[
+        str, typer.Argument(metavar="NUMBER", help="As +49301234567; or as at home: server.region.")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Erase all that is about a caller's number.
+
+    Calls and what was said in them, recordings, messages, callback requests, contacts. It may be
+    used while the server runs.
+    """
+    settings = load(config, keys=False).settings
+    from bot.forgetting import forget_number  # noqa: PLC0415 - after the configuration's errors
+    from bot.phone_numbers import e164  # noqa: PLC0415
+    from storage.database import StorageError  # noqa: PLC0415
+
+    wanted = e164(number, region=settings.server.region)
+    if wanted is None:
+        cure = "write it with its country code, such as +49301234567, or set server.region"
+        raise UsageError(f'NUMBER is "{number}", which is no telephone number; {cure}')
+    try:
+        forgotten = asyncio.run(forget_number(settings, wanted))
+    except StorageError as error:
+        raise CommandError(f"the database does not do it: {error}") from error
+    for what, count in sorted(forgotten.counts.items()):
+        typer.echo(f"{what}: {count}")
+    if forgotten.live:
+        raise CommandError(
+            f"{forgotten.live} of its calls go on; run it again when they have ended"
+        )

@@ -1,0 +1,49 @@
+"""The owner's register of customers: where it is, how it is asked and what it is told."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from bot.config.values import HttpUrl, Seconds, Section, Text
+
+
+class CrmRequestSettings(Section):
+    """One request of a register that is asked over HTTP."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH"] = "POST"
+    path: Text
+    body: dict[str, Any] | None = None
+
+
+class CrmMappingSettings(Section):
+    """Which request means what, for `kind: rest`."""
+
+    look_up: CrmRequestSettings | None = None
+    found: str = ""  # the path to the first person found, such as `results.0`
+    contact_id: Text = "id"
+    name: tuple[Text, ...] = ("name",)
+    fields: dict[str, str] = Field(default_factory=dict)
+    write: CrmRequestSettings | None = None
+    idempotency_header: str = "Idempotency-Key"
+
+
+class CrmSettings(Section):
+    """Off unless a kind is named."""
+
+    kind: Literal["none", "own", "rest", "hubspot", "webhook"] = "none"
+    url: HttpUrl | None = None
+    token_env: str = "CRM_TOKEN"  # noqa: S105 - a variable's name
+    token: SecretStr | None = None  # a bearer token; what signs, for a webhook
+    file: Path | None = None  # a CSV file beside our own contacts
+    timeout_s: Seconds = 5.0  # of one request
+    greeting_s: Seconds = 0.15  # that a greeting with a name in it waits for the name
+    mapping: CrmMappingSettings | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.kind in ("rest", "webhook") and self.url is None:
+            raise ValueError(f"`kind: {self.kind}` needs `url`")
+        if self.kind == "rest" and self.mapping is None:
+            raise ValueError("`kind: rest` needs `mapping`, with `look_up`, `write` or both")
+        return self

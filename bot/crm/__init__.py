@@ -1,0 +1,1 @@
+"""An owner's customer register: who calls, and what a call came to."""

@@ -1,0 +1,108 @@
+"""Puts the parts together: which register is configured, and what works while a server runs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from bot import clock
+from bot.config.crm import CrmMappingSettings, CrmRequestSettings, CrmSettings
+from bot.config.settings import Settings
+from bot.crm import hubspot
+from bot.crm.asking import CrmDesk, roster_of
+from bot.crm.own import OwnContacts
+from bot.crm.port import Crm
+from bot.crm.reporting import CrmPoster, CrmReporter
+from bot.crm.rest import RestCrm, RestMapping, RestPlace, RestRequest
+from bot.crm.webhook import WebhookCrm
+from bot.health.retrying import Retries
+from bot.keep_running import keep_running
+from calls.entry import Entry, Tell
+from storage.crm_outbox import CrmOutbox
+
+
+@dataclass(slots=True)
+class CrmListener:
+    """A place among the listeners, for a reporter that is made later; there may be none."""
+
+    reporter: CrmReporter | None = field(default=None)
+
+    async def hear(self, entry: Entry) -> None:
+        """Hand a fact on."""
+        if self.reporter is not None:
+            await self.reporter.hear(entry)
+
+
+def utc_s() -> float:
+    """Return the seconds since 1970."""
+    return clock.utc_now().timestamp()
+
+
+def crm_of(settings: Settings) -> Crm | None:
+    """Return the register that is configured; None: there is none."""
+    crm = settings.crm
+    match crm.kind:
+        case "own":
+            return OwnContacts(settings.storage.url, file=crm.file)
+        case "webhook":
+            secret = crm.token.get_secret_value() if crm.token else ""
+            return WebhookCrm(crm.url or "", secret, timeout_s=crm.timeout_s, utc_s=utc_s)
+        case "hubspot":
+            return RestCrm(crm.kind, _place(crm, hubspot.URL), hubspot.HUBSPOT)
+        case "rest" if crm.mapping:
+            return RestCrm(crm.kind, _place(crm, ""), _mapping(crm.mapping))
+        case _:
+            return None
+
+
+@asynccontextmanager
+async def open_crm(
+    settings: Settings, listener: CrmListener, *, tell: Tell
+) -> AsyncIterator[CrmDesk | None]:
+    """Look callers up and tell of calls while the block runs; None: there is no register."""
+    crm = crm_of(settings)
+    if crm is None:
+        yield None
+        return
+    outbox = CrmOutbox(settings.storage.url)
+    roster = roster_of(crm, clock.monotonic())
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=tell, roster=roster)
+    reporter = CrmReporter(outbox=outbox, utc_s=utc_s)
+    poster = CrmPoster(crm, outbox, retries=retries, utc_s=utc_s)
+    desk = CrmDesk(crm=crm, roster=roster, clock=clock.monotonic, tell=tell)
+    listener.reporter = reporter
+    async with asyncio.TaskGroup() as tasks:
+        working = [
+            tasks.create_task(keep_running("reports to the CRM", reporter.run), name="reports"),
+            tasks.create_task(poster.run(), name="telling the CRM"),
+        ]
+        try:
+            yield desk
+        finally:
+            for each in working:
+                each.cancel()
+            await asyncio.wait(working)
+            await reporter.write()
+            await desk.close()
+            await outbox.close()
+
+
+def _place(crm: CrmSettings, url: str) -> RestPlace:
+    token = {"authorization": f"Bearer {crm.token.get_secret_value()}"} if crm.token else {}
+    return RestPlace(url=crm.url or url, headers=token, timeout_s=crm.timeout_s)
+
+
+def _mapping(said: CrmMappingSettings) -> RestMapping:
+    return RestMapping(
+        look_up=_request(said.look_up),
+        found=said.found,
+        contact_id=said.contact_id,
+        name=said.name,
+        fields=said.fields,
+        write=_request(said.write),
+        key_header=said.idempotency_header,
+    )
+
+
+def _request(said: CrmRequestSettings | None) -> RestRequest | None:
+    return RestRequest(method=said.method, path=said.path, body=said.body) if said else None

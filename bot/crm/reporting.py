@@ -1,0 +1,165 @@
+"""Tells the register of each call that has ended: first into the outbox, from there until taken."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final
+
+from loguru import logger
+
+from bot.crm.port import STAGE, Crm, classify
+from bot.health.retrying import Retries, run_with_retries
+from bot.keep_running import keep_running
+from calls.crm import CrmReport
+from calls.crm_events import CallReported
+from calls.crm_report import ReportedCall
+from calls.entry import Entry
+from calls.events import CallEnded, CallStarted
+from fallbacks.failure import Scope, ServiceError
+from storage.crm_outbox import CrmOutbox, LentReport
+from storage.database import StorageError
+
+LOOK_S: Final = 1.0  # between two looks into the outbox
+UNWELL_S: Final = 15.0  # before a database that failed is asked again
+AGAIN_S: Final = 60.0  # before a report gets another sequence of tries; twice that the next time
+PERMANENT_S: Final = 900.0  # the same where a person has to act first
+MOST_CALLS: Final = 1000  # that are followed at once
+MOST_WAITING: Final = 1000  # reports that wait for a database; more lose the oldest, and say so
+
+
+@dataclass(slots=True, kw_only=True)
+class CrmReporter:
+    """A listener that follows each call, and keeps what it came to in the outbox."""
+
+    outbox: CrmOutbox
+    utc_s: Callable[[], float]
+    lost: int = 0
+    _calls: dict[str, ReportedCall] = field(default_factory=dict[str, ReportedCall])
+    _waiting: deque[CrmReport] = field(default_factory=deque[CrmReport])
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hear(self, entry: Entry) -> None:
+        """Take one fact; never waits for the database."""
+        if isinstance(entry.event, CallStarted):
+            while len(self._calls) >= MOST_CALLS:
+                del self._calls[next(iter(self._calls))]
+            self._calls[entry.call_id] = ReportedCall(entry.call_id)
+        call = self._calls.get(entry.call_id)
+        if call is None:
+            return
+        call.add(entry.event)
+        if isinstance(entry.event, CallEnded):
+            del self._calls[entry.call_id]
+            self.add(call.report(ended_s=self.utc_s()))
+
+    def add(self, report: CrmReport) -> None:
+        """Have a report kept."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self.lost += 1
+            logger.error("the database is away for too long: a report to the CRM is lost")
+        self._waiting.append(report)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Keep what waits until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if not await self.write():
+                await asyncio.sleep(UNWELL_S)
+                self._news.set()
+
+    async def write(self) -> bool:
+        """Keep all that waits; False: the database does not take it now."""
+        while self._waiting:
+            report = self._waiting[0]
+            try:
+                await self.outbox.put(report, now=self.utc_s())
+            except StorageError as error:
+                logger.error("a report to the CRM is not kept yet: {}", error)
+                return False
+            if self._waiting and self._waiting[0] is report:
+                self._waiting.popleft()
+        return True
+
+
+def again_s(tries: int) -> float:
+    """Return how long a report rests that a register did not take for the nth time."""
+    return min(PERMANENT_S, AGAIN_S * 2.0 ** min(10, tries - 1))
+
+
+class CrmPoster:
+    """Tells the register what the outbox holds."""
+
+    def __init__(
+        self,
+        crm: Crm,
+        outbox: CrmOutbox,
+        *,
+        retries: Retries,
+        utc_s: Callable[[], float],
+        look_s: float = LOOK_S,
+    ) -> None:
+        """Take whom to tell, and how often to try; `retries` holds the register's breaker."""
+        self._look_s = look_s
+        self._crm = crm
+        self._outbox = outbox
+        self._retries = retries
+        self._utc_s = utc_s
+        self._rest_s = look_s  # before the next look, when a look came to nothing
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        await keep_running("telling the CRM", self._repeat)
+
+    async def tell_next(self) -> bool:
+        """Tell one report; False: nothing is owed, or it was not taken."""
+        self._rest_s = self._look_s
+        lent = await self._outbox.lend(now=self._utc_s())
+        if lent is None:
+            return False
+        self._rest_breaker()
+        try:
+            await run_with_retries(
+                lambda: self._crm.write(lent.report),
+                asked=(STAGE, self._crm.name),
+                classify=partial(classify, self._crm.name),
+                retries=replace(self._retries),
+            )
+        except ServiceError as error:
+            await self._put_off(lent, error)
+            return False
+        await self._outbox.told(lent, now=self._utc_s())
+        told = CallReported(crm=self._crm.name, call_id=lent.report.call_id, tries=lent.tries)
+        self._retries.tell(told)
+        return True
+
+    def _rest_breaker(self) -> None:
+        roster = self._retries.roster
+        for fact in roster.tick(self._retries.clock()) if roster else ():
+            self._retries.tell(fact)
+
+    async def _put_off(self, lent: LentReport, error: ServiceError) -> None:
+        failure = error.failure
+        logger.warning("the CRM did not take a report: {}", failure.reason)
+        wait_s = PERMANENT_S if failure.permanent else again_s(lent.tries)
+        wait_s = max(wait_s, failure.retry_after_s or 0.0)
+        if failure.scope is not Scope.PAYLOAD:  # then no other report is taken either
+            self._rest_s = again_s(lent.tries)
+        await self._outbox.put_off(lent, until_s=self._utc_s() + wait_s)
+
+    async def _repeat(self) -> None:
+        unwell = False
+        while True:
+            try:
+                more = await self.tell_next()
+                unwell = False
+            except StorageError as error:
+                if not unwell:
+                    logger.error("telling the CRM: the database does not answer: {}", error)
+                more, unwell = False, True
+            if not more:
+                await asyncio.sleep(UNWELL_S if unwell else self._rest_s)

@@ -1,0 +1,162 @@
+"""A register behind HTTP and JSON: which request means what stands in the configuration."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+
+from bot.crm.port import CrmError, refused, unanswered
+from calls.crm import CrmContact, CrmReport, dig, fill
+from fallbacks.failure import Kind
+
+MOST_BYTES: Final = 256 << 10  # of an answer
+MOST_WAIT_S: Final = 3600.0  # whatever a far end asks for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestRequest:
+    """One request, with places such as `{number}`.
+
+    Attributes:
+        path: Behind the address; values in it are escaped.
+        body: JSON; None: the request has none.
+    """
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestMapping:
+    """How a register is asked and told.
+
+    Attributes:
+        look_up: Asks who has a number; None: it is not asked.
+        found: The path to the first one found; a register that found nobody has nothing there.
+        contact_id: The path to its id, from there.
+        name: The paths to the parts of its name, from there.
+        fields: The paths to what else a model is told, by name.
+        write: Tells of a call; None: it is told nothing.
+        key_header: Carries the report's key; empty: it knows no such keys.
+    """
+
+    look_up: RestRequest | None = None
+    found: str = ""
+    contact_id: str = "id"
+    name: tuple[str, ...] = ("name",)
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    write: RestRequest | None = None
+    key_header: str = "Idempotency-Key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestPlace:
+    """Where it is, and what opens it."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    timeout_s: float = 5.0
+
+
+class RestCrm:
+    """One register over HTTP."""
+
+    def __init__(self, name: str, place: RestPlace, mapping: RestMapping) -> None:
+        """Take its name, where it is and how it is asked."""
+        self._name = name
+        self._place = place
+        self._mapping = mapping
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+        return self._name
+
+    async def look_up(self, number: str) -> CrmContact | None:
+        """Return whom it knows under a number."""
+        if self._mapping.look_up is None:
+            return None
+        try:
+            answer = await self._ask(self._mapping.look_up, {"number": number}, {})
+        except CrmError as error:
+            if error.kind is Kind.NOT_FOUND:  # some say so of a person whom they do not know
+                return None
+            raise
+        return self._contact(dig(answer, self._mapping.found))
+
+    async def write(self, report: CrmReport) -> None:
+        """Tell it of a call."""
+        if self._mapping.write is None:
+            return
+        header = self._mapping.key_header
+        await self._ask(
+            self._mapping.write, report.values(), {header: report.key} if header else {}
+        )
+
+    async def close(self) -> None:
+        """Let connections go."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _contact(self, found: Any) -> CrmContact | None:
+        if not isinstance(found, Mapping):
+            return None
+        mapping = self._mapping
+        name = " ".join(filter(None, (_text(dig(found, each)) for each in mapping.name)))
+        fields = {key: _text(dig(found, path)) for key, path in mapping.fields.items()}
+        return CrmContact(id=_text(dig(found, mapping.contact_id)), name=name, fields=fields)
+
+    async def _ask(
+        self, request: RestRequest, values: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Any:
+        escaped = {key: quote(str(value), safe="") for key, value in values.items()}
+        url = self._place.url.rstrip("/") + fill(request.path, escaped)
+        body = None if request.body is None else json.dumps(fill(request.body, values)).encode()
+        told = {**self._place.headers, **headers, "content-type": "application/json"}
+        return await send(self._opened(), request.method, url, body=body, headers=told)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=self._place.timeout_s)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        return self._session
+
+
+async def send(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    *,
+    body: bytes | None,
+    headers: Mapping[str, str],
+) -> Any:
+    """Return what was answered as JSON; None: nothing was said.
+
+    Raises:
+        CrmError: It refused, did not answer, or said what is no JSON.
+    """
+    try:
+        async with session.request(
+            method, url, data=body, headers=headers, allow_redirects=False
+        ) as said:
+            text = await said.content.read(MOST_BYTES)
+    except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
+        raise unanswered(error) from None  # its text may hold the address
+    if not 200 <= said.status < 300:
+        after = said.headers.get("retry-after", "")
+        wait_s = min(float(after), MOST_WAIT_S) if after.isdecimal() else None
+        raise refused(said.status, retry_after_s=wait_s)
+    try:
+        return await asyncio.to_thread(json.loads, text) if text.strip() else None
+    except ValueError:
+        raise CrmError(Kind.PROTOCOL, "the answer is no JSON") from None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or isinstance(value, dict | list) else str(value)

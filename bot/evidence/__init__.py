@@ -1,0 +1,1 @@
+"""What a post-mortem needs: read from the database, written as a page and as JSON."""

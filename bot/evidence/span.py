@@ -1,0 +1,29 @@
+"""A length of time as people type it: `90s`, `30m`, `1h30m`, `2d`."""
+
+import re
+from datetime import timedelta
+from typing import Final
+
+from bot.config.errors import shown
+from bot.exits import UsageError
+
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+LONGEST: Final = timedelta(days=366)  # no record is kept longer unless somebody wants it
+SPAN: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
+PART: Final = re.compile(r"(\d+)([smhd])")
+
+
+def read_span(text: str, *, option: str) -> timedelta:
+    """Return the length that a text says.
+
+    Raises:
+        UsageError: It says none, none at all, or too much.
+    """
+    said = text.strip().lower()
+    cure = "give a length of time such as 90s, 30m, 1h30m or 2d"
+    if not SPAN.fullmatch(said):
+        raise UsageError(f"{option} is {shown(text)}; {cure}")
+    span = timedelta(seconds=sum(int(many) * UNITS[unit] for many, unit in PART.findall(said)))
+    if not timedelta(0) < span <= LONGEST:
+        raise UsageError(f"{option} is {shown(text)}; {cure}, at most {LONGEST.days}d")
+    return span

@@ -1,0 +1,140 @@
+"""The calls over HTTP: those in progress, those that were, and one with all that happened in it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from fastapi.responses import FileResponse, JSONResponse
+
+from bot import clock
+from bot.http.house_calls import HouseCalls
+from storage.database import StorageError
+from storage.record_reader import CallPage, CallRow, HappeningRow, RecordReader
+from telemetry.privacy import masked
+
+MOST: Final = 200  # calls of one answer
+USUAL: Final = 25
+UNKNOWN: Final = "The database does not answer; calls go on, and their record is written later."
+NO_CALL: Final = "There is no such call."
+TOLD: Final = frozenset(
+    {
+        *("RungChosen", "StageExhausted", "StageRecovered", "StepTaken", "HeldTheLine", "BargedIn"),
+        *("BudgetMissed", "ToolCalled", "PersonWanted", "HandedOver", "CallerReturned"),
+        *("LineRestored", "CallerSilent", "CallFailed", "CallerStarted", "CallerStopped"),
+        *("AnswerHeard", "EarMeasured", "AttemptFailed"),
+    }
+)
+"""What a call's page shows of its timeline: none of it holds words or numbers of a caller."""
+HOLDS_WORDS: Final = frozenset({"reason"})  # why somebody wanted a person
+
+Limit = Annotated[int, Query(ge=1, le=MOST)]
+
+
+def call_router(calls: HouseCalls, reader: RecordReader) -> APIRouter:
+    """Return the routes under `/api/calls`; numbers are masked unless somebody asks for them."""
+    router = APIRouter(prefix="/api/calls")
+
+    @router.get("")
+    async def list_calls(  # pyright: ignore[reportUnusedFunction]
+        limit: Limit = USUAL, before: datetime | None = None, *, numbers: bool = False
+    ) -> dict[str, Any]:
+        now = clock.utc_now()
+        recorded = await _recorded(reader, now, limit=limit, before=before, numbers=numbers)
+        return {
+            "live": await calls.live(),
+            "turns": await calls.turns(),
+            "touched": await calls.touched(),
+            **recorded,
+        }
+
+    @router.get("/{call_id}", response_model=None)
+    async def one_call(  # pyright: ignore[reportUnusedFunction]
+        call_id: str, *, numbers: bool = False
+    ) -> JSONResponse | dict[str, Any]:
+        try:
+            page = await reader.call(call_id)
+        except StorageError:
+            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        if page is not None:
+            return _page(page, numbers=numbers)
+        live = next((each for each in await calls.live() if each["id"] == call_id), None)
+        return JSONResponse({"detail": NO_CALL}, status_code=404) if live is None else _begun(live)
+
+    @router.get("/{call_id}/audio", response_model=None)
+    async def audio(call_id: str) -> FileResponse | JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        try:
+            page = await reader.call(call_id)
+        except StorageError:
+            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        recording = page.call.recording if page else ""
+        if not recording or not await asyncio.to_thread(Path(recording).is_file):
+            return JSONResponse({"detail": "Nothing of this call was recorded."}, status_code=404)
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(recording, media_type="audio/wav", headers=headers)
+
+    return router
+
+
+async def _recorded(
+    reader: RecordReader, now: datetime, *, limit: int, before: datetime | None, numbers: bool
+) -> dict[str, Any]:
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if before is not None and before.tzinfo is None:
+        before = before.replace(tzinfo=UTC)
+    try:
+        rows = await reader.calls(limit=limit, before=before, live=False)
+        cost = await reader.cost_since(midnight)
+    except StorageError:
+        return {"recent": [], "today": None, "problem": UNKNOWN}
+    currency = next((each.currency for each in rows if each.currency), "")
+    return {
+        "recent": [_call(each, numbers=numbers) for each in rows],
+        "today": {"since": midnight.isoformat(), "cost": round(cost, 4), "currency": currency},
+        "problem": "",
+    }
+
+
+def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
+    """Return a call without its numbers, and without where its recording lies."""
+    shown = asdict(row) | {"recorded": bool(row.recording)}
+    del shown["recording"]
+    if not numbers:
+        shown |= {"caller": masked(row.caller), "called": masked(row.called)}
+    return _plain(shown)
+
+
+def _page(page: CallPage, *, numbers: bool) -> dict[str, Any]:
+    return {
+        "call": _call(page.call, numbers=numbers),
+        "turns": [_plain(asdict(each)) for each in page.turns],
+        "messages": [_plain(asdict(each)) for each in page.messages],
+        "failures": [_plain(asdict(each)) for each in page.failures],
+        "breaker_moves": [_plain(asdict(each)) for each in page.breaker_moves],
+        "happenings": [_told(each) for each in page.happenings if each.kind in TOLD],
+    }
+
+
+def _told(row: HappeningRow) -> dict[str, Any]:
+    """Return a fact as the live feed has it."""
+    said = {key: value for key, value in row.data.items() if key not in HOLDS_WORDS}
+    place = {"number": row.number, "at": row.at, "event": row.kind}
+    return _plain({"call_id": row.call_id, **said, **place})
+
+
+def _begun(live: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call of which nothing is written yet."""
+    nothing: Sequence[Any] = ()
+    names = ("turns", "messages", "failures", "breaker_moves", "happenings")
+    call = {**live, "state": "live", "turns": live["turn"], "recorded": False}
+    return {"call": call, **dict.fromkeys(names, nothing)}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value.isoformat() if isinstance(value, datetime) else value
+        for key, value in values.items()
+    }

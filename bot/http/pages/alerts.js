@@ -1,0 +1,82 @@
+/** The alerts, open ones first, and an operator's word on them. */
+
+import { act, ask, problem } from "./asking.js";
+import { el, since } from "./dom.js";
+import { every, paced } from "./pacing.js";
+import { counted, moment } from "./verdict.js";
+
+const POLL_MS = 5000;
+const SOON_MS = 1300; // what was reported is decided on within a second
+const OVER = 5;
+const OPEN = 20;
+const NEWS = new Set(["IncidentBegan", "IncidentGrew", "IncidentEnded", "BreakerMoved", "Suspected", "SuspicionCleared", "StageExhausted", "StageRecovered", "AttemptFailed", "OperatorActed", "RungChosen"]);
+
+/** The card; feed it the live entries. */
+export class Alerts {
+  #list = el("ol", { class: "alerts" });
+  #said = el("p", { class: "empty" }, "Looking…");
+  #learn;
+  #soon = paced(() => this.refresh(), SOON_MS);
+  #shown = "";
+
+  /** `learn` is told all alerts whenever they were asked for. */
+  constructor(place, learn) {
+    this.#learn = learn;
+    place.append(this.#said, this.#list);
+    every(POLL_MS, () => this.refresh());
+  }
+
+  take({ event }) {
+    if (NEWS.has(event)) this.#soon();
+  }
+
+  async refresh() {
+    const found = await ask("/api/alerts");
+    if (!found.ok) {
+      this.#say(found.status === 503 ? "The database does not answer, so nobody knows which alerts are open. Look at storage.url and at its server." : problem(found));
+      return;
+    }
+    this.#learn(found.body);
+    const open = found.body.filter(({ status }) => status === "open");
+    const over = found.body.filter(({ status }) => status !== "open").slice(0, OVER);
+    this.#say(open.length ? "" : over.length ? "No alert is open." : "No alert yet. What is more than a glitch shows here, and goes out by the channels under alerts in the configuration.");
+    const now = JSON.stringify([open, over]);
+    if (now === this.#shown) return; // what has focus keeps it
+    this.#shown = now;
+    this.#draw([...open.slice(0, OPEN), ...over]);
+  }
+
+  #say(text) {
+    this.#said.textContent = text;
+    this.#said.hidden = !text;
+  }
+
+  #draw(alerts) {
+    const focused = document.activeElement?.closest?.("[data-act]")?.dataset.act;
+    this.#list.replaceChildren(...alerts.map((alert) => this.#row(alert)));
+    if (focused) this.#list.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  #row(alert) {
+    const open = alert.status === "open";
+    const began = moment(alert.began_at);
+    const facts = [
+      `${new Date(began).toLocaleTimeString()}${open ? `, for ${since(began)}` : `, lasted ${Math.round(alert.lasted_s ?? 0)} s`}`,
+      `${counted(alert.turns_touched, "turn")} touched`,
+      alert.instead && `instead: ${alert.instead}`,
+      open ? alert.seen_by && `seen by ${alert.seen_by}` : alert.resolved_how,
+    ];
+    const tone = open ? (["HIGH", "CRITICAL"].includes(alert.severity) ? "bad" : "warn") : "good";
+    const buttons = open ? [alert.seen_by ? null : this.#button(alert, "acknowledge", "Acknowledge"), this.#button(alert, "resolve", "Resolve")] : [];
+    return el("li", { "data-tone": tone, "data-alert": alert.key }, el("strong", {}, alert.title), el("span", {}, facts.filter(Boolean).join(" · ")), el("span", { class: "choices" }, ...buttons));
+  }
+
+  #button(alert, action, text) {
+    const go = async () => {
+      const done = await act(`/api/alerts/${encodeURIComponent(alert.key)}/${action}`);
+      if (!done.ok) this.#say(problem(done));
+      else this.refresh();
+    };
+    return el("button", { type: "button", "data-act": `${action} ${alert.key}`, "aria-label": `${text}: ${alert.title}`, onclick: go }, text);
+  }
+}

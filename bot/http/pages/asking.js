@@ -1,0 +1,37 @@
+/** What the console asks of the server, and what it has it do. */
+
+/** Return {status, body}; a server that cannot be reached has status 0. */
+export async function ask(path) {
+  const response = await fetch(path).catch(() => null);
+  return read(response);
+}
+
+/** Have something done; `word` says by whom and why. */
+export async function act(path, word = {}) {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ by: ownName(), ...word });
+  const response = await fetch(path, { method: "POST", headers, body }).catch(() => null);
+  return read(response);
+}
+
+/** What the person at this browser calls themselves. */
+export function ownName() {
+  return localStorage.getItem("holdline.name") ?? "";
+}
+
+export function keepName(name) {
+  localStorage.setItem("holdline.name", name);
+}
+
+/** Why something was not done, for people. */
+export function problem({ status, body }) {
+  if (status === 0) return "The server does not answer.";
+  if (status === 401) return "You are signed out. Load this page again to sign in.";
+  return body?.detail ?? `The server answered ${status}.`;
+}
+
+async function read(response) {
+  if (!response) return { status: 0, ok: false, body: null };
+  const body = await response.json().catch(() => null);
+  return { status: response.status, ok: response.ok, body };
+}

@@ -1,0 +1,140 @@
+/** One call: its turns as bars, its words with who said them, what failed, its recording. */
+
+import { ask, problem } from "./asking.js";
+import { clock, el, seconds } from "./dom.js";
+import { Happenings } from "./happenings.js";
+import { Turns } from "./turns.js";
+import { Waterfall } from "./waterfall.js";
+
+const BUDGET_S = 1.5;
+const AGAIN_MS = 3000; // a call in progress goes on
+const COLOURS = 3;
+const TURNS = 100;
+const ROWS = 200;
+const SIDES = { caller: "Caller", agent: "Agent" };
+
+const place = (id) => document.getElementById(id);
+const id = decodeURIComponent(location.pathname.split("/").at(-1));
+const path = `/api/calls/${encodeURIComponent(id)}`;
+const waterfall = new Waterfall(place("waterfall"), BUDGET_S, TURNS);
+const happenings = new Happenings(place("happenings"), ROWS);
+const colours = new Map(); // by provider
+
+let told = 0; // the number of the last entry that was shown
+const turns = new Turns(TURNS);
+
+async function look() {
+  const found = await ask(path);
+  if (!found.ok) return fail(found);
+  show(found.body);
+  const live = found.body.call.state === "live" || !found.body.call.ended_at && found.body.call.state !== "interrupted";
+  state(live ? "In progress" : "Over", live);
+  if (live) setTimeout(look, AGAIN_MS);
+}
+
+function fail(found) {
+  state("Not shown", false);
+  const why = found.status === 404 ? "There is no such call. It may be older than what is kept (storage in the configuration), or its record is not written yet." : problem(found);
+  fill("call", el("p", { class: "empty" }, why), el("p", {}, el("a", { href: "/" }, "To the console")));
+}
+
+function state(text, on) {
+  place("state").textContent = text;
+  place("state").dataset.on = String(on);
+}
+
+function show({ call, turns: rows, messages, failures, happenings: facts }) {
+  document.title = `Call ${id} · Holdline`;
+  fill("call", summary(call), sound(call));
+  for (const entry of facts) {
+    if (entry.number <= told) continue;
+    told = entry.number;
+    turns.take(entry);
+    happenings.take(entry);
+  }
+  waterfall.draw(turns.of(id));
+  reveal("waterfall", turns.of(id).length);
+  reveal("happenings", told);
+  reveal("words", messages.length);
+  fill("words", legend(messages), el("ol", { class: "transcript" }, ...messages.slice(-ROWS).map(utterance)));
+  reveal("failures", failures.length);
+  fill("failures", el("ol", { class: "alerts" }, ...failures.slice(-ROWS).map(failure)));
+  fill("call", summary(call), sound(call), served(rows));
+}
+
+/** Replace what a card shows below its heading. */
+function fill(card, ...children) {
+  place(card).replaceChildren(place(`${card}-title`), ...children.filter(Boolean));
+}
+
+function reveal(card, shown) {
+  place(card).hidden = !shown;
+}
+
+function summary(call) {
+  const facts = [
+    ["Began", new Date(call.started_at).toLocaleString()],
+    ["Caller", call.caller || call.transport],
+    ["Agent", call.agent],
+    ["Length", call.length_s ? clock(1000 * call.length_s) : "goes on"],
+    ["Ended", (call.reason || call.state).replaceAll("_", " ")],
+    ["Failovers", String(call.failovers)],
+    ["Failures", String(call.failures)],
+    ["Cost", call.cost == null ? "not known" : `${call.cost.toFixed(4)} ${call.currency}`],
+  ];
+  return el("dl", { class: "figures" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+let player = null; // stays while the page is drawn again: it may be playing
+
+function sound({ recorded }) {
+  if (!recorded) return null;
+  player ??= el("audio", { controls: true, preload: "none", src: `${path}/audio`, "aria-label": "Recording of this call" });
+  return player;
+}
+
+/** Who served each turn, as a table. */
+function served(rows) {
+  if (!rows.length) return null;
+  const names = ["Turn", "Waited", "Hearing", "Thinking", "Speaking", "Tokens", "Characters", "Cost"];
+  const heads = el("tr", {}, ...names.map((text) => el("th", { scope: "col" }, text)));
+  const lines = rows.slice(-ROWS).map((row) => {
+    const cells = [row.v2v_s === null ? "–" : seconds(row.v2v_s), row.stt, row.llm, row.tts, row.prompt_tokens + row.completion_tokens, row.characters, row.cost?.toFixed(4) ?? "–"];
+    return el("tr", {}, el("th", { scope: "row" }, String(row.turn)), ...cells.map((each) => el("td", {}, String(each || "–"))));
+  });
+  return el("details", {}, el("summary", {}, "Each turn as a table"), el("div", { class: "scroll", tabindex: "0" }, el("table", {}, el("thead", {}, heads), el("tbody", {}, ...lines))));
+}
+
+/** Words with the colour of who spoke them; what no span covers has none. */
+function utterance({ role, text, spans, at }) {
+  const words = text.split(/\s+/).filter(Boolean);
+  const parts = [];
+  let from = 0;
+  for (const { provider, words: length } of spans) {
+    const some = words.slice(from, from + length).join(" ");
+    from += length;
+    if (some) parts.push(el("span", { class: "voice", "data-voice": String(colour(provider)), title: provider }, some), " ");
+  }
+  parts.push(words.slice(from).join(" "));
+  const who = el("span", { class: "who" }, `${SIDES[role] ?? role} · ${new Date(at).toLocaleTimeString()}`);
+  return el("li", { class: "said", "data-who": role }, who, el("span", { class: "words" }, ...parts));
+}
+
+function colour(provider) {
+  if (!colours.has(provider)) colours.set(provider, colours.size % COLOURS);
+  return colours.get(provider);
+}
+
+function legend(messages) {
+  const names = [...new Set(messages.flatMap(({ spans }) => spans.map(({ provider }) => provider)))];
+  if (!names.length) return null;
+  return el("p", { class: "speakers" }, ...names.map((name) => el("span", { class: "voice", "data-voice": String(colour(name)) }, name)));
+}
+
+function failure({ at, stage, provider, kind, severity, permanent, reason }) {
+  const tone = ["high", "critical"].includes(severity) ? "bad" : "warn";
+  const facts = [new Date(at).toLocaleTimeString(), stage.toUpperCase(), permanent && "needs a person", reason];
+  return el("li", { "data-tone": tone }, el("strong", {}, `${provider}: ${kind.replaceAll("_", " ")}`), el("span", {}, facts.filter(Boolean).join(" · ")));
+}
+
+look();

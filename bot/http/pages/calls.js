@@ -1,0 +1,138 @@
+/** The calls in progress, one row each; and those that are over. */
+
+import { ask } from "./asking.js";
+import { clock, el, seconds } from "./dom.js";
+import { every, paced } from "./pacing.js";
+
+const ROWS = 60; // more are counted, not drawn
+const DRAW_MS = 300;
+const OVER_MS = 2000; // a call that ended is in the record by then
+const NEWS = new Set(["CallEnded", "RungChosen", "AttemptFailed"]); // change the list, or what is counted
+const STAGES = ["stt", "llm", "tts"];
+const HEADS = ["Caller", "State", "Hears, thinks, speaks", "Last answer", "Trouble", "Length"];
+const DOING = { listening: "listens", processing: "thinks", speaking: "speaks" };
+const COLUMNS = ["caller", "doing", "served", "waited", "trouble", "length"];
+
+/** The table; give it all calls whenever they change. */
+export class LiveCalls {
+  #rows = new Map(); // by call
+  #calls = [];
+  #budget_s = 1.5;
+  #body = el("tbody", { role: "rowgroup" });
+  #table;
+  #more = el("p", { class: "hint" });
+  #empty = el("p", { class: "empty" }, "Nobody calls now. A call shows here from its first second, with who serves it.");
+  #soon = paced(() => this.#draw(), DRAW_MS);
+
+  constructor(place) {
+    const heads = HEADS.map((text) => el("th", { scope: "col", role: "columnheader" }, text));
+    this.#table = el("table", { class: "calls", role: "table", "aria-label": "Calls in progress", hidden: true }, el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...heads)), this.#body);
+    place.append(this.#empty, this.#table, this.#more);
+    every(1000, () => this.#soon()); // the lengths
+  }
+
+  set budget_s(value) {
+    this.#budget_s = value;
+  }
+
+  show(calls) {
+    this.#calls = calls;
+    this.#soon();
+  }
+
+  #draw() {
+    const troubled = (call) => Number(call.down.length > 0) * 2 + Number(call.failures > 0);
+    const shown = [...this.#calls].sort((one, other) => troubled(other) - troubled(one)).slice(0, ROWS);
+    const ids = new Set(shown.map(({ id }) => id));
+    for (const [id, row] of this.#rows) if (!ids.has(id)) this.#drop(id, row);
+    shown.forEach((call, index) => this.#place(call, index));
+    this.#empty.hidden = this.#calls.length > 0;
+    this.#table.hidden = !this.#calls.length;
+    const left = this.#calls.length - shown.length;
+    this.#more.textContent = left > 0 ? `and ${left} more, without trouble` : "";
+  }
+
+  #drop(id, row) {
+    row.remove();
+    this.#rows.delete(id);
+  }
+
+  /** Change what has changed of a row, and nothing else: focus stays where it is. */
+  #place(call, index) {
+    const row = this.#rows.get(call.id) ?? this.#add(call);
+    const texts = this.#texts(call);
+    row.dataset.tone = call.down.length ? "bad" : call.failures ? "warn" : "good";
+    COLUMNS.forEach((name, column) => {
+      const cell = name === "caller" ? row.cells[column].firstElementChild : row.cells[column];
+      if (cell.textContent !== texts[column]) cell.textContent = texts[column];
+    });
+    row.cells[3].classList.toggle("over", (call.v2v_s ?? 0) > this.#budget_s);
+    if (this.#body.children[index] !== row) this.#body.insertBefore(row, this.#body.children[index] ?? null);
+  }
+
+  #add(call) {
+    const cells = COLUMNS.map((name, column) => el("td", { role: "cell", class: name, "data-head": HEADS[column] }));
+    cells[0].append(el("a", { href: `/calls/${encodeURIComponent(call.id)}` }));
+    const row = el("tr", { role: "row", "data-call": call.id }, ...cells);
+    this.#rows.set(call.id, row);
+    return row;
+  }
+
+  #texts(call) {
+    const served = STAGES.map((stage) => (call.down.includes(stage) ? "nobody" : (call.providers[stage] ?? "–"))).join(", ");
+    const trouble = [call.step && words(call.step), call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last && words(call.last)];
+    return [
+      call.caller || call.transport,
+      `${DOING[call.state] ?? call.state}${call.turn ? `, turn ${call.turn}` : ""}`,
+      served,
+      call.v2v_s === null ? "–" : seconds(call.v2v_s),
+      trouble.filter(Boolean).join(" · "),
+      clock(Date.now() - Date.parse(call.started_at)),
+    ];
+  }
+}
+
+/** Those of the record, the newest first. */
+export class RecentCalls {
+  #list = el("ol", { class: "recent" });
+  #empty = el("p", { class: "empty" }, "No call is over yet.");
+  #learn;
+  #soon = paced(() => this.refresh(), OVER_MS);
+
+  /** `learn` is told what came beside them: turns, what today cost. */
+  constructor(place, learn) {
+    place.append(this.#empty, this.#list);
+    this.#learn = learn;
+    every(15_000, () => this.refresh());
+  }
+
+  take({ event }) {
+    if (NEWS.has(event)) this.#soon();
+  }
+
+  async refresh() {
+    const { ok, body } = await ask("/api/calls?limit=12");
+    if (!ok) return;
+    this.#learn(body);
+    this.#list.replaceChildren(...body.recent.map(over));
+    this.#empty.hidden = body.recent.length > 0;
+    this.#empty.textContent = body.problem || "No call is over yet.";
+  }
+}
+
+function over(call) {
+  const began = new Date(call.started_at);
+  const facts = [
+    call.length_s === null ? null : clock(1000 * call.length_s),
+    words(call.reason || call.state),
+    call.failovers ? `${call.failovers} failover${call.failovers > 1 ? "s" : ""}` : null,
+    call.cost === null ? null : `${call.cost.toFixed(3)} ${call.currency}`,
+  ];
+  const link = el("a", { href: `/calls/${encodeURIComponent(call.id)}` }, call.caller || call.transport);
+  const at = el("time", { datetime: call.started_at }, began.toLocaleTimeString());
+  return el("li", { "data-tone": call.failures ? "warn" : "good" }, at, link, el("span", {}, facts.filter(Boolean).join(" · ")));
+}
+
+function words(name) {
+  return String(name).replaceAll("_", " ");
+}

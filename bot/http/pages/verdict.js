@@ -1,0 +1,126 @@
+/** The first thing that an operator sees: what is broken, since when, who was hurt, what was done about it. */
+
+import { el, since } from "./dom.js";
+import { paced } from "./pacing.js";
+
+const DRAW_MS = 250;
+const SHOWN = 4;
+const NAMED = 3; // in the headline
+const TONES = ["bad", "warn"];
+const WEIGHTS = ["LOW", "MEDIUM", "HIGH", "CRITICAL"];
+const STAGES = { stt: "hearing", llm: "thinking", tts: "speaking" };
+
+/** Fed with what the other cards learn: alerts, rungs, calls, numbers, whether the server is there. */
+export class Verdict {
+  #known = { alerts: [], rungs: [], calls: [], numbers: {}, lost: null, problem: "" };
+  #headline = el("p", { class: "headline", role: "status" }, "Looking…");
+  #troubles = el("ol", { class: "troubles" });
+  #figures = el("dl", { class: "figures" });
+  #soon = paced(() => this.#draw(), DRAW_MS);
+
+  constructor(place) {
+    place.append(this.#headline, this.#troubles, this.#figures);
+    setInterval(() => document.hidden || this.#soon(), 1000); // "for 2 min" goes on
+  }
+
+  /** Take in what is new: any of `alerts`, `rungs`, `calls`, `numbers`, `lost`, `problem`. */
+  learn(news) {
+    Object.assign(this.#known, news);
+    this.#soon();
+  }
+
+  #draw() {
+    const troubles = this.#find();
+    const worst = troubles[0]?.tone ?? "good";
+    const text = troubles.length ? this.#summary(troubles) : this.#well();
+    if (this.#headline.textContent !== text) this.#headline.textContent = text; // read out when it changes only
+    this.#headline.dataset.tone = worst;
+    const rows = troubles.slice(0, SHOWN).map(row);
+    if (troubles.length > SHOWN) rows.push(el("li", {}, `and ${troubles.length - SHOWN} more, below`));
+    this.#troubles.replaceChildren(...rows);
+    this.#figures.replaceChildren(...this.#tell());
+  }
+
+  #summary(troubles) {
+    if (troubles[0].alone) return troubles[0].alone;
+    const word = troubles[0].word;
+    const names = new Set(troubles.filter((each) => each.word === word).map(({ name }) => name));
+    return `${[...names].slice(0, NAMED).join(", ")}: ${word}`;
+  }
+
+  #well() {
+    const { calls, rungs } = this.#known;
+    if (!rungs.length && !calls.length) return "Nothing is known yet.";
+    return calls.length ? `All is well. ${counted(calls.length, "call")} in progress.` : "All is well. Nobody calls now.";
+  }
+
+  #find() {
+    const { alerts, rungs, lost, problem } = this.#known;
+    const found = [];
+    if (lost) found.push({ tone: "bad", name: "The server", alone: "The server does not answer.", since_ms: lost, says: "What is shown below is old. Is the process running? Its log says why it ended." });
+    const open = alerts.filter(({ status }) => status === "open").sort((one, other) => WEIGHTS.indexOf(other.severity) - WEIGHTS.indexOf(one.severity));
+    found.push(...open.map((alert) => this.#ofAlert(alert)));
+    const told = new Set(open.map(({ provider }) => provider));
+    for (const rung of rungs) if (!told.has(rung.name)) found.push(...ofRung(rung));
+    if (problem) found.push({ tone: "warn", name: "The database", word: "does not answer", says: problem });
+    return found.sort((one, other) => TONES.indexOf(one.tone) - TONES.indexOf(other.tone));
+  }
+
+  #ofAlert(alert) {
+    const { calls, rungs } = this.#known;
+    const rung = rungs.find(({ name }) => name === alert.provider);
+    const hurt = rung?.recent?.callers_touched ?? calls.filter(({ down }) => down.includes(alert.stage)).length;
+    const bad = WEIGHTS.indexOf(alert.severity) >= WEIGHTS.indexOf("HIGH");
+    return {
+      tone: bad ? "bad" : "warn",
+      word: bad ? "broken" : "in doubt",
+      name: alert.provider || STAGES[alert.stage] || alert.stage,
+      title: alert.title,
+      since_ms: moment(alert.began_at),
+      hurt: [counted(hurt, "caller"), `${counted(alert.turns_touched, "turn")} touched`].join(", "),
+      says: alert.instead && `Instead: ${alert.instead}`,
+      seen: alert.seen_by && `Seen by ${alert.seen_by}`,
+    };
+  }
+
+  #tell() {
+    const { calls, numbers } = this.#known;
+    const { turns = 0, within = 0, budget_s = 1.5, failovers = 0, callers = 0, today = null } = numbers;
+    const cost = today ? `${today.cost.toFixed(2)} ${today.currency}`.trim() : "not known";
+    return [
+      figure("Calls now", String(calls.length)),
+      figure(`Within ${budget_s} s`, turns ? `${within} of ${turns} turns` : "no turn yet"),
+      figure("Failovers, 15 min", String(failovers)),
+      figure("Callers touched, 15 min", String(callers), callers ? "warn" : null),
+      figure("Cost since 0:00 UTC", cost),
+    ];
+  }
+}
+
+/** A moment as the alerts say it, "2026-11-21 12:00:00 UTC", in ms. */
+export function moment(text) {
+  return Date.parse(text.replace(" UTC", "Z").replace(" ", "T"));
+}
+
+export function counted(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+function ofRung(rung) {
+  if (rung.withdrawn) return [{ tone: "warn", word: "out of rotation", name: rung.name, title: `${rung.name} is out of rotation`, says: "An operator took it out; put it back below." }];
+  if (rung.usable && !rung.suspect) return [];
+  const last = rung.recent?.last_failure;
+  const why = last ? `: ${last.kind.replaceAll("_", " ")}` : "";
+  const bad = rung.state === "open";
+  const hurt = counted(rung.recent?.callers_touched ?? 0, "caller");
+  return [{ tone: bad ? "bad" : "warn", word: bad ? "broken" : "in doubt", name: rung.name, title: `${rung.name} ${bad ? "is left alone" : "is in doubt"}${why}`, since_ms: last && Date.parse(last.at), hurt }];
+}
+
+function row({ tone, name, title, since_ms, hurt, says, seen }) {
+  const facts = [since_ms && `since ${new Date(since_ms).toLocaleTimeString()} (${since(since_ms)})`, hurt, says, seen];
+  return el("li", { "data-tone": tone }, el("strong", {}, title ?? name), el("span", {}, facts.filter(Boolean).join(" · ")));
+}
+
+function figure(name, value, tone = null) {
+  return el("div", { "data-tone": tone }, el("dt", {}, name), el("dd", {}, value));
+}

@@ -1,0 +1,25 @@
+"""Tells systemd when calls can be taken: `Type=notify` of deploy/holdline.service."""
+
+import socket
+from typing import Final
+
+from loguru import logger
+
+from bot.config.environment import service_manager
+
+READY: Final = "READY=1"
+ABSTRACT: Final = "@"  # as systemd writes the NUL in front of a name that is no file
+
+
+def tell_ready() -> None:
+    """Say that we are ready, to whoever has started us and wants to know (sd_notify(3))."""
+    place = service_manager()
+    if not place:
+        return
+    address = f"\0{place[1:]}" if place.startswith(ABSTRACT) else place
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.settimeout(0)
+            line.sendto(READY.encode(), address)
+    except OSError as gone:
+        logger.warning("systemd was not told that we are ready: {}", gone)

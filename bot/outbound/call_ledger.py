@@ -1,0 +1,94 @@
+"""Our own side of the calls that campaigns place, as any process of the house knows it."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Final
+
+from bot.house.house import House
+from calls.campaign_events import OutboundCallBegan
+from calls.entry import Entry
+from calls.events import CallEnded
+from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
+from campaigns.call_verdict import CallJudge, CallVerdict
+
+QUESTION: Final = "campaign call"
+MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
+
+
+class CallLedger:
+    """Listens to everything, and keeps what concerns calls that we placed.
+
+    A call is judged in the process where it runs; whoever dials asks all of them.
+    """
+
+    def __init__(self) -> None:
+        self._judges: dict[str, CallJudge] = {}  # by the dial's id
+        self._dial_of: dict[str, str] = {}  # by the call's id
+        self._news: dict[str, asyncio.Event] = {}
+        self.refs: dict[str, str] = {}  # the carrier's id, by the dial's
+        self._house: House | None = None
+
+    def join(self, house: House) -> None:
+        """Answer what other processes of the house ask."""
+        self._house = house
+        house.answer(QUESTION, self._answer)
+
+    async def hear(self, entry: Entry) -> None:
+        """Take one entry."""
+        match entry.event:
+            case OutboundCallBegan(dial_id=dial_id):
+                self._make_room()
+                self._judges[dial_id] = CallJudge()
+                self._dial_of[entry.call_id] = dial_id
+            case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
+                self.refs[leg.ref] = leg.call_ref
+                self._wake(leg.ref)
+            case event if dial_id := self._dial_of.get(entry.call_id):
+                self._judges[dial_id].add(event)
+                if isinstance(event, CallEnded):
+                    del self._dial_of[entry.call_id]
+                    self._wake(dial_id)
+            case _:
+                pass
+
+    async def verdict(self, dial_id: str) -> CallVerdict | None:
+        """Return how our side of a call stands, wherever it runs; None: there was none."""
+        if self._house is None:
+            return self._own(dial_id)
+        said = await self._house.ask_all(QUESTION, dial_id=dial_id)
+        found = [CallVerdict(**each) for each in said if each]
+        return max(found, key=lambda each: each.over) if found else None
+
+    async def wait(self, dial_id: str, within_s: float) -> None:
+        """Return when there is news of a dial, or after this time."""
+        news = self._news.setdefault(dial_id, asyncio.Event())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await news.wait()
+        news.clear()
+
+    def forget(self, dial_id: str) -> None:
+        """Keep nothing of a dial any more."""
+        self._judges.pop(dial_id, None)
+        self._news.pop(dial_id, None)
+        self.refs.pop(dial_id, None)
+
+    def _own(self, dial_id: str) -> CallVerdict | None:
+        judge = self._judges.get(dial_id)
+        return judge.verdict if judge else None
+
+    async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        verdict = self._own(asked["dial_id"])
+        return asdict(verdict) if verdict else None
+
+    def _wake(self, dial_id: str) -> None:
+        if news := self._news.get(dial_id):
+            news.set()
+
+    def _make_room(self) -> None:
+        running = set(self._dial_of.values())
+        ended = [each for each in self._judges if each not in running]
+        for each in ended[: max(0, len(self._judges) - MOST)]:
+            self.forget(each)

@@ -1,0 +1,62 @@
+"""Asks a running server to call one number, and says what became of it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import aiohttp
+
+from bot.config.settings import Settings
+from bot.exits import DONE, FAILED, CommandError, UsageError
+from bot.health.operator_desk import addresses
+from calls.outbound import DialOutcome
+
+LONGEST_S: Final = 2 * 3600.0  # of a call
+CONNECT_S: Final = 5.0
+GOOD: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
+
+
+async def order_dial(settings: Settings, number: str, *, say: Callable[[str], None]) -> int:
+    """Have the server call, wait for the end, and print the outcome.
+
+    Returns:
+        0 when somebody was reached, else 1.
+
+    Raises:
+        UsageError: The server does not call this number.
+        CommandError: No server answers, or it cannot call.
+    """
+    result = await _ask(settings, number)
+    reason = f" ({result['reason']})" if result["reason"] else ""
+    length = f", {result['length_s']:.0f} s" if result["length_s"] else ""
+    say(f"{number}: {result['outcome']}{reason}{length}")
+    return DONE if result["outcome"] in GOOD else FAILED
+
+
+async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
+    token = settings.server.token
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    patience = aiohttp.ClientTimeout(total=LONGEST_S, connect=CONNECT_S)
+    places = addresses(settings.server)
+    async with aiohttp.ClientSession(timeout=patience, headers=headers) as session:
+        for place in places:
+            try:
+                async with session.post(f"{place}/api/dials", json={"number": number}) as answer:
+                    return await _read(answer, place)
+            except aiohttp.ClientConnectorError:
+                continue  # nobody was asked: a second question cannot make a second call
+            except (aiohttp.ClientError, TimeoutError) as lost:
+                raise CommandError(
+                    f"{place} was asked to call and did not say what became of it"
+                ) from lost
+    where = " or ".join(places)
+    raise CommandError(f"no server answers at {where}; start one with `holdline serve`")
+
+
+async def _read(answer: aiohttp.ClientResponse, place: str) -> Mapping[str, Any]:
+    if answer.status == 401:
+        raise CommandError(f"{place} asks for another HOLDLINE_TOKEN than the one that is set here")
+    said = await answer.json()
+    if answer.status == 200:
+        return said
+    detail = said.get("detail", f"the server answered {answer.status}")
+    raise (UsageError if answer.status in (400, 409) else CommandError)(detail)

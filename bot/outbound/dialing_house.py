@@ -1,0 +1,67 @@
+"""The house that a dialer dials for, and the calls in it, as the dialer wants to see them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bot.call.briefs import Briefs, briefed
+from bot.config.agent import AgentSettings
+from bot.config.settings import Settings
+from bot.house.house import House
+from bot.outbound.call_ledger import CallLedger
+from bot.process import Process
+from calls.outbound import Claim
+from campaigns.call_verdict import CallVerdict
+from campaigns.model import Campaign
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseOfCalls:
+    """Seats and stages of a house."""
+
+    process: Process
+    house: House
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is this process that dials for the house."""
+        return self.house.leads and self.process.switchboard.why_closed != "draining"
+
+    def seats(self) -> int:
+        """Return how many more calls could be taken now, as far as this process knows."""
+        return 0 if self.house.why_closed else self.process.switchboard.free
+
+    def usable(self) -> Mapping[str, bool]:
+        """Return for each stage whether any of its rungs may be asked now."""
+        return self.process.providers.usable()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsOfTheHouse:
+    """Our own side of the calls: whom they are briefed by, and how they went."""
+
+    ledger: CallLedger
+    briefs: Briefs
+    agent_of: Callable[[Campaign], AgentSettings]
+
+    async def prepare(self, campaign: Campaign, claim: Claim) -> None:
+        """Have whoever picks up talked to as the campaign wants."""
+        agent = briefed(self.agent_of(campaign), campaign, claim.contact)
+        self.briefs.keep(claim.dial.id, agent)
+
+    async def verdict(self, dial_id: str) -> CallVerdict | None:
+        """Return how our side of a call stands; None: there was none."""
+        return await self.ledger.verdict(dial_id)
+
+    async def wait(self, dial_id: str, within_s: float) -> None:
+        """Return when there is news of a dial, or after this time."""
+        await self.ledger.wait(dial_id, within_s)
+
+    def forget(self, dial_id: str) -> None:
+        """Keep nothing of a dial any more."""
+        self.ledger.forget(dial_id)
+        self.briefs.forget(dial_id)
+
+
+def agent_of(settings: Settings, campaign: Campaign) -> AgentSettings:
+    """Return the agent that a campaign's calls are made by."""
+    return settings.agents.get(campaign.agent, settings.agent)

@@ -1,0 +1,139 @@
+"""Puts the dialer together, and has it work while a server runs."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from loguru import logger
+
+from bot import clock
+from bot.call.briefs import briefed
+from bot.config.agent import AgentSettings
+from bot.config.campaigns import campaign_of
+from bot.config.settings import Settings
+from bot.house.house import House
+from bot.keep_running import keep_running
+from bot.outbound.call_ledger import CallLedger
+from bot.outbound.carriers import Closing, NoCarrier, carrier_of
+from bot.outbound.dialing_house import CallsOfTheHouse, HouseOfCalls, agent_of
+from bot.outbound.rehearsal import rehearsal_of
+from bot.process import Process
+from campaigns.dialer import Dialer
+from campaigns.dialer_parts import DialerParts, DialerSettings
+from campaigns.model import Campaign
+from campaigns.one_call import OneCall
+from storage.campaign_office import CampaignOffice
+from storage.campaign_store import CampaignStore
+from storage.contact_book import ContactBook
+from storage.dial_reader import DialReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbound:
+    """What a server that places calls offers beside them.
+
+    Attributes:
+        dialer: None: no campaign is configured.
+        one_call: None: no carrier is.
+    """
+
+    campaigns: Mapping[str, Campaign]
+    office: CampaignOffice
+    book: ContactBook
+    calls: CallsOfTheHouse
+    dialer: Dialer | None
+    one_call: OneCall | None
+    now_s: Callable[[], float]
+
+
+def campaigns_of(settings: Settings) -> dict[str, Campaign]:
+    """Return the campaigns by their names."""
+    return {name: campaign_of(name, each) for name, each in settings.campaigns.items()}
+
+
+@asynccontextmanager
+async def open_outbound(
+    process: Process,
+    house: House,
+    ledger: CallLedger,
+    *,
+    dialing: DialerSettings | None = None,
+) -> AsyncIterator[Outbound]:
+    """Have the campaigns dialled while the block runs, by the one process that leads the house.
+
+    Args:
+        process: Takes the calls.
+        house: Says who leads, and what became of calls in other processes.
+        ledger: Has heard everything since the process began.
+        dialing: How the dialer takes its time.
+    """
+    settings = process.settings
+    ledger.join(house)
+    url, campaigns = settings.storage.url, campaigns_of(settings)
+    store = CampaignStore(url, holder=secrets.token_hex(8))
+    office, book, reader = CampaignOffice(url), ContactBook(url), DialReader(url)
+    calls = CallsOfTheHouse(
+        ledger=ledger, briefs=process.briefs, agent_of=partial(agent_of, settings)
+    )
+    process.briefs.look_up = partial(_look_up, settings, campaigns, reader)
+    async with asyncio.TaskGroup() as tasks:
+        carrier = carrier_of(settings, ledger.refs, tasks) or NoCarrier()
+        parts = DialerParts(
+            store=store,
+            office=office,
+            carrier=carrier,
+            calls=calls,
+            house=HouseOfCalls(process=process, house=house),
+            tell=process.switchboard.tell,
+            now_s=clock.utc_s,
+            rehearse=rehearsal_of(process).ready,
+            settings=dialing or DialerSettings(),
+        )
+        dials = not isinstance(carrier, NoCarrier)
+        dialer = Dialer(campaigns, parts) if campaigns and dials else None
+        if campaigns and not dials:
+            logger.warning("campaigns are configured, and no carrier that could dial; nobody is")
+        working = _work(tasks, dialer)
+        try:
+            yield Outbound(
+                campaigns=campaigns,
+                office=office,
+                book=book,
+                calls=calls,
+                dialer=dialer,
+                one_call=_one_call(parts) if dials else None,
+                now_s=clock.utc_s,
+            )
+        finally:
+            for each in working:
+                each.cancel()
+                await asyncio.wait([each])
+            if isinstance(carrier, Closing):
+                carrier.close()
+            for each in (store, office, book, reader):
+                await each.close()
+
+
+def _work(tasks: asyncio.TaskGroup, dialer: Dialer | None) -> list[asyncio.Task[None]]:
+    if dialer is None:
+        return []
+    return [tasks.create_task(keep_running("the dialer", dialer.run), name="dialer")]
+
+
+def _one_call(parts: DialerParts) -> OneCall:
+    return OneCall(
+        carrier=parts.carrier, calls=parts.calls, settings=parts.settings, now_s=parts.now_s
+    )
+
+
+async def _look_up(
+    settings: Settings, campaigns: Mapping[str, Campaign], reader: DialReader, dial_id: str
+) -> AgentSettings | None:
+    claim = await reader.find(dial_id)
+    campaign = campaigns.get(claim.dial.campaign) if claim else None
+    if claim is None or campaign is None:
+        return None
+    return briefed(agent_of(settings, campaign), campaign, claim.contact)

@@ -1,0 +1,97 @@
+"""Tries, outside any call, what a call will need: where one rung alone is left of a stage.
+
+With a standby a call would go on by itself, and nobody waits for a rehearsal. Without one the rung
+is asked for a morsel of the real thing before somebody is dialled, again after 5, 10 and 20 s, and
+a sequence that comes to nothing opens its breaker: so nobody is called to hear that it fails.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bot.config.stages import STAGES
+from bot.health.retrying import Retries, run_with_retries
+from bot.process import Process
+from campaigns.guard import stage_down
+from fallbacks.failure import Failure, Kind, ServiceError, failed
+from fallbacks.roster import Roster
+from providers.catalog import provider
+from providers.provider import ProbeFailedError, RungSpec
+
+MORE_S: Final = 0.25
+FRESH_S: Final = 30.0  # chosen: what did well so recently needs no rehearsal
+
+
+@dataclass(slots=True, kw_only=True)
+class Rehearsal:
+    """Of one process. Several dials at once have one rehearsal.
+
+    Attributes:
+        rungs: By stage, the preferred one first.
+        retries: How often, and whose health it is.
+        timeout_s: Of one try.
+        fresh_s: So long a rehearsal that went well is good for.
+    """
+
+    rungs: Mapping[str, Sequence[RungSpec]]
+    roster: Roster
+    retries: Retries
+    timeout_s: float
+    fresh_s: float = FRESH_S
+    _well_at: dict[str, float] = field(default_factory=dict[str, float])
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def ready(self) -> str:
+        """Return an empty text when an agent could talk now, else which stage is down."""
+        async with self._turn:
+            for stage in STAGES:
+                await self._rehearse(stage)
+        return stage_down({stage: bool(self._usable(stage)) for stage in STAGES})
+
+    async def _rehearse(self, stage: str) -> None:
+        usable, now = self._usable(stage), self.retries.clock()
+        if len(usable) != 1 or now < self._well_at.get(stage, -self.fresh_s) + self.fresh_s:
+            return
+        rung = usable[0]
+        try:
+            await run_with_retries(
+                lambda: self._ask(rung),
+                asked=(stage, rung.name),
+                classify=lambda error: _failure(error, rung),
+                retries=self.retries,
+            )
+        except ServiceError:
+            return  # its breaker is open now
+        self._well_at[stage] = self.retries.clock()
+
+    async def _ask(self, rung: RungSpec) -> None:
+        asked = provider(rung.stage, rung.kind)
+        async with asyncio.timeout(self.timeout_s + MORE_S):  # it bounds itself; this makes sure
+            await asked.probe_for_real(rung, timeout_s=self.timeout_s)
+
+    def _usable(self, stage: str) -> list[RungSpec]:
+        now = self.retries.clock()
+        names = {each.provider for each in self.roster.standings(stage, now) if each.usable}
+        return [each for each in self.rungs.get(stage, ()) if each.name in names]
+
+
+def _failure(error: Exception, rung: RungSpec) -> Failure | None:
+    if isinstance(error, TimeoutError):
+        return failed(Kind.TIMEOUT, rung.stage, provider=rung.name, reason="the rehearsal hung")
+    return error.failure(rung) if isinstance(error, ProbeFailedError) else None
+
+
+def rehearsal_of(process: Process) -> Rehearsal:
+    """Return what rehearses the rungs of a process."""
+    view = process.providers
+    rungs: dict[str, list[RungSpec]] = {}
+    for each in view.probers:
+        rungs.setdefault(each.rung.stage, []).append(each.rung)
+    resilience = process.settings.resilience
+    return Rehearsal(
+        rungs=rungs,
+        roster=view.roster,
+        retries=Retries(settings=resilience.retry_settings(), tell=view.tell, roster=view.roster),
+        timeout_s=resilience.probe.timeout_s,
+    )

@@ -1,0 +1,264 @@
+"""Decides who has picked up, and when to begin: the rules stand in `calls/answering.py`."""
+
+from enum import StrEnum
+
+from calls.answering import (
+    BY_CUE,
+    Answerer,
+    AnsweringAction,
+    AnsweringRules,
+    Decide,
+    LeaveMessage,
+    Open,
+    PartFromMachine,
+    SayWho,
+    StopTalking,
+)
+from calls.answering_words import Cue
+from calls.greeting_heard import GreetingHeard
+
+
+class _State(StrEnum):
+    RINGING = "ringing"
+    LISTENING = "listening"
+    PAUSING = "pausing"  # decided for a person who is still speaking
+    OPEN = "open"
+    ASKED = "asked"  # an assistant waits for our name
+    MAILBOX = "mailbox"  # and its beep is awaited
+    OVER = "over"
+
+
+class AnswererJudge:
+    """Decides for one call. Hand it what is heard, and `tick` it at `wake_at`."""
+
+    def __init__(self, rules: AnsweringRules, *, leaves_message: bool) -> None:
+        self._rules = rules
+        self._leaves_message = leaves_message
+        self._state = _State.RINGING
+        self._heard = GreetingHeard()
+        self._answered_at = 0.0
+        self._round_at = 0.0  # when this round of listening began
+        self._screened = False
+        self._decided: Answerer | None = None
+        self._full = False
+        self._spoke_long = False  # before we began
+        self._mailbox_at = 0.0
+        self._opened_at = 0.0
+        self._watched_until = 0.0  # while nobody speaks
+
+    @property
+    def listens(self) -> bool:
+        """Whether what is heard is the machine's or the person's first word, not yet a talk."""
+        return self._state not in (_State.OPEN, _State.OVER)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that is heard changes anything any more."""
+        return self._state is _State.OVER
+
+    @property
+    def wake_at(self) -> float | None:
+        """The moment at which `tick` has something to do, or None."""
+        rules, quiet_at = self._rules, self._heard.quiet_since
+        due = {
+            _State.LISTENING: (self._limit_at, self._silence_s),
+            _State.PAUSING: (self._round_at + rules.talker_s, self._silence_s),
+            _State.ASKED: (self._round_at + rules.talker_s, rules.human_silence_s),
+            _State.MAILBOX: (self._mailbox_at + rules.beep_wait_s, rules.no_beep_s),
+        }.get(self._state, (None, 0.0))
+        if self._state is _State.OPEN:
+            talking = self._heard.since is not None
+            due = (self._opened_at + rules.watch_s if talking else self._watched_until, 0.0)
+            quiet_at = None
+        limit_at, silence_s = due
+        if not silence_s or quiet_at is None:
+            return limit_at
+        return quiet_at + silence_s if limit_at is None else min(limit_at, quiet_at + silence_s)
+
+    def answered(self, now: float) -> None:
+        """Begin: the far end has picked up."""
+        if self._state is _State.RINGING:
+            self._state, self._answered_at = _State.LISTENING, now
+            self._round_at = now
+
+    def voiced(self, at: float) -> None:
+        """Note that somebody speaks since `at`."""
+        if self._state is not _State.RINGING:
+            self._heard.voiced(max(at, self._round_at))
+
+    def silent(self, at: float) -> None:
+        """Note that nobody speaks since `at`."""
+        if self._heard.silent(at):
+            self._watched_until = at + self._rules.overlap_s
+
+    def words(self, text: str, now: float, *, final: bool) -> tuple[AnsweringAction, ...]:
+        """Read what was recognised: of an utterance in progress all so far, or all of one."""
+        if self._state in (_State.RINGING, _State.OVER):
+            return ()
+        self._heard.read(text, final=final)
+        return self.tick(now)
+
+    def beep(self, now: float) -> tuple[AnsweringAction, ...]:
+        """Note the end of a single tone."""
+        behind_speech = self._heard.speech_until(now) >= self._rules.least_speech_s
+        hinted = self._heard.hinted
+        match self._state:
+            case _State.MAILBOX:
+                return self._message()
+            case _State.LISTENING | _State.PAUSING if behind_speech or hinted:
+                return (*self._decide(Answerer.VOICEMAIL, "beep", now), *self._message())
+            case _State.OPEN if hinted or self._spoke_long:
+                revised = self._decide(Answerer.VOICEMAIL, "beep", now)
+                return (*revised, StopTalking(), *self._message())
+            case _:
+                return ()
+
+    def carrier_says(self, answerer: str, now: float) -> tuple[AnsweringAction, ...]:
+        """Take a carrier's word, as Twilio's `AnsweredBy` has it; unknown says nothing."""
+        if self._state not in (_State.RINGING, _State.LISTENING, _State.PAUSING):
+            return ()
+        self.answered(now)
+        if answerer == "human":
+            return (*self._decide(Answerer.HUMAN, "carrier", now), *self._open(now))
+        if not answerer.startswith(("machine", "fax")):
+            return ()
+        said = self._decide(Answerer.VOICEMAIL, "carrier", now)
+        if answerer == "fax":
+            return (*said, *self._part(Answerer.VOICEMAIL))
+        at_end = answerer.startswith("machine_end")
+        return (*said, *(self._message() if at_end else self._mailbox(now)))
+
+    def tick(self, now: float) -> tuple[AnsweringAction, ...]:
+        """Do what is due."""
+        match self._state:
+            case _State.LISTENING | _State.PAUSING:
+                return self._judge(now)
+            case _State.ASKED:
+                return self._tell_who(now)
+            case _State.MAILBOX:
+                return self._await_beep(now)
+            case _State.OPEN:
+                return self._look_back(now)
+            case _:
+                return ()
+
+    @property
+    def _limit_at(self) -> float:
+        """When listening ends without a result."""
+        limit_s = self._rules.screened_s if self._screened else self._rules.decide_s
+        return self._round_at + limit_s
+
+    @property
+    def _silence_s(self) -> float:
+        """How much silence makes it our turn."""
+        heard, rules = self._heard, self._rules
+        if heard.cues.hints and Cue.PERSON not in heard.cues.found:
+            return rules.machine_silence_s
+        return rules.human_silence_s if heard.speech_s <= rules.human_speech_s else rules.pause_s
+
+    def _judge(self, now: float) -> tuple[AnsweringAction, ...]:
+        heard = self._heard
+        cue = heard.cues.definite
+        if cue and not (cue is Cue.SCREENING and self._screened):  # it has been told by then
+            return self._machine(cue, now)
+        if self._screened and Cue.HOLD in heard.cues.found and heard.since is None:
+            self._begin_round(now)
+            return ()
+        if heard.quiet_for(self._silence_s, now):
+            return self._person(now)
+        return self._time(now)
+
+    def _time(self, now: float) -> tuple[AnsweringAction, ...]:
+        """See whether there is time to listen on."""
+        heard = self._heard
+        if self._state is _State.PAUSING:
+            late = now >= self._round_at + self._rules.talker_s
+            return self._open(now) if late else ()
+        if now < self._limit_at:
+            return ()
+        spoken = heard.ended is not None or heard.since is not None
+        said = self._decide(Answerer.UNDECIDED, "time" if spoken else "silence", now)
+        if not spoken:
+            return (*said, *self._open(now))
+        self._state = _State.PAUSING
+        return said
+
+    def _person(self, now: float) -> tuple[AnsweringAction, ...]:
+        if self._state is _State.PAUSING:
+            return self._open(now)
+        short = self._heard.speech_s <= self._rules.human_speech_s
+        found, why = (Answerer.HUMAN, "short_greeting") if short else (Answerer.UNDECIDED, "pause")
+        return (*self._decide(found, why, now), *self._open(now))
+
+    def _machine(self, cue: Cue, now: float) -> tuple[AnsweringAction, ...]:
+        answerer = BY_CUE[cue]
+        self._full = self._full or cue is Cue.FULL
+        said = self._decide(answerer, "words", now)
+        if answerer is Answerer.SCREENING:
+            self._state, self._round_at = _State.ASKED, now
+            return said
+        if answerer is Answerer.MENU:
+            return (*said, *self._part(answerer))
+        return (*said, *self._mailbox(now))
+
+    def _mailbox(self, now: float) -> tuple[AnsweringAction, ...]:
+        if self._full or not self._leaves_message:
+            return self._part(Answerer.VOICEMAIL)
+        self._state, self._mailbox_at = _State.MAILBOX, now
+        return ()
+
+    def _await_beep(self, now: float) -> tuple[AnsweringAction, ...]:
+        if Cue.FULL in self._heard.cues.found:
+            return self._part(Answerer.VOICEMAIL)
+        waited = now >= self._mailbox_at + self._rules.beep_wait_s
+        quiet = self._heard.quiet_for(self._rules.no_beep_s, now)
+        return self._message() if waited or quiet else ()
+
+    def _look_back(self, now: float) -> tuple[AnsweringAction, ...]:
+        """See whether whom we talk to is a machine after all."""
+        heard, rules = self._heard, self._rules
+        quiet = heard.since is None and now >= self._watched_until
+        if quiet or now >= self._opened_at + rules.watch_s:
+            self._state = _State.OVER
+            return ()
+        cue = heard.cues.definite
+        if cue is None or heard.speech_until(now) < rules.talk_over_s:
+            return ()
+        if cue is Cue.SCREENING and self._screened:
+            return ()
+        return (StopTalking(), *self._machine(cue, now))
+
+    def _tell_who(self, now: float) -> tuple[AnsweringAction, ...]:
+        late = now >= self._round_at + self._rules.talker_s
+        if not late and not self._heard.quiet_for(self._rules.human_silence_s, now):
+            return ()
+        self._screened = True
+        self._begin_round(now)
+        return (SayWho(),)
+
+    def _begin_round(self, now: float) -> None:
+        self._state, self._round_at, self._heard = _State.LISTENING, now, GreetingHeard()
+
+    def _decide(self, answerer: Answerer, why: str, now: float) -> tuple[Decide, ...]:
+        if answerer is self._decided:
+            return ()
+        revised, self._decided = self._decided is not None, answerer
+        after_s = round(now - self._answered_at, 3)
+        return (Decide(answerer=answerer, why=why, after_s=after_s, revised=revised),)
+
+    def _open(self, now: float) -> tuple[AnsweringAction, ...]:
+        self._state, self._opened_at = _State.OPEN, now
+        self._watched_until = now + self._rules.overlap_s
+        self._spoke_long = self._heard.speech_until(now) > self._rules.human_speech_s
+        self._heard.forget_speech()
+        return (Open(),)
+
+    def _message(self) -> tuple[AnsweringAction, ...]:
+        if self._full or not self._leaves_message:
+            return self._part(Answerer.VOICEMAIL)
+        self._state = _State.OVER
+        return (LeaveMessage(),)
+
+    def _part(self, answerer: Answerer) -> tuple[AnsweringAction, ...]:
+        self._state = _State.OVER
+        return (PartFromMachine(answerer=answerer),)

@@ -1,0 +1,61 @@
+"""What was heard of whoever picked up: for how long, how long ago, and which words."""
+
+from dataclasses import dataclass, field
+
+from calls.answering_words import Cues, read_cues
+
+
+@dataclass(slots=True, kw_only=True)
+class GreetingHeard:
+    """What was heard in this round of listening."""
+
+    speech_s: float = 0.0  # of closed spans
+    since: float | None = None  # somebody is speaking
+    ended: float | None = None  # the last span
+    words: str = ""  # final
+    interim: str = ""
+    cues: Cues = field(default_factory=lambda: Cues(found=frozenset()))
+
+    def voiced(self, at: float) -> None:
+        """Note that somebody speaks since `at`."""
+        if self.since is None:
+            self.since = at
+
+    def silent(self, at: float) -> bool:
+        """Note that nobody speaks since `at`; False: nobody did."""
+        if self.since is None:
+            return False
+        self.speech_s += max(0.0, at - self.since)
+        self.since, self.ended = None, at
+        return True
+
+    def read(self, text: str, *, final: bool) -> None:
+        """Note what was recognised: of an utterance in progress all so far, or all of one."""
+        if final:
+            self.words, self.interim = f"{self.words} {text}".strip(), ""
+        else:
+            self.interim = text
+        self.cues = read_cues(f"{self.words} {self.interim}")
+
+    @property
+    def hinted(self) -> bool:
+        """Whether a word at least hints at a machine."""
+        return bool(self.cues.hints) or self.cues.definite is not None
+
+    @property
+    def quiet_since(self) -> float | None:
+        """Since when nobody speaks who did; None: somebody does, or nobody has."""
+        return self.ended if self.since is None else None
+
+    def speech_until(self, now: float) -> float:
+        """Return the seconds of speech by now."""
+        return self.speech_s + (0.0 if self.since is None else max(0.0, now - self.since))
+
+    def forget_speech(self) -> None:
+        """Count speech from now on; the words stay."""
+        self.speech_s = 0.0
+
+    def quiet_for(self, silence_s: float, now: float) -> bool:
+        """Say whether nobody has spoken for so long, since the last word."""
+        since = self.quiet_since  # added as `wake_at` adds: no rounding stands between the two
+        return since is not None and now >= since + silence_s

@@ -1,0 +1,106 @@
+"""Both sides of a call as one stereo sound: the caller left, the agent right, aligned in time.
+
+Each side comes in pieces, at moments that jitter. A piece goes behind the one before, unless the
+side was silent in between: then silence is put there. What is older than `SETTLED_S` stays.
+"""
+
+from typing import Final
+
+SAMPLE_BYTES: Final = 2
+JITTER_S: Final = 0.1  # of a piece's moment; a longer hole is silence (chosen)
+SETTLED_S: Final = 0.5  # no piece is later than that
+
+
+class Side:
+    """One channel; its first sample not taken yet is at `taken` samples from the beginning."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._sound = bytearray()
+        self._taken = 0
+
+    def add(self, pcm: bytes, begins_s: float) -> None:
+        """Put a piece where it belongs; `begins_s` from the beginning of the recording."""
+        whole = pcm[: len(pcm) - len(pcm) % SAMPLE_BYTES]
+        missing_s = begins_s - self.length_s
+        if missing_s > JITTER_S:
+            self.pad(begins_s)
+        self._sound += whole
+
+    @property
+    def length_s(self) -> float:
+        """How far it reaches."""
+        return (self._taken + len(self._sound) // SAMPLE_BYTES) / self._rate_hz
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of it was not taken yet."""
+        return len(self._sound)
+
+    def pad(self, until_s: float) -> None:
+        """Put silence behind it, up to this moment."""
+        samples = round(until_s * self._rate_hz) - self._taken
+        self._sound += bytes(max(0, samples * SAMPLE_BYTES - len(self._sound)))
+
+    def take(self, samples: int) -> bytes:
+        """Return the next samples, which are there."""
+        size = samples * SAMPLE_BYTES
+        found = bytes(self._sound[:size])
+        del self._sound[:size]
+        self._taken += samples
+        return found
+
+
+class Stereo:
+    """Takes both sides as they come; gives what is settled."""
+
+    def __init__(self, rate_hz: int) -> None:
+        """Begin with the first piece that comes."""
+        self.rate_hz = rate_hz
+        self._caller, self._agent = Side(rate_hz), Side(rate_hz)
+        self._began: float | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What it holds."""
+        return self._caller.waiting_bytes + self._agent.waiting_bytes
+
+    def hear_caller(self, pcm: bytes, now: float) -> None:
+        """Take a piece that has just ended."""
+        length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
+        self._caller.add(pcm, self._since(now - length_s))
+
+    def hear_agent(self, pcm: bytes, now: float) -> None:
+        """Take a piece that begins now."""
+        self._agent.add(pcm, self._since(now))
+
+    def take(self, now: float) -> bytes:
+        """Return what is settled by now, 16-bit stereo."""
+        settled_s = self._since(now) - SETTLED_S
+        for side in (self._caller, self._agent):
+            side.pad(settled_s)
+        return self._take()
+
+    def take_all(self) -> bytes:
+        """Return what is left at the end."""
+        length_s = max(self._caller.length_s, self._agent.length_s)
+        for side in (self._caller, self._agent):
+            side.pad(length_s)
+        return self._take()
+
+    def _take(self) -> bytes:
+        samples = min(self._caller.waiting_bytes, self._agent.waiting_bytes) // SAMPLE_BYTES
+        return interleaved(self._caller.take(samples), self._agent.take(samples))
+
+    def _since(self, at: float) -> float:
+        if self._began is None:
+            self._began = at
+        return max(0.0, at - self._began)
+
+
+def interleaved(left: bytes, right: bytes) -> bytes:
+    """Return two channels of the same length as one sound."""
+    found = bytearray(len(left) + len(right))
+    for at, (channel, byte) in enumerate(((left, 0), (left, 1), (right, 0), (right, 1))):
+        found[at::4] = channel[byte::SAMPLE_BYTES]
+    return bytes(found)

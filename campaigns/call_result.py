@@ -1,0 +1,56 @@
+"""What a dial came to: the carrier's word, and our own side's on whether anybody could talk."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, Protocol
+
+from calls.outbound import DialOutcome, DialResult
+from campaigns.call_verdict import NO_CALL, CallVerdict
+from campaigns.carrier import FoundCall
+from campaigns.dialer_parts import DialerSettings, OwnCalls
+
+REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
+SOON_S: Final = 0.5  # between two looks at a call of ours that is about to end
+
+
+class Judging(Protocol):
+    """What it takes."""
+
+    @property
+    def calls(self) -> OwnCalls:
+        """Our own side."""
+        ...
+
+    @property
+    def settings(self) -> DialerSettings:
+        """How long it may take to end."""
+        ...
+
+    @property
+    def now_s(self) -> Callable[[], float]:
+        """Seconds since 1970."""
+        ...
+
+
+async def judge_call(dial_id: str, found: FoundCall, by: Judging) -> DialResult:
+    """Return what a call came to that the carrier says is over."""
+    outcome = found.outcome or DialOutcome.UNKNOWN
+    result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
+    if outcome not in REACHED and not found.answered:
+        return result
+    verdict = await _verdict(dial_id, by)
+    if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
+        return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)
+    if verdict.machine and outcome in REACHED:
+        result = replace(result, outcome=DialOutcome.VOICEMAIL)
+    return replace(result, length_s=result.length_s or verdict.length_s)
+
+
+async def _verdict(dial_id: str, by: Judging) -> CallVerdict:
+    """Return how our own side of the call ended; it may take a moment longer."""
+    until_s = by.now_s() + by.settings.verdict_s
+    while True:
+        verdict = await by.calls.verdict(dial_id)
+        if (verdict is not None and verdict.over) or by.now_s() >= until_s:
+            return verdict or NO_CALL
+        await by.calls.wait(dial_id, min(by.settings.look_s, SOON_S))

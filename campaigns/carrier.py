@@ -1,0 +1,67 @@
+"""What a campaign wants of a carrier: to dial under our own id, and to say what came of it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from calls.outbound import DialOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialRequest:
+    """What a carrier is asked to dial.
+
+    Attributes:
+        dial_id: Ours. It goes where the carrier gives it back: into the status callback's URL, the
+            room's name, a header.
+        patience_s: How long it may ring.
+    """
+
+    dial_id: str
+    to: str
+    campaign: str
+    patience_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundCall:
+    """A call of ours that the carrier knows.
+
+    Attributes:
+        outcome: None: it goes on.
+    """
+
+    provider_call_id: str
+    outcome: DialOutcome | None = None
+    answered: bool = False
+    length_s: float | None = None
+    cost: float | None = None
+
+
+class CampaignCarrier(Protocol):
+    """One of them; every method raises `CarrierError` when it does not answer."""
+
+    async def dial(self, request: DialRequest) -> str:
+        """Have somebody called; return the carrier's own id of the call.
+
+        An error does not mean that nobody is called: the answer may be what was lost. Only
+        `DialRefusedError` says so.
+        """
+        ...
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return what became of a dial of ours; None: the carrier never had it.
+
+        Args:
+            dial_id: Ours.
+            to: The number, for carriers that find calls by number and time alone.
+            since_s: Not older than this, in seconds since 1970.
+        """
+        ...
+
+
+class CarrierError(Exception):
+    """The carrier did not answer, or not so that we understand it; nobody knows what it did."""
+
+
+class DialRefusedError(CarrierError):
+    """The carrier says that it does not call this number, and why: one line."""

@@ -1,0 +1,232 @@
+"""One dial, from the committed intent to its one outcome.
+
+Before anything is decided on a dial whose answer was lost, the carrier is asked: what it has is
+followed, what it never had is given back. Whoever runs this keeps the lease meanwhile.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
+from typing import Final
+
+from loguru import logger
+
+from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
+from calls.outbound import Claim, Dial, DialOutcome, DialResult
+from campaigns.call_result import judge_call
+from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.dialer_parts import DialerParts
+from campaigns.fate import judge_fate, was_never_asked
+from campaigns.model import Campaign
+from campaigns.retrying import next_step
+from storage.database import StorageError
+
+LOST_LOOKS: Final = 3  # a call that the carrier knew and knows no more: its outcome is unknown
+
+
+@dataclass(slots=True)
+class CarrierStanding:
+    """Whether the carrier answers."""
+
+    down: str = ""  # why not, as a code
+
+    def answered(self) -> None:
+        """Note that it did."""
+        self.down = ""
+
+    def silent(self) -> None:
+        """Note that it did not."""
+        self.down = "carrier_unreachable"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class DialRun:
+    """Makes one dial of a campaign."""
+
+    campaign: Campaign
+    claim: Claim
+    parts: DialerParts
+    carrier: CarrierStanding
+    degraded: str = ""
+    in_call: bool = False  # somebody has picked up
+    _lost: bool = field(default=False)
+
+    @property
+    def dial(self) -> Dial:
+        """The row of the ledger."""
+        return self.claim.dial
+
+    async def make(self) -> DialResult | None:
+        """Dial and follow; return the outcome that was kept, None: the dial has none from here."""
+        store, parts = self.parts.store, self.parts
+        if down := await self._rehearse():
+            await self._go_without(down)
+            return None  # nobody was called, so it says nothing of our calls
+        why = await store.confirm(self.dial, now=parts.now_s(), lease_s=parts.settings.lease_s)
+        if why:
+            return None  # the store has settled or released it
+        async with self._leased():
+            await parts.calls.prepare(self.campaign, self.claim)
+            return await self._place()
+
+    async def take_over(self) -> DialResult | None:
+        """Find out what became of a dial whose process is silent, and see it to its end."""
+        async with self._leased():
+            return await self._find_out("holder_silent")
+
+    async def _rehearse(self) -> str:
+        """Return what is down that only a rehearsal shows; empty: nobody need wait for anything."""
+        if self.parts.rehearse is None or self.campaign.on_outage == "degraded":
+            return ""
+        async with self._leased():
+            return await self.parts.rehearse()
+
+    async def _go_without(self, down: str) -> None:
+        if self.campaign.on_outage == "skip":
+            await self.skip(down)
+        else:
+            await self.parts.store.release(self.dial)  # the guard holds from here on
+
+    async def skip(self, reason: str) -> DialResult | None:
+        """Put the contact back, undialled."""
+        self.parts.tell(
+            ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason)
+        )
+        return await self._settle(DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason))
+
+    async def _place(self) -> DialResult | None:
+        request = DialRequest(
+            dial_id=self.dial.id,
+            to=self.dial.number,
+            campaign=self.campaign.name,
+            patience_s=self.parts.settings.ring_s,
+        )
+        asked_s = self.parts.now_s()
+        try:
+            call_ref = await self.parts.carrier.dial(request)
+        except DialRefusedError as refused:
+            logger.info("dial {} was refused: {}", self.dial.id, refused)
+            self.carrier.answered()
+            refusal = DialResult(outcome=DialOutcome.FAILED, reason="carrier_refused")
+            return await self._settle(refusal)
+        except CarrierError as error:
+            logger.warning("dial {}: no answer of the carrier: {}", self.dial.id, error)
+            self.carrier.silent()
+            self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=asked_s))
+            return await self._find_out("answer_lost")
+        self.carrier.answered()
+        await self._note_placed(call_ref)
+        return await self._to_the_end(FoundCall(provider_call_id=call_ref))
+
+    async def _find_out(self, why: str) -> DialResult | None:
+        """Ask the carrier what it has of this dial, until it is known; then go on from there."""
+        if was_never_asked(self.dial):
+            return await self._give_back(why)
+        waits = self.parts.settings.ask_again_s
+        for wait_s in chain((0.0,), waits, repeat(waits[-1])):
+            await asyncio.sleep(wait_s)
+            try:
+                found = await self._find()
+            except CarrierError:
+                self.carrier.silent()
+                continue
+            self.carrier.answered()
+            if found is not None:
+                self._tell_asked(why, known=True)
+                await self._note_placed(found.provider_call_id)
+                return await self._to_the_end(found)
+            now, grace_s = self.parts.now_s(), self.parts.settings.grace_s
+            fate = judge_fate(self.dial, None, now=now, grace_s=grace_s)
+            if fate.action == "release":
+                return await self._give_back(why)
+            if fate.result is not None:
+                return await self._settle(fate.result)
+        return None
+
+    async def _give_back(self, why: str) -> None:
+        self._tell_asked(why, known=False)
+        await self.parts.store.release(self.dial, due_s=self.parts.now_s())
+        self.parts.calls.forget(self.dial.id)
+
+    def _tell_asked(self, why: str, *, known: bool) -> None:
+        self.parts.tell(
+            DialAsked(campaign=self.campaign.name, dial_id=self.dial.id, known=known, why=why)
+        )
+
+    async def _find(self) -> FoundCall | None:
+        return await self.parts.carrier.find(
+            self.dial.id, self.dial.number, self.dial.intended_s - 1.0
+        )
+
+    async def _note_placed(self, call_ref: str) -> None:
+        await self.parts.store.placed(self.dial, call_ref)
+        self.parts.tell(
+            DialPlaced(
+                campaign=self.campaign.name,
+                dial_id=self.dial.id,
+                call_ref=call_ref,
+                degraded=self.degraded,
+            )
+        )
+
+    async def _to_the_end(self, found: FoundCall) -> DialResult | None:
+        missed = 0
+        while found.outcome is None and missed < LOST_LOOKS and not self._lost:
+            await self.parts.calls.wait(self.dial.id, self.parts.settings.look_s)
+            try:
+                again = await self._find()
+            except CarrierError:
+                self.carrier.silent()
+                continue
+            self.carrier.answered()
+            missed = missed + 1 if again is None else 0
+            found = again or found
+            if found.answered and not self.in_call:
+                self.in_call = True
+                await self.parts.store.answered(self.dial, now=self.parts.now_s())
+        return await self._settle(await judge_call(self.dial.id, found, self.parts))
+
+    async def _settle(self, result: DialResult) -> DialResult | None:
+        parts, now = self.parts, self.parts.now_s()
+        then = next_step(self.campaign, self.claim.contact, result.outcome, now)
+        kept = await parts.store.settle(self.dial, result, then=then, now=now)
+        parts.calls.forget(self.dial.id)
+        if not kept:
+            return None  # somebody else has taken it over, and says what became of it
+        parts.tell(
+            DialEnded(
+                campaign=self.campaign.name,
+                dial_id=self.dial.id,
+                outcome=result.outcome,
+                reason=result.reason,
+                length_s=result.length_s or 0.0,
+                counted=then.counted,
+            )
+        )
+        return result
+
+    @asynccontextmanager
+    async def _leased(self) -> AsyncIterator[None]:
+        """Keep the lease while the block runs."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                renewing = tasks.create_task(self._renew(), name=f"lease of {self.dial.id}")
+                try:
+                    yield
+                finally:
+                    renewing.cancel()
+        except BaseExceptionGroup as several:  # a group of one: what the block raised
+            raise several.exceptions[0] from None
+
+    async def _renew(self) -> None:
+        parts, lease_s = self.parts, self.parts.settings.lease_s
+        while not self._lost:
+            await asyncio.sleep(lease_s / 3)
+            try:
+                ours = await parts.store.renew(self.dial, now=parts.now_s(), lease_s=lease_s)
+            except StorageError as broken:
+                logger.warning("the lease of dial {} was not renewed: {}", self.dial.id, broken)
+                continue
+            self._lost = not ours

@@ -1,0 +1,196 @@
+"""Dials the contacts of all campaigns of a house: one turn each, in order of who waited longest.
+
+What became of dials whose process is silent is found out before anything else. Then each running
+campaign has a turn: the guard is asked, a contact is claimed, and the dial goes its own way beside
+the others. A campaign that is held is looked at again and again, and goes on by itself.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from loguru import logger
+
+from calls.campaign_events import CampaignFact, CampaignPaused
+from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
+from campaigns.call_result import REACHED
+from campaigns.campaign_breaker import CampaignBreaker
+from campaigns.claiming import rules_of
+from campaigns.dial_run import CarrierStanding, DialRun
+from campaigns.dialer_parts import DialerParts
+from campaigns.fairness import CampaignTurn, in_turn
+from campaigns.guard import Circumstances, GuardVerdict, judge_dial_now
+from campaigns.holds import Hold, Holds
+from campaigns.model import Campaign
+from campaigns.progress import OPEN_STATES
+from storage.campaign_office import CampaignStanding
+from storage.database import StorageError
+
+IN_A_ROW: Final = "agent_failed_in_a_row"
+
+
+class Dialer:
+    """One in each process; it dials while it leads its house."""
+
+    def __init__(self, campaigns: Mapping[str, Campaign], parts: DialerParts) -> None:
+        """Take the campaigns by their names, and what to work with."""
+        self._campaigns = campaigns
+        self._parts = parts
+        self._carrier = CarrierStanding()
+        self._holds = Holds()
+        self._breakers = {
+            name: CampaignBreaker(limit=parts.settings.failures) for name in campaigns
+        }
+        self._tripped_s: dict[str, float] = {}
+        self._runs: set[DialRun] = set()
+        self._tasks: asyncio.TaskGroup
+        self._recovered_s = float("-inf")
+
+    def why(self, campaign: str) -> Hold | None:
+        """Return why a campaign dials nobody now; None: it does."""
+        return self._holds.why(campaign)
+
+    async def run(self) -> None:
+        """Dial until cancelled; what is in progress then is found by whoever comes after us."""
+        async with asyncio.TaskGroup() as self._tasks:
+            while True:
+                turned = False
+                if self._parts.house.leads:
+                    turned = await self._surely(self._round())
+                await asyncio.sleep(0.0 if turned else self._parts.settings.look_s)
+
+    async def settle_down(self) -> None:
+        """Return when no dial is in progress."""
+        while self._runs:  # noqa: ASYNC110 - each ends in its own time
+            await asyncio.sleep(min(0.1, self._parts.settings.look_s))
+
+    async def _surely(self, round_of_turns: Awaitable[bool]) -> bool:
+        try:
+            return await round_of_turns
+        except StorageError as broken:
+            logger.warning("nobody is dialled: {}", broken)
+            return False
+
+    async def _round(self) -> bool:
+        """Give each running campaign a turn; return whether any contact was taken."""
+        await self._recover()
+        now = self._parts.now_s()
+        standings = await self._parts.office.standings(now=now)
+        ours = [each for each in standings if each.name in self._campaigns]
+        running = {each.name: each for each in ours if each.state == "running"}
+        for each in ours:
+            if each.state != "running":
+                self._tell_all(self._holds.go(each.name, now))
+            elif each.changed_s > self._tripped_s.get(each.name, now):
+                self._breakers[each.name].reset()  # somebody has said that it goes on
+        turns = in_turn(self._turn_of(each) for each in running.values())
+        return any([await self._turn(running[name]) for name in turns])
+
+    def _turn_of(self, standing: CampaignStanding) -> CampaignTurn:
+        return CampaignTurn(
+            name=standing.name,
+            calls_now=standing.calls_now,
+            concurrent=self._campaigns[standing.name].concurrent,
+            claimed_s=standing.claimed_s,
+        )
+
+    async def _recover(self) -> None:
+        """Take over what a silent process has left, twice in each lease."""
+        parts, now = self._parts, self._parts.now_s()
+        if now - self._recovered_s < parts.settings.lease_s / 2:
+            return
+        self._recovered_s = now
+        for claim in await parts.store.expired(now=now, lease_s=parts.settings.lease_s):
+            campaign = self._campaigns.get(claim.dial.campaign)
+            if campaign is None:
+                continue  # of another house, or not configured any more
+            run = self._run(campaign, claim)
+            self._begin(run, run.take_over)
+
+    async def _turn(self, standing: CampaignStanding) -> bool:
+        campaign, parts = self._campaigns[standing.name], self._parts
+        verdict = judge_dial_now(self._circumstances(campaign), on_outage=campaign.on_outage)
+        if verdict.step != "dial":
+            self._hold(campaign, verdict.reason, outage=verdict.outage)
+        if verdict.step == "hold":
+            return False
+        now = parts.now_s()
+        claim = await parts.store.claim(
+            campaign.name, rules_of(campaign, now=now), now=now, lease_s=parts.settings.lease_s
+        )
+        if isinstance(claim, NothingToDial):
+            await self._rest(standing, verdict, claim.reason)
+            return False
+        await self._take(campaign, claim, verdict)
+        return True
+
+    async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
+        run = self._run(campaign, claim, degraded=verdict.reason)
+        if verdict.step == "skip":
+            await run.skip(verdict.reason)
+            return
+        self._tell_all(self._holds.go(campaign.name, self._parts.now_s()))
+        self._begin(run, run.make)
+
+    async def _rest(self, standing: CampaignStanding, verdict: GuardVerdict, reason: str) -> None:
+        """Note that there is nobody to dial now; a campaign without open contacts is done."""
+        if not any(standing.contacts.get(each) for each in OPEN_STATES):
+            self._tell_all(self._holds.go(standing.name, self._parts.now_s()))
+            await self._parts.office.move(standing.name, "done", now=self._parts.now_s())
+        elif verdict.step == "dial":
+            self._hold(self._campaigns[standing.name], reason, outage=False)
+
+    def _circumstances(self, campaign: Campaign) -> Circumstances:
+        house = self._parts.house
+        coming = sum(not each.in_call for each in self._runs)
+        return Circumstances(
+            tripped=self._breakers[campaign.name].tripped,
+            carrier_down=self._carrier.down,
+            seats=house.seats() - coming,
+            usable=house.usable(),
+        )
+
+    def _hold(self, campaign: Campaign, reason: str, *, outage: bool) -> None:
+        now = self._parts.now_s()
+        self._tell_all(self._holds.hold(campaign.name, reason, outage=outage, now=now))
+
+    def _run(self, campaign: Campaign, claim: Claim, *, degraded: str = "") -> DialRun:
+        return DialRun(
+            campaign=campaign,
+            claim=claim,
+            parts=self._parts,
+            carrier=self._carrier,
+            degraded=degraded,
+        )
+
+    def _begin(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
+        self._runs.add(run)
+        self._tasks.create_task(self._see_through(run, make), name=f"dial {run.dial.id}")
+
+    async def _see_through(
+        self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]
+    ) -> None:
+        try:
+            result = await make()
+            if result is not None:
+                await self._learn(run.campaign, result)
+        except StorageError as broken:
+            logger.warning("dial {} is left to its lease: {}", run.dial.id, broken)
+        except Exception as broken:  # noqa: BLE001 - one dial's mistake ends that dial alone
+            logger.opt(exception=broken).error("dial {} failed", run.dial.id)
+        finally:
+            self._runs.discard(run)
+
+    async def _learn(self, campaign: Campaign, result: DialResult) -> None:
+        breaker, ours = self._breakers[campaign.name], result.outcome is DialOutcome.AGENT_FAILED
+        if breaker.note(ours=ours, reached=result.outcome in REACHED):
+            now, in_a_row = self._parts.now_s(), breaker.in_a_row
+            self._tripped_s[campaign.name] = now
+            await self._parts.office.move(campaign.name, "paused", reason=IN_A_ROW, now=now)
+            self._parts.tell(
+                CampaignPaused(campaign=campaign.name, reason=IN_A_ROW, in_a_row=in_a_row)
+            )
+
+    def _tell_all(self, facts: Sequence[CampaignFact]) -> None:
+        for each in facts:
+            self._parts.tell(each)

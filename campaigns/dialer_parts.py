@@ -1,0 +1,99 @@
+"""What a dialer works with: the queue, the carrier, the house, and who is told."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from calls.entry import Tell
+from calls.outbound import Claim
+from campaigns.call_verdict import CallVerdict
+from campaigns.campaign_breaker import IN_A_ROW
+from campaigns.carrier import CampaignCarrier
+from campaigns.fate import GRACE_S
+from campaigns.model import Campaign
+from storage.campaign_office import CampaignOffice
+from storage.campaign_store import CampaignStore
+
+LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
+LOOK_S: Final = 2.0  # between two questions how a call stands; most news comes by itself
+RING_S: Final = 30.0
+
+
+class DialingHouse(Protocol):
+    """What a dialer asks of the house it dials for."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is this process that dials for the house."""
+        ...
+
+    def seats(self) -> int:
+        """Return how many more calls could be taken now."""
+        ...
+
+    def usable(self) -> Mapping[str, bool]:
+        """Return for each stage whether any of its rungs may be asked now."""
+        ...
+
+
+class OwnCalls(Protocol):
+    """Our side of the calls that are dialled."""
+
+    async def prepare(self, campaign: Campaign, claim: Claim) -> None:
+        """Have whoever picks up talked to as the campaign wants."""
+        ...
+
+    async def verdict(self, dial_id: str) -> CallVerdict | None:
+        """Return how our side of a call stands; None: there was none."""
+        ...
+
+    async def wait(self, dial_id: str, within_s: float) -> None:
+        """Return when there is news of a dial, or after this time."""
+        ...
+
+    def forget(self, dial_id: str) -> None:
+        """Keep nothing of a dial any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialerSettings:
+    """How a dialer takes its time.
+
+    Attributes:
+        lease_s: So long a dial is ours without a sign of life.
+        look_s: Between two looks at a call, at the hold, at the queue.
+        ring_s: How long it may ring.
+        ask_again_s: After these waits the carrier is asked again what became of a dial.
+        grace_s: So long after it was asked a carrier that knows no such call proves nothing.
+        verdict_s: So long our own side of an ended call may take to end.
+        failures: Calls in a row that failed for our own reasons, and the campaign pauses.
+    """
+
+    lease_s: float = LEASE_S
+    look_s: float = LOOK_S
+    ring_s: float = RING_S
+    ask_again_s: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0)
+    grace_s: float = GRACE_S
+    verdict_s: float = 10.0
+    failures: int = IN_A_ROW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialerParts:
+    """What a dialer works with.
+
+    Attributes:
+        now_s: Seconds since 1970.
+        rehearse: Tries our own stages before a dial; says which is down, if one is.
+    """
+
+    store: CampaignStore
+    office: CampaignOffice
+    carrier: CampaignCarrier
+    calls: OwnCalls
+    house: DialingHouse
+    tell: Tell
+    now_s: Callable[[], float]
+    rehearse: Callable[[], Awaitable[str]] | None = None
+    settings: DialerSettings = field(default_factory=DialerSettings)

@@ -1,0 +1,56 @@
+"""Why a campaign dials nobody for now, told once when it begins and once when it is over."""
+
+from dataclasses import dataclass, field
+
+from calls.campaign_events import CampaignFact, CampaignHeld, CampaignResumed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A campaign that waits.
+
+    Attributes:
+        since_s: On the clock of whoever hands in `now`.
+        outage: Whether something is broken, which was told.
+    """
+
+    reason: str
+    since_s: float
+    outage: bool
+
+
+@dataclass(slots=True)
+class Holds:
+    """Of each campaign, why it waits."""
+
+    _held: dict[str, Hold] = field(default_factory=dict[str, Hold])
+
+    def hold(
+        self, campaign: str, reason: str, *, outage: bool, now: float
+    ) -> tuple[CampaignFact, ...]:
+        """Note that it waits; return what is to be told of it."""
+        known = self._held.get(campaign)
+        if known and (known.reason, known.outage) == (reason, outage):
+            return ()
+        goes_on = known is not None and known.outage and outage  # another reason, the same outage
+        since_s = known.since_s if known and goes_on else now
+        over = () if known is None or goes_on else self._over(campaign, known, now)
+        self._held[campaign] = Hold(reason=reason, since_s=since_s, outage=outage)
+        if not outage:
+            return over
+        return (*over, CampaignHeld(campaign=campaign, reason=reason, outage=True))
+
+    def go(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
+        """Note that it waits no more."""
+        known = self._held.pop(campaign, None)
+        return () if known is None else self._over(campaign, known, now)
+
+    def why(self, campaign: str) -> Hold | None:
+        """Return why it waits; None: it does not."""
+        return self._held.get(campaign)
+
+    def _over(self, campaign: str, known: Hold, now: float) -> tuple[CampaignFact, ...]:
+        if not known.outage:
+            return ()
+        held_s = round(now - known.since_s, 3)
+        return (CampaignResumed(campaign=campaign, reason=known.reason, held_s=held_s),)

@@ -1,0 +1,133 @@
+"""Campaigns over LiveKit's SIP service: each dial is a room whose name is made of our own id.
+
+LiveKit keeps no list of calls that were. So the room is made first, to stay for an hour: while it
+is there, the dial was made, whoever asks. The agent is in the room before the callee is.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+from livekit import api
+
+from calls.dialled import ANSWERED
+from calls.leg_events import LegOutcome
+from calls.outbound import DialOutcome
+from campaigns.carrier import CarrierError, DialRequest, FoundCall
+from transports.livekit_dial import CALLEE, AlreadyDiallingError, Dialled, OutboundCall, dial
+from transports.livekit_trunks import ExchangeError, outbound_trunk_id
+
+KEPT_S: Final = 3600  # that an empty room stays: longer than any lease, and than most calls
+STATUS: Final = "sip.callStatus"
+ACTIVE: Final = "active"
+DIAL_PREFIX: Final = "dial-"
+OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
+    "completed": DialOutcome.COMPLETED,
+    "busy": DialOutcome.BUSY,
+    "no-answer": DialOutcome.NO_ANSWER,
+    "failed": DialOutcome.FAILED,
+    "cancelled": DialOutcome.CANCELLED,
+    "voicemail": DialOutcome.VOICEMAIL,
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class LivekitCarrier:
+    """One LiveKit and one of its outbound trunks.
+
+    Attributes:
+        open_exchange: Makes a client, which asks once.
+        trunk: The trunk's name, as `holdline sip setup` has it.
+        room_prefix: Of rooms that are calls of ours, which an agent enters.
+        tasks: Owns the dials that ring.
+        to_number: What the trunk is told to dial, of an E.164 number.
+        media_timeout_s: The gateway hangs up after so long without a packet of the callee.
+    """
+
+    open_exchange: Callable[[], api.LiveKitAPI]
+    trunk: str
+    room_prefix: str
+    tasks: asyncio.TaskGroup
+    to_number: Callable[[str], str] = str
+    media_timeout_s: float = 120.0
+    _ringing: dict[str, asyncio.Task[Dialled]] = field(
+        default_factory=dict[str, asyncio.Task[Dialled]]
+    )
+
+    async def dial(self, request: DialRequest) -> str:
+        """Make the room and have it ring; return the room's name."""
+        room = self.room_of(request.dial_id)
+        try:
+            async with self.open_exchange() as lk:
+                trunk_id = await outbound_trunk_id(lk, self.trunk)
+                if not trunk_id:
+                    raise CarrierError(f"LiveKit has no outbound trunk named {self.trunk}")
+                await lk.room.create_room(api.CreateRoomRequest(name=room, empty_timeout=KEPT_S))
+        except (api.ServerError, aiohttp.ClientError, TimeoutError, ExchangeError) as error:
+            raise CarrierError(type(error).__name__) from error
+        call = OutboundCall(
+            room=room,
+            trunk_id=trunk_id,
+            number=self.to_number(request.to),
+            ring_s=request.patience_s,
+            media_timeout_s=self.media_timeout_s,
+        )
+        ringing = self.tasks.create_task(self._ring(call), name=f"ring {room}")
+        self._ringing[request.dial_id] = ringing
+        return room
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return what became of a dial: known here while it rings, else seen in its room."""
+        room, ringing = self.room_of(dial_id), self._ringing.get(dial_id)
+        if ringing is not None:
+            if not ringing.done():
+                return FoundCall(provider_call_id=room)
+            dialled = ringing.result()
+            if not dialled.answered:
+                return FoundCall(provider_call_id=room, outcome=OUTCOMES[dialled.verdict.outcome])
+        try:
+            return await self._seen(room, rang_here=ringing is not None)
+        except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
+            raise CarrierError(type(error).__name__) from error
+
+    def close(self) -> None:
+        """Have nothing ring on."""
+        for each in self._ringing.values():
+            each.cancel()
+
+    def room_of(self, dial_id: str) -> str:
+        """Return the one room of a dial."""
+        return f"{self.room_prefix}{DIAL_PREFIX}{dial_id}"
+
+    async def _ring(self, call: OutboundCall) -> Dialled:
+        async with self.open_exchange() as lk:
+            try:
+                return await dial(lk, call)
+            except AlreadyDiallingError:  # asked twice: the first one's fate is seen in the room
+                return Dialled(verdict=ANSWERED)
+
+    async def _seen(self, room: str, *, rang_here: bool) -> FoundCall | None:
+        async with self.open_exchange() as lk:
+            rooms = await lk.room.list_rooms(api.ListRoomsRequest(names=[room]))
+            if not rooms.rooms:
+                return _over(room) if rang_here else None
+            listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
+        callee = next((each for each in listed.participants if each.identity == CALLEE), None)
+        if callee is None:
+            # Made by a process that is gone: somebody may have been talked to.
+            unknown = FoundCall(provider_call_id=room, outcome=DialOutcome.UNKNOWN)
+            return _over(room) if rang_here else unknown
+        answered = callee.attributes.get(STATUS) == ACTIVE
+        return FoundCall(provider_call_id=room, answered=answered)
+
+
+def _over(room: str) -> FoundCall:
+    return FoundCall(provider_call_id=room, outcome=DialOutcome.COMPLETED, answered=True)
+
+
+def dial_of(room: str, prefix: str) -> str:
+    """Return our own id of the dial that a room was made for; empty: for none."""
+    begin = f"{prefix}{DIAL_PREFIX}"
+    return room.removeprefix(begin) if room.startswith(begin) else ""

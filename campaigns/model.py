@@ -1,0 +1,90 @@
+"""What an owner wants of a campaign: whom it says it is, when it calls, how often and how fast.
+
+The values that the queue's tables know, too (a contact, a dial, its outcome), stand in
+`calls/outbound.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from calls.answering import MachineListening
+from calls.outbound import DialOutcome
+
+OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
+"""While our own stages are down: wait; mark the contact and go on; call all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRule:
+    """What follows from an outcome.
+
+    Attributes:
+        again: Whether the contact is dialled again at all.
+        rest_s: How long it rests before; None: as long as the campaign says.
+        counts: Whether the dial counts against the contact's attempts.
+        most: After so many dials that did not count, the contact is left alone all the same.
+    """
+
+    again: bool
+    rest_s: float | None = None
+    counts: bool = True
+    most: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallingWindow:
+    """The hours and days at which people may be called, by their own clocks.
+
+    Attributes:
+        opens_s: Since midnight.
+        closes_s: Since midnight; at this moment it is closed.
+        days: 0 is Monday.
+        default_zone: For numbers of which nobody knows where they are; empty: these are never
+            called.
+    """
+
+    opens_s: float = 8 * 3600.0
+    closes_s: float = 21 * 3600.0
+    days: frozenset[int] = frozenset(range(7))
+    default_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """A campaign as its owner wrote it down.
+
+    Attributes:
+        agent: The name it gives itself; empty: the agent's own.
+        script: What the model is told about these calls, beside the agent's instructions.
+        goals: What the call is to find out or to do, each a line.
+        disclosure: Its first sentence says who calls and that it is a machine.
+        greeting: Behind it; `{name}` and the contact's other fields stand for what is known.
+        prefixes: Numbers that may be called begin with one of these; none: all.
+        daily_spend: In the currency of the prices; None: no limit, as for `daily_calls`.
+        zone: Whose midnight begins the day of the daily limits.
+        attempts: That count, for each contact.
+        rest_s: Between two of them, unless a rule of `retry` says otherwise.
+    """
+
+    name: str
+    agent: str = ""
+    script: str = ""
+    goals: tuple[str, ...] = ()
+    disclosure: str = ""
+    greeting: str = ""
+    prefixes: tuple[str, ...] = ()
+    region: str = ""  # of numbers in a file that begin with no country code, such as US
+    consent_required: bool = True
+    daily_calls: int | None = None
+    daily_spend: float | None = None
+    zone: str = "UTC"
+    window: CallingWindow = field(default_factory=CallingWindow)
+    attempts: int = 3
+    rest_s: float = 3600.0
+    dials_per_minute: float = 30.0
+    concurrent: int = 5
+    retry: Mapping[DialOutcome, RetryRule] = field(default_factory=dict[DialOutcome, RetryRule])
+    on_outage: OnOutage = "hold"
+    voicemail_text: str = ""  # left behind the beep; empty: it hangs up
+    amd: MachineListening = field(default_factory=MachineListening)

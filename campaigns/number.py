@@ -1,0 +1,77 @@
+"""A telephone number as people write it: E.164 and the zones it may be in, or why it is none."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
+from phonenumbers.timezone import time_zones_for_number
+
+LONGEST: Final = 60  # characters; what is longer is no number, however it is read
+# A spreadsheet that took a number for one, or a text for a formula.
+SCIENTIFIC: Final = re.compile(r"\d[.,]?\d*[eE]\+?\d+")
+AS_TEXT: Final = re.compile(r"""^(?:'|=\s*"?|")\s*|"\s*$""")
+DECIMAL: Final = re.compile(r"(\d{7,})\.0+")
+COSTLY: Final = frozenset(
+    {
+        PhoneNumberType.PREMIUM_RATE,
+        PhoneNumberType.SHARED_COST,
+        PhoneNumberType.PAGER,
+        PhoneNumberType.VOICEMAIL,
+    }
+)
+PARSE_REASONS: Final = {
+    NumberParseException.INVALID_COUNTRY_CODE: "no_country_code",
+    NumberParseException.NOT_A_NUMBER: "not_a_number",
+    NumberParseException.TOO_SHORT_AFTER_IDD: "too_short",
+    NumberParseException.TOO_SHORT_NSN: "too_short",
+    NumberParseException.TOO_LONG: "too_long",
+}
+LENGTH_REASONS: Final = {
+    phonenumbers.ValidationResult.TOO_SHORT: "too_short",
+    phonenumbers.ValidationResult.TOO_LONG: "too_long",
+    phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "no_area_code",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallableNumber:
+    """A number that can be called from anywhere."""
+
+    e164: str
+    zones: tuple[str, ...]
+
+
+def read_number(text: str, *, region: str) -> CallableNumber | str:
+    """Return a number, or the code of what is wrong with it.
+
+    Args:
+        text: As a file or a person has it.
+        region: ISO 3166-1, of numbers without a country code; empty: they are refused.
+    """
+    if len(text) > LONGEST:  # before any pattern looks at it: some take the square of its length
+        return "too_long"
+    plain = " ".join(text.split())  # a thin space is none to the library
+    bare = DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
+    if not bare:
+        return "no_number"
+    if SCIENTIFIC.fullmatch(bare):
+        return "digits_lost"  # "4.93012E+11": the file holds no more than these
+    try:
+        number = phonenumbers.parse(bare, region or None)
+    except NumberParseException as error:
+        return PARSE_REASONS.get(error.error_type, "not_a_number")
+    return _trouble(number) or CallableNumber(
+        e164=phonenumbers.format_number(number, PhoneNumberFormat.E164),
+        zones=tuple(time_zones_for_number(number)),
+    )
+
+
+def _trouble(number: PhoneNumber) -> str:
+    if number.extension:
+        return "has_extension"  # whoever answers the main number is somebody else
+    if not phonenumbers.is_valid_number(number):
+        length = phonenumbers.is_possible_number_with_reason(number)
+        return LENGTH_REASONS.get(length, "not_a_number")
+    return "costly" if phonenumbers.number_type(number) in COSTLY else ""

@@ -1,0 +1,60 @@
+"""One call to one number, outside any campaign: placed, followed, and what became of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from calls.outbound import DialOutcome, DialResult
+from campaigns.call_result import judge_call
+from campaigns.carrier import (
+    CampaignCarrier,
+    CarrierError,
+    DialRefusedError,
+    DialRequest,
+    FoundCall,
+)
+from campaigns.dialer_parts import DialerSettings, OwnCalls
+
+LOST_S: Final = 60.0  # without any word of the carrier its outcome is unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneCall:
+    """Makes single calls. Nobody asks twice for one: whoever wants another one says so."""
+
+    carrier: CampaignCarrier
+    calls: OwnCalls
+    settings: DialerSettings
+    now_s: Callable[[], float]
+
+    async def make(self, dial_id: str, number: str) -> DialResult:
+        """Call somebody; return when it is over, with what became of it."""
+        request = DialRequest(
+            dial_id=dial_id, to=number, campaign="", patience_s=self.settings.ring_s
+        )
+        began_s = self.now_s()
+        try:
+            found = FoundCall(provider_call_id=await self.carrier.dial(request))
+        except DialRefusedError:
+            return DialResult(outcome=DialOutcome.FAILED, reason="carrier_refused")
+        except CarrierError:
+            found = None  # it may have been placed all the same
+        try:
+            return await self._follow(request, found, began_s)
+        finally:
+            self.calls.forget(dial_id)
+
+    async def _follow(
+        self, request: DialRequest, found: FoundCall | None, began_s: float
+    ) -> DialResult:
+        silent_s = 0.0
+        while found is None or found.outcome is None:
+            await self.calls.wait(request.dial_id, self.settings.look_s)
+            try:
+                again = await self.carrier.find(request.dial_id, request.to, began_s - 1.0)
+            except CarrierError:
+                again = None
+            found, silent_s = again or found, 0.0 if again else silent_s + self.settings.look_s
+            if silent_s > LOST_S:
+                return DialResult(outcome=DialOutcome.UNKNOWN, reason="lost_at_carrier")
+        return await judge_call(request.dial_id, found, self)

@@ -1,0 +1,267 @@
+"""Does what the Dockerfile says, on a machine without an engine for images, and tries the result.
+
+    sudo .venv/bin/python scripts/try_image.py [FOLDER]
+
+With a folder, what is built stays there, and is only tried when it is there already.
+
+Each stage's COPY, RUN and ENV are done in a mount namespace of their own, in which this machine's
+Python stands at /usr/local, a fresh folder at /app and another at /data, as in the image. Then the
+program runs as the image's user, without rights, on a read-only root, in a network of its own: is
+it healthy by the image's own HEALTHCHECK, does SIGHUP replace its worker, does SIGTERM end it with
+0, and does it refuse to start without a token? What an engine does beyond that is not tried: the
+base image, its layers, its seccomp profile. Needs root, Linux, util-linux, and the network.
+"""
+
+# ruff: noqa: S603, S607, S108 - it runs programs of this machine, as the build of an image does
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+INSIDE: Final = "--inside"
+SERVING: Final = "--serving"
+BUILT: Final = ".built"
+TOKEN: Final = "a-token-for-nobody-else"  # noqa: S105 - of the trial
+WAIT_S: Final = 90.0
+LOOK_S: Final = 0.5
+PASSED_ON: Final = re.compile(
+    r"(?i)(?:pip|uv)_(?!cache|no_cache).*|(?:https?|no)_proxy|ssl_cert_file"
+)
+CONFIG: Final = """
+server: {workers: 1}
+stages:
+  stt: [{name: ears, kind: local}]
+  llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: OPENAI_API_KEY}]
+  tts: [{name: voice, kind: local}]
+transports: {twilio: {enabled: false}}
+storage: {url: "sqlite+aiosqlite:////data/holdline.db"}
+"""
+
+
+@dataclass
+class ImageStage:
+    """What a stage of the file says, as far as it matters here."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    folder: str = "/"
+    user: str = ""
+    steps: list[tuple[str, str]] = field(default_factory=list)
+    said: dict[str, str] = field(default_factory=dict)  # ENTRYPOINT, CMD, HEALTHCHECK
+
+
+def stages_of(text: str) -> Sequence[ImageStage]:
+    """Return the stages of a Dockerfile."""
+    found: list[ImageStage] = []
+    for name, rest in instructions(text):
+        match name:
+            case "FROM":
+                found.append(ImageStage())
+            case "ENV":
+                found[-1].steps.append((name, rest))
+            case "COPY" | "RUN" | "WORKDIR":
+                found[-1].steps.append((name, rest))
+            case "USER":
+                found[-1].user = rest
+            case _:
+                found[-1].said[name] = rest
+    return found
+
+
+def instructions(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each instruction and what it says."""
+    lines = [each for each in text.splitlines() if not each.lstrip().startswith("#")]
+    for each in re.sub(r"\\\n", " ", "\n".join(lines)).splitlines():
+        name, _, rest = each.strip().partition(" ")
+        if name:
+            yield name, " ".join(rest.split())
+
+
+def build(stage: ImageStage) -> None:
+    """Do what a stage says."""
+    environment = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+    surroundings = os.environ  # noqa: TID251 - proxies and certificates, as an engine passes them on
+    outside = {name: value for name, value in surroundings.items() if PASSED_ON.fullmatch(name)}
+    for name, rest in stage.steps:
+        match name:
+            case "ENV":
+                environment |= variables(rest, environment)
+            case "WORKDIR":
+                stage.folder = rest
+                Path(rest).mkdir(parents=True, exist_ok=True)
+            case "COPY" if not rest.startswith("--from"):
+                copy(rest.split(), Path(stage.folder))
+            case "RUN":
+                tell(f"RUN {rest[:100]}")
+                program = ["/bin/sh", "-c", rest]
+                subprocess.run(program, check=True, cwd=stage.folder, env=outside | environment)
+    stage.environment = environment
+
+
+def variables(text: str, known: Mapping[str, str]) -> dict[str, str]:
+    """Return what an ENV sets."""
+    pairs = (each.partition("=") for each in text.split() if "=" in each)
+    return {name: value.strip('"').replace("$PATH", known["PATH"]) for name, _, value in pairs}
+
+
+def copy(words: Sequence[str], folder: Path) -> None:
+    """Copy what the file names into the image, as far as .dockerignore lets it through."""
+    allowed = {
+        each[1:] for each in (ROOT / ".dockerignore").read_text().splitlines() if each[:1] == "!"
+    }
+    *sources, target = words
+    for each in sources:
+        if each not in allowed:
+            sys.exit(f"{each} is copied by the Dockerfile and left out by .dockerignore")
+        source, place = ROOT / each, folder / target
+        if source.is_dir():
+            shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__", ".env"))
+        else:
+            place = place / source.name if target.endswith("/") else place
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, place)
+
+
+def try_stage(stage: ImageStage) -> None:
+    """Run what was built as the image would, and look."""
+    command = json.loads(stage.said["ENTRYPOINT"]) + json.loads(stage.said["CMD"])
+    health = json.loads(stage.said["HEALTHCHECK"].partition("CMD ")[2])
+    uid, _, gid = stage.user.partition(":")
+    drop = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--no-new-privs",
+            "--bounding-set=-all", "--inh-caps=-all")  # fmt: skip
+    environment = stage.environment | {"HOME": "/data", "OPENAI_API_KEY": "none"}
+    Path("/data/holdline.yaml").write_text(CONFIG)
+
+    def run_as_it(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*drop, *words],
+            check=False,
+            cwd="/data",
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+        )
+
+    refused = run_as_it(command)
+    tell(refused.stderr.strip() or "nothing was said")
+    expect(refused.returncode == 2 and "HOLDLINE_TOKEN" in refused.stderr, "no token: exit code 2")
+    environment["HOLDLINE_TOKEN"] = TOKEN
+    tell(" ".join(command))
+    process = subprocess.Popen([*drop, *command], cwd="/data", env=environment)
+    try:
+        expect(until(lambda: run_as_it(health).returncode == 0), "it is healthy")
+        try_signals(process)
+    finally:
+        process.kill()
+    written = [each for each in Path("/data").rglob("*") if each.name != "holdline.yaml"]
+    expect({each.stat().st_uid for each in written} == {int(uid)}, "what it wrote is its own")
+
+
+def try_signals(process: subprocess.Popen[bytes]) -> None:
+    """Have the server replace its worker, and end."""
+    log = Path("/data/logs/holdline.log")
+    process.send_signal(signal.SIGHUP)
+    expect(until(lambda: "all workers were replaced" in log.read_text()), "SIGHUP replaces")
+    process.send_signal(signal.SIGTERM)
+    expect(process.wait(WAIT_S) == 0, "SIGTERM ends it with 0")
+
+
+def until(true: Callable[[], bool], within_s: float = WAIT_S) -> bool:
+    """Wait until something holds."""
+    for _ in range(round(within_s / LOOK_S)):
+        if true():
+            return True
+        time.sleep(LOOK_S)
+    return False
+
+
+def expect(true: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
+    """Say what was found, or end."""
+    tell(f"{'ok' if true else 'NOT SO'}: {what}")
+    if not true:
+        sys.exit(1)
+
+
+def tell(line: str) -> None:
+    """Say what is done."""
+    print(f"try_image: {line}", flush=True)
+
+
+def run(*words: str) -> None:
+    """Run a program of this machine."""
+    subprocess.run(words, check=True)
+
+
+def build_inside(work: Path) -> None:
+    """Lay the image's folders over this machine's, in this namespace; build, and try."""
+    for name in ("etc", "data", "tmp"):  # of the last time
+        shutil.rmtree(work / name, ignore_errors=True)
+    shutil.copytree("/etc", work / "etc", symlinks=True)
+    places = {"/usr/local": Path(sys.base_prefix), "/etc": work / "etc"}
+    built = (work / BUILT).exists()
+    for name in ("app", "data", "tmp"):
+        (work / name).mkdir(exist_ok=True)
+    places |= {"/app": work / "app", "/data": work / "data"}
+    for place, source in places.items():
+        run("mount", "--bind", str(source), place)
+    stages = stages_of((ROOT / "Dockerfile").read_text())
+    for each in stages[-1:] if built else stages:
+        build(each)
+    (work / BUILT).touch()
+    shutil.copy(__file__, "/etc/try_image.py")  # /tmp is another one in a moment
+    run("chown", "10001:10001", "/data")
+    run("chmod", "1777", str(work / "tmp"))
+    run("mount", "--bind", str(work / "tmp"), "/tmp")
+    for each in ("/app", "/etc", "/usr/local", "/"):
+        run("mount", "-o", "remount,bind,ro", each)
+    again = ("/usr/local/bin/python3", "/etc/try_image.py", SERVING, json.dumps(vars(stages[-1])))
+    os.chdir("/")
+    sys.exit(subprocess.run(["unshare", "--net", *again], check=False).returncode)
+
+
+def main() -> None:
+    """Begin, in a mount namespace of our own."""
+    if SERVING in sys.argv:
+        run("ip", "link", "set", "lo", "up")
+        try_stage(ImageStage(**json.loads(sys.argv[-1])))
+        return
+    if INSIDE in sys.argv:
+        build_inside(Path(sys.argv[-1]))
+        return
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        sys.exit("try_image: needs root on Linux, with util-linux; nothing was tried")
+    made = [each for each in (Path("/app"), Path("/data")) if not each.exists()]
+    for each in made:
+        each.mkdir()
+    try:
+        if sys.argv[1:]:
+            work = Path(sys.argv[1]).absolute()
+            work.mkdir(parents=True, exist_ok=True)
+            sys.exit(try_in(work))
+        with tempfile.TemporaryDirectory(prefix="holdline-image-") as work:
+            Path(work).chmod(0o755)
+            sys.exit(try_in(Path(work)))
+    finally:
+        for each in made:
+            each.rmdir()
+
+
+def try_in(work: Path) -> int:
+    """Build and try in a folder; return how that ended."""
+    again = [sys.executable, str(Path(__file__).resolve()), INSIDE, str(work)]
+    return subprocess.run(["unshare", "--mount", *again], check=False).returncode
+
+
+if __name__ == "__main__":
+    main()

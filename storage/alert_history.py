@@ -1,0 +1,62 @@
+"""The alerts of a span of time, and what each channel was sent of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import or_, select
+from sqlalchemy.engine import make_url
+
+from calls.alert import Alert
+from storage.alert_rows import read_alert
+from storage.database import Database
+from storage.edge import storage_errors
+from storage.tables import ALERT_SENDINGS, ALERTS
+
+MOST_ALERTS: Final = 2_000  # an incident is one; a house that has more of them needs no report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentAlert:
+    """An alert, and what went out."""
+
+    alert: Alert
+    sent: Mapping[str, int]  # by channel: the revision that it shows; 0: nothing was sent yet
+    wanted: Mapping[str, int]  # by channel: the revision that it is to show
+
+
+class AlertHistory:
+    """Every method raises `StorageError` when the database does not answer."""
+
+    def __init__(self, url: str) -> None:
+        """Take the database's address."""
+        self._address = make_url(url)
+        self._database = Database(self._address)
+
+    async def between(self, since_s: float, until_s: float) -> Sequence[SentAlert]:
+        """Return the alerts that were open at some time between two moments, the oldest first."""
+        open_then = or_(ALERTS.c.ended_s.is_(None), ALERTS.c.ended_s >= since_s)
+        wanted = (
+            select(ALERTS.c.key, ALERTS.c.alert)
+            .where(ALERTS.c.began_s < until_s, open_then)
+            .order_by(ALERTS.c.began_s, ALERTS.c.key)
+            .limit(MOST_ALERTS)
+        )
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.connect() as connection:
+                alerts = (await connection.execute(wanted)).all()
+                sendings = (await connection.execute(select(ALERT_SENDINGS))).all()
+        return [
+            SentAlert(
+                alert=alert,
+                sent={each.channel: each.sent for each in sendings if each.key == row.key},
+                wanted={each.channel: each.wanted for each in sendings if each.key == row.key},
+            )
+            for row in alerts
+            if (alert := read_alert(row.alert))
+        ]
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._database.close()

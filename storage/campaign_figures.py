@@ -1,0 +1,131 @@
+"""What came of a campaign, as numbers and as a line for each contact."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import func, select
+
+from calls.outbound import DialOutcome
+from storage.campaign_tables import CONTACTS, DIALS
+from storage.transactions import Transactions
+
+PAGE: Final = 500  # contacts that are read at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeFigures:
+    """All settled dials of one outcome."""
+
+    outcome: str
+    dials: int
+    length_s: float  # of all together
+    cost: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachedContacts:
+    """How many contacts were dialled, and how many of them had a completed call."""
+
+    dialled: int
+    completed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactFigures:
+    """What came of one contact, over all its dials."""
+
+    number: str
+    name: str
+    state: str
+    outcome: str  # of the last dial; empty: none
+    attempts: int
+    dials: int
+    length_s: float
+    cost: float
+    last_s: float | None  # when the last dial was settled
+
+
+class CampaignFigures:
+    """Every method raises `StorageError` when it cannot."""
+
+    def __init__(self, url: str) -> None:
+        """Take the database's address."""
+        self._work = Transactions(url)
+
+    async def outcomes(self, campaign: str) -> Sequence[OutcomeFigures]:
+        """Return the figures of each outcome that there was, the most frequent first."""
+        count = func.count().label("dials")
+        figures = (
+            select(
+                DIALS.c.outcome,
+                count,
+                func.coalesce(func.sum(DIALS.c.length_s), 0.0).label("length_s"),
+                func.coalesce(func.sum(DIALS.c.cost), 0.0).label("cost"),
+            )
+            .where(DIALS.c.campaign == campaign, DIALS.c.state == "settled")
+            .group_by(DIALS.c.outcome)
+            .order_by(count.desc(), DIALS.c.outcome)
+        )
+        async with self._work.read() as connection:
+            rows = (await connection.execute(figures)).all()
+        return [
+            OutcomeFigures(
+                outcome=row.outcome,
+                dials=row.dials,
+                length_s=float(row.length_s),
+                cost=float(row.cost),
+            )
+            for row in rows
+        ]
+
+    async def reached(self, campaign: str) -> ReachedContacts:
+        """Return how many contacts were dialled, and with how many a call was completed."""
+        own = (DIALS.c.campaign == campaign) & (DIALS.c.state == "settled")
+        each = func.count(DIALS.c.contact_id.distinct())
+        dialled = select(each).where(own, DIALS.c.outcome != DialOutcome.REFUSED.value)
+        completed = select(each).where(own, DIALS.c.outcome == DialOutcome.COMPLETED.value)
+        async with self._work.read() as connection:
+            return ReachedContacts(
+                dialled=(await connection.execute(dialled)).scalar_one(),
+                completed=(await connection.execute(completed)).scalar_one(),
+            )
+
+    async def contacts(self, campaign: str) -> AsyncIterator[ContactFigures]:
+        """Return the figures of each contact, in the order in which they were imported."""
+        after = 0
+        while True:
+            page = (
+                select(
+                    CONTACTS,
+                    func.coalesce(func.sum(DIALS.c.length_s), 0.0).label("length_s"),
+                    func.coalesce(func.sum(DIALS.c.cost), 0.0).label("cost"),
+                    func.max(DIALS.c.ended_s).label("last_s"),
+                )
+                .join(DIALS, DIALS.c.contact_id == CONTACTS.c.id, isouter=True)
+                .where(CONTACTS.c.campaign == campaign, CONTACTS.c.id > after)
+                .group_by(CONTACTS.c.id)
+                .order_by(CONTACTS.c.id)
+                .limit(PAGE)
+            )
+            async with self._work.read() as connection:
+                rows = (await connection.execute(page)).all()
+            for row in rows:
+                yield ContactFigures(
+                    number=row.number,
+                    name=row.name,
+                    state=row.state,
+                    outcome=row.outcome,
+                    attempts=row.attempts,
+                    dials=row.dials,
+                    length_s=float(row.length_s),
+                    cost=float(row.cost),
+                    last_s=row.last_s,
+                )
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].id
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._work.close()

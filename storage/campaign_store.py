@@ -1,0 +1,210 @@
+"""The queue of outbound calls: who is dialled next, by whom, and what became of it.
+
+The order is always the same. `claim` commits the intent. `confirm` asks once more, right before the
+carrier is asked, and renews the lease. Then the carrier is asked, and `placed` keeps its id. While
+the call goes on, `renew`. `settle` gives the dial its one outcome and the contact its next state.
+
+A process that dies leaves its dial without an outcome. When the lease has run out, `expired` hands
+it to somebody else, who asks the carrier before anything else: a call that the carrier knows is
+settled as it says, one that it never had is given back with `release` and dialled under the same
+id. The lease is also the call's slot: a dead process holds none for longer than that.
+
+Several machines must agree on `now` to within a fraction of a lease.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Update, case, delete, exists, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from calls.outbound import (
+    Claim,
+    ClaimRules,
+    Dial,
+    DialOutcome,
+    DialResult,
+    NextStep,
+    NothingToDial,
+)
+from storage.campaign_claim import Claimant, claim_next, consent_of, has_due, why_none
+from storage.campaign_rows import read_contact, read_dial
+from storage.campaign_tables import (
+    CAMPAIGNS,
+    CONTACTS,
+    DIALS,
+    DO_NOT_CALL,
+    REASON_LENGTH,
+)
+from storage.transactions import Transactions
+
+
+class CampaignStore:
+    """One in each process that dials; every method raises `StorageError` when it cannot."""
+
+    def __init__(self, url: str, *, holder: str) -> None:
+        """Take the database's address, and a name that no other process ever has."""
+        self._work = Transactions(url)
+        self._holder = holder
+
+    async def claim(
+        self, campaign: str, rules: ClaimRules, *, now: float, lease_s: float
+    ) -> Claim | NothingToDial:
+        """Take the next contact; when it returns, the intent to dial is committed."""
+        async with self._work.read() as connection:
+            # A look costs no write: nobody's disk works while everybody rests.
+            if not await has_due(connection, campaign, now):
+                return await why_none(connection, campaign, now)
+        by = Claimant(holder=self._holder, now=now, lease_s=lease_s)
+        async with self._work.write() as connection:
+            return await claim_next(connection, campaign, rules, by)
+
+    async def confirm(self, dial: Dial, *, now: float, lease_s: float) -> str:
+        """Return an empty text if the carrier may be asked now, else why not.
+
+        Not on the do-not-call list, the campaign still runs, the lease is still ours: it is
+        renewed. Else the dial is no longer ours when this returns: one to a number on the list is
+        settled as refused, one of a campaign that was paused is given back.
+
+        Returns:
+            Nothing, `lease_lost`, `do_not_call` or `not_running`.
+        """
+        renewed = self._own(dial).where(DIALS.c.state == "intended")
+        async with self._work.write() as connection:
+            lease = {"lease_until_s": now + lease_s, "confirmed_s": now}
+            kept = await connection.execute(renewed.values(**lease))
+            if not kept.rowcount:
+                return "lease_lost"
+            if await _barred(connection, dial.number):
+                refused = DialResult(outcome=DialOutcome.REFUSED, reason="do_not_call")
+                await self._settle(connection, dial, refused, NextStep(state="excluded"), now)
+                return "do_not_call"
+            running = select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == dial.campaign)
+            if (await connection.execute(running)).scalar_one_or_none() != "running":
+                await self._release(connection, dial, 0.0)
+                return "not_running"
+        return ""
+
+    async def placed(self, dial: Dial, provider_call_id: str) -> bool:
+        """Keep the carrier's id of the call; False: the dial is not ours any more."""
+        # Its callbacks may overtake its answer: somebody may have answered already.
+        state = case((DIALS.c.state == "intended", "placed"), else_=DIALS.c.state)
+        return await self._change(dial, provider_call_id=provider_call_id[:100], state=state)
+
+    async def answered(self, dial: Dial, *, now: float) -> bool:
+        """Note that somebody answered; False: the dial is not ours any more."""
+        return await self._change(dial, state="answered", answered_s=now)
+
+    async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
+        """Keep the lease for as long again; False: the dial is not ours any more."""
+        return await self._change(dial, lease_until_s=now + lease_s)
+
+    async def settle(self, dial: Dial, result: DialResult, *, then: NextStep, now: float) -> bool:
+        """Give a dial its outcome, and its contact the next state; False: it is not ours to."""
+        async with self._work.write() as connection:
+            return await self._settle(connection, dial, result, then, now)
+
+    async def release(self, dial: Dial, *, due_s: float = 0.0) -> bool:
+        """Give back a dial that the carrier never had: the same attempt is made anew."""
+        async with self._work.write() as connection:
+            return await self._release(connection, dial, due_s)
+
+    async def expired(self, *, now: float, lease_s: float) -> Sequence[Claim]:
+        """Take over the dials whose holder is silent; nobody else gets them meanwhile.
+
+        Those of our own process are among them if it did not renew in time.
+        """
+        silent = (DIALS.c.state != "settled") & (DIALS.c.lease_until_s <= now)
+        async with self._work.read() as connection:
+            if (
+                await connection.execute(select(DIALS.c.id).where(silent).limit(1))
+            ).first() is None:
+                return ()
+        ours = {"holder": self._holder, "lease_until_s": now + lease_s}
+        async with self._work.write() as connection:
+            taken = update(DIALS).where(silent).values(**ours).returning(DIALS)
+            dials = (await connection.execute(taken)).all()
+            return [await _claim_of(connection, row) for row in dials]
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._work.close()
+
+    def _own(self, dial: Dial) -> Update:
+        """Return the change of a dial, if it is ours and has no outcome."""
+        ours = (DIALS.c.holder == self._holder) & (DIALS.c.state != "settled")
+        return update(DIALS).where(DIALS.c.id == dial.id, ours)
+
+    async def _change(self, dial: Dial, **values: Any) -> bool:
+        async with self._work.write() as connection:
+            return (await connection.execute(self._own(dial).values(**values))).rowcount > 0
+
+    async def _settle(
+        self,
+        connection: AsyncConnection,
+        dial: Dial,
+        result: DialResult,
+        then: NextStep,
+        now: float,
+    ) -> bool:
+        values = {
+            "state": "settled",
+            "outcome": result.outcome.value,
+            "reason": result.reason[:REASON_LENGTH],
+            "counted": then.counted,
+            "ended_s": now,
+            "length_s": result.length_s,
+            "cost": result.cost,
+        }
+        if not (await connection.execute(self._own(dial).values(**values))).rowcount:
+            return False
+        # Whoever asked during this very call not to be called again is not.
+        state = "excluded" if await _barred(connection, dial.number) else then.state
+        contact = {
+            "state": state,
+            "due_s": then.due_s,
+            "attempts": CONTACTS.c.attempts + int(then.counted),
+            "outcome": result.outcome.value,
+        }
+        own = CONTACTS.c.id == dial.contact_id
+        await connection.execute(update(CONTACTS).where(own).values(**contact))
+        if result.cost:
+            spent = {"day_spent": CAMPAIGNS.c.day_spent + result.cost}
+            await connection.execute(_campaign_of(dial).values(**spent))
+        return True
+
+    async def _release(self, connection: AsyncConnection, dial: Dial, due_s: float) -> bool:
+        ours = (DIALS.c.holder == self._holder) & (DIALS.c.state == "intended")
+        gone = await connection.execute(delete(DIALS).where(DIALS.c.id == dial.id, ours))
+        if not gone.rowcount:
+            return False
+        before = dial.attempt - 1
+        state = "excluded" if await _barred(connection, dial.number) else _state_before(before)
+        own = CONTACTS.c.id == dial.contact_id
+        values = {"state": state, "dials": before, "due_s": due_s}
+        await connection.execute(update(CONTACTS).where(own).values(**values))
+        today = _campaign_of(dial).where(CAMPAIGNS.c.day_s <= dial.intended_s)
+        await connection.execute(today.values(day_calls=CAMPAIGNS.c.day_calls - 1))
+        return True
+
+
+def _state_before(dials: int) -> str:
+    return "resting" if dials else "waiting"
+
+
+def _campaign_of(dial: Dial) -> Update:
+    return update(CAMPAIGNS).where(CAMPAIGNS.c.name == dial.campaign)
+
+
+async def _barred(connection: AsyncConnection, number: str) -> bool:
+    barred = exists().where(DO_NOT_CALL.c.number == number)
+    return bool((await connection.execute(select(barred))).scalar_one())
+
+
+async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim:
+    dial = read_dial(row)
+    found = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
+    contact = (await connection.execute(found)).one()
+    consent = await consent_of(connection, contact.campaign, contact.number)
+    return Claim(contact=read_contact(contact, consent), dial=dial)

@@ -1,0 +1,151 @@
+"""Whom campaigns may call: contacts that were imported, their consent, the do-not-call list."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from calls.outbound import CallConsent
+from storage.campaign_office import make_campaign
+from storage.campaign_rows import write_fields
+from storage.campaign_tables import CONSENTS, CONTACTS, DO_NOT_CALL
+from storage.transactions import Transactions
+
+ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]
+"""New; in the campaign before this import; twice in this import; never to be called."""
+
+BATCH: Final = 1000  # rows of one transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewContact:
+    """A contact to be kept; the number is E.164."""
+
+    number: str
+    name: str = ""
+    zones: tuple[str, ...] = ()
+    fields: dict[str, str] = field(default_factory=dict[str, str])
+    consent: CallConsent | None = None
+    priority: int = 0
+    due_s: float = 0.0  # a callback has a time
+
+
+class ContactBook:
+    """Every method raises `StorageError` when it cannot."""
+
+    def __init__(self, url: str) -> None:
+        """Take the database's address."""
+        self._work = Transactions(url)
+
+    async def add(
+        self, campaign: str, contacts: Sequence[NewContact], *, now: float
+    ) -> Sequence[ImportedAs]:
+        """Keep contacts, at most `BATCH`; say of each what became of it, in their order.
+
+        All batches of one import have the same `now`: so a number that comes twice in it is told
+        from one that was there before. A campaign that is not known is made.
+        """
+        numbers = [each.number for each in contacts]
+        async with self._work.write() as connection:
+            await make_campaign(self._work, connection, campaign, now)
+            known = await _known(connection, campaign, numbers)
+            barred = await _barred_of(connection, numbers)
+            told: list[ImportedAs] = []
+            new: dict[str, NewContact] = {}
+            for each in contacts:
+                told.append(_become(each.number, new, known, barred, now))
+                if told[-1] == "added":
+                    new[each.number] = each
+            await self._insert(connection, campaign, list(new.values()), now)
+        return told
+
+    async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
+        """Return those of these numbers that are on the list."""
+        async with self._work.read() as connection:
+            return await _barred_of(connection, list(numbers))
+
+    async def add_do_not_call(self, number: str, *, source: str, now: float) -> bool:
+        """Put a number on the list, and its contacts out of every campaign; False: it was on it.
+
+        Who is being called at this moment is put out when that call has its outcome.
+        """
+        row = {"number": number, "source": source[:100], "added_s": now}
+        listed = self._work.insert(DO_NOT_CALL).values(**row).on_conflict_do_nothing()
+        open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & (CONTACTS.c.number == number)
+        async with self._work.write() as connection:
+            new = (await connection.execute(listed)).rowcount > 0
+            await connection.execute(update(CONTACTS).where(open_ones).values(state="excluded"))
+        return new
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._work.close()
+
+    async def _insert(
+        self, connection: AsyncConnection, campaign: str, new: Sequence[NewContact], now: float
+    ) -> None:
+        if new:
+            # Two imports at once may both have found that a number is new.
+            once = self._work.insert(CONTACTS).on_conflict_do_nothing()
+            await connection.execute(once, [_row(campaign, each, now) for each in new])
+        consents = [_consent(campaign, each, now) for each in new if each.consent]
+        if consents:
+            await connection.execute(self._work.insert(CONSENTS).on_conflict_do_nothing(), consents)
+
+
+def _become(
+    number: str,
+    new: Iterable[str],
+    known: dict[str, float],
+    barred: frozenset[str],
+    now: float,
+) -> ImportedAs:
+    if number in barred:
+        return "do_not_call"
+    if number in new or known.get(number) == now:
+        return "duplicate"
+    return "known" if number in known else "added"
+
+
+async def _known(
+    connection: AsyncConnection, campaign: str, numbers: Sequence[str]
+) -> dict[str, float]:
+    own = (CONTACTS.c.campaign == campaign) & CONTACTS.c.number.in_(numbers)
+    rows = await connection.execute(select(CONTACTS.c.number, CONTACTS.c.imported_s).where(own))
+    return {row.number: row.imported_s for row in rows}
+
+
+async def _barred_of(connection: AsyncConnection, numbers: Sequence[str]) -> frozenset[str]:
+    own = select(DO_NOT_CALL.c.number).where(DO_NOT_CALL.c.number.in_(numbers))
+    return frozenset((await connection.execute(own)).scalars())
+
+
+def _row(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
+    return {
+        "campaign": campaign,
+        "number": contact.number,
+        "name": contact.name[:200],
+        "zones": " ".join(contact.zones),
+        "fields": write_fields(contact.fields),
+        "priority": contact.priority,
+        "state": "waiting",
+        "due_s": contact.due_s,
+        "attempts": 0,
+        "dials": 0,
+        "outcome": "",
+        "imported_s": now,
+    }
+
+
+def _consent(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
+    consent = contact.consent or CallConsent(kind="", given_on="", source="")
+    return {
+        "campaign": campaign,
+        "number": contact.number,
+        "kind": consent.kind[:64],
+        "given_on": consent.given_on[:32],
+        "source": consent.source[:300],
+        "recorded_s": now,
+    }

@@ -1,0 +1,41 @@
+"""What a database raises becomes one error of ours: a line without its statement and password."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+
+from storage.database import RefusedRowsError, StorageError
+from storage.provider_board import line_of
+from storage.sql_board import driver_errors
+
+
+@contextmanager
+def storage_errors(address: URL) -> Iterator[None]:
+    """Raise `StorageError` for whatever goes wrong between us and this database.
+
+    It is `RefusedRowsError` where the database is well and did not like what it was given.
+    """
+    try:
+        yield
+    except (
+        *driver_errors(address.get_backend_name()),
+        SQLAlchemyError,
+        OSError,
+        OverflowError,  # SQLite's driver, of a number that does not fit
+    ) as error:
+        said = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        kind = RefusedRowsError if _refuses(error) else StorageError
+        raise kind(line_of(said, hidden=address.password)) from error
+
+
+def _refuses(error: Exception) -> bool:
+    """Say whether it is about the rows: the classes 22 and 23 of SQL's states, and their like."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, OverflowError)
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    given = getattr(error.orig, "__cause__", None)
+    by_driver = isinstance(given, ValueError | OverflowError)  # it could not even be sent
+    by_class = isinstance(error, DataError | IntegrityError)
+    return by_class or by_driver or state.startswith(("22", "23"))

@@ -1,0 +1,230 @@
+"""Erases what is in the database: what is old, a little at a time, and all of one number.
+
+Files that belong to rows go first: whoever dies in between finds the rows again.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import ColumnElement, Table, delete, or_, select, tuple_, update
+from sqlalchemy.engine import make_url
+
+from storage.database import Database
+from storage.edge import storage_errors
+from storage.record_tables import (
+    BREAKER_MOVES,
+    CALLS,
+    FAILURES,
+    HAPPENINGS,
+    MESSAGES,
+    TURNS,
+    VOICEMAILS,
+)
+from storage.tables import ALERT_SENDINGS, ALERTS, CALLBACKS, METADATA
+
+AT_ONCE: Final = 500  # rows of a transaction: whoever else writes waits for a few milliseconds
+REST_S: Final = 0.05  # between two
+BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
+    "calls": ((TURNS, "began_at"), (CALLS, "started_at")),
+    "messages": ((MESSAGES, "at"),),
+    "happenings": ((HAPPENINGS, "at"),),
+    "failures": ((FAILURES, "at"), (BREAKER_MOVES, "at")),
+    "voicemails": ((VOICEMAILS, "at"),),
+    "callbacks": ((CALLBACKS, "asked_at"),),
+    "alerts": ((ALERTS, "ended_s"),),
+}
+"""By kind: each table, and the column that says how old a row is."""
+
+OF_CALLS: Final = (TURNS, MESSAGES, HAPPENINGS)  # what a call leaves that is about its caller
+NUMBERED: Final = ("callbacks", "contacts", "consents")  # tables whose rows are about a number
+SETTLED: Final = "dials"  # the same, of rows that are settled: an open one says who rings now
+
+SameNumber: TypeAlias = Callable[[str], bool]
+"""Whether a number, however it was written, is the one that is meant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedCall:
+    """A call of a number."""
+
+    id: str
+    live: bool
+    recording: str
+
+
+class Erasure:
+    """Every method raises `StorageError` when it cannot; what was erased by then stays erased."""
+
+    def __init__(self, url: str) -> None:
+        """Take the database's address."""
+        self._address = make_url(url)
+        self._database = Database(self._address)
+
+    async def erase_old(self, keep_days: Mapping[str, int], *, now: datetime) -> Mapping[str, int]:
+        """Erase what is older than its kind is kept; return how many rows of each kind."""
+        erased: Counter[str] = Counter()
+        for kind, days in keep_days.items():
+            oldest = now - timedelta(days=days)
+            await self._erase_files(kind, oldest)
+            for table, name in BY_AGE.get(kind, ()):
+                limit: Any = oldest.timestamp() if name.endswith("_s") else oldest
+                old = table.c[name] < limit
+                if table is CALLS:
+                    old &= CALLS.c.state != "live"
+                erased[kind] += await self._erase(table, old)
+        await self._erase_sendings()
+        return +erased
+
+    async def calls_of(self, ending: str, same: SameNumber) -> Sequence[TracedCall]:
+        """Return the calls with a number, of whichever side is not ours.
+
+        Args:
+            ending: Its last digits, which every way of writing it has.
+            same: Looks at each number that ends so.
+        """
+        theirs = or_(
+            (CALLS.c.direction == "inbound") & CALLS.c.caller.contains(ending, autoescape=True),
+            (CALLS.c.direction == "outbound") & CALLS.c.called.contains(ending, autoescape=True),
+        )
+        wanted = select(CALLS).where(theirs)
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.connect() as connection:
+                rows = (await connection.execute(wanted)).all()
+        return [
+            TracedCall(id=row.id, live=row.state == "live", recording=row.recording)
+            for row in rows
+            if same(row.called if row.direction == "outbound" else row.caller)
+        ]
+
+    async def voicemails_of(
+        self, call_ids: Iterable[str], ending: str, same: SameNumber
+    ) -> Sequence[tuple[str, str]]:
+        """Return call and path of the messages that a number has left."""
+        own, found = (
+            set(call_ids),
+            select(VOICEMAILS.c.call_id, VOICEMAILS.c.number, VOICEMAILS.c.path),
+        )
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.connect() as connection:
+                rows = (await connection.execute(found)).all()
+        return [
+            (row.call_id, row.path)
+            for row in rows
+            if row.call_id in own or (ending in row.number and same(row.number))
+        ]
+
+    async def erase_calls(self, call_ids: Sequence[str]) -> Mapping[str, int]:
+        """Erase what calls have left that is about their callers; return how many rows of each."""
+        erased: Counter[str] = Counter()
+        for part in _parts(call_ids):
+            with storage_errors(self._address):
+                engine = await self._database.engine()
+                async with engine.begin() as connection:
+                    for table in (*OF_CALLS, VOICEMAILS):
+                        own = delete(table).where(table.c.call_id.in_(part))
+                        erased[table.name] += (await connection.execute(own)).rowcount
+                    own = delete(CALLS).where(CALLS.c.id.in_(part))
+                    erased["calls"] += (await connection.execute(own)).rowcount
+            await asyncio.sleep(REST_S)
+        return erased
+
+    async def erase_voicemails(self, call_ids: Sequence[str]) -> int:
+        """Erase messages whose calls are known no more; return how many."""
+        count = 0
+        for part in _parts(call_ids):
+            with storage_errors(self._address):
+                engine = await self._database.engine()
+                async with engine.begin() as connection:
+                    own = delete(VOICEMAILS).where(VOICEMAILS.c.call_id.in_(part))
+                    count += (await connection.execute(own)).rowcount
+        return count
+
+    async def erase_numbered(self, ending: str, same: SameNumber) -> Mapping[str, int]:
+        """Erase the rows that are about a number and belong to no call."""
+        erased: Counter[str] = Counter()
+        for name in (*NUMBERED, SETTLED):
+            table = METADATA.tables.get(name)
+            if table is None:
+                continue
+            about = table.c.number.contains(ending, autoescape=True)
+            if name == SETTLED:
+                about &= table.c.state == "settled"
+            with storage_errors(self._address):
+                engine = await self._database.engine()
+                async with engine.begin() as connection:
+                    found = select(table.c.number).where(about).distinct()
+                    numbers = [
+                        each for each in (await connection.execute(found)).scalars() if same(each)
+                    ]
+                    own = delete(table).where(about, table.c.number.in_(numbers))
+                    erased[name] += (await connection.execute(own)).rowcount
+        return erased
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._database.close()
+
+    async def _erase(self, table: Table, old: ColumnElement[bool]) -> int:
+        keys = list(table.primary_key)
+        some = select(*keys).where(old).limit(AT_ONCE)
+        count = 0
+        while True:
+            with storage_errors(self._address):
+                engine = await self._database.engine()
+                async with engine.begin() as connection:
+                    rows = (await connection.execute(some)).all()
+                    these = tuple_(*keys).in_([tuple(row) for row in rows])
+                    await connection.execute(delete(table).where(these))
+            count += len(rows)
+            if len(rows) < AT_ONCE:
+                return count
+            await asyncio.sleep(REST_S)
+
+    async def _erase_files(self, kind: str, oldest: datetime) -> None:
+        """Delete the files of rows that are about to go, or to lose their recording."""
+        recorded = (CALLS.c.started_at < oldest) & (CALLS.c.recording != "")
+        match kind:
+            case "voicemails":
+                found = select(VOICEMAILS.c.path).where(VOICEMAILS.c.at < oldest)
+            case "recordings":
+                found = select(CALLS.c.recording).where(recorded)
+            case _:
+                return
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.connect() as connection:
+                paths = list((await connection.execute(found)).scalars())
+            await asyncio.to_thread(unlink_all, paths)
+            if kind == "recordings" and paths:
+                async with engine.begin() as connection:
+                    named_no_more = update(CALLS).where(recorded).values(recording="")
+                    await connection.execute(named_no_more)
+
+    async def _erase_sendings(self) -> None:
+        gone = ALERT_SENDINGS.c.key.not_in(select(ALERTS.c.key))
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.begin() as connection:
+                await connection.execute(delete(ALERT_SENDINGS).where(gone))
+
+
+def unlink_all(paths: Iterable[str]) -> int:
+    """Delete recordings with what stands beside them; return how many recordings there were."""
+    count = 0
+    for path in map(Path, paths):
+        count += path.exists()
+        for each in (path, path.with_suffix(".text.json"), path.with_name(f"{path.name}.part")):
+            each.unlink(missing_ok=True)
+    return count
+
+
+def _parts(call_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(call_ids), AT_ONCE):
+        yield call_ids[start : start + AT_ONCE]

@@ -1,0 +1,287 @@
+"""Reads the record: calls with all that happened in them, failures, breakers, what it cost.
+
+It forgets nothing and writes nothing.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Select, Table, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database import Database
+from storage.edge import storage_errors
+from storage.record_tables import (
+    BREAKER_MOVES,
+    CALLS,
+    FAILURES,
+    HAPPENINGS,
+    MESSAGES,
+    RECORD_WRITERS,
+    TURNS,
+    VOICEMAILS,
+)
+
+MOST: Final = 10_000  # rows of one answer; an hour of a busy house has fewer failures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow:
+    """A call."""
+
+    id: str
+    holder: str
+    transport: str
+    direction: str
+    agent: str
+    caller: str
+    called: str
+    provider_call_id: str
+    started_at: datetime
+    ended_at: datetime | None
+    state: str
+    reason: str
+    outcome: str
+    length_s: float | None
+    turns: int
+    failovers: int
+    failures: int
+    cost: float | None
+    currency: str
+    seen_at: datetime
+    recording: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRow:
+    """A turn of a call."""
+
+    call_id: str
+    turn: int
+    began_at: datetime
+    v2v_s: float | None
+    parts: Mapping[str, float]
+    stt: str
+    llm: str
+    tts: str
+    prompt_tokens: int
+    completion_tokens: int
+    characters: int
+    cost: float | None
+    interrupted: bool
+    within_budget: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """What one side said."""
+
+    id: int
+    call_id: str
+    turn: int
+    role: str
+    text: str
+    at: datetime
+    spans: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HappeningRow:
+    """A fact of the timeline."""
+
+    id: int
+    call_id: str
+    number: int
+    at: datetime
+    kind: str
+    stage: str
+    provider: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRow:
+    """What a provider did not do."""
+
+    id: int
+    call_id: str
+    turn: int | None
+    at: datetime
+    stage: str
+    provider: str
+    kind: str
+    scope: str
+    severity: str
+    attempt: int
+    permanent: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerMoveRow:
+    """A breaker that went from one state to another, in one process."""
+
+    id: int
+    call_id: str
+    at: datetime
+    holder: str
+    stage: str
+    provider: str
+    before: str
+    after: str
+    cause: str
+    after_s: float
+    severity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoicemailRow:
+    """A message that a caller left."""
+
+    id: int
+    call_id: str
+    number: str
+    path: str
+    length_s: float
+    at: datetime
+    transcript: str
+    done_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPage:
+    """All that is known of one call."""
+
+    call: CallRow
+    turns: Sequence[TurnRow]
+    messages: Sequence[MessageRow]
+    failures: Sequence[FailureRow]
+    breaker_moves: Sequence[BreakerMoveRow]
+    happenings: Sequence[HappeningRow]
+
+
+Row = TypeVar("Row")
+
+
+class RecordReader:
+    """Every method raises `StorageError` when the database does not answer."""
+
+    def __init__(self, url: str) -> None:
+        """Take the database's address."""
+        self._address = make_url(url)
+        self._database = Database(self._address)
+
+    async def calls(
+        self, *, limit: int = 50, before: datetime | None = None, live: bool | None = None
+    ) -> Sequence[CallRow]:
+        """Return calls, the newest first.
+
+        Args:
+            limit: At most so many.
+            before: Only those that began earlier, for the next page; None: the newest.
+            live: Only those that go on, or only those that are over; None: both.
+        """
+        wanted = select(CALLS).order_by(CALLS.c.started_at.desc(), CALLS.c.id).limit(limit)
+        if before is not None:
+            wanted = wanted.where(CALLS.c.started_at < before)
+        if live is not None:
+            wanted = wanted.where((CALLS.c.state == "live") if live else (CALLS.c.state != "live"))
+        async with self._look() as connection:
+            return await _rows(connection, wanted, CallRow)
+
+    async def call(self, call_id: str) -> CallPage | None:
+        """Return one call with all that happened in it; None: there is none."""
+        async with self._look() as connection:
+            found = await _rows(connection, select(CALLS).where(CALLS.c.id == call_id), CallRow)
+            if not found:
+                return None
+            return CallPage(
+                call=found[0],
+                turns=await _rows(connection, _of(TURNS, call_id, "turn"), TurnRow),
+                messages=await _rows(connection, _of(MESSAGES, call_id), MessageRow),
+                failures=await _rows(connection, _of(FAILURES, call_id), FailureRow),
+                breaker_moves=await _rows(connection, _of(BREAKER_MOVES, call_id), BreakerMoveRow),
+                happenings=await _rows(connection, _of(HAPPENINGS, call_id), HappeningRow),
+            )
+
+    async def failures(self, since: datetime, until: datetime) -> Sequence[FailureRow]:
+        """Return what providers did not do from one moment to another, the oldest first."""
+        async with self._look() as connection:
+            return await _rows(connection, _between(FAILURES, "at", since, until), FailureRow)
+
+    async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
+        """Return how breakers moved from one moment to another, the oldest first."""
+        async with self._look() as connection:
+            wanted = _between(BREAKER_MOVES, "at", since, until)
+            return await _rows(connection, wanted, BreakerMoveRow)
+
+    async def happenings(self, since: datetime, until: datetime) -> Sequence[HappeningRow]:
+        """Return the timeline from one moment to another, the oldest first."""
+        async with self._look() as connection:
+            return await _rows(connection, _between(HAPPENINGS, "at", since, until), HappeningRow)
+
+    async def calls_between(self, since: datetime, until: datetime) -> Sequence[CallRow]:
+        """Return the calls that began between two moments, the oldest first."""
+        async with self._look() as connection:
+            return await _rows(connection, _between(CALLS, "started_at", since, until), CallRow)
+
+    async def turns_between(self, since: datetime, until: datetime) -> Sequence[TurnRow]:
+        """Return the turns that began between two moments, the oldest first."""
+        async with self._look() as connection:
+            return await _rows(connection, _between(TURNS, "began_at", since, until), TurnRow)
+
+    async def voicemails(self, *, done: bool = False, limit: int = 200) -> Sequence[VoicemailRow]:
+        """Return the messages that wait, or also those that were dealt with, the newest first."""
+        wanted = select(VOICEMAILS).order_by(VOICEMAILS.c.at.desc()).limit(limit)
+        if not done:
+            wanted = wanted.where(VOICEMAILS.c.done_at.is_(None))
+        async with self._look() as connection:
+            return await _rows(connection, wanted, VoicemailRow)
+
+    async def cost_since(self, at: datetime) -> float:
+        """Return what calls that began since then cost, as far as prices are known."""
+        wanted = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
+        async with self._look() as connection:
+            return float((await connection.execute(wanted)).scalar_one())
+
+    async def last_seen(self) -> Mapping[str, datetime]:
+        """Return when each process last wrote something; one that is long gone is not known."""
+        wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
+        async with self._look() as connection:
+            return {row.holder: _utc(row.seen_at) for row in await connection.execute(wanted)}
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._database.close()
+
+    @asynccontextmanager
+    async def _look(self) -> AsyncIterator[AsyncConnection]:
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.connect() as connection:
+                yield connection
+
+
+def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:
+    return select(table).where(table.c.call_id == call_id).order_by(table.c[order])
+
+
+def _between(table: Table, name: str, since: datetime, until: datetime) -> Select[Any]:
+    at = table.c[name]
+    return select(table).where(at >= since, at < until).order_by(at).limit(MOST)
+
+
+async def _rows(connection: AsyncConnection, wanted: Select[Any], kind: type[Row]) -> Sequence[Row]:
+    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    found = (await connection.execute(wanted)).mappings()
+    return [kind(**{name: _utc(row[name]) for name in names}) for row in found]
+
+
+def _utc(value: Any) -> Any:
+    """Return a value as it was kept: SQLite keeps no zone."""
+    naive = isinstance(value, datetime) and value.tzinfo is None
+    return value.replace(tzinfo=UTC) if naive else value

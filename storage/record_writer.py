@@ -1,0 +1,181 @@
+"""Writes the record: a batch is one transaction, and one that is sent again is written once.
+
+Whether a database that did not answer has done its work nobody knows. So each process counts its
+batches, and its count is written with them.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import JSON, Column, DateTime, String, Table, case, delete, insert, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from calls.record_fold import RecordBatch, RecordRow
+from storage.database import Database
+from storage.edge import storage_errors
+from storage.record_tables import (
+    BREAKER_MOVES,
+    CALLS,
+    FAILURES,
+    HAPPENINGS,
+    MESSAGES,
+    RECORD_WRITERS,
+    TURNS,
+    VOICEMAILS,
+)
+from storage.sql_board import INSERTS
+
+CUT_S: Final = 15.0  # without a sign of life: three heartbeats were missed
+FORGOTTEN_S: Final = 86_400.0  # after which nobody sends a batch again
+ADDED: Final = (
+    (MESSAGES, "messages"),
+    (HAPPENINGS, "happenings"),
+    (FAILURES, "failures"),
+    (BREAKER_MOVES, "breaker_moves"),
+)
+INTERRUPTED: Final = {"state": "interrupted", "reason": "interrupted"}
+LATER: Final = ("outcome", "recording", "provider_call_id")  # a word that is there stays
+
+
+class RecordWriter:
+    """One for each process; every method raises `StorageError` when it cannot."""
+
+    def __init__(self, url: str, *, holder: str) -> None:
+        """Take the database's address and the name of this process."""
+        self._address = make_url(url)
+        self._database = Database(self._address)
+        self._holder = holder
+        self._insert = INSERTS[self._address.get_backend_name()]
+
+    async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
+        """Write a batch, or know that it stands already.
+
+        Args:
+            batch: Of this process.
+            number: Larger with each batch; the same when it is sent again.
+            now: UTC; until then the calls that go on are known to be alive.
+        """
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.begin() as connection:
+                if await self._begin(connection, number, now):
+                    await self._put(connection, batch, now)
+
+    async def interrupt_cut(self, now: datetime) -> int:
+        """Mark calls whose process has given no sign of life as interrupted; return how many.
+
+        Of a process that was only slow its next heartbeat says that they go on.
+        """
+        cut = (CALLS.c.state == "live") & (CALLS.c.seen_at < now - timedelta(seconds=CUT_S))
+        old = RECORD_WRITERS.c.seen_at < now - timedelta(seconds=FORGOTTEN_S)
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.begin() as connection:
+                found = select(CALLS.c.id, CALLS.c.started_at, CALLS.c.seen_at).where(cut)
+                rows = (await connection.execute(found)).all()
+                for row in rows:
+                    length_s = (row.seen_at - row.started_at).total_seconds()
+                    values = INTERRUPTED | {"ended_at": row.seen_at, "length_s": length_s}
+                    own = update(CALLS).where(CALLS.c.id == row.id, cut)
+                    await connection.execute(own.values(**values))
+                await connection.execute(delete(RECORD_WRITERS).where(old))
+        return len(rows)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._database.close()
+
+    async def _begin(self, connection: AsyncConnection, number: int, now: datetime) -> bool:
+        """Note the batch's number; False: this batch stands already."""
+        added = self._insert(RECORD_WRITERS).values(holder=self._holder, batch=number, seen_at=now)
+        newer = added.on_conflict_do_update(
+            index_elements=["holder"],
+            set_={"batch": number, "seen_at": now},
+            where=RECORD_WRITERS.c.batch < number,
+        )
+        return (await connection.execute(newer)).rowcount > 0
+
+    async def _put(self, connection: AsyncConnection, batch: RecordBatch, now: datetime) -> None:
+        calls = [{**row, "seen_at": now} for row in batch.calls]
+        await self._replace(connection, CALLS, calls, keep=LATER)
+        await self._replace(connection, TURNS, batch.turns)
+        await self._replace(connection, VOICEMAILS, batch.voicemails, by=("call_id",))
+        for table, name in ADDED:
+            rows = as_rows(table, getattr(batch, name))
+            if rows:
+                await connection.execute(insert(table), rows)
+        for call_ref, outcome in batch.outcomes.items():
+            own = update(CALLS).where(CALLS.c.provider_call_id == call_ref)
+            await connection.execute(own.values(outcome=outcome))
+        if batch.live:
+            await connection.execute(self._heartbeat(batch.live, now))
+
+    def _heartbeat(self, live: Iterable[str], now: datetime) -> Any:
+        own = (CALLS.c.holder == self._holder) & CALLS.c.id.in_(sorted(live))
+        alive = {"seen_at": now, "ended_at": None, "length_s": None}
+        alive |= {"state": "live", "reason": ""}
+        return update(CALLS).where(own).values(alive)
+
+    async def _replace(
+        self,
+        connection: AsyncConnection,
+        table: Table,
+        rows: Sequence[RecordRow],
+        *,
+        by: Sequence[str] = (),
+        keep: Sequence[str] = (),
+    ) -> None:
+        """Put rows in the place of those that stand; a word of `keep` gives way to no empty one."""
+        if not rows:
+            return
+        keys = by or [each.name for each in table.primary_key]
+        added = self._insert(table)
+        new = {name: added.excluded[name] for name in rows[0] if name not in keys}
+        for name in keep:
+            new[name] = case((added.excluded[name] == "", table.c[name]), else_=new[name])
+        statement = added.on_conflict_do_update(index_elements=list(keys), set_=new)
+        await connection.execute(statement, as_rows(table, rows))
+
+
+def as_rows(table: Table, rows: Iterable[RecordRow]) -> list[RecordRow]:
+    """Return rows as the table's columns take them: moments, lengths, nothing that is refused."""
+    columns = {each.name: _fit(each) for each in table.columns}
+    return [{name: columns[name](value) for name, value in row.items()} for row in rows]
+
+
+def _fit(column: Column[Any]) -> Callable[[Any], Any]:
+    if isinstance(column.type, DateTime):
+        return _moment
+    if isinstance(column.type, JSON):
+        return _plain
+    if isinstance(column.type, String):
+        length = column.type.length
+        return lambda text: _storable(str(text))[:length]
+    return lambda value: value if not isinstance(value, float) or math.isfinite(value) else None
+
+
+def _moment(value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _storable(text: str) -> str:
+    """Return a text without what PostgreSQL refuses: NUL, and halves of characters."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON of any database takes it; what is no number is none."""
+    match value:
+        case str():
+            return _storable(value)
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {_storable(str(name)): _plain(each) for name, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(each) for each in value]
+        case _:
+            return value

@@ -1,0 +1,93 @@
+"""Which version of our tables a database has: looked at, made in an empty one, named when behind.
+
+An empty database is made whole when it is first used. One that has tables is changed by nobody but
+`holdline db upgrade`: a process of an older version may be at work in it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
+
+from storage import campaign_tables as _campaign_tables  # noqa: F401 - tells METADATA its tables
+from storage import record_tables as _record_tables  # noqa: F401 - tells METADATA its tables
+from storage.tables import (
+    ALERT_FACTS,
+    ALERT_ROUNDS,
+    ALERT_SENDINGS,
+    ALERTS,
+    CALLBACKS,
+    HEALTH,
+    METADATA,
+    PROBERS,
+)
+
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
+BOARD: Final = (HEALTH, PROBERS)  # may stand alone in a database of their own
+UNMARKED: Final = (CALLBACKS, ALERT_FACTS, ALERTS, ALERT_SENDINGS, ALERT_ROUNDS)
+"""What a database had before there were versions."""
+VERSIONS: Final = Table(  # the migrations' own mark
+    "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
+)
+ALONE: Final = {
+    "sqlite": "BEGIN IMMEDIATE",  # its driver begins a transaction before a change of rows alone
+    "postgresql": "SELECT pg_advisory_xact_lock(48656)",  # any number, as long as it is ours
+}
+CURE: Final = "run holdline db upgrade"
+
+
+def known_versions() -> Sequence[str]:
+    """Return every version, the oldest first: the names of the migrations' files."""
+    return sorted(each.stem for each in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def prepare(connection: Connection) -> None:
+    """Make all tables in an empty database; in one without a mark, those it has always made."""
+    if version_of(connection) is not None:
+        return
+    work_alone(connection)
+    if version_of(connection) is not None:
+        return  # somebody else has made it meanwhile
+    if _empty(connection):
+        METADATA.create_all(connection)
+        mark(connection)
+    else:
+        METADATA.create_all(connection, tables=UNMARKED)
+
+
+def work_alone(connection: Connection) -> None:
+    """Have whoever else would make or change tables wait for the end of our transaction."""
+    alone = ALONE.get(connection.dialect.name)
+    if alone:
+        connection.exec_driver_sql(alone)
+
+
+def mark(connection: Connection) -> None:
+    """Note that a database is as this version makes it."""
+    VERSIONS.create(connection, checkfirst=True)
+    connection.execute(VERSIONS.delete())
+    connection.execute(VERSIONS.insert().values(version_num=known_versions()[-1]))
+
+
+def version_of(connection: Connection) -> str | None:
+    """Return the version of a database; None: it has no mark."""
+    if not inspect(connection).has_table(VERSIONS.name):
+        return None
+    return connection.execute(select(VERSIONS.c.version_num)).scalar()
+
+
+def lag_of(connection: Connection) -> str | None:
+    """Return in what a database is behind, and the cure; None: it is as we need it, or empty."""
+    found, newest = version_of(connection), known_versions()[-1]
+    if found == newest or (found is None and _empty(connection)):
+        return None
+    if found is not None and found not in known_versions():
+        return f"is at {found}, which this version of Holdline does not know; install the newer one"
+    said = f"is at {found}" if found else "is from before its versions were counted"
+    return f"{said}, and {newest} is needed; {CURE}"
+
+
+def _empty(connection: Connection) -> bool:
+    ours = set(METADATA.tables) - {each.name for each in BOARD}
+    return not ours & set(inspect(connection).get_table_names())

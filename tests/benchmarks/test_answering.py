@@ -1,0 +1,55 @@
+"""A handful of greetings through the parts that hear them in a call; the rest are a benchmark's."""
+
+import pytest
+
+from benchmarks.answerer_trial import Recognise, no_words, try_greeting, words_as_spoken
+from benchmarks.greetings import GREETINGS, Greeting, RenderedGreeting, render
+from bot.call.models import VoiceModels
+from bot.config.settings import TurnSettings
+from calls.answering import Answerer
+from engines.espeak import Espeak
+
+PEOPLE = ("hello", "long firm", "secretary", "street, far", "hold on")
+MACHINES = ("carrier", "pause first", "family", "full", "sales", "records")
+
+
+@pytest.fixture(scope="module")
+def models() -> VoiceModels:
+    return VoiceModels.load()
+
+
+def of(name: str) -> RenderedGreeting:
+    engine = Espeak(private=True, seed=1)
+    rendered = render(next(each for each in GREETINGS if each.name == name), engine)
+    engine.unload()
+    return rendered
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+@pytest.mark.parametrize("hears", [True, False], ids=["with words", "without words"])
+async def test_a_person_is_spoken_to_and_never_hung_up_on(
+    models: VoiceModels, name: str, *, hears: bool
+) -> None:
+    rendered = of(name)
+    recognise: Recognise = words_as_spoken(rendered) if hears else no_words()
+
+    trial = await try_greeting(rendered, models.vad(TurnSettings()), recognise)
+
+    assert not trial.turned_away
+    assert trial.opened_s is not None
+
+
+@pytest.mark.parametrize("name", MACHINES)
+async def test_a_machine_is_found_by_its_words(models: VoiceModels, name: str) -> None:
+    rendered = of(name)
+
+    trial = await try_greeting(rendered, models.vad(TurnSettings()), words_as_spoken(rendered))
+
+    assert trial.verdicts[-1].answerer is trial.who
+
+
+def test_there_are_enough_greetings_of_each_kind() -> None:
+    people: list[Greeting] = [each for each in GREETINGS if each.who is Answerer.HUMAN]
+
+    assert len(people) >= 20
+    assert len(GREETINGS) - len(people) >= 20

@@ -1,0 +1,65 @@
+"""Whole calls that we placed: what a person hears who picks up, and what a mailbox gets."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.greetings import BEEP, RATE_HZ, Greeting, render
+from bot import clock
+from bot.lab.process import lab_process, with_lab
+from bot.process import Process, open_process
+from bot.replay import KeptEntries
+from calls.answering import Answerer, AnsweringPlan
+from calls.events import AgentSaid, CallEnded, Event
+from calls.leg_events import AnswererHeard
+from engines.espeak import Espeak
+from transports.loopback import LoopbackLeg
+
+pytestmark = pytest.mark.slow
+
+GREETING = "Hello, this is Holdline. How can I help?"
+MESSAGE = "Please call us back about your appointment."
+PLAN = AnsweringPlan(who="This is Holdline.", message=MESSAGE)
+PERSON = Greeting(name="person", who=Answerer.HUMAN, says=("Hello?",))
+MAILBOX = Greeting(
+    name="mailbox",
+    who=Answerer.VOICEMAIL,
+    says=("This is Peter and Lucy, we are both away from home at the moment.", 0.5, BEEP),
+)
+
+
+async def placed(process: Process, notes: KeptEntries, greeting: Greeting) -> list[Event]:
+    """Return the facts of a call that we placed and this greeting answered."""
+    engine = Espeak(private=True, seed=1)
+    samples = np.frombuffer(render(greeting, engine).pcm, "<i2")
+    engine.unload()
+    leg = LoopbackLeg(
+        samples, sample_rate_hz=RATE_HZ, linger_s=6.0, content_s=3.0, clock=clock.monotonic
+    )
+    call = process.call(leg, answering=PLAN)
+    await process.switchboard.answer(leg, call)
+    await process.emitter.flush()
+    return [each.event for each in notes.take(call.call_id)]
+
+
+def said(events: list[Event]) -> str:
+    return " ".join(each.text for each in events if isinstance(each, AgentSaid))
+
+
+async def test_a_person_is_greeted_and_a_mailbox_gets_the_text(tmp_path: Path) -> None:
+    notes = KeptEntries()
+    async with asyncio.timeout(90), lab_process() as lab:
+        settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}})
+        async with open_process(settings, words=True, listeners=[notes]) as process:
+            person, mailbox = await asyncio.gather(
+                placed(process, notes, PERSON), placed(process, notes, MAILBOX)
+            )
+
+    heard = [each.answerer for each in person if isinstance(each, AnswererHeard)]
+    assert heard == ["human"]
+    assert said(person).startswith(GREETING)
+    assert [each.answerer for each in mailbox if isinstance(each, AnswererHeard)][-1] == "voicemail"
+    assert MESSAGE in said(mailbox)
+    assert [each.reason for each in mailbox if isinstance(each, CallEnded)] == ["voicemail"]

@@ -1,0 +1,225 @@
+"""A call that is recorded: its caller is told first, and both sides are there, aligned in time."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from pipecat.frames.frames import TTSSpeakFrame
+
+from bot.call.call_recording import HELD_S, CallRecording
+from bot.call.conversation import opening_frames
+from bot.config.agent import AgentSettings
+from bot.lab.process import RunningLab, with_lab
+from bot.process import open_process
+from bot.record_keeper import record_keeper
+from bot.recording import read
+from calls.entry import Entry
+from calls.events import AgentSaid, AnswerHeard, CallRecorded
+from faultlab.instance import Core
+from faultlab.lab import Lab
+from storage.message_file import LEFT_S, MessageFile, finish_left
+from storage.record_reader import RecordReader
+from tests.faultlab.near_ears import bring_near
+from transports.loopback import LoopbackLeg
+
+CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "01_hours.wav"
+NOTICE = "This call is recorded."
+RATE_HZ = 8000
+PIECE = b"\1\1" * 160  # 20 ms
+
+
+@dataclass
+class Told:
+    entries: list[Entry] = field(default_factory=list)
+
+    async def hear(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+    def of(self, kind: type) -> list[Any]:
+        return [each.event for each in self.entries if isinstance(each.event, kind)]
+
+
+async def one_call(folder: Path) -> tuple[Told, LoopbackLeg]:
+    caller, told = read(CALLER), Told()
+    async with bring_near(Lab(core=Core(steady=True), speed=1.25)) as lab:
+        running = RunningLab(
+            control_url="", control_token="", instances=lab.describe()["instances"]
+        )
+        tree = {
+            "logs": {"dir": folder},
+            "storage": {"url": url_in(folder)},
+            "agent": {"recording": {"enabled": True, "notice": NOTICE}},
+        }
+        settings = with_lab(running, tree)
+        keeper = record_keeper(settings)
+        async with open_process(settings, words=True, listeners=[told], keeper=keeper) as process:
+            leg = LoopbackLeg(
+                np.concatenate([np.zeros(6 * caller.rate_hz, np.int16), caller.samples]),
+                sample_rate_hz=caller.rate_hz,
+                linger_s=10.0,
+                content_s=4.0,
+                clock=time.monotonic,
+            )
+            await process.switchboard.answer(leg, process.call(leg))
+    return told, leg
+
+
+def url_in(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder}/holdline.db"
+
+
+def voiced_s(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Return the moments at which something is heard."""
+    return np.flatnonzero(np.abs(samples.astype(np.int32)) > 500) / rate_hz
+
+
+@pytest.mark.slow
+@pytest.mark.virtual_time
+async def test_both_sides_are_there_as_they_were_heard_and_the_caller_was_told_first(
+    tmp_path: Path,
+) -> None:
+    told, leg = await one_call(tmp_path)
+
+    (recorded,) = told.of(CallRecorded)
+    first, *_ = told.of(AgentSaid)
+    assert first.text.startswith(NOTICE)
+    samples, rate_hz = soundfile.read(recorded.path, dtype="int16")
+    caller, agent = samples[:, 0], samples[:, 1]
+    asked, answered = voiced_s(caller, rate_hz), voiced_s(agent, rate_hz)
+    (answer,) = told.of(AnswerHeard)
+    gap_s = answered[answered > asked[-1]][0] - asked[-1]
+    assert gap_s == pytest.approx(answer.v2v_s, abs=0.1)
+    heard = leg.line.heard()
+    assert voiced_s(heard, rate_hz).size == pytest.approx(answered.size, rel=0.01)
+    reader = RecordReader(url_in(tmp_path))
+    (row,) = await reader.calls()
+    await reader.close()
+    assert row.recording == recorded.path
+    assert row.length_s == pytest.approx(len(samples) / rate_hz, abs=3.0)
+
+
+@pytest.mark.parametrize(
+    ("recording", "spoken"),
+    [
+        ({}, ["We record nothing.", "Hello"]),
+        ({"enabled": True, "notice": NOTICE}, ["We record nothing.", NOTICE, "Hello"]),
+    ],
+)
+def test_the_notice_is_spoken_before_the_greeting_where_calls_are_recorded(
+    recording: dict[str, Any], spoken: list[str]
+) -> None:
+    agent = AgentSettings.model_validate(
+        {"greeting": "Hello", "disclosure": "We record nothing.", "recording": recording}
+    )
+
+    frames = [each for each in opening_frames(agent) if isinstance(each, TTSSpeakFrame)]
+
+    assert [each.text for each in frames] == spoken
+    assert [getattr(each, "interruptible", True) for each in frames[:-1]] == [False] * (
+        len(spoken) - 1
+    )
+
+
+def test_a_call_that_goes_on_after_a_lost_line_tells_its_caller_again() -> None:
+    agent = AgentSettings.model_validate({"resumed": "Back", "recording": {"enabled": True}})
+
+    frames = opening_frames(agent, resumed=True)
+
+    assert [getattr(each, "text", "") for each in frames] == [NOTICE, "Back"]
+
+
+def recordings(folder: Path) -> list[Path]:
+    return list((folder / "recordings").glob("*"))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def talk(recording: CallRecording, clock: Clock, seconds: float) -> None:
+    for _ in range(round(seconds * 50)):
+        recording.hear_agent(PIECE)
+        clock.now += 0.02
+        recording.hear_caller(PIECE)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def record(tmp_path: Path, clock: Clock) -> Callable[[], CallRecording]:
+    path = tmp_path / "recordings" / "c1.wav"
+    return lambda: CallRecording(path, rate_hz=RATE_HZ, notice=NOTICE, clock=clock)
+
+
+async def test_what_the_caller_said_before_the_agent_spoke_is_not_recorded(
+    record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
+) -> None:
+    recording = record()
+    for _ in range(100):
+        recording.hear_caller(PIECE)
+        clock.now += 0.02
+    await talk(recording, clock, 3.0)
+    recording.note(AgentSaid(turn=0, text=f"{NOTICE} Hello"))
+    await recording.close()
+
+    found = soundfile.info(tmp_path / "recordings" / "c1.wav")
+    assert (found.channels, found.samplerate, found.duration) == (2, RATE_HZ, 3.0)
+
+
+async def test_without_the_notice_nothing_is_kept_and_memory_is_bounded(
+    record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
+) -> None:
+    recording = record()
+    recording.note(AgentSaid(turn=0, text="One moment, this call is"))
+    await talk(recording, clock, HELD_S + 20.0)
+    recording.note(AgentSaid(turn=0, text=NOTICE))
+    await recording.close()
+
+    assert recording._stereo.waiting_bytes == 0
+    assert recordings(tmp_path) == []
+
+
+async def test_a_notice_in_two_pieces_is_a_notice(record: Callable[[], CallRecording]) -> None:
+    recording = record()
+
+    assert recording.note(AgentSaid(turn=0, text="Hello. This call")) is None
+    assert recording.note(AgentSaid(turn=0, text="is recorded."))
+    assert recording.note(AgentSaid(turn=1, text=NOTICE)) is None  # told once
+
+
+async def test_a_disk_that_does_not_take_it_ends_the_recording_alone(
+    record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
+) -> None:
+    (tmp_path / "recordings").touch()
+    recording = record()
+    recording.note(AgentSaid(turn=0, text=NOTICE))
+    await talk(recording, clock, 5.0)
+    await recording.close()
+
+    assert recording._lost
+
+
+def test_the_recording_of_a_process_that_died_is_made_whole(tmp_path: Path) -> None:
+    file = MessageFile(tmp_path / "c1.wav", rate_hz=RATE_HZ, channels=2)
+    file.add(PIECE * 2 + b"\1\1")
+    os.utime(tmp_path / "c1.wav.part", (0, 0))
+
+    assert finish_left(tmp_path, utc_s=LEFT_S + 1) == 1
+
+    found = soundfile.info(tmp_path / "c1.wav")
+    assert (found.channels, found.frames) == (2, 160)

@@ -1,0 +1,26 @@
+"""Libraries in a call that could trace by themselves do not: their spans would hold words."""
+
+from pathlib import Path
+from typing import Any
+
+import opentelemetry.trace
+import pytest
+
+from tests.bot.call.replayed_call import replay_call
+
+pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]
+
+
+async def test_pipecat_makes_no_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def note(name: str, *_: Any, **__: Any) -> opentelemetry.trace.Tracer:
+        asked.append(name)
+        return opentelemetry.trace.NoOpTracer()
+
+    monkeypatch.setattr(opentelemetry.trace, "get_tracer", note)
+
+    told, _ = await replay_call(tmp_path)
+
+    assert told.said
+    assert [each for each in asked if "pipecat" in each] == []

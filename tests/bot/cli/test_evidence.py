@@ -1,0 +1,73 @@
+"""`holdline evidence`: two files, and one line for each thing that is wrong."""
+
+import asyncio
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from bot.__main__ import run
+from storage.database import Database
+from storage.schema import UNMARKED
+from tests.bot.evidence.rows import fill
+
+CONFIG = "storage: {{url: 'sqlite+aiosqlite:///{}'}}\n"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "holdline.yaml").write_text(CONFIG.format(tmp_path / "holdline.db"))
+
+
+def test_it_writes_a_page_and_the_same_as_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(fill(f"sqlite+aiosqlite:///{tmp_path}/holdline.db"))
+
+    assert run(["evidence", "--since", "1h", "--out", "found"]) == 0
+
+    told = json.loads((tmp_path / "found" / "evidence.json").read_text())
+    page = tmp_path / "found" / "evidence.html"
+    assert told["counts"]["calls"] == 0  # what was put in is older
+    assert page.read_text().startswith("<!doctype html>")
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert sorted(each.name for each in page.parent.iterdir()) == ["evidence.html", "evidence.json"]
+    assert capsys.readouterr().out == (
+        "found/evidence.html: 0 of 0 calls affected; failures: 0; alerts: 0\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--since", "soon", "--out", "o"], 2, '--since is "soon"; give a length of time'),
+        (["--since", "1h", "--out", "holdline.yaml"], 2, "it cannot be written (it is no folder)"),
+        (["--since", "1h", "--out", "o"], 2, "there is no such database"),
+        (["--out", "o"], 2, "Missing option '--since'"),
+        (["--since", "1h"], 2, "Missing option '--out'"),
+    ],
+    ids=["no length of time", "no folder", "no database", "since missing", "out missing"],
+)
+def test_what_is_wrong_is_one_line(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evidence", *arguments]) == code
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_database_of_an_older_version_is_named_with_the_cure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def make_old() -> None:
+        database = Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tables=UNMARKED)
+        await database.engine()
+        await database.close()
+
+    asyncio.run(make_old())
+
+    assert run(["evidence", "--since", "1h", "--out", "o"]) == 1
+    assert "holdline db upgrade" in capsys.readouterr().err

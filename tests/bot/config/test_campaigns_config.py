@@ -1,0 +1,90 @@
+"""A campaign is written down in the configuration, and a mistake in it is one clear line."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.config.campaigns import campaign_of
+from bot.config.environment import Environment
+from bot.config.errors import ConfigError
+from bot.config.loading import load
+from bot.config.settings import Settings
+from calls.outbound import DialOutcome
+from campaigns.model import CallingWindow, Campaign, RetryRule
+
+WHOLE = """
+agents: {sales: {}}
+campaigns:
+  spring:
+    agent: sales
+    goals: ["find a date"]
+    prefixes: [+49, "+43"]
+    region: NO
+    daily_calls: 500
+    daily_spend: 40
+    window: {begin: 09:00, end: 18:30, days: [mon, sat]}
+    attempts: 2
+    retry: {busy: {rest_s: 60}, voicemail: {}, no_answer: {again: false, counts: false}}
+    on_outage: skip
+"""
+
+
+def read(folder: Path, text: str) -> Settings:
+    file = folder / "holdline.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load(file, variables=Environment(values={}), keys=False).settings
+
+
+def test_a_campaign_is_what_its_owner_wrote(tmp_path: Path) -> None:
+    settings = read(tmp_path, WHOLE).campaigns["spring"]
+
+    campaign = campaign_of("spring", settings)
+
+    assert (campaign.name, campaign.agent, campaign.goals) == ("spring", "sales", ("find a date",))
+    assert (campaign.prefixes, campaign.region) == (("+49", "+43"), "NO")
+    assert (campaign.daily_calls, campaign.daily_spend) == (500, 40.0)
+    assert campaign.window == CallingWindow(
+        opens_s=9 * 3600.0, closes_s=18.5 * 3600.0, days=frozenset({0, 5})
+    )
+    assert (campaign.attempts, campaign.on_outage) == (2, "skip")
+    assert campaign.retry == {
+        DialOutcome.BUSY: RetryRule(again=True, rest_s=60.0),
+        DialOutcome.VOICEMAIL: RetryRule(again=True),
+        DialOutcome.NO_ANSWER: RetryRule(again=False, counts=False),
+    }
+
+
+def test_what_is_not_said_is_as_without_a_configuration(tmp_path: Path) -> None:
+    settings = read(tmp_path, "campaigns: {spring: {}}").campaigns["spring"]
+
+    assert campaign_of("spring", settings) == Campaign(name="spring")
+
+
+WRONG = {
+    "no such agent": ("agent: sales", 'agent is "sales", which is none of `agents`: none'),
+    "no day": ("window: {days: []}", "window.days is empty; it must be a list of 1 or more"),
+    "a day that is none": ("window: {days: [monday]}", "window.days[0]"),
+    "an end before its begin": ('window: {begin: "21:00", end: "08:00"}', "must be before `end`"),
+    "no time of day": ('window: {end: "25:00"}', "it must be a time of day such as 21:00"),
+    "no zone": ("zone: Mars/Olympus", "it must be a time zone such as Europe/Berlin"),
+    "no country": ("region: Germany", "it must be a country such as US or DE"),
+    "a prefix without a country code": ('prefixes: ["030"]', "such as +49"),
+    "no attempts": ("attempts: 0", "attempts is 0; it must be at least 1"),
+    "no pace": ("dials_per_minute: 0", "it must be more than 0"),
+    "no money": ("daily_spend: -1", "it must be more than 0"),
+    "an outcome that is never retried": ("retry: {completed: {}}", "retry.completed"),
+    "an unknown key": ("rest: 5", "did you mean rest_s?"),
+    "another way out": ("on_outage: wait", "'hold', 'skip' or 'degraded'"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), WRONG.values(), ids=WRONG)
+def test_a_mistake_is_one_line_with_the_key_and_the_cure(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        read(tmp_path, f"campaigns:\n  spring:\n    {text}\n")
+
+    (line,) = str(wrong.value).splitlines()
+    assert "campaigns.spring" in line
+    assert says in line

@@ -1,0 +1,70 @@
+"""A register of customers on loopback, with the troubles of real ones."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+KNOWN = {"+15550142": {"id": "7", "properties": {"firstname": "Ada", "lastname": "Byron"}}}
+
+
+class Register:
+    """Takes calls under their key once; breaks as it is told.
+
+    Attributes:
+        faults: What is done with the next requests, the first first: `lost` (it is taken, and the
+            answer does not come), `slow`, `garbage`, or a status.
+        down: Whether every request is answered 503.
+    """
+
+    def __init__(self) -> None:
+        self.faults: list[str | int] = []
+        self.down = False
+        self.taken: dict[str, dict[str, Any]] = {}
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.bodies: list[Any] = []
+        self.slow_s = 60.0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.read() or b"null")
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        self.requests.append((f"{request.method} {request.path_qs}", headers))
+        self.bodies.append(body)
+        fault = 503 if self.down else self.faults.pop(0) if self.faults else ""
+        if isinstance(fault, int):
+            headers = {"retry-after": "7"} if fault == 429 else {}
+            return web.Response(status=fault, headers=headers)
+        if fault == "slow":
+            await asyncio.sleep(self.slow_s)
+        result = self._do(request, body)
+        if fault == "lost" and request.transport:
+            request.transport.abort()
+        return web.Response(text="<html>") if fault == "garbage" else web.json_response(result)
+
+    def _do(self, request: web.Request, body: Any) -> Any:
+        if "search" in request.path:
+            number = body["filterGroups"][0]["filters"][0]["value"]
+            return {"results": [KNOWN[number]] if number in KNOWN else []}
+        key = request.headers.get("Idempotency-Key") or request.headers.get("webhook-id", "")
+        self.taken.setdefault(key, body)
+        return {"id": key}
+
+
+@asynccontextmanager
+async def register_at() -> AsyncIterator[tuple[Register, str]]:
+    """Run one, and say where."""
+    register = Register()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", register.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        host, port = runner.addresses[0][:2]
+        yield register, f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()

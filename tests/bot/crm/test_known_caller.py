@@ -1,0 +1,75 @@
+"""A caller whom the register knows: no greeting waits for it, and the model learns of it."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import pytest
+from pipecat.processors.aggregators.llm_context import LLMContext
+
+from bot.call.known_caller import KnownCaller
+from bot.config.agent import AgentSettings
+from bot.crm.asking import CrmDesk, roster_of
+from calls.crm import CrmContact, CrmReport
+from calls.crm_events import CallerKnown
+from calls.events import Event
+
+pytestmark = pytest.mark.virtual_time
+
+WITHIN_S = 0.15
+
+
+@dataclass(slots=True)
+class SlowRegister:
+    after_s: float
+    name: str = "slow"
+
+    async def look_up(self, number: str) -> CrmContact | None:
+        await asyncio.sleep(self.after_s)
+        return CrmContact(id="7", name="Ada", fields={"plan": "gold"})
+
+    async def write(self, report: CrmReport) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("after_s", "greeting", "said", "waited_s", "late"),
+    [
+        (0.1, "Hello {name}, how can I help?", "Hello Ada, how can I help?", 0.1, False),
+        (3.0, "Hello {name}, how can I help?", "Hello, how can I help?", WITHIN_S, True),
+        (3.0, "Hello, how can I help?", "Hello, how can I help?", 0.0, True),
+    ],
+    ids=["in time", "too late", "not needed"],
+)
+async def test_a_greeting_waits_for_a_name_alone_and_not_for_long(
+    after_s: float, greeting: str, said: str, waited_s: float, *, late: bool
+) -> None:
+    crm, told, context = SlowRegister(after_s), list[Event](), LLMContext(messages=[])
+    desk = CrmDesk(crm=crm, roster=roster_of(crm, time.monotonic()), clock=time.monotonic)
+    known = KnownCaller(desk, "+15550142", tell=told.append)
+    known.tell_model(context)
+    began = time.monotonic()
+
+    agent = await known.greeted_by(AgentSettings(greeting=greeting), within_s=WITHIN_S)
+    waited = time.monotonic() - began
+    await asyncio.sleep(5.0)
+    await desk.close()
+
+    assert agent.greeting == said
+    assert waited == pytest.approx(waited_s, abs=0.001)
+    assert "plan: gold" in str(context.messages)
+    assert [each.late for each in told if isinstance(each, CallerKnown)] == [late]
+
+
+async def test_a_call_that_is_over_learns_nothing_more() -> None:
+    crm, context = SlowRegister(1.0), LLMContext(messages=[])
+    desk = CrmDesk(crm=crm, roster=roster_of(crm, time.monotonic()), clock=time.monotonic)
+    known = KnownCaller(desk, "+15550142", tell=lambda _: None)
+    known.tell_model(context)
+
+    known.close()
+    await asyncio.sleep(5.0)
+    await desk.close()
+
+    assert context.messages == []

@@ -1,0 +1,118 @@
+"""The report of a database: the same counts in the page and in the JSON, and nothing personal."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bot.evidence.gathering import gather
+from bot.evidence.page import as_page
+from bot.evidence.story import tell_story
+from storage import record_reader
+from tests.bot.evidence.rows import KEY, NUMBER, WORDS, at, fill
+from tests.share_servers import Server
+
+
+class ReportContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def told(self, url: str) -> tuple[dict[str, object], str]:
+        await fill(url)
+        story = tell_story(await gather(url, at(0), at(60)), budget_s=1.5, made_at=at(60))
+        return json.loads(json.dumps(story)), as_page(story)
+
+    async def test_it_counts_what_the_record_holds(self, told: tuple[dict, str]) -> None:
+        story, page = told
+
+        assert story["counts"] == {
+            "calls": 2,
+            "calls_affected": 1,
+            "calls_interrupted": 0,
+            "turns": 4,
+            "turns_over_budget": 2,
+            "failures": 2,
+            "failovers": 1,
+            "breaker_moves": 3,
+            "breakers_opened": 1,
+            "alerts": 1,
+            "outages": 1,
+        }
+        assert story["cost"] == {"USD": 0.5}
+        assert len(story["failures"]) == 2
+        assert "2 calls, of which 1 were affected" in page
+
+    async def test_each_outage_has_its_waits_beside_and_its_alerts(
+        self, told: tuple[dict, str]
+    ) -> None:
+        (outage,) = told[0]["outages"]
+
+        assert (outage["began_at"], outage["ended_at"], outage["lasted_s"]) == (
+            at(10).isoformat(timespec="milliseconds"),
+            at(13).isoformat(timespec="milliseconds"),
+            180.0,
+        )
+        assert outage["calls_affected"] == ["c1"]
+        assert outage["alerts"] == ["tts/cartesia/network/1"]
+        waits = {name: (each["turns"], each["max_s"]) for name, each in outage["latency"].items()}
+        assert waits == {"before": (1, 0.9), "during": (2, 2.5), "after": (1, 1.0)}
+
+    async def test_alerts_stand_as_they_were_sent_and_who_changed_what(
+        self, told: tuple[dict, str]
+    ) -> None:
+        story, page = told
+        (alert,) = story["alerts"]
+
+        assert alert["as_sent"].startswith("RESOLVED: TTS cartesia: network")
+        assert alert["channels"] == {
+            "mail": {"sent_revision": 2, "wanted_revision": 2},
+            "telegram": {"sent_revision": 1, "wanted_revision": 2},
+        }
+        assert "telegram: sent as revision 1, a newer one waits" in page
+        assert [each["kind"] for each in story["operators"]] == ["ConfigurationReloaded"]
+        assert "by: Ada, outcome: replaced" in page
+
+    async def test_no_number_no_word_and_no_key_stands_in_it(self, told: tuple[dict, str]) -> None:
+        both = json.dumps(told[0]) + told[1]
+
+        for each in (NUMBER, NUMBER[4:-2], WORDS, KEY):
+            assert each not in both
+        assert "+1555****77" in both
+
+
+class TestSqlite(ReportContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+    async def test_the_page_runs_and_loads_nothing_and_its_charts_are_whole(
+        self, told: tuple[dict, str]
+    ) -> None:
+        page = told[1]
+        charts = [each.partition("</svg>")[0] for each in page.split("<svg")[1:]]
+
+        assert len(charts) == 3
+        for each in charts:
+            chart = ElementTree.fromstring(f"<svg{each}</svg>")  # noqa: S314 - our own
+            assert chart.find("title") is not None
+        assert "&lt;script&gt;" in page
+        for each in ("<script", "http://", "https://", "src=", "url(", "@import"):
+            assert each not in page
+
+    async def test_what_is_more_than_one_answer_holds_is_asked_for_again(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await fill(url)
+        monkeypatch.setattr(record_reader, "MOST", 2)
+
+        found = await gather(url, at(0), at(60))
+
+        assert len(found.turns) == 4
+        assert len(found.breaker_moves) == 3
+
+
+class TestPostgres(ReportContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

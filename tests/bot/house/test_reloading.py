@@ -1,0 +1,112 @@
+"""What a supervisor does with a configuration that was read anew, without processes."""
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bot.house.reloading import BUSY, Reloading, Reread
+from bot.house.slots import Relieved
+
+
+@dataclass
+class Plan:
+    """Holds a word for its settings."""
+
+    said: Reread
+    settings: str = "old"
+
+    def renew(self) -> Reread:
+        self.settings = self.settings if self.said.problems else "new"
+        return self.said
+
+    def restore(self) -> None:
+        self.settings = "old"
+
+
+@dataclass
+class Round:
+    """A supervisor's round, and what came of it."""
+
+    said: Reread
+    relieved: Relieved
+    told: list[dict[str, Any]] = field(default_factory=list)
+    applied: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.plan = Plan(self.said)
+        self.going = asyncio.Event()
+        self.going.set()
+        self.reloading = Reloading(
+            self.plan,  # type: ignore[arg-type]
+            SimpleNamespace(renew=self._renew),  # type: ignore[arg-type]
+            apply=self.applied.append,  # type: ignore[arg-type]
+            tell=lambda _, **fields: self.told.append(fields),
+        )
+        self.reloading.open = True
+
+    async def _renew(self) -> Relieved:
+        await self.going.wait()
+        return self.relieved
+
+
+RIGHT = Reread(changed=("agent.greeting",))
+
+
+async def test_when_no_new_worker_can_start_the_old_configuration_stays_in_force() -> None:
+    it = Round(RIGHT, Relieved(workers=0, whole=False))
+
+    await it.reloading.run("SIGHUP")
+
+    assert it.plan.settings == "old"
+    assert it.applied == ["new", "old"]
+    assert [each["outcome"] for each in it.told] == ["no_worker"]
+
+
+@pytest.mark.parametrize(
+    ("said", "relieved", "outcome", "applied"),
+    [
+        (RIGHT, Relieved(workers=2, whole=True), "replaced", ["new"]),
+        (RIGHT, Relieved(workers=1, whole=False), "partly", ["new"]),
+        (Reread(problems=("no",)), Relieved(workers=0, whole=True), "wrong", []),
+    ],
+    ids=["all", "some", "none"],
+)
+async def test_what_became_of_it_is_told_once(
+    said: Reread, relieved: Relieved, outcome: str, applied: list[str]
+) -> None:
+    it = Round(said, relieved)
+
+    await it.reloading.run("Ada")
+
+    assert [(each["by"], each["outcome"]) for each in it.told] == [("Ada", outcome)]
+    assert it.applied == applied
+
+
+async def test_while_a_round_goes_on_a_further_one_is_refused() -> None:
+    it = Round(RIGHT, Relieved(workers=2, whole=True))
+    it.going.clear()
+    read = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(it.reloading.run("SIGHUP"))
+        await asyncio.sleep(0)
+        await it.reloading.run("Ada", read=read)
+        it.going.set()
+
+    assert read.result() == {"busy": BUSY}
+    assert [each["by"] for each in it.told] == ["SIGHUP"]
+
+
+async def test_a_reading_that_breaks_lets_the_next_one_begin() -> None:
+    it = Round(RIGHT, Relieved(workers=2, whole=True))
+    it.plan.renew = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    read = asyncio.get_running_loop().create_future()
+
+    await it.reloading.run("Ada", read=read)
+    assert "problems" in read.result()
+
+    del it.plan.renew
+    await it.reloading.run("Ada")
+    assert [each["outcome"] for each in it.told] == ["wrong", "replaced"]

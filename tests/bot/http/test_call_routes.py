@@ -1,0 +1,212 @@
+"""The calls over HTTP: the live ones, those of the record, one with its words, its audio."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.engine import make_url
+
+from bot import clock
+from bot.house.house import Alone
+from bot.http.call_routes import call_router
+from bot.http.house_calls import HouseCalls
+from bot.http.live_routes import live_router
+from calls.entry import Entry
+from calls.events import AnswerHeard, CallStarted, TurnParts
+from storage.database import Database
+from storage.record_reader import RecordReader
+from storage.record_tables import CALLS, HAPPENINGS, MESSAGES, RECORD_TABLES, TURNS
+from telemetry.live import Live
+from telemetry.live_calls import LiveCalls
+from telemetry.recent_work import RecentWork
+
+PARTS = TurnParts(
+    vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.2, transport_s=0.1
+)
+STARTED = CallStarted(transport="twilio", agent="desk", caller="+15551234567")
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+CALL = {
+    "id": "c1",
+    "holder": "w1",
+    "transport": "twilio",
+    "direction": "inbound",
+    "agent": "desk",
+    "caller": "+15551234567",
+    "called": "+15557654321",
+    "provider_call_id": "CA1",
+    "started_at": NOON,
+    "ended_at": NOON + timedelta(seconds=60),
+    "state": "ended",
+    "reason": "caller_hung_up",
+    "outcome": "completed",
+    "length_s": 60.0,
+    "turns": 1,
+    "failovers": 1,
+    "failures": 1,
+    "cost": 0.0125,
+    "currency": "USD",
+    "seen_at": NOON,
+    "recording": "",
+}
+TURN = {
+    "call_id": "c1",
+    "turn": 1,
+    "began_at": NOON,
+    "v2v_s": 0.9,
+    "parts": {"vad_s": 0.2},
+    "stt": "deepgram",
+    "llm": "openai",
+    "tts": "cartesia",
+    "prompt_tokens": 1,
+    "completion_tokens": 1,
+    "characters": 1,
+    "cost": 0.01,
+    "interrupted": False,
+    "within_budget": True,
+}
+MESSAGE = {
+    "call_id": "c1",
+    "turn": 1,
+    "role": "agent",
+    "text": "We open at nine.",
+    "at": NOON,
+    "spans": [{"provider": "cartesia", "words": 4}],
+}
+
+
+def happening(kind: str, **data: Any) -> dict[str, Any]:
+    place = {"call_id": "c1", "number": 3, "at": NOON, "stage": "", "provider": ""}
+    return {**place, "kind": kind, "data": data}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    client: httpx.AsyncClient
+    calls: LiveCalls
+    recent: RecentWork
+    database: Database
+
+
+@asynccontextmanager
+async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
+    url = url or f"sqlite+aiosqlite:///{folder}/holdline.db"
+    calls, recent, reader = LiveCalls(), RecentWork(), RecordReader(url)
+    house = Alone(why_closed=lambda: "", clock=clock.monotonic)
+    house_calls = HouseCalls(calls, recent, house)
+    app = FastAPI()
+    app.include_router(call_router(house_calls, reader))
+    app.include_router(live_router(Live(words=False), budget_s=1.5, calls=house_calls))
+    database = Database(make_url(url), tables=RECORD_TABLES)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
+    ) as client:
+        yield Asking(client=client, calls=calls, recent=recent, database=database)
+    await reader.close()
+    await database.close()
+
+
+async def written(it: Asking, **call: Any) -> None:
+    engine = await it.database.engine()
+    async with engine.begin() as connection:
+        await connection.execute(CALLS.insert(), [CALL | call])
+        await connection.execute(TURNS.insert(), [TURN])
+        await connection.execute(MESSAGES.insert(), [MESSAGE])
+        await connection.execute(
+            HAPPENINGS.insert(),
+            [
+                happening("RungChosen", stage="tts", before="cartesia", after="elevenlabs"),
+                happening("CallStarted", caller="+15551234567"),
+                happening("PersonWanted", reason="my knee hurts", turn=1),
+            ],
+        )
+
+
+async def test_live_calls_and_those_of_the_record_are_listed_with_masked_numbers(
+    tmp_path: Path,
+) -> None:
+    async with asking(tmp_path) as it:
+        await written(it)
+        at = clock.utc_now().isoformat()
+        heard = AnswerHeard(turn=1, at_s=0.0, v2v_s=0.9, parts=PARTS)
+        for event in (STARTED, heard):
+            entry = Entry(call_id="c2", number=1, at=at, event=event)
+            await it.calls.hear(entry)
+            await it.recent.hear(entry)
+
+        found = (await it.client.get("/api/calls")).json()
+        whole = (await it.client.get("/api/calls?numbers=1")).json()
+
+    assert [(each["id"], each["caller"]) for each in found["live"]] == [("c2", "+1555****67")]
+    assert [(each["id"], each["caller"]) for each in found["recent"]] == [("c1", "+1555****67")]
+    assert whole["recent"][0]["caller"] == "+15551234567"
+    assert [(each[1], each[2]) for each in found["turns"]] == [(0.9, "c2")]
+    assert found["problem"] == ""
+    assert "recording" not in found["recent"][0]
+
+
+async def test_a_calls_page_has_its_words_and_no_number(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await written(it)
+
+        answer = await it.client.get("/api/calls/c1")
+
+    found = answer.json()
+    assert found["messages"][0]["text"] == "We open at nine."
+    assert found["turns"][0]["parts"] == {"vad_s": 0.2}
+    assert [each["event"] for each in found["happenings"]] == ["RungChosen", "PersonWanted"]
+    assert "5551234567" not in answer.text
+    assert "knee" not in answer.text
+
+
+async def test_a_call_of_which_nothing_is_written_yet_has_a_page(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.calls.hear(Entry(call_id="c9", number=1, at=NOON.isoformat(), event=STARTED))
+
+        found = (await it.client.get("/api/calls/c9")).json()
+        absent = await it.client.get("/api/calls/none")
+
+    assert (found["call"]["id"], found["call"]["state"], found["turns"]) == ("c9", "live", [])
+    assert absent.status_code == 404
+
+
+async def test_without_a_database_the_live_calls_are_still_shown(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with asking(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db") as it:
+        await it.calls.hear(Entry(call_id="c9", number=1, at=NOON.isoformat(), event=STARTED))
+
+        found = (await it.client.get("/api/calls")).json()
+        page = await it.client.get("/api/calls/c9")
+
+    assert [each["id"] for each in found["live"]] == ["c9"]
+    assert "does not answer" in found["problem"]
+    assert page.status_code == 503
+
+
+async def test_a_recording_is_served_where_there_is_one(tmp_path: Path) -> None:
+    wav = tmp_path / "c1.wav"
+    wav.write_bytes(b"RIFF1234")
+    async with asking(tmp_path) as it:
+        await written(it, recording=str(wav))
+
+        heard = await it.client.get("/api/calls/c1/audio", headers={"Range": "bytes=0-3"})
+        wav.unlink()
+        gone = await it.client.get("/api/calls/c1/audio")
+
+    assert (heard.status_code, heard.content) == (206, b"RIFF")
+    assert heard.headers["content-type"] == "audio/wav"
+    assert heard.headers["cache-control"] == "no-store"
+    assert gone.status_code == 404
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "before=soon", "numbers=perhaps"])
+async def test_a_question_that_is_none_is_refused(tmp_path: Path, query: str) -> None:
+    async with asking(tmp_path) as it:
+        answer = await it.client.get(f"/api/calls?{query}")
+
+    assert answer.status_code == 422

@@ -1,0 +1,99 @@
+"""Tells of twenty calls at once, as a server does, until it is killed; prints what was accepted.
+
+Each line is `WHAT WHICH`: a callback, a voicemail or an alert was accepted, a turn was told.
+"""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.record_keeper import kept, record_keeper
+from bot.tools.recorded_message import RecordedMessage
+from calls.entry import Tell
+from calls.events import AgentSaid, CallStarted, MessageLeft, TurnDecided
+from calls.incident import IncidentBegan
+from fallbacks.failure import Severity
+from storage.alert_outbox import AlertOutbox
+from storage.alert_rows import ReportedFact
+from storage.callbacks import Callback, Callbacks
+from storage.database import Database
+from telemetry.emitter import Emitter
+
+CALLS = 20
+STAGES = {
+    "stt": [{"name": "ears", "kind": "local"}],
+    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
+    "tts": [{"name": "voice", "kind": "local"}],
+}
+
+
+def accepted(what: str, which: object) -> None:
+    print(what, which, flush=True)  # noqa: T201 - read by the test
+
+
+async def talk(tell: Tell, number: int) -> None:
+    tell(CallStarted(transport="loopback", agent="desk", caller=f"+155501{number:02}"))
+    for turn in count(1):
+        tell(TurnDecided(turn=turn, at_s=clock.monotonic()))
+        tell(AgentSaid(turn=turn, text=f"sentence {turn}"))
+        if number == 0:
+            accepted("told", f"{turn}@{clock.utc_now().timestamp()}")
+        await asyncio.sleep(0.1)
+
+
+async def call_back(callbacks: Callbacks) -> None:
+    for number in count():
+        wish = Callback(
+            call_id=f"b{number}", number="+15550101", reason="r", asked_at=datetime.now(UTC)
+        )
+        await callbacks.add(wish)
+        accepted("callback", wish.call_id)
+        await asyncio.sleep(0.02)
+
+
+async def leave(folder: Path, emitter: Emitter) -> None:
+    for number in count():
+        call_id = f"m{number}"
+        tell = emitter.tell_for(call_id)
+        tell(CallStarted(transport="loopback", agent="desk", caller="+15550101"))
+        message = RecordedMessage(folder / f"{call_id}.wav", rate_hz=8000)
+        message.add(b"\1\0" * 800)
+        if await message.finish():
+            tell(MessageLeft(length_s=0.1))
+            accepted("voicemail", call_id)
+        await asyncio.sleep(0.02)
+
+
+async def report(outbox: AlertOutbox) -> None:
+    for number in count():
+        began = IncidentBegan(
+            stage="tts", rung=str(number), kind="auth", severity=Severity.HIGH, reason="", then=""
+        )
+        await outbox.report([ReportedFact(fact=began, at_s=1_800_000_000.0, holder="x", turns=0)])
+        accepted("alert", number)
+        await asyncio.sleep(0.02)
+
+
+async def main(url: str, folder: Path) -> None:
+    tree = {"stages": STAGES, "logs": {"dir": folder}, "storage": {"url": url}}
+    settings = Settings.model_validate(tree)
+    keeper = record_keeper(settings)
+    emitter = Emitter(listeners=[keeper], utc_now=clock.utc_now)
+    async with (
+        kept(keeper, settings, tell=emitter.tell_for("")),
+        emitter,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for number in range(CALLS):
+            tasks.create_task(talk(emitter.tell_for(f"c{number}"), number))
+        tasks.create_task(call_back(Callbacks(Database(url))))
+        tasks.create_task(leave(folder / "messages", emitter))
+        tasks.create_task(report(AlertOutbox(url)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))

@@ -1,0 +1,119 @@
+"""A process killed in the middle of twenty calls, on a real SQLite and a real PostgreSQL."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import defaultdict
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot import clock
+from bot.voicemail_rows import list_voicemails
+from storage.alert_outbox import AlertOutbox
+from storage.callbacks import Callbacks
+from storage.database import Database
+from storage.record_reader import RecordReader
+from storage.record_writer import CUT_S, RecordWriter
+from storage.voicemails import Voicemails
+from tests.bot.telling_program import CALLS
+from tests.share_servers import Server, postgres
+from tests.storage.test_alert_outbox import MAIL, decide
+
+__all__ = ["postgres"]
+MOST = 100_000  # calls, alerts
+
+pytestmark = pytest.mark.slow
+
+
+async def killed(url: str, folder: Path) -> dict[str, set[str]]:
+    """Kill the program in the middle; return what it was told to be accepted, by kind."""
+    program = Path(__file__).with_name("telling_program.py")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, program, url, str(folder), stdout=asyncio.subprocess.PIPE, cwd=Path.cwd()
+    )
+    assert process.stdout
+    accepted: defaultdict[str, set[str]] = defaultdict(set)
+    reader = RecordReader(url)
+    async with asyncio.timeout(120):
+        while len(accepted) < 4 or not await all_are_recorded(reader):
+            for _ in range(50):
+                what, which = (await process.stdout.readline()).decode().split()
+                accepted[what].add(which)
+    os.kill(process.pid, signal.SIGKILL)
+    rest, _ = await process.communicate()  # what it had said by then
+    for line in rest.decode().splitlines(keepends=True):
+        what, _, which = line.partition(" ")
+        if line.endswith("\n"):
+            accepted[what].add(which.strip())
+    await reader.close()
+    return accepted
+
+
+async def all_are_recorded(reader: RecordReader) -> bool:
+    calls = await reader.calls(limit=MOST, live=True)
+    return sum(each.id.startswith("c") for each in calls) == CALLS
+
+
+class KilledContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    async def test_what_was_accepted_is_there_and_the_cut_calls_are_marked(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        accepted = await killed(url, tmp_path)
+
+        assert accepted["callback"] <= await callbacks(url)
+        assert accepted["alert"] <= await alerts(url)
+        assert accepted["voicemail"] <= await voicemails(url, tmp_path / "messages")
+        reader, writer = RecordReader(url), RecordWriter(url, holder="next")
+        later = clock.utc_now() + timedelta(seconds=CUT_S + 1)
+        assert await writer.interrupt_cut(later) >= CALLS
+        for number in range(CALLS):
+            page = await reader.call(f"c{number}")
+            assert page
+            assert page.call.state == "interrupted"
+            told = [each.number for each in page.happenings]
+            assert told == list(range(1, len(told) + 1))  # the end is missing, nothing else
+            assert len(page.messages) >= page.turns[-1].turn - 1
+        await writer.close()
+        await reader.close()
+
+
+async def callbacks(url: str) -> set[str]:
+    database = Database(url)
+    waiting = await Callbacks(database).waiting()
+    await database.close()
+    return {each.call_id for each in waiting}
+
+
+async def alerts(url: str) -> set[str]:
+    outbox = AlertOutbox(url)
+    while await outbox.run_round(decide, channels=[MAIL], now=1_800_000_000.0):
+        pass
+    known = await outbox.recent(MOST)
+    await outbox.close()
+    return {each.rung for each in known}
+
+
+async def voicemails(url: str, folder: Path) -> set[str]:
+    rows, reader = Voicemails(url), RecordReader(url)
+    await list_voicemails(folder, rows)
+    kept = await reader.voicemails(limit=MOST)
+    await rows.close()
+    await reader.close()
+    return {each.call_id for each in kept}
+
+
+class TestSqlite(KilledContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+
+class TestPostgres(KilledContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -1,0 +1,323 @@
+"""Who has picked up, decided from what is heard alone."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.answerer_judge import AnswererJudge
+from calls.answering import (
+    Answerer,
+    AnsweringAction,
+    AnsweringRules,
+    Decide,
+    LeaveMessage,
+    Open,
+    PartFromMachine,
+    SayWho,
+    StopTalking,
+)
+
+RULES = AnsweringRules()
+TONE = "Please leave a message after the tone."
+
+
+class Line:
+    """A far end by its seconds: what is said of it, and what is done about it."""
+
+    def __init__(self, *, leaves_message: bool = True, answered_at: float | None = 0.0) -> None:
+        self.judge = AnswererJudge(RULES, leaves_message=leaves_message)
+        self.done: list[tuple[float, AnsweringAction]] = []
+        if answered_at is not None:
+            self.judge.answered(answered_at)
+
+    def wait(self, until: float) -> "Line":
+        """Let time pass, with every moment at which something is due."""
+        for _ in range(100):  # a wake-up that leads nowhere would come for ever
+            at = self.judge.wake_at
+            if at is None or at > until:
+                break
+            self.note(at, self.judge.tick(at))
+        else:
+            raise AssertionError(f"woken again and again at {at}")
+        self.note(until, self.judge.tick(until))
+        return self
+
+    def speech(self, begin: float, end: float) -> "Line":
+        self.wait(begin).judge.voiced(begin)
+        self.wait(end).judge.silent(end)
+        return self
+
+    def begin(self, at: float) -> "Line":
+        self.wait(at).judge.voiced(at)
+        return self
+
+    def words(self, text: str, at: float, *, final: bool = False) -> "Line":
+        self.wait(at)
+        self.note(at, self.judge.words(text, at, final=final))
+        return self
+
+    def beep(self, at: float) -> "Line":
+        self.wait(at)
+        self.note(at, self.judge.beep(at))
+        return self
+
+    def carrier(self, says: str, at: float) -> "Line":
+        self.wait(at)
+        self.note(at, self.judge.carrier_says(says, at))
+        return self
+
+    def note(self, at: float, actions: tuple[AnsweringAction, ...]) -> None:
+        self.done += [(round(at, 3), each) for each in actions]
+
+    @property
+    def verdicts(self) -> list[tuple[Answerer, str]]:
+        return [(each.answerer, each.why) for _, each in self.done if isinstance(each, Decide)]
+
+    @property
+    def steps(self) -> list[tuple[float, str]]:
+        return [(at, type(each).__name__) for at, each in self.done if not isinstance(each, Decide)]
+
+
+def test_a_short_word_and_silence_are_a_person_who_is_spoken_to_at_once() -> None:
+    line = Line().speech(0.6, 1.0).wait(9.0)
+
+    assert line.verdicts == [(Answerer.HUMAN, "short_greeting")]
+    assert line.steps == [(1.5, "Open")]
+
+
+def test_who_picks_up_and_says_nothing_is_spoken_to_within_three_seconds() -> None:
+    line = Line().wait(9.0)
+
+    assert line.verdicts == [(Answerer.UNDECIDED, "silence")]
+    assert line.steps == [(RULES.decide_s, "Open")]
+
+
+def test_a_long_greeting_is_undecided_in_time_and_spoken_to_in_its_pause() -> None:
+    line = Line().speech(0.4, 4.4).wait(9.0)
+
+    assert line.verdicts == [(Answerer.UNDECIDED, "time")]
+    assert line.steps == [(4.4 + RULES.pause_s, "Open")]
+
+
+def test_somebody_who_never_pauses_is_spoken_to_all_the_same() -> None:
+    line = Line().begin(0.4).wait(20.0)
+
+    assert line.steps == [(RULES.talker_s, "Open")]
+
+
+def test_the_text_is_left_behind_the_beep() -> None:
+    line = Line().begin(0.3).words("I can't come to the phone, please leave", 2.0)
+    line.wait(5.0).judge.silent(5.0)
+    line.beep(6.0).wait(20.0)
+
+    assert line.verdicts == [(Answerer.VOICEMAIL, "words")]
+    assert line.steps == [(6.0, "LeaveMessage")]
+
+
+def test_a_mailbox_without_a_beep_gets_the_text_behind_its_silence() -> None:
+    line = Line().begin(0.3).words(TONE, 2.0)
+    line.wait(5.0).judge.silent(5.0)
+    line.wait(20.0)
+
+    assert line.steps == [(5.0 + RULES.no_beep_s, "LeaveMessage")]
+
+
+def test_a_mailbox_that_talks_for_ever_is_not_waited_for_for_ever() -> None:
+    line = Line().begin(0.3).words(TONE, 2.0).wait(60.0)
+
+    assert line.steps == [(2.0 + RULES.beep_wait_s, "LeaveMessage")]
+
+
+def test_who_leaves_no_message_hangs_up_on_a_machine_at_once() -> None:
+    line = Line(leaves_message=False).begin(0.3).words(TONE, 2.0).wait(20.0)
+
+    assert line.done[-1] == (2.0, PartFromMachine(answerer=Answerer.VOICEMAIL))
+
+
+def test_a_full_mailbox_gets_no_text() -> None:
+    line = Line().begin(0.3).words("The mailbox is full and cannot accept messages.", 2.0)
+
+    assert line.done[-1] == (2.0, PartFromMachine(answerer=Answerer.VOICEMAIL))
+
+
+def test_a_beep_behind_speech_that_nobody_wrote_down_is_a_mailbox() -> None:
+    line = Line().speech(0.3, 2.9).beep(3.4).wait(9.0)
+
+    assert line.verdicts[-1] == (Answerer.VOICEMAIL, "beep")
+    assert line.steps == [(3.4, "LeaveMessage")]
+
+
+def test_a_beep_alone_is_the_lines_own() -> None:
+    line = Line().beep(0.3).speech(0.9, 1.4).wait(9.0)
+
+    assert line.verdicts == [(Answerer.HUMAN, "short_greeting")]
+
+
+def test_a_menu_is_parted_from() -> None:
+    line = Line().begin(0.2).words("Thank you for calling. For sales, press one.", 2.9).wait(9.0)
+
+    assert line.done[-1][1] == PartFromMachine(answerer=Answerer.MENU)
+
+
+def test_early_media_counts_for_nothing() -> None:
+    line = Line(answered_at=None)
+    line.judge.voiced(1.0)
+    line.words("The person you have called is not available, leave a message after the tone", 3.0)
+    line.beep(3.5)
+    line.judge.silent(4.0)
+    line.judge.answered(10.0)
+    line.speech(10.5, 10.9).wait(20.0)
+
+    assert line.verdicts == [(Answerer.HUMAN, "short_greeting")]
+    assert line.steps == [(11.4, "Open")]
+
+
+def test_an_assistant_is_told_who_calls_in_its_pause_and_then_a_person_speaks() -> None:
+    line = Line().begin(0.2)
+    line.words("Hi, if you record your name and reason for calling, I'll see", 2.6)
+    line.wait(5.0).judge.silent(5.0)
+    line.speech(17.0, 17.5).words("Hello?", 17.6, final=True).wait(30.0)
+
+    assert line.steps == [(5.5, "SayWho"), (18.0, "Open")]
+    assert line.verdicts == [
+        (Answerer.SCREENING, "words"),
+        (Answerer.HUMAN, "short_greeting"),
+    ]
+
+
+def test_an_assistant_that_asks_us_to_wait_is_waited_for() -> None:
+    line = Line().begin(0.2).words("Say your name and why you're calling.", 2.6, final=True)
+    line.wait(3.0).judge.silent(3.0)
+    line.speech(8.0, 9.5).words("Thanks. Please stay on the line.", 9.6, final=True)
+    line.wait(20.0)
+
+    assert line.steps == [(3.5, "SayWho")]
+
+
+def test_an_assistant_behind_which_there_is_a_mailbox_gets_the_text() -> None:
+    line = Line().begin(0.2).words("State your name and the reason for your call", 2.6, final=True)
+    line.wait(3.0).judge.silent(3.0)
+    line.begin(9.0).words("This person is not available. " + TONE, 12.0, final=True)
+    line.wait(12.5).judge.silent(12.5)
+    line.beep(13.2)
+
+    assert line.steps == [(3.5, "SayWho"), (13.2, "LeaveMessage")]
+
+
+def test_a_machine_that_paused_is_found_while_it_talks_over_us() -> None:
+    line = Line().speech(0.3, 0.8).begin(1.6)
+    line.words("Hello. You have reached Tom. Please leave a message after the tone", 4.2)
+    line.wait(5.0).judge.silent(5.0)
+    line.beep(5.9)
+
+    assert line.verdicts == [(Answerer.HUMAN, "short_greeting"), (Answerer.VOICEMAIL, "words")]
+    assert line.steps == [(1.3, "Open"), (4.2, "StopTalking"), (5.9, "LeaveMessage")]
+
+
+def test_the_shortest_mailbox_is_found_by_its_beep() -> None:
+    line = Line().speech(0.3, 1.2).wait(1.8).words("Leave a message.", 1.8, final=True)
+
+    assert line.beep(2.3).steps[-1] == (2.3, "LeaveMessage")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Oh, I never listen to my voicemail, leave a message after the tone, they say",
+        "Press one, press two, that is all one ever hears",
+    ],
+)
+def test_what_is_said_in_a_talk_makes_nobody_a_machine(said: str) -> None:
+    line = Line().speech(0.5, 0.9).wait(6.0).begin(6.0)
+    line.words("Hello?", 1.2, final=True).words(said, 9.0, final=True)
+    line.judge.silent(9.0)
+    line.beep(9.5).wait(60.0)
+
+    assert line.verdicts == [(Answerer.HUMAN, "short_greeting")]
+    assert line.steps == [(1.4, "Open")]
+
+
+def test_a_person_who_offers_to_take_a_message_is_a_person() -> None:
+    line = Line().begin(0.3)
+    line.words("Doctor Smith's office, she is not available, can I take a message?", 3.4)
+    line.words("... would you like to leave a message?", 4.0, final=True)
+    line.wait(4.0).judge.silent(4.0)
+    line.wait(20.0)
+
+    assert {each for each, _ in line.verdicts} == {Answerer.UNDECIDED}
+    assert line.steps[0][1] == "Open"
+
+
+@pytest.mark.parametrize(
+    ("says", "steps"),
+    [
+        ("human", ["Open"]),
+        ("machine_end_beep", ["LeaveMessage"]),
+        ("machine_end_silence", ["LeaveMessage"]),
+        ("fax", ["PartFromMachine"]),
+        ("unknown", []),
+    ],
+)
+def test_a_carriers_word_is_taken(says: str, steps: list[str]) -> None:
+    line = Line(answered_at=None).carrier(says, 1.0)
+
+    assert [name for _, name in line.steps] == steps
+
+
+def test_a_machine_that_the_carrier_heard_begin_is_waited_for() -> None:
+    line = Line().carrier("machine_start", 2.0).begin(2.0).beep(8.0)
+
+    assert line.steps == [(8.0, "LeaveMessage")]
+
+
+SOUNDS = st.lists(
+    st.tuples(
+        st.floats(0.01, 5.0),
+        st.sampled_from(
+            ["voiced", "silent", "beep", "hello", TONE, "press one", "state your name and reason"]
+        ),
+    ),
+    max_size=30,
+)
+
+
+@given(sounds=SOUNDS, leaves=st.booleans())
+def test_whatever_is_heard_ends_in_a_talk_or_a_parting(
+    sounds: list[tuple[float, str]], *, leaves: bool
+) -> None:
+    line, now = Line(leaves_message=leaves), 0.0
+    for after, what in sounds:
+        now += after
+        match what:
+            case "voiced" | "silent":
+                getattr(line.wait(now).judge, what)(now)
+            case "beep":
+                line.beep(now)
+            case _:
+                line.words(what, now, final=True)
+    line.judge.silent(now)
+    line.wait(now + 200.0)  # every wake-up leads on: this returns
+
+    ends = [
+        each for _, each in line.done if isinstance(each, Open | LeaveMessage | PartFromMachine)
+    ]
+    assert ends
+    assert not any(isinstance(each, LeaveMessage | PartFromMachine) for each in ends[:-1])
+    assert line.judge.over
+
+
+@given(SOUNDS)
+def test_without_a_machines_word_or_a_beep_nobody_is_hung_up_on(
+    sounds: list[tuple[float, str]],
+) -> None:
+    line, now = Line(leaves_message=False), 0.0
+    for after, what in sounds:
+        now += after
+        if what in ("voiced", "silent"):
+            getattr(line.wait(now).judge, what)(now)
+    line.judge.silent(now)
+    line.wait(now + 200.0)
+
+    assert not any(
+        isinstance(each, PartFromMachine | StopTalking | SayWho) for _, each in line.done
+    )

@@ -1,0 +1,60 @@
+"""The phrases that give away who has picked up."""
+
+import pytest
+
+from calls.answering_words import Cue, plain, read_cues
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("Please leave a message after the tone.", Cue.VOICEMAIL),
+        (
+            "Hi, you\N{RIGHT SINGLE QUOTATION MARK}ve reached Anna, I can't come to the phone",
+            Cue.VOICEMAIL,
+        ),
+        ("Your call has been forwarded to an automatic voice message system", Cue.VOICEMAIL),
+        ("The subscriber you have called is unavailable", Cue.VOICEMAIL),
+        ("You have reached Tom and Lucy. We are not home, we will call you back", Cue.VOICEMAIL),
+        ("El mailbox is full", Cue.FULL),
+        ("Hola, deje su mensaje después de la señal", Cue.VOICEMAIL),
+        ("Ahora no puedo atender", Cue.VOICEMAIL),
+        ("Оставьте сообщение после сигнала", Cue.VOICEMAIL),
+        ("Абонент временно недоступен", Cue.VOICEMAIL),
+        ("For sales, press 1", Cue.MENU),
+        ("Press two for support", Cue.MENU),
+        ("Para español, oprima el dos", Cue.MENU),
+        ("Для связи нажмите ноль", Cue.MENU),
+        ("Go ahead and say your name and why you're calling", Cue.SCREENING),
+        ("record your name and reason for calling", Cue.SCREENING),
+        ("Diga su nombre y el motivo de su llamada", Cue.SCREENING),
+    ],
+)
+def test_a_machines_phrase_is_definite(said: str, found: Cue) -> None:
+    assert read_cues(said).definite is found
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Hello?",
+        "Hello, Anna speaking.",
+        "Good morning, thank you for calling Smith and Sons, how may I help you?",
+        "You've reached the Miller residence, who's calling?",
+        "He is not available right now, would you like to leave a message?",
+        "She is not here, can I take a message?",
+        "I am not at home right now, who is this?",
+        "Diga, ¿quién es?",
+        "No está, ¿desea dejar un recado?",
+        "Алло, слушаю вас",
+        "Хотите оставить сообщение?",
+        "Hold on, let me press pause",
+        "Stop calling me",
+    ],
+)
+def test_what_people_say_is_definite_of_nothing(said: str) -> None:
+    assert read_cues(said).definite is None
+
+
+def test_marks_and_accents_do_not_matter() -> None:
+    assert plain("  No PUEDO, después… can't ") == "no puedo despues cant"

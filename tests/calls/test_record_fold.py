@@ -1,0 +1,273 @@
+"""Entries folded into rows of the record."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    AnswerHeard,
+    BudgetMissed,
+    CallEnded,
+    CallerStarted,
+    CallStarted,
+    Event,
+    FirstSpeech,
+    LegAnswered,
+    LegEnded,
+    MessageLeft,
+    ProviderFailed,
+    TranscriptFinal,
+    TurnCosted,
+    TurnDecided,
+    TurnEnded,
+    TurnParts,
+    UsageMeasured,
+)
+from calls.record_call import TURNS_KEPT
+from calls.record_fold import ENDED_CALLS, RecordBatch, RecordFold
+from calls.record_turn import spans as spans_of
+from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
+from fallbacks.failure import Kind, Scope, Severity
+
+STARTED = CallStarted(
+    transport="twilio", agent="desk", caller="+15550101", called="+15550100", call_ref="CA1"
+)
+ENDED = CallEnded(reason="caller_hung_up", length_s=12.5)
+PARTS = TurnParts(
+    vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.1, transport_s=0.0
+)
+FAILED = AttemptFailed(
+    stage="tts",
+    provider="cartesia",
+    kind=Kind.NETWORK,
+    scope=Scope.CONFIGURATION,
+    after_s=0.4,
+    attempt=3,
+    heard_words=2,
+    reason="reset",
+)
+
+
+def fold() -> RecordFold:
+    return RecordFold(holder="one", messages="logs/messages")
+
+
+def told(folded: RecordFold, *events: Event, call_id: str = "c1") -> RecordBatch:
+    for number, event in enumerate(events, start=1):
+        at = f"2026-03-01T12:00:{number:02}.000+00:00"
+        folded.add(Entry(call_id=call_id, number=number, at=at, event=event))
+    return folded.take()
+
+
+def used(provider: str, *, turn: int, stage: str = "tts", **amounts: Any) -> UsageMeasured:
+    return UsageMeasured(turn=turn, stage=stage, provider=provider, model="m", **amounts)
+
+
+def only(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    (row,) = rows
+    return row
+
+
+def test_a_call_is_one_row_from_its_start_to_its_end() -> None:
+    folded = fold()
+    began = only(told(folded, STARTED).calls)
+    ended = only(told(folded, ENDED).calls)
+
+    assert (began["state"], began["caller"], began["agent"]) == ("live", "+15550101", "desk")
+    assert (ended["state"], ended["reason"], ended["length_s"]) == ("ended", "caller_hung_up", 12.5)
+    assert ended["started_at"] == began["started_at"] == "2026-03-01T12:00:01.000+00:00"
+    assert ended["ended_at"] == "2026-03-01T12:00:01.000+00:00"
+
+
+def test_every_entry_stands_in_the_timeline() -> None:
+    batch = told(fold(), STARTED, FAILED)
+
+    assert [(each["kind"], each["number"]) for each in batch.happenings] == [
+        ("CallStarted", 1),
+        ("AttemptFailed", 2),
+    ]
+    assert batch.happenings[1]["stage"] == "tts"
+    assert batch.happenings[1]["data"]["after_s"] == 0.4
+
+
+def test_what_happens_outside_calls_makes_no_call() -> None:
+    moved = BreakerMoved(
+        stage="tts", provider="cartesia", before="closed", after="open", cause="failures", after_s=9
+    )
+    batch = told(fold(), moved, FAILED, call_id="")
+
+    assert batch.calls == []
+    assert only(batch.breaker_moves)["holder"] == "one"
+    assert only(batch.failures)["turn"] is None
+
+
+def test_a_turn_says_who_served_it_and_what_it_took() -> None:
+    batch = told(
+        fold(),
+        STARTED,
+        CallerStarted(at_s=1.0),
+        AttemptWon(stage="stt", provider="deepgram", attempt=1, after_s=0.1),
+        TranscriptFinal(turn=1, at_s=2.0, provider="deepgram", text="Hello there"),
+        TurnDecided(turn=1, at_s=2.1),
+        AttemptWon(stage="llm", provider="openai", attempt=2, after_s=0.3),
+        used("openai", turn=1, stage="llm", prompt_tokens=40, completion_tokens=8, cost=0.25),
+        used("cartesia", turn=1, characters=30, cost=0.5),
+        FirstSpeech(turn=1, at_s=2.6, provider="cartesia"),
+        AnswerHeard(turn=1, at_s=2.7, v2v_s=0.7, parts=PARTS),
+        TurnEnded(turn=1, at_s=5.0, interrupted=True),
+    )
+
+    turn = only(each for each in batch.turns if each["turn"] == 1)
+    assert (turn["stt"], turn["llm"], turn["tts"]) == ("deepgram", "openai", "cartesia")
+    assert (turn["prompt_tokens"], turn["completion_tokens"], turn["characters"]) == (40, 8, 30)
+    assert (turn["cost"], turn["v2v_s"], turn["parts"]["llm_s"]) == (0.75, 0.7, 0.3)
+    assert (turn["interrupted"], turn["within_budget"]) == (True, True)
+    assert (only(batch.calls)["turns"], only(batch.calls)["cost"]) == (1, 0.75)
+
+
+def test_a_turn_over_the_budget_says_so() -> None:
+    batch = told(
+        fold(),
+        TurnDecided(turn=1, at_s=2.1),
+        AnswerHeard(turn=1, at_s=2.7, v2v_s=1.7, parts=PARTS),
+        BudgetMissed(turn=1, v2v_s=1.7, budget_s=1.5, most="llm_s"),
+    )
+
+    assert not only(batch.turns)["within_budget"]
+
+
+def test_a_price_that_is_not_known_leaves_the_sum_unknown() -> None:
+    batch = told(
+        fold(),
+        used("a", turn=0, cost=0.5),
+        used("b", turn=0, cost=None),
+        used("a", turn=0, cost=0.5),
+        TurnCosted(turn=0, cost=None, currency="EUR"),
+    )
+
+    assert only(batch.turns)["cost"] is None
+    assert (only(batch.calls)["cost"], only(batch.calls)["currency"]) == (None, "EUR")
+
+
+def test_words_are_kept_with_the_voice_that_said_them() -> None:
+    batch = told(
+        fold(),
+        TurnDecided(turn=1, at_s=2.1),
+        used("cartesia", turn=1, characters=60),
+        FAILED,
+        used("elevenlabs", turn=1, characters=40),
+        AgentSaid(turn=1, text="one two three four five six"),
+    )
+
+    said = only(batch.messages)
+    assert (said["role"], said["turn"]) == ("agent", 1)
+    assert said["spans"] == [
+        {"provider": "cartesia", "words": 2},
+        {"provider": "elevenlabs", "words": 4},
+    ]
+
+
+def test_words_of_one_voice_are_one_span() -> None:
+    batch = told(
+        fold(),
+        TurnDecided(turn=1, at_s=2.1),
+        AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1),
+        AgentSaid(turn=1, text="one two three"),
+        AgentSaid(turn=1, text="four"),
+    )
+
+    assert [each["spans"] for each in batch.messages] == [
+        [{"provider": "cartesia", "words": 3}],
+        [{"provider": "cartesia", "words": 1}],
+    ]
+
+
+@pytest.mark.parametrize("words", [0, 1, 2, 3, 50])
+def test_shared_words_add_up(words: int) -> None:
+    folded = fold()
+    told(
+        folded,
+        TurnDecided(turn=1, at_s=2.1),
+        used("a", turn=1, characters=12),
+        used("b", turn=1, characters=300),
+        used("a", turn=1, characters=7),
+    )
+
+    said = only(told(folded, AgentSaid(turn=1, text="word " * words)).messages)
+
+    assert sum(each["words"] for each in said["spans"]) == words
+    assert spans_of([], words) == []
+
+
+def test_a_failure_stands_with_its_turn() -> None:
+    hears = AttemptFailed(
+        stage="stt", provider="deepgram", kind=Kind.TIMEOUT, scope=Scope.CONFIGURATION, after_s=1.0
+    )
+    batch = told(
+        fold(),
+        TurnDecided(turn=1, at_s=2.1),
+        FAILED,
+        CallerStarted(at_s=3.0),
+        hears,
+        ProviderFailed(stage="llm", provider="openai", error="RuntimeError"),
+    )
+
+    assert [(each["stage"], each["turn"], each["kind"]) for each in batch.failures] == [
+        ("tts", 1, "network"),
+        ("stt", 2, "timeout"),
+        ("llm", 1, "error"),
+    ]
+    assert only(batch.calls)["failures"] == 3
+    assert batch.failures[0]["severity"] == Severity.LOW
+
+
+def test_a_failover_is_counted() -> None:
+    chosen = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failed")
+
+    assert only(told(fold(), STARTED, chosen).calls)["failovers"] == 1
+
+
+def test_a_message_is_kept_with_the_callers_number() -> None:
+    mail = only(told(fold(), STARTED, MessageLeft(length_s=4.0)).voicemails)
+
+    assert (mail["number"], mail["path"]) == ("+15550101", "logs/messages/c1.wav")
+
+
+def test_what_the_carrier_says_of_a_call_finds_it_wherever_it_was_told() -> None:
+    folded = fold()
+    told(folded, STARTED, ENDED)
+    ended = LegEnded(call_ref="CA1", outcome="completed")
+
+    assert told(folded, ended, call_id="").outcomes == {"CA1": "completed"}
+    assert only(told(folded, ended).calls)["outcome"] == "completed"
+
+
+def test_a_call_that_we_placed_is_outbound() -> None:
+    answered = LegAnswered(call_ref="CA2", after_s=3.0, ref="dial-1")
+
+    assert only(told(fold(), answered).calls)["direction"] == "outbound"
+
+
+def test_what_has_not_changed_is_not_written_again() -> None:
+    folded = fold()
+    told(folded, STARTED, TurnDecided(turn=1, at_s=1.0))
+
+    assert folded.take() == RecordBatch()
+    assert folded.live == {"c1"}
+
+
+def test_nothing_grows_with_the_calls_and_turns_that_were() -> None:
+    folded = fold()
+    for number in range(3 * ENDED_CALLS):
+        told(folded, STARTED, ENDED, call_id=str(number))
+    told(folded, *(TurnDecided(turn=each, at_s=1.0) for each in range(5 * TURNS_KEPT)))
+
+    late = told(folded, used("a", turn=0, characters=9, cost=0.5))
+
+    assert folded.live == {"c1"}
+    assert len(folded._ended) == ENDED_CALLS
+    assert late.turns == []  # too long ago
+    assert only(late.calls)["cost"] == 0.5

@@ -1,0 +1,210 @@
+"""A dialer with a real queue, and a carrier whose callees do as they are told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from calls.campaign_events import DialEnded
+from calls.events import Event
+from calls.outbound import Claim, Dial, DialOutcome
+from campaigns.call_verdict import CallVerdict
+from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.dialer import Dialer
+from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
+from campaigns.model import CallingWindow, Campaign, RetryRule
+from storage.campaign_office import CampaignOffice
+from storage.campaign_store import CampaignStore
+from storage.contact_book import ContactBook, NewContact
+from storage.dial_reader import DialReader
+
+TALK_S = 20.0
+OPEN = {"stt": True, "llm": True, "tts": True}
+
+
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass
+class ScriptedCarrier:
+    """Writes each dial down before it answers; what becomes of it stands in `fates`."""
+
+    fates: dict[str, DialOutcome] = field(default_factory=dict)
+    record: list[str] = field(default_factory=list)  # the ids, in order
+    calls: dict[str, tuple[float, str]] = field(default_factory=dict)
+    lost_answers: int = 0  # so many more are placed without a word of it
+    deaf: int = 0  # so many more requests are not answered, and nothing comes of them
+    refused: set[str] = field(default_factory=set)
+    answers_after_s: float = 0.0
+    asked: int = 0  # requests, of both kinds
+
+    async def dial(self, request: DialRequest) -> str:
+        self.asked += 1
+        if self.deaf:
+            self.deaf -= 1
+            raise CarrierError("no answer")
+        if request.to in self.refused:
+            raise DialRefusedError("not a number")
+        self.record.append(request.dial_id)
+        self.calls[request.dial_id] = (now_s(), request.to)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise CarrierError("the answer was lost")
+        return f"call-{request.dial_id}"
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        self.asked += 1
+        if self.deaf:
+            self.deaf -= 1
+            raise CarrierError("no answer")
+        if dial_id not in self.calls:
+            return None
+        began_s, number = self.calls[dial_id]
+        fate = self.fates.get(number, DialOutcome.COMPLETED)
+        picked_up = now_s() - began_s >= self.answers_after_s
+        answered = picked_up and fate in (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL)
+        over = picked_up and now_s() - began_s >= (TALK_S if answered else 5.0)
+        return FoundCall(
+            provider_call_id=f"call-{dial_id}",
+            outcome=fate if over else None,
+            answered=answered,
+            length_s=TALK_S if answered and over else None,
+        )
+
+
+@dataclass
+class Floor:
+    """Our side: the stages, the seats, and what became of each call."""
+
+    leads: bool = True
+    well: dict[str, bool] = field(default_factory=lambda: dict(OPEN))
+    free: int = 4
+    failing: dict[str, str] = field(default_factory=dict)  # why ours failed, by the number
+    numbers: dict[str, str] = field(default_factory=dict)  # by the dial
+
+    def seats(self) -> int:
+        return self.free
+
+    def usable(self) -> Mapping[str, bool]:
+        return self.well
+
+    async def prepare(self, campaign: Campaign, claim: Claim) -> None:
+        self.numbers[claim.dial.id] = claim.dial.number
+
+    async def verdict(self, dial_id: str) -> CallVerdict | None:
+        return CallVerdict(over=True, failed=self.failing.get(self.numbers.get(dial_id, ""), ""))
+
+    async def wait(self, dial_id: str, within_s: float) -> None:
+        await asyncio.sleep(within_s)
+
+    def forget(self, dial_id: str) -> None:
+        pass
+
+
+@dataclass
+class Dialing:
+    """A campaign that is being dialled, with a real queue."""
+
+    url: str
+    numbers: Sequence[str]
+    campaign: Campaign
+    carrier: Any = field(default_factory=ScriptedCarrier)
+    floor: Floor = field(default_factory=Floor)
+    told: list[Event] = field(default_factory=list)
+    settings: DialerSettings = field(
+        default_factory=lambda: DialerSettings(grace_s=10.0, ring_s=4.0)
+    )
+    rehearse: Callable[[], Awaitable[str]] | None = None
+    calls: OwnCalls | None = None  # None: the floor's
+    more: dict[str, Campaign] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.store = CampaignStore(self.url, holder="me")
+        self.office = CampaignOffice(self.url)
+        self.book = ContactBook(self.url)
+
+    async def begin(self) -> None:
+        contacts = [NewContact(number=each, zones=("UTC",)) for each in self.numbers]
+        await self.book.add("c", contacts, now=now_s())
+        await self.office.move("c", "running", now=now_s())
+
+    async def close(self) -> None:
+        for each in (self.store, self.office, self.book):
+            await each.close()
+
+    def dialer(self) -> Dialer:
+        parts = DialerParts(
+            store=self.store,
+            office=self.office,
+            carrier=self.carrier,
+            calls=self.calls or self.floor,
+            house=self.floor,
+            tell=self.told.append,
+            now_s=now_s,
+            rehearse=self.rehearse,
+            settings=self.settings,
+        )
+        return Dialer({"c": self.campaign, **self.more}, parts)
+
+    def of(self, kind: type) -> list:
+        return [each for each in self.told if isinstance(each, kind)]
+
+    async def ledger(self) -> Sequence[Dial]:
+        reader = DialReader(self.url)
+        try:
+            return await reader.of_campaign("c")
+        finally:
+            await reader.close()
+
+    async def state(self) -> str:
+        standing = await self.office.standing("c", now=now_s())
+        assert standing
+        return standing.state
+
+    async def in_state(self, state: str) -> None:
+        async with asyncio.timeout(20_000.0):
+            while await self.state() != state:  # noqa: ASYNC110 - a table tells nobody
+                await asyncio.sleep(1.0)
+
+    async def done(self) -> None:
+        await self.in_state("done")
+
+    def outcomes(self) -> dict[str, str]:
+        """Each contact's last outcome, by the number; the contacts were dialled in their order."""
+        last = {each.dial_id: each.outcome for each in self.of(DialEnded)}
+        return {self.number(dial_id): outcome for dial_id, outcome in last.items()}
+
+    def number(self, dial_id: str) -> str:
+        return self.carrier.calls[dial_id][1]
+
+    def dialled(self) -> list[str]:
+        """The numbers that were called, in order."""
+        return [self.number(each) for each in self.carrier.record]
+
+
+@asynccontextmanager
+async def dialing(folder: Path, *numbers: str, **campaign: object) -> AsyncIterator[Dialing]:
+    """Have these numbers called, at any hour."""
+    wanted = {
+        "window": CallingWindow(opens_s=0.0, closes_s=86_400.0),
+        "consent_required": False,
+        "dials_per_minute": 600.0,
+        "retry": {
+            DialOutcome.BUSY: RetryRule(again=True, rest_s=60.0),
+            DialOutcome.AGENT_FAILED: RetryRule(again=True, rest_s=60.0, counts=False),
+        },
+        **campaign,
+    }
+    it = Dialing(
+        url=f"sqlite+aiosqlite:///{folder / 'queue.db'}",
+        numbers=numbers,
+        campaign=Campaign(name="c", **wanted),  # type: ignore[arg-type]
+    )
+    try:
+        await it.begin()
+        yield it
+    finally:
+        await it.close()

@@ -1,0 +1,83 @@
+"""A carrier on loopback that writes down every dial before it answers, and answers badly.
+
+Its record is the judge: whatever a dialler believes, these are the telephones that rang.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+SLOWEST_S = 0.02
+
+
+@dataclass(slots=True)
+class RecordingCarrier:
+    """Numbers whose last digit is 7 are busy when they are first called, all others talk.
+
+    It loses one request in eight before it is written down, and one answer in eight behind it.
+    """
+
+    chance: random.Random
+    faulty: bool = True
+    record: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    outcomes: dict[str, str] = field(default_factory=dict[str, str])
+    url: str = ""
+    _coming: set[asyncio.Event] = field(default_factory=set[asyncio.Event])
+
+    async def dial(self, request: web.Request) -> web.StreamResponse:
+        written = asyncio.Event()
+        self._coming.add(written)
+        try:
+            asked = await request.json()
+            await asyncio.sleep(self.chance.random() * SLOWEST_S if self.faulty else 0.0)
+            if self._lost():
+                return self._hang_up(request)
+            rung = Counter(to for _, to in self.record)[asked["to"]]
+            busy = asked["to"].endswith("7") and not rung
+            self.record.append((asked["id"], asked["to"]))
+            self.outcomes[asked["id"]] = "busy" if busy else "completed"
+        finally:
+            written.set()
+            self._coming.discard(written)
+        if self._lost():
+            return self._hang_up(request)
+        await asyncio.sleep(self.chance.random() * SLOWEST_S if self.faulty else 0.0)
+        return web.json_response({"call": f"CA-{asked['id']}"})
+
+    async def find(self, request: web.Request) -> web.StreamResponse:
+        # What was asked for before is in the list: it says nothing while something is on its way.
+        for each in list(self._coming):
+            await each.wait()
+        outcome = self.outcomes.get(request.query["id"])
+        found = {"call": f"CA-{request.query['id']}", "outcome": outcome} if outcome else None
+        return web.json_response(found)
+
+    def _lost(self) -> bool:
+        return self.faulty and self.chance.random() < 1 / 8
+
+    def _hang_up(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport
+        request.transport.abort()
+        return web.Response()
+
+
+@asynccontextmanager
+async def carrier_running(seed: int, *, faulty: bool = True) -> AsyncIterator[RecordingCarrier]:
+    carrier = RecordingCarrier(random.Random(seed), faulty=faulty)  # noqa: S311 - repeatable
+    application = web.Application()
+    application.add_routes([web.post("/calls", carrier.dial), web.get("/calls", carrier.find)])
+    # A dialler that is killed closes its connection; its request is served all the same.
+    runner = web.AppRunner(application, access_log=None, handler_cancellation=False)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    carrier.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield carrier
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,52 @@
+"""What our own side of a dialled call came to, by its facts."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from calls.events import CallEnded, CallFailed, Event
+from campaigns.call_verdict import CallJudge
+from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
+
+
+def ended(reason: str) -> CallEnded:
+    return CallEnded(reason=reason, length_s=12.0)
+
+
+OUT = StageExhausted(stage="tts", attempts=2)
+BACK = StageRecovered(stage="tts", down_s=3.0)
+WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
+
+
+@pytest.mark.parametrize(
+    ("facts", "failed"),
+    [
+        ([ended("caller_hung_up")], ""),
+        ([ended("agent_hung_up")], ""),
+        ([ended("failed")], "failed"),
+        ([ended("outage")], "outage"),
+        ([ended("shutdown")], "shutdown"),
+        ([CallFailed(where="call", error="ValueError"), ended("failed")], "call_failed"),
+        ([OUT, ended("caller_hung_up")], "tts_out"),
+        ([OUT, BACK, ended("caller_hung_up")], ""),
+        ([OUT, WON, ended("caller_hung_up")], ""),
+        ([ended("caller_hung_up"), OUT], "tts_out"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_call_failed_for_our_reasons_or_it_did_not(facts: Sequence[Event], failed: str) -> None:
+    judge = CallJudge()
+    for each in facts:
+        judge.add(each)
+
+    assert judge.verdict.over
+    assert judge.verdict.failed == failed
+    assert judge.verdict.length_s == 12.0
+
+
+def test_a_call_in_progress_has_no_verdict_yet() -> None:
+    judge = CallJudge()
+
+    judge.add(OUT)
+
+    assert not judge.verdict.over

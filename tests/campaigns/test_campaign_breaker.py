@@ -1,0 +1,58 @@
+"""A campaign's own breaker: what trips it, and what takes it back."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaigns.campaign_breaker import CampaignBreaker
+
+
+def test_so_many_in_a_row_trip_it_and_it_says_so_once() -> None:
+    breaker = CampaignBreaker(limit=3)
+
+    said = [breaker.note(ours=True, reached=False) for _ in range(5)]
+
+    assert said == [False, False, True, False, False]
+    assert breaker.tripped
+
+
+def test_a_talk_in_between_begins_the_count_anew() -> None:
+    breaker = CampaignBreaker(limit=2)
+
+    breaker.note(ours=True, reached=False)
+    breaker.note(ours=False, reached=True)
+
+    assert not breaker.note(ours=True, reached=False)
+
+
+def test_who_was_not_reached_says_nothing_of_us() -> None:
+    breaker = CampaignBreaker(limit=2)
+
+    breaker.note(ours=True, reached=False)
+    breaker.note(ours=False, reached=False)
+
+    assert breaker.note(ours=True, reached=False)
+
+
+def test_a_call_that_began_before_does_not_take_it_back() -> None:
+    breaker = CampaignBreaker(limit=1)
+    breaker.note(ours=True, reached=False)
+
+    breaker.note(ours=False, reached=True)
+
+    assert breaker.tripped
+    breaker.reset()
+    assert not breaker.tripped
+
+
+@given(st.lists(st.sampled_from(["ours", "reached", "away"]), max_size=40), st.integers(1, 5))
+def test_it_trips_only_after_so_many_of_ours_without_a_talk_between(
+    dials: list[str], limit: int
+) -> None:
+    breaker = CampaignBreaker(limit=limit)
+    for number, each in enumerate(dials, start=1):
+        if breaker.note(ours=each == "ours", reached=each == "reached"):
+            told = [one for one in dials[:number] if one != "away"]
+            assert told[-limit:] == ["ours"] * limit
+            return
+    longest = max(map(len, "".join(each[0] for each in dials if each != "away").split("r")))
+    assert longest < limit

@@ -1,0 +1,36 @@
+"""Whom a campaign may call at all."""
+
+from dataclasses import replace
+
+import pytest
+
+from calls.outbound import CallConsent, Contact
+from campaigns.claiming import contact_opens_s
+from campaigns.model import Campaign
+
+NOON = 1_800_014_400.0
+CONSENT = CallConsent(kind="written", given_on="2026-11-01", source="form 7")
+ADA = Contact(
+    id=1, campaign="spring", number="+442079460000", zones=("Europe/London",), consent=CONSENT
+)
+SPRING = Campaign(name="spring")
+
+CASES = {
+    "with consent": (SPRING, ADA, NOON),
+    "without consent": (SPRING, replace(ADA, consent=None), None),
+    "without consent where none is needed": (
+        replace(SPRING, consent_required=False),
+        replace(ADA, consent=None),
+        NOON,
+    ),
+    "with a prefix": (replace(SPRING, prefixes=("+1", "+44")), ADA, NOON),
+    "with another prefix": (replace(SPRING, prefixes=("+1", "+49")), ADA, None),
+    "in the night": (SPRING, replace(ADA, zones=("America/Los_Angeles",)), NOON + 4 * 3600),
+}
+
+
+@pytest.mark.parametrize(("campaign", "contact", "opens"), CASES.values(), ids=CASES)
+def test_who_may_be_called_and_when(
+    campaign: Campaign, contact: Contact, opens: float | None
+) -> None:
+    assert contact_opens_s(campaign, contact, NOON) == opens

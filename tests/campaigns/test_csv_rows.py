@@ -1,0 +1,190 @@
+"""Files of contacts as the world writes them: encodings, separators, quotes, and worse."""
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from campaigns.csv_encoding import guess_encoding
+from campaigns.csv_export import safe_cell
+from campaigns.csv_rows import LONGEST_LINE, MOST_LINES, CsvRow, read_rows
+
+
+def rows_of(text: str) -> list[tuple[int, tuple[str, ...] | str]]:
+    read = read_rows(io.StringIO(text, newline=None))
+    return [(row.line, row.trouble or row.cells) for row in read]
+
+
+RUSSIAN = "номер,имя,город\n+79161234567,Анна Каренина,Москва\n"
+FRENCH = "numéro,nom,ville\n+33142685300,Zoé Lefèvre,Orléans\n"
+ENCODINGS = {
+    "UTF-8": (RUSSIAN.encode(), "utf-8"),
+    "ASCII": (b"number,name\n+4930901820,Ada\n", "utf-8"),
+    "UTF-8 with a mark": (FRENCH.encode("utf-8-sig"), "utf-8-sig"),
+    "UTF-16 with a mark": (RUSSIAN.encode("utf-16"), "utf-16"),
+    "UTF-16, the other way": (b"\xfe\xff" + RUSSIAN.encode("utf-16-be"), "utf-16"),
+    "UTF-16 without a mark": (FRENCH.encode("utf-16-le"), "utf-16-le"),
+    "UTF-16 without, the other way": (FRENCH.encode("utf-16-be"), "utf-16-be"),
+    "UTF-32 with a mark": (RUSSIAN.encode("utf-32"), "utf-32"),
+    "Cyrillic Windows": (RUSSIAN.encode("cp1251"), "cp1251"),
+    "Western Windows": (FRENCH.encode("cp1252"), "cp1252"),
+    "the euro of Windows": ("nom;€\nZoé;1\n".encode("cp1252"), "cp1252"),
+    "Latin-1 with what Windows does not know": (b"name,x\nZo\xe9,\x81x\n", "latin-1"),
+    "nothing": (b"", "utf-8"),
+    "zero bytes": (b"number,name\n+49,A\x00da\n", "utf-8"),
+}
+
+
+@pytest.mark.parametrize(("data", "encoding"), ENCODINGS.values(), ids=ENCODINGS)
+def test_an_encoding_is_known_by_its_bytes(data: bytes, encoding: str) -> None:
+    assert guess_encoding([data]) == encoding
+
+
+def test_a_letter_that_is_cut_between_two_pieces_is_still_utf_8() -> None:
+    data = RUSSIAN.encode() * 50
+
+    assert guess_encoding([data[:101], data[101:]]) == "utf-8"
+
+
+def test_what_is_not_utf_8_may_come_late() -> None:
+    pieces = [b"+4930901820,Ada\n" * 10_000, RUSSIAN.encode("cp1251")]
+
+    assert guess_encoding(pieces) == "cp1251"
+
+
+@given(st.text())
+def test_any_text_in_utf_8_is_known_as_such(text: str) -> None:
+    data = text.encode("utf-8")
+
+    assert data.decode(guess_encoding([data])) == text or "\x00" in text or data[:1] >= b"\xef"
+
+
+FILES = {
+    "commas": ("a,b\n1,2\n", [(1, ("a", "b")), (2, ("1", "2"))]),
+    "semicolons": ("a;b\n1;2,5\n", [(1, ("a", "b")), (2, ("1", "2,5"))]),
+    "tabs": ("a\tb\n1\t2\n", [(1, ("a", "b")), (2, ("1", "2"))]),
+    "bars": ("a|b\n1|2\n", [(1, ("a", "b")), (2, ("1", "2"))]),
+    "a separator in quotes": ('"a,a,a";b\n1;2\n', [(1, ("a,a,a", "b")), (2, ("1", "2"))]),
+    "Excel says which": ("sep=;\na;b,c,d\n", [(2, ("a", "b,c,d"))]),
+    "one column": ("number\n+49 30\n", [(1, ("number",)), (2, ("+49 30",))]),
+    "line ends of Windows": ("a,b\r\n1,2\r\n", [(1, ("a", "b")), (2, ("1", "2"))]),
+    "line ends of old": ("a,b\r1,2\r", [(1, ("a", "b")), (2, ("1", "2"))]),
+    "no last line end": ("a,b\n1,2", [(1, ("a", "b")), (2, ("1", "2"))]),
+    "empty lines": ("\n\na,b\n\n  \n1,2\n\n", [(3, ("a", "b")), (6, ("1", "2"))]),
+    "nothing": ("", []),
+    "quotes": ('a,b\n"1, ""x""",2\n', [(1, ("a", "b")), (2, ('1, "x"', "2"))]),
+    "a line end in quotes": (
+        'a,b\n"1\n2\n3",4\n5,6\n',
+        [(1, ("a", "b")), (2, ("1\n2\n3", "4")), (5, ("5", "6"))],
+    ),
+    "a quote that stands for inches": (
+        'a,b\n5" pipe,2\n3,4\n',
+        [(1, ("a", "b")), (2, ('5" pipe', "2")), (3, ("3", "4"))],
+    ),
+    "a quote that nobody closes": (
+        'a,b\n"1,2\n3,4\n',
+        [(1, ("a", "b")), (2, "quote_not_closed"), (3, ("3", "4"))],
+    ),
+    "a zero byte": (
+        "a,b\n1,\x002\n3,4\n",
+        [(1, ("a", "b")), (2, "zero_byte"), (3, ("3", "4"))],
+    ),
+    "a byte that is no letter": (
+        "a,b\n1,\ufffd\n3,4\n",
+        [(1, ("a", "b")), (2, "wrong_encoding"), (3, ("3", "4"))],
+    ),
+    "a line of a megabyte": (
+        "a,b\n1," + "x" * 1_000_000 + "\n3,4\n",
+        [(1, ("a", "b")), (2, "line_too_long"), (3, ("3", "4"))],
+    ),
+    "a last line of a megabyte": (
+        "a,b\n1," + "x" * 1_000_000,
+        [(1, ("a", "b")), (2, "line_too_long")],
+    ),
+    "the longest line that is read": (
+        "a\n" + "x" * LONGEST_LINE + "\nb\n",
+        [(1, ("a",)), (2, ("x" * LONGEST_LINE,)), (3, ("b",))],
+    ),
+    "an open quote above a line of a megabyte": (
+        'a,b\n"1,2\n' + "x" * 1_000_000 + "\n3,4\n",
+        [(1, ("a", "b")), (2, "quote_not_closed"), (3, "line_too_long"), (4, ("3", "4"))],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "rows"), FILES.values(), ids=FILES)
+def test_a_file_is_read_to_its_end_and_costs_no_row_but_the_bad_ones(
+    text: str, rows: list[tuple[int, tuple[str, ...] | str]]
+) -> None:
+    assert rows_of(text) == rows
+
+
+def test_an_open_quote_swallows_one_line_and_not_the_file() -> None:
+    text = 'a,b\n"1,2\n' + "3,4\n" * (MOST_LINES * 3)
+
+    rows = rows_of(text)
+
+    assert rows[1] == (2, "quote_not_closed")
+    assert rows[2:] == [(line, ("3", "4")) for line in range(3, 3 + MOST_LINES * 3)]
+
+
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(exclude_characters="\x00\ufffd\r"), max_size=9), min_size=2),
+        min_size=1,
+        max_size=8,
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_what_pythons_own_writer_wrote_is_read_as_it_was(table: list[list[str]]) -> None:
+    import csv  # noqa: PLC0415 - the judge
+
+    text = io.StringIO()
+    csv.writer(text).writerow(("first", "second"))
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(table)
+
+    read = rows_of(text.getvalue())
+
+    assert [cells for _, cells in read[1:]] == [
+        tuple(cell.strip() for cell in row) for row in table
+    ]
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_file_holds_every_row_has_cells_or_a_reason(text: str) -> None:
+    for row in read_rows(io.StringIO(text, newline=None)):
+        assert isinstance(row, CsvRow)
+        assert bool(row.cells) != bool(row.trouble)
+
+
+CELLS = {
+    "a formula": ("=1+1", "'=1+1"),
+    "a number": ("+4930901820", "'+4930901820"),
+    "a command": ('@SUM(1+1)*cmd|"/c calc"!A0', '\'@SUM(1+1)*cmd|"/c calc"!A0'),
+    "a minus": ("-2+3", "'-2+3"),
+    "a tab": ("\t=1", "'\t=1"),
+    "a line end": ("\r=1", "'\r=1"),
+    "behind spaces": ("  =1", "'  =1"),
+    "in full width": ("＝1", "'＝1"),  # noqa: RUF001 - the test
+    "text": ("Ada = Bob", "Ada = Bob"),
+    "nothing": ("", ""),
+}
+
+
+@pytest.mark.parametrize(("text", "cell"), CELLS.values(), ids=CELLS)
+def test_no_cell_is_a_formula(text: str, cell: str) -> None:
+    assert safe_cell(text) == cell
+
+
+def test_the_file_itself_is_read_in_pieces(tmp_path: Path) -> None:
+    file = tmp_path / "contacts.csv"
+    file.write_bytes(RUSSIAN.encode("utf-16"))
+
+    with file.open(encoding="utf-16") as text:
+        assert [row.cells[0] for row in read_rows(text)] == [
+            "номер",
+            "+79161234567",
+        ]

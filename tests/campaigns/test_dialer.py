@@ -1,0 +1,315 @@
+"""The dialer: whom it dials, what it does about the unknown, and when it waits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from calls.campaign_events import (
+    CampaignHeld,
+    CampaignPaused,
+    CampaignResumed,
+    ContactSkipped,
+    DialAsked,
+    DialEnded,
+    DialPlaced,
+)
+from calls.outbound import Claim, DialOutcome
+from campaigns.claiming import rules_of
+from campaigns.dialer import Dialer
+from storage.campaign_store import CampaignStore
+from storage.contact_book import NewContact
+from tests.campaigns.dialing import Dialing, dialing, now_s
+
+pytestmark = pytest.mark.virtual_time
+
+A, B, C, D = "+15005550101", "+15005550102", "+15005550103", "+15005550104"
+
+
+@asynccontextmanager
+async def running(it: Dialing) -> AsyncIterator[Dialer]:
+    dialer = it.dialer()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(dialer.run())
+        try:
+            yield dialer
+        finally:
+            task.cancel()
+
+
+async def until(holds: Callable[[], bool], *, within_s: float = 1000.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not holds():  # noqa: ASYNC110 - a list tells nobody
+            await asyncio.sleep(0.5)
+
+
+async def left_by_another(it: Dialing, *, asked: bool) -> Claim:
+    """Have a process claim a contact and die, before or after it was to ask the carrier."""
+    other = CampaignStore(it.url, holder="another")
+    claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0)
+    assert isinstance(claim, Claim)
+    if asked:
+        assert not await other.confirm(claim.dial, now=now_s(), lease_s=1.0)
+    await other.close()
+    await asyncio.sleep(2.0)
+    return claim
+
+
+async def test_each_contact_is_dialled_and_has_one_outcome(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A, B, C, attempts=1) as it, running(it):
+        it.carrier.fates = {B: DialOutcome.BUSY, C: DialOutcome.VOICEMAIL}
+        await it.done()
+
+        assert it.outcomes() == {A: "completed", B: "busy", C: "voicemail"}
+        assert sorted(it.dialled()) == [A, B, C]
+        assert sorted(each.dial_id for each in it.of(DialEnded)) == sorted(it.carrier.record)
+
+
+async def test_who_was_busy_is_dialled_again_later(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it, running(it):
+        it.carrier.fates = {A: DialOutcome.BUSY}
+        await it.done()
+
+        assert it.dialled() == [A, A, A]
+        assert len(set(it.carrier.record)) == 3
+
+
+async def test_a_call_that_failed_for_our_reasons_does_not_count(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A, attempts=1) as it, running(it):
+        it.floor.failing = {A: "tts_out"}
+        await until(lambda: bool(it.of(DialEnded)))
+        it.floor.failing = {}
+        await it.done()
+
+        first, second = it.of(DialEnded)
+        assert (first.outcome, first.reason, first.counted) == ("agent_failed", "tts_out", False)
+        assert (second.outcome, second.counted) == ("completed", True)
+
+
+async def test_a_lost_answer_is_asked_about_and_nobody_is_dialled_twice(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it, running(it):
+        it.carrier.lost_answers = 1
+        await it.done()
+
+        assert it.dialled() == [A]
+        assert [(each.known, each.why) for each in it.of(DialAsked)] == [(True, "answer_lost")]
+        assert it.outcomes() == {A: "completed"}
+
+
+async def test_a_dial_that_the_carrier_never_had_is_made_anew_under_the_same_id(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it, running(it):
+        it.carrier.deaf = 1
+        await it.done()
+
+        (asked,) = it.of(DialAsked)
+        assert (asked.known, [asked.dial_id]) == (False, it.carrier.record)
+
+
+async def test_a_carrier_that_does_not_know_a_call_yet_is_asked_once_more(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it, running(it):
+        it.carrier.deaf = 1
+        await until(lambda: it.carrier.asked > 1)
+        # It took the order all the same, and its list is slow to show it.
+        (dial_id,) = it.floor.numbers
+        it.carrier.record.append(dial_id)
+        it.carrier.calls[dial_id] = (now_s(), A)
+        await it.done()
+
+        assert it.dialled() == [A]
+
+
+async def test_a_dead_process_s_dial_is_asked_about_before_anybody_is_dialled(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, B) as it:
+        left = await left_by_another(it, asked=True)
+        it.carrier.calls[left.dial.id] = (now_s(), A)
+        it.carrier.record.append(left.dial.id)
+        it.floor.numbers[left.dial.id] = A
+        async with running(it):
+            await it.done()
+
+        assert it.dialled() == [A, B]
+        assert [(each.known, each.why) for each in it.of(DialAsked)] == [(True, "holder_silent")]
+
+
+async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_dial(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        left = await left_by_another(it, asked=False)
+        async with running(it):
+            await it.done()
+
+        assert it.carrier.record == [left.dial.id]
+        assert [each.known for each in it.of(DialAsked)] == [False]
+
+
+async def test_while_a_stage_is_down_nobody_is_dialled_and_it_is_told_once(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.floor.well["tts"] = False
+        async with running(it) as dialer:
+            await asyncio.sleep(300)
+            assert it.carrier.record == []
+            hold = dialer.why("c")
+            assert hold is not None
+            assert hold.reason == "tts_down"
+            it.floor.well["tts"] = True
+            await it.done()
+
+        (held,) = it.of(CampaignHeld)
+        (resumed,) = it.of(CampaignResumed)
+        assert (held.reason, held.outage, resumed.reason) == ("tts_down", True, "tts_down")
+        assert resumed.held_s == pytest.approx(300, abs=5)
+
+
+async def test_with_skip_the_contact_is_put_back_and_the_next_one_is_looked_at(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, B, on_outage="skip") as it:
+        it.floor.well["tts"] = False
+        async with running(it):
+            await until(lambda: len(it.of(ContactSkipped)) == 2)
+            it.floor.well["tts"] = True
+            await it.done()
+
+        assert it.dialled() == [A, B]
+        assert len(it.of(CampaignHeld)) == 1
+        assert [each.counted for each in it.of(DialEnded)] == [False, False, True, True]
+
+
+async def test_with_degraded_the_contact_is_dialled_all_the_same(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A, on_outage="degraded") as it:
+        it.floor.well["tts"] = False
+        async with running(it):
+            await it.done()
+
+        (placed,) = it.of(DialPlaced)
+        assert placed.degraded == "tts_down"
+
+
+async def test_a_carrier_that_does_not_answer_holds_the_campaign_until_it_does(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, B) as it:
+        it.floor.free = 1
+        it.carrier.deaf = 4
+        async with running(it):
+            await it.done()
+
+        assert [each.reason for each in it.of(CampaignHeld)] == ["carrier_unreachable"]
+        assert len(it.of(CampaignResumed)) == 1
+        assert sorted(it.dialled()) == [A, B]
+
+
+async def test_no_more_ring_than_we_have_seats(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A, B, C, D) as it:
+        it.floor.free = 2
+        it.carrier.answers_after_s = 1000.0  # nobody picks up
+        async with running(it):
+            await asyncio.sleep(60)
+
+        assert len(it.carrier.record) == 2
+
+
+async def test_several_in_a_row_that_failed_for_our_reasons_pause_the_campaign(
+    tmp_path: Path,
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers) as it, running(it) as dialer:
+        it.floor.failing = dict.fromkeys(numbers, "call_failed")
+        await it.in_state("paused")
+        await dialer.settle_down()
+        dialled = len(it.carrier.record)
+        await asyncio.sleep(300)
+        assert len(it.carrier.record) == dialled
+        it.floor.failing = {}
+        await it.office.move("c", "running", now=now_s())
+        await it.done()
+
+        (paused,) = it.of(CampaignPaused)
+        assert paused.in_a_row == 5
+        assert set(it.outcomes().values()) == {"completed"}
+
+
+async def test_who_is_on_the_do_not_call_list_by_then_is_not_dialled(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A, B) as it:
+        await it.book.add_do_not_call(A, source="test", now=now_s())
+        async with running(it):
+            await it.done()
+
+        assert it.dialled() == [B]
+
+
+async def test_a_number_that_the_carrier_refuses_has_failed(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A, attempts=1) as it:
+        it.carrier.refused = {A}
+        async with running(it):
+            await it.done()
+
+        (ended,) = it.of(DialEnded)
+        assert (ended.outcome, ended.reason) == ("failed", "carrier_refused")
+
+
+async def test_a_process_that_does_not_lead_its_house_dials_nobody(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.floor.leads = False
+        async with running(it):
+            await asyncio.sleep(60)
+
+        assert it.carrier.record == []
+
+
+async def test_a_rehearsal_that_fails_has_the_contact_skipped_before_anybody_is_dialled(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, on_outage="skip") as it:
+
+        async def rehearse() -> str:
+            await asyncio.sleep(35.0)  # longer than a lease
+            it.floor.well["tts"] = False
+            return "tts_down"
+
+        it.rehearse = rehearse
+        async with running(it):
+            await until(lambda: bool(it.of(ContactSkipped)))
+            it.rehearse = None
+            assert it.carrier.record == []
+
+        (ended,) = it.of(DialEnded)
+        assert (ended.outcome, ended.reason, ended.counted) == ("agent_failed", "tts_down", False)
+        assert not it.of(CampaignPaused)
+
+
+async def test_a_rehearsal_that_fails_gives_a_held_campaign_s_contact_back(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        answers = ["tts_down", ""]
+
+        async def rehearse() -> str:
+            return answers.pop(0)
+
+        it.rehearse = rehearse
+        async with running(it):
+            await it.done()
+
+        assert it.dialled() == [A]
+        assert [each.outcome for each in it.of(DialEnded)] == ["completed"]
+
+
+async def test_each_campaign_has_its_turn_and_none_waits_for_a_large_one(tmp_path: Path) -> None:
+    async with dialing(tmp_path, *(f"+1500555{at:04}" for at in range(300, 310))) as it:
+        it.floor.free = 2
+        small = replace(it.campaign, name="small")
+        contact = NewContact(number=D, zones=("UTC",))
+        await it.book.add("small", [contact], now=now_s())
+        await it.office.move("small", "running", now=now_s())
+        it.more = {"small": small}
+        async with running(it):
+            await until(lambda: D in it.dialled(), within_s=120)
+
+        assert it.dialled().index(D) <= 2

@@ -1,0 +1,35 @@
+"""Whose turn it is among campaigns that run side by side."""
+
+from collections import Counter
+from dataclasses import replace
+
+from campaigns.fairness import CampaignTurn, in_turn
+
+LARGE = CampaignTurn(name="large", calls_now=0, concurrent=20, claimed_s=1.0)
+SMALL = CampaignTurn(name="small", calls_now=0, concurrent=2, claimed_s=2.0)
+
+
+def test_the_smallest_part_of_its_own_calls_is_first() -> None:
+    assert in_turn([replace(LARGE, calls_now=9), replace(SMALL, calls_now=1)]) == ["large", "small"]
+    assert in_turn([replace(LARGE, calls_now=11), replace(SMALL, calls_now=1)]) == [
+        "small",
+        "large",
+    ]
+
+
+def test_between_equals_who_has_waited_longer_is_first() -> None:
+    assert in_turn([SMALL, LARGE]) == ["large", "small"]
+    assert in_turn([replace(LARGE, claimed_s=3.0), SMALL]) == ["small", "large"]
+
+
+def test_eleven_places_are_shared_as_the_campaigns_are_large() -> None:
+    turns = {"large": LARGE, "small": SMALL}
+    for place in range(11):
+        name = in_turn(turns.values())[0]
+        one = turns[name]
+        turns[name] = replace(one, calls_now=one.calls_now + 1, claimed_s=10.0 + place)
+
+    assert Counter({name: one.calls_now for name, one in turns.items()}) == {
+        "large": 10,
+        "small": 1,
+    }

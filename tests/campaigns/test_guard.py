@@ -1,0 +1,82 @@
+"""Whether the next contact may be dialled: each reason, and which one is named first."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaigns.guard import GO, Circumstances, judge_dial_now, stage_down
+from campaigns.model import OnOutage
+
+WELL = Circumstances(usable={"stt": True, "llm": True, "tts": True}, seats=3)
+NO_VOICE = replace(WELL, usable={"stt": True, "llm": True, "tts": False})
+
+
+@pytest.mark.parametrize("on_outage", ["hold", "skip", "degraded"])
+def test_a_contact_is_dialled_when_nothing_stands_in_the_way(on_outage: OnOutage) -> None:
+    assert judge_dial_now(WELL, on_outage=on_outage) == GO
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (replace(WELL, tripped=True), "agent_failed_in_a_row"),
+        (replace(WELL, carrier_down="carrier_unreachable"), "carrier_unreachable"),
+        (replace(WELL, seats=0), "no_seat"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+@pytest.mark.parametrize("on_outage", ["hold", "skip", "degraded"])
+def test_whatever_is_chosen_for_outages_other_reasons_only_hold(
+    now: Circumstances, reason: str, on_outage: OnOutage
+) -> None:
+    verdict = judge_dial_now(now, on_outage=on_outage)
+
+    assert (verdict.step, verdict.reason) == ("hold", reason)
+
+
+@pytest.mark.parametrize(
+    ("on_outage", "step"), [("hold", "hold"), ("skip", "skip"), ("degraded", "dial")]
+)
+def test_a_stage_that_is_down_is_met_as_the_owner_chose(on_outage: OnOutage, step: str) -> None:
+    verdict = judge_dial_now(NO_VOICE, on_outage=on_outage)
+
+    assert (verdict.step, verdict.reason, verdict.outage) == (step, "tts_down", True)
+    assert verdict.degraded == (on_outage == "degraded")
+
+
+def test_a_full_house_is_no_outage() -> None:
+    assert not judge_dial_now(replace(WELL, seats=0), on_outage="hold").outage
+
+
+def test_what_a_person_has_to_change_is_named_before_what_passes_by_itself() -> None:
+    both = replace(NO_VOICE, tripped=True, carrier_down="carrier_unreachable", seats=0)
+
+    assert judge_dial_now(both, on_outage="skip").reason == "agent_failed_in_a_row"
+
+
+def test_the_stage_that_a_call_needs_first_is_named_first() -> None:
+    assert stage_down({"tts": False, "llm": False, "stt": True}) == "llm_down"
+
+
+@given(
+    now=st.builds(
+        Circumstances,
+        tripped=st.booleans(),
+        carrier_down=st.sampled_from(["", "carrier_unreachable"]),
+        seats=st.integers(-1, 2),
+        usable=st.dictionaries(st.sampled_from(["stt", "llm", "tts"]), st.booleans()),
+    ),
+    on_outage=st.sampled_from(["hold", "skip", "degraded"]),
+)
+def test_nobody_is_dialled_but_for_a_reason_and_a_reason_is_always_named(
+    now: Circumstances, on_outage: OnOutage
+) -> None:
+    verdict = judge_dial_now(now, on_outage=on_outage)
+    all_well = all(now.usable.values())
+
+    assert (verdict == GO) == (not verdict.reason)
+    assert verdict.step != "dial" or all_well or on_outage == "degraded"
+    assert verdict.step != "dial" or (not now.tripped and now.seats > 0)
+    assert verdict.step != "skip" or (not all_well and on_outage == "skip")

@@ -1,0 +1,183 @@
+"""Diallers that are killed at any moment: the carrier's own record says whom they have called."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.campaign_office import CampaignStanding
+from tests.campaigns.recording_carrier import RecordingCarrier, carrier_running
+from tests.share_servers import Server
+from tests.storage.campaign_queue import NOON, new_contacts, open_queue
+
+PROGRAM = Path(__file__).with_name("dialling_program.py")
+ROOT = Path(__file__).parents[2]
+STEPS = (
+    "before the intent",
+    "after the intent",
+    "before the question",
+    "after the answer",
+    "after it was placed",
+    "before it is given back",
+    "before the outcome",
+    "after the outcome",
+)
+GUARD_S = 900.0  # of the whole: nothing here waits for a clock
+
+
+@asynccontextmanager
+async def nursery() -> AsyncIterator[Process]:
+    """Run the program that begins diallers."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, PROGRAM, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment
+    )
+    try:
+        yield process
+    finally:
+        assert process.stdin
+        process.stdin.close()
+        await process.wait()
+
+
+async def dialler(process: Process, order: dict[str, Any], *, killed_after_s: float | None) -> int:
+    """Have somebody dial; return how that ended."""
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps(order).encode() + b"\n")
+    pid = int(await process.stdout.readline())
+    if killed_after_s is not None:
+        await asyncio.sleep(killed_after_s)
+        with contextlib.suppress(ProcessLookupError):  # it has finished before
+            os.kill(pid, signal.SIGKILL)
+    return int(await process.stdout.readline())
+
+
+async def kill_and_finish(url: str, carrier: RecordingCarrier, *, kills: int, seed: int) -> int:
+    """Kill one dialler after the other, at every step and at any moment; let the last one finish.
+
+    Returns:
+        How many were killed.
+    """
+    chance = random.Random(seed)  # noqa: S311 - repeatable
+    killed = 0
+    async with asyncio.timeout(GUARD_S), nursery() as process:
+        for index in range(kills):
+            order: dict[str, Any] = {
+                "url": url,
+                "carrier": carrier.url,
+                "holder": f"dialler-{index}",
+                "now": NOON + 100.0 * index,
+            }
+            by_itself = index % 2 == 0
+            if by_itself:
+                order |= {"die_at": STEPS[index // 2 % len(STEPS)], "die_on": chance.randint(1, 3)}
+            after_s = None if by_itself else chance.random() * 0.15
+            ended = await dialler(process, order, killed_after_s=after_s)
+            assert ended in (0, -signal.SIGKILL)
+            killed += ended == -signal.SIGKILL
+        order = {"url": url, "carrier": carrier.url, "holder": "last", "now": NOON + 100.0 * kills}
+        assert await dialler(process, order, killed_after_s=None) == 0
+    return killed
+
+
+async def standing_of(url: str) -> CampaignStanding:
+    queue = open_queue(url, "judge")
+    try:
+        return await queue.standing(NOON + 1e6)
+    finally:
+        await queue.close()
+
+
+def judge(carrier: RecordingCarrier, standing: CampaignStanding, contacts: int) -> None:
+    """Compare what rang with what should have, and with what the ledger believes."""
+    rang = Counter(to for _, to in carrier.record)
+    numbers = [each.number for each in new_contacts(contacts)]
+    expected = {number: 2 if number.endswith("7") else 1 for number in numbers}
+
+    assert rang == expected  # nobody twice for one attempt, and nobody lost
+    assert len({dial for dial, _ in carrier.record}) == len(carrier.record)
+    assert standing.contacts == {"done": contacts}
+    assert standing.outcomes == Counter(carrier.outcomes.values())
+    assert standing.calls_now == 0
+
+
+async def fill(url: str, contacts: int) -> None:
+    queue = open_queue(url, "filler")
+    try:
+        await queue.fill(new_contacts(contacts))
+    finally:
+        await queue.close()
+
+
+class KilledDiallersContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    async def try_kills(self, url: str, *, kills: int, contacts: int, seed: int) -> None:
+        await fill(url, contacts)
+        async with carrier_running(seed) as carrier:
+            killed = await kill_and_finish(url, carrier, kills=kills, seed=seed)
+
+            judge(carrier, await standing_of(url), contacts)
+        assert killed > kills // 3  # else nothing was tried
+
+    async def test_after_25_kills_each_contact_rang_once_for_each_attempt(self, url: str) -> None:
+        await self.try_kills(url, kills=25, contacts=30, seed=3)
+
+    @pytest.mark.long
+    async def test_after_200_kills_each_contact_rang_once_for_each_attempt(self, url: str) -> None:
+        await self.try_kills(url, kills=200, contacts=300, seed=4)
+
+    async def try_four(self, url: str, *, contacts: int) -> None:
+        await fill(url, contacts)
+        async with (
+            asyncio.timeout(GUARD_S),
+            carrier_running(5, faulty=False) as carrier,
+            AsyncExitStack() as stack,
+        ):
+            programs = [await stack.enter_async_context(nursery()) for _ in range(4)]
+            orders = [
+                {"url": url, "carrier": carrier.url, "holder": f"dialler-{index}", "now": NOON}
+                for index in range(4)
+            ]
+            ended = await asyncio.gather(
+                *(
+                    dialler(program, order, killed_after_s=None)
+                    for program, order in zip(programs, orders, strict=True)
+                )
+            )
+
+            assert ended == [0, 0, 0, 0]
+            judge(carrier, await standing_of(url), contacts)
+
+    async def test_four_processes_call_nobody_twice(self, url: str) -> None:
+        await self.try_four(url, contacts=100)
+
+    @pytest.mark.long
+    async def test_four_processes_call_10_000_contacts_and_nobody_twice(self, url: str) -> None:
+        await self.try_four(url, contacts=10_000)
+
+
+@pytest.mark.slow
+class TestKilledOnSqlite(KilledDiallersContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+
+@pytest.mark.slow
+class TestKilledOnPostgres(KilledDiallersContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

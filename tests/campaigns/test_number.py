@@ -1,0 +1,92 @@
+"""Telephone numbers as people, spreadsheets and exports write them."""
+
+import pytest
+
+from campaigns.number import CallableNumber, read_number
+
+GOOD = {
+    "E.164": ("+4930901820", "DE", "+4930901820"),
+    "E.164 without a region": ("+4930901820", "", "+4930901820"),
+    "national": ("030 901820", "DE", "+4930901820"),
+    "with a slash": ("030/901820", "DE", "+4930901820"),
+    "with 00": ("0049 30 901820", "DE", "+4930901820"),
+    "with 011": ("011 49 30 901820", "US", "+4930901820"),
+    "with a zero in brackets": ("+49 (0)30 901820", "DE", "+4930901820"),
+    "American": ("(202) 555-0143", "US", "+12025550143"),
+    "with dots": ("202.555.0143", "US", "+12025550143"),
+    "with a one": ("1-202-555-0143", "US", "+12025550143"),
+    "as an address": ("tel:+1-202-555-0143", "US", "+12025550143"),
+    "letters": ("1-800-FLOWERS", "US", "+18003569377"),
+    "Arabic digits": ("+٤٩٣٠٩٠١٨٢٠", "DE", "+4930901820"),
+    "full width": ("＋４９３０９０１８２０", "DE", "+4930901820"),  # noqa: RUF001 - the test
+    "spaces that are none": ("+49\u00a030\u2009901820", "DE", "+4930901820"),
+    "an invisible mark": ("\u202a+4930901820\u202c", "DE", "+4930901820"),
+    "kept as text by an apostrophe": ("'+4930901820", "DE", "+4930901820"),
+    "kept as text by a formula": ('="+4930901820"', "DE", "+4930901820"),
+    "a spreadsheet's decimal": ("4930901820.0", "", "no_country_code"),
+    "a spreadsheet's decimal with a plus": ("+4930901820.0", "", "+4930901820"),
+    "a mobile": ("0151 23456789", "DE", "+4915123456789"),
+    "Italian, whose zero stays": ("06 6982 1234", "IT", "+390669821234"),
+    "an island": ("+1 (246) 412-3456", "", "+12464123456"),
+}
+
+
+@pytest.mark.parametrize(("text", "region", "e164"), GOOD.values(), ids=GOOD)
+def test_a_number_is_kept_as_the_world_dials_it(text: str, region: str, e164: str) -> None:
+    read = read_number(text, region=region)
+
+    assert (read.e164 if isinstance(read, CallableNumber) else read) == e164
+
+
+BAD = {
+    "nothing": ("", "US", "no_number"),
+    "spaces": ("   ", "US", "no_number"),
+    "words": ("call me", "US", "not_a_number"),
+    "a formula": ("=1+1", "US", "not_a_number"),
+    "a command": ("=cmd|'/c calc'!A1", "US", "not_a_number"),
+    "too short": ("+1 202 555", "", "too_short"),
+    "too long": ("+4930901820901820901820", "DE", "too_long"),
+    "very long": ("1" * 1_000_000, "US", "too_long"),
+    "without an area": ("555-0143", "US", "no_area_code"),
+    "no country": ("030 901820", "", "no_country_code"),
+    "a country that is none": ("+999 123 456 789", "", "no_country_code"),
+    "an exchange that does not exist": ("+1 202 055 0143", "", "not_a_number"),
+    "an emergency number": ("112", "DE", "no_area_code"),
+    "an emergency number there": ("911", "US", "too_short"),
+    "a spreadsheet's rounding": ("4.93012E+11", "DE", "digits_lost"),
+    "the same with a comma": ("4,93012E+11", "DE", "digits_lost"),
+    "an extension": ("+1 202 555 0143 ext. 12", "US", "has_extension"),
+    "by the minute": ("+49 900 1234567", "DE", "costly"),
+    "by the minute there": ("+1 900 234 5678", "US", "costly"),
+    "null": ("NULL", "US", "not_a_number"),
+    "a mail address": ("ada@example.com", "US", "not_a_number"),
+}
+
+
+@pytest.mark.parametrize(("text", "region", "reason"), BAD.values(), ids=BAD)
+def test_what_cannot_be_called_is_refused_with_a_reason(
+    text: str, region: str, reason: str
+) -> None:
+    assert read_number(text, region=region) == reason
+
+
+ZONES = {
+    "a town": ("+4930901820", ("Europe/Berlin",)),
+    "a mobile of a country with many": ("+15302345678", ("America/Los_Angeles",)),
+    "no place at all": ("+80012345678", ("Etc/Unknown",)),
+}
+
+
+@pytest.mark.parametrize(("text", "zones"), ZONES.values(), ids=ZONES)
+def test_a_number_has_the_zones_that_it_may_be_in(text: str, zones: tuple[str, ...]) -> None:
+    read = read_number(text, region="")
+
+    assert isinstance(read, CallableNumber)
+    assert read.zones == zones
+
+
+def test_a_number_of_a_whole_continent_has_all_its_zones() -> None:
+    read = read_number("+18003569377", region="")
+
+    assert isinstance(read, CallableNumber)
+    assert {"America/New_York", "America/Los_Angeles", "Pacific/Honolulu"} <= set(read.zones)

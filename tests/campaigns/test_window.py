@@ -1,0 +1,186 @@
+"""When somebody may be called, by the clocks of wherever their number may be."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from phonenumbers import timezone
+
+from campaigns.model import CallingWindow
+from campaigns.window import UNKNOWN, day_began_s, next_day_s, opens_s, zone_of
+
+BERLIN, LONDON, NEW_YORK, LOS_ANGELES = (
+    "Europe/Berlin",
+    "Europe/London",
+    "America/New_York",
+    "America/Los_Angeles",
+)
+DAYTIME = CallingWindow()
+WORKDAYS = CallingWindow(days=frozenset(range(5)))
+
+
+def at(text: str, zone: str = "UTC") -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
+
+
+OPENINGS = {
+    "inside": ((BERLIN,), DAYTIME, at("2026-11-20T08:00", BERLIN), None),
+    "the last moment": ((BERLIN,), DAYTIME, at("2026-11-20T20:59:59", BERLIN), None),
+    "the first moment that is too late": (
+        (BERLIN,),
+        DAYTIME,
+        at("2026-11-20T21:00", BERLIN),
+        at("2026-11-21T08:00", BERLIN),
+    ),
+    "before": (
+        (BERLIN,),
+        DAYTIME,
+        at("2026-11-20T07:59:59", BERLIN),
+        at("2026-11-20T08:00", BERLIN),
+    ),
+    "two zones: the later one opens": (
+        (NEW_YORK, LOS_ANGELES),
+        DAYTIME,
+        at("2026-11-20T09:00", NEW_YORK),
+        at("2026-11-20T08:00", LOS_ANGELES),
+    ),
+    "two zones: the earlier one has closed": (
+        (NEW_YORK, LOS_ANGELES),
+        DAYTIME,
+        at("2026-11-20T21:00", NEW_YORK),
+        at("2026-11-21T08:00", LOS_ANGELES),
+    ),
+    "a weekend": (
+        (BERLIN,),
+        WORKDAYS,
+        at("2026-11-20T21:00", BERLIN),
+        at("2026-11-23T08:00", BERLIN),
+    ),
+    "Friday here is Saturday there": (
+        ("Asia/Tokyo",),
+        WORKDAYS,
+        at("2026-11-20T23:30"),
+        at("2026-11-23T08:00", "Asia/Tokyo"),
+    ),
+    "one day a week": (
+        (LONDON,),
+        CallingWindow(days=frozenset({2})),
+        at("2026-11-18T21:00", LONDON),
+        at("2026-11-25T08:00", LONDON),
+    ),
+    "the night in which summer time begins": (
+        (BERLIN,),
+        DAYTIME,
+        at("2026-03-28T21:00", BERLIN),
+        at("2026-03-29T06:00", "UTC"),
+    ),
+    "the night in which it ends": (
+        (BERLIN,),
+        DAYTIME,
+        at("2026-10-24T21:00", BERLIN),
+        at("2026-10-25T07:00", "UTC"),
+    ),
+    "half an hour off": (
+        ("Asia/Kolkata",),
+        DAYTIME,
+        at("2026-11-20T02:00"),
+        at("2026-11-20T02:30"),
+    ),
+    "known and unknown": (
+        (UNKNOWN, BERLIN),
+        DAYTIME,
+        at("2026-11-20T07:00", BERLIN),
+        at("2026-11-20T08:00", BERLIN),
+    ),
+    "nobody knows, but the owner says": (
+        (UNKNOWN,),
+        CallingWindow(default_zone=BERLIN),
+        at("2026-11-20T07:00", BERLIN),
+        at("2026-11-20T08:00", BERLIN),
+    ),
+}
+
+
+@pytest.mark.parametrize(("zones", "window", "now", "opens"), OPENINGS.values(), ids=OPENINGS)
+def test_somebody_is_called_when_every_possible_clock_allows_it(
+    zones: tuple[str, ...], window: CallingWindow, now: float, opens: float | None
+) -> None:
+    assert opens_s(zones, window, now=now) == (now if opens is None else opens)
+
+
+NEVER = {
+    "nobody knows where": ((), DAYTIME),
+    "the library does not know": ((UNKNOWN,), DAYTIME),
+    "a zone that does not exist": (("Mars/Olympus",), DAYTIME),
+    "one of two does not exist": ((BERLIN, "Mars/Olympus"), DAYTIME),
+    "a file's name": (("../../etc/passwd",), DAYTIME),
+    "no common hour": (("Europe/London", "Pacific/Auckland"), CallingWindow(closes_s=17 * 3600)),
+    "no day": ((BERLIN,), CallingWindow(days=frozenset())),
+}
+
+
+@pytest.mark.parametrize(("zones", "window"), NEVER.values(), ids=NEVER)
+def test_somebody_for_whom_there_is_no_such_hour_is_never_called(
+    zones: tuple[str, ...], window: CallingWindow
+) -> None:
+    assert opens_s(zones, window, now=at("2026-11-20T12:00")) is None
+
+
+ZONES = st.lists(
+    st.sampled_from(
+        [BERLIN, LONDON, NEW_YORK, LOS_ANGELES, "America/Chicago", "Asia/Kolkata", "Asia/Tokyo"]
+    ),
+    min_size=1,
+    max_size=3,
+)
+MOMENTS = st.integers(int(at("2026-01-01T00:00")), int(at("2027-12-31T00:00")))
+
+
+def allowed(zone: str, window: CallingWindow, moment: float) -> bool:
+    """Say what the hours mean, as plainly as it can be said."""
+    local = datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(zone))
+    hours = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second)
+    in_hours = window.opens_s <= hours.total_seconds() < window.closes_s
+    return in_hours and local.weekday() in window.days
+
+
+@given(
+    zones=ZONES,
+    now=MOMENTS,
+    opens=st.integers(5, 12),
+    long=st.integers(1, 11),
+    days=st.frozensets(st.integers(0, 6), min_size=1),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_moment_is_allowed_everywhere_and_no_quarter_of_an_hour_before_it_is(
+    zones: list[str], now: int, opens: int, long: int, days: frozenset[int]
+) -> None:
+    window = CallingWindow(opens_s=opens * 3600.0, closes_s=(opens + long) * 3600.0, days=days)
+
+    moment = opens_s(zones, window, now=float(now))
+
+    end = now + 8 * 86_400 if moment is None else moment
+    assert moment is None or all(allowed(zone, window, moment) for zone in zones)
+    for before in range(now, int(end), 900):
+        assert not all(allowed(zone, window, float(before)) for zone in zones)
+
+
+@given(now=MOMENTS, zone=st.sampled_from([BERLIN, NEW_YORK, "Asia/Kolkata", "UTC"]))
+@settings(max_examples=50, deadline=None)
+def test_a_day_begins_and_ends_at_midnight_somewhere(now: int, zone: str) -> None:
+    began, ends = day_began_s(zone, now=float(now)), next_day_s(zone, now=float(now))
+
+    assert began <= now < ends
+    assert 23 * 3600 <= ends - began <= 25 * 3600
+    assert datetime.fromtimestamp(ends, ZoneInfo(zone)).hour == 0
+
+
+def test_every_zone_that_a_number_may_be_in_is_known_to_this_machine() -> None:
+    from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415 - large
+
+    named = {zone for zones in TIMEZONE_DATA.values() for zone in zones} - {UNKNOWN}
+
+    assert [zone for zone in sorted(named) if zone_of(zone) is None] == []
+    assert timezone.UNKNOWN_TIMEZONE == UNKNOWN

@@ -1,0 +1,49 @@
+"""The scenario of a campaign that meets an outage: what it proves, on virtual time."""
+
+import pytest
+
+from bot.outbound.staged import CONFIRMS, cast_of
+from drill.demonstration import DEMONSTRATIONS
+from drill.outage_scenario import CONTACTS, Proofs, in_order, with_standby, without_standby
+from tests.bot.staged_run import near_lab
+
+
+def unproven(proofs: Proofs) -> list[str]:
+    return [each.text for each in proofs if not each.holds]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.slow
+@pytest.mark.long
+async def test_with_a_standby_the_callee_does_not_notice() -> None:
+    async with near_lab() as lab:
+        proofs = await with_standby(lab, cast_of(1, (CONFIRMS,)), lambda *_: None, None)
+
+    assert unproven(proofs) == []
+
+
+@pytest.mark.virtual_time
+@pytest.mark.slow
+@pytest.mark.long
+async def test_without_one_the_whole_flow_happens_in_order() -> None:
+    async with near_lab() as lab:
+        proofs = await without_standby(lab, cast_of(CONTACTS, (CONFIRMS,)), lambda *_: None, None)
+
+    assert unproven(proofs) == []
+
+
+@pytest.mark.parametrize(
+    ("happened", "missing"),
+    [
+        (["open", "alert", "skipped", "closed"], []),
+        (["alert", "open", "skipped", "closed"], ["alert"]),
+        (["open", "alert"], ["closed"]),
+    ],
+    ids=["all in order", "one too early", "one not at all"],
+)
+def test_what_did_not_happen_in_its_place_is_named(happened: list[str], missing: list[str]) -> None:
+    assert in_order(["open", "alert", "closed"], happened) == missing
+
+
+def test_the_scenario_is_listed_with_the_others() -> None:
+    assert "elevenlabs-503" in DEMONSTRATIONS

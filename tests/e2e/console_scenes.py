@@ -1,0 +1,176 @@
+"""What a stand-in's console shows: calls, rungs, alerts and answers, in plain JSON values."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.async_api import Page
+
+from tests.e2e.demo_server import ROOT
+from tests.e2e.stand_in import StandIn
+from tests.e2e.test_pages import WELL
+
+IMAGES: Final = ROOT / "docs" / "images"
+LADDERS: Final = {
+    "stt": ("deepgram", "deepgram-b"),
+    "llm": ("openai", "openai-b"),
+    "tts": ("cartesia", "elevenlabs"),
+}
+KINDS: Final = {"deepgram-b": "deepgram", "openai-b": "openai"}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def lately(**said: Any) -> dict[str, Any]:
+    """Return a rung's last quarter of an hour."""
+    return {
+        "answers": 214,
+        "p50_s": 0.21,
+        "p95_s": 0.34,
+        "failures": 0,
+        "failovers": 0,
+        "callers_touched": 0,
+        "last_failure": None,
+        **said,
+    }
+
+
+def rungs(**changed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return every rung, well but for these, by name."""
+    return [
+        WELL
+        | {"stage": stage, "name": name, "kind": KINDS.get(name, name), "rank": rank}
+        | {"recent": lately(answers=214 if rank == 1 else 0), "withdrawn": False}
+        | changed.get(name.replace("-", "_"), {})
+        for stage, names in LADDERS.items()
+        for rank, name in enumerate(names, 1)
+    ]
+
+
+def live_call(number: int, **said: Any) -> dict[str, Any]:
+    return {
+        "id": f"call{number}",
+        "agent": "desk",
+        "transport": "twilio",
+        "caller": f"+1555****{number:02d}",
+        "called": "+1555****99",
+        "started_at": (now() - timedelta(seconds=40 + 7 * number)).isoformat(),
+        "state": ("listening", "processing", "speaking")[number % 3],
+        "providers": {stage: names[0] for stage, names in LADDERS.items()},
+        "turn": 1 + number % 4,
+        "v2v_s": 0.8 + 0.05 * (number % 8),
+        "slowest_s": 1.2,
+        "failures": 0,
+        "failovers": 0,
+        "barge_ins": 0,
+        "down": [],
+        "step": "",
+        "last": "",
+        **said,
+    }
+
+
+def past_call(number: int, **said: Any) -> dict[str, Any]:
+    return {
+        "id": f"past{number}",
+        "transport": "twilio",
+        "caller": f"+1555****{30 + number}",
+        "started_at": (now() - timedelta(minutes=2 + 3 * number)).isoformat(),
+        "length_s": 65.0 + 11 * number,
+        "state": "ended",
+        "reason": "caller_hung_up",
+        "failovers": 0,
+        "failures": 0,
+        "cost": 0.0123,
+        "currency": "USD",
+        **said,
+    }
+
+
+def alert(**said: Any) -> dict[str, Any]:
+    began = now() - timedelta(seconds=140)
+    return {
+        "key": "tts-cartesia-1",
+        "revision": 1,
+        "status": "open",
+        "severity": "HIGH",
+        "stage": "tts",
+        "provider": "cartesia",
+        "kind": "network",
+        "title": "HIGH: TTS cartesia: network",
+        "reason": "the connection was reset",
+        "instead": "elevenlabs",
+        "began_at": f"{began:%Y-%m-%d %H:%M:%S} UTC",
+        "resolved_at": None,
+        "resolved_how": "",
+        "lasted_s": None,
+        "turns_touched": 7,
+        "escalated": False,
+        "seen_by": "",
+        **said,
+    }
+
+
+def answers(*, slow_s: float = 0.0) -> list[list[Any]]:
+    """Return ten minutes of answers; the last two minutes are this much slower."""
+    begin = now().timestamp() - 600
+    return [
+        [
+            begin + 6 * at,
+            0.82 + 0.07 * (at * 7 % 5) + (slow_s if at > 80 and at % 3 == 0 else 0.0),
+            f"call{at % 5}",
+        ]
+        for at in range(100)
+    ]
+
+
+def healthy(it: StandIn) -> None:
+    """Five calls, and nothing wrong."""
+    it.providers = rungs()
+    it.calls |= {
+        "live": [live_call(each) for each in range(5)],
+        "turns": answers(),
+        "recent": [past_call(each) for each in range(6)],
+        "today": {"since": now().isoformat(), "cost": 3.4217, "currency": "USD"},
+    }
+    it.show_calls(it.calls["live"])
+
+
+def outage(it: StandIn) -> None:
+    """The preferred voice is gone for two minutes; the other one speaks."""
+    failure = {"at": now().isoformat(), "kind": "network", "reason": "the connection was reset"}
+    lost = lately(failures=9, failovers=5, callers_touched=5, last_failure=failure)
+    open_voice = {"state": "open", "usable": False, "half_opens_in_s": 12.4, "recent": lost}
+    moved = {
+        "providers": {"stt": "deepgram", "llm": "openai", "tts": "elevenlabs"},
+        "failures": 1,
+        "failovers": 1,
+        "last": "cartesia: network",
+    }
+    healthy(it)
+    it.providers = rungs(cartesia=open_voice, elevenlabs={"recent": lately(answers=31, p50_s=0.28)})
+    it.alerts = [alert()]
+    it.calls |= {
+        "live": [live_call(each, **moved) for each in range(5)],
+        "turns": answers(slow_s=0.8),
+        "touched": {"failovers": 5, "callers": 5},
+    }
+    it.show_calls(it.calls["live"])
+    told = {"call_id": "call1", "at": now().isoformat(), "stage": "tts"}
+    it.tell(
+        **told, number=3, event="AttemptFailed", provider="cartesia", kind="network", after_s=0.4
+    )
+    chosen = {"before": "cartesia", "after": "elevenlabs", "cause": "failover"}
+    it.tell(**told, number=4, event="RungChosen", **chosen)
+    opened = {"provider": "cartesia", "before": "closed", "after": "open", "cause": "failures"}
+    it.tell(**told, number=5, event="BreakerMoved", **opened, after_s=60.0)
+
+
+async def picture(page: Page, name: str, folder: Path, *, keep: bool) -> bytes:
+    """Photograph the whole page, for the documents if they are to be kept."""
+    await page.mouse.move(0, 0)
+    await page.evaluate("window.scrollTo(0, 0); document.activeElement.blur()")
+    path = (IMAGES if keep else folder) / f"console-{name}.png"
+    return await page.screenshot(path=path, full_page=True)

@@ -1,0 +1,378 @@
+"""The console as an operator sees it: well, in an outage, empty, on a phone, with forty calls."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.browser import Watch
+from tests.e2e.conftest import Served
+from tests.e2e.console_scenes import alert, healthy, live_call, now, outage, picture, rungs
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them
+]
+
+KEEP: Final = bool(os.environ.get("KEEP_PICTURES"))  # in docs/images, as the documents show them
+MOST_ELEMENTS: Final = 2_500  # of the page with 60 rows; without a bound it would be 400 rows
+COUNT: Final = "document.querySelectorAll('*').length"
+PHONE: Final = {"width": 360, "height": 740}
+COUNT_CHANGES: Final = """
+    window.changes = 0;
+    window.began = performance.now();
+    const body = document.querySelector("#calls tbody");
+    const rows = () => new Set([...body.children]);
+    window.rowsBefore = rows();
+    window.replaced = () => [...window.rowsBefore].filter((row) => !rows().has(row)).length;
+    new MutationObserver(() => window.changes += 1).observe(
+        body, { childList: true, subtree: true, characterData: true },
+    );
+"""
+
+
+VIOLATIONS: Final = """
+    window.broken = [];
+    addEventListener("securitypolicyviolation", (event) => broken.push(event.violatedDirective));
+"""
+OUTSIDE: Final = """() => {
+    const picture = document.createElement("img");
+    picture.src = "http://127.0.0.1:9/x.png";
+    document.body.append(picture);
+}"""
+
+
+async def opened(page: Page, served: Served) -> None:
+    await page.goto(served.url + "/")
+    await expect(page.locator("#live")).to_have_text("Live")
+
+
+async def test_all_is_well(page: Page, served: Served, watch: Watch, tmp_path: Path) -> None:
+    healthy(served.stand_in)
+    await opened(page, served)
+
+    await expect(page.locator(".headline")).to_have_text("All is well. 5 calls in progress.")
+    await expect(page.locator("#calls tbody tr")).to_have_count(5)
+    await expect(page.locator("#latency .hint")).to_contain_text("100 of 100 answers")
+    await expect(page.locator("#recent li")).to_have_count(6)
+    await expect(page.locator(".figures")).to_contain_text("3.42 USD")
+    await expect(page.locator("#latency canvas")).to_have_count(1)
+    await picture(page, "healthy", tmp_path, keep=KEEP)
+    assert watch.errors == []
+    assert watch.foreign == []
+
+
+async def test_an_outage_is_told_in_the_first_lines(
+    page: Page, served: Served, watch: Watch, tmp_path: Path
+) -> None:
+    outage(served.stand_in)
+    await opened(page, served)
+
+    await expect(page.locator(".headline")).to_have_text("cartesia: broken")
+    trouble = page.locator(".troubles li").first
+    await expect(trouble).to_contain_text("HIGH: TTS cartesia: network")
+    await expect(trouble).to_contain_text("(2 min) · 5 callers, 7 turns touched")
+    await expect(trouble).to_contain_text("Instead: elevenlabs")
+    await expect(page.locator("#calls td.served").first).to_have_text(
+        "deepgram, openai, elevenlabs"
+    )
+    await expect(page.locator("[data-rung=elevenlabs] .serves")).to_have_text("5 calls")
+    await expect(page.locator("[data-rung=cartesia] .speed")).to_contain_text(
+        "9 failed, 5 callers touched"
+    )
+    await expect(page.locator(".happenings li")).to_have_count(3)
+    await expect(page.locator("#latency canvas")).to_have_count(1)
+    await picture(page, "outage", tmp_path, keep=KEEP)
+    assert watch.errors == []
+
+
+async def test_an_empty_console_says_what_will_be_there(
+    page: Page, served: Served, tmp_path: Path
+) -> None:
+    served.stand_in.providers = rungs()
+    await opened(page, served)
+
+    await expect(page.locator(".headline")).to_have_text("All is well. Nobody calls now.")
+    await expect(page.get_by_text("A call shows here from its first second")).to_be_visible()
+    await expect(page.get_by_text("No answer in the last 15 minutes.")).to_be_visible()
+    await expect(page.get_by_text("No alert yet.")).to_be_visible()
+    await expect(page.get_by_text("No call is over yet.")).to_be_visible()
+    await picture(page, "empty", tmp_path, keep=KEEP)
+
+
+async def test_an_outage_can_be_read_on_a_phone(page: Page, served: Served, tmp_path: Path) -> None:
+    await page.set_viewport_size({"width": 360, "height": 740})
+    outage(served.stand_in)
+    await opened(page, served)
+
+    await expect(page.locator(".headline")).to_have_text("cartesia: broken")
+    await expect(page.locator("#calls tbody tr")).to_have_count(5)
+    assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    box = await page.locator(".headline").bounding_box()
+    assert box
+    assert box["y"] < PHONE["height"] / 2  # seen without scrolling
+    await expect(page.locator("#latency canvas")).to_have_count(1)
+    await picture(page, "phone", tmp_path, keep=KEEP)
+
+
+async def test_four_hundred_calls_do_not_make_the_page_grow(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    served.stand_in.providers = rungs()
+    crowd = [live_call(each) for each in range(40)]
+    served.stand_in.show_calls(crowd)
+    await opened(page, served)
+    await expect(page.locator("#calls tbody tr")).to_have_count(40)
+
+    served.stand_in.show_calls([live_call(each) for each in range(400)])
+
+    await expect(page.locator("#calls tbody tr")).to_have_count(60)
+    await expect(page.get_by_text("and 340 more, without trouble")).to_be_visible()
+    assert await page.evaluate(COUNT) < MOST_ELEMENTS
+    assert watch.errors == []
+
+
+async def test_forty_calls_change_in_place_and_together(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    it = served.stand_in
+    it.providers = rungs()
+    it.show_calls([live_call(each) for each in range(40)])
+    await opened(page, served)
+    await expect(page.locator("#calls tbody tr")).to_have_count(40)
+    before, begin = await page.evaluate(COUNT), now()
+    await page.evaluate(COUNT_CHANGES)
+    told = {"stage": "tts", "provider": "cartesia", "kind": "timeout", "after_s": 0.5}
+    parts = dict.fromkeys(("vad_s", "transcript_s", "decision_s", "llm_s", "tts_s"), 0.2)
+    for number in range(1, 51):  # two thousand entries and fifty snapshots, as fast as they come
+        for call in range(40):
+            at = (begin + timedelta(milliseconds=10 * number)).isoformat()
+            entry = {"call_id": f"call{call}", "number": 2 * number, "at": at}
+            it.tell(**entry, event="AttemptFailed", **told)
+            heard = {"turn": number, "at_s": 1.0, "v2v_s": 1.0, "parts": parts}
+            it.tell(**(entry | {"number": 2 * number + 1}), event="AnswerHeard", **heard)
+        it.show_calls([live_call(each, turn=number) for each in range(40)])
+
+    await expect(page.locator("[data-call=call39] td.doing")).to_contain_text("turn 50")
+    await expect(page.locator("#latency .hint")).to_contain_text("600 of 600 answers")
+
+    assert await page.evaluate("window.replaced()") == 0  # rows stay, so focus and selection do
+    assert await page.evaluate(COUNT) < before + 600
+    await expect(page.locator(".happenings li")).to_have_count(40)
+    assert await page.evaluate("window.changes") > 0
+    # Drawn together: however many come, the rows change three times a second at most.
+    assert await page.evaluate("window.changes <= 2 + (performance.now() - window.began) / 300")
+    assert watch.errors == []
+
+
+async def test_a_rung_is_taken_out_with_a_reason_and_put_back_from_the_keyboard(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    served.stand_in.providers = rungs()
+    await opened(page, served)
+
+    await page.get_by_role("button", name="Take openai out of rotation").press("Enter")
+    dialog = page.get_by_role("dialog", name="Take openai out of rotation?")
+    await expect(dialog.get_by_label("Why")).to_be_focused()
+    await page.keyboard.type("their status page")
+    await dialog.get_by_label("Your name").fill("Mary")
+    await page.keyboard.press("Enter")
+
+    await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Out of rotation")
+    await expect(dialog).to_be_hidden()
+    await expect(page.locator(".headline")).to_have_text("openai: out of rotation")
+    back = page.get_by_role("button", name="Put openai back into rotation")
+    await back.press("Enter")
+    await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Well")
+    word = {"by": "Mary", "why": "their status page", "force": False}
+    assert served.stand_in.acted == [("rest", "openai", word), ("return", "openai", {"by": "Mary"})]
+    assert watch.errors == []
+
+
+async def test_the_last_rung_is_taken_out_all_the_same_only_when_that_is_said(
+    page: Page, served: Served
+) -> None:
+    served.stand_in.providers = rungs()
+    served.stand_in.refuses = {"detail": "Without openai, llm would have no provider."}
+    await opened(page, served)
+
+    await page.get_by_role("button", name="Take openai out of rotation").click()
+    await page.get_by_role("button", name="Take out", exact=True).last.click()
+    await expect(page.get_by_text("llm would have no provider.").last).to_be_visible()
+    await page.get_by_label("All the same").check()
+    await page.get_by_role("button", name="Take out", exact=True).last.click()
+
+    await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Out of rotation")
+    assert [word["force"] for _, _, word in served.stand_in.acted] == [False, True]
+
+
+async def test_escape_does_nothing_and_gives_the_focus_back(page: Page, served: Served) -> None:
+    served.stand_in.providers = rungs()
+    await opened(page, served)
+    button = page.get_by_role("button", name="Take openai out of rotation")
+
+    await button.press("Enter")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(button).to_be_focused()
+    assert served.stand_in.acted == []
+
+
+async def test_an_alert_is_acknowledged_and_resolved(page: Page, served: Served) -> None:
+    served.stand_in.providers = rungs()
+    served.stand_in.alerts = [alert()]
+    await opened(page, served)
+
+    await page.get_by_role("button", name="Acknowledge: HIGH: TTS cartesia: network").click()
+    await expect(page.get_by_text("seen by an operator", exact=False).last).to_be_visible()
+    await page.get_by_role("button", name="Resolve: HIGH: TTS cartesia: network").click()
+
+    await expect(page.get_by_text("No alert is open.")).to_be_visible()
+    await expect(page.locator(".headline")).to_have_text("All is well. Nobody calls now.")
+    assert [what for what, _, _ in served.stand_in.acted] == ["acknowledge", "resolve"]
+
+
+async def test_a_server_that_goes_away_is_told_about(page: Page, served: Served) -> None:
+    served.stand_in.providers = rungs()
+    await opened(page, served)
+
+    await page.route("**/api/**", lambda route: route.abort())
+    served.stand_in.end_feed()
+
+    await expect(page.locator(".headline")).to_have_text("The server does not answer.")
+    await expect(page.get_by_text("Is the process running?")).to_be_visible()
+
+
+CALL_PAGE: Final[dict[str, Any]] = {
+    "call": {
+        "id": "c1",
+        "transport": "twilio",
+        "agent": "desk",
+        "caller": "+1555****67",
+        "called": "+1555****21",
+        "started_at": "2026-01-01T10:00:00+00:00",
+        "ended_at": "2026-01-01T10:01:05+00:00",
+        "state": "ended",
+        "reason": "caller_hung_up",
+        "length_s": 65.0,
+        "turns": 1,
+        "failovers": 1,
+        "failures": 1,
+        "cost": 0.0123,
+        "currency": "USD",
+        "recorded": True,
+    },
+    "turns": [
+        {
+            "call_id": "c1",
+            "turn": 1,
+            "began_at": "2026-01-01T10:00:08+00:00",
+            "v2v_s": 1.75,
+            "parts": {},
+            "stt": "deepgram",
+            "llm": "openai",
+            "tts": "elevenlabs",
+            "prompt_tokens": 310,
+            "completion_tokens": 21,
+            "characters": 88,
+            "cost": 0.0061,
+            "interrupted": False,
+            "within_budget": False,
+        }
+    ],
+    "messages": [
+        {
+            "id": 1,
+            "turn": 1,
+            "role": "caller",
+            "text": "When are you open?",
+            "at": "2026-01-01T10:00:10+00:00",
+            "spans": [],
+        },
+        {
+            "id": 2,
+            "turn": 1,
+            "role": "agent",
+            "text": "We open at <b>nine</b>.",
+            "at": "2026-01-01T10:00:12+00:00",
+            "spans": [
+                {"provider": "cartesia", "words": 2},
+                {"provider": "elevenlabs", "words": 2},
+            ],
+        },
+    ],
+    "failures": [
+        {
+            "id": 1,
+            "turn": 1,
+            "at": "2026-01-01T10:00:11+00:00",
+            "stage": "tts",
+            "provider": "cartesia",
+            "kind": "cut",
+            "scope": "endpoint",
+            "severity": "low",
+            "attempt": 1,
+            "permanent": False,
+            "reason": "the connection was reset",
+        }
+    ],
+    "breaker_moves": [],
+}
+
+
+async def test_a_call_has_a_page_with_its_turns_words_failures_and_recording(
+    page: Page, served: Served, watch: Watch, tmp_path: Path
+) -> None:
+    from tests.e2e.test_pages import ANSWER, MOVED, STOPPED  # noqa: PLC0415 - as they are told
+
+    voice = {"stage": "tts", "before": "cartesia", "after": "elevenlabs"}
+    facts = [STOPPED, MOVED | voice, ANSWER]
+    served.stand_in.call_pages["c1"] = CALL_PAGE | {"happenings": facts}
+
+    await page.goto(served.url + "/calls/c1")
+
+    await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
+    await expect(page.locator(".turn .moves li")).to_contain_text("cartesia → elevenlabs")
+    await expect(page.locator(".said[data-who=agent] .words")).to_have_text(
+        "We open at <b>nine</b>."
+    )
+    voices = page.locator(".said .voice")
+    await expect(voices).to_have_text(["We open", "at <b>nine</b>."])
+    colours = await voices.evaluate_all("all => all.map(one => getComputedStyle(one).color)")
+    assert len(set(colours)) == 2
+    await expect(page.locator("#failures li")).to_contain_text("cartesia: cut")
+    await expect(page.get_by_label("Recording of this call")).to_be_visible()
+    await expect(page.locator(".happenings li")).to_contain_text("Speaking moved")
+    await picture(page, "call", tmp_path, keep=KEEP)
+    await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
+    assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert watch.errors == []
+    assert watch.foreign == []
+
+
+async def test_a_call_that_nobody_knows_says_so(page: Page, served: Served) -> None:
+    await page.goto(served.url + "/calls/nobody")
+
+    await expect(page.get_by_text("There is no such call.")).to_be_visible()
+    await expect(page.get_by_role("link", name="To the console")).to_be_visible()
+
+
+async def test_what_a_page_may_not_do_it_does_not_do(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    """Every violation of the policy is heard of, also one that no message tells."""
+    await page.add_init_script(VIOLATIONS)
+    outage(served.stand_in)
+    await opened(page, served)
+    await expect(page.locator("#latency canvas")).to_have_count(1)
+
+    assert await page.evaluate("broken") == []
+    await page.evaluate(OUTSIDE)
+    await page.wait_for_function("broken.length > 0")  # the control: the policy is there
+    assert await page.evaluate("broken") == ["img-src"]

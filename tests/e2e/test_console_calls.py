@@ -1,0 +1,88 @@
+"""A call of the demo that loses its voice in the middle of a sentence, as the console tells it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from tests.e2e.browser import Watch, need_chromium
+from tests.e2e.demo_server import Demo, running_demo
+from tests.e2e.talking import broken, greeted, spoken, talking, told
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),  # one demo for both
+]
+
+WRITTEN_MS = 20_000  # a guard: the record is written within a second
+
+
+PREFERRED = ("deepgram", "openai", "cartesia")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
+    need_chromium()
+    async with running_demo(tmp_path_factory.mktemp("demo")) as running:
+        yield running
+
+
+async def test_a_call_passes_over_what_is_taken_out_from_its_next_turn_on(demo: Demo) -> None:
+    async with talking() as page:
+        await greeted(page, demo.url)
+        for name in PREFERRED:
+            await page.request.post(f"{demo.url}/api/providers/{name}/rest")
+        await told(page, spoken("01_hours"))
+        served = page.locator("#calls td.served")
+        await expect(served).to_have_text("deepgram-b, openai-b, elevenlabs")
+        await expect(page.locator("[data-rung] .condition[data-tone=warn]")).to_have_count(3)
+
+        for name in PREFERRED:
+            await page.request.post(f"{demo.url}/api/providers/{name}/return")
+        await expect(page.locator("[data-rung] .condition[data-tone=good]")).to_have_count(6)
+        await page.get_by_role("button", name="Hang up").click()
+    acted = [(each["action"], each["target"]) for each in demo.events("OperatorActed")]
+    assert acted == [(what, name) for what in ("rest", "return") for name in PREFERRED]
+
+
+async def test_a_call_that_lost_its_voice_is_told_the_same_everywhere(demo: Demo) -> None:
+    async with talking() as page:
+        watch = Watch(page, server=demo.url)
+        await greeted(page, demo.url)
+        await expect(page.locator("#calls tbody tr")).to_have_count(1)
+        await broken(page, "cartesia", "cut", after_words="4")
+        await told(page, spoken("01_hours"))
+        await told_by_the_console(page)
+
+        await page.get_by_role("button", name="Hang up").click()
+        await expect(page.locator("#calls tbody tr")).to_have_count(0)
+        over = page.locator("#recent li a")
+        await expect(over).to_have_count(2, timeout=WRITTEN_MS)
+        await over.first.click()
+
+        await told_by_the_calls_page(page, demo)
+        assert watch.errors == []
+        assert watch.foreign == []
+
+
+async def told_by_the_console(page: Page) -> None:
+    await expect(page.locator("#calls td.trouble")).to_contain_text("cartesia")
+    rung = page.locator("[data-rung=cartesia] .speed")
+    await expect(rung).to_contain_text("1 caller touched")
+    await expect(page.locator(".troubles")).to_contain_text("cartesia")
+
+
+async def told_by_the_calls_page(page: Page, demo: Demo) -> None:
+    await expect(page.locator("#state")).to_have_text("Over", timeout=WRITTEN_MS)
+    said = page.locator(".said[data-who=agent]")
+    await expect(said.first).to_contain_text("How can I help?")
+    voices = said.nth(1).locator(".voice")
+    await expect(voices).to_have_count(2)
+    speakers = [await each.get_attribute("title") for each in await voices.all()]
+    assert speakers == ["cartesia", "elevenlabs"]
+    await expect(page.locator(".turn .moves li")).to_contain_text("cartesia → elevenlabs")
+    call = demo.events("CallStarted")[-1]["call_id"]
+    failed = [each for each in demo.events("AttemptFailed") if each["call_id"] == call]
+    await expect(page.locator("#failures li")).to_have_count(len(failed))

@@ -1,0 +1,88 @@
+"""A queue of outbound calls with contacts in it, as several processes see it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from calls.outbound import CallConsent, Claim, NothingToDial
+from campaigns.claiming import rules_of
+from campaigns.model import Campaign
+from storage.campaign_office import CampaignOffice, CampaignStanding
+from storage.campaign_store import CampaignStore
+from storage.contact_book import ContactBook, NewContact
+
+NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC, a Friday
+LEASE_S = 6.0
+CONSENT = CallConsent(kind="written", given_on="2026-11-01", source="form 7")
+FAST = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, attempts=3)
+
+
+def caller_number(index: int) -> str:
+    return f"+1202555{index:04}"
+
+
+def new_contacts(many: int, **values: object) -> list[NewContact]:
+    one = NewContact(number="", zones=("Europe/London",), consent=CONSENT)
+    return [
+        replace(one, number=caller_number(index), **values)  # type: ignore[arg-type]
+        for index in range(many)
+    ]
+
+
+@dataclass(slots=True, kw_only=True)
+class Queue:
+    """One process's side of it; `other` gives another one's."""
+
+    url: str
+    store: CampaignStore
+    book: ContactBook
+    office: CampaignOffice
+
+    async def fill(self, contacts: Sequence[NewContact], campaign: str = "spring") -> None:
+        await self.book.add(campaign, contacts, now=NOON - 60.0)
+        await self.office.move(campaign, "running", now=NOON)
+
+    async def claim(self, campaign: Campaign = FAST, *, now: float = NOON) -> Claim | NothingToDial:
+        return await self.store.claim(
+            campaign.name, rules_of(campaign, now=now), now=now, lease_s=LEASE_S
+        )
+
+    async def take(self, campaign: Campaign = FAST, *, now: float = NOON) -> Claim:
+        claim = await self.claim(campaign, now=now)
+        assert isinstance(claim, Claim), claim
+        return claim
+
+    async def nothing(self, campaign: Campaign = FAST, *, now: float = NOON) -> NothingToDial:
+        claim = await self.claim(campaign, now=now)
+        assert isinstance(claim, NothingToDial), claim
+        return claim
+
+    async def standing(self, now: float = NOON) -> CampaignStanding:
+        standing = await self.office.standing("spring", now=now)
+        assert standing
+        return standing
+
+    async def close(self) -> None:
+        await self.store.close()
+        await self.book.close()
+        await self.office.close()
+
+
+def open_queue(url: str, holder: str) -> Queue:
+    return Queue(
+        url=url,
+        store=CampaignStore(url, holder=holder),
+        book=ContactBook(url),
+        office=CampaignOffice(url),
+    )
+
+
+@asynccontextmanager
+async def queues(url: str, many: int) -> AsyncIterator[list[Queue]]:
+    """Give some processes their side of one queue."""
+    opened = [open_queue(url, f"process-{index}") for index in range(many)]
+    try:
+        yield opened
+    finally:
+        for each in opened:
+            await each.close()

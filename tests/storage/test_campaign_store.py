@@ -1,0 +1,378 @@
+"""The queue of outbound calls, on a real SQLite and a real PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDial
+from campaigns.claiming import rules_of
+from campaigns.model import CallingWindow
+from storage.campaign_store import CampaignStore
+from storage.database import StorageError
+from tests.share_servers import PASSWORD, Server
+from tests.storage.campaign_queue import (
+    CONSENT,
+    FAST,
+    LEASE_S,
+    NOON,
+    Queue,
+    caller_number,
+    new_contacts,
+    queues,
+)
+
+BUSY = DialResult(outcome=DialOutcome.BUSY)
+DONE = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0, cost=0.5)
+FINISHED = NextStep(state="done")
+REST_S = 100.0
+
+
+class QueueContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def pair(self, url: str) -> AsyncIterator[tuple[Queue, Queue]]:
+        async with queues(url, 2) as (one, other):
+            yield one, other
+
+    @pytest.fixture
+    def queue(self, pair: tuple[Queue, Queue]) -> Queue:
+        return pair[0]
+
+    @pytest.fixture
+    def other(self, pair: tuple[Queue, Queue]) -> Queue:
+        return pair[1]
+
+    async def test_a_claim_is_in_the_ledger_before_anybody_is_asked(
+        self, queue: Queue, other: Queue
+    ) -> None:
+        await queue.fill(new_contacts(1, name="Ada", fields={"city": "Kent"}))
+
+        claim = await queue.take()
+
+        assert (claim.contact.name, claim.contact.fields) == ("Ada", {"city": "Kent"})
+        assert (claim.contact.consent, claim.contact.state) == (CONSENT, "dialling")
+        assert (claim.dial.attempt, claim.dial.state) == (1, "intended")
+        assert claim.dial.lease_until_s == NOON + LEASE_S
+        assert (await other.standing()).contacts == {"dialling": 1}
+        assert (await other.nothing()).reason == "nobody_due"
+
+    async def test_the_higher_priority_is_first_then_who_has_been_due_for_longer(
+        self, queue: Queue
+    ) -> None:
+        first, second, third, fourth = new_contacts(4)
+        rows = [
+            replace(first, due_s=NOON - 1),
+            replace(second, due_s=NOON - 2),
+            replace(third, priority=5),
+            replace(fourth, due_s=NOON + 1),
+        ]
+        await queue.fill(rows)
+
+        taken = [(await queue.take()).contact.number for _ in range(3)]
+
+        assert taken == [third.number, second.number, first.number]
+        assert await queue.nothing() == NothingToDial(reason="nobody_due", again_s=NOON + 1)
+
+    async def test_who_rested_is_dialled_again_under_a_new_id(self, queue: Queue) -> None:
+        await queue.fill(new_contacts(1))
+        first = await queue.take()
+        step = NextStep(state="resting", due_s=NOON + REST_S)
+
+        assert await queue.store.settle(first.dial, BUSY, then=step, now=NOON)
+
+        assert (await queue.nothing()).again_s == NOON + REST_S
+        again = await queue.take(now=NOON + REST_S)
+        assert (again.contact.attempts, again.contact.outcome) == (1, DialOutcome.BUSY)
+        assert (again.dial.attempt, again.dial.id != first.dial.id) == (2, True)
+
+    async def test_a_dial_has_one_outcome(self, queue: Queue, other: Queue) -> None:
+        await queue.fill(new_contacts(1))
+        dial = (await queue.take()).dial
+
+        settled = [
+            await other.store.settle(dial, DONE, then=FINISHED, now=NOON),
+            await queue.store.settle(dial, DONE, then=FINISHED, now=NOON),
+            await queue.store.settle(dial, BUSY, then=FINISHED, now=NOON),
+        ]
+
+        assert settled == [False, True, False]
+        standing = await queue.standing()
+        assert (standing.outcomes, standing.contacts) == ({"completed": 1}, {"done": 1})
+        assert standing.cost == 0.5
+        assert (await queue.nothing()).reason == "finished"
+
+    async def test_what_did_not_count_leaves_the_attempts_alone(self, queue: Queue) -> None:
+        await queue.fill(new_contacts(1))
+        dial = (await queue.take()).dial
+        failed = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="stage_down")
+
+        await queue.store.settle(
+            dial, failed, then=NextStep(state="resting", counted=False), now=NOON
+        )
+
+        again = (await queue.take()).contact
+        assert (again.attempts, again.dials) == (0, 2)
+
+    async def test_a_dial_whose_holder_is_silent_is_taken_over_once(
+        self, queue: Queue, other: Queue
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        claim = await queue.take()
+        await queue.store.placed(claim.dial, "CA1")
+
+        assert not await other.store.expired(now=NOON + LEASE_S - 0.1, lease_s=LEASE_S)
+        (taken,) = await other.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+
+        assert taken.contact == claim.contact
+        assert (taken.dial.id, taken.dial.provider_call_id) == (claim.dial.id, "CA1")
+        assert not await queue.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        assert not await queue.store.renew(claim.dial, now=NOON + LEASE_S, lease_s=LEASE_S)
+        assert not await queue.store.settle(claim.dial, DONE, then=FINISHED, now=NOON)
+        assert await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S) == "lease_lost"
+        assert await other.store.settle(taken.dial, DONE, then=FINISHED, now=NOON)
+
+    async def test_a_call_that_renews_keeps_its_dial(self, queue: Queue, other: Queue) -> None:
+        await queue.fill(new_contacts(1))
+        dial = (await queue.take()).dial
+
+        for step in range(1, 5):
+            assert await queue.store.renew(dial, now=NOON + 5.0 * step, lease_s=LEASE_S)
+            assert not await other.store.expired(now=NOON + 5.0 * step + 5.0, lease_s=LEASE_S)
+
+    async def test_a_dead_process_holds_no_slot_for_longer_than_its_lease(
+        self, queue: Queue, other: Queue
+    ) -> None:
+        narrow = replace(FAST, concurrent=2)
+        await queue.fill(new_contacts(4))
+        await queue.take(narrow)
+        alive = await queue.take(narrow)
+        assert (await other.nothing(narrow)).reason == "concurrent"
+
+        await queue.store.renew(alive.dial, now=NOON + 5.0, lease_s=LEASE_S)
+
+        assert (await other.standing(NOON + LEASE_S)).calls_now == 1
+        assert await other.take(narrow, now=NOON + LEASE_S)
+        assert (await other.nothing(narrow, now=NOON + LEASE_S)).reason == "concurrent"
+
+    async def test_a_dial_that_was_given_back_is_made_under_the_same_id(
+        self, queue: Queue, other: Queue
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        lost = await queue.take()
+        (taken,) = await other.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+
+        assert not await queue.store.release(lost.dial)
+        assert await other.store.release(taken.dial)
+
+        again = await other.take(now=NOON + LEASE_S)
+        assert (again.dial.id, again.dial.attempt) == (lost.dial.id, 1)
+        # Who made it before, and was only slow, has nothing to say of it any more.
+        assert await queue.store.confirm(lost.dial, now=NOON + 7, lease_s=LEASE_S) == "lease_lost"
+        assert not await queue.store.placed(lost.dial, "CA1")
+
+    async def test_a_dial_that_a_carrier_has_taken_is_not_given_back(self, queue: Queue) -> None:
+        await queue.fill(new_contacts(1))
+        dial = (await queue.take()).dial
+        await queue.store.placed(dial, "CA1")
+
+        assert not await queue.store.release(dial)
+
+    async def test_an_answer_that_overtakes_the_carriers_id_is_kept(self, queue: Queue) -> None:
+        await queue.fill(new_contacts(1))
+        dial = (await queue.take()).dial
+
+        await queue.store.answered(dial, now=NOON + 1)
+        await queue.store.placed(dial, "CA1")
+
+        (kept,) = await queue.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        assert (kept.dial.state, kept.dial.answered_s) == ("answered", NOON + 1)
+        assert kept.dial.provider_call_id == "CA1"
+
+    async def test_who_is_put_on_the_list_while_claimed_is_not_dialled(
+        self, queue: Queue, other: Queue
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        dial = (await queue.take()).dial
+        assert await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S) == ""
+
+        assert await other.book.add_do_not_call(dial.number, source="voice", now=NOON)
+
+        assert await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S) == "do_not_call"
+        standing = await queue.standing()
+        assert (standing.contacts, standing.outcomes) == ({"excluded": 1}, {"refused": 1})
+
+    async def test_who_asks_in_the_call_not_to_be_called_again_is_not(
+        self, queue: Queue, other: Queue
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        dial = (await queue.take()).dial
+        await other.book.add_do_not_call(dial.number, source="voice", now=NOON)
+
+        await queue.store.settle(dial, BUSY, then=NextStep(state="resting"), now=NOON)
+
+        assert (await queue.standing()).contacts == {"excluded": 1}
+        assert (await queue.nothing()).reason == "finished"
+
+    async def test_who_is_on_the_list_is_claimed_in_no_campaign(self, queue: Queue) -> None:
+        first, second = new_contacts(2)
+        await queue.fill([first, second])
+        await queue.fill([first], campaign="autumn")
+
+        assert await queue.book.add_do_not_call(first.number, source="letter", now=NOON)
+        assert not await queue.book.add_do_not_call(first.number, source="letter", now=NOON)
+
+        assert (await queue.take()).contact.number == second.number
+        assert (await queue.nothing(replace(FAST, name="autumn"))).reason == "finished"
+        assert await queue.book.do_not_call([first.number, second.number]) == {first.number}
+
+    async def test_a_campaign_that_does_not_run_dials_nobody(self, queue: Queue) -> None:
+        await queue.fill(new_contacts(2))
+        dial = (await queue.take()).dial
+
+        assert await queue.office.move("spring", "paused", reason="own_breaker", now=NOON)
+
+        assert await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S) == "not_running"
+        assert (await queue.nothing()).reason == "not_running"
+        standing = await queue.standing()
+        assert (standing.contacts, standing.reason) == ({"waiting": 2}, "own_breaker")
+        assert not await queue.office.move("unknown", "running", now=NOON)
+
+    async def test_who_may_not_be_called_now_is_due_when_their_hours_open(
+        self, queue: Queue
+    ) -> None:
+        here, abroad, nowhere = new_contacts(3)
+        rows = [
+            replace(abroad, zones=("America/New_York",), priority=9),  # 7 o'clock in the morning
+            replace(nowhere, zones=("Etc/Unknown",), priority=5),
+            here,
+        ]
+        await queue.fill(rows)
+
+        assert (await queue.take()).contact.number == here.number
+        assert await queue.nothing() == NothingToDial(reason="nobody_due", again_s=NOON + 3600)
+        assert (await queue.take(now=NOON + 3600)).contact.number == abroad.number
+        assert (await queue.standing()).contacts == {"dialling": 2, "excluded": 1}
+
+    async def test_many_outside_their_hours_do_not_keep_one_inside_from_its_call(
+        self, queue: Queue
+    ) -> None:
+        late = new_contacts(120, zones=("Asia/Tokyo",), priority=1)
+        inside = replace(late[0], number="+442079460000", zones=("Europe/London",), priority=0)
+        await queue.fill([*late, inside])
+
+        assert (await queue.take()).contact.number == inside.number
+        assert (await queue.nothing()).reason == "nobody_due"
+
+    async def test_a_day_has_so_many_calls_and_so_much_money(self, queue: Queue) -> None:
+        await queue.fill(new_contacts(5))
+        few = replace(FAST, daily_calls=2)
+        cheap = replace(FAST, daily_spend=0.5)
+        midnight = NOON + 12 * 3600
+
+        given_back = await queue.take(few)
+        await queue.store.release(given_back.dial)
+        first = await queue.take(few)
+        await queue.take(few)
+
+        assert await queue.nothing(few) == NothingToDial(reason="daily_calls", again_s=midnight)
+        await queue.store.settle(first.dial, DONE, then=FINISHED, now=NOON)
+        assert (await queue.nothing(cheap)).reason == "daily_spend"
+        tomorrow = midnight + 9 * 3600
+        assert await queue.take(replace(few, daily_spend=0.5), now=tomorrow)
+
+    async def test_all_processes_draw_on_one_pace(self, queue: Queue, other: Queue) -> None:
+        slow = replace(FAST, dials_per_minute=6)
+        await queue.fill(new_contacts(4))
+
+        await queue.take(slow)
+
+        assert await other.nothing(slow, now=NOON + 4) == NothingToDial(
+            reason="pace", again_s=NOON + 10
+        )
+        await other.take(slow, now=NOON + 10)
+        assert (await queue.nothing(slow, now=NOON + 10)).reason == "pace"
+
+    async def test_a_contact_is_imported_once(self, queue: Queue) -> None:
+        first, second, barred = new_contacts(3)
+        await queue.book.add_do_not_call(barred.number, source="list", now=NOON)
+
+        one = await queue.book.add("spring", [first, first, barred], now=NOON)
+        same = await queue.book.add("spring", [first], now=NOON)
+        again = await queue.book.add("spring", [first, second], now=NOON + 1)
+
+        assert one == ["added", "duplicate", "do_not_call"]
+        assert (same, again) == (["duplicate"], ["known", "added"])
+        assert (await queue.standing()).contacts == {"waiting": 2}
+
+    async def test_claims_at_once_never_take_one_twice_nor_more_than_there_is_room_for(
+        self, url: str
+    ) -> None:
+        narrow = replace(FAST, concurrent=30)
+        async with queues(url, 4) as several:
+            await several[0].fill(new_contacts(50))
+
+            async def claim_ten(queue: Queue) -> list[Claim | NothingToDial]:
+                return [await queue.claim(narrow) for _ in range(10)]
+
+            found = await asyncio.gather(*(claim_ten(each) for each in several))
+
+        taken = [each for row in found for each in row if isinstance(each, Claim)]
+        assert len({each.contact.id for each in taken}) == len(taken) == 30
+
+    async def test_dials_of_the_dead_are_handed_out_once_among_several(self, url: str) -> None:
+        async with queues(url, 4) as several:
+            await several[0].fill(new_contacts(20))
+            for _ in range(20):
+                await several[0].take()
+
+            found = await asyncio.gather(
+                *(each.store.expired(now=NOON + 60, lease_s=LEASE_S) for each in several)
+            )
+
+        taken = [claim.dial.id for row in found for claim in row]
+        assert len(set(taken)) == len(taken) == 20
+
+
+class TestSqlite(QueueContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+    async def test_the_next_in_turn_is_found_by_the_index(self, queue: Queue, url: str) -> None:
+        import sqlite3  # noqa: PLC0415 - only to ask how it looks
+
+        await queue.fill(new_contacts(3))
+
+        with sqlite3.connect(url.partition(":///")[2]) as connection:
+            plan = connection.execute(
+                "EXPLAIN QUERY PLAN SELECT * FROM contacts WHERE campaign = 'spring' AND "
+                "state = 'waiting' AND due_s <= 9e9 ORDER BY priority DESC, due_s, id LIMIT 50"
+            ).fetchall()
+
+        assert "contacts_in_turn" in str(plan)
+        assert "TEMP B-TREE" not in str(plan)
+
+
+class TestPostgres(QueueContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+
+    async def test_an_error_does_not_show_the_password(self) -> None:
+        store = CampaignStore(
+            f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none", holder="x"
+        )
+
+        with pytest.raises(StorageError) as wrong:
+            await store.claim("spring", rules_of(FAST, now=NOON), now=NOON, lease_s=LEASE_S)
+        assert PASSWORD not in str(wrong.value)
+        await store.close()
+
+
+def test_the_hours_of_these_tests_are_open() -> None:
+    assert CallingWindow().opens_s < 12 * 3600 < CallingWindow().closes_s
+    assert caller_number(7) == "+12025550007"

@@ -1,0 +1,170 @@
+"""The versions of the database: made whole when empty, named when behind, brought up by hand."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from storage.database import Database, StorageError
+from storage.schema import UNMARKED, known_versions
+from storage.tables import HEALTH, METADATA, PROBERS
+from storage.upgrading import find_lag, upgrade
+from tests.share_servers import PASSWORD, Server
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """Return every table with its columns and indexes, as the database itself says."""
+    looking = inspect(connection)
+    return {
+        table: (
+            [(each["name"], str(each["type"]), each["nullable"]) for each in columns],
+            looking.get_pk_constraint(table)["constrained_columns"],
+            sorted(str(each["column_names"]) for each in looking.get_indexes(table)),
+            sorted(str(each["column_names"]) for each in looking.get_unique_constraints(table)),
+        )
+        for table in looking.get_table_names()
+        if (columns := looking.get_columns(table))
+    }
+
+
+async def shape_of(url: str) -> dict[str, Any]:
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        return await connection.run_sync(shape)
+
+
+async def use(url: str) -> None:
+    database = Database(url)
+    await database.engine()
+    await database.close()
+
+
+async def in_database(url: str, *statements: str) -> None:
+    engine: AsyncEngine = create_async_engine(url, poolclass=NullPool)
+    async with engine.begin() as connection:
+        for each in statements:
+            await connection.execute(text(each))
+
+
+async def make_unmarked(url: str) -> None:
+    """Make what a database had before there were versions, with a row in it."""
+    engine: AsyncEngine = create_async_engine(url, poolclass=NullPool)
+    async with engine.begin() as connection:
+        await connection.run_sync(METADATA.create_all, tables=[UNMARKED[0], HEALTH, PROBERS])
+    await in_database(
+        url,
+        "INSERT INTO callbacks (call_id, number, reason, asked_at)"
+        " VALUES ('c1', '+15550101', 'r', '2026-03-01 12:30:00')",
+    )
+
+
+class SchemaContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    async def test_an_empty_database_is_made_whole_when_it_is_first_used(self, url: str) -> None:
+        await use(url)
+
+        assert await find_lag(url) is None
+        assert {"callbacks", "calls", "happenings"} <= set(await shape_of(url))
+
+    async def test_the_steps_end_where_an_empty_database_begins(
+        self, url: str, other_url: str
+    ) -> None:
+        await use(url)
+        before, after = await upgrade(other_url)
+
+        assert (before, after) == (None, known_versions()[-1])
+        assert await shape_of(other_url) == await shape_of(url)
+
+    async def test_a_database_from_before_the_versions_is_named_and_loses_nothing(
+        self, url: str
+    ) -> None:
+        await make_unmarked(url)
+        await use(url)
+
+        lag = await find_lag(url)
+        assert lag
+        assert "holdline db upgrade" in lag
+        assert "calls" not in await shape_of(url)
+
+        await upgrade(url)
+        assert await find_lag(url) is None
+        assert "calls" in await shape_of(url)
+        engine = create_async_engine(url, poolclass=NullPool)
+        async with engine.connect() as connection:
+            kept: Sequence[str] = list(
+                (await connection.execute(text("SELECT number FROM callbacks"))).scalars()
+            )
+        assert kept == ["+15550101"]
+
+    async def test_a_board_alone_is_no_database_of_ours_yet(self, url: str) -> None:
+        board = Database(url, tables=[HEALTH, PROBERS])
+        await board.engine()
+        await board.close()
+
+        assert await find_lag(url) is None
+        await use(url)
+        assert await find_lag(url) is None
+        assert "calls" in await shape_of(url)
+
+    async def test_an_upgrade_of_what_is_new_enough_changes_nothing(self, url: str) -> None:
+        await use(url)
+        shape_before = await shape_of(url)
+
+        assert await upgrade(url) == (known_versions()[-1], known_versions()[-1])
+        assert await shape_of(url) == shape_before
+
+    async def test_a_database_of_a_newer_version_is_named(self, url: str) -> None:
+        await use(url)
+        await in_database(url, "UPDATE alembic_version SET version_num = '9999_later'")
+
+        lag = await find_lag(url)
+
+        assert lag
+        assert "9999_later" in lag
+
+    async def test_processes_that_begin_at_once_make_one_database(self, url: str) -> None:
+        await asyncio.gather(*(use(url) for _ in range(5)), upgrade(url))
+
+        assert await find_lag(url) is None
+
+
+class TestSqlite(SchemaContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+    @pytest.fixture
+    def other_url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/deep/down/other.db"
+
+    async def test_looking_makes_no_database(self, url: str, tmp_path: Path) -> None:
+        assert await find_lag(url) is None
+        assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - nothing else waits here
+
+    async def test_what_cannot_be_upgraded_is_an_error_of_ours(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+
+        with pytest.raises(StorageError):
+            await upgrade(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
+
+
+class TestPostgres(SchemaContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+
+    @pytest.fixture
+    async def other_url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+
+    async def test_an_error_does_not_show_the_password(self) -> None:
+        with pytest.raises(StorageError) as wrong:
+            await find_lag(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none")
+
+        assert PASSWORD not in str(wrong.value)

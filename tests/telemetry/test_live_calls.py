@@ -1,0 +1,71 @@
+"""The calls in progress, folded from the entries as they are told."""
+
+from typing import Any
+
+from calls.entry import Entry
+from calls.events import CallEnded, CallStarted, Event, PhaseMoved
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptWon,
+    RungChosen,
+    StageExhausted,
+    StageRecovered,
+    StepTaken,
+)
+from fallbacks.failure import Kind, Scope
+from telemetry.live_calls import MOST_CALLS, LiveCalls
+
+AT = "2026-11-21T12:00:00.000+00:00"
+STARTED = CallStarted(
+    transport="twilio", agent="desk", caller="+15551234567", called="+15557654321"
+)
+
+
+async def shown(*events: Event) -> list[dict[str, Any]]:
+    calls = LiveCalls()
+    for number, event in enumerate(events, 1):
+        await calls.hear(Entry(call_id="c1", number=number, at=AT, event=event))
+    return calls.as_json()
+
+
+async def test_a_call_is_shown_from_its_start_to_its_end_with_masked_numbers() -> None:
+    (call,) = await shown(STARTED)
+
+    assert (call["id"], call["caller"], call["called"]) == ("c1", "+1555****67", "+1555****21")
+    assert (call["state"], call["started_at"]) == ("listening", AT)
+    assert await shown(STARTED, CallEnded(reason="silence", length_s=3.0)) == []
+
+
+async def test_who_serves_each_stage_is_the_last_one_that_did() -> None:
+    (call,) = await shown(
+        STARTED,
+        AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1),
+        AttemptFailed(
+            stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.4
+        ),
+        RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover"),
+        PhaseMoved(before="processing", after="speaking", cause="spoke"),
+    )
+
+    assert call["providers"] == {"tts": "elevenlabs"}
+    assert (call["failures"], call["failovers"], call["last"]) == (1, 1, "cartesia: cut")
+    assert call["state"] == "speaking"
+
+
+async def test_a_stage_that_is_down_is_shown_with_what_is_done_instead_until_it_is_back() -> None:
+    down = (STARTED, StageExhausted(stage="llm", attempts=2), StepTaken(stage="llm", step="clip"))
+
+    (call,) = await shown(*down)
+    (well,) = await shown(*down, StageRecovered(stage="llm", down_s=4.0))
+
+    assert (call["down"], call["step"]) == (["llm"], "clip")
+    assert (well["down"], well["step"]) == ([], "")
+
+
+async def test_calls_whose_end_was_lost_do_not_pile_up() -> None:
+    calls = LiveCalls()
+    for number in range(MOST_CALLS + 5):
+        await calls.hear(Entry(call_id=f"c{number}", number=1, at=AT, event=STARTED))
+
+    assert len(calls) == MOST_CALLS
+    assert calls.as_json()[0]["id"] == "c5"

@@ -1,0 +1,139 @@
+"""A quarter of an hour of every rung, by minutes; what processes counted adds up."""
+
+import pytest
+
+from calls.entry import Entry
+from calls.events import AnswerHeard, Event, TurnParts
+from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, RungChosen
+from fallbacks.failure import Kind, Scope
+from telemetry.recent_work import (
+    MOST_TURNS,
+    WINDOW_S,
+    RecentWork,
+    merge_recent,
+    merge_turns,
+    seconds_of,
+)
+
+NOON = seconds_of("2026-11-21T12:00:00.000+00:00")
+PARTS = TurnParts(
+    vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.2, transport_s=0.1
+)
+
+
+def moment(after_s: float) -> str:
+    whole = int(after_s)
+    return f"2026-11-21T12:{whole // 60:02d}:{whole % 60:02d}.000+00:00"
+
+
+async def heard(work: RecentWork, *facts: tuple[float, str, Event]) -> None:
+    for number, (after_s, call, event) in enumerate(facts, 1):
+        await work.hear(Entry(call_id=call, number=number, at=moment(after_s), event=event))
+
+
+def won(after_s: float, provider: str = "cartesia") -> AttemptWon:
+    return AttemptWon(stage="tts", provider=provider, attempt=1, after_s=after_s)
+
+
+def failed(provider: str = "cartesia", kind: Kind = Kind.NETWORK) -> AttemptFailed:
+    return AttemptFailed(
+        stage="tts", provider=provider, kind=kind, scope=Scope.ENDPOINT, after_s=0.1, reason="gone"
+    )
+
+
+def merged(work: RecentWork, now: float, name: str = "cartesia") -> dict[str, object]:
+    return merge_recent(each for each in work.rungs(now) if each["name"] == name)
+
+
+async def test_percentiles_are_right_to_a_step() -> None:
+    work = RecentWork()
+    await heard(work, *((float(each), "c1", won(0.01 * each)) for each in range(1, 101)))
+
+    found = merged(work, NOON + 120)
+
+    assert found["answers"] == 100
+    assert found["p50_s"] == pytest.approx(0.5, rel=0.03)
+    assert found["p95_s"] == pytest.approx(0.95, rel=0.03)
+
+
+async def test_what_two_processes_counted_is_one_window() -> None:
+    one, other = RecentWork(), RecentWork()
+    await heard(one, *((float(each), "c1", won(0.1)) for each in range(10)))
+    await heard(other, *((float(each), "c2", won(1.0)) for each in range(10)), (11, "c2", failed()))
+
+    found = merge_recent([*one.rungs(NOON + 60), *other.rungs(NOON + 60)])
+
+    assert found["answers"] == 20
+    assert found["p50_s"] == pytest.approx(0.1, rel=0.03)
+    assert found["p95_s"] == pytest.approx(1.0, rel=0.03)
+    assert found["failures"] == 1
+    assert found["callers_touched"] == 1
+
+
+async def test_a_caller_who_met_ten_failures_is_one_caller() -> None:
+    work = RecentWork()
+    moved = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
+    facts = [(float(each), f"c{each % 3}", failed()) for each in range(10)]
+    await heard(work, *facts, (12, "c0", moved), (13, "c4", moved))
+
+    found = merged(work, NOON + 20)
+
+    assert found["failures"] == 10
+    assert found["failovers"] == 2
+    assert found["callers_touched"] == 3
+
+
+async def test_a_caller_who_waited_for_a_late_rung_is_touched_and_one_who_passed_it_is_not() -> (
+    None
+):
+    work = RecentWork()
+    moved = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
+    asked = [
+        AttemptStarted(stage="tts", provider=each, attempt=1, extra=False, left_s=1.0)
+        for each in ("cartesia", "elevenlabs")
+    ]
+    late = (*asked, won(0.9, "elevenlabs"), moved)
+    await heard(work, *((1, "c1", each) for each in late))
+    passed = (asked[0], won(0.1), asked[1], won(0.2, "elevenlabs"), moved)
+    await heard(work, *((2, "c2", each) for each in passed))
+
+    found = merged(work, NOON + 20)
+
+    assert (found["failovers"], found["callers_touched"], found["failures"]) == (2, 1, 0)
+
+
+async def test_what_is_older_than_the_window_is_forgotten_but_not_the_last_failure() -> None:
+    work = RecentWork()
+    await heard(work, (0, "c1", won(0.2)), (1, "c1", failed(kind=Kind.AUTH)))
+
+    assert merged(work, NOON + 800)["answers"] == 1
+    found = merged(work, NOON + WINDOW_S + 61)
+
+    assert (found["answers"], found["failures"], found["callers_touched"]) == (0, 0, 0)
+    assert found["p50_s"] is None
+    assert found["last_failure"] == {"at": moment(1), "kind": "auth", "reason": "gone"}
+
+
+async def test_a_probe_is_no_callers_work() -> None:
+    work = RecentWork()
+    await heard(work, (0, "", won(0.2)), (1, "", failed()))
+
+    found = merged(work, NOON + 2)
+
+    assert (found["answers"], found["failures"], found["callers_touched"]) == (0, 0, 0)
+    assert found["last_failure"]
+
+
+async def test_the_turns_of_two_processes_come_in_order_and_are_bounded() -> None:
+    one, other = RecentWork(), RecentWork()
+    for work, start in ((one, 0), (other, 1)):
+        answers = [
+            (float(at % 900), "c", AnswerHeard(turn=1, at_s=0.0, v2v_s=at / 1000, parts=PARTS))
+            for at in range(start, 1_400, 2)
+        ]
+        await heard(work, *answers)
+
+    found = merge_turns([one.turns(NOON + 900), other.turns(NOON + 900)])
+
+    assert len(found) == MOST_TURNS
+    assert [each[0] for each in found] == sorted(each[0] for each in found)

@@ -1,0 +1,238 @@
+"""Calls as spans, at a collector of their own on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    AnswerHeard,
+    CallEnded,
+    CallerStopped,
+    CallStarted,
+    Event,
+    KeyPressed,
+    PersonWanted,
+    ProviderFailed,
+    TranscriptFinal,
+    TurnDecided,
+    TurnEnded,
+    TurnParts,
+)
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    HeldTheLine,
+    RungChosen,
+)
+from fallbacks.failure import Kind, Scope
+from telemetry.spans import CallSpans
+from tests.absent import report_absent
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+CANARIES = ("+15551234567", "sk-canary-12345678", "my name is Anna", "we open at nine", "4711")
+PARTS = TurnParts(
+    vad_s=0.2, transcript_s=0.1, decision_s=0.1, llm_s=0.2, tts_s=0.2, transport_s=0.1
+)
+
+
+def started(stage: str, provider: str, attempt: int) -> AttemptStarted:
+    return AttemptStarted(stage=stage, provider=provider, attempt=attempt, extra=False, left_s=1.0)
+
+
+def won(stage: str, provider: str, attempt: int, after_s: float) -> AttemptWon:
+    return AttemptWon(stage=stage, provider=provider, attempt=attempt, after_s=after_s)
+
+
+CUT = AttemptFailed(
+    stage="llm", provider="openai", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.5, attempt=2,
+    reason="sk-canary-12345678 refused: my name is Anna",
+)  # fmt: skip
+CALL: tuple[tuple[float, Event], ...] = (
+    (0.0, CallStarted(transport="twilio", agent="a", caller=CANARIES[0], called=CANARIES[0])),
+    (0.1, started("stt", "deepgram", 1)),
+    (0.3, won("stt", "deepgram", 1, 0.2)),
+    (2.2, CallerStopped(at_s=102.0, noticed_at_s=102.2)),
+    (2.3, TranscriptFinal(turn=1, at_s=102.3, provider="deepgram", text=CANARIES[2])),
+    (2.4, TurnDecided(turn=1, at_s=102.4)),
+    (2.5, started("llm", "openai", 2)),
+    (3.0, CUT),
+    (3.0, RungChosen(stage="llm", before="openai", after="openai-b", cause="failover")),
+    (3.0, started("llm", "openai-b", 3)),
+    (3.1, HeldTheLine(turn=1, utterance="one_moment", after_s=1.1)),
+    (3.2, won("llm", "openai-b", 3, 0.2)),
+    (3.3, AnswerHeard(turn=1, at_s=103.3, v2v_s=1.3, parts=PARTS)),
+    (3.4, AgentSaid(turn=1, text=CANARIES[3])),
+    (4.0, TurnEnded(turn=1, at_s=104.0, interrupted=True)),
+    (4.1, KeyPressed(key="4711")),
+    (4.2, PersonWanted(turn=1, reason=CANARIES[2])),
+    (4.3, ProviderFailed(stage="tts", provider="cartesia", error=CANARIES[1])),
+    (4.4, started("tts", "cartesia", 4)),
+    (4.5, AttemptDropped(stage="tts", provider="cartesia", attempt=4, because="caller")),
+    (5.0, CallEnded(reason="caller_hung_up", length_s=5.0)),
+)
+
+
+@dataclass
+class Collector:
+    """Takes what is sent by OTLP over HTTP, and keeps it."""
+
+    url: str = ""
+    bodies: list[bytes] = field(default_factory=list)
+    silent: asyncio.Event = field(default_factory=asyncio.Event)  # set: it answers nobody
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.bodies.append(await request.read())
+        if self.silent.is_set():
+            await asyncio.sleep(60.0)
+        return web.Response(body=b"", content_type="application/x-protobuf")
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls) -> "AsyncIterator[Collector]":
+        found, app = cls(), web.Application()
+        app.router.add_post("/v1/traces", found.answer)
+        async with TestServer(app, host="127.0.0.1") as server:
+            found.url = str(server.make_url("/v1/traces"))
+            yield found
+
+    def spans(self) -> Iterator[Any]:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415
+            ExportTraceServiceRequest,
+        )
+
+        for body in self.bodies:
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                for scope in resource.scope_spans:
+                    yield from scope.spans
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    if find_spec("opentelemetry.sdk") is None:
+        report_absent("opentelemetry-sdk")
+    async with Collector.running() as found:
+        yield found
+
+
+async def tell_call(collector: Collector) -> None:
+    from telemetry.traces import Traces  # noqa: PLC0415 - an extra
+
+    traces = Traces.over_http(collector.url, version="1.2.3")
+    for number, (after_s, event) in enumerate(CALL, start=1):
+        at = (BEGAN + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
+        await traces.hear(Entry(call_id="c1", number=number, at=at, event=event))
+    await traces.close()
+
+
+def attributes(span: Any) -> dict[str, Any]:
+    return {
+        each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes
+    }
+
+
+def seconds(span: Any) -> tuple[float, float]:
+    began_s = BEGAN.timestamp()
+    return (
+        round(span.start_time_unix_nano / 1e9 - began_s, 3),
+        round(span.end_time_unix_nano / 1e9 - began_s, 3),
+    )
+
+
+async def test_a_call_is_a_span_with_its_turns_and_attempts_below(collector: Collector) -> None:
+    await tell_call(collector)
+
+    spans = list(collector.spans())
+    names = {each.span_id: each.name for each in spans}
+    shape = sorted(
+        (each.name, names.get(each.parent_span_id, ""), *seconds(each)) for each in spans
+    )
+    assert shape == [
+        ("attempt", "call", 0.1, 0.3),
+        ("attempt", "call", 4.4, 4.5),
+        ("attempt", "turn", 2.5, 3.0),
+        ("attempt", "turn", 3.0, 3.2),
+        ("call", "", 0.0, 5.0),
+        ("turn", "call", 2.0, 4.0),
+    ]
+    assert len({each.trace_id for each in spans}) == 1
+
+
+async def test_attributes_say_what_happened(collector: Collector) -> None:
+    await tell_call(collector)
+
+    spans = list(collector.spans())
+    (call,) = [each for each in spans if each.name == "call"]
+    (turn,) = [each for each in spans if each.name == "turn"]
+    (failed,) = [each for each in spans if attributes(each).get("holdline.outcome") == "failed"]
+    assert attributes(call) == {
+        "holdline.call_id": "c1",
+        "holdline.transport": "twilio",
+        "holdline.agent": "a",
+        "holdline.reason": "caller_hung_up",
+    }
+    assert attributes(turn)["holdline.v2v_s"] == 1.3
+    assert attributes(turn)["holdline.interrupted"] is True
+    assert [each.name for each in turn.events] == ["RungChosen", "HeldTheLine"]
+    assert attributes(failed)["holdline.failure"] == "cut"
+    assert failed.status.code == 2
+
+
+async def test_no_word_number_or_key_is_in_what_is_sent(collector: Collector) -> None:
+    await tell_call(collector)
+
+    sent = b"".join(collector.bodies)
+    assert b"holdline.call_id" in sent
+    assert [each for each in CANARIES if each.encode() in sent] == []
+
+
+async def test_a_collector_that_never_answers_holds_up_nobody(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from telemetry import traces  # noqa: PLC0415 - an extra
+
+    monkeypatch.setattr(traces, "CLOSE_S", 0.1)
+    monkeypatch.setattr(traces, "SEND_S", 0.2)
+    collector.silent.set()
+
+    async with asyncio.timeout(30.0):
+        await tell_call(collector)
+
+    assert len(collector.bodies) >= 1
+
+
+def test_a_second_turn_ends_one_that_nobody_ended() -> None:
+    spans = CallSpans("c", 0.0)
+    ended = [
+        each.attributes["holdline.turn"]
+        for at_s, event in (
+            (1.0, CallerStopped(at_s=0.8, noticed_at_s=1.0)),
+            (1.1, TurnDecided(turn=1, at_s=1.1)),
+            (3.0, CallerStopped(at_s=2.8, noticed_at_s=3.0)),
+            (3.1, TurnDecided(turn=2, at_s=3.1)),
+        )
+        for each in spans.hear(event, at_s)
+    ]
+
+    assert ended == [1]
+
+
+def test_a_pause_within_a_turn_begins_it_anew() -> None:
+    spans = CallSpans("c", 0.0)
+    for at_s in (1.0, 2.0):
+        assert not list(spans.hear(CallerStopped(at_s=at_s - 0.2, noticed_at_s=at_s), at_s))
+    list(spans.hear(TurnDecided(turn=1, at_s=2.1), 2.1))
+    (turn, call) = spans.hear(CallEnded(reason="silence", length_s=3.0), 3.0)
+
+    assert (turn.began_s, turn.ended_s, call.ended_s) == (pytest.approx(1.8), 3.0, 3.0)

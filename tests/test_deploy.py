@@ -1,0 +1,197 @@
+"""What a deploy is made of: each file names what exists, and says what the others say."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bot.config.environment import Environment
+from bot.config.loading import load
+from scripts.try_image import instructions, stages_of
+
+ROOT = Path(__file__).parents[1]
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+UNIT = (ROOT / "deploy" / "holdline.service").read_text(encoding="utf-8")
+GRACE_S = 35  # after the drain: goodbyes, connections, and a machine that is busy
+SECRETS = {
+    "HOLDLINE_TOKEN": "a-token-for-nobody-else",
+    "POSTGRES_PASSWORD": "p",
+    "REDIS_PASSWORD": "r",
+    "LIVEKIT_API_KEY": "k",
+    "LIVEKIT_API_SECRET": "s" * 32,
+    "GRAFANA_PASSWORD": "g",
+    "DEEPGRAM_API_KEY": "a",
+    "OPENAI_API_KEY": "b",
+    "CARTESIA_API_KEY": "c",
+    "ELEVENLABS_API_KEY": "d",
+}
+
+
+def filled(value: Any) -> Any:
+    """Return a value of compose.yaml with its variables; one that nobody gives is an error."""
+    if isinstance(value, str):
+        return re.sub(r"\$\{(\w+):\?\}", lambda found: SECRETS[found[1]], value)
+    if isinstance(value, Mapping):
+        return {filled(name): filled(each) for name, each in value.items()}
+    return [filled(each) for each in value] if isinstance(value, list) else value
+
+
+def seconds(text: str) -> float:
+    return sum(
+        int(many) * {"s": 1, "m": 60, "h": 3600}[unit]
+        for many, unit in re.findall(r"(\d+)([smh])", text)
+    )
+
+
+def test_the_image_runs_as_nobody_without_a_shell_and_says_how_it_is() -> None:
+    last = stages_of(DOCKERFILE)[-1]
+
+    assert last.user == "10001:10001"
+    assert json.loads(last.said["ENTRYPOINT"]) == ["holdline"]
+    assert json.loads(last.said["CMD"])[0] == "serve"
+    assert json.loads(last.said["HEALTHCHECK"].partition("CMD ")[2])[0] == "python"
+    assert [each for name, each in instructions(DOCKERFILE) if name == "VOLUME"] == ["/data"]
+
+
+def test_what_the_image_copies_is_let_through() -> None:
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for stage in stages_of(DOCKERFILE):
+        for name, rest in stage.steps:
+            sources = rest.split()[:-1] if name == "COPY" and "--from" not in rest else []
+            for each in sources:
+                assert (ROOT / each).exists(), each
+                assert f"!{each}" in ignored, each
+
+
+def test_the_drivers_of_both_servers_stand_in_the_lock() -> None:
+    names = re.findall(r"lock_rows (\S+) ([a-z ]+) >", DOCKERFILE)
+
+    assert names == [("requirements-dev.lock", "asyncpg redis")]
+    rows = subprocess.run(  # noqa: S603 - ours
+        [ROOT / "scripts" / "lock_rows", ROOT / names[0][0], *names[0][1].split()],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert re.findall(r"^(\w+)==", rows, re.MULTILINE) == ["asyncpg", "redis"]
+    assert rows.count("--hash=sha256:") > 2
+
+
+@pytest.mark.skipif(not shutil.which("hadolint"), reason="hadolint is not here: unproven")
+def test_the_linter_of_dockerfiles_finds_nothing() -> None:
+    subprocess.run(["hadolint", ROOT / "Dockerfile"], check=True)  # noqa: S603, S607
+
+
+def test_each_service_has_an_image_and_every_folder_and_name_that_is_used_exists() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["image"].partition(":")[2] or service.get("build"), name
+        assert "/" not in service["image"].partition("/")[2], name  # no registry's host
+        assert "." not in service["image"].partition("/")[0].partition(":")[0], name
+        assert set(service.get("depends_on", {})) <= set(COMPOSE["services"])
+        assert set(service.get("secrets", ())) <= set(COMPOSE["secrets"])
+        for each in service.get("volumes", ()):
+            source = each.partition(":")[0]
+            ours = source == "./data" or (ROOT / source).exists()  # data is the operator's
+            assert source in COMPOSE["volumes"] or ours, source
+
+
+def test_nothing_but_the_sound_of_calls_is_open_to_others() -> None:
+    opened = [each for service in COMPOSE["services"].values() for each in service.get("ports", ())]
+
+    assert [each for each in opened if not each.startswith("127.0.0.1:")] == [
+        "7881:7881",
+        "50000-50100:50000-50100/udp",
+    ]
+
+
+def test_the_container_has_no_rights_and_nothing_to_write_on() -> None:
+    holdline = COMPOSE["services"]["holdline"]
+
+    assert holdline["read_only"] is True
+    assert holdline["tmpfs"] == ["/tmp"]  # noqa: S108 - of the container
+    assert holdline["cap_drop"] == ["ALL"]
+    assert holdline["init"] is True  # a first process heeds no signal that it has not asked for
+
+
+def test_compose_and_its_configuration_make_one_that_can_be_served(tmp_path: Path) -> None:
+    holdline = filled(COMPOSE["services"]["holdline"])
+    settings = load(
+        ROOT / "deploy" / "compose" / "holdline.yaml",
+        flags={"server.host": "0.0.0.0"},  # noqa: S104 - in a container
+        variables=Environment(values={**SECRETS, **holdline["environment"]}),
+    ).settings
+
+    assert settings.storage.url == "postgresql+asyncpg://holdline:p@postgres/holdline"
+    assert settings.resilience.share == "redis://:r@redis:6379/0"
+    assert settings.transports.livekit.enabled
+    assert seconds(holdline["stop_grace_period"]) >= settings.shutdown.drain_s + GRACE_S
+
+
+def test_livekit_is_told_a_configuration_and_is_the_one_of_the_tests() -> None:
+    livekit = filled(COMPOSE["services"]["livekit"])
+    told = yaml.safe_load(livekit["environment"]["LIVEKIT_CONFIG"])
+    (built,) = re.findall(r"^server=(\S+)", (ROOT / "scripts" / "peers").read_text(), re.MULTILINE)
+
+    assert livekit["image"] == f"livekit/livekit-server:{built}"
+    assert told["keys"] == {"k": "s" * 32}
+    assert told["webhook"]["urls"] == ["http://holdline:8080/livekit/webhook"]
+    assert str(told["rtc"]["tcp_port"]) in livekit["ports"][1]
+
+
+def test_prometheus_scrapes_with_the_token_and_grafana_finds_it() -> None:
+    scraping = yaml.safe_load((ROOT / "deploy" / "compose" / "prometheus.yml").read_text())
+    source = yaml.safe_load((ROOT / "deploy" / "compose" / "grafana-source.yml").read_text())
+    boards = yaml.safe_load((ROOT / "deploy" / "compose" / "grafana-boards.yml").read_text())
+    (job,) = scraping["scrape_configs"]
+    (provider,) = boards["providers"]
+    mounted = " ".join(COMPOSE["services"]["grafana"]["volumes"])
+
+    assert job["authorization"]["credentials_file"] == "/run/secrets/holdline_token"
+    assert job["static_configs"][0]["targets"] == ["holdline:8080"]
+    assert source["datasources"][0]["url"] == "http://prometheus:9090"
+    assert f"./deploy/grafana:{provider['options']['path']}:ro" in mounted
+
+
+def unit() -> dict[str, str]:
+    return dict(re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE))
+
+
+def test_systemd_gives_calls_the_time_that_they_have_and_knows_what_no_retry_mends() -> None:
+    variables = Environment(values=SECRETS)
+    drain_s = load(variables=variables).settings.shutdown.drain_s
+
+    assert int(unit()["TimeoutStopSec"]) >= drain_s + GRACE_S
+    assert unit()["KillMode"] == "mixed"  # the workers are the supervisor's to stop
+    assert unit()["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert unit()["RestartPreventExitStatus"] == "2"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here: unproven")
+def test_systemd_takes_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
+    file = tmp_path / "holdline.service"
+    file.write_text(UNIT.replace(unit()["ExecStart"], f"{sys.executable} -V"))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+    def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - systemd's own
+            ["systemd-analyze", *words, file],  # noqa: S607
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+
+    verified = analyze("verify")
+    assert (verified.returncode, verified.stderr) == (0, "")
+    found = analyze("security", "--offline=true").stdout
+    (exposure,) = re.findall(r"exposure level for holdline.service: ([\d.]+)", found)
+    assert float(exposure) < 2.5

@@ -1,0 +1,99 @@
+"""Dashboards and alert rules speak of metrics that there are, and do what they say."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from scripts.make_dashboards import DASHBOARDS, FOLDER, dashboard
+from telemetry.meters import Meters
+from tests.absent import report_absent
+
+PROMETHEUS = Path(__file__).parents[1] / "deploy" / "prometheus"
+RULES = PROMETHEUS / "rules.yml"
+NAME = re.compile(r"\b(?:up|holdline[:_][a-z0-9_:]+)\b(?![^{}]*\})")
+# What a scrape has of a metric, by what kind it is.
+SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+
+
+def told() -> dict[str, str]:
+    """Return what a scrape has, and of which metric that is."""
+    meters = Meters(CollectorRegistry())
+    made = [*vars(meters).values(), *meters.process.values()]
+    return {
+        each._name + suffix: each._name
+        for each in made
+        if isinstance(each, MetricWrapperBase)
+        for suffix in SUFFIXES[each._type]
+    }
+
+
+def rules() -> list[dict[str, str]]:
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def drawn(name: str) -> list[str]:
+    panels = json.loads(dashboard(name))["panels"]
+    return [each["expr"] for panel in panels for each in panel["targets"]]
+
+
+def names_in(expressions: list[str]) -> set[str]:
+    return {name for each in expressions for name in NAME.findall(re.sub(r'"[^"]*"', '""', each))}
+
+
+def promtool(*arguments: str) -> None:
+    program = shutil.which("promtool")
+    if program is None:
+        report_absent("promtool (Debian's prometheus)")
+    done = subprocess.run(  # noqa: S603 - of the system
+        [program, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_the_rules_and_the_example() -> None:
+    promtool("check", "rules", "rules.yml")
+    promtool("check", "config", "--syntax-only", "prometheus.yml")
+
+
+def test_the_rules_wake_somebody_when_they_should_and_not_otherwise() -> None:
+    promtool("test", "rules", "rules_test.yml")
+
+
+def test_a_rule_speaks_of_metrics_that_there_are() -> None:
+    known = {*told(), "up", *(each["record"] for each in rules() if "record" in each)}
+
+    assert names_in([each["expr"] for each in rules()]) <= known
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_dashboard_speaks_of_metrics_that_there_are(name: str) -> None:
+    known = {*told(), *(each["record"] for each in rules() if "record" in each)}
+
+    assert names_in(drawn(name)) <= known
+
+
+def test_every_metric_is_drawn_somewhere() -> None:
+    expressions = [each for name in DASHBOARDS for each in drawn(name)]
+    expressions += [each["expr"] for each in rules() if "record" in each]
+
+    drawn_of = {told()[each] for each in names_in(expressions) if each in told()}
+    assert set(told().values()) - drawn_of == set()
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_the_dashboards_are_as_the_script_writes_them(name: str) -> None:
+    assert (FOLDER / f"{name}.json").read_text(encoding="utf-8") == dashboard(name)
+
+
+def test_an_alert_says_how_bad_it_is_and_what_to_look_at() -> None:
+    for each in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"][1]["rules"]:
+        assert each["labels"]["severity"] in {"critical", "warning", "info"}, each["alert"]
+        assert set(each["annotations"]) == {"summary", "description"}, each["alert"]
