@@ -47,7 +47,7 @@ class CrmOutbox:
 
     def __init__(self, url: str) -> None:
         """Take the database's address."""
-        self._work = Transactions(url, tables=(CRM_REPORTS,))
+        self._work = Transactions(url)
 
     async def put(self, report: CrmReport, *, now: float) -> bool:
         """Keep a report; False: one with this key is there already."""

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from calls.outbound import Claim, Dial
 from storage.campaign_rows import read_contact, read_dial
-from storage.campaign_tables import CAMPAIGN_TABLES, CONTACTS, DIALS
+from storage.campaign_tables import CONTACTS, DIALS
 from storage.transactions import Transactions
 
 
@@ -15,7 +15,7 @@ class DialReader:
 
     def __init__(self, url: str) -> None:
         """Take the database's address."""
-        self._work = Transactions(url, tables=CAMPAIGN_TABLES)
+        self._work = Transactions(url)
 
     async def find(self, dial_id: str) -> Claim | None:
         """Return a dial and its contact; None: there is no such dial."""

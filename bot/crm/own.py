@@ -11,7 +11,7 @@ from sqlalchemy import select
 from bot.crm.port import CrmError
 from calls.crm import CrmContact, CrmReport
 from fallbacks.failure import Kind
-from storage.campaign_tables import CAMPAIGN_TABLES, CONTACTS
+from storage.campaign_tables import CONTACTS
 from storage.database import StorageError
 from storage.transactions import Transactions
 
@@ -26,7 +26,7 @@ class OwnContacts:
 
     def __init__(self, url: str, *, file: Path | None = None) -> None:
         """Take the database's address."""
-        self._work = Transactions(url, tables=CAMPAIGN_TABLES)
+        self._work = Transactions(url)
         self._file = file
         self._of_file: dict[str, CrmContact] | None = None
 
