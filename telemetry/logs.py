@@ -62,10 +62,11 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
     lost = LOST_JSON if json_lines else LOST
     terminal = LineWriter(_to_stderr, name="log to stderr", lost=lost)
     _add(terminal, level, as_json if json_lines else as_text, colorize=sys.stderr.isatty())
-    for name, form in ((FILE, as_text), (JSON_FILE, as_json)) if folder else ():
-        file = LogFile(folder / name)
+    files = ((folder / FILE, as_text), (folder / JSON_FILE, as_json)) if folder else ()
+    for path, form in files:
+        file = LogFile(path)
         lost = LOST_JSON if form is as_json else LOST
-        writer = LineWriter(file.write, name=f"log to {name}", close=file.close, lost=lost)
+        writer = LineWriter(file.write, name=f"log to {path.name}", close=file.close, lost=lost)
         _add(writer, level, form)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

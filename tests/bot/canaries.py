@@ -168,7 +168,8 @@ PATHS = (
     "/", "/client/", "/sign-in", "/healthz", "/readyz", "/metrics", "/api/calls", "/api/providers",
     "/api/alerts", "/api/offer", "/api/providers/nobody/reset", "/api/alerts/nobody/acknowledge",
     "/twilio/voice", "/twilio/after", "/twilio/status", "/telnyx/voice", "/plivo/voice",
-    "/livekit/webhook", "/nowhere",
+    "/livekit/webhook", "/nowhere", "/api/calls/nobody", "/api/providers/nobody/rest",
+    "/api/providers/nobody/return", "/api/alerts/nobody/resolve", "/api/campaigns",
 )  # fmt: skip
 
 

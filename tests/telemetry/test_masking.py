@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calls.entry import Entry
@@ -21,6 +21,7 @@ from telemetry.masking import READ_CHARACTERS, clean, printable, redacted, witho
 from telemetry.phones import MOST_ASKED, REGIONS, without_phones
 
 KEY = 'q7Zx/"canary"+Kd 41'  # with what addresses, JSON and headers write in another way
+UNHURRIED = settings(deadline=None)  # the machine may be busy
 AROUND = st.text(alphabet=" ,;.\"'<>\n|äж", max_size=20)
 
 
@@ -45,6 +46,7 @@ def test_a_key_of_ours_is_shown_in_no_form(form: str) -> None:
     assert "401" in shown
 
 
+@UNHURRIED
 @given(
     st.text(st.characters(codec="ascii", min_codepoint=33), min_size=8, max_size=80), AROUND, AROUND
 )
@@ -164,6 +166,7 @@ EXAMPLES = [
 ]
 
 
+@UNHURRIED
 @given(
     st.sampled_from(EXAMPLES),
     st.sampled_from(["E164", "INTERNATIONAL", "RFC3966"]),
@@ -181,6 +184,7 @@ def test_a_number_of_any_country_is_masked(
     assert "****" in shown
 
 
+@UNHURRIED
 @given(st.sampled_from(REGIONS), st.integers(0, 999_999), AROUND)
 def test_a_national_number_of_a_known_region_is_masked(region: str, last: int, before: str) -> None:
     area = {"US": "212", "RU": "916"}[region]
@@ -202,6 +206,7 @@ def test_of_many_candidates_none_is_asked_about_for_long() -> None:
 
 
 @pytest.mark.usefixtures("known")
+@UNHURRIED
 @given(st.integers(0, 200))
 def test_what_a_long_text_cuts_in_two_shows_no_half(at: int) -> None:
     text = "x " * (READ_CHARACTERS // 2 - 100) + "y" * at + KEY + "z" * 400
