@@ -41,12 +41,8 @@ BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
 """By kind: each table, and the column that says how old a row is."""
 
 OF_CALLS: Final = (TURNS, MESSAGES, HAPPENINGS)  # what a call leaves that is about its caller
-NUMBERED: Final = (
-    "callbacks",
-    "contacts",
-    "consents",
-    "crm_reports",
-)  # tables whose rows are about a number
+# Tables whose rows are about a number.
+NUMBERED: Final = ("callbacks", "contacts", "consents", "crm_reports")
 SETTLED: Final = "dials"  # the same, of rows that are settled: an open one says who rings now
 
 SameNumber: TypeAlias = Callable[[str], bool]

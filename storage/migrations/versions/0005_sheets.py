@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006_sheets"
-down_revision = "0003_campaigns"
+revision = "0005_sheets"
+down_revision = "0004_crm"
 
 
 def upgrade() -> None:
