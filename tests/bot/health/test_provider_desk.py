@@ -150,6 +150,7 @@ async def test_the_last_rung_of_a_stage_is_taken_out_by_force_only(tmp_path: Pat
 
 async def test_what_an_operator_does_is_told_once_with_who_and_why(tmp_path: Path) -> None:
     async with asking(tmp_path) as (process, client):
+        await process.emitter.flush()
         watching = process.live.watch()
         said = {"by": "Mary +15551234567", "why": "x" * 200}
         await client.post("/api/providers/mind/rest", json=said)
