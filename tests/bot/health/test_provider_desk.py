@@ -150,16 +150,16 @@ async def test_the_last_rung_of_a_stage_is_taken_out_by_force_only(tmp_path: Pat
 
 async def test_what_an_operator_does_is_told_once_with_who_and_why(tmp_path: Path) -> None:
     async with asking(tmp_path) as (process, client):
-        await process.emitter.flush()
         watching = process.live.watch()
         said = {"by": "Mary +15551234567", "why": "x" * 200}
         await client.post("/api/providers/mind/rest", json=said)
         await client.post("/api/providers/mind/return")
         await client.post("/api/providers/mint/rest")
         await process.emitter.flush()
-        acted = [await anext(watching), await anext(watching)]
+        told = [await anext(watching) for _ in tuple(process.live._recent)]
 
-    assert [each["event"] for each in acted] == ["OperatorActed", "OperatorActed"]
+    acted = [each for each in told if each["event"] == "OperatorActed"]
+    assert len(acted) == 2
     assert [(each["action"], each["target"]) for each in acted] == [
         ("rest", "mind"),
         ("return", "mind"),
