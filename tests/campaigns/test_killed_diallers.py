@@ -135,7 +135,7 @@ class KilledDiallersContract:
     async def test_after_25_kills_each_contact_rang_once_for_each_attempt(self, url: str) -> None:
         await self.try_kills(url, kills=25, contacts=30, seed=3)
 
-    @pytest.mark.long
+    @pytest.mark.hours
     async def test_after_200_kills_each_contact_rang_once_for_each_attempt(self, url: str) -> None:
         await self.try_kills(url, kills=200, contacts=300, seed=4)
 
@@ -164,7 +164,7 @@ class KilledDiallersContract:
     async def test_four_processes_call_nobody_twice(self, url: str) -> None:
         await self.try_four(url, contacts=100)
 
-    @pytest.mark.long
+    @pytest.mark.hours
     async def test_four_processes_call_10_000_contacts_and_nobody_twice(self, url: str) -> None:
         await self.try_four(url, contacts=10_000)
 
