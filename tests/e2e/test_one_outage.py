@@ -1,0 +1,213 @@
+"""A voice is down for a minute under five calls: everything that tells must tell the same of it."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.async_api import Page, async_playwright, expect
+from prometheus_client.parser import text_string_to_metric_families
+
+from bot.config.loading import load
+from bot.evidence.command import write_evidence
+from bot.lab.process import RunningLab, lab_process
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.webhook import PhoneCall
+from faultlab.voices.voices import speak, voice_of
+from tests.bot.alerts.conftest import Inbox, inbox
+from tests.bot.serving import AUTH_TOKEN, Served, serving
+from tests.e2e.browser import ALLOWED, chromium, need_chromium
+
+__all__ = ["inbox"]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
+
+RATE_HZ = 8_000
+CALLERS = 5
+DOWN_S = 60.0
+AGAIN_S = 120.0  # a guard: a probe finds the voice well within a minute, and the alert ends then
+PAGE_MS = 20_000
+QUESTIONS = ("What are your opening hours?", "How much does it cost?", "Where are you?")
+
+
+@asynccontextmanager
+async def watching(url: str) -> AsyncIterator[Page]:
+    async with async_playwright() as playwright, chromium(playwright, ALLOWED) as browser:
+        page = await browser.new_page()
+        await page.goto(url)
+        yield page
+
+
+async def asked(question: str) -> NDArray[np.int16]:
+    speech = await speak(question, voice=voice_of("a caller"), rate_hz=RATE_HZ)
+    return np.concatenate([speech.samples, np.zeros(RATE_HZ // 5, np.int16)])
+
+
+async def converse(url: str, number: int, over: asyncio.Event) -> None:
+    """Ask one thing after the other until the test is over."""
+    phone = PhoneCall(caller=f"+1555010{number:04}")
+    async with Carrier(url, AUTH_TOKEN, phone=phone) as call:
+        await call.listen(within_s=30)
+        while not over.is_set():
+            for question in QUESTIONS:
+                await call.say(await asked(question))
+                await call.listen(within_s=40)
+
+
+async def break_voice(lab: RunningLab, faults: list[dict[str, Any]]) -> None:
+    headers = {"Authorization": f"Bearer {lab.control_token}"}
+    address = f"{lab.control_url}/instances/cartesia/faults"
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.put(address, json=faults) as answer,
+    ):
+        assert answer.status < 300, await answer.text()
+
+
+async def said_by(url: str, path: str) -> Any:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}{path}") as answer:
+        assert answer.status == 200, path
+        return await (answer.text() if path == "/metrics" else answer.json())
+
+
+async def until_resolved(url: str) -> Mapping[str, Any]:
+    """Wait until no alert is open; return them all by their key."""
+    async with asyncio.timeout(AGAIN_S):
+        while True:
+            alerts = await said_by(url, "/api/alerts")
+            if alerts and all(each["status"] == "resolved" for each in alerts):
+                return {each["key"]: each for each in alerts}
+            await asyncio.sleep(0.2)
+
+
+async def until_mailed(inbox: Inbox, *, ends: int) -> None:
+    """Wait until operators have been told of each end."""
+    async with asyncio.timeout(AGAIN_S):
+        while sum("RESOLVED" in str(each["Subject"]) for each in inbox.mails) < ends:  # noqa: ASYNC110 - a mail server tells nobody
+            await asyncio.sleep(0.2)
+
+
+async def until_over(url: str) -> Mapping[str, Any]:
+    """Wait until the record knows that the calls are over."""
+    async with asyncio.timeout(AGAIN_S):
+        while True:
+            calls = await said_by(url, "/api/calls")
+            over = [each for each in calls["recent"] if each["state"] == "ended"]
+            if not calls["live"] and len(over) == CALLERS:
+                return calls
+            await asyncio.sleep(0.2)
+
+
+def happened(logs: Path) -> list[dict[str, Any]]:
+    """Return what the calls' own records tell, which nothing else is made of."""
+    lines = [line for each in (logs / "calls").glob("*.jsonl") for line in each.open()]
+    return [json.loads(line) for line in lines]
+
+
+def counted(metrics: str, name: str, *labels: str) -> Counter[tuple[str, ...]]:
+    found: Counter[tuple[str, ...]] = Counter()
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            if sample.name == name and sample.value:
+                found[tuple(sample.labels[each] for each in labels)] += int(sample.value)
+    return found
+
+
+async def outage(served: Served, lab: RunningLab, page: Page) -> None:
+    """Have the callers talk through a minute without their voice."""
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as callers:
+        for number in range(CALLERS):
+            callers.create_task(converse(served.url, number, over))
+        await expect(page.locator("#calls tbody tr")).to_have_count(CALLERS, timeout=60_000)
+        await break_voice(lab, [{"fault": "refuse"}])
+        await expect(page.locator(".troubles")).to_contain_text("cartesia", timeout=PAGE_MS)
+        await asyncio.sleep(DOWN_S)  # the outage, in real time: nothing is waited for
+        await break_voice(lab, [])
+        over.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What each of those who tell has told of the same hour."""
+
+    failed: list[dict[str, Any]]  # in the calls' own records, of which nothing else is made
+    calls: Mapping[str, Any]
+    alerts: Mapping[str, Any]
+    metrics: str
+    evidence: Mapping[str, Any]
+    errors: list[dict[str, Any]]
+    listed: list[dict[str, Any]]
+    subjects: list[str]
+
+
+async def test_everything_that_tells_tells_the_same(
+    tmp_path: Path, inbox: Inbox, network: None
+) -> None:
+    need_chromium()
+    mail = {"host": "127.0.0.1", "port": inbox.port, "sender": "us@example.com"}
+    changes = {
+        "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"},
+        "alerts": {"hold_s": 0, "email": mail | {"to": "you@example.com"}},
+        "resilience": {"probe": {"interval_s": 5, "timeout_s": 2}},
+    }
+    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+        async with watching(served.url) as page:
+            await outage(served, lab, page)
+            alerts = await until_resolved(served.url)
+            calls = await until_over(served.url)
+            await until_mailed(inbox, ends=len(alerts))
+            verdict = page.locator("[data-rung=cartesia] .speed")
+            await expect(verdict).to_contain_text(f"{CALLERS} callers touched", timeout=PAGE_MS)
+        metrics = await said_by(served.url, "/metrics")
+    settings = load(tmp_path / "holdline.yaml", keys=False).settings
+    (tmp_path / "evidence").mkdir()
+    told = Told(
+        failed=[each for each in happened(served.logs) if each["event"] == "AttemptFailed"],
+        calls=calls,
+        alerts=alerts,
+        metrics=metrics,
+        evidence=await write_evidence(settings, timedelta(hours=1), tmp_path / "evidence"),
+        errors=json.loads((served.logs / "error_log.json").read_text()),
+        listed=json.loads((served.logs / "alerts.json").read_text()),
+        subjects=[str(each["Subject"]) for each in inbox.mails],
+    )
+
+    compare_failures(told)
+    compare_alerts(told)
+
+
+def compare_failures(told: Told) -> None:
+    kinds = Counter((each["provider"], each["kind"]) for each in told.failed)
+    providers = Counter(each["provider"] for each in told.failed)
+    touched = {each["call_id"] for each in told.failed}
+    counts = told.evidence["counts"]
+
+    assert providers["cartesia"] >= CALLERS
+    assert counted(told.metrics, "holdline_failures_total", "provider", "kind") == kinds
+    assert Counter(each["service_name"] for each in told.errors) == providers
+    listed = Counter((each["provider"], each["kind"]) for each in told.evidence["failures"])
+    assert listed == kinds
+    assert sum(each["failures"] for each in told.calls["recent"]) == len(told.failed)
+    assert counts["calls"] == CALLERS
+    assert counts["calls_affected"] == told.calls["touched"]["callers"] == len(touched)
+    failovers = counted(told.metrics, "holdline_failovers_total", "stage")
+    assert counts["failovers"] == told.calls["touched"]["failovers"] == failovers.total()
+
+
+def compare_alerts(told: Told) -> None:
+    assert {each["key"] for each in told.evidence["alerts"]} == set(told.alerts)
+    assert [each["status"] for each in told.listed] == ["RESOLVED"] * len(told.alerts)
+    ends = [each for each in told.subjects if "RESOLVED" in each]
+    assert len(ends) == len(told.alerts), told.subjects
+    assert counted(told.metrics, "holdline_alerts_sent_total", "channel") == {
+        ("email",): len(told.subjects)
+    }
