@@ -57,6 +57,7 @@ from fallbacks.facts import (
     RetriesExhausted,
     RetryPlanned,
     RungChosen,
+    RungFollowed,
     RungRested,
     StageExhausted,
     StageRecovered,
@@ -475,6 +476,7 @@ Event: TypeAlias = (
     | BreakerMoved
     | Suspected
     | SuspicionCleared
+    | RungFollowed
     | RungRested
     | ProviderProbed
     | ProviderReset

@@ -27,6 +27,7 @@ from fallbacks.facts import (
     ProviderProbed,
     RetriesExhausted,
     RungChosen,
+    RungFollowed,
     StageExhausted,
     StageRecovered,
     Suspected,
@@ -65,6 +66,8 @@ class Incidents:
         """Return what an operator must know of a fact; `now` in seconds."""
         if isinstance(event, CampaignHeld | CampaignPaused | CampaignResumed):
             return (*self.tick(now), *self._campaign(event, now))
+        if isinstance(event, RungFollowed):
+            return (*self.tick(now), *self._rung_followed(event, now))
         return (*self.tick(now), *self._read(event, now))
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
@@ -154,10 +157,22 @@ class Incidents:
                 failures=0,
             )
             return (*self._meet(trouble, now), *self._check_stage(event.stage, now))
-        if event.after == State.CLOSED:
-            rung.clear()
-            of_the_rung = self._end((event.stage, event.provider), now)
-            return (*of_the_rung, *self._end((event.stage, ""), now))
+        return self._closed(event, now) if event.after == State.CLOSED else ()
+
+    def _closed(self, event: BreakerMoved | RungFollowed, now: float) -> tuple[IncidentFact, ...]:
+        self._rungs.get(event.stage, event.provider).clear()
+        of_the_rung = self._end((event.stage, event.provider), now)
+        return (*of_the_rung, *self._end((event.stage, ""), now))
+
+    def _rung_followed(self, event: RungFollowed, now: float) -> tuple[IncidentFact, ...]:
+        """Return what is over because another process has found the rung well."""
+        rung = self._rungs.get(event.stage, event.provider)
+        was_open, rung.suspect = rung.breaker != State.CLOSED, event.suspect
+        rung.breaker = State(event.breaker)
+        if was_open and rung.breaker == State.CLOSED:
+            return self._closed(event, now)
+        if rung.breaker == State.CLOSED:
+            self._recover(event.stage, event.provider, now)
         return ()
 
     def _check_stage(self, stage: str, now: float) -> tuple[IncidentFact, ...]:

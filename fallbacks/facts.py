@@ -226,6 +226,16 @@ class Suspected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RungFollowed:
+    """What is known of a rung was taken over from another process, which has told what it met."""
+
+    stage: str
+    provider: str
+    breaker: str  # as it is here now: closed, open, half_open
+    suspect: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SuspicionCleared:
     """A suspected rung did what it was asked."""
 
@@ -275,6 +285,7 @@ Fact: TypeAlias = (
     | BreakerMoved
     | Suspected
     | SuspicionCleared
+    | RungFollowed
     | RungRested
     | ProviderReset
 )

@@ -17,6 +17,8 @@ from bot.health.policies import credential
 from bot.keep_running import keep_running
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
+from fallbacks.facts import RungFollowed
+from fallbacks.health import Health
 from fallbacks.roster import Roster
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from storage.database import StorageError
@@ -38,6 +40,15 @@ class _Sight:
     ahead_s: float
     within_s: float  # it is not further off than that
     at: float  # monotonic
+
+
+def _followed(health: Health) -> RungFollowed:
+    return RungFollowed(
+        stage=health.stage,
+        provider=health.provider,
+        breaker=health.breaker.state,
+        suspect=health.suspect_since is not None,
+    )
 
 
 def _within(sight: _Sight) -> float:
@@ -116,7 +127,10 @@ class Share:
                 del self._unsaid[key]
         for word in await self._board.others(self._rungs):
             now = clock.monotonic()
-            self._rungs[word.place].heed(word, now, utc_s=now + self._sight.ahead_s)
+            rung = self._rungs[word.place]
+            changed = rung.heed(word, now, utc_s=now + self._sight.ahead_s)
+            if changed and word.aspect in (Aspect.BREAKER, Aspect.SUSPICION):
+                self._tell(_followed(rung.health))
         if renews:
             self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
             self._renew_at = clock.monotonic() + RENEW_S

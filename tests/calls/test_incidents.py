@@ -14,6 +14,7 @@ from fallbacks.facts import (
     ProviderProbed,
     RetriesExhausted,
     RungChosen,
+    RungFollowed,
     StageExhausted,
     StageRecovered,
     Suspected,
@@ -209,6 +210,36 @@ def test_a_rung_that_is_still_in_doubt_does_not_calm_down() -> None:
     told_by(*LATE, of=incidents)
 
     assert incidents.tick(3600.0) == ()
+
+
+def followed(breaker: str, *, suspect: bool = False, rung: str = "openai") -> Event:
+    return RungFollowed(stage="llm", provider=rung, breaker=breaker, suspect=suspect)
+
+
+def test_a_doubt_that_another_process_has_cleared_calms_down_here_too() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    began = told_by(*LATE, of=incidents)
+
+    incidents.handle(followed("closed"), 1.0)
+
+    assert [type(each) for each in began] == [IncidentBegan]
+    assert incidents.tick(1.0 + CALM_S - 0.1) == ()
+    assert [type(each) for each in incidents.tick(1.0 + CALM_S)] == [IncidentEnded]
+
+
+def test_a_breaker_that_another_process_saw_close_ends_the_incident_here_at_once() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(attempt_failed(Kind.NETWORK), moved("open"), of=incidents)
+
+    halfway = incidents.handle(followed("half_open", suspect=True), 1.0)
+    over = incidents.handle(followed("closed"), 2.0)
+
+    assert halfway == ()
+    assert [type(each) for each in over] == [IncidentEnded]
+
+
+def test_what_another_process_suspects_begins_nothing_here() -> None:
+    assert told_by(followed("open", suspect=True), followed("closed")) == []
 
 
 def test_a_late_answer_of_a_rung_in_doubt_does_not_end_its_incident() -> None:

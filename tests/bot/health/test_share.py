@@ -22,6 +22,7 @@ from bot.health.policies import build_policies
 from bot.health.sharing import Share, places, share_health
 from calls.events import Event, ShareLost, ShareRegained
 from fallbacks.breaker import State
+from fallbacks.facts import RungFollowed
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.roster import Roster
@@ -115,8 +116,10 @@ async def test_a_recovery_that_one_process_found_out_is_known_to_the_other(url: 
             there.succeeds()
 
         await until(lambda: here.mind.breaker.state is State.CLOSED)
+        await until(lambda: here.mind.suspect_since is None)
 
-        assert here.mind.suspect_since is None
+        last = [each for each in here.told if isinstance(each, RungFollowed)][-1]
+        assert (last.provider, last.breaker, last.suspect) == ("mind", "closed", False)
 
 
 async def test_one_process_probes_for_both_and_the_other_takes_over_when_it_ends(url: str) -> None:
