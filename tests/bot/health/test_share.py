@@ -60,6 +60,10 @@ class Process:
     def mind(self) -> Health:
         return self.roster.health("llm", "mind")
 
+    @property
+    def of_the_share(self) -> list[Event]:
+        return [each for each in self.told if isinstance(each, ShareLost | ShareRegained)]
+
     def leads(self) -> bool:
         assert self.share is not None
         return self.share.leads(places(self.settings)["llm", "mind"])
@@ -196,10 +200,10 @@ async def test_while_the_board_hangs_each_goes_on_alone_and_then_they_share_agai
             server.resume()
 
         await until(lambda: there.mind.retired)
-        await until(lambda: len(here.told) == len(there.told) == 2)
+        await until(lambda: len(here.of_the_share) == len(there.of_the_share) == 2)
         assert loop.blocked < 0.3  # whoever waits for the board waits for half of the time
         for each in (here, there):
-            assert [type(fact) for fact in each.told] == [ShareLost, ShareRegained]
+            assert [type(fact) for fact in each.of_the_share] == [ShareLost, ShareRegained]
             assert PASSWORD not in str(each.told)
         await until(lambda: here.leads() != there.leads())
 
