@@ -39,7 +39,7 @@ test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns:
 
 test-peers: setup-dev ## calls through a real LiveKit with real SIP phones, built first if need be
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
-	@$(TWICE) peers $(BIN)/python -m pytest -q -rs -m "peers and not long"
+	@$(TWICE) peers $(PYTEST) -rs -m "peers and not long"
 
 test-doors: setup-dev ## the same twelve behaviours through every door, and the table in docs/transports.md
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
