@@ -26,7 +26,7 @@ setup-dev: .venv/.ready-dev ## what tests, too: requirements-dev.lock
 demo: setup ## a talking agent without keys: open the one URL that it prints
 	@$(BIN)/holdline demo
 
-test: setup-dev ## every test but the longest; a quarter of an hour on two cores
+test: setup-dev ## every test but the longest; some twenty minutes on two cores
 	@$(BOTH) '$(PYTEST) -m "not slow and not e2e and not peers"' \
 		'$(TWICE) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers"'
 
