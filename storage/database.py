@@ -1,6 +1,7 @@
 """The database of a process: one engine, and its tables made in a database that is empty."""
 
 import asyncio
+import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -82,5 +83,11 @@ def make_folder(url: URL) -> None:
 def _write_ahead(connection: DBAPIConnection, _: object) -> None:
     """Let readers and one writer work at the same time (SQLite, "Write-Ahead Logging")."""
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.close()
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        # SQLite waits for nobody here. Who is at work in the file changes it, and it stays so.
+        if "locked" not in str(error):
+            raise
+    finally:
+        cursor.close()

@@ -1,6 +1,7 @@
 """The versions of the database: made whole when empty, named when behind, brought up by hand."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from storage.database import Database, StorageError
+from storage.database import Database, StorageError, _write_ahead
 from storage.schema import UNMARKED, known_versions
 from storage.tables import HEALTH, METADATA, PROBERS
 from storage.upgrading import find_lag, upgrade
@@ -146,6 +147,16 @@ class TestSqlite(SchemaContract):
     async def test_looking_makes_no_database(self, url: str, tmp_path: Path) -> None:
         assert await find_lag(url) is None
         assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - nothing else waits here
+
+    def test_who_connects_while_another_is_at_work_connects(self, tmp_path: Path) -> None:
+        file = tmp_path / "holdline.db"
+        other, mine = sqlite3.connect(file), sqlite3.connect(file, timeout=0.01)
+        other.execute("BEGIN EXCLUSIVE")
+
+        _write_ahead(mine, None)
+
+        other.close()
+        mine.close()
 
     async def test_what_cannot_be_upgraded_is_an_error_of_ours(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
