@@ -34,7 +34,6 @@ class CrmReport:
         contact: Who that is in the register; empty: not known.
         outcome: The reason of `CallEnded`.
         summary: What it was about, in words.
-        results: What the model was asked to find out, by name.
         callback: When they want to be called back, in their words; empty: they do not.
         ended_s: Since 1970.
     """
@@ -50,7 +49,6 @@ class CrmReport:
     turns: int = 0
     ended_s: float = 0.0
     summary: str = ""
-    results: Mapping[str, Any] = field(default_factory=dict[str, Any])
     callback: str = ""
     reason: str = ""  # of the callback
 
