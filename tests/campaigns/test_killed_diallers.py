@@ -132,12 +132,17 @@ class KilledDiallersContract:
             judge(carrier, await standing_of(url), contacts)
         assert killed > kills // 3  # else nothing was tried
 
-    async def test_after_25_kills_each_contact_rang_once_for_each_attempt(self, url: str) -> None:
-        await self.try_kills(url, kills=25, contacts=30, seed=3)
-
-    @pytest.mark.hours
-    async def test_after_200_kills_each_contact_rang_once_for_each_attempt(self, url: str) -> None:
-        await self.try_kills(url, kills=200, contacts=300, seed=4)
+    @pytest.mark.parametrize(
+        ("kills", "contacts", "seed"),
+        [
+            pytest.param(25, 30, 3, id="25 kills"),
+            pytest.param(200, 300, 4, id="200 kills", marks=pytest.mark.hours),
+        ],
+    )
+    async def test_each_contact_rang_once_for_each_attempt(
+        self, url: str, kills: int, contacts: int, seed: int
+    ) -> None:
+        await self.try_kills(url, kills=kills, contacts=contacts, seed=seed)
 
     async def try_four(self, url: str, *, contacts: int) -> None:
         await fill(url, contacts)
@@ -161,12 +166,15 @@ class KilledDiallersContract:
             assert ended == [0, 0, 0, 0]
             judge(carrier, await standing_of(url), contacts)
 
-    async def test_four_processes_call_nobody_twice(self, url: str) -> None:
-        await self.try_four(url, contacts=100)
-
-    @pytest.mark.hours
-    async def test_four_processes_call_10_000_contacts_and_nobody_twice(self, url: str) -> None:
-        await self.try_four(url, contacts=10_000)
+    @pytest.mark.parametrize(
+        "contacts",
+        [
+            pytest.param(100, id="100 contacts"),
+            pytest.param(10_000, id="10,000 contacts", marks=pytest.mark.hours),
+        ],
+    )
+    async def test_four_processes_call_nobody_twice(self, url: str, contacts: int) -> None:
+        await self.try_four(url, contacts=contacts)
 
 
 @pytest.mark.slow
