@@ -246,6 +246,7 @@ PROCESS: Final = (
         ],
     ),
     Panel("Failures of those who listen", [grown("holdline_telemetry_failed_total", "listener")]),
+    Panel("Facts, by their name", [grown("holdline_facts_total", "fact")]),
 )
 HOUSE: Final = (
     Panel("Workers that began", [grown("holdline_workers_started_total", "cause")]),

@@ -174,6 +174,7 @@ class Meters:
         )
 
     def _make_telling(self) -> None:
+        self.facts = self._counter("facts", "Facts that were told, by their name.", "fact")
         self.telling_lost = self._counter(
             "telemetry_lost", "Facts that one who listens was too slow for.", "listener"
         )

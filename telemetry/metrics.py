@@ -142,6 +142,7 @@ class Metrics:
     async def hear(self, entry: Entry) -> None:
         """Count one entry."""
         event = entry.event
+        self._meters.facts.labels(type(event).__name__).inc()
         for count in COUNTS.get(type(event), ()):
             self._add(count, event)
         if named := NAMED.get(type(event)):

@@ -12,6 +12,7 @@ import yaml
 from bot.__main__ import app
 from bot.config.environment import Environment
 from bot.config.loading import load
+from bot.config.schema import every_key
 from drill.markdown import render
 from drill.matrix import FULL
 from drill.results import Results
@@ -218,6 +219,16 @@ def test_the_documents_give_a_command_options_that_it_has(command: str) -> None:
 
     assert len(rows) == 1
     assert used | set(re.findall(r"--[a-z-]+", rows[0])) <= options_of(command)
+
+
+def test_every_key_of_the_configuration_stands_in_the_example_or_on_its_page() -> None:
+    example = (ROOT / "holdline.example.yaml").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(\w+):", example)) | set(re.findall(r"\w+", page))
+    keys = {*every_key()} - {"sheets.credentials_file"}  # what `credentials_file_env` leads to
+
+    assert len(keys) > 100
+    assert {each for each in keys if each.split(".")[-1] not in named} == set()
 
 
 def test_the_readmes_picture_shows_the_panels_that_the_page_has() -> None:

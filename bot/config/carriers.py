@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
-from bot.config.values import HttpUrl, Number, SecondsOrZero, Section, Text
+from bot.config.values import HttpUrl, Number, SecondsOrZero, Section
 
 
 class TelnyxSettings(Section):
@@ -17,7 +17,6 @@ class TelnyxSettings(Section):
     public_key_env: str = "TELNYX_PUBLIC_KEY"
     public_key: SecretStr | None = None  # base64, of the account: it checks webhooks
     number: Number | None = None
-    connection_id: Text | None = None  # of the Call Control application; for calls that we place
     codec: Literal["PCMU", "PCMA", "L16"] = "PCMU"
     returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
     api_url: HttpUrl = "https://api.telnyx.com"

@@ -103,18 +103,19 @@ def _instead(key: Key) -> str:
     word = str(key[-1])
     if close := nearest(word, here):
         return f"did you mean {close}?"
-    elsewhere = [each for each in _every_key(Settings, "") if each.split(".")[-1] == word]
+    elsewhere = [each for each in every_key() if each.split(".")[-1] == word]
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
     return f"known here: {', '.join(here)}"
 
 
-def _every_key(section: type[BaseModel], before: str) -> Iterator[str]:
+def every_key(section: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
+    """Yield every key that a file may hold, dotted, without those of lists and mappings."""
     for name in known_keys(section):
         yield before + name
         inner = section.model_fields[name].annotation
         if _is_model(inner):
-            yield from _every_key(cast(type[BaseModel], inner), f"{before}{name}.")
+            yield from every_key(cast(type[BaseModel], inner), f"{before}{name}.")
 
 
 def _inside(at: Any, part: str | int) -> Any:

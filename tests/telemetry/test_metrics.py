@@ -149,6 +149,12 @@ async def test_labels_do_not_grow_with_the_calls() -> None:
     assert read["holdline_calls_failed_total['HoldLine']"] == 2
 
 
+async def test_every_fact_is_counted_by_its_name_without_a_line_anywhere() -> None:
+    read = await Counted().tell(CallFailed(where="x", error="y"), CallFailed(where="x", error="y"))
+
+    assert read["holdline_facts_total['CallFailed']"] == 2
+
+
 def test_what_is_counted_fits_its_metric() -> None:
     meters = Meters(CollectorRegistry())
     for kind, counts in module.COUNTS.items():

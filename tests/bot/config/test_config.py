@@ -12,6 +12,7 @@ from bot.config.errors import ConfigError, nearest
 from bot.config.loading import BUILT_IN, Loaded, load
 from bot.config.printing import as_yaml
 from bot.config.settings import Settings
+from providers.catalog import kinds
 
 KEYS = {
     "DEEPGRAM_API_KEY": "dg-7f3a",
@@ -224,15 +225,15 @@ def test_an_empty_variable_says_nothing() -> None:
         (
             "stages: {tts: [{kind: elevenlab, api_key_env: OPENAI_API_KEY}]}",
             'holdline.yaml:1: stages.tts[0].kind is "elevenlab"; did you mean "elevenlabs"? '
-            "(cartesia, elevenlabs, local)",
+            f"({', '.join(kinds('tts'))})",
         ),
         (
             "stages: {stt: [{name: x}]}",
-            "holdline.yaml:1: stages.stt[0].kind is missing; (deepgram, local)",
+            f"holdline.yaml:1: stages.stt[0].kind is missing; ({', '.join(kinds('stt'))})",
         ),
         (
             "stages: {stt: [{name: x, kind: openai, api_key_env: OPENAI_API_KEY}]}",
-            'holdline.yaml:1: stages.stt[0].kind is "openai"; (deepgram, local)',
+            f'holdline.yaml:1: stages.stt[0].kind is "openai"; ({", ".join(kinds("stt"))})',
         ),
         (
             "stages: {stt: [{kind: deepgram, api_key_env: NOT_THERE}]}",
