@@ -1,15 +1,8 @@
 """What `holdline serve` says when it can be called: where, by which transports, what to do next."""
 
-from typing import Final
-
+from bot.config.carriers import CARRIERS
 from bot.config.settings import Settings
 from bot.health.operator_desk import addresses
-
-CARRIERS: Final = {
-    "telnyx": "have your Telnyx application's webhook ask {url}/telnyx/voice",
-    "plivo": "have your Plivo application's answer URL ask {url}/plivo/voice",
-    "exotel": "have your Exotel Voicebot applet connect to {url}/exotel/media, as wss",
-}
 
 
 def ready_line(settings: Settings, *, port: int) -> str:
@@ -28,9 +21,9 @@ def ready_line(settings: Settings, *, port: int) -> str:
     if transports.twilio.enabled:
         webhook = f"{server.public_url}/twilio/voice"
         todo["twilio"] = f"have your Twilio number's voice webhook ask {webhook}"
-    for carrier, ask in CARRIERS.items():
-        if getattr(transports, carrier).enabled:
-            todo[carrier] = ask.format(url=server.public_url)
+    for name, carrier in CARRIERS.items():
+        if getattr(transports, name).enabled:
+            todo[name] = carrier.entry.format(url=server.public_url)
     names = ", ".join(todo) or "no transport"
     cure = "enable one under transports in the configuration, or nobody can call"
     return f"Holdline is ready at {address} ({names}): {'; '.join(todo.values()) or cure}."

@@ -1,17 +1,36 @@
 """The carriers beside Twilio whose calls come over a websocket."""
 
 import ipaddress
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
 from bot.config.values import HttpUrl, Number, SecondsOrZero, Section
 
 
-class TelnyxSettings(Section):
-    """Telnyx's telephone numbers, over Call Control and Media Streaming."""
+class CarrierSettings(Section):
+    """What every carrier's section says.
+
+    Attributes:
+        entry: What to set at the carrier; `{url}` is `server.public_url`.
+        secrets: The fields that variables fill, and whether the door needs each.
+        or_instead: The key that can be given in place of them.
+    """
+
+    entry: ClassVar[str]
+    secrets: ClassVar[Mapping[str, bool]]
+    or_instead: ClassVar[str] = ""
 
     enabled: bool = False
+
+
+class TelnyxSettings(CarrierSettings):
+    """Telnyx's telephone numbers, over Call Control and Media Streaming."""
+
+    entry = "have your Telnyx application's webhook ask {url}/telnyx/voice"
+    secrets = {"api_key": True, "public_key": True}  # noqa: RUF012 - declared above, never changed
+
     api_key_env: str = "TELNYX_API_KEY"
     api_key: SecretStr | None = None
     public_key_env: str = "TELNYX_PUBLIC_KEY"
@@ -22,10 +41,12 @@ class TelnyxSettings(Section):
     api_url: HttpUrl = "https://api.telnyx.com"
 
 
-class PlivoSettings(Section):
+class PlivoSettings(CarrierSettings):
     """Plivo's telephone numbers, over audio streams."""
 
-    enabled: bool = False
+    entry = "have your Plivo application's answer URL ask {url}/plivo/voice"
+    secrets = {"auth_id": True, "auth_token": True}  # noqa: RUF012 - declared above, never changed
+
     auth_id_env: str = "PLIVO_AUTH_ID"
     auth_id: SecretStr | None = None
     auth_token_env: str = "PLIVO_AUTH_TOKEN"  # noqa: S105 - a variable's name
@@ -49,10 +70,13 @@ def _network(value: Any) -> Any:
 Network = Annotated[str, BeforeValidator(_network)]
 
 
-class ExotelSettings(Section):
+class ExotelSettings(CarrierSettings):
     """Exotel's telephone numbers, over the Voicebot applet."""
 
-    enabled: bool = False
+    entry = "have your Exotel Voicebot applet connect to {url}/exotel/media, as wss"
+    secrets = {"api_key": True, "api_token": True, "account_sid": False}  # noqa: RUF012 - as above
+    or_instead = "allowed_addresses"
+
     api_key_env: str = "EXOTEL_API_KEY"
     api_key: SecretStr | None = None
     api_token_env: str = "EXOTEL_API_TOKEN"  # noqa: S105 - a variable's name
@@ -62,3 +86,16 @@ class ExotelSettings(Section):
     allowed_addresses: tuple[Network, ...] = ()  # instead of the key and token in the URL
     number: Number | None = None
     api_url: HttpUrl = "https://api.exotel.com"
+
+
+class CarrierSections(Section):
+    """The carriers' sections, by their names under `transports`."""
+
+    telnyx: TelnyxSettings = TelnyxSettings()
+    plivo: PlivoSettings = PlivoSettings()
+    exotel: ExotelSettings = ExotelSettings()
+
+
+CARRIERS: Final[Mapping[str, type[CarrierSettings]]] = {
+    name: type(field.default) for name, field in CarrierSections.model_fields.items()
+}

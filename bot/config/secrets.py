@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from bot.config import share_address
-from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
+from bot.config.carriers import CARRIERS
 from bot.config.crm import CrmSettings
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
@@ -107,15 +107,14 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     yield from _wanted_in_lists(layers)
     crm = CrmSettings.model_fields["token_env"].default
     yield ("crm",), "token", crm, layers.at(("crm", "kind")) == "hubspot"
-    by_key = not layers.at(("transports", "exotel", "allowed_addresses"))
     for door, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
-        ("telnyx", TelnyxSettings, {"api_key": True, "public_key": True}),
-        ("plivo", PlivoSettings, {"auth_id": True, "auth_token": True}),
-        ("exotel", ExotelSettings, {"api_key": by_key, "api_token": by_key, "account_sid": False}),
+        *((name, each, each.secrets) for name, each in CARRIERS.items()),
         ("livekit", LivekitSettings, {"api_key": True, "api_secret": True}),
     ):
         enabled = says_yes(layers.at(("transports", door, "enabled")))
+        instead = CARRIERS[door].or_instead if door in CARRIERS else ""
+        enabled = enabled and not (instead and layers.at(("transports", door, instead)))
         for field, needed in fields.items():
             default = section.model_fields[f"{field}_env"].default
             yield ("transports", door), field, default, enabled and needed

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config.agent import AgentSettings
 from bot.config.campaigns import CampaignName, CampaignSettings
-from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
+from bot.config.carriers import CarrierSections
 from bot.config.crm import CrmSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.keeping import StorageSettings
@@ -172,15 +172,12 @@ class LocalSettings(Section):
     headphones: bool = False  # the microphone does not hear the agent: it may be interrupted
 
 
-class TransportsSettings(Section):
+class TransportsSettings(CarrierSections):
     """The doors by which calls come in."""
 
     local: LocalSettings = LocalSettings()
     webrtc: WebrtcSettings = WebrtcSettings()
     twilio: TwilioSettings = TwilioSettings()
-    telnyx: TelnyxSettings = TelnyxSettings()
-    plivo: PlivoSettings = PlivoSettings()
-    exotel: ExotelSettings = ExotelSettings()
     livekit: LivekitSettings = LivekitSettings()
 
 

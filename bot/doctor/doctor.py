@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bot.config.agent import AgentSettings
+from bot.config.carriers import CARRIERS
 from bot.config.checks import is_near
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
@@ -94,7 +95,7 @@ def _public_url(settings: Settings) -> Iterator[DoctorFinding]:
     parts = urlsplit(url)
     about = "server.public_url"
     transports = settings.transports
-    for name in ("twilio", "telnyx", "plivo", "exotel"):
+    for name in ("twilio", *CARRIERS):
         carrier = getattr(transports, name)
         if not carrier.enabled:
             continue
