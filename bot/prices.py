@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from bot.config.errors import ConfigError, Problem, dotted
 from bot.config.values import Section, Text
-from calls.cost import Meter, PriceTable, Rate
+from calls.cost import CostMeter, PriceTable, Rate
 from calls.entry import Tell
 from calls.events import Event
 from providers.provider import Stage
@@ -75,7 +75,7 @@ def _rate(row: _Row) -> Rate:
 
 def with_prices(tell: Tell, table: PriceTable) -> Tell:
     """Return what takes one call's facts, prices what was used, and hands them on to `tell`."""
-    meter = Meter(table)
+    meter = CostMeter(table)
 
     def tell_priced(event: Event) -> None:
         for each in meter.handle(event):

@@ -5,7 +5,7 @@ from typing import Final
 HAIR: Final = 1e-6  # of what is counted: rounding must not make a wait of no time, again and again
 
 
-class Allowance:
+class IntakeAllowance:
     """Fills as time passes, up to a cap, and says how long to wait when it is overspent.
 
     Unlike `transports/flood_limit.py` it drops nothing: who asked reads on later.

@@ -1,8 +1,7 @@
 """What measured use costs, by a table of prices; what the table does not know costs None.
 
-Use is priced once, on its way from the call to its listeners (`Meter`): so each record of it, at
-whatever time it is read, has the price that was known when the call was made. `Bill` adds up what
-was priced.
+`CostMeter` prices each use once, on its way from the call to its listeners, so that every record of
+it has the price that was known when the call was made. `Bill` adds up what was priced.
 """
 
 import math
@@ -142,7 +141,7 @@ def unpriced(usage: UsageMeasured) -> str:
     return f"{usage.stage} {usage.model or f'of {usage.provider}'}"
 
 
-class Meter:
+class CostMeter:
     """Prices one call's use as it is measured, and says what each turn cost.
 
     A turn's cost is told when the next turn is decided, or the call ends: the words that the caller

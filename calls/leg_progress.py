@@ -31,7 +31,7 @@ LegFact: TypeAlias = LegRinging | LegAnswered | LegEnded | AnswererJudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Callback:
+class StatusCallback:
     """One callback.
 
     Attributes:
@@ -63,13 +63,13 @@ class LegProgress:
     ended: bool = False
     answered_by: str = ""
 
-    def after(self, said: Callback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
+    def after(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
         """Return how far it has come with a callback, and what is new."""
         judged, facts = self._judge(said)
         moved, more = judged._move(said, now)  # noqa: SLF001 - of the same kind
         return moved, (*facts, *more)
 
-    def _judge(self, said: Callback) -> tuple["LegProgress", tuple[LegFact, ...]]:
+    def _judge(self, said: StatusCallback) -> tuple["LegProgress", tuple[LegFact, ...]]:
         if not said.answered_by or self.answered_by:
             return self, ()
         fact = AnswererJudged(
@@ -81,7 +81,7 @@ class LegProgress:
         )
         return replace(self, answered_by=said.answered_by), (fact,)
 
-    def _move(self, said: Callback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
+    def _move(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
         if self.ended:
             return self, ()
         if said.status in OUTCOMES:
@@ -95,7 +95,7 @@ class LegProgress:
             return replace(self, ringing=True), (LegRinging(call_ref=said.call_ref, ref=said.ref),)
         return self, ()
 
-    def _end(self, said: Callback) -> tuple["LegProgress", tuple[LegFact, ...]]:
+    def _end(self, said: StatusCallback) -> tuple["LegProgress", tuple[LegFact, ...]]:
         outcome = OUTCOMES[said.status]
         if outcome == "completed" and self.answered_by.startswith(MACHINES):
             outcome = "voicemail"

@@ -10,12 +10,12 @@ from typing import Final
 
 from bot.lab.control import LabControl
 from drill.evidence import Judged, read_sounds
-from drill.matching import SearchedRecording, SoundPath
+from drill.matching import EarPath, SearchedRecording
 from drill.places import RATE_HZ, Pcm
 from drill.sound import SPEECH_S, join_spans
 
 # A clip is trimmed before it goes to 8000 Hz: its samples lie between those of the lab's sound.
-BETWEEN: Final = SoundPath(alike=0.95, short_alike=0.95, finer=4)
+BETWEEN: Final = EarPath(alike=0.95, short_alike=0.95, finer=4)
 AROUND_S: Final = 0.3  # of a stretch of speech, in which a clip's faint edges are looked for
 PAUSE_S: Final = 1.0  # longer than a voice's own between two sentences of a clip
 

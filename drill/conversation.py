@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bot.lab.callers import answers, caller_says, spoken_s
 from bot.lab.process import RunningLab
-from drill.matching import TELEPHONE, SoundPath
+from drill.matching import TELEPHONE, EarPath
 from drill.telephones import Telephone
 
 Pcm: TypeAlias = NDArray[np.int16]
@@ -100,7 +100,7 @@ class Conversation:
     """A call in progress: `async with Conversation(telephone, lab, greeting=...) as call:`."""
 
     def __init__(
-        self, telephone: Telephone, lab: RunningLab, *, greeting: str, path: SoundPath = TELEPHONE
+        self, telephone: Telephone, lab: RunningLab, *, greeting: str, path: EarPath = TELEPHONE
     ) -> None:
         self.greeting = greeting
         self.path = path  # what becomes of the voices' sound on its way to this telephone

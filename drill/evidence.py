@@ -19,7 +19,7 @@ from drill.conversation import AskedTurn, Conversation
 from drill.hearing import Sent
 from drill.judge import ExpectedWords, ReplyVerdict, judge
 from drill.local_utterances import utterances
-from drill.matching import SoundPath
+from drill.matching import EarPath
 from drill.places import RATE_HZ
 
 Pcm = NDArray[np.int16]
@@ -88,7 +88,7 @@ async def judge_turn(
 
 
 def _weigh(
-    recording: Pcm, sent: list[Sent], *, said: ExpectedWords, stop_s: float, line: SoundPath
+    recording: Pcm, sent: list[Sent], *, said: ExpectedWords, stop_s: float, line: EarPath
 ) -> ReplyVerdict:
     local = utterances(said.text)
     return judge(recording, sent, said=said, stop_s=stop_s, local=local, line=line)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drill.local_words import LocalUtterance, heard_utterances
-from drill.matching import TELEPHONE, SearchedRecording, SoundPath
+from drill.matching import TELEPHONE, EarPath, SearchedRecording
 from drill.places import RATE_HZ
 
 Pcm: TypeAlias = NDArray[np.int16]
@@ -93,7 +93,7 @@ def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
 
 
 def heard_words(
-    recording: Pcm, sent: Iterable[Sent], *, line: SoundPath = TELEPHONE
+    recording: Pcm, sent: Iterable[Sent], *, line: EarPath = TELEPHONE
 ) -> tuple[RecordedWord, ...]:
     """Return the words that are in a recording, in the order in which they are heard."""
     found = SearchedRecording(recording, line=line)

@@ -23,7 +23,7 @@ from drill.hearing import (
     with_local_words,
 )
 from drill.local_words import LocalUtterance
-from drill.matching import TELEPHONE, SoundPath
+from drill.matching import TELEPHONE, EarPath
 from drill.sound import SPEECH_S, silence, stretches
 
 Pcm: TypeAlias = NDArray[np.int16]
@@ -79,7 +79,7 @@ def judge(
     said: ExpectedWords,
     stop_s: float,
     local: Sequence[LocalUtterance] = (),
-    line: SoundPath = TELEPHONE,
+    line: EarPath = TELEPHONE,
 ) -> ReplyVerdict:
     """Return what a caller heard of a reply.
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process
 from drill.conversation import Conversation, Hook
-from drill.matching import TELEPHONE, SoundPath
+from drill.matching import TELEPHONE, EarPath
 from drill.rows import Break, Row, When
 from drill.servers import GREETING, loopback_settings, run_agent
 from drill.telephones import CarrierTelephone, Telephone
@@ -37,7 +37,7 @@ class Rig:
     control: LabControl
     ring: Callable[[], Telephone]
     calls: Path
-    path: SoundPath = TELEPHONE
+    path: EarPath = TELEPHONE
 
     def call(self) -> Conversation:
         """Return a call to be made."""

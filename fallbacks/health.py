@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
 from fallbacks.facts import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Kind, Scope, Severity
-from fallbacks.latency import PRIOR_S, Latency
+from fallbacks.latency import PRIOR_S, RungLatency
 from fallbacks.retry_after import MOST_S, rest_s
 
 SuspicionFact: TypeAlias = Suspected | SuspicionCleared
@@ -104,7 +104,7 @@ class Health:
         self.stage = stage
         self.provider = provider
         self.breaker = Breaker(stage, provider, now=now, settings=settings)
-        self.latency = Latency(prior_s=prior_s)
+        self.latency = RungLatency(prior_s=prior_s)
         self.suspicion = Suspicion(stage, provider)
         self.rests_until = now
         self.retired = False  # opened by what only a person can mend

@@ -16,7 +16,7 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
-class Latency:
+class RungLatency:
     """The recent times to first useful output of one rung, in seconds."""
 
     def __init__(self, *, prior_s: float = PRIOR_S, window: int = WINDOW) -> None:

@@ -57,7 +57,7 @@ class NoEar:
 
 
 @dataclass(frozen=True, slots=True)
-class _Spoken:
+class _CapturedSound:
     pcm: bytes
     rate_hz: int
 
@@ -72,7 +72,7 @@ class OnDeviceWords:
         self._before_bytes = 0
         self._spoken: bytearray | None = None  # the utterance in progress
         self._rate_hz = 0
-        self._waiting: asyncio.Queue[_Spoken] = asyncio.Queue(WAITING)
+        self._waiting: asyncio.Queue[_CapturedSound] = asyncio.Queue(WAITING)
         self._owed_until: float | None = None
         self._hearing: tuple[FrameProcessor, asyncio.Task[None]] | None = None
 
@@ -111,7 +111,7 @@ class OnDeviceWords:
         spoken, self._spoken = self._spoken, None
         if not spoken or len(spoken) > self._bytes(LONGEST_S) or self._waiting.full():
             return
-        self._waiting.put_nowait(_Spoken(bytes(spoken), self._rate_hz))
+        self._waiting.put_nowait(_CapturedSound(bytes(spoken), self._rate_hz))
         self._owed_until = self._now() + OWED_S
 
     def start(self, owner: FrameProcessor, said: Callable[[Meaning | None], None]) -> None:

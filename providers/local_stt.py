@@ -43,7 +43,7 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
+class HeardChannel:
     """The readings of the one channel there is."""
 
     alternatives: tuple[Alternative, ...]
@@ -53,7 +53,7 @@ class Channel:
 class Result:
     """A final as Deepgram's Results message puts it, so that all recognisers are read alike."""
 
-    channel: Channel
+    channel: HeardChannel
 
 
 class LocalSTTService(STTService):
@@ -176,7 +176,7 @@ def _final(heard: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
         user_id,
         time_now_iso8601(),
         _language(settings),
-        result=Result(channel=Channel(alternatives=(best, *others))),
+        result=Result(channel=HeardChannel(alternatives=(best, *others))),
     )
 
 

@@ -39,7 +39,7 @@ CALL, TURN, ATTEMPT = "call", "turn", "attempt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class SpanMoment:
     """Something that happened within a span."""
 
     name: str
@@ -57,7 +57,7 @@ class OpenSpan:
     ended_s: float | None = None
     failed: bool = False
     attributes: dict[str, str | int | float | bool] = field(default_factory=dict)
-    moments: list[Moment] = field(default_factory=list)
+    moments: list[SpanMoment] = field(default_factory=list)
 
 
 class CallSpans:
@@ -159,7 +159,7 @@ class CallSpans:
         if fields is None:
             return
         attributes = {f"holdline.{each}": getattr(event, each) for each in fields}
-        moment = Moment(name=type(event).__name__, at_s=at_s, attributes=attributes)
+        moment = SpanMoment(name=type(event).__name__, at_s=at_s, attributes=attributes)
         (self._turn or self.call).moments.append(moment)
 
 

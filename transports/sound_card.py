@@ -42,7 +42,7 @@ Lost: TypeAlias = Callable[[], None]
 """Called in another thread when a stream did not open, or ended and nobody had closed it."""
 
 
-class Stream(Protocol):
+class CardStream(Protocol):
     """What we use of a PortAudio stream."""
 
     latency: float  # seconds, of what is between the callback and the device
@@ -93,11 +93,13 @@ class Playback:
 class Direction:
     """One stream of the sound card, opened once and closed once, in whatever order."""
 
-    def __init__(self, make: Callable[[Lost], Stream], *, lost: Lost, lock: threading.Lock) -> None:
+    def __init__(
+        self, make: Callable[[Lost], CardStream], *, lost: Lost, lock: threading.Lock
+    ) -> None:
         self._make = make
         self._lost = lost
         self._lock = lock
-        self._stream: Stream | None = None
+        self._stream: CardStream | None = None
         self._closed = False
 
     @property
@@ -168,7 +170,7 @@ class SoundCard:
         def block(recorded: Any, *_: Any) -> None:
             heard(bytes(recorded))
 
-        def make(ended: Lost) -> Stream:
+        def make(ended: Lost) -> CardStream:
             return _sounddevice().RawInputStream(
                 device=self._numbers[0],
                 callback=block,
@@ -186,7 +188,7 @@ class SoundCard:
         def block(played: Any, *_: Any) -> None:
             played[:] = playback.take(len(played))
 
-        def make(ended: Lost) -> Stream:
+        def make(ended: Lost) -> CardStream:
             return _sounddevice().RawOutputStream(
                 device=self._numbers[1],
                 callback=block,

@@ -19,10 +19,10 @@ class SwitchboardFullError(Exception):
     """Every seat is taken, or we are closing; the text is a sentence for the caller."""
 
 
-class Seat:
+class CallSeat:
     """A place for one call, kept before the call is there; whoever has it gives it back."""
 
-    def __init__(self, give_back: Callable[["Seat"], None]) -> None:
+    def __init__(self, give_back: Callable[["CallSeat"], None]) -> None:
         self._give_back = give_back
 
     def give_back(self) -> None:
@@ -55,7 +55,7 @@ class Switchboard:
         self._seats = seats
         self._make_call = make_call
         self._taken = 0
-        self._kept: set[Seat] = set()  # for calls that are on their way
+        self._kept: set[CallSeat] = set()  # for calls that are on their way
         self._closing = self._hurried = False
         self._on_closing: list[Callable[[], None]] = []
         self._waiting: asyncio.Timeout | None = None  # bounds what `close` waits for now
@@ -81,16 +81,16 @@ class Switchboard:
             return "draining"
         return "" if self.open else "full"
 
-    def keep_seat(self) -> Seat | None:
+    def keep_seat(self) -> CallSeat | None:
         """Keep a seat for a call that is on its way; None when no call could be taken."""
         if not self.open:
             return None
-        seat = Seat(self._kept.discard)
+        seat = CallSeat(self._kept.discard)
         self._kept.add(seat)
         return seat
 
     async def answer(
-        self, leg: Leg, call: RunningCall | None = None, *, seat: Seat | None = None
+        self, leg: Leg, call: RunningCall | None = None, *, seat: CallSeat | None = None
     ) -> None:
         """Run a call on `leg` until it ends: `call`, or a new one.
 

@@ -44,7 +44,7 @@ Prefix = Annotated[
 RetriedOutcome = Literal["busy", "no_answer", "voicemail", "failed", "cancelled", "agent_failed"]
 
 
-class RetrySettings(Section):
+class ContactRetrySettings(Section):
     """What follows from an outcome."""
 
     again: bool = True
@@ -94,7 +94,7 @@ class CampaignSettings(Section):
     rest_s: SecondsOrZero = 3600.0
     dials_per_minute: Seconds = 30.0
     concurrent: Count = 5
-    retry: dict[RetriedOutcome, RetrySettings] = Field(default_factory=dict)
+    retry: dict[RetriedOutcome, ContactRetrySettings] = Field(default_factory=dict)
     on_outage: OnOutage = "hold"
     voicemail_text: str = ""
     amd: AmdSettings = AmdSettings()
@@ -115,7 +115,7 @@ def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
     return Campaign(name=name, window=_window(settings.window), retry=rules, amd=amd, **plain)
 
 
-def _rule(usual: RetryRule, said: RetrySettings) -> RetryRule:
+def _rule(usual: RetryRule, said: ContactRetrySettings) -> RetryRule:
     return RetryRule(
         again=said.again,
         rest_s=usual.rest_s if said.rest_s is None else said.rest_s,

@@ -36,7 +36,7 @@ Answer = Callable[[bytes], bytes]
 """Takes what has come of a request; returns the whole answer, or nothing: it is for a worker."""
 
 
-class Pace:
+class ConnectionPace:
     """How many connections may be taken now: a burst at once, and then so many a second."""
 
     def __init__(self, now: float) -> None:
@@ -66,7 +66,7 @@ class Doorman:
     async def run(self) -> None:
         """Take connections until cancelled."""
         loop = asyncio.get_running_loop()
-        pace = Pace(loop.time())
+        pace = ConnectionPace(loop.time())
         try:
             while True:
                 try:

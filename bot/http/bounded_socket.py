@@ -11,7 +11,7 @@ from typing import Any, Final
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from calls.allowance import Allowance
+from calls.allowance import IntakeAllowance
 
 PIECE_BYTES: Final = 1024  # at most 170 frames: 3 ms; three media messages
 STRANGERS_FRAMES: Final = 32  # `connected` and `start` are two, and media may follow at once
@@ -31,11 +31,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.close_timeout = CLOSE_S
         self._unread = bytearray()
         self._coming = False  # `_feed` has been asked for
-        self._allowance = Allowance(per_s=0.0, cap=STRANGERS_FRAMES, now=self.loop.time())
+        self._allowance = IntakeAllowance(per_s=0.0, cap=STRANGERS_FRAMES, now=self.loop.time())
 
     def begin(self) -> None:
         """Have the far end send as much as a call needs."""
-        self._allowance = Allowance(per_s=FRAMES_PER_S, cap=FRAMES_CAP, now=self.loop.time())
+        self._allowance = IntakeAllowance(per_s=FRAMES_PER_S, cap=FRAMES_CAP, now=self.loop.time())
 
     def handle_connect(self, event: Request) -> None:
         """Let the application say when a call has begun."""

@@ -17,7 +17,7 @@ from bot.http.door_frame import DoorFrame, DoorSwitchboard
 from bot.http.media_door import MediaDoor
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.twilio_people import TwilioPeople
-from bot.http.twilio_status import Progress
+from bot.http.twilio_status import StatusCallbacks
 from bot.http.webhook import read_body, refuse
 from calls.entry import Tell
 from calls.leg_progress import OUTCOMES
@@ -78,7 +78,7 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         rest=rest,
         people=people,
         briefs=briefs,
-        progress=Progress(house=house, tell=tell, clock=clock),
+        progress=StatusCallbacks(house=house, tell=tell, clock=clock),
     )
     media = MediaDoor(
         frame=frame,
@@ -106,7 +106,7 @@ class _TwilioDoor:
     rest: TwilioRest | None
     people: TwilioPeople | None
     briefs: Briefs | None
-    progress: Progress
+    progress: StatusCallbacks
 
     async def voice(self, request: Request) -> Response:
         """Answer Twilio's question what to do with a call."""

@@ -8,7 +8,7 @@ from typing import Final
 from bot.clock import Clock
 from bot.house.house import House
 from calls.entry import Tell
-from calls.leg_progress import Callback, LegProgress
+from calls.leg_progress import LegProgress, StatusCallback
 
 KEPT_S: Final = 4 * 3600.0  # Twilio's own limit of a call: so long one may come twice
 MOST_WORD_CHARS: Final = 64
@@ -16,7 +16,7 @@ _MILLISECOND: Final = 0.001
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class StatusCallbacks:
     """Takes status callbacks and verdicts on answering machines.
 
     How far a call has come is kept for the house, since a callback reaches any of its processes.
@@ -44,9 +44,9 @@ class Progress:
             self.tell(each)
 
 
-def _callback(form: Mapping[str, str], ref: str) -> Callback:
+def _callback(form: Mapping[str, str], ref: str) -> StatusCallback:
     sip, judged = form.get("SipResponseCode", ""), form.get("MachineDetectionDuration", "")
-    return Callback(
+    return StatusCallback(
         call_ref=form["CallSid"][:MOST_WORD_CHARS],
         ref=ref[:MOST_WORD_CHARS],
         status=form.get("CallStatus", ""),

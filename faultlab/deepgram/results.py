@@ -33,7 +33,7 @@ def new_id() -> str:
 
 
 @dataclass(slots=True)
-class Teller:
+class ResultsTeller:
     """Tells one request's results in Deepgram's form."""
 
     query: Query

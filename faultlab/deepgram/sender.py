@@ -12,7 +12,7 @@ from faultlab import faults
 from faultlab.admission import POLL_S, Admission
 from faultlab.clock import monotonic
 from faultlab.deepgram.errors import CLOSE_SERVER, answer
-from faultlab.deepgram.results import Teller, error
+from faultlab.deepgram.results import ResultsTeller, error
 from faultlab.ears.heard import HeardAudio
 from faultlab.faults import Fault
 from faultlab.instance import Instance
@@ -90,7 +90,7 @@ class ShownWords:
 class Sender:
     """Sends results in order, as the fault of the moment allows."""
 
-    def __init__(self, instance: Instance, line: DeepgramStream, *, teller: Teller) -> None:
+    def __init__(self, instance: Instance, line: DeepgramStream, *, teller: ResultsTeller) -> None:
         self._instance = instance
         self._line = line
         self._admission = line.admission

@@ -20,7 +20,7 @@ from faultlab.admission import Admission, RequestRefused, hang
 from faultlab.deepgram import errors as deepgram_errors
 from faultlab.deepgram.errors import REQUEST_ID
 from faultlab.deepgram.query import BadQueryError, Query, parse
-from faultlab.deepgram.results import Teller, new_id
+from faultlab.deepgram.results import ResultsTeller, new_id
 from faultlab.deepgram.sender import GARBAGE, DeepgramStream
 from faultlab.deepgram.socket import DeepgramSocket, StreamLimits
 from faultlab.ears.ears import Ears
@@ -119,7 +119,7 @@ class DeepgramSimulator(Instance):
         ws = web.WebSocketResponse(
             protocols=SCHEMES, compress=False, max_msg_size=MESSAGE_BYTES, timeout=1.0
         )
-        teller = Teller(query, spoken=self.spoken)
+        teller = ResultsTeller(query, spoken=self.spoken)
         ws.headers[REQUEST_ID] = teller.request_id
         await ws.prepare(request)
         ears = await self._ears.open(query.hearing(grammar=self._grammar))
@@ -145,7 +145,7 @@ class DeepgramSimulator(Instance):
         await self._break_answer(request, admission)
         if isinstance(admission.fault_now(), faults.Garbage):
             return web.Response(text=GARBAGE, content_type="application/json")
-        teller = Teller(query, spoken=self.spoken)
+        teller = ResultsTeller(query, spoken=self.spoken)
         audio_s = len(pcm) / (settings.rate_hz * ENCODINGS[settings.encoding])
         answer = teller.batch(words, audio_s=audio_s, audio=hashlib.sha256(audio))
         admission.request.details["finals"] = [" ".join(word.text for word in words)]

@@ -17,7 +17,7 @@ from faultlab.admission import POLL_S
 from faultlab.clock import monotonic
 from faultlab.deepgram.errors import CLOSE_BAD_DATA, CLOSE_NO_DATA
 from faultlab.deepgram.query import Query
-from faultlab.deepgram.results import Teller, error
+from faultlab.deepgram.results import ResultsTeller, error
 from faultlab.deepgram.sender import DeepgramStream, Sender, StreamOver
 from faultlab.ears.ears import EarsError, EarStream
 from faultlab.ears.heard import HeardAudio
@@ -117,7 +117,7 @@ class DeepgramSocket:
         instance: Instance,
         line: DeepgramStream,
         *,
-        teller: Teller,
+        teller: ResultsTeller,
         ears: EarStream | KnownStream,
         limits: StreamLimits,
     ) -> None:

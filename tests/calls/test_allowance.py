@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.allowance import Allowance
+from calls.allowance import IntakeAllowance
 
 
 def test_what_was_saved_up_may_come_at_once_and_the_rest_at_its_pace() -> None:
-    allowance = Allowance(per_s=10.0, cap=5.0, now=0.0)
+    allowance = IntakeAllowance(per_s=10.0, cap=5.0, now=0.0)
 
     allowance.spend(4, now=0.0)
     assert allowance.wait_s(0.0) == 0.0
@@ -16,7 +16,7 @@ def test_what_was_saved_up_may_come_at_once_and_the_rest_at_its_pace() -> None:
 
 
 def test_no_more_is_saved_up_than_the_cap() -> None:
-    allowance = Allowance(per_s=10.0, cap=5.0, now=0.0)
+    allowance = IntakeAllowance(per_s=10.0, cap=5.0, now=0.0)
 
     allowance.spend(5, now=100.0)
 
@@ -26,7 +26,7 @@ def test_no_more_is_saved_up_than_the_cap() -> None:
 
 
 def test_what_never_fills_is_over_for_good() -> None:
-    allowance = Allowance(per_s=0.0, cap=2.0, now=0.0)
+    allowance = IntakeAllowance(per_s=0.0, cap=2.0, now=0.0)
 
     allowance.spend(3, now=0.0)
 
@@ -34,7 +34,7 @@ def test_what_never_fills_is_over_for_good() -> None:
 
 
 def test_a_wait_is_over_when_it_was_waited_for() -> None:
-    allowance, now = Allowance(per_s=200.0, cap=1000.0, now=1_048_576.0), 1_048_576.0
+    allowance, now = IntakeAllowance(per_s=200.0, cap=1000.0, now=1_048_576.0), 1_048_576.0
     for amount in range(900, 1_100, 3):
         allowance.spend(amount, now)
         now += allowance.wait_s(now)
@@ -46,7 +46,7 @@ def test_a_wait_is_over_when_it_was_waited_for() -> None:
 def test_whoever_waits_as_told_is_never_faster_than_allowed(
     pieces: list[tuple[float, int]],
 ) -> None:
-    allowance, now, came = Allowance(per_s=10.0, cap=20.0, now=0.0), 0.0, 0
+    allowance, now, came = IntakeAllowance(per_s=10.0, cap=20.0, now=0.0), 0.0, 0
     for pause_s, amount in pieces:
         now += pause_s + allowance.wait_s(now + pause_s)
         allowance.spend(amount, now)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from calls.cost import Bill, Meter, PriceTable, Rate, cost
+from calls.cost import Bill, CostMeter, PriceTable, Rate, cost
 from calls.events import CallEnded, Event, TurnCosted, TurnDecided, UsageMeasured
 
 
@@ -77,20 +77,20 @@ def spoken(turn: int, characters: int, model: str = "voice", provider: str = "p"
 
 
 def costs_told(*events: Event) -> list[tuple[int, float | None]]:
-    meter = Meter(TABLE)
+    meter = CostMeter(TABLE)
     told = [each for event in events for each in meter.handle(event)]
     return [(each.turn, each.cost) for each in told if isinstance(each, TurnCosted)]
 
 
 def test_measured_use_is_told_with_its_price() -> None:
-    (told,) = Meter(TABLE).handle(spoken(1, 1_000))
+    (told,) = CostMeter(TABLE).handle(spoken(1, 1_000))
 
     assert isinstance(told, UsageMeasured)
     assert told.cost == pytest.approx(0.05)
 
 
 def test_a_turns_cost_is_told_before_the_next_turn_and_the_last_before_the_end() -> None:
-    meter = Meter(TABLE)
+    meter = CostMeter(TABLE)
     events = [spoken(0, 1_000), decided(1), spoken(1, 2_000), ENDED]
     told = [each for event in events for each in meter.handle(event)]
 
@@ -119,7 +119,7 @@ def test_each_turn_that_used_something_has_its_cost(
 
 
 def test_a_turns_cost_names_its_currency_and_what_has_no_price() -> None:
-    meter = Meter(TABLE)
+    meter = CostMeter(TABLE)
     meter.handle(spoken(1, 9, "unheard-of"))
 
     costed, _ = meter.handle(ENDED)
@@ -129,7 +129,7 @@ def test_a_turns_cost_names_its_currency_and_what_has_no_price() -> None:
 
 
 def test_a_bill_is_split_by_turn_by_stage_and_by_provider() -> None:
-    meter, bill = Meter(TABLE), Bill()
+    meter, bill = CostMeter(TABLE), Bill()
     events = [
         spoken(0, 1_000, provider="cartesia"),
         decided(1),
@@ -155,7 +155,7 @@ def test_a_bill_is_split_by_turn_by_stage_and_by_provider() -> None:
 
 
 def test_what_has_no_price_leaves_out_only_the_sums_that_it_is_part_of() -> None:
-    meter, bill = Meter(TABLE), Bill()
+    meter, bill = CostMeter(TABLE), Bill()
     nameless = UsageMeasured(turn=2, stage="tts", provider="mine", model="", characters=1)
     for event in (spoken(1, 1_000), used("llm", "unheard-of", prompt_tokens=1), nameless):
         for each in meter.handle(event):

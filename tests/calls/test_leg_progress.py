@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
-from calls.leg_progress import OUTCOMES, Callback, LegFact, LegProgress
+from calls.leg_progress import OUTCOMES, LegFact, LegProgress, StatusCallback
 
 STATUSES = ("queued", "initiated", "ringing", "in-progress", *OUTCOMES)
 
 
-def facts(*said: Callback) -> list[LegFact]:
+def facts(*said: StatusCallback) -> list[LegFact]:
     progress, found = LegProgress(began_at=100.0), list[LegFact]()
     for number, each in enumerate(said):
         progress, new = progress.after(each, 100.0 + number)
@@ -20,8 +20,8 @@ def facts(*said: Callback) -> list[LegFact]:
     return found
 
 
-def status(name: str, **more: object) -> Callback:
-    return Callback(call_ref="CA1", status=name, **more)  # type: ignore[arg-type]
+def status(name: str, **more: object) -> StatusCallback:
+    return StatusCallback(call_ref="CA1", status=name, **more)  # type: ignore[arg-type]
 
 
 def test_a_call_rings_is_answered_and_ends() -> None:
@@ -52,7 +52,7 @@ def test_a_final_status_is_an_outcome(final: str, outcome: str) -> None:
 
 @pytest.mark.parametrize("answerer", ["machine_start", "machine_end_beep", "fax"])
 def test_a_machine_that_answered_is_no_person_reached(answerer: str) -> None:
-    judged = Callback(call_ref="CA1", answered_by=answerer, judged_after_s=2.1)
+    judged = StatusCallback(call_ref="CA1", answered_by=answerer, judged_after_s=2.1)
 
     assert facts(status("in-progress"), judged, status("completed"))[1:] == [
         AnswererJudged(call_ref="CA1", answerer=answerer, machine=True, after_s=2.1),
@@ -61,7 +61,7 @@ def test_a_machine_that_answered_is_no_person_reached(answerer: str) -> None:
 
 
 def test_a_person_is_no_machine() -> None:
-    judged = Callback(call_ref="CA1", answered_by="human")
+    judged = StatusCallback(call_ref="CA1", answered_by="human")
     fact, ended = facts(judged, status("completed", answered_by="human"))
 
     assert isinstance(fact, AnswererJudged)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drill.matching import TELEPHONE, SearchedRecording, SoundPath
+from drill.matching import TELEPHONE, EarPath, SearchedRecording
 from drill.mending import Wear
 from tests.drill.recordings import PRICE, RATE_HZ, Pcm, sent, silence
 
-WORN = SoundPath(
+WORN = EarPath(
     alike=0.93,
     short_alike=0.95,
     wear=Wear(differs=0.3, again=0.9, squeezed=RATE_HZ * 15 // 1000, patient=True),
@@ -58,7 +58,7 @@ def test_a_word_with_a_period_left_out_is_found_where_a_line_squeezes_and_nowher
 
 
 @pytest.mark.parametrize("line", [TELEPHONE, WORN], ids=["telephone", "browser"])
-def test_a_word_without_a_half_of_it_is_no_word(line: SoundPath) -> None:
+def test_a_word_without_a_half_of_it_is_no_word(line: EarPath) -> None:
     gone = EUROS.size // 2
 
     middle = heard(without(EUROS, (EUROS.size - gone) // 2, gone))
@@ -69,7 +69,7 @@ def test_a_word_without_a_half_of_it_is_no_word(line: SoundPath) -> None:
 
 
 @pytest.mark.parametrize("line", [TELEPHONE, WORN], ids=["telephone", "browser"])
-def test_a_torn_word_is_found_as_often_as_it_is_heard(line: SoundPath) -> None:
+def test_a_torn_word_is_found_as_often_as_it_is_heard(line: EarPath) -> None:
     middle = EUROS.size // 2
     torn = np.concatenate([EUROS[:middle], silence(0.01), EUROS[middle:]])
 

@@ -20,7 +20,7 @@ from bot.lab.process import RunningLab
 from drill.evidence import sent_between
 from drill.hearing import Sent
 from drill.judge import ExpectedWords, ReplyVerdict, judge
-from drill.matching import SoundPath
+from drill.matching import EarPath
 from drill.mending import Wear
 from drill.places import RATE_HZ
 
@@ -33,7 +33,7 @@ FILLED_S: Final = 30.0  # the longest wait for the page to have so much sound in
 
 # Measured: a word that the browser received whole is alike at 0.97 and more, another word of the
 # same voice at 0.87 at most. Below 300 Hz its coding turns the phase, above 3 kHz it keeps little.
-BROWSER: Final = SoundPath(
+BROWSER: Final = EarPath(
     alike=0.93,
     short_alike=0.95,
     # Left out is one period of a voice at a time.

@@ -6,7 +6,7 @@ from fallbacks.breaker import BreakerSettings, Permit, State
 from fallbacks.facts import BreakerMoved, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Finding, Kind, Scope, Severity, failed, finding
 from fallbacks.health import Health
-from fallbacks.latency import Latency
+from fallbacks.latency import RungLatency
 from fallbacks.roster import Place, Roster
 
 
@@ -210,7 +210,7 @@ def test_without_probes_a_suspicion_fades(*, probing: bool, suspect: bool) -> No
 
 
 def test_speed_is_doubted_until_it_has_been_measured() -> None:
-    speed = Latency(prior_s=0.6)
+    speed = RungLatency(prior_s=0.6)
     assert speed.p95_s == 0.6
 
     for _ in range(4):
@@ -222,7 +222,7 @@ def test_speed_is_doubted_until_it_has_been_measured() -> None:
 
 
 def test_speed_is_of_lately() -> None:
-    speed = Latency(window=20)
+    speed = RungLatency(window=20)
     for _ in range(20):
         speed.took(5.0)
     for _ in range(20):
@@ -232,7 +232,7 @@ def test_speed_is_of_lately() -> None:
 
 
 def test_the_nearest_rank_leaves_one_in_twenty_above() -> None:
-    speed = Latency(window=100)
+    speed = RungLatency(window=100)
     for n in range(1, 101):
         speed.took(n / 100)
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from bot import clock
-from bot.call.switchboard import Seat, SwitchboardFullError
+from bot.call.switchboard import CallSeat, SwitchboardFullError
 from bot.house.house import Alone
 from bot.http import telnyx_signature
 from bot.http.door_frame import DoorFrame
@@ -34,7 +34,7 @@ KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 class StreamHouse(House):
     """A switchboard for the legs of media streams."""
 
-    async def answer(self, leg: Leg, *, seat: Seat | None = None) -> None:
+    async def answer(self, leg: Leg, *, seat: CallSeat | None = None) -> None:
         if self.full:
             raise SwitchboardFullError
         assert isinstance(leg, StreamLeg)

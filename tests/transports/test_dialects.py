@@ -26,7 +26,7 @@ from transports.media_stream.messages import (
     Stopped,
 )
 from transports.media_stream.plivo import PLIVO, read_headers
-from transports.media_stream.stream import Gathered, Stream
+from transports.media_stream.stream import GatheredAudio, Stream
 from transports.media_stream.telnyx import TELNYX
 from transports.twilio_wire import TWILIO
 
@@ -311,7 +311,7 @@ def test_half_a_sample_is_dropped() -> None:
 
 @given(pieces=st.lists(st.integers(min_value=1, max_value=2000), max_size=40))
 def test_what_is_gathered_leaves_whole_in_pieces_that_exotel_plays(pieces: list[int]) -> None:
-    gathered = Gathered(least_bytes=3200, step_bytes=320)
+    gathered = GatheredAudio(least_bytes=3200, step_bytes=320)
     came = [bytes([number % 255 + 1]) * size for number, size in enumerate(pieces)]
 
     sent = [gathered.add(each) for each in came]
@@ -325,14 +325,14 @@ def test_what_is_gathered_leaves_whole_in_pieces_that_exotel_plays(pieces: list[
 
 
 def test_a_carrier_that_plays_any_piece_gets_each_at_once() -> None:
-    gathered = Gathered(least_bytes=0, step_bytes=1)
+    gathered = GatheredAudio(least_bytes=0, step_bytes=1)
 
     assert gathered.add(b"abc") == b"abc"
     assert gathered.empty
 
 
 def test_what_was_gathered_is_forgotten_when_it_is_cleared() -> None:
-    gathered = Gathered(least_bytes=3200, step_bytes=320)
+    gathered = GatheredAudio(least_bytes=3200, step_bytes=320)
     gathered.add(b"abc")
 
     gathered.clear()

@@ -26,7 +26,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
-from bot.call.switchboard import Seat, SwitchboardFullError
+from bot.call.switchboard import CallSeat, SwitchboardFullError
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.twilio_door import twilio_router
 from calls.events import Event
@@ -153,10 +153,10 @@ class House:
     def reasons(self) -> list[str]:
         return [getattr(event, "reason", "") for event in self.told]
 
-    def keep_seat(self) -> Seat | None:
-        return Seat(lambda seat: None) if self.open else None
+    def keep_seat(self) -> CallSeat | None:
+        return CallSeat(lambda seat: None) if self.open else None
 
-    async def answer(self, leg: Leg, *, seat: Seat | None = None) -> None:
+    async def answer(self, leg: Leg, *, seat: CallSeat | None = None) -> None:
         if seat is not None:
             seat.give_back()
         if self.full:

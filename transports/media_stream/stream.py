@@ -16,7 +16,7 @@ LEAD_S: Final = 0.3  # ahead of the ear: a stall of 0.15 s and the way to it mak
 MOST_HZ: Final = 16_000  # Silero knows 8 and 16 kHz (pipecat/audio/vad/silero.py)
 
 
-class Gathered:
+class GatheredAudio:
     """Audio that is too short for the carrier alone."""
 
     def __init__(self, *, least_bytes: int, step_bytes: int) -> None:
@@ -77,13 +77,13 @@ class Stream:
     stream_id: str
     ours: Codec
     theirs: Codec
-    gathered: Gathered = field(init=False)
+    gathered: GatheredAudio = field(init=False)
     owed_marks: deque[str] = field(default_factory=deque)
     resampler: BaseAudioResampler = field(default_factory=_whole_resampler)
 
     def __post_init__(self) -> None:
         """Begin with nothing gathered."""
-        self.gathered = Gathered(
+        self.gathered = GatheredAudio(
             least_bytes=self.dialect.least_bytes, step_bytes=self.dialect.step_bytes
         )
 

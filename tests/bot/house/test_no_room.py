@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from bot.config.settings import Settings
-from bot.house.doorman import AT_ONCE, PAUSE_S, Doorman, Pace
+from bot.house.doorman import AT_ONCE, PAUSE_S, ConnectionPace, Doorman
 from bot.house.listener import bind_socket
 from bot.house.no_room import NoRoom
 from faultlab.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
@@ -183,7 +183,7 @@ async def test_where_no_worker_is_ready_nobody_is_called_busy() -> None:
 
 
 def test_a_burst_is_taken_at_once_and_then_so_many_a_second() -> None:
-    pace = Pace(now=0.0)
+    pace = ConnectionPace(now=0.0)
 
     pauses = [pace.pause_s(now=0.0) for _ in range(AT_ONCE + 5)]
 
