@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.live import Live as LiveDisplay
@@ -45,15 +45,7 @@ async def demo(
     async with lab_process(options=options) as lab:
         lab_runs(lab)
         line = TerminalLine()
-        settings = with_lab(
-            lab,
-            {
-                "server": {"host": HOST, "port": port},
-                "logs": {"dir": folder},
-                "storage": {"url": f"sqlite+aiosqlite:///{folder / 'demo.db'}"},  # nobody's own
-                "shutdown": {"drain_s": 0},
-            },
-        )
+        settings = with_lab(lab, _its_own(folder, port))
         extras = Extras(
             words=True, listeners=[line], routers=[lab_router(lab)], models=await loading
         )
@@ -79,3 +71,13 @@ def _load() -> VoiceModels:
     for kind, stage in STAGE_OF.items():
         provider(stage, kind).load()
     return VoiceModels.load()
+
+
+def _its_own(folder: Path, port: int) -> dict[str, Any]:
+    """Return what of the configuration is the demo's own."""
+    return {
+        "server": {"host": HOST, "port": port},
+        "logs": {"dir": folder},
+        "storage": {"url": f"sqlite+aiosqlite:///{folder / 'demo.db'}"},  # nobody's own
+        "shutdown": {"drain_s": 0},
+    }

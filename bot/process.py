@@ -231,11 +231,8 @@ async def open_shared(
             crm=guests.crm,
             do_not_call=contacts,
         )
-    for each in services.values():
+    for each in (*services.values(), last_resort, *([contacts] if contacts else [])):
         await each.close()
-    await last_resort.close()
-    if contacts:
-        await contacts.close()
     judges.close()
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,13 +89,10 @@ async def open_agent(
     told = (folder / "server.txt").open("wb")
     options = ("--config", str(config.resolve()))
 
-    async def start(*program: str) -> asyncio.subprocess.Process:
-        surroundings = _surroundings() | keys
-        return await asyncio.create_subprocess_exec(
-            sys.executable, *program,
-            env=surroundings, cwd=ROOT, stdout=told, stderr=told,
-        )  # fmt: skip
-
+    start = partial(
+        asyncio.create_subprocess_exec, sys.executable,
+        env=_surroundings() | keys, cwd=ROOT, stdout=told, stderr=told,
+    )  # fmt: skip
     if clips:
         await _render(await start(*_RENDERING, *options), told=folder / "server.txt")
     process = await start(*_PROGRAMS[side], *options, *more)

@@ -7,6 +7,7 @@ so that a shell cannot forget one of them. It tells nobody anything: the facts a
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from fallbacks.attempts import (
     Action,
@@ -108,15 +109,8 @@ class Work:
             chance=policy.chance,
             lag=policy.lag,
         )
-
-        def standings(now: float) -> Sequence[Standing]:
-            found = policy.roster.standings(policy.stage, now)
-            if offered is None:
-                return found
-            return [replace(each, usable=each.usable and offered(each.provider)) for each in found]
-
         self._failover = Failover(
-            standings,
+            partial(_standings, policy, offered),
             pace=policy.pace,
             allowance=policy.allowance,
             numbers=numbers,
@@ -200,3 +194,13 @@ def _no_permit(stage: str, start: Start) -> Failed:
     """Return what happened to a start whose rung another call has asked meanwhile."""
     taken = failed(Kind.OVERLOADED, stage, provider=start.provider, reason="no permit left")
     return Failed(attempt=start.attempt, failure=taken)
+
+
+def _standings(
+    policy: StagePolicy, offered: Callable[[str], bool] | None, now: float
+) -> Sequence[Standing]:
+    """Return how the stage's rungs stand; one that this call cannot ask is not usable."""
+    found = policy.roster.standings(policy.stage, now)
+    if offered is None:
+        return found
+    return [replace(each, usable=each.usable and offered(each.provider)) for each in found]

@@ -66,14 +66,7 @@ class LivekitLeg(PlainLeg):
         self._began_at = line.clock()
         self._gone: Gone | None = None
         self._ended = False
-        params = TransportParams(
-            audio_in_enabled=True,
-            audio_out_enabled=True,
-            audio_out_10ms_chunks=2,
-            audio_out_end_silence_secs=0,
-            # What is being said waits for a lost server longer than Pipecat lets a write wait.
-            audio_out_write_timeout_secs=LOST_S + BACK_S + SPARE_S,
-        )
+        params = _transport_params()
         self._input = LivekitInput(params, line, tell)
         self._output = LivekitOutput(params, line)
         line.on_restored = self._tell_restored
@@ -164,3 +157,14 @@ class LivekitLeg(PlainLeg):
                 reason=reason,
             )
         )
+
+
+def _transport_params() -> TransportParams:
+    return TransportParams(
+        audio_in_enabled=True,
+        audio_out_enabled=True,
+        audio_out_10ms_chunks=2,
+        audio_out_end_silence_secs=0,
+        # What is being said waits for a lost server longer than Pipecat lets a write wait.
+        audio_out_write_timeout_secs=LOST_S + BACK_S + SPARE_S,
+    )

@@ -84,14 +84,10 @@ def build_context(  # noqa: PLR0913 - what the call has of its own, each by its 
     memory = Memory(messages=[])
     vad = vad or models.vad(turn)
     judges = judges or TurnJudges(clock=monotonic)
+    detector = models.turn_detector(turn, vad, judges=judges, clock=monotonic, tell=tell)
     pair = LLMContextAggregatorPair(
         memory,
-        user_params=_user_params(
-            turn,
-            vad=vad,
-            detector=models.turn_detector(turn, vad, judges=judges, clock=monotonic, tell=tell),
-            words_owed=words_owed,
-        ),
+        user_params=_user_params(turn, vad=vad, detector=detector, words_owed=words_owed),
         assistant_params=LLMAssistantAggregatorParams(
             # Asked for by `ContextWindow`: Pipecat's own trigger knows no system message and asks
             # again and again for the summary of what is too short to summarise.

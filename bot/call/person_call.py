@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from loguru import logger
@@ -72,9 +73,7 @@ class PersonCall:
         self._tts = tts
         self._ear = PersonEar()
 
-        async def local(text: str) -> bytes:
-            return await asyncio.to_thread(say_locally, text, language, rate_hz=rate_hz)
-
+        local = partial(asyncio.to_thread, say_locally, language=language, rate_hz=rate_hz)
         self._voice = PersonVoice(line, say_locally=local, clock=wiring.clock)
         tts.say_unsaid = self._voice.keep_unsaid
         self._ear.on_key = news.key

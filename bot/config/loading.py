@@ -65,9 +65,7 @@ def load(
         layers.lay(file.tree, file.where)
         problems += config_secrets.written_in(file)
     lay_environment(layers, variables)
-    for name, value in (flags or {}).items():
-        if value is not None:
-            layers.put(tuple(name.split(".")), value, where=f"flag --{name.split('.')[-1]}")
+    _lay_flags(layers, flags or {})
     settings, more = _settings(layers, variables, keys=keys)
     if settings:
         KNOWN.learn(configured_secrets(settings))
@@ -75,6 +73,12 @@ def load(
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
     return Loaded(settings=settings, layers=layers, file=path, text=text)
+
+
+def _lay_flags(layers: Layers, flags: Mapping[str, Any]) -> None:
+    for name, value in flags.items():
+        if value is not None:
+            layers.put(tuple(name.split(".")), value, where=f"flag --{name.split('.')[-1]}")
 
 
 def _settings(

@@ -70,13 +70,16 @@ def call_router(calls: HouseCalls, reader: RecordReader) -> APIRouter:
             page = await reader.call(call_id)
         except StorageError:
             return JSONResponse({"detail": UNKNOWN}, status_code=503)
-        recording = page.call.recording if page else ""
-        if not recording or not await asyncio.to_thread(Path(recording).is_file):
-            return JSONResponse({"detail": "Nothing of this call was recorded."}, status_code=404)
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return FileResponse(recording, media_type="audio/wav", headers=headers)
+        return await _sound(page.call.recording if page else "")
 
     return router
+
+
+async def _sound(recording: str) -> FileResponse | JSONResponse:
+    if not recording or not await asyncio.to_thread(Path(recording).is_file):
+        return JSONResponse({"detail": "Nothing of this call was recorded."}, status_code=404)
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(recording, media_type="audio/wav", headers=headers)
 
 
 async def _recorded(

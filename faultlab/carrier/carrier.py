@@ -63,6 +63,13 @@ class Carrier:
         frozen: The carrier's side says nothing more, and its socket stays open.
     """
 
+    ended_by = ""
+    ended_s: float | None = None
+    close_code: int | None = None
+    frozen = False
+    _session: aiohttp.ClientSession
+    _socket: aiohttp.ClientWebSocketResponse
+
     def __init__(
         self,
         base_url: str,
@@ -84,9 +91,6 @@ class Carrier:
         self.phone = phone or PhoneCall()
         self.twiml = Twiml(stream_url=None, parameters={}, said="")
         self.ended = asyncio.Event()
-        self.ended_by = ""
-        self.ended_s: float | None = None
-        self.close_code: int | None = None
         self.complaints: list[str] = []
         self.echoed: list[str] = []
         self.manner = manner or TwilioManner()
@@ -95,15 +99,12 @@ class Carrier:
         self.lost_at: list[float] = []
         self.action_s = ACTION_S
         self._hand_on: HandOn | None = None
-        self.frozen = False
         self._server = AgentServer(
             base_url=base_url.rstrip("/"),
             public_url=(public_url or base_url).rstrip("/"),
             auth_token=auth_token,
         )
         self._stack = AsyncExitStack()
-        self._session: aiohttp.ClientSession
-        self._socket: aiohttp.ClientWebSocketResponse
         self._mouth = CarrierMouth(self.manner.code, tick_s=self.manner.tick_s)
         self._sequence = 1  # the number 1 is the start's
         self._tasks: list[asyncio.Task[None]] = []

@@ -91,18 +91,7 @@ class TtsStage(Stage[VoiceEvent]):
         super().__init__(clock=clock)
         self.speaker: str | None = None
         self.say_unsaid: Unsaid | None = None
-        gates = policy.gates
-        self._rungs = {
-            name: VoiceRung(
-                name,
-                each,
-                stage=self,
-                speaker=lambda: self.speaker,
-                seat=Seat(gates.get(name)),
-                lag=policy.lag,
-            )
-            for name, each in rungs.items()
-        }
+        self._rungs = _voice_rungs(self, rungs, policy)
         self._policy = policy
         self._tell = tell
         self._turn = turn
@@ -278,3 +267,19 @@ def _outlasts_interruption(entry: ToDo) -> bool:
         return not entry.interruptible
     piece, action = entry
     return not piece.interruptible or isinstance(action, MuteVoice)
+
+
+def _voice_rungs(
+    stage: TtsStage, rungs: Mapping[str, FrameProcessor], policy: StagePolicy
+) -> dict[str, VoiceRung]:
+    return {
+        name: VoiceRung(
+            name,
+            each,
+            stage=stage,
+            speaker=lambda: stage.speaker,
+            seat=Seat(policy.gates.get(name)),
+            lag=policy.lag,
+        )
+        for name, each in rungs.items()
+    }
