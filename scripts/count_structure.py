@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -39,8 +40,17 @@ def definitions() -> Iterator[tuple[Path, ast.AST]]:
                 yield path.relative_to(ROOT), node
 
 
-def count_source() -> None:
-    """Print what the source says."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceCount:
+    """What the source says, a line for each find."""
+
+    large_classes: list[str]
+    shared_names: list[str]
+    long_functions: list[str]
+
+
+def count_source() -> SourceCount:
+    """Return what of the source is over its bound."""
     files, large, long = defaultdict[str, set[Path]](set), list[str](), list[str]()
     for path, node in definitions():
         match node:
@@ -55,9 +65,14 @@ def count_source() -> None:
             case _:
                 pass
     shared = [f"{name} ({len(where)})" for name, where in sorted(files.items()) if len(where) > 1]
-    _print(f"classes over {METHODS} methods", large)
-    _print("class names in several files", shared)
-    _print(f"functions over {LINES} lines", long)
+    return SourceCount(large_classes=large, shared_names=shared, long_functions=long)
+
+
+def print_source(count: SourceCount) -> None:
+    """Print what the source says."""
+    _print(f"classes over {METHODS} methods", count.large_classes)
+    _print("class names in several files", count.shared_names)
+    _print(f"functions over {LINES} lines", count.long_functions)
 
 
 def _print(what: str, found: list[str]) -> None:
@@ -147,7 +162,7 @@ def _played(faults: str | None) -> Crossings:
 
 
 if __name__ == "__main__":
-    count_source()
+    print_source(count_source())
     if "--calls" in sys.argv:
         sys.path.insert(0, str(ROOT))
         count_calls()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.count_structure import count_source
+
 ROOT = Path(__file__).parents[1]
 ROOMS = (
     "bot",
@@ -113,3 +115,17 @@ def test_only_the_turn_makes_a_deadline() -> None:
     }
 
     assert makers == {"calls/turn.py", "fallbacks/deadline.py"}  # the latter derives them
+
+
+def test_the_structure_is_no_harder_to_follow_than_the_page_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    found = count_source()
+
+    assert found.shared_names == []
+    for line, names in (
+        ("classes over 12 methods", found.large_classes),
+        ("functions over 40 lines", found.long_functions),
+    ):
+        row = next(each for each in page.splitlines() if each.startswith(f"| {line} |"))
+        told = int(row.split("|")[4])
+        assert len(names) <= told, f"make it smaller, or say so in docs/architecture.md: {names}"
