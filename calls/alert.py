@@ -40,7 +40,7 @@ class AlertRules:
     escalate_s: float = 600.0  # then an incident that nobody has acknowledged is a step worse
     per_hour: int = 20  # messages that ring, CRITICAL ones not counted; more wait
     wakes: Severity = Severity.HIGH  # from here on it is told in quiet hours, too
-    silent_s: float = 300.0  # nobody has spoken of it for so long: whoever did is gone
+    silent_s: float = 300.0  # nobody has reported it for so long: its reporter is gone
     named_again_s: float = 1800.0  # the same for what tells no success, such as a carrier
 
 

@@ -1,4 +1,4 @@
-"""What was heard of whoever picked up: for how long, how long ago, and which words."""
+"""What was heard from the far end that picked up: for how long, how long ago, which words."""
 
 from dataclasses import dataclass, field
 

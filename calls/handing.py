@@ -4,7 +4,7 @@ Three ways, `How`: the line itself hands the call on (`HAND_ON`); we call the pe
 together when somebody answers (`CALL`); or the person hears first what it is about, and accepts
 (`BRIEF`). Until the person is there the caller is ours: the announcement is heard, then tones. What
 comes of it is one of two: the caller is connected, or the agent comes back and says that it did not
-work. A person who was called and is not talked with is dropped, whoever hung up and when.
+work. A person who was called and is not talked with is dropped, no matter who hung up and when.
 
 One `Handing` is one attempt. Moments are monotonic, in seconds.
 """
@@ -46,7 +46,7 @@ ANSWER_S: Final = 10.0  # past the time of ringing, for a carrier to say that no
 SUMMARY_S: Final = 6.0  # a person who has picked up waits no longer for what it is about
 SAID_S: Final = 60.0  # for the summary to be said
 ACCEPT_S: Final = 8.0  # for a key, after all was said; then it is asked once more
-ASKED: Final = 2  # times; whoever says nothing then is a machine
+ASKED: Final = 2  # times; an answer without a key is a machine's
 JOIN_S: Final = 5.0  # for the two to be put together
 
 

@@ -26,7 +26,7 @@ class LookQueue:
 
     queue = LookQueue(width=2)
     queue.add(Look("call", due_at=100.25))
-    look = queue.take()  # whoever takes one says so when it has ended
+    look = queue.take()  # and report its end
     queue.ended(took_s=0.07)
     """
 

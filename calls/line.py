@@ -7,7 +7,7 @@ STRAY_S: Final = 1.0  # past the moment when all should have been heard: the res
 
 
 class CallerLine:
-    """One line for a call: whoever lets sound go to it adds it, and everyone asks it.
+    """One line for a call: what lets sound go to it adds it here, and everyone asks it.
 
     It plays without a gap what it has; `dry_at` is when it has nothing left, by our own reckoning.
     Where the far end says what it has played, that corrects the reckoning:

@@ -1,8 +1,8 @@
 """Hears that somebody does not want to be called again, in words alone: no model is asked.
 
-It stands beside the model's own tool, for the time when no model answers. Whoever asks to be called
-at another hour, or back, asks for something else. Too many are better than too few here: one who is
-put on the list by mistake can be taken off it by a person.
+It stands beside the model's own tool, for the time when no model answers. A person who asks to be
+called at another hour, or back, asks for something else. Too many are better than too few here: one
+who is put on the list by mistake can be taken off it by a person.
 """
 
 import re

@@ -4,7 +4,7 @@ These are values alone. They stand here since the queue's tables (`storage/`) an
 doings of a campaign (`campaigns/`) both speak of them, and the former may not know the latter. What
 an owner wants of a campaign is `campaigns/model.py`.
 
-All moments are seconds since 1970, on the clock of whoever hands in `now`.
+All moments are seconds since 1970, on the clock that `now` was read from.
 """
 
 from collections.abc import Callable, Mapping
@@ -69,8 +69,8 @@ class Dial:
     """Calling a contact once: a row of the ledger, which is committed before a carrier is asked.
 
     Attributes:
-        id: The same for the same attempt at the same contact, whoever makes it and however often it
-            is begun anew. It goes to the carrier, which is asked by it after a crash.
+        id: The same for the same attempt at the same contact, no matter which process makes it and
+            how often it is begun anew. It goes to the carrier, which is asked by it after a crash.
         attempt: Counts all dials of the contact, from 1.
         holder: The process that makes it; no other one may settle it.
         lease_until_s: When it is taken for dead, and its place among the calls at once is free.

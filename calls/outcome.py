@@ -61,7 +61,7 @@ class Outcome:
 def failed_provider(event: Event) -> str | None:
     """Return who failed, if a fact says that a provider did.
 
-    A request that was wrong whoever had been asked, such as one that is too long, is nobody's
+    A request that would have been wrong at any rung, such as one that is too long, is nobody's
     failure.
     """
     match event:

@@ -11,7 +11,7 @@ class RoomWatch:
     """Three things end a stay: nobody came, the caller left for good, a lost line stayed lost.
 
     A caller who leaves while the line is lost has not hung up: the server's end made everybody
-    leave. Whoever then comes back goes on with the call.
+    leave. A caller who then comes back goes on with the call.
 
         watch = RoomWatch(now=0.0)
         watch.caller_came(0.2)

@@ -1,8 +1,8 @@
 """Who may wait for a call to begin, and who makes room when too many do.
 
-Whoever has not begun costs a socket or a peer connection and may be a stranger who never will. So a
-full room refuses nobody who comes new: the oldest guest goes, of the address that sent the most. A
-true caller stays for a moment only and is hardly ever the oldest of a crowd.
+A caller who has not begun costs a socket or a peer connection, and may be a stranger who never
+will. So a full room refuses nobody who comes new: the oldest guest goes, of the address that sent
+the most. A true caller stays for a moment only and is hardly ever the oldest of a crowd.
 """
 
 from collections import Counter

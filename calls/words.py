@@ -1,4 +1,4 @@
-"""What a caller said, made harmless: bounded, without control characters, still his words."""
+"""What a caller said, made harmless: bounded, without control characters, still theirs."""
 
 import unicodedata
 from typing import Final

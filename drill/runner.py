@@ -167,7 +167,7 @@ async def _play_on_rig(
 
 
 def _keep_sound(run: MeasuredRun, folder: Path) -> None:
-    """Write what was heard in each turn, for whoever doubts a verdict."""
+    """Write what was heard in each turn, for a reader who doubts a verdict."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, each in enumerate(run.turns, start=1):
         write(folder / f"turn-{number}.wav", each.recording, rate_hz=RATE_HZ)

@@ -52,7 +52,7 @@ def _line(event: Event) -> str:
 
 
 def meaning(event: Event) -> str:
-    """Return what an event means to whoever watches; empty for those that no ladder tells."""
+    """Return what an event means to a viewer; empty for those that no ladder tells."""
     words = MEANINGS.get(type(event))
     return words(event) if words else ""
 

@@ -103,7 +103,7 @@ def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[TargetFindi
 def _finding(
     target: Target, own: Sequence[Measured], runs: Sequence[Measured], *, side: str
 ) -> TargetFinding:
-    if target.side == side:  # nobody is compared with himself
+    if target.side == side:  # no side is compared with itself
         return TargetFinding(target=target, values=(), met=None)
     usual = _usual(target, runs, side=target.side or side)
     if usual is None:

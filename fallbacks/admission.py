@@ -3,7 +3,7 @@
 A call is taken while a seat is free (`full` otherwise) and while there is time for it in a core
 (`busy` otherwise). Time is what was measured: the cores that each worker uses, and how late its
 loop is. A call that has just come has not shown its load yet, so it counts with what a call costs
-on average, less with every second in which its own load is seen. Whoever was admitted keeps the
+on average, less with every second in which its own load is seen. A call that was admitted keeps the
 seat until the call has ended, or for a while if it never begins.
 
 What a call costs falls with their number, because the process itself is paid for once. So the

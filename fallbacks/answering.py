@@ -116,7 +116,7 @@ AnswerAction: TypeAlias = (
 
 
 class Answering:
-    """One answer, whoever writes it.
+    """One answer, whichever rungs write it.
 
         answering = Answering(begin_work, until=turn.patient_until)
         actions = answering.start(now)

@@ -5,9 +5,9 @@ nothing is let through but probes. When it has rested, or a probe went well befo
 HALF_OPEN: one trial at a time, by a probe, or by one live attempt where probing is switched off.
 Enough successes close it, one failure opens it again.
 
-Whoever asks gets a permit and reports by it. A permit is of the state in which it was given: what
-began before the breaker opened can neither close it nor open it anew. Cancelled work counts as
-nothing, and a trial that never reports expires.
+A request needs a permit, and its result is reported by it. A permit is of the state in which it was
+given: what began before the breaker opened can neither close it nor open it anew. Cancelled work
+counts as nothing, and a trial that never reports expires.
 """
 
 from collections.abc import Mapping

@@ -46,7 +46,7 @@ class Connection:
             self.cold, self.settling = True, False
 
     def made(self, *, waited_for: bool) -> None:
-        """Note that it is up; whoever waited for it has yet to begin."""
+        """Note that it is up; the work that waited for it has yet to begin."""
         self._connecting_at, self.up, self._failure = None, True, None
         self.cold = self.cold and waited_for
 
@@ -62,8 +62,8 @@ class Connection:
     def report_failure(self, now: float) -> Failure | None:
         """Return why nothing can come of an attempt now; a refusal is returned once.
 
-        It is returned once so that another can speak at once. Whoever asks again has nobody else,
-        and one failure is not counted twice: then a new connection is tried, and waited for.
+        It is returned once so that another can speak at once. Work that asks again has no other
+        rung, and one failure is not counted twice: then a new connection is tried, and waited for.
         """
         if self._connecting_at is not None:
             return self.hangs if self.wait_until_s(now) <= self._lag.provider_s(now) else None

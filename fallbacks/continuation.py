@@ -21,7 +21,7 @@ _CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{_SIGN})$")  # nothing more bel
 
 
 class Answer:
-    """What is handed on to speech of one answer, whoever writes it."""
+    """What is handed on to speech of one answer, whichever rungs write it."""
 
     def __init__(self) -> None:
         self._said = ""

@@ -153,7 +153,7 @@ class EarlyAnswer:
         """Prepare.
 
         Args:
-            budget: Shared by all calls; whoever drops or takes the answer settles it.
+            budget: Shared by all calls; settled when the answer is dropped or taken.
         """
         self.question: EarlyQuestion | None = None
         self._budget = budget

@@ -159,7 +159,7 @@ class CallerHearing:
         actions = list(self._carry_out(utterance.start(now), now))
         for feed in self.feeds.values():
             if feed.attempt is None and utterance.work.over:
-                # Nobody may be asked: whoever hears may still write.
+                # Nobody may be asked: the rung that hears may still write.
                 actions += feed.mark(self.sound, speaking=True)
             elif feed.attempt is None:
                 actions += feed.end()
@@ -243,7 +243,7 @@ class CallerHearing:
                     self.feeds[step.provider].written()
                     actions += self._aim(now)
                 case _:
-                    pass  # asked again since, or exhausted: whoever hears now may still write
+                    pass  # asked again since, or exhausted: the rung that hears may still write
         return tuple(actions)
 
     def _aim(self, now: float) -> tuple[HearingAction, ...]:

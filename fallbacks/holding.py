@@ -7,12 +7,12 @@ three, and none once the caller has begun to speak again. Where a filler may not
 a moment later, so that no caller waits in silence. From then on the line is never silent for longer
 than `silence_s` while an answer is owed.
 
-A turn is owed from the caller's stop on, whoever may still be deciding whether it is one. A pause
-that turn detection takes for no end owes nothing yet. When it was an end after all, a filler is due
-at once if there may be one, unless the answer was prepared in the pause; a clip has the time that
-it has in any other turn. A prepared answer that begins with a tool is no such answer: the tool, the
-model and the voice are still to come, and take longer than the budget has left by then. So a filler
-is said at once before it, or a clip within the budget.
+An answer is owed from the caller's stop on, even while it is being decided whether the turn is
+over. A pause that turn detection takes for no end owes nothing yet. When it was an end after all, a
+filler is due at once if there may be one, unless the answer was prepared in the pause; a clip has
+the time that it has in any other turn. A prepared answer that begins with a tool is no such answer:
+the tool, the model and the voice are still to come, and take longer than the budget has left by
+then. So a filler is said at once before it, or a clip within the budget.
 """
 
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ class Holding:
         self._tool_first = False
 
     def caller_started(self) -> None:
-        """The caller speaks: nothing is owed, and nothing may be said over him."""
+        """The caller speaks: nothing is owed, and nothing may be said over them."""
         self._stopped_at = self._paused_at = None
 
     def paused(self) -> None:
@@ -139,7 +139,7 @@ class Holding:
         self._dry_at = dry_at
 
     def tick(self, now: float) -> tuple[Say, ...]:
-        """Return what to say now; whoever says it tells `said` when the line runs dry again."""
+        """Return what to say now; report with `said` when the line runs dry again."""
         if self.wake_at is None or now < self.wake_at:
             return ()
         first = self._dry_at is None

@@ -1,8 +1,8 @@
 """How much of the time that passed was our own: the loop did not run, and read nobody's words.
 
 The loop beats every `PERIOD_S`. A beat that comes late says that one of our steps, or the machine,
-kept everything else waiting; what providers sent meanwhile lies in the sockets, unread. Whoever
-waits for a provider counts on the provider's clock, which stands still while we do:
+kept everything else waiting; what providers sent meanwhile lies in the sockets, unread. Waits
+for a provider are counted on the provider's clock, which stands still while we do:
 
     lag.beat(now)                   # the ticker, every `PERIOD_S`
     asked_s = lag.provider_s(now)   # on the provider's clock
@@ -11,7 +11,7 @@ waits for a provider counts on the provider's clock, which stands still while we
 After a stall the first to run may be the alarm that waits for a provider, ahead of the ticker and
 of what lies in the sockets. So a stall is known on demand, from the beat that is overdue, and the
 provider's clock goes on a grace later. The caller's deadlines do not ask here: a caller waits in
-real time, whoever is late.
+real time, no matter who is late.
 """
 
 import math

@@ -1,7 +1,7 @@
 """How much a rung is asked at once, by all calls of a process together, and who comes first.
 
 A rung has so many places. Who finds none waits in a queue for as long as the turn's deadline
-allows, and is then sent to the next rung. The queue serves call by call: whoever came first is
+allows, and is then sent to the next rung. The queue serves call by call: the one that came first is
 first, but a call with many waiters gets one place before the others have had theirs. Work that
 has got a place still passes one at a time, because a limit of so many a minute is a pace.
 
@@ -109,7 +109,7 @@ class Turnstile:
         return min(known, default=None)
 
     def room(self, now: float) -> bool:
-        """Say whether whoever comes now gets a place at once."""
+        """Say whether work that comes now gets a place at once."""
         places = self.places(now)
         free = places is None or len(self.inside) < places
         return free and not self._waiting and self._passing is None and now >= self.opens_at
@@ -186,7 +186,7 @@ class Gate(Protocol):
 
     @property
     def room(self) -> bool:
-        """Whether whoever comes now gets a place at once."""
+        """Whether work that comes now gets a place at once."""
         ...
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:

@@ -1,6 +1,6 @@
 """Whether what the caller just said is ours to answer, as long as nobody has decided that.
 
-An answer is owed from the caller's stop on, so that whoever decides may be late and the line is
+An answer is owed from the caller's stop on, so that the decision may be late and the line is
 held all the same. But nothing is said to a caller who thinks: when turn detection took the pause
 for no end, nothing is owed until silence has ended the turn. And a cough is no turn: without a word
 of it nothing is owed, unless nobody is left who could have written one down.

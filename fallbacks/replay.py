@@ -1,4 +1,4 @@
-"""The caller's own words, kept for whoever must hear them again, and delivered once.
+"""The caller's own sound, kept for a rung that must hear it again; its words are delivered once.
 
 A recogniser that dies takes with it what it had not yet written down. The sound of the utterance,
 with a moment before it, is kept; the next recogniser gets all of it, and what it writes of the part
@@ -13,7 +13,7 @@ from typing import Final
 from fallbacks.word_times import sayable
 
 BEFORE_S: Final = 0.5  # kept before the utterance: a VAD is sure of speech a little late
-KEPT_S: Final = 30.0  # of one utterance; whoever speaks longer is asked to repeat
+KEPT_S: Final = 30.0  # of one utterance; a caller who speaks longer is asked to repeat
 LOUD: Final = 0.03  # of the loudest sample: 30 dB below it is no word's beginning (chosen)
 JUDGED: Final = 50  # chunks after speech was noticed; the loudest sample is looked for in them
 SOFT_S: Final = 0.15  # before that: a word may begin softly (chosen)

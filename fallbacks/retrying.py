@@ -1,6 +1,7 @@
 """How long to wait before asking again, for work outside a live turn.
 
-Dials, the owner's systems, alerts, sheets, probes. Never a caller: he is not made to wait.
+Dials, the owner's systems, alerts, sheets, probes. Never a caller's turn: callers are not made to
+wait.
 """
 
 from dataclasses import dataclass

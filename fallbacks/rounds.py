@@ -1,8 +1,8 @@
 """Who is asked next, and when, for work that no caller waits for on the line.
 
 A failure moves the work down the ladder at once: a standby that is well need not wait for the
-preferred rung's retry. A rung that may be asked again becomes due after its wait, and whoever is
-due and stands highest is asked. The work is given up when nobody will ever be due.
+preferred rung's retry. A rung that may be asked again becomes due after its wait, and of those that
+are due the highest is asked. The work is given up when none will ever be due.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class Rounds:
     rounds.fail("deepgram", again_at=now + 5.0)
     rounds.choose(standings, now)  # "deepgram-b"
     rounds.fail("deepgram-b", again_at=None)
-    rounds.choose(standings, now)  # None: nobody is due
+    rounds.choose(standings, now)  # None: none is due
     rounds.wake_at(standings)  # when "deepgram" is
     """
 

@@ -1,12 +1,12 @@
 """What several processes tell each other about a rung, and what each makes of it.
 
 Each process looks at its own rungs and passes on what has changed: breaker, suspicion, rest, and
-whether an operator took it out of rotation. What
-it took over from another is nothing new and is not passed on. Moments are those of the board's
-clock, as well as each process can tell; whoever knows something newer keeps it. Nobody can tell
-them to the millisecond, but the order of what followed from each other is always right: what a
-process learnt after it heard a word is told as newer than that word, and of two words the one with
-the later moment counts, whatever one's own clock makes of it.
+whether an operator took it out of rotation. What it took over from another is nothing new and is
+not passed on. Moments are those of the board's clock, as well as each process can tell; a process
+that knows something newer keeps it. Nobody can tell them to the millisecond, but the order of what
+followed from each other is always right: what a process learnt after it heard a word is told as
+newer than that word, and of two words the one with the later moment counts, whatever one's own
+clock makes of it.
 """
 
 from dataclasses import dataclass

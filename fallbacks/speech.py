@@ -47,7 +47,7 @@ from fallbacks.speaking import (
 from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
 from fallbacks.work import Work
 
-PATIENCE_S: Final = 1.5  # behind the last sound on the line, for whoever could still say the rest
+PATIENCE_S: Final = 1.5  # behind the last sound on the line, for a rung that could say the rest
 IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last sound
 DONE_S: Final = 0.3  # for a voice that has sent every word to say that it is done
 NOBODY: Final = 0  # the attempt that is heard before any is; their numbers begin with 1

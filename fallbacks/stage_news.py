@@ -18,7 +18,7 @@ class _Exhausted:
 class StageNews:
     """Keeps the news until it may be spoken of: never over the caller.
 
-    A recogniser's failure is spoken of once the caller has finished, not when he only pauses; a
+    A recogniser's failure is spoken of once the caller has finished, not in a mere pause; a
     voice's a moment later, since its last words may still be on their way; and nothing while what
     the caller just said may be one of the menu's words.
 

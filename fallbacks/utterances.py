@@ -1,6 +1,6 @@
 """What is said when a provider cannot answer: the texts by language, situation and topic.
 
-The texts are data that an owner may edit; whoever reads the file hands plain values over. An
+The texts are data that an owner may edit; the reader of the file hands plain values over. An
 utterance with topics is for a caller who spoke of one of them; one without is for everybody else.
 """
 

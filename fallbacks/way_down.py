@@ -54,7 +54,9 @@ QUESTION: Final = {
     Choice.MESSAGE: Situation.ASK_MESSAGE,
     Choice.PERSON: Situation.ASK_PERSON,
 }
-DONE: Final = {Choice.CALLBACK: Situation.CALLBACK}  # whoever reaches a person announces it first
+DONE: Final = {
+    Choice.CALLBACK: Situation.CALLBACK
+}  # reaching a person begins with an announcement of its own
 INSTEAD: Final = {Choice.PERSON: Choice.CALLBACK, Choice.CALLBACK: Choice.MESSAGE}
 """What is done in place of a choice that cannot be: nobody knows the number, for one."""
 OF_STAGE: Final = {"stt": Situation.STT, "llm": Situation.LLM, "tts": Situation.TTS}

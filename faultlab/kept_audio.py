@@ -1,4 +1,4 @@
-"""The sound that the simulated voices sent, kept for whoever judges what a caller heard."""
+"""The sound that the simulated voices sent, kept to judge what a caller heard."""
 
 import collections
 from dataclasses import dataclass, field

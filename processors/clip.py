@@ -15,7 +15,7 @@ TONE_LEVEL: Final = 8000  # of 32768
 
 
 class ClipAudioRawFrame(TTSAudioRawFrame):
-    """Sound of ours. To the line it is speech; to whoever waits for an answer it is none.
+    """Sound of ours. To the line it is speech; to those who wait for an answer it is none.
 
     Pipecat's output cuts sound into pieces of the same class, so the mark stays on it.
     """

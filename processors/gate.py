@@ -53,7 +53,7 @@ class RungGate:
 
     @property
     def room(self) -> bool:
-        """Whether whoever comes now gets a place at once."""
+        """Whether work that comes now gets a place at once."""
         paced = self.pace is None or self.pace.has_capacity()
         return paced and self._turnstile.room(self._clock())
 

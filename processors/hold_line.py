@@ -99,7 +99,7 @@ class HoldLine(FrameProcessor):
         self._handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
 
     def notice(self, event: Event) -> None:
-        """Note a fact of the call; told by whoever tells, so it waits for nothing."""
+        """Note a fact of the call at the moment when it is told; waits for nothing."""
         match event:
             case (
                 StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()

@@ -55,7 +55,7 @@ class PersonEar(SoundPath):
         await self.push_frame(frame, direction)
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Hand a piece to whoever listens."""
+        """Hand a piece to the listener, if there is one."""
         if self.take is not None:
             await self.take(frame.audio)
 

@@ -25,9 +25,9 @@ Sound: TypeAlias = NDArray[np.float32]
 
 
 def silence_of(vad: VADAnalyzer) -> float | None:
-    """Return for how long a caller who spoke has been silent, in seconds; 0: he speaks.
+    """Return for how long a caller who spoke has been silent, in seconds; 0: not silent.
 
-    None: what he said is over, or has not begun.
+    None: the utterance is over, or has not begun.
     """
     match vad._vad_state:  # noqa: SLF001 - Pipecat tells only when it is sure
         case VADState.SPEAKING:
@@ -59,7 +59,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
     It begins when 0.1 s of silence has passed, and has the answer ready when the VAD is sure that
     the caller stopped. The model knows the sound of a caller who has been silent for 0.2 s, so the
     silence that is to come is put behind what there is. If the caller speaks on, the look is
-    dropped. One that says "he has not finished" is worth a second, with all of the silence: it
+    dropped. One that says "not finished" is worth a second, with all of the silence: it
     would cost the caller a second of waiting, and nobody is kept waiting by asking.
 
     What has no answer in time was the end of the turn: silence has decided, if it is silence.
@@ -107,7 +107,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         return state
 
     def note_silence(self) -> None:
-        """Begin when the caller has been silent for a moment; forget it when he speaks on."""
+        """Begin when the caller has been silent for a moment; forget it if they speak on."""
         silence_s = silence_of(self._vad)
         if silence_s == 0:
             self.forget()

@@ -68,7 +68,7 @@ class PendingJudgement:
 class TurnJudges:
     """Takes the looks of all calls and answers the most urgent first.
 
-    Whoever asks lives in the loop, and so does the order; only the looking is done in threads.
+    Requests and their order live in the loop; only the looking is done in threads.
     """
 
     def __init__(

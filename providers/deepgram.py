@@ -121,7 +121,7 @@ class DeepgramRung(DeepgramSTTService):
                 self._connection = None
                 await self._tell(failed(Kind.TIMEOUT, "stt", provider=self._rung_name))
             except ConnectionClosed:
-                self._connection = None  # whoever listens to it says why
+                self._connection = None  # its listener says why
         yield None
 
     async def _connection_handler(self) -> None:

@@ -84,8 +84,8 @@ def _context_name(message: Mapping[str, Any]) -> Any:
 def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
     """Yield a message's words, each with its start and end in the message's own sound, in seconds.
 
-    Blanks are yielded as empty words. The last word may go on in the next message; whoever follows
-    letters does not mind.
+    Blanks are yielded as empty words. The last word may go on in the next message, which
+    makes no difference to code that follows letters.
     """
     chars = alignment.get("chars") or []
     starts_ms = alignment.get("charStartTimesMs") or []

@@ -158,7 +158,7 @@ class Provider:
         return self.load().build(rung)
 
     def share(self, rung: RungSpec) -> "SharedService | None":
-        """Return what all calls of a process share of this rung; whoever asks closes it."""
+        """Return what all calls of a process share of this rung; the owner closes it."""
         return cast("Sharing", self.load()).share(rung) if self.shares else None
 
     async def probe(self, rung: RungSpec, *, timeout_s: float) -> None:

@@ -1,4 +1,4 @@
-"""Pocketsphinx on one caller's audio: utterances begun and finished by whoever detects voices."""
+"""Pocketsphinx on one caller's audio: utterances begun and finished by the detector of speech."""
 
 import math
 from collections import deque
@@ -95,7 +95,7 @@ class Recogniser:
     def understand(self, audio: bytes) -> SphinxResult:
         """Return what was said in a whole utterance.
 
-        Its own mean is taken off, not that of what was heard before: whoever spoke before may have
+        Its own mean is taken off, not that of what was heard before: another speaker may have
         been another caller on another line.
         """
         self.begin()

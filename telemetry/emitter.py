@@ -20,16 +20,16 @@ Told: TypeAlias = tuple[str, Iterator[int], Event, float]
 
 QUEUE_ENTRIES: Final = 10_000  # of each listener: a minute of twenty busy calls; then the oldest go
 PENDING_FACTS: Final = 1_000  # told at a stretch by somebody who never lets go of the loop
-FLUSH_S: Final = 5.0  # for those who listen, at the end: who takes longer loses the rest (chosen)
+FLUSH_S: Final = 5.0  # for the listeners, at the end: a slower one loses the rest (chosen)
 TICK_S: Final = 1.0  # between two looks at which incidents are over by the passing of time
 
 
 class Emitter:
     """The one road from facts to listeners: `tell` never waits and never raises.
 
-    Each listener has a queue of its own: one that is slow, or fails, hurts nobody but itself. What
-    an incident is made of is made into one here, right behind the fact that says so: whoever
-    listens is told of it, and nobody has to find out again.
+    Each listener has a queue of its own: one that is slow, or fails, hurts nobody but itself.
+    Incidents are made here, right behind the facts that begin or end them, so that every listener
+    is told the same.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Emitter:
     def _ring(self) -> None:
         """Have what is told handed out as soon as the loop is free: once for all of it.
 
-        Whoever tells is in the middle of a call; making entries and waking those who listen takes
-        ten times as long as this.
+        The code that tells is in the middle of a call; making entries and waking those who listen
+        takes ten times as long as this.
         """
         if len(self._pending) >= PENDING_FACTS:
             self._hand_out()

@@ -1,4 +1,4 @@
-"""The secrets of this process, by value: whoever reads one says so, and no text shows it again."""
+"""The secrets of this process, by value: noted when they are read, and shown by no text."""
 
 import base64
 import json

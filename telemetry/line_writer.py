@@ -66,7 +66,7 @@ class LineWriter:
         try:
             self._lines.put_nowait(None)
         except queue.Full:
-            return  # whoever blocks the thread ends it with the process
+            return  # a thread that is blocked ends with the process
         self._thread.join(STOP_S)
 
     def _lose(self) -> None:

@@ -1,4 +1,4 @@
-"""The live view: whoever watches gets every entry as it happens."""
+"""The live view: its viewers get every entry as it happens."""
 
 import asyncio
 from collections import deque

@@ -1,7 +1,7 @@
 """What no text that leaves the process may show: keys, addresses of people, telephones, cards.
 
 One function, for every way out: log, record, alerts, pages, traces. It is asked last, right before
-a text is written, whoever wrote it.
+a text leaves, whichever code wrote it.
 """
 
 import re

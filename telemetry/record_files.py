@@ -167,7 +167,7 @@ class RecordFiles:
         }
 
     def _replace(self, name: str, change: Callable[[list[Row]], list[Row]]) -> None:
-        """Replace an array as a whole; whoever reads it meanwhile has the one before."""
+        """Replace an array as a whole; a reader meanwhile has the one before."""
         path = self._folder / name
         with _alone(self._folder / f".{name}.lock"):
             rows = change(_read(path))[-NEWEST:]

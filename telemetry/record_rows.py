@@ -180,7 +180,7 @@ AlertRowFact: TypeAlias = IncidentFact | AlertClosed
 def apply_alerts(
     rows: list[Row], facts: list[tuple[AlertRowFact, str]], *, again_s: float = AGAIN_S
 ) -> list[Row]:
-    """Return the alerts as they are after these facts: one for an incident, whoever told it.
+    """Return the alerts as they are after these facts: one for an incident, however many told it.
 
     As in what operators are sent, an incident that comes back soon is the same alert.
 

@@ -28,6 +28,8 @@ FOLDERS = (
     *(
         "bot/",
         "calls/",
+        "campaigns/",
+        "deploy/",
         "docs/",
         "drill/",
         "engines/",

@@ -3,7 +3,7 @@
     async with open_exchange(url, key, secret) as lk:
         trunk = await outbound_trunk_id(lk, "holdline")
         call = OutboundCall(room=room_of("order-17"), trunk_id=trunk, number="+15550142")
-        dialled = await dial(lk, call)          # has rung; whoever spoke is in the room
+        dialled = await dial(lk, call)          # has rung; the person who spoke is in the room
 
 The agent should be in the room with its voice before the callee is, or the callee says hello to
 nobody: enter it first, or while it rings.
@@ -40,7 +40,7 @@ class OutboundCall:
 
     Attributes:
         room: Where both meet. One for each call, made of what the call is for (`room_of`), so that
-            whoever asks a second time finds the call instead of ringing twice.
+            a second request finds the call instead of ringing twice.
         trunk_id: Through whom; nothing: `host` says it.
         number: Whom, as the carrier wants it.
         our_number: What the callee sees; nothing: the trunk's own.
@@ -102,7 +102,7 @@ def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
 async def dial(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
     """Call somebody and wait until they pick up or it is clear that they will not.
 
-    Whoever cancels this hangs up. So does every end but a pick-up: nothing rings on.
+    Cancelling it hangs up. So does every end but a pick-up: nothing rings on.
 
     Raises:
         AlreadyDiallingError: Somebody is in that room, or on the way to it.

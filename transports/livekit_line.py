@@ -126,7 +126,7 @@ class LivekitLine:
         if self._closed:
             return
         self._closed = True
-        self.watched.line_ended()  # for whoever watches: there is nothing more to see
+        self.watched.line_ended()  # for its watcher: there is nothing more to see
         self._news.set()
         if self._room is not None:
             with suppress(TimeoutError):

@@ -10,7 +10,7 @@ from calls.leg_events import LegOutcome
 
 CALL_ID: Final = "sip.callID"
 STATUS: Final = "sip.callStatus"
-CALLER: Final = "sip.phoneNumber"  # the far end's number, whoever called
+CALLER: Final = "sip.phoneNumber"  # the far end's number, whichever side called
 OURS: Final = "sip.trunkPhoneNumber"
 RINGING: Final = ("dialing", "ringing")
 ACTIVE: Final = "active"

@@ -7,7 +7,7 @@ from transports.leg import Leg
 
 
 class CallsPeople(Protocol):
-    """A door that can call out. Whoever calls hangs the leg up; a cancelled call rings no more."""
+    """A door that can call out. Its user hangs the leg up; a cancelled call rings no more."""
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
         """Call somebody; return their leg once they have picked up, or what came of it instead.

@@ -1,7 +1,7 @@
 """Calls that the carrier places: for the REST interface, and for a caller who is handed on.
 
-The statuses come in the carrier's order, each with its number, to whoever asked for them. Source:
-twilio.com/docs/voice/api/call-resource, /voice/twiml/dial, /voice/twiml/refer,
+The statuses come in the carrier's order, each with its number, to the address that was given for
+them. Source: twilio.com/docs/voice/api/call-resource, /voice/twiml/dial, /voice/twiml/refer,
 /voice/answering-machine-detection.
 """
 
@@ -87,7 +87,7 @@ class AskedUrl(TwilioManner):
 
 
 class Exchange:
-    """Rings people, and connects whoever answers.
+    """Rings people, and connects those who answer.
 
     Attributes:
         callees: What becomes of a call to a number; anybody else answers.

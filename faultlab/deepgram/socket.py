@@ -161,7 +161,7 @@ class DeepgramSocket:
                     await self._take(message.data)
                 case WSMsgType.TEXT:
                     await self._obey(message.data)
-                case WSMsgType.CLOSING:  # by ourselves: whoever closes says why
+                case WSMsgType.CLOSING:  # by ourselves: the reason was said there
                     return
                 case _:
                     raise StreamOver(f"closed by the client: {self._ws.close_code}")

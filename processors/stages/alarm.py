@@ -14,7 +14,7 @@ Act: TypeAlias = Callable[[float], Awaitable[None]]
 
 
 class Alarm:
-    """Wakes whoever waits when a moment has come or something has changed.
+    """Wakes a waiting task when a moment has come or something has changed.
 
     Moments are monotonic, in seconds. A decision says when it has something to do (`wake_at`); news
     that moves this moment rings the alarm:
@@ -45,7 +45,7 @@ class Alarm:
                 await owner.cancel_task(task)
 
     def ring(self) -> None:
-        """Wake whoever waits now or next; never waits itself."""
+        """Wake the task that waits now, or the next that does; never waits itself."""
         self._rung.set()
 
     async def wait(self, until: float | None) -> float:

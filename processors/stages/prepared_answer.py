@@ -32,7 +32,7 @@ class PreparedAnswer:
     """Pulls an answer as it comes, at the pace of who writes it, and hands it on when it is taken.
 
     What it costs to ask is known at once, and so are failures: all calls gain by that. That nobody
-    is left is told by whoever asks when the turn is decided: before that, no caller waits.
+    is left is told when the decided turn asks: before that, no caller waits.
 
     Attributes:
         context: What was asked.

@@ -24,8 +24,8 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
     """The part that all stages share.
 
     A stage has `handle`, which hands a provider's report to the decision and does what it says;
-    `tick`, the same for the passing of time; and `wake_at`. Whoever takes a frame of the call does
-    it inside `async with self.working():`, which asks for the next moment afterwards:
+    `tick`, the same for the passing of time; and `wake_at`. A frame of the call is taken inside
+    `async with self.working():`, which asks for the next moment afterwards:
 
         class EchoStage(Stage[Heard]):
             async def handle(self, report: Heard, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The recognisers' stage: what the caller says is written down once, whoever writes it.
+"""The recognisers' stage: what the caller says is written down once, whichever rungs write it.
 
 One recogniser hears the caller live. `CallerHearing` keeps the sound of the utterance in progress,
 so that another can hear all of it when the first dies, is refused or stays mute.

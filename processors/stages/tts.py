@@ -65,7 +65,7 @@ class TtsStage(Stage[VoiceEvent]):
 
     Attributes:
         speaker: The name of the rung that is heard.
-        say_unsaid: Gets the words that no rung could say; given by whoever has a voice left.
+        say_unsaid: Gets the words that no rung could say; set by the owner of the local voice.
     """
 
     def __init__(

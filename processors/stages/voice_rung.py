@@ -284,7 +284,7 @@ class VoiceRungEar:
             heard = self._rung.name == self._speaker()
             frame.data = [
                 each for each in frame.data if heard or isinstance(each, TTSUsageMetricsData)
-            ]  # text that was sent is billed, whoever was heard
+            ]  # text that was sent is billed, even if another rung was heard
             if frame.data:
                 await self._stage.push_frame(frame)
         elif isinstance(frame, ErrorFrame) and frame.exception and self._rung.attempt is not None:

@@ -92,7 +92,7 @@ class StreamLine:
             self.quiet.set()
 
     def cleared(self) -> None:
-        """Take it that the far end threw away what it had not played."""
+        """Note that the far end threw away what it had not played."""
         self.marks.cleared()
         self.sent.clear()
         self.quiet.set()

@@ -40,7 +40,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
         self._unheard = Unheard()
-        self._in_order = asyncio.Lock()  # whoever pushes what came through the line's queue
+        self._in_order = asyncio.Lock()  # held while what came through the line's queue is pushed
         line.on_played = self._played
         self._sending = asyncio.Lock()  # a piece with its mark, or what another stream owes
         self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
@@ -103,7 +103,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         async with self._in_order:
             for waiting in self._unheard.rest(words=not self._line.over):
                 await super().push_frame(waiting)
-        self._line.leave()  # whoever asks what follows the stream learns that we have hung up
+        self._line.leave()  # asked what follows the stream, we answer that we have hung up
         await self._client.disconnect()
 
     async def cancel(self, frame: CancelFrame) -> None:
