@@ -54,7 +54,7 @@ async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
         each = await ask_broken(rig, call, run)
         took_over = last(each.verdict.voices)
         await rig.control.mend_all()
-        await _until_probed(rig, call, run, broken.provider)
+        await _ask_until_probed(rig, call, run, broken.provider)
         await call.ear.wait(BACK_S)
         each = await ask(rig, call, run, rig.row.question)
         run.measures["voice_changed"] = last(each.verdict.voices) != took_over
@@ -67,8 +67,8 @@ async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
         run.measures["next_call_elsewhere"] = not back
 
 
-async def _until_probed(rig: Rig, call: Conversation, run: MeasuredRun, provider: str) -> None:
-    """Go on asking, for who says nothing is hung up on, until a probe of the provider did well."""
+async def _ask_until_probed(rig: Rig, call: Conversation, run: MeasuredRun, provider: str) -> None:
+    """Ask on, because a silent caller is hung up on, until a probe of the provider did well."""
     before = len(await rig.control.requests(provider))
     until_s = call.now_s + PROBED_S
     while call.now_s < until_s and not await _is_probed(rig, provider, before):

@@ -153,7 +153,7 @@ async def with_standby(
     """Have the voice fail while a standby is there."""
     async with _stage(lab, (*ALONE, STANDBY), contacts[:1], say, models) as (staged, it, control):
         it.note(f"with a standby: {VOICE} answers 503, {STANDBY} is well")
-        dials = await _ended(staged, it, control)
+        dials = await _wait_until_ended(staged, it, control)
     failed = [each for each in it.of(AttemptFailed) if each.provider == VOICE]
     said = [each.text for each in it.of(AgentSaid)]
     return (
@@ -177,7 +177,7 @@ async def without_standby(
     """Have the only voice fail before anybody is dialled, and mend it when all were skipped."""
     async with _stage(lab, ALONE, contacts, say, models) as (staged, it, control):
         it.note(f"without a standby: {VOICE} answers 503")
-        dials = await _ended(staged, it, control, mend_after=len(contacts))
+        dials = await _wait_until_ended(staged, it, control, mend_after=len(contacts))
     missing = in_order(FLOW, it.codes)
     placed = [each.dial_id for each in it.of(DialPlaced)]
     skipped = [each.dial_id for each in it.of(ContactSkipped)]
@@ -225,7 +225,7 @@ async def _stage(
                 yield staged, witness, control
 
 
-async def _ended(
+async def _wait_until_ended(
     staged: StagedServer,
     it: Witness,
     control: LabControl,

@@ -182,7 +182,7 @@ class Health:
                 self.breaker.take_back(permit)  # the rung did nothing wrong
                 return ()
             case Scope.CAPACITY:
-                return self._limited(permit, failure, now=now, chance=chance)
+                return self._rest_limited(permit, failure, now=now, chance=chance)
             case _:
                 pass
         facts = self.suspicion.begin(failure.kind, now)
@@ -249,7 +249,7 @@ class Health:
             return permit.probe or len(self._refused) > 1
         return failure.permanent or failure.verdict.trips
 
-    def _limited(
+    def _rest_limited(
         self, permit: Permit, failure: Failure, *, now: float, chance: float
     ) -> tuple[HealthFact, ...]:
         asked_s = rest_s(failure.retry_after_s, self._limits, chance=chance)

@@ -95,7 +95,7 @@ class Farewell(FrameProcessor):
             case BotStartedSpeakingFrame() | BotStoppedSpeakingFrame():
                 self.speaking = isinstance(frame, BotStartedSpeakingFrame)
             case InterruptionFrame():
-                await self._interrupted()
+                await self._drop_interrupted()
             case EndFrame() | CancelFrame():
                 await self._quiet()
             case _:
@@ -118,7 +118,7 @@ class Farewell(FrameProcessor):
         end.interruptible = not self._final  # a barge-in drops it together with the speech
         await self.push_frame(end)
 
-    async def _interrupted(self) -> None:
+    async def _drop_interrupted(self) -> None:
         self._answering = False
         if self._final:
             self._asked = self._kept  # what was asked before it became final is dropped by now

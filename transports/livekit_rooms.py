@@ -65,7 +65,7 @@ class LivekitRooms:
         Raises:
             RoomsError: The server does not say.
         """
-        listed = await _asked(self._api.room.list_rooms(api.ListRoomsRequest()))
+        listed = await _request(self._api.room.list_rooms(api.ListRoomsRequest()))
         return [
             OpenRoom(sid=each.sid, name=each.name)
             for each in listed.rooms
@@ -79,7 +79,7 @@ class LivekitRooms:
             RoomsError: The server does not say.
         """
         asked = api.ListParticipantsRequest(room=room)
-        listed = await _asked(self._api.room.list_participants(asked))
+        listed = await _request(self._api.room.list_participants(asked))
         return any(each.kind == api.ParticipantInfo.SIP for each in listed.participants)
 
     async def delete(self, room: str) -> None:
@@ -89,7 +89,7 @@ class LivekitRooms:
             RoomsError: The server did not.
         """
         with suppress(NoRoomError):
-            await _asked(self._api.room.delete_room(api.DeleteRoomRequest(room=room)))
+            await _request(self._api.room.delete_room(api.DeleteRoomRequest(room=room)))
 
     async def transfer(
         self, identity: str, *, room: str, to: Destination, ring_s: float
@@ -120,7 +120,7 @@ def uri_of(number: str) -> str:
     return number if number.startswith(("sip:", "sips:", "tel:")) else f"tel:{number}"
 
 
-async def _asked(asking: Awaitable[_T]) -> _T:
+async def _request(asking: Awaitable[_T]) -> _T:
     """Return what the server answers, within `ASK_S`."""
     try:
         async with asyncio.timeout(ASK_S):

@@ -120,7 +120,7 @@ async def outbound_trunk_id(lk: api.LiveKitAPI, name: str) -> str | None:
     Raises:
         ExchangeError: The exchange cannot be reached, or refuses.
     """
-    found = await _named(_outbound_shelf(lk), f"{name} outbound")
+    found = await _find_named(_outbound_shelf(lk), f"{name} outbound")
     return found.sip_trunk_id if found else None
 
 
@@ -217,9 +217,9 @@ def _rule_shelf(lk: api.LiveKitAPI) -> _Shelf:
 
 
 async def _ensure(shelf: _Shelf, wanted: Any) -> Arranged:
-    found = await _named(shelf, wanted.name)
+    found = await _find_named(shelf, wanted.name)
     if found is None:
-        made = await _asked(shelf.made(wanted), f"make the {shelf.part}")
+        made = await _request(shelf.made(wanted), f"make the {shelf.part}")
         return Arranged(part=shelf.part, id=getattr(made, shelf.id_field), change="created")
     object_id = str(getattr(found, shelf.id_field))
     different = tuple(each for each in shelf.ours if _said(found, each) != _said(wanted, each))
@@ -227,13 +227,13 @@ async def _ensure(shelf: _Shelf, wanted: Any) -> Arranged:
         for each in different:
             found.ClearField(each)
         found.MergeFrom(_only(wanted, different))
-        await _asked(shelf.replaced(object_id, found), f"change the {shelf.part}")
+        await _request(shelf.replaced(object_id, found), f"change the {shelf.part}")
     change: Change = "changed" if different else "unchanged"
     return Arranged(part=shelf.part, id=object_id, change=change, fields=different)
 
 
-async def _named(shelf: _Shelf, name: str) -> Any:
-    listed = await _asked(shelf.listed(), f"list each {shelf.part}")
+async def _find_named(shelf: _Shelf, name: str) -> Any:
+    listed = await _request(shelf.listed(), f"list each {shelf.part}")
     found = [each for each in listed.items if each.name == name]
     if len(found) > 1:
         raise ExchangeError(
@@ -261,7 +261,7 @@ def _only(message: Any, names: Iterable[str]) -> Any:
 _T = TypeVar("_T")
 
 
-async def _asked(answer: Awaitable[_T], what: str) -> _T:
+async def _request(answer: Awaitable[_T], what: str) -> _T:
     try:
         return await answer
     except api.ServerError as error:

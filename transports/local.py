@@ -154,9 +154,9 @@ class _Microphone(BaseInputTransport):
         await self._device.close()
 
     def _heard(self, audio: bytes) -> None:
-        self._loop.call_soon_threadsafe(self._arrived, audio)
+        self._loop.call_soon_threadsafe(self._take_audio, audio)
 
-    def _arrived(self, audio: bytes) -> None:
+    def _take_audio(self, audio: bytes) -> None:
         if self._paused or self._audio_task is None:
             return
         self._peak = max(self._peak, peak(audio))
@@ -201,7 +201,7 @@ class _Loudspeaker(LegOutput):
     async def stop(self, frame: EndFrame) -> None:
         """Play what was said to its end, then stop."""
         await super().stop(frame)
-        await self._drained(LAST_WORDS_S)
+        await self._wait_until_played(LAST_WORDS_S)
         await self.close()
 
     async def cancel(self, frame: CancelFrame) -> None:
@@ -239,7 +239,7 @@ class _Loudspeaker(LegOutput):
             await asyncio.sleep(max(ahead_s, BLOCK_S / 2))
         return True
 
-    async def _drained(self, wait_s: float) -> None:
+    async def _wait_until_played(self, wait_s: float) -> None:
         left = round(wait_s / BLOCK_S)
         while left > 0 and self._playback.waiting_s > 0:
             await asyncio.sleep(BLOCK_S)

@@ -189,14 +189,14 @@ class BrowserConnection(SmallWebRTCConnection):
             channels.append(channel)
             heard = _unheard(channel)
             if len(channels) == 1:
-                channel.on("message", self._bounded(heard))
+                channel.on("message", self._pass_bounded(heard))
                 return
             self.page.refused("second_data_channel")
             self._data_channel = channels.pop(0)
             channels[:] = [self._data_channel]
             channel.close()
 
-    def _bounded(self, heard: list[Callable[..., Any]]) -> Callable[..., Any]:
+    def _pass_bounded(self, heard: list[Callable[..., Any]]) -> Callable[..., Any]:
         async def on_message(message: str | bytes) -> None:
             if await self.page.take(message):
                 for each in heard:

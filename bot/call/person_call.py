@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from loguru import logger
@@ -56,8 +55,7 @@ class PersonCall:
         language: str,
         news: PersonNews,
     ) -> None:
-        self._leg = leg
-        self._news = news
+        self._leg, self._news = leg, news
         rate_hz = leg.facts.sample_rate_hz
         line, turn = CallerLine(), Turn(budget_s=shared.settings.latency.budget_s)
         turn.attempts = wiring.turn.attempts  # no two attempts of a call share a number
@@ -73,7 +71,9 @@ class PersonCall:
         self._tts = tts
         self._ear = PersonEar()
 
-        local = partial(asyncio.to_thread, say_locally, language=language, rate_hz=rate_hz)
+        async def local(text: str) -> bytes:
+            return await asyncio.to_thread(say_locally, text, language, rate_hz=rate_hz)
+
         self._voice = PersonVoice(line, say_locally=local, clock=wiring.clock)
         tts.say_unsaid = self._voice.keep_unsaid
         self._ear.on_key = news.key

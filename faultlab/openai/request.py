@@ -99,7 +99,7 @@ def _check_messages(messages: Sequence[Any]) -> None:
         if not isinstance(message, Mapping) or message.get("role") not in ROLES:
             raise _invalid(f"Invalid value: '{where}.role'.", param=f"{where}.role")
         if message["role"] == "tool":
-            owed = _answered(message, owed, where=where)
+            owed = _take_answer(message, owed, where=where)
         elif owed:
             raise _invalid(
                 "An assistant message with 'tool_calls' must be followed by tool messages"
@@ -114,7 +114,7 @@ def _check_messages(messages: Sequence[Any]) -> None:
         raise _invalid(f"No tool message answers {', '.join(sorted(owed))}.", param="messages")
 
 
-def _answered(message: Mapping[str, Any], owed: set[str], *, where: str) -> set[str]:
+def _take_answer(message: Mapping[str, Any], owed: set[str], *, where: str) -> set[str]:
     call_id = str(message.get("tool_call_id"))
     if call_id not in owed:
         raise _invalid(

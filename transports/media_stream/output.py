@@ -41,7 +41,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         self._line = line
         self._unheard = Unheard()
         self._in_order = asyncio.Lock()  # held while what came through the line's queue is pushed
-        line.on_played = self._played
+        line.on_played = self._note_played
         self._sending = asyncio.Lock()  # a piece with its mark, or what another stream owes
         self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
 
@@ -76,7 +76,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             return self._line.marks.last_pending or self._unheard.last_mark
         return self._unheard.last_mark
 
-    async def _played(self, more_s: float) -> None:
+    async def _note_played(self, more_s: float) -> None:
         if more_s > 0:
             self._unheard.given_up = False
             if self.line_end is not None:
