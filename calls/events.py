@@ -67,6 +67,11 @@ from fallbacks.facts import (
 )
 from fallbacks.failure import Severity
 
+PhaseCause: TypeAlias = Literal[
+    "turn_decided", "agent_speaks", "agent_has_spoken", "caller_speaks", "call_ended"
+]
+"""What moves a call from one phase to another."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted:
@@ -119,7 +124,7 @@ class PhaseMoved:
 
     before: str
     after: str
-    cause: str
+    cause: PhaseCause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +132,8 @@ class PhaseRefused:
     """Something happened that the phase table has no edge for; the phase stayed."""
 
     phase: str
-    cause: str
+    target: str
+    cause: PhaseCause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from calls.events import PhaseMoved, PhaseRefused
+from calls.events import PhaseCause, PhaseMoved, PhaseRefused
 
 
 class Phase(StrEnum):
@@ -47,12 +47,14 @@ class CallPhase:
         """Say whether the table has an edge from here to `target`."""
         return target in TRANSITIONS[self._state]
 
-    def transition_to(self, target: Phase, cause: str) -> tuple[PhaseMoved | PhaseRefused, ...]:
+    def transition_to(
+        self, target: Phase, cause: PhaseCause
+    ) -> tuple[PhaseMoved | PhaseRefused, ...]:
         """Move, and return the fact; staying where one is is no fact at all."""
         before = self._state
         if target is before:
             return ()
         if not self.can_transition(target):
-            return (PhaseRefused(phase=before, cause=f"{cause} -> {target}"),)
+            return (PhaseRefused(phase=before, target=target, cause=cause),)
         self._state = target
         return (PhaseMoved(before=before, after=target, cause=cause),)

@@ -98,7 +98,7 @@ class CallObserver(BaseObserver):
 
     def ended(self) -> None:
         """Note that the call is over."""
-        self._say(*self.phase.transition_to(Phase.ENDED, "call ended"))
+        self._say(*self.phase.transition_to(Phase.ENDED, "call_ended"))
 
     def _seen(self, data: FramePushed) -> Seen:
         """Return when and where a frame was pushed, the moment on the monotonic clock.
@@ -130,7 +130,7 @@ class CallObserver(BaseObserver):
         self._awaited = {LLMTextFrame, TTSAudioRawFrame}
         self._turn.number = self._timeline.number + 1
         self._say(TurnDecided(turn=self._timeline.number + 1, at_s=at_s))
-        self._say(*self.phase.transition_to(Phase.PROCESSING, "turn decided"))
+        self._say(*self.phase.transition_to(Phase.PROCESSING, "turn_decided"))
 
     def _first_token(self, frame: LLMTextFrame, data: FramePushed, at_s: float) -> None:
         if LLMTextFrame in self._awaited and frame.text.strip():
@@ -151,17 +151,17 @@ class CallObserver(BaseObserver):
     def _speaking(self, _frame: Frame, _data: FramePushed, _at_s: float) -> None:
         self._cut_short = False
         self._played.clear()
-        self._say(*self.phase.transition_to(Phase.SPEAKING, "agent speaks"))
+        self._say(*self.phase.transition_to(Phase.SPEAKING, "agent_speaks"))
 
     def _interrupted(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
         if self.phase.current_state is Phase.SPEAKING:
             self._cut_short = True
             self._say(BargedIn(turn=self._timeline.number, at_s=at_s))
-        self._say(*self.phase.transition_to(Phase.LISTENING, "caller speaks"))
+        self._say(*self.phase.transition_to(Phase.LISTENING, "caller_speaks"))
 
     def _silent(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
         if self.phase.current_state is Phase.SPEAKING:
-            self._say(*self.phase.transition_to(Phase.LISTENING, "agent has spoken"))
+            self._say(*self.phase.transition_to(Phase.LISTENING, "agent_has_spoken"))
         if self._played == {ClipAudioRawFrame}:
             return  # it held the line; the answer is still to come
         turn = self._timeline.number

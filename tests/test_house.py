@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,3 +130,37 @@ def test_the_structure_is_no_harder_to_follow_than_the_page_says() -> None:
         row = next(each for each in page.splitlines() if each.startswith(f"| {line} |"))
         told = int(row.split("|")[4])
         assert len(names) <= told, f"make it smaller, or say so in docs/architecture.md: {names}"
+
+
+FOREIGN = re.compile(r"^(Take in that|Take that|Take it that)\b|\b(he who|papers|himself)\b", re.M)
+REASONS = {"reason", "because", "cause", "why", "outcome", "kind"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_docstring_is_plain_english(room: str) -> None:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for path in files(room):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            says = (ast.get_docstring(node) or "") if isinstance(node, kinds) else ""
+
+            assert not FOREIGN.search(says), f"{path}: {says}"
+
+
+def test_a_reason_in_a_fact_is_a_code_that_can_be_filtered_by() -> None:
+    homes = [*(ROOT / "calls").glob("*events.py"), ROOT / "fallbacks" / "facts.py"]
+    trees = [ast.parse(each.read_text(encoding="utf-8")) for each in homes]
+    facts = {each.name for tree in trees for each in tree.body if isinstance(each, ast.ClassDef)}
+    wrong = [
+        f"{path}:{word.lineno} {word.value!r}"
+        for path in files(*ROOMS)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in facts
+        for keyword in node.keywords
+        if keyword.arg in REASONS
+        for word in ast.walk(keyword.value)
+        if isinstance(word, ast.Constant) and isinstance(word.value, str)
+        if not re.fullmatch(r"[a-z0-9_]*", word.value)
+    ]
+
+    assert len(facts) > 80
+    assert wrong == []

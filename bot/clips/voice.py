@@ -137,27 +137,27 @@ class _Ear:
         """Take a word's time, which is of no use here."""
 
     async def spoken(self, attempt: int) -> None:
-        """Take that all has been said."""
+        """Note that everything was said."""
         if attempt == self.attempt:
             self._said.set()
 
     async def failed(self, attempt: int, failure: Failure) -> None:
-        """Take that it has failed."""
+        """Note that it failed."""
         if attempt == self.attempt:
             self._give_up(failure)
 
     async def connecting(self) -> None:
-        """Take that a connection is being made."""
+        """Note that a connection is being made."""
 
     async def connected(self) -> None:
-        """Take that there is one."""
+        """Note that the connection is up."""
 
     async def unreachable(self, failure: Failure) -> None:
-        """Take that there will be none."""
+        """Note that there will be no connection."""
         self._give_up(failure)
 
     async def lost(self, failure: Failure | None) -> None:
-        """Take that it is gone."""
+        """Note that the connection is gone."""
         if failure:
             self._give_up(failure)
 

@@ -20,7 +20,7 @@ from calls.phase import TRANSITIONS, CallPhase, Phase
 def test_an_ordinary_call_moves_along_the_table(path: list[Phase], last: Phase) -> None:
     phase = CallPhase()
 
-    facts = [phase.transition_to(each, "test") for each in path]
+    facts = [phase.transition_to(each, "turn_decided") for each in path]
 
     assert all(isinstance(fact, PhaseMoved) for (fact,) in facts)
     assert phase.current_state is last
@@ -28,22 +28,22 @@ def test_an_ordinary_call_moves_along_the_table(path: list[Phase], last: Phase) 
 
 def test_an_edge_that_the_table_lacks_is_a_fact_and_changes_nothing() -> None:
     phase = CallPhase()
-    phase.transition_to(Phase.ENDED, "hung up")
+    phase.transition_to(Phase.ENDED, "call_ended")
 
-    facts = phase.transition_to(Phase.SPEAKING, "late audio")
+    facts = phase.transition_to(Phase.SPEAKING, "agent_speaks")
 
-    assert facts == (PhaseRefused(phase="ended", cause="late audio -> speaking"),)
+    assert facts == (PhaseRefused(phase="ended", target="speaking", cause="agent_speaks"),)
     assert phase.current_state is Phase.ENDED
 
 
 def test_a_move_says_from_where_to_where_and_why() -> None:
-    facts = CallPhase().transition_to(Phase.SPEAKING, "greeting")
+    facts = CallPhase().transition_to(Phase.SPEAKING, "agent_speaks")
 
-    assert facts == (PhaseMoved(before="listening", after="speaking", cause="greeting"),)
+    assert facts == (PhaseMoved(before="listening", after="speaking", cause="agent_speaks"),)
 
 
 def test_staying_is_no_fact() -> None:
-    assert CallPhase().transition_to(Phase.LISTENING, "noise") == ()
+    assert CallPhase().transition_to(Phase.LISTENING, "caller_speaks") == ()
 
 
 @given(st.lists(st.sampled_from(list(Phase))))
@@ -51,7 +51,7 @@ def test_whatever_is_asked_the_phase_only_follows_the_table(asked: list[Phase]) 
     phase = CallPhase()
     for target in asked:
         before, allowed = phase.current_state, phase.can_transition(target)
-        facts = phase.transition_to(target, "x")
+        facts = phase.transition_to(target, "caller_speaks")
         moved = phase.current_state is not before
         assert moved == (allowed and target is not before)
         assert moved == any(isinstance(each, PhaseMoved) for each in facts)

@@ -44,7 +44,7 @@ async def test_who_serves_each_stage_is_the_last_one_that_did() -> None:
             stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.4
         ),
         RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover"),
-        PhaseMoved(before="processing", after="speaking", cause="spoke"),
+        PhaseMoved(before="processing", after="speaking", cause="agent_speaks"),
     )
 
     assert call["providers"] == {"tts": "elevenlabs"}
