@@ -1,12 +1,13 @@
 """A telephone number as people write it: E.164 and the zones it may be in, or why it is none."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
-from phonenumbers.timezone import time_zones_for_number
+from phonenumbers.timezone import time_zones_for_geographical_number, time_zones_for_number
 
 LONGEST: Final = 60  # characters; what is longer is no number, however it is read
 # A spreadsheet that took a number for one, or a text for a formula.
@@ -62,16 +63,23 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
         number = phonenumbers.parse(bare, region or None)
     except NumberParseException as error:
         return PARSE_REASONS.get(error.error_type, "not_a_number")
-    return _trouble(number) or CallableNumber(
+    kind = phonenumbers.number_type(number)
+    return _trouble(number, kind) or CallableNumber(
         e164=phonenumbers.format_number(number, PhoneNumberFormat.E164),
-        zones=tuple(time_zones_for_number(number)),
+        zones=tuple(_zones(number, kind)),
     )
 
 
-def _trouble(number: PhoneNumber) -> str:
+def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
+    # To know the kind is half the work of reading a number: the library would find it out again.
+    if phonenumbers.is_number_type_geographical(kind, number.country_code):
+        return time_zones_for_geographical_number(number)
+    return time_zones_for_number(number)
+
+
+def _trouble(number: PhoneNumber, kind: int) -> str:
     if number.extension:
         return "has_extension"  # whoever answers the main number is somebody else
-    kind = phonenumbers.number_type(number)
     if kind == PhoneNumberType.UNKNOWN:  # so it says of all that are not valid
         length = phonenumbers.is_possible_number_with_reason(number)
         return LENGTH_REASONS.get(length, "not_a_number")
