@@ -233,6 +233,34 @@ async def test_a_name_is_kept_from_any_encoding(
     assert claim.contact.name == "Анна Каренина"
 
 
+WESTERN = {
+    "Western Windows": ("cp1252", "Zoé Lefèvre – ‘Zo’"),  # noqa: RUF001 - as Windows writes it
+    "Latin-1": ("latin-1", "Zoé Lefèvre"),
+    "Latin-1 with what Windows does not know": ("latin-1", "Zoé \x81"),
+}
+
+
+@pytest.mark.parametrize(("encoding", "name"), WESTERN.values(), ids=WESTERN)
+async def test_a_western_name_is_kept(
+    importing: Importing, url: str, encoding: str, name: str
+) -> None:
+    tally = await importing.take(f"{HEADER}\n030 901820,{name},{CONSENT}\n".encode(encoding))
+
+    assert (tally.added, importing.refused) == (1, [])
+    (claim,) = await claimed(url)
+    assert claim.contact.name == name
+
+
+async def test_a_file_in_another_encoding_than_was_said_costs_the_rows_that_show_it(
+    importing: Importing,
+) -> None:
+    text = f"{HEADER}\n030 901820,Zoé,{CONSENT}\n030 901821,Bob,{CONSENT}\n"
+
+    tally = await importing.take(text.encode("latin-1"), encoding="utf-8")
+
+    assert (tally.added, importing.reasons) == (1, [(2, "wrong_encoding")])
+
+
 WHOLE = {
     "nothing": ("", "has no row with a contact in it"),
     "a header alone": (f"{HEADER}\n", "has no row with a contact in it"),
