@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from campaigns.csv_export import safe_cell
 from storage.record_export import COLUMNS, RecordExport
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 FORMATS: Final = ("csv", "jsonl")
 
 
@@ -78,7 +78,7 @@ def cell(value: Any) -> Any:
     if isinstance(shown, dict | list):
         shown = json.dumps(shown, ensure_ascii=False)
     # What callers and providers say stands in there (OWASP, "CSV Injection").
-    return f"'{shown}" if isinstance(shown, str) and shown.startswith(FORMULA) else shown
+    return safe_cell(shown) if isinstance(shown, str) else shown
 
 
 def plain(value: Any) -> Any:

@@ -112,6 +112,7 @@ class Process:
     people: People  # doors that can call a person say so here
     measuring: LagTeller
     briefs: Briefs
+    carrier_words: CarrierWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ async def open_process(
                 people=shared.people,
                 measuring=measuring,
                 briefs=shared.briefs,
+                carrier_words=carrier_words,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 

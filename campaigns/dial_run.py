@@ -172,7 +172,7 @@ class DialRun:
         )
 
     async def _to_the_end(self, found: FoundCall) -> DialResult | None:
-        missed = 0
+        missed, answered = 0, False
         while found.outcome is None and missed < LOST_LOOKS and not self._lost:
             await self.parts.calls.wait(self.dial.id, self.parts.settings.look_s)
             try:
@@ -183,8 +183,10 @@ class DialRun:
             self.carrier.answered()
             missed = missed + 1 if again is None else 0
             found = again or found
-            if found.answered and not self.in_call:
-                self.in_call = True
+            if answered:
+                self.in_call = True  # a look later: the house has counted its seat by now
+            elif found.answered:
+                answered = True
                 await self.parts.store.answered(self.dial, now=self.parts.now_s())
         return await self._settle(await judge_call(self.dial.id, found, self.parts))
 

@@ -5,7 +5,7 @@ after the other, and its limits are exact. Contacts that somebody else is changi
 (SKIP LOCKED in PostgreSQL); SQLite has one writer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -27,8 +27,8 @@ from calls.outbound import (
 from storage.campaign_rows import read_contact, write_intent
 from storage.campaign_tables import CAMPAIGNS, CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
 
-LOOKS: Final = 50  # contacts at a time; most often the first one is taken
-MOST_LOOKS: Final = 10  # times in one transaction, while all are found outside their hours
+LOOKS: Final = (4, 96, 200, 200)
+"""Contacts at a time, in one transaction: most often the first is taken, unless many sleep."""
 OPEN_STATES: Final[Sequence[ContactState]] = ("waiting", "resting")
 
 
@@ -90,7 +90,13 @@ async def consent_of(connection: AsyncConnection, campaign: str, number: str) ->
     """Return what is kept of somebody's consent."""
     own = select(CONSENTS).where(CONSENTS.c.campaign == campaign, CONSENTS.c.number == number)
     row = (await connection.execute(own)).first()
-    return CallConsent(kind=row.kind, given_on=row.given_on, source=row.source) if row else None
+    return _consent_in(row) if row else None
+
+
+def _consent_in(row: Row[Any]) -> CallConsent | None:
+    if row.kind is None:
+        return None  # there is no row of it
+    return CallConsent(kind=row.kind, given_on=row.given_on, source=row.source)
 
 
 async def _take_turn(connection: AsyncConnection, campaign: str, now: float) -> Row[Any] | None:
@@ -129,39 +135,59 @@ async def _next_contact(
 ) -> tuple[Contact | None, bool]:
     """Return the first contact that may be dialled now, and whether any was outside its hours."""
     closed = False
-    for _ in range(MOST_LOOKS):
-        rows = await _candidates(connection, campaign, now)
-        if not rows:
-            break
-        for row in rows:
-            contact = read_contact(row, await consent_of(connection, campaign, row.number))
-            opens_s = None if row.barred else rules.opens_s(contact, now)
-            if opens_s is not None and opens_s <= now:
-                return contact, closed
-            if opens_s is None:
-                await _put(connection, row.id, state="excluded")
-            else:
-                closed = True
-                await _put(connection, row.id, due_s=opens_s)
+    for many in LOOKS:
+        rows = await _candidates(connection, campaign, now, many)
+        contact, passed = _look_through(rows, rules, now)
+        await _pass_over(connection, passed)
+        closed = closed or any(opens_s is not None for opens_s in passed)
+        if contact is not None or not rows:
+            return contact, closed
     return None, closed
 
 
-async def _candidates(connection: AsyncConnection, campaign: str, now: float) -> list[Row[Any]]:
+def _look_through(
+    rows: Sequence[Row[Any]], rules: ClaimRules, now: float
+) -> tuple[Contact | None, Mapping[float | None, Sequence[int]]]:
+    """Return the first who may be dialled now, and until when those before may not; None: ever."""
+    passed: dict[float | None, list[int]] = {}
+    for row in rows:
+        contact = read_contact(row, _consent_in(row))
+        opens_s = None if row.barred else rules.opens_s(contact, now)
+        if opens_s is not None and opens_s <= now:
+            return contact, passed
+        passed.setdefault(opens_s, []).append(row.id)
+    return None, passed
+
+
+async def _pass_over(
+    connection: AsyncConnection, passed: Mapping[float | None, Sequence[int]]
+) -> None:
+    for opens_s, ids in passed.items():
+        then = {"state": "excluded"} if opens_s is None else {"due_s": opens_s}
+        await connection.execute(update(CONTACTS).where(CONTACTS.c.id.in_(ids)).values(**then))
+
+
+async def _candidates(
+    connection: AsyncConnection, campaign: str, now: float, many: int
+) -> Sequence[Row[Any]]:
     """Return the next ones in turn: by priority, then by how long they have been due."""
     found: list[Row[Any]] = []
     for state in OPEN_STATES:  # one after the other: each is read in the order of the index
-        found += (await connection.execute(_in_turn(campaign, state, now))).all()
+        found += (await connection.execute(_in_turn(campaign, state, now, many))).all()
     found.sort(key=lambda row: (-row.priority, row.due_s, row.id))
-    return found[:LOOKS]
+    return found[:many]
 
 
-def _in_turn(campaign: str, state: str, now: float) -> Select[Any]:
+def _in_turn(campaign: str, state: str, now: float, many: int) -> Select[Any]:
     barred = exists().where(DO_NOT_CALL.c.number == CONTACTS.c.number)
+    own = (CONSENTS.c.campaign == CONTACTS.c.campaign) & (CONSENTS.c.number == CONTACTS.c.number)
+    consent = (CONSENTS.c.kind, CONSENTS.c.given_on, CONSENTS.c.source)
     return (
-        select(CONTACTS, barred.label("barred"))
+        select(CONTACTS, *consent, barred.label("barred"))
+        .select_from(CONTACTS.outerjoin(CONSENTS, own))
         .where(CONTACTS.c.campaign == campaign, CONTACTS.c.state == state, CONTACTS.c.due_s <= now)
         .order_by(CONTACTS.c.priority.desc(), CONTACTS.c.due_s, CONTACTS.c.id)
-        .limit(LOOKS)
+        .limit(many)
         .with_for_update(skip_locked=True, of=CONTACTS)
     )
 

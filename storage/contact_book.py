@@ -11,6 +11,7 @@ from calls.outbound import CallConsent
 from storage.campaign_office import make_campaign
 from storage.campaign_rows import write_fields
 from storage.campaign_tables import CONSENTS, CONTACTS, DO_NOT_CALL
+from storage.many_rows import insert_missing, is_one_of, work_by_index
 from storage.transactions import Transactions
 
 ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]
@@ -49,6 +50,8 @@ class ContactBook:
         """
         numbers = [each.number for each in contacts]
         async with self._work.write() as connection:
+            # Else two imports of one file might both take a number for new.
+            await work_by_index(connection, f"contacts of {campaign}")
             await make_campaign(self._work, connection, campaign, now)
             known = await _known(connection, campaign, numbers)
             barred = await _barred_of(connection, numbers)
@@ -58,7 +61,7 @@ class ContactBook:
                 told.append(_become(each.number, new, known, barred, now))
                 if told[-1] == "added":
                     new[each.number] = each
-            await self._insert(connection, campaign, list(new.values()), now)
+            await _insert(connection, campaign, list(new.values()), now)
         return told
 
     async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
@@ -83,16 +86,13 @@ class ContactBook:
         """Let the connections go."""
         await self._work.close()
 
-    async def _insert(
-        self, connection: AsyncConnection, campaign: str, new: Sequence[NewContact], now: float
-    ) -> None:
-        if new:
-            # Two imports at once may both have found that a number is new.
-            once = self._work.insert(CONTACTS).on_conflict_do_nothing()
-            await connection.execute(once, [_row(campaign, each, now) for each in new])
-        consents = [_consent(campaign, each, now) for each in new if each.consent]
-        if consents:
-            await connection.execute(self._work.insert(CONSENTS).on_conflict_do_nothing(), consents)
+
+async def _insert(
+    connection: AsyncConnection, campaign: str, new: Sequence[NewContact], now: float
+) -> None:
+    await insert_missing(connection, CONTACTS, [_row(campaign, each, now) for each in new])
+    consents = [_consent(campaign, each, now) for each in new if each.consent]
+    await insert_missing(connection, CONSENTS, consents)
 
 
 def _become(
@@ -112,13 +112,21 @@ def _become(
 async def _known(
     connection: AsyncConnection, campaign: str, numbers: Sequence[str]
 ) -> dict[str, float]:
-    own = (CONTACTS.c.campaign == campaign) & CONTACTS.c.number.in_(numbers)
-    rows = await connection.execute(select(CONTACTS.c.number, CONTACTS.c.imported_s).where(own))
-    return {row.number: row.imported_s for row in rows}
+    # By the number first, and apart. Asked for both at once, PostgreSQL reads the whole campaign
+    # for each thousand numbers: until it has counted, it takes a campaign for a few contacts.
+    found = (
+        select(CONTACTS.c.campaign, CONTACTS.c.number, CONTACTS.c.imported_s)
+        .where(is_one_of(connection, CONTACTS.c.number, numbers))
+        .cte("found")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    own = select(found.c.number, found.c.imported_s).where(found.c.campaign == campaign)
+    return {row.number: row.imported_s for row in await connection.execute(own)}
 
 
 async def _barred_of(connection: AsyncConnection, numbers: Sequence[str]) -> frozenset[str]:
-    own = select(DO_NOT_CALL.c.number).where(DO_NOT_CALL.c.number.in_(numbers))
+    among = is_one_of(connection, DO_NOT_CALL.c.number, numbers)
+    own = select(DO_NOT_CALL.c.number).where(among)
     return frozenset((await connection.execute(own)).scalars())
 
 

@@ -195,8 +195,8 @@ class Call:
             return
         if assembled.answerer:
             call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
-            words.watch(call_ref, assembled.answerer.carrier_says)
             try:
+                await words.watch(call_ref, assembled.answerer.carrier_says)
                 await assembled.answerer.person()
             finally:
                 words.forget(call_ref)

@@ -49,6 +49,11 @@ class House(Protocol):
         ...
 
     @property
+    def room(self) -> int:
+        """How many more calls the house could take, as far as is known here."""
+        ...
+
+    @property
     def leads(self) -> bool:
         """Whether what is done once for the house, such as rendering clips, is done here."""
         ...
@@ -132,6 +137,11 @@ class Alone:
     def why_closed(self) -> str:
         """Return what the switchboard or the load says."""
         return self._why() or self.seats.why_closed(self._clock())
+
+    @property
+    def room(self) -> int:
+        """Return what the seats and the load say."""
+        return self.seats.room(self._clock())
 
     @property
     def quiet(self) -> bool:

@@ -37,6 +37,11 @@ class Joined:
         return str(self._state.get("why_closed", ""))
 
     @property
+    def room(self) -> int:
+        """Return what the supervisor last said."""
+        return int(self._state.get("room", 0))
+
+    @property
     def full_paces(self) -> Collection[str]:
         """The rungs at which a request would have to wait now."""
         return self._state.get("full_paces", ())

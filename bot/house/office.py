@@ -98,6 +98,7 @@ class Office:
             "house",
             why_closed=self.why_closed,
             calls=self._seats.taken,
+            room=self._seats.room(self._clock()),
             leads=staying[0] if staying else "",
             full_paces=self._quotas.full_paces(),
             workers=[each.name for each in ready],

@@ -24,6 +24,7 @@ from fallbacks.admission import HouseSeats
 async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[House]:
     """Measure our own load while the block runs, and tell the house, or decide by it alone."""
     house = joined or alone(process)
+    process.carrier_words.join(house)
     limits = SharedLimits(joined, process.policies.values()) if joined else None
 
     def report(cores: float, lag_s: float) -> None:

@@ -43,7 +43,7 @@ class CallLedger:
                 self._judges[dial_id] = CallJudge()
                 self._dial_of[entry.call_id] = dial_id
             case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
-                self.refs[leg.ref] = leg.call_ref
+                self._note_ref(leg.ref, leg.call_ref)
                 self._wake(leg.ref)
             case event if dial_id := self._dial_of.get(entry.call_id):
                 self._judges[dial_id].add(event)
@@ -86,6 +86,11 @@ class CallLedger:
     def _wake(self, dial_id: str) -> None:
         if news := self._news.get(dial_id):
             news.set()
+
+    def _note_ref(self, dial_id: str, call_ref: str) -> None:
+        self.refs[dial_id] = call_ref
+        while len(self.refs) > MOST:  # a callback comes to any worker, and behind a dial's end
+            del self.refs[next(iter(self.refs))]
 
     def _make_room(self) -> None:
         running = set(self._dial_of.values())

@@ -27,8 +27,10 @@ class HouseOfCalls:
         return self.house.leads and self.process.switchboard.why_closed != "draining"
 
     def seats(self) -> int:
-        """Return how many more calls could be taken now, as far as this process knows."""
-        return 0 if self.house.why_closed else self.process.switchboard.free
+        """Return how many more calls the house could take now, whichever process gets them."""
+        if self.house.why_closed:
+            return 0
+        return min(self.house.room, self.process.switchboard.free)
 
     def usable(self) -> Mapping[str, bool]:
         """Return for each stage whether any of its rungs may be asked now."""

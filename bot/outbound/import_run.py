@@ -25,6 +25,7 @@ from campaigns.importing import (
 )
 from storage.contact_book import ContactBook
 from storage.database import StorageError
+from telemetry.printable import one_line
 
 MOST_SHOWN: Final = 200  # characters of a row
 SHOWN: Final = 10  # refused rows on the terminal; all of them stand in the file
@@ -58,7 +59,8 @@ class RefusedFile:
         csv.writer(self._file).writerow((str(row.line), row.reason, *cells))
         self.rows += 1
         if self.rows <= SHOWN:
-            self._say(f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MOST_SHOWN])
+            shown = f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MOST_SHOWN]
+            self._say(one_line(shown))  # a terminal obeys some characters
 
     def close(self) -> None:
         """Be done with it."""

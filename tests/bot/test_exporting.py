@@ -114,7 +114,10 @@ def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("value", ["=1+1", "+1", "-1+2", "@x", "\tx", "\rx"])
+FORMULAS = ["=1+1", "+1", "-1+2", "@x", "\tx", "\rx", "\nx", "  =1", "＝1", "＋1"]  # noqa: RUF001
+
+
+@pytest.mark.parametrize("value", FORMULAS)
 def test_a_text_that_begins_like_a_formula_is_quoted(value: str) -> None:
     assert cell(value) == f"'{value}"
 

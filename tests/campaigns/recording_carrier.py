@@ -27,6 +27,7 @@ class RecordingCarrier:
     record: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     outcomes: dict[str, str] = field(default_factory=dict[str, str])
     url: str = ""
+    _rung: Counter[str] = field(default_factory=Counter[str])
     _coming: set[asyncio.Event] = field(default_factory=set[asyncio.Event])
 
     async def dial(self, request: web.Request) -> web.StreamResponse:
@@ -37,8 +38,8 @@ class RecordingCarrier:
             await asyncio.sleep(self.chance.random() * SLOWEST_S if self.faulty else 0.0)
             if self._lost():
                 return self._hang_up(request)
-            rung = Counter(to for _, to in self.record)[asked["to"]]
-            busy = asked["to"].endswith("7") and not rung
+            busy = asked["to"].endswith("7") and not self._rung[asked["to"]]
+            self._rung[asked["to"]] += 1
             self.record.append((asked["id"], asked["to"]))
             self.outcomes[asked["id"]] = "busy" if busy else "completed"
         finally:

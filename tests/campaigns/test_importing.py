@@ -22,6 +22,7 @@ from campaigns.model import Campaign
 from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
 from storage.contact_book import BATCH, ContactBook
+from tests.share_servers import Server
 
 NOW = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
 SPRING = Campaign(name="spring", region="DE", dials_per_minute=6e6, concurrent=100)
@@ -88,41 +89,83 @@ async def claimed(url: str, campaign: Campaign = SPRING) -> list[Claim]:
     return found
 
 
-async def test_a_row_becomes_a_contact_with_all_that_it_says(
-    importing: Importing, url: str
-) -> None:
-    tally = await importing.take(
-        "Phone;Full name;Consent;Consent date;Consent source;City;Priority\n"
-        '030 901820;"Müller; Ada";written;2026-11-01;form 7;Berlin;5\n'
-    )
+class ImportContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
 
-    (claim,) = await claimed(url)
-    contact = claim.contact
-    assert (tally.rows, tally.added, importing.refused) == (1, 1, [])
-    assert (contact.number, contact.name) == ("+4930901820", "Müller; Ada")
-    assert contact.zones == ("Europe/Berlin",)
-    assert contact.consent == CallConsent(kind="written", given_on="2026-11-01", source="form 7")
-    assert (contact.fields, contact.priority) == ({"City": "Berlin"}, 5)
+    async def test_a_row_becomes_a_contact_with_all_that_it_says(
+        self, importing: Importing, url: str
+    ) -> None:
+        tally = await importing.take(
+            "Phone;Full name;Consent;Consent date;Consent source;City;Priority\n"
+            '030 901820;"Müller; Ada";written;2026-11-01;form 7;Berlin;5\n'
+        )
+
+        (claim,) = await claimed(url)
+        contact = claim.contact
+        assert (tally.rows, tally.added, importing.refused) == (1, 1, [])
+        assert (contact.number, contact.name) == ("+4930901820", "Müller; Ada")
+        assert contact.zones == ("Europe/Berlin",)
+        assert contact.consent == CallConsent(
+            kind="written", given_on="2026-11-01", source="form 7"
+        )
+        assert (contact.fields, contact.priority) == ({"City": "Berlin"}, 5)
+
+    async def test_importing_a_file_again_changes_nothing(
+        self, importing: Importing, url: str
+    ) -> None:
+        text = f"{HEADER}\n030 901820,Ada,{CONSENT}\n030 901821,Bob,{CONSENT}\n"
+
+        first, again = await importing.take(text), await importing.take(text)
+
+        assert (first.added, first.known) == (2, 0)
+        assert (again.added, again.known, again.refused.total()) == (0, 2, 0)
+        assert len(await claimed(url)) == 2
+
+    async def test_a_number_that_comes_twice_in_a_file_is_kept_once_however_far_apart(
+        self, importing: Importing
+    ) -> None:
+        rows = "".join(f"030 90{index:04},x,{CONSENT}\n" for index in range(BATCH + 5))
+        tally = await importing.take(f"{HEADER}\n{rows}+4930900001,again,{CONSENT}\n")
+
+        assert tally.added == BATCH + 5
+        assert importing.reasons == [(BATCH + 7, "duplicate")]
+
+    async def test_where_no_consent_is_needed_one_that_is_there_is_kept(
+        self, importing: Importing, url: str
+    ) -> None:
+        free = replace(SPRING, consent_required=False)
+        await importing.take(f"{HEADER}\n030 901820,Ada,,,\n030 901821,Bob,{CONSENT}\n", free)
+
+        kept = [claim.contact.consent for claim in await claimed(url, free)]
+
+        assert kept == [None, CallConsent(kind="written", given_on="2026-11-01", source="form 7")]
+
+    async def test_every_refused_row_is_reported_in_its_place_over_many_batches(
+        self, importing: Importing
+    ) -> None:
+        bad = range(0, 2 * BATCH, 7)
+        rows = [f"030 90{index:04},x,{CONSENT}" for index in range(2 * BATCH)]
+        for line in bad:
+            rows[line] = f"not a number,x,{CONSENT}"
+        text = "\n".join((HEADER, *rows, ""))
+
+        first = await importing.take(text)
+        again = await importing.take(text)
+
+        expected = [(line + 2, "not_a_number") for line in bad]
+        assert importing.reasons == expected * 2
+        assert (first.added, again.known) == (len(rows) - len(bad),) * 2
+        assert first.refused == again.refused == {"not_a_number": len(bad)}
 
 
-async def test_importing_a_file_again_changes_nothing(importing: Importing, url: str) -> None:
-    text = f"{HEADER}\n030 901820,Ada,{CONSENT}\n030 901821,Bob,{CONSENT}\n"
-
-    first, again = await importing.take(text), await importing.take(text)
-
-    assert (first.added, first.known) == (2, 0)
-    assert (again.added, again.known, again.refused.total()) == (0, 2, 0)
-    assert len(await claimed(url)) == 2
+class TestImportOnSqlite(ImportContract):
+    pass
 
 
-async def test_a_number_that_comes_twice_in_a_file_is_kept_once_however_far_apart(
-    importing: Importing,
-) -> None:
-    rows = "".join(f"030 90{index:04},x,{CONSENT}\n" for index in range(BATCH + 5))
-    tally = await importing.take(f"{HEADER}\n{rows}+4930900001,again,{CONSENT}\n")
-
-    assert tally.added == BATCH + 5
-    assert importing.reasons == [(BATCH + 7, "duplicate")]
+class TestImportOnPostgres(ImportContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
 
 REFUSED = {
@@ -175,17 +218,6 @@ async def test_another_column_may_be_wrong_too(
     assert importing.reasons == [(2, reason)]
 
 
-async def test_where_no_consent_is_needed_one_that_is_there_is_kept(
-    importing: Importing, url: str
-) -> None:
-    free = replace(SPRING, consent_required=False)
-    await importing.take(f"{HEADER}\n030 901820,Ada,,,\n030 901821,Bob,{CONSENT}\n", free)
-
-    kept = [claim.contact.consent for claim in await claimed(url, free)]
-
-    assert kept == [None, CallConsent(kind="written", given_on="2026-11-01", source="form 7")]
-
-
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1251", "utf-32"]
 )
@@ -199,6 +231,34 @@ async def test_a_name_is_kept_from_any_encoding(
     assert tally.encoding in (encoding, "utf-8-sig", "utf-16")
     (claim,) = await claimed(url)
     assert claim.contact.name == "Анна Каренина"
+
+
+WESTERN = {
+    "Western Windows": ("cp1252", "Zoé Lefèvre – ‘Zo’"),  # noqa: RUF001 - as Windows writes it
+    "Latin-1": ("latin-1", "Zoé Lefèvre"),
+    "Latin-1 with what Windows does not know": ("latin-1", "Zoé \x81"),
+}
+
+
+@pytest.mark.parametrize(("encoding", "name"), WESTERN.values(), ids=WESTERN)
+async def test_a_western_name_is_kept(
+    importing: Importing, url: str, encoding: str, name: str
+) -> None:
+    tally = await importing.take(f"{HEADER}\n030 901820,{name},{CONSENT}\n".encode(encoding))
+
+    assert (tally.added, importing.refused) == (1, [])
+    (claim,) = await claimed(url)
+    assert claim.contact.name == name
+
+
+async def test_a_file_in_another_encoding_than_was_said_costs_the_rows_that_show_it(
+    importing: Importing,
+) -> None:
+    text = f"{HEADER}\n030 901820,Zoé,{CONSENT}\n030 901821,Bob,{CONSENT}\n"
+
+    tally = await importing.take(text.encode("latin-1"), encoding="utf-8")
+
+    assert (tally.added, importing.reasons) == (1, [(2, "wrong_encoding")])
 
 
 WHOLE = {

@@ -1,11 +1,13 @@
 """The queue of outbound calls, on a real SQLite and a real PostgreSQL."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDial
 from campaigns.claiming import rules_of
@@ -28,6 +30,18 @@ BUSY = DialResult(outcome=DialOutcome.BUSY)
 DONE = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0, cost=0.5)
 FINISHED = NextStep(state="done")
 REST_S = 100.0
+
+
+async def statements_of(store: CampaignStore) -> Counter[str]:
+    """Count what a store asks of its database from now on."""
+    asked = Counter[str]()
+    engine = await store._work._database.engine()
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        asked[statement] += 1
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    return asked
 
 
 class QueueContract:
@@ -266,6 +280,26 @@ class QueueContract:
 
         assert (await queue.take()).contact.number == inside.number
         assert (await queue.nothing()).reason == "nobody_due"
+
+    async def test_a_claim_asks_as_little_however_many_there_are_and_however_many_sleep(
+        self, queue: Queue
+    ) -> None:
+        here = new_contacts(400)
+        asleep = [
+            replace(each, number=f"+81{each.number[2:]}", zones=("Asia/Tokyo",), priority=1)
+            for each in here
+        ]
+        await queue.fill(here)
+        asked = await statements_of(queue.store)
+
+        await queue.take()
+        ordinary = asked.total()
+        await queue.book.add("spring", asleep, now=NOON)
+        asked.clear()
+        await queue.take()
+
+        assert ordinary <= 10
+        assert asked.total() <= 30  # not one or two for each who sleeps
 
     async def test_a_day_has_so_many_calls_and_so_much_money(self, queue: Queue) -> None:
         await queue.fill(new_contacts(5))

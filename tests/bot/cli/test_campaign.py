@@ -71,6 +71,18 @@ def test_nothing_that_is_written_is_a_formula_or_a_tag() -> None:
     assert "<b>" not in Path("out/spring.html").read_text(encoding="utf-8")
 
 
+def test_a_row_does_nothing_to_the_terminal_on_which_it_is_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("wild.csv").write_text("number,name\n1,\x1b[2J\u202eadA\n", encoding="utf-8")
+
+    run(["campaign", "import", "wild.csv", "--campaign", "spring"])
+
+    said = capsys.readouterr().out
+    assert "\\x1b[2J\\u202eadA" in said
+    assert not [each for each in said if each in "\x1b\u202e"]
+
+
 WRONG = {
     "no action of ours": (["dance"], 'not "dance"'),
     "no campaign": (["start"], "name the campaign with --campaign; known: spring"),
