@@ -155,7 +155,9 @@ class AnswererJudge:
         heard, rules = self._heard, self._rules
         spoke_s = heard.speech_until(now)
         if self._state is _State.OPEN:
-            enough = self._spoke_s > rules.human_speech_s or spoke_s > rules.talk_over_s
+            right_behind = now < self._opened_at + rules.overlap_s
+            least_s = rules.least_speech_s if right_behind else rules.human_speech_s
+            enough = self._spoke_s > least_s or spoke_s > rules.talk_over_s
         else:
             enough = spoke_s >= rules.least_speech_s
         listens = self._state in (_State.LISTENING, _State.PAUSING, _State.OPEN)
@@ -219,10 +221,11 @@ class AnswererJudge:
         if self._heard.person_after_all:
             return self._take_back(now)
         waited = now >= self._machine_at + self._rules.part_wait_s
-        quiet = self._heard.quiet_for(self._rules.pause_s, now)
-        if waited or quiet or self._heard.cues.certain:
-            return self._part(self._decided or Answerer.VOICEMAIL)
-        return ()
+        over = waited or self._heard.quiet_for(self._rules.pause_s, now)
+        if over and not self._heard.cues.sure:
+            return self._take_back(now)
+        part = over or self._heard.cues.certain
+        return self._part(self._decided or Answerer.VOICEMAIL) if part else ()
 
     def _take_back(self, now: float) -> tuple[AnsweringAction, ...]:
         """Speak to somebody whose further words are a person's."""
@@ -235,8 +238,10 @@ class AnswererJudge:
         if Cue.FULL in self._heard.cues.points:
             return self._part(Answerer.VOICEMAIL)
         waited = now >= self._machine_at + self._rules.beep_wait_s
-        quiet = self._heard.quiet_for(self._rules.no_beep_s, now)
-        return self._message() if waited or quiet else ()
+        if not waited and not self._heard.quiet_for(self._rules.no_beep_s, now):
+            return ()
+        sure = not self._by_words or self._heard.cues.sure
+        return self._message() if sure else self._take_back(now)
 
     def _look_back(self, now: float) -> tuple[AnsweringAction, ...]:
         """See whether whom we talk to is a machine after all."""

@@ -29,6 +29,7 @@ class Cue(StrEnum):
 _DIGIT: Final = r"(\d|zero|one|two|three|four|five|six|seven|eight|nine|star|pound|hash)\b"
 _CIFRA: Final = r"(el )?(\d|cero|uno|dos|tres|cuatro|cinco|seis|siete|ocho|nueve)\b"
 _MESSAGE: Final = r"((brief|short|detailed|quick|voice|and) )*(message|name|number|details)\b"
+_SMALL: Final = r"((me|us|a|an|the|your) )*"
 _CANNOT: Final = (
     r"(cant|cannot|can not|(am|are|is|im|were) (not able|unable) to|(not able|unable) to)"
 )
@@ -36,8 +37,8 @@ _KEY_VERBS: Final = r"(oprima|marque|presione|pulse)"
 
 PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
     Cue.SCREENING: {
-        r"(say|state|record|tell me|give me|provide) your name": ALONE,
-        r"(reason|purpose) (for|of) (your |the )?call(ing)?|why (youre|you are) calling": ALONE,
+        r"(say|state|record|tell me|give me|provide) (\w+ )?name\b"
+        r"|(reason|purpose|why) (\w+ ){0,3}call(ing)?\b": ALONE,
         r"screening (service|assistant|calls?)|(virtual|digital) assistant (of|for)": ALONE,
         r"youre calling is using|(ill|to) see if (this|the) person is available": ALONE,
         r"(not|only) accept(s)? calls|unknown callers": ALONE,
@@ -57,7 +58,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         rf"para (\w+ ){{1,6}}{_KEY_VERBS}\b": ALONE,
         r"(main|following) (menu|options)|menu options|(of the|these|following) options": ALONE,
         r"(please )?(choose|select) (from|one of|an option)": ALONE,
-        r"(dial|enter|say) (\w+ ){0,4}(extension|account number)|know the extension": ALONE,
+        r"(dial|enter|say) (\w+ ){0,4}(extension|account number)|know (\w+ )?extension": ALONE,
         r"(operators|agents|representatives|advisers|advisors|lines) are (\w+ )?(busy|assisting)"
         r"|your call is (very )?important|number (\w+ )?in (the|our) queue": ALONE,
         r"in a few words": ALONE,
@@ -65,6 +66,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"|дождитесь ответа|ваш звонок (очень )?важен": ALONE,
         r"(calls?|conversation) (may|will|is|are) (be |being )?(recorded|monitored)": WITH_ANOTHER,
         r"you can say|listen (carefully|closely)|please listen": WITH_ANOTHER,
+        r"\b(menu|options?|extension)\b": WITH_ANOTHER,
     },
     Cue.FULL: {
         r"(mailbox|voicemail|inbox|memory|box) is full": ALONE,
@@ -73,14 +75,13 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(ящик|память) (\w+ ){0,3}(заполнен|переполнен)": ALONE,
     },
     Cue.VOICEMAIL: {
-        r"(after|at|following|hear|for) (the|a) (\w+ )?(tone|beep|bleep|signal)": ALONE,
+        r"(after|at|following|hear|for) (\w+ ){0,2}(tone|beep|bleep|signal)\b": ALONE,
         r"(voice ?mail|mail ?box|message|answering) (of|for|service|system)\b"
         r"|(to|the|s|is) (voice ?mail|mail ?box)\b|(this|it) is (\w+ )?answering machine": ALONE,
-        rf"please leave (me |us )?(a|your|the) {_MESSAGE}"
-        rf"|^(hi |hello )?leave (me |us )?(a|your) {_MESSAGE}": ALONE,
+        rf"please (\w+ )?leave {_SMALL}{_MESSAGE}|^(hi |hello )?leave {_SMALL}{_MESSAGE}": ALONE,
         rf"\b(i|we|im|were) (\w+ )?{_CANNOT} (come to|answer|pick up|get to|take)\b"
         rf"|{_CANNOT} (take|answer) your call": ALONE,
-        r"(is|has|have) (been )?(forwarded|redirected|diverted) to": ALONE,
+        r"(is|has|have|been|call) (forwarded|redirected|diverted)|forwarded to": ALONE,
         r"(person|subscriber|customer|party|user) (that )?(you|youre|youve)( are| have)?"
         r"( trying to)? (call|calling|called|dialed|dialled|reach|reached|reaching) "
         r"(is (not|un\w+|busy|currently|temporarily)|cannot|can not|has not)": ALONE,
@@ -88,23 +89,23 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"away from (my|our|the) (\w+ )?phones?\b": ALONE,
         r"get back to you (as|when)|if this is an? (\w+ )?emergency": ALONE,
         r"record (a|your) message": ALONE,
-        r"(despues|tras|al oir) (de)?(l)? ?(la |el )?(senal|tono)": ALONE,
+        r"(despues|tras|oir) (\w+ ){0,2}(senal|tono)\b": ALONE,
         r"buzon de|contestador (de|automatico)": ALONE,
-        r"deje (su|un|tu) (mensaje|nombre)": ALONE,
+        r"deje (\w+ )?(mensaje|nombre)\b": ALONE,
         r"no (puedo|podemos) (atender|contestar)|no se encuentra disponible": ALONE,
-        r"после (звукового |длинного )?(сигнала|гудка)": ALONE,
-        r"оставьте (ваше |свое |нам |мне )?(голосовое )?сообщение": ALONE,
+        r"после (\w+ )?(сигнала|гудка)": ALONE,
+        r"оставьте (\w+ ){0,2}сообщение": ALONE,
         r"голосов(ая|ой|ую) (почт|ящик)|(это|вас приветствует) (\w+ )?автоответчик": ALONE,
         r"абонент\w* (не|временно|сейчас|недоступен|находится|выключен)": ALONE,
         r"не (могу|можем) (сейчас )?(подойти|ответить)": ALONE,
         # What people say, too.
         r"voice ?mail|mail ?box|answering machine|автоответчик|contestador": WITH_ANOTHER,
-        rf"leave (me |us )?(a|your) {_MESSAGE}|(your|a) message\b": WITH_ANOTHER,
+        rf"leave {_SMALL}{_MESSAGE}|\bmessages?\b": WITH_ANOTHER,
         r"not available|unavailable|(no ?one|nobody) is (\w+ )?(home|here|available|able)"
         r"|not (here|in|home|at home|at my desk)\b": WITH_ANOTHER,
         r"away from (my|the|our)|out of (the )?office|on (holiday|vacation|leave)": WITH_ANOTHER,
         rf"{_CANNOT} (come to|get to|answer|pick up)": WITH_ANOTHER,
-        r"you know what to do|the (tone|beep)\b": WITH_ANOTHER,
+        r"know what to do|\b(tone|beep)\b": WITH_ANOTHER,
         r"(call|ring|get back to) you|return your call|when i return": WITH_ANOTHER,
         r"sorry (i|we)( have|ve)? (missed|cant)|missed your call": WITH_ANOTHER,
         r"(send|leave) (me|us) a text|text me": WITH_ANOTHER,
@@ -113,6 +114,8 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(person|subscriber|customer|party) (that )?(you|youre|youve)": WITH_ANOTHER,
         r"ha llamado a|le (llamaremos|devolver)|no esta(mos)? disponible": WITH_ANOTHER,
         r"перезвон(ю|им)|абонент": WITH_ANOTHER,
+        r"оставьте|сообщени|сигнала": WITH_ANOTHER,
+        r"mensaje|senal|no puedo": WITH_ANOTHER,
         r"(youve|you have) reached|thank(s| you) for (calling|your call)|welcome to"
         r"|bienvenid|gracias por (llamar|su llamada)|вы позвонили|вас приветствует": OPENER,
     },

@@ -29,6 +29,7 @@ class Cues:
     """What was found in some words: points for each who says such things."""
 
     points: Mapping[Cue, int] = field(default_factory=dict[Cue, int])
+    alone: frozenset[Cue] = frozenset()  # of whom one sentence was enough
     greets: bool = False  # a short greeting and nothing else
 
     @property
@@ -45,6 +46,11 @@ class Cues:
     def certain(self) -> Cue | None:
         """Return what more than one sentence says; None: nothing."""
         return self._ahead(ALONE + WITH_ANOTHER)
+
+    @property
+    def sure(self) -> bool:
+        """Whether more than two things decided that people say, too."""
+        return self.definite in self.alone or self.certain is not None
 
     @property
     def hinted(self) -> bool:
@@ -75,10 +81,12 @@ def plain(text: str) -> str:
 def read_cues(text: str) -> Cues:
     """Return what the words so far give away."""
     words = plain(text)
-    points = {cue: _sum(cue, words) for cue in _COMPILED}
+    said = {cue: _said(cue, words) for cue in _COMPILED}
+    alone = frozenset(cue for cue, points in said.items() if max(points, default=0) >= ALONE)
     greets = len(words.split()) <= GREETS_WORDS and bool(_GREETS.match(words))
-    return Cues(points={cue: sum_ for cue, sum_ in points.items() if sum_}, greets=greets)
+    points = {cue: sum(each) for cue, each in said.items() if each}
+    return Cues(points=points, alone=alone, greets=greets)
 
 
-def _sum(cue: Cue, words: str) -> int:
-    return sum(points for phrase, points in _COMPILED[cue] if phrase.search(words))
+def _said(cue: Cue, words: str) -> list[int]:
+    return [points for phrase, points in _COMPILED[cue] if phrase.search(words)]
