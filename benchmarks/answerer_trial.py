@@ -1,7 +1,8 @@
 """Has a greeting heard by the parts that hear it in a call, on a clock that the sound moves."""
 
+import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from pipecat.frames.frames import (
@@ -31,6 +32,12 @@ from providers.sphinx_ear import Ear
 PIECE_S: Final = 0.02
 PIECE_BYTES: Final = round(PIECE_S * RATE_HZ) * 2
 WORD_LAG_S: Final = 0.35  # a word is written down so much later (chosen: a streaming recogniser's)
+WRONG: Final = 0.2  # of all words
+INSTEAD: Final = (
+    *[""] * 12,  # half of the wrong ones are left out
+    *("the", "a", "you", "not", "for", "is", "one", "place", "yes", "call", "now", "home"),
+)
+"""What stands in a misheard word's place."""
 PLAN: Final = AnsweringPlan(
     who="This is Holdline, about your appointment.", message="Call us back."
 )
@@ -75,6 +82,11 @@ class Trial:
         is_person = self.who is Answerer.HUMAN
         right = (Answerer.HUMAN, Answerer.UNDECIDED) if is_person else (self.who,)
         return next((each.after_s for each in self.verdicts if each.answerer in right), None)
+
+    @property
+    def heard_to_be_one_s(self) -> float:
+        """When a recogniser without mistakes had written a machine's telling words."""
+        return self.rendered.told_s + WORD_LAG_S
 
     @property
     def turned_away(self) -> bool:
@@ -161,6 +173,17 @@ def words_as_spoken(rendered: RenderedGreeting) -> Recognise:
             yield " ".join(heard), False
 
     return recognise
+
+
+def words_misheard(rendered: RenderedGreeting, seed: int) -> Recognise:
+    """Return one as late as `words_as_spoken` that gets every fifth word wrong, by a seed."""
+    dice = random.Random(f"{seed} {rendered.greeting.name}")  # noqa: S311 - to be had again
+    heard = [
+        (at_s, word if dice.random() >= WRONG else dice.choice(INSTEAD))
+        for at_s, word in rendered.words
+    ]
+    words = tuple((at_s, word) for at_s, word in heard if word)
+    return words_as_spoken(replace(rendered, words=words))
 
 
 def words_of_sphinx() -> Recognise:

@@ -1,5 +1,6 @@
 """Who picks up: people, mailboxes, menus and telephones' assistants, rendered by espeak-ng."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import soxr
 
 from calls.answering import Answerer
+from calls.answering_words import plain
 from engines.espeak import Espeak
 
 RATE_HZ: Final = 8000
@@ -27,6 +29,7 @@ class Greeting:
     pace: int = 165
     begins_s: float = 0.4
     noise: float = 40.0  # RMS of 32768; a street is 400
+    tell: str = ""  # of a machine: with these words at the latest a listener would know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +41,14 @@ class RenderedGreeting:
     words: tuple[tuple[float, str], ...] = field(default=())
 
     @property
-    def length_s(self) -> float:
-        """How long it is."""
-        return len(self.pcm) / 2 / RATE_HZ
+    def told_s(self) -> float:
+        """When its words have given it away; `inf`: they never do."""
+        said, tell = "", plain(self.greeting.tell)
+        for at_s, word in self.words:
+            said = f"{said} {plain(word)}"
+            if tell and tell in said:
+                return at_s
+        return math.inf
 
 
 H, V, M, S = Answerer.HUMAN, Answerer.VOICEMAIL, Answerer.MENU, Answerer.SCREENING
@@ -90,15 +98,22 @@ PEOPLE: Final = (
 
 
 def _mailbox(
-    name: str, *says: str | float | tuple[int, float], voice: str = "en-us+f2", pace: int = 170
+    name: str,
+    tell: str,
+    *says: str | float | tuple[int, float],
+    voice: str = "en-us+f2",
+    pace: int = 170,
 ) -> Greeting:
-    return Greeting(name=name, who=V, says=says, voice=voice, pace=pace)
+    return Greeting(name=name, who=V, says=says, voice=voice, pace=pace, tell=tell)
 
 
 MAILBOXES: Final = (
-    _mailbox("carrier", "Please leave your message after the tone.", 0.6, BEEP),
+    _mailbox(
+        "carrier", "leave your message", "Please leave your message after the tone.", 0.6, BEEP
+    ),
     _mailbox(
         "forwarded",
+        "has been forwarded",
         "Your call has been forwarded to an automatic voice message system. At the tone, please "
         "record your message.",
         0.5,
@@ -106,82 +121,135 @@ MAILBOXES: Final = (
     ),
     _mailbox(
         "cannot come",
+        "can't come to",
         "Hi, I can't come to the phone right now. Please leave a message.",
         0.7,
         BEEP,
         voice="en-us+m3",
     ),
-    _mailbox("voicemail of", "Hello, you have reached the voicemail of Tom Brown.", 0.8, BEEP),
+    _mailbox(
+        "voicemail of",
+        "voicemail",
+        "Hello, you have reached the voicemail of Tom Brown.",
+        0.8,
+        BEEP,
+    ),
     _mailbox(
         "unavailable",
+        "is not available",
         "The person you are calling is not available. Please leave a message after the beep.",
         0.4,
         (1400, 0.3),
     ),
-    _mailbox("short", "Leave a message.", 0.5, BEEP, voice="en-us+m1"),
+    _mailbox("short", "leave a message", "Leave a message.", 0.5, BEEP, voice="en-us+m1"),
     _mailbox(
         "pause first",
+        "leave a message",
         "Hello.",
         0.8,
         "You have reached Anna. Leave a message after the beep.",
         0.6,
         BEEP,
     ),
-    _mailbox("name first", "Tom Brown", 0.3, "is not available to take your call.", 0.6, BEEP),
+    _mailbox(
+        "name first",
+        "is not available",
+        "Tom Brown",
+        0.3,
+        "is not available to take your call.",
+        0.6,
+        BEEP,
+    ),
     _mailbox(
         "family",
+        "we are away",
         "Hi, this is Peter and Lucy. We are away from our phones. Please leave your name and "
         "number and we will call you back.",
         0.8,
         BEEP,
         voice="en-us+m4",
     ),
-    _mailbox("full", "The mailbox is full and cannot accept any messages. Goodbye."),
+    _mailbox(
+        "full", "mailbox is full", "The mailbox is full and cannot accept any messages. Goodbye."
+    ),
     _mailbox(
         "firm closed",
+        "we are closed",
         "Thank you for calling Smith and Sons. We are closed. Please leave a message after the "
         "tone and we will return your call.",
         0.8,
         BEEP,
     ),
-    _mailbox("no beep", "I'm sorry, I missed your call. Please leave a message, thank you."),
+    _mailbox(
+        "no beep",
+        "I missed your call",
+        "I'm sorry, I missed your call. Please leave a message, thank you.",
+    ),
     _mailbox(
         "jokes",
+        "answering machine",
         "Hello? Ha, it is not me, it is my answering machine. You know what to do after the beep.",
         0.5,
         (800, 0.4),
         voice="en-us+m2",
         pace=180,
     ),
-    _mailbox("only a beep", "Hi, it's Bob, you know what to do.", 0.6, (440, 0.6)),
+    _mailbox(
+        "only a beep", "you know what to do", "Hi, it's Bob, you know what to do.", 0.6, (440, 0.6)
+    ),
     _mailbox(
         "spanish",
+        "no puedo atender",
         "Hola, ahora no puedo atender. Deje su mensaje después de la señal.",
         0.6,
         BEEP,
         voice="es",
     ),
-    _mailbox("russian", "Здравствуйте. Оставьте сообщение после сигнала.", 0.6, BEEP, voice="ru"),
+    _mailbox(
+        "russian",
+        "оставьте сообщение",
+        "Здравствуйте. Оставьте сообщение после сигнала.",
+        0.6,
+        BEEP,
+        voice="ru",
+    ),
 )
 MENUS: Final = tuple(
-    Greeting(name=name, who=M, says=says, voice=voice)
-    for name, voice, says in (
+    Greeting(name=name, who=M, says=says, voice=voice, tell=tell)
+    for name, tell, voice, says in (
         (
             "sales",
+            "for sales press",
             "en-us+f2",
             ("Thank you for calling. For sales, press one. For support, press two.",),
         ),
-        ("language", "en-us+f3", ("For English, press 1.", 0.4, "For all else, press 2.")),
-        ("changed", "en-us+f4", ("Please listen, as our menu options have changed. Press zero.",)),
-        ("extension", "en-us+m1", ("Welcome. If you know the extension, dial the extension now.",)),
-        ("spanish", "es", ("Bienvenido. Para ventas, oprima el uno.",)),
+        (
+            "language",
+            "for English press",
+            "en-us+f3",
+            ("For English, press 1.", 0.4, "For all else, press 2."),
+        ),
+        (
+            "changed",
+            "menu options",
+            "en-us+f4",
+            ("Please listen, as our menu options have changed. Press zero.",),
+        ),
+        (
+            "extension",
+            "if you know the extension",
+            "en-us+m1",
+            ("Welcome. If you know the extension, dial the extension now.",),
+        ),
+        ("spanish", "oprima", "es", ("Bienvenido. Para ventas, oprima el uno.",)),
     )
 )
 SCREENERS: Final = tuple(
-    Greeting(name=name, who=S, says=says, voice=voice)
-    for name, voice, says in (
+    Greeting(name=name, who=S, says=says, voice=voice, tell=tell)
+    for name, tell, voice, says in (
         (
             "records",
+            "record your name",
             "en-us+f2",
             (
                 "Hi, if you record your name and reason for calling, I'll see if this person is "
@@ -190,13 +258,19 @@ SCREENERS: Final = tuple(
         ),
         (
             "service",
+            "is using a screening",
             "en-us+f4",
             (
                 "Hi, the person you're calling is using a screening service, and will get a copy "
                 "of this conversation. Go ahead and say your name, and why you're calling.",
             ),
         ),
-        ("states", "en-us+m1", ("Please state your name and the reason for your call.",)),
+        (
+            "states",
+            "state your name",
+            "en-us+m1",
+            ("Please state your name and the reason for your call.",),
+        ),
     )
 )
 GREETINGS: Final = (*PEOPLE, *MAILBOXES, *MENUS, *SCREENERS)

@@ -14,7 +14,7 @@ from calls.answering import (
     SayWho,
     StopTalking,
 )
-from calls.answering_words import Cue
+from calls.answering_phrases import Cue
 from calls.greeting_heard import GreetingHeard
 
 
@@ -25,6 +25,7 @@ class _State(StrEnum):
     OPEN = "open"
     ASKED = "asked"  # an assistant waits for our name
     MAILBOX = "mailbox"  # and its beep is awaited
+    PARTING = "parting"  # from a machine, should no person's words come before its pause
     OVER = "over"
 
 
@@ -40,9 +41,10 @@ class AnswererJudge:
         self._round_at = 0.0  # when this round of listening began
         self._screened = False
         self._decided: Answerer | None = None
+        self._by_words = False  # so that words can take it back
         self._full = False
-        self._spoke_long = False  # before we began
-        self._mailbox_at = 0.0
+        self._spoke_s = 0.0  # before we began
+        self._machine_at = 0.0
         self._opened_at = 0.0
         self._watched_until = 0.0  # while nobody speaks
 
@@ -61,10 +63,11 @@ class AnswererJudge:
         """The moment at which `tick` has something to do, or None."""
         rules, quiet_at = self._rules, self._heard.quiet_since
         due = {
-            _State.LISTENING: (self._limit_at, self._silence_s),
-            _State.PAUSING: (self._round_at + rules.talker_s, self._silence_s),
-            _State.ASKED: (self._round_at + rules.talker_s, rules.human_silence_s),
-            _State.MAILBOX: (self._mailbox_at + rules.beep_wait_s, rules.no_beep_s),
+            _State.LISTENING: (self._limit_at, self._heard.silence_s(rules)),
+            _State.PAUSING: (self._talker_at, self._heard.silence_s(rules)),
+            _State.ASKED: (self._talker_at, rules.human_silence_s),
+            _State.MAILBOX: (self._machine_at + rules.beep_wait_s, rules.no_beep_s),
+            _State.PARTING: (self._machine_at + rules.part_wait_s, rules.pause_s),
         }.get(self._state, (None, 0.0))
         if self._state is _State.OPEN:
             talking = self._heard.since is not None
@@ -100,18 +103,14 @@ class AnswererJudge:
 
     def beep(self, now: float) -> tuple[AnsweringAction, ...]:
         """Note the end of a single tone."""
-        behind_speech = self._heard.speech_until(now) >= self._rules.least_speech_s
-        hinted = self._heard.hinted
-        match self._state:
-            case _State.MAILBOX:
-                return self._message()
-            case _State.LISTENING | _State.PAUSING if behind_speech or hinted:
-                return (*self._decide(Answerer.VOICEMAIL, "beep", now), *self._message())
-            case _State.OPEN if hinted or self._spoke_long:
-                revised = self._decide(Answerer.VOICEMAIL, "beep", now)
-                return (*revised, StopTalking(), *self._message())
-            case _:
-                return ()
+        if self._state is _State.PARTING:
+            return self._part(self._decided or Answerer.VOICEMAIL)
+        if self._state is _State.MAILBOX:
+            return self._message()
+        if not self._is_mailboxs(now):
+            return ()
+        stops = (StopTalking(),) if self._state is _State.OPEN else ()
+        return (*self._decide(Answerer.VOICEMAIL, "beep", now), *stops, *self._message())
 
     def carrier_says(self, answerer: str, now: float) -> tuple[AnsweringAction, ...]:
         """Take a carrier's word, as Twilio's `AnsweredBy` has it; unknown says nothing."""
@@ -130,17 +129,15 @@ class AnswererJudge:
 
     def tick(self, now: float) -> tuple[AnsweringAction, ...]:
         """Do what is due."""
-        match self._state:
-            case _State.LISTENING | _State.PAUSING:
-                return self._judge(now)
-            case _State.ASKED:
-                return self._tell_who(now)
-            case _State.MAILBOX:
-                return self._await_beep(now)
-            case _State.OPEN:
-                return self._look_back(now)
-            case _:
-                return ()
+        due = {
+            _State.LISTENING: self._judge,
+            _State.PAUSING: self._judge,
+            _State.ASKED: self._tell_who,
+            _State.MAILBOX: self._await_beep,
+            _State.PARTING: self._await_pause,
+            _State.OPEN: self._look_back,
+        }.get(self._state)
+        return due(now) if due else ()
 
     @property
     def _limit_at(self) -> float:
@@ -149,22 +146,32 @@ class AnswererJudge:
         return self._round_at + limit_s
 
     @property
-    def _silence_s(self) -> float:
-        """How much silence makes it our turn."""
+    def _talker_at(self) -> float:
+        """When somebody who never pauses is spoken to all the same."""
+        return self._round_at + self._rules.talker_s
+
+    def _is_mailboxs(self, now: float) -> bool:
+        """Say whether a beep is a mailbox's, by what was heard before it."""
         heard, rules = self._heard, self._rules
-        if heard.cues.hints and Cue.PERSON not in heard.cues.found:
-            return rules.machine_silence_s
-        return rules.human_silence_s if heard.speech_s <= rules.human_speech_s else rules.pause_s
+        spoke_s = heard.speech_until(now)
+        if self._state is _State.OPEN:
+            right_behind = now < self._opened_at + rules.overlap_s
+            least_s = rules.least_speech_s if right_behind else rules.human_speech_s
+            enough = self._spoke_s > least_s or spoke_s > rules.talk_over_s
+        else:
+            enough = spoke_s >= rules.least_speech_s
+        listens = self._state in (_State.LISTENING, _State.PAUSING, _State.OPEN)
+        return listens and heard.cues.beeps and (enough or heard.cues.hinted)
 
     def _judge(self, now: float) -> tuple[AnsweringAction, ...]:
         heard = self._heard
         cue = heard.cues.definite
         if cue and not (cue is Cue.SCREENING and self._screened):  # it has been told by then
             return self._machine(cue, now)
-        if self._screened and Cue.HOLD in heard.cues.found and heard.since is None:
+        if self._screened and Cue.HOLD in heard.cues.points and heard.since is None:
             self._begin_round(now)
             return ()
-        if heard.quiet_for(self._silence_s, now):
+        if heard.quiet_for(heard.silence_s(self._rules), now):
             return self._person(now)
         return self._time(now)
 
@@ -172,8 +179,7 @@ class AnswererJudge:
         """See whether there is time to listen on."""
         heard = self._heard
         if self._state is _State.PAUSING:
-            late = now >= self._round_at + self._rules.talker_s
-            return self._open(now) if late else ()
+            return self._open(now) if now >= self._talker_at else ()
         if now < self._limit_at:
             return ()
         spoken = heard.ended is not None or heard.since is not None
@@ -193,26 +199,49 @@ class AnswererJudge:
     def _machine(self, cue: Cue, now: float) -> tuple[AnsweringAction, ...]:
         answerer = BY_CUE[cue]
         self._full = self._full or cue is Cue.FULL
+        self._by_words, self._machine_at = True, now
         said = self._decide(answerer, "words", now)
         if answerer is Answerer.SCREENING:
             self._state, self._round_at = _State.ASKED, now
             return said
-        if answerer is Answerer.MENU:
-            return (*said, *self._part(answerer))
-        return (*said, *self._mailbox(now))
+        if answerer is Answerer.VOICEMAIL and self._leaves_message and not self._full:
+            self._state = _State.MAILBOX
+            return said
+        self._state = _State.PARTING
+        return (*said, *self._await_pause(now))
 
     def _mailbox(self, now: float) -> tuple[AnsweringAction, ...]:
         if self._full or not self._leaves_message:
             return self._part(Answerer.VOICEMAIL)
-        self._state, self._mailbox_at = _State.MAILBOX, now
+        self._state, self._machine_at = _State.MAILBOX, now
         return ()
 
+    def _await_pause(self, now: float) -> tuple[AnsweringAction, ...]:
+        """Part when it is certain, or when whoever it is has no more to say."""
+        if self._heard.person_after_all:
+            return self._take_back(now)
+        waited = now >= self._machine_at + self._rules.part_wait_s
+        over = waited or self._heard.quiet_for(self._rules.pause_s, now)
+        if over and not self._heard.cues.sure:
+            return self._take_back(now)
+        part = over or self._heard.cues.certain
+        return self._part(self._decided or Answerer.VOICEMAIL) if part else ()
+
+    def _take_back(self, now: float) -> tuple[AnsweringAction, ...]:
+        """Speak to somebody whose further words are a person's."""
+        self._state, self._round_at = _State.PAUSING, now
+        return self._decide(Answerer.UNDECIDED, "words", now)
+
     def _await_beep(self, now: float) -> tuple[AnsweringAction, ...]:
-        if Cue.FULL in self._heard.cues.found:
+        if self._by_words and self._heard.person_after_all:
+            return self._take_back(now)
+        if Cue.FULL in self._heard.cues.points:
             return self._part(Answerer.VOICEMAIL)
-        waited = now >= self._mailbox_at + self._rules.beep_wait_s
-        quiet = self._heard.quiet_for(self._rules.no_beep_s, now)
-        return self._message() if waited or quiet else ()
+        waited = now >= self._machine_at + self._rules.beep_wait_s
+        if not waited and not self._heard.quiet_for(self._rules.no_beep_s, now):
+            return ()
+        sure = not self._by_words or self._heard.cues.sure
+        return self._message() if sure else self._take_back(now)
 
     def _look_back(self, now: float) -> tuple[AnsweringAction, ...]:
         """See whether whom we talk to is a machine after all."""
@@ -221,7 +250,7 @@ class AnswererJudge:
         if quiet or now >= self._opened_at + rules.watch_s:
             self._state = _State.OVER
             return ()
-        cue = heard.cues.definite
+        cue = heard.cues.certain
         if cue is None or heard.speech_until(now) < rules.talk_over_s:
             return ()
         if cue is Cue.SCREENING and self._screened:
@@ -229,7 +258,9 @@ class AnswererJudge:
         return (StopTalking(), *self._machine(cue, now))
 
     def _tell_who(self, now: float) -> tuple[AnsweringAction, ...]:
-        late = now >= self._round_at + self._rules.talker_s
+        if self._heard.person_after_all:
+            return self._take_back(now)
+        late = now >= self._talker_at
         if not late and not self._heard.quiet_for(self._rules.human_silence_s, now):
             return ()
         self._screened = True
@@ -249,7 +280,7 @@ class AnswererJudge:
     def _open(self, now: float) -> tuple[AnsweringAction, ...]:
         self._state, self._opened_at = _State.OPEN, now
         self._watched_until = now + self._rules.overlap_s
-        self._spoke_long = self._heard.speech_until(now) > self._rules.human_speech_s
+        self._spoke_s = self._heard.speech_until(now)
         self._heard.forget_speech()
         return (Open(),)
 

@@ -6,6 +6,8 @@ The rules, in prose. Time counts from the answer: what is heard of early media c
 - A phrase that only machines say decides as soon as it is recognised; so does a beep behind speech.
 - Nothing decided after `decide_s`: undecided, which is a person as far as anybody can tell. What we
   have to say begins in their next pause, and at once if nobody speaks.
+- A word falls as soon as one sentence that no person says is ahead of all that people say. What is
+  done about it waits for more, or for a pause, and is taken back if a person's words come.
 - A machine found later replaces an earlier word, but only while it talks on without regard to what
   we say, by a phrase in speech that is as long as no person's, or by a phrase and a beep. What is
   said in a talk, even of voicemail, counts for nothing: a person is never hung up on. A beep right
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from calls.answering_words import Cue
+from calls.answering_phrases import Cue
 
 
 class Answerer(StrEnum):
@@ -48,9 +50,11 @@ class AnsweringRules:
 
     human_speech_s: float = 2.5  # no longer: that was a person
     human_silence_s: float = 0.5  # behind it
+    hello_s: float = 1.2  # behind more than a "hello?", `pause_s`: firms' greetings pause so soon
     machine_silence_s: float = 1.5  # behind a hint: a beep may come, or more words
     decide_s: float = 2.8  # chosen: the word falls within 3 s of the answer
-    pause_s: float = 0.8  # of somebody who spoke for long: we may begin
+    pause_s: float = 0.8  # of somebody who said more; Asterisk's AMD: after_greeting_silence 800 ms
+    part_wait_s: float = 6.0  # for the pause of a machine that is not certain to be one (chosen)
     talker_s: float = 12.0  # somebody who never pauses is spoken to all the same (chosen)
     no_beep_s: float = 2.5  # of silence behind a mailbox's greeting: no beep will come
     beep_wait_s: float = 30.0

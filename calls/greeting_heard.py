@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from calls.answering import AnsweringRules
 from calls.answering_words import Cues, read_cues
 
 
@@ -14,7 +15,7 @@ class GreetingHeard:
     ended: float | None = None  # the last span
     words: str = ""  # final
     interim: str = ""
-    cues: Cues = field(default_factory=lambda: Cues(found=frozenset()))
+    cues: Cues = field(default_factory=Cues)
 
     def voiced(self, at: float) -> None:
         """Note that somebody speaks since `at`."""
@@ -38,9 +39,18 @@ class GreetingHeard:
         self.cues = read_cues(f"{self.words} {self.interim}")
 
     @property
-    def hinted(self) -> bool:
-        """Whether a word at least hints at a machine."""
-        return bool(self.cues.hints) or self.cues.definite is not None
+    def person_after_all(self) -> bool:
+        """Whether a person's words stand against what a machine's had decided."""
+        return self.cues.person > 0 and self.cues.definite is None
+
+    def silence_s(self, rules: AnsweringRules) -> float:
+        """Return how much silence makes it our turn."""
+        if self.cues.hinted:
+            return rules.machine_silence_s
+        if self.speech_s > rules.human_speech_s:
+            return rules.pause_s
+        hurried = self.speech_s <= rules.hello_s or self.cues.person > 0
+        return rules.human_silence_s if hurried else rules.pause_s
 
     @property
     def quiet_since(self) -> float | None:

@@ -12,6 +12,8 @@ HIGH_HZ: Final = 2000.0
 SHORTEST_S: Final = 0.2  # a shorter one is a key's echo, or a vowel that stood still
 LONGEST_S: Final = 1.0  # a longer one is a fax, or a line that is out of order
 PURE: Final = 0.9  # of all energy in the peak and the bins beside it (chosen)
+RECORDER_HZ: Final = 1400.0  # the tone that warns of a recorder, about 0.2 s every 15 s
+RECORDER_S: Final = 0.22  # no longer, with room for a device that is not exact
 AUDIBLE_RMS: Final = 250.0  # of 32768, about -42 dBFS
 DRIFT_HZ: Final = 35.0  # no more between two windows
 SAMPLE_BYTES: Final = 2
@@ -56,10 +58,12 @@ class BeepDetector:
             self._windows, self._hz = self._windows + 1, hz
             return False
         length_s = self._windows * STEP_S
+        before_hz = self._hz
         self._windows = 0 if hz is None else 1
         self._hz = hz or 0.0
         # The first and the last windows of a tone are mixed with what is around it.
-        return SHORTEST_S - 2 * STEP_S <= length_s <= LONGEST_S + STEP_S
+        warned = abs(before_hz - RECORDER_HZ) <= DRIFT_HZ and length_s <= RECORDER_S - STEP_S
+        return not warned and SHORTEST_S - 2 * STEP_S <= length_s <= LONGEST_S + STEP_S
 
     def _tone_of(self, samples: npt.NDArray[np.float64]) -> float | None:
         """Return the frequency of a window that is one tone; None: it is anything else."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from calls.answering_words import Cue, plain, read_cues
+from calls.answering_phrases import Cue
+from calls.answering_words import plain, read_cues
 
 
 @pytest.mark.parametrize(

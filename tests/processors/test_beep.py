@@ -40,6 +40,7 @@ def test_a_single_tone_is_a_beep_once_it_has_ended(hz: float, length_s: float) -
         pytest.param([tone(440, 0.5) + tone(480, 0.5)], id="a line that rings"),
         pytest.param([tone(697, 0.3) + tone(1209, 0.3)], id="a key"),
         pytest.param([tone(1000, 0.5, level=100.0)], id="too soft"),
+        pytest.param([tone(1400, 0.2)], id="a recorder's warning"),
     ],
 )
 def test_what_else_is_on_a_line_is_no_beep(parts: list[np.ndarray]) -> None:
