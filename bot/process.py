@@ -5,7 +5,7 @@ import gc
 import hashlib
 import secrets
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -112,6 +112,7 @@ class Process:
     people: People  # doors that can call a person say so here
     measuring: LagTeller
     briefs: Briefs
+    recorded: Callable[[], bool]  # the database takes the record, or nobody wants one
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ async def open_process(
                 people=shared.people,
                 measuring=measuring,
                 briefs=shared.briefs,
+                recorded=lambda: keeper is None or not keeper.halted,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
