@@ -1,6 +1,7 @@
 """The measuring of what telling costs: single facts, and calls with and without anybody to tell."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,13 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import uvicorn
 from numpy.typing import NDArray
+from sqlalchemy import func, select
 
 from benchmarks.load import usual_phrases
 from bot.alerts.reporter import AlertReporter
+from bot.house.listener import bind_socket
+from bot.http.application import Extras, application
 from bot.lab.callers import RATE_HZ, answers, known
 from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
+from bot.outbound.call_ledger import CallLedger
 from bot.process import Process, open_process
+from bot.record_keeper import record_keeper
 from calls.entry import Entry, Tell
 from calls.events import (
     AgentSaid,
@@ -29,7 +36,8 @@ from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon
 from fallbacks.failure import Kind, failed
 from faultlab.mulaw import decode, encode
 from storage.alert_outbox import AlertOutbox
-from telemetry.live import Live
+from storage.database import Database
+from storage.record_tables import HAPPENINGS
 from transports.loopback import LoopbackLeg
 
 GREETING: Final = "Hello, this is Holdline. How can I help?"
@@ -39,6 +47,18 @@ BEAT_S: Final = 0.01
 APART_S: Final = 0.005  # between two facts: 200 a second, as ten calls tell them
 SETTLED_S: Final = 6.0  # after the last ring its greeting is over
 WARM_S: Final = 1.0  # of each window, in which what was told before it is still heard
+
+PAGE: Final = """
+import signal, sys, urllib.request
+messages = 0
+def leave(*_):
+    print(messages, flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+for line in urllib.request.urlopen(sys.argv[1]):
+    messages += line.startswith(b"data:")
+"""
+"""Reads as a browser does, and says at the end how much there was."""
 
 TURN: Final = (
     CallerStopped(at_s=1.0, noticed_at_s=1.2),
@@ -90,8 +110,10 @@ class Found:
 
     tell_s: list[float] = field(default_factory=list[float])  # each fact, one by one
     in_calls_s: list[float] = field(default_factory=list[float])  # in the windows that are told
-    windows: list[Window] = field(default_factory=list[Window])
+    windows: list[Window] = field(default_factory=list[Window])  # two and two are a pair
     lost: int = 0
+    recorded: int = 0  # entries in the record's database at the end
+    shown: int = 0  # messages that the console got
 
 
 async def measure(*, calls: int, facts: int, windows: int, window_s: float, folder: Path) -> Found:
@@ -115,6 +137,7 @@ async def measure(*, calls: int, facts: int, windows: int, window_s: float, fold
     async with (
         lab_process(options=options) as lab,
         _process(lab, calls, folder=folder) as (process, counted),
+        _console(process, found),
         asyncio.TaskGroup() as tasks,
     ):
         found.tell_s = await _tell(process, facts)
@@ -129,6 +152,7 @@ async def measure(*, calls: int, facts: int, windows: int, window_s: float, fold
             told = number % 4 in (0, 3)  # in turn, so that what grows hits both alike
             found.windows.append(await _window(process, counted, told=told, length_s=window_s))
         found.lost = process.emitter.lost_entries
+        found.recorded = await _recorded(process.settings.storage.url)
         for each in calling:
             each.cancel()
     return found
@@ -138,26 +162,64 @@ async def measure(*, calls: int, facts: int, windows: int, window_s: float, fold
 async def _process(
     lab: RunningLab, calls: int, *, folder: Path
 ) -> AsyncIterator[tuple[Process, Counted]]:
-    """Be ready for calls with everyone who listens in a server, and somebody at the console."""
+    """Be ready for calls with everyone who listens in a server, the record's database included."""
     tree: Any = {
         "logs": {"dir": folder / "logs"},
         "agent": {"greeting": GREETING, "silence": {"prompt_after_s": 3600.0}},
         "server": {"max_calls": calls},
+        "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
     }
-    outbox = AlertOutbox(f"sqlite+aiosqlite:///{folder}/holdline.db")
+    settings = with_lab(lab, tree)
+    outbox = AlertOutbox(settings.storage.url)
     reporter = AlertReporter(outbox, utc_s=time.time)
     counted = Counted()
+    listeners = [reporter, CallLedger(), counted]
     async with (
-        open_process(with_lab(lab, tree), words=False, listeners=[reporter, counted]) as process,
+        open_process(
+            settings, words=False, listeners=listeners, keeper=record_keeper(settings)
+        ) as process,
         asyncio.TaskGroup() as tasks,
     ):
-        beside = [tasks.create_task(reporter.run()), tasks.create_task(_watch(process.live))]
+        reporting = tasks.create_task(reporter.run())
         try:
             yield process, counted
         finally:
-            for each in beside:
-                each.cancel()
+            reporting.cancel()
     await outbox.close()
+
+
+@asynccontextmanager
+async def _console(process: Process, found: Found) -> AsyncIterator[None]:
+    """Serve the console while the block runs, and have it open in another process."""
+    listening = bind_socket("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/api/live?calls=1"
+    async with asyncio.TaskGroup() as tasks:
+        app = application(process, tasks, Extras())
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+        server = uvicorn.Server(config)
+        serving = tasks.create_task(server.serve(sockets=[listening]))
+        page = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PAGE, url, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            yield
+        finally:
+            page.terminate()
+            said, _ = await page.communicate()
+            found.shown = int(said or 0)
+            server.should_exit = server.force_exit = True
+            await asyncio.wait([serving])
+
+
+async def _recorded(url: str) -> int:
+    database = Database(url)
+    try:
+        async with (await database.engine()).connect() as connection:
+            return (
+                await connection.execute(select(func.count()).select_from(HAPPENINGS))
+            ).scalar_one()
+    finally:
+        await database.close()
 
 
 async def _tell(process: Process, facts: int) -> list[float]:
@@ -239,8 +301,3 @@ def _caller(said: Sequence[NDArray[np.int16]], number: int, length_s: float) -> 
         at = round((at_s + turn * ASKS_EVERY_S) * 50) * (RATE_HZ // 50)  # whole 20 ms
         sound[at : at + len(phrase)] = phrase
     return sound
-
-
-async def _watch(live: Live) -> None:
-    async for _ in live.watch():
-        pass

@@ -5,8 +5,9 @@ beside the calls may end them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 from loguru import logger
 
@@ -45,3 +46,20 @@ async def keep_running(
             on_failure(broken)
         await asyncio.sleep(wait_s)
         wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+
+
+@asynccontextmanager
+async def at_work(**works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have work done beside the block, each under its name; cancel it, and wait for its end.
+
+    What is left to be written, and what is to be closed, comes behind the block: by then nobody
+    works any more.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        working = [tasks.create_task(work, name=name) for name, work in works.items()]
+        try:
+            yield
+        finally:
+            for each in working:
+                each.cancel()
+            await asyncio.wait(working)

@@ -5,7 +5,7 @@ import gc
 import hashlib
 import secrets
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -113,6 +113,7 @@ class Process:
     measuring: LagTeller
     briefs: Briefs
     carrier_words: CarrierWords
+    recorded: Callable[[], bool]  # the database takes the record, or nobody wants one
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,7 @@ async def open_process(
                 measuring=measuring,
                 briefs=shared.briefs,
                 carrier_words=carrier_words,
+                recorded=lambda: keeper is None or not keeper.halted,
             )
             await switchboard.close(drain_s=0.0, goodbye_s=0.0)
 

@@ -82,6 +82,11 @@ class RecordKeeper:
         """How many there was no room for."""
         return self.lost_entries
 
+    @property
+    def halted(self) -> bool:
+        """Whether the database takes nothing now."""
+        return self._away_since is not None
+
     async def hear(self, entry: Entry) -> None:
         """Keep one entry until it is written; waits for nothing."""
         if len(self._waiting) >= WAITING:

@@ -12,7 +12,7 @@ from loguru import logger
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.keep_running import keep_running
+from bot.keep_running import at_work, keep_running
 from calls.entry import Tell
 from calls.house_events import RecordsForgotten
 from storage.database import StorageError
@@ -49,12 +49,8 @@ async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]
                 tell(RecordsForgotten(files=files, keep_days=settings.logs.keep_days))
             await asyncio.sleep(DAY_S)
 
-    async with asyncio.TaskGroup() as tasks:
-        repeating = tasks.create_task(keep_running("forgetting old calls", repeat))
-        try:
-            yield
-        finally:
-            repeating.cancel()
+    async with at_work(forgetting=keep_running("forgetting old calls", repeat)):
+        yield
 
 
 @asynccontextmanager
@@ -77,11 +73,8 @@ async def forget_rows_daily(settings: Settings, *, mine: Callable[[], bool]) -> 
                 logger.info("old rows are erased: {}", dict(erased))
             await asyncio.sleep(DAY_S)
 
-    async with asyncio.TaskGroup() as tasks:
-        repeating = tasks.create_task(keep_running("erasing old rows", repeat))
-        try:
+    try:
+        async with at_work(erasing=keep_running("erasing old rows", repeat)):
             yield
-        finally:
-            repeating.cancel()
-            await asyncio.wait([repeating])
-            await erasure.close()
+    finally:
+        await erasure.close()

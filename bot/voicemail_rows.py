@@ -10,7 +10,7 @@ from typing import Final
 
 from loguru import logger
 
-from bot.keep_running import keep_running
+from bot.keep_running import at_work, keep_running
 from storage.database import StorageError
 from storage.message_file import HEADER, SAMPLE_BYTES
 from storage.voicemails import KeptVoicemail, Voicemails
@@ -46,14 +46,11 @@ async def voicemails_listed(
                 unwell = True
             await asyncio.sleep(LOOK_S)
 
-    async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(keep_running("listing messages", look), name="voicemails")
-        try:
+    try:
+        async with at_work(voicemails=keep_running("listing messages", look)):
             yield
-        finally:
-            looking.cancel()
-            await asyncio.wait([looking])
-            await voicemails.close()
+    finally:
+        await voicemails.close()
 
 
 async def list_voicemails(folder: Path, voicemails: Voicemails) -> None:

@@ -17,6 +17,8 @@ CHANNELS: Final = "alert"
 RECOVERED: Final = "recovered"
 """How an alert ends when a process says that it is over."""
 NOT_SERVED: Final = "not_served"
+NOT_HELD: Final = frozenset({"worker"})
+"""Stages of which is told at once: that it is well again soon helps nobody whose call is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

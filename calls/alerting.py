@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from calls.alert import (
+    NOT_HELD,
     RECOVERED,
     STAGES,
     Alert,
@@ -104,7 +105,9 @@ class Alerting:
     def _met(self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float) -> Alert:
         alert = known or self._back(fact, now)
         if alert is None:
-            return replace(_begun(fact, now), key=self._new_key(fact, now))
+            alert = begun(fact, now)
+            taken = alert.key in self.alerts
+            return replace(alert, key=f"{alert.key}-{len(self.alerts)}") if taken else alert
         failures = fact.failures if isinstance(fact, IncidentGrew) else alert.failures
         return replace(
             alert,
@@ -114,10 +117,6 @@ class Alerting:
             then=fact.then or alert.then,
             failures=max(alert.failures, failures),
         )
-
-    def _new_key(self, fact: IncidentBegan | IncidentGrew, now: float) -> str:
-        key = f"{fact.stage}-{fact.rung or 'stage'}-{round(now * 1000)}"
-        return key if key not in self.alerts else f"{key}-{len(self.alerts)}"
 
     def _open(self, stage: str, rung: str) -> Alert | None:
         place = (stage, rung)
@@ -189,7 +188,8 @@ class Alerting:
         if alert.revision and not alert.told_ended:
             heavier = WEIGHT[alert.severity] > WEIGHT[alert.told_severity]
             return heavier and self._has_room(alert, now)
-        lasts = now >= alert.open_s + self._rules.hold_s or alert.severity is Severity.CRITICAL
+        at_once = alert.severity is Severity.CRITICAL or alert.stage in NOT_HELD
+        lasts = at_once or now >= alert.open_s + self._rules.hold_s
         return lasts and self._has_room(alert, now)
 
     def _counts_further(self, alert: Alert, now: float) -> bool:
@@ -216,15 +216,22 @@ class Alerting:
         self.alerts[alert.key] = alert
 
 
-def _begun(fact: IncidentBegan | IncidentGrew, now: float) -> Alert:
+def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:
+    """Return a new alert of what a fact says.
+
+    Args:
+        fact: That something is wrong.
+        now: Since 1970.
+        then: What is done instead; empty: what the fact says.
+    """
     return Alert(
-        key="",
+        key=f"{fact.stage}-{fact.rung or 'stage'}-{round(now * 1000)}",
         stage=fact.stage,
         rung=fact.rung,
         kind=str(fact.kind),
         severity=fact.severity,
         reason=fact.reason,
-        then=fact.then,
+        then=then or fact.then,
         began_s=now,
         open_s=now,
         heard_s=now,

@@ -385,7 +385,7 @@ class RecordHalted:
     """The database takes no more of the record; what fits the bound waits, and calls go on."""
 
     reason: str  # redacted
-    severity: Severity = Severity.HIGH
+    severity: Severity = Severity.CRITICAL  # alerts stand in the same database, and wait as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

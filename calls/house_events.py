@@ -41,6 +41,8 @@ class WorkerStarted:
     worker: str
     process: int  # its number in the system
     cause: WorkerCause
+    replaces: str = ""  # the worker that was lost
+    after_s: float = 0.0  # since it was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class WorkerLost:
     worker: str
     code: int  # how it ended; below zero: by which signal
     calls: int  # that ended with it
+    severity: Severity = Severity.HIGH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

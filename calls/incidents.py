@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
+from calls.house_events import WorkerLost, WorkerStarted
 from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
 from calls.known_rungs import KnownRungs
 from calls.record_events import WritesRefused, WritesResumed
@@ -44,6 +45,8 @@ AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
 STORAGE: Final = "storage"
 """Stands for the stage where the database fails."""
 RECORD: Final = "record"
+WORKER: Final = "worker"
+"""Stands for the stage where a process that answers calls is lost; its name where a rung does."""
 
 Place: TypeAlias = tuple[str, str]
 """Stage and rung; no rung: the whole stage."""
@@ -68,6 +71,8 @@ class Incidents:
             return (*self.tick(now), *self._campaign(event, now))
         if isinstance(event, RungFollowed):
             return (*self.tick(now), *self._rung_followed(event, now))
+        if isinstance(event, WorkerLost | WorkerStarted):
+            return (*self.tick(now), *_of_worker(event))
         return (*self.tick(now), *self._read(event, now))
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
@@ -230,6 +235,34 @@ class Incidents:
         if incident is None:
             return ()
         return (incident.end(now if incident.well_since is None else incident.well_since),)
+
+
+def _of_worker(event: WorkerLost | WorkerStarted) -> tuple[IncidentFact, ...]:
+    """Return what a lost worker means, and its replacement.
+
+    Nothing is remembered: the process that tells the one may be lost before the other.
+    """
+    if isinstance(event, WorkerLost):
+        calls = f"{event.calls} call{'' if event.calls == 1 else 's'}"
+        lost = Trouble(
+            stage=WORKER,
+            rung=event.worker,
+            kind="lost",
+            severity=event.severity,
+            reason=f"it ended with {event.code}, and with it {calls}",
+        )
+        return (Incident(lost, now=0.0).begin("another one takes its place"),)
+    if not event.replaces:
+        return ()
+    return (
+        IncidentEnded(
+            stage=WORKER,
+            rung=event.replaces,
+            kind="lost",
+            lasted_s=round(event.after_s, 1),
+            failures=1,
+        ),
+    )
 
 
 def _trouble_of_disk(event: WritesRefused) -> Trouble:

@@ -44,8 +44,13 @@ class Database:
         """
         self._url = make_url(url)
         arguments = ARGUMENTS.get(self._url.get_backend_name(), {})
-        self._engine = create_async_engine(self._url, connect_args=arguments, pool_pre_ping=True)
-        if self._url.get_backend_name() == "sqlite":
+        on_disk = self._url.get_backend_name() == "sqlite"
+        self._engine = create_async_engine(
+            self._url,
+            connect_args=arguments,
+            pool_pre_ping=not on_disk,  # nobody cuts the connection to a file
+        )
+        if on_disk:
             event.listen(self._engine.sync_engine, "connect", _write_ahead)
         self._tables = tables
         self._made = False

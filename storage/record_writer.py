@@ -7,6 +7,7 @@ batches, and its count is written with them.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import JSON, Column, DateTime, String, Table, case, delete, insert, select, update
@@ -49,6 +50,7 @@ class RecordWriter:
         self._database = Database(self._address)
         self._holder = holder
         self._insert = INSERTS[self._address.get_backend_name()]
+        self._statements: dict[Table, Any] = {}  # rows of a table always have the same names
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
         """Write a batch, or know that it stands already.
@@ -129,21 +131,34 @@ class RecordWriter:
         keep: Sequence[str] = (),
     ) -> None:
         """Put rows in the place of those that stand; a word of `keep` gives way to no empty one."""
-        if not rows:
-            return
+        if rows:
+            statement = self._statements.get(table)
+            if statement is None:
+                statement = self._replacing(table, names=rows[0], by=by, keep=keep)
+                self._statements[table] = statement  # making it takes as long as writing a batch
+            await connection.execute(statement, as_rows(table, rows))
+
+    def _replacing(
+        self, table: Table, *, names: Iterable[str], by: Sequence[str], keep: Sequence[str]
+    ) -> Any:
         keys = by or [each.name for each in table.primary_key]
         added = self._insert(table)
-        new = {name: added.excluded[name] for name in rows[0] if name not in keys}
+        new = {name: added.excluded[name] for name in names if name not in keys}
         for name in keep:
             new[name] = case((added.excluded[name] == "", table.c[name]), else_=new[name])
-        statement = added.on_conflict_do_update(index_elements=list(keys), set_=new)
-        await connection.execute(statement, as_rows(table, rows))
+        return added.on_conflict_do_update(index_elements=list(keys), set_=new)
 
 
 def as_rows(table: Table, rows: Iterable[RecordRow]) -> list[RecordRow]:
     """Return rows as the table's columns take them: moments, lengths, nothing that is refused."""
-    columns = {each.name: _fit(each) for each in table.columns}
+    columns = fits_of(table)
     return [{name: columns[name](value) for name, value in row.items()} for row in rows]
+
+
+@cache
+def fits_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
+    """Return what makes a value fit, by column."""
+    return {each.name: _fit(each) for each in table.columns}
 
 
 def _fit(column: Column[Any]) -> Callable[[Any], Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -44,30 +45,45 @@ class Journal:
 
     async def hear(self, entry: Entry) -> None:
         """Write one entry down; how late we were stands in each call that it happened in."""
-        if isinstance(entry.event, ProcessLagged) and not entry.call_id:
-            for call_id in tuple(self._calls):
-                await self.hear(replace(entry, call_id=call_id, number=0))
-        if not entry.call_id:
-            return
-        tally = self._tally(entry.call_id)
+        await self.hear_all([entry])
+
+    async def hear_all(self, entries: Sequence[Entry]) -> None:
+        """Write some down, in one go of a thread."""
+        pages: dict[str, list[Entry]] = {}
+        ended: dict[str, Outcome] = {}
+        for each in entries:
+            for entry in self._spread(each):
+                pages.setdefault(entry.call_id, []).append(entry)
+                self._add(entry)
+                if entry.call_id in self._ended:
+                    ended[entry.call_id] = self._ended[entry.call_id].outcome()
+        if pages:
+            await asyncio.to_thread(self._write, pages, ended)
+
+    def _spread(self, entry: Entry) -> Iterator[Entry]:
+        if entry.call_id:
+            yield entry
+        elif isinstance(entry.event, ProcessLagged):
+            yield from (replace(entry, call_id=call_id, number=0) for call_id in self._calls)
+
+    def _add(self, entry: Entry) -> None:
+        call_id = entry.call_id
+        ended = self._ended.get(call_id)
+        tally = ended or self._calls.setdefault(call_id, Tally())
         tally.add(entry.event)
-        line = json.dumps(entry.as_json(), ensure_ascii=False)
-        await asyncio.to_thread(self._append, f"{entry.call_id}.jsonl", line)
         if isinstance(entry.event, CallEnded):
-            self._ended[entry.call_id] = self._calls.pop(entry.call_id)
+            self._ended[call_id] = self._calls.pop(call_id)
             while len(self._ended) > ENDED_CALLS:
                 del self._ended[next(iter(self._ended))]
-        if entry.call_id in self._ended:
-            await asyncio.to_thread(self._sum_up, entry.call_id, tally.outcome())
 
-    def _tally(self, call_id: str) -> Tally:
-        ended = self._ended.get(call_id)
-        return ended or self._calls.setdefault(call_id, Tally())
-
-    def _append(self, name: str, line: str) -> None:
+    def _write(self, pages: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / name).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        for call_id, entries in pages.items():
+            lines = (json.dumps(each.as_json(), ensure_ascii=False) for each in entries)
+            with (self._folder / f"{call_id}.jsonl").open("a", encoding="utf-8") as file:
+                file.write("".join(f"{line}\n" for line in lines))
+        for call_id, outcome in ended.items():
+            self._sum_up(call_id, outcome)
 
     def _sum_up(self, call_id: str, outcome: Outcome) -> None:
         text = json.dumps(asdict(outcome), indent=2, ensure_ascii=False)

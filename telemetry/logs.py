@@ -3,8 +3,10 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -119,28 +121,27 @@ class Log:
 
     async def hear(self, entry: Entry) -> None:
         """Log one entry, and what it means for an operator."""
-        shown = self._shown(entry).as_json()
-        fields = self._fields.read(entry)
-        name = shown.pop("event")
-        del shown["call_id"], shown["number"], shown["at"]
+        fields, level = self._fields.read(entry), _level_of(entry.event)
         at_s = datetime.fromisoformat(entry.at).timestamp()
         for kind, times in self._repeats.due(at_s):
             logger.warning("process {} {} times more", kind, times)
-        if self._is_news(name, shown, at_s):
-            _write(_level_of(entry.event), fields, name, shown)
+        shown, name = self._shown, type(entry.event).__name__
+        if name in REFUSALS and not self._is_news(name, asdict(shown(entry).event), at_s):
+            return
+        # Made when it is known that the line is read: of most that is told nobody reads one.
+        said = partial(_words_of, entry, shown, fields)
+        logger.bind(**{FACT: fields}).opt(lazy=True).log(level, "{}", said)
 
     def _is_news(self, name: str, shown: Mapping[str, Any], at_s: float) -> bool:
-        if name not in REFUSALS:
-            return True
         return self._repeats.may_say(f"{name} {json.dumps(shown, ensure_ascii=False)}", at_s)
 
 
-def _write(level: str, fields: Fields, name: str, shown: Mapping[str, Any]) -> None:
+def _words_of(entry: Entry, show: Callable[[Entry], Entry], fields: Fields) -> str:
+    shown = asdict(show(entry).event)
     more = ((each, fields[each]) for each in BESIDE if each not in shown)
     said = "".join(f" {each}={value}" for each, value in more if value is not None)
     line = json.dumps(shown, ensure_ascii=False)
-    told = logger.bind(**{FACT: fields})
-    told.log(level, "{} {}{} {}", fields["call_id"] or "process", name, said, line)
+    return f"{fields['call_id'] or 'process'} {type(entry.event).__name__}{said} {line}"
 
 
 def _level_of(event: Event) -> str:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
 from loguru import logger
@@ -9,6 +11,8 @@ from loguru import logger
 from calls.entry import Entry
 
 AT_ONCE: Final = 16  # entries, before the loop may do something else: a millisecond or two
+GATHER_S: Final = 0.2  # chosen: a process that is killed loses so much of what is gathered
+GATHERED: Final = 500  # entries handed over at once
 
 
 class Listener(Protocol):
@@ -16,6 +20,19 @@ class Listener(Protocol):
 
     async def hear(self, entry: Entry) -> None:
         """Hear one entry. May raise: it hurts nobody else."""
+        ...
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A listener to whom many entries cost hardly more than one: a file, which a thread writes.
+
+    It hears nothing one by one while a server runs. A thread for each entry took more of the
+    processor than all others who listen together (measured: 130 of 210 µs).
+    """
+
+    async def hear_all(self, entries: Sequence[Entry]) -> None:
+        """Hear some, in the order in which they were told. May raise."""
         ...
 
 
@@ -50,7 +67,8 @@ class Subscription:
         self._listener = listener
         self._room = room
         self._waiting: deque[Entry] = deque()
-        self._hears = False  # now
+        self._heard_now = 0  # entries that it is hearing
+        self._wanted = asyncio.Event()  # somebody waits until everything was heard
         self._news = asyncio.Event()
         self._done = asyncio.Event()
         self._done.set()
@@ -83,38 +101,56 @@ class Subscription:
             self._news.set()
 
     async def done(self) -> None:
-        """Wait until everything was heard."""
+        """Wait until everything was heard; nothing is gathered any longer."""
+        self._wanted.set()
         await self._done.wait()
 
     def give_up(self) -> None:
         """Count what was not heard as lost."""
-        left = len(self._waiting) + self._hears
+        left = len(self._waiting) + self._heard_now
         self._waiting.clear()
-        self._hears = False
+        self._heard_now = 0
         if left:
             self.unheard += left
             logger.error("{} was too slow at the end: {} entries are lost", self.name, left)
 
     async def run(self) -> None:
         """Have the listener hear what comes, until cancelled."""
+        listener = self._listener
+        hear = self._hear_one_by_one
+        if isinstance(listener, Gathering):
+            hear = partial(self._hear_gathered, listener)
         while True:
             await self._news.wait()
-            for _ in range(AT_ONCE):
-                if not self._waiting:
-                    self._news.clear()
-                    self._done.set()
-                    break
-                await self._hear(self._waiting.popleft())
-            else:
-                await asyncio.sleep(0)
+            await hear()
+            if not self._waiting:
+                self._news.clear()
+                self._wanted.clear()
+                self._done.set()
 
-    async def _hear(self, entry: Entry) -> None:
-        self._hears = True
+    async def _hear_one_by_one(self) -> None:
+        for _ in range(min(AT_ONCE, len(self._waiting))):
+            entry = self._waiting.popleft()
+            await self._hear(partial(self._listener.hear, entry), entries=1)
+        if self._waiting:
+            await asyncio.sleep(0)
+
+    async def _hear_gathered(self, listener: Gathering) -> None:
         try:
-            await self._listener.hear(entry)
-            self._hears = False
+            async with asyncio.timeout(GATHER_S):
+                await self._wanted.wait()
+        except TimeoutError:
+            pass
+        taken = [self._waiting.popleft() for _ in range(min(GATHERED, len(self._waiting)))]
+        await self._hear(partial(listener.hear_all, taken), entries=len(taken))
+
+    async def _hear(self, hear: Callable[[], Awaitable[None]], *, entries: int) -> None:
+        self._heard_now = entries
+        try:
+            await hear()
+            self._heard_now = 0
         except Exception as broken:  # noqa: BLE001 - a listener must not hurt a call
-            self._hears = False
+            self._heard_now = 0
             self.failed += 1
             if self.failed & (self.failed - 1) == 0:  # the 1st, 2nd, 4th, 8th: not all of them
                 said = f"{type(broken).__name__}: {broken}"

@@ -15,6 +15,7 @@ from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted
+from telemetry.masking import clean
 from telemetry.spans import CallSpans, OpenSpan, seconds_of
 
 QUEUE_SPANS: Final = 4_096  # of a collector that is away: the oldest go
@@ -75,8 +76,8 @@ class Traces:
         told = self._begin(span)
         del self._begun[id(span)]
         for moment in span.moments:
-            told.add_event(moment.name, moment.attributes, timestamp=_ns(moment.at_s))
-        told.set_attributes(span.attributes)
+            told.add_event(moment.name, clean(moment.attributes), timestamp=_ns(moment.at_s))
+        told.set_attributes(clean(span.attributes))
         if span.failed:
             told.set_status(Status(StatusCode.ERROR))
         told.end(_ns(span.ended_s or span.began_s))

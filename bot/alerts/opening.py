@@ -1,6 +1,5 @@
 """Puts the parts together: which channels are configured, and what works while a server runs."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -10,13 +9,14 @@ from bot import clock
 from bot.alerts.channel import Channel
 from bot.alerts.desk import AlertDesk, AlertPolicy
 from bot.alerts.mail import MailChannel
+from bot.alerts.past_outbox import PastOutbox
 from bot.alerts.quiet import quiet_hours
 from bot.alerts.reporter import AlertReporter
 from bot.alerts.telegram import TelegramChannel
 from bot.alerts.webhook import WebhookChannel
 from bot.config.settings import AlertsSettings, Settings
 from bot.health.retrying import Retries
-from bot.keep_running import keep_running
+from bot.keep_running import at_work, keep_running
 from calls.alert import AlertRules
 from calls.entry import Tell
 from storage.alert_outbox import AlertOutbox
@@ -78,24 +78,19 @@ async def tell_operators(
     """Have incidents reported, decided on and sent while the block runs."""
     for each in missing_of(settings.alerts):
         logger.warning("alerts by {}", each)
-    desk = AlertDesk(
-        outbox,
-        channels_of(settings.alerts),
-        policy_of(settings.alerts),
-        retries=Retries(settings=settings.resilience.retry_settings(), tell=tell),
-        leads=leads,
-        utc_s=utc_s,
-    )
-    async with asyncio.TaskGroup() as tasks:
-        working = [
-            tasks.create_task(keep_running("reporting incidents", reporter.run), name="reports"),
-            tasks.create_task(desk.run(), name="alerts"),
-        ]
-        try:
+    channels = channels_of(settings.alerts)
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=tell)
+    policy = policy_of(settings.alerts)
+    desk = AlertDesk(outbox, channels, policy, retries=retries, leads=leads, utc_s=utc_s)
+    past = PastOutbox(channels, retries=retries, leads=leads, again_s=policy.rules.again_s)
+    reporter.tell_refused = past.tell
+    try:
+        async with at_work(
+            reports=keep_running("reporting incidents", reporter.run),
+            alerts=desk.run(),
+            past_outbox=keep_running("alerts past the database", past.run),
+        ):
             yield desk
-        finally:
-            for each in working:
-                each.cancel()
-            await asyncio.wait(working)
-            await reporter.write()
-            await outbox.close()
+    finally:
+        await reporter.write()
+        await outbox.close()

@@ -15,7 +15,7 @@ from calls.alert import STAGES, AlertFact, IncidentLasted
 from calls.entry import Entry
 from calls.events import CallEnded, CallerStopped, CallFailed, Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
-from calls.incidents import Place
+from calls.incidents import RECORD, STORAGE, Place
 from calls.not_served import not_served
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
 from storage.alert_outbox import AlertOutbox
@@ -33,6 +33,7 @@ class AlertReporter:
 
     Attributes:
         lost_facts: That came when too many waited for the database.
+        tell_refused: Takes what the database itself refused to keep of its own trouble.
     """
 
     def __init__(self, outbox: AlertOutbox, *, utc_s: Callable[[], float]) -> None:
@@ -47,7 +48,9 @@ class AlertReporter:
         self._news = asyncio.Event()
         self._lasts_s = 0.0  # when it was last said that incidents last
         self._refused = False
+        self._set_aside: list[ReportedFact] = []  # of the database, which refused them
         self.lost_facts = 0
+        self.tell_refused: Callable[[ReportedFact], None] = _nobody
 
     async def hear(self, entry: Entry) -> None:
         """Note what one entry means for operators; waits for nothing."""
@@ -97,11 +100,26 @@ class AlertReporter:
         except StorageError as error:
             if not self._refused:
                 logger.error("alerts cannot be kept, and are not sent meanwhile: {}", error)
+            taken = self._without_own(taken)
         finally:
             if not kept:  # also when cancelled: the last write comes behind this
                 self._waiting.extendleft(reversed(taken))
         self._refused = not kept
         return kept
+
+    def _without_own(self, taken: tuple[ReportedFact, ...]) -> tuple[ReportedFact, ...]:
+        """Set aside that the database refuses to write, until it is over; return the rest.
+
+        Operators are told of it past the outbox. Put in there when it writes again, it would be
+        told once more, of something that is mended.
+        """
+        own = [each for each in taken if _place_of(each.fact) == (STORAGE, RECORD)]
+        if any(isinstance(each.fact, IncidentEnded) for each in own):
+            return taken
+        self._set_aside.extend(own)
+        for each in own:
+            self.tell_refused(each)
+        return tuple(each for each in taken if each not in own)
 
     def _look(self, now: float) -> None:
         if now < self._lasts_s + LASTS_S:
@@ -114,9 +132,12 @@ class AlertReporter:
 
     def _put(self, facts: Iterable[AlertFact], at_s: float) -> None:
         for fact in facts:
-            place = (fact.stage, fact.rung)
+            place = _place_of(fact)
             if isinstance(fact, IncidentEnded):
                 self._open.discard(place)
+                if place == (STORAGE, RECORD):
+                    self._waiting.extend(self._set_aside)
+                    self._set_aside.clear()
             elif fact.stage in STAGES:  # of all others nobody says that they are well
                 self._open.add(place)
             turns = len(self._touched.get(place, ()))
@@ -150,6 +171,14 @@ class AlertReporter:
     def _touch(self, place: Place, call_id: str) -> None:
         turn = (call_id, self._turn.get(call_id, 0))
         self._touched.setdefault(place, set()).add(turn)
+
+
+def _nobody(_: ReportedFact) -> None:
+    """Tell nobody."""
+
+
+def _place_of(fact: AlertFact) -> Place:
+    return (fact.stage, fact.rung)
 
 
 def _clean(fact: AlertFact) -> AlertFact:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from loguru import logger
 
 from bot.batch.batch import UnusableInputError
-from bot.keep_running import keep_running
+from bot.keep_running import at_work, keep_running
 from calls.entry import Tell
 from calls.events import MessageTranscribed
 from calls.transcript import Transcript
@@ -49,12 +49,8 @@ async def keep_messages_written(
                 wait_s = await _write_all(folder, transcribe, tell)
             await asyncio.sleep(wait_s)
 
-    async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(keep_running("writing messages down", look))
-        try:
-            yield
-        finally:
-            looking.cancel()
+    async with at_work(messages=keep_running("writing messages down", look)):
+        yield
 
 
 def unwritten(folder: Path) -> list[Path]:

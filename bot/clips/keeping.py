@@ -12,7 +12,7 @@ from bot.clips.rendering import Rendered, render_missing
 from bot.clips.store import ClipStore
 from bot.config.settings import Settings
 from bot.health.retrying import Retries
-from bot.keep_running import keep_running
+from bot.keep_running import at_work, keep_running
 from calls.entry import Tell
 from calls.house_events import ClipsRendered
 from fallbacks.utterances import FallbackText
@@ -47,15 +47,9 @@ async def keep_clips(
     rendering = partial(
         render_missing, settings, utterances, store, retries=retries, go=_Quiet(quiet).wait
     )
-    async with asyncio.TaskGroup() as tasks:
-        keeping = tasks.create_task(
-            keep_running("rendering clips", partial(_keep, rendering, retries.tell)),
-            name="render clips",
-        )
-        try:
-            yield
-        finally:
-            keeping.cancel()
+    keeping = partial(_keep, rendering, retries.tell)
+    async with at_work(clips=keep_running("rendering clips", keeping)):
+        yield
 
 
 class _Quiet:

@@ -1,6 +1,5 @@
 """Puts the parts together: which register is configured, and what works while a server runs."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from bot.crm.reporting import CrmPoster, CrmReporter
 from bot.crm.rest import RestCrm, RestMapping, RestPlace, RestRequest
 from bot.crm.webhook import WebhookCrm
 from bot.health.retrying import Retries
-from bot.keep_running import keep_running
+from bot.keep_running import at_work, keep_running
 from calls.entry import Entry, Tell
 from storage.crm_outbox import CrmOutbox
 
@@ -71,20 +70,15 @@ async def open_crm(
     poster = CrmPoster(crm, outbox, retries=retries, utc_s=utc_s)
     desk = CrmDesk(crm=crm, roster=roster, clock=clock.monotonic, tell=tell)
     listener.reporter = reporter
-    async with asyncio.TaskGroup() as tasks:
-        working = [
-            tasks.create_task(keep_running("reports to the CRM", reporter.run), name="reports"),
-            tasks.create_task(poster.run(), name="telling the CRM"),
-        ]
-        try:
+    try:
+        async with at_work(
+            reports=keep_running("reports to the CRM", reporter.run), posts=poster.run()
+        ):
             yield desk
-        finally:
-            for each in working:
-                each.cancel()
-            await asyncio.wait(working)
-            await reporter.write()
-            await desk.close()
-            await outbox.close()
+    finally:
+        await reporter.write()
+        await desk.close()
+        await outbox.close()
 
 
 def _place(crm: CrmSettings, url: str) -> RestPlace:

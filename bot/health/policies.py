@@ -11,7 +11,7 @@ from typing import Final
 from bot import clock
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
-from bot.keep_running import keep_running
+from bot.keep_running import at_work, keep_running
 from calls.entry import Tell
 from fallbacks.clauses import ClauseRule
 from fallbacks.early_answer import EarlyBudget
@@ -147,15 +147,9 @@ async def rest_breakers(
     roster: Roster, *, tell: Tell, clock: Callable[[], float]
 ) -> AsyncIterator[None]:
     """Move breakers on by the passing of time while the block runs."""
-    async with asyncio.TaskGroup() as tasks:
-        resting = partial(_tick, roster, tell=tell, clock=clock)
-        ticking = tasks.create_task(
-            keep_running("resting the breakers", resting), name="rest the breakers"
-        )
-        try:
-            yield
-        finally:
-            ticking.cancel()
+    resting = partial(_tick, roster, tell=tell, clock=clock)
+    async with at_work(breakers=keep_running("resting the breakers", resting)):
+        yield
 
 
 async def _tick(roster: Roster, *, tell: Tell, clock: Callable[[], float]) -> None:

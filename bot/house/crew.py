@@ -50,6 +50,8 @@ class Worker:
         self.ended = asyncio.Event()
         self.leaving = False
         self.cause: WorkerCause = "start"  # why it is there
+        self.replaces = ""  # a worker that was lost
+        self.replaces_since_s = 0.0  # when that was
         self.code: int | None = None  # how it ended
         own, self._its_control = socket.socketpair()
         self._hand, self._its_hand = socket.socketpair()

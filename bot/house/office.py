@@ -134,7 +134,14 @@ class Office:
         while self._untold:
             what, fields = self._untold.popleft()
             worker.wire.tell(what, **fields)
-        self.tell_one("worker_started", worker=worker.name, process=worker.pid, cause=worker.cause)
+        self.tell_one(
+            "worker_started",
+            worker=worker.name,
+            process=worker.pid,
+            cause=worker.cause,
+            replaces=worker.replaces,
+            after_s=self._clock() - worker.replaces_since_s if worker.replaces else 0.0,
+        )
 
     def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
         worker.heard_at = self._clock()

@@ -140,7 +140,8 @@ class Slots:
         if worker.configured.is_set():  # otherwise it has said itself what is wrong
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if worker in self._slots and worker.ready.is_set() and not self._closing:
-            await self._replace(self._slots.index(worker), lived_s=self._clock() - began)
+            slot, lived_s = self._slots.index(worker), self._clock() - began
+            await self._replace(slot, lived_s=lived_s, lost=worker.name)
 
     def _lose(self, worker: Worker) -> int:
         lost = self._office.lose(worker)
@@ -148,8 +149,15 @@ class Slots:
             self.all_gone.set()
         return lost
 
-    async def _replace(self, slot: int, *, lived_s: float) -> None:
-        """Start another worker in place of one that was lost; again until one is ready."""
+    async def _replace(self, slot: int, *, lived_s: float, lost: str = "") -> None:
+        """Start another worker in place of one that was lost; again until one is ready.
+
+        Args:
+            slot: Its place.
+            lived_s: How long it worked.
+            lost: Its name, if it was told that it is lost.
+        """
+        lost_at_s = self._clock()
         tries = 0 if lived_s >= WELL_S else self._dying.get(slot, 0)
         while not self._closing and slot < len(self._slots):
             wait_s = WAITS_S[min(tries, len(WAITS_S) - 1)]
@@ -158,6 +166,7 @@ class Slots:
             if self._closing:
                 return
             worker = self._start(slot, "lost")
+            worker.replaces, worker.replaces_since_s = lost, lost_at_s
             logger.info("worker {} takes the place of one that was lost", worker.name)
             if await self._is_ready(worker):
                 return
@@ -169,7 +178,7 @@ class Slots:
             logger.error("a new worker cannot start: the workers that run stay as they are")
             self._slots[slot] = old
             if old.ended.is_set() and not self._closing:
-                await self._replace(slot, lived_s=WELL_S)
+                await self._replace(slot, lived_s=WELL_S, lost=old.name)
             return False
         logger.info("worker {} relieves {}", new.name, old.name)
         self._office.retire(old)

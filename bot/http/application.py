@@ -131,6 +131,7 @@ def _health(process: Process, house: House) -> APIRouter:
             why_closed=process.switchboard.why_closed or house.why_closed,
             usable=process.providers.usable(),
             steps=process.settings.hold.steps,
+            recorded=process.recorded(),
         )
         return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
 

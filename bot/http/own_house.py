@@ -79,8 +79,15 @@ def _tell_reloaded(process: Process, said: Mapping[str, Any]) -> None:
 
 def _tell_started(process: Process, said: Mapping[str, Any]) -> None:
     """Tell of a worker that is ready, perhaps of ourselves."""
-    started = WorkerStarted(worker=said["worker"], process=said["process"], cause=said["cause"])
-    process.switchboard.tell(started)
+    process.switchboard.tell(
+        WorkerStarted(
+            worker=said["worker"],
+            process=said["process"],
+            cause=said["cause"],
+            replaces=said["replaces"],
+            after_s=said["after_s"],
+        )
+    )
 
 
 def _tell_lost(process: Process, said: Mapping[str, Any]) -> None:

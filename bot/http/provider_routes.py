@@ -73,8 +73,9 @@ class ProviderDesk:
             emptied = emptied_by(await self.list_all(), name)
             if emptied:
                 return JSONResponse({"detail": _refusal(name, emptied)}, status_code=409)
-        await self._house.ask_all(action, name=name)
+        # Told first: a process that dies in the middle has done nothing of which nobody knows.
         tell_action(self._view.tell, request, action, target=name, word=word)
+        await self._house.ask_all(action, name=name)
         return [each for each in await self.list_all() if each["name"] == name]
 
     def _answer(self, action: OperatorAction, do: Callable[[str], None]) -> None:

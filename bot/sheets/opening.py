@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from bot import clock
 from bot.config.settings import Settings
+from bot.keep_running import at_work
 from calls.entry import Tell
 
 
@@ -36,10 +37,6 @@ async def mirror_in_sheet(
         leads=leads,
         utc_now=clock.utc_now,
     )
-    async with asyncio.TaskGroup() as tasks:
-        working = tasks.create_task(mirror.run(), name="the spreadsheet's mirror")
-        try:
-            yield
-        finally:
-            working.cancel()
+    async with at_work(mirror=mirror.run()):
+        yield
     await asyncio.gather(sources.outbox.close(), sources.alerts.close())

@@ -119,11 +119,15 @@ class Parrot:
 
 @dataclass
 class Inboxes:
-    """Where alerts go: mail and Telegram refuse and repeat what they heard, a webhook takes."""
+    """Where alerts go: mail and Telegram refuse and repeat what they heard, a webhook takes.
+
+    And where spans go, which are kept as they come.
+    """
 
     mail_port: int = 0
     url: str = ""
     taken: list[str] = field(default_factory=list)
+    spans: list[str] = field(default_factory=list)
     sign_ins: int = 0
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -145,10 +149,15 @@ class Inboxes:
         self.came.set()
         return web.json_response({})
 
+    async def collect(self, request: web.Request) -> web.Response:
+        self.spans.append((await request.read()).decode("latin-1"))
+        return web.Response(body=b"", content_type="application/x-protobuf")
+
     @classmethod
     @asynccontextmanager
     async def running(cls) -> "AsyncIterator[Inboxes]":
         found, app, loop = cls(), web.Application(), asyncio.get_running_loop()
+        app.router.add_post("/v1/traces", found.collect)
         app.router.add_post("/{path:.*}", found.answer)
         mail = await loop.create_server(
             lambda: SMTP(

@@ -65,6 +65,7 @@ def configuration(parrot: Parrot, inboxes: Inboxes, folder: Path, port: int) -> 
             "telegram": {"api_url": inboxes.url, "chat_id": "42"},
             "webhook": {"url": f"{inboxes.url}/hook"},
         },
+        "traces": {"enabled": True, "url": f"{inboxes.url}/v1/traces"},
         "shutdown": {"drain_s": 0},
     }  # fmt: skip
 
@@ -137,6 +138,8 @@ async def test_a_server_shows_no_canary_anywhere(tmp_path: Path) -> None:
             found += leaks_in_files(path, people=path.name != "calls")
     found += leaks("the database", (tmp_path / "holdline.db").read_bytes().decode("latin-1"),
                    people=False)  # fmt: skip
+    found += [each for text in inboxes.spans for each in leaks("spans", text)]
+    assert any("holdline.provider" in each for each in inboxes.spans)
     assert inboxes.sign_ins
     assert {name for name, key in KEYS.items() if any(key in each for each in parrot.asked)} >= {
         "KEY_EAR", "KEY_MIND", "KEY_VOICE", "KEY_STANDBY",

@@ -14,7 +14,7 @@ import bot.health.policies
 import bot.retention
 from bot.health.probing import Prober
 from bot.health.sharing import Share
-from bot.keep_running import LONGEST_WAIT_S, keep_running
+from bot.keep_running import LONGEST_WAIT_S, at_work, keep_running
 from calls.events import ShareLost
 from tests.bot.judged_call import judged_call
 
@@ -118,3 +118,19 @@ async def test_no_task_of_the_process_ends_a_call_or_the_server(
     for what in BACKGROUND:
         assert len([line for line in logged if line.startswith(f"{what} failed")]) > 1, what
     assert any(isinstance(each, ShareLost) for each in beside.events)
+
+
+async def test_what_works_beside_a_block_has_ended_when_the_block_has() -> None:
+    ended: list[str] = []
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.sleep(3600.0)
+        finally:
+            await asyncio.sleep(1.0)  # the last of it
+            ended.append(name)
+
+    async with at_work(one=work("one"), other=work("other")):
+        await asyncio.sleep(1.0)
+
+    assert sorted(ended) == ["one", "other"]

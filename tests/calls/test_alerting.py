@@ -71,6 +71,18 @@ def test_a_critical_incident_waits_for_nothing() -> None:
     assert told.loud
 
 
+def test_a_worker_that_is_replaced_at_once_has_lost_its_calls_all_the_same() -> None:
+    alerting = Alerting(RULES)
+    lost = replace(BEGAN, stage="worker", rung="w1", kind="lost")
+    over = replace(ENDED, stage="worker", rung="w1", kind="lost", lasted_s=2.0)
+
+    (told,) = alerting.handle(lost, 100.0)
+    (ended,) = alerting.handle(over, 102.0)
+
+    assert (told.loud, told.alert.severity) == (True, Severity.HIGH)
+    assert (ended.loud, ended.alert.lasted_s) == (True, 2.0)
+
+
 def test_a_single_glitch_is_recorded_and_never_sent() -> None:
     alerting = Alerting(RULES)
     alerting.handle(replace(BEGAN, severity=Severity.LOW), 100.0)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from calls.events import Event, ProviderFailed
+from calls.house_events import WorkerCause, WorkerLost, WorkerStarted
 from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew, Trouble
 from calls.incidents import AGAIN_S, CALM_S, Incidents, trouble_of
 from fallbacks.facts import (
@@ -418,3 +419,30 @@ def test_who_tells_no_success_is_named_again_after_a_while() -> None:
 
     assert AGAIN_S == 900.0
     assert [minute for minute, lines in enumerate(told) if lines] == [0, 15]
+
+
+LOST = WorkerLost(worker="w1", code=-9, calls=3)
+TAKEN_ITS_PLACE = WorkerStarted(worker="w3", process=7, cause="lost", replaces="w1", after_s=8.04)
+
+
+def test_a_lost_worker_is_an_incident_with_its_calls_until_another_has_its_place() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    (began,) = incidents.handle(LOST, 1.0)
+    (ended,) = incidents.handle(TAKEN_ITS_PLACE, 9.0)
+
+    assert isinstance(began, IncidentBegan)
+    assert (began.stage, began.rung, began.severity) == ("worker", "w1", Severity.HIGH)
+    assert began.reason == "it ended with -9, and with it 3 calls"
+    assert isinstance(ended, IncidentEnded)
+    assert (ended.stage, ended.rung, ended.lasted_s) == ("worker", "w1", 8.0)
+
+
+def test_another_process_than_the_one_that_told_it_ends_it() -> None:
+    assert Incidents(LADDERS, steps=STEPS).handle(TAKEN_ITS_PLACE, 9.0)
+
+
+@pytest.mark.parametrize("cause", ["start", "relief"])
+def test_a_worker_that_takes_no_lost_ones_place_ends_nothing(cause: WorkerCause) -> None:
+    started = WorkerStarted(worker="w3", process=7, cause=cause)
+
+    assert Incidents(LADDERS, steps=STEPS).handle(started, 9.0) == ()

@@ -63,3 +63,15 @@ def test_all_stages_down_are_borne_by_a_menu() -> None:
 
 def test_one_stage_that_nothing_bears_is_enough() -> None:
     assert not judged("tts", "llm", steps=(Step.LOCAL, Step.GOODBYE)).ready
+
+
+@pytest.mark.parametrize(
+    ("down", "reasons"), [((), ("storage_down",)), (("llm",), ("llm_down", "storage_down"))]
+)
+def test_a_database_that_takes_no_record_keeps_nobody_from_calling(
+    down: tuple[str, ...], reasons: tuple[str, ...]
+) -> None:
+    usable = WELL | dict.fromkeys(down, False)
+    found = judge_readiness(why_closed="", usable=usable, steps=STEPS, recorded=False)
+
+    assert found == Readiness(ready=True, degraded=True, reasons=reasons)

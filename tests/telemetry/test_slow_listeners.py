@@ -50,6 +50,18 @@ class Slow(Heard):
     """One whose name stands apart in the counts."""
 
 
+@dataclass
+class Gathers(Heard):
+    """Hears what has come as one, as a file does."""
+
+    at_once: list[int] = field(default_factory=list)
+
+    async def hear_all(self, entries: Sequence[Entry]) -> None:
+        self.at_once.append(len(entries))
+        for each in entries:
+            await self.hear(each)
+
+
 class Refuses:
     async def hear(self, entry: Entry) -> None:
         raise OSError(f"no room for {entry.number}")
@@ -95,6 +107,30 @@ async def test_a_slow_listener_loses_its_own_oldest_and_they_are_counted(
         assert slow.numbers[-5:] == [16, 17, 18, 19, 20]
         assert telling.losses == {"Slow": 20 - len(slow.numbers), "Heard": 0}
         assert telling.losses["Slow"] > 0
+
+
+async def test_a_listener_that_gathers_hears_what_came_within_a_moment_as_one() -> None:
+    gathers = Gathers()
+    async with emitter([gathers]) as telling:
+        tell = telling.tell_for("c")
+        for _ in range(20):
+            tell(KeyPressed(key="1"))
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1.0)
+
+        assert gathers.numbers == list(range(1, 21))
+        assert len(gathers.at_once) <= 6
+        assert telling.losses == {"Gathers": 0}
+
+
+async def test_whoever_wants_everything_heard_waits_for_no_gathering() -> None:
+    gathers = Gathers()
+    async with emitter([gathers]) as telling:
+        telling.tell_for("c")(KeyPressed(key="1"))
+        told_at_s = time.monotonic()
+        await telling.flush()
+
+    assert gathers.at_s == [told_at_s]
 
 
 async def test_one_that_raises_goes_on_and_is_counted() -> None:

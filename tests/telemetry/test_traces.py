@@ -42,6 +42,7 @@ from tests.absent import report_absent
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 CANARIES = ("+15551234567", "sk-canary-12345678", "my name is Anna", "we open at nine", "4711")
+KEY = "sk-canary-12345678"
 PARTS = TurnParts(
     vad_s=0.2, transcript_s=0.1, decision_s=0.1, llm_s=0.2, tts_s=0.2, transport_s=0.1
 )
@@ -195,6 +196,29 @@ async def test_no_word_number_or_key_is_in_what_is_sent(collector: Collector) ->
     sent = b"".join(collector.bodies)
     assert b"holdline.call_id" in sent
     assert [each for each in CANARIES if each.encode() in sent] == []
+
+
+async def test_no_attribute_shows_what_must_not_be_shown_whoever_put_it_there(
+    collector: Collector,
+) -> None:
+    """An agent may be named after its number, a rung after its key."""
+    from telemetry.traces import Traces  # noqa: PLC0415 - an extra
+
+    traces = Traces.over_http(collector.url, version="1.2.3")
+    at = BEGAN.isoformat(timespec="milliseconds")
+    for number, event in enumerate(
+        (
+            CallStarted(transport="twilio", agent=f"desk of {CANARIES[0]}"),
+            RungChosen(stage="llm", before=f"openai {KEY}", after="b", cause="failover"),
+            CallEnded(reason="caller_hung_up", length_s=5.0),
+        )
+    ):
+        await traces.hear(Entry(call_id="c1", number=number, at=at, event=event))
+    await traces.close()
+
+    (sent,) = collector.bodies
+    assert b"desk of " in sent
+    assert not [each for each in (CANARIES[0], KEY) if each.encode() in sent]
 
 
 async def test_a_collector_that_never_answers_holds_up_nobody(

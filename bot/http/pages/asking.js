@@ -1,5 +1,8 @@
 /** What the console asks of the server, and what it has it do. */
 
+const UNANSWERED =
+  "No answer came. What was done stands under what operators did; otherwise do it again.";
+
 /** Return {status, body}; a server that cannot be reached has status 0. */
 export async function ask(path) {
   const response = await fetch(path).catch(() => null);
@@ -12,7 +15,7 @@ export async function act(path, word = {}) {
   const by = ownName();
   const body = JSON.stringify({ ...(by && { by }), ...word });
   const response = await fetch(path, { method: "POST", headers, body }).catch(() => null);
-  return read(response);
+  return response ? read(response) : { status: 0, ok: false, body: { detail: UNANSWERED } };
 }
 
 /** What the person at this browser calls themselves. */
@@ -26,7 +29,7 @@ export function keepName(name) {
 
 /** Why something was not done, for people. */
 export function problem({ status, body }) {
-  if (status === 0) return "The server does not answer.";
+  if (status === 0) return body?.detail ?? "The server does not answer.";
   if (status === 401) return "You are signed out. Load this page again to sign in.";
   return body?.detail ?? `The server answered ${status}.`;
 }

@@ -24,6 +24,8 @@ class Desk:
     leaving: bool = False
     pid: int = 0
     cause: str = "start"
+    replaces: str = ""
+    replaces_since_s: float = 0.0
 
     @property
     def name(self) -> str:

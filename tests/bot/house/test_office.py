@@ -115,11 +115,11 @@ async def test_a_word_that_nobody_can_make_sense_of_ends_no_line() -> None:
 async def test_a_worker_that_is_ready_is_told_of_with_its_cause() -> None:
     async with lines(settings_with()) as it:
         told = [heard_by(each, "worker_started") for each in it.joined]
-        it.desks[1].cause = "lost"
+        it.desks[1].cause, it.desks[1].replaces = "lost", "w0"
         await it.open()
 
-    started = [(said["worker"], said["cause"]) for heard in told for said in heard]
-    assert sorted(started) == [("w1", "start"), ("w2", "lost")]
+    started = [(said["worker"], said["cause"], said["replaces"]) for each in told for said in each]
+    assert sorted(started) == [("w1", "start", ""), ("w2", "lost", "w0")]
 
 
 async def test_what_happened_while_no_worker_was_there_is_told_by_the_next_one() -> None:

@@ -18,6 +18,7 @@ from bot.config.settings import Settings
 from bot.http import live_routes
 from bot.http.application import Extras, application
 from bot.process import open_process
+from bot.record_keeper import record_keeper
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],
@@ -29,11 +30,15 @@ SDP = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
 
 
 @asynccontextmanager
-async def asking(tmp_path: Path, **tree: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def asking(
+    tmp_path: Path, *, recorded: bool = False, **tree: Any
+) -> AsyncIterator[httpx.AsyncClient]:
     kept = {"logs": {"dir": tmp_path}, "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/h.db"}}
     settings = Settings.model_validate({"stages": STAGES, **kept, **tree})
     async with (
-        open_process(settings, words=False) as process,
+        open_process(
+            settings, words=False, keeper=record_keeper(settings) if recorded else None
+        ) as process,
         asyncio.TaskGroup() as tasks,
         httpx.AsyncClient(
             transport=httpx.ASGITransport(application(process, tasks, Extras())),
@@ -49,6 +54,16 @@ async def test_health_says_nothing_internal(tmp_path: Path) -> None:
 
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     assert (ready.status_code, ready.json()["reasons"]) == (200, [])
+
+
+async def test_a_process_whose_database_takes_no_record_is_ready_and_says_so(
+    tmp_path: Path,
+) -> None:
+    away = {"storage": {"url": "sqlite+aiosqlite:////dev/null/holdline.db"}}
+    async with asking(tmp_path, recorded=True, **away) as client:
+        found = await readiness(client, ["storage_down"])
+
+    assert found == (200, {"ready": True, "degraded": True, "reasons": ["storage_down"]})
 
 
 RUNGS = {
