@@ -36,6 +36,7 @@ class LeftCallback:
 
     call_id: str
     number: str
+    reason: str
     asked_s: float
     callback_at_s: float | None  # that was found out from the call; None: no time
 
@@ -225,6 +226,7 @@ def _left(row: Row[Any]) -> LeftCallback:
     return LeftCallback(
         call_id=row.call_id,
         number=row.number,
+        reason=row.reason,
         asked_s=asked_at.timestamp(),
         callback_at_s=row.callback_at_s,
     )
