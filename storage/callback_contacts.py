@@ -41,6 +41,18 @@ class LeftCallback:
     callback_at_s: float | None  # that was found out from the call; None: no time
 
 
+@dataclass(frozen=True, slots=True)
+class CallbackNote:
+    """A row of the book of callbacks that were dealt with."""
+
+    call_id: str
+    number: str
+    campaign: str
+    outcome: QueuedAs
+    due_s: float = 0.0
+    contact_id: int | None = None
+
+
 class CallbackContacts:
     """Every method raises `StorageError` when it cannot."""
 
@@ -65,12 +77,12 @@ class CallbackContacts:
                 return None
             return await self._become(connection, call_id, campaign, contact, known, now)
 
-    async def give_up(self, call_id: str, number: str, campaign: str, *, now: float) -> bool:
-        """Note that nobody could call back; False: that was known."""
+    async def give_up(self, note: CallbackNote, *, now: float) -> bool:
+        """Note that nobody is called back, and why; False: the callback was dealt with."""
         async with self._work.write() as connection:
-            if await _is_queued(connection, call_id):
+            if await _is_queued(connection, note.call_id):
                 return False
-            await _note(connection, CallbackNote(call_id, number, campaign, "no_number"), now)
+            await _note(connection, note, now)
             return True
 
     async def left(self, *, now: float) -> Sequence[LeftCallback]:
@@ -145,18 +157,6 @@ class CallbackContacts:
         }
         added = self._work.insert(CONSENTS).values(**row).on_conflict_do_nothing()
         await connection.execute(added)
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackNote:
-    """A row of the book of callbacks that were dealt with."""
-
-    call_id: str
-    number: str
-    campaign: str
-    outcome: QueuedAs
-    due_s: float = 0.0
-    contact_id: int | None = None
 
 
 async def _note(connection: AsyncConnection, made: CallbackNote, now: float) -> None:

@@ -13,12 +13,13 @@ from calls.after_call_events import CallbackQueued
 from calls.entry import Tell
 from calls.outbound import CallConsent
 from campaigns.number import CallableNumber, read_number
-from storage.callback_contacts import CallbackContacts, QueuedAs
+from storage.callback_contacts import CallbackContacts, CallbackNote, QueuedAs
 from storage.contact_book import NewContact
 from storage.database import StorageError
 
 LOOK_S: Final = 60.0  # between two looks for callbacks that no campaign has
 PRIORITY: Final = 10  # before contacts that wait for nobody (chosen)
+NO_CALLS: Final = "do_not_call"  # as an outcome, of a call and of a callback
 SAID_WHEN: Final = "when: "  # as the model's tool writes it into a reason
 
 
@@ -49,7 +50,10 @@ class CallbackQueue:
         """
         due_s = self._due_s(result.callback_at_s, when, result.ended_s)
         try:
-            await self._give(result.call_id, result.number, due_s)
+            if result.outcome == NO_CALLS:
+                await self._give_up(result.call_id, result.number, NO_CALLS)
+            else:
+                await self.give(result.call_id, result.number, due_s)
         except StorageError as error:
             logger.error("a callback is not given to a campaign yet: {}", error)
 
@@ -75,22 +79,18 @@ class CallbackQueue:
         for each in await self.contacts.left(now=self.utc_s()):
             _, said, when = each.reason.partition(SAID_WHEN)
             due_s = self._due_s(each.callback_at_s, when if said else "", each.asked_s)
-            await self._give(each.call_id, each.number, due_s)
+            await self.give(each.call_id, each.number, due_s)
 
-    def _due_s(self, found_s: float | None, when: str, asked_s: float) -> float:
-        if found_s is not None:
-            return found_s
-        moment = read_moment(when, local_time(asked_s, "UTC"))
-        if moment is None:
-            return asked_s
-        return asked_s + self.unclear_s if isinstance(moment, str) else moment.timestamp()
+    async def give(self, call_id: str, number: str, due_s: float) -> None:
+        """Have somebody called back, then at the soonest; nothing, if that was done before.
 
-    async def _give(self, call_id: str, number: str, due_s: float) -> None:
+        Raises:
+            StorageError: The database does not answer.
+        """
         now = self.utc_s()
         read = read_number(number, region=self.region)
         if not isinstance(read, CallableNumber):  # also one that costs its caller more than a call
-            if await self.contacts.give_up(call_id, number, self.campaign, now=now):
-                self._tell_of(call_id, "no_number", 0.0)
+            await self._give_up(call_id, number, "no_number")
             return
         contact = NewContact(
             number=read.e164,
@@ -106,6 +106,19 @@ class CallbackQueue:
         queued = await self.contacts.queue(call_id, self.campaign, contact, now=now)
         if queued is not None:
             self._tell_of(call_id, queued, max(0.0, due_s - now))
+
+    def _due_s(self, found_s: float | None, when: str, asked_s: float) -> float:
+        if found_s is not None:
+            return found_s
+        moment = read_moment(when, local_time(asked_s, "UTC"))
+        if moment is None:
+            return asked_s
+        return asked_s + self.unclear_s if isinstance(moment, str) else moment.timestamp()
+
+    async def _give_up(self, call_id: str, number: str, outcome: QueuedAs) -> None:
+        note = CallbackNote(call_id, number, self.campaign, outcome)
+        if await self.contacts.give_up(note, now=self.utc_s()):
+            self._tell_of(call_id, outcome, 0.0)
 
     def _tell_of(self, call_id: str, outcome: QueuedAs, wait_s: float) -> None:
         self.tell(
