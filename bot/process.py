@@ -16,6 +16,12 @@ from typing import Final, Protocol
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot import clock
+from bot.after_call.opening import (
+    AfterCallListener,
+    AfterCallMeans,
+    open_after_calls,
+    works_after_calls,
+)
 from bot.call.answerers import CarrierWords
 from bot.call.briefs import Briefs
 from bot.call.call import Call
@@ -63,6 +69,7 @@ from transports.leg import Leg
 from transports.people import People
 
 SWITCH_S: Final = 0.0005  # chosen: a tenth of Python's own 5 ms
+LAST_WORDS_S: Final = 1.0  # for those who work behind a call's end, to hear of the last ones
 PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
 
 
@@ -155,8 +162,8 @@ async def open_process(
     metrics = Metrics(exposition.registry)
     record = record_of(settings)
     sums, traces, carrier_words = ConsoleSums(), traces_of(settings), CarrierWords()
-    keepers, crm_listener = [keeper] if keeper else [], CrmListener()
-    own = [live, metrics, record, sums, carrier_words, crm_listener, *keepers, *traces]
+    keepers, (crm_listener, behind) = [keeper] if keeper else [], _followers(settings)
+    own = [live, metrics, record, sums, carrier_words, crm_listener, behind, *keepers, *traces]
     emitter = emitter_for(settings, [*own, *listeners])
     tell, lag = emitter.tell_for(""), Lag()
     async with (
@@ -168,6 +175,7 @@ async def open_process(
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_crm(settings, crm_listener, tell=tell) as crm,
         open_shared(settings, models, measuring, Guests(carrier_words, crm)) as shared,
+        open_after_calls(settings, behind, _means(shared, crm_listener), tell=tell),
     ):
         tell(configuration_of(settings))
         call = call_maker(shared, emitter, prices)
@@ -195,7 +203,24 @@ async def open_process(
                 carrier_words=carrier_words,
                 recorded=lambda: keeper is None or not keeper.halted,
             )
-            await switchboard.close(drain_s=0.0, goodbye_s=0.0)
+            await _close_calls(switchboard, emitter)
+
+
+async def _close_calls(switchboard: Switchboard, emitter: Emitter) -> None:
+    """End the calls, while those who work behind their end still hear of it."""
+    await switchboard.close(drain_s=0.0, goodbye_s=0.0)
+    await emitter.flush(within_s=LAST_WORDS_S)
+
+
+def _followers(settings: Settings) -> tuple[CrmListener, AfterCallListener]:
+    """Return those who follow calls; of the two, one has the register told."""
+    return CrmListener(follows=not works_after_calls(settings)), AfterCallListener()
+
+
+def _means(shared: Shared, crm: CrmListener) -> AfterCallMeans:
+    return AfterCallMeans(
+        policy=shared.policies["llm"], clients=shared.clients, reporter=crm.reporter
+    )
 
 
 @asynccontextmanager

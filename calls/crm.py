@@ -33,8 +33,11 @@ class CrmReport:
         number: Of the other party.
         contact: Who that is in the register; empty: not known.
         outcome: The reason of `CallEnded`.
+        result: The code of what it came to; empty: nobody found that out.
         summary: What it was about, in words.
+        made_by: Who wrote `summary` and `result`: `model`, or `facts`.
         callback: When they want to be called back, in their words; empty: they do not.
+        callback_at: The same moment in ISO 8601; empty: nobody named one, or understood it.
         ended_s: Since 1970.
     """
 
@@ -51,13 +54,29 @@ class CrmReport:
     summary: str = ""
     callback: str = ""
     reason: str = ""  # of the callback
+    campaign: str = ""
+    result: str = ""
+    callback_at: str = ""
+    notes: str = ""
+    made_by: str = "facts"
 
     def values(self) -> dict[str, Any]:
         """Return what templates may name."""
         began_s = self.ended_s - self.length_s
         more = {"length_ms": round(self.length_s * 1000), "ended_ms": round(self.ended_s * 1000)}
         direction = {"direction_upper": self.direction.upper(), "began_ms": round(began_s * 1000)}
-        return {**asdict(self), **more, **direction}
+        return {**asdict(self), **more, **direction, "account": self.account}
+
+    @property
+    def account(self) -> str:
+        """The summary with its outcome, callback and notes, a line each: for a field of text."""
+        lines = {
+            "": self.summary,
+            "Outcome: ": self.result.replace("_", " "),
+            "Call back: ": " ".join(filter(None, (self.callback_at, self.callback))),
+            "Notes: ": self.notes,
+        }
+        return "\n".join(f"{name}{said}" for name, said in lines.items() if said)
 
 
 def dig(answer: Any, path: str) -> Any:

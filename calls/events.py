@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from calls.after_call_events import CallbackQueued, CallSummarised
 from calls.alert_events import AlertClosed
 from calls.campaign_events import (
     CampaignHeld,
@@ -499,6 +500,8 @@ Event: TypeAlias = (
     | CallerLookedUp
     | CallerKnown
     | CallReported
+    | CallSummarised
+    | CallbackQueued
     | DoNotCallWanted
     | LineRestored
     | EarMeasured

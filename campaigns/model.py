@@ -58,6 +58,7 @@ class Campaign:
         agent: The name it gives itself; empty: the agent's own.
         script: What the model is told about these calls, beside the agent's instructions.
         goals: What the call is to find out or to do, each a line.
+        results: The codes of what it may come to; none: its goal is reached or is not.
         disclosure: Its first sentence says who calls and that it is a machine.
         greeting: Behind it; `{name}` and the contact's other fields stand for what is known.
         prefixes: Numbers that may be called begin with one of these; none: all.
@@ -71,6 +72,7 @@ class Campaign:
     agent: str = ""
     script: str = ""
     goals: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
     disclosure: str = ""
     greeting: str = ""
     prefixes: tuple[str, ...] = ()

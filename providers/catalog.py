@@ -28,6 +28,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         kind="openai",
         module="providers.openai",
         real_probe="providers.probes.openai",
+        batch="providers.batch.openai",
         url="https://api.openai.com/v1",
         schemes=("https", "http"),
         key_env="OPENAI_API_KEY",

@@ -49,6 +49,14 @@ class WholeRecording:
     language: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PenQuestion:
+    """What a model is asked outside a call: an instruction, and what it is about."""
+
+    instruction: str = field(repr=False)
+    text: str = field(repr=False)
+
+
 class ProbeFailedError(Exception):
     """A provider refused or did not answer a probe; the text is one redacted line.
 
@@ -121,6 +129,18 @@ class BatchVoice(Protocol):
         ...
 
 
+class BatchPen(Protocol):
+    """What the batch file of a language model defines."""
+
+    async def write(self, rung: RungSpec, question: PenQuestion) -> str:
+        """Return an answer in one piece.
+
+        Raises:
+            ServiceError: The rung did not do it; holds the failure.
+        """
+        ...
+
+
 class SharedService(Protocol):
     """Something that outlives calls."""
 
@@ -145,7 +165,7 @@ class Provider:
     kind: str
     module: str  # loaded only when a call needs it
     real_probe: str = ""  # the module of the probe of the real kind; empty: the cheap one is all
-    batch: str = ""  # the module that takes whole recordings, or whole texts; empty: it cannot
+    batch: str = ""  # what works outside calls: on recordings, texts, questions; empty: it cannot
     url: str = ""
     schemes: tuple[str, ...] = ()  # what `url` may begin with, the safe one first
     key_env: str | None = None  # None: needs no key
@@ -185,6 +205,10 @@ class Provider:
     def load_batch_voice(self) -> BatchVoice:
         """Import what takes whole texts."""
         return cast(BatchVoice, importlib.import_module(self.batch))
+
+    def load_batch_pen(self) -> BatchPen:
+        """Import what answers in one piece."""
+        return cast(BatchPen, importlib.import_module(self.batch))
 
     def load(self) -> ProviderModule:
         """Import the provider's files: they take up to 3 s the first time; do it before a call."""

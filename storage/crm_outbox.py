@@ -36,19 +36,38 @@ class CrmOutbox:
         """Take the database's address."""
         self._work = Transactions(url)
 
-    async def put(self, report: CrmReport, *, now: float) -> bool:
-        """Keep a report; False: one with this key is there already."""
+    async def put(self, report: CrmReport, *, now: float, due_s: float | None = None) -> bool:
+        """Keep a report; False: one with this key is there already.
+
+        Args:
+            report: What is told.
+            now: When it was made.
+            due_s: When it is told at the soonest: until then it may be completed; None: now.
+        """
         row = {
             "key": report.key,
             "number": report.number,
             "report": json.dumps(asdict(report)),
             "made_s": now,
-            "due_s": now,
+            "due_s": now if due_s is None else due_s,
             "tries": 0,
         }
         kept = self._work.insert(CRM_REPORTS).values(**row).on_conflict_do_nothing()
         async with self._work.write() as connection:
             return (await connection.execute(kept)).rowcount > 0
+
+    async def complete(self, report: CrmReport, *, now: float) -> bool:
+        """Have a report told now, in the place of the one under its key; False: that is on its way.
+
+        One that somebody was lent is left alone: what a register may have taken is not changed.
+        """
+        own = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
+        whole = update(CRM_REPORTS).where(own, CRM_REPORTS.c.done_s.is_(None))
+        async with self._work.write() as connection:
+            said = {"report": json.dumps(asdict(report)), "due_s": now}
+            if (await connection.execute(whole.values(**said))).rowcount:
+                return True
+        return await self.put(report, now=now)
 
     async def lend(self, *, now: float) -> LentReport | None:
         """Return the report that is owed longest; nobody else tells it meanwhile."""

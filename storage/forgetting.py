@@ -25,24 +25,37 @@ from storage.record_tables import (
     TURNS,
     VOICEMAILS,
 )
+from storage.result_tables import CALL_RESULTS, CALLBACK_CONTACTS
 from storage.tables import ALERT_SENDINGS, ALERTS, CALLBACKS, METADATA
 
 AT_ONCE: Final = 500  # rows of a transaction: whoever else writes waits for a few milliseconds
 REST_S: Final = 0.05  # between two
 BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
     "calls": ((TURNS, "began_at"), (CALLS, "started_at")),
-    "messages": ((MESSAGES, "at"),),
+    "messages": ((MESSAGES, "at"), (CALL_RESULTS, "ended_s")),
     "happenings": ((HAPPENINGS, "at"),),
     "failures": ((FAILURES, "at"), (BREAKER_MOVES, "at")),
     "voicemails": ((VOICEMAILS, "at"),),
-    "callbacks": ((CALLBACKS, "asked_at"),),
+    "callbacks": ((CALLBACKS, "asked_at"), (CALLBACK_CONTACTS, "made_s")),
     "alerts": ((ALERTS, "ended_s"),),
 }
 """By kind: each table, and the column that says how old a row is."""
 
-OF_CALLS: Final = (TURNS, MESSAGES, HAPPENINGS)  # what a call leaves that is about its caller
+OF_CALLS: Final = (
+    TURNS,
+    MESSAGES,
+    HAPPENINGS,
+    CALL_RESULTS,
+)  # what a call leaves that is about its caller
 # Tables whose rows are about a number.
-NUMBERED: Final = ("callbacks", "contacts", "consents", "crm_reports")
+NUMBERED: Final = (
+    "callbacks",
+    "callback_contacts",
+    "call_results",
+    "contacts",
+    "consents",
+    "crm_reports",
+)
 SETTLED: Final = "dials"  # the same, of rows that are settled: an open one says who rings now
 
 SameNumber: TypeAlias = Callable[[str], bool]

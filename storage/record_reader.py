@@ -25,6 +25,7 @@ from storage.record_tables import (
     TURNS,
     VOICEMAILS,
 )
+from storage.result_tables import CALL_RESULTS
 
 MOST: Final = 10_000  # rows of one answer; an hour of a busy house has fewer failures
 
@@ -153,6 +154,20 @@ class VoicemailRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallResultRow:
+    """What a call came to."""
+
+    campaign: str
+    outcome: str
+    summary: str
+    callback_at_s: float | None
+    notes: str
+    made_by: str
+    why: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallPage:
     """All that is known of one call."""
 
@@ -162,6 +177,7 @@ class CallPage:
     failures: Sequence[FailureRow]
     breaker_moves: Sequence[BreakerMoveRow]
     happenings: Sequence[HappeningRow]
+    result: CallResultRow | None = None  # None: nobody found out what it came to
 
 
 Row = TypeVar("Row")
@@ -206,6 +222,9 @@ class RecordReader:
                 failures=await _rows(connection, _of(FAILURES, call_id), FailureRow),
                 breaker_moves=await _rows(connection, _of(BREAKER_MOVES, call_id), BreakerMoveRow),
                 happenings=await _rows(connection, _of(HAPPENINGS, call_id), HappeningRow),
+                result=next(
+                    iter(await _rows(connection, _result_of(call_id), CallResultRow)), None
+                ),
             )
 
     async def failures(self, since: datetime, until: datetime) -> Sequence[FailureRow]:
@@ -268,6 +287,10 @@ class RecordReader:
 
 def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:
     return select(table).where(table.c.call_id == call_id).order_by(table.c[order])
+
+
+def _result_of(call_id: str) -> Select[Any]:
+    return select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
 
 
 def _between(table: Table, name: str, since: datetime, until: datetime) -> Select[Any]:

@@ -13,6 +13,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 from storage import campaign_tables as _campaign_tables  # noqa: F401 - tells METADATA its tables
 from storage import crm_tables as _crm_tables  # noqa: F401 - tells METADATA its tables
 from storage import record_tables as _record_tables  # noqa: F401 - tells METADATA its tables
+from storage import result_tables as _result_tables  # noqa: F401 - as above
 from storage import sheet_tables as _sheet_tables  # noqa: F401 - as above
 from storage.tables import (
     ALERT_FACTS,

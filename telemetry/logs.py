@@ -184,6 +184,8 @@ LEVELS: Final = {
     "CallerReturned": "INFO",
     "MessageTranscribed": "INFO",
     "CallbackWanted": "INFO",
+    "CallbackQueued": "INFO",
+    "CallSummarised": "INFO",
     "ProviderReset": "INFO",
     "OperatorActed": "INFO",
     "ShareLost": "WARNING",

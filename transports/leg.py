@@ -24,6 +24,11 @@ class LegFacts:
     transfers: bool = False  # this kind of line can hand a call on
     dial_id: str = ""  # our own of the dial, of somebody whom a campaign called
 
+    @property
+    def other_party(self) -> str:
+        """The number of whom we talk with."""
+        return (self.called or self.caller) if self.direction == "outbound" else self.caller
+
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds on the monotonic clock."""

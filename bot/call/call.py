@@ -26,7 +26,7 @@ from calls.answering import AnsweringPlan
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
-from transports.leg import Leg, LegFacts
+from transports.leg import Leg
 
 STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
 
@@ -86,7 +86,7 @@ class Call:
         try:
             self._tell_start()
             if self._shared.crm and not self._remembered:
-                number = _other_party(self._leg.facts)
+                number = self._leg.facts.other_party
                 self._known = KnownCaller(self._shared.crm, number, tell=self.tell)
             await self._talk()
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
@@ -260,8 +260,3 @@ class Call:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a screen that fails takes nobody's words
             logger.debug("call {}: nothing can be shown: {!r}", self.call_id, broken)
-
-
-def _other_party(facts: LegFacts) -> str:
-    """Return the number of whom we talk with."""
-    return (facts.called or facts.caller) if facts.direction == "outbound" else facts.caller

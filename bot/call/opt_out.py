@@ -12,10 +12,9 @@ def opt_out_for(shared: Shared, leg: Leg, wiring: CallWiring) -> DoNotCallDesk |
     facts = leg.facts
     if shared.do_not_call is None:
         return None
-    outbound = facts.direction == "outbound"
     desk = DoNotCallDesk(
         shared.do_not_call,
-        (facts.called or facts.caller) if outbound else facts.caller,
+        facts.other_party,
         turn=lambda: wiring.turn.number,
         tell=wiring.outside,
         utc_s=lambda: clock.utc_now().timestamp(),

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
+from bot.config.after_call import ResultCode
 from bot.config.answering import AmdSettings
 from bot.config.values import (
     Count,
@@ -81,6 +82,7 @@ class CampaignSettings(Section):
     agent: str = ""  # one of `agents`; empty: `agent`
     script: str = ""
     goals: tuple[Text, ...] = ()
+    results: tuple[ResultCode, ...] = ()  # what a call may come to, beside what any call may
     disclosure: str = ""
     greeting: str = ""  # behind the disclosure; `{name}` and the contact's fields are filled in
     prefixes: tuple[Prefix, ...] = ()

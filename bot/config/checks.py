@@ -51,6 +51,8 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _storage(layers)
     yield from _telnyx(layers)
     yield from _campaigns(layers)
+    yield from _callbacks(layers)
+    yield from _models(layers)
     for key in (("prices", "file"), ("hold", "utterances")):
         file = layers.at(key)
         if isinstance(file, str) and not Path(file).is_file():
@@ -81,6 +83,29 @@ def _campaigns(layers: Layers) -> Iterator[Problem]:
             yield _problem(
                 layers, ("campaigns", name, "agent"), f"{text}; leave it out for `agent`"
             )
+
+
+def _callbacks(layers: Layers) -> Iterator[Problem]:
+    key: Key = ("callbacks", "campaign")
+    name, campaigns = layers.at(key), layers.at(("campaigns",))
+    known = list(campaigns) if isinstance(campaigns, dict) else []
+    if isinstance(name, str) and name and name not in known:
+        text = f"is {shown(name)}, which is none of `campaigns`: {', '.join(known) or 'none'}"
+        yield _problem(layers, key, f"{text}; leave it out, and the staff calls back")
+
+
+def _models(layers: Layers) -> Iterator[Problem]:
+    """Return whether models are named for rungs that there are."""
+    rungs, models = layers.at(("stages", "llm")), layers.at(("after_call", "models"))
+    known = [
+        each.get("name", each.get("kind"))
+        for each in (rungs if isinstance(rungs, list) else ())
+        if isinstance(each, dict)
+    ]
+    for name in models if isinstance(models, dict) and known else ():
+        if name not in known:
+            text = f"names no rung of stages.llm: {', '.join(map(str, known))}"
+            yield _problem(layers, ("after_call", "models", name), text)
 
 
 def _telnyx(layers: Layers) -> Iterator[Problem]:

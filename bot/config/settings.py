@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from bot.config.after_call import AfterCallSettings, CallbacksSettings
 from bot.config.agent import AgentSettings
 from bot.config.campaigns import CampaignName, CampaignSettings
 from bot.config.carriers import CarrierSections
@@ -315,6 +316,8 @@ class Settings(Section):
     transfer: TransferSettings = TransferSettings()
     traces: TracesSettings = TracesSettings()
     crm: CrmSettings = CrmSettings()
+    after_call: AfterCallSettings = AfterCallSettings()
+    callbacks: CallbacksSettings = CallbacksSettings()
     sheets: SheetsSettings = SheetsSettings()
     campaigns: dict[CampaignName, CampaignSettings] = Field(default_factory=dict)
 

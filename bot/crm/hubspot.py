@@ -34,7 +34,7 @@ HUBSPOT: Final = RestMapping(
             "properties": {
                 "hs_timestamp": "{began_ms}",
                 "hs_call_title": "Call with {agent}",
-                "hs_call_body": "{summary}",
+                "hs_call_body": "{account}",
                 "hs_call_direction": "{direction_upper}",
                 "hs_call_duration": "{length_ms}",
                 "hs_call_to_number": "{number}",

@@ -22,13 +22,18 @@ from storage.crm_outbox import CrmOutbox
 
 @dataclass(slots=True)
 class CrmListener:
-    """A place among the listeners, for a reporter that is made later; there may be none."""
+    """A place among the listeners, for a reporter that is made later; there may be none.
 
+    Attributes:
+        follows: Whether the reporter follows the calls itself; False: others tell it of them.
+    """
+
+    follows: bool = True
     reporter: CrmReporter | None = field(default=None)
 
     async def hear(self, entry: Entry) -> None:
         """Hand a fact on."""
-        if self.reporter is not None:
+        if self.follows and self.reporter is not None:
             await self.reporter.hear(entry)
 
 

@@ -29,6 +29,20 @@ MOST_CALLS: Final = 1000  # that are followed at once
 MOST_WAITING: Final = 1000  # reports that wait for a database; more lose the oldest, and say so
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptReport:
+    """A report on its way into the outbox.
+
+    Attributes:
+        due_s: When it is told at the soonest; None: now.
+        whole: It takes the place of the one that waits there.
+    """
+
+    report: CrmReport
+    due_s: float | None = None
+    whole: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class CrmReporter:
     """A listener that follows each call, and keeps what it came to in the outbox."""
@@ -37,7 +51,7 @@ class CrmReporter:
     utc_s: Callable[[], float]
     lost: int = 0
     _calls: dict[str, ReportedCall] = field(default_factory=dict[str, ReportedCall])
-    _waiting: deque[CrmReport] = field(default_factory=deque[CrmReport])
+    _waiting: deque[KeptReport] = field(default_factory=deque[KeptReport])
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hear(self, entry: Entry) -> None:
@@ -54,8 +68,15 @@ class CrmReporter:
             del self._calls[entry.call_id]
             self.add(call.report(ended_s=self.utc_s()))
 
-    def add(self, report: CrmReport) -> None:
-        """Have a report kept."""
+    def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
+        """Have a report kept, and told then at the soonest; None: now."""
+        self._keep(KeptReport(report=report, due_s=due_s))
+
+    def complete(self, report: CrmReport) -> None:
+        """Have a report told now, in the place of the one under its key."""
+        self._keep(KeptReport(report=report, whole=True))
+
+    def _keep(self, report: KeptReport) -> None:
         if len(self._waiting) >= MOST_WAITING:
             self._waiting.popleft()
             self.lost += 1
@@ -75,15 +96,21 @@ class CrmReporter:
     async def write(self) -> bool:
         """Keep all that waits; False: the database does not take it now."""
         while self._waiting:
-            report = self._waiting[0]
+            kept = self._waiting[0]
             try:
-                await self.outbox.put(report, now=self.utc_s())
+                await self._put(kept)
             except StorageError as error:
                 logger.error("a report to the CRM is not kept yet: {}", error)
                 return False
-            if self._waiting and self._waiting[0] is report:
+            if self._waiting and self._waiting[0] is kept:
                 self._waiting.popleft()
         return True
+
+    async def _put(self, kept: KeptReport) -> None:
+        if kept.whole:
+            await self.outbox.complete(kept.report, now=self.utc_s())
+        else:
+            await self.outbox.put(kept.report, now=self.utc_s(), due_s=kept.due_s)
 
 
 def again_s(tries: int) -> float:

@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from bot import clock
 from bot.http.house_calls import HouseCalls
 from storage.database import StorageError
-from storage.record_reader import CallPage, CallRow, HappeningRow, RecordReader
+from storage.record_reader import CallPage, CallResultRow, CallRow, HappeningRow, RecordReader
 from telemetry.privacy import masked
 
 MOST: Final = 200  # calls of one answer
@@ -118,7 +118,16 @@ def _page(page: CallPage, *, numbers: bool) -> dict[str, Any]:
         "failures": [_plain(asdict(each)) for each in page.failures],
         "breaker_moves": [_plain(asdict(each)) for each in page.breaker_moves],
         "happenings": [_told(each) for each in page.happenings if each.kind in TOLD],
+        "result": _result(page.result) if page.result else None,
     }
+
+
+def _result(row: CallResultRow) -> dict[str, Any]:
+    """Return what a call came to, with the moment of a callback as the other moments are."""
+    shown = asdict(row)
+    at_s = shown.pop("callback_at_s")
+    at = None if at_s is None else datetime.fromtimestamp(at_s, UTC).isoformat()
+    return shown | {"callback_at": at}
 
 
 def _told(row: HappeningRow) -> dict[str, Any]:
@@ -133,7 +142,7 @@ def _begun(live: Mapping[str, Any]) -> dict[str, Any]:
     nothing: Sequence[Any] = ()
     names = ("turns", "messages", "failures", "breaker_moves", "happenings")
     call = {**live, "state": "live", "turns": live["turn"], "recorded": False}
-    return {"call": call, **dict.fromkeys(names, nothing)}
+    return {"call": call, **dict.fromkeys(names, nothing), "result": None}
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

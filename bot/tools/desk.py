@@ -45,7 +45,7 @@ class CallDesk:
             callbacks: Who waits to be called back.
             messages: The folder of messages.
             call_id: Names what is kept.
-            facts: The caller's number.
+            facts: Whom the call is with.
             end: Ends the call, whatever hangs in it.
             utc_now: The wall clock.
         """
@@ -65,7 +65,7 @@ class CallDesk:
 
     async def note_callback(self, reason: str) -> Unkept | None:
         """Note the same; None: it is committed, and whoever calls back will find it."""
-        number = self._facts.caller
+        number = self._facts.other_party
         if sum(each.isdigit() for each in number) < DIGITS:
             return Unkept.NO_NUMBER
         wanted = Callback(

@@ -2,7 +2,7 @@
 
 What it remembers is worked out anew from the messages each time, as a model does. It also does
 what models do around a conversation: it calls the tools that are offered and answers their results
-in words, it goes on with an answer that was cut off, and it summarises.
+in words, it goes on with an answer that was cut off, and it says what a call came to.
 """
 
 import re
@@ -14,6 +14,7 @@ from faultlab.receptionist import phrases, script
 from faultlab.receptionist.cut_off import cut_off, rest_of, words_said
 from faultlab.receptionist.messages import Message, text_of
 from faultlab.receptionist.notes import Notes, ReceptionistAnswer
+from faultlab.receptionist.outcome import asks_for_outcome, outcome
 from faultlab.receptionist.tool_use import ToolRequest, call_for, result_in_words
 from faultlab.receptionist.understood import Understood, understand
 
@@ -46,6 +47,8 @@ def reply(
     """
     if not messages:
         return Reply(text=phrases.GREETING)
+    if asks_for_outcome(messages):
+        return Reply(text=outcome(messages))
     if _asks_for_summary(messages):
         return Reply(text=summary(messages))
     if (cut := cut_off(messages)) is not None:

@@ -267,6 +267,16 @@ async def test_a_server_that_goes_away_is_told_about(page: Page, served: Served)
     await expect(page.get_by_text("Is the process running?")).to_be_visible()
 
 
+RESULT: Final[dict[str, Any]] = {
+    "campaign": "",
+    "outcome": "call_back_later",
+    "summary": "Wants <b>another</b> date.",
+    "callback_at": None,
+    "notes": "",
+    "made_by": "model",
+    "why": "",
+    "provider": "openai",
+}
 CALL_PAGE: Final[dict[str, Any]] = {
     "call": {
         "id": "c1",
@@ -351,10 +361,12 @@ async def test_a_call_has_a_page_with_its_turns_words_failures_and_recording(
 
     voice = {"stage": "tts", "before": "cartesia", "after": "elevenlabs"}
     facts = [STOPPED, MOVED | voice, ANSWER]
-    served.stand_in.call_pages["c1"] = CALL_PAGE | {"happenings": facts}
+    served.stand_in.call_pages["c1"] = CALL_PAGE | {"happenings": facts, "result": RESULT}
 
     await page.goto(served.url + "/calls/c1")
 
+    await expect(page.locator("#result p")).to_have_text("Wants <b>another</b> date.")
+    await expect(page.locator("#result dd").first).to_have_text("call back later")
     await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
     await expect(page.locator(".turn .moves li")).to_contain_text("cartesia → elevenlabs")
     await expect(page.locator(".said[data-who=agent] .words")).to_have_text(

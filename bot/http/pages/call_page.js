@@ -43,7 +43,7 @@ function state(text, on) {
   place("state").dataset.on = String(on);
 }
 
-function show({ call, turns: rows, messages, failures, happenings: facts }) {
+function show({ call, turns: rows, messages, failures, happenings: facts, result }) {
   document.title = `Call ${id} · Holdline`;
   fill("call", summary(call), sound(call));
   for (const entry of facts) {
@@ -60,6 +60,23 @@ function show({ call, turns: rows, messages, failures, happenings: facts }) {
   reveal("failures", failures.length);
   fill("failures", el("ol", { class: "alerts" }, ...failures.slice(-ROWS).map(failure)));
   fill("call", summary(call), sound(call), served(rows));
+  reveal("result", result);
+  if (result) fill("result", ...cameTo(result));
+}
+
+/** What the call came to: by a model, or of its plain facts. */
+function cameTo({ outcome, summary: text, callback_at: at, notes, made_by: by, provider }) {
+  const facts = [
+    ["Outcome", outcome.replaceAll("_", " ")],
+    ["Call back", at && new Date(at).toLocaleString()],
+    ["Notes", notes],
+    ["Written by", by === "model" ? provider : "the call’s plain facts"],
+  ].filter(([, value]) => value);
+  return [el("p", {}, text), figures(facts)];
+}
+
+function figures(facts) {
+  return el("dl", { class: "figures" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
 /** Replace what a card shows below its heading. */
@@ -82,7 +99,7 @@ function summary(call) {
     ["Failures", String(call.failures)],
     ["Cost", call.cost == null ? "not known" : `${call.cost.toFixed(4)} ${call.currency}`],
   ];
-  return el("dl", { class: "figures" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  return figures(facts);
 }
 
 let player = null; // stays while the page is drawn again: it may be playing

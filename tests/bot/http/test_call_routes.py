@@ -22,6 +22,7 @@ from calls.events import AnswerHeard, CallStarted, TurnParts
 from storage.database import Database
 from storage.record_reader import RecordReader
 from storage.record_tables import CALLS, HAPPENINGS, MESSAGES, RECORD_TABLES, TURNS
+from storage.result_tables import CALL_RESULTS
 from telemetry.live import Live
 from telemetry.live_calls import LiveCalls
 from telemetry.recent_work import RecentWork
@@ -102,7 +103,7 @@ async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     app = FastAPI()
     app.include_router(call_router(house_calls, reader))
     app.include_router(live_router(Live(words=False), budget_s=1.5, calls=house_calls))
-    database = Database(make_url(url), tables=RECORD_TABLES)
+    database = Database(make_url(url), tables=(*RECORD_TABLES, CALL_RESULTS))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
     ) as client:
@@ -162,6 +163,43 @@ async def test_a_calls_page_has_its_words_and_no_number(tmp_path: Path) -> None:
     assert [each["event"] for each in found["happenings"]] == ["RungChosen", "PersonWanted"]
     assert "5551234567" not in answer.text
     assert "knee" not in answer.text
+
+
+async def test_a_calls_page_has_what_it_came_to(tmp_path: Path) -> None:
+    result = {
+        "call_id": "c1",
+        "number": "+15551234567",
+        "campaign": "spring",
+        "outcome": "callback",
+        "summary": "Wants another date.",
+        "callback_at_s": NOON.timestamp(),
+        "notes": "",
+        "made_by": "model",
+        "why": "",
+        "provider": "openai",
+        "ended_s": 1.0,
+    }
+    async with asking(tmp_path) as it:
+        await written(it)
+        before = (await it.client.get("/api/calls/c1")).json()
+        engine = await it.database.engine()
+        async with engine.begin() as connection:
+            await connection.execute(CALL_RESULTS.insert(), [result])
+
+        answer = await it.client.get("/api/calls/c1")
+
+    assert before["result"] is None
+    assert answer.json()["result"] == {
+        "campaign": "spring",
+        "outcome": "callback",
+        "summary": "Wants another date.",
+        "callback_at": NOON.isoformat(),
+        "notes": "",
+        "made_by": "model",
+        "why": "",
+        "provider": "openai",
+    }
+    assert "5551234567" not in answer.text
 
 
 async def test_a_call_of_which_nothing_is_written_yet_has_a_page(tmp_path: Path) -> None:

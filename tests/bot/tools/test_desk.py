@@ -76,6 +76,32 @@ async def test_a_callback_is_kept_with_the_callers_number(url: str, tmp_path: Pa
     assert (waiting.number, waiting.reason, waiting.asked_at) == ("+15550101", "llm is down", AT)
 
 
+async def test_whoever_we_called_is_called_back_and_not_ourselves(url: str, tmp_path: Path) -> None:
+    database = Database(url)
+    facts = LegFacts(
+        transport="twilio",
+        sample_rate_hz=8000,
+        caller="+15005550006",  # our own number
+        called="+15550101",
+        direction="outbound",
+    )
+    ours = CallDesk(
+        callbacks=Callbacks(database),
+        messages=tmp_path / "messages",
+        call_id="c1",
+        facts=facts,
+        end=hang_up,
+        utc_now=lambda: AT,
+    )
+
+    kept = await ours.call_back("they are driving")
+
+    (waiting,) = await Callbacks(database).waiting()
+    await database.close()
+    assert kept
+    assert waiting.number == "+15550101"
+
+
 @pytest.mark.parametrize("caller", ["", "anonymous", "+1"])
 async def test_nobody_is_promised_a_call_whose_number_is_not_known(
     url: str, tmp_path: Path, caller: str

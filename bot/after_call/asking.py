@@ -1,0 +1,106 @@
+"""Asks the model's ladder what a call came to: outside the call, and bounded in time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from bot.after_call.reading import ReadAnswer, read_answer
+from bot.health.retrying import Retries
+from bot.health.rounds import run_down_ladder
+from calls.after_call import ResultQuestion
+from fallbacks.deadline import Deadline
+from fallbacks.failure import Kind, Scope, ServiceError, error_of, failed, finding
+from fallbacks.limits import Gate
+from providers.catalog import provider
+from providers.provider import PenQuestion, RungSpec
+
+STAGE: Final = "llm"
+GATE_S: Final = 10.0  # for a place at a rung that is limited; callers go first (chosen)
+GUEST: Final = "after the call"  # one turn for all of this work, each call has its own
+ASKED: Final = 2  # times: an answer that is none is sent back once, with what is wrong with it
+AGAIN: Final = (
+    "\n\nYour answer before this was refused: {wrong}. Answer with the JSON object alone."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenResult:
+    """What became of a question.
+
+    Attributes:
+        read: What the model said; None: nothing that could be used.
+        provider: Who answered.
+        why: Why there is nothing: `no_model`, `malformed`, `refused` or `too_late`.
+    """
+
+    read: ReadAnswer | None = None
+    provider: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultPen:
+    """The ladder of the calls, for one question about each.
+
+    Attributes:
+        rungs: The preferred one first.
+        retries: With the roster of the calls: both know the same of the rungs.
+        gates: Of the rungs that are limited, by name.
+    """
+
+    rungs: tuple[RungSpec, ...]
+    retries: Retries
+    gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])
+
+    async def ask(
+        self, question: ResultQuestion, text: str, ended: datetime, *, within_s: float
+    ) -> WrittenResult:
+        """Return what a model makes of a transcript; raises nothing, and takes no longer."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._ask(question, text, ended)
+        except TimeoutError:
+            return WrittenResult(why="too_late")
+        except ServiceError as error:
+            is_payload = error.failure.scope is Scope.PAYLOAD
+            return WrittenResult(why="refused" if is_payload else "no_model")
+
+    async def _ask(self, question: ResultQuestion, text: str, ended: datetime) -> WrittenResult:
+        instruction = question.prompt
+        for _ in range(ASKED):
+            name, answer = await self._down_the_ladder(
+                PenQuestion(instruction=instruction, text=text)
+            )
+            read = read_answer(answer, question, ended)
+            if isinstance(read, ReadAnswer):
+                return WrittenResult(read=read, provider=name)
+            instruction = question.prompt + AGAIN.format(wrong=read)
+        return WrittenResult(why="malformed")
+
+    async def _down_the_ladder(self, question: PenQuestion) -> tuple[str, str]:
+        works: dict[str, Callable[[], Awaitable[tuple[str, str]]]] = {
+            each.name: partial(self._at_gate, each, question) for each in self.rungs
+        }
+        return await run_down_ladder(works, stage=STAGE, retries=replace(self.retries))
+
+    async def _at_gate(self, rung: RungSpec, question: PenQuestion) -> tuple[str, str]:
+        gate = self.gates.get(rung.name)
+        if gate is None:
+            return await _write(rung, question)
+        until = Deadline(at=self.retries.clock() + GATE_S)
+        ticket = await gate.enter(GUEST, until=until)
+        if ticket is None:  # callers need every place: that says nothing against the rung
+            busy = finding(Kind.RATE_LIMITED, Scope.PAYLOAD)
+            raise error_of(failed(busy, STAGE, provider=rung.name, reason="no place is free"))
+        try:
+            return await _write(rung, question)
+        finally:
+            gate.leave(ticket)
+
+
+async def _write(rung: RungSpec, question: PenQuestion) -> tuple[str, str]:
+    pen = provider(STAGE, rung.kind).load_batch_pen()
+    return rung.name, await pen.write(rung, question)

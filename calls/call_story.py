@@ -1,0 +1,67 @@
+"""What a call was about, kept small while it goes on: its words, bounded, and its plain facts."""
+
+from collections import deque
+from typing import Final
+
+from calls.campaign_events import OutboundCallBegan
+from calls.crm_events import DoNotCallWanted
+from calls.events import AgentSaid, CallbackWanted, Event, TranscriptFinal
+from calls.words import clean
+
+HEAD_CHARACTERS: Final = 2_000  # of the beginning, where people say who they are and what they want
+TAIL_CHARACTERS: Final = 6_000  # of the end, where things are agreed; both chosen: 2,000 tokens
+LINE_CHARACTERS: Final = 600  # of one utterance
+LEFT_OUT: Final = "[…]"
+
+
+class CallStory:
+    """Follows one call, fact by fact; never grows beyond its bounds."""
+
+    def __init__(self) -> None:
+        self._head: list[str] = []
+        self._tail: deque[str] = deque()
+        self._head_room = HEAD_CHARACTERS
+        self._tail_room = TAIL_CHARACTERS
+        self._cut = False
+        self.dial_id = ""
+        self.spoke = False  # the other party said something
+        self.no_more_calls = False
+        self.callback: CallbackWanted | None = None
+
+    def add(self, event: Event) -> None:
+        """Take one fact."""
+        match event:
+            case TranscriptFinal():
+                self._say("Person", event.text)
+            case AgentSaid():
+                self._say("Agent", event.text)
+            case OutboundCallBegan():
+                self.dial_id = event.dial_id
+            case DoNotCallWanted():
+                self.no_more_calls = True
+            case CallbackWanted():
+                self.callback = event
+            case _:
+                pass
+
+    @property
+    def text(self) -> str:
+        """What both sides said, a line each, without its middle where it is long."""
+        between = [LEFT_OUT] if self._cut else []
+        return "\n".join((*self._head, *between, *self._tail))
+
+    def _say(self, who: str, said: str) -> None:
+        words = clean(said, LINE_CHARACTERS)
+        if not words:
+            return
+        self.spoke = self.spoke or who == "Person"
+        line = f"{who}: {words}"
+        if not self._tail and len(line) <= self._head_room:
+            self._head.append(line)
+            self._head_room -= len(line)
+            return
+        self._tail.append(line)
+        self._tail_room -= len(line)
+        while self._tail_room < 0:
+            self._tail_room += len(self._tail.popleft())
+            self._cut = True

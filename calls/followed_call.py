@@ -1,0 +1,23 @@
+"""A call as it is followed for what is done behind its end: its report, and its words."""
+
+from calls.call_story import CallStory
+from calls.crm import CrmReport
+from calls.crm_report import ReportedCall
+from calls.events import Event
+
+
+class FollowedCall:
+    """One call, fact by fact."""
+
+    def __init__(self, call_id: str) -> None:
+        self.story = CallStory()
+        self._report = ReportedCall(call_id)
+
+    def add(self, event: Event) -> None:
+        """Take one fact."""
+        self.story.add(event)
+        self._report.add(event)
+
+    def report(self, *, ended_s: float) -> CrmReport:
+        """Return what it came to, without a model."""
+        return self._report.report(ended_s=ended_s)

@@ -1,0 +1,42 @@
+"""OpenAI: one answer in one piece, for work that no caller waits for."""
+
+from typing import Final
+
+import openai
+from openai import AsyncOpenAI
+
+from fallbacks.failure import Kind, Scope, error_of, failed, finding
+from providers.openai import MODEL, failure_of, share
+from providers.provider import PenQuestion, RungSpec
+
+REFUSED: Final = "content_filter"
+
+
+async def write(rung: RungSpec, question: PenQuestion) -> str:
+    """Return an answer.
+
+    No parameter asks for JSON or bounds the length: servers that speak the protocol do not agree on
+    their names, and one that refuses them would be of no use at all.
+
+    Raises:
+        ServiceError: The rung did not answer, or would not: then the failure is the request's.
+    """
+    client = rung.shared if isinstance(rung.shared, AsyncOpenAI) else share(rung)
+    try:
+        answer = await client.chat.completions.create(
+            model=rung.model or MODEL,
+            messages=[
+                {"role": "system", "content": question.instruction},
+                {"role": "user", "content": question.text},
+            ],
+        )
+    except (openai.OpenAIError, ValueError, OSError) as error:
+        raise error_of(failure_of(error, rung.name, flowing=False)) from error
+    finally:
+        if client is not rung.shared:
+            await client.close()
+    choice = answer.choices[0] if answer.choices else None
+    if choice is None or choice.message.refusal or choice.finish_reason == REFUSED:
+        found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
+        raise error_of(failed(found, "llm", provider=rung.name, reason="refused to answer"))
+    return choice.message.content or ""

@@ -1,0 +1,162 @@
+"""Calls that have ended, beside a simulated model and a register: what is done about them."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from bot.after_call.asking import ResultPen
+from bot.after_call.callbacks import CallbackQueue
+from bot.after_call.work import AfterCallParts, AfterCalls, CallPurpose
+from bot.crm.reporting import CrmReporter
+from bot.health.retrying import Retries
+from calls.entry import Entry
+from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
+from fallbacks.breaker import BreakerSettings
+from fallbacks.retrying import RetrySettings
+from fallbacks.roster import Place, Roster
+from providers.provider import RungSpec
+from storage.call_results import CallResults
+from storage.callback_contacts import CallbackContacts
+from storage.crm_outbox import CrmOutbox
+
+NUMBER = "+12125550142"
+BEGIN_S = 1_795_276_800.0  # Saturday, 21 November 2026, 16:00 UTC
+ZERO_S = 1_048_576.0  # where the virtual clock begins
+GOOD = {
+    "summary": "Ada wants another date.",
+    "outcome": "callback",
+    "callback_at": "2026-11-22T09:00:00-05:00",
+    "notes": "Mornings are best.",
+}
+
+
+@dataclass
+class SimulatedModel:
+    """Answers what it is told to: a text, or a status; the last one again and again."""
+
+    answers: list[str | int] = field(default_factory=lambda: [json.dumps(GOOD)])
+    asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    refusal: str | None = None
+    after_s: float = 0.0
+    at_once: int = 0
+    most_at_once: int = 0
+    url: str = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append(await request.json())
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(self.after_s)
+        self.at_once -= 1
+        said = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(said, int):
+            return web.json_response({"error": {"message": "no"}}, status=said)
+        message = {"role": "assistant", "content": said, "refusal": self.refusal}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        whole = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+        return web.json_response({**whole, "choices": [choice]})
+
+
+@asynccontextmanager
+async def simulated_model() -> AsyncIterator[SimulatedModel]:
+    model = SimulatedModel()
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", model.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    model.url = f"http://{host}:{port}/v1"
+    try:
+        yield model
+    finally:
+        await runner.cleanup()
+
+
+def utc_s() -> float:
+    return BEGIN_S + time.monotonic() - ZERO_S
+
+
+def pen_of(*models: SimulatedModel, told: list[Event] | None = None) -> ResultPen:
+    names = [f"model-{at}" for at in range(len(models))]
+    rungs = tuple(
+        RungSpec(
+            name=name, stage="llm", kind="openai", url=model.url, sample_rate_hz=8000, api_key="k"
+        )
+        for name, model in zip(names, models, strict=True)
+    )
+    places = [Place(stage="llm", provider=each, credential=each) for each in names]
+    roster = Roster(places, now=time.monotonic(), settings=BreakerSettings(probing=False))
+    tell = told.append if told is not None else lambda _: None
+    retries = Retries(settings=RetrySettings(), tell=tell, roster=roster, clock=time.monotonic)
+    return ResultPen(rungs=rungs, retries=retries)
+
+
+@dataclass
+class Bench:
+    """Everything behind a call's end, on one database."""
+
+    url: str
+    pen: ResultPen | None = None
+    campaign: str = ""
+    purpose: CallPurpose = field(default_factory=CallPurpose)
+    within_s: float = 60.0
+    at_once: int = 2
+    told: list[Any] = field(default_factory=list[Any])
+
+    def __post_init__(self) -> None:
+        self.outbox = CrmOutbox(self.url)
+        self.reporter = CrmReporter(outbox=self.outbox, utc_s=utc_s)
+        self.contacts = CallbackContacts(self.url)
+        self.results = CallResults(self.url)
+        self.queue = CallbackQueue(
+            contacts=self.contacts, campaign=self.campaign, tell=self.told.append, utc_s=utc_s
+        )
+
+        async def purpose(dial_id: str) -> CallPurpose:
+            del dial_id
+            return self.purpose
+
+        self.after_calls = AfterCalls(
+            AfterCallParts(
+                results=CallResults(self.url),
+                pen=self.pen,
+                reporter=self.reporter,
+                callbacks=self.queue if self.campaign else None,
+                purpose=purpose,
+                tell=self.told.append,
+                utc_s=utc_s,
+                within_s=self.within_s,
+                at_once=self.at_once,
+            )
+        )
+
+    async def call(self, *events: Event, call_id: str = "c1", words: Sequence[str] = ()) -> None:
+        """Have a call be over in which this happened."""
+        said = [TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text=each) for each in words]
+        facts: list[Event] = [
+            CallStarted(transport="twilio", agent="desk", caller=NUMBER, called="+15550100"),
+            *said,
+            *events,
+            CallEnded(reason="caller_hung_up", length_s=30.0),
+        ]
+        for number, event in enumerate(facts, 1):
+            entry = Entry(call_id=call_id, number=number, at="", event=event)
+            await self.after_calls.hear(entry)
+
+    async def close(self) -> None:
+        await self.after_calls.close()
+        await self.reporter.write()
+        for each in (self.outbox, self.contacts, self.results):
+            await each.close()
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder / 'after.db'}"

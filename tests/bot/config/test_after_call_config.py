@@ -1,0 +1,68 @@
+"""What is found out behind calls is on where somebody is told, and a mistake in it is one line."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.after_call.opening import asks_a_model, works_after_calls
+from bot.config.environment import Environment
+from bot.config.errors import ConfigError
+from bot.config.loading import load
+from bot.config.settings import Settings
+
+NOTHING = "server: {port: 8080}\n"
+REGISTER = "crm: {kind: own}\n"
+CAMPAIGN = "campaigns: {spring: {results: [date_found, no_interest]}}\n"
+
+
+def read(folder: Path, text: str) -> Settings:
+    file = folder / "holdline.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load(file, variables=Environment(values={}), keys=False).settings
+
+
+@pytest.mark.parametrize(
+    ("text", "asks", "works"),
+    [
+        (NOTHING, False, False),
+        (REGISTER, True, True),
+        (CAMPAIGN, True, True),
+        (NOTHING + "after_call: {enabled: true}\n", True, True),
+        (CAMPAIGN + "after_call: {enabled: false}\n", False, False),
+        (
+            CAMPAIGN + "after_call: {enabled: false}\ncallbacks: {campaign: spring}\n",
+            False,
+            True,
+        ),
+    ],
+    ids=["nobody is told", "a register", "a campaign", "said so", "said no", "callbacks alone"],
+)
+def test_a_model_is_asked_where_somebody_is_told(
+    tmp_path: Path, text: str, *, asks: bool, works: bool
+) -> None:
+    settings = read(tmp_path, text)
+
+    assert (asks_a_model(settings), works_after_calls(settings)) == (asks, works)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            CAMPAIGN + "callbacks: {campaign: autumn}\n",
+            'callbacks.campaign is "autumn", which is none of `campaigns`: spring',
+        ),
+        ("callbacks: {campaign: spring}\n", "which is none of `campaigns`: none"),
+        ("after_call: {models: {nobody: gpt}}\n", "after_call.models.nobody names no rung"),
+        ("after_call: {results: [Sold!]}\n", "after_call.results[0]"),
+        ("after_call: {within_s: 0}\n", "after_call.within_s is 0"),
+        ("after_call: {at_once: 0}\n", "after_call.at_once is 0"),
+        ("campaigns: {spring: {results: [Yes]}}\n", "campaigns.spring.results[0]"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_key(tmp_path: Path, text: str, line: str) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        read(tmp_path, text)
+
+    assert line in str(wrong.value)
+    assert len(str(wrong.value).splitlines()) == 1

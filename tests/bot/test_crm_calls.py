@@ -1,0 +1,200 @@
+"""Real calls beside a register: who is known, what it hears, and that nobody waits for it."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from bot.campaign_stage import StagedServer, StagePlan, staged_server
+from bot.lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
+from bot.lab.process import RunningLab
+from bot.outbound.staged import AUTH_TOKEN, TALKED, Behaviour, StagedContact
+from calls.after_call_events import CallbackQueued, CallSummarised
+from calls.crm_events import CallerKnown, CallerLookedUp, CallReported, DoNotCallWanted
+from calls.entry import Entry
+from calls.events import CallEnded, CallStarted, Event, FirstSpeech
+from faultlab.carrier.behaviour import spoken
+from faultlab.deepgram.simulator import DeepgramSimulator
+from faultlab.ears.known import KnownEars
+from faultlab.instance import Core
+from faultlab.lab import Lab
+from storage.contact_book import ContactBook
+from tests.bot.crm.register import KNOWN, Register, register_at
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
+
+ADA = next(iter(KNOWN))  # whom the register knows
+HELLO, NO_MORE, HOURS, TOMORROW = (
+    "Hello?",
+    "Please do not call me again.",
+    "What are your opening hours?",
+    "Please call me back tomorrow.",
+)
+LINES = (HELLO, NO_MORE, HOURS, TOMORROW)
+NOBODY_CALLS = Behaviour(
+    label="wants no more calls",
+    callee=Callee(ring_s=1.0, lines=(NO_MORE,), leaves_after_s=1.0),
+    ends=TALKED,
+)
+
+
+class TimedNotes:
+    """Keeps everything that is told, and when."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[float, Entry]] = []
+
+    async def hear(self, entry: Entry) -> None:
+        self.heard.append((time.monotonic(), entry))
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [entry.event for _, entry in self.heard if isinstance(entry.event, kind)]
+
+    def order(self, *kinds: type[Event]) -> list[str]:
+        return [
+            type(entry.event).__name__ for _, entry in self.heard if isinstance(entry.event, kinds)
+        ]
+
+    async def until(self, kind: type[Event], count: int = 1) -> None:
+        async with asyncio.timeout(300):
+            while len(self.of(kind)) < count:  # noqa: ASYNC110 - a list rings nobody
+                await asyncio.sleep(0.1)
+
+    def from_start_to_voice_s(self) -> float:
+        began = next(at for at, each in self.heard if isinstance(each.event, CallStarted))
+        spoke = next(at for at, each in self.heard if isinstance(each.event, FirstSpeech))
+        return spoke - began
+
+
+@dataclass(kw_only=True)
+class RegisterRun:
+    lab: RunningLab
+    staged: StagedServer
+    register: Register
+    notes: TimedNotes
+
+    async def asked(self, name: str) -> list[Any]:
+        """Return the bodies of the requests that a simulated provider has had."""
+        headers = {"Authorization": f"Bearer {self.lab.control_token}"}
+        url = f"{self.lab.control_url}/instances/{name}/requests"
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as answer:
+            return list(await answer.json())
+
+    async def call(self, *lines: str) -> None:
+        """Have Ada call in and say this."""
+        phone = PhoneCall(caller=ADA)
+        async with asyncio.timeout(120), Carrier(self.staged.url, AUTH_TOKEN, phone=phone) as ada:
+            await ada.listen()
+            for line in lines:
+                await ada.say(spoken(line, RATE_HZ))
+                await ada.listen(within_s=20)
+
+
+@asynccontextmanager
+async def lab_that_knows(*lines: str) -> AsyncIterator[RunningLab]:
+    """Run a lab in this process whose recognisers understand these lines, and no others."""
+    lab = Lab(core=Core(steady=True))
+    for each in lab.instances.values():
+        if isinstance(each, DeepgramSimulator):
+            each._ears = KnownEars([known(line, spoken(line, RATE_HZ)) for line in lines])
+    async with lab:
+        told = lab.describe()
+        yield RunningLab(
+            control_url=lab.control_url,
+            control_token=told["control"]["token"],
+            instances=told["instances"],
+        )
+
+
+@asynccontextmanager
+async def with_register(
+    folder: Path,
+    *contacts: StagedContact,
+    kind: str = "hubspot",
+    **changes: Mapping[str, Any],
+) -> AsyncIterator[RegisterRun]:
+    """Run a server with a campaign, and a register on loopback."""
+    notes = TimedNotes()
+    async with register_at() as (register, url), lab_that_knows(*LINES) as lab:
+        crm = {"kind": kind, "url": url, "token": SecretStr("whsec_" + "c2VjcmV0" * 4)}
+        plan = StagePlan(
+            contacts=contacts,
+            folder=folder,
+            campaign={"attempts": 1},
+            changes={"crm": crm, **changes},
+            listeners=[notes],
+        )
+        async with staged_server(lab, plan) as staged:
+            yield RegisterRun(lab=lab, staged=staged, register=register, notes=notes)
+
+
+@pytest.mark.long
+async def test_who_wants_no_more_calls_is_on_the_list_and_the_register_hears_of_it(
+    tmp_path: Path,
+) -> None:
+    contact = StagedContact(number="+12125550142", name="Tom", behaviour=NOBODY_CALLS)
+    async with with_register(tmp_path, contact, kind="webhook") as run:
+        async with asyncio.timeout(300):
+            await run.staged.ended()
+        await run.notes.until(CallReported)
+        book = ContactBook(run.staged.storage)
+        listed = await book.do_not_call([contact.number])
+        await book.close()
+
+        (body,) = run.register.taken.values()
+        assert listed == {contact.number}
+        assert run.notes.order(DoNotCallWanted, CallEnded) == ["DoNotCallWanted", "CallEnded"]
+        assert body["data"]["result"] == "do_not_call"
+        assert body["data"]["made_by"] == "model"
+        assert (body["data"]["number"], body["data"]["campaign"]) == (contact.number, "demo")
+        assert "do not call me again" in body["data"]["summary"].lower()
+
+
+async def test_a_caller_whom_the_register_knows_is_known_to_the_model(tmp_path: Path) -> None:
+    async with with_register(tmp_path) as run:
+        await run.call(HOURS)
+        await run.notes.until(CallReported)
+        asked = json.dumps(await run.asked("openai"))
+
+    assert [each.outcome for each in run.notes.of(CallerLookedUp)] == ["found"]
+    assert [each.late for each in run.notes.of(CallerKnown)] == [False]
+    assert "Ada Byron" in asked
+    (told,) = run.notes.of(CallSummarised)
+    assert told.made_by == "model"
+    (engagement,) = run.register.taken.values()
+    assert "opening hours" in engagement["properties"]["hs_call_body"]
+
+
+async def test_a_slow_register_delays_no_greeting(tmp_path: Path) -> None:
+    waits = dict[str, float]()
+    for pace in ("quick", "slow"):
+        (tmp_path / pace).mkdir()
+        async with with_register(tmp_path / pace) as run:
+            run.register.faults, run.register.slow_s = ["slow" if pace == "slow" else ""], 8.0
+            await run.call(HOURS)
+            waits[pace] = run.notes.from_start_to_voice_s()
+            if pace == "slow":
+                assert run.notes.of(CallerKnown) == []  # it was asked, and has not answered yet
+            await run.notes.until(CallEnded)
+
+    assert waits["slow"] == pytest.approx(waits["quick"], abs=0.02)
+
+
+@pytest.mark.long
+async def test_who_asks_for_a_callback_is_given_to_the_campaign(tmp_path: Path) -> None:
+    async with with_register(
+        tmp_path, callbacks={"campaign": "demo"}, server={"region": "US"}
+    ) as run:
+        await run.call(TOMORROW)
+        await run.notes.until(CallbackQueued)
+
+        (queued,) = run.notes.of(CallbackQueued)
+        assert queued.campaign == "demo"

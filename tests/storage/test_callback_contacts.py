@@ -1,0 +1,215 @@
+"""Callbacks that become contacts: each once, no sooner than was asked, and nobody on the list."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from calls.after_call import CallResult
+from calls.outbound import (
+    CallConsent,
+    Claim,
+    ClaimRules,
+    Contact,
+    DialOutcome,
+    DialResult,
+    NextStep,
+)
+from storage.call_results import CallResults
+from storage.callback_contacts import SETTLED_S, UNSEEN_S, CallbackContacts
+from storage.callbacks import Callback, Callbacks
+from storage.campaign_office import CampaignOffice
+from storage.campaign_store import CampaignStore
+from storage.contact_book import ContactBook, NewContact
+from storage.database import Database
+from tests.share_servers import Server
+
+NUMBER = "+12125550142"
+NOW = 1_000_000.0
+LATER = NOW + 3600.0
+WANTED = NewContact(
+    number=NUMBER,
+    zones=("America/New_York",),
+    consent=CallConsent(kind="callback", given_on="2026-11-21", source="call c1"),
+    due_s=LATER,
+)
+RULES = ClaimRules(
+    day_began_s=0.0,
+    pace=lambda use, _: use.bucket,
+    opens_s=lambda contact, now: now if contact.consent else None,
+)
+
+
+async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
+    store = CampaignStore(url, holder="a")
+    try:
+        found = await store.claim(campaign, RULES, now=now, lease_s=30.0)
+        return found.contact if isinstance(found, Claim) else None
+    finally:
+        await store.close()
+
+
+async def settle(url: str, *, now: float) -> None:
+    """Dial the next contact, and have it talked with."""
+    store = CampaignStore(url, holder="b")
+    found = await store.claim("back", RULES, now=now, lease_s=30.0)
+    assert isinstance(found, Claim)
+    done = DialResult(outcome=DialOutcome.COMPLETED)
+    await store.settle(found.dial, done, then=NextStep(state="done"), now=now)
+    await store.close()
+
+
+class CallbackContactsContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    async def test_a_callback_is_dialled_no_sooner_than_it_was_asked_for(self, url: str) -> None:
+        contacts = CallbackContacts(url)
+
+        queued = await contacts.queue("c1", "back", WANTED, now=NOW)
+        await contacts.close()
+
+        assert queued == "added"
+        assert await claim(url, LATER - 1.0) is None
+        found = await claim(url, LATER)
+        assert found is not None
+        assert (found.number, found.zones) == (NUMBER, ("America/New_York",))
+        assert found.consent == WANTED.consent
+
+    async def test_the_same_callback_twice_is_one_contact(self, url: str) -> None:
+        contacts = CallbackContacts(url)
+        queued = [await contacts.queue("c1", "back", WANTED, now=NOW) for _ in range(3)]
+        await contacts.close()
+        await settle(url, now=LATER)
+        contacts = CallbackContacts(url)
+
+        again = await contacts.queue("c1", "back", WANTED, now=LATER)
+        await contacts.close()
+
+        assert (queued, again) == (["added", None, None], None)
+        assert await claim(url, LATER + 86_400.0) is None
+
+    async def test_who_asks_in_another_call_has_one_contact_and_the_new_time(
+        self, url: str
+    ) -> None:
+        contacts = CallbackContacts(url)
+        await contacts.queue("c1", "back", WANTED, now=NOW)
+        new = replace(WANTED, due_s=LATER + 600.0)
+
+        queued = await contacts.queue("c2", "back", new, now=NOW)
+        await contacts.close()
+
+        assert queued == "moved"
+        assert await claim(url, LATER) is None
+        assert await claim(url, LATER + 600.0) is not None
+        assert await claim(url, LATER + 600.0) is None
+
+    async def test_who_was_called_back_and_asks_again_is_called_again(self, url: str) -> None:
+        contacts = CallbackContacts(url)
+        await contacts.queue("c1", "back", WANTED, now=NOW)
+        await settle(url, now=LATER)
+
+        queued = await contacts.queue("c2", "back", WANTED, now=LATER)
+        await contacts.close()
+
+        assert queued == "moved"
+        assert await claim(url, LATER) is not None
+
+    async def test_nobody_on_the_list_becomes_a_contact(self, url: str) -> None:
+        book, contacts = ContactBook(url), CallbackContacts(url)
+        await book.add_do_not_call(NUMBER, source="voice", now=NOW)
+
+        queued = await contacts.queue("c1", "back", WANTED, now=NOW)
+        await book.close()
+        await contacts.close()
+
+        assert queued == "do_not_call"
+        assert await claim(url, LATER) is None
+
+    async def test_a_contact_that_is_being_dialled_takes_it_later(self, url: str) -> None:
+        contacts, store = CallbackContacts(url), CampaignStore(url, holder="a")
+        await contacts.queue("c1", "back", replace(WANTED, due_s=NOW), now=NOW)
+        found = await store.claim("back", RULES, now=NOW, lease_s=30.0)
+        assert isinstance(found, Claim)
+
+        during = await contacts.queue("c2", "back", WANTED, now=NOW)
+        done = DialResult(outcome=DialOutcome.COMPLETED)
+        await store.settle(found.dial, done, then=NextStep(state="done"), now=NOW)
+        behind = await contacts.queue("c2", "back", WANTED, now=NOW)
+        await contacts.close()
+        await store.close()
+
+        assert (during, behind) == (None, "moved")
+
+    @pytest.mark.parametrize(
+        ("state", "others", "becomes"),
+        [
+            ("ready", 0, "running"),
+            ("done", 1, "running"),
+            ("ready", 1, "ready"),
+            ("paused", 1, "paused"),
+        ],
+        ids=["for callbacks alone", "nobody was left", "never started", "paused"],
+    )
+    async def test_a_campaign_goes_on_for_a_callback_where_nobody_stopped_it(
+        self, url: str, state: str, others: int, becomes: str
+    ) -> None:
+        office, book, contacts = CampaignOffice(url), ContactBook(url), CallbackContacts(url)
+        await office.open("back", now=NOW)
+        await office.move("back", state, now=NOW)  # pyright: ignore[reportArgumentType]
+        others_of = [NewContact(number=f"+1212555010{each}") for each in range(others)]
+        await book.add("back", others_of, now=NOW)
+
+        await contacts.queue("c1", "back", WANTED, now=NOW)
+        standing = await office.standing("back", now=NOW)
+        for each in (office, book, contacts):
+            await each.close()
+
+        assert standing is not None
+        assert standing.state == becomes
+
+    async def test_what_a_killed_process_left_is_found_once_its_call_is_long_over(
+        self, url: str
+    ) -> None:
+        database, contacts, results = Database(url), CallbackContacts(url), CallResults(url)
+        asked_at = datetime.fromtimestamp(NOW, UTC)
+        wish = Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at)
+        await Callbacks(database).add(wish)
+        await results.put(CallResult(call_id="c1", callback_at_s=LATER, outcome="callback"))
+
+        soon = await contacts.left(now=NOW + SETTLED_S)
+        late = await contacts.left(now=NOW + UNSEEN_S + 1.0)
+        await contacts.queue("c1", "back", WANTED, now=NOW)
+        queued = await contacts.left(now=NOW + UNSEEN_S + 1.0)
+        for each in (contacts, results, database):
+            await each.close()
+
+        assert (list(soon), list(queued)) == ([], [])
+        assert [(each.call_id, each.number, each.callback_at_s) for each in late] == [
+            ("c1", NUMBER, LATER)
+        ]
+
+    async def test_a_callback_that_was_met_is_left_alone(self, url: str) -> None:
+        database, contacts = Database(url), CallbackContacts(url)
+        asked_at = datetime.fromtimestamp(NOW, UTC)
+        callbacks = Callbacks(database)
+        await callbacks.add(Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at))
+        await callbacks.done("c1", at=asked_at + timedelta(minutes=1))
+
+        left = await contacts.left(now=NOW + UNSEEN_S + 1.0)
+        await contacts.close()
+        await database.close()
+
+        assert list(left) == []
+
+
+class TestSqlite(CallbackContactsContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+
+class TestPostgres(CallbackContactsContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
