@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bot.campaign_demo import FAILING, CampaignDemo, Teller, show_books, stage_of
+from bot.campaign_demo import (
+    FAILING,
+    CampaignDemo,
+    Teller,
+    plan_of,
+    show_books,
+    show_campaign,
+    stage_of,
+)
 from bot.campaign_stage import StagedServer, staged_server
 from bot.exits import CommandError
 from bot.outbound.four_books import compare_contacts, compare_page, read_books
@@ -138,3 +146,25 @@ def differences_are_named(
     assert named(rows=rows) == len(EACH)
     assert named(dials=ledger[1:]) == 1
     assert compare_page(replace(books, dials=ledger[1:]))
+
+
+async def test_the_plain_form_prints_every_failure_as_it_goes(tmp_path: Path) -> None:
+    said = io.StringIO()
+    plan = plan_of(contacts=5, jobs=1, port=0, folder=tmp_path, reports=tmp_path, every=True)
+    console, ended = Console(file=said, width=1000), ""
+    teller = Teller(plan.contacts, console, every=True)
+    async with near_lab(faults=FAULTS, seed=7) as lab:
+        try:
+            await show_campaign(plan, lab, teller)
+        except CommandError as error:
+            ended = str(error)
+
+    assert ended == "", said.getvalue()
+    lines = said.getvalue().splitlines()
+    moments = [float(found[1]) for each in lines if (found := re.match(r" *([0-9.]+) s  ", each))]
+    assert moments == sorted(moments)
+    assert sum(" failed: overloaded" in each for each in lines) == teller.failures > 0
+    for each in plan.contacts:
+        assert any(f"s  {each.name:<6} {each.behaviour.label}" in line for line in lines)
+    assert sum(line.endswith("| agree") for line in lines) == len(plan.contacts)
+    assert "Ledger, report, CRM and carrier agree about all 5 contacts" in lines[-1]
