@@ -27,6 +27,7 @@ from faultlab.carrier.webhook import (
     follow,
     notify,
     read_twiml,
+    web_session,
 )
 
 # What a status is called where it is asked for.
@@ -114,7 +115,7 @@ class Exchange:
     async def run(self, placed: Placed) -> None:
         """Place a call, and tell how it goes until it is over."""
         callee = self.callees.get(placed.phone.called, Callee())
-        async with aiohttp.ClientSession() as session:
+        async with web_session() as session:
             await self._become(session, placed, "initiated")
             await self._become(session, placed, "ringing")
             ring_s = float(placed.order.get("Timeout", "60"))
@@ -193,7 +194,7 @@ class Exchange:
 
     async def cancel(self, placed: Placed) -> None:
         """Place a call no further."""
-        async with aiohttp.ClientSession() as session:
+        async with web_session() as session:
             await self._become(session, placed, "canceled", SipResponseCode="487")
 
     async def connect(

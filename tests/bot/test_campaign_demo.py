@@ -163,7 +163,7 @@ async def test_the_plain_form_prints_every_failure_as_it_goes(tmp_path: Path) ->
     lines = said.getvalue().splitlines()
     moments = [float(found[1]) for each in lines if (found := re.match(r" *([0-9.]+) s  ", each))]
     assert moments == sorted(moments)
-    assert sum(" failed: overloaded" in each for each in lines) == teller.failures > 0
+    assert sum(" failed: " in each for each in lines) == teller.failures > 0
     for each in plan.contacts:
         assert any(f"s  {each.name:<6} {each.behaviour.label}" in line for line in lines)
     assert sum(line.endswith("| agree") for line in lines) == len(plan.contacts)
