@@ -13,10 +13,18 @@ from bot import clock
 from bot.call.models import VoiceModels
 from bot.campaign_stage import StagedServer, StagePlan, staged_server
 from bot.exits import CommandError
-from bot.lab.callers import CarrierRest
+from bot.lab.callers import RegisterSimulator
 from bot.lab.control import LabControl
 from bot.lab.process import STAGE_OF, RunningLab, lab_process
-from bot.outbound.staged import StagedContact, cast_of, compare_books
+from bot.outbound.campaign_state import report_campaign
+from bot.outbound.four_books import ComparedContact, compare_contacts, compare_page, read_books
+from bot.outbound.staged import (
+    NAME,
+    StagedContact,
+    cast_of,
+    register_tree,
+    staged_register,
+)
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed, DialEnded
 from calls.entry import Entry
 from calls.events import Event
@@ -27,6 +35,10 @@ from storage.campaign_office import CampaignStanding
 
 FAILING: Final = 0.3  # of requests, at each provider
 STUCK_S: Final = 600.0  # a demo that takes longer hangs
+BOOKS_S: Final = 120.0  # until the CRM was told everything, and the carrier knows its prices
+LOOK_S: Final = 0.5
+RETRY_S: Final = 0.5  # chosen: the first wait before the CRM is told again, as a demo has it
+RETRIES: Final = 6
 FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "stt": {"fault": "http", "status": 503, "p": FAILING},
     "llm": {"fault": "http", "status": 503, "p": FAILING},
@@ -44,6 +56,7 @@ class CampaignDemo:
         port: Where the server listens; 0: anywhere.
         folder: Where the database, the log and the calls' own records go.
         every: Each failure is printed, not only what became of each dial.
+        reports: Where the report goes; None: into that folder.
     """
 
     contacts: Sequence[StagedContact]
@@ -51,6 +64,7 @@ class CampaignDemo:
     port: int
     folder: Path
     every: bool = False
+    reports: Path | None = None
 
 
 async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
@@ -64,24 +78,87 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
     async with lab_process() as lab, LabControl(lab) as control:
         await _break(lab, control)
         teller = Teller(plan.contacts, console, every=plan.every)
-        stage = StagePlan(
-            contacts=plan.contacts,
-            folder=plan.folder,
-            port=plan.port,
-            campaign={"concurrent": plan.jobs},
-            listeners=[teller],
-            models=await loading,
-        )
+        await show_campaign(plan, lab, teller, models=await loading)
+
+
+async def show_campaign(
+    plan: CampaignDemo, lab: RunningLab, teller: "Teller", *, models: VoiceModels | None = None
+) -> None:
+    """Do it with a lab whose providers fail already.
+
+    Raises:
+        UsageError: The port is taken.
+        CommandError: Somebody has no outcome, or the books differ.
+    """
+    console = teller.console
+    async with staged_register(plan.contacts, failing=FAILING) as register:
         teller.begin()
-        async with staged_server(lab, stage) as staged:
+        async with staged_server(lab, stage_of(plan, register, teller, models)) as staged:
             console.print(
                 f"Watch it at {staged.url}/ ; {len(plan.contacts)} contacts, "
-                f"{FAILING:.0%} of each provider's requests fail."
+                f"{FAILING:.0%} of each provider's requests fail, and of the CRM's."
             )
             standing, dials = await _ended(staged)
-        _report(console, plan, teller, standing, dials)
-        _check(standing, dials, staged.carrier, plan)
-        console.print("The ledger and the carrier's own book agree, dial by dial.")
+            _report(console, plan, teller, standing, dials)
+            _check(standing, plan)
+            await show_books(plan, staged, register, console)
+
+
+def stage_of(
+    plan: CampaignDemo, register: RegisterSimulator, teller: "Teller", models: VoiceModels | None
+) -> StagePlan:
+    """Return what is staged: these contacts, and a register that is told of every dial."""
+    return StagePlan(
+        contacts=plan.contacts,
+        folder=plan.folder,
+        port=plan.port,
+        campaign={"concurrent": plan.jobs},
+        changes={
+            "crm": register_tree(register.url, register.api_key),
+            "resilience": {"retry": {"initial_s": RETRY_S, "attempts": RETRIES}},
+        },
+        listeners=[teller],
+        models=models,
+    )
+
+
+async def show_books(
+    plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, console: Console
+) -> None:
+    """Print what the four books say, once the slowest of them is complete.
+
+    Raises:
+        CommandError: They differ.
+    """
+    folder, said = plan.reports or plan.folder, list[str]()
+    compared, page = await _books(plan, staged, register, said)
+    until_s = clock.monotonic() + BOOKS_S
+    while (page or any(each.differs for each in compared)) and clock.monotonic() < until_s:
+        await asyncio.sleep(LOOK_S)
+        compared, page = await _books(plan, staged, register, said)
+    console.print()
+    for line in (*said, "", *(each.line for each in compared), *page):
+        console.print(line, markup=False, soft_wrap=True)
+    differing = sum(bool(each.differs) for each in compared)
+    if differing or page:
+        raise CommandError(f"the books differ about {differing} contacts; see {folder}")
+    console.print(
+        f"Ledger, report, CRM and carrier agree about all {len(compared)} contacts; the CRM was "
+        f"told {register.repeats} things twice, and kept each once."
+    )
+
+
+async def _books(
+    plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, said: list[str]
+) -> tuple[list[ComparedContact], tuple[str, ...]]:
+    folder = plan.reports or plan.folder
+    said.clear()
+    await report_campaign(staged.storage, NAME, folder, say=said.append)
+    dials = await staged.dials()
+    books = await asyncio.to_thread(
+        read_books, folder, NAME, dials=dials, register=register, carrier=staged.carrier
+    )
+    return compare_contacts(books, plan.contacts), compare_page(books)
 
 
 async def _ended(staged: StagedServer) -> tuple[CampaignStanding, Sequence[Dial]]:
@@ -97,16 +174,9 @@ async def _break(lab: RunningLab, control: LabControl) -> None:
         await control.set_faults(each["name"], [FAULTS[STAGE_OF[each["kind"]]]])
 
 
-def _check(
-    standing: CampaignStanding,
-    dials: Sequence[Dial],
-    carrier: CarrierRest,
-    plan: CampaignDemo,
-) -> None:
+def _check(standing: CampaignStanding, plan: CampaignDemo) -> None:
     if standing.state != "done" or standing.contacts.get("done") != len(plan.contacts):
         raise CommandError(f"the campaign is {standing.state}: {dict(standing.contacts)}")
-    if differ := compare_books(dials, carrier):
-        raise CommandError("; ".join(differ.lines))
 
 
 def _report(
@@ -202,8 +272,15 @@ def _load() -> VoiceModels:
     return VoiceModels.load()
 
 
-def plan_of(*, contacts: int, jobs: int, port: int, folder: Path, every: bool) -> CampaignDemo:
+def plan_of(
+    *, contacts: int, jobs: int, port: int, folder: Path, reports: Path, every: bool
+) -> CampaignDemo:
     """Return a demo with so many contacts of every kind."""
     return CampaignDemo(
-        contacts=cast_of(contacts), jobs=jobs, port=port, folder=folder, every=every
+        contacts=cast_of(contacts),
+        jobs=jobs,
+        port=port,
+        folder=folder,
+        reports=reports,
+        every=every,
     )

@@ -57,6 +57,14 @@ class StagedServer:
     storage: str
     carrier: CarrierRest
 
+    async def dials(self) -> Sequence[Dial]:
+        """Return the ledger."""
+        reader = DialReader(self.storage)
+        try:
+            return await reader.of_campaign(NAME)
+        finally:
+            await reader.close()
+
     async def ended(self) -> tuple[CampaignStanding, Sequence[Dial]]:
         """Wait until nobody is dialled any more; return how it stands, and the ledger."""
         office, reader = CampaignOffice(self.storage), DialReader(self.storage)

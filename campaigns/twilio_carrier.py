@@ -90,6 +90,13 @@ class TwilioCarrier:
         self.refs[dial_id] = ours[-1].call_sid
         return _found(ours[-1])
 
+    async def cost_of(self, provider_call_id: str) -> float | None:
+        """Return what a call cost; Twilio says so some time behind its end."""
+        try:
+            return (await self.calls.fetch(provider_call_id)).cost
+        except ServiceError as error:
+            raise CarrierError(error.failure.reason) from error
+
 
 def _carrier_error(failure: Failure) -> CarrierError:
     make: Callable[[str], CarrierError] = (
@@ -106,4 +113,6 @@ def _found(record: CallRecord) -> FoundCall:
         provider_call_id=record.call_sid,
         outcome=outcome,
         answered=record.status in ("in-progress", "completed"),
+        length_s=record.length_s or None,
+        cost=record.cost,
     )

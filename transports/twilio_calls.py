@@ -3,6 +3,7 @@
 Source: twilio.com/docs/voice/api/call-resource, /voice/answering-machine-detection.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +43,13 @@ class DialOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """What Twilio says of a call."""
+    """What Twilio says of a call.
+
+    Attributes:
+        length_s: Of the talk, in whole seconds; None: it goes on, or there was none.
+        cost: In the account's currency; None: it is not known yet, which may last for a while
+            behind the end.
+    """
 
     call_sid: str
     status: str  # queued, initiated, ringing, in-progress, completed, busy, no-answer, ...
@@ -50,6 +57,8 @@ class CallRecord:
     caller: str
     created: datetime | None = None
     answered_by: str = ""
+    length_s: float | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +126,23 @@ def _record(body: Mapping[str, Any]) -> CallRecord:
         caller=str(body.get("from", "")),
         created=_moment(body.get("date_created")),
         answered_by=str(body.get("answered_by") or ""),
+        length_s=_number(body.get("duration")),
+        cost=_cost(body.get("price")),
     )
+
+
+def _cost(price: object) -> float | None:
+    """Return what is charged: its prices are texts, and negative."""
+    amount = _number(price)
+    return None if amount is None else abs(amount)
+
+
+def _number(text: object) -> float | None:
+    try:
+        number = float(str(text))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _moment(text: object) -> datetime | None:

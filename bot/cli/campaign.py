@@ -23,6 +23,9 @@ def command(  # noqa: PLR0917 - its options, each with a name
         str | None,
         typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: all."),
     ] = None,
+    crm: Annotated[
+        bool, typer.Option("--crm", help="import: everybody in the register under `crm`.")
+    ] = False,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -51,12 +54,15 @@ def command(  # noqa: PLR0917 - its options, each with a name
     settings = load(config, keys=False).settings
     if action not in ACTIONS.replace(" or ", ", ").split(", "):
         raise UsageError(f'campaign takes {ACTIONS}, not "{action}"')
+    if crm and action != "import":
+        raise UsageError(f"campaign {action} takes no --crm")
     if file is not None and action != "import":
         raise UsageError(f"campaign {action} takes no file; name the campaign with --campaign")
     if action != "status":
         _check_name(campaign, settings)
     if action == "import":
-        return _import(settings, file, str(campaign), columns, encoding or "", out)
+        source = _source(file, columns, encoding, crm=crm)
+        return _import(settings, source, str(campaign), columns, encoding or "", out)
     from bot.outbound import campaign_state  # noqa: PLC0415 - after the configuration's errors
 
     if action == "status":
@@ -66,23 +72,30 @@ def command(  # noqa: PLR0917 - its options, each with a name
     return campaign_state.move_campaign(settings, str(campaign), action, say=typer.echo)
 
 
+def _source(file: str | None, columns: str | None, encoding: str | None, *, crm: bool) -> str:
+    """Return the file or its URL; empty: the register is asked."""
+    if crm and (file or columns or encoding):
+        raise UsageError("campaign import takes --crm or a file with its options, not both")
+    if not crm and not file:
+        raise UsageError("campaign import needs a file, or its URL, or --crm")
+    return "" if crm else str(file)
+
+
 def _import(
     settings: Settings,
-    file: str | None,
+    source: str,
     campaign: str,
     columns: str | None,
     encoding: str,
     out: Path | None,
 ) -> int:
-    if not file:
-        raise UsageError("campaign import needs a file, or its URL")
     from bot.outbound.import_run import (  # noqa: PLC0415 - loads what campaigns alone need
         ImportOptions,
         run_import,
     )
 
     names = tuple(each.strip() for each in columns.split(",")) if columns else ()
-    options = ImportOptions(source=file, columns=names, encoding=encoding, refused_file=out)
+    options = ImportOptions(source=source, columns=names, encoding=encoding, refused_file=out)
     return run_import(settings, campaign, options, say=typer.echo)
 
 

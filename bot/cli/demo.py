@@ -61,5 +61,12 @@ def _call_people(contacts: int, jobs: int, *, port: int, every: bool) -> None:
     from bot.campaign_demo import demo_campaign, plan_of  # noqa: PLC0415 - imports Pipecat
 
     with TemporaryDirectory(prefix="holdline-demo-") as folder:
-        plan = plan_of(contacts=contacts, jobs=jobs, port=port, folder=Path(folder), every=every)
+        plan = plan_of(
+            contacts=contacts,
+            jobs=jobs,
+            port=port,
+            folder=Path(folder),
+            reports=LOGS,
+            every=every,
+        )
         asyncio.run(demo_campaign(plan, Console(highlight=False, soft_wrap=True)))

@@ -16,6 +16,16 @@ class CrmRequestSettings(Section):
     body: dict[str, Any] | None = None
 
 
+class CrmPeopleSettings(CrmRequestSettings):
+    """How pages of people are asked for, for an import."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH"] = "GET"
+    found: Text = "results"  # the path to the people of a page
+    next: Text = "next"  # the path to where the next page begins; nothing there: it was the last
+    cursor: Text = "after"  # the name under which that is asked for; `{cursor}` in a body
+    number: tuple[Text, ...] = ("number",)  # the paths to a number; the first that holds one
+
+
 class CrmMappingSettings(Section):
     """Which request means what, for `kind: rest`."""
 
@@ -25,6 +35,7 @@ class CrmMappingSettings(Section):
     name: tuple[Text, ...] = ("name",)
     fields: dict[str, str] = Field(default_factory=dict)
     write: CrmRequestSettings | None = None
+    people: CrmPeopleSettings | None = None
     idempotency_header: str = "Idempotency-Key"
 
 
@@ -38,6 +49,8 @@ class CrmSettings(Section):
     file: Path | None = None  # a CSV file beside our own contacts
     timeout_s: Seconds = 5.0  # of one request
     greeting_s: Seconds = 0.15  # that a greeting with a name in it waits for the name
+    dials: Literal["none", "unreached", "all"] = "unreached"  # of campaigns: which are reported
+    columns: dict[str, str] = Field(default_factory=dict)  # of an import: where each stands
     mapping: CrmMappingSettings | None = None
 
     @model_validator(mode="after")
@@ -45,5 +58,5 @@ class CrmSettings(Section):
         if self.kind in ("rest", "webhook") and self.url is None:
             raise ValueError(f"`kind: {self.kind}` needs `url`")
         if self.kind == "rest" and self.mapping is None:
-            raise ValueError("`kind: rest` needs `mapping`, with `look_up`, `write` or both")
+            raise ValueError("`kind: rest` needs `mapping`, with `look_up`, `write` or `people`")
         return self

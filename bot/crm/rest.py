@@ -83,7 +83,7 @@ class RestCrm:
         if self._mapping.look_up is None:
             return None
         try:
-            answer = await self._ask(self._mapping.look_up, {"number": number}, {})
+            answer = await self.ask(self._mapping.look_up, {"number": number})
         except CrmError as error:
             if error.kind is Kind.NOT_FOUND:  # some say so of a person whom they do not know
                 return None
@@ -95,9 +95,8 @@ class RestCrm:
         if self._mapping.write is None:
             return
         header = self._mapping.key_header
-        await self._ask(
-            self._mapping.write, report.values(), {header: report.key} if header else {}
-        )
+        headers = {header: report.key} if header else {}
+        await self.ask(self._mapping.write, report.values(), headers=headers)
 
     async def close(self) -> None:
         """Let connections go."""
@@ -108,18 +107,30 @@ class RestCrm:
         if not isinstance(found, Mapping):
             return None
         mapping = self._mapping
-        name = " ".join(filter(None, (_text(dig(found, each)) for each in mapping.name)))
-        fields = {key: _text(dig(found, path)) for key, path in mapping.fields.items()}
-        return CrmContact(id=_text(dig(found, mapping.contact_id)), name=name, fields=fields)
+        name = " ".join(filter(None, (text_of(dig(found, each)) for each in mapping.name)))
+        fields = {key: text_of(dig(found, path)) for key, path in mapping.fields.items()}
+        return CrmContact(id=text_of(dig(found, mapping.contact_id)), name=name, fields=fields)
 
-    async def _ask(
-        self, request: RestRequest, values: Mapping[str, Any], headers: Mapping[str, str]
+    async def ask(
+        self,
+        request: RestRequest,
+        values: Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        most_bytes: int = MOST_BYTES,
     ) -> Any:
+        """Return what it answers to a request with these values in their places.
+
+        Raises:
+            CrmError: It refused, or did not answer.
+        """
         escaped = {key: quote(str(value), safe="") for key, value in values.items()}
         url = self._place.url.rstrip("/") + fill(request.path, escaped)
         body = None if request.body is None else json.dumps(fill(request.body, values)).encode()
-        told = {**self._place.headers, **headers, "content-type": "application/json"}
-        return await send(self._opened(), request.method, url, body=body, headers=told)
+        told = {**self._place.headers, **(headers or {}), "content-type": "application/json"}
+        return await send(
+            self._opened(), request.method, url, body=body, headers=told, most_bytes=most_bytes
+        )
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -135,6 +146,7 @@ async def send(
     *,
     body: bytes | None,
     headers: Mapping[str, str],
+    most_bytes: int = MOST_BYTES,
 ) -> Any:
     """Return what was answered as JSON; None: nothing was said.
 
@@ -145,7 +157,7 @@ async def send(
         async with session.request(
             method, url, data=body, headers=headers, allow_redirects=False
         ) as said:
-            text = await said.content.read(MOST_BYTES)
+            text = await _read(said.content, most_bytes)
     except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
         raise unanswered(error) from None  # its text may hold the address
     if not 200 <= said.status < 300:
@@ -158,5 +170,16 @@ async def send(
         raise CrmError(Kind.PROTOCOL, "the answer is no JSON") from None
 
 
-def _text(value: Any) -> str:
+async def _read(content: aiohttp.StreamReader, most_bytes: int) -> bytes:
+    """Return a whole answer; what came in several pieces is read to its end."""
+    text = bytearray()
+    async for piece in content.iter_any():
+        text += piece
+        if len(text) > most_bytes:
+            raise CrmError(Kind.PROTOCOL, f"the answer is larger than {most_bytes} bytes")
+    return bytes(text)
+
+
+def text_of(value: Any) -> str:
+    """Return what is known, as text; a list and an object are none."""
     return "" if value is None or isinstance(value, dict | list) else str(value)

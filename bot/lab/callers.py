@@ -21,6 +21,8 @@ from faultlab.ears.heard import RecognisedWord
 from faultlab.ears.known import KnownUtterance
 from faultlab.mulaw import decode, encode
 from faultlab.receptionist.receptionist import reply
+from faultlab.register.people import KnownPerson
+from faultlab.register.simulator import RegisterSimulator
 from faultlab.voices.voices import APART_S, speak_now, voice_of, word_sound
 
 __all__ = [
@@ -30,9 +32,11 @@ __all__ = [
     "Callee",
     "Carrier",
     "CarrierRest",
+    "KnownPerson",
     "KnownUtterance",
     "NotConnectedError",
     "PhoneCall",
+    "RegisterSimulator",
     "Twiml",
     "decode",
     "encode",

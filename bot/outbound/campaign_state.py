@@ -36,7 +36,7 @@ def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
 
 def write_report(settings: Settings, campaign: str, folder: Path, *, say: Say) -> int:
     """Write the report of a campaign, as a page and as a line for each contact."""
-    return _run(_report(settings.storage.url, campaign, folder, say))
+    return _run(report_campaign(settings.storage.url, campaign, folder, say=say))
 
 
 def _run(work: Coroutine[None, None, int]) -> int:
@@ -79,7 +79,13 @@ async def _status(url: str, campaign: str | None, say: Say) -> int:
     return 0
 
 
-async def _report(url: str, campaign: str, folder: Path, say: Say) -> int:
+async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) -> int:
+    """Write the report of a campaign, and say its key figures.
+
+    Raises:
+        UsageError: There is no such campaign, or the folder cannot be written.
+        StorageError: The database does not answer.
+    """
     now = utc_now().timestamp()
     async with AsyncExitStack() as stack:
         office, books = CampaignOffice(url), CampaignFigures(url)

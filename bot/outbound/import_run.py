@@ -13,6 +13,7 @@ from bot.clock import utc_now
 from bot.config.campaigns import campaign_of
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
+from bot.outbound.crm_source import fetch_people
 from campaigns.columns import KNOWN
 from campaigns.csv_export import safe_cell
 from campaigns.fetching import FetchError, fetch_file
@@ -35,7 +36,7 @@ SHOWN: Final = 10  # refused rows on the terminal; all of them stand in the file
 class ImportOptions:
     """What the command line says of an import."""
 
-    source: str  # a file, or its URL
+    source: str  # a file, or its URL; empty: the register that is configured
     columns: tuple[str, ...] = ()
     encoding: str = ""
     refused_file: Path | None = None  # None: beside the working directory's other files
@@ -77,7 +78,7 @@ def run_import(
     path = options.refused_file or Path(f"{campaign}.refused.csv")
     refused = RefusedFile(path, say)
     try:
-        tally = asyncio.run(_import(settings, campaign, options, refused))
+        tally = asyncio.run(_import(settings, campaign, options, refused, say))
     except ImportRefusedError as error:
         raise UsageError(str(error)) from error
     except (FetchError, StorageError) as error:
@@ -91,13 +92,19 @@ def run_import(
 
 
 async def _import(
-    settings: Settings, campaign: str, options: ImportOptions, refused: RefusedFile
+    settings: Settings,
+    campaign: str,
+    options: ImportOptions,
+    refused: RefusedFile,
+    say: Callable[[str], None],
 ) -> ImportTally:
     book = ContactBook(settings.storage.url)
     try:
         with tempfile.TemporaryDirectory(prefix="holdline-import-") as folder:
             file = Path(options.source)
-            if urlsplit(options.source).scheme in ("http", "https"):
+            if not options.source:
+                file = await fetch_people(settings, Path(folder), say=say)
+            elif urlsplit(options.source).scheme in ("http", "https"):
                 file = Path(folder) / "contacts.csv"
                 await fetch_file(options.source, file)
             plan = ImportPlan(

@@ -18,6 +18,7 @@ from bot.house.house import House
 from bot.keep_running import keep_running
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.carriers import Closing, NoCarrier, carrier_of
+from bot.outbound.clerks import clerks_of
 from bot.outbound.dialing_house import CallsOfTheHouse, HouseOfCalls, agent_of
 from bot.outbound.rehearsal import rehearsal_of
 from bot.process import Process
@@ -81,22 +82,21 @@ async def open_outbound(
     process.briefs.look_up = partial(_look_up, settings, campaigns, reader)
     async with asyncio.TaskGroup() as tasks:
         carrier = carrier_of(settings, ledger.refs, tasks) or NoCarrier()
+        clerks = clerks_of(settings, campaigns, carrier, leads=lambda: house.leads)
         parts = DialerParts(
             store=store,
             office=office,
             carrier=carrier,
             calls=calls,
             house=HouseOfCalls(process=process, house=house),
-            tell=process.switchboard.tell,
+            tell=clerks.heard_by(process.switchboard.tell),
             now_s=clock.utc_s,
             rehearse=rehearsal_of(process).ready,
             settings=dialing or DialerSettings(),
         )
         dials = not isinstance(carrier, NoCarrier)
-        dialer = Dialer(campaigns, parts) if campaigns and dials else None
-        if campaigns and not dials:
-            logger.warning("campaigns are configured, and no carrier that could dial; nobody is")
-        working = _work(tasks, dialer)
+        dialer = _dialer(campaigns, parts, dials=dials)
+        working = [*_work(tasks, dialer), *(clerks.work(tasks) if dialer else ())]
         try:
             yield Outbound(
                 campaigns=campaigns,
@@ -113,8 +113,14 @@ async def open_outbound(
                 await asyncio.wait([each])
             if isinstance(carrier, Closing):
                 carrier.close()
-            for each in (store, office, book, reader):
+            for each in (store, office, book, reader, clerks):
                 await each.close()
+
+
+def _dialer(campaigns: Mapping[str, Campaign], parts: DialerParts, *, dials: bool) -> Dialer | None:
+    if campaigns and not dials:
+        logger.warning("campaigns are configured, and no carrier that could dial; nobody is")
+    return Dialer(campaigns, parts) if campaigns and dials else None
 
 
 def _work(tasks: asyncio.TaskGroup, dialer: Dialer | None) -> list[asyncio.Task[None]]:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import SecretStr
 
 from bot import clock
-from bot.lab.callers import AgentServer, Callee, CarrierRest
+from bot.lab.callers import AgentServer, Callee, CarrierRest, KnownPerson, RegisterSimulator
 from calls.outbound import Dial, DialOutcome
 from storage.campaign_office import CampaignOffice
 from storage.contact_book import ContactBook, NewContact
@@ -142,6 +142,41 @@ def staged_tree(port: int, carrier_url: str, folder: Path, **campaign: Any) -> d
         "hold": {"render": False},
         "shutdown": {"drain_s": 0},
     }
+
+
+def register_tree(url: str, token: str) -> dict[str, Any]:
+    """Return the configuration of the lab's register, which is told of every dial and call."""
+    told = ("call_id", "direction", "number", "outcome", "length_s", "summary", "callback")
+    return {
+        "kind": "rest",
+        "url": url,
+        "token": SecretStr(token),
+        "dials": "all",
+        "mapping": {
+            "look_up": {"method": "GET", "path": "/v1/people?number={number}"},
+            "found": "results.0",
+            "write": {"path": "/v1/calls", "body": {each: f"{{{each}}}" for each in told}},
+        },
+    }
+
+
+@asynccontextmanager
+async def staged_register(
+    contacts: Sequence[StagedContact], *, failing: float = 0.0
+) -> AsyncIterator[RegisterSimulator]:
+    """Have the lab's register know these people while the block runs.
+
+    Args:
+        contacts: Whom it knows.
+        failing: The share of its requests that fail.
+    """
+    people = [
+        KnownPerson(id=str(at), number=each.number, name=each.name)
+        for at, each in enumerate(contacts, start=1)
+    ]
+    async with RegisterSimulator(people=people) as register:
+        register.fail(failing)
+        yield register
 
 
 @asynccontextmanager

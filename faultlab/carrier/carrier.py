@@ -33,6 +33,7 @@ from faultlab.carrier.webhook import (
     NotConnectedError,
     PhoneCall,
     Twiml,
+    web_session,
 )
 from faultlab.mulaw import Pcm
 
@@ -112,7 +113,7 @@ class Carrier:
     async def __aenter__(self) -> Self:
         """Ring, and return when the media flows."""
         try:
-            self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
+            self._session = await self._stack.enter_async_context(web_session())
             self.twiml = await self.manner.ring(self._session, self.phone, self._server)
             await self._open()
             group = await self._stack.enter_async_context(asyncio.TaskGroup())

@@ -6,6 +6,7 @@ them. Source: twilio.com/docs/voice/api/call-resource, /voice/twiml/dial, /voice
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from faultlab.carrier.webhook import (
     follow,
     notify,
     read_twiml,
+    web_session,
 )
 
 # What a status is called where it is asked for.
@@ -36,6 +38,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "in-progress": "answered",
 }
 VERDICT_S: Final = 2.0  # until the detection of machines has decided
+PRICE: Final = 0.0140  # chosen: of a minute that has begun, in the account's currency
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +53,8 @@ class Placed:
     answered_by: str | None = None
     statuses: list[str] = field(default_factory=list)
     carrier: Carrier | None = None
+    talked_s: int = 0  # whole seconds, as they are charged for
+    price: str | None = None  # nobody knows it before some time behind the end
 
     @property
     def over(self) -> bool:
@@ -94,6 +99,7 @@ class Exchange:
         server: Whose webhooks are asked.
         placed: Every call, by its CallSid.
         repeats: How often each status is told, as a carrier may that got no answer.
+        billed_after_s: How long behind the end of a call its price is known.
         dialled: Whom a live call was connected with.
     """
 
@@ -103,12 +109,13 @@ class Exchange:
         self.server = server
         self.placed: dict[str, Placed] = {}
         self.repeats = 1
+        self.billed_after_s = 2.0
         self.dialled: list[DialVerb] = []
 
     async def run(self, placed: Placed) -> None:
         """Place a call, and tell how it goes until it is over."""
         callee = self.callees.get(placed.phone.called, Callee())
-        async with aiohttp.ClientSession() as session:
+        async with web_session() as session:
             await self._become(session, placed, "initiated")
             await self._become(session, placed, "ringing")
             ring_s = float(placed.order.get("Timeout", "60"))
@@ -124,6 +131,7 @@ class Exchange:
     async def _talk(self, session: aiohttp.ClientSession, placed: Placed, callee: Callee) -> None:
         assert self.server is not None  # noqa: S101 - nobody else could have asked for the call
         await self._become(session, placed, "in-progress")
+        began_s = asyncio.get_running_loop().time()
         said = placed.order.get("Twiml")
         carrier = Carrier(
             self.server.base_url,
@@ -144,7 +152,11 @@ class Exchange:
                     each.cancel()
         except NotConnectedError:
             pass  # it was answered, and told to hang up
-        await self._become(session, placed, "completed", SipResponseCode="200", CallDuration="3")
+        placed.talked_s = max(1, round(asyncio.get_running_loop().time() - began_s))
+        lasted = str(placed.talked_s)
+        await self._become(session, placed, "completed", SipResponseCode="200", CallDuration=lasted)
+        await asyncio.sleep(self.billed_after_s)
+        placed.price = f"-{math.ceil(placed.talked_s / 60) * PRICE:.5f}"
 
     async def _judge(self, session: aiohttp.ClientSession, placed: Placed, callee: Callee) -> None:
         url = placed.order.get("AsyncAmdStatusCallback")
@@ -182,7 +194,7 @@ class Exchange:
 
     async def cancel(self, placed: Placed) -> None:
         """Place a call no further."""
-        async with aiohttp.ClientSession() as session:
+        async with web_session() as session:
             await self._become(session, placed, "canceled", SipResponseCode="487")
 
     async def connect(

@@ -215,6 +215,9 @@ def _described(placed: Placed) -> dict[str, Any]:
         "direction": placed.phone.direction,
         "answered_by": placed.answered_by,
         "date_created": format_datetime(placed.created),
+        "duration": str(placed.talked_s) if placed.over else None,
+        "price": placed.price,
+        "price_unit": "USD",
     }
 
 

@@ -94,6 +94,15 @@ class AgentServer:
         return url
 
 
+def web_session() -> aiohttp.ClientSession:
+    """Return what asks webhooks, each on a connection of its own.
+
+    One that is kept can be let go of by the server in the moment in which it is used again: a
+    carrier asks anew then, and nobody can tell whether the first question was heard.
+    """
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+
+
 async def ring(
     session: aiohttp.ClientSession,
     form: Mapping[str, str],

@@ -1,0 +1,95 @@
+"""Asks a carrier what calls cost that are over, until it says so; their outcome never waits for it.
+
+It is asked soon, and then each time after twice as long, for a day: a carrier knows the price of a
+short call in seconds or in hours.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, runtime_checkable
+
+from loguru import logger
+
+from calls.outbound import Dial
+from campaigns.carrier import CarrierError
+from campaigns.dial_news import DialNews
+from storage.database import StorageError
+from storage.dial_bills import DialBills
+
+FIRST_S: Final = 3.0  # after the end of a dial
+DAY_S: Final = 86_400.0
+LONGEST_DIAL_S: Final = 14_400.0  # Twilio's own limit of a call
+AT_ONCE: Final = 20  # dials that are asked about in one look
+LOOK_S: Final = 5.0  # while anything is open
+IDLE_S: Final = 600.0  # without news: what was open when the process began, or leads since
+UNWELL_S: Final = 30.0
+
+
+@runtime_checkable
+class BillingCarrier(Protocol):
+    """A carrier that says what a call cost."""
+
+    async def cost_of(self, provider_call_id: str) -> float | None:
+        """Return it, in the account's currency; None: it is not known yet.
+
+        Raises:
+            CarrierError: It did not answer.
+        """
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Billing:
+    """Of one process; it asks while it leads its house."""
+
+    carrier: BillingCarrier
+    bills: DialBills
+    campaigns: Sequence[str]
+    leads: Callable[[], bool]
+    now_s: Callable[[], float]
+    news: DialNews = field(default_factory=DialNews)
+    _due_s: dict[str, float] = field(default_factory=dict[str, float])  # by the dial's id
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            try:
+                wait_s = await self.ask_due() if self.leads() else IDLE_S
+            except (StorageError, CarrierError) as error:
+                logger.warning("what calls cost is not known yet: {}", error)
+                wait_s = UNWELL_S
+            if wait_s == IDLE_S:
+                await self.news.wait(IDLE_S)
+            else:
+                await asyncio.sleep(wait_s)
+
+    async def ask_due(self) -> float:
+        """Ask about those whose turn it is; return how long nobody's turn comes."""
+        now = self.now_s()
+        since_s = now - DAY_S - LONGEST_DIAL_S
+        owed = {
+            each.id: each for each in await self.bills.open_ones(self.campaigns, since_s=since_s)
+        }
+        self._due_s = {each.id: self._due(each, now) for each in owed.values()}
+        due = sorted((at, name) for name, at in self._due_s.items() if at <= now)
+        for _, name in due[:AT_ONCE]:
+            await self._ask(owed[name])
+        waiting = [at for at in self._due_s.values() if at < float("inf")]
+        return max(LOOK_S, min(IDLE_S, min(waiting) - now)) if waiting else IDLE_S
+
+    def _due(self, dial: Dial, now: float) -> float:
+        """Return when a dial is to be asked about; one that was never is asked about soon."""
+        ended_s = dial.ended_s or now
+        if now - ended_s > DAY_S:
+            return float("inf")
+        return self._due_s.get(dial.id, ended_s + FIRST_S)
+
+    async def _ask(self, dial: Dial) -> None:
+        now = self.now_s()
+        age_s = max(FIRST_S, now - (dial.ended_s or now))
+        self._due_s[dial.id] = now + age_s  # also when it does not answer
+        cost = await self.carrier.cost_of(dial.provider_call_id)
+        if cost is not None:
+            await self.bills.charge(dial, cost)
+            del self._due_s[dial.id]

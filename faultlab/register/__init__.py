@@ -1,0 +1,1 @@
+"""A simulated register of customers, as a CRM offers one over HTTP."""

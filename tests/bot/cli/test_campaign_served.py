@@ -1,0 +1,203 @@
+"""Campaigns by command and over HTTP, against a running server and a carrier that calls people.
+
+A file comes in, the campaign starts, people are talked with, it is paused and goes on, and in the
+end its figures are asked for: each step as an owner does it, in processes of their own.
+"""
+
+import asyncio
+import csv
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bot.lab.process import lab_process
+from faultlab.carrier.callee import Callee
+from faultlab.carrier.rest import CarrierRest
+from faultlab.carrier.webhook import AgentServer
+from tests.bot.serving import AUTH_TOKEN, free_port, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+ACCOUNT = "AC" + "0" * 32
+OURS = "+15005550006"
+ANNA, BEN, CYD, ONE = "+15005551001", "+15005551002", "+15005551003", "+15005551009"
+LONG_S = 120.0  # a machine that is busy with other things is no failure
+FILE = f"""number,name,zone
+{ANNA},Anna,UTC
+{BEN},Ben,UTC
+{CYD},Cyd,UTC
+12,Dan,UTC
+"""
+CAMPAIGN = {
+    "disclosure": "Hello, this is the automated assistant of Oak Street Dental.",
+    "consent_required": False,
+    "window": {"begin": "00:00", "end": "24:00"},
+    "attempts": 1,
+    "concurrent": 1,
+    "dials_per_minute": 600,
+}
+CONFIRMS = Callee(ring_s=0.3, lines=("Thank you, goodbye.",))
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whoever types commands, and looks at the console's numbers."""
+
+    folder: Path
+    url: str
+    carrier: CarrierRest
+
+    async def types(self, *arguments: str) -> tuple[int, str]:
+        """Run a command; return its code and all that it printed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bot", *arguments, "--config", str(self.folder / "holdline.yaml"),
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
+
+    async def sees(self) -> dict[str, Any]:
+        """Return the one campaign as the console has it."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.url}/api/campaigns") as answer,
+        ):
+            (one,) = await answer.json()
+            return one
+
+    async def says(self, move: str) -> dict[str, Any]:
+        """Press a button of the console."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.url}/api/campaigns/spring/{move}") as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    def rung(self) -> list[str]:
+        """Return who was called, as the carrier has it."""
+        return [number for _, number, _ in self.carrier.book]
+
+    def statuses(self) -> list[str]:
+        return [each.status for each in self.carrier.exchange.placed.values()]
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(LONG_S):
+        while not await true():  # noqa: ASYNC110 - the other side is another process
+            await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def an_owner(folder: Path) -> AsyncIterator[Owner]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    agent = AgentServer(base_url=url, public_url=url, auth_token=AUTH_TOKEN)
+    async with lab_process() as lab, CarrierRest(ACCOUNT, AUTH_TOKEN, server=agent) as carrier:
+        carrier.exchange.callees = dict.fromkeys((ANNA, BEN, CYD, ONE), CONFIRMS)
+        carrier.exchange.callees[BEN] = Callee(ring_s=0.3, fate="busy")
+        twilio = {"enabled": True, "number": OURS, "api_url": carrier.url}
+        changes = {"transports": {"twilio": twilio}, "campaigns": {"spring": CAMPAIGN}}
+        keys = {"TWILIO_ACCOUNT_SID": ACCOUNT}
+        async with serving(lab, folder, changes=changes, environment=keys, port=port):
+            yield Owner(folder, url, carrier)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What the commands said, and what was seen meanwhile."""
+
+    codes: tuple[int, ...]
+    texts: tuple[str, ...]
+    paused: dict[str, Any]
+    called_by_then: list[str]
+    seen: dict[str, Any]
+
+
+async def run_spring(owner: Owner) -> Story:
+    """Bring people in, start, pause while the first one talks, go on, and ask what came of it."""
+    spring = ("--campaign", "spring")
+    told = [await owner.types("campaign", "import", "contacts.csv", *spring)]
+    told.append(await owner.types("campaign", "start", *spring))
+    await until(lambda: is_in(owner, "in-progress"))
+    paused = await owner.says("pause")
+    await until(lambda: has_done(owner, 1))
+    called_by_then = owner.rung()
+    told.append(await owner.types("campaign", "status"))
+    told.append(await owner.types("campaign", "resume", *spring))
+    await until(lambda: is_over(owner))
+    seen = await owner.sees()
+    await until(lambda: has_prices(owner))
+    told.append(await owner.types("campaign", "report", *spring, "--out", "out"))
+    told.append(await owner.types("dial", ONE))
+    codes, texts = zip(*told, strict=True)
+    return Story(codes, texts, paused, called_by_then, seen)
+
+
+async def test_a_campaign_is_run_by_commands_and_the_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWILIO_ACCOUNT_SID", ACCOUNT)
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", AUTH_TOKEN)
+    (tmp_path / "contacts.csv").write_text(FILE, encoding="utf-8")
+    async with an_owner(tmp_path) as owner:
+        story = await run_spring(owner)
+
+    assert story.codes == (0,) * 6, story.texts
+    assert story.paused["state"] == "paused"
+    assert story.called_by_then == [ANNA], "somebody was called while the campaign rested"
+    assert sorted(owner.rung()) == [ANNA, BEN, CYD, ONE]
+    calls = [each.carrier for each in owner.carrier.exchange.placed.values() if each.carrier]
+    assert len(calls) == 3
+    assert all(each.heard_at for each in calls), "somebody picked up, and heard nothing"
+    assert (story.seen["state"], story.seen["finished"], story.seen["left_s"]) == ("done", 3, None)
+    assert story.seen["outcomes"] == {"busy": 1, "completed": 2}
+    has_told(story.texts)
+    assert read_report(tmp_path / "out") == {
+        "Anna": ("completed", "0.0140"), "Ben": ("busy", "0.0000"), "Cyd": ("completed", "0.0140"),
+    }  # fmt: skip
+
+
+def has_told(texts: tuple[str, ...]) -> None:
+    """Assert what each command said."""
+    imported, started, status, resumed, report, dialled = texts
+    assert "4 rows (utf-8): 3 added, 0 known before, 1 refused" in imported
+    assert "spring is running" in started
+    assert "spring is running" in resumed
+    assert "spring: paused (an operator), 0 calls now" in status
+    assert "contacts: 3 of 3 finished" in report
+    assert "success rate: 66.7 %" in report
+    assert "cost: 0.0280" in report
+    assert dialled.startswith(f"{ONE}: completed, ")
+
+
+def read_report(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return outcome and cost by name."""
+    with (folder / "spring.csv").open(encoding="utf-8", newline="") as file:
+        return {each["name"]: (each["outcome"], each["cost"]) for each in csv.DictReader(file)}
+
+
+async def is_in(owner: Owner, status: str) -> bool:
+    return status in owner.statuses()
+
+
+async def has_done(owner: Owner, many: int) -> bool:
+    return (await owner.sees())["contacts"].get("done", 0) == many
+
+
+async def is_over(owner: Owner) -> bool:
+    return (await owner.sees())["state"] == "done"
+
+
+async def has_prices(owner: Owner) -> bool:
+    return (await owner.sees())["cost"] > 0.02

@@ -1,0 +1,211 @@
+"""`holdline campaign import --crm`: everybody whom a register knows, a page at a time."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import yaml
+
+from bot.__main__ import run
+from faultlab.faults import Http
+from faultlab.register.people import KnownPerson
+from faultlab.register.simulator import RegisterSimulator
+from faultlab.schedule import Window
+
+MANY = 250
+CONSENT = {"agreed_by": "written", "agreed_on": "2026-11-01", "agreed_in": "form 7"}
+COLUMNS = {
+    "consent_kind": "agreed_by",
+    "consent_date": "agreed_on",
+    "consent_source": "agreed_in",
+}
+REST = {
+    "kind": "rest",
+    "columns": COLUMNS,
+    "mapping": {"people": {"path": "/v1/people?limit=100"}, "fields": {"plan": "plan"}},
+}
+HUBSPOT = {"kind": "hubspot", "columns": COLUMNS}
+
+
+def people(many: int) -> list[KnownPerson]:
+    """Return people, one of whom has no number that could be called, and one no consent."""
+    known = [
+        KnownPerson(
+            id=str(at),
+            number=f"+1202555{at:04}",
+            name=f"Ada {at}",
+            more={**CONSENT, "plan": "x" * 3000},
+        )
+        for at in range(many)
+    ]
+    known[7] = KnownPerson(id="7", number="12", name="=1+1", more=CONSENT)
+    known[130] = KnownPerson(id="130", number="+12025550130", name="Cyd")
+    return known
+
+
+@contextmanager
+def register_beside(known: list[KnownPerson]) -> Iterator[RegisterSimulator]:
+    """Run a register in a thread of its own: the command has its own loop."""
+    loop, register = asyncio.new_event_loop(), RegisterSimulator(people=known)
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(register.start(), loop).result(10)
+        yield register
+        asyncio.run_coroutine_threadsafe(register.stop(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def configure(crm: dict[str, Any], **more: Any) -> None:
+    tree = {"campaigns": {"spring": {"region": "US"}}, "crm": crm, **more}
+    Path("holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+
+
+def bring(*more: str) -> int:
+    return run(["campaign", "import", "--crm", "--campaign", "spring", *more])
+
+
+@pytest.mark.parametrize("crm", [REST, HUBSPOT], ids=["rest", "hubspot"])
+def test_every_page_is_read_and_every_refused_row_is_told(
+    crm: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with register_beside(people(MANY)) as register:
+        monkeypatch.setenv("CRM_TOKEN", register.api_key)
+        configure({**crm, "url": register.url})
+        first, again = bring(), bring()
+        asked = [each.path for each in register.record.requests("register")]
+
+    said = capsys.readouterr().out
+    assert (first, again) == (0, 0)
+    assert f"{MANY} rows (utf-8): {MANY - 2} added, 0 known before, 2 refused" in said
+    assert f"{MANY} rows (utf-8): 0 added, {MANY - 2} known before, 2 refused" in said
+    assert "no_consent: 1" in said
+    assert "line 9: " in said
+    assert len(asked) == 2 * 3
+    assert "'=1+1" in Path("spring.refused.csv").read_text(encoding="utf-8")
+
+
+def test_a_register_that_fails_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with register_beside(people(MANY)) as register:
+        monkeypatch.setenv("CRM_TOKEN", register.api_key)
+        configure({**REST, "url": register.url}, resilience={"retry": {"initial_s": 0.02}})
+        register.set_faults([Window(fault=Http(status=503), requests=2)])
+
+        assert bring() == 0
+
+    said = capsys.readouterr().out
+    assert said.count("rest failed (overloaded); asked again in") == 2
+    assert f"{MANY - 2} added" in said
+
+
+def test_a_register_that_is_down_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with register_beside([]) as register:
+        monkeypatch.setenv("CRM_TOKEN", register.api_key)
+        retry = {"initial_s": 0.01, "attempts": 1}
+        configure({**REST, "url": register.url}, resilience={"retry": retry})
+        register.set_faults([Window(fault=Http(status=503))])
+
+        assert bring() == 1
+
+    assert (
+        capsys.readouterr().err == "holdline: crm: rest did not say whom it knows: answered 503\n"
+    )
+
+
+def test_a_wrong_key_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with register_beside([]) as register:
+        monkeypatch.setenv("CRM_TOKEN", "another")
+        configure({**REST, "url": register.url})
+
+        assert bring() == 1
+        assert len(register.record.requests("register")) == 1
+
+    assert (
+        capsys.readouterr().err == "holdline: crm: rest did not say whom it knows: answered 401\n"
+    )
+
+
+WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "no register": ({"kind": "none"}, [], "--crm: crm.kind is none: set it to own"),
+    "our own without a file": ({"kind": "own"}, [], "crm.kind is own: it has no `file`"),
+    "one that knows nobody": (
+        {"kind": "webhook", "url": "http://127.0.0.1:9"},
+        [],
+        "crm.kind is webhook: a webhook is told of calls",
+    ),
+    "no way to ask for pages": (
+        {"kind": "rest", "url": "http://127.0.0.1:9", "mapping": {}},
+        [],
+        "its `mapping` has no `people`",
+    ),
+    "a file, too": ({"kind": "none"}, ["contacts.csv"], "takes --crm or a file"),
+}
+
+
+@pytest.mark.parametrize(("crm", "more", "line"), WRONG.values(), ids=WRONG)
+def test_bad_usage_is_one_line(
+    crm: dict[str, Any], more: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(crm)
+
+    assert bring(*more) == 2
+
+    said = capsys.readouterr().err
+    assert line in said
+    assert said.count("\n") == 1
+
+
+def test_our_own_register_s_file_is_imported_as_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("people.csv").write_text("number,name\n+12025550142,Ada\n", encoding="utf-8")
+    configure({"kind": "own", "file": "people.csv"})
+
+    assert bring() == 0
+
+    assert "no_consent: 1" in capsys.readouterr().out
+
+
+def test_pages_that_lead_in_a_circle_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with register_beside(people(MANY)) as register:
+        monkeypatch.setenv("CRM_TOKEN", register.api_key)
+        circle = {
+            **REST["mapping"],
+            "people": {"path": "/v1/people?limit=1", "next": "results.0.plan"},
+        }
+        configure({**REST, "mapping": circle, "url": register.url})
+
+        assert bring() == 1
+
+    assert "a second time" in capsys.readouterr().err
+
+
+def test_an_answer_without_people_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with register_beside(people(MANY)) as register:
+        monkeypatch.setenv("CRM_TOKEN", register.api_key)
+        wrong = {**REST["mapping"], "people": {"path": "/v1/people", "found": "persons"}}
+        configure({**REST, "mapping": wrong, "url": register.url})
+
+        assert bring() == 1
+
+    assert "there are no people at persons" in capsys.readouterr().err
