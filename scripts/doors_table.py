@@ -1,7 +1,7 @@
 """Writes what each door can do into docs/transports.md, from the results of the suite itself.
 
     .venv/bin/python scripts/doors_table.py                 # runs the suite: some ten minutes
-    .venv/bin/python scripts/doors_table.py --results FILE  # reads results that are there
+    .venv/bin/python scripts/doors_table.py --results FILE...  # reads results that are there
 
 What the suite could not try on this machine is told as unproven, never as passed.
 """
@@ -121,13 +121,15 @@ def run_suite(results: Path) -> int:
 def main() -> int:
     """Write the table; 1 when a door fails, or was not proven."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--results", type=Path, help="pytest's JUnit file; default: run the suite")
+    parser.add_argument(
+        "--results", type=Path, nargs="+", help="pytest's JUnit files; default: run the suite"
+    )
     given = parser.parse_args().results
     with tempfile.TemporaryDirectory() as folder:
-        results = given or Path(folder) / "results.xml"
+        results = given or [Path(folder) / "results.xml"]
         if given is None:
-            run_suite(results)
-        found = judge(read_cases(results))
+            run_suite(*results)
+        found = judge([case for each in results for case in read_cases(each)])
     write(PAGE, render(found, find_doors()))
     return int(any(word in (FAILED, UNPROVEN) for word in found.values()))
 

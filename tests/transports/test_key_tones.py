@@ -1,14 +1,20 @@
 """Keys that we press, heard at the far end of a media stream."""
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from faultlab.carrier.carrier import Carrier
 from tests.transports.key_ear import decode
 from tests.transports.twilio_house import RATE_HZ, TOKEN, house, tone
 from transports.key_tones import MOST_KEYS, key_tones
+
+EVIDENCE = (
+    Path(__file__).parents[2] / "docs" / "evidence" / "sip-call.wav"
+)  # left: an agent's voice
 
 
 def test_every_key_has_its_own_two_tones() -> None:
@@ -16,6 +22,13 @@ def test_every_key_has_its_own_two_tones() -> None:
 
     assert tones is not None
     assert decode(np.frombuffer(tones, "<i2")).replace("-", "") == "0123456789*#ABCD"
+
+
+def test_a_voice_presses_no_key() -> None:
+    sound, rate_hz = soundfile.read(EVIDENCE, dtype="int16")
+
+    assert rate_hz == RATE_HZ
+    assert decode(sound[:, 0]) == ""
 
 
 @pytest.mark.parametrize("keys", ["", "1a", "12 3", "\u0661", "1" * (MOST_KEYS + 1)])
