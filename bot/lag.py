@@ -1,6 +1,6 @@
 """Measures our own lag while the process is open, and tells it as what it is.
 
-The loop beats (`fallbacks/lag.py`), which is heard by whoever needs to know (`bot/house/meter.py`
+The loop beats (`fallbacks/lag.py`), which is heard by those who need to know (`bot/house/meter.py`
 by what room there is for calls). And now and then a job that does nothing says how long a call
 waits for a free thread. What is late at the line, its sender tells.
 """

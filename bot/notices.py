@@ -12,7 +12,7 @@ ABSTRACT: Final = "@"  # as systemd writes the NUL in front of a name that is no
 
 
 def tell_ready() -> None:
-    """Say that we are ready, to whoever has started us and wants to know (sd_notify(3))."""
+    """Say that we are ready, to the service manager that started us, if it asked (sd_notify(3))."""
     place = service_manager()
     if not place:
         return

@@ -61,7 +61,7 @@ async def forget_rows_daily(settings: Settings, *, mine: Callable[[], bool]) -> 
 
     async def repeat() -> None:
         while True:
-            while not mine():  # noqa: ASYNC110 - whoever leads the house may change at any time
+            while not mine():  # noqa: ASYNC110 - the leader of the house may change at any time
                 await asyncio.sleep(LOOK_S)
             try:
                 erased = await erasure.erase_old(keep_days, now=clock.utc_now())

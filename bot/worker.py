@@ -111,7 +111,7 @@ class _WorkPlace:
     async def leave(self) -> None:
         """Have connections handed to others, and return when ours are being served.
 
-        Whoever rings in this moment would otherwise find the connection reset.
+        A caller of this moment would otherwise find the connection reset.
         """
         self._wire.tell("leaving")
         with suppress(TimeoutError):  # a supervisor that hangs keeps nobody here

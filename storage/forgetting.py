@@ -1,6 +1,6 @@
 """Erases what is in the database: what is old, a little at a time, and all of one number.
 
-Files that belong to rows go first: whoever dies in between finds the rows again.
+Files that belong to rows go first: after a crash in between the rows are still found.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from storage.record_tables import (
 from storage.result_tables import CALL_RESULTS, CALLBACK_CONTACTS
 from storage.tables import ALERT_SENDINGS, ALERTS, CALLBACKS, METADATA
 
-AT_ONCE: Final = 500  # rows of a transaction: whoever else writes waits for a few milliseconds
+AT_ONCE: Final = 500  # rows of a transaction: other writers wait for a few milliseconds
 REST_S: Final = 0.05  # between two
 BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
     "calls": ((TURNS, "began_at"), (CALLS, "started_at")),

@@ -1,6 +1,6 @@
 """The tables of the record: what happened in calls and beside them, what was said, what it cost.
 
-Whoever reads them reads what callers said; numbers are kept whole, so that they can be forgotten.
+They hold what callers said; numbers are kept whole, so that they can be forgotten.
 """
 
 from typing import Final

@@ -60,7 +60,7 @@ def prepare(connection: Connection) -> None:
 
 
 def work_alone(connection: Connection) -> None:
-    """Have whoever else would make or change tables wait for the end of our transaction."""
+    """Have others who would make or change tables wait for the end of our transaction."""
     alone = ALONE.get(connection.dialect.name)
     if alone:
         connection.exec_driver_sql(alone)

@@ -69,7 +69,7 @@ ALERT_SENDINGS: Final = Table(  # the outbox: what each channel is owed
     Column("due_s", Float, nullable=False),  # not before
 )
 
-ALERT_ROUNDS: Final = Table(  # one row: whoever changes it decides, all others wait
+ALERT_ROUNDS: Final = Table(  # one row: the one that changes it decides, all others wait
     "alert_rounds",
     METADATA,
     Column("id", Integer, primary_key=True),

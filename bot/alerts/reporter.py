@@ -1,4 +1,4 @@
-"""Puts what this process sees of incidents into the outbox, for whoever tells operators."""
+"""Puts this process's incidents into the outbox, for the process that tells operators."""
 
 import asyncio
 import secrets

@@ -38,7 +38,7 @@ class WebhookChannel:
 
     @property
     def place(self) -> str:
-        """Return the host; whoever knows more of the address may post there."""
+        """Return the host; with the rest of the address anybody may post there."""
         signed = "" if self._secret else ", not signed: WEBHOOK_SECRET is not set"
         return f"{urlsplit(self._url).hostname}{signed}"
 

@@ -141,7 +141,7 @@ def _json(found: Transcript) -> str:
 
 
 def _write(sound: BatchSound, file: WavFile) -> None:
-    """Write it beside its place first: whoever reads it finds the whole of it or nothing."""
+    """Write it beside its place first: a reader finds the whole of it or nothing."""
     samples = np.frombuffer(sound.pcm, "<i2")
     with tempfile.NamedTemporaryFile(dir=file.path.parent, suffix=".wav", delete=False) as made:
         beside = Path(made.name)

@@ -60,7 +60,7 @@ class PersonReach:
         return True
 
     async def connect(self, reason: str = "") -> bool:
-        """Reach whoever stands first, and return once the caller is back, or not reached."""
+        """Reach the first destination, and return once the caller is back, or not reached."""
         name = next(iter(self.names), "")
         if not self.reach(name, reason) or self._running is None or self._attempt is None:
             return False

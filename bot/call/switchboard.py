@@ -20,7 +20,7 @@ class SwitchboardFullError(Exception):
 
 
 class CallSeat:
-    """A place for one call, kept before the call is there; whoever has it gives it back."""
+    """A place for one call, kept before the call is there; its holder gives it back."""
 
     def __init__(self, give_back: Callable[["CallSeat"], None]) -> None:
         self._give_back = give_back

@@ -33,7 +33,7 @@ class Rendered:
 def wanted(
     settings: Settings, utterances: Sequence[FallbackText]
 ) -> Iterator[tuple[RungSpec, str]]:
-    """Yield each text with each speaking rung, the preferred one's first; once, whoever says it."""
+    """Yield each text with each speaking rung, the preferred one's first; no pair twice."""
     seen = set[str]()
     for each in settings.stages.tts:
         if each.kind == "local":

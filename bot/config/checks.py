@@ -218,7 +218,7 @@ def _tools(layers: Layers) -> Iterator[Problem]:
 
 
 def _is_bare(url: str) -> bool:
-    """Return whether an address is read on its way by whoever wants to."""
+    """Return whether what is sent to an address can be read on its way."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -9,7 +9,7 @@ WORST: Final = ("closed", "half_open", "open")
 
 
 def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Return one entry a rung, in the first view's order: whoever thinks worst of it is believed.
+    """Return one entry a rung, in the first view's order: the worst opinion of it counts.
 
     The processes tell each other within half a second, so they differ for no longer than that. One
     of them probes for all, so its last probe is the house's.

@@ -1,4 +1,4 @@
-"""What one worker does for the whole house: whoever claims it first, for as long as it lives."""
+"""What one worker does for the whole house: the first one to claim it, for as long as it lives."""
 
 from typing import Final
 

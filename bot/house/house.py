@@ -1,4 +1,4 @@
-"""What a door asks of the house: a seat, a place to leave things, and whoever else is there."""
+"""What a door asks of the house: a seat, a place to leave things, the other processes."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

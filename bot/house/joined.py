@@ -101,7 +101,7 @@ class Joined:
             return False
 
     def answer(self, what: str, answer: Answer) -> None:
-        """Answer it, whoever asks."""
+        """Answer it for any worker."""
         self._answers[what] = answer
         self.wire.answer(what, answer)
 

@@ -20,7 +20,7 @@ Admit = Callable[[str], str]
 class NoRoom:
     """Answers the voice webhook of a call that cannot be taken.
 
-    Whoever is let in keeps the workers' loops busy just then: a dozen pipelines are put together
+    Calls that are let in keep the workers' loops busy just then: a dozen pipelines are put together
     while the others wait to be refused, in many small steps among theirs. The supervisor's loop
     has nothing else to do (docs/decisions/0078). What is not whole at once, or not signed, or finds
     room, goes on to a worker, which asks for the same seat by the same name.

@@ -41,7 +41,7 @@ class Plan(Orders, Protocol):
 
 
 class Reloading:
-    """One round at a time, for a signal and for whoever asks over HTTP."""
+    """One round at a time, for a signal and for a request over HTTP."""
 
     def __init__(
         self, plan: Plan, slots: Slots, *, apply: Callable[[Settings], None], tell: Tell

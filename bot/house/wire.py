@@ -80,7 +80,7 @@ class Wire:
             self.close()
 
     def close(self) -> None:
-        """Hang up; whoever still waits for an answer is told that there is none."""
+        """Hang up; those who still wait for an answer are told that there is none."""
         self.gone.set()
         if self._writer:
             self._writer.close()

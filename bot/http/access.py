@@ -37,7 +37,7 @@ class Access:
 
     That is safe because a server without a token listens on loopback only, which configuration sees
     to, and is called by a name of loopback, which is seen to here. `public_client` opens the
-    browser's telephone alone. Whoever guesses tokens has to wait longer and longer.
+    browser's telephone alone. An address that guesses tokens has to wait longer and longer.
     """
 
     token: SecretStr | None

@@ -17,7 +17,7 @@ from storage.database import StorageError
 
 
 def alert_router(desk: AlertDesk, tell: Tell) -> APIRouter:
-    """Return the routes under `/api/alerts`; whoever may see them may also change them."""
+    """Return the routes under `/api/alerts`; the right to see them is the right to change them."""
     router = APIRouter(prefix="/api/alerts")
 
     @router.get("", response_model=None)

@@ -15,7 +15,7 @@ MOST_SIGN_IN_BYTES: Final = 4 * 1024  # a token of at most 500 characters, perce
 class BodyLimit:
     """Answers 413 to a body that is too big, by what it says of itself or by what it is.
 
-    Whoever sends it needs no token for that: nothing is parsed, nothing goes to the disk, and the
+    Sending it needs no token: nothing is parsed, nothing goes to the disk, and the
     connection is closed, so that the rest is not read. A sender who goes away in the middle is
     nobody's error. How long a body may take is for the connection to bound.
     """

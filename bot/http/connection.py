@@ -1,4 +1,4 @@
-"""One connection's patience, and how many there may be: whoever says nothing is not waited for.
+"""One connection's patience, and how many there may be: one that says nothing is not waited for.
 
 A connection has `WHOLE_S` for each request, head and body, from its first byte on; the first one
 counts from the connection itself. Media sockets leave here with their handshake, and are counted by

@@ -9,7 +9,7 @@ from bot.house.house import House
 from telemetry.live_calls import LiveCalls
 from telemetry.recent_work import RecentWork, merge_turns
 
-LOOK_S: Final = 0.5  # between two looks for whoever watches: a page need not change oftener
+LOOK_S: Final = 0.5  # between two looks for a watcher: a page need not change oftener
 
 
 class HouseCalls:

@@ -42,7 +42,7 @@ class HouseLive:
 
 
 async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    """Yield what any of them yields, as it comes, until whoever watches goes."""
+    """Yield what any of them yields, as it comes, until the watcher goes."""
     queue: asyncio.Queue[Item] = asyncio.Queue(WAITING)
 
     async def pour(items: AsyncIterator[Item]) -> None:

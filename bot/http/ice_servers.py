@@ -9,7 +9,7 @@ from bot.config.settings import IceServer
 
 
 def for_page(servers: Sequence[IceServer]) -> list[Mapping[str, Any]]:
-    """Return them as `RTCPeerConnection` takes them: whoever may call may use the relay."""
+    """Return them as `RTCPeerConnection` takes them: a caller may use the relay."""
     return [_described(each) for each in servers]
 
 

@@ -44,7 +44,7 @@ FREQUENT: Final = frozenset(
 
 
 def live_router(live: LiveView, *, budget_s: float, calls: CallsView) -> APIRouter:
-    """Return the route that streams every entry to whoever watches.
+    """Return the route that streams every entry to its watchers.
 
     The stream opens with an event `settings`, {"budget_s"}, against which answers are drawn. With
     `?calls=1` it has events `calls` as well, each with all calls in progress, and leaves out the

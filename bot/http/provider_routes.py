@@ -16,7 +16,7 @@ from telemetry.recent_work import RecentWork
 
 
 def provider_router(view: ProviderView, house: House, recent: RecentWork) -> APIRouter:
-    """Return the routes under `/api/providers`; whoever may see them may also act on them."""
+    """Return the routes under `/api/providers`, to look and to act."""
     router = APIRouter(prefix="/api/providers")
     desk = ProviderDesk(view, house, recent)
 

@@ -218,4 +218,4 @@ async def _drain(server: Server, process: Process) -> None:
 
 
 async def _take_leave() -> None:
-    """Leave at once: whoever listens for itself hands connections to nobody."""
+    """Leave at once: a process that listens for itself hands connections to nobody."""

@@ -58,7 +58,7 @@ class TelnyxTransfers:
         self._waiting.pop(call_ref, None)
 
     async def tell(self, call_ref: str, outcome: Handover) -> None:
-        """Pass on what came of it, to whoever waits."""
+        """Pass on what came of it to the task that waits."""
         await self._house.ask_all(QUESTION, call_ref=call_ref, outcome=outcome)
 
     async def _settle(self, asked: Mapping[str, Any]) -> None:

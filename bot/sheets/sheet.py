@@ -1,6 +1,6 @@
 """The spreadsheet over HTTP: rows are appended as they are, and keys are read.
 
-`RAW` keeps what a cell says from being read as a formula, whoever has said it.
+`RAW` keeps what a cell says from being read as a formula, whatever a caller has said.
 Source: Google Sheets API v4, spreadsheets.values.append and .get; its limits: 300 writes a minute
 for a project and 60 for a user, which a service account is.
 """
