@@ -139,7 +139,7 @@ async def test_a_server_shows_no_canary_anywhere(tmp_path: Path) -> None:
     found += leaks("the database", (tmp_path / "holdline.db").read_bytes().decode("latin-1"),
                    people=False)  # fmt: skip
     found += [each for text in inboxes.spans for each in leaks("spans", text)]
-    assert any("holdline.provider" in each for each in inboxes.spans)
+    assert any("holdline.call_id" in each for each in inboxes.spans)
     assert inboxes.sign_ins
     assert {name for name, key in KEYS.items() if any(key in each for each in parrot.asked)} >= {
         "KEY_EAR", "KEY_MIND", "KEY_VOICE", "KEY_STANDBY",

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,14 +45,17 @@ class House:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        with sqlite3.connect(self.path) as database:
-            database.execute(
-                "CREATE TRIGGER full BEFORE INSERT ON alert_facts "
-                "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
-            )
+        self._alter(
+            "CREATE TRIGGER full BEFORE INSERT ON alert_facts "
+            "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
         yield
-        with sqlite3.connect(self.path) as database:
-            database.execute("DROP TRIGGER full")
+        self._alter("DROP TRIGGER full")
+
+    def _alter(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.path)) as database:
+            database.execute(statement)
+            database.commit()
 
 
 @asynccontextmanager
