@@ -78,7 +78,7 @@ class OpenDoor:
 
 def main() -> int:
     """Measure, print, and return 0; 1: they do not agree; 3: a door could not be tried."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--turns", type=int, default=6, help="answers at each door")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[*DOORS])
     options = parser.parse_args()

@@ -82,7 +82,7 @@ class LostServer:
 
 def main() -> int:
     """Measure, print, and return 0; 1: the target was missed; 3: nothing could be proven."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--times", type=int, default=5, help="deaths of each kind")
     parser.add_argument("--how", type=lambda text: text.split(","), default=HOW)
     options = parser.parse_args()
