@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,9 +115,27 @@ class MediaServer:
         """Have livekit-server end, whichever one runs by now."""
         self.server.end()
 
+    def stop_server(self) -> None:
+        """Have livekit-server end beside its calls: asked once, it waits for them to be over."""
+        for _ in range(2):
+            self.server.signal(signal.SIGTERM)
+            time.sleep(0.05)
+        self.server.end()
+
     def kill_server(self) -> None:
         """Let livekit-server die as in a crash."""
         self.server.kill()
+
+    def forget_servers(self) -> None:
+        """Strike every livekit-server off Redis's list, as whoever has only one may do.
+
+        One that was killed stands there as alive until five seconds after its last sign of life.
+        """
+        port = json.loads((self.folder / "livekit.yaml").read_text())["redis"]["address"]
+        host, _, number = port.rpartition(":")
+        with socket.create_connection((host, int(number)), timeout=10) as redis:
+            redis.sendall(b"DEL nodes\r\n")
+            redis.recv(100)
 
     def start_server(self) -> None:
         """Start livekit-server again where it was."""

@@ -46,6 +46,7 @@ from tests.bot.call.handover_bench import (
     occurrences,
 )
 from tests.faultlab.near_ears import bring_near
+from tests.peers.hearsay import times_heard
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -228,8 +229,9 @@ async def test_not_reached_the_agent_comes_back_and_says_so(
 
         assert there.outcomes == [outcome]
         assert [there.times(each) for each in (CONNECTING, NOBODY)] == [1, 1]
-        # Said, as was told; at the ear it is not always like a new rendering of the same words.
-        assert there.times(OFFER) <= 1
+        # In pieces: as one it is not always like a new rendering of the same words, whose pauses
+        # differ (in pieces they are alike at 0.79 and more, other texts at 0.47 at most).
+        assert times_heard(there.caller.heard(), telephoned(local(OFFER))) == 1
         assert there.longest_silence_s(asked_s) < 2.0 + SETTLE_S
         assert not there.caller.ended.is_set()
         assert there.placed.statuses[-1] in ("busy", "no-answer", "failed", "canceled")

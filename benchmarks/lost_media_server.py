@@ -1,0 +1,210 @@
+"""How long a caller over SIP hears nothing when the media server dies in the middle of an answer.
+
+    .venv/bin/python -m benchmarks.lost_media_server [--times 5] [--how killed,forgotten]
+
+benchmarks/README.md tells what is measured and whose time is whose.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bot.lab.callers import caller_says
+from bot.lab.process import LabOptions, lab_process
+from telemetry import logs
+from tests.peers.agent import answering
+from tests.peers.children import UnprovenError
+from tests.peers.media_server import MediaServer, running_media_server
+from tests.peers.sip_phone import RATE_HZ, SipPhone, sip_phone
+
+WITHIN_S: Final = 5.0
+HOW: Final = ("killed", "forgotten", "stopped")
+QUESTION: Final = "What are your opening hours?"
+INTO_S: Final = 1.0  # of an answer of some seven seconds
+LOUD: Final = 600  # of 32768: a voice on this line, nothing else
+BUFFERED_S: Final = 1.0  # what was on its way when the server died is played out by then
+SAMPLES: Final = RATE_HZ // 50
+PATIENT_S: Final = 60.0  # a guard
+MARKS: Final = {
+    "opened": ("livekit-server.log", "selected node for room", ""),
+    "gateway": ("livekit-server.log", "starting RTC session", '"participant": "sip_'),
+    "agent": ("livekit-server.log", "starting RTC session", '"participant": "holdline"'),
+    "taken_up": ("livekit-sip.log", "track subscribed", ""),
+}
+PARTS: Final = ("server", "gateway", "we", "taken up", "heard", "in all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostServer:
+    """One death of the server: when each part was back, in seconds after it.
+
+    The moments are those of LiveKit's own logs, and of the telephone's recording.
+
+    Attributes:
+        opened_s: The new server takes the room over, and lets people in.
+        gateway_s: livekit-sip is in the room again.
+        agent_s: We are.
+        taken_up_s: livekit-sip takes our sound.
+        heard_s: The caller hears the agent.
+    """
+
+    opened_s: float
+    gateway_s: float
+    agent_s: float
+    taken_up_s: float
+    heard_s: float
+
+    @property
+    def parts_s(self) -> tuple[float, ...]:
+        """What each part took of `heard_s`, in the order of `PARTS`.
+
+        The gateway and we knock at the same time: ours is only what comes after it.
+        """
+        both_s = max(self.gateway_s, self.agent_s)
+        return (
+            self.opened_s,
+            self.gateway_s - self.opened_s,
+            both_s - self.gateway_s,
+            self.taken_up_s - both_s,
+            self.heard_s - self.taken_up_s,
+            self.heard_s,
+        )
+
+
+def main() -> int:
+    """Measure, print, and return 0; 1: the target was missed; 3: nothing could be proven."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--times", type=int, default=5, help="deaths of each kind")
+    parser.add_argument("--how", type=lambda text: text.split(","), default=HOW)
+    options = parser.parse_args()
+    logs.set_up(level="ERROR", folder=None)
+    good = True
+    for how in options.how:
+        with tempfile.TemporaryDirectory(prefix="holdline-lost-") as folder:
+            try:
+                with running_media_server(Path(folder)) as server:
+                    found = asyncio.run(_measure(server, how, options.times, Path(folder)))
+            except UnprovenError as why:
+                print(f"unproven: {why}")
+                return 3
+        good &= _print(how, found)
+    return 0 if good else 1
+
+
+async def _measure(
+    server: MediaServer, how: str, times: int, folder: Path
+) -> Sequence[LostServer | None]:
+    found: list[LostServer | None] = []
+    await asyncio.to_thread((folder / "agent").mkdir)
+    await server.add_number()
+    async with (
+        lab_process(options=LabOptions(steady=True)) as lab,
+        answering(server, folder / "agent", lab=lab, changes={"hold": {"render": False}}),
+    ):
+        for number in range(times):
+            async with sip_phone(folder / f"phone-{number}") as phone:
+                found.append(await _lose(server, how, phone))
+    return found
+
+
+async def _lose(server: MediaServer, how: str, phone: SipPhone) -> LostServer | None:
+    """Return what one death came to; None: livekit-sip hung up on the caller."""
+    await phone.dial(server.uri())
+    await phone.until("CALL_ESTABLISHED", within_s=PATIENT_S)
+    greeted = await phone.until_heard(_said_something_and_rests, within_s=PATIENT_S)
+    await phone.say(caller_says(QUESTION))
+    await phone.until_heard(lambda sound: _voiced(sound[greeted.size :]).size, within_s=PATIENT_S)
+    await asyncio.sleep(INTO_S)
+    clock, died_at = asyncio.get_running_loop().time, datetime.now().astimezone()
+    before, lost_at = phone.heard().size, clock()
+    if how == "stopped":
+        await asyncio.to_thread(server.stop_server)
+    else:
+        server.kill_server()
+    if how == "forgotten":
+        server.forget_servers()
+    await asyncio.to_thread(server.start_server)
+    async with asyncio.timeout(PATIENT_S):
+        while (at := _after_a_pause(phone.heard()[before:])) is None:
+            if phone.told("CALL_CLOSED"):
+                return None
+            await asyncio.sleep(0.02)
+    heard_s = phone.heard_at(before + at) - lost_at
+    await phone.hang_up()
+    moments = {name: _moment(server.folder, name, died_at) for name in MARKS}
+    return LostServer(
+        opened_s=moments["opened"],
+        gateway_s=moments["gateway"],
+        agent_s=moments["agent"],
+        taken_up_s=moments["taken_up"],
+        heard_s=heard_s,
+    )
+
+
+def _voiced(sound: np.ndarray) -> np.ndarray:
+    """Return in which pieces of 20 ms a voice can be heard."""
+    pieces = np.abs(sound[: sound.size // SAMPLES * SAMPLES].astype(int)).reshape(-1, SAMPLES)
+    return np.flatnonzero(pieces.max(axis=1) > LOUD)
+
+
+def _said_something_and_rests(sound: np.ndarray) -> bool:
+    voiced = _voiced(sound)
+    return voiced.size > 25 and (sound.size // SAMPLES - int(voiced[-1])) > 50
+
+
+def _after_a_pause(sound: np.ndarray) -> int | None:
+    """Return at which sample the voice is there again after the line was silent."""
+    rest = _voiced(sound)
+    later = rest[rest * SAMPLES > BUFFERED_S * RATE_HZ]
+    return int(later[0]) * SAMPLES if later.size else None
+
+
+def _moment(folder: Path, name: str, died_at: datetime) -> float:
+    """Return how long after the death a line of a log was written; its last one counts."""
+    file, words, also = MARKS[name]
+    times = [
+        (at - died_at).total_seconds()
+        for at, line in _lines(folder / file)
+        if at > died_at and words in line and also in line
+    ]
+    if not times:
+        return float("nan")
+    return times[0] if name == "opened" else times[-1]
+
+
+def _lines(path: Path) -> Iterator[tuple[datetime, str]]:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        stamp = line.partition("\t")[0]
+        try:
+            yield datetime.fromisoformat(stamp), line
+        except ValueError:
+            continue
+
+
+def _print(how: str, found: Sequence[LostServer | None]) -> bool:
+    print(f"the server {how}; seconds each part took:")
+    print("".join(f"{name:>10}" for name in PARTS))
+    for each in found:
+        row = "" if each is None else "".join(f"{value:10.2f}" for value in each.parts_s)
+        print(row or "   hung up on")
+    heard = [each.heard_s for each in found if each is not None]
+    kept = sum(each <= WITHIN_S for each in heard)
+    if heard:
+        print(f"heard again after {statistics.median(heard):.2f} s (median), ", end="")
+        print(f"{min(heard):.2f} to {max(heard):.2f}; ", end="")
+    good = kept == len(found)
+    print(f"{kept} of {len(found)} within {WITHIN_S:g} s: {'met' if good else 'missed'}")
+    return good
+
+
+if __name__ == "__main__":
+    sys.exit(main())
