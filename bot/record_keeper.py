@@ -64,6 +64,7 @@ class RecordKeeper:
         self._clock = clock
         self._waiting: deque[Entry] = deque()
         self._batch: RecordBatch | None = None  # that was sent, and perhaps not taken
+        self._left_over = False  # whether more waited than it holds; that must not wait once more
         self._number = 0
         self._beat_at = 0.0
         self._look_at = 0.0
@@ -101,7 +102,7 @@ class RecordKeeper:
             written = await self.write()
             if written:
                 await self._look_for_cut()
-            if not (written and len(self._waiting) >= AT_ONCE):
+            if not (written and self._left_over):
                 took_s = self._clock() - began_s
                 await self._pause(max(LEAST_S, WRITE_S - took_s) if written else AGAIN_S)
 
@@ -150,6 +151,7 @@ class RecordKeeper:
     async def _next_batch(self) -> RecordBatch | None:
         beats = self._clock() >= self._beat_at
         taken = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+        self._left_over = bool(self._waiting)
         if not taken and not (beats and self._fold.live):
             return None
         batch = await asyncio.to_thread(self._folded, taken)

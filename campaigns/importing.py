@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -86,7 +86,7 @@ async def import_contacts(plan: ImportPlan, book: ContactBook, refuse: Refuse) -
     return tally
 
 
-async def _batches(rows: Iterator[_Read]) -> AsyncIterator[Sequence[_Read]]:
+async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], None]:
     """Give the rows a batch at a time; the next one is read while the last one is written."""
     loop = asyncio.get_running_loop()
 

@@ -86,7 +86,7 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
 
 def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
     # To know the kind is half the work of reading a number: the library would find it out again.
-    if phonenumbers.is_number_type_geographical(kind, number.country_code):
+    if phonenumbers.is_number_type_geographical(kind, number.country_code or 0):
         return time_zones_for_geographical_number(number)
     return time_zones_for_number(number)
 

@@ -184,6 +184,26 @@ async def test_nothing_waits_for_longer_than_half_a_second(slow: SlowWriter) -> 
 
 
 @pytest.mark.virtual_time
+async def test_nothing_waits_longer_where_more_is_told_than_a_batch_holds(
+    slow: SlowWriter,
+) -> None:
+    keeper = keeper_of(slow)
+    told_s: list[float] = []
+    waited_s: list[float] = []
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        for number in range(2500):  # of twenty calls, ten times what they usually tell
+            told_s.append(clock.monotonic())
+            await hear(keeper, STARTED, call_id=str(number))
+            await asyncio.sleep(0.002)
+            waited_s.append(clock.monotonic() - told_s[min(slow.entries, number)])
+        keeper.end()
+        await running
+
+    assert max(waited_s) < 0.51
+
+
+@pytest.mark.virtual_time
 async def test_calls_that_were_cut_with_their_process_are_told_once(slow: SlowWriter) -> None:
     keeper = keeper_of(slow)
     told: list[Event] = []
