@@ -223,7 +223,7 @@ class AnswererJudge:
         waited = now >= self._machine_at + self._rules.part_wait_s
         over = waited or self._heard.quiet_for(self._rules.pause_s, now)
         if over and not self._heard.cues.sure:
-            return self._take_back(now)
+            return self._speak_all_the_same(now)
         part = over or self._heard.cues.certain
         return self._part(self._decided or Answerer.VOICEMAIL) if part else ()
 
@@ -231,6 +231,10 @@ class AnswererJudge:
         """Speak to somebody whose further words are a person's."""
         self._state, self._round_at = _State.PAUSING, now
         return self._decide(Answerer.UNDECIDED, "words", now)
+
+    def _speak_all_the_same(self, now: float) -> tuple[AnsweringAction, ...]:
+        """Speak to whoever said only what people say, too, and has no more to say."""
+        return (*self._decide(Answerer.UNDECIDED, "words", now), *self._open(now))
 
     def _await_beep(self, now: float) -> tuple[AnsweringAction, ...]:
         if self._by_words and self._heard.person_after_all:
@@ -241,7 +245,7 @@ class AnswererJudge:
         if not waited and not self._heard.quiet_for(self._rules.no_beep_s, now):
             return ()
         sure = not self._by_words or self._heard.cues.sure
-        return self._message() if sure else self._take_back(now)
+        return self._message() if sure else self._speak_all_the_same(now)
 
     def _look_back(self, now: float) -> tuple[AnsweringAction, ...]:
         """See whether whom we talk to is a machine after all."""
