@@ -96,8 +96,8 @@ class AnswererJudge:
 
     def words(self, text: str, now: float, *, final: bool) -> tuple[AnsweringAction, ...]:
         """Read what was recognised: of an utterance in progress all so far, or all of one."""
-        if self._state in (_State.RINGING, _State.OVER):
-            return ()
+        if self._state in (_State.RINGING, _State.OVER) or not self._heard.spoken:
+            return ()  # words that come before any speech are of early media
         self._heard.read(text, final=final)
         return self.tick(now)
 
@@ -157,7 +157,7 @@ class AnswererJudge:
         if self._state is _State.OPEN:
             right_behind = now < self._opened_at + rules.overlap_s
             least_s = rules.least_speech_s if right_behind else rules.human_speech_s
-            enough = self._spoke_s > least_s or spoke_s > rules.talk_over_s
+            enough = self._spoke_s > least_s or spoke_s > rules.human_speech_s
         else:
             enough = spoke_s >= rules.least_speech_s
         listens = self._state in (_State.LISTENING, _State.PAUSING, _State.OPEN)
@@ -182,9 +182,9 @@ class AnswererJudge:
             return self._open(now) if now >= self._talker_at else ()
         if now < self._limit_at:
             return ()
-        spoken = heard.ended is not None or heard.since is not None
-        said = self._decide(Answerer.UNDECIDED, "time" if spoken else "silence", now)
-        if not spoken:
+        why = "time" if heard.spoken else "silence"
+        said = self._decide(Answerer.UNDECIDED, why, now)
+        if not heard.spoken:
             return (*said, *self._open(now))
         self._state = _State.PAUSING
         return said

@@ -88,7 +88,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"number (that )?(you|youve)( have| are)? (dialed|dialled|called|calling)": ALONE,
         r"away from (my|our|the) (\w+ )?phones?\b": ALONE,
         r"get back to you (as|when)|if this is an? (\w+ )?emergency": ALONE,
-        r"record (a|your) message": ALONE,
+        r"record (a|your) message|(not available|unavailable) to (take|answer|come)": ALONE,
         r"(despues|tras|oir) (\w+ ){0,2}(senal|tono)\b": ALONE,
         r"buzon de|contestador (de|automatico)": ALONE,
         r"deje (\w+ )?(mensaje|nombre)\b": ALONE,

@@ -172,6 +172,15 @@ def test_early_media_counts_for_nothing() -> None:
     assert line.steps == [(11.4, "Open")]
 
 
+def test_words_of_early_media_that_come_late_count_for_nothing() -> None:
+    line = Line(answered_at=None)
+    line.judge.answered(10.0)
+    line.words("The number you have dialed is busy, speak after the tone", 10.4, final=True)
+    line.speech(11.0, 11.4).wait(20.0)
+
+    assert line.verdicts == [(Answerer.HUMAN, "short_greeting")]
+
+
 def test_an_assistant_is_told_who_calls_in_its_pause_and_then_a_person_speaks() -> None:
     line = Line().begin(0.2)
     line.words("Hi, if you record your name and reason for calling, I'll see", 2.6)
