@@ -49,7 +49,7 @@ Written = Iterator[tuple[str, bool]]
 class Recognise(Protocol):
     """A recogniser."""
 
-    def __call__(self, now: float, piece: bytes, *, speaks: bool) -> Written:
+    def __call__(self, now: float, piece: bytes, /, *, speaks: bool) -> Written:
         """Hear the next piece, told whether somebody is speaking."""
         ...
 
