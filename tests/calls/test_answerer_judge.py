@@ -32,6 +32,7 @@ class Line:
 
     def wait(self, until: float) -> "Line":
         """Let time pass, with every moment at which something is due."""
+        at: float | None = None
         for _ in range(100):  # a wake-up that leads nowhere would come for ever
             at = self.judge.wake_at
             if at is None or at > until:
