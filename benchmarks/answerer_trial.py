@@ -49,7 +49,7 @@ Written = Iterator[tuple[str, bool]]
 class Recognise(Protocol):
     """A recogniser."""
 
-    def __call__(self, now: float, piece: bytes, *, speaks: bool) -> Written:
+    def __call__(self, now: float, piece: bytes, /, *, speaks: bool) -> Written:
         """Hear the next piece, told whether somebody is speaking."""
         ...
 
@@ -119,9 +119,13 @@ class _Noting(AnswererWatch):
 
 
 async def try_greeting(
-    rendered: RenderedGreeting, speech: SpeechDetector, recognise: Recognise
+    rendered: RenderedGreeting,
+    speech: SpeechDetector,
+    recognise: Recognise,
+    *,
+    answered_s: float = 0.0,
 ) -> Trial:
-    """Return what is made of a greeting."""
+    """Return what is made of a greeting; before `answered_s` it is early media."""
     now = 0.0
 
     async def nothing(_: object) -> None:
@@ -137,9 +141,12 @@ async def try_greeting(
     )
     watch = _Noting(speech, means)
     watch.prepare(RATE_HZ)
-    watch.answered()
+    ringing = True
     for at in range(0, len(rendered.pcm) - PIECE_BYTES, PIECE_BYTES):
         now = (at + PIECE_BYTES) / 2 / RATE_HZ
+        if ringing and now > answered_s:
+            ringing = False
+            watch.answered()
         while (due := watch.judge.wake_at) is not None and due <= now:
             await watch.act(now)
         piece = rendered.pcm[at : at + PIECE_BYTES]

@@ -153,7 +153,7 @@ MAILBOXES: Final = (
     ),
     _mailbox(
         "name first",
-        "is not available",
+        "is not available to take",
         "Tom Brown",
         0.3,
         "is not available to take your call.",
@@ -182,7 +182,7 @@ MAILBOXES: Final = (
     ),
     _mailbox(
         "no beep",
-        "I missed your call",
+        "please leave a message",  # people are sorry that they missed a call, too
         "I'm sorry, I missed your call. Please leave a message, thank you.",
     ),
     _mailbox(

@@ -96,8 +96,8 @@ class AnswererJudge:
 
     def words(self, text: str, now: float, *, final: bool) -> tuple[AnsweringAction, ...]:
         """Read what was recognised: of an utterance in progress all so far, or all of one."""
-        if self._state in (_State.RINGING, _State.OVER):
-            return ()
+        if self._state in (_State.RINGING, _State.OVER) or not self._heard.spoken:
+            return ()  # words that come before any speech are of early media
         self._heard.read(text, final=final)
         return self.tick(now)
 
@@ -157,7 +157,7 @@ class AnswererJudge:
         if self._state is _State.OPEN:
             right_behind = now < self._opened_at + rules.overlap_s
             least_s = rules.least_speech_s if right_behind else rules.human_speech_s
-            enough = self._spoke_s > least_s or spoke_s > rules.talk_over_s
+            enough = self._spoke_s > least_s or spoke_s > rules.human_speech_s
         else:
             enough = spoke_s >= rules.least_speech_s
         listens = self._state in (_State.LISTENING, _State.PAUSING, _State.OPEN)
@@ -182,9 +182,9 @@ class AnswererJudge:
             return self._open(now) if now >= self._talker_at else ()
         if now < self._limit_at:
             return ()
-        spoken = heard.ended is not None or heard.since is not None
-        said = self._decide(Answerer.UNDECIDED, "time" if spoken else "silence", now)
-        if not spoken:
+        why = "time" if heard.spoken else "silence"
+        said = self._decide(Answerer.UNDECIDED, why, now)
+        if not heard.spoken:
             return (*said, *self._open(now))
         self._state = _State.PAUSING
         return said
@@ -223,7 +223,7 @@ class AnswererJudge:
         waited = now >= self._machine_at + self._rules.part_wait_s
         over = waited or self._heard.quiet_for(self._rules.pause_s, now)
         if over and not self._heard.cues.sure:
-            return self._take_back(now)
+            return self._speak_all_the_same(now)
         part = over or self._heard.cues.certain
         return self._part(self._decided or Answerer.VOICEMAIL) if part else ()
 
@@ -231,6 +231,10 @@ class AnswererJudge:
         """Speak to somebody whose further words are a person's."""
         self._state, self._round_at = _State.PAUSING, now
         return self._decide(Answerer.UNDECIDED, "words", now)
+
+    def _speak_all_the_same(self, now: float) -> tuple[AnsweringAction, ...]:
+        """Speak to whoever said only what people say, too, and has no more to say."""
+        return (*self._decide(Answerer.UNDECIDED, "words", now), *self._open(now))
 
     def _await_beep(self, now: float) -> tuple[AnsweringAction, ...]:
         if self._by_words and self._heard.person_after_all:
@@ -241,7 +245,7 @@ class AnswererJudge:
         if not waited and not self._heard.quiet_for(self._rules.no_beep_s, now):
             return ()
         sure = not self._by_words or self._heard.cues.sure
-        return self._message() if sure else self._take_back(now)
+        return self._message() if sure else self._speak_all_the_same(now)
 
     def _look_back(self, now: float) -> tuple[AnsweringAction, ...]:
         """See whether whom we talk to is a machine after all."""

@@ -61,7 +61,7 @@ class AnsweringRules:
     screened_s: float = 30.0  # for a person whose assistant asks them
     overlap_s: float = 1.5  # a machine that pauses goes on so soon, whatever it hears (chosen)
     watch_s: float = 30.0  # after that nothing replaces a word any more
-    talk_over_s: float = 2.0  # of speech over ours, which nobody has who is being spoken to
+    talk_over_s: float = 1.5  # of speech over ours, which nobody has who is being spoken to
     least_speech_s: float = 0.4  # before a beep; a beep alone is a line's own
 
 

@@ -43,7 +43,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"youre calling is using|(ill|to) see if (this|the) person is available": ALONE,
         r"(not|only) accept(s)? calls|unknown callers": ALONE,
         r"before i (try to )?connect you": ALONE,
-        r"diga(me)? su nombre y|motivo de (su|la) llamada|asistente virtual": ALONE,
+        r"diga(me)? (\w+ )?nombre|motivo (\w+ ){0,2}llamada|asistente virtual": ALONE,
         r"назовите (себя|свое имя|ваше имя)|(цель|причину) (вашего )?звонка": ALONE,
     },
     Cue.HOLD: {
@@ -76,7 +76,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
     },
     Cue.VOICEMAIL: {
         r"(after|at|following|hear|for) (\w+ ){0,2}(tone|beep|bleep|signal)\b": ALONE,
-        r"(voice ?mail|mail ?box|message|answering) (of|for|service|system)\b"
+        r"(voice ?mail|mail ?box) (of|for|service|system)\b|(message|answering) (service|system)"
         r"|(to|the|s|is) (voice ?mail|mail ?box)\b|(this|it) is (\w+ )?answering machine": ALONE,
         rf"please (\w+ )?leave {_SMALL}{_MESSAGE}|^(hi |hello )?leave {_SMALL}{_MESSAGE}": ALONE,
         rf"\b(i|we|im|were) (\w+ )?{_CANNOT} (come to|answer|pick up|get to|take)\b"
@@ -88,7 +88,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"number (that )?(you|youve)( have| are)? (dialed|dialled|called|calling)": ALONE,
         r"away from (my|our|the) (\w+ )?phones?\b": ALONE,
         r"get back to you (as|when)|if this is an? (\w+ )?emergency": ALONE,
-        r"record (a|your) message": ALONE,
+        r"record (a|your) message|(not available|unavailable) to (take|answer|come)": ALONE,
         r"(despues|tras|oir) (\w+ ){0,2}(senal|tono)\b": ALONE,
         r"buzon de|contestador (de|automatico)": ALONE,
         r"deje (\w+ )?(mensaje|nombre)\b": ALONE,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from calls.answering_phrases import ALONE, PHRASES, WITH_ANOTHER, Cue
+from calls.answering_phrases import ALONE, PHRASES, Cue
 
 _COMPILED: Final = {
     cue: tuple((re.compile(each), points) for each, points in phrases.items())
@@ -44,8 +44,8 @@ class Cues:
 
     @property
     def certain(self) -> Cue | None:
-        """Return what more than one sentence says; None: nothing."""
-        return self._ahead(ALONE + WITH_ANOTHER)
+        """Return what as much as two such sentences say; None: nothing."""
+        return self._ahead(2 * ALONE)
 
     @property
     def sure(self) -> bool:

@@ -53,6 +53,11 @@ class GreetingHeard:
         return rules.human_silence_s if hurried else rules.pause_s
 
     @property
+    def spoken(self) -> bool:
+        """Whether anybody has spoken."""
+        return self.ended is not None or self.since is not None
+
+    @property
     def quiet_since(self) -> float | None:
         """Since when nobody speaks who did; None: somebody does, or nobody has."""
         return self.ended if self.since is None else None

@@ -157,7 +157,10 @@ class AnswererWatch(SoundPath):
     def answered(self) -> None:
         """Begin to listen."""
         self._means.excuse(away=True)
-        self._judge.answered(self._means.clock())
+        now = self._means.clock()
+        self._judge.answered(now)
+        if self._speaking:  # since before the answer: what follows is somebody's all the same
+            self._judge.voiced(now)
         self._alarm.ring()
 
     async def carrier_says(self, answerer: str) -> None:

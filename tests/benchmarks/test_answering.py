@@ -2,8 +2,15 @@
 
 import pytest
 
-from benchmarks.answerer_trial import Recognise, no_words, try_greeting, words_as_spoken
+from benchmarks.answerer_trial import (
+    Recognise,
+    no_words,
+    try_greeting,
+    words_as_spoken,
+    words_misheard,
+)
 from benchmarks.greetings import GREETINGS, Greeting, RenderedGreeting, render
+from benchmarks.held_out_greetings import HELD_OUT
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
 from calls.answering import Answerer
@@ -48,8 +55,37 @@ async def test_a_machine_is_found_by_its_words(models: VoiceModels, name: str) -
     assert trial.verdicts[-1].answerer is trial.who
 
 
-def test_there_are_enough_greetings_of_each_kind() -> None:
-    people: list[Greeting] = [each for each in GREETINGS if each.who is Answerer.HUMAN]
+@pytest.mark.parametrize("name", PEOPLE)
+@pytest.mark.parametrize("seed", [0, 1])
+async def test_a_person_whose_words_are_misheard_is_spoken_to(
+    models: VoiceModels, name: str, seed: int
+) -> None:
+    rendered = of(name)
+
+    trial = await try_greeting(rendered, models.vad(TurnSettings()), words_misheard(rendered, seed))
+
+    assert not trial.turned_away
+
+
+async def test_who_speaks_while_the_line_is_connected_is_listened_to(models: VoiceModels) -> None:
+    rendered = of("long firm")
+
+    trial = await try_greeting(rendered, models.vad(TurnSettings()), no_words(), answered_s=1.5)
+
+    assert trial.verdicts[0].why == "time"
+    assert trial.opened_s is not None
+    assert trial.opened_s > rendered.words[-1][0]
+
+
+@pytest.mark.parametrize("greetings", [GREETINGS, HELD_OUT], ids=["known", "held out"])
+def test_there_are_enough_greetings_of_each_kind(greetings: tuple[Greeting, ...]) -> None:
+    people: list[Greeting] = [each for each in greetings if each.who is Answerer.HUMAN]
 
     assert len(people) >= 20
-    assert len(GREETINGS) - len(people) >= 20
+    assert len(greetings) - len(people) >= 20
+
+
+def test_no_greeting_is_in_both_sets() -> None:
+    said = {each.says for each in GREETINGS} & {each.says for each in HELD_OUT}
+
+    assert said == {("Hello?",)}  # nothing else is to be said of a line that is louder

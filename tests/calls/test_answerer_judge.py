@@ -1,7 +1,7 @@
 """Who has picked up, decided from what is heard alone."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calls.answerer_judge import AnswererJudge
@@ -32,6 +32,7 @@ class Line:
 
     def wait(self, until: float) -> "Line":
         """Let time pass, with every moment at which something is due."""
+        at: float | None = None
         for _ in range(100):  # a wake-up that leads nowhere would come for ever
             at = self.judge.wake_at
             if at is None or at > until:
@@ -172,6 +173,15 @@ def test_early_media_counts_for_nothing() -> None:
     assert line.steps == [(11.4, "Open")]
 
 
+def test_words_of_early_media_that_come_late_count_for_nothing() -> None:
+    line = Line(answered_at=None)
+    line.judge.answered(10.0)
+    line.words("The number you have dialed is busy, speak after the tone", 10.4, final=True)
+    line.speech(11.0, 11.4).wait(20.0)
+
+    assert line.verdicts == [(Answerer.HUMAN, "short_greeting")]
+
+
 def test_an_assistant_is_told_who_calls_in_its_pause_and_then_a_person_speaks() -> None:
     line = Line().begin(0.2)
     line.words("Hi, if you record your name and reason for calling, I'll see", 2.6)
@@ -248,6 +258,97 @@ def test_a_person_who_offers_to_take_a_message_is_a_person() -> None:
     assert line.steps[0][1] == "Open"
 
 
+BOTH_SAY = "Mister Brown is not available, you can leave a message"
+
+
+@pytest.mark.parametrize("leaves_message", [True, False])
+def test_who_said_only_what_people_say_too_is_spoken_to_in_the_end(*, leaves_message: bool) -> None:
+    line = Line(leaves_message=leaves_message).begin(0.3).words(BOTH_SAY, 2.5)
+    line.wait(3.0).judge.silent(3.0)
+    line.wait(20.0)
+
+    assert line.verdicts == [(Answerer.VOICEMAIL, "words"), (Answerer.UNDECIDED, "words")]
+    assert [name for _, name in line.steps] == ["Open"]
+
+
+@pytest.mark.parametrize("leaves_message", [True, False])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (BOTH_SAY, ", can I help you myself?"),
+        ("Mister Brown cannot take your call", "may I ask who is calling?"),
+        ("For orders people mostly press", " sorry, how can I help you?"),
+    ],
+)
+def test_a_machines_words_are_taken_back_by_a_persons(
+    first: str, then: str, *, leaves_message: bool
+) -> None:
+    line = Line(leaves_message=leaves_message).begin(0.3).words(first, 2.5)
+    line.words(f"{first} {then}", 4.0, final=True)
+    line.wait(4.1).judge.silent(4.1)
+    line.wait(20.0)
+
+    assert [each for each, _ in line.verdicts][-1] is Answerer.UNDECIDED
+    assert [name for _, name in line.steps] == ["Open"]
+
+
+def test_a_machine_of_one_sentence_is_parted_from_in_its_pause() -> None:
+    line = Line(leaves_message=False).begin(0.3).words("I cannot take your call", 2.5)
+    line.wait(4.0).judge.silent(4.0)
+    line.wait(20.0)
+
+    assert line.verdicts == [(Answerer.VOICEMAIL, "words")]
+    assert line.steps == [(4.0 + RULES.pause_s, "PartFromMachine")]
+
+
+def test_a_beep_is_parted_from_at_once() -> None:
+    line = Line(leaves_message=False).begin(0.3).words("I cannot take your call", 2.5).beep(3.0)
+
+    assert line.steps == [(3.0, "PartFromMachine")]
+
+
+@pytest.mark.parametrize(
+    ("speech_s", "said", "silence_s"),
+    [
+        (0.5, "", RULES.human_silence_s),
+        (1.8, "", RULES.pause_s),
+        (1.8, "Hello, who is this?", RULES.human_silence_s),
+        (1.8, "Thank you for calling Smith", RULES.machine_silence_s),
+        (1.8, "Thank you for calling, how may I help?", RULES.human_silence_s),
+    ],
+    ids=["a hello", "more", "a person's words", "a firm's opener", "a firm's person"],
+)
+def test_how_long_a_pause_is_our_turn(speech_s: float, said: str, silence_s: float) -> None:
+    line, ended = Line().begin(0.2), 0.2 + speech_s
+    line.words(said, ended).judge.silent(ended)
+    line.wait(20.0)
+
+    assert line.steps == [(pytest.approx(min(ended + silence_s, 20.0), abs=0.002), "Open")]
+
+
+@pytest.mark.parametrize(
+    ("spoken_s", "said", "beep_after_s", "found"),
+    [
+        (0.9, "", 1.2, True),
+        (0.9, "Kevin Schmidt", 1.2, True),
+        (0.9, "Hello", 1.2, False),
+        (0.9, "", 2.9, False),
+        (0.9, "You know what to do", 2.9, True),
+        (3.5, "", 2.9, True),
+        (3.5, "How can I help you", 2.9, False),
+    ],
+)
+def test_a_beep_when_we_have_begun(
+    spoken_s: float, said: str, beep_after_s: float, *, found: bool
+) -> None:
+    ended = 0.2 + spoken_s
+    line = Line().begin(0.2).words(said, ended)
+    line.judge.silent(ended)
+    line.wait(ended + 1.1).begin(ended + 1.1).beep(ended + beep_after_s)
+
+    assert ((Answerer.VOICEMAIL, "beep") in line.verdicts) is found
+
+
 @pytest.mark.parametrize(
     ("says", "steps"),
     [
@@ -274,13 +375,17 @@ SOUNDS = st.lists(
     st.tuples(
         st.floats(0.01, 5.0),
         st.sampled_from(
-            ["voiced", "silent", "beep", "hello", TONE, "press one", "state your name and reason"]
+            [
+                *("voiced", "silent", "beep", "hello", TONE, "press one", "how can I help you"),
+                *("state your name and reason", "she is not available", "call you back"),
+            ]
         ),
     ),
     max_size=30,
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(sounds=SOUNDS, leaves=st.booleans())
 def test_whatever_is_heard_ends_in_a_talk_or_a_parting(
     sounds: list[tuple[float, str]], *, leaves: bool
@@ -306,6 +411,7 @@ def test_whatever_is_heard_ends_in_a_talk_or_a_parting(
     assert line.judge.over
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(SOUNDS)
 def test_without_a_machines_word_or_a_beep_nobody_is_hung_up_on(
     sounds: list[tuple[float, str]],
@@ -321,3 +427,46 @@ def test_without_a_machines_word_or_a_beep_nobody_is_hung_up_on(
     assert not any(
         isinstance(each, PartFromMachine | StopTalking | SayWho) for _, each in line.done
     )
+
+
+MACHINES_WORDS = [TONE, "The mailbox is full", "I cannot take your call", "we are closed", "press"]
+PERSONS_WORDS = ["how can I help you", "who is calling", "can I take a message for her"]
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(
+    said=st.lists(st.sampled_from([*MACHINES_WORDS[2:], *PERSONS_WORDS]), min_size=1, max_size=4),
+    leaves=st.booleans(),
+    step_s=st.floats(0.05, 1.5),
+)
+def test_nobody_is_hung_up_on_while_a_persons_words_are_ahead(
+    said: list[str], *, leaves: bool, step_s: float
+) -> None:
+    said = [*said, *PERSONS_WORDS[:2]]
+    line, now = Line(leaves_message=leaves).begin(0.1), 0.1
+    for each in range(len(said)):
+        now += step_s
+        line.words(" ".join(said[: each + 1]), now)
+    line.wait(now + 0.1).judge.silent(now + 0.1)
+    line.wait(now + 60.0)
+
+    assert not any(isinstance(each, PartFromMachine | LeaveMessage) for _, each in line.done)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(sounds=SOUNDS)
+def test_the_first_word_falls_in_time_whatever_is_heard(sounds: list[tuple[float, str]]) -> None:
+    line, now = Line(), 0.0
+    for after, what in sounds:
+        now += after
+        match what:
+            case "voiced" | "silent":
+                getattr(line.wait(now).judge, what)(now)
+            case "beep":
+                line.beep(now)
+            case _:
+                line.words(what, now)
+    line.wait(now + 10.0)
+
+    first = next(each for _, each in line.done if isinstance(each, Decide))
+    assert first.after_s <= RULES.decide_s

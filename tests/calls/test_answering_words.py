@@ -51,6 +51,13 @@ def test_a_machines_phrase_is_definite(said: str, found: Cue) -> None:
         "Хотите оставить сообщение?",
         "Hold on, let me press pause",
         "Stop calling me",
+        "Hi, sorry, it nearly went to my voicemail",
+        "Thank you for calling, you've reached Riverside Dental, this is Kelly",
+        "No, mum can't come to the phone, she is in the garden",
+        "You can leave a message with me if you like",
+        "Sorry, we are closed",
+        "Oh, I just got your message",
+        "Hi, sorry I missed your call earlier",
     ],
 )
 def test_what_people_say_is_definite_of_nothing(said: str) -> None:
@@ -59,3 +66,32 @@ def test_what_people_say_is_definite_of_nothing(said: str) -> None:
 
 def test_marks_and_accents_do_not_matter() -> None:
     assert plain("  No PUEDO, después… can't ") == "no puedo despues cant"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Please leave message after tone",
+        "Your call forwarded to the automatic",
+        "diga el nombre y motivo llamada de la llamada",
+        "Leave your name now after a the tone",
+        "Оставьте сообщение сигнала",
+    ],
+)
+def test_a_machines_sentence_is_read_through_a_word_that_is_wrong(said: str) -> None:
+    assert read_cues(said).definite is not None
+
+
+def test_one_sentence_is_definite_and_two_are_certain() -> None:
+    one = read_cues("I cannot take your call")
+    two = read_cues("I cannot take your call, so speak after the tone")
+
+    assert (one.definite, one.certain, one.sure) == (Cue.VOICEMAIL, None, True)
+    assert two.certain is Cue.VOICEMAIL
+
+
+def test_two_things_that_people_say_too_are_definite_but_not_sure() -> None:
+    cues = read_cues("My voicemail, you can call again later")
+
+    assert cues.definite is Cue.VOICEMAIL
+    assert not cues.sure
