@@ -149,13 +149,13 @@ async def test_who_wants_no_more_calls_is_on_the_list_and_the_register_hears_of_
         listed = await book.do_not_call([contact.number])
         await book.close()
 
-        (body,) = run.register.taken.values()
-        assert listed == {contact.number}
-        assert run.notes.order(DoNotCallWanted, CallEnded) == ["DoNotCallWanted", "CallEnded"]
-        assert body["data"]["result"] == "do_not_call"
-        assert body["data"]["made_by"] == "model"
-        assert (body["data"]["number"], body["data"]["campaign"]) == (contact.number, "demo")
-        assert "do not call me again" in body["data"]["summary"].lower()
+    (body,) = run.register.taken.values()
+    assert listed == {contact.number}
+    assert run.notes.order(DoNotCallWanted, CallEnded) == ["DoNotCallWanted", "CallEnded"]
+    assert body["data"]["result"] == "do_not_call"
+    assert body["data"]["made_by"] == "model"
+    assert (body["data"]["number"], body["data"]["campaign"]) == (contact.number, "demo")
+    assert "do not call me again" in body["data"]["summary"].lower()
 
 
 async def test_a_caller_whom_the_register_knows_is_known_to_the_model(tmp_path: Path) -> None:
@@ -181,10 +181,10 @@ async def test_a_slow_register_delays_no_greeting(tmp_path: Path) -> None:
             run.register.faults, run.register.slow_s = ["slow" if pace == "slow" else ""], 8.0
             await run.call(HOURS)
             waits[pace] = run.notes.from_start_to_voice_s()
-            if pace == "slow":
-                assert run.notes.of(CallerKnown) == []  # it was asked, and has not answered yet
+            late = [each.late for each in run.notes.of(CallerKnown)]
             await run.notes.until(CallEnded)
 
+    assert late in ([], [True])  # it was asked, and answered when the agent had long been speaking
     assert waits["slow"] == pytest.approx(waits["quick"], abs=0.02)
 
 
@@ -196,5 +196,5 @@ async def test_who_asks_for_a_callback_is_given_to_the_campaign(tmp_path: Path) 
         await run.call(TOMORROW)
         await run.notes.until(CallbackQueued)
 
-        (queued,) = run.notes.of(CallbackQueued)
-        assert queued.campaign == "demo"
+    (queued,) = run.notes.of(CallbackQueued)
+    assert queued.campaign == "demo"
