@@ -1,7 +1,6 @@
 """Real calls beside a register: who is known, what it hears, and that nobody waits for it."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from pydantic import SecretStr
 
@@ -26,6 +24,7 @@ from faultlab.deepgram.simulator import DeepgramSimulator
 from faultlab.ears.known import KnownEars
 from faultlab.instance import Core
 from faultlab.lab import Lab
+from faultlab.openai.simulator import OpenAISimulator
 from storage.contact_book import ContactBook
 from tests.bot.crm.register import KNOWN, Register, register_at
 
@@ -76,17 +75,17 @@ class TimedNotes:
 
 @dataclass(kw_only=True)
 class RegisterRun:
-    lab: RunningLab
+    lab: Lab
     staged: StagedServer
     register: Register
     notes: TimedNotes
 
-    async def asked(self, name: str) -> list[Any]:
-        """Return the bodies of the requests that a simulated provider has had."""
-        headers = {"Authorization": f"Bearer {self.lab.control_token}"}
-        url = f"{self.lab.control_url}/instances/{name}/requests"
-        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as answer:
-            return list(await answer.json())
+    @property
+    def prompts(self) -> str:
+        """What the preferred model was sent last."""
+        model = self.lab.instance("openai")
+        assert isinstance(model, OpenAISimulator)
+        return "\n".join(model._prompts._prompts)
 
     async def call(self, *lines: str) -> None:
         """Have Ada call in and say this."""
@@ -99,19 +98,14 @@ class RegisterRun:
 
 
 @asynccontextmanager
-async def lab_that_knows(*lines: str) -> AsyncIterator[RunningLab]:
+async def lab_that_knows(*lines: str) -> AsyncIterator[Lab]:
     """Run a lab in this process whose recognisers understand these lines, and no others."""
     lab = Lab(core=Core(steady=True))
     for each in lab.instances.values():
         if isinstance(each, DeepgramSimulator):
             each._ears = KnownEars([known(line, spoken(line, RATE_HZ)) for line in lines])
     async with lab:
-        told = lab.describe()
-        yield RunningLab(
-            control_url=lab.control_url,
-            control_token=told["control"]["token"],
-            instances=told["instances"],
-        )
+        yield lab
 
 
 @asynccontextmanager
@@ -132,7 +126,13 @@ async def with_register(
             changes={"crm": crm, **changes},
             listeners=[notes],
         )
-        async with staged_server(lab, plan) as staged:
+        told = lab.describe()
+        running = RunningLab(
+            control_url=lab.control_url,
+            control_token=told["control"]["token"],
+            instances=told["instances"],
+        )
+        async with staged_server(running, plan) as staged:
             yield RegisterRun(lab=lab, staged=staged, register=register, notes=notes)
 
 
@@ -162,7 +162,7 @@ async def test_a_caller_whom_the_register_knows_is_known_to_the_model(tmp_path: 
     async with with_register(tmp_path) as run:
         await run.call(HOURS)
         await run.notes.until(CallReported)
-        asked = json.dumps(await run.asked("openai"))
+        asked = run.prompts
 
     assert [each.outcome for each in run.notes.of(CallerLookedUp)] == ["found"]
     assert len(run.notes.of(CallerKnown)) == 1
