@@ -178,7 +178,8 @@ async def test_a_slow_register_delays_no_greeting(tmp_path: Path) -> None:
     for pace in ("quick", "slow"):
         (tmp_path / pace).mkdir()
         async with with_register(tmp_path / pace) as run:
-            run.register.faults, run.register.slow_s = ["slow" if pace == "slow" else ""], 8.0
+            run.register.slow_s = 8.0
+            run.register.faults.append("slow" if pace == "slow" else "")
             await run.call(HOURS)
             waits[pace] = run.notes.from_start_to_voice_s()
             late = [each.late for each in run.notes.of(CallerKnown)]
