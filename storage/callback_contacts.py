@@ -183,9 +183,7 @@ async def _is_barred(connection: AsyncConnection, number: str) -> bool:
 
 
 async def _contact_of(connection: AsyncConnection, campaign: str, number: str) -> Row[Any] | None:
-    own = select(CONTACTS.c.id, CONTACTS.c.state).where(
-        CONTACTS.c.campaign == campaign, CONTACTS.c.number == number
-    )
+    own = select(CONTACTS).where(CONTACTS.c.campaign == campaign, CONTACTS.c.number == number)
     return (await connection.execute(own.with_for_update())).first()
 
 

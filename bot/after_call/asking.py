@@ -11,7 +11,7 @@ from bot.after_call.reading import ReadAnswer, read_answer
 from bot.health.retrying import Retries
 from bot.health.rounds import run_down_ladder
 from calls.after_call import ResultQuestion
-from fallbacks.deadline import Deadline
+from calls.turn import Turn
 from fallbacks.failure import Kind, Scope, ServiceError, error_of, failed, finding
 from fallbacks.limits import Gate
 from providers.catalog import provider
@@ -90,7 +90,7 @@ class ResultPen:
         gate = self.gates.get(rung.name)
         if gate is None:
             return await _write(rung, question)
-        until = Deadline(at=self.retries.clock() + GATE_S)
+        until = Turn(budget_s=GATE_S).until(self.retries.clock())  # of nobody who waits
         ticket = await gate.enter(GUEST, until=until)
         if ticket is None:  # callers need every place: that says nothing against the rung
             busy = finding(Kind.RATE_LIMITED, Scope.PAYLOAD)

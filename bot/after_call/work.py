@@ -15,18 +15,20 @@ from loguru import logger
 from bot.after_call.asking import ResultPen, WrittenResult
 from bot.after_call.callbacks import CallbackQueue, zone_of
 from bot.after_call.reading import local_time, question_of
-from calls.after_call import CallResult, codes_of, outcome_of
+from calls.after_call import SUMMARY_CHARACTERS, CallResult, codes_of, outcome_of
 from calls.after_call_events import CallSummarised
 from calls.call_story import CallStory
 from calls.crm import CrmReport
 from calls.entry import Entry, Tell
 from calls.events import CallEnded, CallStarted
 from calls.followed_call import FollowedCall
+from calls.words import clean
 from storage.call_results import CallResults
 from storage.database import StorageError
 
 MOST_CALLS: Final = 1000  # that are followed at once
 MOST_WAITING: Final = 1000  # that have ended; more lose the oldest, and say so
+NUMBER_CHARACTERS: Final = 64  # a SIP address may stand there
 UNWELL_S: Final = 15.0  # before a database that failed is asked again
 LAST_S: Final = 3.0  # for what is left at the end
 
@@ -177,17 +179,25 @@ class AfterCalls:
 
     async def _known(self, call: FollowedCall, ended_s: float) -> EndedCall:
         report = call.report(ended_s=ended_s)
-        purpose = await self._parts.purpose(call.story.dial_id)
+        purpose = await self._purpose(call.story.dial_id)
         result = CallResult(
             call_id=report.call_id,
-            number=report.number,
+            number=clean(report.number, NUMBER_CHARACTERS),
             campaign=purpose.campaign,
             outcome=outcome_of(call.story),
-            summary=report.summary,
+            summary=clean(report.summary, SUMMARY_CHARACTERS),
             why="no_words" if not call.story.spoke else "no_model",
             ended_s=ended_s,
         )
         return EndedCall(report=report, story=call.story, result=result, purpose=purpose)
+
+    async def _purpose(self, dial_id: str) -> CallPurpose:
+        """Return what a call was for: nobody's, where the ledger does not know its dial."""
+        try:
+            return await self._parts.purpose(dial_id)
+        except StorageError as error:  # a database that is down does not take the result either
+            logger.warning("what a call was for is not known: {}", error)
+            return CallPurpose()
 
     async def _ask_all(self) -> None:
         while True:

@@ -37,11 +37,6 @@ class CrmListener:
             await self.reporter.hear(entry)
 
 
-def utc_s() -> float:
-    """Return the seconds since 1970."""
-    return clock.utc_now().timestamp()
-
-
 def crm_of(settings: Settings) -> Crm | None:
     """Return the register that is configured; None: there is none."""
     crm = settings.crm
@@ -50,7 +45,7 @@ def crm_of(settings: Settings) -> Crm | None:
             return OwnContacts(settings.storage.url, file=crm.file)
         case "webhook":
             secret = crm.token.get_secret_value() if crm.token else ""
-            return WebhookCrm(crm.url or "", secret, timeout_s=crm.timeout_s, utc_s=utc_s)
+            return WebhookCrm(crm.url or "", secret, timeout_s=crm.timeout_s, utc_s=clock.utc_s)
         case "hubspot":
             return RestCrm(crm.kind, _place(crm, hubspot.URL), hubspot.HUBSPOT)
         case "rest" if crm.mapping:
@@ -71,8 +66,8 @@ async def open_crm(
     outbox = CrmOutbox(settings.storage.url)
     roster = roster_of(crm, clock.monotonic())
     retries = Retries(settings=settings.resilience.retry_settings(), tell=tell, roster=roster)
-    reporter = CrmReporter(outbox=outbox, utc_s=utc_s)
-    poster = CrmPoster(crm, outbox, retries=retries, utc_s=utc_s)
+    reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s)
+    poster = CrmPoster(crm, outbox, retries=retries, utc_s=clock.utc_s)
     desk = CrmDesk(crm=crm, roster=roster, clock=clock.monotonic, tell=tell)
     listener.reporter = reporter
     try:

@@ -25,6 +25,7 @@ from providers.provider import RungSpec
 from storage.call_results import CallResults
 from storage.callback_contacts import CallbackContacts
 from storage.crm_outbox import CrmOutbox
+from storage.database import StorageError
 
 NUMBER = "+12125550142"
 BEGIN_S = 1_795_276_800.0  # Saturday, 21 November 2026, 16:00 UTC
@@ -109,6 +110,7 @@ class Bench:
     purpose: CallPurpose = field(default_factory=CallPurpose)
     within_s: float = 60.0
     at_once: int = 2
+    forgotten: bool = False  # the ledger does not know the dial's contact any more
     told: list[Any] = field(default_factory=list[Any])
 
     def __post_init__(self) -> None:
@@ -122,6 +124,8 @@ class Bench:
 
         async def purpose(dial_id: str) -> CallPurpose:
             del dial_id
+            if self.forgotten:
+                raise StorageError("No row was found when one was required")
             return self.purpose
 
         self.after_calls = AfterCalls(

@@ -249,6 +249,28 @@ async def test_a_process_that_ends_keeps_what_ended_last(tmp_path: Path) -> None
     assert report is not None
 
 
+async def test_a_dial_that_was_forgotten_holds_nothing_up(tmp_path: Path) -> None:
+    bench = Bench(url_of(tmp_path), purpose=CallPurpose(campaign="spring"), forgotten=True)
+    async with working(bench):
+        await bench.call(words=WORDS)
+        await told_of(bench)
+        result = await bench.results.find("c1")
+
+    assert result is not None
+    assert (result.campaign, result.summary) == ("", PLAIN)
+
+
+async def test_what_no_database_takes_is_not_in_it(tmp_path: Path) -> None:
+    bench = Bench(url_of(tmp_path))
+    async with working(bench):
+        await bench.call(words=("One\0 two\ud800 three.",))
+        await told_of(bench)
+        result = await bench.results.find("c1")
+
+    assert result is not None
+    assert result.summary == "The caller said: One two three."
+
+
 async def test_a_report_that_is_being_told_is_not_changed(tmp_path: Path) -> None:
     outbox = CrmOutbox(url_of(tmp_path))
     facts = CrmReport(key="call-1", call_id="1", direction="inbound", number=NUMBER)
