@@ -42,7 +42,9 @@ CURE: Final = "run holdline db upgrade"
 
 def known_versions() -> Sequence[str]:
     """Return every version, the oldest first: the names of the migrations' files."""
-    return sorted(each.stem for each in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    # Without a pattern: the first call may be who uses the database first, and would compile it.
+    files = (MIGRATIONS / "versions").iterdir()
+    return sorted(each.stem for each in files if each.suffix == ".py" and each.stem[:1].isdigit())
 
 
 def prepare(connection: Connection) -> None:
