@@ -14,9 +14,8 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.campaign_office import make_campaign
-from storage.campaign_rows import write_fields
 from storage.campaign_tables import CAMPAIGNS, CONSENTS, CONTACTS, DO_NOT_CALL
-from storage.contact_book import NewContact
+from storage.contact_book import NewContact, contact_row
 from storage.record_tables import CALLS
 from storage.result_tables import CALL_RESULTS, CALLBACK_CONTACTS
 from storage.tables import CALLBACKS
@@ -127,7 +126,7 @@ class CallbackContacts:
             return "do_not_call"
         alone = await _is_empty(connection, campaign)
         if known is None:
-            values = {"campaign": campaign, "number": contact.number, **_new(contact, now)}
+            values = contact_row(campaign, contact, now)
             added = insert(CONTACTS).values(values).returning(CONTACTS.c.id)
             contact_id = int((await connection.execute(added)).scalar_one())
         else:
@@ -202,21 +201,6 @@ async def _wake(connection: AsyncConnection, campaign: str, *, alone: bool, now:
     own = (CAMPAIGNS.c.name == campaign) & CAMPAIGNS.c.state.in_(states)
     values = {"state": "running", "reason": "callback", "changed_s": now}
     await connection.execute(update(CAMPAIGNS).where(own).values(**values))
-
-
-def _new(contact: NewContact, now: float) -> dict[str, Any]:
-    return {
-        "name": contact.name[:200],
-        "zones": " ".join(contact.zones),
-        "fields": write_fields(contact.fields),
-        "priority": contact.priority,
-        "state": "waiting",
-        "due_s": contact.due_s,
-        "attempts": 0,
-        "dials": 0,
-        "outcome": "",
-        "imported_s": now,
-    }
 
 
 def _left(row: Row[Any]) -> LeftCallback:

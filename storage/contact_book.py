@@ -90,7 +90,7 @@ class ContactBook:
 async def _insert(
     connection: AsyncConnection, campaign: str, new: Sequence[NewContact], now: float
 ) -> None:
-    await insert_missing(connection, CONTACTS, [_row(campaign, each, now) for each in new])
+    await insert_missing(connection, CONTACTS, [contact_row(campaign, each, now) for each in new])
     consents = [_consent(campaign, each, now) for each in new if each.consent]
     await insert_missing(connection, CONSENTS, consents)
 
@@ -130,7 +130,8 @@ async def _barred_of(connection: AsyncConnection, numbers: Sequence[str]) -> fro
     return frozenset((await connection.execute(own)).scalars())
 
 
-def _row(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
+def contact_row(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
+    """Return the row of a contact whom nobody has dialled yet."""
     return {
         "campaign": campaign,
         "number": contact.number,
