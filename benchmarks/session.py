@@ -16,7 +16,7 @@ from benchmarks.accounting import Account, Busy, Moments, settle
 from benchmarks.ear import UnhealthyTurnError
 from bot.config.settings import LatencySettings
 from bot.lab.process import RunningLab, lab_process, with_lab
-from bot.process import open_process
+from bot.process.opening import open_process
 from calls.entry import Entry
 from fallbacks.facts import EarlyAnswerDropped, EarlyAnswerTaken
 

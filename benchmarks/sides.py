@@ -18,7 +18,7 @@ from benchmarks.ear import Ear
 from bot import clock
 from bot.call.models import VoiceModels
 from bot.config.settings import Settings, TurnSettings
-from bot.process import Process
+from bot.process.process import Process
 from calls.entry import Tell
 from processors.turn_detector import TurnDetector
 from processors.turn_judges import TurnJudges

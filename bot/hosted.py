@@ -13,7 +13,8 @@ from bot.call.watching import watch_leg
 from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.config.settings import Settings
-from bot.process import Process, open_process
+from bot.process.opening import open_process
+from bot.process.process import Process
 from bot.record_keeper import record_keeper
 from telemetry import logs
 from transports.media_stream.line import NORMAL, close

@@ -38,7 +38,7 @@ async def talk(settings: Settings) -> None:
     # Pipecat writes a banner to stderr when it is imported; an error is to stand there alone.
     from rich.console import Console  # noqa: PLC0415
 
-    from bot.process import open_process  # noqa: PLC0415
+    from bot.process.opening import open_process  # noqa: PLC0415
     from bot.record_keeper import record_keeper  # noqa: PLC0415
     from bot.terminal_line import TerminalLine  # noqa: PLC0415
     from telemetry import logs  # noqa: PLC0415

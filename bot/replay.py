@@ -14,7 +14,8 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.exits import BAD_USAGE, DONE, FAILED
 from bot.lab.process import lab_process, with_lab
-from bot.process import Process, open_process
+from bot.process.opening import open_process
+from bot.process.process import Process
 from bot.recording import Recording, UnreadableAudioError, read, write
 from calls.entry import Entry
 from calls.events import CallEnded, Event

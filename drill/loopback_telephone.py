@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot import clock
-from bot.process import Process
+from bot.process.process import Process
 from drill.places import RATE_HZ
 from drill.sound import join_spans, stretches
 from transports.loopback import LoopbackLeg

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bot.lab.process import lab_process, with_lab
-from bot.process import open_process
+from bot.process.opening import open_process
 from bot.recording import read
 from bot.replay import KeptEntries, replay_one
 from calls.events import AgentSaid, AnswerHeard, TranscriptFinal

@@ -122,14 +122,17 @@ def test_the_structure_is_no_harder_to_follow_than_the_page_says() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     found = count_source()
 
-    assert found.shared_names == []
-    for line, names in (
-        ("classes over 12 methods", found.large_classes),
-        ("functions over 40 lines", found.long_functions),
-    ):
-        row = next(each for each in page.splitlines() if each.startswith(f"| {line} |"))
-        told = int(row.split("|")[4])
-        assert len(names) <= told, f"make it smaller, or say so in docs/architecture.md: {names}"
+    row = next(each for each in page.splitlines() if each.startswith("| classes over 12 methods |"))
+    told, names = int(row.split("|")[4]), found.large_classes
+    assert len(names) <= told, f"make it smaller, or say so in docs/architecture.md: {names}"
+
+
+def test_a_function_is_at_most_forty_lines_long() -> None:
+    assert count_source().long_functions == []
+
+
+def test_a_class_name_stands_in_one_file() -> None:
+    assert count_source().shared_names == []
 
 
 FOREIGN = re.compile(r"^(Take in that|Take that|Take it that)\b|\b(he who|papers|himself)\b", re.M)

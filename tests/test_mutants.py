@@ -52,7 +52,7 @@ def test_a_timeout_was_noticed() -> None:
     assert row("calls/turn.py", fates).split() == ["calls/turn.py", "20", "15", "4", "1", "80.0%"]
 
 
-@pytest.mark.parametrize("name", ["fallbacks/nothing.py", "bot/process.py"])
+@pytest.mark.parametrize("name", ["fallbacks/nothing.py", "bot/process/opening.py"])
 def test_a_file_that_is_no_decision_is_refused_in_one_line(name: str) -> None:
     done = subprocess.run(  # noqa: S603 - our own script
         [sys.executable, ROOT / "scripts" / "mutants.py", name],

@@ -1,39 +1,25 @@
 """What a call that we placed has of its own to learn who picked up."""
 
-from pipecat.processors.aggregators.llm_context import LLMContext
-
-from bot.call.services import Services, Shared
+from bot.call.core import Around, CallCore
 from calls.answering import AnsweringPlan
 from processors.answerer_watch import AnswererMeans, AnswererWatch
-from processors.caller_silence import CallerSilence
-from processors.farewell import Farewell
-from processors.wiring import CallWiring
 
 
-def answerer_for(  # noqa: PLR0913 - the parts of a call that it acts with, each by its name
-    plan: AnsweringPlan,
-    shared: Shared,
-    *,
-    services: Services,
-    context: LLMContext,
-    farewell: Farewell,
-    silence: CallerSilence,
-    wiring: CallWiring,
-) -> AnswererWatch:
+def answerer_for(plan: AnsweringPlan, call: Around, core: CallCore) -> AnswererWatch:
     """Return the one that listens to who picked up."""
 
     async def part(reason: str) -> None:
-        await farewell.part(reason, final=True)
+        await core.farewell.part(reason, final=True)
 
     def remember(words: str) -> None:
-        context.add_message({"role": "user", "content": words})
+        core.context.add_message({"role": "user", "content": words})
 
     means = AnswererMeans(
-        say=services.tts.queue_frame,
+        say=core.services.tts.queue_frame,
         part=part,
-        excuse=silence.excuse,
+        excuse=core.silence.excuse,
         remember=remember,
-        tell=wiring.outside,
-        clock=wiring.clock,
+        tell=call.wiring.outside,
+        clock=call.wiring.clock,
     )
-    return AnswererWatch(plan, means, speech=shared.models.vad(shared.settings.turn))
+    return AnswererWatch(plan, means, speech=call.shared.models.vad(call.shared.settings.turn))

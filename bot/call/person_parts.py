@@ -3,43 +3,18 @@
 from dataclasses import dataclass
 from functools import partial
 
-from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 
+from bot.call.core import Around, CallCore
 from bot.call.handover_means import Means
 from bot.call.person_call import PersonCall, PersonNews
 from bot.call.person_reach import PersonReach
 from bot.call.person_summary import Summariser
-from bot.call.services import Services, Shared
-from bot.config.agent import AgentSettings
-from bot.tools.desk import CallDesk
 from fallbacks.utterances import Situation, in_language
-from processors.caller_silence import CallerSilence
-from processors.fallback import Fallback
-from processors.farewell import End
-from processors.hold_line import HoldLine
+from processors.fallback import Phrases
 from processors.joined_sound import JoinedSound
 from processors.waiting_line import WaitingLine
-from processors.wiring import CallWiring
 from transports.leg import Leg
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
-    """What of a call a handover works with."""
-
-    shared: Shared
-    leg: Leg
-    agent: AgentSettings
-    wiring: CallWiring
-    call_id: str
-    end: End
-    services: Services
-    context: LLMContext
-    fallback: Fallback
-    desk: CallDesk
-    hold_line: HoldLine
-    silence: CallerSilence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +26,17 @@ class PersonParts:
     waiting: WaitingLine
 
 
-def person_for(call: Around) -> PersonParts | None:
+def person_for(call: Around, core: CallCore) -> PersonParts | None:
     """Return what a call reaches a person with; None: its agent names nobody, and no keys."""
     if not (call.agent.destinations or call.agent.keys):
         return None
-    shared, leg = call.shared, call.leg
-    waiting, sound = WaitingLine(call.fallback, call.wiring), JoinedSound()
+    shared, leg, phrases = call.shared, call.leg, core.fallback.phrases
+    waiting, sound = WaitingLine(core.fallback, call.wiring), JoinedSound()
     summariser = Summariser(
-        llm=call.services.llm,
-        context=call.context,
+        llm=core.services.llm,
+        context=core.context,
         settings=shared.settings.transfer,
-        language=call.fallback.phrases.language,
+        language=phrases.language,
         posts=shared.posts,
         call_id=call.call_id,
         caller=leg.facts.caller,
@@ -72,16 +47,16 @@ def person_for(call: Around) -> PersonParts | None:
         calls_people=shared.people.for_caller(leg.facts.transport),
         waiting=waiting,
         sound=sound,
-        silence=call.silence,
-        hold_line=call.hold_line,
+        silence=core.silence,
+        hold_line=core.hold_line,
         summarise=summariser.summarise,
-        make_person=partial(_make_person, call),
-        text=partial(_text, call),
+        make_person=partial(_make_person, call, phrases),
+        text=partial(_text, call, phrases),
         end=call.end,
-        call_back=call.desk.call_back,
+        call_back=core.desk.call_back,
     )
     reach = PersonReach(call.agent, means, call.wiring)
-    call.desk.reach = reach.connect
+    core.desk.reach = reach.connect
     return PersonParts(reach=reach, sound=sound, waiting=waiting)
 
 
@@ -94,20 +69,20 @@ def with_person(listed: list[FrameProcessor], person: PersonParts | None) -> lis
     return [first, person.sound, *above, person.waiting, output, assistant]
 
 
-def _make_person(call: Around, leg: Leg, news: PersonNews) -> PersonCall:
+def _make_person(call: Around, phrases: Phrases, leg: Leg, news: PersonNews) -> PersonCall:
     return PersonCall(
         leg,
         call.shared,
         call.agent,
         wiring=call.wiring,
-        language=call.fallback.phrases.language,
+        language=phrases.language,
         news=news,
     )
 
 
-def _text(call: Around, situation: Situation) -> str:
+def _text(call: Around, phrases: Phrases, situation: Situation) -> str:
     """Return a text for the person, who speaks the agent's language."""
-    texts = in_language(call.shared.last_resort.utterances, call.fallback.phrases.language)
+    texts = in_language(call.shared.last_resort.utterances, phrases.language)
     found = (each.text for each in texts if each.situation is situation)
     return next(found, FOR_PERSON[situation])
 

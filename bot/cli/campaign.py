@@ -1,7 +1,7 @@
 """`holdline campaign`: contacts into a campaign, whether it runs, and what came of it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -12,38 +12,45 @@ from bot.exits import UsageError
 
 ACTIONS = "import, start, pause, resume, status or report"
 
+FileArgument: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="FILE", show_default=False, help="import: a CSV file, or its URL."),
+]
+CampaignOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: all."),
+]
+CrmOption: TypeAlias = Annotated[
+    bool, typer.Option("--crm", help="import: everybody in the register under `crm`.")
+]
+ColumnsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", metavar="A,B,...", help="import: the columns of a file without a header."
+    ),
+]
+EncodingOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="import: such as cp1251; else guessed."),
+]
+OutOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="import: where the refused rows go. report: a folder for both files.",
+    ),
+]
+
 
 def command(  # noqa: PLR0917 - its options, each with a name
     action: Annotated[str, typer.Argument(metavar="ACTION", help=ACTIONS)],
-    file: Annotated[
-        str | None,
-        typer.Argument(metavar="FILE", show_default=False, help="import: a CSV file, or its URL."),
-    ] = None,
-    campaign: Annotated[
-        str | None,
-        typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: all."),
-    ] = None,
-    crm: Annotated[
-        bool, typer.Option("--crm", help="import: everybody in the register under `crm`.")
-    ] = False,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            "--columns", metavar="A,B,...", help="import: the columns of a file without a header."
-        ),
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option("--encoding", metavar="NAME", help="import: such as cp1251; else guessed."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="import: where the refused rows go. report: a folder for both files.",
-        ),
-    ] = None,
+    file: FileArgument = None,
+    campaign: CampaignOption = None,
+    crm: CrmOption = False,
+    columns: ColumnsOption = None,
+    encoding: EncodingOption = None,
+    out: OutOption = None,
     config: ConfigOption = None,
 ) -> int:
     """Import contacts, start or pause a campaign, see its figures.
@@ -52,12 +59,7 @@ def command(  # noqa: PLR0917 - its options, each with a name
     nothing.
     """
     settings = load(config, keys=False).settings
-    if action not in ACTIONS.replace(" or ", ", ").split(", "):
-        raise UsageError(f'campaign takes {ACTIONS}, not "{action}"')
-    if crm and action != "import":
-        raise UsageError(f"campaign {action} takes no --crm")
-    if file is not None and action != "import":
-        raise UsageError(f"campaign {action} takes no file; name the campaign with --campaign")
+    _check_action(action, file, crm=crm)
     if action != "status":
         _check_name(campaign, settings)
     if action == "import":
@@ -70,6 +72,15 @@ def command(  # noqa: PLR0917 - its options, each with a name
     if action == "report":
         return campaign_state.write_report(settings, str(campaign), out or Path(), say=typer.echo)
     return campaign_state.move_campaign(settings, str(campaign), action, say=typer.echo)
+
+
+def _check_action(action: str, file: str | None, *, crm: bool) -> None:
+    if action not in ACTIONS.replace(" or ", ", ").split(", "):
+        raise UsageError(f'campaign takes {ACTIONS}, not "{action}"')
+    if crm and action != "import":
+        raise UsageError(f"campaign {action} takes no --crm")
+    if file is not None and action != "import":
+        raise UsageError(f"campaign {action} takes no file; name the campaign with --campaign")
 
 
 def _source(file: str | None, columns: str | None, encoding: str | None, *, crm: bool) -> str:

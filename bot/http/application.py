@@ -1,7 +1,7 @@
 """The web application: the doors, the pages, and the two questions of health."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from bot.http.provider_routes import provider_router
 from bot.http.reload_routes import reload_router
 from bot.http.twilio_parts import twilio_routers
 from bot.http.webrtc_door import webrtc_router
-from bot.process import Process
+from bot.process.process import Process
 from campaigns.dialer_parts import DialerSettings
 from fallbacks.readiness import judge_readiness
 from storage.record_reader import RecordReader
@@ -55,41 +55,19 @@ class Extras:
 def application(
     process: Process, tasks: asyncio.TaskGroup, extras: Extras, house: House | None = None
 ) -> FastAPI:
-    """Return the web application: the doors, the pages, and the two questions of health."""
+    """Return the web application: who may ask what, the pages, the doors, what an operator sees."""
     settings = process.settings
     house = house or Alone(why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic)
-    app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
-    webrtc = settings.transports.webrtc
     access = Access(
-        settings.server.token, public_client=webrtc.public, public_url=settings.server.public_url
-    )
-    app.add_exception_handler(RequestValidationError, explain_request)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
-    if extras.house:
-        app.add_middleware(OneRequest)
-    app.add_middleware(BodyLimit)  # the last one added is asked first
-    app.include_router(access.routes())
-    app.include_router(_health(process, house))
-    app.include_router(console_routes())
-    app.include_router(asset_routes())
-    app.include_router(provider_router(process.providers, house, process.sums.recent))
-    app.include_router(metrics_router(process.exposition))
-    app.include_router(reload_router(extras.house))
-    if webrtc.enabled:
-        parked = Parked(house)
-        app.include_router(client_routes())
-        app.include_router(webrtc_router(process, tasks, parked, house))
-    frame = DoorFrame(
+        settings.server.token,
+        public_client=settings.transports.webrtc.public,
         public_url=settings.server.public_url,
-        switchboard=process.switchboard,
-        tell=process.switchboard.tell,
-        clock=clock.monotonic,
-        house=house,
     )
+    app = _guarded(access, one_request=extras.house is not None)
     for router in (
-        *twilio_routers(process, house),
-        *carrier_routers(settings.transports, frame),
-        *_livekit(process, tasks, house),
+        access.routes(),
+        *_pages(process, house, extras),
+        *_doors(process, tasks, house),
         *_watched(process, house, extras),
         *extras.routers,
     ):
@@ -97,7 +75,59 @@ def application(
     return app
 
 
+def _guarded(access: Access, *, one_request: bool) -> FastAPI:
+    """Return an application without routes; a request passes its bounds before it is read.
+
+    Args:
+        access: Who may ask.
+        one_request: Whether a connection ends with its request, for the next may be another
+            process's.
+    """
+    app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(RequestValidationError, explain_request)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+    if one_request:
+        app.add_middleware(OneRequest)
+    app.add_middleware(BodyLimit)  # the last one added is asked first
+    return app
+
+
+def _pages(process: Process, house: House, extras: Extras) -> list[APIRouter]:
+    """Return the pages, and what they and other machines ask of a process."""
+    return [
+        _health(process, house),
+        console_routes(),
+        asset_routes(),
+        provider_router(process.providers, house, process.sums.recent),
+        metrics_router(process.exposition),
+        reload_router(extras.house),
+    ]
+
+
+def _doors(process: Process, tasks: asyncio.TaskGroup, house: House) -> Iterator[APIRouter]:
+    """Return the routes by which calls come in, each where it is enabled."""
+    transports = process.settings.transports
+    if transports.webrtc.enabled:
+        yield client_routes()
+        yield webrtc_router(process, tasks, Parked(house), house)
+    frame = DoorFrame(
+        public_url=process.settings.server.public_url,
+        switchboard=process.switchboard,
+        tell=process.switchboard.tell,
+        clock=clock.monotonic,
+        house=house,
+    )
+    yield from twilio_routers(process, frame)
+    yield from carrier_routers(transports, frame)
+    if transports.livekit.enabled:
+        # Here, and not above: its library has 28 MB, which a server without this door does without.
+        from bot.http.livekit_door import livekit_router  # noqa: PLC0415
+
+        yield livekit_router(process, tasks, house, transports.livekit)
+
+
 def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
+    """Return what an operator sees of the calls: those in progress, and those on record."""
     settings = process.settings
     calls = HouseCalls(process.sums.calls, process.sums.recent, house)
     view = HouseLive(process.live, house)
@@ -106,16 +136,6 @@ def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
         live_router(view, budget_s=settings.latency.budget_s, calls=calls),
         call_router(calls, reader),
     ]
-
-
-def _livekit(process: Process, tasks: asyncio.TaskGroup, house: House) -> list[APIRouter]:
-    settings = process.settings.transports.livekit
-    if not settings.enabled:
-        return []
-    # Here, and not above: its library has 28 MB, which a server without this door does without.
-    from bot.http.livekit_door import livekit_router  # noqa: PLC0415
-
-    return [livekit_router(process, tasks, house, settings)]
 
 
 def _health(process: Process, house: House) -> APIRouter:

@@ -15,7 +15,7 @@ from bot.config.settings import LivekitSettings
 from bot.house.house import HeldSeat, House, seated
 from bot.http.livekit_people import LivekitPeople
 from bot.http.livekit_webhook import WebhookReader, WebhookRefusal, begins_call
-from bot.process import Process
+from bot.process.process import Process
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
 from campaigns.livekit_carrier import dial_of
 from transports.livekit import LivekitLeg

@@ -13,7 +13,7 @@ from bot.house.joined import Joined
 from bot.house.meter import Meter
 from bot.house.shared_limits import SharedLimits
 from bot.keep_running import keep_running
-from bot.process import Process
+from bot.process.process import Process
 from bot.vitals import look_now_and_then
 from calls.events import CallRefused
 from calls.house_events import ConfigurationReloaded, WorkerLost, WorkerStarted

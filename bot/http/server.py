@@ -3,22 +3,20 @@
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from types import FrameType
 from typing import Final
 
 import uvicorn
+from fastapi import APIRouter, FastAPI
 
+from bot.alerts.desk import AlertDesk
 from bot.alerts.opening import tell_operators, utc_s
 from bot.alerts.reporter import AlertReporter
-from bot.batch.batch import Batch
-from bot.batch.messages import keep_messages_written
 from bot.call.switchboard import Switchboard
-from bot.clips.keeping import keep_clips
 from bot.config.settings import Settings
-from bot.health.retrying import Retries
 from bot.house.house import House
 from bot.house.listener import bind_socket
 from bot.http.alert_routes import alert_router
@@ -28,15 +26,16 @@ from bot.http.bounds import bounds
 from bot.http.campaign_routes import campaign_router
 from bot.http.own_house import open_house
 from bot.outbound.call_ledger import CallLedger
-from bot.outbound.opening import open_outbound
-from bot.process import Process, open_process
+from bot.outbound.opening import Outbound, open_outbound
+from bot.process.chores import do_chores
+from bot.process.opening import open_process
+from bot.process.process import Process
 from bot.ready_line import ready_line
 from bot.record_keeper import record_keeper
-from bot.retention import forget_rows_daily
 from bot.sheets.opening import mirror_in_sheet
-from bot.voicemail_rows import voicemails_listed
 from storage.alert_outbox import AlertOutbox
 from storage.record_reader import RecordReader
+from telemetry.emitter import Listener
 
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -107,62 +106,88 @@ class Server(uvicorn.Server):
 async def run_server(
     settings: Settings, sockets: list[socket.socket], *, extras: Extras
 ) -> AsyncIterator[Server]:
-    """Run the server while the block runs."""
+    """Run the server while the block runs.
+
+    What calls need is open before anybody can call, and is closed when the last call has ended:
+    first the process, then the house around it, what is done beside the calls, and the dialer. The
+    port is last to open and first to close.
+    """
     outbox = AlertOutbox(settings.storage.url)
-    reporter = AlertReporter(outbox, utc_s=utc_s)
-    ledger = CallLedger()
+    reporter, ledger = AlertReporter(outbox, utc_s=utc_s), CallLedger()
     async with (
-        open_process(
-            settings,
-            words=extras.words,
-            listeners=[reporter, ledger, *extras.listeners],
-            models=extras.models,
-            metrics_folder=extras.metrics_folder,
-            keeper=record_keeper(settings),
-        ) as process,
+        _process(settings, extras, [reporter, ledger]) as process,
         open_house(process, extras.house) as house,
-        _clips(process, house),
-        _messages(process, house),
-        forget_rows_daily(settings, mine=lambda: house.leads),
-        voicemails_listed(
-            process.last_resort.messages, settings.storage.url, mine=lambda: house.leads
-        ),
-        tell_operators(
-            settings,
-            reporter,
-            outbox,
-            tell=process.switchboard.tell,
-            leads=lambda: house.leads,
-        ) as alerts,
+        do_chores(process, house),
+        _alerts(process, house, reporter, outbox) as alerts,
         mirror_in_sheet(settings, tell=process.switchboard.tell, leads=lambda: house.leads),
         _record_of(settings) as reader,
         open_outbound(process, house, ledger, dialing=extras.dialing) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
-        routers = (
-            alert_router(alerts, process.switchboard.tell),
-            campaign_router(outbound, house),
-            *extras.routers,
-        )
-        server = Server(
-            uvicorn.Config(
-                application(process, tasks, replace(extras, routers=routers, reader=reader), house),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws=BoundedSocket,
-                timeout_graceful_shutdown=round(CLOSE_S),
-                **bounds(),
-            ),
-            process.switchboard,
-        )
-        serving = tasks.create_task(_serve(server, sockets), name="http server")
-        stopping = tasks.create_task(_drain(server, process), name="stop when asked")
-        try:
+        routers = [*_operators(process, house, alerts, outbound), *extras.routers]
+        more = replace(extras, routers=routers, reader=reader)
+        app = application(process, tasks, more, house)
+        server = Server(_bounded(app), process.switchboard)
+        async with _answering(server, sockets, process, tasks):
             yield server
-        finally:
-            server.asked_to_stop.set()
-            await asyncio.wait([stopping, serving])
+
+
+def _process(
+    settings: Settings, extras: Extras, listeners: Sequence[Listener]
+) -> AbstractAsyncContextManager[Process]:
+    return open_process(
+        settings,
+        words=extras.words,
+        listeners=[*listeners, *extras.listeners],
+        models=extras.models,
+        metrics_folder=extras.metrics_folder,
+        keeper=record_keeper(settings),
+    )
+
+
+def _alerts(
+    process: Process, house: House, reporter: AlertReporter, outbox: AlertOutbox
+) -> AbstractAsyncContextManager[AlertDesk]:
+    return tell_operators(
+        process.settings,
+        reporter,
+        outbox,
+        tell=process.switchboard.tell,
+        leads=lambda: house.leads,
+    )
+
+
+def _operators(
+    process: Process, house: House, alerts: AlertDesk, outbound: Outbound
+) -> list[APIRouter]:
+    """Return where operators see and steer what is done beside the calls."""
+    return [alert_router(alerts, process.switchboard.tell), campaign_router(outbound, house)]
+
+
+def _bounded(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws=BoundedSocket,
+        timeout_graceful_shutdown=round(CLOSE_S),
+        **bounds(),
+    )
+
+
+@asynccontextmanager
+async def _answering(
+    server: Server, sockets: list[socket.socket], process: Process, tasks: asyncio.TaskGroup
+) -> AsyncIterator[None]:
+    """Answer while the block runs; behind it the calls end first, then the last requests."""
+    serving = tasks.create_task(_serve(server, sockets), name="http server")
+    stopping = tasks.create_task(_drain(server, process), name="stop when asked")
+    try:
+        yield
+    finally:
+        server.asked_to_stop.set()
+        await asyncio.wait([stopping, serving])
 
 
 @asynccontextmanager
@@ -172,33 +197,6 @@ async def _record_of(settings: Settings) -> AsyncIterator[RecordReader]:
         yield reader
     finally:
         await reader.close()
-
-
-def _clips(process: Process, house: House) -> AbstractAsyncContextManager[None]:
-    """Have one process of the house render the clips that are missing, when nobody calls."""
-    settings, providers = process.settings, process.providers
-    return keep_clips(
-        settings,
-        process.last_resort.utterances,
-        process.last_resort.clips,
-        quiet=lambda: house.leads and house.quiet and not process.switchboard.calls,
-        retries=Retries(
-            settings=settings.resilience.retry_settings(),
-            tell=providers.tell,
-            roster=providers.roster,
-        ),
-    )
-
-
-def _messages(process: Process, house: House) -> AbstractAsyncContextManager[None]:
-    """Have one process of the house write down what callers left."""
-    batch = Batch.of(process.settings, roster=process.providers.roster, tell=process.providers.tell)
-    return keep_messages_written(
-        process.last_resort.messages,
-        batch.transcribe,
-        mine=lambda: house.leads,
-        tell=process.switchboard.tell,
-    )
 
 
 async def _serve(server: Server, sockets: list[socket.socket]) -> None:

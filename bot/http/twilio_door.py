@@ -1,6 +1,5 @@
 """Where Twilio comes in: its webhooks and the media socket."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -12,14 +11,12 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from bot.call.briefs import Briefs
-from bot.house.house import Alone, House
-from bot.http.door_frame import DoorFrame, DoorSwitchboard
+from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.twilio_people import TwilioPeople
 from bot.http.twilio_status import StatusCallbacks
 from bot.http.webhook import read_body, refuse
-from calls.entry import Tell
 from calls.leg_progress import OUTCOMES
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
@@ -34,15 +31,11 @@ MEDIA_PATH: Final = "/twilio/media"
 MOST_REF_CHARS: Final = 64  # of our own id of a dial
 
 
-def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
+def twilio_router(
+    frame: DoorFrame,
     *,
-    public_url: str,
     auth_token: SecretStr,
-    switchboard: DoorSwitchboard,
-    tell: Tell,
-    clock: Callable[[], float],
     rest: TwilioRest | None = None,
-    house: House | None = None,
     patience: LinePatience | None = None,
     people: TwilioPeople | None = None,
     briefs: Briefs | None = None,
@@ -50,26 +43,14 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
     """Return the routes of the Twilio door.
 
     Args:
-        public_url: As Twilio was told it: scheme, host and perhaps a path; signatures are checked
-            over it, whatever a proxy made of the request.
+        frame: The house; signatures are checked over its address, whatever a proxy made of the
+            request.
         auth_token: The account's primary one, which signs the webhooks.
-        switchboard: Takes the calls.
-        tell: Is told what was refused.
-        clock: Monotonic seconds.
         rest: Where hang-ups are asked for; None closes the socket instead.
-        house: Holds a seat from the webhook to the stream's end; None: the switchboard alone does.
         patience: How long a line is waited for.
         people: Who is being called for a caller; their streams come here, too.
         briefs: What agents are told who talk with those whom campaigns call.
     """
-    house = house or Alone(why_closed=lambda: switchboard.why_closed, clock=clock)
-    frame = DoorFrame(
-        public_url=public_url.rstrip("/"),
-        switchboard=switchboard,
-        tell=tell,
-        clock=clock,
-        house=house,
-    )
     desk = TokenDesk(frame, "twilio", patience or LinePatience())
     door = _TwilioDoor(
         frame=frame,
@@ -78,13 +59,17 @@ def twilio_router(  # noqa: PLR0913 - all that a door asks of the house
         rest=rest,
         people=people,
         briefs=briefs,
-        progress=StatusCallbacks(house=house, tell=tell, clock=clock),
+        progress=StatusCallbacks(house=frame.house, tell=frame.tell, clock=frame.clock),
     )
+    return _routes(door)
+
+
+def _routes(door: "_TwilioDoor") -> APIRouter:
     media = MediaDoor(
-        frame=frame,
+        frame=door.frame,
         dialect=TWILIO,
         admit=door.admit,
-        returns=desk.returns,
+        returns=door.desk.returns,
         is_known=door.is_known,
         new_leg=door.new_leg,
         why_not=door.why_not,

@@ -5,15 +5,15 @@ from fastapi import APIRouter
 from bot import clock
 from bot.config.settings import Settings
 from bot.house.house import House
-from bot.http.door_frame import socket_url
+from bot.http.door_frame import DoorFrame, socket_url
 from bot.http.twilio_door import MEDIA_PATH, twilio_router
 from bot.http.twilio_people import TwilioPeople
-from bot.process import Process
+from bot.process.process import Process
 from transports.media_stream.line import LinePatience
 from transports.twilio_rest import TwilioRest
 
 
-def twilio_routers(process: Process, house: House) -> list[APIRouter]:
+def twilio_routers(process: Process, frame: DoorFrame) -> list[APIRouter]:
     """Return the routes of Twilio's door; none when it is not enabled."""
     settings = process.settings
     twilio = settings.transports.twilio
@@ -21,15 +21,11 @@ def twilio_routers(process: Process, house: House) -> list[APIRouter]:
         return []
     return [
         twilio_router(
-            public_url=settings.server.public_url,
+            frame,
             auth_token=twilio.auth_token,
-            switchboard=process.switchboard,
-            tell=process.switchboard.tell,
-            clock=clock.monotonic,
             rest=_rest(settings),
-            house=house,
             patience=LinePatience(returns_within_s=twilio.returns_within_s),
-            people=_twilio_people(settings, process, house),
+            people=_twilio_people(settings, process, frame.house),
             briefs=process.briefs,
         )
     ]

@@ -23,7 +23,7 @@ from bot.house.house import House, NoSeat, seated
 from bot.http.ice_servers import for_page, for_us
 from bot.http.offers import OfferError, Offers
 from bot.http.parked import Parked
-from bot.process import Process
+from bot.process.process import Process
 from calls.events import CallRefused
 from transports.webrtc import WebrtcLeg
 from transports.webrtc_connection import BrowserConnection, TooManyError

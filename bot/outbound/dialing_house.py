@@ -8,7 +8,7 @@ from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
 from bot.house.house import House
 from bot.outbound.call_ledger import CallLedger
-from bot.process import Process
+from bot.process.process import Process
 from calls.outbound import Claim
 from campaigns.call_verdict import CallVerdict
 from campaigns.model import Campaign

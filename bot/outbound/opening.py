@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from loguru import logger
@@ -18,10 +18,12 @@ from bot.house.house import House
 from bot.keep_running import keep_running
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.carriers import Closing, NoCarrier, carrier_of
-from bot.outbound.clerks import clerks_of
+from bot.outbound.clerks import Clerks, clerks_of
 from bot.outbound.dialing_house import CallsOfTheHouse, HouseOfCalls, agent_of
 from bot.outbound.rehearsal import rehearsal_of
-from bot.process import Process
+from bot.process.process import Process
+from calls.entry import Tell
+from campaigns.carrier import CampaignCarrier
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
 from campaigns.model import Campaign
@@ -71,53 +73,103 @@ async def open_outbound(
         ledger: Has heard everything since the process began.
         dialing: How the dialer takes its time.
     """
-    settings = process.settings
+    settings, briefs, campaigns = process.settings, process.briefs, campaigns_of(process.settings)
     ledger.join(house)
-    url, campaigns = settings.storage.url, campaigns_of(settings)
-    store = CampaignStore(url, holder=secrets.token_hex(8))
-    office, book, reader = CampaignOffice(url), ContactBook(url), DialReader(url)
-    calls = CallsOfTheHouse(
-        ledger=ledger, briefs=process.briefs, agent_of=partial(agent_of, settings)
-    )
-    process.briefs.look_up = partial(_look_up, settings, campaigns, reader)
-    async with asyncio.TaskGroup() as tasks:
+    calls = CallsOfTheHouse(ledger=ledger, briefs=briefs, agent_of=partial(agent_of, settings))
+    async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
+        briefs.look_up = partial(_look_up, settings, campaigns, books.reader)
         carrier = carrier_of(settings, ledger.refs, tasks) or NoCarrier()
         clerks = clerks_of(settings, campaigns, carrier, leads=lambda: house.leads)
-        parts = DialerParts(
-            store=store,
-            office=office,
-            carrier=carrier,
-            calls=calls,
-            house=HouseOfCalls(process=process, house=house),
-            tell=clerks.heard_by(process.switchboard.tell),
-            now_s=clock.utc_s,
-            rehearse=rehearsal_of(process).ready,
-            settings=dialing or DialerSettings(),
-        )
-        dials = not isinstance(carrier, NoCarrier)
-        dialer = _dialer(campaigns, parts, dials=dials)
-        working = [*_work(tasks, dialer), *(clerks.work(tasks) if dialer else ())]
-        try:
-            yield Outbound(
-                campaigns=campaigns,
-                office=office,
-                book=book,
-                calls=calls,
-                dialer=dialer,
-                one_call=_one_call(parts) if dials else None,
-                now_s=clock.utc_s,
-            )
-        finally:
-            for each in working:
-                each.cancel()
-                await asyncio.wait([each])
-            if isinstance(carrier, Closing):
-                carrier.close()
-            for each in (store, office, book, reader, clerks):
-                await each.close()
+        tell = clerks.heard_by(process.switchboard.tell)
+        parts = _parts(HouseOfCalls(process=process, house=house), books, calls, carrier, tell)
+        parts = replace(parts, settings=dialing or parts.settings)
+        dialer = _dialer(campaigns, parts)
+        async with _working(tasks, dialer, clerks, carrier):
+            yield _outbound(campaigns, books, calls, dialer, _one_call(parts))
 
 
-def _dialer(campaigns: Mapping[str, Campaign], parts: DialerParts, *, dials: bool) -> Dialer | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Books:
+    """What of campaigns stands in the database, each with its own connections."""
+
+    store: CampaignStore
+    office: CampaignOffice
+    contacts: ContactBook
+    reader: DialReader
+
+
+@asynccontextmanager
+async def _open_books(url: str) -> AsyncIterator[_Books]:
+    """Open them; they are let go behind all who work with them."""
+    books = _Books(
+        store=CampaignStore(url, holder=secrets.token_hex(8)),
+        office=CampaignOffice(url),
+        contacts=ContactBook(url),
+        reader=DialReader(url),
+    )
+    try:
+        yield books
+    finally:
+        for each in (books.store, books.office, books.contacts, books.reader):
+            await each.close()
+
+
+@asynccontextmanager
+async def _working(
+    tasks: asyncio.TaskGroup, dialer: Dialer | None, clerks: Clerks, carrier: CampaignCarrier
+) -> AsyncIterator[None]:
+    """Have the dialer and its clerks work; behind them nothing rings on."""
+    working = [*_work(tasks, dialer), *(clerks.work(tasks) if dialer else ())]
+    try:
+        yield
+    finally:
+        for each in working:
+            each.cancel()
+            await asyncio.wait([each])
+        if isinstance(carrier, Closing):
+            carrier.close()
+        await clerks.close()
+
+
+def _parts(
+    house: HouseOfCalls,
+    books: _Books,
+    calls: CallsOfTheHouse,
+    carrier: CampaignCarrier,
+    tell: Tell,
+) -> DialerParts:
+    return DialerParts(
+        store=books.store,
+        office=books.office,
+        carrier=carrier,
+        calls=calls,
+        house=house,
+        tell=tell,
+        now_s=clock.utc_s,
+        rehearse=rehearsal_of(house.process).ready,
+    )
+
+
+def _outbound(
+    campaigns: Mapping[str, Campaign],
+    books: _Books,
+    calls: CallsOfTheHouse,
+    dialer: Dialer | None,
+    one_call: OneCall | None,
+) -> Outbound:
+    return Outbound(
+        campaigns=campaigns,
+        office=books.office,
+        book=books.contacts,
+        calls=calls,
+        dialer=dialer,
+        one_call=one_call,
+        now_s=clock.utc_s,
+    )
+
+
+def _dialer(campaigns: Mapping[str, Campaign], parts: DialerParts) -> Dialer | None:
+    dials = not isinstance(parts.carrier, NoCarrier)
     if campaigns and not dials:
         logger.warning("campaigns are configured, and no carrier that could dial; nobody is")
     return Dialer(campaigns, parts) if campaigns and dials else None
@@ -129,7 +181,9 @@ def _work(tasks: asyncio.TaskGroup, dialer: Dialer | None) -> list[asyncio.Task[
     return [tasks.create_task(keep_running("the dialer", dialer.run), name="dialer")]
 
 
-def _one_call(parts: DialerParts) -> OneCall:
+def _one_call(parts: DialerParts) -> OneCall | None:
+    if isinstance(parts.carrier, NoCarrier):
+        return None
     return OneCall(
         carrier=parts.carrier, calls=parts.calls, settings=parts.settings, now_s=parts.now_s
     )

@@ -12,7 +12,7 @@ from typing import Final
 
 from bot.config.stages import STAGES
 from bot.health.retrying import Retries, run_with_retries
-from bot.process import Process
+from bot.process.process import Process
 from campaigns.guard import stage_down
 from fallbacks.failure import Failure, Kind, ServiceError, failed
 from fallbacks.roster import Roster

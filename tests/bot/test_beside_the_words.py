@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.config.settings import Settings
-from bot.process import open_process
+from bot.process.opening import open_process
 from bot.recording import read
 from bot.replay import KeptEntries, replay_one
 from calls.events import AgentSaid, Event, TranscriptFinal

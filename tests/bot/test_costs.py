@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_process
+from bot.process.opening import open_process
 from bot.recording import read
 from bot.replay import KeptEntries, Replayed, replay_one
 from calls.events import TurnCosted, UsageMeasured

@@ -9,7 +9,7 @@ import pytest
 from loguru import logger
 
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_process
+from bot.process.opening import open_process
 from bot.recording import read
 from bot.replay import KeptEntries, Replayed, replay_one
 from faultlab.lab import Lab

@@ -12,7 +12,7 @@ import soundfile
 import yaml
 
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_process
+from bot.process.opening import open_process
 from bot.recording import UnreadableAudioError, read
 from bot.replay import KeptEntries, Replayed, replay_one
 from calls.events import (

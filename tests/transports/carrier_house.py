@@ -10,9 +10,7 @@ from pydantic import SecretStr
 
 from bot import clock
 from bot.call.switchboard import CallSeat, SwitchboardFullError
-from bot.house.house import Alone
 from bot.http import telnyx_signature
-from bot.http.door_frame import DoorFrame
 from bot.http.exotel_door import ExotelProof, exotel_router
 from bot.http.plivo_door import plivo_router
 from bot.http.telnyx_door import telnyx_router
@@ -94,13 +92,7 @@ async def doors(
     """Open every carrier's door on one free port of loopback."""
     it, app = StreamHouse(), FastAPI()
     async with serving(app) as it.port, TelnyxAccount() as telnyx, PlivoAccount() as plivo:
-        frame = DoorFrame(
-            public_url=it.url,
-            switchboard=it,
-            tell=it.told.append,
-            clock=it.clock,
-            house=Alone(why_closed=lambda: it.why_closed, clock=it.clock),
-        )
+        frame = it.door_frame()
         key = telnyx_signature.public_key(telnyx.public_key)
         assert key is not None
         rest = TelnyxRest(

@@ -27,7 +27,9 @@ from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
 from bot.call.switchboard import CallSeat, SwitchboardFullError
+from bot.house.house import Alone
 from bot.http.bounded_socket import BoundedSocket
+from bot.http.door_frame import DoorFrame
 from bot.http.twilio_door import twilio_router
 from calls.events import Event
 from transports.leg import Leg
@@ -147,6 +149,16 @@ class House:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def door_frame(self) -> DoorFrame:
+        """Return what a door has of it."""
+        return DoorFrame(
+            public_url=self.url,
+            switchboard=self,
+            tell=self.told.append,
+            clock=self.clock,
+            house=Alone(why_closed=lambda: self.why_closed, clock=self.clock),
+        )
+
     def clock(self) -> float:
         return time.monotonic() + self.now_ahead_s
 
@@ -213,11 +225,8 @@ async def house(
     it, app = House(), FastAPI()
     async with serving(app, ws_max_size=ws_max_size) as it.port:
         router = twilio_router(
-            public_url=it.url,
+            it.door_frame(),
             auth_token=SecretStr(TOKEN),
-            switchboard=it,
-            tell=it.told.append,
-            clock=it.clock,
             rest=rest and replace(rest, public_url=it.url),
             patience=LinePatience(returns_within_s=returns_within_s),
         )

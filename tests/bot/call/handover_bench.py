@@ -20,7 +20,8 @@ from bot import clock
 from bot.call.local_voice import say_locally
 from bot.lab.callers import caller_says
 from bot.lab.process import RunningLab, with_lab
-from bot.process import Process, open_process
+from bot.process.opening import open_process
+from bot.process.process import Process
 from calls.entry import Entry
 from calls.events import AgentSaid, Event
 from calls.handover import Destination, Handover

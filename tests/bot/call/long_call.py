@@ -13,7 +13,7 @@ import numpy as np
 from bot import clock
 from bot.call.local_voice import say_locally
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_process
+from bot.process.opening import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
 from faultlab.lab import Lab

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_process
+from bot.process.opening import open_process
 from bot.recording import read
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard

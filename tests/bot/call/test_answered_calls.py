@@ -9,7 +9,8 @@ import pytest
 from benchmarks.greetings import BEEP, RATE_HZ, Greeting, render
 from bot import clock
 from bot.lab.process import lab_process, with_lab
-from bot.process import Process, open_process
+from bot.process.opening import open_process
+from bot.process.process import Process
 from bot.replay import KeptEntries
 from calls.answering import Answerer, AnsweringPlan
 from calls.events import AgentSaid, CallEnded, Event

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from pipecat.frames.frames import TranscriptionFrame
 
-from bot import process as house_module
 from bot.exits import UsageError
 from bot.lab.process import lab_process, with_lab
-from bot.process import Process, open_process
+from bot.process import opening as house_module
+from bot.process.opening import open_process
+from bot.process.process import Process
 from bot.recording import Recording, read
 from bot.replay import KeptEntries, Replayed, replay_one
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed

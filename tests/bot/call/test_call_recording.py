@@ -17,7 +17,7 @@ from bot.call.call_recording import HELD_S, CallRecording
 from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
 from bot.lab.process import RunningLab, with_lab
-from bot.process import open_process
+from bot.process.opening import open_process
 from bot.record_keeper import record_keeper
 from bot.recording import read
 from calls.entry import Entry

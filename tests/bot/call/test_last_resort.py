@@ -15,7 +15,7 @@ from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
 from bot.lab.process import lab_process, with_lab
-from bot.process import open_process
+from bot.process.opening import open_process
 from bot.recording import read
 from bot.replay import KeptEntries
 from calls.entry import Entry

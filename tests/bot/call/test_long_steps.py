@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bot.lab.process import LabOptions, lab_process, with_lab
-from bot.process import Process, open_process
+from bot.process.opening import open_process
+from bot.process.process import Process
 from bot.recording import read
 from calls.entry import Entry
 from calls.events import CallStarted

@@ -19,7 +19,8 @@ from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from bot.health.operator_desk import reset, show
 from bot.http.application import Extras, application
-from bot.process import Process, open_process
+from bot.process.opening import open_process
+from bot.process.process import Process
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
 

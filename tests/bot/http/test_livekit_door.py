@@ -14,7 +14,8 @@ from livekit import api
 
 from bot.config.settings import Settings
 from bot.http.application import Extras, application
-from bot.process import Process, open_process
+from bot.process.opening import open_process
+from bot.process.process import Process
 from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES
 

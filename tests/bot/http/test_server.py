@@ -17,7 +17,7 @@ from aiohttp import web
 from bot.config.settings import Settings
 from bot.http import live_routes
 from bot.http.application import Extras, application
-from bot.process import open_process
+from bot.process.opening import open_process
 from bot.record_keeper import record_keeper
 
 STAGES = {

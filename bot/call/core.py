@@ -1,0 +1,125 @@
+"""What every call has, whoever it is with: three stages, a memory, a way down, an end."""
+
+from dataclasses import dataclass
+
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+
+from bot.call.conversation import build_context
+from bot.call.last_resort import Occasion, desk_for, fallback_for
+from bot.call.models import SharedSilero
+from bot.call.services import Built, Services, Shared, build_all, stages_of
+from bot.config.agent import AgentSettings
+from bot.tools.desk import CallDesk
+from calls.silence import CallLength, Silence
+from fallbacks.descent import Step
+from processors.caller_silence import CallerSilence
+from processors.fallback import Fallback
+from processors.farewell import End, Farewell
+from processors.hold_line import HoldLine
+from processors.wiring import CallWiring
+from transports.leg import Leg
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """The call that parts are made for.
+
+    Attributes:
+        shared: What calls share.
+        leg: The caller's telephone.
+        agent: Who answers.
+        wiring: What the call's parts share.
+        call_id: Names what the caller leaves behind.
+        end: Ends the call when its goodbye does not come through.
+    """
+
+    shared: Shared
+    leg: Leg
+    agent: AgentSettings
+    wiring: CallWiring
+    call_id: str
+    end: End
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallCore:
+    """The parts that every call has, in the order in which they are made of each other."""
+
+    built: Built
+    services: Services
+    desk: CallDesk
+    vad: SharedSilero
+    context: LLMContext
+    pair: LLMContextAggregatorPair
+    fallback: Fallback
+    hold_line: HoldLine
+    farewell: Farewell
+    silence: CallerSilence
+
+
+def core_of(call: Around) -> CallCore:
+    """Return the parts of a call that begins."""
+    shared, agent, wiring = call.shared, call.agent, call.wiring
+    built = build_all(shared, agent, sample_rate_hz=call.leg.facts.sample_rate_hz)
+    services = stages_of(shared, agent, built, wiring)
+    desk = desk_for(shared.last_resort, call.leg.facts, call_id=call.call_id, end=call.end)
+    vad = shared.models.vad(shared.settings.turn)
+    context, pair = _memory(call, services, vad)
+    fallback = _fallback(call, services, context, desk)
+    hold_line = HoldLine(fallback, wiring)
+    if Step.LOCAL in shared.settings.hold.steps:
+        services.tts.say_unsaid = hold_line.speak_locally
+    farewell = Farewell(end=call.end)
+    return CallCore(
+        built=built,
+        services=services,
+        desk=desk,
+        vad=vad,
+        context=context,
+        pair=pair,
+        fallback=fallback,
+        hold_line=hold_line,
+        farewell=farewell,
+        silence=_silence(call, farewell),
+    )
+
+
+def _memory(
+    call: Around, services: Services, vad: SharedSilero
+) -> tuple[LLMContext, LLMContextAggregatorPair]:
+    return build_context(
+        call.agent,
+        call.shared.settings.turn,
+        models=call.shared.models,
+        judges=call.shared.judges,
+        tell=call.wiring.tell,  # the held line hears it too
+        words_owed=services.stt.words_owed,
+        vad=vad,
+    )
+
+
+def _fallback(call: Around, services: Services, context: LLMContext, desk: CallDesk) -> Fallback:
+    occasion = Occasion(
+        agent=call.agent,
+        facts=call.leg.facts,
+        context=context,
+        desk=desk,
+        speaking=lambda: services.tts.speaker,
+    )
+    return fallback_for(occasion, call.shared.last_resort, call.shared.settings)
+
+
+def _silence(call: Around, farewell: Farewell) -> CallerSilence:
+    agent = call.agent
+    return CallerSilence(
+        silence=Silence(
+            prompt_after_s=agent.silence.prompt_after_s,
+            prompts=agent.silence.prompts,
+            goodbye=agent.silence.goodbye,
+        ),
+        length=CallLength(max_call_s=agent.max_call_s, words=agent.farewell),
+        farewell=farewell,
+        tell=call.wiring.outside,
+        clock=call.wiring.clock,
+    )

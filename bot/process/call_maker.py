@@ -1,0 +1,59 @@
+"""Makes the calls of a process, each with an id, its agent and its own stream of facts."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
+
+from bot.call.call import Call
+from bot.call.services import Shared
+from bot.prices import with_prices
+from calls.answering import AnsweringPlan
+from calls.cost import PriceTable
+from telemetry.emitter import Emitter
+from transports.leg import Leg
+
+
+class MakeCall(Protocol):
+    """Makes a call on a leg, answered by the agent of the called number."""
+
+    def __call__(
+        self,
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
+        """Return a call that has not begun.
+
+        Args:
+            leg: The telephone at the other end.
+            remembered: A lost call's conversation.
+            answering: Of a call that we placed: what is said to a machine that picks up; None:
+                nobody listens for one.
+        """
+        ...
+
+
+def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
+    """Return what makes calls, each with an id, its agent and its own stream of facts."""
+
+    def make_call(
+        leg: Leg,
+        remembered: Sequence[LLMContextMessage] = (),
+        answering: AnsweringPlan | None = None,
+    ) -> Call:
+        call_id = secrets.token_hex(6)
+        told = shared.briefs.agent(leg.facts.dial_id)
+        agent = told or shared.settings.agent_for(leg.facts.called)
+        return Call(
+            shared,
+            leg,
+            call_id=call_id,
+            agent=agent,
+            tell=with_prices(emitter.tell_for(call_id), prices),
+            remembered=remembered,
+            answering=answering or agent.answering,
+        )
+
+    return make_call

@@ -1,0 +1,42 @@
+"""What takes calls, once everything that they share is open."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bot.call.answerers import CarrierWords
+from bot.call.briefs import Briefs
+from bot.call.last_resort import LastResort
+from bot.call.switchboard import Switchboard
+from bot.config.settings import Settings
+from bot.health.view import ProviderView
+from bot.lag import LagTeller
+from bot.process.call_maker import MakeCall
+from fallbacks.work import StagePolicy
+from providers.provider import Stage
+from telemetry.console_sums import ConsoleSums
+from telemetry.emitter import Emitter
+from telemetry.live import Live
+from telemetry.metrics import Exposition, Metrics
+from transports.people import People
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What takes calls: `async with open_process(settings, words=False) as process: ...`."""
+
+    settings: Settings
+    switchboard: Switchboard
+    emitter: Emitter
+    live: Live
+    call: MakeCall
+    providers: ProviderView
+    last_resort: LastResort
+    policies: Mapping[Stage, StagePolicy]
+    metrics: Metrics
+    exposition: Exposition
+    sums: ConsoleSums
+    people: People  # doors that can call a person say so here
+    measuring: LagTeller
+    briefs: Briefs
+    carrier_words: CarrierWords
+    recorded: Callable[[], bool]  # the database takes the record, or nobody wants one

@@ -1,0 +1,92 @@
+"""What all calls of a process share: the rungs' health, warm connections, the last resort."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from bot import clock
+from bot.call.answerers import CarrierWords
+from bot.call.last_resort import LastResort
+from bot.call.models import VoiceModels
+from bot.call.services import Shared
+from bot.call.summary_post import SummaryPosts, sending
+from bot.config.settings import Settings
+from bot.crm.asking import CrmDesk
+from bot.health.policies import build_policies
+from bot.health.retrying import Retries
+from bot.lag import LagTeller
+from bot.rungs import rung_of
+from processors.turn_judges import TurnJudges
+from providers.catalog import provider
+from providers.provider import SharedService
+from storage.contact_book import ContactBook
+
+PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
+
+
+@dataclass(frozen=True, slots=True)
+class Guests:
+    """What calls share that was opened before the rest."""
+
+    carrier_words: CarrierWords
+    crm: CrmDesk | None
+
+
+@asynccontextmanager
+async def open_shared(
+    settings: Settings,
+    models: VoiceModels,
+    measuring: LagTeller,
+    guests: Guests,
+) -> AsyncIterator[Shared]:
+    """Prepare what calls share, and let it go when the block ends.
+
+    Args:
+        settings: The configuration.
+        models: Already loaded.
+        measuring: Measures our own lag.
+        guests: What was opened before.
+    """
+    policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
+    services = await asyncio.to_thread(share_providers, settings)
+    last_resort = await asyncio.to_thread(LastResort.of, settings)
+    contacts = ContactBook(settings.storage.url) if settings.campaigns else None
+    judges = TurnJudges(clock=clock.monotonic)
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
+    async with sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts:
+        yield Shared(
+            settings=settings,
+            models=models,
+            judges=judges,
+            policies=policies,
+            clients=services,
+            clock=clock.monotonic,
+            last_resort=last_resort,
+            late_at_line=measuring.note_line,
+            posts=posts,
+            carrier_words=guests.carrier_words,
+            crm=guests.crm,
+            do_not_call=contacts,
+        )
+    for each in (*services.values(), last_resort, *([contacts] if contacts else [])):
+        await each.close()
+    judges.close()
+
+
+def load_providers(settings: Settings) -> None:
+    """Import what every rung is built from, so that no caller waits for it."""
+    for stage, rung in settings.stages.rungs():
+        provider(stage, rung.kind).load()
+
+
+def share_providers(settings: Settings) -> dict[str, SharedService]:
+    """Return what calls share of each rung, such as a client with warm connections."""
+    found: dict[str, SharedService] = {}
+    for stage, settings_of in settings.stages.rungs():
+        rung = rung_of(settings_of, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
+        shared = provider(stage, settings_of.kind).share(rung)
+        if shared is not None:
+            found[settings_of.name] = shared
+    return found
