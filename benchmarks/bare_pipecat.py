@@ -19,7 +19,7 @@ from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
 from bot.config.stages import STAGES
-from bot.rungs import rung_of
+from bot.ladders.rungs import rung_of
 from providers.catalog import provider
 from transports.loopback import LoopbackLeg
 

@@ -28,7 +28,7 @@ from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.lab.control import LabControl
 from bot.lab.process import RunningLab, with_lab
-from bot.rungs import rung_of
+from bot.ladders.rungs import rung_of
 from calls.turn import Turn
 from fallbacks.facts import AttemptFailed, AttemptWon
 from processors.stages.tts import TtsStage

@@ -46,7 +46,7 @@ from bot.call.models import VoiceModels
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
-from bot.instructions import system_text
+from bot.ladders.instructions import system_text
 from telemetry import logs
 
 RATE_HZ: Final = 8000

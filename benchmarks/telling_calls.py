@@ -23,7 +23,7 @@ from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
 from bot.outbound.call_ledger import CallLedger
 from bot.process.opening import open_process
 from bot.process.process import Process
-from bot.record_keeper import record_keeper
+from bot.record.record_keeper import record_keeper
 from calls.entry import Entry, Tell
 from calls.events import (
     AgentSaid,

@@ -24,6 +24,6 @@ async def bot(runner_args: Any) -> None:
     Raises:
         TypeError: The runner was started for a transport that it cannot hand over.
     """
-    from bot.hosted import answer  # noqa: PLC0415 - commands without a call do without Pipecat
+    from bot.programs.hosted import answer  # noqa: PLC0415 - commands without a call do without Pipecat
 
     await answer(runner_args)

@@ -15,8 +15,8 @@ from bot.health.policies import build_policies
 from bot.health.watch import PHONE_RATE_HZ, watch_providers
 from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
+from bot.ladders.rungs import rung_of
 from bot.process.shared import load_providers, share_providers
-from bot.rungs import rung_of
 from calls.events import Event
 from calls.turn import Turn
 from drill.rows import HOURS

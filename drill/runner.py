@@ -13,7 +13,7 @@ import aiohttp
 from bot import clock
 from bot.exits import CommandError
 from bot.lab.callers import NotConnectedError
-from bot.recording import write
+from bot.programs.recording import write
 from drill.circumstances import (
     describe_machine,
     others_cores,

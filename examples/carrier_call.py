@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot.http.server import Extras, bind_socket, run_server
 from bot.lab.process import lab_process, with_lab
-from bot.recording import read, write
+from bot.programs.recording import read, write
 from calls.entry import Entry
 from calls.events import AgentSaid, TranscriptFinal
 from faultlab.carrier.carrier import Carrier

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bot.lab.process import lab_process, with_lab
 from bot.process.opening import open_process
-from bot.recording import read
-from bot.replay import KeptEntries, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, replay_one
 from calls.events import AgentSaid, ToolCalled, TranscriptFinal
 from telemetry import logs
 

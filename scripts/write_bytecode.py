@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-STARTS: Final = ("bot.cli.serve", "bot.http.server", "bot.demo", "faultlab.lab", "numpy.fft")
+STARTS: Final = (
+    "bot.cli.serve",
+    "bot.http.server",
+    "bot.programs.demo",
+    "faultlab.lab",
+    "numpy.fft",
+)
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ from bot.after_call.callbacks import CallbackQueue
 from bot.after_call.work import AfterCallParts, AfterCalls, CallPurpose, ReportsCalls
 from bot.config.settings import Settings
 from bot.health.retrying import Retries
-from bot.keep_running import keep_running
-from bot.rungs import rung_of
+from bot.ladders.rungs import rung_of
+from bot.upkeep.keep_running import keep_running
 from calls.entry import Entry, Tell
 from fallbacks.work import StagePolicy
 from storage.call_results import CallResults

@@ -11,7 +11,7 @@ from loguru import logger
 from bot.alerts.channel import Channel, classify
 from bot.alerts.message import alert_text
 from bot.health.retrying import Retries, run_with_retries
-from bot.keep_running import keep_running
+from bot.upkeep.keep_running import keep_running
 from calls.alert import CHANNELS, Alert, AlertRules, TellAlert, closed
 from calls.alert_events import AlertClosed
 from calls.alerting import Alerting

@@ -16,7 +16,7 @@ from bot.alerts.telegram import TelegramChannel
 from bot.alerts.webhook import WebhookChannel
 from bot.config.settings import AlertsSettings, Settings
 from bot.health.retrying import Retries
-from bot.keep_running import at_work, keep_running
+from bot.upkeep.keep_running import at_work, keep_running
 from calls.alert import AlertRules
 from calls.entry import Tell
 from storage.alert_outbox import AlertOutbox

@@ -20,7 +20,7 @@ from bot.config.stages import RungSettings
 from bot.health.policies import build_roster
 from bot.health.retrying import Retries
 from bot.health.rounds import run_down_ladder
-from bot.rungs import rung_of
+from bot.ladders.rungs import rung_of
 from calls.entry import Tell
 from calls.transcript import Transcript
 from fallbacks.failure import ServiceError

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from loguru import logger
 
 from bot.batch.batch import UnusableInputError
-from bot.keep_running import at_work, keep_running
+from bot.upkeep.keep_running import at_work, keep_running
 from calls.entry import Tell
 from calls.events import MessageTranscribed
 from calls.transcript import Transcript

@@ -14,7 +14,7 @@ from bot.call.opt_out import opt_out_for
 from bot.call.person_parts import PersonParts, person_for
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
-from bot.rungs import DETECTED, follows_caller
+from bot.ladders.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.do_not_call import DoNotCallDesk
 from calls.answering import AnsweringPlan

@@ -25,7 +25,7 @@ from bot.call.models import VoiceModels
 from bot.clock import monotonic
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
-from bot.instructions import system_text
+from bot.ladders.instructions import system_text
 from calls.entry import Tell
 from calls.events import ContextShortened
 from calls.window import SUMMARY, estimate

@@ -14,7 +14,7 @@ from bot.clips.store import CallVoice, ClipStore, clips_folder
 from bot.clips.utterances import load_utterances
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
-from bot.rungs import follows_caller, rung_of, spoken
+from bot.ladders.rungs import follows_caller, rung_of, spoken
 from bot.tools.desk import CallDesk
 from fallbacks.descent import Descent, DescentSettings, Step
 from fallbacks.holding import Holding, HoldSettings

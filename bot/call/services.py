@@ -17,7 +17,7 @@ from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
 from bot.config.stages import STAGES
 from bot.crm.asking import CrmDesk
-from bot.rungs import rung_of
+from bot.ladders.rungs import rung_of
 from bot.tools.do_not_call import DoNotCallList
 from fallbacks.work import StagePolicy
 from processors.stages.llm import LlmStage

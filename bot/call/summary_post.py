@@ -10,7 +10,7 @@ import aiohttp
 from loguru import logger
 
 from bot.health.retrying import Retries, run_with_retries
-from bot.keep_running import keep_running
+from bot.upkeep.keep_running import keep_running
 from fallbacks.failure import Failure, Kind, ServiceError, failed
 
 WAITING: Final = 100  # summaries; more than that, and the newest is lost

@@ -50,7 +50,7 @@ def command(
         _call_people(5 if plain else contacts, 1 if plain else jobs, port=port, every=plain)
         return
     logs.set_up(level="WARNING", folder=LOGS)
-    from bot.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log's rules
+    from bot.programs.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     asyncio.run(demo(port=port, folder=LOGS))
 

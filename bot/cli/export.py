@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Write calls, turns or failures into a file."""
     settings = load(config, keys=False).settings
-    from bot.exporting import FORMATS, export, since_of  # noqa: PLC0415 - SQLAlchemy takes a while
+    from bot.record.exporting import FORMATS, export, since_of  # noqa: PLC0415 - SQLAlchemy takes a while
     from storage.database import StorageError  # noqa: PLC0415
     from storage.record_export import COLUMNS  # noqa: PLC0415
 

@@ -22,8 +22,8 @@ def command(
     used while the server runs.
     """
     settings = load(config, keys=False).settings
-    from bot.forgetting import forget_number  # noqa: PLC0415 - after the configuration's errors
-    from bot.phone_numbers import e164  # noqa: PLC0415
+    from bot.record.forgetting import forget_number  # noqa: PLC0415 - after the configuration's errors
+    from bot.record.phone_numbers import e164  # noqa: PLC0415
     from storage.database import StorageError  # noqa: PLC0415
 
     wanted = e164(number, region=settings.server.region)

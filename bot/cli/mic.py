@@ -34,7 +34,7 @@ def command(
     Without headphones the microphone rests while the agent speaks. Ctrl-C says goodbye.
     """
     if list_devices:
-        from bot.devices import print_devices  # noqa: PLC0415 - its table loads when it is wanted
+        from bot.programs.devices import print_devices  # noqa: PLC0415 - its table loads when it is wanted
 
         print_devices()
         return
@@ -48,6 +48,6 @@ def command(
     check_folders(loaded)
     settings = loaded.settings
     logs.set_up(level="WARNING", folder=settings.logs.dir)
-    from bot.mic import talk  # noqa: PLC0415 - imports Pipecat, after the log's rules
+    from bot.programs.mic import talk  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     asyncio.run(talk(settings))

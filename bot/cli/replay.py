@@ -27,6 +27,6 @@ def command(
     keep_private()
     check_out(out)
     logs.set_up(level="WARNING", folder=None)
-    from bot.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log's rules
+    from bot.programs.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     raise typer.Exit(asyncio.run(replay(audio, faults=faults, out=out)))

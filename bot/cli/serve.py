@@ -12,7 +12,7 @@ from bot.config.loading import load
 from bot.config.printing import as_yaml
 from bot.config.settings import Settings
 from bot.exits import DONE
-from bot.many import serve_with_workers
+from bot.programs.many import serve_with_workers
 from telemetry import logs
 from telemetry.known_secrets import KNOWN
 

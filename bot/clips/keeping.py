@@ -12,7 +12,7 @@ from bot.clips.rendering import Rendered, render_missing
 from bot.clips.store import ClipStore
 from bot.config.settings import Settings
 from bot.health.retrying import Retries
-from bot.keep_running import at_work, keep_running
+from bot.upkeep.keep_running import at_work, keep_running
 from calls.entry import Tell
 from calls.house_events import ClipsRendered
 from fallbacks.utterances import FallbackText

@@ -12,7 +12,7 @@ from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
 from bot.health.retrying import Retries
-from bot.rungs import DETECTED, rung_of
+from bot.ladders.rungs import DETECTED, rung_of
 from fallbacks.failure import Failure, ServiceError
 from fallbacks.utterances import FallbackText, in_language
 from providers.provider import RungSpec

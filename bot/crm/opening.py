@@ -15,7 +15,7 @@ from bot.crm.reporting import CrmPoster, CrmReporter
 from bot.crm.rest import RestCrm, RestMapping, RestPlace, RestRequest
 from bot.crm.webhook import WebhookCrm
 from bot.health.retrying import Retries
-from bot.keep_running import at_work, keep_running
+from bot.upkeep.keep_running import at_work, keep_running
 from calls.entry import Entry, Tell
 from storage.crm_outbox import CrmOutbox
 

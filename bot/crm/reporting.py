@@ -11,7 +11,7 @@ from loguru import logger
 
 from bot.crm.port import STAGE, Crm, classify
 from bot.health.retrying import Retries, run_with_retries
-from bot.keep_running import keep_running
+from bot.upkeep.keep_running import keep_running
 from calls.crm import CrmReport
 from calls.crm_events import CallReported
 from calls.crm_report import ReportedCall

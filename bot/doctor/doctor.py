@@ -19,7 +19,7 @@ from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
 from bot.doctor.finding import DoctorFinding
 from bot.doctor.storage import storage_finding
-from bot.rungs import rung_of
+from bot.ladders.rungs import rung_of
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 

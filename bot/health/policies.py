@@ -11,7 +11,7 @@ from typing import Final
 from bot import clock
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
-from bot.keep_running import at_work, keep_running
+from bot.upkeep.keep_running import at_work, keep_running
 from calls.entry import Tell
 from fallbacks.clauses import ClauseRule
 from fallbacks.early_answer import EarlyBudget

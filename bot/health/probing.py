@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from loguru import logger
 
 from bot.clock import Clock
-from bot.keep_running import keep_running
+from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from fallbacks.breaker import Permit
 from fallbacks.facts import ProviderProbed

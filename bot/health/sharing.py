@@ -14,7 +14,7 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL, board_at
 from bot.health.policies import credential
-from bot.keep_running import keep_running
+from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
 from fallbacks.facts import RungFollowed

@@ -11,7 +11,7 @@ from bot.health.policies import rest_breakers
 from bot.health.probing import Prober, run_probers
 from bot.health.sharing import Share, places, share_health
 from bot.health.view import ProviderView
-from bot.rungs import rung_of
+from bot.ladders.rungs import rung_of
 from calls.entry import Tell
 from fallbacks.lag import Lag
 from fallbacks.roster import Roster

@@ -68,7 +68,9 @@ class Worker:
         """Start the process; signals of the terminal are the supervisor's alone."""
         line = WorkerLine(control=self._its_control.fileno(), hand=self._its_hand.fileno())
         words = json.dumps(asdict(self.order) | asdict(line))
-        program = f"import sys; sys.path[:] = {_paths()!r}; from bot.worker import main; main()"
+        program = (
+            f"import sys; sys.path[:] = {_paths()!r}; from bot.programs.worker import main; main()"
+        )
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-c", program, words,
             pass_fds=(line.control, line.hand), start_new_session=True,

@@ -1,7 +1,7 @@
 """Sums up what a process needs of the machine: cores in use, and how late its loop is.
 
-It is given each beat of the loop by whoever measures our own lag (`bot/lag.py`), and so asks the
-same question once, not twice with two answers.
+It is given each beat of the loop by whoever measures our own lag (`bot/upkeep/lag.py`), and so asks
+the same question once, not twice with two answers.
 """
 
 from collections import deque

@@ -12,9 +12,9 @@ from bot.house.house import Alone, House
 from bot.house.joined import Joined
 from bot.house.meter import Meter
 from bot.house.shared_limits import SharedLimits
-from bot.keep_running import keep_running
 from bot.process.process import Process
-from bot.vitals import look_now_and_then
+from bot.upkeep.keep_running import keep_running
+from bot.upkeep.vitals import look_now_and_then
 from calls.events import CallRefused
 from calls.house_events import ConfigurationReloaded, WorkerLost, WorkerStarted
 from fallbacks.admission import HouseSeats

@@ -25,13 +25,13 @@ from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
 from bot.http.campaign_routes import campaign_router
 from bot.http.own_house import open_house
+from bot.http.ready_line import ready_line
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import Outbound, open_outbound
 from bot.process.chores import do_chores
 from bot.process.opening import open_process
 from bot.process.process import Process
-from bot.ready_line import ready_line
-from bot.record_keeper import record_keeper
+from bot.record.record_keeper import record_keeper
 from bot.sheets.opening import mirror_in_sheet
 from storage.alert_outbox import AlertOutbox
 from storage.record_reader import RecordReader

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.keep_running import keep_running
 from bot.outbound.dial_reports import DialReports
+from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from campaigns.billing import Billing, BillingCarrier
 from campaigns.carrier import CampaignCarrier

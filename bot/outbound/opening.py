@@ -15,13 +15,13 @@ from bot.config.agent import AgentSettings
 from bot.config.campaigns import campaign_of
 from bot.config.settings import Settings
 from bot.house.house import House
-from bot.keep_running import keep_running
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.carriers import Closing, NoCarrier, carrier_of
 from bot.outbound.clerks import Clerks, clerks_of
 from bot.outbound.dialing_house import CallsOfTheHouse, HouseOfCalls, agent_of
 from bot.outbound.rehearsal import rehearsal_of
 from bot.process.process import Process
+from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from campaigns.carrier import CampaignCarrier
 from campaigns.dialer import Dialer

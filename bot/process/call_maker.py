@@ -8,7 +8,7 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot.call.call import Call
 from bot.call.services import Shared
-from bot.prices import with_prices
+from bot.ladders.prices import with_prices
 from calls.answering import AnsweringPlan
 from calls.cost import PriceTable
 from telemetry.emitter import Emitter

@@ -9,8 +9,8 @@ from bot.clips.keeping import keep_clips
 from bot.health.retrying import Retries
 from bot.house.house import House
 from bot.process.process import Process
-from bot.retention import forget_rows_daily
-from bot.voicemail_rows import voicemails_listed
+from bot.record.retention import forget_rows_daily
+from bot.record.voicemail_rows import voicemails_listed
 
 
 @asynccontextmanager

@@ -14,10 +14,10 @@ from bot.after_call.opening import AfterCallListener, works_after_calls
 from bot.call.answerers import CarrierWords
 from bot.config.settings import Settings
 from bot.crm.opening import CrmListener
-from bot.keep_running import keep_running
 from bot.process.configuration import ladders
-from bot.record_keeper import RecordKeeper, kept
-from bot.retention import forget_daily
+from bot.record.record_keeper import RecordKeeper, kept
+from bot.record.retention import forget_daily
+from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from calls.incidents import Incidents
 from telemetry.console_sums import ConsoleSums

@@ -20,15 +20,15 @@ from bot.call.warming import warm_up
 from bot.config.settings import Settings
 from bot.crm.opening import open_crm
 from bot.health.watch import watch_providers
-from bot.lag import LagTeller, measure_lag
-from bot.prices import load_prices
+from bot.ladders.prices import load_prices
 from bot.process.call_maker import MakeCall, call_maker
 from bot.process.configuration import check_tools, configuration_of
 from bot.process.interpreter import serve_the_loop_first, spare_the_loaded
 from bot.process.listeners import OwnListeners, open_listeners, own_listeners
 from bot.process.process import Process
 from bot.process.shared import Guests, load_providers, open_shared
-from bot.record_keeper import RecordKeeper
+from bot.record.record_keeper import RecordKeeper
+from bot.upkeep.lag import LagTeller, measure_lag
 from fallbacks.lag import Lag
 from telemetry.emitter import Emitter, Listener
 

@@ -9,8 +9,8 @@ from bot.call.last_resort import LastResort
 from bot.call.switchboard import Switchboard
 from bot.config.settings import Settings
 from bot.health.view import ProviderView
-from bot.lag import LagTeller
 from bot.process.call_maker import MakeCall
+from bot.upkeep.lag import LagTeller
 from fallbacks.work import StagePolicy
 from providers.provider import Stage
 from telemetry.console_sums import ConsoleSums

@@ -16,8 +16,8 @@ from bot.config.settings import Settings
 from bot.crm.asking import CrmDesk
 from bot.health.policies import build_policies
 from bot.health.retrying import Retries
-from bot.lag import LagTeller
-from bot.rungs import rung_of
+from bot.ladders.rungs import rung_of
+from bot.upkeep.lag import LagTeller
 from processors.turn_judges import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService

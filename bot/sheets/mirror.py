@@ -8,10 +8,10 @@ from typing import Final
 
 from loguru import logger
 
-from bot.keep_running import keep_running
 from bot.sheets.cells import ALERTS, CALLS, HEADS, alert_rows, call_row
 from bot.sheets.refusal import GOOGLE, SHEETS, SheetError
 from bot.sheets.sheet import Sheet
+from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from fallbacks.facts import AttemptFailed, AttemptWon
 from storage.alert_history import AlertHistory

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.keep_running import at_work
+from bot.upkeep.keep_running import at_work
 from calls.entry import Tell
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from bot.lab.process import lab_process, with_lab
-from bot.mic import talk
+from bot.programs.mic import talk
 
 
 async def main(logs: Path, *, headphones: bool) -> None:

@@ -31,7 +31,7 @@ from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
-from bot.instructions import system_text
+from bot.ladders.instructions import system_text
 from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk, Unkept
 from calls.events import Event

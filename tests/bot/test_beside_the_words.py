@@ -10,8 +10,8 @@ import pytest
 
 from bot.config.settings import Settings
 from bot.process.opening import open_process
-from bot.recording import read
-from bot.replay import KeptEntries, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, replay_one
 from calls.events import AgentSaid, Event, TranscriptFinal
 from fallbacks.facts import HeldTheLine
 from faultlab.deepgram.simulator import DeepgramSimulator

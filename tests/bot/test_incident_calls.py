@@ -10,8 +10,8 @@ from loguru import logger
 
 from bot.lab.process import RunningLab, with_lab
 from bot.process.opening import open_process
-from bot.recording import read
-from bot.replay import KeptEntries, Replayed, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, Replayed, replay_one
 from faultlab.lab import Lab
 from telemetry import logs
 from tests.faultlab.near_ears import bring_near

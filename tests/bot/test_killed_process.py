@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot import clock
-from bot.voicemail_rows import list_voicemails
+from bot.record.voicemail_rows import list_voicemails
 from storage.alert_outbox import AlertOutbox
 from storage.callbacks import Callbacks
 from storage.database import Database

@@ -13,8 +13,8 @@ import yaml
 
 from bot.lab.process import RunningLab, with_lab
 from bot.process.opening import open_process
-from bot.recording import UnreadableAudioError, read
-from bot.replay import KeptEntries, Replayed, replay_one
+from bot.programs.recording import UnreadableAudioError, read
+from bot.programs.replay import KeptEntries, Replayed, replay_one
 from calls.events import (
     AgentSaid,
     AnswerHeard,

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from bot.demo import demo
 from bot.lab.process import LabOptions, RunningLab
+from bot.programs.demo import demo
 from telemetry import logs
 
 LOGS: Final = Path("logs")

@@ -11,7 +11,7 @@ from pipecat.tests.utils import run_test
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
-from bot.recording import read
+from bot.programs.recording import read
 from processors.sound_end import SoundEnd
 from processors.sound_windows import QUIET_WINDOWS, SoundWindows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bot.lab.process import RunningLab, with_lab
 from bot.process.opening import open_process
-from bot.recording import read
+from bot.programs.recording import read
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
 from faultlab.instance import Core

@@ -11,7 +11,7 @@ from bot import clock
 from bot.lab.process import lab_process, with_lab
 from bot.process.opening import open_process
 from bot.process.process import Process
-from bot.replay import KeptEntries
+from bot.programs.replay import KeptEntries
 from calls.answering import Answerer, AnsweringPlan
 from calls.events import AgentSaid, CallEnded, Event
 from calls.leg_events import AnswererHeard

@@ -12,7 +12,7 @@ from bot.lab.callers import known
 from bot.lab.process import LabOptions, lab_process, with_lab
 from bot.process.opening import open_process
 from bot.process.process import Process
-from bot.replay import KeptEntries
+from bot.programs.replay import KeptEntries
 from calls.answering import Answerer, AnsweringPlan
 from calls.events import AgentSaid, CallEnded, Event
 from calls.leg_events import AnswererHeard

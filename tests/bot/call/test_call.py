@@ -13,8 +13,8 @@ from bot.lab.process import lab_process, with_lab
 from bot.process import opening as house_module
 from bot.process.opening import open_process
 from bot.process.process import Process
-from bot.recording import Recording, read
-from bot.replay import KeptEntries, Replayed, replay_one
+from bot.programs.recording import Recording, read
+from bot.programs.replay import KeptEntries, Replayed, replay_one
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed
 from processors.caller_words import CallerWords
 

@@ -18,8 +18,8 @@ from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
 from bot.lab.process import RunningLab, with_lab
 from bot.process.opening import open_process
-from bot.record_keeper import record_keeper
-from bot.recording import read
+from bot.programs.recording import read
+from bot.record.record_keeper import record_keeper
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard, CallRecorded
 from faultlab.instance import Core

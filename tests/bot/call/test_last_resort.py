@@ -16,8 +16,8 @@ from pipecat.frames.frames import InputDTMFFrame
 from bot import clock
 from bot.lab.process import lab_process, with_lab
 from bot.process.opening import open_process
-from bot.recording import read
-from bot.replay import KeptEntries
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,

@@ -10,8 +10,8 @@ import pytest
 from bot.lab.control import LabControl
 from bot.lab.process import RunningLab, lab_process, with_lab
 from bot.process.opening import open_process
-from bot.recording import read
-from bot.replay import KeptEntries, Replayed, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, Replayed, replay_one
 from calls.events import AgentSaid
 from fallbacks.facts import AttemptFailed, AttemptWon
 

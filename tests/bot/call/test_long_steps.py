@@ -9,7 +9,7 @@ import pytest
 from bot.lab.process import LabOptions, lab_process, with_lab
 from bot.process.opening import open_process
 from bot.process.process import Process
-from bot.recording import read
+from bot.programs.recording import read
 from calls.entry import Entry
 from calls.events import CallStarted
 from tests.bot.step_meter import StepMeter, metered

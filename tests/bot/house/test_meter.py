@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from bot.house.meter import BEATS, CORES_S, REPORT_S, Meter
-from bot.lag import measure_lag
+from bot.upkeep.lag import measure_lag
 from fallbacks.lag import PERIOD_S, Lag
 
 

@@ -18,7 +18,7 @@ from bot.config.settings import Settings
 from bot.http import live_routes
 from bot.http.application import Extras, application
 from bot.process.opening import open_process
-from bot.record_keeper import record_keeper
+from bot.record.record_keeper import record_keeper
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],

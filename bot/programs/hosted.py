@@ -1,0 +1,141 @@
+"""One call for a host that is not our server: Pipecat's runner hands us a connection."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import WebSocket
+from loguru import logger
+from pipecat.runner.types import LiveKitRunnerArguments
+from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
+
+from bot import clock
+from bot.call.watching import watch_leg
+from bot.config.folders import keep_private
+from bot.config.loading import load
+from bot.config.settings import Settings
+from bot.process.opening import open_process
+from bot.process.process import Process
+from bot.record.record_keeper import record_keeper
+from telemetry import logs
+from transports.media_stream.line import NORMAL, close
+from transports.media_stream.messages import POLICY, Started
+from transports.twilio import TwilioCall, TwilioLeg
+from transports.twilio_wire import read
+from transports.webrtc import WebrtcLeg
+
+if TYPE_CHECKING:
+    from transports.livekit import LivekitLeg
+
+START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
+MAX_BEFORE_START: Final = 2  # messages: these two
+
+
+async def answer(runner_args: Any) -> None:
+    """Run one call on the connection in `runner_args`, with the configuration found here.
+
+    The log becomes ours: the runner's own level prints what callers say.
+
+    Raises:
+        TypeError: There is no connection in it that we know.
+        ConfigError: The configuration is wrong.
+    """
+    connection = getattr(runner_args, "webrtc_connection", None)
+    websocket = getattr(runner_args, "websocket", None)
+    settings = load().settings
+    keep_private()
+    logs.set_up(
+        level=settings.logs.level,
+        folder=settings.logs.dir,
+        json_lines=settings.logs.format == "json",
+    )
+    if isinstance(connection, SmallWebRTCConnection):
+        async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
+            await _answer_browser(process, connection)
+    elif isinstance(websocket, WebSocket):
+        async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
+            await _answer_twilio(process, websocket)
+    elif isinstance(runner_args, LiveKitRunnerArguments):
+        await _answer_room(settings, runner_args)
+    else:
+        raise TypeError(
+            f"holdline takes calls over webrtc, twilio and livekit from a host, "
+            f"not {type(runner_args).__name__}"
+        )
+
+
+async def _answer_browser(process: Process, connection: SmallWebRTCConnection) -> None:
+    leg = WebrtcLeg(connection)
+    call = process.call(leg)
+    leg.part_with(lambda: {"type": "ended", "reason": call.reason})
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(watch_leg(leg, call), name="watch the browser")
+        try:
+            await process.switchboard.answer(leg, call)
+        finally:
+            watch.cancel()
+
+
+async def _answer_twilio(process: Process, websocket: WebSocket) -> None:
+    started = await _first_words(websocket)
+    if started is None:
+        logger.warning("a socket did not begin as Twilio's streams do, and was closed")
+        await close(websocket, POLICY)
+        return
+    call = TwilioCall(
+        call_sid=started.call_sid,
+        stream_sid=started.stream_sid,
+        caller=started.parameters.get("from", ""),
+        called=started.parameters.get("to", ""),
+    )
+    leg = TwilioLeg(websocket, call, tell=process.switchboard.tell, clock=clock.monotonic)
+    try:
+        await process.switchboard.answer(leg)
+    finally:
+        await close(websocket, NORMAL)
+
+
+async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> None:
+    # Late: their library has 28 MB, which who is handed no room does without.
+    from transports.livekit import LivekitLeg  # noqa: PLC0415
+    from transports.livekit_line import LivekitLine  # noqa: PLC0415
+    from transports.livekit_room import LineError, RoomPlace  # noqa: PLC0415
+
+    place = RoomPlace(url=given.url, room=given.room_name, token=lambda: given.token or "")
+    line = LivekitLine(place, clock=clock.monotonic)
+    try:
+        await line.open()  # ahead of everything that takes time: a telephone rings until then
+        async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
+            if not await line.caller_came():
+                logger.warning("nobody came into the room {}", given.room_name)
+                return
+            await _converse(process, LivekitLeg(line, tell=process.switchboard.tell))
+    except LineError as refused:
+        logger.warning("{}: {}", given.room_name, refused)
+    finally:
+        await line.close()
+
+
+async def _converse(process: Process, leg: "LivekitLeg") -> None:
+    call = process.call(leg)
+    leg.tell_to(call.tell)
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(watch_leg(leg, call), name="watch the room")
+        try:
+            await process.switchboard.answer(leg, call)
+        finally:
+            watch.cancel()
+
+
+async def _first_words(websocket: WebSocket) -> Started | None:
+    try:
+        async with asyncio.timeout(START_S):
+            for _ in range(MAX_BEFORE_START):
+                message = await websocket.receive()
+                said = read(message.get("text") or message.get("bytes") or b"")
+                if isinstance(said, Started):
+                    return said
+                if message["type"] == "websocket.disconnect":
+                    return None
+    except TimeoutError:
+        return None
+    return None

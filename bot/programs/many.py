@@ -1,0 +1,104 @@
+"""`holdline serve`: what is run behind its port, and how it is read anew."""
+
+import tempfile
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from bot.config.difference import changed_keys
+from bot.config.errors import ConfigError
+from bot.config.folders import check_folders
+from bot.config.loading import Loaded, load
+from bot.house.cores import processes
+from bot.house.crew import WorkerOrder
+from bot.house.listener import bind_socket
+from bot.house.reloading import Reread
+from bot.house.supervisor import run_supervisor
+from bot.http.ready_line import ready_line
+from bot.programs.notices import tell_ready
+
+
+class ServePlan:
+    """The configuration as it was last found good.
+
+    Workers read a copy of it: one that takes the place of a lost one, at whatever hour, must not
+    find in the file what nobody has judged yet.
+    """
+
+    def __init__(
+        self, config: Path | None, flags: Mapping[str, Any], loaded: Loaded, *, folder: Path
+    ) -> None:
+        """Take what the command was given, what was read, and a folder for what workers share."""
+        self._config = config
+        self._flags = flags
+        self._folder = folder
+        self._numbers = count(1)
+        self._metrics = folder / "metrics"
+        self._metrics.mkdir()
+        self.settings = loaded.settings
+        self._file = self._keep(loaded)
+        self._before = self.settings, self._file
+
+    @property
+    def wanted(self) -> int:
+        """How many workers there are to be."""
+        return processes(self.settings)
+
+    def order(self, number: int) -> WorkerOrder:
+        """Return what a new worker is told."""
+        return WorkerOrder(
+            number=number,
+            workers=self.wanted,
+            config=str(self._file),
+            flags=dict(self._flags),
+            board=f"sqlite:///{self._folder}/health.db",
+            metrics=str(self._metrics),
+        )
+
+    def renew(self) -> Reread:
+        """Read the configuration anew; with problems, which were said, nothing changed."""
+        try:
+            loaded = load(self._config, flags=self._flags)
+            check_folders(loaded)
+            file = self._keep(loaded)
+        except ConfigError as wrong:
+            for each in wrong.problems:
+                logger.error("the configuration is wrong, so nothing changes: {}", each.line)
+            return Reread(problems=tuple(each.line for each in wrong.problems))
+        old, new = self.settings.server, loaded.settings.server
+        if (old.host, old.port) != (new.host, new.port):
+            logger.warning(
+                "server.host and server.port change only when the server is started anew"
+            )
+        changed = changed_keys(self.settings, loaded.settings)
+        self._before = self.settings, self._file
+        self.settings, self._file = loaded.settings, file
+        return Reread(changed=changed)
+
+    def restore(self) -> None:
+        """Go by the configuration before the last one again."""
+        self.settings, self._file = self._before
+
+    def _keep(self, loaded: Loaded) -> Path:
+        """Write down what was judged; a secret never stands in it."""
+        file = self._folder / f"holdline-{next(self._numbers)}.yaml"
+        file.write_text(loaded.text, encoding="utf-8")
+        return file
+
+
+def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Loaded) -> int:
+    """Answer calls in processes of their own until told to stop; return the exit code."""
+    server = loaded.settings.server
+    listener = bind_socket(server.host, server.port)
+    port = listener.getsockname()[1]
+    with listener, tempfile.TemporaryDirectory(prefix="holdline-") as folder:
+        plan = ServePlan(config, flags, loaded, folder=Path(folder))
+
+        def ready() -> None:
+            print(ready_line(plan.settings, port=port), flush=True)  # noqa: T201 - for the terminal
+            tell_ready()
+
+        return run_supervisor(plan, listener, ready)

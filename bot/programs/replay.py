@@ -1,0 +1,136 @@
+"""Recorded callers through the whole pipeline: what they heard, the timeline, a summary."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.exits import BAD_USAGE, DONE, FAILED
+from bot.lab.process import lab_process, with_lab
+from bot.process.opening import open_process
+from bot.process.process import Process
+from bot.programs.recording import Recording, UnreadableAudioError, read, write
+from calls.entry import Entry
+from calls.events import CallEnded, Event
+from calls.outcome import Outcome, outcome
+from transports.loopback import LoopbackLeg
+
+LINGER_S: Final = 20.0  # the longest that a recorded caller waits for the end of the answer
+CONTENT_S: Final = 2.5  # of silence after it: longer than any answer takes to begin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What became of one recorded caller."""
+
+    path: Path
+    folder: Path
+    events: Sequence[Event]
+    outcome: Outcome
+
+
+class KeptEntries:
+    """Keeps the entries of the calls in progress, for those who replay them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[Entry]] = {}
+
+    async def hear(self, entry: Entry) -> None:
+        """Keep one entry."""
+        if entry.call_id:
+            self._kept.setdefault(entry.call_id, []).append(entry)
+
+    def take(self, call_id: str) -> list[Entry]:
+        """Return a call's entries and forget them."""
+        return self._kept.pop(call_id, [])
+
+
+async def replay(audio: Sequence[Path], *, faults: Path | None, out: Path) -> int:
+    """Replay each file against a fault lab, one after the other.
+
+    Returns:
+        0; 1 when a call failed; 2 when a file could not be read, the others still replayed.
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    callers: dict[Path, Recording] = {}
+    code = DONE
+    for path in audio:
+        try:
+            callers[path] = await asyncio.to_thread(read, path)
+        except UnreadableAudioError as unreadable:
+            code = BAD_USAGE
+            print(f"holdline: {unreadable}", file=sys.stderr)  # noqa: T201 - for the terminal
+    if not callers:
+        return code
+    async with lab_process(faults=faults) as lab:
+        settings = with_lab(lab, {"logs": {"dir": out / "logs"}})
+        failed = await _replay_all(settings, callers, out=out, console=console)
+    return code or (FAILED if failed else DONE)
+
+
+async def _replay_all(
+    settings: Settings, callers: dict[Path, Recording], *, out: Path, console: Console
+) -> bool:
+    notes = KeptEntries()
+    failed = False
+    async with open_process(settings, words=True, listeners=[notes]) as process:
+        for path, caller in callers.items():
+            folder = out / path.stem
+            replayed = await replay_one(process, notes, caller, path=path, folder=folder)
+            console.print(_line(replayed, folder))
+            failed = failed or replayed.outcome.reason == "failed"
+    return failed
+
+
+async def replay_one(
+    process: Process, notes: KeptEntries, caller: Recording, *, path: Path, folder: Path
+) -> Replayed:
+    """Put one caller through a call and write heard.wav, timeline.jsonl and summary.json."""
+    leg = LoopbackLeg(
+        caller.samples,
+        sample_rate_hz=caller.rate_hz,
+        linger_s=LINGER_S,
+        content_s=CONTENT_S,
+        clock=clock.monotonic,
+    )
+    call = process.call(leg)
+    await process.switchboard.answer(leg, call)
+    await process.emitter.flush()
+    entries = notes.take(call.call_id)
+    events = [each.event for each in entries]
+    replayed = Replayed(path=path, folder=folder, events=events, outcome=outcome(events))
+    await asyncio.to_thread(_write, folder, leg, entries, replayed)
+    return replayed
+
+
+def _write(folder: Path, leg: LoopbackLeg, entries: Sequence[Entry], replayed: Replayed) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "heard.wav", leg.line.heard(), rate_hz=leg.line.sample_rate_hz)
+    lines = (json.dumps(each.as_json(), ensure_ascii=False) + "\n" for each in entries)
+    (folder / "timeline.jsonl").write_text("".join(lines), encoding="utf-8")
+    summary: dict[str, Any] = {"caller": str(replayed.path), **asdict(replayed.outcome)}
+    text = json.dumps(summary, indent=2, ensure_ascii=False)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _line(replayed: Replayed, folder: Path) -> str:
+    found = replayed.outcome
+    v2v = f", answered in {found.v2v.p50_s:.2f} s (p50)" if found.v2v else ""
+    ended = next((each for each in replayed.events if isinstance(each, CallEnded)), None)
+    reason = ended.reason if ended else "unknown"
+    return (
+        f"{replayed.path}: {found.turns} turns{v2v}, {_cost(found)}, ended: {reason}; see {folder}"
+    )
+
+
+def _cost(found: Outcome) -> str:
+    if found.cost is None:
+        return f"cost not known ({', '.join(found.costs.unpriced)})"
+    return f"cost {found.cost:.4f} {found.costs.currency}".rstrip()

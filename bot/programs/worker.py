@@ -1,0 +1,138 @@
+"""One of several processes that answer calls behind one port; the supervisor starts it."""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bot.config.environment import count_together
+from bot.config.loading import load
+from bot.config.settings import Settings
+from bot.config.share_address import LOCAL
+from bot.house.joined import Joined, take_connections
+from bot.house.wire import Wire
+from bot.programs.guard import guard
+from telemetry import logs
+
+if TYPE_CHECKING:
+    from bot.http.server import Server  # imports Pipecat
+
+LOOK_S: Final = 0.25
+QUIET_S: Final = 12.0  # what was handed over has begun its call by then, or never will
+LEAVE_S: Final = 1.0  # for the supervisor to hear that we take no connection any more
+BEGIN_S: Final = 0.1  # for the request of a connection handed over last to be read
+
+
+def main() -> None:
+    """Work as the first argument says, and leave with an exit code."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is the supervisor's
+    order = json.loads(sys.argv[1])
+    sys.exit(guard(lambda: work(order)))
+
+
+def work(order: Mapping[str, Any]) -> None:
+    """Answer calls until the supervisor says stop, or is gone."""
+    config = Path(order["config"]) if order["config"] else None
+    settings = _in_house(load(config, flags=order["flags"]).settings, order)
+    logs.set_up(
+        level=settings.logs.level,
+        folder=settings.logs.dir,
+        json_lines=settings.logs.format == "json",
+    )
+    count_together(Path(order["metrics"]))
+    asyncio.run(_answer_calls(settings, order))
+
+
+def _in_house(settings: Settings, order: Mapping[str, Any]) -> Settings:
+    """Return the settings with the house's own board, unless a wider one is shared."""
+    if settings.resilience.share != LOCAL:
+        return settings
+    resilience = settings.resilience.model_copy(update={"share": order["board"]})
+    return settings.model_copy(update={"resilience": resilience})
+
+
+async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
+    house = Joined(
+        Wire(socket.socket(fileno=order["control"])),
+        number=order["number"],
+        workers=order["workers"],
+    )
+    async with asyncio.TaskGroup() as tasks:
+        line = tasks.create_task(house.wire.run(), name="the line to the supervisor")
+        await house.wire.open.wait()
+        house.wire.tell("configured")
+        from bot.http.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, takes long
+
+        async with run_server(
+            settings, [], extras=Extras(house=house, metrics_folder=Path(order["metrics"]))
+        ) as server:
+            listening = tasks.create_task(_outlive(house, server), name="end with the supervisor")
+            await server.ready.wait()
+            place = _WorkPlace(house, server, tasks)
+            place.over = take_connections(socket.socket(fileno=order["hand"]), place.take)
+            server.leave = place.leave
+            house.wire.tell("ready")
+            await server.finished.wait()
+        for each in (line, listening):
+            each.cancel()
+
+
+async def _outlive(house: Joined, server: "Server") -> None:
+    """Drain when the supervisor is gone: nobody gives us calls any more."""
+    await house.wire.gone.wait()
+    server.asked_to_stop.set()
+
+
+class _WorkPlace:
+    """What the supervisor has this worker do."""
+
+    def __init__(self, house: Joined, server: "Server", tasks: asyncio.TaskGroup) -> None:
+        self._server = server
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._taken_at = 0.0
+        self.over = asyncio.Event()  # no connection is handed over any more
+        self._wire = wire = house.wire
+        wire.on("stop", lambda _: server.asked_to_stop.set())
+        wire.on("hurry", lambda _: server.hurry())
+        wire.on("retire", self._retire)
+        tasks.create_task(self._say_so(wire), name="say that we are closing")
+
+    def take(self, connection: socket.socket) -> None:
+        """Serve a connection that the supervisor accepted."""
+        self._taken_at = self._loop.time()
+        self._tasks.create_task(self._server.take(connection), name="take a connection")
+
+    async def leave(self) -> None:
+        """Have connections handed to others, and return when ours are being served.
+
+        A caller of this moment would otherwise find the connection reset.
+        """
+        self._wire.tell("leaving")
+        with suppress(TimeoutError):  # a supervisor that hangs keeps nobody here
+            await asyncio.wait_for(self.over.wait(), LEAVE_S)
+        await asyncio.sleep(BEGIN_S)
+
+    def _retire(self, _: Mapping[str, Any]) -> None:
+        self._tasks.create_task(self._end_with_the_last_call(), name="retire")
+
+    async def _end_with_the_last_call(self) -> None:
+        """End when the last call has, whenever that is; what comes meanwhile is still served."""
+        while self._busy:  # noqa: ASYNC110 - a connection that brings no call tells nobody
+            await asyncio.sleep(LOOK_S)
+        self._server.asked_to_stop.set()
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._server.switchboard.calls) or (
+            self._loop.time() - self._taken_at < QUIET_S
+        )
+
+    async def _say_so(self, wire: Wire) -> None:
+        await self._server.asked_to_stop.wait()
+        wire.tell("closing")

@@ -1,0 +1,1 @@
+"""The record of the calls, as a process keeps it: written, listed, forgotten, handed out."""

@@ -1,0 +1,88 @@
+"""Erases all that is about one number: rows, recordings, messages, the calls' own records."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bot.config.settings import Settings
+from bot.record.phone_numbers import ending_of, same_as
+from storage.forgetting import Erasure, SameNumber, unlink_all
+
+FIRST_LINES: Final = 20  # of a call's own record, among which its start stands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What was erased."""
+
+    counts: Mapping[str, int]
+    live: int  # calls that go on: they are still being written
+
+
+async def forget_number(settings: Settings, number: str) -> Forgotten:
+    """Erase all that is about a number, also while a server runs.
+
+    Args:
+        settings: The configuration.
+        number: E.164.
+
+    Raises:
+        StorageError: The database did not do it; what was erased by then stays erased.
+    """
+    same = same_as(number, region=settings.server.region)
+    ending = ending_of(number)
+    erasure = Erasure(settings.storage.url)
+    try:
+        traced = await erasure.calls_of(ending, same)
+        over = [each for each in traced if not each.live]
+        logs, live = settings.logs.dir, {each.id for each in traced if each.live}
+        written = await asyncio.to_thread(_calls_written, logs / "calls", same)
+        ids = sorted(({each.id for each in over} | written) - live)
+        mails = await erasure.voicemails_of(ids, ending, same)
+        paths = [path for call_id, path in mails if call_id not in live]
+        paths += [str(logs / "messages" / f"{each}.wav") for each in ids]
+        counts: Counter[str] = Counter()
+        counts["recordings"] = await asyncio.to_thread(
+            unlink_all, [each.recording for each in over if each.recording]
+        )
+        counts["voicemail files"] = await asyncio.to_thread(unlink_all, set(paths))
+        counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
+        counts.update(await erasure.erase_calls(ids))
+        alone = sorted({call_id for call_id, _ in mails} - live - set(ids))
+        counts["voicemails"] += await erasure.erase_voicemails(alone)
+        counts.update(await erasure.erase_numbered(ending, same))
+    finally:
+        await erasure.close()
+    return Forgotten(counts=counts, live=len(live))
+
+
+def _calls_written(folder: Path, same: SameNumber) -> set[str]:
+    """Return the calls of a number by their own records: the database may never have had them."""
+    return {path.stem for path in folder.glob("*.jsonl") if any(map(same, _numbers(path)))}
+
+
+def _numbers(path: Path) -> Iterator[str]:
+    """Return the number of the side that is not ours."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for _, line in zip(range(FIRST_LINES), file, strict=False):
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(said, dict) and said.get("event") == "CallStarted":
+                outbound = said.get("direction") == "outbound"
+                yield str(said.get("called" if outbound else "caller") or "")
+                return
+
+
+def _unlink_records(folder: Path, call_ids: Iterable[str]) -> int:
+    count = 0
+    for each in call_ids:
+        count += (folder / f"{each}.jsonl").exists()
+        for name in (f"{each}.jsonl", f"{each}.summary.json"):
+            (folder / name).unlink(missing_ok=True)
+    return count

@@ -1,0 +1,80 @@
+"""Forgets what callers said when its time has come: at the start, and once a day from then on.
+
+Files by their own age, in each process; rows by that of each kind, in one process for all.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from loguru import logger
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.upkeep.keep_running import at_work, keep_running
+from calls.entry import Tell
+from calls.house_events import RecordsForgotten
+from storage.database import StorageError
+from storage.forgetting import Erasure
+from storage.message_file import finish_left
+from telemetry.journal import forget_old
+
+DAY_S: Final = 86_400.0
+AGAIN_S: Final = 600.0  # after a database that did not do it
+LOOK_S: Final = 60.0  # whether we lead the house now
+FOLDERS: Final = ("calls", "messages")
+RECORDINGS: Final = "recordings"
+
+
+def forget(settings: Settings, *, utc_s: float) -> int:
+    """Delete what callers said longer ago than is kept; return how many files; blocks."""
+    logs, recordings = settings.logs, settings.storage.keep_days.recordings
+    kept = dict.fromkeys(FOLDERS, logs.keep_days) | {RECORDINGS: recordings}
+    return sum(
+        forget_old(logs.dir / folder, keep_days=days, utc_s=utc_s) for folder, days in kept.items()
+    )
+
+
+@asynccontextmanager
+async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]:
+    """Forget once a day while the block runs; a process may run for longer than words are kept."""
+
+    async def repeat() -> None:
+        while True:
+            utc_s = clock.utc_now().timestamp()
+            for folder in ("messages", RECORDINGS):
+                await asyncio.to_thread(finish_left, settings.logs.dir / folder, utc_s=utc_s)
+            if files := await asyncio.to_thread(forget, settings, utc_s=utc_s):
+                tell(RecordsForgotten(files=files, keep_days=settings.logs.keep_days))
+            await asyncio.sleep(DAY_S)
+
+    async with at_work(forgetting=keep_running("forgetting old calls", repeat)):
+        yield
+
+
+@asynccontextmanager
+async def forget_rows_daily(settings: Settings, *, mine: Callable[[], bool]) -> AsyncIterator[None]:
+    """Erase old rows once a day while the block runs, where `mine` says so."""
+    erasure = Erasure(settings.storage.url)
+    keep_days = settings.storage.keep_days.model_dump()
+
+    async def repeat() -> None:
+        while True:
+            while not mine():  # noqa: ASYNC110 - the leader of the house may change at any time
+                await asyncio.sleep(LOOK_S)
+            try:
+                erased = await erasure.erase_old(keep_days, now=clock.utc_now())
+            except StorageError as error:
+                logger.error("old rows are not erased yet: {}", error)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            if erased:
+                logger.info("old rows are erased: {}", dict(erased))
+            await asyncio.sleep(DAY_S)
+
+    try:
+        async with at_work(erasing=keep_running("erasing old rows", repeat)):
+            yield
+    finally:
+        await erasure.close()

@@ -1,0 +1,147 @@
+"""A person at this machine talks with the agent and hangs up."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import yaml
+from numpy.typing import NDArray
+
+from tests.transports import pulse
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = Path(__file__).parents[1] / "mic_program.py"
+CALLERS = ROOT / "tests" / "fixtures" / "callers"
+PATIENCE_S = 40.0
+PAUSE_S = 0.8  # of somebody who heard the agent out: the microphone listens again by then
+
+
+def entries(logs: Path) -> list[dict[str, Any]]:
+    text = "".join(path.read_text(encoding="utf-8") for path in logs.glob("calls/*.jsonl"))
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def until(logs: Path, **wanted: object) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not any(wanted.items() <= each.items() for each in entries(logs)):
+        assert time.monotonic() < give_up_at, f"no {wanted} in {PATIENCE_S:.0f} s"
+        time.sleep(0.1)
+
+
+def question(name: str) -> tuple[str, NDArray[np.int16]]:
+    facts = yaml.safe_load((CALLERS / f"{name}.yaml").read_text(encoding="utf-8"))
+    sound, rate_hz = soundfile.read(CALLERS / facts["file"])
+    said = facts["utterances"][0]
+    spoken = sound[round(said["start_s"] * rate_hz) : round(said["end_s"] * rate_hz)]
+    louder = soxr.resample(spoken, rate_hz, pulse.RATE_HZ) * 32767
+    pause = np.zeros(round(pulse.RATE_HZ * PAUSE_S))
+    return said["words"], np.concatenate([pause, louder]).astype(np.int16)
+
+
+@contextmanager
+def talking(
+    card: Mapping[str, str], logs: Path, *options: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run `holdline mic` against a lab of its own while the block runs."""
+    program = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, PROGRAM, logs, *options],
+        env={**card, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def told(logs: Path, event: str) -> list[dict[str, Any]]:
+    return [each for each in entries(logs) if each["event"] == event]
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+def test_a_question_at_the_microphone_is_answered_and_ctrl_c_says_goodbye(tmp_path: Path) -> None:
+    pulse.require()
+    words, sound = question("01_hours")
+    logs, heard, parting = tmp_path / "logs", tmp_path / "heard", tmp_path / "parting"
+
+    with pulse.sound_card(tmp_path) as card, talking(card, logs) as program:
+        until(logs, event="TurnEnded", turn=0)  # the greeting is over
+        with pulse.listening(card, heard):
+            pulse.speak(card, sound)
+            until(logs, event="TurnEnded", turn=1)
+        with pulse.listening(card, parting):
+            program.send_signal(signal.SIGINT)
+            out, _ = program.communicate(timeout=30)
+
+    assert program.returncode == 0, out
+    assert "Ctrl-C again" in out
+    assert "mic #" not in out  # nobody reads a bar in a file
+    assert [each["text"] for each in told(logs, "TranscriptFinal")] == [words]
+    _, answer, farewell = [each["text"] for each in told(logs, "AgentSaid")]
+    assert "open" in answer
+    assert "oodbye" in farewell
+    assert sum(pulse.stretches_s(pulse.heard(heard))) > 3.0
+    assert sum(pulse.stretches_s(pulse.heard(parting))) > 0.5
+    assert entries(logs)[-1]["reason"] == "caller_hung_up"
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+def test_a_second_ctrl_c_hangs_up_in_the_middle_of_a_word(tmp_path: Path) -> None:
+    pulse.require()
+    logs = tmp_path / "logs"
+
+    with pulse.sound_card(tmp_path) as card, talking(card, logs) as program:
+        until(logs, event="AttemptWon", stage="tts")  # the greeting has begun
+        program.send_signal(signal.SIGINT)
+        assert program.stdout
+        while "Ctrl-C again" not in program.stdout.readline():
+            assert program.poll() is None
+        program.send_signal(signal.SIGINT)
+        out, _ = program.communicate(timeout=30)
+
+    assert program.returncode == 0, out
+    assert not [each for each in told(logs, "AgentSaid") if "oodbye" in each["text"]]
+    assert entries(logs)[-1]["reason"] == "caller_hung_up"
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+@pytest.mark.parametrize("options", [(), ("--headphones",)], ids=["guarded", "unguarded"])
+def test_an_agent_beside_its_loudspeaker_does_not_interrupt_itself(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    pulse.require()
+    words, sound = question("01_hours")
+    logs = tmp_path / "logs"
+
+    with pulse.sound_card(tmp_path) as card:
+        pulse.put_beside_each_other(card)
+        with talking(card, logs, *options) as program:
+            if options:  # the control: without the guard it hears itself
+                until(logs, event="CallerStarted")
+                return
+            until(logs, event="TurnEnded", turn=0)
+            pulse.speak(card, sound)
+            until(logs, event="TurnEnded", turn=1)
+            program.send_signal(signal.SIGINT)
+            out, _ = program.communicate(timeout=30)
+
+    assert program.returncode == 0, out
+    assert [each["text"] for each in told(logs, "TranscriptFinal")] == [words]
+    assert not told(logs, "BargedIn")
+    assert not [each for each in told(logs, "TurnEnded") if each["interrupted"]]

@@ -1,0 +1,183 @@
+"""Rows of the record in a file, on a real SQLite and a real PostgreSQL."""
+
+import csv
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.__main__ import run
+from bot.record.exporting import cell, export, since_of
+from calls.entry import Entry
+from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnDecided, TurnParts
+from calls.record_fold import RecordFold
+from fallbacks.facts import AttemptFailed
+from fallbacks.failure import Kind, Scope
+from storage.record_writer import RecordWriter
+from tests.share_servers import Server, postgres
+
+__all__ = ["postgres"]
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+PARTS = TurnParts(
+    vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.1, transport_s=0.0
+)
+EVENTS: tuple[Event, ...] = (
+    CallStarted(transport="twilio", agent='=HYPERLINK("http://x")', caller="+15550101"),
+    TurnDecided(turn=1, at_s=1.0),
+    AnswerHeard(turn=1, at_s=2.0, v2v_s=0.7, parts=PARTS),
+    AttemptFailed(
+        stage="tts",
+        provider="a",
+        kind=Kind.NETWORK,
+        scope=Scope.CONFIGURATION,
+        after_s=0.4,
+        reason='@SUM(1), "quoted"\nsecond line',
+    ),
+    CallEnded(reason="caller_hung_up", length_s=12.5),
+)
+
+
+async def keep(url: str, count: int) -> None:
+    folded = RecordFold(holder="one", messages="")
+    for minutes in range(count):
+        at = (NOW - timedelta(minutes=minutes)).isoformat()
+        for number, event in enumerate(EVENTS, start=1):
+            folded.add(Entry(call_id=f"c{minutes:04}", number=number, at=at, event=event))
+    writer = RecordWriter(url, holder="one")
+    await writer.write(folded.take(), number=1, now=NOW)
+    await writer.close()
+
+
+class ExportContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    async def test_a_spreadsheet_computes_nothing_of_it(self, url: str, tmp_path: Path) -> None:
+        await keep(url, 2)
+        out = tmp_path / "out.csv"
+
+        assert await export(url, "calls", since=NOW, form="csv", out=out) == 1
+        (call,) = rows(out)
+        assert (call["id"], call["caller"], call["agent"][:2]) == ("c0000", "'+15550101", "'=")
+        assert (call["started_at"], call["length_s"], call["cost"]) == (
+            "2026-03-01T12:30:00+00:00",
+            "12.5",
+            "0.0",
+        )
+        await export(url, "failures", since=NOW, form="csv", out=out)
+        (failure,) = rows(out)
+        assert failure["reason"] == "'" + EVENTS[3].reason  # type: ignore[union-attr]
+
+    async def test_a_program_reads_each_line_as_it_was_kept(self, url: str, tmp_path: Path) -> None:
+        await keep(url, 1)
+        out = tmp_path / "out.jsonl"
+
+        assert await export(url, "turns", since=NOW, form="jsonl", out=out) == 1
+
+        (turn,) = map(json.loads, lines(out))
+        assert (turn["turn"], turn["v2v_s"], turn["parts"]["llm_s"]) == (1, 0.7, 0.3)
+        assert turn["within_budget"] is True
+
+    async def test_there_may_be_many_and_the_oldest_comes_first(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        await keep(url, 700)
+        out = tmp_path / "out.csv"
+
+        count = await export(url, "calls", since=NOW - timedelta(days=1), form="csv", out=out)
+
+        ids = [each["id"] for each in rows(out)]
+        assert count == len(ids) == 700
+        assert ids == sorted(ids, reverse=True)
+
+
+class TestSqlite(ExportContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/h.db"
+
+
+class TestPostgres(ExportContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+FORMULAS = ["=1+1", "+1", "-1+2", "@x", "\tx", "\rx", "\nx", "  =1", "＝1", "＋1"]  # noqa: RUF001
+
+
+@pytest.mark.parametrize("value", FORMULAS)
+def test_a_text_that_begins_like_a_formula_is_quoted(value: str) -> None:
+    assert cell(value) == f"'{value}"
+
+
+@pytest.mark.parametrize("value", [-1.5, 0, None, "a=b", "", True])
+def test_everything_else_is_as_it_is(value: Any) -> None:
+    assert cell(value) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("90m", NOW - timedelta(minutes=90)),
+        ("24h", NOW - timedelta(hours=24)),
+        ("2w", NOW - timedelta(weeks=2)),
+        ("2026-02-01", datetime(2026, 2, 1, tzinfo=UTC)),
+        ("2026-02-01T10:00:00+02:00", datetime(2026, 2, 1, 8, tzinfo=UTC)),
+        ("yesterday", None),
+        ("", None),
+        ("-1d", None),
+    ],
+)
+def test_since_is_a_time_ago_or_a_date(text: str, since: datetime | None) -> None:
+    assert since_of(text, now=NOW) == since
+
+
+def test_the_command_writes_a_file_of_its_owner_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = tmp_path / "holdline.yaml", tmp_path / "calls.csv"
+    config.write_text(f'storage: {{url: "sqlite+aiosqlite:///{tmp_path}/h.db"}}', encoding="utf-8")
+
+    assert run(["export", "calls", "--out", str(out), "--config", str(config)]) == 0
+
+    assert "0 calls" in capsys.readouterr().out
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert len(lines(out)) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["callers"], ["calls", "--since", "soon"], ["calls", "--format", "parquet"]],
+    ids=lambda wrong: wrong[-1],
+)
+def test_what_it_does_not_take_is_one_line(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["export", *wrong]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert wrong[-1] in line
+
+
+def test_a_file_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = tmp_path / "holdline.yaml", tmp_path / "none" / "calls.csv"
+    config.write_text(f'storage: {{url: "sqlite+aiosqlite:///{tmp_path}/h.db"}}', encoding="utf-8")
+
+    assert run(["export", "calls", "--out", str(out), "--config", str(config)]) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(out) in line

@@ -1,0 +1,263 @@
+"""All that is about a number goes, wherever it is, also while calls go on."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot import clock
+from bot.__main__ import run
+from bot.config.settings import Settings
+from bot.record.forgetting import forget_number
+from bot.record.phone_numbers import e164, same_as
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    CallEnded,
+    CallStarted,
+    Event,
+    MessageLeft,
+    TranscriptFinal,
+    TurnDecided,
+)
+from calls.record_fold import RecordFold
+from storage.callbacks import Callback, Callbacks
+from storage.database import Database
+from storage.record_reader import RecordReader
+from storage.record_writer import RecordWriter
+from telemetry.journal import Journal
+from tests.share_servers import Server, postgres
+
+__all__ = ["postgres"]
+MARY, BOB = "+493012345678", "+493087654321"
+OURS = "+4930999999"
+STAGES = {
+    "stt": [{"name": "ears", "kind": "local"}],
+    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
+    "tts": [{"name": "voice", "kind": "local"}],
+}
+
+
+def settings_of(url: str, folder: Path) -> Settings:
+    tree = {"stages": STAGES, "logs": {"dir": folder}, "storage": {"url": url}}
+    return Settings.model_validate({**tree, "server": {"region": "DE"}})
+
+
+def events(caller: str) -> list[Event]:
+    return [
+        CallStarted(transport="twilio", agent="desk", caller=caller, called=OURS),
+        TranscriptFinal(turn=1, at_s=1.0, provider="a", text="My name is Secret"),
+        TurnDecided(turn=1, at_s=1.0),
+        AgentSaid(turn=1, text="Good day, Secret"),
+        MessageLeft(length_s=4.0),
+        CallEnded(reason="caller_hung_up", length_s=12.5),
+    ]
+
+
+async def keep(settings: Settings, call_id: str, said: list[Event]) -> None:
+    """Leave a call everywhere where calls leave something."""
+    logs = settings.logs.dir
+    folded = RecordFold(holder=call_id, messages=str(logs / "messages"))
+    journal = Journal(logs / "calls")
+    for number, event in enumerate(said, start=1):
+        at = clock.utc_now().isoformat()
+        entry = Entry(call_id=call_id, number=number, at=at, event=event)
+        folded.add(entry)
+        await journal.hear(entry)
+    batch = folded.take()
+    recording = logs / "recordings" / f"{call_id}.wav"
+    for row in batch.calls:
+        row["recording"] = str(recording)
+    writer = RecordWriter(settings.storage.url, holder=call_id)
+    await writer.write(batch, number=1, now=clock.utc_now())
+    await writer.close()
+    for path in (recording, logs / "messages" / f"{call_id}.wav"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("sound", encoding="utf-8")
+    (logs / "messages" / f"{call_id}.text.json").write_text("{}", encoding="utf-8")
+
+
+async def wish(settings: Settings, call_id: str, number: str) -> None:
+    database = Database(settings.storage.url)
+    await Callbacks(database).add(
+        Callback(call_id=call_id, number=number, reason="r", asked_at=clock.utc_now())
+    )
+    await database.close()
+
+
+def files(folder: Path) -> set[str]:
+    return {path.stem.partition(".")[0] for path in folder.rglob("*.*") if "h.db" not in path.name}
+
+
+class ForgettingContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    async def test_all_of_a_number_goes_and_nothing_of_another(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        settings = settings_of(url, tmp_path)
+        for call_id, number in (("m1", MARY), ("m2", "sip:030-12345678@10.0.0.1"), ("b1", BOB)):
+            await keep(settings, call_id, events(number))
+        await wish(settings, "m9", MARY)
+        await wish(settings, "b9", BOB)
+
+        forgotten = await forget_number(settings, MARY)
+
+        assert files(tmp_path) == {"b1"}
+        reader, database = RecordReader(url), Database(url)
+        assert [each.id for each in await reader.calls()] == ["b1"]
+        day = timedelta(days=1)
+        told = await reader.happenings(clock.utc_now() - day, clock.utc_now() + day)
+        assert {each.call_id for each in told} == {"b1"}
+        assert [each.number for each in await Callbacks(database).waiting()] == [BOB]
+        assert [each.call_id for each in await reader.voicemails()] == ["b1"]
+        await reader.close()
+        await database.close()
+        assert forgotten.live == 0
+        assert {name: count for name, count in forgotten.counts.items() if count} == {
+            "calls": 1 + 1,
+            "call records": 2,
+            "callbacks": 1,
+            "happenings": 12,
+            "messages": 4,
+            "recordings": 2,
+            "turns": 2,
+            "voicemail files": 2,
+            "voicemails": 2,
+        }
+        again = await forget_number(settings, MARY)
+        assert not any(again.counts.values())
+
+    async def test_a_call_that_goes_on_is_named_and_left(self, url: str, tmp_path: Path) -> None:
+        settings = settings_of(url, tmp_path)
+        await keep(settings, "on", events(MARY)[:2])
+        await keep(settings, "over", events(MARY))
+
+        forgotten = await forget_number(settings, MARY)
+
+        assert forgotten.live == 1
+        assert files(tmp_path) == {"on"}
+
+    async def test_whom_we_called_is_the_one_who_was_called(self, url: str, tmp_path: Path) -> None:
+        settings = settings_of(url, tmp_path)
+        placed = CallStarted(
+            transport="twilio", agent="desk", caller=OURS, called=MARY, direction="outbound"
+        )
+        await keep(settings, "out", [placed, *events(MARY)[1:]])
+        await keep(settings, "in", events(BOB))
+
+        await forget_number(settings, OURS)
+        assert files(tmp_path) == {"out", "in"}
+
+        await forget_number(settings, MARY)
+        assert files(tmp_path) == {"in"}
+
+    async def test_a_call_of_which_only_its_own_record_is_left_goes_too(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        settings = settings_of(url, tmp_path)
+        journal = Journal(tmp_path / "calls")
+        for number, event in enumerate(events(MARY), start=1):
+            await journal.hear(Entry(call_id="c1", number=number, at="", event=event))
+
+        forgotten = await forget_number(settings, MARY)
+
+        assert forgotten.counts["call records"] == 1
+        assert files(tmp_path) == set()
+
+
+class TestSqlite(ForgettingContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/h.db"
+
+
+class TestPostgres(ForgettingContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "found"),
+    [
+        ("+49 30 12345678", None, MARY),
+        ("0049 30 12345678", "DE", MARY),
+        ("(030) 1234-5678", "DE", MARY),
+        ("sip:+493012345678@10.0.0.1;transport=tcp", None, MARY),
+        ("tel:+49-30-12345678", None, MARY),
+        ("030 12345678", None, None),
+        ("anonymous", "DE", None),
+        ("", "DE", None),
+        ("+15550101", None, "+15550101"),  # of a film, and too short for its country
+    ],
+)
+def test_a_number_has_one_form(text: str, region: str | None, found: str | None) -> None:
+    assert e164(text, region=region) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (MARY, True),
+        ("493012345678", True),  # as some carriers write it
+        ("03012345678", True),
+        ("sip:493012345678@10.0.0.1", True),
+        ("3012345678", True),  # as others do, of their own country
+        ("3012345670", False),
+        (BOB, False),
+        ("", False),
+    ],
+)
+def test_what_a_carrier_gave_is_compared_whole(text: str, *, same: bool) -> None:
+    assert same_as(MARY, region="DE")(text) is same
+
+
+CONFIG = """
+storage: {{url: "sqlite+aiosqlite:///{folder}/h.db"}}
+logs: {{dir: {folder}}}
+"""
+
+
+@contextmanager
+def configured(folder: Path) -> Iterator[str]:
+    path = folder / "holdline.yaml"
+    path.write_text(CONFIG.format(folder=folder), encoding="utf-8")
+    yield str(path)
+
+
+def test_the_command_prints_what_it_erased(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
+    asyncio.run(keep(settings, "c1", events(MARY)))
+    with configured(tmp_path) as config:
+        assert run(["forget", "+49 30 1234 5678", "--config", config]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert {"calls: 1", "messages: 2", "recordings: 1", "call records: 1"} <= set(lines)
+    assert MARY not in "".join(lines)
+
+
+def test_a_number_that_is_none_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with configured(tmp_path) as config:
+        assert run(["forget", "030 12345678", "--config", config]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "server.region" in line
+
+
+def test_a_number_whose_call_goes_on_is_asked_for_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
+    asyncio.run(keep(settings, "c1", events(MARY)[:2]))
+    with configured(tmp_path) as config:
+        assert run(["forget", MARY, "--config", config]) == 1
+
+    assert "run it again" in capsys.readouterr().err

@@ -1,0 +1,389 @@
+"""What keeps the record: in time, bounded, told once when it cannot, well again by itself."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from loguru import logger
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.record.record_keeper import ANSWER_S, AT_ONCE, WAITING, RecordKeeper, kept, record_keeper
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    CallEnded,
+    CallStarted,
+    Event,
+    RecordHalted,
+    RecordResumed,
+)
+from calls.house_events import CallsCut
+from calls.record_fold import RecordBatch, RecordFold
+from fallbacks.facts import AttemptFailed
+from fallbacks.failure import Kind, Scope
+from storage.record_reader import RecordReader
+from storage.record_writer import RecordWriter
+from tests.share_servers import Server, postgres
+
+STAGES = {
+    "stt": [{"name": "ears", "kind": "local"}],
+    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
+    "tts": [{"name": "voice", "kind": "local"}],
+}
+STARTED = CallStarted(transport="twilio", agent="desk", caller="+15550101")
+ENDED = CallEnded(reason="caller_hung_up", length_s=12.5)
+FAILED = AttemptFailed(
+    stage="tts", provider="cartesia", kind=Kind.NETWORK, scope=Scope.CONFIGURATION, after_s=0.4
+)
+SAID = AgentSaid(turn=0, text="word " * 200)
+
+__all__ = ["postgres"]
+
+
+def settings_of(url: str, folder: Path) -> Settings:
+    tree = {"stages": STAGES, "logs": {"dir": folder}, "storage": {"url": url}}
+    return Settings.model_validate(tree)
+
+
+class Told:
+    """What the keeper told of itself."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [type(each).__name__ for each in self.events]
+
+
+async def hear(keeper: RecordKeeper, *events: Event, call_id: str = "c1", first: int = 1) -> None:
+    for number, each in enumerate(events, start=first):
+        at = clock.utc_now().isoformat(timespec="milliseconds")
+        await keeper.hear(Entry(call_id=call_id, number=number, at=at, event=each))
+
+
+@asynccontextmanager
+async def running(url: str, folder: Path, told: Told) -> AsyncIterator[RecordKeeper]:
+    settings = settings_of(url, folder)
+    keeper = record_keeper(settings)
+    async with kept(keeper, settings, tell=told):
+        yield keeper
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep a SQLite to ourselves: whoever else writes waits, and is refused."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.close()
+
+
+@contextmanager
+def full(keeper: RecordKeeper) -> Iterator[None]:
+    """Let SQLite have not a page more than it has: what a full disk is to it."""
+    engine = keeper._writer._database._engine.sync_engine
+    pages = [1]
+
+    def limit(connection: DBAPIConnection, *_: object) -> None:
+        connection.cursor().execute(f"PRAGMA max_page_count={pages[0]}")
+
+    event.listen(engine, "checkout", limit)
+    try:
+        yield
+    finally:
+        pages[0] = 2**30
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not true():  # noqa: ASYNC110 - nothing here tells that it has come about
+            await asyncio.sleep(0.05)
+
+
+async def numbers(url: str) -> list[int]:
+    reader = RecordReader(url)
+    page = await reader.call("c1")
+    await reader.close()
+    return [each.number for each in page.happenings] if page else []
+
+
+async def until_written(keeper: RecordKeeper, url: str, count: int) -> None:
+    async with asyncio.timeout(60):
+        while len(await numbers(url)) < count:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
+
+
+class SlowWriter(RecordWriter):
+    """Notes when it is asked, and hangs when it is told to."""
+
+    def __init__(self) -> None:
+        self.at_s: list[float] = []
+        self.numbers: list[int] = []
+        self.entries = 0
+        self.hangs = False
+        self.cut = 0  # calls, the next time that somebody looks
+
+    async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
+        self.at_s.append(clock.monotonic())
+        self.numbers.append(number)
+        if self.hangs:
+            await asyncio.Event().wait()
+        self.entries += len(batch.happenings)
+
+    async def interrupt_cut(self, now: datetime) -> int:
+        found, self.cut = self.cut, 0
+        return found
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def slow() -> SlowWriter:
+    return SlowWriter()
+
+
+def keeper_of(writer: RecordWriter) -> RecordKeeper:
+    return RecordKeeper(
+        writer,
+        RecordFold(holder="one", messages=""),
+        utc_now=clock.utc_now,
+        clock=clock.monotonic,
+    )
+
+
+@pytest.mark.virtual_time
+async def test_nothing_waits_for_longer_than_half_a_second(slow: SlowWriter) -> None:
+    keeper = keeper_of(slow)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        for number in range(50):
+            await hear(keeper, STARTED, call_id=str(number))
+            await asyncio.sleep(0.1)
+        keeper.end()
+        await running
+
+    pauses = [after - before for before, after in zip(slow.at_s, slow.at_s[1:], strict=False)]
+    assert max(pauses) < 0.51
+    assert len(slow.at_s) <= 12
+
+
+@pytest.mark.virtual_time
+async def test_nothing_waits_longer_where_more_is_told_than_a_batch_holds(
+    slow: SlowWriter,
+) -> None:
+    keeper = keeper_of(slow)
+    told_s: list[float] = []
+    waited_s: list[float] = []
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        for number in range(2500):  # of twenty calls, ten times what they usually tell
+            told_s.append(clock.monotonic())
+            await hear(keeper, STARTED, call_id=str(number))
+            await asyncio.sleep(0.002)
+            waited_s.append(clock.monotonic() - told_s[min(slow.entries, number)])
+        keeper.end()
+        await running
+
+    assert max(waited_s) < 0.51
+
+
+@pytest.mark.virtual_time
+async def test_calls_that_were_cut_with_their_process_are_told_once(slow: SlowWriter) -> None:
+    keeper = keeper_of(slow)
+    told: list[Event] = []
+    keeper.tell = told.append
+    slow.cut = 3
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        await hear(keeper, STARTED)
+        await asyncio.sleep(60.0)
+        keeper.end()
+        await running
+
+    assert told == [CallsCut(calls=3)]
+
+
+@pytest.mark.virtual_time
+async def test_a_database_that_hangs_holds_nobody_up_and_is_told_once(slow: SlowWriter) -> None:
+    keeper, told = keeper_of(slow), Told()
+    keeper.tell = told
+    slow.hangs = True
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        for _ in range(10):
+            before_s = clock.monotonic()
+            await hear(keeper, STARTED, SAID)
+            assert clock.monotonic() == before_s
+            await asyncio.sleep(ANSWER_S)
+        assert told.kinds == ["RecordHalted"]
+
+        slow.hangs = False
+        await asyncio.sleep(2 * ANSWER_S)
+        assert told.kinds == ["RecordHalted", "RecordResumed"]
+        assert slow.entries == 20
+        assert keeper.lost_entries == 0
+        keeper.end()
+        await running
+    assert slow.numbers == sorted(slow.numbers)  # the first is sent again until it is taken
+
+
+@pytest.mark.virtual_time
+async def test_who_waits_too_long_loses_its_oldest_and_counts_them(slow: SlowWriter) -> None:
+    keeper, told = keeper_of(slow), Told()
+    keeper.tell = told
+    slow.hangs = True
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        await hear(keeper, STARTED)
+        await asyncio.sleep(1.0)
+        for number in range(WAITING + 100):
+            await hear(keeper, SAID, first=number)
+        assert keeper.lost_entries == 100
+        assert keeper.waiting == WAITING
+
+        slow.hangs = False
+        await asyncio.sleep(60.0)
+        keeper.end()
+        await running
+    assert slow.entries == WAITING + 1
+    (_, resumed) = told.events
+    assert isinstance(resumed, RecordResumed)
+    assert resumed.lost_entries == 100
+
+
+@pytest.mark.virtual_time
+async def test_calls_that_go_on_give_a_sign_of_life_though_nothing_happens(
+    slow: SlowWriter,
+) -> None:
+    keeper = keeper_of(slow)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(keeper.run())
+        await hear(keeper, STARTED)
+        await asyncio.sleep(30.0)
+        busy = len(slow.at_s)
+        await hear(keeper, ENDED)
+        await asyncio.sleep(30.0)
+        keeper.end()
+        await running
+
+    assert 6 <= busy <= 9
+    assert len(slow.at_s) <= busy + 2  # nobody's disk works because nothing happens
+
+
+@pytest.mark.virtual_time
+async def test_an_end_in_the_middle_of_a_hang_comes_all_the_same(
+    slow: SlowWriter, tmp_path: Path
+) -> None:
+    keeper = keeper_of(slow)
+    slow.hangs = True
+    settings = settings_of("sqlite+aiosqlite:///:memory:", tmp_path)
+    async with kept(keeper, settings, tell=Told()):
+        await hear(keeper, STARTED)
+        await asyncio.sleep(1.0)
+        began_s = clock.monotonic()
+
+    assert clock.monotonic() - began_s < 10.0
+
+
+async def test_what_was_told_last_is_written_at_the_end(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+    async with running(url, tmp_path, Told()) as keeper:
+        await hear(keeper, STARTED, *[SAID] * (2 * AT_ONCE), ENDED)
+
+    assert len(await numbers(url)) == 2 * AT_ONCE + 2
+
+
+async def test_a_database_that_is_full_loses_nothing_that_fits_the_bound(tmp_path: Path) -> None:
+    url, told = f"sqlite+aiosqlite:///{tmp_path}/holdline.db", Told()
+    async with running(url, tmp_path, told) as keeper:
+        await hear(keeper, STARTED)
+        await until_written(keeper, url, 1)
+        with full(keeper):
+            await hear(keeper, *[SAID] * 50, first=2)
+            await until(lambda: "RecordHalted" in told.kinds)
+        await until_written(keeper, url, 51)
+        await until(lambda: "RecordResumed" in told.kinds)
+
+    halted = told.events[0]
+    assert isinstance(halted, RecordHalted)
+    assert "full" in halted.reason
+    assert told.kinds == ["RecordHalted", "RecordResumed"]
+    assert await numbers(url) == list(range(1, 52))
+    assert keeper.lost_entries == 0
+
+
+@pytest.mark.slow
+async def test_a_database_that_another_program_keeps_to_itself_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "holdline.db"
+    url, told = f"sqlite+aiosqlite:///{path}", Told()
+    async with running(url, tmp_path, told) as keeper:
+        await hear(keeper, STARTED)
+        await until_written(keeper, url, 1)
+        with locked(path):
+            await hear(keeper, SAID, first=2)
+            await until(lambda: "RecordHalted" in told.kinds)
+        await until_written(keeper, url, 2)
+
+    assert told.kinds == ["RecordHalted", "RecordResumed"]
+
+
+@pytest.mark.slow
+async def test_a_server_that_hangs_is_waited_for_and_what_it_did_is_not_done_twice(
+    postgres: Server, tmp_path: Path
+) -> None:
+    url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+    told = Told()
+    async with running(url, tmp_path, told) as keeper:
+        await hear(keeper, STARTED)
+        await until_written(keeper, url, 1)
+        postgres.pause()
+        try:
+            await hear(keeper, *[SAID] * 50, first=2)
+            await until(lambda: "RecordHalted" in told.kinds)
+        finally:
+            postgres.resume()
+        await until_written(keeper, url, 51)
+
+    assert told.kinds == ["RecordHalted", "RecordResumed"]
+    assert await numbers(url) == list(range(1, 52))
+
+
+async def test_what_the_database_refuses_is_lost_alone(tmp_path: Path) -> None:
+    url, told = f"sqlite+aiosqlite:///{tmp_path}/holdline.db", Told()
+    async with running(url, tmp_path, told) as keeper:
+        await hear(keeper, replace(FAILED, attempt=2**70))
+        await until(lambda: keeper.lost_entries == 1)
+        await hear(keeper, STARTED, first=2)
+        await until_written(keeper, url, 1)
+
+    assert told.kinds == []
+
+
+async def test_a_database_that_is_behind_is_named_at_the_start(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+    with sqlite3.connect(tmp_path / "holdline.db") as connection:
+        connection.execute("CREATE TABLE callbacks (id INTEGER PRIMARY KEY)")
+    connection.close()
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(str(message)), level="ERROR")
+    async with running(url, tmp_path, Told()):
+        await until(lambda: any("holdline db upgrade" in each for each in lines))
+    logger.remove(sink)

@@ -1,0 +1,61 @@
+"""What callers said is forgotten when its time has come, however long the process runs."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.record.retention import DAY_S, forget_daily
+from calls.events import Event
+from calls.house_events import RecordsForgotten
+from storage.message_file import MessageFile
+
+STAGES = {
+    "stt": [{"name": "ears", "kind": "local"}],
+    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
+    "tts": [{"name": "voice", "kind": "local"}],
+}
+
+pytestmark = pytest.mark.virtual_time
+
+
+def record(folder: Path, *, days_old: float) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{days_old:g}.jsonl"
+    file.touch()
+    at = clock.utc_now().timestamp() - days_old * DAY_S
+    os.utime(file, (at, at))
+    return file
+
+
+async def test_old_records_go_at_the_start_and_again_each_day(tmp_path: Path) -> None:
+    logs = {"dir": tmp_path, "keep_days": 30}
+    settings = Settings.model_validate({"stages": STAGES, "logs": logs})
+    first, young = (record(tmp_path / "calls", days_old=days) for days in (31, 29))
+    told: list[Event] = []
+    async with forget_daily(settings, tell=told.append):
+        await asyncio.sleep(1)
+        assert not first.exists()
+        assert young.exists()
+
+        second = record(tmp_path / "messages", days_old=32)
+        await asyncio.sleep(DAY_S)
+
+        assert not second.exists()
+        assert young.exists()
+    assert told == [RecordsForgotten(files=1, keep_days=30)] * 2
+
+
+async def test_a_message_that_a_dead_process_left_gets_its_name(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
+    MessageFile(tmp_path / "messages" / "c1.wav", rate_hz=8000).add(b"\1\0" * 100)
+    part = tmp_path / "messages" / "c1.wav.part"
+    os.utime(part, (0, clock.utc_now().timestamp() - 3600))
+
+    async with forget_daily(settings, tell=[].append):
+        await asyncio.sleep(1)
+
+    assert (tmp_path / "messages" / "c1.wav").exists()

@@ -1,0 +1,136 @@
+"""Work beside the calls that fails: it is begun again, and nothing else notices."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+import bot.clips.keeping
+import bot.health.policies
+import bot.record.retention
+from bot.health.probing import Prober
+from bot.health.sharing import Share
+from bot.upkeep.keep_running import LONGEST_WAIT_S, at_work, keep_running
+from calls.events import ShareLost
+from tests.bot.judged_call import judged_call
+
+pytestmark = pytest.mark.virtual_time
+
+
+class BrokenError(Exception):
+    """What nobody has foreseen."""
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{message}", level="ERROR")
+    yield lines
+    logger.remove(sink)
+
+
+async def test_work_that_fails_is_begun_again_later_and_later(logged: list[str]) -> None:
+    begun: list[float] = []
+
+    async def work() -> None:
+        begun.append(time.monotonic())
+        if len(begun) < 13:
+            raise BrokenError
+
+    await keep_running("some work", work)
+
+    waits = [round(after - before) for before, after in itertools.pairwise(begun)]
+    assert waits[:5] == [1, 2, 4, 8, 16]
+    assert max(waits) == LONGEST_WAIT_S
+    assert logged[0].startswith("some work failed; again in 1 s")
+
+
+async def test_work_that_did_well_for_long_is_begun_again_soon() -> None:
+    begun: list[float] = []
+
+    async def work() -> None:
+        begun.append(time.monotonic())
+        if len(begun) == 3:
+            await asyncio.sleep(2 * LONGEST_WAIT_S)
+        if len(begun) < 5:
+            raise BrokenError
+
+    await keep_running("some work", work)
+
+    waits = [round(after - before) for before, after in itertools.pairwise(begun)]
+    assert waits == [1, 2, 2 * LONGEST_WAIT_S + 1, 2]
+
+
+async def test_a_cancel_is_not_a_failure() -> None:
+    begun: list[int] = []
+
+    async def work() -> None:
+        begun.append(1)
+        await asyncio.sleep(1e9)
+
+    task = asyncio.get_running_loop().create_task(keep_running("some work", work))
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert begun == [1]
+
+
+async def fail(*_: object, **__: object) -> None:
+    raise BrokenError
+
+
+def fail_at_once(*_: object, **__: object) -> None:
+    raise BrokenError
+
+
+BACKGROUND: dict[str, tuple[object, str, Callable[..., Awaitable[None] | None]]] = {
+    "a look at the board": (Share, "look", fail),
+    "probing openai": (Prober, "_do", fail),
+    "resting the breakers": (bot.health.policies, "_tick", fail),
+    "rendering clips": (bot.clips.keeping, "_complete", fail),
+    "forgetting old calls": (bot.record.retention, "forget", fail_at_once),
+}
+
+
+@pytest.mark.slow
+async def test_no_task_of_the_process_ends_a_call_or_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    for owner, name, failing in BACKGROUND.values():
+        monkeypatch.setattr(owner, name, failing)
+    changes = {
+        "resilience": {
+            "share": f"sqlite:///{tmp_path / 'board.db'}",
+            "probe": {"interval_s": 5},
+        },
+        "hold": {"render": True, "clips_dir": tmp_path / "clips"},
+    }
+
+    async with judged_call(tmp_path, changes=changes) as beside:
+        await asyncio.sleep(20)
+
+    for what in BACKGROUND:
+        assert len([line for line in logged if line.startswith(f"{what} failed")]) > 1, what
+    assert any(isinstance(each, ShareLost) for each in beside.events)
+
+
+async def test_what_works_beside_a_block_has_ended_when_the_block_has() -> None:
+    ended: list[str] = []
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.sleep(3600.0)
+        finally:
+            await asyncio.sleep(1.0)  # the last of it
+            ended.append(name)
+
+    async with at_work(one=work("one"), other=work("other")):
+        await asyncio.sleep(1.0)
+
+    assert sorted(ended) == ["one", "other"]

@@ -1,0 +1,94 @@
+"""Our own lag, measured on a real loop that stands still for a moment."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import CodeType
+
+from bot import clock
+from bot.upkeep.lag import measure_lag
+from bot.upkeep.loop_watch import IDLE, LoopWatch
+from calls.entry import Entry
+from calls.events import CallStarted, Event, ProcessLagged
+from fallbacks.lag import Lag
+from telemetry.journal import Journal
+
+STALLING = "test_a_stall_is_counted_and_told_with_the_function_that_caused_it"
+
+
+async def test_a_stall_is_counted_and_told_with_the_function_that_caused_it() -> None:
+    lag, told = Lag(), list[ProcessLagged]()
+
+    def tell(event: Event) -> None:
+        assert isinstance(event, ProcessLagged)
+        told.append(event)
+
+    async with asyncio.timeout(30), measure_lag(lag, tell=tell, clock=clock.monotonic):
+        await asyncio.sleep(0.1)
+        before_s = lag.stalled_s(clock.monotonic())
+        time.sleep(0.5)  # noqa: ASYNC251 - the point is to block the loop
+        stalled_s = lag.stalled_s(clock.monotonic()) - before_s
+        while not any(STALLING in each.step for each in told):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+    assert stalled_s >= 0.4
+    assert {each.where for each in told if STALLING in each.step} == {"loop"}
+
+
+async def test_a_loop_that_waits_for_nobody_is_no_step() -> None:
+    watch = LoopWatch(clock.monotonic)
+    watch.start()
+    watch.beat(0.0)  # overdue at once: the thread looks at a loop that is asleep
+    try:
+        async with asyncio.timeout(20):
+            while not (seen := watch.take_step()):  # noqa: ASYNC110 - it is another thread's
+                await asyncio.sleep(0.1)
+    finally:
+        watch.stop()
+
+    assert seen == IDLE
+
+
+def test_who_is_seen_working_can_go_on_with_its_sound() -> None:
+    watch = LoopWatch(clock.monotonic)
+    sound, seen = bytearray(320), threading.Event()
+    stacks: list[Sequence[CodeType]] = []
+
+    def look() -> None:  # stays alive afterwards, as the watch's own thread does
+        stacks.append(watch.read_stack())
+        seen.set()
+        gone.wait(30)
+
+    def measure() -> None:
+        view = memoryview(sound)
+        looking.start()
+        assert seen.wait(30)
+        assert len(view) == 320
+
+    gone = threading.Event()
+    looking = threading.Thread(target=look)
+    try:
+        measure()
+        sound += bytes(320)  # raises while anybody holds `view`
+    finally:
+        gone.set()
+        looking.join()
+
+    assert measure.__code__ in stacks[0]
+
+
+async def test_how_late_we_were_stands_in_each_call_that_it_happened_in(tmp_path: Path) -> None:
+    journal, at = Journal(tmp_path), "2026-01-01T00:00:00.000+00:00"
+    for call_id in ("one", "two"):
+        began = CallStarted(transport="loopback", agent="a")
+        await journal.hear(Entry(call_id=call_id, number=1, at=at, event=began))
+
+    late = ProcessLagged(where="loop", lag_s=1.0, step="f (a.py)", times=1)
+    await journal.hear(Entry(call_id="", number=7, at=at, event=late))
+
+    for call_id in ("one", "two"):
+        lines = (tmp_path / f"{call_id}.jsonl").read_text().splitlines()
+        assert [json.loads(line)["event"] for line in lines] == ["CallStarted", "ProcessLagged"]
