@@ -14,9 +14,9 @@ from transports.media_stream.codec import MULAW
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.stream import Stream
+from transports.media_stream.twilio import TWILIO
 from transports.twilio_dial import dial_twiml
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import TWILIO
 
 BACK_S: Final = 15.0  # beyond the ringing: Twilio's 5 s, and the way back to us
 

@@ -21,11 +21,11 @@ from calls.leg_progress import OUTCOMES
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started
+from transports.media_stream.twilio import TWILIO
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_dial import AFTER_PATH, STATUS_PATH, answered_for, dial_outcome
 from transports.twilio_rest import TwilioRest
 from transports.twilio_webhook import VOICE_PATH, Form, busy_twiml, is_signed, read_form
-from transports.twilio_wire import TWILIO
 
 MEDIA_PATH: Final = "/twilio/media"
 MOST_REF_CHARS: Final = 64  # of our own id of a dial

@@ -21,9 +21,9 @@ from transports.leg import Leg
 from transports.media_stream.codec import MULAW
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.stream import Stream as MediaStream
+from transports.media_stream.twilio import TWILIO
 from transports.twilio import TwilioCall
 from transports.twilio_rest import TwilioRest
-from transports.twilio_wire import TWILIO
 
 MORE_S: Final = 6.0  # on top of the ringing: Twilio rings up to five seconds longer
 LOOK_S: Final = 1.0  # between two questions what has become of a call; an answer comes by itself

@@ -19,8 +19,8 @@ from bot.record.record_keeper import record_keeper
 from telemetry import logs
 from transports.media_stream.line import NORMAL, close
 from transports.media_stream.messages import POLICY, Started
+from transports.media_stream.twilio import read
 from transports.twilio import TwilioCall, TwilioLeg
-from transports.twilio_wire import read
 from transports.webrtc import WebrtcLeg
 
 if TYPE_CHECKING:

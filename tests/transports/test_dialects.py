@@ -28,7 +28,7 @@ from transports.media_stream.messages import (
 from transports.media_stream.plivo import PLIVO, read_headers
 from transports.media_stream.stream import GatheredAudio, Stream
 from transports.media_stream.telnyx import TELNYX
-from transports.twilio_wire import TWILIO
+from transports.media_stream.twilio import TWILIO
 
 WIDE = Codec(encoding="pcm_big_endian", rate_hz=16000)
 PLAIN = Codec(encoding="pcm", rate_hz=8000)

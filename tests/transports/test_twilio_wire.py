@@ -17,7 +17,7 @@ from transports.media_stream.messages import (
     Started,
     Stopped,
 )
-from transports.twilio_wire import read
+from transports.media_stream.twilio import read
 
 # As Twilio's documentation shows them.
 START = {
