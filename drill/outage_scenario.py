@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from bot import clock
 from bot.call.models import VoiceModels
-from bot.campaign_stage import StagedServer, StagePlan, staged_server
 from bot.lab.control import LabControl
 from bot.lab.process import RunningLab, lab_process
 from bot.outbound.staged import CONFIRMS, StagedContact, cast_of, compare_books
+from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
 from calls.campaign_events import (
     CampaignHeld,
     CampaignResumed,

@@ -58,7 +58,7 @@ def command(
 def _call_people(contacts: int, jobs: int, *, port: int, every: bool) -> None:
     from rich.console import Console  # noqa: PLC0415 - only here
 
-    from bot.campaign_demo import demo_campaign, plan_of  # noqa: PLC0415 - imports Pipecat
+    from bot.programs.campaign_demo import demo_campaign, plan_of  # noqa: PLC0415 - imports Pipecat
 
     with TemporaryDirectory(prefix="holdline-demo-") as folder:
         plan = plan_of(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.campaign_stage import StagedServer, StagePlan, staged_server
 from bot.lab.process import RunningLab
 from bot.outbound.staged import StagedContact
+from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
 from calls.entry import Entry
 from calls.events import Event
 from faultlab.instance import Core

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.campaign_stage import StagedServer, StagePlan, staged_server
 from bot.lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
 from bot.lab.process import RunningLab
 from bot.outbound.staged import AUTH_TOKEN, TALKED, Behaviour, StagedContact
+from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
 from calls.after_call_events import CallbackQueued, CallSummarised
 from calls.crm_events import CallerKnown, CallerLookedUp, CallReported, DoNotCallWanted
 from calls.entry import Entry

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from bot.clock import utc_now
-from bot.dialing import place_call
 from bot.health.retrying import Retries
+from bot.outbound.dialing import place_call
 from calls.events import Event
 from fallbacks.failure import Kind, PermanentError, Scope, TransientError
 from fallbacks.retrying import RetrySettings

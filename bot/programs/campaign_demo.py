@@ -11,7 +11,6 @@ from rich.console import Console
 
 from bot import clock
 from bot.call.models import VoiceModels
-from bot.campaign_stage import StagedServer, StagePlan, staged_server
 from bot.exits import CommandError
 from bot.lab.callers import RegisterSimulator
 from bot.lab.control import LabControl
@@ -25,6 +24,7 @@ from bot.outbound.staged import (
     register_tree,
     staged_register,
 )
+from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed, DialEnded
 from calls.entry import Entry
 from calls.events import Event

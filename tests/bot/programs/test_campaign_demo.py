@@ -12,16 +12,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bot.campaign_demo import (
-    FAILING,
-    CampaignDemo,
-    Teller,
-    plan_of,
-    show_books,
-    show_campaign,
-    stage_of,
-)
-from bot.campaign_stage import StagedServer, staged_server
 from bot.exits import CommandError
 from bot.outbound.four_books import compare_contacts, compare_page, read_books
 from bot.outbound.staged import (
@@ -36,6 +26,16 @@ from bot.outbound.staged import (
     cast_of,
     staged_register,
 )
+from bot.programs.campaign_demo import (
+    FAILING,
+    CampaignDemo,
+    Teller,
+    plan_of,
+    show_books,
+    show_campaign,
+    stage_of,
+)
+from bot.programs.campaign_stage import StagedServer, staged_server
 from faultlab.faults import Http
 from faultlab.register.simulator import RegisterSimulator
 from faultlab.schedule import Window
