@@ -9,16 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from calls.events import (
-    AgentSaid,
-    AnswerHeard,
-    CallerStopped,
-    Event,
-    TranscriptFinal,
-    TurnParts,
-)
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon
-from fallbacks.failure import Kind, failed
+from benchmarks.telling_turn import TURN
 
 if TYPE_CHECKING:
     from bot.process import Process
@@ -26,31 +17,9 @@ if TYPE_CHECKING:
 
 APART_S: Final = 0.005  # between two facts: 200 a second, as ten calls tell them
 ROUNDS: Final = 2
-TURNS: Final = 40  # that each listener is told alone, in each round
-GUSTS_APART_S: Final = 0.02
+TURNS: Final = 15  # that each listener is told alone, in each round
+TURNS_APART_S: Final = 0.04
 SETTLED_S: Final = 0.7  # then the record is written: it is, twice a second
-
-TURN: Final[tuple[Event, ...]] = (
-    CallerStopped(at_s=1.0, noticed_at_s=1.2),
-    TranscriptFinal(turn=1, at_s=1.3, provider="deepgram", text="what are your opening hours"),
-    AttemptStarted(stage="llm", provider="openai", attempt=1, extra=False, left_s=1.1),
-    AttemptFailed.of(failed(Kind.CUT, "llm", provider="openai", reason="closed"), after_s=0.1),
-    AttemptWon(stage="llm", provider="openai", attempt=1, after_s=0.2),
-    AnswerHeard(
-        turn=1,
-        at_s=2.0,
-        v2v_s=0.9,
-        parts=TurnParts(
-            vad_s=0.2,
-            transcript_s=0.1,
-            decision_s=0.1,
-            llm_s=0.2,
-            tts_s=0.2,
-            transport_s=0.1,
-        ),
-    ),
-    AgentSaid(turn=1, text="We are open from nine to five, Monday to Friday."),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +106,6 @@ async def _cost_of_turns(process: "Process") -> float:
     for _ in range(TURNS):
         for fact in TURN:
             tell(fact)
-        await asyncio.sleep(GUSTS_APART_S)
+        await asyncio.sleep(TURNS_APART_S)
     await asyncio.sleep(SETTLED_S)
     return time.process_time() - began_s
