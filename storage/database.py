@@ -51,7 +51,7 @@ class Database:
             pool_pre_ping=not on_disk,  # nobody cuts the connection to a file
         )
         if on_disk:
-            event.listen(self._engine.sync_engine, "connect", _write_ahead)
+            event.listen(self._engine.sync_engine, "connect", write_ahead)
         self._tables = tables
         self._made = False
         self._making = asyncio.Lock()
@@ -85,7 +85,7 @@ def make_folder(url: URL) -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _write_ahead(connection: DBAPIConnection, _: object) -> None:
+def write_ahead(connection: DBAPIConnection, _: object) -> None:
     """Let readers and one writer work at the same time (SQLite, "Write-Ahead Logging")."""
     cursor = connection.cursor()
     try:

@@ -10,13 +10,25 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import JSON, Column, DateTime, String, Table, case, delete, insert, select, update
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    DateTime,
+    String,
+    Table,
+    case,
+    delete,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.record_fold import RecordBatch, RecordRow
 from storage.database import Database
 from storage.edge import storage_errors
+from storage.file_thread import FileThread
 from storage.record_tables import (
     BREAKER_MOVES,
     CALLS,
@@ -48,8 +60,11 @@ class RecordWriter:
         """Take the database's address and the name of this process."""
         self._address = make_url(url)
         self._database = Database(self._address)
+        backend = self._address.get_backend_name()
+        self._file = FileThread(self._address) if backend == "sqlite" else None
         self._holder = holder
-        self._insert = INSERTS[self._address.get_backend_name()]
+        self._insert = INSERTS[backend]
+        self._newer = self._numbering()
         self._statements: dict[Table, Any] = {}  # rows of a table always have the same names
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
@@ -60,11 +75,18 @@ class RecordWriter:
             number: Larger with each batch; the same when it is sent again.
             now: UTC; until then the calls that go on are known to be alive.
         """
+
+        def work(connection: Connection) -> None:
+            if self._begin(connection, number, now):
+                self._put(connection, batch, now)
+
         with storage_errors(self._address):
             engine = await self._database.engine()
+            if self._file is not None:
+                await self._file.transact(work)
+                return
             async with engine.begin() as connection:
-                if await self._begin(connection, number, now):
-                    await self._put(connection, batch, now)
+                await connection.run_sync(work)
 
     async def interrupt_cut(self, now: datetime) -> int:
         """Mark calls whose process has given no sign of life as interrupted; return how many.
@@ -89,31 +111,36 @@ class RecordWriter:
     async def close(self) -> None:
         """Let the connections go."""
         await self._database.close()
+        if self._file is not None:
+            await self._file.close()
 
-    async def _begin(self, connection: AsyncConnection, number: int, now: datetime) -> bool:
+    def _begin(self, connection: Connection, number: int, now: datetime) -> bool:
         """Note the batch's number; False: this batch stands already."""
-        added = self._insert(RECORD_WRITERS).values(holder=self._holder, batch=number, seen_at=now)
-        newer = added.on_conflict_do_update(
-            index_elements=["holder"],
-            set_={"batch": number, "seen_at": now},
-            where=RECORD_WRITERS.c.batch < number,
-        )
-        return (await connection.execute(newer)).rowcount > 0
+        numbered = {"holder": self._holder, "batch": number, "seen_at": now}
+        return connection.execute(self._newer, numbered).rowcount > 0
 
-    async def _put(self, connection: AsyncConnection, batch: RecordBatch, now: datetime) -> None:
+    def _numbering(self) -> Any:
+        added = self._insert(RECORD_WRITERS)
+        return added.on_conflict_do_update(
+            index_elements=["holder"],
+            set_={"batch": added.excluded.batch, "seen_at": added.excluded.seen_at},
+            where=RECORD_WRITERS.c.batch < added.excluded.batch,
+        )
+
+    def _put(self, connection: Connection, batch: RecordBatch, now: datetime) -> None:
         calls = [{**row, "seen_at": now} for row in batch.calls]
-        await self._replace(connection, CALLS, calls, keep=LATER)
-        await self._replace(connection, TURNS, batch.turns)
-        await self._replace(connection, VOICEMAILS, batch.voicemails, by=("call_id",))
+        self._replace(connection, CALLS, calls, keep=LATER)
+        self._replace(connection, TURNS, batch.turns)
+        self._replace(connection, VOICEMAILS, batch.voicemails, by=("call_id",))
         for table, name in ADDED:
             rows = as_rows(table, getattr(batch, name))
             if rows:
-                await connection.execute(insert(table), rows)
+                connection.execute(insert(table), rows)
         for call_ref, outcome in batch.outcomes.items():
             own = update(CALLS).where(CALLS.c.provider_call_id == call_ref)
-            await connection.execute(own.values(outcome=outcome))
+            connection.execute(own.values(outcome=outcome))
         if batch.live:
-            await connection.execute(self._heartbeat(batch.live, now))
+            connection.execute(self._heartbeat(batch.live, now))
 
     def _heartbeat(self, live: Iterable[str], now: datetime) -> Any:
         own = (CALLS.c.holder == self._holder) & CALLS.c.id.in_(sorted(live))
@@ -121,9 +148,9 @@ class RecordWriter:
         alive |= {"state": "live", "reason": ""}
         return update(CALLS).where(own).values(alive)
 
-    async def _replace(
+    def _replace(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         table: Table,
         rows: Sequence[RecordRow],
         *,
@@ -136,7 +163,7 @@ class RecordWriter:
             if statement is None:
                 statement = self._replacing(table, names=rows[0], by=by, keep=keep)
                 self._statements[table] = statement  # making it takes as long as writing a batch
-            await connection.execute(statement, as_rows(table, rows))
+            connection.execute(statement, as_rows(table, rows))
 
     def _replacing(
         self, table: Table, *, names: Iterable[str], by: Sequence[str], keep: Sequence[str]

@@ -97,7 +97,9 @@ class Meters:
 
     def _make_ladders(self) -> None:
         rung = ("stage", "provider")
-        self.failures = self._counter("failures", "Failed attempts.", *rung, "kind")
+        self.failures = self._counter(
+            "failures", "Failed attempts; kind error: what failed outside one.", *rung, "kind"
+        )
         self.lost = self._counter("failed_attempt_seconds", "Time lost to them.", "stage")
         self.failovers = self._counter(
             "failovers", "Times another rung took over.", "stage", "before", "after"
@@ -114,10 +116,12 @@ class Meters:
             "stage_exhausted", "Pieces of work for which a stage had no rung left.", "stage"
         )
         self.stage_down = self._counter(
-            "stage_down_seconds", "How long calls went without.", "stage"
+            "stage_down_seconds", "How long calls went without, of those it came back for.", "stage"
         )
         self.breaker_moves = self._counter("breaker_moves", "Breakers' moves.", *rung, "to")
-        self.breaker_open = self._counter("breaker_open_seconds", "Time spent open.", *rung)
+        self.breaker_open = self._counter(
+            "breaker_open_seconds", "Time spent open, counted when it is over.", *rung
+        )
         self.breaker = Gauge(
             "holdline_breaker_state",
             "0 closed, 1 half-open, 2 open; in a house the worst of any process.",

@@ -24,7 +24,7 @@ from calls.record_events import WritesRefused, WritesResumed
 from telemetry.log_file import LogFile
 from telemetry.printable import bounded, one_line
 from telemetry.privacy import without_words
-from telemetry.record_rows import AGAIN_S, Row, RowMaker, apply_alerts
+from telemetry.record_rows import AGAIN_S, TOLD, Row, RowMaker, Rows, apply_alerts
 
 NEWEST: Final = 1_000  # entries of a JSON array
 WAITING: Final = 20_000  # rows that are not written yet; beyond that the oldest are lost
@@ -72,15 +72,8 @@ class RecordFiles:
 
     async def hear(self, entry: Entry) -> None:
         """Keep one entry's rows until they are written."""
-        rows = self._maker.rows(without_words(entry))
-        for name, added in (
-            (ERRORS, rows.errors),
-            (RECORD, rows.record),
-            (RECOVERY, rows.recovery),
-            (APP, rows.app),
-            (WORDS, rows.app),
-        ):
-            self._keep(name, added)
+        if type(entry.event) in TOLD:
+            self._keep_rows(self._maker.rows(without_words(entry)))
         match entry.event:
             case IncidentBegan() | IncidentGrew() | IncidentEnded() | AlertClosed() as fact:
                 self._keep(ALERTS, [(fact, entry.at)])
@@ -132,6 +125,16 @@ class RecordFiles:
                 waiting.extendleft(reversed(taken))
         self._refused = refused is not None
         return refused
+
+    def _keep_rows(self, rows: Rows) -> None:
+        for name, added in (
+            (ERRORS, rows.errors),
+            (RECORD, rows.record),
+            (RECOVERY, rows.recovery),
+            (APP, rows.app),
+            (WORDS, rows.app),
+        ):
+            self._keep(name, added)
 
     def _keep(self, name: str, rows: Iterable[Any]) -> None:
         waiting = self._waiting.get(name)

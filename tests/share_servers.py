@@ -42,7 +42,10 @@ class Server:
 
     def resume(self) -> None:
         for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # the server, now awake, lets it go meanwhile
+                os.kill(pid, signal.SIGCONT)
 
     def _pids(self) -> list[int]:
         """Return the server's process first, then those it has started."""

@@ -3,41 +3,108 @@
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks.telling import figures_of, met
+from benchmarks.telling_facts import ToldFact
+from benchmarks.telling_figures import (
+    CANNOT_TELL,
+    MET,
+    MISSED,
+    Estimate,
+    cpu_share,
+    estimated,
+    figures_of,
+    lag_more_s,
+    pairs_of,
+    slowest,
+)
+from benchmarks.telling_windows import Window
 
 
-def window(*, told: bool, cores: float, lag_s: float) -> SimpleNamespace:
-    return SimpleNamespace(told=told, cores=cores, lag_p95_s=lag_s, entries=100)
+def window(*, told: bool, cores: float, lag_s: float = 0.009) -> Window:
+    return Window(told=told, cores=cores, lags_s=[lag_s] * 20, entries=100)
 
 
-def found(**said: Any) -> Any:
-    windows = [
-        window(told=True, cores=0.82, lag_s=0.010),
-        window(told=False, cores=0.80, lag_s=0.009),
-        window(told=False, cores=0.90, lag_s=0.011),
-        window(told=True, cores=0.92, lag_s=0.013),
-        window(told=True, cores=0.99, lag_s=0.200),  # somebody else had the machine
-        window(told=False, cores=0.79, lag_s=0.009),
+def run_of(seed: int, *, costs: float, pairs: int = 22) -> list[Window]:
+    """Return windows of a process that takes a core, with the noise of a machine."""
+    dice = np.random.default_rng(seed)
+    return [
+        window(told=told, cores=1.0 + costs * told + dice.normal(0, 0.02))
+        for _ in range(pairs)
+        for told in (True, False)
     ]
-    tells = [1e-5] * 100
-    plain = {"tell_s": tells, "in_calls_s": tells, "windows": windows, "lost": 0}
+
+
+def found(windows: list[Window], **said: Any) -> Any:
+    fact = ToldFact(wall_s=1e-5, cpu_s=1e-5, collected=False)
+    plain = {"facts": [fact] * 300, "in_calls_s": [1e-5] * 300, "windows": windows, "lost": 0}
     return SimpleNamespace(**{**plain, "recorded": 9, "shown": 9, **said})
 
 
-def test_what_counts_is_the_pair_in_the_middle() -> None:
-    figures = figures_of(found())
+def test_two_windows_that_follow_each_other_are_a_pair_whichever_came_first() -> None:
+    order = [True, False, False, True]
 
-    assert figures["lag_more_ms"] == pytest.approx(2.0)
-    assert figures["cpu_share"] == pytest.approx(0.02 / 0.82, abs=1e-4)
-    assert [each["lag_more_ms"] for each in figures["pairs"]] == pytest.approx([1.0, 2.0, 191.0])
+    pairs = pairs_of([window(told=each, cores=float(at)) for at, each in enumerate(order)])
+
+    assert [(each.told.cores, each.untold.cores) for each in pairs] == [(0.0, 1.0), (3.0, 2.0)]
 
 
-@pytest.mark.parametrize("missing", ["recorded", "shown"])
-def test_without_a_record_or_a_console_nothing_is_met(missing: str) -> None:
-    figures = figures_of(found())
-    figures["lag_more_ms"] = 1.9
+def test_the_share_is_of_all_windows_so_that_what_is_rare_and_dear_counts() -> None:
+    windows = [window(told=each, cores=1.0) for each in (True, False) * 3]
+    windows[0] = window(told=True, cores=1.3)
 
-    assert met(figures)
-    assert not met(figures | {missing: 0})
+    assert cpu_share(pairs_of(windows)) == pytest.approx(0.3 / 3.3)
+
+
+def test_the_lag_is_of_all_ticks_of_a_kind_together() -> None:
+    windows = [window(told=each, cores=1.0, lag_s=0.001) for each in (True, False) * 30]
+    windows[0] = window(told=True, cores=1.0, lag_s=0.5)  # one in thirty is under p95
+    windows[2] = window(told=True, cores=1.0, lag_s=0.004)
+
+    assert lag_more_s(pairs_of(windows)) == pytest.approx(0.003)
+
+
+def test_nineteen_of_twenty_intervals_hold_what_it_really_costs() -> None:
+    shares = [
+        estimated(pairs_of(run_of(seed, costs=0.02)), cpu_share, seed=seed) for seed in range(60)
+    ]
+
+    held = [each for each in shares if each.least <= 0.02 / 1.02 <= each.most]
+    assert len(held) >= 53  # 57 of 60 are to be expected
+
+
+@pytest.mark.parametrize(
+    ("costs", "verdict"), [(0.0, MET), (0.03, CANNOT_TELL), (0.06, MISSED)], ids=str
+)
+def test_a_run_proves_only_what_its_noise_lets_it(costs: float, verdict: str) -> None:
+    figures = figures_of(found(run_of(5, costs=costs)))
+
+    assert figures.verdicts()["processor"] == verdict
+
+
+def test_what_lies_on_the_target_is_met_and_what_straddles_it_is_not_told() -> None:
+    assert Estimate(value=1.0, least=0.5, most=2.0).verdict(2.0) == MET
+    assert Estimate(value=1.0, least=0.5, most=2.1).verdict(2.0) == CANNOT_TELL
+    assert Estimate(value=3.0, least=2.1, most=4.0).verdict(2.0) == MISSED
+
+
+def test_the_slowest_say_whether_somebody_else_had_the_processor() -> None:
+    facts = [ToldFact(wall_s=1e-5, cpu_s=1e-5, collected=False)] * 297
+    facts += [
+        ToldFact(wall_s=9e-5, cpu_s=1e-5, collected=False),
+        ToldFact(wall_s=8e-5, cpu_s=8e-5, collected=True),
+        ToldFact(wall_s=7e-5, cpu_s=7e-5, collected=False),
+    ]
+
+    why = slowest(facts)
+
+    assert (why.facts, why.without_processor, why.with_collection) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("said", [{"recorded": 0}, {"shown": 0}, {"lost": 1}], ids=str)
+def test_without_a_record_or_a_console_nothing_is_met(said: dict[str, int]) -> None:
+    windows = run_of(3, costs=0.0)
+
+    assert figures_of(found(windows)).verdicts()["everyone was told"] == MET
+    assert figures_of(found(windows, **said)).verdicts()["everyone was told"] == MISSED

@@ -33,6 +33,7 @@ STRANGERS = {  # what others say to it, in headers, bodies and errors
     "a telephone": "+15557340912",
     "a card": "4111 1111 1111 1111",
 }
+WORD = "Zq92xcanaryword"  # of a caller: a call's own record has it, and no span
 SPOKEN = " ".join(
     (
         f"Bearer {STRANGERS['a bearer token']}",
@@ -79,17 +80,25 @@ def _found(name: str, place: str, text: str, pattern: str) -> Iterator[Leak]:
 
 @dataclass
 class Parrot:
-    """A provider that refuses everything, and repeats whatever it was told in every answer."""
+    """A provider that refuses everything, and repeats whatever it was told in every answer.
+
+    Attributes:
+        hears: It recognises speech all the same; what it hears are the canaries.
+    """
 
     url: str = ""
+    hears: bool = False
     asked: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         said = " ".join((str(request.rel_url), *(f"{k}={v}" for k, v in request.headers.items())))
         said = f"{said} {SPOKEN}"
         self.asked.append(said)
-        if "websocket" in request.headers.get("upgrade", "") and "voice" in request.path:
-            return await self._close(request, said)
+        if "websocket" in request.headers.get("upgrade", ""):
+            if "voice" in request.path:
+                return await self._close(request, said)
+            if self.hears and "listen" in request.path:
+                return await self._hear(request)
         error = {"message": said, "type": said, "code": said, "status": said}
         told = {"error": error, "detail": error, "err_msg": said, "err_code": said, "reason": said}
         headers = {"x-parrot": said, "dg-error": said, "www-authenticate": said}
@@ -107,10 +116,22 @@ class Parrot:
         await socket.close(code=1008, message=said[max(0, at - 20) : at + 90].encode())
         return socket
 
+    async def _hear(self, request: web.Request) -> web.StreamResponse:
+        """Answer as Deepgram does when a piece of speech is to be closed."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        best = {"transcript": f"{WORD} {SPOKEN}", "confidence": 0.9, "words": []}
+        told = {"type": "Results", "channel_index": [0, 1], "channel": {"alternatives": [best]}}
+        told |= {"start": 0.0, "duration": 1.0, "is_final": True, "speech_final": True}
+        async for each in socket:
+            if each.type is WSMsgType.TEXT and each.json()["type"] == "Finalize":
+                await socket.send_json(told | {"from_finalize": True})
+        return socket
+
     @classmethod
     @asynccontextmanager
-    async def running(cls) -> "AsyncIterator[Parrot]":
-        found, app = cls(), web.Application()
+    async def running(cls, *, hears: bool = False) -> "AsyncIterator[Parrot]":
+        found, app = cls(hears=hears), web.Application()
         app.router.add_route("*", "/{path:.*}", found.answer)
         async with TestServer(app, host="127.0.0.1") as server:
             found.url = str(server.make_url("")).rstrip("/")

@@ -7,20 +7,22 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from bot.lab.callers import caller_says
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.webhook import PhoneCall
 from tests.bot.canaries import (
     KEYS,
     SPOKEN,
     STRANGERS,
+    WORD,
     Inboxes,
     Leak,
     Parrot,
@@ -87,26 +89,32 @@ async def written_by(process: asyncio.subprocess.Process) -> str:
     return said.decode()
 
 
-async def serve(config: Path, url: str, inboxes: Inboxes) -> tuple[str, list[str]]:
-    """Run a server through a call and every request; return what it wrote and answered."""
+@asynccontextmanager
+async def served(config: Path, url: str) -> AsyncIterator[list[str]]:
+    """Have a server run while the block does; what it wrote is in the list behind it."""
     process = await run("serve", "--config", str(config), environment=KEYS)
-    written = asyncio.create_task(written_by(process))
+    written, said = asyncio.create_task(written_by(process)), list[str]()
     try:
         await _ready(url, process)
+        yield said
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        said.append(await written)
+
+
+async def serve(config: Path, url: str, inboxes: Inboxes) -> tuple[str, list[str]]:
+    """Run a server through a call and every request; return what it wrote and answered."""
+    async with served(config, url) as said:
         answers = await ask_everything(url)
         phone = PhoneCall(caller=STRANGERS["a telephone"], called=STRANGERS["a telephone"])
         async with Carrier(url, KEYS["TWILIO_AUTH_TOKEN"], phone=phone) as call:
-            with suppress(TimeoutError):  # it may have more to say than we wait for
-                await call.listen(quiet_s=0.5, within_s=4.0)
+            await listen(call)
         async with asyncio.timeout(30):
             await inboxes.came.wait()
         answers.append(await recent_live(url))
         answers += await ask_everything(url)
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        said = await written
-    return said, answers
+    return said[0], answers
 
 
 def test_the_search_sees_each_canary_in_each_form() -> None:
@@ -146,6 +154,44 @@ async def test_a_server_shows_no_canary_anywhere(tmp_path: Path) -> None:
     }  # fmt: skip
     assert "IncidentBegan" in said
     assert {(each.place, each.name): each.around for each in found} == {}
+
+
+@pytest.mark.long
+async def test_spans_of_turns_and_attempts_show_no_canary_and_no_word(tmp_path: Path) -> None:
+    """A recogniser hears the canaries; the model and both voices refuse, and repeat them."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with Parrot.running(hears=True) as parrot, Inboxes.running() as inboxes:
+        tree = configuration(parrot, inboxes, tmp_path, port)
+        tree["resilience"]["probe"]["interval_s"] = 0  # else no caller finds anything out
+        config = tmp_path / "holdline.yaml"
+        config.write_text(yaml.safe_dump(tree))
+        async with served(config, url), Carrier(url, KEYS["TWILIO_AUTH_TOKEN"]) as call:
+            await listen(call)
+            await call.say(caller_says("What are your opening hours?"))
+            await listen(call)
+
+    record = "".join(each.read_text() for each in (tmp_path / "logs" / "calls").glob("*.jsonl"))
+    spans = "".join(inboxes.spans)
+    assert WORD in record
+    assert {each for each in ("ear", "mind", "voice", "standby") if attempt_of(each) in spans} == {
+        "ear", "mind", "voice", "standby",
+    }  # fmt: skip
+    assert "holdline.failure" in spans
+    assert "holdline.turn" in spans
+    assert WORD not in spans
+    assert {each.name: each.around for each in leaks("spans", spans)} == {}
+
+
+def attempt_of(provider: str) -> str:
+    """Return what stands in a span of an attempt: a name and a text, each with its length."""
+    return f"holdline.provider\x12{chr(len(provider) + 2)}\n{chr(len(provider))}{provider}"
+
+
+async def listen(call: Carrier) -> None:
+    """Wait for the agent, who may have more to say than we wait for."""
+    with suppress(TimeoutError):
+        await call.listen(quiet_s=0.5, within_s=6.0)
 
 
 @pytest.mark.parametrize(

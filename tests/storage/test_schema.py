@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from storage.database import Database, StorageError, _write_ahead
+from storage.database import Database, StorageError, write_ahead
 from storage.schema import UNMARKED, known_versions
 from storage.tables import HEALTH, METADATA, PROBERS
 from storage.upgrading import find_lag, upgrade
@@ -153,7 +153,7 @@ class TestSqlite(SchemaContract):
         other, mine = sqlite3.connect(file), sqlite3.connect(file, timeout=0.01)
         other.execute("BEGIN EXCLUSIVE")
 
-        _write_ahead(mine, None)
+        write_ahead(mine, None)
 
         other.close()
         mine.close()

@@ -96,7 +96,8 @@ def locked(path: Path) -> Iterator[None]:
 @contextmanager
 def full(keeper: RecordKeeper) -> Iterator[None]:
     """Let SQLite have not a page more than it has: what a full disk is to it."""
-    engine = keeper._writer._database._engine.sync_engine
+    assert keeper._writer._file
+    engine = keeper._writer._file.engine
     pages = [1]
 
     def limit(connection: DBAPIConnection, *_: object) -> None:

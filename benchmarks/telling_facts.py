@@ -1,0 +1,111 @@
+"""Single facts: how long each takes to be told, and what it costs those who listen, one by one."""
+
+import asyncio
+import gc
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.telling_turn import TURN
+
+if TYPE_CHECKING:
+    from bot.process.process import Process
+    from telemetry.subscription import Subscription
+
+APART_S: Final = 0.005  # between two facts: 200 a second, as ten calls tell them
+ROUNDS: Final = 2
+TURNS: Final = 15  # that each listener is told alone, in each round
+TURNS_APART_S: Final = 0.04
+SETTLED_S: Final = 0.7  # then the record is written: it is, twice a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldFact:
+    """How long one fact took to be told."""
+
+    wall_s: float
+    cpu_s: float  # of the thread that told it
+    collected: bool  # garbage was collected meanwhile
+
+
+@dataclass(slots=True)
+class Collections:
+    """How often the interpreter collected garbage, and how long that took."""
+
+    times: list[int] = field(default_factory=lambda: [0, 0, 0])  # by generation
+    took_s: float = 0.0
+    _began_s: float = 0.0
+
+    def clear(self) -> None:
+        """Count from here on."""
+        self.times, self.took_s = [0, 0, 0], 0.0
+
+    def note(self, phase: str, what: dict[str, int]) -> None:
+        """Take what the interpreter says of one."""
+        if phase == "start":
+            self._began_s = time.perf_counter()
+        else:
+            self.times[what["generation"]] += 1
+            self.took_s += time.perf_counter() - self._began_s
+
+
+@contextmanager
+def collections() -> Iterator[Collections]:
+    """Count while the block runs."""
+    found = Collections()
+    gc.callbacks.append(found.note)
+    try:
+        yield found
+    finally:
+        gc.callbacks.remove(found.note)
+
+
+async def tell_facts(process: "Process", facts: int) -> list[ToldFact]:
+    """Tell facts one by one; return how long each took."""
+    tell = process.emitter.tell_for("measured")
+    took: list[ToldFact] = []
+    with collections() as seen:
+        for number in range(facts):
+            fact, before = TURN[number % len(TURN)], sum(seen.times)
+            cpu_s, began_s = time.thread_time(), time.perf_counter()
+            tell(fact)
+            wall_s = time.perf_counter() - began_s
+            cpu_s = time.thread_time() - cpu_s
+            took.append(ToldFact(wall_s=wall_s, cpu_s=cpu_s, collected=sum(seen.times) > before))
+            await asyncio.sleep(APART_S)
+    return took
+
+
+async def listeners_cost(process: "Process") -> dict[str, float]:
+    """Return the processor time that a fact costs each of those who listen, its threads included.
+
+    It is what the process takes while this one alone is told, beyond what it takes while nobody
+    is. What each does of itself while nothing is told is in neither.
+    """
+    emitter: Any = process.emitter
+    everyone: list[Subscription] = emitter._subscriptions  # noqa: SLF001 - nobody else may
+    incidents, emitter._incidents = emitter._incidents, None  # noqa: SLF001
+    took_s: Counter[str] = Counter()
+    try:
+        for _ in range(ROUNDS):  # what the machine does meanwhile is not for one of them alone
+            for each in (None, *everyone):
+                emitter._subscriptions = [each] if each else []  # noqa: SLF001
+                took_s[each.name if each else ""] += await _cost_of_turns(process)
+    finally:
+        emitter._subscriptions, emitter._incidents = everyone, incidents  # noqa: SLF001
+    facts = ROUNDS * TURNS * len(TURN)
+    return {each.name: (took_s[each.name] - took_s[""]) / facts for each in everyone}
+
+
+async def _cost_of_turns(process: "Process") -> float:
+    tell = process.emitter.tell_for("measured")
+    began_s = time.process_time()
+    for _ in range(TURNS):
+        for fact in TURN:
+            tell(fact)
+        await asyncio.sleep(TURNS_APART_S)
+    await asyncio.sleep(SETTLED_S)
+    return time.process_time() - began_s

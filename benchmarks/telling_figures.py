@@ -1,0 +1,169 @@
+"""What is made of the measures of telling: figures, what else they may be, what that proves."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.telling_facts import ToldFact
+from benchmarks.telling_windows import Window
+
+if TYPE_CHECKING:
+    from benchmarks.telling_calls import Found
+
+TELL_P99_S: Final = 50e-6
+CPU_SHARE: Final = 0.03
+LAG_S: Final = 0.002
+
+DRAWS: Final = 2_000  # of the measures, each time with some twice and some left out
+SURE: Final = (2.5, 97.5)  # percentiles of the draws: nineteen in twenty
+BLOCK: Final = 100  # facts that follow each other: what disturbs one disturbs the next
+LOST_S: Final = 5e-6  # more on the clock than on the thread's own: it was somebody else's time
+
+MET, MISSED, CANNOT_TELL = "met", "missed", "cannot tell"
+
+Numbers: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A figure, and between what it lies: nineteen times in twenty."""
+
+    value: float
+    least: float
+    most: float
+
+    def verdict(self, target: float) -> str:
+        """Return whether a target is met: only an interval that lies on one side of it says so."""
+        if self.most <= target:
+            return MET
+        return MISSED if self.least > target else CANNOT_TELL
+
+
+def estimated(
+    blocks: Sequence[Any], figure: Callable[[Sequence[Any]], float], *, seed: int = 1
+) -> Estimate:
+    """Return a figure of some blocks, and what it would be of others like them (a bootstrap).
+
+    Args:
+        blocks: Measures that are taken or left together.
+        figure: Of any choice of them.
+        seed: Of the choice, so that the same measures make the same interval.
+    """
+    dice = np.random.default_rng(seed)
+    drawn = dice.integers(len(blocks), size=(DRAWS, len(blocks)))
+    found = [figure([blocks[each] for each in draw]) for draw in drawn]
+    least, most = np.percentile(found, SURE)
+    return Estimate(value=figure(blocks), least=float(least), most=float(most))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two windows that follow each other."""
+
+    told: Window
+    untold: Window
+
+
+def pairs_of(windows: Sequence[Window]) -> list[Pair]:
+    """Return windows two by two, of which one was told."""
+    found = zip(windows[::2], windows[1::2], strict=True)
+    return [Pair(*sorted(each, key=lambda window: not window.told)) for each in found]
+
+
+def cpu_share(pairs: Sequence[Pair]) -> float:
+    """Return which part of the processor's time telling takes: of all windows together.
+
+    Not the pair in the middle: what is dear and rare would be in no middle one.
+    """
+    told = sum(each.told.cores for each in pairs)
+    return (told - sum(each.untold.cores for each in pairs)) / told
+
+
+def cores_more(pairs: Sequence[Pair]) -> float:
+    """Return the same as a part of one core."""
+    return float(np.mean([each.told.cores - each.untold.cores for each in pairs]))
+
+
+def lag_more_s(pairs: Sequence[Pair]) -> float:
+    """Return by how much the p95 of all ticks that were told is above that of all others."""
+    return lag_p95_s([each.told for each in pairs]) - lag_p95_s([each.untold for each in pairs])
+
+
+def lag_p95_s(windows: Sequence[Window]) -> float:
+    """Return the p95 of all ticks of these windows."""
+    return _high(np.concatenate([each.lags_s for each in windows]), 95)
+
+
+def p99_s(took_s: Sequence[float]) -> Estimate:
+    """Return the p99 of what facts took, in the order in which they were told."""
+    blocks = [np.asarray(took_s[at : at + BLOCK]) for at in range(0, len(took_s), BLOCK)]
+    return estimated(blocks, lambda drawn: _high(np.concatenate(drawn), 99))
+
+
+def _high(numbers: Numbers, percent: float) -> float:
+    return float(np.percentile(numbers, percent, method="higher"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slowest:
+    """What the slowest hundredth of the facts had in common."""
+
+    facts: int
+    without_processor: int  # another thread or process had it meanwhile
+    with_collection: int  # garbage was collected meanwhile
+
+
+def slowest(facts: Sequence[ToldFact]) -> Slowest:
+    """Return why the slowest hundredth were slow; what is neither was computing, caches cold."""
+    last = sorted(facts, key=lambda each: each.wall_s)[-max(1, len(facts) // 100) :]
+    return Slowest(
+        facts=len(last),
+        without_processor=sum(each.wall_s - each.cpu_s > LOST_S for each in last),
+        with_collection=sum(each.collected for each in last),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What is judged, and the rest of what is printed."""
+
+    tell: Estimate
+    tell_cpu: Estimate  # the thread's own time
+    tell_in_calls: Estimate
+    cpu_share: Estimate
+    cores_more: Estimate
+    lag_more_s: Estimate
+    slowest: Slowest
+    complete: bool  # the record and the console got something, and nobody lost anything
+
+    def verdicts(self) -> dict[str, str]:
+        """Return what became of each target."""
+        return {
+            "tell() alone": self.tell.verdict(TELL_P99_S),
+            "tell() in the calls": self.tell_in_calls.verdict(TELL_P99_S),
+            "processor": self.cpu_share.verdict(CPU_SHARE),
+            "lag": self.lag_more_s.verdict(LAG_S),
+            "everyone was told": MET if self.complete else MISSED,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {**asdict(self), "verdicts": self.verdicts()}
+
+
+def figures_of(found: "Found") -> Figures:
+    """Return the figures of a run."""
+    pairs = pairs_of(found.windows)
+    return Figures(
+        tell=p99_s([each.wall_s for each in found.facts]),
+        tell_cpu=p99_s([each.cpu_s for each in found.facts]),
+        tell_in_calls=p99_s(found.in_calls_s),
+        cpu_share=estimated(pairs, cpu_share),
+        cores_more=estimated(pairs, cores_more),
+        lag_more_s=estimated(pairs, lag_more_s),
+        slowest=slowest(found.facts),
+        complete=bool(found.recorded and found.shown and not found.lost),
+    )

@@ -1,0 +1,113 @@
+"""Windows in which calls are told of, or are not: what the process takes, and how late it is."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.telling_facts import collections
+from calls.entry import Entry, Tell
+from calls.events import Event
+
+BEAT_S: Final = 0.01
+WARM_S: Final = 1.0  # before each window, in which what was told before it is still heard
+
+
+@dataclass
+class Counted:
+    """Counts what was told."""
+
+    entries: int = 0
+
+    async def hear(self, entry: Entry) -> None:
+        """Count one."""
+        self.entries += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Some turns of all calls that were told of, or were not."""
+
+    told: bool
+    cores: float  # processor time of the whole process for each second
+    lags_s: Sequence[float]  # how late the loop was at each tick
+    entries: int  # a second
+    collections: Sequence[int] = ()  # of garbage, by generation
+    collecting_s: float = 0.0
+
+
+class Switch:
+    """Has the calls told of, or not: then `tell` does nothing, and whoever listens hears nothing.
+
+    Attributes:
+        took_s: How long each fact of the calls took to be told.
+    """
+
+    def __init__(self, emitter: Any) -> None:
+        """Stand between all calls to come and what they tell."""
+        self.took_s: list[float] = []
+        self._on = True
+        self._emitter = emitter
+        self._tell_for = emitter.tell_for
+        emitter.tell_for = self._timed
+
+    def _timed(self, call_id: str) -> Tell:
+        tell = self._tell_for(call_id)
+
+        def tell_timed(event: Event) -> None:
+            if not self._on:
+                return
+            began = time.perf_counter()
+            tell(event)
+            self.took_s.append(time.perf_counter() - began)
+
+        return tell_timed
+
+    @contextmanager
+    def set(self, *, told: bool) -> Iterator[None]:
+        """Tell while the block runs, or do not; what the process tells of itself goes the same."""
+        emitter = self._emitter
+        kept = emitter._subscriptions, emitter._incidents  # noqa: SLF001 - nobody else may do this
+        if not told:
+            self._on = False
+            emitter._subscriptions, emitter._incidents = [], None  # noqa: SLF001
+        try:
+            yield
+        finally:
+            self._on = True
+            emitter._subscriptions, emitter._incidents = kept  # noqa: SLF001
+
+
+async def measure_window(
+    switch: Switch, counted: Counted, *, told: bool, length_s: float
+) -> Window:
+    """Measure for so long, once what was before is over."""
+    with switch.set(told=told), collections() as garbage:
+        await asyncio.sleep(WARM_S)
+        garbage.clear()
+        before, entries, began = time.process_time(), counted.entries, time.monotonic()
+        lags = await _lags(began, length_s)
+        lasted_s = time.monotonic() - began
+        return Window(
+            told=told,
+            cores=(time.process_time() - before) / lasted_s,
+            lags_s=lags,
+            entries=round((counted.entries - entries) / lasted_s),
+            collections=tuple(garbage.times),
+            collecting_s=garbage.took_s,
+        )
+
+
+async def _lags(began_s: float, length_s: float) -> list[float]:
+    """Return how late the loop came to each tick; a stall that covers ten is late for all ten."""
+    lags: list[float] = []
+    due_s = began_s + BEAT_S
+    while due_s <= began_s + length_s:
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+        now = time.monotonic()
+        while due_s <= min(now, began_s + length_s):
+            lags.append(now - due_s)
+            due_s += BEAT_S
+    return lags

@@ -1,0 +1,150 @@
+"""What it costs to tell a fact, counted in calls of functions: no clock, so no busy machine.
+
+Who makes it dearer for a reason counts anew and says so; a number that grows unseen is a defect.
+"""
+
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from benchmarks.telling_turn import TURN
+from bot import clock
+from bot.after_call.opening import AfterCallListener
+from bot.alerts.reporter import AlertReporter
+from bot.call.answerers import CarrierWords
+from bot.crm.opening import CrmListener
+from bot.outbound.call_ledger import CallLedger
+from bot.record.record_keeper import RecordKeeper
+from calls.events import CallStarted
+from calls.incidents import Incidents
+from calls.record_fold import RecordFold
+from storage.alert_outbox import AlertOutbox
+from storage.record_writer import RecordWriter
+from telemetry import logs
+from telemetry.console_sums import ConsoleSums
+from telemetry.emitter import Emitter, Listener
+from telemetry.journal import Journal
+from telemetry.live import Live
+from telemetry.logs import Log
+from telemetry.masking import redacted
+from telemetry.metrics import Exposition, Metrics
+from telemetry.record_files import RecordFiles
+from tests.bot.step_count import counted_calls
+
+TURNS = 5
+WARM_TURNS = 2  # what is made once is made then
+MOST_CALLS = 800  # of functions, for each fact; counted: 750
+NOTED_CALLS = 8  # counted: 6
+RUNG_CALLS = 16  # with a step of the loop asked for; counted: 13
+BATCH_STEPS = 12  # of the loop; counted: 8, and 59 when each statement went to a thread and back
+LADDERS = {"stt": ["deepgram"], "llm": ["openai"], "tts": ["elevenlabs"]}
+
+
+@pytest.fixture(autouse=True)
+def server_log(tmp_path: Path) -> Iterator[None]:
+    """Log as a server does; the threads that write it are not counted."""
+    logs.set_up(level="INFO", folder=tmp_path)
+    yield
+    logs.flush()
+    logger.remove()
+
+
+@asynccontextmanager
+async def everyone(folder: Path) -> AsyncIterator[tuple[Sequence[Listener], RecordKeeper]]:
+    """Prepare those who listen in a server, and what writes the record."""
+    url = f"sqlite+aiosqlite:///{folder}/holdline.db"
+    outbox = AlertOutbox(url)
+    keeper = RecordKeeper(
+        RecordWriter(url, holder="here"),
+        RecordFold(holder="here", messages=str(folder)),
+        utc_now=clock.utc_now,
+        clock=clock.monotonic,
+    )
+    listeners = [
+        Log(),
+        Journal(folder / "calls"),
+        Live(words=False),
+        Metrics(Exposition(None).registry),
+        RecordFiles(folder, redact=redacted),
+        ConsoleSums(),
+        CarrierWords(),
+        CrmListener(),
+        AfterCallListener(),
+        keeper,
+        AlertReporter(outbox, utc_s=time.time),
+        CallLedger(),
+    ]
+    yield listeners, keeper
+    await keeper.close()
+    await outbox.close()
+
+
+def emitter_of(listeners: Sequence[Listener]) -> Emitter:
+    incidents = Incidents(LADDERS, steps=())
+    return Emitter(
+        listeners=listeners, utc_now=clock.utc_now, incidents=incidents, clock=clock.monotonic
+    )
+
+
+async def tell_turns(emitter: Emitter, listeners: Sequence[Listener], *, turns: int) -> None:
+    """Tell some turns, each heard and written before the next: batches do not hang on a clock."""
+    tell = emitter.tell_for("c1")
+    for _ in range(turns):
+        for fact in TURN:
+            tell(fact)
+        await emitter.flush()
+        for each in listeners:
+            match each:
+                case RecordKeeper():
+                    assert await each.write()
+                case RecordFiles():
+                    assert each.write() is None
+                case _:
+                    pass
+
+
+async def test_a_fact_costs_all_who_listen_a_bounded_number_of_calls(tmp_path: Path) -> None:
+    """A turn of a call, and one in which a rung failed: heard, masked, shown, counted, written."""
+    with counted_calls() as count:
+        async with everyone(tmp_path) as (listeners, _), emitter_of(listeners) as emitter:
+            emitter.tell_for("c1")(CallStarted(transport="twilio", agent="a", caller="+15550101"))
+            await tell_turns(emitter, listeners, turns=WARM_TURNS)
+            before = count.calls
+            await tell_turns(emitter, listeners, turns=TURNS)
+            calls = count.calls - before
+
+    assert emitter.lost_entries == 0
+    assert calls / (TURNS * len(TURN)) <= MOST_CALLS
+
+
+async def test_to_tell_is_to_note_a_fact_and_no_more() -> None:
+    async with emitter_of([Live(words=False)]) as emitter:
+        tell = emitter.tell_for("c1")
+        tell(TURN[0])
+        with counted_calls() as nothing:
+            pass
+        with counted_calls() as noting:
+            tell(TURN[1])
+        await emitter.flush()
+        with counted_calls() as ringing:
+            tell(TURN[2])
+
+    assert noting.calls - nothing.calls <= NOTED_CALLS  # the loop is to hand out already
+    assert ringing.calls - nothing.calls <= RUNG_CALLS
+
+
+async def test_a_batch_of_the_record_is_written_in_a_few_steps_of_the_loop(tmp_path: Path) -> None:
+    async with everyone(tmp_path) as (_, keeper), emitter_of([keeper]) as emitter:
+        await tell_turns(emitter, [keeper], turns=WARM_TURNS)
+        for fact in TURN:
+            emitter.tell_for("c1")(fact)
+        await emitter.flush()
+
+        with counted_calls() as count:
+            assert await keeper.write()
+
+    assert 0 < count.of(":Handle._run") <= BATCH_STEPS
