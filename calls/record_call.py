@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -58,6 +59,7 @@ class RecordedCall:
             "currency": "",
             "seen_at": at,
             "recording": "",
+            "dial_id": "",
         }
         self.turn = 0
         """The latest decided one."""
@@ -121,6 +123,8 @@ class RecordedCall:
                 row["direction"] = event.direction
             case CallRecorded():
                 row["recording"] = event.path
+            case OutboundCallBegan():
+                row["dial_id"] = event.dial_id
             case LegRinging() | LegAnswered() | LegEnded():
                 row["provider_call_id"] = row["provider_call_id"] or event.call_ref
                 row["direction"] = "outbound" if event.ref else row["direction"]

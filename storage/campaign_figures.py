@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from calls.outbound import DialOutcome
 from storage.campaign_tables import CONTACTS, DIALS
+from storage.dial_costs import DialCosts, cost_columns, read_costs
 from storage.transactions import Transactions
 
 PAGE: Final = 500  # contacts that are read at a time
@@ -20,7 +21,12 @@ class OutcomeFigures:
     outcome: str
     dials: int
     length_s: float  # of all together
-    cost: float
+    costs: DialCosts
+
+    @property
+    def cost(self) -> float:
+        """Both parts, as far as they are known."""
+        return self.costs.total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +48,13 @@ class ContactFigures:
     attempts: int
     dials: int
     length_s: float
-    cost: float
+    costs: DialCosts
     last_s: float | None  # when the last dial was settled
+
+    @property
+    def cost(self) -> float:
+        """Both parts, as far as they are known."""
+        return self.costs.total
 
 
 class CampaignFigures:
@@ -61,7 +72,7 @@ class CampaignFigures:
                 DIALS.c.outcome,
                 count,
                 func.coalesce(func.sum(DIALS.c.length_s), 0.0).label("length_s"),
-                func.coalesce(func.sum(DIALS.c.cost), 0.0).label("cost"),
+                *cost_columns(),
             )
             .where(DIALS.c.campaign == campaign, DIALS.c.state == "settled")
             .group_by(DIALS.c.outcome)
@@ -74,7 +85,7 @@ class CampaignFigures:
                 outcome=row.outcome,
                 dials=row.dials,
                 length_s=float(row.length_s),
-                cost=float(row.cost),
+                costs=read_costs(row),
             )
             for row in rows
         ]
@@ -99,7 +110,7 @@ class CampaignFigures:
                 select(
                     CONTACTS,
                     func.coalesce(func.sum(DIALS.c.length_s), 0.0).label("length_s"),
-                    func.coalesce(func.sum(DIALS.c.cost), 0.0).label("cost"),
+                    *cost_columns(),
                     func.max(DIALS.c.ended_s).label("last_s"),
                 )
                 .join(DIALS, DIALS.c.contact_id == CONTACTS.c.id, isouter=True)
@@ -119,7 +130,7 @@ class CampaignFigures:
                     attempts=row.attempts,
                     dials=row.dials,
                     length_s=float(row.length_s),
-                    cost=float(row.cost),
+                    costs=read_costs(row),
                     last_s=row.last_s,
                 )
             if len(rows) < PAGE:

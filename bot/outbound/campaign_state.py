@@ -10,7 +10,8 @@ from bot.clock import utc_now
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from calls.outbound import CampaignState
-from campaigns.report import KeyFigures, contact_lines, figure_lines, key_figures, page
+from campaigns.key_figures import KeyFigures, key_figures
+from campaigns.report import contact_lines, figure_lines, page
 from storage.campaign_figures import CampaignFigures, OutcomeFigures
 from storage.campaign_office import CampaignOffice, CampaignStanding
 from storage.database import StorageError
