@@ -175,7 +175,7 @@ async def open_process(
         measure_lag(lag, tell=tell, clock=clock.monotonic) as measuring,
         open_crm(settings, crm_listener, tell=tell) as crm,
         open_shared(settings, models, measuring, Guests(carrier_words, crm)) as shared,
-        open_after_calls(settings, behind, _means(shared, crm_listener), tell=tell),
+        open_after_calls(settings, behind, _means(shared, crm_listener, prices), tell=tell),
     ):
         tell(configuration_of(settings))
         call = call_maker(shared, emitter, prices)
@@ -217,9 +217,12 @@ def _followers(settings: Settings) -> tuple[CrmListener, AfterCallListener]:
     return CrmListener(follows=not works_after_calls(settings)), AfterCallListener()
 
 
-def _means(shared: Shared, crm: CrmListener) -> AfterCallMeans:
+def _means(shared: Shared, crm: CrmListener, prices: PriceTable) -> AfterCallMeans:
     return AfterCallMeans(
-        policy=shared.policies["llm"], clients=shared.clients, reporter=crm.reporter
+        policy=shared.policies["llm"],
+        clients=shared.clients,
+        reporter=crm.reporter,
+        prices=prices,
     )
 
 

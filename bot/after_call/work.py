@@ -212,7 +212,9 @@ class AfterCalls:
             ended = local_time(known.ended_s, zone)
             question = question_of(codes_of(purpose.results), purpose.goals, ended)
             text = call.story.text
-            written = await parts.pen.ask(question, text, ended, within_s=left_s)
+            written = await parts.pen.ask(
+                question, text, ended, within_s=left_s, call_id=known.call_id
+            )
         return with_written(known, written, call.story)
 
     async def _finish(self, call: EndedCall, result: CallResult) -> None:
