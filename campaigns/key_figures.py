@@ -6,6 +6,7 @@ from functools import reduce
 from operator import add
 
 from calls.outbound import DialOutcome
+from campaigns.troubles import HouseFigures
 from storage.campaign_figures import OutcomeFigures, ReachedContacts
 from storage.campaign_office import CampaignStanding
 from storage.dial_costs import DialCosts
@@ -21,14 +22,21 @@ class KeyFigures:
     success_rate: float | None  # contacts with a completed call, of those that were dialled
     retry_rate: float | None  # dials that were not the first of their contact
     own_fault_rate: float | None  # dials that failed for our own reasons
+    abandoned: int  # calls that the person ended before they had heard one answer
+    abandoned_rate: float | None  # of the calls with people and machines who picked up
     length_s: float
     costs: DialCosts
     cost_per_contact: float | None  # of those that were dialled
     cost_per_success: float | None
+    house: HouseFigures
 
 
 def key_figures(
-    standing: CampaignStanding, outcomes: Iterable[OutcomeFigures], *, reached: ReachedContacts
+    standing: CampaignStanding,
+    outcomes: Iterable[OutcomeFigures],
+    *,
+    reached: ReachedContacts,
+    house: HouseFigures,
 ) -> KeyFigures:
     """Return the key figures of a campaign, by its contacts and all its settled dials."""
     rows = list(outcomes)
@@ -42,10 +50,13 @@ def key_figures(
         success_rate=share(reached.completed, reached.dialled),
         retry_rate=share(max(0, dials - reached.dialled), dials),
         own_fault_rate=share(failed, dials),
+        abandoned=reached.abandoned,
+        abandoned_rate=share(reached.abandoned, reached.talked),
         length_s=sum(each.length_s for each in rows),
         costs=costs,
         cost_per_contact=share(costs.total, reached.dialled),
         cost_per_success=share(costs.total, reached.completed),
+        house=house,
     )
 
 

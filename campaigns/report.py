@@ -9,6 +9,7 @@ from typing import Final
 
 from campaigns.csv_export import safe_cell
 from campaigns.key_figures import KeyFigures
+from campaigns.troubles import HouseFigures
 from storage.campaign_figures import ContactFigures, OutcomeFigures
 from storage.campaign_office import CampaignStanding
 from storage.dial_costs import DialCosts
@@ -27,6 +28,7 @@ COLUMNS: Final = (
     "cost_lacks",
     "last_at",
 )
+NONE: Final = "–"  # noqa: RUF001 - for people
 STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; color: #222 }
 table { border-collapse: collapse; width: 100%; margin: 1em 0 }
@@ -87,6 +89,10 @@ def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
         ("success rate", _percent(figures.success_rate)),
         ("retry rate", _percent(figures.retry_rate)),
         ("our own faults", _percent(figures.own_fault_rate)),
+        ("abandoned calls", f"{figures.abandoned} ({_percent(figures.abandoned_rate)})"),
+        ("seconds OPEN", _seconds(figures.house.open_s)),
+        ("time to recover", _recovery(figures.house)),
+        ("alerts an hour", _rate(figures.house)),
         ("talked", f"{figures.length_s / 60:.1f} min"),
         ("carrier's part", _money(costs.carrier)),
         ("providers' part", _money(costs.providers)),
@@ -104,6 +110,20 @@ def lacks(costs: DialCosts) -> str:
         "unpriced": costs.unpriced,
     }
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _seconds(span_s: float | None) -> str:
+    return NONE if span_s is None else f"{span_s:.1f} s"
+
+
+def _recovery(house: HouseFigures) -> str:
+    lasting = f" ({house.incidents_open} not over)" if house.incidents_open else ""
+    return _seconds(house.mttr_s) + lasting
+
+
+def _rate(house: HouseFigures) -> str:
+    per_hour = house.alerts_per_hour
+    return NONE if per_hour is None else f"{per_hour:.1f} ({house.alerts} in all)"
 
 
 def _figure_rows(figures: KeyFigures) -> Iterable[str]:
@@ -136,11 +156,11 @@ def _csv_line(cells: Sequence[str]) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"  # noqa: RUF001 - for people
+    return NONE if share is None else f"{100 * share:.1f} %"
 
 
 def _money(amount: float | None) -> str:
-    return "–" if amount is None else f"{amount:.4f}"  # noqa: RUF001 - for people
+    return NONE if amount is None else f"{amount:.4f}"
 
 
 def _amount(amount: float, lacking: int) -> str:

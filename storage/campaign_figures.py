@@ -31,10 +31,17 @@ class OutcomeFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReachedContacts:
-    """How many contacts were dialled, and how many of them had a completed call."""
+    """How many contacts were dialled, and how many of them had a completed call.
+
+    Attributes:
+        talked: Dials of which a call of ours is known.
+        abandoned: Of those: they hung up before they had heard one answer.
+    """
 
     dialled: int
     completed: int
+    talked: int = 0
+    abandoned: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +103,15 @@ class CampaignFigures:
         each = func.count(DIALS.c.contact_id.distinct())
         dialled = select(each).where(own, DIALS.c.outcome != DialOutcome.REFUSED.value)
         completed = select(each).where(own, DIALS.c.outcome == DialOutcome.COMPLETED.value)
+        known = select(func.count()).select_from(DIALS).where(own)
+        talked = known.where(DIALS.c.abandoned.is_not(None))
+        abandoned = known.where(DIALS.c.abandoned.is_(True))
         async with self._work.read() as connection:
             return ReachedContacts(
                 dialled=(await connection.execute(dialled)).scalar_one(),
                 completed=(await connection.execute(completed)).scalar_one(),
+                talked=(await connection.execute(talked)).scalar_one(),
+                abandoned=(await connection.execute(abandoned)).scalar_one(),
             )
 
     async def contacts(self, campaign: str) -> AsyncIterator[ContactFigures]:

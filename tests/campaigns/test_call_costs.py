@@ -17,6 +17,7 @@ from campaigns.call_use import uses_of
 from campaigns.key_figures import key_figures
 from campaigns.model import Campaign
 from campaigns.report import contact_lines, figure_lines, page
+from campaigns.troubles import HouseFigures
 from storage.campaign_figures import CampaignFigures
 from storage.dial_bills import DialBills
 from storage.dial_calls import DialCalls, DialledCall, DialUse
@@ -202,7 +203,7 @@ class CallCostsContract:
         outcomes = await figures.outcomes("spring")
         lines = [each async for each in contact_lines(figures.contacts("spring"))]
         standing, reached = await queue.standing(), await figures.reached("spring")
-        keys = key_figures(standing, outcomes, reached=reached)
+        keys = key_figures(standing, outcomes, reached=reached, house=HouseFigures())
         rows = {each["number"].lstrip("'"): each for each in csv.DictReader(lines)}
         html = page(standing, keys, outcomes, NOON)
         for each in (bills, figures):
@@ -228,11 +229,14 @@ class CallCostsContract:
         await whole.end(ANSWER, reason="caller_hung_up")
 
         await take_over(url)
-        for each in (short, whole):
+        figures = CampaignFigures(url)
+        reached = await figures.reached("spring")
+        for each in (short, whole, figures):
             await each.close()
 
         kept = {each.id: each.abandoned for each in await dials_of(url)}
         assert kept == {left.id: True, stayed.id: False}
+        assert (reached.talked, reached.abandoned) == (2, 1)
 
 
 class TestSqlite(CallCostsContract):
