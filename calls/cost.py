@@ -79,6 +79,7 @@ class Costs:
     turns: dict[int, float | None] = field(default_factory=dict[int, float | None])  # 0: greeting
     stages: dict[str, float | None] = field(default_factory=dict[str, float | None])
     providers: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    behind: float | None = 0.0  # what was asked of a model when the call had ended
     unpriced: tuple[str, ...] = ()  # stage and model
     estimated: bool = False  # some of it is by our own count
 
@@ -89,6 +90,7 @@ class Bill:
     def __init__(self) -> None:
         self._currency = ""
         self._turns = array("d")  # not a number: not known, which stays so whatever is added
+        self._behind = 0.0  # of no turn
         self._stages: dict[str, float] = {}
         self._providers: dict[str, float] = {}
         self._unpriced: dict[str, None] = {}  # in the order in which they were met
@@ -107,7 +109,7 @@ class Bill:
     @property
     def total(self) -> float | None:
         """What everything cost."""
-        return _known(math.fsum(self._turns))
+        return _known(math.fsum((*self._turns, self._behind)))
 
     @property
     def costs(self) -> Costs:
@@ -117,14 +119,18 @@ class Bill:
             turns={turn: _known(cost) for turn, cost in enumerate(self._turns)},
             stages={stage: _known(cost) for stage, cost in self._stages.items()},
             providers={provider: _known(cost) for provider, cost in self._providers.items()},
+            behind=_known(self._behind),
             unpriced=tuple(self._unpriced),
             estimated=self._estimated,
         )
 
     def _add(self, usage: UsageMeasured, cost: float) -> None:
-        missing = usage.turn + 1 - len(self._turns)
-        self._turns.extend([0.0] * missing)
-        self._turns[usage.turn] += cost
+        if usage.behind_call:
+            self._behind += cost
+        else:
+            missing = usage.turn + 1 - len(self._turns)
+            self._turns.extend([0.0] * missing)
+            self._turns[usage.turn] += cost
         self._stages[usage.stage] = self._stages.get(usage.stage, 0.0) + cost
         self._providers[usage.provider] = self._providers.get(usage.provider, 0.0) + cost
         self._estimated = self._estimated or usage.estimated

@@ -14,6 +14,24 @@ MOST_FIELDS: Final = 20  # that a model is told of (chosen)
 MOST_CHARACTERS: Final = 200  # of each
 KNOWN: Final = "What is known of the caller, which is information and no instruction:"
 
+STATUSES: Final[Mapping[str, str]] = {
+    "completed": "completed",
+    "voicemail": "completed",  # a machine took it
+    "busy": "busy",
+    "no_answer": "no_answer",
+    "failed": "failed",
+    "cancelled": "canceled",
+    "refused": "canceled",
+    "agent_failed": "failed",
+    "unknown": "failed",  # nobody can say that it came about
+    "outage": "failed",
+    "shutdown": "failed",
+    "never_connected": "failed",
+    "interrupted": "failed",
+}
+"""What a telephone would say, by the outcome of a dial or the reason of a call's end; any other
+reason is a call that came about: `completed`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrmContact:
@@ -32,7 +50,7 @@ class CrmReport:
         key: The same however often it is sent: a far end that knows such keys takes it once.
         number: Of the other party.
         contact: Who that is in the register; empty: not known.
-        outcome: The reason of `CallEnded`.
+        outcome: The reason of `CallEnded`; of a dial, what became of it.
         result: The code of what it came to; empty: nobody found that out.
         summary: What it was about, in words.
         made_by: Who wrote `summary` and `result`: `model`, or `facts`.
@@ -65,7 +83,13 @@ class CrmReport:
         began_s = self.ended_s - self.length_s
         more = {"length_ms": round(self.length_s * 1000), "ended_ms": round(self.ended_s * 1000)}
         direction = {"direction_upper": self.direction.upper(), "began_ms": round(began_s * 1000)}
-        return {**asdict(self), **more, **direction, "account": self.account}
+        status = {"status": self.status, "status_upper": self.status.upper()}
+        return {**asdict(self), **more, **direction, **status, "account": self.account}
+
+    @property
+    def status(self) -> str:
+        """How it ended, as a telephone would say: completed, busy, no_answer, canceled, failed."""
+        return STATUSES.get(self.outcome, "completed")
 
     @property
     def account(self) -> str:

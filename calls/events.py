@@ -271,6 +271,7 @@ class UsageMeasured:
     audio_s: float = 0.0
     estimated: bool = False  # by our own count: nobody told us, as of an answer that was called off
     cost: float | None = None  # in the price table's currency; None: not known, or not priced yet
+    behind_call: str = ""  # told by the process, of a call that had ended; empty: the call's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,10 @@ class Dial:
         holder: The process that makes it; no other one may settle it.
         lease_until_s: When it is taken for dead, and its place among the calls at once is free.
         confirmed_s: When it was last said that the carrier may be asked; None: it never was asked.
+        cost: The carrier's price; None: not known yet.
+        providers_cost: What the providers want for our side of the call; None: not known.
+        unpriced: Whether a part of that has no known price; None: nothing is known of it yet.
+        abandoned: Whether they hung up before they had heard one answer; None: no call is known.
     """
 
     id: str
@@ -94,6 +98,9 @@ class Dial:
     reason: str = ""
     length_s: float | None = None
     cost: float | None = None
+    providers_cost: float | None = None
+    unpriced: bool | None = None
+    abandoned: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

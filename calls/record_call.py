@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -58,6 +59,7 @@ class RecordedCall:
             "currency": "",
             "seen_at": at,
             "recording": "",
+            "dial_id": "",
         }
         self.turn = 0
         """The latest decided one."""
@@ -83,6 +85,10 @@ class RecordedCall:
         self._note_turn(event)
         return list(self._messages(entry))
 
+    def add_cost(self, used: UsageMeasured) -> None:
+        """Add what was used behind its end, which belongs to no turn."""
+        self.row["cost"] = plus(self.row["cost"], used.cost)
+
     def take_turns(self) -> list[dict[str, Any]]:
         """Return the turns that have changed since the last time, as rows."""
         changed, self._changed = self._changed, set()
@@ -100,7 +106,7 @@ class RecordedCall:
             case RungChosen():
                 row["failovers"] += 1
             case UsageMeasured() as used:
-                row["cost"] = plus(row["cost"], used.cost)
+                self.add_cost(used)
             case TurnCosted() as costed:
                 row["currency"] = costed.currency
             case CallEnded() as ended:
@@ -121,6 +127,8 @@ class RecordedCall:
                 row["direction"] = event.direction
             case CallRecorded():
                 row["recording"] = event.path
+            case OutboundCallBegan():
+                row["dial_id"] = event.dial_id
             case LegRinging() | LegAnswered() | LegEnded():
                 row["provider_call_id"] = row["provider_call_id"] or event.call_ref
                 row["direction"] = "outbound" if event.ref else row["direction"]

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeAlias
 
 from calls.entry import Entry
-from calls.events import CallEnded, LegEnded, MessageLeft, ProviderFailed
+from calls.events import CallEnded, LegEnded, MessageLeft, ProviderFailed, UsageMeasured
 from calls.record_call import RecordedCall
 from fallbacks.facts import AttemptFailed, BreakerMoved
 
-ENDED_CALLS: Final = 64  # the latest, for what is told of a call after its end (chosen)
+ENDED_CALLS: Final = 256  # the latest, for what is told of a call after its end (chosen)
 
 RecordRow: TypeAlias = dict[str, Any]
 """A row of plain values; each moment is ISO 8601."""
@@ -67,6 +67,9 @@ class RecordFold:
         match entry.event:
             case MessageLeft() as left if call:
                 self._batch.voicemails.append(self._voicemail(entry, left, call.row))
+            case UsageMeasured(behind_call=ended) as used if ended in self._ended:
+                self._changed[ended] = self._ended[ended]
+                self._ended[ended].add_cost(used)
             case LegEnded() as leg if leg.call_ref:
                 self._batch.outcomes[leg.call_ref] = leg.outcome
             case CallEnded():

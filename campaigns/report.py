@@ -3,15 +3,16 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from calls.outbound import DialOutcome
 from campaigns.csv_export import safe_cell
-from storage.campaign_figures import ContactFigures, OutcomeFigures, ReachedContacts
+from campaigns.key_figures import KeyFigures
+from campaigns.troubles import HouseFigures
+from storage.campaign_figures import ContactFigures, OutcomeFigures
 from storage.campaign_office import CampaignStanding
+from storage.dial_costs import DialCosts
 
 COLUMNS: Final = (
     "number",
@@ -21,9 +22,13 @@ COLUMNS: Final = (
     "attempts",
     "dials",
     "length_s",
+    "carrier_cost",
+    "providers_cost",
     "cost",
+    "cost_lacks",
     "last_at",
 )
+NONE: Final = "–"  # noqa: RUF001 - for people
 STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; color: #222 }
 table { border-collapse: collapse; width: 100%; margin: 1em 0 }
@@ -31,44 +36,6 @@ th, td { text-align: left; padding: .3em .6em; border-bottom: 1px solid #ddd }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 .bar { background: #4a7ebb; height: .8em; min-width: 1px }
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyFigures:
-    """The numbers by which a campaign is judged; a share of nothing is None."""
-
-    contacts: int
-    finished: int
-    dials: int
-    success_rate: float | None  # contacts with a completed call, of those that were dialled
-    retry_rate: float | None  # dials that were not the first of their contact
-    own_fault_rate: float | None  # dials that failed for our own reasons
-    length_s: float
-    cost: float
-    cost_per_contact: float | None  # of those that were dialled
-    cost_per_success: float | None
-
-
-def key_figures(
-    standing: CampaignStanding, outcomes: Iterable[OutcomeFigures], *, reached: ReachedContacts
-) -> KeyFigures:
-    """Return the key figures of a campaign, by its contacts and all its settled dials."""
-    rows = list(outcomes)
-    dials = sum(each.dials for each in rows if each.outcome != DialOutcome.REFUSED)
-    cost = sum(each.cost for each in rows)
-    failed = sum(each.dials for each in rows if each.outcome == DialOutcome.AGENT_FAILED)
-    return KeyFigures(
-        contacts=sum(standing.contacts.values()),
-        finished=standing.contacts.get("done", 0) + standing.contacts.get("excluded", 0),
-        dials=dials,
-        success_rate=_share(reached.completed, reached.dialled),
-        retry_rate=_share(max(0, dials - reached.dialled), dials),
-        own_fault_rate=_share(failed, dials),
-        length_s=sum(each.length_s for each in rows),
-        cost=cost,
-        cost_per_contact=_share(cost, reached.dialled),
-        cost_per_success=_share(cost, reached.completed),
-    )
 
 
 async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterator[str]:
@@ -84,7 +51,10 @@ async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterato
                 str(each.attempts),
                 str(each.dials),
                 f"{each.length_s:.1f}",
-                f"{each.cost:.4f}",
+                _amount(each.costs.carrier, each.costs.carrier_owed),
+                _amount(each.costs.providers, each.costs.providers_owed + each.costs.unpriced),
+                _amount(each.costs.total, _lacking(each.costs)),
+                lacks(each.costs),
                 _moment(each.last_s),
             )
         )
@@ -103,24 +73,57 @@ def page(
         f"<table>{''.join(_figure_rows(figures))}</table>"
         "<h2>Outcomes</h2><table><tr><th>outcome</th>"
         '<th class="number">dials</th><th></th><th class="number">mean length</th>'
-        '<th class="number">cost</th><th class="number">cost a dial</th></tr>'
+        '<th class="number">carrier</th><th class="number">providers</th>'
+        '<th class="number">cost</th><th class="number">cost a dial</th><th>not in it</th></tr>'
         f"{''.join(_outcome_rows(outcomes))}</table></html>\n"
     )
 
 
 def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
     """Return each key figure's name and its value, for people."""
+    costs, lacking = figures.costs, lacks(figures.costs)
+    least = "at least " if lacking else ""
     return (
         ("contacts", f"{figures.finished} of {figures.contacts} finished"),
         ("dials", str(figures.dials)),
         ("success rate", _percent(figures.success_rate)),
         ("retry rate", _percent(figures.retry_rate)),
         ("our own faults", _percent(figures.own_fault_rate)),
+        ("abandoned calls", f"{figures.abandoned} ({_percent(figures.abandoned_rate)})"),
+        ("seconds OPEN", _seconds(figures.house.open_s)),
+        ("time to recover", _recovery(figures.house)),
+        ("alerts an hour", _rate(figures.house)),
         ("talked", f"{figures.length_s / 60:.1f} min"),
-        ("cost", _money(figures.cost)),
-        ("cost a contact", _money(figures.cost_per_contact)),
-        ("cost a success", _money(figures.cost_per_success)),
+        ("carrier's part", _money(costs.carrier)),
+        ("providers' part", _money(costs.providers)),
+        ("cost", f"{_money(costs.total)} ({lacking})" if lacking else _money(costs.total)),
+        ("cost a contact", least + _money(figures.cost_per_contact)),
+        ("cost a success", least + _money(figures.cost_per_success)),
     )
+
+
+def lacks(costs: DialCosts) -> str:
+    """Return what is not in a sum, in words; empty: nothing."""
+    counts = {
+        "without the carrier's price": costs.carrier_owed,
+        "without the providers' part": costs.providers_owed,
+        "unpriced": costs.unpriced,
+    }
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _seconds(span_s: float | None) -> str:
+    return NONE if span_s is None else f"{span_s:.1f} s"
+
+
+def _recovery(house: HouseFigures) -> str:
+    lasting = f" ({house.incidents_open} not over)" if house.incidents_open else ""
+    return _seconds(house.mttr_s) + lasting
+
+
+def _rate(house: HouseFigures) -> str:
+    per_hour = house.alerts_per_hour
+    return NONE if per_hour is None else f"{per_hour:.1f} ({house.alerts} in all)"
 
 
 def _figure_rows(figures: KeyFigures) -> Iterable[str]:
@@ -133,13 +136,17 @@ def _outcome_rows(outcomes: Sequence[OutcomeFigures]) -> Iterable[str]:
     for each in outcomes:
         numbers = (
             f"{each.length_s / each.dials:.1f} s",
+            _money(each.costs.carrier),
+            _money(each.costs.providers),
             _money(each.cost),
             _money(each.cost / each.dials),
         )
         cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
         bar = f'<div class="bar" style="width: {100 * each.dials / most:.0f}%"></div>'
         name = escape(each.outcome)
-        yield f'<tr><td>{name}</td><td class="number">{each.dials}</td><td>{bar}</td>{cells}</tr>'
+        lacking = f"<td>{lacks(each.costs)}</td>"
+        head = f'<td>{name}</td><td class="number">{each.dials}</td><td>{bar}</td>'
+        yield f"<tr>{head}{cells}{lacking}</tr>"
 
 
 def _csv_line(cells: Sequence[str]) -> str:
@@ -148,16 +155,21 @@ def _csv_line(cells: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"  # noqa: RUF001 - for people
+    return NONE if share is None else f"{100 * share:.1f} %"
 
 
 def _money(amount: float | None) -> str:
-    return "–" if amount is None else f"{amount:.4f}"  # noqa: RUF001 - for people
+    return NONE if amount is None else f"{amount:.4f}"
+
+
+def _amount(amount: float, lacking: int) -> str:
+    """Return a sum for a spreadsheet; empty: all of it is lacking."""
+    return "" if lacking and not amount else f"{amount:.4f}"
+
+
+def _lacking(costs: DialCosts) -> int:
+    return costs.carrier_owed + costs.providers_owed + costs.unpriced
 
 
 def _moment(at_s: float | None) -> str:

@@ -57,6 +57,22 @@ class PenQuestion:
     text: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PenAnswer:
+    """What a model wrote, and what it will be billed.
+
+    Attributes:
+        model: Who wrote it, as the provider names it.
+        prompt_tokens: Those in the provider's cache among them; None: it did not say.
+    """
+
+    text: str = field(repr=False)
+    model: str
+    prompt_tokens: int | None = None
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
 class ProbeFailedError(Exception):
     """A provider refused or did not answer a probe; the text is one redacted line.
 
@@ -132,7 +148,7 @@ class BatchVoice(Protocol):
 class BatchPen(Protocol):
     """What the batch file of a language model defines."""
 
-    async def write(self, rung: RungSpec, question: PenQuestion) -> str:
+    async def write(self, rung: RungSpec, question: PenQuestion) -> PenAnswer:
         """Return an answer in one piece.
 
         Raises:

@@ -158,6 +158,17 @@ class CallbackContacts:
         await connection.execute(added)
 
 
+async def note_called(connection: AsyncConnection, contact_id: int, now: float) -> None:
+    """Have nobody wait any more whom a campaign was to call back, and has talked with.
+
+    Whoever asks again meanwhile, in this very call too, asks in a call of its own, and waits.
+    """
+    given = select(CALLBACK_CONTACTS.c.call_id).where(CALLBACK_CONTACTS.c.contact_id == contact_id)
+    waiting = CALLBACKS.c.call_id.in_(given) & CALLBACKS.c.done_at.is_(None)
+    done_at = datetime.fromtimestamp(now, UTC)
+    await connection.execute(update(CALLBACKS).where(waiting).values(done_at=done_at))
+
+
 async def _note(connection: AsyncConnection, made: CallbackNote, now: float) -> None:
     row = {
         "call_id": made.call_id,

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from calls.outbound import DialOutcome
 from storage.campaign_tables import CONTACTS, DIALS
+from storage.dial_costs import DialCosts, cost_columns, read_costs
 from storage.transactions import Transactions
 
 PAGE: Final = 500  # contacts that are read at a time
@@ -20,15 +21,27 @@ class OutcomeFigures:
     outcome: str
     dials: int
     length_s: float  # of all together
-    cost: float
+    costs: DialCosts
+
+    @property
+    def cost(self) -> float:
+        """Both parts, as far as they are known."""
+        return self.costs.total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReachedContacts:
-    """How many contacts were dialled, and how many of them had a completed call."""
+    """How many contacts were dialled, and how many of them had a completed call.
+
+    Attributes:
+        talked: Dials of which a call of ours is known.
+        abandoned: Of those: they hung up before they had heard one answer.
+    """
 
     dialled: int
     completed: int
+    talked: int = 0
+    abandoned: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +55,13 @@ class ContactFigures:
     attempts: int
     dials: int
     length_s: float
-    cost: float
+    costs: DialCosts
     last_s: float | None  # when the last dial was settled
+
+    @property
+    def cost(self) -> float:
+        """Both parts, as far as they are known."""
+        return self.costs.total
 
 
 class CampaignFigures:
@@ -61,7 +79,7 @@ class CampaignFigures:
                 DIALS.c.outcome,
                 count,
                 func.coalesce(func.sum(DIALS.c.length_s), 0.0).label("length_s"),
-                func.coalesce(func.sum(DIALS.c.cost), 0.0).label("cost"),
+                *cost_columns(),
             )
             .where(DIALS.c.campaign == campaign, DIALS.c.state == "settled")
             .group_by(DIALS.c.outcome)
@@ -74,7 +92,7 @@ class CampaignFigures:
                 outcome=row.outcome,
                 dials=row.dials,
                 length_s=float(row.length_s),
-                cost=float(row.cost),
+                costs=read_costs(row),
             )
             for row in rows
         ]
@@ -85,10 +103,15 @@ class CampaignFigures:
         each = func.count(DIALS.c.contact_id.distinct())
         dialled = select(each).where(own, DIALS.c.outcome != DialOutcome.REFUSED.value)
         completed = select(each).where(own, DIALS.c.outcome == DialOutcome.COMPLETED.value)
+        known = select(func.count()).select_from(DIALS).where(own)
+        talked = known.where(DIALS.c.abandoned.is_not(None))
+        abandoned = known.where(DIALS.c.abandoned.is_(True))
         async with self._work.read() as connection:
             return ReachedContacts(
                 dialled=(await connection.execute(dialled)).scalar_one(),
                 completed=(await connection.execute(completed)).scalar_one(),
+                talked=(await connection.execute(talked)).scalar_one(),
+                abandoned=(await connection.execute(abandoned)).scalar_one(),
             )
 
     async def contacts(self, campaign: str) -> AsyncIterator[ContactFigures]:
@@ -99,7 +122,7 @@ class CampaignFigures:
                 select(
                     CONTACTS,
                     func.coalesce(func.sum(DIALS.c.length_s), 0.0).label("length_s"),
-                    func.coalesce(func.sum(DIALS.c.cost), 0.0).label("cost"),
+                    *cost_columns(),
                     func.max(DIALS.c.ended_s).label("last_s"),
                 )
                 .join(DIALS, DIALS.c.contact_id == CONTACTS.c.id, isouter=True)
@@ -119,7 +142,7 @@ class CampaignFigures:
                     attempts=row.attempts,
                     dials=row.dials,
                     length_s=float(row.length_s),
-                    cost=float(row.cost),
+                    costs=read_costs(row),
                     last_s=row.last_s,
                 )
             if len(rows) < PAGE:

@@ -23,6 +23,7 @@ class CampaignStanding:
         outcomes: How many settled dials of each outcome.
         calls_now: Dials whose lease holds.
         claimed_s: When it was last somebody's turn; the longer ago, the sooner it is again.
+        cost: The carrier's part and the providers', as far as they are known.
     """
 
     name: str
@@ -108,7 +109,8 @@ async def _standing(connection: AsyncConnection, row: Row[Any], now: float) -> C
     settled = own & (DIALS.c.state == "settled")
     outcomes = select(DIALS.c.outcome, func.count()).where(settled).group_by(DIALS.c.outcome)
     live = own & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s > now)
-    cost = select(func.coalesce(func.sum(DIALS.c.cost), 0.0)).where(own)
+    parts = func.coalesce(DIALS.c.cost, 0.0) + func.coalesce(DIALS.c.providers_cost, 0.0)
+    cost = select(func.coalesce(func.sum(parts), 0.0)).where(own)
     return CampaignStanding(
         name=row.name,
         state=row.state,

@@ -48,6 +48,9 @@ def read_dial(row: Row[Any]) -> Dial:
         reason=row.reason,
         length_s=row.length_s,
         cost=row.cost,
+        providers_cost=row.providers_cost,
+        unpriced=row.unpriced,
+        abandoned=row.abandoned,
     )
 
 

@@ -28,6 +28,7 @@ from calls.outbound import (
     NextStep,
     NothingToDial,
 )
+from storage.callback_contacts import note_called
 from storage.campaign_claim import Claimant, claim_next, consent_of, has_due, why_none
 from storage.campaign_rows import read_contact, read_dial
 from storage.campaign_tables import (
@@ -169,6 +170,8 @@ class CampaignStore:
         }
         own = CONTACTS.c.id == dial.contact_id
         await connection.execute(update(CONTACTS).where(own).values(**contact))
+        if result.outcome is DialOutcome.COMPLETED:
+            await note_called(connection, dial.contact_id, now)
         if result.cost:
             spent = {"day_spent": CAMPAIGNS.c.day_spent + result.cost}
             await connection.execute(_campaign_of(dial).values(**spent))

@@ -92,7 +92,10 @@ DIALS: Final = Table(  # the ledger: a row is committed before the carrier is as
     Column("counted", Boolean, nullable=False),
     Column("reason", String(REASON_LENGTH), nullable=False),
     Column("length_s", Float),
-    Column("cost", Float),
+    Column("cost", Float),  # the carrier's price; none: not known yet
+    Column("providers_cost", Float),  # what our side of it used; none: not known, or unpriced
+    Column("unpriced", Boolean),  # a part of that has no known price; none: not known yet
+    Column("abandoned", Boolean),  # they hung up before an answer; none: there was no call of ours
     UniqueConstraint("contact_id", "attempt", name="dials_once"),
     Index("dials_by_state", "campaign", "state", "lease_until_s"),
     Index("dials_by_time", "campaign", "intended_s"),

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
-from calls.outbound import Dial, DialOutcome
+from calls.outbound import Dial
 from storage.campaign_rows import read_dial
 from storage.campaign_tables import CAMPAIGNS, DIALS
+from storage.dial_costs import picked_up
 from storage.transactions import Transactions
 
 PAGE: Final = 500
-BILLED: Final = (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL, DialOutcome.AGENT_FAILED)
-"""Somebody picked up: what was not answered is not charged for."""
 
 
 class DialBills:
@@ -24,18 +23,13 @@ class DialBills:
 
     async def open_ones(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
         """Return answered dials without a cost that were intended since then, the newest first."""
-        answered = or_(
-            DIALS.c.answered_s.is_not(None), DIALS.c.outcome.in_([each.value for each in BILLED])
-        )
         owed = (
             select(DIALS)
             .where(
                 DIALS.c.campaign.in_(campaigns),
                 DIALS.c.intended_s >= since_s,
-                DIALS.c.state == "settled",
-                DIALS.c.provider_call_id != "",
                 DIALS.c.cost.is_(None),
-                answered,
+                picked_up(),
             )
             .order_by(DIALS.c.intended_s.desc())
             .limit(PAGE)

@@ -49,10 +49,12 @@ CALLS: Final = Table(
     Column("currency", String(8), nullable=False),
     Column("seen_at", DateTime(timezone=True), nullable=False),  # its process was alive then
     Column("recording", String(500), nullable=False),  # the file; empty: it was not recorded
+    Column("dial_id", String(64), nullable=False, server_default=""),  # empty: nobody dialled it
     Index("calls_started", "started_at"),
     Index("calls_state", "state", "started_at"),
     Index("calls_caller", "caller"),
     Index("calls_provider_call", "provider_call_id"),
+    Index("calls_dial", "dial_id"),
 )
 
 TURNS: Final = Table(

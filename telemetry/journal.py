@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from calls.entry import Entry
-from calls.events import CallEnded, ProcessLagged
+from calls.events import CallEnded, ProcessLagged, UsageMeasured
 from calls.outcome import Outcome, Tally
 
 DAY_S: Final = 86_400
 RECORDS: Final = ("*.json*", "*.wav")
-ENDED_CALLS: Final = 64  # a hang-up that fails is told within seconds of the end (chosen)
+ENDED_CALLS: Final = 64  # of which something is still told within a minute of the end (chosen)
 
 
 def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
@@ -65,6 +65,8 @@ class Journal:
             yield entry
         elif isinstance(entry.event, ProcessLagged):
             yield from (replace(entry, call_id=call_id, number=0) for call_id in self._calls)
+        elif isinstance(entry.event, UsageMeasured) and entry.event.behind_call in self._ended:
+            yield replace(entry, call_id=entry.event.behind_call, number=0)
 
     def _add(self, entry: Entry) -> None:
         call_id = entry.call_id

@@ -14,6 +14,7 @@ from bot.config.settings import Settings
 from bot.health.retrying import Retries
 from bot.ladders.rungs import rung_of
 from bot.upkeep.keep_running import keep_running
+from calls.cost import PriceTable
 from calls.entry import Entry, Tell
 from fallbacks.work import StagePolicy
 from storage.call_results import CallResults
@@ -54,11 +55,13 @@ class AfterCallMeans:
         policy: Of the models' stage: the rungs' health, and their gates.
         clients: What calls share of a rung, by its name.
         reporter: Has the register told; None: there is none.
+        prices: What a model's answer costs.
     """
 
     policy: StagePolicy
     clients: Mapping[str, object]
     reporter: ReportsCalls | None
+    prices: PriceTable
 
 
 @asynccontextmanager
@@ -135,7 +138,7 @@ def _pen(settings: Settings, means: AfterCallMeans, tell: Tell) -> ResultPen | N
         tell=tell,
         roster=means.policy.roster,
     )
-    return ResultPen(rungs=rungs, retries=retries, gates=means.policy.gates)
+    return ResultPen(rungs=rungs, retries=retries, gates=means.policy.gates, prices=means.prices)
 
 
 async def _purpose(settings: Settings, reader: DialReader, dial_id: str) -> CallPurpose:

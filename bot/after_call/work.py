@@ -15,18 +15,18 @@ from loguru import logger
 from bot.after_call.asking import ResultPen, WrittenResult
 from bot.after_call.callbacks import CallbackQueue, zone_of
 from bot.after_call.reading import local_time, question_of
+from bot.after_call.results import reported, with_written
 from calls.after_call import SUMMARY_CHARACTERS, CallResult, codes_of, outcome_of
 from calls.after_call_events import CallSummarised
 from calls.call_story import CallStory
 from calls.crm import CrmReport
 from calls.entry import Entry, Tell
-from calls.events import CallEnded, CallStarted
 from calls.followed_call import FollowedCall
+from calls.open_calls import OpenCalls
 from calls.words import clean
 from storage.call_results import CallResults
 from storage.database import StorageError
 
-MOST_CALLS: Final = 1000  # that are followed at once
 MOST_WAITING: Final = 1000  # that have ended; more lose the oldest, and say so
 NUMBER_CHARACTERS: Final = 64  # a SIP address may stand there
 UNWELL_S: Final = 15.0  # before a database that failed is asked again
@@ -98,7 +98,7 @@ class AfterCalls:
     def __init__(self, parts: AfterCallParts) -> None:
         """Take what it works with."""
         self._parts = parts
-        self._calls: dict[str, FollowedCall] = {}
+        self._calls = OpenCalls(FollowedCall)
         self._ended: deque[tuple[FollowedCall, float]] = deque()
         self._news = asyncio.Event()
         self._asking: asyncio.Queue[EndedCall] = asyncio.Queue(MOST_WAITING)
@@ -106,16 +106,8 @@ class AfterCalls:
 
     async def hear(self, entry: Entry) -> None:
         """Take one fact; waits for nothing."""
-        if isinstance(entry.event, CallStarted):
-            while len(self._calls) >= MOST_CALLS:
-                del self._calls[next(iter(self._calls))]
-            self._calls[entry.call_id] = FollowedCall(entry.call_id)
-        call = self._calls.get(entry.call_id)
-        if call is None:
-            return
-        call.add(entry.event)
-        if isinstance(entry.event, CallEnded):
-            del self._calls[entry.call_id]
+        call = self._calls.add(entry)
+        if call is not None:
             self._note_end(call)
 
     async def run(self) -> None:
@@ -220,7 +212,9 @@ class AfterCalls:
             ended = local_time(known.ended_s, zone)
             question = question_of(codes_of(purpose.results), purpose.goals, ended)
             text = call.story.text
-            written = await parts.pen.ask(question, text, ended, within_s=left_s)
+            written = await parts.pen.ask(
+                question, text, ended, within_s=left_s, call_id=known.call_id
+            )
         return with_written(known, written, call.story)
 
     async def _finish(self, call: EndedCall, result: CallResult) -> None:
@@ -237,39 +231,3 @@ class AfterCalls:
         )
         if parts.callbacks and call.story.callback is not None:
             await parts.callbacks.take_wish(result, when=call.story.callback.when)
-
-
-def with_written(known: CallResult, written: WrittenResult, story: CallStory) -> CallResult:
-    """Return what a model said in the place of what is known; what was done stays done."""
-    if written.read is None:
-        return replace(known, why=written.why)
-    read = written.read
-    return replace(
-        known,
-        summary=read.summary,
-        # A number that is on the list is there, whatever a model makes of it.
-        outcome="do_not_call" if story.no_more_calls else read.outcome,
-        callback_at_s=read.callback_at_s,
-        notes=read.notes,
-        made_by="model",
-        provider=written.provider,
-        why="",
-    )
-
-
-def reported(report: CrmReport, result: CallResult) -> CrmReport:
-    """Return what the register is told of a call, with what it came to."""
-    return replace(
-        report,
-        summary=result.summary,
-        result=result.outcome,
-        campaign=result.campaign,
-        callback_at=iso_of(result.callback_at_s),
-        notes=result.notes,
-        made_by=result.made_by,
-    )
-
-
-def iso_of(moment_s: float | None) -> str:
-    """Return a moment since 1970 in ISO 8601, UTC; empty: there is none."""
-    return "" if moment_s is None else local_time(moment_s, "UTC").isoformat(timespec="seconds")

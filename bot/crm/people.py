@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from bot.config.crm import CrmPeopleSettings, CrmSettings
 from bot.crm import hubspot
+from bot.crm.next_page import is_whole, path_here
 from bot.crm.port import CrmError
 from bot.crm.rest import RestRequest, text_of
 from calls.crm import dig, fill
@@ -27,10 +28,12 @@ class PeopleMapping:
 
     Attributes:
         request: Of the first page.
+        url: Where the register is.
         columns: The path to each further column, by its name.
     """
 
     request: RestRequest
+    url: str = ""
     found: str = "results"
     next: str = "next"
     cursor: str = "after"
@@ -45,8 +48,17 @@ class PeopleMapping:
         return (NUMBER, NAME, CRM_ID, *self.columns)
 
     def page(self, after: str) -> RestRequest:
-        """Return the request of the page that begins there; empty: of the first."""
+        """Return the request of the page that begins there; empty: of the first.
+
+        Raises:
+            CrmError: It is said to be at another place.
+        """
         request = self.request
+        if is_whole(after):
+            path = path_here(after, self.url)
+            if path is None:
+                raise CrmError(Kind.PROTOCOL, "its next page is at another place than crm.url")
+            return RestRequest(method=request.method, path=path, body=request.body, rooted=True)
         if request.body is not None:
             body = fill(request.body, {"cursor": after})
             return RestRequest(method=request.method, path=request.path, body=body)
@@ -75,6 +87,7 @@ def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
     people: CrmPeopleSettings = mapping.people
     return PeopleMapping(
         request=RestRequest(method=people.method, path=people.path, body=people.body),
+        url=crm.url or "",
         found=people.found,
         next=people.next,
         cursor=people.cursor,
@@ -94,6 +107,7 @@ def _hubspot(crm: CrmSettings) -> PeopleMapping:
         request=RestRequest(
             method="GET", path=f"/crm/v3/objects/contacts?limit=100&properties={properties}"
         ),
+        url=crm.url or hubspot.URL,
         next="paging.next.after",
         number=("properties.phone", "properties.mobilephone"),
         name=hubspot.HUBSPOT.name,

@@ -16,7 +16,7 @@ from calls.crm import CrmReport
 from calls.crm_events import CallReported
 from calls.crm_report import ReportedCall
 from calls.entry import Entry
-from calls.events import CallEnded, CallStarted
+from calls.open_calls import OpenCalls
 from fallbacks.failure import Scope, ServiceError
 from storage.crm_outbox import CrmOutbox, LentReport
 from storage.database import StorageError
@@ -25,7 +25,6 @@ LOOK_S: Final = 1.0  # between two looks into the outbox
 UNWELL_S: Final = 15.0  # before a database that failed is asked again
 AGAIN_S: Final = 60.0  # before a report gets another sequence of tries; twice that the next time
 PERMANENT_S: Final = 900.0  # the same where a person has to act first
-MOST_CALLS: Final = 1000  # that are followed at once
 MOST_WAITING: Final = 1000  # reports that wait for a database; more lose the oldest, and say so
 
 
@@ -50,22 +49,14 @@ class CrmReporter:
     outbox: CrmOutbox
     utc_s: Callable[[], float]
     lost: int = 0
-    _calls: dict[str, ReportedCall] = field(default_factory=dict[str, ReportedCall])
+    _calls: OpenCalls[ReportedCall] = field(default_factory=lambda: OpenCalls(ReportedCall))
     _waiting: deque[KeptReport] = field(default_factory=deque[KeptReport])
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hear(self, entry: Entry) -> None:
         """Take one fact; never waits for the database."""
-        if isinstance(entry.event, CallStarted):
-            while len(self._calls) >= MOST_CALLS:
-                del self._calls[next(iter(self._calls))]
-            self._calls[entry.call_id] = ReportedCall(entry.call_id)
-        call = self._calls.get(entry.call_id)
-        if call is None:
-            return
-        call.add(entry.event)
-        if isinstance(entry.event, CallEnded):
-            del self._calls[entry.call_id]
+        call = self._calls.add(entry)
+        if call is not None:
             self.add(call.report(ended_s=self.utc_s()))
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from bot.crm.next_page import root_of
 from bot.crm.port import CrmError, refused, unanswered
 from calls.crm import CrmContact, CrmReport, dig, fill
 from fallbacks.failure import Kind
@@ -24,11 +25,13 @@ class RestRequest:
     Attributes:
         path: Behind the address; values in it are escaped.
         body: JSON; None: the request has none.
+        rooted: The path is one that the register itself has named: whole, and with no places in it.
     """
 
     method: str
     path: str
     body: Mapping[str, Any] | None = None
+    rooted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +127,18 @@ class RestCrm:
         Raises:
             CrmError: It refused, or did not answer.
         """
-        escaped = {key: quote(str(value), safe="") for key, value in values.items()}
-        url = self._place.url.rstrip("/") + fill(request.path, escaped)
+        url = self._address(request, values)
         body = None if request.body is None else json.dumps(fill(request.body, values)).encode()
         told = {**self._place.headers, **(headers or {}), "content-type": "application/json"}
         return await send(
             self._opened(), request.method, url, body=body, headers=told, most_bytes=most_bytes
         )
+
+    def _address(self, request: RestRequest, values: Mapping[str, Any]) -> str:
+        if request.rooted:
+            return root_of(self._place.url) + request.path
+        escaped = {key: quote(str(value), safe="") for key, value in values.items()}
+        return self._place.url.rstrip("/") + fill(request.path, escaped)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

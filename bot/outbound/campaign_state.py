@@ -10,9 +10,12 @@ from bot.clock import utc_now
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from calls.outbound import CampaignState
-from campaigns.report import KeyFigures, contact_lines, figure_lines, key_figures, page
+from campaigns.key_figures import KeyFigures, key_figures
+from campaigns.report import contact_lines, figure_lines, page
+from campaigns.troubles import HouseFigures, house_figures, spans_of
 from storage.campaign_figures import CampaignFigures, OutcomeFigures
 from storage.campaign_office import CampaignOffice, CampaignStanding
+from storage.campaign_troubles import CampaignTroubles
 from storage.database import StorageError
 
 Say = Callable[[str], None]
@@ -95,7 +98,9 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         if standing is None:
             raise UsageError(f"{campaign} has no contacts; holdline campaign import brings some")
         outcomes = await books.outcomes(campaign)
-        figures = key_figures(standing, outcomes, reached=await books.reached(campaign))
+        house = await _house(url, campaign, now)
+        reached = await books.reached(campaign)
+        figures = key_figures(standing, outcomes, reached=reached, house=house)
         lines, html = folder / f"{campaign}.csv", folder / f"{campaign}.html"
         try:
             folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a command does one thing
@@ -109,6 +114,20 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         say(line)
     say(f"{html} and {lines} are written")
     return 0
+
+
+async def _house(url: str, campaign: str, now: float) -> HouseFigures:
+    """Return how well the house was while a campaign called."""
+    troubles = CampaignTroubles(url)
+    try:
+        spans = spans_of(await troubles.dials(campaign, now=now))
+        if not spans:
+            return house_figures((), (), ())
+        since_s, until_s = spans[0][0], spans[-1][1]
+        spells = await troubles.open_spells(since_s, until_s)
+        return house_figures(spans, spells, await troubles.alerts(since_s, until_s))
+    finally:
+        await troubles.close()
 
 
 def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:

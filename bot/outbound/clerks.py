@@ -11,11 +11,13 @@ from bot.outbound.dial_reports import DialReports
 from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from campaigns.billing import Billing, BillingCarrier
+from campaigns.call_costs import CallCosts
 from campaigns.carrier import CampaignCarrier
 from campaigns.dial_news import DialNews
 from campaigns.model import Campaign
 from storage.crm_outbox import CrmOutbox
 from storage.dial_bills import DialBills
+from storage.dial_calls import DialCalls
 from storage.unreported_dials import UnreportedDials
 
 
@@ -75,6 +77,12 @@ def clerks_of(
 ) -> Clerks:
     """Return those whom this configuration has work for."""
     url, clerks, books = settings.storage.url, dict[str, Clerk](), list[Closable]()
+    if campaigns:
+        calls = DialCalls(url)
+        books.append(calls)
+        clerks["what calls used"] = CallCosts(
+            calls=calls, campaigns=list(campaigns), leads=leads, now_s=clock.utc_s
+        )
     if isinstance(carrier, BillingCarrier):
         bills = DialBills(url)
         books.append(bills)

@@ -134,7 +134,8 @@ def _against_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str,
         "outcome": str(dials[-1].outcome),
         "dials": str(len(dials)),
         "length_s": f"{sum(each.length_s or 0.0 for each in dials):.1f}",
-        "cost": f"{sum(each.cost or 0.0 for each in dials):.4f}",
+        # Of the carrier: what the providers want may be known a moment later.
+        "carrier_cost": f"{sum(each.cost or 0.0 for each in dials):.4f}",
     }
     return tuple(
         f"the report's {key} is {row.get(key)}, not {value}"

@@ -29,6 +29,7 @@ from bot.process.process import Process
 from bot.process.shared import Guests, load_providers, open_shared
 from bot.record.record_keeper import RecordKeeper
 from bot.upkeep.lag import LagTeller, measure_lag
+from calls.cost import PriceTable
 from fallbacks.lag import Lag
 from telemetry.emitter import Emitter, Listener
 
@@ -65,7 +66,7 @@ async def open_process(
         measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
         open_crm(settings, own.crm, tell=tell) as crm,
         open_shared(settings, models, measuring, Guests(own.carrier_words, crm)) as shared,
-        open_after_calls(settings, own.after_calls, _means(shared, own), tell=tell),
+        open_after_calls(settings, own.after_calls, _means(shared, own, prices), tell=tell),
     ):
         tell(configuration_of(settings))
         call = call_maker(shared, emitter, prices)
@@ -83,9 +84,12 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     return models
 
 
-def _means(shared: Shared, own: OwnListeners) -> AfterCallMeans:
+def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallMeans:
     return AfterCallMeans(
-        policy=shared.policies["llm"], clients=shared.clients, reporter=own.crm.reporter
+        policy=shared.policies["llm"],
+        clients=shared.clients,
+        reporter=own.crm.reporter,
+        prices=prices,
     )
 
 

@@ -28,6 +28,7 @@ class RegisterSimulator(Instance):
         people: Whom it knows.
         book: What it was told, by the key under which it was, in the order in which it came.
         repeats: How often it was told what it knew already.
+        link_origin: Where its links lead; empty: to itself.
     """
 
     kind: ClassVar[str] = "register"
@@ -38,6 +39,7 @@ class RegisterSimulator(Instance):
         self.people = list(people)
         self.book: dict[str, dict[str, Any]] = {}
         self.repeats = 0
+        self.link_origin = ""
 
     async def __aenter__(self) -> "RegisterSimulator":
         """Listen on a free port of loopback."""
@@ -58,6 +60,7 @@ class RegisterSimulator(Instance):
         hubspot = "/crm/v3/objects"
         return [
             web.get("/v1/people", self._people),
+            web.get("/v1/linked", self._linked),
             web.post("/v1/calls", self._take),
             web.get(f"{hubspot}/contacts", self._contacts),
             web.post(f"{hubspot}/contacts/search", self._search),
@@ -71,6 +74,14 @@ class RegisterSimulator(Instance):
         else:
             found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
         body = {"results": [each.plain() for each in found], "next": after or None}
+        return self._answered(request, admission, body)
+
+    async def _linked(self, request: web.Request) -> web.StreamResponse:
+        """Name the next page by its whole address, as OData does and Django's REST framework."""
+        admission, said = await self._let_in(request), request.query
+        found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
+        link = f"{self.link_origin or self.url}/v1/linked?limit={len(found)}&after={after}"
+        body = {"value": [each.plain() for each in found], "next": link if after else None}
         return self._answered(request, admission, body)
 
     async def _contacts(self, request: web.Request) -> web.StreamResponse:

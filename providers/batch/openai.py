@@ -7,12 +7,12 @@ from openai import AsyncOpenAI
 
 from fallbacks.failure import Kind, Scope, error_of, failed, finding
 from providers.openai import MODEL, failure_of, share
-from providers.provider import PenQuestion, RungSpec
+from providers.provider import PenAnswer, PenQuestion, RungSpec
 
 REFUSED: Final = "content_filter"
 
 
-async def write(rung: RungSpec, question: PenQuestion) -> str:
+async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
     """Return an answer.
 
     No parameter asks for JSON or bounds the length: servers that speak the protocol do not agree on
@@ -39,4 +39,12 @@ async def write(rung: RungSpec, question: PenQuestion) -> str:
     if choice is None or choice.message.refusal or choice.finish_reason == REFUSED:
         found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
         raise error_of(failed(found, "llm", provider=rung.name, reason="refused to answer"))
-    return choice.message.content or ""
+    told = answer.usage
+    cached = told.prompt_tokens_details.cached_tokens if told and told.prompt_tokens_details else 0
+    return PenAnswer(
+        text=choice.message.content or "",
+        model=answer.model or rung.model or MODEL,
+        prompt_tokens=told.prompt_tokens if told else None,
+        cached_tokens=cached or 0,
+        completion_tokens=told.completion_tokens if told else 0,
+    )

@@ -1,6 +1,7 @@
 """Entries folded into rows of the record."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -257,6 +258,27 @@ def test_what_has_not_changed_is_not_written_again() -> None:
 
     assert folded.take() == RecordBatch()
     assert folded.live == {"c1"}
+
+
+def test_what_a_model_is_asked_behind_a_calls_end_is_in_its_cost_and_in_no_turn() -> None:
+    folded = fold()
+    told(folded, STARTED, used("a", turn=1, characters=9, cost=0.5), ENDED)
+
+    asked = replace(used("b", turn=0, characters=9, cost=0.25), behind_call="c1")
+    late = told(folded, asked, call_id="")
+
+    assert only(late.calls)["cost"] == 0.75
+    assert only(late.calls)["state"] == "ended"
+    assert late.turns == []
+    assert told(folded, replace(asked, cost=None), call_id="").calls[0]["cost"] is None
+
+
+def test_a_call_that_is_known_no_more_is_not_begun_anew_by_what_it_costs() -> None:
+    folded = fold()
+
+    late = told(folded, replace(used("b", turn=0, cost=0.25), behind_call="c1"), call_id="")
+
+    assert (late.calls, folded.live) == ([], frozenset())
 
 
 def test_nothing_grows_with_the_calls_and_turns_that_were() -> None:

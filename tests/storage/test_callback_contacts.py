@@ -28,6 +28,7 @@ from tests.share_servers import Server
 NUMBER = "+12125550142"
 NOW = 1_000_000.0
 LATER = NOW + 3600.0
+ASKED_AT = datetime.fromtimestamp(NOW, UTC)
 WANTED = NewContact(
     number=NUMBER,
     zones=("America/New_York",),
@@ -50,12 +51,12 @@ async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
         await store.close()
 
 
-async def settle(url: str, *, now: float) -> None:
-    """Dial the next contact, and have it talked with."""
+async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COMPLETED) -> None:
+    """Dial the next contact, and have it end so."""
     store = CampaignStore(url, holder="b")
     found = await store.claim("back", RULES, now=now, lease_s=30.0)
     assert isinstance(found, Claim)
-    done = DialResult(outcome=DialOutcome.COMPLETED)
+    done = DialResult(outcome=outcome)
     await store.settle(found.dial, done, then=NextStep(state="done"), now=now)
     await store.close()
 
@@ -75,6 +76,38 @@ class CallbackContactsContract:
         assert found is not None
         assert (found.number, found.zones) == (NUMBER, ("America/New_York",))
         assert found.consent == WANTED.consent
+
+    @pytest.mark.parametrize(
+        ("outcome", "done"),
+        [
+            (DialOutcome.COMPLETED, True),
+            (DialOutcome.VOICEMAIL, False),
+            (DialOutcome.NO_ANSWER, False),
+            (DialOutcome.AGENT_FAILED, False),
+        ],
+    )
+    async def test_a_callback_is_done_once_the_campaign_has_talked_with_them(
+        self,
+        url: str,
+        outcome: DialOutcome,
+        done: bool,  # noqa: FBT001 - a column of the table
+    ) -> None:
+        database, contacts = Database(url), CallbackContacts(url)
+        asked = Callbacks(database)
+        other = replace(WANTED, number="+12125550143", due_s=LATER + 9.0)
+        for call_id, each in (("c1", WANTED), ("c2", other)):
+            wish = Callback(call_id=call_id, number=each.number, reason="", asked_at=ASKED_AT)
+            await asked.add(wish)
+            await contacts.queue(call_id, "back", each, now=NOW)
+
+        await settle(url, now=LATER, outcome=outcome)
+
+        waiting = [each.call_id for each in await asked.waiting()]
+        left = await contacts.left(now=LATER + 86_400.0)
+        await contacts.close()
+        await database.close()
+        assert waiting == (["c2"] if done else ["c1", "c2"])
+        assert left == [], "the campaign has them, whatever came of it"
 
     async def test_the_same_callback_twice_is_one_contact(self, url: str) -> None:
         contacts = CallbackContacts(url)

@@ -176,6 +176,20 @@ async def test_what_is_told_after_the_end_is_in_the_summary_too(tmp_path: Path) 
     assert (found["cost"], found["provider_failures"]) == (0.5, 1)
 
 
+async def test_a_question_behind_the_end_is_in_the_summary_of_its_call_alone(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path)
+    await hear_all(journal, "c", replace(USED, cost=0.5), ENDED)
+    asked = replace(USED, turn=0, cost=0.25, behind_call="c")
+    await hear_all(journal, "", asked, replace(asked, behind_call="another"))
+
+    found = summary(tmp_path)
+    assert (found["cost"], found["costs"]["behind"]) == (0.75, 0.25)
+    assert found["costs"]["turns"] == {"0": 0.0, "1": 0.5}
+    assert len(journal._calls) == 0
+
+
 async def test_the_journal_does_not_grow_with_the_calls_that_were(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for call_id in range(ENDED_CALLS + 3):

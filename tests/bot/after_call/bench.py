@@ -16,6 +16,7 @@ from bot.after_call.callbacks import CallbackQueue
 from bot.after_call.work import AfterCallParts, AfterCalls, CallPurpose
 from bot.crm.reporting import CrmReporter
 from bot.health.retrying import Retries
+from calls.cost import PriceTable, Rate
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
 from fallbacks.breaker import BreakerSettings
@@ -30,6 +31,20 @@ from storage.database import StorageError
 NUMBER = "+12125550142"
 BEGIN_S = 1_795_276_800.0  # Saturday, 21 November 2026, 16:00 UTC
 ZERO_S = 1_048_576.0  # where the virtual clock begins
+PRICES = PriceTable(
+    currency="USD",
+    rates={
+        ("llm", "m"): Rate(
+            stage="llm",
+            model="m",
+            date="2026-11-01",
+            source="a list",
+            prompt_per_million=2.0,
+            cached_per_million=1.0,
+            completion_per_million=10.0,
+        )
+    },
+)
 GOOD = {
     "summary": "Ada wants another date.",
     "outcome": "callback",
@@ -46,6 +61,7 @@ class SimulatedModel:
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     refusal: str | None = None
     after_s: float = 0.0
+    usage: dict[str, Any] | None = None
     at_once: int = 0
     most_at_once: int = 0
     url: str = ""
@@ -62,7 +78,7 @@ class SimulatedModel:
         message = {"role": "assistant", "content": said, "refusal": self.refusal}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         whole = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
-        return web.json_response({**whole, "choices": [choice]})
+        return web.json_response({**whole, "choices": [choice], "usage": self.usage})
 
 
 @asynccontextmanager
@@ -97,7 +113,7 @@ def pen_of(*models: SimulatedModel, told: list[Event] | None = None) -> ResultPe
     roster = Roster(places, now=time.monotonic(), settings=BreakerSettings(probing=False))
     tell = told.append if told is not None else lambda _: None
     retries = Retries(settings=RetrySettings(), tell=tell, roster=roster, clock=time.monotonic)
-    return ResultPen(rungs=rungs, retries=retries)
+    return ResultPen(rungs=rungs, retries=retries, prices=PRICES)
 
 
 @dataclass

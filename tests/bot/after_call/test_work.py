@@ -13,6 +13,7 @@ from bot.after_call.work import CallPurpose
 from calls.after_call_events import CallSummarised
 from calls.crm import CrmReport
 from calls.crm_events import DoNotCallWanted
+from calls.events import Event, UsageMeasured
 from storage.crm_outbox import CrmOutbox
 from tests.bot.after_call.bench import (
     BEGIN_S,
@@ -139,6 +140,43 @@ async def test_a_model_is_told_once_what_is_wrong_with_its_answer(tmp_path: Path
 
     assert told.made_by == "model"
     assert "answer.outcome is missing" in model.asked[1]["messages"][0]["content"]
+
+
+async def test_each_answer_of_a_model_is_told_with_its_call_and_its_price(tmp_path: Path) -> None:
+    told: list[Event] = []
+    async with simulated_model() as model:
+        model.answers = ['{"summary": "x"}', json.dumps(GOOD)]
+        model.usage = {
+            "prompt_tokens": 1000,
+            "completion_tokens": 50,
+            "total_tokens": 1050,
+            "prompt_tokens_details": {"cached_tokens": 400},
+        }
+        bench = Bench(url_of(tmp_path), pen=pen_of(model, told=told))
+        async with working(bench):
+            await bench.call(words=WORDS)
+            await told_of(bench)
+
+    uses = [each for each in told if isinstance(each, UsageMeasured)]
+    assert [(each.behind_call, each.provider, each.model) for each in uses] == [
+        ("c1", "model-0", "m")
+    ] * 2, "an answer that cannot be read is billed, too"
+    assert [each.cost for each in uses] == [pytest.approx(0.0012 + 0.0004 + 0.0005)] * 2
+    assert not any(each.estimated for each in uses)
+
+
+async def test_a_model_that_does_not_say_what_it_used_is_counted_by_us(tmp_path: Path) -> None:
+    told: list[Event] = []
+    async with simulated_model() as model:
+        bench = Bench(url_of(tmp_path), pen=pen_of(model, told=told))
+        async with working(bench):
+            await bench.call(words=WORDS)
+            await told_of(bench)
+
+    (used,) = [each for each in told if isinstance(each, UsageMeasured)]
+    assert used.estimated
+    assert used.completion_tokens == len(json.dumps(GOOD)) // 4
+    assert used.prompt_tokens > len("".join(WORDS)) // 4
 
 
 async def test_the_next_rung_answers_for_one_that_is_down(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from bot.crm.own import OwnContacts, read_contacts
 from bot.crm.port import CrmError
 from bot.crm.rest import RestCrm, RestPlace
 from bot.crm.webhook import WebhookCrm
-from calls.crm import CrmContact, CrmReport
+from calls.crm import STATUSES, CrmContact, CrmReport
 from calls.crm_events import CallerLookedUp
 from calls.events import Event
+from calls.outbound import DialOutcome
 from fallbacks.failure import Kind
 from storage.contact_book import ContactBook, NewContact
 from tests.bot.crm.register import register_at
@@ -68,6 +70,42 @@ async def test_a_call_is_told_with_its_key() -> None:
     assert properties["hs_call_duration"] == 12500
     assert properties["hs_timestamp"] == 987_500
     assert properties["hs_call_body"] == "Wants an appointment."
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        ("completed", "COMPLETED"),
+        ("voicemail", "COMPLETED"),
+        ("busy", "BUSY"),
+        ("no_answer", "NO_ANSWER"),
+        ("failed", "FAILED"),
+        ("cancelled", "CANCELED"),
+        ("refused", "CANCELED"),
+        ("agent_failed", "FAILED"),
+        ("unknown", "FAILED"),
+        ("caller_hung_up", "COMPLETED"),
+        ("agent_hung_up", "COMPLETED"),
+        ("silence", "COMPLETED"),
+        ("max_length", "COMPLETED"),
+        ("transfer", "COMPLETED"),
+        ("menu", "COMPLETED"),
+        ("outage", "FAILED"),
+        ("shutdown", "FAILED"),
+        ("never_connected", "FAILED"),
+    ],
+)
+async def test_hubspot_is_told_how_a_call_ended(outcome: str, status: str) -> None:
+    async with register_at() as (register, url):
+        crm = hubspot(url)
+        await crm.write(replace(REPORT, outcome=outcome))
+        await crm.close()
+
+    assert register.taken["call-1"]["properties"]["hs_call_status"] == status
+
+
+def test_every_outcome_of_a_dial_has_a_status() -> None:
+    assert {each.value for each in DialOutcome} <= STATUSES.keys()
 
 
 async def test_a_webhook_is_signed() -> None:

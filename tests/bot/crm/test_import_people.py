@@ -11,6 +11,9 @@ import pytest
 import yaml
 
 from bot.__main__ import run
+from bot.crm.people import PeopleMapping
+from bot.crm.port import CrmError
+from bot.crm.rest import RestRequest
 from faultlab.faults import Http
 from faultlab.register.people import KnownPerson
 from faultlab.register.simulator import RegisterSimulator
@@ -209,3 +212,80 @@ def test_an_answer_without_people_is_one_line(
         assert bring() == 1
 
     assert "there are no people at persons" in capsys.readouterr().err
+
+
+LINKED = {"path": "/v1/linked?limit=100", "found": "value"}
+
+
+def test_a_next_page_that_is_a_whole_address_is_followed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with register_beside(people(MANY)) as register:
+        monkeypatch.setenv("CRM_TOKEN", register.api_key)
+        configure({**REST, "mapping": {"people": LINKED}, "url": register.url})
+
+        assert bring() == 0
+        asked = [each.path for each in register.record.requests("register")]
+
+    assert f"{MANY} rows (utf-8): {MANY - 2} added" in capsys.readouterr().out
+    pages = [f"/v1/linked?limit=100{after}" for after in ("", "&after=100", "&after=200")]
+    assert asked == pages
+
+
+def test_a_next_page_at_another_place_is_not_followed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with register_beside(people(MANY)) as register, register_beside(people(MANY)) as stranger:
+        monkeypatch.setenv("CRM_TOKEN", register.api_key)
+        register.link_origin = stranger.url
+        configure({**REST, "mapping": {"people": LINKED}, "url": register.url})
+
+        assert bring() == 1
+        assert not stranger.record.requests("register"), "it has no business with our key"
+
+    said = capsys.readouterr().err
+    assert said.endswith("its next page is at another place than crm.url\n")
+    assert said.count("\n") == 1
+
+
+HERE = "https://crm.example.com:443/api"
+OURS: dict[str, tuple[str, str]] = {
+    "same_host": ("https://crm.example.com/api/p?after=2", "/api/p?after=2"),
+    "named_port": ("https://crm.example.com:443/p", "/p"),
+    "capitals": ("HTTPS://CRM.Example.COM/p", "/p"),
+    "a_part_behind_a_hash": ("https://crm.example.com/p?a=1#top", "/p?a=1"),
+    "braces": ("https://crm.example.com/p?a={number}", "/p?a={number}"),
+    "no_path": ("https://crm.example.com", "/"),
+}
+
+
+@pytest.mark.parametrize(("link", "path"), OURS.values(), ids=OURS)
+def test_an_address_of_the_register_is_asked_for_as_it_stands(link: str, path: str) -> None:
+    mapping = PeopleMapping(request=RestRequest(method="GET", path="/p"), url=HERE)
+
+    assert mapping.page(link) == RestRequest(method="GET", path=path, rooted=True)
+
+
+STRANGE: dict[str, str] = {
+    "another_host": "https://evil.example.com/p",
+    "another_scheme": "http://crm.example.com/p",
+    "another_port": "https://crm.example.com:8443/p",
+    "a_longer_name": "https://crm.example.com.evil.example/p",
+    "a_name_before_an_at": "https://crm.example.com@evil.example/p",
+    "a_user": "https://user:word@crm.example.com/p",
+    "a_backslash": "https://crm.example.com\\@evil.example/p",
+    "a_backslash_in_the_path": "https://crm.example.com/\\evil",
+    "a_space": "https://crm.example.com/p q",
+    "a_line": "https://crm.example.com/p\r\nx: y",
+    "no_port": "https://crm.example.com:x/p",
+    "no_host": "https:///p",
+    "too_long": "https://crm.example.com/" + "p" * 4000,
+}
+
+
+@pytest.mark.parametrize("link", STRANGE.values(), ids=STRANGE)
+def test_an_address_of_another_place_is_asked_for_by_nobody(link: str) -> None:
+    mapping = PeopleMapping(request=RestRequest(method="GET", path="/p"), url=HERE)
+
+    with pytest.raises(CrmError, match="another place"):
+        mapping.page(link)

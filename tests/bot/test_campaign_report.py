@@ -1,0 +1,52 @@
+"""`holdline campaign report`: the page, the file, and what is said."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bot.__main__ import run
+from calls.outbound import DialOutcome, DialResult, NextStep
+from storage.dial_calls import DialCalls, DialUse
+from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
+
+
+async def campaign_in(url: str) -> None:
+    """Have one contact talked with, who left before an answer, and another one busy."""
+    queue, calls = open_queue(url, "x"), DialCalls(url)
+    await queue.fill(new_contacts(2))
+    for outcome in (DialOutcome.COMPLETED, DialOutcome.BUSY):
+        claim = await queue.take()
+        await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S)
+        await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
+        result = DialResult(outcome=outcome, length_s=6.0)
+        await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=NOON + 36.0)
+        if outcome is DialOutcome.COMPLETED:
+            await calls.note(DialUse(dial_id=claim.dial.id, cost=0.0125, abandoned=True))
+    await queue.close()
+    await calls.close()
+
+
+def test_a_report_has_both_parts_of_the_cost_and_the_key_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+    tree = {"campaigns": {"spring": {"region": "US"}}, "storage": {"url": url}}
+    Path("holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    asyncio.run(campaign_in(url))
+
+    assert run(["campaign", "report", "--campaign", "spring", "--out", "out"]) == 0
+
+    said = capsys.readouterr().out
+    assert "abandoned calls: 1 (100.0 %)" in said
+    assert "seconds OPEN: 0.0 s" in said
+    assert "alerts an hour: 0.0 (0 in all)" in said
+    assert "cost: 0.0125 (1 without the carrier's price)" in said
+    html = Path("out/spring.html").read_text(encoding="utf-8")
+    assert "<th>seconds OPEN</th>" in html
+    assert "<td>1 without the carrier's price</td>" in html
+    lines = Path("out/spring.csv").read_text(encoding="utf-8").splitlines()
+    assert ",,0.0125,0.0125,1 without the carrier's price," in lines[1]
+    assert ",0.0000,0.0000,0.0000,," in lines[2]

@@ -1,0 +1,300 @@
+"""What a dial's call cost is in the ledger, once, whoever had the call and whoever died."""
+
+import csv
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from calls.campaign_events import OutboundCallBegan
+from calls.entry import Entry
+from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnParts, UsageMeasured
+from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
+from calls.record_fold import RecordFold
+from campaigns.call_costs import IDLE_S, LOOK_S, CallCosts
+from campaigns.call_use import uses_of
+from campaigns.key_figures import key_figures
+from campaigns.model import Campaign
+from campaigns.report import contact_lines, figure_lines, page
+from campaigns.troubles import HouseFigures
+from storage.campaign_figures import CampaignFigures
+from storage.dial_bills import DialBills
+from storage.dial_calls import DialCalls, DialledCall, DialUse
+from storage.dial_reader import DialReader
+from storage.record_writer import RecordWriter
+from tests.share_servers import Server
+from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
+
+THRIFTY = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, daily_spend=0.05)
+AT = datetime.fromtimestamp(NOON, UTC)
+PARTS = TurnParts(
+    vad_s=0.2, transcript_s=0.2, decision_s=0.1, llm_s=0.3, tts_s=0.1, transport_s=0.1
+)
+ANSWER = AnswerHeard(turn=1, at_s=2.0, v2v_s=1.0, parts=PARTS)
+
+
+def used(cost: float | None) -> UsageMeasured:
+    return UsageMeasured(turn=1, stage="llm", provider="openai", model="m", cost=cost)
+
+
+class Call:
+    """One call of the record, told as the process tells it that has the call."""
+
+    def __init__(self, url: str, dial_id: str, name: str = "c1") -> None:
+        self._writer = RecordWriter(url, holder=name)
+        self._fold = RecordFold(holder=name, messages="m")
+        self._name, self._number = name, 0
+        self._first: tuple[Event, ...] = (
+            CallStarted(transport="twilio", agent="desk", direction="outbound"),
+            OutboundCallBegan(dial_id=dial_id),
+        )
+
+    async def tell(self, *events: Event) -> None:
+        told, self._first = (*self._first, *events), ()
+        for each in told:
+            entry = Entry(call_id=self._name, number=1, at=AT.isoformat(), event=each)
+            self._fold.add(entry)
+        self._number += 1
+        await self._writer.write(self._fold.take(), number=self._number, now=AT)
+
+    async def end(self, *events: Event, reason: str = "agent_hung_up") -> None:
+        await self.tell(*events, CallEnded(reason=reason, length_s=30.0))
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+
+async def settle(
+    queue: Queue, outcome: DialOutcome = DialOutcome.COMPLETED, *, reason: str = ""
+) -> Dial:
+    claim = await queue.take()
+    await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S)
+    await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
+    result = DialResult(outcome=outcome, reason=reason, length_s=30.0)
+    await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=NOON)
+    return claim.dial
+
+
+async def ended_call(url: str, dial: Dial, *costs: float | None, name: str = "c1") -> None:
+    call = Call(url, dial.id, name)
+    await call.end(ANSWER, *(used(each) for each in costs))
+    await call.close()
+
+
+async def take_over(url: str, *, now: float = NOON + 5.0) -> float:
+    calls = DialCalls(url)
+    costs = CallCosts(calls=calls, campaigns=["spring"], leads=lambda: True, now_s=lambda: now)
+    try:
+        return await costs.take_over()
+    finally:
+        await calls.close()
+
+
+async def dials_of(url: str) -> Sequence[Dial]:
+    reader = DialReader(url)
+    try:
+        return await reader.of_campaign("spring")
+    finally:
+        await reader.close()
+
+
+class CallCostsContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def queue(self, url: str) -> AsyncIterator[Queue]:
+        queue = open_queue(url, "x")
+        await queue.fill(new_contacts(5))
+        yield queue
+        await queue.close()
+
+    async def test_what_a_call_used_enters_the_ledger_once(self, url: str, queue: Queue) -> None:
+        dial = await settle(queue)
+        await ended_call(url, dial, 0.02, 0.01)
+
+        waits = [await take_over(url) for _ in range(3)]
+
+        (kept,) = await dials_of(url)
+        assert kept.providers_cost == pytest.approx(0.03)
+        assert (kept.unpriced, kept.abandoned) == (False, False)
+        assert (await queue.standing()).cost == pytest.approx(0.03)
+        assert waits == [LOOK_S, LOOK_S, LOOK_S], "its question is asked behind its end"
+        assert await take_over(url, now=NOON + 3600.0) == IDLE_S
+
+    async def test_both_parts_count_against_the_days_limit(self, url: str, queue: Queue) -> None:
+        dial, bills = await settle(queue), DialBills(url)
+        await bills.charge(dial, 0.02)
+        await bills.close()
+        assert isinstance(await queue.claim(THRIFTY), Claim)
+
+        await ended_call(url, dial, 0.03)
+        await take_over(url)
+
+        assert (await queue.nothing(THRIFTY)).reason == "daily_spend"
+
+    async def test_a_question_behind_the_end_costs_the_difference(
+        self, url: str, queue: Queue
+    ) -> None:
+        dial = await settle(queue)
+        call = Call(url, dial.id)
+        await call.end(ANSWER, used(0.02))
+        await take_over(url)
+
+        await call.tell(used(0.01))
+        await take_over(url)
+        await take_over(url)
+        await call.close()
+
+        assert [each.providers_cost for each in await dials_of(url)] == [pytest.approx(0.03)]
+        assert (await queue.standing()).cost == pytest.approx(0.03)
+        assert isinstance(await queue.claim(THRIFTY), Claim), "the day has 0.03 of its 0.05"
+
+    async def test_a_call_that_goes_on_is_waited_for(self, url: str, queue: Queue) -> None:
+        dial = await settle(queue)
+        call = Call(url, dial.id)
+        await call.tell(used(0.02))
+        await take_over(url)
+        (before,) = await dials_of(url)
+
+        await call.end()
+        await take_over(url)
+        await call.close()
+
+        (behind,) = await dials_of(url)
+        assert (before.providers_cost, before.unpriced) == (None, None)
+        assert (behind.providers_cost, behind.unpriced) == (0.02, False)
+
+    async def test_what_has_no_price_is_said_and_not_guessed(self, url: str, queue: Queue) -> None:
+        dial = await settle(queue)
+        await ended_call(url, dial, 0.02, None)
+        await take_over(url)
+
+        figures = CampaignFigures(url)
+        (row,) = await figures.outcomes("spring")
+        await figures.close()
+
+        assert (row.costs.providers, row.costs.unpriced, row.costs.providers_owed) == (0.0, 1, 0)
+
+    async def test_what_is_lacking_is_counted_for_answered_dials_alone(
+        self, url: str, queue: Queue
+    ) -> None:
+        await settle(queue)
+        await settle(queue, DialOutcome.BUSY)
+        await settle(queue, DialOutcome.AGENT_FAILED, reason="no_agent")
+
+        figures = CampaignFigures(url)
+        found = {each.outcome: each.costs for each in await figures.outcomes("spring")}
+        await figures.close()
+
+        lacking = {name: (it.carrier_owed, it.providers_owed) for name, it in found.items()}
+        assert lacking == {"completed": (1, 1), "busy": (0, 0), "agent_failed": (1, 0)}
+
+    async def test_the_report_has_each_part_for_contact_and_outcome(
+        self, url: str, queue: Queue
+    ) -> None:
+        first, second = await settle(queue), await settle(queue)
+        bills, figures = DialBills(url), CampaignFigures(url)
+        await bills.charge(first, 0.014)
+        await ended_call(url, first, 0.02)
+        await ended_call(url, second, None, name="c2")
+        await take_over(url)
+
+        outcomes = await figures.outcomes("spring")
+        lines = [each async for each in contact_lines(figures.contacts("spring"))]
+        standing, reached = await queue.standing(), await figures.reached("spring")
+        keys = key_figures(standing, outcomes, reached=reached, house=HouseFigures())
+        rows = {each["number"].lstrip("'"): each for each in csv.DictReader(lines)}
+        html = page(standing, keys, outcomes, NOON)
+        for each in (bills, figures):
+            await each.close()
+
+        parts = ("carrier_cost", "providers_cost", "cost", "cost_lacks")
+        told = [tuple(rows[each.number][part] for part in parts) for each in (first, second)]
+        assert told == [
+            ("0.0140", "0.0200", "0.0340", ""),
+            ("", "", "", "1 without the carrier's price, 1 unpriced"),
+        ]
+        assert dict(figure_lines(keys))["cost a contact"] == "at least 0.0170"
+        assert "<td>1 without the carrier's price, 1 unpriced</td>" in html
+        assert '<td class="number">0.0140</td><td class="number">0.0200</td>' in html
+
+    async def test_a_contact_that_left_before_an_answer_has_abandoned_the_call(
+        self, url: str, queue: Queue
+    ) -> None:
+        left, stayed = await settle(queue), await settle(queue)
+        short = Call(url, left.id, "c1")
+        await short.end(reason="caller_hung_up")
+        whole = Call(url, stayed.id, "c2")
+        await whole.end(ANSWER, reason="caller_hung_up")
+
+        await take_over(url)
+        figures = CampaignFigures(url)
+        reached = await figures.reached("spring")
+        for each in (short, whole, figures):
+            await each.close()
+
+        kept = {each.id: each.abandoned for each in await dials_of(url)}
+        assert kept == {left.id: True, stayed.id: False}
+        assert (reached.talked, reached.abandoned) == (2, 1)
+
+
+class TestSqlite(CallCostsContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+
+class TestPostgres(CallCostsContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+
+
+def call(reason: str = "agent_hung_up", *, turns: int = 1, cost: float | None = 0.5) -> DialledCall:
+    return DialledCall(dial_id="d", reason=reason, turns=turns, cost=cost)
+
+
+@pytest.mark.parametrize(
+    ("calls", "cost", "abandoned"),
+    [
+        ([call()], 0.5, False),
+        ([call(cost=None)], None, False),
+        ([call(cost=0.25), call()], 0.75, False),
+        ([call(cost=None), call()], None, False),
+        ([call("caller_hung_up", turns=0)], 0.5, True),
+        ([call("caller_hung_up")], 0.5, False),
+        ([call("caller_hung_up", turns=2), call("caller_hung_up", turns=0)], 1.0, False),
+        ([call("voicemail", turns=0)], 0.5, False),
+        ([call("silence", turns=0)], 0.5, False),
+        ([call("failed", turns=0)], 0.5, False),
+        ([call("interrupted", turns=0)], 0.5, False),
+    ],
+    ids=[
+        "ordinary",
+        "unpriced",
+        "taken_up_again",
+        "one_part_unpriced",
+        "left_at_once",
+        "left_behind_an_answer",
+        "left_behind_an_answer_before",
+        "a_mailbox",
+        "nobody_spoke",
+        "ours",
+        "cut",
+    ],
+)
+def test_what_a_dials_calls_come_to(
+    calls: Sequence[DialledCall],
+    cost: float | None,
+    abandoned: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    assert uses_of(calls) == [DialUse(dial_id="d", cost=cost, abandoned=abandoned)]
+
+
+def test_calls_of_several_dials_are_kept_apart() -> None:
+    other = DialledCall(dial_id="c", reason="silence", turns=0, cost=0.25)
+
+    uses = uses_of([call(), other, call()])
+
+    assert [(each.dial_id, each.cost) for each in uses] == [("c", 0.25), ("d", 1.0)]

@@ -1,0 +1,104 @@
+"""The numbers by which a campaign is judged."""
+
+from dataclasses import replace
+
+import pytest
+
+from campaigns.key_figures import KeyFigures, key_figures
+from campaigns.report import figure_lines
+from campaigns.troubles import HouseFigures
+from storage.campaign_figures import OutcomeFigures, ReachedContacts
+from storage.campaign_office import CampaignStanding
+from storage.dial_costs import DialCosts
+
+STANDING = CampaignStanding(
+    name="spring",
+    state="running",
+    contacts={"done": 3, "excluded": 1, "waiting": 4, "resting": 2},
+    outcomes={},
+)
+HOUSE = HouseFigures(open_s=33.0, mttr_s=9.5, incidents_open=1, alerts=3, called_s=1800.0)
+OUTCOMES = (
+    OutcomeFigures(
+        outcome="completed",
+        dials=3,
+        length_s=90.0,
+        costs=DialCosts(carrier=0.03, providers=0.06, carrier_owed=1),
+    ),
+    OutcomeFigures(outcome="busy", dials=4, length_s=0.0, costs=DialCosts()),
+    OutcomeFigures(
+        outcome="agent_failed", dials=1, length_s=6.0, costs=DialCosts(carrier=0.01, unpriced=1)
+    ),
+    OutcomeFigures(outcome="refused", dials=1, length_s=0.0, costs=DialCosts()),
+)
+REACHED = ReachedContacts(dialled=5, completed=2, talked=4, abandoned=1)
+
+
+def figures() -> KeyFigures:
+    return key_figures(STANDING, OUTCOMES, reached=REACHED, house=HOUSE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("contacts", 10),
+        ("finished", 4),
+        ("dials", 8),
+        ("success_rate", 2 / 5),
+        ("retry_rate", 3 / 8),
+        ("own_fault_rate", 1 / 8),
+        ("abandoned", 1),
+        ("abandoned_rate", 1 / 4),
+        ("length_s", 96.0),
+        ("cost_per_contact", 0.10 / 5),
+        ("cost_per_success", 0.10 / 2),
+    ],
+)
+def test_a_campaign_has_this_figure(name: str, value: float) -> None:
+    assert getattr(figures(), name) == pytest.approx(value)
+
+
+def test_people_are_told_each_figure_and_what_is_not_in_a_sum() -> None:
+    told = dict(figure_lines(figures()))
+
+    assert told == {
+        "contacts": "4 of 10 finished",
+        "dials": "8",
+        "success rate": "40.0 %",
+        "retry rate": "37.5 %",
+        "our own faults": "12.5 %",
+        "abandoned calls": "1 (25.0 %)",
+        "seconds OPEN": "33.0 s",
+        "time to recover": "9.5 s (1 not over)",
+        "alerts an hour": "6.0 (3 in all)",
+        "talked": "1.6 min",
+        "carrier's part": "0.0400",
+        "providers' part": "0.0600",
+        "cost": "0.1000 (1 without the carrier's price, 1 unpriced)",
+        "cost a contact": "at least 0.0200",
+        "cost a success": "at least 0.0500",
+    }
+
+
+def test_of_nothing_there_is_no_share_and_no_time() -> None:
+    nothing = key_figures(
+        replace(STANDING, contacts={}),
+        (),
+        reached=ReachedContacts(dialled=0, completed=0),
+        house=HouseFigures(),
+    )
+
+    told = dict(figure_lines(nothing))
+
+    dash = "–"  # noqa: RUF001 - as people are told
+    assert {name for name, value in told.items() if value == dash} == {
+        "success rate",
+        "retry rate",
+        "our own faults",
+        "seconds OPEN",
+        "time to recover",
+        "alerts an hour",
+        "cost a contact",
+        "cost a success",
+    }
+    assert told["abandoned calls"] == f"0 ({dash})"
