@@ -25,7 +25,9 @@ from bot.http.alert_routes import alert_router
 from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
+from bot.http.campaign_reports import report_router
 from bot.http.campaign_routes import campaign_router
+from bot.http.house_campaigns import HouseCampaigns
 from bot.http.own_house import open_house
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import open_outbound
@@ -139,14 +141,17 @@ async def run_server(
         open_outbound(process, house, ledger, dialing=extras.dialing) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
+        campaigns = HouseCampaigns(outbound, house)
         routers = (
             alert_router(alerts, process.switchboard.tell),
-            campaign_router(outbound, house),
+            campaign_router(outbound, campaigns, process.switchboard.tell),
+            report_router(outbound),
             *extras.routers,
         )
+        more = replace(extras, routers=routers, reader=reader, campaigns=campaigns)
         server = Server(
             uvicorn.Config(
-                application(process, tasks, replace(extras, routers=routers, reader=reader), house),
+                application(process, tasks, more, house),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from loguru import logger
@@ -26,6 +26,7 @@ from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
 from campaigns.model import Campaign
 from campaigns.one_call import ONE_CALL, OneCall
+from storage.campaign_course import CourseReader
 from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
 from storage.contact_book import ContactBook
@@ -39,6 +40,9 @@ class Outbound:
     Attributes:
         dialer: None: no campaign is configured.
         one_call: None: no carrier is.
+        course: Says how each has been going.
+        usable: For each stage, whether any of its rungs may be asked now.
+        url: The database's address.
     """
 
     campaigns: Mapping[str, Campaign]
@@ -48,6 +52,9 @@ class Outbound:
     dialer: Dialer | None
     one_call: OneCall | None
     now_s: Callable[[], float]
+    course: CourseReader
+    usable: Callable[[], Mapping[str, bool]]
+    url: str = field(repr=False)
 
 
 def campaigns_of(settings: Settings) -> dict[str, Campaign]:
@@ -76,6 +83,7 @@ async def open_outbound(
     url, campaigns = settings.storage.url, campaigns_of(settings)
     store = CampaignStore(url, holder=secrets.token_hex(8))
     office, book, reader = CampaignOffice(url), ContactBook(url), DialReader(url)
+    course = CourseReader(url)
     calls = CallsOfTheHouse(
         ledger=ledger, briefs=process.briefs, agent_of=partial(agent_of, settings)
     )
@@ -106,6 +114,9 @@ async def open_outbound(
                 dialer=dialer,
                 one_call=_one_call(parts) if dials else None,
                 now_s=clock.utc_s,
+                course=course,
+                usable=parts.house.usable,
+                url=url,
             )
         finally:
             for each in working:
@@ -113,7 +124,7 @@ async def open_outbound(
                 await asyncio.wait([each])
             if isinstance(carrier, Closing):
                 carrier.close()
-            for each in (store, office, book, reader, clerks):
+            for each in (store, office, book, reader, course, clerks):
                 await each.close()
 
 
