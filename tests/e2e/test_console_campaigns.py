@@ -56,9 +56,28 @@ def held(reason: str, **said: Any) -> dict[str, Any]:
 
 EVERY_STATE: Final = [
     campaign(),
-    held("tts_down", name="reminders", daily_spend=20.0, calls_now=0, left_s=None),
+    held(
+        "tts_down",
+        name="reminders",
+        outcomes={"completed": 61, "busy": 12, "agent_failed": 4},
+        finished=74,
+        all_contacts=90,
+        calls_today=77,
+        daily_calls=None,
+        spent_today=1.12,
+        daily_spend=20.0,
+        calls_now=0,
+        left_s=1260.0,
+    ),
     campaign(
-        "survey", state="paused", reason="agent_failed_in_a_row", outcomes={"agent_failed": 5}
+        "survey",
+        state="paused",
+        reason="agent_failed_in_a_row",
+        outcomes={"agent_failed": 5},
+        finished=0,
+        calls_now=0,
+        calls_today=5,
+        spent_today=0.0,
     ),
     campaign("autumn", state="ready", contacts={}, outcomes={}, all_contacts=0, finished=0),
 ]
@@ -101,6 +120,21 @@ async def test_progress_outcomes_and_time_left_are_shown(
     assert await page.evaluate("broken") == []
     assert watch.errors == []
     assert watch.foreign == []
+
+
+COLOURS: Final = "all => all.map(one => getComputedStyle(one).backgroundColor)"
+
+
+async def test_an_outcome_has_its_own_colour_however_the_campaign_stands(
+    page: Page, served: Served
+) -> None:
+    await shown(page, served, campaign(), held("tts_down", name="reminders"))
+
+    colours = await page.locator("[data-outcome=busy] .bar").evaluate_all(COLOURS)
+    good = await page.locator("[data-outcome=completed] .bar").evaluate_all(COLOURS)
+
+    assert len(set(colours)) == 1
+    assert len({*colours, *good}) == 2
 
 
 HELD: Final = {

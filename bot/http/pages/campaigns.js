@@ -35,7 +35,7 @@ const DOES = {
 };
 const PAUSES = { agent_failed_in_a_row: "It paused itself: several calls in a row failed for our own reasons. Resume it when that is mended." };
 
-const TONES = { completed: "good", voicemail: "good", agent_failed: "bad", failed: "warn", unknown: "warn" };
+const TONES = { completed: "good", agent_failed: "bad", failed: "warn", unknown: "warn" };
 
 /** The card; give it what the live feed says of campaigns. */
 export class Campaigns {
