@@ -69,15 +69,9 @@ def live_router(
         async for shown in live.watch():
             yield _message(shown)
 
-    async def stream_console() -> AsyncIterator[str]:
-        yield opening
+    def merged() -> AsyncIterator[str]:
         more = (_campaigns(campaigns),) if campaigns else ()
-        merged = merge(_entries(live), _calls(calls), *more)
-        try:
-            async for message in merged:
-                yield message
-        finally:
-            await merged.aclose()  # type: ignore[attr-defined] - a generator
+        return merge(_entries(live), _calls(calls), *more)
 
     @router.get("/api/live", response_model=None)
     async def watch(  # pyright: ignore[reportUnusedFunction]
@@ -86,12 +80,21 @@ def live_router(
         if live.watchers >= MOST_WATCHERS:
             return JSONResponse({"detail": "Too many pages watch already."}, 503)
         return StreamingResponse(
-            stream_console() if calls else stream(),
+            _console(opening, merged()) if calls else stream(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )
 
     return router
+
+
+async def _console(opening: str, merged: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield opening
+    try:
+        async for message in merged:
+            yield message
+    finally:
+        await merged.aclose()  # type: ignore[attr-defined] - a generator
 
 
 async def _entries(live: LiveView) -> AsyncIterator[str]:
