@@ -412,8 +412,10 @@ class ProcessLagged:
     times: int  # since this was last told
 
 
-OperatorAction: TypeAlias = Literal["rest", "return", "reset", "acknowledge", "resolve"]
-"""What an operator can do while calls go on."""
+OperatorAction: TypeAlias = Literal[
+    "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume"
+]
+"""What an operator can do while calls go on: to a provider, an alert, a campaign."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -421,7 +423,7 @@ class OperatorActed:
     """An operator did something; told once for all processes."""
 
     action: OperatorAction
-    target: str  # a provider, or an alert's key
+    target: str  # a provider, an alert's key, or a campaign
     by: str  # as they call themselves, and by which credential from where
     why: str = ""
 

@@ -1,7 +1,7 @@
 """How campaigns stand: whether they run, and what has become of their contacts."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,9 @@ class CampaignStanding:
         calls_now: Dials whose lease holds.
         claimed_s: When it was last somebody's turn; the longer ago, the sooner it is again.
         cost: The carrier's part and the providers', as far as they are known.
+        day_s: When the day began to which the next two belong; another day has begun since, maybe.
+        day_calls: Made on that day.
+        day_spent: On that day, as far as prices are known.
     """
 
     name: str
@@ -35,6 +38,9 @@ class CampaignStanding:
     calls_now: int = 0
     claimed_s: float = 0.0
     cost: float = 0.0
+    day_s: float = 0.0
+    day_calls: int = 0
+    day_spent: float = 0.0
 
 
 class CampaignOffice:
@@ -50,11 +56,27 @@ class CampaignOffice:
             await make_campaign(self._work, connection, campaign, now)
 
     async def move(
-        self, campaign: str, state: CampaignState, *, reason: str = "", now: float
+        self,
+        campaign: str,
+        state: CampaignState,
+        *,
+        reason: str = "",
+        now: float,
+        begins: Collection[CampaignState] = (),
     ) -> bool:
-        """Put a campaign into a state; False: there is no such campaign."""
+        """Put a campaign into a state; False: there is none, or it is in none of `begins`.
+
+        Args:
+            campaign: Its name.
+            state: The new one.
+            reason: Why.
+            now: Since when.
+            begins: States that it may come from; none: all.
+        """
         values = {"state": state, "reason": reason[:REASON_LENGTH], "changed_s": now}
         change = update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign).values(**values)
+        if begins:
+            change = change.where(CAMPAIGNS.c.state.in_(begins))
         async with self._work.write() as connection:
             return (await connection.execute(change)).rowcount > 0
 
@@ -121,6 +143,9 @@ async def _standing(connection: AsyncConnection, row: Row[Any], now: float) -> C
         calls_now=(await connection.execute(select(func.count()).where(live))).scalar_one(),
         claimed_s=row.claimed_s,
         cost=float((await connection.execute(cost)).scalar_one()),
+        day_s=row.day_s,
+        day_calls=row.day_calls,
+        day_spent=row.day_spent,
     )
 
 

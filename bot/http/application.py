@@ -21,7 +21,7 @@ from bot.http.carrier_doors import carrier_routers
 from bot.http.door_frame import DoorFrame
 from bot.http.house_calls import HouseCalls
 from bot.http.house_live import HouseLive
-from bot.http.live_routes import live_router
+from bot.http.live_routes import CampaignsView, live_router
 from bot.http.metrics_route import metrics_router
 from bot.http.one_request import OneRequest
 from bot.http.one_sentence import explain_request
@@ -49,6 +49,7 @@ class Extras:
     reader: RecordReader | None = None  # of the record; None: one that nobody closes
     house: Joined | None = None  # the other processes behind the same port
     metrics_folder: Path | None = None  # where they count
+    campaigns: CampaignsView | None = None  # whom we call; None: nobody is told of them
     dialing: DialerSettings | None = None  # how the dialer takes its time
 
 
@@ -133,7 +134,12 @@ def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
     view = HouseLive(process.live, house)
     reader = extras.reader or RecordReader(settings.storage.url)
     return [
-        live_router(view, budget_s=settings.latency.budget_s, calls=calls),
+        live_router(
+            view,
+            budget_s=settings.latency.budget_s,
+            calls=calls,
+            campaigns=extras.campaigns,
+        ),
         call_router(calls, reader),
     ]
 

@@ -2,60 +2,53 @@
 
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
 
-from bot.house.house import House
+from bot.http.house_campaigns import UNKNOWN, HouseCampaigns
+from bot.http.operator import OperatorWord, Word, tell_action
+from bot.outbound.campaign_state import MOVES
 from bot.outbound.opening import Outbound
-from calls.outbound import CampaignState
+from calls.entry import Tell
+from calls.events import OperatorAction
 from campaigns.one_call import ONE_CALL
-from campaigns.progress import progress_of
-from storage.campaign_office import CampaignStanding
 from storage.database import StorageError
 
-QUESTION: Final = "campaign holds"
-MOVES: Final[Mapping[str, CampaignState]] = {
-    "start": "running",
-    "pause": "paused",
-    "resume": "running",
-}
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 
 Wanted = Annotated[str, Body(embed=True, max_length=32)]
 
 
-def campaign_router(outbound: Outbound, house: House) -> APIRouter:
+def campaign_router(outbound: Outbound, all_campaigns: HouseCampaigns, tell: Tell) -> APIRouter:
     """Return the routes under `/api/campaigns` and `/api/dials`."""
     router = APIRouter()
-
-    async def own_holds(_: Mapping[str, Any]) -> Mapping[str, Any]:
-        return _holds(outbound)
-
-    house.answer(QUESTION, own_holds)
 
     @router.get("/api/campaigns", response_model=None)
     async def campaigns() -> JSONResponse | list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
         try:
-            return await _list(outbound, house)
+            return await all_campaigns.all()
         except StorageError:
             return _unknown()
 
     @router.post("/api/campaigns/{name}/{move}", response_model=None)
-    async def change(name: str, move: str) -> JSONResponse | dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    async def change(  # pyright: ignore[reportUnusedFunction]
+        request: Request, name: str, move: str, word: Word = None
+    ) -> JSONResponse | dict[str, Any]:
         if name not in outbound.campaigns or move not in MOVES:
             told = {"detail": "There is no such campaign.", "names": list(outbound.campaigns)}
             return JSONResponse(told, status_code=404)
-        now = outbound.now_s()
+        said = word or OperatorWord()
         try:
-            await outbound.office.open(name, now=now)
-            await outbound.office.move(name, MOVES[move], reason="an operator", now=now)
-            return next(each for each in await _list(outbound, house) if each["name"] == name)
+            moved = await _move(outbound, name, move, said)
+            if moved:
+                tell_action(tell, request, cast(OperatorAction, move), target=name, word=said)
+            shown = next(each for each in await all_campaigns.all() if each["name"] == name)
         except StorageError:
             return _unknown()
+        return shown if moved else _unmoved(shown, move)
 
     @router.post("/api/dials", response_model=None)
     async def dial(number: Wanted) -> JSONResponse | dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
@@ -64,35 +57,20 @@ def campaign_router(outbound: Outbound, house: House) -> APIRouter:
     return router
 
 
-async def _list(outbound: Outbound, house: House) -> list[dict[str, Any]]:
-    held: dict[str, Any] = {}
-    for each in await house.ask_all(QUESTION):
-        held |= each or {}
-    standings = await outbound.office.standings(now=outbound.now_s())
-    known = [each for each in standings if each.name in outbound.campaigns]
-    return [_shown(outbound, each, held.get(each.name)) for each in known]
+async def _move(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
+    """Move a campaign; False: it is in no state in which that could be done."""
+    now, (begins, becomes) = outbound.now_s(), MOVES[move]
+    await outbound.office.open(name, now=now)
+    return await outbound.office.move(name, becomes, reason=word.name, now=now, begins=begins)
 
 
-def _shown(outbound: Outbound, standing: CampaignStanding, held: Any) -> dict[str, Any]:
-    progress = progress_of(
-        outbound.campaigns[standing.name],
-        contacts=standing.contacts,
-        outcomes=standing.outcomes,
-    )
-    return asdict(standing) | {
-        "all_contacts": progress.contacts,
-        "finished": progress.finished,
-        "dials": progress.dials,
-        "left_s": progress.left_s,
-        "held": held if standing.state == "running" else None,
-    }
-
-
-def _holds(outbound: Outbound) -> Mapping[str, Any]:
-    if outbound.dialer is None:
-        return {}
-    holds = {name: outbound.dialer.why(name) for name in outbound.campaigns}
-    return {name: asdict(each) for name, each in holds.items() if each}
+def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
+    """Return how a campaign stands that is where it was to come to, else why it is not."""
+    begins, becomes = MOVES[move]
+    if shown["state"] == becomes:
+        return shown
+    needs = " or ".join(sorted(begins))
+    return _refused(f"{shown['name']} is {shown['state']}; {move} needs {needs}.", 409)
 
 
 async def _dial(outbound: Outbound, number: str) -> JSONResponse | dict[str, Any]:
@@ -113,4 +91,4 @@ def _refused(why: str, status: int) -> JSONResponse:
 
 
 def _unknown() -> JSONResponse:
-    return _refused("The database does not answer.", 503)
+    return _refused(UNKNOWN, 503)

@@ -31,6 +31,14 @@ class CallsView(Protocol):
         ...
 
 
+class CampaignsView(Protocol):
+    """The campaigns, as a whole."""
+
+    def watch(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield {"campaigns", "problem"}, and again when that has changed, every few seconds."""
+        ...
+
+
 MOST_WATCHERS: Final = 64  # each holds a connection of the 256 that there may be at once
 FREQUENT: Final = frozenset(
     {
@@ -43,12 +51,15 @@ FREQUENT: Final = frozenset(
 """Told many times a turn: who is told of the calls as a whole needs none of it."""
 
 
-def live_router(live: LiveView, *, budget_s: float, calls: CallsView) -> APIRouter:
+def live_router(
+    live: LiveView, *, budget_s: float, calls: CallsView, campaigns: CampaignsView | None = None
+) -> APIRouter:
     """Return the route that streams every entry to its watchers.
 
     The stream opens with an event `settings`, {"budget_s"}, against which answers are drawn. With
-    `?calls=1` it has events `calls` as well, each with all calls in progress, and leaves out the
-    entries that are told many times a turn: forty calls are not too much for a page then.
+    `?calls=1` it has events `calls` as well, each with all calls in progress, and `campaigns`, and
+    leaves out the entries that are told many times a turn: forty calls are not too much for a page
+    then.
     """
     router = APIRouter()
     opening = f"event: settings\ndata: {json.dumps({'budget_s': budget_s})}\n\n"
@@ -58,14 +69,9 @@ def live_router(live: LiveView, *, budget_s: float, calls: CallsView) -> APIRout
         async for shown in live.watch():
             yield _message(shown)
 
-    async def stream_console() -> AsyncIterator[str]:
-        yield opening
-        merged = merge(_entries(live), _calls(calls))
-        try:
-            async for message in merged:
-                yield message
-        finally:
-            await merged.aclose()  # type: ignore[attr-defined] - a generator
+    def merged() -> AsyncIterator[str]:
+        more = (_campaigns(campaigns),) if campaigns else ()
+        return merge(_entries(live), _calls(calls), *more)
 
     @router.get("/api/live", response_model=None)
     async def watch(  # pyright: ignore[reportUnusedFunction]
@@ -74,12 +80,21 @@ def live_router(live: LiveView, *, budget_s: float, calls: CallsView) -> APIRout
         if live.watchers >= MOST_WATCHERS:
             return JSONResponse({"detail": "Too many pages watch already."}, 503)
         return StreamingResponse(
-            stream_console() if calls else stream(),
+            _console(opening, merged()) if calls else stream(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )
 
     return router
+
+
+async def _console(opening: str, merged: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield opening
+    try:
+        async for message in merged:
+            yield message
+    finally:
+        await merged.aclose()  # type: ignore[attr-defined] - a generator
 
 
 async def _entries(live: LiveView) -> AsyncIterator[str]:
@@ -91,6 +106,11 @@ async def _entries(live: LiveView) -> AsyncIterator[str]:
 async def _calls(calls: CallsView) -> AsyncIterator[str]:
     async for shown in calls.watch():
         yield f"event: calls\n{_message(shown)}"
+
+
+async def _campaigns(campaigns: CampaignsView) -> AsyncIterator[str]:
+    async for shown in campaigns.watch():
+        yield f"event: campaigns\n{_message(shown)}"
 
 
 def _message(shown: object) -> str:

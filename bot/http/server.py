@@ -23,7 +23,9 @@ from bot.http.alert_routes import alert_router
 from bot.http.application import Extras, application
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.bounds import bounds
+from bot.http.campaign_reports import report_router
 from bot.http.campaign_routes import campaign_router
+from bot.http.house_campaigns import HouseCampaigns
 from bot.http.own_house import open_house
 from bot.http.ready_line import ready_line
 from bot.outbound.call_ledger import CallLedger
@@ -124,8 +126,9 @@ async def run_server(
         open_outbound(process, house, ledger, dialing=extras.dialing) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
-        routers = [*_operators(process, house, alerts, outbound), *extras.routers]
-        more = replace(extras, routers=routers, reader=reader)
+        campaigns = HouseCampaigns(outbound, house)
+        routers = [*_operators(process, alerts, outbound, campaigns), *extras.routers]
+        more = replace(extras, routers=routers, reader=reader, campaigns=campaigns)
         app = application(process, tasks, more, house)
         server = Server(_bounded(app), process.switchboard)
         async with _answering(server, sockets, process, tasks):
@@ -158,10 +161,15 @@ def _alerts(
 
 
 def _operators(
-    process: Process, house: House, alerts: AlertDesk, outbound: Outbound
+    process: Process, alerts: AlertDesk, outbound: Outbound, campaigns: HouseCampaigns
 ) -> list[APIRouter]:
     """Return where operators see and steer what is done beside the calls."""
-    return [alert_router(alerts, process.switchboard.tell), campaign_router(outbound, house)]
+    tell = process.switchboard.tell
+    return [
+        alert_router(alerts, tell),
+        campaign_router(outbound, campaigns, tell),
+        report_router(outbound),
+    ]
 
 
 def _bounded(app: FastAPI) -> uvicorn.Config:

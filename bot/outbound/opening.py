@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from loguru import logger
@@ -28,6 +28,7 @@ from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
 from campaigns.model import Campaign
 from campaigns.one_call import ONE_CALL, OneCall
+from storage.campaign_course import CourseReader
 from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
 from storage.contact_book import ContactBook
@@ -41,6 +42,9 @@ class Outbound:
     Attributes:
         dialer: None: no campaign is configured.
         one_call: None: no carrier is.
+        course: Says how each has been going.
+        usable: For each stage, whether any of its rungs may be asked now.
+        url: The database's address.
     """
 
     campaigns: Mapping[str, Campaign]
@@ -50,6 +54,9 @@ class Outbound:
     dialer: Dialer | None
     one_call: OneCall | None
     now_s: Callable[[], float]
+    course: CourseReader
+    usable: Callable[[], Mapping[str, bool]]
+    url: str = field(repr=False)
 
 
 def campaigns_of(settings: Settings) -> dict[str, Campaign]:
@@ -85,7 +92,18 @@ async def open_outbound(
         parts = replace(parts, settings=dialing or parts.settings)
         dialer = _dialer(campaigns, parts)
         async with _working(tasks, dialer, clerks, carrier):
-            yield _outbound(campaigns, books, calls, dialer, _one_call(parts))
+            yield Outbound(
+                campaigns=campaigns,
+                office=books.office,
+                book=books.contacts,
+                calls=calls,
+                dialer=dialer,
+                one_call=_one_call(parts),
+                now_s=clock.utc_s,
+                course=books.course,
+                usable=parts.house.usable,
+                url=settings.storage.url,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +113,7 @@ class _Books:
     store: CampaignStore
     office: CampaignOffice
     contacts: ContactBook
+    course: CourseReader
     reader: DialReader
 
 
@@ -105,12 +124,13 @@ async def _open_books(url: str) -> AsyncIterator[_Books]:
         store=CampaignStore(url, holder=secrets.token_hex(8)),
         office=CampaignOffice(url),
         contacts=ContactBook(url),
+        course=CourseReader(url),
         reader=DialReader(url),
     )
     try:
         yield books
     finally:
-        for each in (books.store, books.office, books.contacts, books.reader):
+        for each in (books.store, books.office, books.contacts, books.course, books.reader):
             await each.close()
 
 
@@ -147,24 +167,6 @@ def _parts(
         tell=tell,
         now_s=clock.utc_s,
         rehearse=rehearsal_of(house.process).ready,
-    )
-
-
-def _outbound(
-    campaigns: Mapping[str, Campaign],
-    books: _Books,
-    calls: CallsOfTheHouse,
-    dialer: Dialer | None,
-    one_call: OneCall | None,
-) -> Outbound:
-    return Outbound(
-        campaigns=campaigns,
-        office=books.office,
-        book=books.contacts,
-        calls=calls,
-        dialer=dialer,
-        one_call=one_call,
-        now_s=clock.utc_s,
     )
 
 

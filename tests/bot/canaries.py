@@ -200,6 +200,7 @@ PATHS = (
     "/twilio/voice", "/twilio/after", "/twilio/status", "/telnyx/voice", "/plivo/voice",
     "/livekit/webhook", "/nowhere", "/api/calls/nobody", "/api/providers/nobody/rest",
     "/api/providers/nobody/return", "/api/alerts/nobody/resolve", "/api/campaigns",
+    "/api/campaigns/nobody/start", "/api/campaigns/nobody/report.csv",
 )  # fmt: skip
 
 

@@ -27,6 +27,13 @@ ACTIONS = {
 }
 
 
+def kind_of(shown: Any) -> str:
+    """Return the line that names the event of what is shown; entries have none."""
+    if isinstance(shown, list):
+        return "event: calls\n"
+    return "event: campaigns\n" if "campaigns" in shown else ""
+
+
 class StandIn:
     """The application and what the pages asked of it."""
 
@@ -55,6 +62,8 @@ class StandIn:
         }
         self.reloads: list[tuple[int, dict[str, Any]]] = []  # what is answered, one after the other
         self.call_pages: dict[str, dict[str, Any]] = {}
+        self.campaigns: list[dict[str, Any]] = []
+        self.moves: dict[str, dict[str, Any]] = {}  # what a word makes of a campaign
         self.channel: RTCDataChannel | None = None
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
@@ -75,6 +84,11 @@ class StandIn:
         """Have these be the calls in progress, on the live feed as well."""
         self.calls["live"] = live
         self._live.put_nowait(live)
+
+    def show_campaigns(self, campaigns: list[dict[str, Any]], *, problem: str = "") -> None:
+        """Have these be the campaigns, on the live feed as well."""
+        self.campaigns = campaigns
+        self._live.put_nowait({"campaigns": campaigns, "problem": problem})
 
     def end_feed(self) -> None:
         """End the live feed of whoever watches."""
@@ -117,6 +131,7 @@ class StandIn:
         app.add_api_route("/api/providers/{name}/{what}", self._act, methods=["POST"])
         app.add_api_route("/api/alerts", lambda: self.alerts)
         app.add_api_route("/api/alerts/{name}/{what}", self._change_alert, methods=["POST"])
+        app.add_api_route("/api/campaigns/{name}/{move}", self._move_campaign, methods=["POST"])
         app.add_api_route("/api/reload", self._reload, methods=["POST"])
         app.add_api_route("/api/calls", lambda: self.calls)
         app.add_api_route("/api/calls/{name}", self._call_page)
@@ -171,11 +186,13 @@ class StandIn:
     async def _feed(self) -> StreamingResponse:
         async def lines() -> AsyncIterator[str]:
             yield 'event: settings\ndata: {"budget_s": 1.5}\n\n'
+            first = json.dumps({"campaigns": self.campaigns, "problem": ""})
+            yield f"event: campaigns\ndata: {first}\n\n"
             while True:
                 shown = await self._live.get()
                 if shown is None:
                     return
-                kind = "event: calls\n" if isinstance(shown, list) else ""
+                kind = kind_of(shown)
                 yield f"{kind}data: {json.dumps(shown)}\n\n"
 
         return StreamingResponse(lines(), media_type="text/event-stream")
@@ -203,6 +220,14 @@ class StandIn:
         if what == "resolve":
             alert |= {"status": "resolved", "resolved_how": "resolved by an operator"}
         return alert
+
+    async def _move_campaign(self, name: str, move: str, request: Request) -> Response:
+        word = await request.json()
+        self.acted.append((move, name, word))
+        if self.refuses:
+            return JSONResponse(self.refuses, 409)
+        found = next(each for each in self.campaigns if each["name"] == name)
+        return JSONResponse(found | self.moves.get(move, {}))
 
     async def _reload(self) -> Response:
         status, said = self.reloads.pop(0)

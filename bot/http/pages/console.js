@@ -1,8 +1,9 @@
-/** The console, at /: how it is, the calls, the providers, the alerts; the telephone and the lab's switches. */
+/** The console, at /: how it is, the calls, the providers, the alerts, the campaigns; the telephone and the lab's switches. */
 
 import { Alerts } from "./alerts.js";
 import { ask } from "./asking.js";
 import { LiveCalls, RecentCalls } from "./calls.js";
+import { Campaigns } from "./campaigns.js";
 import { el } from "./dom.js";
 import { Happenings } from "./happenings.js";
 import { mountLab } from "./lab.js";
@@ -28,6 +29,7 @@ const happenings = new Happenings(place("happenings"));
 const providers = new Providers(place("providers"), (rungs) => verdict.learn({ rungs }));
 const calls = new LiveCalls(place("calls"));
 const alerts = new Alerts(place("alerts"), (all) => verdict.learn({ alerts: all }));
+const campaigns = new Campaigns(place("campaigns"));
 const numbers = {};
 const latency = new Latency(place("latency"), BUDGET_S, count);
 const recent = new RecentCalls(place("recent"), remember);
@@ -129,6 +131,7 @@ function follow() {
   };
   feed.onmessage = ({ data }) => take(JSON.parse(data));
   feed.addEventListener("calls", ({ data }) => showCalls(JSON.parse(data)));
+  feed.addEventListener("campaigns", ({ data }) => campaigns.show(JSON.parse(data)));
   feed.addEventListener("settings", ({ data }) => {
     setBudget(JSON.parse(data).budget_s ?? BUDGET_S);
     redraw();

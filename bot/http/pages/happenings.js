@@ -11,7 +11,7 @@ const PART_NAMES = new Map(PARTS.map(({ key, label }) => [key, label.toLowerCase
 const STAGE_NAMES = new Map([["stt", "Hearing"], ["llm", "Thinking"], ["tts", "Speaking"]]);
 const BREAKERS = { open: ["bad", "is left alone"], half_open: ["plain", "is on trial"], closed: ["good", "is well again"] };
 
-const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotation:", reset: "Tried at once:", acknowledge: "Acknowledged:", resolve: "Resolved:" };
+const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotation:", reset: "Tried at once:", acknowledge: "Acknowledged:", resolve: "Resolved:", start: "Campaign started:", pause: "Campaign paused:", resume: "Campaign goes on:" };
 
 const WORDS = {
   CallStarted: ({ transport }) => ["good", `Call answered (${transport})`],
@@ -40,6 +40,9 @@ const WORDS = {
   RungRested: ({ provider, rest_s }) => ["warn", `${provider} rests for ${rest_s.toFixed(1)} s`],
   ProviderReset: ({ provider }) => ["plain", `${provider} is tried at once, as an operator asked`],
   OperatorActed: ({ action, target, by, why }) => ["plain", `${ACTIONS[action] ?? words(action)} ${target}, by ${by}${why ? `: ${why}` : ""}`],
+  CampaignHeld: ({ campaign, reason }) => ["warn", `Campaign ${campaign} is held: ${words(reason)}`],
+  CampaignResumed: ({ campaign, held_s }) => ["good", `Campaign ${campaign} goes on after ${Math.round(held_s)} s`],
+  CampaignPaused: ({ campaign, reason }) => ["bad", `Campaign ${campaign} paused itself: ${words(reason)}`],
   ShareLost: () => ["warn", "What other processes know of the providers cannot be read"],
   ShareRegained: () => ["good", "Other processes tell again how the providers are"],
   ProcessLagged: ({ lag_s, step }) => ["warn", `We were late ourselves, by ${lag_s.toFixed(2)} s${step ? `: ${step}` : ""}`],

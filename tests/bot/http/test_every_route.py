@@ -79,6 +79,7 @@ def configuration(folder: Path, port: int) -> Settings:
             "transports": transports,
             "logs": {"dir": folder},
             "hold": {"render": False},
+            "campaigns": {"ears": {"disclosure": "This is a machine."}},
             "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
         }
     )
@@ -90,7 +91,7 @@ def requests_of(app: FastAPI) -> Iterator[Asked]:
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             yield from examples(each.ok(), mode)
     for route in routes_of(app):
-        path = route.path.replace("{name}", "ears").replace("{key}", "nobody")
+        path = named(route.path)
         for method in sorted(route.methods or {"GET"}):
             yield Asked(method=method, path=path, rest={})
             for body, kind in ODD_BODIES if method not in {"GET", "HEAD"} else ():
@@ -102,6 +103,14 @@ def requests_of(app: FastAPI) -> Iterator[Asked]:
 
 def routes_of(app: FastAPI) -> list[Route]:
     return [each for each in flat(app.routes) if isinstance(each, Route)]
+
+
+def named(path: str) -> str:
+    """Return a route's path with somebody in it whom there is, where the route knows any."""
+    given = {"{name}": "ears", "{key}": "nobody", "{move}": "start"}
+    for place, name in given.items():
+        path = path.replace(place, name)
+    return path
 
 
 def flat(routes: list[BaseRoute]) -> Iterator[BaseRoute]:
@@ -212,7 +221,7 @@ async def test_no_request_of_a_stranger_gets_data_or_a_500(tmp_path: Path) -> No
 
     asked_at = {each.path for each in answers}
     for route in routes_of(app):
-        path = route.path.replace("{name}", "ears").replace("{key}", "nobody")
+        path = named(route.path)
         assert path in asked_at
     assert told([each for each in answers if each.status >= 500 and each.path != "/readyz"]) == []
     given_away = [
@@ -233,6 +242,7 @@ async def test_no_request_with_the_credential_gets_a_500(tmp_path: Path) -> None
 
     assert told([each for each in answers if each.status >= 500 and each.path != "/readyz"]) == []
     served = {each.path for each in answers if each.status == 200}
-    assert served >= {"/client/", "/metrics", "/api/providers", "/api/live"}
+    assert served >= {"/client/", "/metrics", "/api/providers", "/api/live", "/api/campaigns"}
+    assert served >= {f"/api/campaigns/ears/{each}" for each in ("start", "report.html")}
     shown = [each for each in answers if any(word in each.text + each.headers for word in SECRETS)]
     assert told(shown) == []

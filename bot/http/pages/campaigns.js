@@ -1,0 +1,173 @@
+/** The campaigns: how each one stands and why it waits, how far it has come, what became of its dials. */
+
+import { act, problem } from "./asking.js";
+import { el } from "./dom.js";
+import { paced } from "./pacing.js";
+
+const DRAW_MS = 250;
+const ROWS = 30; // more are counted, not drawn
+const MOST_S = 14 * 24 * 3600; // as far as the server looks ahead
+const NONE = "No campaign is configured. Each one under campaigns in the configuration shows here, with its progress and its buttons.";
+
+const MOVES = { ready: [["start", "Start"]], running: [["pause", "Pause"]], paused: [["resume", "Resume"]], done: [["start", "Start again"]] };
+const STATES = { ready: ["plain", "Not started"], running: ["good", "Running"], paused: ["warn", "Paused"], done: ["good", "Done"] };
+const HELD = { tone: "bad", text: "Held" };
+
+/** Why nobody is dialled although the campaign runs; what is not here is its ordinary course. */
+const REASONS = {
+  stt_down: "no provider could hear what people say",
+  llm_down: "no provider could think of an answer",
+  tts_down: "no provider could speak",
+  carrier_unreachable: "the carrier does not answer",
+  no_carrier: "no carrier that could dial is configured",
+  no_seat: "every seat is taken by a call",
+};
+const WAITS = {
+  nobody_due: "Waits: nobody is due yet.",
+  window_closed: "Waits: it is outside the hours of everybody who is left.",
+  daily_calls: "Waits for tomorrow: as many calls as a day may have.",
+  daily_spend: "Waits for tomorrow: as much is spent as a day may cost.",
+};
+const DOES = {
+  hold: (why) => `Nobody is dialled, since ${why}. It goes on by itself when that is over.`,
+  skip: (why) => `Contacts are passed over and come again later, since ${why}.`,
+  degraded: (why) => `People are called all the same, although ${why}.`,
+};
+const PAUSES = { agent_failed_in_a_row: "It paused itself: several calls in a row failed for our own reasons. Resume it when that is mended." };
+
+const TONES = { completed: "good", agent_failed: "bad", failed: "warn", unknown: "warn" };
+
+/** The card; give it what the live feed says of campaigns. */
+export class Campaigns {
+  #list = el("ul", { class: "campaigns" });
+  #said = el("p", { class: "empty", role: "status" }, "Looking…");
+  #wrong = el("p", { class: "problem", role: "status" });
+  #campaigns = [];
+  #problem = "";
+  #known = false;
+  #soon = paced(() => this.#draw(), DRAW_MS);
+
+  constructor(place) {
+    place.append(this.#said, this.#list, this.#wrong);
+  }
+
+  /** Take in all of them: {campaigns, problem}. */
+  show({ campaigns, problem: trouble }) {
+    this.#campaigns = campaigns;
+    this.#problem = trouble;
+    this.#known = true;
+    this.#soon();
+  }
+
+  #draw() {
+    const focused = document.activeElement?.closest?.("[data-act]")?.dataset.act;
+    const shown = this.#campaigns.slice(0, ROWS);
+    this.#list.replaceChildren(...shown.map((campaign) => this.#row(campaign)));
+    if (focused) this.#list.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus();
+    const more = this.#campaigns.length - shown.length;
+    const said = [this.#problem && `${this.#problem} What is shown here is old.`, more > 0 && `and ${more} more`];
+    const text = this.#known && !this.#campaigns.length && !this.#problem ? NONE : said.filter(Boolean).join(" ");
+    if (this.#said.textContent !== text) this.#said.textContent = text;
+    this.#said.hidden = !text;
+  }
+
+  #row(campaign) {
+    const { tone, text } = condition(campaign);
+    const state = el("span", { class: "condition", "data-tone": tone }, text);
+    const buttons = campaign.all_contacts ? MOVES[campaign.state] ?? [] : [];
+    const choices = el("span", { class: "choices" }, ...buttons.map(([move, says]) => this.#button(campaign, move, says)));
+    const head = el("div", { class: "head" }, el("strong", {}, campaign.name), state, choices);
+    const why = explain(campaign);
+    const parts = [head, why && el("p", { class: "why-waits", "data-tone": tone }, why)];
+    if (campaign.all_contacts) parts.push(bar(campaign), figures(campaign), outcomes(campaign), links(campaign));
+    return el("li", { "data-campaign": campaign.name, "data-tone": tone }, ...parts.filter(Boolean));
+  }
+
+  #button({ name }, move, text) {
+    const go = async () => {
+      const done = await act(`/api/campaigns/${encodeURIComponent(name)}/${move}`);
+      this.#wrong.textContent = done.ok ? "" : problem(done);
+      if (done.ok) this.#learn(done.body);
+    };
+    return el("button", { type: "button", "data-act": `campaign ${name}`, "aria-label": `${text}: ${name}`, onclick: go }, text);
+  }
+
+  /** Take in one that was changed here; the feed brings the others in their time. */
+  #learn(changed) {
+    this.#campaigns = this.#campaigns.map((each) => (each.name === changed.name ? changed : each));
+    this.#draw();
+  }
+}
+
+/** How a campaign is, in a word. */
+function condition({ state, held, on_outage }) {
+  const why = held && REASONS[held.reason];
+  if (!why) return { tone: STATES[state]?.[0] ?? "plain", text: STATES[state]?.[1] ?? state };
+  if (held.reason === "no_seat") return { tone: "warn", text: "Held" };
+  if (on_outage === "degraded" && held.reason.endsWith("_down")) return { tone: "warn", text: "Running" };
+  return HELD;
+}
+
+/** Why it waits or rests, in a sentence; nothing: it does not. */
+function explain({ name, state, reason, held, on_outage, all_contacts: all }) {
+  if (!all) return `It has no contacts. holdline campaign import FILE --campaign ${name} brings some.`;
+  if (state === "paused") return PAUSES[reason] ?? (reason ? `By ${reason.replaceAll("_", " ")}.` : "");
+  if (!held) return "";
+  const why = REASONS[held.reason];
+  if (!why) return WAITS[held.reason] ?? "";
+  const does = held.reason.endsWith("_down") ? DOES[on_outage] : DOES.hold;
+  const since = held.since_s ? ` Since ${new Date(1000 * held.since_s).toLocaleTimeString()}.` : "";
+  return (does ?? DOES.hold)(why) + since;
+}
+
+function bar({ name, finished, all_contacts: all }) {
+  const done = `${finished} of ${all} contacts done`;
+  return el("progress", { max: String(all), value: String(finished), "aria-label": `${name}: ${done}` }, done);
+}
+
+function figures(campaign) {
+  const { finished, all_contacts: all, state, left_s, calls_now: now, calls_today: calls, spent_today: spent } = campaign;
+  const pairs = [
+    ["Contacts done", `${finished} of ${all}`],
+    ["Time left", state === "running" ? duration(left_s) : "–"],
+    ["Calls now", String(now)],
+    ["Calls today", limited(String(calls), campaign.daily_calls)],
+    ["Spent today", limited(spent.toFixed(2), campaign.daily_spend?.toFixed(2))],
+  ];
+  return el("dl", { class: "figures" }, ...pairs.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));
+}
+
+/** What became of its dials: a bar for each outcome, the most frequent first. */
+function outcomes({ name, outcomes: counts }) {
+  const sorted = Object.entries(counts).sort(([one, few], [other, many]) => many - few || one.localeCompare(other));
+  if (!sorted.length) return el("p", { class: "empty" }, "Nobody was dialled yet. What becomes of each dial shows here.");
+  const most = sorted[0][1];
+  return el("ul", { class: "outcomes", "aria-label": `Outcomes of the dials of ${name}` }, ...sorted.map(([outcome, count]) => outcomeRow(outcome, count, most)));
+}
+
+function outcomeRow(outcome, count, most) {
+  const line = el("span", { class: "bar", "data-tone": TONES[outcome] ?? "plain" });
+  line.style.width = `${(100 * count) / most}%`;
+  const track = el("span", { class: "track", "aria-hidden": "true" }, line);
+  return el("li", { "data-outcome": outcome }, el("span", {}, outcome.replaceAll("_", " ")), track, el("span", { class: "count" }, String(count)));
+}
+
+function links({ name }) {
+  const path = `/api/campaigns/${encodeURIComponent(name)}/report`;
+  const page = el("a", { href: `${path}.html`, target: "_blank", rel: "noopener", "aria-label": `Report of ${name}` }, "Report");
+  const lines = el("a", { href: `${path}.csv`, "aria-label": `Contacts of ${name} as CSV, numbers masked` }, "Contacts as CSV");
+  return el("p", { class: "links" }, page, lines);
+}
+
+/** A length of time that is only estimated. */
+function duration(left_s) {
+  if (left_s === null) return "not known";
+  if (left_s >= MOST_S) return "two weeks or more";
+  if (left_s < 90) return "about a minute";
+  if (left_s < 5400) return `about ${Math.round(left_s / 60)} min`;
+  return left_s < 48 * 3600 ? `about ${Math.round(left_s / 3600)} h` : `about ${Math.round(left_s / 86400)} days`;
+}
+
+function limited(value, limit) {
+  return limit === null || limit === undefined ? value : `${value} of ${limit}`;
+}

@@ -1,0 +1,120 @@
+"""All campaigns as the console has them: how far each has come, why it waits, how long it takes."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from bot.outbound.opening import Outbound
+from campaigns.guard import stage_down
+from campaigns.model import Campaign
+from campaigns.progress import Progress, progress_of
+from campaigns.time_left import Remainder, estimate_left_s
+from campaigns.window import day_began_s
+from storage.campaign_course import CampaignCourse
+from storage.campaign_office import CampaignStanding
+
+NO_CARRIER: Final = "no_carrier"
+
+
+async def list_campaigns(
+    outbound: Outbound, held: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return each campaign that is configured, as JSON; one without contacts is `ready`.
+
+    Args:
+        outbound: What is configured, and the database.
+        held: By campaign, why the process that dials makes no call.
+
+    Raises:
+        StorageError: The database does not answer.
+    """
+    now = outbound.now_s()
+    found = {each.name: each for each in await outbound.office.standings(now=now)}
+    shown: list[dict[str, Any]] = []
+    for name, campaign in outbound.campaigns.items():
+        standing = found.get(name) or _unknown(name)
+        waits = held.get(name) if standing.state == "running" else None
+        shown.append(_shown(campaign, standing) | {"held": waits} | await _left(outbound, standing))
+    return shown
+
+
+def why_held(outbound: Outbound) -> dict[str, dict[str, Any]]:
+    """Return by campaign why this process dials nobody, or does so although a stage is down."""
+    if outbound.dialer is None:
+        nobody = {"reason": NO_CARRIER, "since_s": None, "outage": True}
+        return dict.fromkeys(outbound.campaigns, nobody)
+    holds = {name: outbound.dialer.why(name) for name in outbound.campaigns}
+    told = {name: asdict(each) for name, each in holds.items() if each}
+    if down := stage_down(outbound.usable()):
+        all_the_same = {"reason": down, "since_s": None, "outage": True}
+        for name, campaign in outbound.campaigns.items():
+            if campaign.on_outage == "degraded":
+                told.setdefault(name, all_the_same)
+    return told
+
+
+def merge_holds(answers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Return what all processes say of holds; at most one of them dials."""
+    held: dict[str, Any] = {}
+    for each in answers:
+        held |= each or {}
+    return held
+
+
+def _unknown(name: str) -> CampaignStanding:
+    """Return how a campaign stands of which the database knows nothing yet."""
+    return CampaignStanding(name=name, state="ready", contacts={}, outcomes={})
+
+
+def _shown(campaign: Campaign, standing: CampaignStanding) -> dict[str, Any]:
+    progress = _progress(standing)
+    return asdict(standing) | {
+        "all_contacts": progress.contacts,
+        "finished": progress.finished,
+        "dials": progress.dials,
+        "on_outage": campaign.on_outage,
+        "daily_calls": campaign.daily_calls,
+        "daily_spend": campaign.daily_spend,
+    }
+
+
+async def _left(outbound: Outbound, standing: CampaignStanding) -> dict[str, Any]:
+    """Return what today used up, and how long a campaign that runs may still take."""
+    campaign, now = outbound.campaigns[standing.name], outbound.now_s()
+    today = standing.day_s == day_began_s(campaign.zone, now=now)
+    used = {
+        "calls_today": standing.day_calls if today else 0,
+        "spent_today": standing.day_spent if today else 0.0,
+    }
+    progress = _progress(standing)
+    if standing.state != "running" or not progress.left:
+        return used | {"left_s": None}
+    course = await outbound.course.course(standing.name)
+    rest = _remainder(standing, progress, course, used)
+    # It is some milliseconds of reckoning where a campaign takes weeks.
+    left_s = await asyncio.to_thread(estimate_left_s, campaign, rest, now=now)
+    return used | {"left_s": left_s}
+
+
+def _progress(standing: CampaignStanding) -> Progress:
+    return progress_of(contacts=standing.contacts, outcomes=standing.outcomes)
+
+
+def _remainder(
+    standing: CampaignStanding,
+    progress: Progress,
+    course: CampaignCourse,
+    used: Mapping[str, Any],
+) -> Remainder:
+    return Remainder(
+        contacts=progress.left,
+        finished=progress.finished,
+        dials=progress.dials,
+        cost=standing.cost,
+        calls_today=used["calls_today"],
+        spent_today=used["spent_today"],
+        intended_s=course.intended_s,
+        zones=course.zones,
+        last_due_s=course.last_due_s,
+    )

@@ -1,0 +1,243 @@
+"""The campaigns on the console: how each one stands, in words and as bars; its buttons."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.browser import Watch
+from tests.e2e.conftest import Served
+from tests.e2e.console_scenes import IMAGES, healthy
+from tests.e2e.test_console import PHONE, VIOLATIONS, opened
+from tests.e2e.test_schemes import HARD_TO_READ
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them
+]
+
+KEEP: Final = bool(os.environ.get("KEEP_PICTURES"))  # in docs/images, as the documents show them
+WIDTHS: Final = """all => all.map(one => Math.round(
+    100 * one.getBoundingClientRect().width / one.parentElement.getBoundingClientRect().width))"""
+
+
+def campaign(name: str = "spring", **said: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": "running",
+        "reason": "",
+        "changed_s": 0.0,
+        "contacts": {"done": 212, "waiting": 180, "resting": 8},
+        "outcomes": {"completed": 148, "no_answer": 52, "busy": 31, "voicemail": 37},
+        "calls_now": 3,
+        "cost": 4.21,
+        "all_contacts": 400,
+        "finished": 212,
+        "dials": 268,
+        "left_s": 5460.0,
+        "held": None,
+        "on_outage": "hold",
+        "calls_today": 268,
+        "spent_today": 4.21,
+        "daily_calls": 500,
+        "daily_spend": None,
+        **said,
+    }
+
+
+def held(reason: str, **said: Any) -> dict[str, Any]:
+    since_s = time.time() - 40 if reason.endswith("_down") else None
+    return campaign(held={"reason": reason, "since_s": since_s, "outage": True}, **said)
+
+
+EVERY_STATE: Final = [
+    campaign(),
+    held(
+        "tts_down",
+        name="reminders",
+        outcomes={"completed": 61, "busy": 12, "agent_failed": 4},
+        finished=74,
+        all_contacts=90,
+        calls_today=77,
+        daily_calls=None,
+        spent_today=1.12,
+        daily_spend=20.0,
+        calls_now=0,
+        left_s=1260.0,
+    ),
+    campaign(
+        "survey",
+        state="paused",
+        reason="agent_failed_in_a_row",
+        outcomes={"agent_failed": 5},
+        finished=0,
+        calls_now=0,
+        calls_today=5,
+        spent_today=0.0,
+    ),
+    campaign("autumn", state="ready", contacts={}, outcomes={}, all_contacts=0, finished=0),
+]
+
+
+async def shown(page: Page, served: Served, *campaigns: dict[str, Any]) -> None:
+    healthy(served.stand_in)
+    served.stand_in.campaigns = list(campaigns)
+    await opened(page, served)
+    await expect(page.locator("[data-campaign]")).to_have_count(len(campaigns))
+
+
+async def test_progress_outcomes_and_time_left_are_shown(
+    page: Page, served: Served, watch: Watch, tmp_path: Path
+) -> None:
+    await page.add_init_script(VIOLATIONS)
+    await shown(page, served, *EVERY_STATE)
+    spring = page.locator("[data-campaign=spring]")
+
+    await expect(spring.locator(".condition")).to_have_text("Running")
+    await expect(spring.get_by_role("progressbar")).to_have_attribute("value", "212")
+    await expect(spring.get_by_label("spring: 212 of 400 contacts done")).to_be_visible()
+    await expect(spring.locator("dd")).to_have_text(
+        ["212 of 400", "about 2 h", "3", "268 of 500", "4.21"]
+    )
+    rows = spring.get_by_role("list", name="Outcomes of the dials of spring").locator("li")
+    await expect(rows).to_have_text(["completed148", "no answer52", "voicemail37", "busy31"])
+    assert await spring.locator(".outcomes .bar").evaluate_all(WIDTHS) == [100, 35, 25, 21]
+    await expect(spring.get_by_role("link", name="Report of spring")).to_have_attribute(
+        "href", "/api/campaigns/spring/report.html"
+    )
+    paused = page.locator("[data-campaign=survey]")
+    await expect(paused).to_contain_text("several calls in a row failed for our own reasons")
+    await expect(page.locator("[data-campaign=autumn]")).to_contain_text(
+        "holdline campaign import FILE --campaign autumn"
+    )
+    await page.locator("#campaigns").screenshot(
+        path=(IMAGES if KEEP else tmp_path) / "console-campaigns.png"
+    )
+    assert await page.evaluate("broken") == []
+    assert watch.errors == []
+    assert watch.foreign == []
+
+
+COLOURS: Final = "all => all.map(one => getComputedStyle(one).backgroundColor)"
+
+
+async def test_an_outcome_has_its_own_colour_however_the_campaign_stands(
+    page: Page, served: Served
+) -> None:
+    await shown(page, served, campaign(), held("tts_down", name="reminders"))
+
+    colours = await page.locator("[data-outcome=busy] .bar").evaluate_all(COLOURS)
+    good = await page.locator("[data-outcome=completed] .bar").evaluate_all(COLOURS)
+
+    assert len(set(colours)) == 1
+    assert len({*colours, *good}) == 2
+
+
+HELD: Final = {
+    "no voice, it waits": ("tts_down", "hold", "Held", "Nobody is dialled, since no provider"),
+    "no voice, contacts are passed over": ("tts_down", "skip", "Held", "Contacts are passed over"),
+    "no model, it calls": ("llm_down", "degraded", "Running", "People are called all the same"),
+    "no carrier, whatever is chosen": (
+        *("carrier_unreachable", "skip", "Held"),
+        "Nobody is dialled, since the carrier does not answer.",
+    ),
+    "no seat": ("no_seat", "hold", "Held", "since every seat is taken by a call"),
+    "its hours": ("window_closed", "hold", "Running", "it is outside the hours"),
+    "its limit": ("daily_spend", "hold", "Running", "as much is spent as a day may cost"),
+}
+
+
+async def test_why_it_waits_is_said_in_plain_words(page: Page, served: Served) -> None:
+    names = [f"campaign{at}" for at in range(len(HELD))]
+    campaigns = [
+        held(reason, name=name, on_outage=chosen)
+        for name, (reason, chosen, _, _) in zip(names, HELD.values(), strict=True)
+    ]
+    at_its_pace = held("pace", name="at_its_pace")
+    await shown(page, served, *campaigns, at_its_pace)
+
+    for name, (_, _, state, why) in zip(names, HELD.values(), strict=True):
+        one = page.locator(f"[data-campaign={name}]")
+        await expect(one.locator(".condition")).to_have_text(state)
+        await expect(one.locator(".why-waits")).to_contain_text(why)
+    await expect(page.locator("[data-campaign=at_its_pace] .why-waits")).to_have_count(0)
+
+
+async def test_buttons_move_a_campaign_and_keep_the_focus(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    it = served.stand_in
+    it.moves = {"pause": {"state": "paused", "reason": "Mary"}, "resume": {"state": "running"}}
+    await shown(page, served, campaign())
+
+    await page.get_by_role("button", name="Pause: spring").press("Enter")
+    await expect(page.locator("[data-campaign=spring]")).to_contain_text("By Mary.")
+    again = page.get_by_role("button", name="Resume: spring")
+    await expect(again).to_be_focused()
+    await again.press("Enter")
+    await expect(page.get_by_role("button", name="Pause: spring")).to_be_focused()
+    it.refuses = {"detail": "spring is done; pause needs running."}
+    await page.get_by_role("button", name="Pause: spring").click()
+
+    await expect(page.locator("#campaigns .problem")).to_have_text(
+        "spring is done; pause needs running."
+    )
+    assert [what for what, _, _ in it.acted] == ["pause", "resume", "pause"]
+    assert [each for each in watch.errors if "409" not in each] == []
+
+
+async def test_the_feed_brings_what_has_changed(page: Page, served: Served) -> None:
+    await shown(page, served, campaign())
+
+    done = campaign(state="done", finished=400, contacts={"done": 400}, left_s=None)
+    served.stand_in.show_campaigns([done])
+
+    await expect(page.locator("[data-campaign=spring] .condition")).to_have_text("Done")
+    await expect(page.get_by_role("button", name="Start again: spring")).to_be_visible()
+    served.stand_in.show_campaigns([done], problem="The database does not answer.")
+    await expect(page.locator("#campaigns .empty").first).to_have_text(
+        "The database does not answer. What is shown here is old."
+    )
+
+
+async def test_without_a_campaign_the_page_says_what_will_be_there(
+    page: Page, served: Served
+) -> None:
+    await shown(page, served)
+
+    await expect(page.get_by_text("No campaign is configured.")).to_be_visible()
+
+
+async def test_what_comes_from_outside_is_text(page: Page, served: Served, watch: Watch) -> None:
+    nasty = "<img src=x onerror=alert(1)>"
+    outcomes = {nasty: 3}
+    await shown(page, served, campaign(state="paused", reason=nasty, outcomes=outcomes))
+
+    await expect(page.locator("[data-campaign=spring]")).to_contain_text(f"By {nasty}.")
+    await expect(page.locator("#campaigns img")).to_have_count(0)
+    assert watch.errors == []
+
+
+async def test_hundreds_of_campaigns_do_not_make_the_page_grow(page: Page, served: Served) -> None:
+    await shown(page, served, *(campaign(f"c{at}") for at in range(30)))
+
+    served.stand_in.show_campaigns([campaign(f"c{at}") for at in range(300)])
+
+    await expect(page.get_by_text("and 270 more")).to_be_visible()
+    await expect(page.locator("[data-campaign]")).to_have_count(30)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_can_be_read_on_a_phone_in_light_and_in_dark(
+    page: Page, served: Served, scheme: Any
+) -> None:
+    await page.emulate_media(color_scheme=scheme)
+    await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
+    await shown(page, served, *EVERY_STATE, held("llm_down", name="x" * 64, on_outage="degraded"))
+
+    assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert await page.evaluate(HARD_TO_READ) == []
