@@ -1,16 +1,26 @@
-"""Which event loop a test runs on."""
+"""Which event loop a test runs on, what it leaves behind, and which files are read."""
 
 import asyncio
 import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import hypothesis  # noqa: F401 - else its plugin does it last, too deep for 3.11's parser
 import pytest
 from loguru import logger
 
 from telemetry.known_secrets import KNOWN
+from tests.choosing import may_hold
 from tests.virtual_time import VirtualLoop
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave unread the files in which no test can have the marks that are asked for."""
+    wanted = config.option.markexpr
+    if not wanted or not collection_path.match("test_*.py"):
+        return None
+    return None if may_hold(collection_path, wanted) else True
 
 
 def pytest_asyncio_loop_factories(
