@@ -2,6 +2,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-long test-hours test-peers test-doors check lint format lock drill mutants clean
 
+# Compiled tests are kept, also where the environment says not to: each process of pytest would
+# compile all of them anew, a quarter of a minute.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile

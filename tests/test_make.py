@@ -1,11 +1,14 @@
 """What `make test` does beside pytest: both halves of the suite run, whatever becomes of one."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+MAKE = shutil.which("make") or "make"
 ROOT = Path(__file__).parents[1]
 BOTH = ROOT / "scripts" / "both"
 TWICE = ROOT / "scripts" / "twice"
@@ -20,6 +23,19 @@ def test_both_halves_run_and_fail_if_one_does(first: int, second: int, code: int
     done = subprocess.run([BOTH, *halves], check=False, capture_output=True, text=True)  # noqa: S603 - ours
 
     assert (done.returncode, done.stdout.split()) == (code, ["first", "second"])
+
+
+def test_what_was_compiled_is_kept_whatever_the_environment_says() -> None:
+    surroundings = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+    done = subprocess.run(  # noqa: S603 - our own Makefile, and one target more
+        [MAKE, "-f", "Makefile", "-f", "-", "shown"],
+        cwd=ROOT, env=surroundings, input="shown:\n\t@env\n",
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert "\nPATH=" in f"\n{done.stdout}"
+    assert "PYTHONDONTWRITEBYTECODE" not in done.stdout
 
 
 @pytest.mark.parametrize("target", ["test", "test-long"])

@@ -53,6 +53,7 @@ def configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any
             "port": port,
             "public_url": f"http://127.0.0.1:{port}",
             "admission": "seats",  # how busy this machine is must not decide a test
+            "workers": 1,  # more of them are a test's own wish: each takes 4 s of a processor
         },
         "stages": stages,
         "transports": {"twilio": {"enabled": True}},

@@ -43,6 +43,7 @@ from calls.handing_events import (
     TwoJoined,
 )
 from calls.handover import Handover
+from tests.thoroughness import promised_machine
 
 RING_S = 20.0
 
@@ -238,3 +239,4 @@ class Attempt(RuleBasedStateMachine):
 
 
 TestAttempt = Attempt.TestCase
+TestAttempt.settings = promised_machine

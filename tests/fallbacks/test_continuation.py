@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.continuation import Answer
+from tests.thoroughness import promised
 
 
 def begun(text: str = "We are open from nine ") -> Answer:
@@ -149,6 +150,7 @@ def test_signs_without_spaces_are_handed_on_as_they_come() -> None:
 DISTINCT = [f"word{n}" for n in range(40)]
 
 
+@promised
 @given(
     cut=st.integers(1, 38),
     back=st.integers(0, 40),

@@ -19,6 +19,7 @@ from fallbacks.early_answer import (
     WordsStand,
     plain,
 )
+from tests.thoroughness import promised_machine
 
 HOURS = "Are you open?"
 
@@ -196,3 +197,4 @@ class EarlyMachine(RuleBasedStateMachine):
 
 
 TestEarlyMachine = EarlyMachine.TestCase
+TestEarlyMachine.settings = promised_machine

@@ -33,6 +33,7 @@ from fallbacks.failover import Failover
 from fallbacks.failure import Failure, Finding, Kind, Scope, failed, finding
 from fallbacks.health import Standing
 from fallbacks.ladder import SAME_RUNG, Allowance, Pace
+from tests.thoroughness import promised_machine
 
 FOUND = [finding(kind) for kind in Kind] + [finding(Kind.BAD_REQUEST, Scope.PAYLOAD)]
 SHARE = 0.1
@@ -278,3 +279,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestFailover = Machine.TestCase
+TestFailover.settings = promised_machine

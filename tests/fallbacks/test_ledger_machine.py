@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fallbacks.ledger import UNTIMED_S, SpeechLedger
 from tests.fallbacks.test_ledger import heard
+from tests.thoroughness import promised_machine
 
 WORDS = ["We", "are", "open,", "no", "no", "$5", "twenty-one", "—", "the", "there.", "a"]
 TINY = 1e-6
@@ -152,3 +153,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestLedger = Machine.TestCase
+TestLedger.settings = promised_machine

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.descent import Descent
@@ -24,6 +24,7 @@ from fallbacks.line_events import (
 )
 from fallbacks.line_keeper import LineKeeper
 from fallbacks.utterances import Situation
+from tests.thoroughness import promised
 
 STOP = 100.0
 FIRST_S = 1.05
@@ -152,7 +153,7 @@ def test_a_stage_with_nobody_left_is_spoken_of_in_place_of_a_filler() -> None:
 EVENTS = st.sampled_from([BEGAN, SILENT, SILENT_WORDED, DUE, CAME, ENDED, THINKS, SOUNDED])
 
 
-@settings(deadline=None)
+@promised
 @given(st.lists(EVENTS, max_size=12))
 def test_nothing_is_ever_due_while_the_caller_speaks_or_thinks(events: list[LineEvent]) -> None:
     keeper = keeper_after([(each, 0.0) for each in events])
@@ -165,7 +166,7 @@ def test_nothing_is_ever_due_while_the_caller_speaks_or_thinks(events: list[Line
     assert (speaks, keeper.wake_at) == (None, None)
 
 
-@settings(deadline=None)
+@promised
 @given(st.lists(EVENTS, max_size=12), st.booleans())
 def test_a_turn_that_is_over_is_always_owed_an_answer(
     events: list[LineEvent],

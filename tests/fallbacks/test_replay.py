@@ -14,6 +14,7 @@ from fallbacks.replay import (
     matched,
     replay_from_s,
 )
+from tests.thoroughness import promised
 
 
 def words(text: str, *, from_s: float = 0.0) -> list[HeardWord]:
@@ -59,6 +60,7 @@ def test_an_utterance_that_is_over_is_forgotten_but_for_the_moment_before_the_ne
     assert b"".join(ring.since(0.0)) == b"efghij"
 
 
+@promised
 @given(sizes=st.lists(st.integers(1, 40), max_size=30), from_s=st.floats(0, 80))
 def test_whatever_is_replayed_is_the_end_of_what_came(sizes: list[int], from_s: float) -> None:
     ring = SoundRing(bytes_a_second=16, kept_s=5.0)
@@ -186,6 +188,7 @@ def test_nothing_alike_is_nothing_again() -> None:
     assert matched(["a"], []) == (0, 0)
 
 
+@promised
 @given(count=st.integers(1, 20), cut=st.integers(0, 20), parts=st.integers(1, 5))
 def test_a_faithful_replay_is_delivered_once_wherever_the_first_one_died(
     count: int, cut: int, parts: int

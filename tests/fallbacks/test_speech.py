@@ -32,6 +32,7 @@ from fallbacks.speaking import (
 )
 from fallbacks.speech import DONE_S, IDLE_S, SpokenUtterance
 from fallbacks.work import StagePolicy, Work
+from tests.thoroughness import promised
 
 pytestmark = pytest.mark.virtual_time
 
@@ -382,6 +383,7 @@ def test_the_last_half_word_is_let_go_before_the_line_runs_dry() -> None:
     assert bench.whole[2] >= 150
 
 
+@promised
 @given(
     cuts=st.lists(st.integers(min_value=1, max_value=8 * WORD - 60), max_size=3),
     how=st.lists(st.sampled_from([Kind.CUT, Kind.OVERLOADED, Kind.NETWORK]), min_size=3),

@@ -1,0 +1,47 @@
+"""Which files need not be read at all, because no test in them has the marks that are asked for.
+
+To read all four hundred files takes a process a quarter of a minute, and the slow, the long and the
+far ends' tests stand in a few of them.
+"""
+
+import itertools
+import re
+from functools import cache
+from pathlib import Path
+
+from _pytest.mark.expression import Expression
+
+ROOT = Path(__file__).parents[1]
+MARKED = re.compile(r"\bmark\.(\w+)")
+# What a file has its lengths of, its decorators or its base classes from may bring marks along.
+SHARED = re.compile(r"^from (tests(?:\.\w+)+) import", re.MULTILINE)
+PEERS = ROOT / "tests" / "peers"  # its conftest marks what stands there
+OPERATORS = {"and", "or", "not", "True", "False"}
+
+
+def may_hold(file: Path, wanted: str) -> bool:
+    """Say whether a test in this file may have the marks that `-m` asks for."""
+    named = set(re.findall(r"[a-z]\w*", wanted)) - OPERATORS
+    possible = sorted(named & marks_of(file))
+    subsets = itertools.chain.from_iterable(
+        itertools.combinations(possible, size) for size in range(len(possible) + 1)
+    )
+    expression = Expression.compile(wanted)
+    return any(_holds(expression, frozenset(each)) for each in subsets)
+
+
+def _holds(expression: Expression, marks: frozenset[str]) -> bool:
+    return expression.evaluate(lambda name, **_: name in marks)
+
+
+def marks_of(file: Path) -> frozenset[str]:
+    """Return every mark that the file's text names, or that of a module it imports from."""
+    text = file.read_text(encoding="utf-8")
+    shared = (ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in SHARED.findall(text))
+    found = _named_in(file).union(*(_named_in(each) for each in shared if each.is_file()))
+    return found | {"peers"} if file.is_relative_to(PEERS) else found
+
+
+@cache
+def _named_in(file: Path) -> frozenset[str]:
+    return frozenset(MARKED.findall(file.read_text(encoding="utf-8")))
