@@ -1,6 +1,6 @@
 """How long a caller over SIP hears nothing when the media server dies in the middle of an answer.
 
-    .venv/bin/python -m benchmarks.lost_media_server [--times 5] [--how killed,forgotten]
+    .venv/bin/python -m benchmarks.lost_media_server [--times 5] [--how killed,bare]
 
 benchmarks/README.md tells what is measured and whose time is whose.
 """
@@ -27,7 +27,7 @@ from tests.peers.media_server import MediaServer, running_media_server
 from tests.peers.sip_phone import RATE_HZ, SipPhone, sip_phone
 
 WITHIN_S: Final = 5.0
-HOW: Final = ("killed", "forgotten", "stopped")
+HOW: Final = ("killed", "bare", "stopped")
 QUESTION: Final = "What are your opening hours?"
 INTO_S: Final = 1.0  # of an answer of some seven seconds
 LOUD: Final = 600  # of 32768: a voice on this line, nothing else
@@ -130,9 +130,7 @@ async def _lose(server: MediaServer, how: str, phone: SipPhone) -> LostServer | 
         await asyncio.to_thread(server.stop_server)
     else:
         server.kill_server()
-    if how == "forgotten":
-        server.forget_servers()
-    await asyncio.to_thread(server.start_server)
+    await asyncio.to_thread(server.start_server, bare=how == "bare")
     async with asyncio.timeout(PATIENT_S):
         while (at := _after_a_pause(phone.heard()[before:])) is None:
             if phone.told("CALL_CLOSED"):

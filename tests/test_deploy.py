@@ -20,7 +20,10 @@ from scripts.try_image import instructions, stages_of
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-UNIT = (ROOT / "deploy" / "holdline.service").read_text(encoding="utf-8")
+UNITS = {
+    name: (ROOT / "deploy" / f"{name}.service").read_text(encoding="utf-8")
+    for name in ("holdline", "livekit-server")
+}
 GRACE_S = 35  # after the drain: goodbyes, connections, and a machine that is busy
 SECRETS = {
     "HOLDLINE_TOKEN": "a-token-for-nobody-else",
@@ -161,8 +164,8 @@ def test_prometheus_scrapes_with_the_token_and_grafana_finds_it() -> None:
     assert f"./deploy/grafana:{provider['options']['path']}:ro" in mounted
 
 
-def unit() -> dict[str, str]:
-    return dict(re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE))
+def unit(name: str = "holdline") -> dict[str, str]:
+    return dict(re.findall(r"^(\w+)=(.*)$", UNITS[name], re.MULTILINE))
 
 
 def test_systemd_gives_calls_the_time_that_they_have_and_knows_what_no_retry_mends() -> None:
@@ -175,10 +178,24 @@ def test_systemd_gives_calls_the_time_that_they_have_and_knows_what_no_retry_men
     assert unit()["RestartPreventExitStatus"] == "2"
 
 
+def test_livekit_is_started_by_the_script_wherever_we_start_it() -> None:
+    livekit = filled(COMPOSE["services"]["livekit"])
+    script = ROOT / "deploy" / "start-livekit"
+    (mounted,) = livekit["volumes"]
+
+    assert os.access(script, os.X_OK)
+    assert mounted.split(":")[:2] == ["./deploy/start-livekit", livekit["entrypoint"][0]]
+    assert livekit["environment"]["REDIS_HOST"] == "redis:6379"
+    assert "redis" not in yaml.safe_load(livekit["environment"]["LIVEKIT_CONFIG"])  # said once
+    assert unit("livekit-server")["ExecStart"].split()[0] == "/opt/holdline/deploy/start-livekit"
+    assert unit("livekit-server")["RestartSec"] == "100ms"
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here: unproven")
-def test_systemd_takes_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
-    file = tmp_path / "holdline.service"
-    file.write_text(UNIT.replace(unit()["ExecStart"], f"{sys.executable} -V"))
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_takes_the_unit_and_finds_it_closed(name: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.service"
+    file.write_text(UNITS[name].replace(unit(name)["ExecStart"], f"{sys.executable} -V"))
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
     def analyze(*words: str) -> subprocess.CompletedProcess[str]:
@@ -193,5 +210,5 @@ def test_systemd_takes_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     verified = analyze("verify")
     assert (verified.returncode, verified.stderr) == (0, "")
     found = analyze("security", "--offline=true").stdout
-    (exposure,) = re.findall(r"exposure level for holdline.service: ([\d.]+)", found)
+    (exposure,) = re.findall(rf"exposure level for {name}.service: ([\d.]+)", found)
     assert float(exposure) < 2.5

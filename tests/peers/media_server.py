@@ -5,7 +5,7 @@ import json
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ SECRET: Final = "peer-secret-of-at-least-thirty-two-characters"
 NUMBER: Final = "+15550100"
 SIP_RTP_PORTS: Final = 200  # one stays taken for 30 s and longer after its call
 SIP_RTP_FROM: Final = 20_000
+START: Final = Path(__file__).parents[2] / "deploy" / "start-livekit"  # as operators start it
 TRIES: Final = 3  # somebody else may take a port between our look and the program's
 
 
@@ -38,8 +39,9 @@ class MediaServer:
         url: Of its API and of its websockets.
         sip_port: Where livekit-sip takes INVITEs, UDP, on 127.0.0.1.
         webhook_port: Whoever listens there at `/livekit/webhook` is told of rooms.
-        server: livekit-server's process; `restart_server` replaces it.
+        server: livekit-server's process; `start_server` replaces it.
         sip: livekit-sip's process.
+        redis: Host and port of what the two share.
     """
 
     url: str
@@ -48,10 +50,17 @@ class MediaServer:
     folder: Path
     server: Child
     sip: Child
+    redis: str
     _command: Sequence[str]
+    _environment: Mapping[str, str]
 
     key: str = KEY
     secret: str = SECRET
+
+    @property
+    def program(self) -> str:
+        """Where livekit-server itself is."""
+        return self._command[1]
 
     @property
     def websocket_url(self) -> str:
@@ -126,20 +135,17 @@ class MediaServer:
         """Let livekit-server die as in a crash."""
         self.server.kill()
 
-    def forget_servers(self) -> None:
-        """Strike every livekit-server off Redis's list, as whoever has only one may do.
+    def start_server(self, *, bare: bool = False) -> None:
+        """Start livekit-server again where it was.
 
-        One that was killed stands there as alive until five seconds after its last sign of life.
+        Args:
+            bare: Without the script that strikes a dead one off Redis's list before.
         """
-        port = json.loads((self.folder / "livekit.yaml").read_text())["redis"]["address"]
-        host, _, number = port.rpartition(":")
-        with socket.create_connection((host, int(number)), timeout=10) as redis:
-            redis.sendall(b"DEL nodes\r\n")
-            redis.recv(100)
-
-    def start_server(self) -> None:
-        """Start livekit-server again where it was."""
-        self.server = Child(self._command, log=self.server.log, environment={})
+        self.server = Child(
+            self._command[1:] if bare else self._command,
+            log=self.server.log,
+            environment=self._environment,
+        )
         self.server.until_listening(int(self.url.rpartition(":")[2]))
 
 
@@ -199,7 +205,8 @@ def _start_once(
         (folder / name).write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
     keep_nothing = ["--save", "", "--appendonly", "no", "--dir", str(folder)]
     memory = [redis, "--port", str(ports.redis), "--bind", "127.0.0.1", *keep_nothing]
-    command = [server, "--config", str(folder / "livekit.yaml")]
+    command = [str(START), server, "--config", str(folder / "livekit.yaml")]
+    environment = {"REDIS_HOST": f"127.0.0.1:{ports.redis}", "STATE_DIRECTORY": str(folder)}
     exchange = [sip, "--config", str(folder / "sip.yaml")]
     stack.enter_context(running("redis", memory, folder=folder, port=ports.redis))
     media_server = MediaServer(
@@ -208,10 +215,18 @@ def _start_once(
         webhook_port=ports.webhook,
         folder=folder,
         server=stack.enter_context(
-            running("livekit-server", command, folder=folder, port=ports.api)
+            running(
+                "livekit-server",
+                command,
+                folder=folder,
+                port=ports.api,
+                environment=environment,
+            )
         ),
         sip=stack.enter_context(running("livekit-sip", exchange, folder=folder, port=ports.health)),
+        redis=environment["REDIS_HOST"],
         _command=command,
+        _environment=environment,
     )
     stack.callback(media_server.end_server)
     return media_server
@@ -245,7 +260,6 @@ def _server_config(ports: _Ports) -> dict[str, Any]:
     return {
         "port": ports.api,
         "bind_addresses": ["127.0.0.1"],
-        "redis": {"address": f"127.0.0.1:{ports.redis}"},
         "rtc": {
             "udp_port": ports.udp,
             "tcp_port": ports.tcp,

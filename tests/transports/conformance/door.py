@@ -90,6 +90,7 @@ class Door(Protocol):
     cannot: Mapping[str, str]  # behaviour: why; refused, and the suite checks that
     void: Mapping[str, str]  # behaviour: why it has no meaning here
     unproven: Mapping[str, str]  # behaviour: why this far end cannot show it, though the door may
+    elsewhere: Destination  # whom a caller can be handed on to; somebody is there where that can be
 
     def prepare(self, folder: Path) -> AbstractAsyncContextManager[dict[str, Any]]:
         """Run what stands beside the house; yield what the configuration needs for this door.

@@ -11,7 +11,6 @@ import soundfile
 
 from tests.transports.conformance.door import (
     BEHAVIOURS,
-    ELSEWHERE,
     RATE_HZ,
     Door,
     FarEnd,
@@ -165,7 +164,7 @@ async def test_a_caller_is_handed_on_or_told_that_this_cannot_be(
     async with calling(door, house) as far:
         before_s = await greeted(house, far)
         assert house.leg.facts.transfers is can
-        found = await house.leg.transfer(ELSEWHERE, ring_s=10.0)
+        found = await house.leg.transfer(door.elsewhere, ring_s=20.0)
         if can:
             assert found == "connected"
             return

@@ -8,6 +8,7 @@ from typing import Any, Final
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.exotel import ExotelManner, exotel_call
 from tests.transports.conformance.carrier_caller import CarrierCaller
+from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.house import House
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
@@ -23,6 +24,7 @@ class Exotel:
     cannot = CANNOT
     void: Final[dict[str, str]] = {}
     unproven: Final[dict[str, str]] = {}
+    elsewhere = ELSEWHERE
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

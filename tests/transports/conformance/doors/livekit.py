@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,18 +11,16 @@ import numpy as np
 import pytest
 import soxr
 
+from calls.handover import Destination
 from tests.peers.children import UnprovenError
 from tests.peers.media_server import MediaServer, running_media_server
 from tests.peers.sip_phone import RATE_HZ as PHONE_HZ
 from tests.peers.sip_phone import SipPhone, sip_phone
-from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
+from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.house import House
 
 RINGS_S = 60.0  # a guard
 SILENT_S = 8.0  # for the exchange to count a telephone as gone; sooner than we ask who is there
-UNPROVEN: Final = {
-    "transfer": "a REFER needs a second phone, as tests/peers has",
-}
 
 
 class PersonAtPhone:
@@ -70,20 +68,24 @@ class Livekit:
     peer = "baresip, livekit-sip, livekit-server"
     cannot: Final[dict[str, str]] = {}
     void: Final[dict[str, str]] = {}
-    unproven = UNPROVEN
+    unproven: Final[dict[str, str]] = {}
 
     def __init__(self) -> None:
         self._server: MediaServer | None = None
+        self.elsewhere = ELSEWHERE
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
-        with ExitStack() as stack:
+        async with AsyncExitStack() as exits:
+            stack = exits.enter_context(ExitStack())
             try:
                 far_end = running_media_server(folder, media_timeout_s=SILENT_S)
                 self._server = server = await asyncio.to_thread(stack.enter_context, far_end)
+                desk = await exits.enter_async_context(sip_phone(folder / "desk"))
             except UnprovenError as absent:
                 pytest.skip(f"unproven: {absent}")
             await server.add_number()
+            self.elsewhere = Destination(name=ELSEWHERE.name, number=desk.uri)
             door = {
                 "enabled": True,
                 "url": server.websocket_url,
@@ -96,7 +98,7 @@ class Livekit:
     async def call(self, house: House) -> AsyncIterator[PersonAtPhone]:
         assert self._server
         with tempfile.TemporaryDirectory() as folder:
-            async with sip_phone(Path(folder)) as phone:
+            async with sip_phone(Path(folder), lines=2) as phone:  # a REFER is a call beside it
                 await phone.dial(self._server.uri())
                 await phone.until("CALL_ESTABLISHED", within_s=RINGS_S)
                 await house.notes.until("CallStarted")

@@ -14,7 +14,7 @@ import pytest
 import soxr
 
 from tests.transports import pulse
-from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
+from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.house import House
 from transports.local import LocalLeg
 from transports.sound_card import _sounddevice
@@ -95,6 +95,7 @@ class Local:
     cannot = CANNOT
     void = VOID
     unproven: Final[dict[str, str]] = {}
+    elsewhere = ELSEWHERE
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

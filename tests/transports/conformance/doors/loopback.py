@@ -11,7 +11,7 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
-from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
+from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.house import House
 from transports.loopback import LoopbackLeg
 
@@ -62,6 +62,7 @@ class Loopback:
     cannot = CANNOT
     void = VOID
     unproven: Final[dict[str, str]] = {}
+    elsewhere = ELSEWHERE
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
 from tests.transports.conformance.carrier_caller import CarrierCaller
+from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.house import House
 
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
@@ -22,6 +23,7 @@ class Plivo:
     cannot = CANNOT
     void: Final[dict[str, str]] = {}
     unproven: Final[dict[str, str]] = {}
+    elsewhere = ELSEWHERE
 
     def __init__(self) -> None:
         self._account: PlivoAccount | None = None

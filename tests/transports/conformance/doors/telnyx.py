@@ -20,6 +20,7 @@ class Telnyx:
     cannot: Final[dict[str, str]] = {}
     void: Final[dict[str, str]] = {}
     unproven: Final[dict[str, str]] = {}
+    elsewhere = ELSEWHERE
 
     def __init__(self) -> None:
         self._account: TelnyxAccount | None = None

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from faultlab.carrier.carrier import Carrier
 from tests.transports.conformance.carrier_caller import CarrierCaller
+from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.house import House
 
 AUTH_TOKEN = "a-twilio-auth-token"
@@ -22,6 +23,7 @@ class Twilio:
     cannot = CANNOT
     void: Final[dict[str, str]] = {}
     unproven: Final[dict[str, str]] = {}
+    elsewhere = ELSEWHERE
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:

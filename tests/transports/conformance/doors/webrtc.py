@@ -14,7 +14,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
 from tests.bot.http.peer import Peer, _loopback_only
-from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
+from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.house import House
 
 STEP = RATE_HZ // 50
@@ -131,6 +131,7 @@ class Webrtc:
     cannot = CANNOT
     void = VOID
     unproven: Final[dict[str, str]] = {}
+    elsewhere = ELSEWHERE
 
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
