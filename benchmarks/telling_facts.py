@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -88,7 +88,7 @@ async def listeners_cost(process: "Process") -> dict[str, float]:
     emitter: Any = process.emitter
     everyone: list[Subscription] = emitter._subscriptions  # noqa: SLF001 - nobody else may
     incidents, emitter._incidents = emitter._incidents, None  # noqa: SLF001
-    took_s: Counter[str] = Counter()
+    took_s: defaultdict[str, float] = defaultdict(float)
     try:
         await _cost_of_turns(process)  # not counted: what happens once has happened then
         for number in range(ROUNDS):  # there and back: what grows meanwhile hits all alike
