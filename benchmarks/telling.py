@@ -64,7 +64,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure what telling costs.")
     parser.add_argument("--calls", type=int, default=10, help="at once, default 10")
     parser.add_argument("--facts", type=int, default=6000, help="told one by one, default 6000")
-    parser.add_argument("--pairs", type=_even, default=22, help="of windows, default 22")
+    parser.add_argument("--pairs", type=_even, default=20, help="of windows, default 20")
     parser.add_argument("--turns", type=int, default=1, help="of each call a window, default 1")
     parser.add_argument("--seed", type=int, default=11, help="of the windows' order, default 11")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, window by window")

@@ -44,7 +44,7 @@ TURN: Final[tuple[Event, ...]] = (
     AttemptStarted(stage="llm", provider="openai", attempt=7, extra=False, left_s=3.713),
     TurnCosted(turn=1, cost=0.01, currency="USD"),
     TurnDecided(turn=2, at_s=25972.719),
-    PhaseMoved(before="listening", after="processing", cause="turn decided"),
+    PhaseMoved(before="listening", after="processing", cause="turn_decided"),
     EarlyAnswerTaken(turn=2, asked_s=0.008, gained_s=0.008, extra_share=0.0),
     AttemptWon(stage="llm", provider="openai", attempt=7, after_s=0.354),
     FirstToken(turn=2, at_s=25973.073, provider="openai"),
@@ -59,7 +59,7 @@ TURN: Final[tuple[Event, ...]] = (
     ),
     AttemptWon(stage="tts", provider="elevenlabs", attempt=8, after_s=0.116),
     FirstSpeech(turn=2, at_s=25973.295, provider="elevenlabs"),
-    PhaseMoved(before="processing", after="speaking", cause="agent speaks"),
+    PhaseMoved(before="processing", after="speaking", cause="agent_speaks"),
     AnswerHeard(
         turn=2,
         at_s=25973.297,
@@ -90,7 +90,7 @@ TURN: Final[tuple[Event, ...]] = (
         completion_tokens=34,
         cost=0.0,
     ),
-    PhaseMoved(before="speaking", after="listening", cause="agent has spoken"),
+    PhaseMoved(before="speaking", after="listening", cause="agent_has_spoken"),
     TurnEnded(turn=2, at_s=25980.919, interrupted=False),
     AgentSaid(
         turn=2,

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 from storage.database import ARGUMENTS, write_ahead
 
 DRIVER: Final = "sqlite+pysqlite"
+CLOSE_S: Final = 3.0  # for the end: a statement waits 2.5 s for another writer (`BUSY_S`)
 
 Result = TypeVar("Result")
 
@@ -48,8 +49,9 @@ class FileThread:
             return work(connection)
 
     async def close(self) -> None:
-        """Let the connection go, behind what is under way."""
+        """Let the connection go, behind what is under way, unless that hangs."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self.engine.dispose)
+            going = asyncio.get_running_loop().run_in_executor(thread, self.engine.dispose)
+            await asyncio.wait([going], timeout=CLOSE_S)
             thread.shutdown(wait=False)

@@ -1,7 +1,8 @@
 """The live view of the whole house: what happens here, and in the other processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from bot.house.house import House
@@ -43,6 +44,22 @@ class HouseLive:
 
 async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
     """Yield what any of them yields, as it comes, until the watcher goes."""
+    with _poured(sources) as queue:
+        while True:
+            yield await queue.get()
+
+
+async def gathered(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
+    """Yield what any of them yields, what comes within so many seconds together."""
+    with _poured(sources) as queue:
+        while True:
+            first = await queue.get()
+            await asyncio.sleep(within_s)
+            yield [first, *(queue.get_nowait() for _ in range(queue.qsize()))]
+
+
+@contextmanager
+def _poured(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Queue[Item]]:
     queue: asyncio.Queue[Item] = asyncio.Queue(WAITING)
 
     async def pour(items: AsyncIterator[Item]) -> None:
@@ -52,8 +69,7 @@ async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
     loop = asyncio.get_running_loop()  # a task group cannot end when a generator is closed
     tasks = [loop.create_task(pour(each), name="watch the house") for each in sources]
     try:
-        while True:
-            yield await queue.get()
+        yield queue
     finally:
         for each in tasks:
             each.cancel()

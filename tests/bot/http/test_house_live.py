@@ -1,8 +1,12 @@
 """Whoever watches sees what happens in every process, and leaves nothing behind."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
 
-from bot.http.house_live import HouseLive
+import pytest
+
+from bot.http.house_live import HouseLive, gathered
 from calls.entry import Entry
 from calls.events import CallRefused
 from telemetry.live import Live
@@ -34,3 +38,24 @@ async def test_who_watches_at_one_worker_sees_both_and_then_goes() -> None:
 
         assert sorted(each["number"] for each in seen) == [1, 2]
         assert len(asyncio.all_tasks()) == before
+
+
+async def words(*said: str) -> AsyncIterator[str]:
+    """Say some at once, and then no more while anybody watches."""
+    for each in said:
+        yield each
+    await asyncio.Event().wait()
+
+
+@pytest.mark.virtual_time
+async def test_what_comes_within_a_moment_is_one_piece_and_waits_no_longer() -> None:
+    before, began_s = len(asyncio.all_tasks()), time.monotonic()
+    merged = gathered(words("a", "b"), words("c"), within_s=0.2)
+
+    piece = await anext(merged)
+
+    assert sorted(piece) == ["a", "b", "c"]
+    assert time.monotonic() - began_s == pytest.approx(0.2)
+    await merged.aclose()  # type: ignore[attr-defined] - a generator
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == before
