@@ -85,10 +85,6 @@ class RecordedCall:
         self._note_turn(event)
         return list(self._messages(entry))
 
-    def add_cost(self, used: UsageMeasured) -> None:
-        """Add what was used behind its end, which belongs to no turn."""
-        self.row["cost"] = plus(self.row["cost"], used.cost)
-
     def take_turns(self) -> list[dict[str, Any]]:
         """Return the turns that have changed since the last time, as rows."""
         changed, self._changed = self._changed, set()
@@ -106,7 +102,7 @@ class RecordedCall:
             case RungChosen():
                 row["failovers"] += 1
             case UsageMeasured() as used:
-                self.add_cost(used)
+                row["cost"] = plus(row["cost"], used.cost)
             case TurnCosted() as costed:
                 row["currency"] = costed.currency
             case CallEnded() as ended:

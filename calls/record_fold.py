@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from calls.entry import Entry
 from calls.events import CallEnded, LegEnded, MessageLeft, ProviderFailed, UsageMeasured
-from calls.record_call import RecordedCall
+from calls.record_call import RecordedCall, plus
 from fallbacks.facts import AttemptFailed, BreakerMoved
 
 ENDED_CALLS: Final = 256  # the latest, for what is told of a call after its end (chosen)
@@ -68,8 +68,8 @@ class RecordFold:
             case MessageLeft() as left if call:
                 self._batch.voicemails.append(self._voicemail(entry, left, call.row))
             case UsageMeasured(behind_call=ended) as used if ended in self._ended:
-                self._changed[ended] = self._ended[ended]
-                self._ended[ended].add_cost(used)
+                behind = self._changed[ended] = self._ended[ended]  # it belongs to no turn
+                behind.row["cost"] = plus(behind.row["cost"], used.cost)
             case LegEnded() as leg if leg.call_ref:
                 self._batch.outcomes[leg.call_ref] = leg.outcome
             case CallEnded():

@@ -134,14 +134,20 @@ def _against_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str,
         "outcome": str(dials[-1].outcome),
         "dials": str(len(dials)),
         "length_s": f"{sum(each.length_s or 0.0 for each in dials):.1f}",
-        # Of the carrier: what the providers want may be known a moment later.
         "carrier_cost": f"{sum(each.cost or 0.0 for each in dials):.4f}",
+        "cost": _cost(dials),
     }
     return tuple(
         f"the report's {key} is {row.get(key)}, not {value}"
         for key, value in wanted.items()
         if row.get(key) != value
     )
+
+
+def _cost(dials: Sequence[Dial]) -> str:
+    """Return both parts as the report has them: nothing, where all there was has no price."""
+    total = sum((each.cost or 0.0) + (each.providers_cost or 0.0) for each in dials)
+    return "" if not total and any(each.unpriced for each in dials) else f"{total:.4f}"
 
 
 def _against_register(
@@ -161,10 +167,15 @@ def _against_register(
 
 def _against_calls(books: FourBooks, dials: Sequence[Dial], number: str) -> tuple[str, ...]:
     """Each dial in which somebody talked with an agent is a call that the register was told of."""
-    talked = sum(
-        each.outcome in TALKED and each.reason != NO_AGENT and bool(each.provider_call_id)
+    talks = [
+        each
         for each in dials
-    )
+        if each.outcome in TALKED and each.reason != NO_AGENT and each.provider_call_id
+    ]
+    unknown = sum(each.unpriced is None for each in talks)
+    if unknown:
+        return (f"what {unknown} calls used is not in the ledger yet",)
+    talked = len(talks)
     calls = sum(
         each["number"] == number and not key.startswith(KEY) for key, each in books.told.items()
     )
