@@ -12,7 +12,8 @@ from storage.transactions import Transactions
 
 RECENT: Final = 60  # dials: chosen, a pace of some minutes
 SAMPLE: Final = 200  # contacts: chosen, all of a hundred thousand are too many to look at
-OPEN: Final = ("waiting", "resting")
+WAITING: Final = ("waiting", "resting")
+LEFT: Final = (*WAITING, "dialling")  # the last ones all are, in the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +22,9 @@ class CampaignCourse:
 
     Attributes:
         intended_s: When its last dials were intended, the oldest first.
-        zones: Of some contacts that are still to be called, how many may be in which time zones;
+        zones: Of some contacts that are not finished, how many may be in which time zones;
             these have spaces between them.
-        last_due_s: Before this moment somebody of them may not be called; None: nobody is left.
+        last_due_s: Before this moment somebody may not be called; None: nobody waits for a call.
     """
 
     intended_s: tuple[float, ...] = ()
@@ -46,9 +47,10 @@ class CourseReader:
             .order_by(DIALS.c.intended_s.desc())
             .limit(RECENT)
         )
-        waits = (CONTACTS.c.campaign == campaign) & CONTACTS.c.state.in_(OPEN)
-        some = select(CONTACTS.c.zones).where(waits).limit(SAMPLE)
-        last = select(func.max(CONTACTS.c.due_s)).where(waits)
+        own = CONTACTS.c.campaign == campaign
+        some = select(CONTACTS.c.zones).where(own, CONTACTS.c.state.in_(LEFT)).limit(SAMPLE)
+        waits = CONTACTS.c.state.in_(WAITING)
+        last = select(func.max(CONTACTS.c.due_s)).where(own, waits)
         async with self._work.read() as connection:
             intended_s = (await connection.execute(recent)).scalars().all()
             zones = Counter((await connection.execute(some)).scalars().all())

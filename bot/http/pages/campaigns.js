@@ -23,7 +23,7 @@ const REASONS = {
   no_seat: "every seat is taken by a call",
 };
 const WAITS = {
-  nobody_due: "Waits: nobody is due yet.",
+  nobody_due: "Waits: nobody else is due yet.",
   window_closed: "Waits: it is outside the hours of everybody who is left.",
   daily_calls: "Waits for tomorrow: as many calls as a day may have.",
   daily_spend: "Waits for tomorrow: as much is spent as a day may cost.",
