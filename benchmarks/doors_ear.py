@@ -34,9 +34,8 @@ from drill.servers import GREETING
 from drill.telephones import CarrierTelephone
 from telemetry import logs
 from tests.bot.serving import AUTH_TOKEN, configuration, free_port, serving
-from tests.e2e.browser_telephone import BrowserTelephone
-from tests.e2e.hearing import BROWSER
-from tests.e2e.severable_serve import severable
+from tests.e2e.browser_rig import CHANGES, open_browser_rig
+from tests.e2e.page_mirror import measure_page
 from tests.peers.children import UnprovenError
 from tests.peers.echo import measure_line
 from tests.peers.media_server import running_media_server
@@ -48,7 +47,6 @@ AGREE_S: Final = 0.06  # what may be between the ear and our own figure, beside 
 PACKET_S: Final = 0.02  # of a carrier: one on its way in, one on its way out
 EARLY_S: Final = 0.3  # that we may say an answer was heard after the ear has heard it
 LIMIT_S: Final = 300.0  # a door that takes longer is not measured
-CHANGES: Final[dict[str, Any]] = {"agent": {"greeting": GREETING}, "hold": {"render": False}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +67,13 @@ class OpenDoor:
     """A door with a call to be made.
 
     Attributes:
-        known_s: Its delay; None: the far end tells it of each answer.
+        known_s: Its delay.
+        tells: Beside it the far end tells, of each answer, how long it held that back.
     """
 
     rig: Rig
-    known_s: float | None
+    known_s: float
+    tells: bool = False
 
 
 def main() -> int:
@@ -116,8 +116,8 @@ async def _measure(name: str, turns: int, folder: Path) -> Sequence[EarTurn]:
                 verdict = (await judge_turn(call, door.rig.control, turn)).verdict
                 ears.append(verdict.first_speech_s or float("nan"))
         told = list(_told(door.rig.calls))
-    known = {
-        each["turn"]: each["buffer_s"] + each["network_s"]
+    held = {
+        each["turn"]: door.known_s + each["buffer_s"]
         for each in told
         if each["event"] == "EarMeasured"
     }
@@ -125,7 +125,7 @@ async def _measure(name: str, turns: int, folder: Path) -> Sequence[EarTurn]:
         EarTurn(
             v2v_s=answer["v2v_s"],
             ear_s=ear_s,
-            known_s=known.get(answer["turn"]) if door.known_s is None else door.known_s,
+            known_s=held.get(answer["turn"]) if door.tells else door.known_s,
         )
         for turn, ear_s in zip(asked, ears, strict=True)
         for answer in told
@@ -175,22 +175,10 @@ async def _sip(row: Row, folder: Path) -> AsyncIterator[OpenDoor]:
 
 @asynccontextmanager
 async def _browser(row: Row, folder: Path) -> AsyncIterator[OpenDoor]:
-    async with (
-        lab_process(options=LabOptions(steady=row.steady, keep_audio=True)) as lab,
-        LabControl(lab) as control,
-        severable(lab, folder, free_port(), changes=CHANGES, environment={}) as server,
-    ):
-        yield OpenDoor(
-            Rig(
-                row=row,
-                lab=lab,
-                control=control,
-                ring=lambda: BrowserTelephone(server.url),
-                calls=folder / "logs" / "calls",
-                path=BROWSER,
-            ),
-            None,
-        )
+    way = await measure_page()
+    async with open_browser_rig(row, folder) as rig:
+        # What the mirror's page held back is taken off: of each answer its page tells that itself.
+        yield OpenDoor(rig, statistics.median(way.round_s) - way.buffer_s, tells=True)
 
 
 @asynccontextmanager

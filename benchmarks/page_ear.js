@@ -29,6 +29,7 @@
     return began;
   };
 
+  // `startedAt` is when its first sample was there: no sample is read before it is, and most at once.
   // What was received, as Int16Array pieces; `take` hands over those since it last did, in base64.
   const ear = (window.ear = { rate: 0, pieces: [], startedAt: 0 });
   ear.take = async () => {
@@ -42,6 +43,7 @@
   window.audibleAt = 0; // when something audible last came
   const listen = async (track) => {
     const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: QUEUED }).readable.getReader();
+    let read = 0;
     for (;;) {
       const { value: audio, done } = await reader.read();
       if (done) return;
@@ -49,7 +51,8 @@
       audio.copyTo(left, { planeIndex: 0, format: "f32-planar" });
       ear.rate = audio.sampleRate;
       audio.close();
-      ear.startedAt ||= performance.now();
+      const startedAt = performance.now() - (read += left.length) / ear.rate * 1000;
+      ear.startedAt = Math.min(ear.startedAt || startedAt, startedAt);
       if (window.keepsSound) ear.pieces.push(Int16Array.from(left, (sample) => Math.max(-32768, Math.min(32767, Math.round(sample * 32768)))));
       if (!left.some((sample) => Math.abs(sample) > AUDIBLE)) continue;
       const now = performance.now();

@@ -17,8 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from typing import TypeAlias
+
+    from drill.rig import Rig
     from drill.rows import Row, Target
     from tests.peers.media_server import MediaServer
+
+    OpenRig: TypeAlias = Callable[[str], AbstractAsyncContextManager[Rig]]
 
 ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
 PARTS: Final = ("line", "turns", "rows")
@@ -79,31 +86,48 @@ def _options() -> argparse.Namespace:
 
 async def _measure(media_server: "MediaServer", options: argparse.Namespace, folder: Path) -> int:
     from tests.peers.echo import measure_line  # noqa: PLC0415 - found once the root is on the path
+    from tests.peers.sip_rig import open_sip_rig, row_of  # noqa: PLC0415 - as above
 
     await media_server.add_number()
     loop = await measure_line(media_server, folder / "line")
+    return await measure_door(
+        loop,
+        options,
+        lambda name: open_sip_rig(row_of(name), media_server, folder / name),
+    )
+
+
+async def measure_door(
+    loop: Sequence[float], options: argparse.Namespace, open_rig: "OpenRig"
+) -> int:
+    """Ask, play the rows, print, and return the exit code.
+
+    Args:
+        loop: How long each of some tones needed there and back.
+        options: `only` and `turns` of the command line.
+        open_rig: Makes a rig for the row of this name.
+    """
     line_s = statistics.median(loop)
     print(f"the line, there and back: {_spread(loop)}")
     good, healthy_s = True, None
     if "turns" in options.only:
-        turns = await _turns(media_server, options.turns, folder / "turns")
+        turns = await _turns(open_rig, options.turns)
         good &= _judge_turns(turns, line_s)
         healthy_s = statistics.median(each.ear_s for each in turns)
     for name in ROWS if "rows" in options.only else ():
-        good &= await _play(name, media_server, folder / name, Given(line_s, healthy_s))
+        good &= await _play(name, open_rig, Given(line_s, healthy_s))
     return 0 if good else 1
 
 
 # -- answers
 
 
-async def _turns(media_server: "MediaServer", count: int, folder: Path) -> list[AnsweredTurn]:
+async def _turns(open_rig: "OpenRig", count: int) -> list[AnsweredTurn]:
     """Ask, and return what both ends say of each answer."""
     from drill.evidence import judge_turn  # noqa: PLC0415 - found once the root is on the path
-    from tests.peers.sip_rig import open_sip_rig, row_of  # noqa: PLC0415 - as above
 
     ears: list[float] = []
-    async with open_sip_rig(row_of("healthy"), media_server, folder) as rig:
+    async with open_rig("healthy") as rig:
         async with rig.call() as call:
             await call.wait_for_greeting()
             for number in range(count):
@@ -125,11 +149,11 @@ def _told(calls: Path, kind: str) -> Iterator[dict[str, Any]]:
 
 def _judge_turns(turns: Sequence[AnsweredTurn], line_s: float) -> bool:
     print("caller stops, until the agent is heard:")
-    print("  turn   at the phone's ear   v2v_s   the ear adds   beyond the line")
+    print("  turn   at the caller's ear   v2v_s   the ear adds   beyond the line")
     for number, each in enumerate(turns, start=1):
         adds_s = each.ear_s - each.v2v_s
         print(
-            f"  {number:4}   {each.ear_s:16.3f} s   {each.v2v_s:.3f}   {adds_s:10.3f} s"
+            f"  {number:4}   {each.ear_s:17.3f} s   {each.v2v_s:.3f}   {adds_s:10.3f} s"
             f"   {adds_s - line_s:+13.3f} s"
         )
     adds = [each.ear_s - each.v2v_s for each in turns]
@@ -143,13 +167,13 @@ def _judge_turns(turns: Sequence[AnsweredTurn], line_s: float) -> bool:
 # -- rows
 
 
-async def _play(name: str, media_server: "MediaServer", folder: Path, given: Given) -> bool:
+async def _play(name: str, open_rig: "OpenRig", given: Given) -> bool:
     from drill.measured import MeasuredRun  # noqa: PLC0415 - found once the root is on the path
     from drill.plans import play  # noqa: PLC0415 - as above
-    from tests.peers.sip_rig import open_sip_rig, row_of  # noqa: PLC0415 - as above
 
-    row, run = row_of(name), MeasuredRun()
-    async with open_sip_rig(row, media_server, folder) as rig:
+    run = MeasuredRun()
+    async with open_rig(name) as rig:
+        row = rig.row
         await play(rig, run)
     met = [_meets(row, each, run.measures[each.measure], given) for each in row.targets]
     return all(met)

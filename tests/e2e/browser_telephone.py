@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from playwright.async_api import Page
 
 from bot import clock
+from drill.conversation import TICK_S
 from drill.places import RATE_HZ
 from drill.sound import join_spans, stretches
 from tests.e2e.demo_server import ROOT
@@ -25,12 +26,16 @@ EAR: Final = (ROOT / "benchmarks" / "page_ear.js").read_text(encoding="utf-8")
 KEEPS: Final = "window.keepsSound = true;"
 PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it, as in the carrier's ear
 LOOK_S: Final = 0.05
+SETTLED_S: Final = 0.5  # until the page has read some sound without delay
 RINGS_MS: Final = 30_000  # a guard
 CLOCKS: Final = 5  # readings of the page's clock, of which the quickest counts
 
 
 class BrowserTelephone:
     """One call from a page of its own; seconds are the call's, from the first sample heard on."""
+
+    # The drill takes a mouth to be empty one piece after its last, as a carrier's is.
+    mouth_s: Final = TICK_S
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -51,6 +56,7 @@ class BrowserTelephone:
             await page.wait_for_function("() => ear.startedAt > 0", timeout=RINGS_MS)
             self._page = page
             self._offset_s = await _offset_s(page)
+            await asyncio.sleep(SETTLED_S)
             self.started_at = await page.evaluate("ear.startedAt") / 1000 + self._offset_s
             rate_hz: int = await page.evaluate("ear.rate")
             self._narrow = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="int16")
@@ -100,7 +106,7 @@ class BrowserTelephone:
         soundfile.write(wav, samples, RATE_HZ, format="WAV", subtype="PCM_16")
         began_ms = await self.page.evaluate("window.say", base64.b64encode(wav.getvalue()).decode())
         began_s = began_ms / 1000 + self._offset_s - self.started_at
-        return began_s + samples.size / RATE_HZ
+        return began_s + samples.size / RATE_HZ + self.mouth_s
 
     async def _listen(self, page: Page) -> None:
         while True:

@@ -1,58 +1,28 @@
 """Rows of the drill through the browser's door: what the page hears when providers fail.
 
-How soon it is heard depends on the machine; `benchmarks/browser_ear.py` measures that.
+How soon it is heard depends on the machine; `benchmarks/browser_door.py` measures that.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from bot.lab.control import LabControl
-from bot.lab.process import LabOptions, lab_process
 from drill.matrix import FULL
 from drill.measured import MeasuredRun
 from drill.plans import play
-from drill.rig import Rig
 from drill.rows import LOST
-from drill.servers import GREETING
-from tests.bot.serving import free_port
 from tests.e2e.browser import need_chromium
-from tests.e2e.browser_telephone import BrowserTelephone
-from tests.e2e.hearing import BROWSER
-from tests.e2e.severable_serve import severable
+from tests.e2e.browser_rig import open_browser_rig
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
 
 SPOKEN_S = 4.0  # of an answer of six that is broken into as it begins
-CHANGES = {"agent": {"greeting": GREETING}, "hold": {"render": False}}
-
-
-@asynccontextmanager
-async def open_browser_rig(name: str, folder: Path, *, run: int = 1) -> AsyncIterator[Rig]:
-    """Start a lab and a server that browsers call, and stop both with the block."""
-    row = next(each for each in FULL if each.name == name)
-    options = LabOptions(seed=run, steady=row.steady, keep_audio=True, uncapped=row.uncapped)
-    async with (
-        lab_process(options=options) as lab,
-        LabControl(lab) as control,
-        severable(lab, folder, free_port(), changes=CHANGES, environment={}) as server,
-    ):
-        yield Rig(
-            row=row,
-            lab=lab,
-            control=control,
-            ring=lambda: BrowserTelephone(server.url),
-            calls=folder / "logs" / "calls",
-            path=BROWSER,
-        )
 
 
 async def played(name: str, folder: Path) -> MeasuredRun:
     need_chromium()
-    run = MeasuredRun()
-    async with open_browser_rig(name, folder) as rig:
+    row, run = next(each for each in FULL if each.name == name), MeasuredRun()
+    async with open_browser_rig(row, folder) as rig:
         await play(rig, run)
     return run
 
