@@ -9,7 +9,7 @@ from bot.config.settings import Settings
 from bot.http.application import Extras, application
 from bot.process.interpreter import spare_the_loaded
 from bot.process.opening import open_process
-from tests.bot.test_record_keeper import STAGES
+from tests.bot.record.test_record_keeper import STAGES
 from tests.conftest import forget_servers
 
 

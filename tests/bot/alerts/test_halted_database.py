@@ -22,7 +22,7 @@ from telemetry.logs import Log
 from telemetry.masking import redacted
 from telemetry.record_files import RecordFiles
 from tests.bot.alerts.conftest import Receiver
-from tests.bot.test_record_keeper import STAGES
+from tests.bot.record.test_record_keeper import STAGES
 from tests.telemetry.incident_feed import IncidentFeed
 
 FULL = RecordHalted(reason="database or disk is full")
