@@ -8,25 +8,21 @@ from typing import Final
 
 from loguru import logger
 
-from bot.alerts.channel import Channel, classify
+from bot.alerts.channel import Channel
 from bot.alerts.message import alert_text
-from bot.health.retrying import Retries, run_with_retries
+from bot.alerts.sending import AlertSending
+from bot.health.retrying import Retries
 from bot.upkeep.keep_running import keep_running
-from calls.alert import CHANNELS, Alert, AlertRules, TellAlert, closed
+from calls.alert import Alert, AlertRules, TellAlert, closed
 from calls.alert_events import AlertClosed
 from calls.alerting import Alerting
-from calls.house_events import AlertSent
-from fallbacks.facts import AttemptWon
-from fallbacks.failure import ServiceError
-from storage.alert_outbox import AlertChannel, AlertOutbox, ChannelPost, RoundOutcome
+from storage.alert_outbox import AlertChannel, AlertOutbox, RoundOutcome
 from storage.alert_rows import ReportedFact
 from storage.database import StorageError
 
 LOOK_S: Final = 1.0  # between two looks into the outbox
 UNWELL_S: Final = 15.0  # before a database that failed is asked again
-TRANSIENT_S: Final = 60.0  # before a channel gets another sequence of tries
 RECENT: Final = 200  # alerts that are shown
-PERMANENT_S: Final = 900.0  # the same where a person has to act first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +38,11 @@ class AlertPolicy:
 
 
 class AlertDesk:
-    """Works in each process, and does something in the one that leads the house."""
+    """Works in each process, and does something in the one that leads the house.
+
+    Attributes:
+        sending: Has the channels get what was decided.
+    """
 
     def __init__(
         self,
@@ -63,14 +63,14 @@ class AlertDesk:
         self._leads = leads
         self._utc_s = utc_s
         self._closed: tuple[AlertClosed, ...] = ()  # by the round that was decided on last
-        self._failing: set[str] = set()  # channels whose trouble was told
+        self.sending = AlertSending(outbox, retries=retries, utc_s=utc_s)
 
     async def run(self) -> None:
         """Decide and send until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep("deciding on alerts", self.decide), name="alerts")
             for channel in self._channels:
-                send = partial(self.send_next, channel)
+                send = partial(self.sending.send_next, channel)
                 tasks.create_task(self._keep(f"alerts by {channel.name}", send), name=channel.name)
 
     async def decide(self) -> bool:
@@ -105,47 +105,6 @@ class AlertDesk:
     async def recent(self) -> Sequence[Alert]:
         """Return the open alerts, then the newest others."""
         return await self._outbox.recent(RECENT)
-
-    async def send_next(self, channel: Channel) -> bool:
-        """Send one alert that a channel is owed; False: it is owed none, or does not take it."""
-        post = await self._outbox.lend(channel.name, now=self._utc_s())
-        if post is None:
-            return False
-        try:
-            handle = await run_with_retries(
-                lambda: channel.post(post, alert_text(post.alert)),
-                asked=(CHANNELS, channel.name),
-                classify=partial(classify, channel.name),
-                retries=self._retries,
-            )
-        except ServiceError as error:
-            await self._put_off(post, error)
-            return False
-        await self._outbox.sent(post, handle=handle)
-        alert = post.alert
-        sent = AlertSent(
-            channel=channel.name,
-            key=alert.key,
-            severity=alert.severity,
-            edited=bool(post.handle),
-        )
-        self._retries.tell(sent)
-        self._note_success(channel.name)
-        return True
-
-    async def _put_off(self, post: ChannelPost, error: ServiceError) -> None:
-        self._failing.add(post.channel)
-        logger.error("an alert did not go out by {}: {}", post.channel, error.failure.reason)
-        wait_s = PERMANENT_S if error.failure.permanent else TRANSIENT_S
-        wait_s = max(wait_s, error.failure.retry_after_s or 0.0)
-        await self._outbox.put_off(post, until_s=self._utc_s() + wait_s)
-
-    def _note_success(self, channel: str) -> None:
-        """Tell that a channel that had failed works again, so that its incident ends."""
-        if channel in self._failing:
-            self._failing.discard(channel)
-            won = AttemptWon(stage=CHANNELS, provider=channel, attempt=1, after_s=0.0)
-            self._retries.tell(won)
 
     def _decide(self, known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
         alerting, told = self._read(known, facts)

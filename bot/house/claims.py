@@ -1,6 +1,9 @@
 """What one worker does for the whole house: the first one to claim it, for as long as it lives."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bot.house.wire import Wire
 
 MOST: Final = 10_000  # rooms of a day; the oldest gives way
 
@@ -20,6 +23,14 @@ class Claims:
             del self._holders[next(iter(self._holders))]
         self._holders[what] = holder
         return True
+
+    def serve(self, wire: Wire, *, holder: str) -> None:
+        """Say whether it is the holder's to do when it asks, at the other end of a line."""
+
+        async def claim(said: Mapping[str, Any]) -> bool:
+            return self.claim(said["what"], holder=holder)
+
+        wire.answer("claim", claim)
 
     def lose(self, holder: str) -> None:
         """Let others claim what somebody who is gone had claimed."""

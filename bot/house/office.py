@@ -1,9 +1,8 @@
 """What the supervisor does for its workers: seats, what one leaves for another, who hears what."""
 
 import socket
-from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from loguru import logger
 
@@ -11,16 +10,23 @@ from bot.clock import Clock
 from bot.house.claims import Claims
 from bot.house.cloakroom import Cloakroom
 from bot.house.crew import Worker
+from bot.house.house_news import HouseNews
 from bot.house.quotas import Quotas
+from bot.house.seat_desk import SeatDesk
 from bot.house.views import ViewRelay
 from bot.house.wire import Answer, WireError
 from fallbacks.admission import HouseSeats
 
-UNTOLD: Final = 100  # facts that wait for a worker to tell them: of a house that has none now
-
 
 class Office:
-    """Answers the workers' questions, and knows who is there."""
+    """Answers the workers' questions, and knows who is there.
+
+    Attributes:
+        workers: By name.
+        news: Words for all of them, and facts that one of them tells.
+        desk: Gives out seats.
+        answers: What else a worker may ask, and who answers it; known before the first one comes.
+    """
 
     def __init__(self, seats: HouseSeats, quotas: Quotas, *, clock: Clock) -> None:
         """Open with no worker."""
@@ -31,15 +37,9 @@ class Office:
         self._cloakroom = Cloakroom(clock=clock)
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
-        self._stopping = False
-        self._untold: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
+        self.news = HouseNews(self.workers)
+        self.desk = SeatDesk(seats, self.workers, clock=clock)
         self.answers: dict[str, Answer] = {}
-        """What else a worker may ask, and who answers it; known before the first one comes."""
-
-    @property
-    def why_closed(self) -> str:
-        """The name of the reason why no call is taken, or nothing."""
-        return "draining" if self._stopping else self._seats.why_closed(self._clock())
 
     def receive(self, worker: Worker) -> None:
         """Take a new worker in, before its line is read."""
@@ -50,11 +50,9 @@ class Office:
         wire.on("closing", lambda _: self._leave(worker))
         wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda said: self._heed(worker, said))
-        wire.on("begin", lambda said: self._seats.begin(said["seat"], worker.number, self._clock()))
-        wire.on("end", lambda said: self._seats.end(said["seat"]))
-        wire.answer("admit", self._admit)
+        self.desk.serve(worker)
         self._cloakroom.serve(wire)
-        wire.answer("claim", lambda said: self._claim(worker, said))
+        self._claims.serve(wire, holder=worker.name)
         wire.answer("peer", self._ask_peer)
         for what, answer in self.answers.items():
             wire.answer(what, answer)
@@ -75,8 +73,8 @@ class Office:
 
     def stop(self) -> None:
         """Take no more calls anywhere, and have all workers drain."""
-        self._stopping = True
-        self.tell_all("stop")
+        self.desk.stop()
+        self.news.tell_all("stop")
 
     def hung(self, silent_s: float) -> list[Worker]:
         """Return the workers that have reported nothing for so long."""
@@ -85,18 +83,13 @@ class Office:
             each for each in self.workers.values() if each.ready.is_set() and each.heard_at < oldest
         ]
 
-    def tell_all(self, what: str, **fields: Any) -> None:
-        """Tell every worker."""
-        for worker in self.workers.values():
-            worker.wire.tell(what, **fields)
-
     def tell_state(self) -> None:
         """Tell every worker how the house is."""
         ready = [each for each in self.workers.values() if each.ready.is_set()]
         staying = [each.name for each in ready if not each.leaving]
-        self.tell_all(
+        self.news.tell_all(
             "house",
-            why_closed=self.why_closed,
+            why_closed=self.desk.why_closed,
             calls=self._seats.taken,
             room=self._seats.room(self._clock()),
             leads=staying[0] if staying else "",
@@ -131,10 +124,8 @@ class Office:
         worker.ready.set()
         self._views.receive(worker)
         self.tell_state()
-        while self._untold:
-            what, fields = self._untold.popleft()
-            worker.wire.tell(what, **fields)
-        self.tell_one(
+        self.news.catch_up(worker)
+        self.news.tell_one(
             "worker_started",
             worker=worker.name,
             process=worker.pid,
@@ -148,33 +139,6 @@ class Office:
         self._seats.heed(
             worker.number, cores=said["cores"], lag_s=said["lag_s"], now=worker.heard_at
         )
-
-    def hold_seat(self, call: str) -> str:
-        """Hold a seat for the call of a name; return why there is none, or nothing."""
-        if not any(each.ready.is_set() for each in self.workers.values()):
-            return ""  # nobody answers: the carrier asks its fallback only if it is told so
-        return "" if self._seat(call) is not None else self.why_closed or "full"
-
-    def tell_turned_away(self, reason: str) -> None:
-        """Have a worker tell that a call was refused at the door."""
-        self.tell_one("turned_away", reason=reason)
-
-    def tell_one(self, what: str, **fields: Any) -> None:
-        """Have a worker tell what happened here: facts are told there."""
-        for worker in sorted(self.workers.values(), key=lambda each: each.leaving):
-            if worker.ready.is_set() and worker.wire.tell(what, **fields):
-                return
-        self._untold.append((what, fields))  # until there is one
-
-    def _seat(self, call: str) -> int | None:
-        return None if self._stopping else self._seats.admit(self._clock(), call=call)
-
-    async def _admit(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        seat = self._seat(said["call"])
-        return {"reason": self.why_closed or "full"} if seat is None else {"seat": seat}
-
-    async def _claim(self, worker: Worker, said: Mapping[str, Any]) -> bool:
-        return self._claims.claim(said["what"], holder=worker.name)
 
     async def _ask_peer(self, said: Mapping[str, Any]) -> Any:
         peer = self.workers.get(said["peer"])

@@ -136,7 +136,7 @@ class Slots:
         told_to = worker.leaving or self._closing
         level = "INFO" if code == 0 and told_to else "ERROR"
         if worker.ready.is_set() and not told_to:
-            self._office.tell_one("worker_lost", worker=worker.name, code=code, calls=lost)
+            self._office.news.tell_one("worker_lost", worker=worker.name, code=code, calls=lost)
         if worker.configured.is_set():  # otherwise it has said itself what is wrong
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if worker in self._slots and worker.ready.is_set() and not self._closing:

@@ -42,7 +42,7 @@ class Supervisor:
         self._office = Office(self._seats, self._quotas, clock=clock.monotonic)
         self._slots = Slots(plan, self._office, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
-            plan, self._slots, apply=self._go_by, tell=self._office.tell_one
+            plan, self._slots, apply=self._go_by, tell=self._office.news.tell_one
         )
         self._office.answers["reload"] = self._answer_reload
 
@@ -61,8 +61,8 @@ class Supervisor:
                 return DONE if self._signals else code
             no_room = NoRoom(
                 lambda: self._plan.settings,
-                admit=self._office.hold_seat,
-                tell=self._office.tell_turned_away,
+                admit=self._office.desk.hold,
+                tell=self._office.news.tell_turned_away,
             )
             doorman = Doorman(self._listener, hand=self._office.hand, answer=no_room.answer)
             around = [
@@ -97,7 +97,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._signals += 1
         if self._signals > 1:
-            self._office.tell_all("hurry")
+            self._office.news.tell_all("hurry")
             return
         self._reloading.open = False
         self._office.stop()

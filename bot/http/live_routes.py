@@ -70,7 +70,7 @@ def live_router(
         async for shown in live.watch():
             yield _message(shown)
 
-    def merged() -> AsyncIterator[list[str]]:
+    def merged() -> AsyncIterator[Sequence[str]]:
         more = (_campaigns(campaigns),) if campaigns else ()
         return gathered(_entries(live), _calls(calls), *more, within_s=GATHER_S)
 
@@ -89,7 +89,7 @@ def live_router(
     return router
 
 
-async def _console(opening: str, merged: AsyncIterator[list[str]]) -> AsyncIterator[str]:
+async def _console(opening: str, merged: AsyncIterator[Sequence[str]]) -> AsyncIterator[str]:
     yield opening
     try:
         async for messages in merged:

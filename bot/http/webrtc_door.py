@@ -1,14 +1,12 @@
 """Where browsers come in: the offer, the answer, and the candidates that follow."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import APIRouter, HTTPException, Request
-from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.transports.smallwebrtc.request_handler import (
     IceCandidate,
     SmallWebRTCPatchRequest,
@@ -17,23 +15,16 @@ from pipecat.transports.smallwebrtc.request_handler import (
 from pydantic import BaseModel, Field
 
 from bot import clock
-from bot.call.call import Call
-from bot.call.watching import watch_leg
-from bot.house.house import House, NoSeat, seated
+from bot.house.house import House
+from bot.http.browser_calls import BUSY, BrowserCalls
 from bot.http.ice_servers import for_page, for_us
 from bot.http.offers import OfferError, Offers
 from bot.http.parked import Parked
 from bot.process.process import Process
-from calls.events import CallRefused
-from transports.webrtc import WebrtcLeg
 from transports.webrtc_connection import BrowserConnection, TooManyError
 
 MAX_SDP: Final = 64 * 1024  # characters; a browser's offer has about 6 kB
 MAX_CANDIDATES: Final = 20  # of one request
-TAKE_UP_S: Final = (
-    1.8  # for the call of a page that has come back to end; another process waits 2 s
-)
-BUSY: Final = "All our lines are busy. Please call again in a few minutes."
 TOO_MANY: Final = "Too many calls are being set up. Please call again in a moment."
 
 
@@ -66,10 +57,11 @@ def webrtc_router(
     process: Process, tasks: asyncio.TaskGroup, parked: Parked, house: House
 ) -> APIRouter:
     """Return the routes of the browser's door; calls run in `tasks`."""
-    door = _WebrtcDoor(process, tasks, parked, house)
+    calls = BrowserCalls(process, tasks, parked, house)
+    door = _WebrtcDoor(process, tasks, calls)
     house.answer("candidates", door.own_candidates)
     house.answer("offer", door.own_offer)
-    house.answer("take_up", door.end_own)
+    house.answer("take_up", calls.end)
     router = APIRouter()
     router.add_api_route("/api/offer", door.describe, methods=["GET"])
     router.add_api_route("/api/offer", door.offer, methods=["POST"])
@@ -77,29 +69,18 @@ def webrtc_router(
     return router
 
 
-@dataclass(slots=True)
-class _Running:
-    call: Call
-    over: asyncio.Event
-
-
 class _WebrtcDoor:
-    def __init__(
-        self, process: Process, tasks: asyncio.TaskGroup, parked: Parked, house: House
-    ) -> None:
+    def __init__(self, process: Process, tasks: asyncio.TaskGroup, calls: BrowserCalls) -> None:
         self._process = process
-        self._house = house
-        self._tasks = tasks
-        self._parked = parked
-        self._tell = process.switchboard.tell
+        self._house = calls.house
+        self._calls = calls
         self._servers = process.settings.transports.webrtc.ice_servers
         self._offers = Offers(
             tasks,
-            tell=self._tell,
+            tell=process.switchboard.tell,
             clock=clock.monotonic,
             ice_servers=for_us(self._servers),
         )
-        self._running: dict[str, _Running] = {}  # by the token with which a page takes it up again
         process.switchboard.on_closing(self._offers.give_up)
 
     async def describe(self) -> Mapping[str, Any]:
@@ -125,7 +106,7 @@ class _WebrtcDoor:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
         async def begin(connection: BrowserConnection) -> None:
-            await self._run(connection, token)
+            await self._calls.run(connection, token)
 
         asked = SmallWebRTCRequest(
             sdp=offer.sdp,
@@ -160,20 +141,6 @@ class _WebrtcDoor:
         here = offer.model_copy(update={"pc_id": pc_id})
         return await _caught(self._answer_here(here, str(asked["address"])))
 
-    async def end_own(self, asked: Mapping[str, Any]) -> bool:
-        """End the call here of a page that has come back, wherever it came in; say if it was here.
-
-        A page may come back before we have noticed that its line was lost.
-        """
-        running = self._running.get(str(asked["token"]))
-        if running is None:
-            return False
-        await running.call.cancel("line_lost")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(TAKE_UP_S):
-                await running.over.wait()
-        return True
-
     async def _add(self, patch: Candidates) -> Mapping[str, str]:
         candidates = [IceCandidate(**each.model_dump()) for each in patch.candidates]
         with _refusals():
@@ -188,51 +155,10 @@ class _WebrtcDoor:
         These hold none: whoever never connects keeps no telephone out. Who takes up a call that we
         believe to be running gets the seat of that.
         """
-        if token in self._running:
+        if self._calls.runs(token):
             return True
         free = self._process.switchboard.free
         return not self._house.why_closed and free > self._offers.unconnected
-
-    async def _run(self, connection: BrowserConnection, resumed: str) -> None:
-        remembered = await self._take_up(resumed)
-        admitted = await self._house.admit()
-        if isinstance(admitted, NoSeat):
-            self._tell(CallRefused(transport="webrtc", reason=admitted.reason))
-            if remembered:
-                await self._parked.park(resumed, remembered)
-            await connection.part({"type": "refused", "detail": BUSY})
-            return
-        with seated(self._house, admitted.seat):
-            await self._converse(connection, remembered)
-
-    async def _converse(
-        self, connection: BrowserConnection, remembered: Sequence[LLMContextMessage]
-    ) -> None:
-        leg = WebrtcLeg(connection)
-        call = self._process.call(leg, remembered)
-        token = self._parked.token()
-        about = {"call_id": call.call_id, "resume_token": token, "remembers": bool(remembered)}
-        leg.greet_with({"type": "call", **about})
-        leg.part_with(lambda: {"type": "ended", "reason": call.reason})
-        self._running[token] = running = _Running(call, asyncio.Event())
-        watch = self._tasks.create_task(watch_leg(leg, call), name="watch the browser")
-        try:
-            await self._process.switchboard.answer(leg, call)
-        finally:
-            watch.cancel()
-            del self._running[token]
-            try:
-                if call.reason == "line_lost":
-                    await self._parked.park(token, call.conversation)
-            finally:
-                running.over.set()
-
-    async def _take_up(self, token: str) -> Sequence[LLMContextMessage]:
-        """Return the conversation that a token stands for; a call that still has it ends now."""
-        if not token:
-            return ()
-        await self._house.ask_all("take_up", token=token)
-        return await self._parked.take(token)
 
 
 @contextmanager

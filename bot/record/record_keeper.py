@@ -17,10 +17,11 @@ from loguru import logger
 
 from bot import clock
 from bot.config.settings import Settings
+from bot.record.cut_calls import CutCalls
+from bot.record.record_outage import RecordOutage
 from bot.upkeep.keep_running import keep_running
 from calls.entry import Entry, Tell
-from calls.events import Event, RecordHalted, RecordResumed
-from calls.house_events import CallsCut
+from calls.events import Event
 from calls.record_fold import RecordBatch, RecordFold
 from storage.database import RefusedRowsError, StorageError
 from storage.record_writer import RecordWriter
@@ -29,7 +30,6 @@ from storage.upgrading import find_lag
 WRITE_S: Final = 0.5  # from batch to batch: with the write it is what a process that dies loses
 LEAST_S: Final = 0.05  # of rest, for a database that takes long for each
 HEARTBEAT_S: Final = 5.0  # of the calls that go on
-LOOK_S: Final = 15.0  # between two looks for calls whose process has died
 ANSWER_S: Final = 10.0  # for one batch; a database that takes longer counts as hanging
 AGAIN_S: Final = 2.0  # after a batch that was not taken
 LAST_S: Final = 3.0  # for what is left at the end
@@ -67,11 +67,15 @@ class RecordKeeper:
         self._left_over = False  # whether more waited than it holds; that must not wait once more
         self._number = 0
         self._beat_at = 0.0
-        self._look_at = 0.0
-        self._away_since: float | None = None
         self._ending = asyncio.Event()
         self.lost_entries = 0
         self.tell: Tell = _nobody
+
+        def tell(event: Event) -> None:
+            self.tell(event)  # to whoever is told by then
+
+        self._outage = RecordOutage(tell=tell, clock=clock)
+        self._cut = CutCalls(writer, tell=tell, utc_now=utc_now, clock=clock)
 
     @property
     def waiting(self) -> int:
@@ -86,7 +90,7 @@ class RecordKeeper:
     @property
     def halted(self) -> bool:
         """Whether the database takes nothing now."""
-        return self._away_since is not None
+        return self._outage.lasts
 
     async def hear(self, entry: Entry) -> None:
         """Keep one entry until it is written; waits for nothing."""
@@ -101,7 +105,7 @@ class RecordKeeper:
             began_s = self._clock()
             written = await self.write()
             if written:
-                await self._look_for_cut()
+                await self._cut.look(within_s=ANSWER_S)
             if not (written and self._left_over):
                 took_s = self._clock() - began_s
                 await self._pause(max(LEAST_S, WRITE_S - took_s) if written else AGAIN_S)
@@ -126,10 +130,10 @@ class RecordKeeper:
             self.lost_entries += len(self._batch.happenings)
             logger.error("the database refuses a part of the record, which is lost: {}", error)
         except (StorageError, TimeoutError) as error:
-            self._note_away(str(error) or f"no answer within {ANSWER_S:g} s")
+            self._outage.note_away(str(error) or f"no answer within {ANSWER_S:g} s")
             return False
         self._batch = None
-        self._note_back()
+        self._outage.note_back(lost_entries=self.lost_entries)
         return True
 
     def end(self) -> None:
@@ -165,31 +169,6 @@ class RecordKeeper:
         for each in entries:
             self._fold.add(each)
         return self._fold.take()
-
-    async def _look_for_cut(self) -> None:
-        if self._clock() < self._look_at:
-            return
-        self._look_at = self._clock() + LOOK_S
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                cut = await self._writer.interrupt_cut(self._utc_now())
-        except (StorageError, TimeoutError):
-            return  # the next batch says so, if it goes on
-        if cut:
-            logger.warning("{} calls were cut with their process: marked as interrupted", cut)
-            self.tell(CallsCut(calls=cut))
-
-    def _note_away(self, why: str) -> None:
-        if self._away_since is None:
-            self._away_since = self._clock()
-            logger.error("the record cannot be written: {}", why)
-            self.tell(RecordHalted(reason=why))
-
-    def _note_back(self) -> None:
-        if self._away_since is not None:
-            after_s, self._away_since = self._clock() - self._away_since, None
-            logger.info("the record is written again; {} entries were lost", self.lost_entries)
-            self.tell(RecordResumed(after_s=after_s, lost_entries=self.lost_entries))
 
 
 def record_keeper(settings: Settings) -> RecordKeeper:

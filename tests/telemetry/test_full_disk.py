@@ -27,7 +27,8 @@ from telemetry.emitter import Emitter
 from telemetry.journal import Journal
 from telemetry.log_file import LogFile
 from telemetry.masking import redacted
-from telemetry.record_files import NAMES, RecordFiles
+from telemetry.record_files import RecordFiles
+from telemetry.record_folder import NAMES
 
 FAILED = AttemptFailed(
     stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.1,

@@ -14,9 +14,10 @@ from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
 from calls.incidents import Incidents
 from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RetryPlanned, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
-from telemetry import record_files
+from telemetry import record_files, record_folder
 from telemetry.masking import redacted
-from telemetry.record_files import ALERTS, ERRORS, NAMES, RecordFiles
+from telemetry.record_files import RecordFiles
+from telemetry.record_folder import ALERTS, ERRORS, NAMES
 from tests.telemetry.incident_feed import IncidentFeed
 
 LADDERS = {"tts": ["cartesia", "elevenlabs"], "stt": ["deepgram"]}
@@ -192,7 +193,7 @@ async def test_a_file_that_is_not_wanted_is_not_there(tmp_path: Path) -> None:
 
 
 async def test_only_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_files, "NEWEST", 3)
+    monkeypatch.setattr(record_folder, "NEWEST", 3)
     it = Written(tmp_path)
     await it.tell(*[GLITCH] * 3)
     await it.tell(REFUSED)

@@ -23,7 +23,8 @@ from fallbacks.retrying import RetrySettings
 from storage.alert_outbox import AlertOutbox
 from telemetry.emitter import Emitter
 from telemetry.masking import redacted
-from telemetry.record_files import ALERTS, ERRORS, RecordFiles
+from telemetry.record_files import RecordFiles
+from telemetry.record_folder import ALERTS, ERRORS
 
 BEGIN_S = 1_800_000_000.0
 LADDERS = {"stt": ["ear"], "llm": ["mind"], "tts": ["cartesia", "elevenlabs"]}

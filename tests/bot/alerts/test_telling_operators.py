@@ -80,7 +80,7 @@ class Shift:
         assert await self.reporter.write()
         await self.desk.decide()
         for channel in self.channels:
-            while await self.desk.send_next(channel):
+            while await self.desk.sending.send_next(channel):
                 pass
 
     async def sleep(self, wait_s: float) -> None:
@@ -172,7 +172,7 @@ async def test_what_a_channel_takes_is_told(shift: Shift) -> None:
     shift.now += 10
     await shift.desk.decide()
     for channel in shift.channels:
-        while await shift.desk.send_next(channel):
+        while await shift.desk.sending.send_next(channel):
             pass
 
     sent = [each for each in shift.own if isinstance(each, AlertSent)]

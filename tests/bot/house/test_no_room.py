@@ -159,8 +159,8 @@ async def test_a_seat_that_was_held_at_the_door_is_the_workers() -> None:
     async with asyncio.timeout(20), lines(settings_of(), seats=1) as house:
         await house.open()
 
-        assert house.office.hold_seat("CA1") == ""
-        assert house.office.hold_seat("CA2") == "full"
+        assert house.office.desk.hold("CA1") == ""
+        assert house.office.desk.hold("CA2") == "full"
         assert await house.joined[0].admit("CA1") == await house.joined[1].admit("CA1")
 
 
@@ -170,7 +170,7 @@ async def test_one_worker_tells_who_was_turned_away() -> None:
         for each in house.joined:
             each.wire.on("turned_away", lambda said: heard.append(said["reason"]))
         await house.open()
-        house.office.tell_turned_away("busy")
+        house.office.news.tell_turned_away("busy")
         await house.settle()
 
     assert heard == ["busy"]
@@ -179,7 +179,7 @@ async def test_one_worker_tells_who_was_turned_away() -> None:
 async def test_where_no_worker_is_ready_nobody_is_called_busy() -> None:
     """The carrier asks its fallback when it is told that nobody answers."""
     async with asyncio.timeout(20), lines(settings_of(), seats=1) as house:
-        assert house.office.hold_seat("CA1") == ""
+        assert house.office.desk.hold("CA1") == ""
 
 
 def test_a_burst_is_taken_at_once_and_then_so_many_a_second() -> None:

@@ -125,7 +125,7 @@ async def test_a_worker_that_is_ready_is_told_of_with_its_cause() -> None:
 async def test_what_happened_while_no_worker_was_there_is_told_by_the_next_one() -> None:
     async with lines(settings_with()) as it:
         told = [heard_by(each, "worker_lost") for each in it.joined]
-        it.office.tell_one("worker_lost", worker="w0", code=-9, calls=3)
+        it.office.news.tell_one("worker_lost", worker="w0", code=-9, calls=3)
         await it.settle()
         before = [said for heard in told for said in heard]
         await it.open()

@@ -1,0 +1,73 @@
+"""Has each channel get what it is owed, again and again until it takes it."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from loguru import logger
+
+from bot.alerts.channel import Channel, classify
+from bot.alerts.message import alert_text
+from bot.health.retrying import Retries, run_with_retries
+from calls.alert import CHANNELS
+from calls.house_events import AlertSent
+from fallbacks.facts import AttemptWon
+from fallbacks.failure import ServiceError
+from storage.alert_outbox import AlertOutbox, ChannelPost
+
+TRANSIENT_S: Final = 60.0  # before a channel gets another sequence of tries
+PERMANENT_S: Final = 900.0  # the same where a person has to act first
+
+
+class AlertSending:
+    """Sends what stands in the outbox, and knows which channels are in trouble."""
+
+    def __init__(
+        self, outbox: AlertOutbox, *, retries: Retries, utc_s: Callable[[], float]
+    ) -> None:
+        """Begin with channels that are well."""
+        self._outbox = outbox
+        self._retries = retries
+        self._utc_s = utc_s
+        self._failing: set[str] = set()  # channels whose trouble was told
+
+    async def send_next(self, channel: Channel) -> bool:
+        """Send one alert that a channel is owed; False: it is owed none, or does not take it."""
+        post = await self._outbox.lend(channel.name, now=self._utc_s())
+        if post is None:
+            return False
+        try:
+            handle = await run_with_retries(
+                lambda: channel.post(post, alert_text(post.alert)),
+                asked=(CHANNELS, channel.name),
+                classify=partial(classify, channel.name),
+                retries=self._retries,
+            )
+        except ServiceError as error:
+            await self._put_off(post, error)
+            return False
+        await self._outbox.sent(post, handle=handle)
+        alert = post.alert
+        sent = AlertSent(
+            channel=channel.name,
+            key=alert.key,
+            severity=alert.severity,
+            edited=bool(post.handle),
+        )
+        self._retries.tell(sent)
+        self._note_success(channel.name)
+        return True
+
+    async def _put_off(self, post: ChannelPost, error: ServiceError) -> None:
+        self._failing.add(post.channel)
+        logger.error("an alert did not go out by {}: {}", post.channel, error.failure.reason)
+        wait_s = PERMANENT_S if error.failure.permanent else TRANSIENT_S
+        wait_s = max(wait_s, error.failure.retry_after_s or 0.0)
+        await self._outbox.put_off(post, until_s=self._utc_s() + wait_s)
+
+    def _note_success(self, channel: str) -> None:
+        """Tell that a channel that had failed works again, so that its incident ends."""
+        if channel in self._failing:
+            self._failing.discard(channel)
+            won = AttemptWon(stage=CHANNELS, provider=channel, attempt=1, after_s=0.0)
+            self._retries.tell(won)

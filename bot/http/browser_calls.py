@@ -1,0 +1,107 @@
+"""The calls that run on browsers, and how a page that lost its line takes its own up again."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
+
+from bot.call.call import Call
+from bot.call.watching import watch_leg
+from bot.house.house import House, NoSeat, seated
+from bot.http.parked import Parked
+from bot.process.process import Process
+from calls.events import CallRefused
+from transports.webrtc import WebrtcLeg
+from transports.webrtc_connection import BrowserConnection
+
+# For the call of a page that has come back to end; another process waits 2 s.
+TAKE_UP_S: Final = 1.8
+BUSY: Final = "All our lines are busy. Please call again in a few minutes."
+
+
+@dataclass(slots=True)
+class _Running:
+    call: Call
+    over: asyncio.Event
+
+
+class BrowserCalls:
+    """Those of this process, by the token with which a page takes one up again.
+
+    Attributes:
+        house: Gives the seats.
+    """
+
+    def __init__(
+        self, process: Process, tasks: asyncio.TaskGroup, parked: Parked, house: House
+    ) -> None:
+        """Begin with none."""
+        self.house = house
+        self._process = process
+        self._tasks = tasks
+        self._parked = parked
+        self._tell = process.switchboard.tell
+        self._running: dict[str, _Running] = {}
+
+    def runs(self, token: str) -> bool:
+        """Say whether the call of a token is believed to run here."""
+        return token in self._running
+
+    async def end(self, asked: Mapping[str, Any]) -> bool:
+        """End the call here of a page that has come back, wherever it came in; say if it was here.
+
+        A page may come back before we have noticed that its line was lost.
+        """
+        running = self._running.get(str(asked["token"]))
+        if running is None:
+            return False
+        await running.call.cancel("line_lost")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TAKE_UP_S):
+                await running.over.wait()
+        return True
+
+    async def run(self, connection: BrowserConnection, resumed: str) -> None:
+        """Run the call of a page that has connected; `resumed` is a lost one's token."""
+        remembered = await self._take_up(resumed)
+        admitted = await self.house.admit()
+        if isinstance(admitted, NoSeat):
+            self._tell(CallRefused(transport="webrtc", reason=admitted.reason))
+            if remembered:
+                await self._parked.park(resumed, remembered)
+            await connection.part({"type": "refused", "detail": BUSY})
+            return
+        with seated(self.house, admitted.seat):
+            await self._converse(connection, remembered)
+
+    async def _converse(
+        self, connection: BrowserConnection, remembered: Sequence[LLMContextMessage]
+    ) -> None:
+        leg = WebrtcLeg(connection)
+        call = self._process.call(leg, remembered)
+        token = self._parked.token()
+        about = {"call_id": call.call_id, "resume_token": token, "remembers": bool(remembered)}
+        leg.greet_with({"type": "call", **about})
+        leg.part_with(lambda: {"type": "ended", "reason": call.reason})
+        self._running[token] = running = _Running(call, asyncio.Event())
+        watch = self._tasks.create_task(watch_leg(leg, call), name="watch the browser")
+        try:
+            await self._process.switchboard.answer(leg, call)
+        finally:
+            watch.cancel()
+            del self._running[token]
+            try:
+                if call.reason == "line_lost":
+                    await self._parked.park(token, call.conversation)
+            finally:
+                running.over.set()
+
+    async def _take_up(self, token: str) -> Sequence[LLMContextMessage]:
+        """Return the conversation that a token stands for; a call that still has it ends now."""
+        if not token:
+            return ()
+        await self.house.ask_all("take_up", token=token)
+        return await self._parked.take(token)

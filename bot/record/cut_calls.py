@@ -1,0 +1,48 @@
+"""Looks for calls whose process has died, which nobody else will say has ended."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from loguru import logger
+
+from calls.events import Event
+from calls.house_events import CallsCut
+from storage.database import StorageError
+from storage.record_writer import RecordWriter
+
+LOOK_S: Final = 15.0  # between two looks
+
+
+class CutCalls:
+    """Marks them as interrupted in the record."""
+
+    def __init__(
+        self,
+        writer: RecordWriter,
+        *,
+        tell: Callable[[Event], None],
+        utc_now: Callable[[], datetime],
+        clock: Callable[[], float],
+    ) -> None:
+        """Take where the calls stand."""
+        self._writer = writer
+        self._tell = tell
+        self._utc_now = utc_now
+        self._clock = clock
+        self._look_at = 0.0
+
+    async def look(self, *, within_s: float) -> None:
+        """Look, if it is time to; a database that does not answer is left to the next batch."""
+        if self._clock() < self._look_at:
+            return
+        self._look_at = self._clock() + LOOK_S
+        try:
+            async with asyncio.timeout(within_s):
+                cut = await self._writer.interrupt_cut(self._utc_now())
+        except (StorageError, TimeoutError):
+            return  # the next batch says so, if it goes on
+        if cut:
+            logger.warning("{} calls were cut with their process: marked as interrupted", cut)
+            self._tell(CallsCut(calls=cut))
