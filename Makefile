@@ -9,6 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# The longest and the far ends' tests wait for most of their time: three workers fill two cores.
+PYTEST_WAITING := $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 # Two halves: the second runs also when the first failed, and the target fails if either did.
 BOTH := scripts/both
 # What waits for real time is tried once more, alone, when little of it failed; both runs are printed.
@@ -32,10 +34,10 @@ demo: setup ## a talking agent without keys: open the one URL that it prints
 
 test: setup-dev ## every test but the longest; some twenty minutes on two cores
 	@$(BOTH) '$(PYTEST) -m "not slow and not e2e and not peers"' \
-		'$(TWICE) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers"'
+		'$(TWICE) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"'
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
-	@$(BOTH) '$(TWICE) long $(PYTEST) -m "long and not alone and not hours and not peers"' \
+	@$(BOTH) '$(TWICE) long $(PYTEST_WAITING) -m "long and not alone and not hours and not peers"' \
 		'$(TWICE) alone $(BIN)/python -m pytest -q -m "long and alone"'
 
 test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns: some twenty minutes
@@ -43,11 +45,11 @@ test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns:
 
 test-peers: setup-dev ## calls through a real LiveKit with real SIP phones, built first if need be
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
-	@$(TWICE) peers $(PYTEST) -rs -m "peers and not long"
+	@$(TWICE) peers $(PYTEST_WAITING) -rs -m "peers and not long"
 
-test-doors: setup-dev ## the same twelve behaviours through every door, and the table in docs/transports.md
+test-doors: setup-dev ## the same through every door: twelve behaviours with their table, strangers
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
-	@$(BIN)/python scripts/doors_table.py
+	@$(BOTH) '$(BIN)/python scripts/doors_table.py' '$(TWICE) doors $(PYTEST) -m doors'
 
 check: setup-dev lint ## lint, types, imports and the quick tests; about four minutes
 	@$(PYTEST) -m "not slow and not e2e and not peers"

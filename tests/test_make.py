@@ -43,7 +43,7 @@ def test_a_target_with_two_halves_runs_both(target: str) -> None:
     rules = (ROOT / "Makefile").read_text(encoding="utf-8").split("\n\n")
     (rule,) = (each for each in rules if each.startswith(f"{target}:"))
 
-    assert rule.count("pytest") + rule.count("$(PYTEST)") == 2
+    assert rule.count("pytest") + rule.count("$(PYTEST") == 2
     assert rule.count("$(BOTH)") == 1
     assert rule.count("\t@") == 1  # a second line of its own would not run when the first fails
 

@@ -155,6 +155,7 @@ async def test_everything_that_tells_tells_the_same(
     need_chromium()
     mail = {"host": "127.0.0.1", "port": inbox.port, "sender": "us@example.com"}
     changes = {
+        "server": {"workers": 2},  # what they tell adds up
         "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"},
         "alerts": {"hold_s": 0, "email": mail | {"to": "you@example.com"}},
         "resilience": {"probe": {"interval_s": 5, "timeout_s": 2}},

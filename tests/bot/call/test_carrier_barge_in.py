@@ -9,7 +9,7 @@ from bot.lab.callers import caller_says
 from calls.events import BargedIn
 from faultlab.carrier.carrier import Carrier
 from tests.bot.judged_call import judged_call
-from tests.bot.open_doors import CARRIERS, open_doors
+from tests.bot.open_doors import TWILIO_FIRST, open_doors
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -29,7 +29,7 @@ async def answering(call: Carrier) -> None:
     await asyncio.sleep(0.5)
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("carrier", TWILIO_FIRST)
 async def test_a_caller_who_speaks_is_listened_to_at_once(tmp_path: Path, carrier: str) -> None:
     async with (
         open_doors(carrier) as doors,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.bot.http.test_bounded_socket import EMPTY, PING, over, raw_socket
 from tests.bot.judged_call import judged_call
-from tests.bot.open_doors import CARRIERS, OpenDoors, open_doors
+from tests.bot.open_doors import CARRIERS, TWILIO_FIRST, OpenDoors, open_doors
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -30,12 +30,13 @@ DEEP = {
 }
 
 
-@pytest.fixture(params=CARRIERS)
-async def doors(request: pytest.FixtureRequest) -> AsyncIterator[OpenDoors]:
-    async with open_doors(request.param) as opened:
+@pytest.fixture
+async def doors(carrier: str) -> AsyncIterator[OpenDoors]:
+    async with open_doors(carrier) as opened:
         yield opened
 
 
+@pytest.mark.parametrize("carrier", CARRIERS)
 async def test_what_is_sent_before_a_start_stalls_nobody(tmp_path: Path, doors: OpenDoors) -> None:
     async with judged_call(tmp_path, changes=doors.changes()) as beside:
         for _ in range(5):
@@ -65,6 +66,7 @@ async def test_what_is_sent_before_a_start_stalls_nobody(tmp_path: Path, doors: 
     }
 
 
+@pytest.mark.parametrize("carrier", TWILIO_FIRST)
 async def test_a_hundred_idle_sockets_keep_no_caller_out(tmp_path: Path, doors: OpenDoors) -> None:
     async with (
         judged_call(tmp_path, changes=doors.changes()) as beside,
@@ -80,6 +82,7 @@ async def test_a_hundred_idle_sockets_keep_no_caller_out(tmp_path: Path, doors: 
         assert beside.refusals.count("too_many_sockets_without_a_start") == 1
 
 
+@pytest.mark.parametrize("carrier", TWILIO_FIRST)
 async def test_a_caller_s_own_socket_may_flood_and_hurts_nobody_else(
     tmp_path: Path, doors: OpenDoors
 ) -> None:
