@@ -14,21 +14,25 @@ from processors.wiring import CallWiring
 
 def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> None:
     callers_side = object()
-    pair = SimpleNamespace(user=lambda: callers_side, assistant=object)
     llm = SimpleNamespace(answer_early=lambda _: None)
-    services = SimpleNamespace(stt="stt", llm=llm, tts="tts")
-    parts: Any = SimpleNamespace(
-        services=services,
-        pair=pair,
+    core: Any = SimpleNamespace(
+        services=SimpleNamespace(stt="stt", llm=llm, tts="tts"),
+        pair=SimpleNamespace(user=lambda: callers_side, assistant=object),
         context=None,
+        vad=SimpleNamespace(quiet=True),
         hold_line=SimpleNamespace(hear=lambda _: None),
+        farewell=object(),
+        silence=object(),
     )
-    leg: Any = SimpleNamespace(input=object, output=object)
     wiring = CallWiring(
         clock=time.monotonic, turn=Turn(budget_s=1.5), line=CallerLine(), outside=lambda _: None
     )
+    call: Any = SimpleNamespace(
+        leg=SimpleNamespace(input=object, output=object), agent=AgentSettings(), wiring=wiring
+    )
+    more: Any = SimpleNamespace(ahead_of_words=[], person=None)
 
-    parts_in_order = assembly._list(parts, leg, AgentSettings(), wiring, follow=[], ending=[])
+    listed = assembly._list(call, core, more, None)
 
-    (at,) = [at for at, each in enumerate(parts_in_order) if isinstance(each, TurnOpener)]
-    assert parts_in_order[at + 1] is callers_side
+    (at,) = [at for at, each in enumerate(listed) if isinstance(each, TurnOpener)]
+    assert listed[at + 1] is callers_side

@@ -10,9 +10,9 @@ from pipecat.frames.frames import TranscriptionFrame
 
 from bot.exits import UsageError
 from bot.lab.process import lab_process, with_lab
+from bot.process import opening as house_module
 from bot.process.opening import open_process
 from bot.process.process import Process
-from bot.process.process import opening as house_module
 from bot.programs.recording import Recording, read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed
