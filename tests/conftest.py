@@ -1,4 +1,4 @@
-"""Which event loop a test runs on, what it leaves behind, and which files are read."""
+"""Which event loop a test runs on, how hard properties are tried, which files are read."""
 
 import asyncio
 import gc
@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import hypothesis  # noqa: F401 - else its plugin does it last, too deep for 3.11's parser
+import hypothesis  # else its plugin does it last, too deep for 3.11's parser
 import pytest
 from loguru import logger
 
 from telemetry.known_secrets import KNOWN
 from tests.choosing import may_hold
+from tests.thoroughness import CHOSEN
 from tests.virtual_time import VirtualLoop
+
+hypothesis.settings.load_profile(CHOSEN)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
