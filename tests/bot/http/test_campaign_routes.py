@@ -458,9 +458,10 @@ async def test_the_live_feed_has_campaigns_beside_the_calls(tmp_path: Path) -> N
         router = live_router(Live(words=False), budget_s=1.5, calls=NoCalls(), campaigns=it.view)
         answer = await cast(Any, router.routes[0]).endpoint(calls=True)
         async with aclosing(answer.body_iterator) as body:
-            async for message in body:
-                if message.startswith("event: campaigns\n"):
+            async for piece in body:
+                _, found, campaigns = piece.partition("event: campaigns\ndata: ")
+                if found:
                     break
 
-    shown = json.loads(message.partition("data: ")[2])
+    shown = json.loads(campaigns.partition("\n")[0])
     assert [each["name"] for each in shown["campaigns"]] == ["spring", "summer"]
