@@ -233,7 +233,8 @@ class Attempt(RuleBasedStateMachine):
         if self.handing is None or self.handing.at is At.OVER or self.handing.together:
             return
         assert self.handing.wake_at is not None
-        assert self.handing.wake_at - self.now <= LONGEST_S
+        rounded_s = 1e-6  # of sums and differences of moments
+        assert self.handing.wake_at - self.now <= LONGEST_S + rounded_s
         assert self.handing.caller_waits == bool(self.count(HoldCaller))
         assert self.count(Announce) == 1
 
