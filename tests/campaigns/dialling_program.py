@@ -26,6 +26,7 @@ from campaigns.fate import judge_fate, was_never_asked
 from campaigns.model import Campaign, RetryRule
 from campaigns.retrying import next_step
 from storage.campaign_store import CampaignStore
+from storage.database import StorageError
 
 LEASE_S = 50.0  # of a time that is told, not measured: the next dialler comes 100 s later
 CAMPAIGN = Campaign(
@@ -45,6 +46,8 @@ class Dialler:
     die_at: str = ""
     die_on: int = 1
     passed: Counter[str] = field(default_factory=Counter[str])
+    left: list[Claim] = field(default_factory=list[Claim])  # when the database was too busy
+    parent: int = field(default_factory=os.getppid)
 
     def step(self, name: str) -> None:
         self.passed[name] += 1
@@ -54,35 +57,54 @@ class Dialler:
     async def run(self) -> None:
         for claim in await self.store.expired(now=self.now, lease_s=LEASE_S):
             await self.find_out(claim)
-        while True:
-            self.step("before the intent")
-            claim = await self.store.claim(
-                CAMPAIGN.name,
-                rules_of(CAMPAIGN, now=self.now),
-                now=self.now,
-                lease_s=LEASE_S,
-            )
-            if isinstance(claim, NothingToDial):
-                if claim.reason == "finished":
+        while os.getppid() == self.parent:
+            try:
+                if await self.take_one() == "finished":
                     return
-                await asyncio.sleep(0.02)  # another dialler is at it
+            except StorageError:  # a file has one writer at a time, and there was a long queue
                 continue
-            self.step("after the intent")
-            await self.dial(claim)
+
+    async def take_one(self) -> str:
+        """Dial one; return why there was none."""
+        self.step("before the intent")
+        rules = rules_of(CAMPAIGN, now=self.now)
+        claim = await self.store.claim(CAMPAIGN.name, rules, now=self.now, lease_s=LEASE_S)
+        if isinstance(claim, NothingToDial):
+            if claim.reason != "finished":
+                await self.take_up_left()
+                await asyncio.sleep(0.02)  # another dialler is at it
+            return claim.reason
+        self.step("after the intent")
+        await self.dial(claim)
+        return ""
+
+    async def take_up_left(self) -> None:
+        """Find out what became of those that were left, as is done when a lease has expired."""
+        for claim in list(self.left):
+            await self.find_out(claim)
+            self.left.remove(claim)
 
     async def dial(self, claim: Claim) -> None:
-        assert not await self.store.confirm(claim.dial, now=self.now, lease_s=LEASE_S)
-        self.step("before the question")
         confirmed = replace(claim, dial=replace(claim.dial, confirmed_s=self.now))
+        known = claim
+        try:
+            assert not await self.store.confirm(claim.dial, now=self.now, lease_s=LEASE_S)
+            known = confirmed
+            await self.place(confirmed)
+        except StorageError:
+            self.left.append(known)
+
+    async def place(self, claim: Claim) -> None:
+        self.step("before the question")
         try:
             call = await self.ask(claim)
         except CarrierError:
-            await self.find_out(confirmed)
+            await self.find_out(claim)
             return
         self.step("after the answer")
         assert await self.store.placed(claim.dial, call)
         self.step("after it was placed")
-        await self.find_out(confirmed)
+        await self.find_out(claim)
 
     async def find_out(self, claim: Claim) -> None:
         found = None if was_never_asked(claim.dial) else await self.find(claim)
