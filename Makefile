@@ -9,8 +9,6 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
-# Of the longest tests the longest files begin first (tests/conftest.py), so that nobody waits for one alone.
-PYTEST_LONG := $(PYTEST) --no-loadscope-reorder
 # Two halves: the second runs also when the first failed, and the target fails if either did.
 BOTH := scripts/both
 # What waits for real time is tried once more, alone, when little of it failed; both runs are printed.
@@ -37,7 +35,7 @@ test: setup-dev ## every test but the longest; some twenty minutes on two cores
 		'$(TWICE) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"'
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
-	@$(BOTH) '$(TWICE) long $(PYTEST_LONG) -m "long and not alone and not hours and not peers"' \
+	@$(BOTH) '$(TWICE) long $(PYTEST) -m "long and not alone and not hours and not peers"' \
 		'$(TWICE) alone $(BIN)/python -m pytest -q -m "long and alone"'
 
 test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns: some twenty minutes
@@ -45,7 +43,7 @@ test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns:
 
 test-peers: setup-dev ## calls through a real LiveKit with real SIP phones, built first if need be
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
-	@$(TWICE) peers $(PYTEST_LONG) -rs -m "peers and not long"
+	@$(TWICE) peers $(PYTEST) -rs -m "peers and not long"
 
 test-doors: setup-dev ## the same through every door: twelve behaviours with their table, strangers
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2

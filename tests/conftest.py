@@ -26,20 +26,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if may_hold(collection_path, wanted) else True
 
 
-# Whoever begins them last waits for them alone; what is left is as long as its file's place tells.
-LONGEST_FIRST = (
-    "test_one_outage.py", "test_last_resort.py", "test_long_call.py", "test_examples.py",
-    "test_many_workers.py", "test_two_servers.py", "test_browser_drill.py",
-    "test_sip_calls.py", "test_sip_drill.py", "test_handover.py", "test_dial.py",
-)  # fmt: skip
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the longest files begin first, where files are given out in the order of their tests."""
-    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda each: places.get(each.path.name, len(places)))  # stable
-
-
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
