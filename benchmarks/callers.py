@@ -30,6 +30,8 @@ class CallerPlan:
         rings_s: When, after the run's start.
         questions: Of each call, in this order.
         speaks_s: With a plan that waits: so long after its word.
+        asks_every_s: The first question comes so long after the ring, each other so long after the
+            one before, unless its answer lasts longer. None: each follows its answer soon.
         until_s: After that no further call is begun; None: there is one call.
     """
 
@@ -37,6 +39,7 @@ class CallerPlan:
     rings_s: float
     questions: tuple[str, ...]
     speaks_s: float = 0.0
+    asks_every_s: float | None = None
     until_s: float | None = None
 
 
@@ -200,6 +203,9 @@ async def _one(
             if together is not None and index == 0:
                 waited = True
                 await together.wait(caller.speaks_s)
+            elif caller.asks_every_s is not None:
+                due_s = caller.rings_s + (index + 1) * caller.asks_every_s
+                await asyncio.sleep(max(0.0, plan.start_at + due_s - clock.monotonic()))
             elif index:
                 await asyncio.sleep(dice.uniform(*PAUSE_S))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -10,34 +11,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import uvicorn
-from numpy.typing import NDArray
 from sqlalchemy import func, select
 
-from benchmarks.load import usual_phrases
+from benchmarks.callers import CallerPlan
+from benchmarks.load import QUESTIONS, SOON_S, crowds, script_for, usual_phrases
 from benchmarks.telling_facts import ToldFact, listeners_cost, tell_facts
 from benchmarks.telling_windows import WARM_S, Counted, Switch, Window, measure_window
+from bot import clock
 from bot.alerts.reporter import AlertReporter
 from bot.house.listener import bind_socket
 from bot.http.application import Extras, application
-from bot.lab.callers import RATE_HZ, answers, known
+from bot.http.bounded_socket import BoundedSocket
+from bot.http.bounds import bounds
+from bot.lab.callers import answers, known
 from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
 from bot.outbound.call_ledger import CallLedger
 from bot.process.opening import open_process
 from bot.process.process import Process
 from bot.record.record_keeper import record_keeper
-from faultlab.mulaw import decode, encode
+from drill.servers import AUTH_TOKEN, GREETING
 from storage.alert_outbox import AlertOutbox
 from storage.database import Database
 from storage.record_tables import HAPPENINGS
-from transports.loopback import LoopbackLeg
 
-GREETING: Final = "Hello, this is Holdline. How can I help?"
 ASKS_EVERY_S: Final = 7.0
 RING_S: Final = 0.7  # between two callers, and so between two questions of ten
-FIRST_S: Final = 5.0  # of a call: then the greeting is over
-SETTLED_S: Final = 6.0  # after the last ring its greeting is over
+SETTLED_S: Final = 8.0  # after the last ring: then its caller has been greeted and asks
 
 PAGE: Final = """
 import signal, sys, urllib.request
@@ -60,6 +60,8 @@ class Found:
     listeners: dict[str, float] = field(default_factory=dict[str, float])  # s of CPU for each fact
     in_calls_s: list[float] = field(default_factory=list[float])  # in the windows that are told
     windows: list[Window] = field(default_factory=list[Window])  # two and two are a pair
+    calls: int = 0  # that went on all the while
+    on_the_line: bool = False  # that were all who were to call
     lost: int = 0
     recorded: int = 0  # entries in the record's database at the end
     shown: int = 0  # messages that the console got
@@ -103,54 +105,71 @@ class Plan:
 
 
 async def measure(plan: Plan) -> Found:
-    """Tell facts to those who always listen, and hold calls with and without them, in turn."""
+    """Tell facts to those who always listen, and hold calls with and without them, in turn.
+
+    The calls come by telephone from processes of their own: what a caller costs is in no figure.
+    """
     phrases = await asyncio.to_thread(usual_phrases)
     texts = (GREETING, *(answers([each], greeting=GREETING)[0] for each in phrases))
     utterances = tuple(known(text, sound) for text, sound in phrases.items())
-    sound = [decode(encode(each)) for each in phrases.values()]
-    length_s = (len(plan.order) + 2) * (plan.window_s + WARM_S) + plan.calls * RING_S + 30.0
-    callers = [_caller(sound[each % len(sound)], length_s) for each in range(plan.calls)]
     found = Found()
     options = LabOptions(steady=True, known=utterances, ready=texts)
+    listening = bind_socket("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     async with (
         lab_process(options=options) as lab,
-        _process(lab, plan.calls, folder=plan.folder) as (process, counted),
-        _console(process, found),
-        asyncio.TaskGroup() as tasks,
+        _process(lab, plan, url) as (process, counted),
+        _served(process, listening),
+        _console(url, found),
     ):
         found.facts = await tell_facts(process, plan.facts)
         found.listeners = await listeners_cost(process)
         await process.emitter.flush()
         switch = Switch(process.emitter)
-        calling = [
-            tasks.create_task(_call(process, caller, number))
-            for number, caller in enumerate(callers)
-        ]
-        await asyncio.sleep(plan.calls * RING_S + SETTLED_S)
-        for told in (True, False):  # not judged: what happens once has happened then
-            await measure_window(switch, counted, told=told, length_s=plan.window_s)
-        switch.took_s.clear()
-        for told in plan.order:
-            found.windows.append(
+        start_at = clock.monotonic() + SOON_S
+        async with crowds(script_for(url), _callers(plan), start_at=start_at):
+            await asyncio.sleep(SOON_S + plan.calls * RING_S + SETTLED_S)
+            found.calls = plan.calls - process.switchboard.free
+            for told in (True, False):  # not judged: what happens once has happened then
                 await measure_window(switch, counted, told=told, length_s=plan.window_s)
-            )
-        found.in_calls_s, found.lost = switch.took_s, process.emitter.lost_entries
+            switch.took_s.clear()
+            for told in plan.order:
+                found.windows.append(
+                    await measure_window(switch, counted, told=told, length_s=plan.window_s)
+                )
+            found.in_calls_s, found.lost = switch.took_s, process.emitter.lost_entries
+            found.calls = min(found.calls, plan.calls - process.switchboard.free)
+            found.on_the_line = found.calls == plan.calls
         found.recorded = await _recorded(process.settings.storage.url)
-        for each in calling:
-            each.cancel()
     return found
 
 
+def _callers(plan: Plan) -> list[CallerPlan]:
+    """Return callers who ask the same every few seconds: each period of it is the same work."""
+    length_s = (len(plan.order) + 2) * (plan.window_s + WARM_S) + plan.calls * RING_S + 30.0
+    return [
+        CallerPlan(
+            number=number,
+            rings_s=number * RING_S,
+            questions=(QUESTIONS[number % len(QUESTIONS)],) * round(length_s / ASKS_EVERY_S),
+            asks_every_s=ASKS_EVERY_S,
+        )
+        for number in range(plan.calls)
+    ]
+
+
 @asynccontextmanager
-async def _process(
-    lab: RunningLab, calls: int, *, folder: Path
-) -> AsyncIterator[tuple[Process, Counted]]:
+async def _process(lab: RunningLab, plan: Plan, url: str) -> AsyncIterator[tuple[Process, Counted]]:
     """Be ready for calls with everyone who listens in a server, the record's database included."""
     tree: Any = {
-        "logs": {"dir": folder / "logs"},
+        "logs": {"dir": plan.folder / "logs"},
         "agent": {"greeting": GREETING, "silence": {"prompt_after_s": 3600.0}},
-        "server": {"max_calls": calls},
-        "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
+        "server": {"max_calls": plan.calls, "public_url": url},
+        "storage": {"url": f"sqlite+aiosqlite:///{plan.folder}/holdline.db"},
+        "transports": {
+            "twilio": {"enabled": True, "auth_token": AUTH_TOKEN},
+            "webrtc": {"enabled": False},
+        },
     }
     settings = with_lab(lab, tree)
     outbox = AlertOutbox(settings.storage.url)
@@ -172,26 +191,36 @@ async def _process(
 
 
 @asynccontextmanager
-async def _console(process: Process, found: Found) -> AsyncIterator[None]:
-    """Serve the console while the block runs, and have it open in another process."""
-    listening = bind_socket("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}/api/live?calls=1"
+async def _served(process: Process, listening: socket.socket) -> AsyncIterator[None]:
+    """Answer telephones and the console while the block runs, as a server does."""
     async with asyncio.TaskGroup() as tasks:
         app = application(process, tasks, Extras())
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", ws=BoundedSocket, **bounds()
+        )
         server = uvicorn.Server(config)
         serving = tasks.create_task(server.serve(sockets=[listening]))
-        page = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", PAGE, url, stdout=asyncio.subprocess.PIPE
-        )
         try:
+            while not server.started:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
             yield
         finally:
-            page.terminate()
-            said, _ = await page.communicate()
-            found.shown = int(said or 0)
             server.should_exit = server.force_exit = True
             await asyncio.wait([serving])
+
+
+@asynccontextmanager
+async def _console(url: str, found: Found) -> AsyncIterator[None]:
+    """Have the console open in another process while the block runs."""
+    page = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PAGE, f"{url}/api/live?calls=1", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield
+    finally:
+        page.terminate()
+        said, _ = await page.communicate()
+        found.shown = int(said or 0)
 
 
 async def _recorded(url: str) -> int:
@@ -203,18 +232,3 @@ async def _recorded(url: str) -> int:
             ).scalar_one()
     finally:
         await database.close()
-
-
-async def _call(process: Process, caller: NDArray[np.int16], number: int) -> None:
-    await asyncio.sleep(number * RING_S)
-    leg = LoopbackLeg(caller, sample_rate_hz=RATE_HZ, linger_s=1.0, clock=time.monotonic)
-    await process.switchboard.answer(leg, process.call(leg))
-
-
-def _caller(phrase: NDArray[np.int16], length_s: float) -> NDArray[np.int16]:
-    """Return somebody who asks the same every few seconds: each period of it is the same work."""
-    sound = np.zeros(int(length_s * RATE_HZ), np.int16)
-    for turn in range(int((length_s - 15.0) / ASKS_EVERY_S)):
-        at = round((FIRST_S + turn * ASKS_EVERY_S) * 50) * (RATE_HZ // 50)  # whole 20 ms
-        sound[at : at + len(phrase)] = phrase
-    return sound

@@ -131,23 +131,29 @@ class Figures:
     """What is judged, and the rest of what is printed."""
 
     tell: Estimate
+    control: Estimate  # p99 of work that tells nobody, between the facts
     tell_cpu: Estimate  # the thread's own time
     tell_in_calls: Estimate
     cpu_share: Estimate
     cores_more: Estimate
     lag_more_s: Estimate
     slowest: Slowest
-    complete: bool  # the record and the console got something, and nobody lost anything
+    complete: bool  # all calls went on, the record and the console got something, nobody lost any
 
     def verdicts(self) -> dict[str, str]:
         """Return what became of each target."""
         return {
-            "tell() alone": self.tell.verdict(TELL_P99_S),
+            "tell() alone": self._alone(),
             "tell() in the calls": self.tell_in_calls.verdict(TELL_P99_S),
             "processor": self.cpu_share.verdict(CPU_SHARE),
             "lag": self.lag_more_s.verdict(LAG_S),
             "everyone was told": MET if self.complete else MISSED,
         }
+
+    def _alone(self) -> str:
+        verdict = self.tell.verdict(TELL_P99_S)
+        disturbed = self.control.verdict(TELL_P99_S) != MET
+        return CANNOT_TELL if verdict == MISSED and disturbed else verdict
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it as plain values."""
@@ -159,11 +165,12 @@ def figures_of(found: "Found") -> Figures:
     pairs = pairs_of(found.windows)
     return Figures(
         tell=p99_s([each.wall_s for each in found.facts]),
+        control=p99_s([each.control_s for each in found.facts]),
         tell_cpu=p99_s([each.cpu_s for each in found.facts]),
         tell_in_calls=p99_s(found.in_calls_s),
         cpu_share=estimated(pairs, cpu_share),
         cores_more=estimated(pairs, cores_more),
         lag_more_s=estimated(pairs, lag_more_s),
         slowest=slowest(found.facts),
-        complete=bool(found.recorded and found.shown and not found.lost),
+        complete=bool(found.recorded and found.shown and found.on_the_line and not found.lost),
     )

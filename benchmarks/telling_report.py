@@ -49,6 +49,11 @@ def _facts(found: "Found", figures: Figures) -> Iterator[str]:
         f"tell(): p50 {alone[len(alone) // 2] * 1e6:.1f} µs; in the calls, {len(in_calls)} times: "
         f"p50 {in_calls[len(in_calls) // 2] * 1e6:.1f} µs"
     )
+    controls = sorted(fact.control_s for fact in found.facts)
+    yield (
+        f"the control, which tells nobody: p50 {controls[len(controls) // 2] * 1e6:.1f} µs, "
+        f"p99 {_between(figures.control, 1e6, 'µs')}"
+    )
     slow = figures.slowest
     yield (
         f"tell() by its thread's own clock: p99 {_between(figures.tell_cpu, 1e6, 'µs')}; of the "
@@ -66,7 +71,8 @@ def _listeners(costs: dict[str, float]) -> Iterator[str]:
 def _calls(found: "Found", pairs: Sequence[Pair], *, calls: int) -> Iterator[str]:
     told, untold = [each.told for each in pairs], [each.untold for each in pairs]
     yield (
-        f"{calls} calls, {fmean(each.entries for each in told):.0f} entries a second, "
+        f"{found.calls} of {calls} calls to the end, "
+        f"{fmean(each.entries for each in told):.0f} entries a second, "
         f"{found.lost} lost, {found.recorded} in the record, {found.shown} messages to the console"
     )
     for name, windows in (("told", told), ("untold", untold)):

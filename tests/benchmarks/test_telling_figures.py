@@ -26,6 +26,12 @@ def window(*, told: bool, cores: float, lag_s: float = 0.009) -> Window:
     return Window(told=told, cores=cores, lags_s=[lag_s] * 20, entries=100)
 
 
+def fact_of(
+    wall_s: float, cpu_s: float, *, collected: bool = False, control_s: float = 1e-5
+) -> ToldFact:
+    return ToldFact(wall_s=wall_s, cpu_s=cpu_s, collected=collected, control_s=control_s)
+
+
 def run_of(seed: int, *, costs: float, pairs: int = 22) -> list[Window]:
     """Return windows of a process that takes a core, with the noise of a machine."""
     dice = np.random.default_rng(seed)
@@ -37,9 +43,9 @@ def run_of(seed: int, *, costs: float, pairs: int = 22) -> list[Window]:
 
 
 def found(windows: list[Window], **said: Any) -> Any:
-    fact = ToldFact(wall_s=1e-5, cpu_s=1e-5, collected=False)
+    fact = fact_of(1e-5, 1e-5)
     plain = {"facts": [fact] * 300, "in_calls_s": [1e-5] * 300, "windows": windows, "lost": 0}
-    return SimpleNamespace(**{**plain, "recorded": 9, "shown": 9, **said})
+    return SimpleNamespace(**{**plain, "recorded": 9, "shown": 9, "on_the_line": True, **said})
 
 
 def test_two_windows_that_follow_each_other_are_a_pair_whichever_came_first() -> None:
@@ -90,11 +96,11 @@ def test_what_lies_on_the_target_is_met_and_what_straddles_it_is_not_told() -> N
 
 
 def test_the_slowest_say_whether_somebody_else_had_the_processor() -> None:
-    facts = [ToldFact(wall_s=1e-5, cpu_s=1e-5, collected=False)] * 297
+    facts = [fact_of(1e-5, 1e-5)] * 297
     facts += [
-        ToldFact(wall_s=9e-5, cpu_s=1e-5, collected=False),
-        ToldFact(wall_s=8e-5, cpu_s=8e-5, collected=True),
-        ToldFact(wall_s=7e-5, cpu_s=7e-5, collected=False),
+        fact_of(9e-5, 1e-5),
+        fact_of(8e-5, 8e-5, collected=True),
+        fact_of(7e-5, 7e-5),
     ]
 
     why = slowest(facts)
@@ -102,8 +108,21 @@ def test_the_slowest_say_whether_somebody_else_had_the_processor() -> None:
     assert (why.facts, why.without_processor, why.with_collection) == (3, 1, 1)
 
 
-@pytest.mark.parametrize("said", [{"recorded": 0}, {"shown": 0}, {"lost": 1}], ids=str)
-def test_without_a_record_or_a_console_nothing_is_met(said: dict[str, int]) -> None:
+@pytest.mark.parametrize(("control_s", "verdict"), [(2e-5, MISSED), (8e-5, CANNOT_TELL)], ids=str)
+def test_where_the_machine_takes_as_long_itself_a_slow_fact_proves_nothing(
+    control_s: float, verdict: str
+) -> None:
+    facts = [fact_of(9e-5, 1e-5, control_s=control_s)] * 300
+
+    assert (
+        figures_of(found(run_of(3, costs=0.0), facts=facts)).verdicts()["tell() alone"] == verdict
+    )
+
+
+@pytest.mark.parametrize(
+    "said", [{"recorded": 0}, {"shown": 0}, {"lost": 1}, {"on_the_line": False}], ids=str
+)
+def test_without_calls_a_record_or_a_console_nothing_is_met(said: dict[str, int]) -> None:
     windows = run_of(3, costs=0.0)
 
     assert figures_of(found(windows)).verdicts()["everyone was told"] == MET
