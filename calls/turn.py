@@ -37,6 +37,10 @@ class Turn:
         self.stopped_at, self._heard = at, False
         self._until = Deadline(at=at + self._budget_s)
 
+    def may_have_stopped(self, at: float) -> None:
+        """Open the budget for what is prepared before it is sure that the caller stopped then."""
+        self._heard, self._until = False, Deadline(at=at + self._budget_s)
+
     def queued(self, dry_at: float) -> None:
         """Note that audio is queued for the caller until then.
 

@@ -16,6 +16,7 @@ from fallbacks.failure import Failure, Kind, failed
 from fallbacks.feed import Feed
 from fallbacks.ladder import rank
 from fallbacks.listening import (
+    AskForWords,
     HearingAction,
     HearingEvent,
     KeepTurnOpen,
@@ -28,6 +29,7 @@ from fallbacks.listening import (
     ResultCame,
     SoundHeard,
     SpeechBegan,
+    SpeechPaused,
     SpeechStopped,
 )
 from fallbacks.replay import SoundRing, Transcripts
@@ -105,6 +107,8 @@ class CallerHearing:
                 actions = self._hear(event.sound, now)
             case SpeechBegan():
                 actions = self._begin_speech(event.sure_s, now)
+            case SpeechPaused():
+                actions = self._pause_speech()
             case SpeechStopped():
                 actions = self._stop_speech(event.sure_s, now)
             case ResultCame():
@@ -164,6 +168,16 @@ class CallerHearing:
             elif feed.attempt is None:
                 actions += feed.end()
         return tuple(actions)
+
+    def _pause_speech(self) -> tuple[HearingAction, ...]:
+        """Have the words written while it is still found out whether the caller has stopped.
+
+        If they go on, the rest is written as what follows.
+        """
+        if _in_progress(self.utterance) is None:
+            return ()
+        hearing = (each for each in self.feeds.values() if each.open and each.attempt is not None)
+        return tuple(AskForWords(each.provider) for each in hearing)
 
     def _stop_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
         self._said_at, self._stopped_s = now, self.sound.end_s

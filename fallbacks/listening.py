@@ -48,6 +48,11 @@ class SpeechBegan:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """The caller has been silent for a moment; nobody is sure yet that they stopped."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStopped:
     """The caller has stopped."""
 
@@ -87,6 +92,7 @@ class ResultCame:
 HearingEvent: TypeAlias = (
     SoundHeard
     | SpeechBegan
+    | SpeechPaused
     | SpeechStopped
     | RecogniserOpened
     | RecogniserConnected
@@ -136,6 +142,13 @@ class FlushWords:
 
 
 @dataclass(frozen=True, slots=True)
+class AskForWords:
+    """Have a rung write down now what it has heard, and go on hearing."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
 class PassOn:
     """Pass the result on that was just read."""
 
@@ -154,6 +167,7 @@ HearingAction: TypeAlias = (
     | FeedSound
     | MarkSpeech
     | FlushWords
+    | AskForWords
     | PassOn
     | KeepTurnOpen
 )

@@ -16,12 +16,19 @@ from pipecat.metrics.metrics import MetricsData, TurnMetricsData
 
 from calls.entry import Tell
 from fallbacks.facts import PauseJudged
+from processors.faintness import Faintness
+from processors.pauses import PauseBegan, PauseEnded, PauseFrame, PauseSoundsFinal
 from processors.turn_judges import Judgement, PendingJudgement, TurnJudges
 
 EARLY_S: Final = 0.09  # three of the VAD's windows of 32 ms: the first 0.1 s of a silence
 KEPT_S: Final = 16.0  # of a caller's sound, at most; the model hears the last 8 s
 
 Sound: TypeAlias = NDArray[np.float32]
+TellPause: TypeAlias = Callable[[type[PauseFrame]], None]
+
+
+def _tell_nobody(_: type[PauseFrame]) -> None:
+    """Keep the news of a pause."""
 
 
 def silence_of(vad: VADAnalyzer) -> float | None:
@@ -95,6 +102,9 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self._clock = clock
         self._tell = tell
         self._begun: PendingJudgement | None = None
+        self._paused = False  # and above they know
+        self.tell_pause: TellPause = _tell_nobody
+        self._faintness = Faintness()
         self._dropped: list[
             PendingJudgement
         ] = []  # looks whose answers nobody needed, since the last stop
@@ -102,6 +112,8 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
     def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
         """Take sound, and let go of what is too old to be looked at."""
         state = super().append_audio(buffer, is_speech)
+        if is_speech:
+            self._faintness.hear(np.frombuffer(buffer, np.int16), self.sample_rate)
         if self._audio_buffer and self._audio_buffer[-1][0] - self._audio_buffer[0][0] > KEPT_S:
             del self._audio_buffer[: len(self._audio_buffer) // 2]
         return state
@@ -109,12 +121,25 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
     def note_silence(self) -> None:
         """Begin when the caller has been silent for a moment; forget it if they speak on."""
         silence_s = silence_of(self._vad)
-        if silence_s == 0:
+        if silence_s is None or not self._settings.early:
+            self._paused = False
+            return
+        silence_s = max(silence_s, self._faintness.lasts_s)
+        ahead_s = self._settings.stop_s - silence_s
+        if silence_s < EARLY_S:
             self.forget()
-        elif silence_s is not None and self._begun is None and self._settings.early:
-            ahead_s = self._settings.stop_s - silence_s
-            if silence_s >= EARLY_S and ahead_s > 0:
-                self._begun = self._ask(self._clock() + ahead_s + self._settings.within_s, ahead_s)
+            if self._paused:
+                self._paused = False
+                self.tell_pause(PauseEnded)
+        elif self._begun is None and ahead_s > 0:
+            self._begun = self._ask(self._clock() + ahead_s + self._settings.within_s, ahead_s)
+            self._begun.on_end = self._found_early
+            self._paused = True
+            self.tell_pause(PauseBegan)
+
+    def _found_early(self, judgement: Judgement | None) -> None:
+        if self._paused and self._begun and judgement and judgement.finished:
+            self.tell_pause(PauseSoundsFinal)
 
     def forget(self) -> None:
         """Drop what was begun: the caller speaks on, or somebody else ended the turn."""

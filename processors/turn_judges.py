@@ -33,16 +33,22 @@ RunBeside: TypeAlias = Callable[[Examine], "asyncio.Future[Judgement]"]
 """Runs it beside the loop."""
 
 
+def _ignore(_: Judgement | None) -> None:
+    """Leave what was found to whoever waits for it."""
+
+
 class PendingJudgement:
     """What comes of a look, at the latest when nobody waits for it any longer.
 
     Attributes:
         began: Whether a thread was at work on it.
         took_s: For how long, once it has ended.
+        on_end: Called with what was found.
     """
 
     def __init__(self, look: Look) -> None:
         self.look = look
+        self.on_end: Callable[[Judgement | None], None] = _ignore
         self.began = False
         self.took_s = 0.0
         self._judgement: Judgement | None = None
@@ -63,6 +69,7 @@ class PendingJudgement:
         self._judgement = judgement
         self.took_s = judgement.took_s if judgement else 0.0
         self._ended.set()
+        self.on_end(judgement)
 
 
 class TurnJudges:

@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 
 from calls.turn import Turn
+from processors.pauses import PauseSoundsFinal
 from processors.sound_path import SoundPath
 
 
@@ -34,6 +35,8 @@ class TurnOpener(SoundPath):
         """Open the turn, and pass everything on."""
         await super().process_frame(frame, direction)
         match frame:
+            case PauseSoundsFinal():
+                self._turn.may_have_stopped(self._now())
             case VADUserStoppedSpeakingFrame():
                 self._turn.caller_stopped(self._now() - frame.stop_secs)
             case InterimTranscriptionFrame() | TranscriptionFrame():

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pipecat.frames.frames import InputAudioRawFrame, VADUserStoppedSpeakingFrame
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
+
+from processors.pauses import PauseFrame
 
 # Chosen: the sound of 0.3 s of waiting is read first, which took 22 ms on two busy cores.
 GRACE_S: Final = 0.1
@@ -54,6 +57,11 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         """Stop deciding."""
         await self._stop_deciding()
         await super().cleanup()
+
+    def tell_above(self, news: type[PauseFrame]) -> None:
+        """Tell the processors above of a pause; waits for nothing."""
+        told = self.push_frame(news(), FrameDirection.UPSTREAM)
+        self.task_manager.create_task(told, f"{self}: {news.__name__}")
 
     async def trigger_user_turn_stopped(
         self, *, enable_user_speaking_frames: bool | None = None

@@ -32,6 +32,7 @@ from providers.provider import RungSpec
 from providers.sound_socket import DirectSocket, SoundSocket
 
 MODEL: Final = "nova-3"
+FINALIZE: Final = '{"type":"Finalize"}'  # have all that was heard written. Source: deepgram-docs
 OPENING_S: Final = 0.02  # of silence, sent at once: a stream with KeepAlives only is closed with
 # NET-0001 10 s after it was opened. Source: deepgram-docs, "Audio Keep Alive".
 SEND_S: Final = 5.0  # Pipecat's own bound for a websocket's send; a healthy one takes microseconds
@@ -84,14 +85,28 @@ class DeepgramRung(DeepgramSTTService):
 
     def send_at_once(self, sound: bytes) -> bool:
         """Send sound past every queue; False: that cannot be, and it has to be queued."""
-        socket = self._socket
-        if socket is None or self._waiting or self._muted or not self.is_usable:
-            return False
-        if self._connection is None or not socket.free:
+        socket = self._free_socket()
+        if socket is None:
             return False
         self._record_stt_audio_usage(sound)
         socket.send(sound)
         return True
+
+    def ask_for_words(self) -> None:
+        """Have the words that were heard written now: the caller may have finished.
+
+        Not where sound waits in a queue, which belongs before it.
+        """
+        if socket := self._free_socket():
+            self.request_finalize()
+            socket.say(FINALIZE)
+
+    def _free_socket(self) -> SoundSocket | None:
+        """Return what can be written to past every queue; None: all has to be queued."""
+        socket = self._socket
+        if socket is None or self._waiting or self._muted or not self.is_usable:
+            return None
+        return socket if self._connection is not None and socket.free else None
 
     async def queue_frame(
         self,

@@ -30,7 +30,7 @@ class DirectSocket(Protocol):
 
 
 class SoundSocket:
-    """The sending side of an open connection that takes sound."""
+    """The sending side of an open connection that takes sound, and a word about it."""
 
     def __init__(self, websocket: DirectSocket) -> None:
         """Take over how it compresses: not at all, whatever was agreed.
@@ -50,6 +50,10 @@ class SoundSocket:
     def send(self, sound: bytes) -> None:
         """Write a piece; only while the socket is `free`."""
         self._websocket.write_frame_sync(fin=True, opcode=Opcode.BINARY, data=sound)
+
+    def say(self, text: str) -> None:
+        """Write a text message behind the sound; only while the socket is `free`."""
+        self._websocket.write_frame_sync(fin=True, opcode=Opcode.TEXT, data=text.encode())
 
 
 class _Inflating:

@@ -133,6 +133,7 @@ def _user_params(
         owed=words_owed,
         after_sound=detector.note_silence,
     )
+    detector.tell_pause = stop.tell_above
     return LLMUserAggregatorParams(
         vad_analyzer=vad,
         user_turn_strategies=UserTurnStrategies(

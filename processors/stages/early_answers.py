@@ -34,6 +34,7 @@ from fallbacks.early_answer import (
 )
 from fallbacks.facts import EarlyAnswerAsked, EarlyAnswerDropped, EarlyAnswerTaken
 from processors.context_window import fit_context
+from processors.pauses import PauseEnded, PauseSoundsFinal
 from processors.stages.prepared_answer import MakeAnswer, PreparedAnswer
 from processors.stages.reconnector import TaskOwner
 
@@ -92,6 +93,7 @@ class EarlyAnswers:
         self._number = 0  # of the turn that it is prepared for
         self._parts: list[TextPartForConcatenation] = []
         self._interim = False  # words were heard that are not written down yet
+        self._speaks = False  # since the last words that were written down
 
     def hear(self, frame: Frame) -> None:
         """Read a frame; waits for nothing."""
@@ -100,14 +102,20 @@ class EarlyAnswers:
                 self._interim = True
                 self._note_words()
             case TranscriptionFrame():
-                self._interim = False
+                self._interim = self._speaks = False
                 if frame.text.strip():
                     spaced = frame.includes_inter_frame_spaces
                     self._parts.append(TextPartForConcatenation(frame.text, spaced))
                 self._note_words()
-            case VADUserStoppedSpeakingFrame():
+            case PauseSoundsFinal():
                 self._handle(CallerPaused())
-            case VADUserStartedSpeakingFrame():
+            case VADUserStoppedSpeakingFrame():
+                self._speaks = False  # they may have said nothing: no words may come
+                self._note_words()
+                self._handle(CallerPaused())
+            case VADUserStartedSpeakingFrame() | PauseEnded():
+                self._speaks = True
+                self._note_words()
                 self._handle(CallerWentOn())
             case UserStoppedSpeakingFrame():  # they are in the conversation now
                 self._parts, self._interim = [], False
@@ -144,7 +152,7 @@ class EarlyAnswers:
 
     def _note_words(self) -> None:
         words = concatenate_aggregated_text(self._parts)
-        self._handle(WordsStand(words=words, complete=not self._interim))
+        self._handle(WordsStand(words=words, complete=not (self._interim or self._speaks)))
 
     def _handle(self, event: EarlyEvent) -> None:
         for action in self._decision.handle(event):

@@ -23,6 +23,7 @@ from fallbacks.attempts import Refused
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, ServiceError, failed, finding
 from fallbacks.listening import (
+    AskForWords,
     AskRecogniser,
     FeedSound,
     FlushWords,
@@ -69,6 +70,15 @@ class Direct(Protocol):
 
     def send_at_once(self, sound: bytes) -> bool:
         """Send it; False: not now, it has to be queued."""
+        ...
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """A service that can be asked in the middle of sound for the words that it has heard."""
+
+    def ask_for_words(self) -> None:
+        """Ask past every queue; nothing, where that cannot be."""
         ...
 
 
@@ -122,7 +132,7 @@ class RecogniserRung(Rung):
         self._rate_hz = setup.audio_in_sample_rate
 
     async def carry_out(
-        self, action: AskRecogniser | Reconnect | FeedSound | FlushWords
+        self, action: AskRecogniser | Reconnect | FeedSound | FlushWords | AskForWords
     ) -> RecogniserOpened | Refused | None:
         """Do what the decision wants of this rung; return what is known of it at once."""
         match action:
@@ -130,6 +140,9 @@ class RecogniserRung(Rung):
                 await self._feed(action.sound)
             case FlushWords():
                 await self.pipe.send(VADUserStoppedSpeakingFrame())
+            case AskForWords():
+                if isinstance(self.pipe.service, Prompt) and self.pipe.takes:
+                    self.pipe.service.ask_for_words()
             case AskRecogniser() if not self.opened:
                 return self.open_first() or Refused(attempt=action.attempt)
             case Reconnect() if not self.opened:

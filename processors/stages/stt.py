@@ -36,6 +36,7 @@ from calls.turn import Turn
 from fallbacks.attempts import TellFact
 from fallbacks.hearing import CallerHearing
 from fallbacks.listening import (
+    AskForWords,
     AskRecogniser,
     FeedSound,
     FlushWords,
@@ -49,10 +50,12 @@ from fallbacks.listening import (
     ResultCame,
     SoundHeard,
     SpeechBegan,
+    SpeechPaused,
     SpeechStopped,
 )
 from fallbacks.replay import SoundRing
 from fallbacks.work import StagePolicy, Work
+from processors.pauses import PauseBegan
 from processors.seat import Seat
 from processors.sound_path import SoundPath
 from processors.stages.recogniser_rung import (
@@ -206,6 +209,9 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                     self._marks[True] = frame
                     began = SpeechBegan(frame.start_secs)
                     await self._do(self._hearing.handle(began, self.now()))
+            case PauseBegan():
+                async with self.working():
+                    await self._do(self._hearing.handle(SpeechPaused(), self.now()))
             case VADUserStoppedSpeakingFrame():
                 async with self.working():
                     self._marks[False] = frame
@@ -238,7 +244,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                     await self.push_frame(InterimTranscriptionFrame("", "", time_now_iso8601()))
                 case MarkSpeech():
                     await self._rungs[action.provider].pipe.send(self._marks[action.speaking])
-                case AskRecogniser() | Reconnect() | FeedSound() | FlushWords():
+                case AskRecogniser() | Reconnect() | FeedSound() | FlushWords() | AskForWords():
                     event = await self._rungs[action.provider].carry_out(action)
                     if event:
                         await self._do(self._hearing.handle(event, self.now()))

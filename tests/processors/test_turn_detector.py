@@ -110,7 +110,7 @@ async def test_silence_has_all_of_its_time_where_nobody_will_look_any_more() -> 
             calls.create_task(each.speaks(1.0))
 
     waited = {each.judged[0].by: each.judged[0].waited_s for each in callers}
-    assert waited == {"detector": pytest.approx(0.1, abs=0.02), "silence": pytest.approx(WITHIN_S)}
+    assert waited == {"detector": pytest.approx(0.08, abs=0.02), "silence": pytest.approx(WITHIN_S)}
 
 
 async def test_an_early_look_is_dropped_when_speech_goes_on() -> None:
