@@ -11,6 +11,20 @@ def test_the_budget_runs_from_the_moment_the_caller_stopped() -> None:
     assert turn.patient_until(100.7).at == 101.5 + HOLD_S
 
 
+def test_what_is_prepared_in_a_pause_has_a_budget_of_its_own_until_the_caller_has_stopped() -> None:
+    turn = Turn(budget_s=1.5)
+    turn.caller_stopped(90.0)
+    turn.queued(95.0)
+    turn.may_have_stopped(100.0)
+
+    assert turn.until(100.1).at == 101.5
+    assert turn.stopped_at == 90.0
+
+    turn.caller_stopped(100.05)
+
+    assert turn.until(100.3).at == 101.55
+
+
 def test_speech_that_no_caller_waits_for_has_a_budget_of_its_own() -> None:
     turn = Turn(budget_s=1.5)
     turn.queued(103.0)

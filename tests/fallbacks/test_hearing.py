@@ -10,6 +10,7 @@ from fallbacks.failure import Kind, failed
 from fallbacks.hearing import TURN_HELD_S, CallerHearing
 from fallbacks.ladder import Pace
 from fallbacks.listening import (
+    AskForWords,
     AskRecogniser,
     FeedSound,
     FlushWords,
@@ -26,6 +27,7 @@ from fallbacks.listening import (
     ResultCame,
     SoundHeard,
     SpeechBegan,
+    SpeechPaused,
     SpeechStopped,
 )
 from fallbacks.roster import Place, Roster
@@ -113,6 +115,43 @@ def test_a_recogniser_that_hears_already_is_only_told_that_the_caller_speaks() -
     assert [each for each in began if not isinstance(each, TellFact)] == [
         MarkSpeech(provider="a", speaking=True)
     ]
+
+
+def test_who_writes_is_asked_for_the_words_as_soon_as_the_caller_pauses() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+
+    assert bench.put(SpeechPaused()) == [AskForWords("a")]
+
+
+def test_nobody_is_asked_for_words_where_nobody_has_spoken() -> None:
+    assert up().put(SpeechPaused()) == []
+
+
+def test_words_that_came_in_the_pause_are_all_that_is_owed_when_the_caller_has_stopped() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(1.0)
+    bench.put(SpeechPaused())
+    bench.write("a", "Are you open?", end_s=bench.hearing.sound.end_s)
+    bench.pass_s(0.1)
+    bench.put(SpeechStopped(0.2))
+
+    assert bench.hearing.utterance is not None
+    assert not bench.hearing.utterance.owed(bench.now)
+
+
+def test_words_are_owed_when_the_caller_spoke_on_after_a_pause() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(1.0)
+    bench.put(SpeechPaused())
+    bench.write("a", "Are you", end_s=bench.hearing.sound.end_s)
+    bench.pass_s(1.0)
+    bench.put(SpeechStopped(0.2))
+
+    assert bench.hearing.utterance is not None
+    assert bench.hearing.utterance.owed(bench.now)
 
 
 def test_the_next_recogniser_hears_the_utterance_from_its_start() -> None:

@@ -32,6 +32,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 from fallbacks.facts import PauseJudged
+from processors.pauses import PauseFrame
 from processors.turn_detector import DetectorSettings, TurnDetector
 from processors.turn_judges import Examine, Judgement, TurnJudges
 from processors.turn_stop import TurnStop
@@ -95,6 +96,20 @@ class Watch(FrameProcessor):
         return [at for each, at in self.seen if each is kind]
 
 
+class Above(FrameProcessor):
+    """Notes what it is told of pauses, with the moment."""
+
+    def __init__(self, pauses: list[tuple[str, float]]) -> None:
+        super().__init__()
+        self._pauses = pauses
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, PauseFrame):
+            self._pauses.append((type(frame).__name__, time.monotonic()))
+        await self.push_frame(frame, direction)
+
+
 @dataclass
 class Caller:
     """A caller whose words are there as soon as he stops."""
@@ -105,6 +120,7 @@ class Caller:
     context: LLMContext = field(default_factory=lambda: LLMContext(messages=[]))
     watch: Watch = field(default_factory=Watch)
     told: list[Any] = field(default_factory=list)
+    pauses: list[tuple[str, float]] = field(default_factory=list)  # what was told above, and when
 
     async def speaks(self, *lengths_s: float) -> "Caller":
         """Speak and be silent in turns, for so long each, and then for two seconds."""
@@ -120,6 +136,8 @@ class Caller:
             tell=self.told.append,
         )
         stop = TurnStop(turn_analyzer=detector, after_sound=detector.note_silence)
+        detector.tell_pause = stop.tell_above
+        above = Above(self.pauses)
         params = LLMUserAggregatorParams(
             vad_analyzer=vad,
             user_turn_strategies=UserTurnStrategies(
@@ -129,7 +147,7 @@ class Caller:
         )
         pair = LLMContextAggregatorPair(self.context, user_params=params)
         worker = PipelineWorker(
-            Pipeline([pair.user(), self.watch]),
+            Pipeline([above, pair.user(), self.watch]),
             params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
             enable_rtvi=False,
             cancel_on_idle_timeout=False,

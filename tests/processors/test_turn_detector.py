@@ -128,6 +128,34 @@ async def test_speech_that_has_no_gap_of_a_tenth_of_a_second_costs_no_look() -> 
     assert one.judged[0].dropped == 0
 
 
+async def test_above_they_know_of_a_pause_before_the_vad_and_what_the_look_at_it_found() -> None:
+    one = await caller(SURE).speaks(1.0)
+
+    (began, began_at), (final, final_at) = one.pauses
+    assert (began, final) == ("PauseBegan", "PauseSoundsFinal")
+    assert one.stops[0] - began_at == pytest.approx(0.12, abs=0.03)
+    assert final_at - began_at == pytest.approx(0.07, abs=0.001)
+
+
+async def test_above_they_know_when_the_caller_goes_on_and_of_the_pause_behind() -> None:
+    one = await caller(SURE).speaks(1.0, 0.14, 1.0)
+
+    told = [news for news, _ in one.pauses]
+    assert told == ["PauseBegan", "PauseEnded", "PauseBegan", "PauseSoundsFinal"]
+
+
+async def test_a_pause_that_sounds_unfinished_is_told_without_its_end() -> None:
+    one = await caller(UNSURE).speaks(1.0)
+
+    assert [news for news, _ in one.pauses] == ["PauseBegan"]
+
+
+async def test_nothing_is_told_of_pauses_where_the_early_look_is_switched_off() -> None:
+    one = await caller(SURE, early=False).speaks(1.0, 0.14, 1.0)
+
+    assert one.pauses == []
+
+
 async def test_no_early_look_is_begun_where_it_is_switched_off() -> None:
     one = await caller(SURE, early=False).speaks(1.0, 0.14, 1.0)
 

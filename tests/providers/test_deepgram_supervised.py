@@ -148,6 +148,32 @@ async def test_nothing_is_sent_at_once_into_a_stream_that_is_gone() -> None:
         await bench.first(ErrorFrame)
 
         assert not service.send_at_once(bytes(640))
+        service.ask_for_words()  # is nothing, and no error
+
+
+async def test_words_that_are_asked_for_come_without_a_word_of_the_vad() -> None:
+    async with supervised() as (bench, service, _):
+        await bench.put(VADUserStartedSpeakingFrame())
+        pcm = caller.say("What are your opening hours?") + caller.noise(0.2, rms=3)
+        for at in range(0, len(pcm), 640):
+            assert service.send_at_once(pcm[at : at + 640])
+            await asyncio.sleep(0.005)
+        service.ask_for_words()
+        answer = await bench.first(TranscriptionFrame)
+
+        assert answer.text.lower().strip("?") == "what are your opening hours"
+        assert answer.finalized
+        assert not bench.errors()
+
+
+async def test_no_words_are_asked_for_while_sound_still_waits_before_them() -> None:
+    async with supervised() as (bench, service, instance):
+        await service.queue_frame(InputAudioRawFrame(bytes(640), RATE_HZ, 1))
+        service.ask_for_words()
+        await asyncio.sleep(1.0)
+
+        assert bench.all(TranscriptionFrame) == []
+        assert len(instance.record.requests("it")) == 1
 
 
 @pytest.mark.real_time  # how often the lab answers depends on how fast its recogniser works

@@ -49,6 +49,7 @@ from faultlab.schedule import parse_windows
 from processors.call_observer import CallObserver
 from processors.caller_words import CallerWords
 from processors.context_window import ContextWindow
+from processors.pauses import PauseEnded, PauseSoundsFinal
 from processors.stages.llm import LlmStage
 from processors.turn_opener import TurnOpener
 from processors.turn_stop import TurnStop
@@ -104,6 +105,14 @@ def begins(words: str) -> InterimTranscriptionFrame:
 
 def stops() -> VADUserStoppedSpeakingFrame:
     return VADUserStoppedSpeakingFrame(stop_secs=STOP_S)
+
+
+def sounds_final() -> PauseSoundsFinal:
+    return PauseSoundsFinal()
+
+
+def goes_on() -> PauseEnded:
+    return PauseEnded()
 
 
 def pause(length_s: float) -> SleepFrame:

@@ -19,12 +19,15 @@ from fallbacks.facts import (
 )
 from tests.processors.stages.early_bench import (
     DETECTOR_S,
+    QUESTION,
     Detector,
     EarlyBench,
     begins,
     early_bench,
+    goes_on,
     pause,
     says,
+    sounds_final,
     starts,
     stops,
     utterance,
@@ -56,6 +59,63 @@ async def test_the_model_is_asked_before_the_turn_is_decided_and_once() -> None:
     assert sorted(it.story[2:]) == ["EarlyAnswerTaken", "TurnDecided"]
     assert requests == 1
     assert [each["role"] for each in it.context.messages] == ["user", "assistant"]  # type: ignore[index]
+
+
+async def test_a_pause_that_sounds_final_is_enough_when_the_words_are_there() -> None:
+    before_s = 0.3
+    frames = [
+        *starts(), says(QUESTION), sounds_final(), pause(before_s), stops(), pause(3.0),
+    ]  # fmt: skip
+    async with early_bench() as it:
+        answer = await it.call(frames)
+        requests = it.requests("openai")
+
+    (taken,) = it.told_of(EarlyAnswerTaken)
+    assert (answer, requests) == (ANSWER, 1)
+    assert taken.asked_s == pytest.approx(before_s + DETECTOR_S, abs=0.02)
+
+
+async def test_the_model_is_not_asked_while_words_of_the_pause_are_on_their_way() -> None:
+    frames = [
+        *starts(), begins("What are"), sounds_final(), pause(0.1), says(QUESTION), pause(0.1),
+        stops(), pause(3.0),
+    ]  # fmt: skip
+    async with early_bench() as it:
+        answer = await it.call(frames)
+        requests = it.requests("openai")
+
+    (taken,) = it.told_of(EarlyAnswerTaken)
+    assert (answer, requests) == (ANSWER, 1)
+    assert taken.asked_s == pytest.approx(0.1 + DETECTOR_S, abs=0.02)
+
+
+async def test_words_of_an_earlier_pause_are_not_asked_about_before_the_new_ones_are_there() -> (
+    None
+):
+    frames = [
+        *starts(), says("Hello."), pause(0.1), goes_on(), pause(0.5), sounds_final(), pause(0.1),
+        says(QUESTION), pause(0.1), stops(), pause(3.0),
+    ]  # fmt: skip
+    async with early_bench() as it:
+        await it.call(frames)
+        requests = it.requests("openai")
+
+    assert requests == 1
+    assert it.heard == [f"Hello. {QUESTION}"]
+
+
+async def test_who_speaks_on_after_a_pause_that_sounded_final_hears_no_answer_to_the_half() -> None:
+    frames = [
+        *starts(), says("What are"), sounds_final(), pause(0.05), goes_on(), pause(0.5),
+        says("your opening hours?"), stops(), pause(3.0),
+    ]  # fmt: skip
+    async with early_bench() as it:
+        await it.call(frames)
+
+    (dropped,) = it.told_of(EarlyAnswerDropped)
+    assert dropped.because == "caller"
+    assert it.said == [ANSWER]
+    assert it.heard == [QUESTION]
 
 
 async def test_what_was_gained_is_the_time_in_which_the_model_was_thinking() -> None:

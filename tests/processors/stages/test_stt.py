@@ -18,6 +18,7 @@ from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
 from faultlab import faults
 from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault
+from processors.pauses import PauseBegan
 from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.faultlab import synthetic_caller as caller
@@ -42,6 +43,36 @@ async def test_a_healthy_call_asks_the_first_rung_only() -> None:
         assert call.stage.writer == "a"
     (standby,) = call.lab.instance("b").record.requests("b")
     assert standby.details["audio_s"] < 0.1
+
+
+async def test_the_words_are_written_in_the_pause_before_the_vad_is_sure_and_once() -> None:
+    async with calling() as call:
+        await call.sound(await call.begins(caller.say(SECOND)))
+        await call.silence(0.1)
+        await call.bench.put(PauseBegan())
+        await call.written(SECOND)
+        written = call.text
+        await call.stops()
+        owed = call.stage.words_owed()
+        await call.silence(1.0)
+
+        assert words(written) == words(call.text) == words(SECOND)
+        assert not owed
+        assert call.asked == ["a"]
+        assert call.failures == []
+
+
+async def test_who_pauses_and_goes_on_loses_no_word_of_either_half() -> None:
+    async with calling() as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        await call.silence(0.15)
+        await call.bench.put(PauseBegan())
+        await call.sound(caller.say(SECOND))
+        await call.stops()
+        await call.written(f"{FIRST} {SECOND}")
+
+        assert words(call.text) == words(f"{FIRST} {SECOND}")
+        assert call.asked == ["a"]
 
 
 DEATHS: dict[str, Fault] = {

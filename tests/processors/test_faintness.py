@@ -1,0 +1,59 @@
+"""How soon it is seen that a caller's sound has become faint, and that noise is no silence."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from processors.faintness import Faintness
+
+RATE_HZ = 8000
+PIECE = RATE_HZ // 50
+
+
+def sound(length_s: float, level: float) -> NDArray[np.int16]:
+    """Return something as loud as that, at every other sample."""
+    samples = np.full(round(length_s * RATE_HZ), level, np.float64)
+    samples[::2] *= -1
+    return samples.astype(np.int16)
+
+
+def heard(*parts: NDArray[np.int16], piece: int = PIECE) -> float:
+    """Return for how long it has been faint at the end."""
+    faintness, samples = Faintness(), np.concatenate(parts)
+    for at in range(0, len(samples), piece):
+        faintness.hear(samples[at : at + piece], RATE_HZ)
+    return faintness.lasts_s
+
+
+@pytest.mark.parametrize("piece", [80, PIECE, 256, 1000], ids=str)
+def test_silence_counts_from_the_last_loud_sample_however_the_sound_is_cut(piece: int) -> None:
+    assert heard(sound(0.503, 8000), sound(0.1, 0), piece=piece) == pytest.approx(0.1, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("level", "faint"), [(0, True), (100, True), (200, True), (300, False), (2000, False)], ids=str
+)
+def test_thirty_decibels_below_the_loudest_is_faint(level: float, *, faint: bool) -> None:
+    assert (heard(sound(0.5, 8000), sound(0.1, level)) > 0) is faint
+
+
+def test_a_faint_beginning_is_no_silence() -> None:
+    assert heard(sound(0.5, 200)) == pytest.approx(0.0, abs=0.001)
+
+
+def test_what_was_loud_long_ago_makes_nothing_faint() -> None:
+    assert heard(sound(0.2, 30_000), sound(4.0, 1000)) == pytest.approx(0.0, abs=0.001)
+
+
+def test_speech_ends_the_silence() -> None:
+    assert heard(sound(0.5, 8000), sound(0.3, 0), sound(0.02, 4000)) == pytest.approx(0, abs=0.001)
+
+
+def test_the_loudest_sample_there_is_breaks_nothing() -> None:
+    lowest = np.full(PIECE, -32768, np.int16)
+
+    assert heard(lowest, sound(0.1, 0)) == pytest.approx(0.1, abs=0.001)
+
+
+def test_nothing_at_all_changes_nothing() -> None:
+    assert heard(np.zeros(0, np.int16)) == 0.0
