@@ -136,8 +136,18 @@ class KnownHearing:
         if self._endpoint_s is not None and self._quiet_s >= self._endpoint_s - 1e-6:
             yield self._final(what="final", endpoint=True)
 
+    def _understood(self) -> list[int]:
+        """Return which words were heard and are not final."""
+        if self._utterance is None:
+            return []
+        words = self._sounds.utterances[self._utterance].words
+        return [
+            index
+            for index, samples in sorted(self._arrived.items())
+            if index not in self._told and samples >= HEARD * _length(words[index])
+        ]
+
     def _words(self) -> tuple[RecognisedWord, ...]:
-        """Return the words that were heard and are not final."""
         if self._utterance is None:
             return ()
         words = self._sounds.utterances[self._utterance].words
@@ -148,8 +158,7 @@ class KnownHearing:
                 end_s=round(self._base_s + words[index].end_s, 3),
                 confidence=words[index].confidence,
             )
-            for index, samples in sorted(self._arrived.items())
-            if index not in self._told and samples >= HEARD * _length(words[index])
+            for index in self._understood()
         )
 
     def _interim(self) -> Iterator[HeardAudio]:
@@ -169,7 +178,7 @@ class KnownHearing:
 
     def _final(self, *, what: str, endpoint: bool) -> HeardAudio:
         words, start_s = self._words(), self._final_until_s
-        self._told |= set(self._arrived) if words else set()
+        self._told.update(self._understood())  # half a word is still to come
         self._final_until_s = self._told_at_s = self._now_s
         self._speaking = self._speaking and self._quiet_s == 0.0
         return HeardAudio(

@@ -54,6 +54,26 @@ def test_a_flush_tells_the_words_with_their_times() -> None:
     assert found[-1].words[1].start_s == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize(
+    ("at_s", "told"),
+    [(0.6, [["when"], ["are", "you", "open"]]), (0.9, [["when", "are"], ["you", "open"]])],
+    ids=["a fifth of the word", "four fifths"],
+)
+def test_a_flush_inside_a_word_loses_none_and_doubles_none(
+    at_s: float, told: list[list[str]]
+) -> None:
+    ears, at = hearing(), round(at_s * RATE_HZ)
+
+    found = [
+        *ears.hear(sound(HOURS.samples[:at])),
+        *ears.flush(),
+        *ears.hear(sound(HOURS.samples[at:], 0.2)),
+        *ears.flush(),
+    ]
+
+    assert [each for each in finals(found) if each] == told
+
+
 def test_speech_is_noticed_when_it_starts_and_told_as_it_goes_on() -> None:
     found = list(hearing().hear(sound(0.5, HOURS.samples)))
 
