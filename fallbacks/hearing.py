@@ -5,7 +5,7 @@ says who is asked: if that rung hears already, nothing is done; if not, it gets 
 its first word, and then the live sound. Each word is passed on once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from fallbacks.attempts import Abandon, Cancel, Done, Failed, Refused, Start, Step, TellFact, Win
@@ -108,7 +108,7 @@ class CallerHearing:
             case SpeechBegan():
                 actions = self._begin_speech(event.sure_s, now)
             case SpeechPaused():
-                actions = self._pause_speech()
+                actions = _words_so_far(self.utterance, self.feeds.values())
             case SpeechStopped():
                 actions = self._stop_speech(event.sure_s, now)
             case ResultCame():
@@ -168,16 +168,6 @@ class CallerHearing:
             elif feed.attempt is None:
                 actions += feed.end()
         return tuple(actions)
-
-    def _pause_speech(self) -> tuple[HearingAction, ...]:
-        """Have the words written while it is still found out whether the caller has stopped.
-
-        If they go on, the rest is written as what follows.
-        """
-        if _in_progress(self.utterance) is None:
-            return ()
-        hearing = (each for each in self.feeds.values() if each.open and each.attempt is not None)
-        return tuple(AskForWords(each.provider) for each in hearing)
 
     def _stop_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
         self._said_at, self._stopped_s = now, self.sound.end_s
@@ -285,6 +275,19 @@ class CallerHearing:
 
 def _in_progress(utterance: CallerUtterance | None) -> CallerUtterance | None:
     return utterance if utterance is not None and not utterance.work.over else None
+
+
+def _words_so_far(
+    utterance: CallerUtterance | None, feeds: Iterable[Feed]
+) -> tuple[HearingAction, ...]:
+    """Have the words written while it is still found out whether the caller has stopped.
+
+    If they go on, the rest is written as what follows.
+    """
+    if _in_progress(utterance) is None:
+        return ()
+    hearing = (each for each in feeds if each.open and each.attempt is not None)
+    return tuple(AskForWords(each.provider) for each in hearing)
 
 
 def _failure(symptom: Symptom, feed: Feed) -> Failure:

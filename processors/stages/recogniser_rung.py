@@ -74,7 +74,7 @@ class Direct(Protocol):
 
 
 @runtime_checkable
-class Prompt(Protocol):
+class OnDemand(Protocol):
     """A service that can be asked in the middle of sound for the words that it has heard."""
 
     def ask_for_words(self) -> None:
@@ -141,7 +141,7 @@ class RecogniserRung(Rung):
             case FlushWords():
                 await self.pipe.send(VADUserStoppedSpeakingFrame())
             case AskForWords():
-                if isinstance(self.pipe.service, Prompt) and self.pipe.takes:
+                if isinstance(self.pipe.service, OnDemand) and self.pipe.takes:
                     self.pipe.service.ask_for_words()
             case AskRecogniser() if not self.opened:
                 return self.open_first() or Refused(attempt=action.attempt)

@@ -151,13 +151,14 @@ async def test_nothing_is_sent_at_once_into_a_stream_that_is_gone() -> None:
         service.ask_for_words()  # is nothing, and no error
 
 
+@pytest.mark.real_time  # as long as the lab's recogniser takes
 async def test_words_that_are_asked_for_come_without_a_word_of_the_vad() -> None:
     async with supervised() as (bench, service, _):
         await bench.put(VADUserStartedSpeakingFrame())
         pcm = caller.say("What are your opening hours?") + caller.noise(0.2, rms=3)
         for at in range(0, len(pcm), 640):
             assert service.send_at_once(pcm[at : at + 640])
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
         service.ask_for_words()
         answer = await bench.first(TranscriptionFrame)
 

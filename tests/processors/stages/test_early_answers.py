@@ -107,7 +107,7 @@ async def test_words_of_an_earlier_pause_are_not_asked_about_before_the_new_ones
 async def test_who_speaks_on_after_a_pause_that_sounded_final_hears_no_answer_to_the_half() -> None:
     frames = [
         *starts(), says("What are"), sounds_final(), pause(0.05), goes_on(), pause(0.5),
-        says("your opening hours?"), stops(), pause(3.0),
+        says("your opening hours?"), pause(0.05), stops(), pause(3.0),
     ]  # fmt: skip
     async with early_bench() as it:
         await it.call(frames)

@@ -65,8 +65,9 @@ async def test_the_words_are_written_in_the_pause_before_the_vad_is_sure_and_onc
 async def test_who_pauses_and_goes_on_loses_no_word_of_either_half() -> None:
     async with calling() as call:
         await call.sound(await call.begins(caller.say(FIRST)))
-        await call.silence(0.15)
+        await call.silence(0.1)
         await call.bench.put(PauseBegan())
+        await call.silence(0.1)
         await call.sound(caller.say(SECOND))
         await call.stops()
         await call.written(f"{FIRST} {SECOND}")
