@@ -1,4 +1,4 @@
-"""What a pause of the caller's is before the VAD is sure of it, told up and down the line."""
+"""What a pause of the caller's is before the VAD is sure of it, told up the list."""
 
 from dataclasses import dataclass
 

@@ -70,6 +70,9 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
     would cost the caller a second of waiting, and nobody is kept waiting by asking.
 
     What has no answer in time was the end of the turn: silence has decided, if it is silence.
+
+    Attributes:
+        tell_pause: Called with the news of a pause, before the VAD is sure of it.
     """
 
     def __init__(
@@ -133,12 +136,13 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
                 self.tell_pause(PauseEnded)
         elif self._begun is None and ahead_s > 0:
             self._begun = self._ask(self._clock() + ahead_s + self._settings.within_s, ahead_s)
-            self._begun.on_end = self._found_early
+            self._begun.on_end = partial(self._found_early, self._begun)
             self._paused = True
             self.tell_pause(PauseBegan)
 
-    def _found_early(self, judgement: Judgement | None) -> None:
-        if self._paused and self._begun and judgement and judgement.finished:
+    def _found_early(self, look: PendingJudgement, judgement: Judgement | None) -> None:
+        of_this_pause = self._paused and self._begun is look  # a dropped one may end in the next
+        if of_this_pause and judgement and judgement.finished:
             self.tell_pause(PauseSoundsFinal)
 
     def forget(self) -> None:

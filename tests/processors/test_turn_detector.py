@@ -144,6 +144,13 @@ async def test_above_they_know_when_the_caller_goes_on_and_of_the_pause_behind()
     assert told == ["PauseBegan", "PauseEnded", "PauseBegan", "PauseSoundsFinal"]
 
 
+async def test_what_a_dropped_look_finds_says_nothing_of_the_next_pause() -> None:
+    one = await caller(SURE, UNSURE, takes_s=0.27).speaks(1.0, 0.14, 0.1, 0.14, 1.0)
+
+    assert "PauseSoundsFinal" not in [news for news, _ in one.pauses]
+    assert [news for news, _ in one.pauses].count("PauseBegan") == 3
+
+
 async def test_a_pause_that_sounds_unfinished_is_told_without_its_end() -> None:
     one = await caller(UNSURE).speaks(1.0)
 
