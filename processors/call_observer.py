@@ -1,7 +1,7 @@
 """Watches the frames of a call from outside and tells what they mean; it delays nothing."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
@@ -12,6 +12,8 @@ from pipecat.frames.frames import (
     LLMContextFrame,
     LLMTextFrame,
     TTSAudioRawFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.processors.frame_processor import FrameDirection
@@ -33,6 +35,12 @@ from processors.wiring import CallWiring
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
 """Reads a frame of one type, given how and when (monotonic, s) it was pushed."""
+
+
+SPEAKS: Final[Mapping[type[Frame], bool]] = {
+    VADUserStartedSpeakingFrame: True,
+    VADUserStoppedSpeakingFrame: False,
+}
 
 
 class CallObserver(BaseObserver):
@@ -60,6 +68,7 @@ class CallObserver(BaseObserver):
         self._provider_of = provider_of
         self._clock_offset_s: float | None = None
         self._turn_open = False  # the caller has said something that we have not answered
+        self._caller_speaks = False  # and words that are written meanwhile begin a turn, too
         self._awaited: set[type[Frame]] = set()  # whose first frame of this turn is yet to come
         self._cut_short = False
         self._played: set[type[Frame]] = set()  # since the agent began to speak
@@ -80,6 +89,7 @@ class CallObserver(BaseObserver):
         if data.direction is FrameDirection.DOWNSTREAM or kind is ErrorFrame:
             if reading := READINGS.get(kind):
                 self._turn_open = self._turn_open or kind in OPEN_A_TURN
+                self._caller_speaks = SPEAKS.get(kind, self._caller_speaks)
                 self._say(*reading(data.frame, self._seen(data)))
             elif read := self._reads.get(kind):
                 read(data.frame, data, self._seen(data).at_s)
@@ -114,7 +124,7 @@ class CallObserver(BaseObserver):
             at_s=pushed_s + self._clock_offset_s,
             source=data.source.name,
             turn=self._timeline.number,
-            turn_open=self._turn_open,
+            turn_open=self._turn_open or self._caller_speaks,
             provider_of=self._provider_of,
         )
 

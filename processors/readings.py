@@ -42,7 +42,7 @@ class Seen:
     at_s: float  # monotonic
     source: str  # the processor that pushed it
     turn: int  # the latest that was decided
-    turn_open: bool  # the caller has said something that we have not answered
+    turn_open: bool  # the caller has said something that we have not answered, or is speaking
     provider_of: Callable[[str], str]  # the rung at work for a processor's name
 
 
