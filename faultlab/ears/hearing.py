@@ -6,7 +6,8 @@ The rules:
 - After 0.16 s without voice the utterance is *settled*: the search is ended and its result kept,
   so that a flush, which follows a pause, is answered without work. When the speaker goes on, the
   utterance is searched again from its start, which takes a few hundredths of its length.
-- It is over after `endpoint_s` without voice, at a flush, or after 10 s of speech.
+- It is over after `endpoint_s` without voice, at a flush, or after 10 s of speech. A flush in less
+  than that 0.16 s is answered as if it had passed.
 - An utterance with less than 0.1 s of voice, or of nothing but stretched words, was noise.
 - Silence becomes final every now and then, but for its end: speech may just have begun there.
 """
@@ -86,8 +87,19 @@ class Hearing:
     def flush(self) -> Iterator[HeardAudio]:
         """Yield what is final now, as an answer to a flush; the words may be none."""
         yield from self._take(self._intake.drain())
+        self._end_in_quiet()
         words = self._settle() if self._utterance else ()
         yield self._final(words, what="flushed", endpoint=self._quiet > 0)
+
+    def _end_in_quiet(self) -> None:
+        """Have an utterance that a flush ends early searched as if the quiet behind it were there.
+
+        Without it the search takes the end of the last word for the middle of another.
+        """
+        ahead = SETTLE_FRAMES - self._quiet
+        if self._utterance and self._settled is None and ahead > 0:
+            self._search()
+            self._recogniser.add(np.zeros(ahead * FRAME_SAMPLES, np.int16))
 
     def _frame(self, frame: Samples) -> Iterator[HeardAudio]:
         self._frames += 1
