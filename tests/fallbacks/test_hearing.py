@@ -3,6 +3,8 @@
 import itertools
 from dataclasses import dataclass, field
 
+import pytest
+
 from calls.turn import Turn
 from fallbacks.attempts import TellFact
 from fallbacks.facts import AttemptFailed
@@ -128,30 +130,22 @@ def test_nobody_is_asked_for_words_where_nobody_has_spoken() -> None:
     assert up().put(SpeechPaused()) == []
 
 
-def test_words_that_came_in_the_pause_are_all_that_is_owed_when_the_caller_has_stopped() -> None:
+@pytest.mark.parametrize(
+    ("goes_on_s", "owed"), [(0.1, False), (1.0, True)], ids=["and stops", "and speaks on"]
+)
+def test_words_of_a_pause_are_all_that_is_owed_unless_the_caller_spoke_on(
+    goes_on_s: float, *, owed: bool
+) -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
     bench.pass_s(1.0)
     bench.put(SpeechPaused())
     bench.write("a", "Are you open?", end_s=bench.hearing.sound.end_s)
-    bench.pass_s(0.1)
+    bench.pass_s(goes_on_s)
     bench.put(SpeechStopped(0.2))
 
     assert bench.hearing.utterance is not None
-    assert not bench.hearing.utterance.owed(bench.now)
-
-
-def test_words_are_owed_when_the_caller_spoke_on_after_a_pause() -> None:
-    bench = up()
-    bench.put(SpeechBegan(0.2))
-    bench.pass_s(1.0)
-    bench.put(SpeechPaused())
-    bench.write("a", "Are you", end_s=bench.hearing.sound.end_s)
-    bench.pass_s(1.0)
-    bench.put(SpeechStopped(0.2))
-
-    assert bench.hearing.utterance is not None
-    assert bench.hearing.utterance.owed(bench.now)
+    assert bench.hearing.utterance.owed(bench.now) is owed
 
 
 def test_the_next_recogniser_hears_the_utterance_from_its_start() -> None:

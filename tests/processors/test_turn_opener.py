@@ -13,6 +13,7 @@ from pipecat.tests.utils import run_test
 
 from bot.clock import monotonic
 from calls.turn import Turn
+from processors.pauses import PauseSoundsFinal
 from processors.turn_opener import TurnOpener
 
 pytestmark = pytest.mark.virtual_time
@@ -29,7 +30,7 @@ class StageAbove(FrameProcessor):
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
-        if isinstance(frame, VADUserStoppedSpeakingFrame):
+        if isinstance(frame, VADUserStoppedSpeakingFrame | PauseSoundsFinal):
             self.left_s = self._turn.until(monotonic()).left_s(monotonic())
         await self.push_frame(frame, direction)
 
@@ -46,6 +47,21 @@ async def test_a_stage_above_finds_the_budget_running_since_the_last_voiced_samp
     )
 
     assert stage.left_s == pytest.approx(BUDGET_S - 0.2, abs=0.01)
+
+
+async def test_what_is_asked_in_a_pause_that_sounds_final_has_the_whole_budget() -> None:
+    turn = Turn(budget_s=BUDGET_S)
+    turn.caller_stopped(monotonic() - 60.0)  # the turn before
+    stage = StageAbove(turn)
+
+    await run_test(
+        Pipeline([stage, TurnOpener(turn, clock=monotonic)]),
+        frames_to_send=[PauseSoundsFinal()],
+        frames_to_send_direction=FrameDirection.UPSTREAM,
+        expected_up_frames=[PauseSoundsFinal],
+    )
+
+    assert stage.left_s == pytest.approx(BUDGET_S, abs=0.01)
 
 
 async def test_a_word_that_was_written_down_is_noted_until_the_turn_ends() -> None:

@@ -167,6 +167,7 @@ async def test_words_that_are_asked_for_come_without_a_word_of_the_vad() -> None
         assert not bench.errors()
 
 
+@pytest.mark.real_time  # the same: an answer would come, were it asked for
 async def test_no_words_are_asked_for_while_sound_still_waits_before_them() -> None:
     async with supervised() as (bench, service, instance):
         await service.queue_frame(InputAudioRawFrame(bytes(640), RATE_HZ, 1))
