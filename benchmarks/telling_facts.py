@@ -46,7 +46,7 @@ class Collections:
         self.times, self.took_s = [0, 0, 0], 0.0
 
     def note(self, phase: str, what: dict[str, int]) -> None:
-        """Take what the interpreter says of one."""
+        """Note what the interpreter reports of a collection (`gc.callbacks`)."""
         if phase == "start":
             self._began_s = time.perf_counter()
         else:

@@ -47,7 +47,7 @@ class Alerting:
         *,
         quiet: Callable[[float], bool] = never_quiet,
     ) -> None:
-        """Take the rules, what was known before, and whether a moment lies in quiet hours."""
+        """Start from the alerts that are known; `quiet` says whether a moment is in quiet hours."""
         self._rules = rules
         self._quiet = quiet
         self.alerts = {each.key: each for each in alerts}

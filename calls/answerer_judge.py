@@ -113,7 +113,7 @@ class AnswererJudge:
         return (*self._decide(Answerer.VOICEMAIL, "beep", now), *stops, *self._message())
 
     def carrier_says(self, answerer: str, now: float) -> tuple[AnsweringAction, ...]:
-        """Take a carrier's word, as Twilio's `AnsweredBy` has it; unknown says nothing."""
+        """Note a carrier's verdict, as Twilio's `AnsweredBy` has it; unknown says nothing."""
         if self._state not in (_State.RINGING, _State.LISTENING, _State.PAUSING):
             return ()
         self.answered(now)

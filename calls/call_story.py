@@ -29,7 +29,7 @@ class CallStory:
         self.callback: CallbackWanted | None = None
 
     def add(self, event: Event) -> None:
-        """Take one fact."""
+        """Add one fact."""
         match event:
             case TranscriptFinal():
                 self._say("Person", event.text)

@@ -30,7 +30,7 @@ class ReportedCall:
         self._outbound = False
 
     def add(self, event: Event) -> None:
-        """Take one fact."""
+        """Add one fact."""
         match event:
             case CallStarted():
                 self._started = event

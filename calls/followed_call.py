@@ -14,7 +14,7 @@ class FollowedCall:
         self._report = ReportedCall(call_id)
 
     def add(self, event: Event) -> None:
-        """Take one fact."""
+        """Add one fact."""
         self.story.add(event)
         self._report.add(event)
 

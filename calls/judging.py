@@ -31,7 +31,7 @@ class LookQueue:
     """
 
     def __init__(self, *, width: int) -> None:
-        """Take how many looks there may be at once."""
+        """Allow `width` looks at once."""
         self._width = width
         self._running = 0
         self._waiting: dict[Hashable, Look] = {}

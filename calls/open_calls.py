@@ -10,10 +10,10 @@ MOST_CALLS: Final = 1000  # that are followed at once; more lose the oldest (cho
 
 
 class Follower(Protocol):
-    """Takes the facts of one call."""
+    """Follows one call by its facts."""
 
     def add(self, event: Event) -> None:
-        """Take one."""
+        """Add one fact."""
         ...
 
 
@@ -24,7 +24,7 @@ class OpenCalls(Generic[Follows]):
     """Hands each call's facts to its own follower; keeps none of a call that is over."""
 
     def __init__(self, begin: Callable[[str], Follows]) -> None:
-        """Take what makes a follower of a call's id."""
+        """Begin a follower for each call by `begin`, which gets its id."""
         self._begin = begin
         self._calls: dict[str, Follows] = {}
 
@@ -32,7 +32,7 @@ class OpenCalls(Generic[Follows]):
         return len(self._calls)
 
     def add(self, entry: Entry) -> Follows | None:
-        """Take one fact; return the follower of a call that it ends."""
+        """Hand one fact to its call's follower; return the follower of a call that it ends."""
         if isinstance(entry.event, CallStarted):
             while len(self._calls) >= MOST_CALLS:
                 del self._calls[next(iter(self._calls))]

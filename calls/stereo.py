@@ -52,7 +52,7 @@ class Side:
 
 
 class Stereo:
-    """Takes both sides as they come; gives what is settled."""
+    """Joins both sides as they come; gives what is settled."""
 
     def __init__(self, rate_hz: int) -> None:
         """Begin with the first piece that comes."""
@@ -66,12 +66,12 @@ class Stereo:
         return self._caller.waiting_bytes + self._agent.waiting_bytes
 
     def hear_caller(self, pcm: bytes, now: float) -> None:
-        """Take a piece that has just ended."""
+        """Add a piece of the caller's sound that ends now."""
         length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
         self._caller.add(pcm, self._since(now - length_s))
 
     def hear_agent(self, pcm: bytes, now: float) -> None:
-        """Take a piece that begins now."""
+        """Add a piece of the agent's sound that begins now."""
         self._agent.add(pcm, self._since(now))
 
     def take(self, now: float) -> bytes:

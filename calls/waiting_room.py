@@ -48,7 +48,7 @@ class WaitingRoom:
         return len(self._guests)
 
     def enter(self, guest: Guest, now: float) -> bool:
-        """Take a guest in, and have another one leave if there are too many.
+        """Let a guest in, and have another one leave if there are too many.
 
         Returns:
             False when nobody makes room: the guest has not come in.

@@ -51,7 +51,7 @@ class CallCosts:
                 await asyncio.sleep(wait_s)
 
     async def take_over(self, reach_s: float = REACH_S) -> float:
-        """Take over what is new of dials that are no older; return when it is worth a look again.
+        """Copy what is new of dials that are no older; return when it is worth a look again.
 
         Raises:
             StorageError: The database does not answer.

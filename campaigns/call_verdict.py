@@ -45,7 +45,7 @@ class CallJudge:
     _ended: CallEnded | None = None
 
     def add(self, event: Event) -> None:
-        """Take one fact."""
+        """Add one fact."""
         match event:
             case StageExhausted():
                 self._out.add(event.stage)

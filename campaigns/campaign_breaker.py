@@ -30,7 +30,7 @@ class CampaignBreaker:
         return self.in_a_row >= self.limit
 
     def note(self, *, ours: bool, reached: bool) -> bool:
-        """Take what became of a dial; say whether that has just tripped it.
+        """Count what became of a dial; say whether that has just tripped the breaker.
 
         Args:
             ours: It failed for our reasons.

@@ -34,7 +34,7 @@ class Dialer:
     """One in each process; it dials while it leads its house."""
 
     def __init__(self, campaigns: Mapping[str, Campaign], parts: DialerParts) -> None:
-        """Take the campaigns by their names, and what to work with."""
+        """Dial for these campaigns, by name."""
         self._campaigns = campaigns
         self._parts = parts
         self._carrier = CarrierStanding()
@@ -108,7 +108,7 @@ class Dialer:
         )
 
     async def _recover(self) -> None:
-        """Take over what a silent process has left, twice in each lease."""
+        """Adopt the dials of a process that is silent, looking twice in each lease."""
         parts, now = self._parts, self._parts.now_s()
         if now - self._recovered_s < parts.settings.lease_s / 2:
             return

@@ -121,7 +121,7 @@ def _awake(
 
 
 def _take(queue: dict[str, float], awake: Sequence[str], made: float) -> None:
-    """Take so many dials from those who are awake, each its share."""
+    """Subtract so many dials from the queues of those who are awake, each its share."""
     whole = sum(queue[each] for each in awake)
     for each in awake:
         queue[each] -= made * queue[each] / whole

@@ -167,7 +167,7 @@ class ToldEvents:
         self._began_s = clock.monotonic()
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Keep an event."""
         self.events.append(event)
         self._say(self.now_s, event)
 

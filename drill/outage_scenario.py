@@ -75,7 +75,7 @@ class Witness:
     began_s: float = field(default_factory=clock.monotonic)
 
     async def hear(self, entry: Entry) -> None:
-        """Take one entry."""
+        """Note one entry."""
         event = entry.event
         self.events.append(event)
         if isinstance(event, SHOWN) and getattr(event, "provider", VOICE) == VOICE:

@@ -26,7 +26,7 @@ class Printer:
     """Prints what is said, as it is told."""
 
     async def hear(self, entry: Entry) -> None:
-        """Take one fact of the call."""
+        """Print one fact of the call."""
         if isinstance(entry.event, TranscriptFinal | AgentSaid):
             print(f"{type(entry.event).__name__}: {entry.event.text}")
 

@@ -27,7 +27,7 @@ class Printer:
     """Prints who answered which number, and with which words."""
 
     async def hear(self, entry: Entry) -> None:
-        """Take one fact of a call."""
+        """Print one fact of a call."""
         match entry.event:
             case CallStarted(called=called, agent=agent):
                 print(f"{called} is answered by {agent}")

@@ -52,7 +52,7 @@ class WorkerLoad:
         self._handed: deque[float] = deque()  # when calls were sent that have not begun yet
 
     def heed(self, *, cores: float, lag_s: float, now: float) -> None:
-        """Take a report: the cores in use, and how late the loop is."""
+        """Note a report: the cores in use, and how late the loop is."""
         self.cores, self._lag_s, self._reported_at = cores, lag_s, now
 
     def hand(self, now: float) -> None:
@@ -119,7 +119,7 @@ class CallCost:
         return min(max(self._spent_s / self._talked_s, CALL_CORES_MIN), CALL_CORES_MAX)
 
     def learn(self, *, cores: float, calls: float, now: float) -> None:
-        """Take what so many calls use at this moment."""
+        """Learn from what so many calls use at this moment."""
         passed_s = min(now - self._looked_at, STALE_S) if self._looked_at is not None else 0.0
         keep = math.exp(-passed_s / MEMORY_S)
         self._spent_s = self._spent_s * keep + cores * passed_s
@@ -171,7 +171,7 @@ class HouseSeats:
         return len(lost.calls) if lost else 0
 
     def heed(self, worker: int, *, cores: float, lag_s: float, now: float) -> None:
-        """Take a worker's report, and learn from all what a call costs."""
+        """Note a worker's report, and learn from all reports what a call costs."""
         if load := self.workers.get(worker):
             load.heed(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)

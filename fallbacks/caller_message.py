@@ -8,7 +8,7 @@ QUIET_S: Final = 3.5  # of silence that ends a message; 4 s are the longest sile
 
 
 class CallerMessage:
-    """Takes the caller's sound from a moment on, until it is over.
+    """Keeps the caller's sound from a moment on, until it is over.
 
     Moments are monotonic, in seconds.
     """

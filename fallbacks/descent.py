@@ -248,7 +248,7 @@ class Descent:
         return self.step in MENU and any(self._taken[each] for each in MENU)
 
     def _go(self, now: float) -> tuple[Descending, ...]:
-        """Take the step that is due: the same once more, or the next that can be taken."""
+        """Choose the step that is due: the same once more, or the next that is possible."""
         self._quiet_since, self._asked = now, None
         while (step := self.step) is not None:
             if self._taken[step] < self._times(step):

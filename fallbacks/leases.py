@@ -32,7 +32,7 @@ class Leases:
     """One rung's places."""
 
     def __init__(self, limit: int) -> None:
-        """Take how many there are."""
+        """Lend `limit` places."""
         self.limit = limit
         self._loans: dict[str, _Loan] = {}
 
@@ -41,7 +41,7 @@ class Leases:
         self._loans[process] = _Loan()
 
     def leave(self, process: str) -> None:
-        """Take everything back from a process that is gone."""
+        """Get everything back from a process that is gone."""
         self._loans.pop(process, None)
 
     def held(self) -> int:
@@ -49,7 +49,7 @@ class Leases:
         return sum(each.held for each in self._loans.values())
 
     def heed(self, process: str, *, number: int, inside: int, wanted: int) -> None:
-        """Take what a process says of itself.
+        """Note what a process reports of itself.
 
         Args:
             process: Which.

@@ -162,7 +162,7 @@ class Turnstile:
             self._passing = None
 
     def leave(self, ticket: int) -> None:
-        """Take a ticket back, wherever it has got to."""
+        """Give a ticket back, wherever it has got to."""
         self.passed(ticket)
         self.inside.discard(ticket)
         for call, tickets in tuple(self._waiting.items()):

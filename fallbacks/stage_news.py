@@ -28,7 +28,7 @@ class StageNews:
     """
 
     def __init__(self, *, pause_s: float) -> None:
-        """Take how long a caller is silent before it is no pause."""
+        """Count a silence of up to `pause_s` seconds as a pause of the caller's."""
         self.caller_speaks = False
         self.deaf = False
         self._pause_s = pause_s

@@ -164,7 +164,7 @@ class AnswererWatch(SoundPath):
         self._alarm.ring()
 
     async def carrier_says(self, answerer: str) -> None:
-        """Take the carrier's word for who it is."""
+        """Note the carrier's verdict on who it is."""
         await self._do(self._judge.carrier_says(answerer, self._means.clock()))
         self._alarm.ring()
 

@@ -21,7 +21,7 @@ _BESIDE: Final = 1  # bins either side of the peak: a Hann window spreads a tone
 
 
 class BeepDetector:
-    """Takes sound as it comes, and says when a beep has ended."""
+    """Listens to sound as it comes, and says when a beep has ended."""
 
     def __init__(self, rate_hz: int) -> None:
         """Prepare.

@@ -31,7 +31,7 @@ class CallerLanguage(SoundPath):
         voices: Sequence[FrameProcessor],
         follow: Callable[[str], None],
     ) -> None:
-        """Take who follows.
+        """Speak `first` until another language is heard.
 
         Args:
             first: The language before anything was heard.

@@ -25,7 +25,7 @@ class Desk(Protocol):
         ...
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
-        """Take the next piece of a message that is being left: 16-bit mono. Never waits."""
+        """Record the next piece of a message that is being left: 16-bit mono. Never waits."""
         ...
 
     async def keep_message(self) -> bool:

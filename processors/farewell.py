@@ -49,7 +49,7 @@ class Farewell(FrameProcessor):
     """
 
     def __init__(self, *, end: End | None = None, patience_s: float = PATIENCE_S) -> None:
-        """Take `end` for a goodbye that does not come through within `patience_s`."""
+        """Call `end` when a goodbye does not come through within `patience_s`."""
         super().__init__()
         self.reason: str | None = None
         """Why the call ends, or None as long as it is not ending."""

@@ -63,7 +63,7 @@ class _CapturedSound:
 
 
 class OnDeviceWords:
-    """Takes the caller's sound, and hands on what of the menu was said."""
+    """Listens to the caller, and hands on what of the menu was said."""
 
     def __init__(self, ear: WordEar, *, clock: Callable[[], float]) -> None:
         self._ear = ear

@@ -11,7 +11,7 @@ class Seat:
     """
 
     def __init__(self, gate: Gate | None) -> None:
-        """Take the rung's gate; None: there is no limit."""
+        """Sit at the rung's gate; None: there is no limit."""
         self._gate = gate
         self._ticket: int | None = None
 
@@ -21,7 +21,7 @@ class Seat:
         return self._gate is None or self._ticket is not None or self._gate.room
 
     def take(self) -> bool:
-        """Take it, if it is not taken yet; False: there is none."""
+        """Sit down, if that is still to be done; False: there is no place."""
         if self._gate is not None and self._ticket is None:
             self._ticket = self._gate.seat()
         return self._gate is None or self._ticket is not None

@@ -20,7 +20,7 @@ class SoundEnd(SoundPath):
         self._hear = hear
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Take sound, and pass on the rest."""
+        """Drop sound, and pass on the rest."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)

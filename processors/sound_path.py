@@ -28,7 +28,7 @@ class SoundPath(FrameProcessor):
         direction: FrameDirection = FrameDirection.DOWNSTREAM,
         callback: FrameCallback | None = None,
     ) -> None:
-        """Take sound at once; queue what else comes."""
+        """Process sound at once; queue what else comes."""
         if not isinstance(frame, InputAudioRawFrame):
             await super().queue_frame(frame, direction, callback)
         elif self._flows and not self._cancelling:

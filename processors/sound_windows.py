@@ -43,7 +43,7 @@ class SoundWindows(SoundPath):
         quiet: Callable[[], bool] = lambda: False,
         hear: Callable[[InputAudioRawFrame], None] = lambda _: None,
     ) -> None:
-        """Take who knows, and who listens.
+        """Join pieces of sound into windows.
 
         Args:
             quiet: Whether the last window was no speech, nor was any right before it.

@@ -113,7 +113,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         ] = []  # looks whose answers nobody needed, since the last stop
 
     def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
-        """Take sound, and let go of what is too old to be looked at."""
+        """Keep sound, and drop what is too old to be looked at."""
         state = super().append_audio(buffer, is_speech)
         if is_speech:
             self._faintness.hear(np.frombuffer(buffer, np.int16), self.sample_rate)

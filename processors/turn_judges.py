@@ -65,7 +65,7 @@ class PendingJudgement:
         return self._judgement
 
     def end(self, judgement: Judgement | None) -> None:
-        """Take what was found; None: it was not looked for, or it failed."""
+        """Deliver what was found; None: it was not looked for, or it failed."""
         self._judgement = judgement
         self.took_s = judgement.took_s if judgement else 0.0
         self._ended.set()
@@ -73,7 +73,7 @@ class PendingJudgement:
 
 
 class TurnJudges:
-    """Takes the looks of all calls and answers the most urgent first.
+    """Queues the looks of all calls and answers the most urgent first.
 
     Requests and their order live in the loop; only the looking is done in threads.
     """

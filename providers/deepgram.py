@@ -54,7 +54,7 @@ class DeepgramRung(DeepgramSTTService):
     """
 
     def __init__(self, *, rung_name: str, alternatives: int = 1, **kwargs: Any) -> None:
-        """Take what is asked for.
+        """Ask for `alternatives` readings; the rest is Pipecat's own.
 
         Args:
             rung_name: Whose failures these are.

@@ -33,7 +33,7 @@ class SoundSocket:
     """The sending side of an open connection that takes sound, and a word about it."""
 
     def __init__(self, websocket: DirectSocket) -> None:
-        """Take over how it compresses: not at all, whatever was agreed.
+        """Send through a socket that is connected, and uncompressed, whatever was agreed.
 
         Either side may send any message uncompressed. Source: RFC 7692, section 6.
         """

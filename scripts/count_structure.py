@@ -90,7 +90,7 @@ class Crossings:
         self._names: dict[Any, str | None] = {}
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        """Take one event of the interpreter's."""
+        """Count one event of the interpreter's (`sys.setprofile`)."""
         if event != "call" or frame.f_back is None:
             return
         callee = self._name(frame)

@@ -66,7 +66,7 @@ class AlertOutbox:
     """One in each process that reports; every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Keep the outbox in the database at `url`."""
         address = make_url(url)
         self._database = Database(address)
         self._password = address.password

@@ -13,7 +13,7 @@ class CallResults:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Keep the results in the database at `url`."""
         self._work = Transactions(url)
 
     async def put(self, result: CallResult) -> bool:

@@ -56,7 +56,7 @@ class CallbackContacts:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Queue in the database at `url`."""
         self._work = Transactions(url)
 
     async def queue(

@@ -44,7 +44,7 @@ class Claimant:
 async def claim_next(
     connection: AsyncConnection, campaign: str, rules: ClaimRules, by: Claimant
 ) -> Claim | NothingToDial:
-    """Take the next contact of a campaign, or say why there is none."""
+    """Claim the next contact of a campaign, or say why there is none."""
     row = await _take_turn(connection, campaign, by.now)
     if row is None:
         return NothingToDial(reason="not_running")

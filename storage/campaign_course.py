@@ -36,7 +36,7 @@ class CourseReader:
     """Its method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Read from the database at `url`."""
         self._work = Transactions(url)
 
     async def course(self, campaign: str) -> CampaignCourse:

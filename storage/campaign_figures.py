@@ -68,7 +68,7 @@ class CampaignFigures:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Read from the database at `url`."""
         self._work = Transactions(url)
 
     async def outcomes(self, campaign: str) -> Sequence[OutcomeFigures]:

@@ -47,7 +47,7 @@ class CampaignOffice:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Keep the campaigns in the database at `url`."""
         self._work = Transactions(url)
 
     async def open(self, campaign: str, *, now: float) -> None:

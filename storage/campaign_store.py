@@ -45,14 +45,14 @@ class CampaignStore:
     """One in each process that dials; every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str, *, holder: str) -> None:
-        """Take the database's address, and a name that no other process ever has."""
+        """Claim in the database at `url`, as `holder`: a name that no other process ever has."""
         self._work = Transactions(url)
         self._holder = holder
 
     async def claim(
         self, campaign: str, rules: ClaimRules, *, now: float, lease_s: float
     ) -> Claim | NothingToDial:
-        """Take the next contact; when it returns, the intent to dial is committed."""
+        """Claim the next contact; when it returns, the intent to dial is committed."""
         async with self._work.read() as connection:
             # A look costs no write: nobody's disk works while everybody rests.
             if not await has_due(connection, campaign, now):
@@ -112,7 +112,7 @@ class CampaignStore:
             return await self._release(connection, dial, due_s)
 
     async def expired(self, *, now: float, lease_s: float) -> Sequence[Claim]:
-        """Take over the dials whose holder is silent; nobody else gets them meanwhile.
+        """Adopt the dials whose holder is silent; nobody else gets them meanwhile.
 
         Those of our own process are among them if it did not renew in time.
         """

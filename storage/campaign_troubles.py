@@ -40,7 +40,7 @@ class CampaignTroubles:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Read from the database at `url`."""
         self._work = Transactions(url)
 
     async def dials(self, campaign: str, *, now: float) -> Sequence[tuple[float, float]]:

@@ -37,7 +37,7 @@ class ContactBook:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Keep the contacts in the database at `url`."""
         self._work = Transactions(url)
 
     async def add(

@@ -33,7 +33,7 @@ class CrmOutbox:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Keep the outbox in the database at `url`."""
         self._work = Transactions(url)
 
     async def put(self, report: CrmReport, *, now: float, due_s: float | None = None) -> bool:

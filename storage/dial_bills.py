@@ -18,7 +18,7 @@ class DialBills:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Keep the bills in the database at `url`."""
         self._work = Transactions(url)
 
     async def open_ones(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:

@@ -42,7 +42,7 @@ class DialCalls:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Keep the calls of dials in the database at `url`."""
         self._work = Transactions(url)
 
     async def news(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[DialledCall]:

@@ -14,7 +14,7 @@ class DialReader:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Read from the database at `url`."""
         self._work = Transactions(url)
 
     async def find(self, dial_id: str) -> Claim | None:

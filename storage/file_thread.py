@@ -24,7 +24,7 @@ class FileThread:
     """Has one thread, and one connection in it; what comes meanwhile waits its turn."""
 
     def __init__(self, url: URL) -> None:
-        """Take the file's address; nothing is opened.
+        """Serve one file; nothing is opened yet.
 
         Args:
             url: Of a SQLite whose tables are there.

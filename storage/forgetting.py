@@ -75,7 +75,7 @@ class Erasure:
     """Every method raises `StorageError` when it cannot; what was erased by then stays erased."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Erase from the database at `url`."""
         self._address = make_url(url)
         self._database = Database(self._address)
 

@@ -31,7 +31,7 @@ class ProviderBoard(Protocol):
         ...
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Take or renew the probing of each rung that nobody else holds; return those held."""
+        """Lease or renew the probing of each rung that nobody else holds; return those held."""
         ...
 
     async def leave(self) -> None:

@@ -27,7 +27,7 @@ class RecordExport:
     """Every method raises `StorageError` when the database does not answer."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Read from the database at `url`."""
         self._address = make_url(url)
         self._database = Database(self._address)
 

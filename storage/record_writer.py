@@ -57,7 +57,7 @@ class RecordWriter:
     """One for each process; every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str, *, holder: str) -> None:
-        """Take the database's address and the name of this process."""
+        """Write to the database at `url`, as `holder`: the name of this process."""
         self._address = make_url(url)
         self._database = Database(self._address)
         backend = self._address.get_backend_name()

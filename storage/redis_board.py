@@ -56,7 +56,7 @@ class RedisBoard:
     """A `ProviderBoard` in Redis; what nobody renews ends by itself."""
 
     def __init__(self, url: str, *, holder: str) -> None:
-        """Take the address, and the name under which this process writes."""
+        """Write to the Redis at `url`, as `holder`: the name of this process."""
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
@@ -103,7 +103,7 @@ class RedisBoard:
         ]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Take or renew the probing of each rung that nobody else holds; return those held."""
+        """Lease or renew the probing of each rung that nobody else holds; return those held."""
         self._leased = tuple(places)
         keys = [f"{LEASES}{place}" for place in self._leased]
         with self._edge():

@@ -52,7 +52,7 @@ class SheetOutbox:
     """Every method raises `StorageError` when the database does not answer."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Keep the outbox in the database at `url`."""
         self._address = make_url(url)
         self._database = Database(self._address)
         self._insert = INSERTS[self._address.get_backend_name()]
@@ -91,7 +91,7 @@ class SheetOutbox:
                 await connection.execute(added, values)
 
     async def take(self, tab: str, *, now: float, most: int) -> SheetBatch:
-        """Take rows, those in doubt first; nobody else takes them meanwhile."""
+        """Lease rows, those in doubt first; nobody else gets them meanwhile."""
         for state in (SENDING, WAITING):
             due = (SHEET_ROWS.c.tab == tab) & (SHEET_ROWS.c.state == state)
             due &= SHEET_ROWS.c.due_s <= now

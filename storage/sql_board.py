@@ -27,7 +27,7 @@ class SqlBoard:
     """A `ProviderBoard` of two small tables; rows that nobody renews are deleted."""
 
     def __init__(self, url: URL, *, holder: str) -> None:
-        """Take the database's address, and the name under which this process writes."""
+        """Write to the database at `url`, as `holder`: the name of this process."""
         self._database = Database(url, tables=[HEALTH, PROBERS])
         self._holder = holder
         self._password = url.password
@@ -81,7 +81,7 @@ class SqlBoard:
         return [word for row in found if (word := word_of(dict(row)))]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Take or renew the probing of each rung that nobody else holds; return those held."""
+        """Lease or renew the probing of each rung that nobody else holds; return those held."""
         added = self._insert(PROBERS).values(
             place=bindparam("rung"), holder=self._holder, until_s=self._now + for_s
         )

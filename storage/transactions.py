@@ -26,7 +26,7 @@ class Transactions:
     """Either is committed when its block ends, and raises `StorageError` when it cannot be."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Work in the database at `url`, which is opened at the first transaction."""
         address = make_url(url)
         backend = address.get_backend_name()
         self.insert = INSERTS[backend]  # one that knows what to do about a row that is there

@@ -33,7 +33,7 @@ class UnreportedDials:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Read from the database at `url`."""
         self._work = Transactions(url)
 
     async def page(

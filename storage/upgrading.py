@@ -14,7 +14,7 @@ from storage.schema import MIGRATIONS, lag_of, version_of, work_alone
 
 
 async def upgrade(address: str) -> tuple[str | None, str | None]:
-    """Take every step that a database still needs; return its version before and after.
+    """Apply every migration that a database still needs; return its version before and after.
 
     Raises:
         StorageError: It did not work; one line that says why, without the password.

@@ -35,7 +35,7 @@ class Voicemails:
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Take the database's address."""
+        """Keep the voicemails in the database at `url`."""
         self._address = make_url(url)
         self._database = Database(self._address)
         self._insert = INSERTS[self._address.get_backend_name()]

@@ -102,7 +102,7 @@ def bridge_logging() -> None:
 
 
 def _have_said_here(library: logging.Logger) -> None:
-    """Take away a terminal of its own, as Uvicorn's usual configuration gives itself one."""
+    """Remove a terminal handler of its own, as Uvicorn's usual configuration gives itself one."""
     for each in tuple(library.handlers):
         if isinstance(each, logging.StreamHandler):
             library.removeHandler(each)

@@ -40,7 +40,7 @@ class Emitter:
         incidents: Incidents | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Take who listens.
+        """Tell these listeners.
 
         Args:
             listeners: Each hears every entry, in the order in which they were told.

@@ -49,7 +49,7 @@ class LineWriter:
         return self._lost
 
     def write(self, message: str) -> None:
-        """Take a line; never waits."""
+        """Queue a line; never waits."""
         try:
             self._lines.put_nowait(message)
         except queue.Full:

@@ -114,7 +114,7 @@ class Log:
     """
 
     def __init__(self, *, words: bool = False) -> None:
-        """Take whether lines may have what was said; numbers and keys they never have."""
+        """Write lines with what was said only if `words`; numbers and keys they never have."""
         self._shown = without_numbers if words else without_words
         self._fields = LogFields()
         self._repeats = Repeats()

@@ -134,7 +134,7 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Take where the metrics are made."""
+        """Make the metrics in `registry`."""
         self._meters = Meters(registry)
         self._active: set[str] = set()  # calls
         self._counted: dict[tuple[str, str], int] = {}  # of what others count: metric and listener
@@ -152,14 +152,14 @@ class Metrics:
         self._count_particular(event)
 
     def look(self, gauges: Mapping[str, float]) -> None:
-        """Take what is measured now and then; names as in `telemetry.meters.PROCESS`."""
+        """Set what is measured now and then; names as in `telemetry.meters.PROCESS`."""
         for name, value in gauges.items():
             self._meters.process[name].set(value)
 
     def look_at_listeners(
         self, waiting: Mapping[str, int], lost: Mapping[str, int], failed: Mapping[str, int]
     ) -> None:
-        """Take how those who listen fare, by name; what was lost and failed is since ever."""
+        """Set how those who listen fare, by name; what was lost and failed is since ever."""
         for name, entries in waiting.items():
             self._meters.telling_waits.labels(name).set(entries)
         for meter, counts in (("telling_lost", lost), ("telling_failed", failed)):
@@ -230,7 +230,7 @@ class Exposition:
     """What a scrape gets: this process's numbers, or those of the whole house."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Take the folder in which the processes of a house count; None: we are alone."""
+        """Show what the processes of a house count in `folder`; None: we are alone."""
         self._folder = folder
         self.registry = CollectorRegistry(auto_describe=False)
         """Where this process makes its metrics."""

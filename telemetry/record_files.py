@@ -50,7 +50,7 @@ class RecordFiles:
         redact: Redact,
         again_s: float = AGAIN_S,
     ) -> None:
-        """Take where to write.
+        """Write to a folder.
 
         Args:
             folder: Of the log.

@@ -27,7 +27,7 @@ class RecordFolder:
     """Writes rows into the files; nothing of a row leaves here that is not clean."""
 
     def __init__(self, folder: Path, *, redact: Redact, again_s: float) -> None:
-        """Take where to write; nothing is opened.
+        """Write to a folder; nothing is opened yet.
 
         Args:
             folder: Of the log.

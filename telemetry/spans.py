@@ -70,7 +70,7 @@ class CallSpans:
         self._attempts: dict[int, OpenSpan] = {}
 
     def hear(self, event: Event, at_s: float) -> Iterator[OpenSpan]:
-        """Take one fact."""
+        """Note one fact."""
         match event:
             case CallStarted():
                 self.call.attributes.update(

@@ -60,7 +60,7 @@ class Subscription:
     """
 
     def __init__(self, listener: Listener, *, room: int) -> None:
-        """Take who listens, and how many entries may wait for it."""
+        """Tell `listener`; at most `room` entries wait for it."""
         self.name = type(listener).__name__
         self.unheard = 0  # entries that it will never hear: too many waited, or it was too slow
         self.failed = 0

@@ -29,7 +29,7 @@ class Traces:
     """Listens, and has the spans of calls sent; a call is only known from its start on."""
 
     def __init__(self, exporter: SpanExporter, *, version: str) -> None:
-        """Take who sends, and which version of ours it is that tells."""
+        """Send by `exporter`; `version` is that of ours which tells."""
         self._provider = TracerProvider(
             resource=Resource({"service.name": "holdline", "service.version": version}),
             shutdown_on_exit=False,
@@ -52,7 +52,7 @@ class Traces:
         return cls(OTLPSpanExporter(endpoint=url, timeout=SEND_S), version=version)
 
     async def hear(self, entry: Entry) -> None:
-        """Take one entry; nothing is sent meanwhile."""
+        """Note one entry; nothing is sent meanwhile."""
         at_s = seconds_of(entry)
         if isinstance(entry.event, CallStarted):
             self._calls[entry.call_id] = CallSpans(entry.call_id, at_s)

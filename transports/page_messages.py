@@ -41,7 +41,7 @@ class PageMessages:
         self._ears = FloodLimit(per_s=EARS_PER_S, cap=EARS_CAP)
 
     async def take(self, message: str | bytes) -> bool:
-        """Take a message in, and return whether Pipecat shall read it."""
+        """Read a message, and return whether Pipecat shall read it."""
         if not await self._all.take(1):
             self.refused("data_messages_too_fast")
             return False

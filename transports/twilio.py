@@ -108,12 +108,12 @@ class TwilioLeg(StreamLeg):
         return outcome
 
     def handed_on(self, outcome: Handover) -> None:
-        """Take the carrier's word on what came of handing the caller on."""
+        """Note the carrier's word on what came of handing the caller on."""
         if self._came_of_it is not None and not self._came_of_it.done():
             self._handed_on = outcome == "connected"
             self._came_of_it.set_result(outcome)
 
     async def carrier_ended(self) -> None:
-        """Take the carrier's word that the call is over."""
+        """Note that the call is over, by the carrier's word."""
         self.handed_on("failed")
         await super().carrier_ended()

@@ -95,7 +95,7 @@ class WebrtcLeg(PlainLeg):
         return line.quiet_s if isinstance(line, BrowserConnection) else 0.0
 
     async def _hear(self, said: PageKey | EarMeasured) -> None:
-        """Take what the page said: a key goes the way of a telephone's."""
+        """Handle what the page said: a key goes the way of a telephone's."""
         if isinstance(said, EarMeasured):
             self._tell(said)
             return

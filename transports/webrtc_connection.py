@@ -94,7 +94,7 @@ class BrowserConnection(SmallWebRTCConnection):
         self._settled.set()
 
     async def negotiate_again(self, *, sdp: str, type: str, restart_pc: bool) -> None:  # noqa: A002 - as Pipecat calls it
-        """Take another offer for the same call.
+        """Answer another offer for the same call.
 
         Raises:
             TooManyError: There were too many.
@@ -129,7 +129,7 @@ class BrowserConnection(SmallWebRTCConnection):
                 ice_restart.check(way)
 
     async def add_addresses(self, addresses: list[IceCandidate]) -> None:
-        """Take more of the browser's network addresses.
+        """Add network addresses of the browser.
 
         Raises:
             TooManyError: There were too many, or they come too fast.
@@ -206,7 +206,7 @@ class BrowserConnection(SmallWebRTCConnection):
 
 
 def _unheard(channel: RTCDataChannel) -> list[Callable[..., Any]]:
-    """Take a channel's listeners off, and return them."""
+    """Remove a channel's listeners, and return them."""
     heard = list(channel.listeners("message"))
     for each in heard:
         channel.remove_listener("message", each)

@@ -96,7 +96,7 @@ class AfterCalls:
     """A listener that follows each call, and does what is to be done behind its end."""
 
     def __init__(self, parts: AfterCallParts) -> None:
-        """Take what it works with."""
+        """Start with nothing to do; `parts` is everything that the work needs."""
         self._parts = parts
         self._calls = OpenCalls(FollowedCall)
         self._ended: deque[tuple[FollowedCall, float]] = deque()
@@ -105,7 +105,7 @@ class AfterCalls:
         self.lost = 0
 
     async def hear(self, entry: Entry) -> None:
-        """Take one fact; waits for nothing."""
+        """Note one fact; never waits."""
         call = self._calls.add(entry)
         if call is not None:
             self._note_end(call)

@@ -37,7 +37,7 @@ class MailChannel:
     edits = False
 
     def __init__(self, settings: EmailSettings, *, utc_s: Callable[[], float]) -> None:
-        """Take a sender and a recipient, which both must be set."""
+        """Send as `settings` say, where sender and recipient must both be set."""
         self._settings = settings
         self._utc_s = utc_s
 

@@ -37,7 +37,7 @@ class AlertReporter:
     """
 
     def __init__(self, outbox: AlertOutbox, *, utc_s: Callable[[], float]) -> None:
-        """Take where incidents go."""
+        """Write what is to be sent to `outbox`."""
         self._outbox = outbox
         self._utc_s = utc_s
         self._holder = secrets.token_hex(8)

@@ -27,7 +27,7 @@ class TelegramChannel:
     edits = True
 
     def __init__(self, settings: TelegramSettings) -> None:
-        """Take a token and a chat, which both must be set."""
+        """Send as `settings` say, where token and chat must both be set."""
         token = settings.bot_token.get_secret_value() if settings.bot_token else ""
         self._address = f"{settings.api_url.rstrip('/')}/bot{token}/"
         self._chat = settings.chat_id or ""

@@ -31,7 +31,7 @@ class WebhookChannel:
     edits = True
 
     def __init__(self, settings: WebhookSettings, *, utc_s: Callable[[], float]) -> None:
-        """Take an address, which must be set, and what tells the time of a signature."""
+        """Send to the address in `settings`, which must be set; `utc_s` dates the signatures."""
         self._url = settings.url or ""
         self._secret = settings.secret.get_secret_value() if settings.secret else ""
         self._utc_s = utc_s

@@ -26,7 +26,7 @@ class CarrierWords:
         self._house: House | None = None
 
     def join(self, house: House) -> None:
-        """Take what carriers say at other processes of the house, too."""
+        """Pass on what carriers say at other processes of the house, too."""
         self._house = house
         house.answer(QUESTION, self._answer)
 

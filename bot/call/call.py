@@ -45,7 +45,7 @@ class Call:
         remembered: Sequence[LLMContextMessage] = (),
         answering: AnsweringPlan | None = None,
     ) -> None:
-        """Take what it is made of.
+        """Prepare the call; nothing runs yet.
 
         Args:
             shared: What calls share.
@@ -98,7 +98,7 @@ class Call:
             await self._part(started_at_s)
 
     async def _part(self, started_at_s: float) -> None:
-        """Take every step of the end, whatever became of the one before."""
+        """End the call, step by step; a step that fails stops none of the others."""
         if self._known:
             self._known.close()
         if self._assembled:
@@ -118,7 +118,7 @@ class Call:
         assembled.observer.ended()
 
     async def _surely(self, what: str, step: Awaitable[object]) -> bool:
-        """Take a step, and return whether it was; what fails in it stops nothing else."""
+        """Run a step, bounded in time; return whether it succeeded: a failure is only logged."""
         try:
             async with asyncio.timeout(STEP_S):
                 await step

@@ -50,20 +50,20 @@ class CallRecording:
         self._writing: asyncio.Future[None] | None = None
 
     def hear_caller(self, pcm: bytes) -> None:
-        """Take a piece of the caller's sound; never waits."""
+        """Record a piece of the caller's sound; never waits."""
         if self._speaks and not self._lost:
             self._stereo.hear_caller(pcm, self._clock())
             self._write_on()
 
     def hear_agent(self, pcm: bytes) -> None:
-        """Take a piece of what the caller hears; never waits."""
+        """Record a piece of what the caller hears; never waits."""
         self._speaks = True
         if not self._lost:
             self._stereo.hear_agent(pcm, self._clock())
             self._write_on()
 
     def note(self, event: Event) -> CallRecorded | None:
-        """Take a fact of the call; return that it is recorded, when that is known."""
+        """Note a fact of the call; return that it is recorded, when that is known."""
         if self._noticed or self._lost or not isinstance(event, AgentSaid):
             return None
         self._said += words_of(event.text)

@@ -19,7 +19,7 @@ ASKED: Final = ("webhook", "transfer")
 
 
 class SummaryPosts:
-    """Takes summaries and never waits; without an address it forgets them."""
+    """Posts summaries without making anybody wait; without an address it drops them."""
 
     def __init__(self, url: str | None, retries: Retries | None = None) -> None:
         self._url = url

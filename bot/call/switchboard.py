@@ -129,7 +129,7 @@ class Switchboard:
         self._on_closing.append(closing)
 
     async def close(self, *, drain_s: float, goodbye_s: float = GOODBYE_S) -> None:
-        """Take no more calls, let those in progress end, and part from those that outlast it.
+        """Refuse new calls, let those in progress end, and end those that go on too long.
 
         Args:
             drain_s: How long a call may go on.
@@ -175,7 +175,7 @@ class Switchboard:
 
 
 async def _surely(call: RunningCall, step: Awaitable[None]) -> None:
-    """Take a step for one call; that it fails must not keep the others from theirs."""
+    """Run a step for one call; its failure must not keep the others from theirs."""
     try:
         await step
     except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone

@@ -110,7 +110,7 @@ class CallVoice:
         local: Callable[[str, str], bytes],
         rate_hz: int,
     ) -> None:
-        """Take the voices.
+        """Choose among clips for one call.
 
         Args:
             store: What was rendered.

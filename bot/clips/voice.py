@@ -41,7 +41,7 @@ class UnspokenError(Exception):
     """A voice did not say what it was asked; the text is one redacted line."""
 
     def __init__(self, kind: Kind, text: str, *, failure: Failure | None = None) -> None:
-        """Take what was seen; `failure` is the provider's own word on it."""
+        """Say what happened; `failure` is the provider's own report of it."""
         super().__init__(text)
         self._kind = kind
         self._failure = failure
@@ -127,14 +127,14 @@ class _Ear:
         return bytes(self._pcm)
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
-        """Take sound."""
+        """Keep the sound of the current attempt."""
         if attempt == self.attempt:
             self._pcm += pcm
 
     async def word(
         self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
     ) -> None:
-        """Take a word's time, which is of no use here."""
+        """Ignore when a word is spoken: a clip needs no times."""
 
     async def spoken(self, attempt: int) -> None:
         """Note that everything was said."""

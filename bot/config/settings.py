@@ -209,7 +209,7 @@ class TelegramSettings(Section):
     @field_validator("chat_id", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
-        """Take a number for what it is: YAML reads `-100123` as one."""
+        """Accept a chat's number as well as its name: YAML reads `-100123` as a number."""
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

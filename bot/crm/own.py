@@ -25,7 +25,7 @@ class OwnContacts:
     name = "own"
 
     def __init__(self, url: str, *, file: Path | None = None) -> None:
-        """Take the database's address."""
+        """Look contacts up in the database at `url`, or in a file."""
         self._work = Transactions(url)
         self._file = file
         self._of_file: dict[str, CrmContact] | None = None

@@ -54,7 +54,7 @@ class CrmReporter:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hear(self, entry: Entry) -> None:
-        """Take one fact; never waits for the database."""
+        """Note one fact; never waits for the database."""
         call = self._calls.add(entry)
         if call is not None:
             self.add(call.report(ended_s=self.utc_s()))
@@ -121,7 +121,7 @@ class CrmPoster:
         utc_s: Callable[[], float],
         look_s: float = LOOK_S,
     ) -> None:
-        """Take whom to tell, and how often to try; `retries` holds the register's breaker."""
+        """Post what waits in `outbox` to `crm`; `retries` holds the register's breaker."""
         self._look_s = look_s
         self._crm = crm
         self._outbox = outbox

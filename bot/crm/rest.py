@@ -70,7 +70,7 @@ class RestCrm:
     """One register over HTTP."""
 
     def __init__(self, name: str, place: RestPlace, mapping: RestMapping) -> None:
-        """Take its name, where it is and how it is asked."""
+        """Ask the register at `place`; `mapping` says which of its fields are which of ours."""
         self._name = name
         self._place = place
         self._mapping = mapping

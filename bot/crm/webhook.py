@@ -18,7 +18,7 @@ class WebhookCrm:
     def __init__(
         self, url: str, secret: str, *, timeout_s: float, utc_s: Callable[[], float]
     ) -> None:
-        """Take where it is, what signs, and what tells the time of a signature."""
+        """Post to `url`, signed with `secret`; `utc_s` dates the signatures."""
         self._url = url
         self._secret = secret
         self._timeout_s = timeout_s

@@ -36,7 +36,7 @@ async def share_finding(share: str) -> DoctorFinding:
 
 
 async def _leases(board: ProviderBoard, place: str) -> tuple[str, bool]:
-    """Take and give back the lease of a rung that nobody has; say how that went."""
+    """Lease a rung that nobody has and give it back; say how that went."""
     began_s = clock.monotonic()
     await board.clock_s()
     took_s = clock.monotonic() - began_s

@@ -59,7 +59,7 @@ class Share:
     """One process's side of the board."""
 
     def __init__(self, rungs: Iterable[SharedRung], *, board: ProviderBoard, tell: Tell) -> None:
-        """Take the rungs, by their places on the board."""
+        """Share the health of these rungs, each at its place on the board."""
         self._rungs = {each.place: each for each in rungs}
         self._board = board
         self._tell = tell

@@ -44,7 +44,7 @@ class ConnectionPace:
         self._at = now
 
     def pause_s(self, now: float) -> float:
-        """Take one more; return how long to wait before the next."""
+        """Count one more connection; return how long to wait before the next, in seconds."""
         self._left = min(AT_ONCE, self._left + (now - self._at) / PAUSE_S) - 1.0
         self._at = now
         return 0.0 if self._left > 0 else PAUSE_S
@@ -56,7 +56,7 @@ class Doorman:
     def __init__(
         self, listener: socket.socket, *, hand: Hand, answer: Answer = lambda _: b""
     ) -> None:
-        """Take the socket, which listens already; `answer` spares a worker what it can."""
+        """Accept on `listener`, which listens already; `answer` spares a worker what it can."""
         listener.settimeout(0)
         self._listener = listener
         self._hand = hand
@@ -64,7 +64,7 @@ class Doorman:
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}  # the oldest first
 
     async def run(self) -> None:
-        """Take connections until cancelled."""
+        """Accept connections until cancelled."""
         loop = asyncio.get_running_loop()
         pace = ConnectionPace(loop.time())
         try:

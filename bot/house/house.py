@@ -124,7 +124,7 @@ class Alone:
         clock: Clock,
         seats: HouseSeats | None = None,
     ) -> None:
-        """Take what the switchboard says, and what load says; None: that does not count."""
+        """Let calls in as `why_closed` and the load allow; without `seats` no load counts."""
         self._why = why_closed
         self._clock = clock
         self._room = Cloakroom(clock=clock)
@@ -149,7 +149,7 @@ class Alone:
         return not self.seats.taken
 
     def report(self, cores: float, lag_s: float) -> None:
-        """Take what was measured."""
+        """Report how many cores are in use and how late the loop is, in seconds."""
         self.seats.heed(OWN, cores=cores, lag_s=lag_s, now=self._clock())
 
     async def admit(self, call: str = "") -> HeldSeat | NoSeat:

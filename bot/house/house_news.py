@@ -13,7 +13,7 @@ class HouseNews:
     """Words for the workers: for all of them, or for whichever is there to tell a fact."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
-        """Take who is there, by name; others keep that."""
+        """Speak to `workers`, by name; the mapping is kept up to date by its owner."""
         self._workers = workers
         self._untold: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
 

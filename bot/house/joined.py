@@ -16,7 +16,7 @@ class Joined:
     """One of several processes behind one port."""
 
     def __init__(self, wire: Wire, *, number: int, workers: int) -> None:
-        """Take the line to the supervisor.
+        """Join the house over the line to its supervisor.
 
         Args:
             wire: The line.

@@ -21,7 +21,7 @@ class Meter:
     """Reports several times a second, as long as the loop beats."""
 
     def __init__(self, report: Report, *, processor_s: Callable[[], float]) -> None:
-        """Take who is told, and what says how much time of the processor was used so far."""
+        """Report to `report`; `processor_s` returns how much processor time was used so far."""
         self._report = report
         self._processor_s = processor_s
         self._late_s: deque[float] = deque(maxlen=BEATS)
@@ -29,7 +29,7 @@ class Meter:
         self._reported_at: float | None = None
 
     def beat(self, now: float, late_s: float) -> None:
-        """Take a beat, and how much later it came than it should have."""
+        """Note a beat, and how much later it came than it should have."""
         self._late_s.append(late_s)
         self._spent.append((now, self._processor_s()))
         while self._spent[0][0] < now - CORES_S and len(self._spent) > 2:

@@ -42,7 +42,7 @@ class Office:
         self.answers: dict[str, Answer] = {}
 
     def receive(self, worker: Worker) -> None:
-        """Take a new worker in, before its line is read."""
+        """Admit a new worker, before its line is read."""
         self.workers[worker.name] = worker
         wire = worker.wire
         wire.on("configured", lambda _: worker.configured.set())
@@ -72,7 +72,7 @@ class Office:
         worker.wire.tell("retire")
 
     def stop(self) -> None:
-        """Take no more calls anywhere, and have all workers drain."""
+        """Refuse calls everywhere, and have all workers drain."""
         self.desk.stop()
         self.news.tell_all("stop")
 

@@ -15,14 +15,14 @@ class Quotas:
     """The limits of all rungs that have some."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the limits of a configuration."""
+        """Lend places by the limits in `settings`."""
         self._leases: dict[str, Leases] = {}
         self._paces: dict[str, AsyncLimiter] = {}
         self._workers: dict[str, Worker] = {}
         self.renew(settings)
 
     def renew(self, settings: Settings) -> None:
-        """Take the limits of a new configuration; what is lent is not forgotten."""
+        """Lend by the limits of a new configuration; what is lent is not forgotten."""
         for _, rung in settings.stages.rungs():
             if rung.limits.concurrent is not None:
                 self._leases.setdefault(rung.name, Leases(0)).limit = rung.limits.concurrent
@@ -41,7 +41,7 @@ class Quotas:
         self.divide()
 
     def lose(self, worker: Worker) -> None:
-        """Take back what a worker had that is gone."""
+        """Get back what was lent to a worker that is gone."""
         self._workers.pop(worker.name, None)
         for leases in self._leases.values():
             leases.leave(worker.name)

@@ -34,7 +34,7 @@ class SharedLimits:
     """The gates of the rungs that have limits, which are the house's."""
 
     def __init__(self, house: Joined, policies: Iterable[StagePolicy]) -> None:
-        """Take the places away until the supervisor has lent some."""
+        """Close every limited gate until the supervisor has lent it some places."""
         self._house = house
         self._numbers: dict[str, int] = {}
         self._told: dict[str, tuple[int, int, int]] = {}

@@ -17,7 +17,7 @@ class StreamedViews:
     """A worker's side: streams its own view out, and hands in what others stream to it."""
 
     def __init__(self, wire: Wire) -> None:
-        """Take the line to the supervisor."""
+        """Stream over `wire`, the line to the supervisor."""
         self._wire = wire
         self._watchers: dict[int, asyncio.Queue[Mapping[str, Any]]] = {}
         self._numbers = count(1)
@@ -68,7 +68,7 @@ class ViewRelay:
     """The supervisor's side: knows who watches where, and passes entries on."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
-        """Take those who are there, by name."""
+        """Relay between `workers`, by name; the mapping is kept up to date by its owner."""
         self._workers = workers
         self._watchers: set[tuple[str, int]] = set()  # at which worker, and which of its own
 

@@ -25,7 +25,7 @@ class Wire:
     """One end of the line. `run` reads until the other end is gone."""
 
     def __init__(self, own: socket.socket) -> None:
-        """Take one end of a pair of connected sockets."""
+        """Talk through `own`, one end of a pair of connected sockets."""
         self._own = own
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = count(1)

@@ -44,7 +44,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.scope.setdefault("state", {})[BEGUN] = self.begin
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come; it is parsed piece by piece."""
+        """Parse what has come, piece by piece."""
         self._unread += data
         if not self._coming:
             self._feed()

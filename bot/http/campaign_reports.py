@@ -34,7 +34,7 @@ class CampaignReports:
     """Writes one report at a time."""
 
     def __init__(self, outbound: Outbound) -> None:
-        """Take what is configured, and the database."""
+        """Report on the campaigns that are configured, from their database."""
         self._outbound = outbound
         self._writing = asyncio.Lock()
 

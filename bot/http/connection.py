@@ -48,7 +48,7 @@ class BoundedConnection(H11Protocol):
     """Uvicorn's connection, which by itself waits for ever for a request to be whole."""
 
     def __init__(self, *arguments: Any, crowd: Crowd, **more: Any) -> None:
-        """Take what Uvicorn gives, and the crowd that this one is of."""
+        """Make Uvicorn's connection one of `crowd`, which bounds them all."""
         super().__init__(*arguments, **more)
         self._crowd = crowd
         self._patience: asyncio.TimerHandle | None = None
@@ -75,7 +75,7 @@ class BoundedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take some of a request; wait for the rest of it no longer than for the whole."""
+        """Parse some of a request; wait for the rest of it no longer than for the whole."""
         if not self._asking:
             self._asking = True
             self._wait(WHOLE_S)

@@ -17,7 +17,7 @@ class HouseLive:
     """Watched as a `Live` is."""
 
     def __init__(self, live: Live, house: House) -> None:
-        """Take this process's own view; others of the house may watch it, too."""
+        """Show this process's own view to others of the house, and theirs here."""
         self._live = live
         self._elsewhere = house.views
         if house.views:

@@ -84,7 +84,7 @@ class _LivekitDoor:
             await self.rooms.close()
 
     async def webhook(self, request: Request) -> Response:
-        """Take an event; what it leads to goes on behind the answer."""
+        """Read an event; what it leads to goes on behind the answer."""
         proof = request.headers.get("authorization", "")
         news = self.reader.read(await request.body(), proof, now_s=clock.utc_now().timestamp())
         if isinstance(news, WebhookRefusal):
@@ -113,7 +113,7 @@ class _LivekitDoor:
         task.add_done_callback(self.calls.discard)
 
     async def _take(self, room: str, sid: str) -> None:
-        """Take a room that no process of the house has taken; one call's mistake ends it alone."""
+        """Answer a room that no other process has claimed; a mistake ends this call alone."""
         try:
             if not await self.house.claim(f"room {sid or room}"):
                 return

@@ -36,7 +36,7 @@ NewLeg: TypeAlias = Callable[[WebSocket, Started, CarriedCall], StreamLeg]
 
 @dataclass(slots=True, kw_only=True)
 class MediaDoor:
-    """Takes the media sockets of one carrier.
+    """Answers the media sockets of one carrier.
 
     Attributes:
         frame: The house.
@@ -66,7 +66,7 @@ class MediaDoor:
     )
 
     async def media(self, websocket: WebSocket) -> None:
-        """Take a media socket, and run its call to the end."""
+        """Answer a media socket, and run its call to the end."""
         await websocket.accept()
         first = await self._first_words(websocket)
         if isinstance(first, Refusal):

@@ -116,7 +116,7 @@ class Offers:
         return answer
 
     async def add(self, patch: SmallWebRTCPatchRequest) -> None:
-        """Take more network addresses of a browser.
+        """Add network addresses of a browser.
 
         Raises:
             LookupError: There is no such call.

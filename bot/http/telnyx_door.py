@@ -107,7 +107,7 @@ class _TelnyxDoor:
         return await answers[event](call_id, payload) if event in answers else OK
 
     async def _of_person(self, caller: str, event: str, payload: dict[str, Any]) -> Response:
-        """Take news of a leg that is rung for a caller."""
+        """Handle news of a leg that is rung for a caller."""
         outcome = handed_on(event, text(payload, "hangup_cause"))
         if outcome is not None:
             await self.waiting.tell(caller, outcome)

@@ -91,7 +91,7 @@ class TokenDesk:
         return await self._begin(call, kept) or TurnedAway.NO_SEAT
 
     async def end(self, call_ref: str) -> None:
-        """Take the carrier's word that a call is over."""
+        """Note that a call is over, by the carrier's word."""
         await self.returns.find(call_ref, over=True)
         await self.returns.forget(call_ref)
 

@@ -120,7 +120,7 @@ class _TwilioDoor:
                 return _xml(answer)
 
     async def status(self, request: Request) -> Response:
-        """Take what Twilio tells of a call: how it goes, who picked up, that it has ended."""
+        """Note what Twilio reports of a call: how it goes, who picked up, that it has ended."""
         form = await self._form(request, STATUS_PATH)
         if isinstance(form, Response):
             return form

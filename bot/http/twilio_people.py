@@ -90,7 +90,7 @@ class TwilioPeople:
         return outcome
 
     async def take(self, token: str, call: TwilioCall, websocket: WebSocket) -> None:
-        """Take the stream of somebody who has picked up, until it is over."""
+        """Answer the stream of somebody who has picked up, until it is over."""
         waiting = self.called.get(token)
         if waiting is None or waiting.picked_up.done():
             return

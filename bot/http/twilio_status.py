@@ -17,7 +17,7 @@ _MILLISECOND: Final = 0.001
 
 @dataclass(slots=True, kw_only=True)
 class StatusCallbacks:
-    """Takes status callbacks and verdicts on answering machines.
+    """Reads status callbacks and verdicts on answering machines.
 
     How far a call has come is kept for the house, since a callback reaches any of its processes.
     """

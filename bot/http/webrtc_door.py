@@ -120,7 +120,7 @@ class _WebrtcDoor:
         return {**answer, "pc_id": _joined(self._house.name, answer["pc_id"])}
 
     async def candidates(self, patch: Candidates) -> Mapping[str, str]:
-        """Take the browser's network addresses, or have them taken where its call is."""
+        """Add the browser's network addresses here, or at the process that has its call."""
         worker, pc_id = _apart(patch.pc_id)
         if worker in ("", self._house.name):
             return await self._add(patch.model_copy(update={"pc_id": pc_id}))
@@ -131,7 +131,7 @@ class _WebrtcDoor:
         return _told(told)
 
     async def own_candidates(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Take addresses that came in at another process."""
+        """Add addresses that came in at another process."""
         return await _caught(self.candidates(Candidates.model_validate(asked["patch"])))
 
     async def own_offer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:

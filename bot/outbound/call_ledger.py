@@ -36,7 +36,7 @@ class CallLedger:
         house.answer(QUESTION, self._answer)
 
     async def hear(self, entry: Entry) -> None:
-        """Take one entry."""
+        """Note one entry."""
         match entry.event:
             case OutboundCallBegan(dial_id=dial_id):
                 self._make_room()

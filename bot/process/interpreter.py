@@ -18,7 +18,7 @@ def serve_the_loop_first() -> None:
 
 
 def spare_the_loaded() -> None:
-    """Take what is loaded by now out of the garbage collector's rounds.
+    """Exempt what is loaded by now from the garbage collector's rounds (`gc.freeze`).
 
     A full round over Pipecat and the providers' libraries takes 0.05 to 0.2 s (measured on two busy
     cores by benchmarks/turn_latency.py), and no caller is served meanwhile.

@@ -97,7 +97,7 @@ def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallMe
 async def _taking_calls(
     call: MakeCall, shared: Shared, own: OwnListeners, emitter: Emitter, measuring: LagTeller
 ) -> AsyncIterator[Process]:
-    """Take calls and watch their providers while the block runs; behind it the calls are ended."""
+    """Answer calls and watch providers while the block runs; behind it the calls are ended."""
     settings, tell = shared.settings, measuring.tell
     switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
     await asyncio.to_thread(spare_the_loaded)

@@ -31,7 +31,7 @@ class ServePlan:
     def __init__(
         self, config: Path | None, flags: Mapping[str, Any], loaded: Loaded, *, folder: Path
     ) -> None:
-        """Take what the command was given, what was read, and a folder for what workers share."""
+        """Plan from the command's arguments and what was read; workers share `folder`."""
         self._config = config
         self._flags = flags
         self._folder = folder

@@ -48,7 +48,7 @@ class TerminalLine:
         self._fold = _Fold()
 
     async def hear(self, entry: Entry) -> None:
-        """Take one entry."""
+        """Note one entry."""
         if isinstance(entry.event, CallStarted):
             self._fold = _Fold()
         self._fold = self._fold.after(entry.event)

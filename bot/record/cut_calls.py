@@ -26,7 +26,7 @@ class CutCalls:
         utc_now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        """Take where the calls stand."""
+        """Mark in `writer`'s database."""
         self._writer = writer
         self._tell = tell
         self._utc_now = utc_now

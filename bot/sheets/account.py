@@ -71,7 +71,7 @@ class ServiceAccount:
     """Gives the token of an account whose key stands in a file."""
 
     def __init__(self, file: Path, *, clock: Clock) -> None:
-        """Take the file; it is read when a token is first asked for."""
+        """Use the key in `file`, which is read when a token is first asked for."""
         self._file = file
         self._clock = clock
         self._token = ""

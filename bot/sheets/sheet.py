@@ -31,7 +31,7 @@ class Sheet:
     """One spreadsheet; every method raises `SheetError` when it did not do it."""
 
     def __init__(self, settings: SheetsSettings, account: ServiceAccount) -> None:
-        """Take which one, and who writes there."""
+        """Write to the spreadsheet in `settings`, as `account`."""
         place = quote(settings.spreadsheet_id, safe="")
         self._address = f"{settings.url.rstrip('/')}/v4/spreadsheets/{place}/values/"
         self._account = account

@@ -76,7 +76,7 @@ class Tools:
         people: ReachesPeople | None = None,
         more: Sequence[Tool] = (),
     ) -> None:
-        """Take what tools tell of.
+        """Offer the tools that `agent` has.
 
         Args:
             agent: Whose tools they are.

@@ -39,7 +39,7 @@ class CallDesk:
         end: End,
         utc_now: Callable[[], datetime],
     ) -> None:
-        """Take what it needs.
+        """Serve one call.
 
         Args:
             callbacks: Who waits to be called back.
@@ -84,7 +84,7 @@ class CallDesk:
         return await self.reach() if self.reach else False
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
-        """Take the next piece of a message; never waits. It is on the disk about a second later."""
+        """Record the next piece of a message; never waits. It is on disk about a second later."""
         if self._message is None:
             path = self._messages / f"{self._call_id}.wav"
             self._message = RecordedMessage(path, rate_hz=rate_hz)

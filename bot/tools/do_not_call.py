@@ -55,7 +55,7 @@ class DoNotCallDesk:
         tell: Tell,
         utc_s: Callable[[], float],
     ) -> None:
-        """Take the list, and whose number it is."""
+        """Put `number` on the list, once its owner asks for it."""
         self._numbers = numbers
         self._number = number if sum(map(str.isdigit, number)) >= DIGITS else ""
         self._turn = turn

@@ -24,7 +24,7 @@ class RecordedMessage:
         self._why_lost: OSError | None = None
 
     def add(self, pcm: bytes) -> None:
-        """Take a piece; never waits."""
+        """Add a piece; never waits."""
         self._unwritten += pcm
         busy = self._writing is not None and not self._writing.done()
         enough = len(self._unwritten) >= EACH_S * self._rate_hz * SAMPLE_BYTES

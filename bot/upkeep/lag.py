@@ -26,7 +26,7 @@ THREADS_ASKED_S: Final = 1.0  # between two looks at how long a job waits for a 
 
 @dataclass(slots=True, kw_only=True)
 class LagTeller:
-    """Takes how late something was, and tells it in good time; see `calls.lagging`."""
+    """Tells how late something was, in good time; see `calls.lagging`."""
 
     lag: Lag
     tell: Tell

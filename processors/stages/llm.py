@@ -43,7 +43,7 @@ class LlmStage(OpenAILLMService):
         turn: Turn,
         window_tokens: int,
     ) -> None:
-        """Take the rungs.
+        """Ask these models in one call.
 
         Args:
             models: By the rung's name, the preferred one first.

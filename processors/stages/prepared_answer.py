@@ -71,7 +71,7 @@ class PreparedAnswer:
         self._task = owner.create_task(self._pull(), "ask early")
 
     async def chunks(self, heard: Heard) -> AsyncIterator[ChatCompletionChunk]:
-        """Take the answer: yield what there is of it, and the rest as it comes.
+        """Use the answer: yield what there is of it, and the rest as it comes.
 
         Raises:
             NoModelLeftError: No rung is left who may be asked.

@@ -98,7 +98,7 @@ class RecogniserRung(Rung):
         allowed: Callable[[], bool],
         seat: Seat,
     ) -> None:
-        """Take a service.
+        """Put a service into a pipeline of its own.
 
         Args:
             name: The rung's.

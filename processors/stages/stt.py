@@ -82,7 +82,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         clock: Callable[[], float],
         turn: Turn,
     ) -> None:
-        """Take the rungs.
+        """Listen with these recognisers in one call.
 
         Args:
             rungs: By name, the preferred one first.

@@ -78,7 +78,7 @@ class TtsStage(Stage[VoiceEvent]):
         turn: Turn,
         line: CallerLine | None = None,
     ) -> None:
-        """Take the rungs.
+        """Speak with these voices in one call.
 
         Args:
             rungs: By name, the preferred one first; each is a `calls.voice.Voice`, too.

@@ -67,7 +67,7 @@ class VoiceRung(Rung):
         seat: Seat,
         lag: Lag,
     ) -> None:
-        """Take a service that is a `calls.voice.Voice`, too.
+        """Put a service that is a `calls.voice.Voice`, too, into a pipeline of its own.
 
         Args:
             name: The rung's.

@@ -88,7 +88,7 @@ class Tab:
         return worth
 
     async def read(self) -> None:
-        """Take what the browser says, until cancelled."""
+        """Read what the browser says, until cancelled."""
         async for message in self._socket:
             said = json.loads(message.data)
             if waiting := self._answers.pop(said.get("id", 0), None):

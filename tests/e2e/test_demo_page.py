@@ -107,7 +107,7 @@ async def test_a_killed_browser_ends_its_leg_and_the_call_can_be_taken_up_again(
 
 
 async def connected(playwright: Playwright, orders: str) -> Browser:
-    """Take orders to a browser; Chromium now and then answers no debugger for half a minute."""
+    """Carry orders to a browser; Chromium now and then answers no debugger for half a minute."""
     for _ in range(2):
         try:
             return await playwright.chromium.connect_over_cdp(orders, timeout=10_000)

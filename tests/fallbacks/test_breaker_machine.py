@@ -135,7 +135,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(state=st.sampled_from(State), age_s=SOON, rest_s=st.sampled_from([0.0, 12.0, 30.0]))
     def hear(self, state: State, age_s: float, rest_s: float) -> None:
-        """Take over another process's breaker."""
+        """Adopt another process's breaker."""
         before, since = self.breaker.state, self.now - age_s
         outdated = self.moves > 0 and since <= self.breaker.since
         moved = self.breaker.follow(state, since=since, now=self.now, rest_s=rest_s)

@@ -193,7 +193,7 @@ class SipPhone:
         self._writer.write(b"%d:%s," % (len(content), content))
 
     async def listen(self, reader: asyncio.StreamReader) -> None:
-        """Take in what baresip says until it says no more."""
+        """Read what baresip says until it says no more."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 length = int((await reader.readuntil(b":"))[:-1])

@@ -87,7 +87,7 @@ CALL: tuple[tuple[float, Event], ...] = (
 
 @dataclass
 class Collector:
-    """Takes what is sent by OTLP over HTTP, and keeps it."""
+    """Keeps what is sent by OTLP over HTTP."""
 
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)

@@ -25,7 +25,7 @@ SOUND = b"\x10\x20" * round(RATE_HZ * PIECE_S)
 
 
 class StillSource:
-    """Takes sound and says how much of it waits to be sent: all of the last 0.2 s."""
+    """Accepts sound and says how much of it waits to be sent: all of the last 0.2 s."""
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []

@@ -63,7 +63,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await super().start(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Take no more audio, but read on: marks tell when the goodbye was played.
+        """Pass no more audio on, but read on: marks tell when the goodbye was played.
 
         The socket is closed by the output, which is told to stop after it has played out.
         """

@@ -144,7 +144,7 @@ class StreamLeg(PlainLeg):
             await line.stream_over.wait()
 
     async def carrier_ended(self) -> None:
-        """Take the carrier's word that the call is over."""
+        """Note that the call is over, by the carrier's word."""
         await self._line.gone(HUNG_UP)
 
     async def press(self, keys: str) -> bool:
@@ -157,7 +157,7 @@ class StreamLeg(PlainLeg):
         return await self.output().press(tones)
 
     def handed_on(self, outcome: Handover) -> None:
-        """Take the carrier's word on what came of handing the caller on, if it gives one."""
+        """Note what came of handing the caller on, if the carrier says so."""
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Hand the caller on, where the carrier can."""

@@ -85,7 +85,7 @@ class StreamLine:
         self._told: set[str] = set()
 
     async def echoed(self, name: str) -> None:
-        """Take a mark's echo: everything before it was played."""
+        """Note a mark's echo: everything before it was played."""
         self.sent.echoed(name)
         await self.played(self.marks.echoed(name))
         if self.marks.all_played:

@@ -12,7 +12,7 @@ KNOWN = {"+15550142": {"id": "7", "properties": {"firstname": "Ada", "lastname":
 
 
 class Register:
-    """Takes calls under their key once; breaks as it is told.
+    """Keeps calls under their key once; breaks as it is told.
 
     Attributes:
         faults: What is done with the next requests, the first first: `lost` (it is taken, and the

@@ -16,7 +16,7 @@ PAGE = b"GET /readyz HTTP/1.1\r\n\r\n"
 
 
 class Hands:
-    """Takes connections, as long as somebody is there."""
+    """Accepts connections, as long as somebody is there."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[bytes, bool]] = []

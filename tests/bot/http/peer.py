@@ -55,7 +55,7 @@ class Peer:
         await self.connect(said)
 
     async def connect(self, answer: dict[str, Any]) -> None:
-        """Take an answer, and wait for the data channel."""
+        """Apply an answer, and wait for the data channel."""
         theirs = RTCSessionDescription(sdp=answer["sdp"], type=answer["type"])
         await self.line.setRemoteDescription(theirs)
         async with asyncio.timeout(10):
