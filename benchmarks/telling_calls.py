@@ -126,22 +126,30 @@ async def measure(plan: Plan) -> Found:
         found.listeners = await listeners_cost(process)
         await process.emitter.flush()
         switch = Switch(process.emitter)
-        start_at = clock.monotonic() + SOON_S
-        async with crowds(script_for(url), _callers(plan), start_at=start_at):
-            await asyncio.sleep(SOON_S + plan.calls * RING_S + SETTLED_S)
-            found.calls = plan.calls - process.switchboard.free
-            for told in (True, False):  # not judged: what happens once has happened then
-                await measure_window(switch, counted, told=told, length_s=plan.window_s)
-            switch.took_s.clear()
-            for told in plan.order:
-                found.windows.append(
-                    await measure_window(switch, counted, told=told, length_s=plan.window_s)
-                )
-            found.in_calls_s, found.lost = switch.took_s, process.emitter.lost_entries
-            found.calls = min(found.calls, plan.calls - process.switchboard.free)
-            found.on_the_line = found.calls == plan.calls
+        with switch.account.counting():
+            await _hold_calls(plan, url, process, switch, counted, found)
         found.recorded = await _recorded(process.settings.storage.url)
     return found
+
+
+async def _hold_calls(
+    plan: Plan, url: str, process: Process, switch: Switch, counted: Counted, found: Found
+) -> None:
+    """Measure window after window, while all callers talk."""
+    start_at = clock.monotonic() + SOON_S
+    async with crowds(script_for(url), _callers(plan), start_at=start_at):
+        await asyncio.sleep(SOON_S + plan.calls * RING_S + SETTLED_S)
+        found.calls = plan.calls - process.switchboard.free
+        for told in (True, False):  # not judged: what happens once has happened then
+            await measure_window(switch, counted, told=told, length_s=plan.window_s)
+        switch.took_s.clear()
+        for told in plan.order:
+            found.windows.append(
+                await measure_window(switch, counted, told=told, length_s=plan.window_s)
+            )
+        found.in_calls_s, found.lost = switch.took_s, process.emitter.lost_entries
+        found.calls = min(found.calls, plan.calls - process.switchboard.free)
+        found.on_the_line = found.calls == plan.calls
 
 
 def _callers(plan: Plan) -> list[CallerPlan]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.telling_facts import ToldFact
-from benchmarks.telling_windows import Window
+from benchmarks.telling_windows import BEAT_S, Window
 
 if TYPE_CHECKING:
     from benchmarks.telling_calls import Found
@@ -87,6 +87,34 @@ def cores_more(pairs: Sequence[Pair]) -> float:
     return float(np.mean([each.told.cores - each.untold.cores for each in pairs]))
 
 
+def counted_share(pairs: Sequence[Pair]) -> float:
+    """Return the part of the told windows' processor time that was seen to be telling's.
+
+    What it leaves behind is collected in anybody's step: of that it has what is more with it.
+    """
+    counted = sum(each.told.counted_cores + _garbage_more(each) for each in pairs)
+    return counted / sum(each.told.cores for each in pairs)
+
+
+def _garbage_more(pair: Pair) -> float:
+    """Return the cores that collecting garbage takes more when all is told."""
+    told, untold = (each.collecting_s / len(each.lags_s) for each in (pair.told, pair.untold))
+    return (told - untold) / BEAT_S
+
+
+def counted_lag_s(pairs: Sequence[Pair]) -> float:
+    """Return how much lower p95 of the told ticks would be without what was telling's before them.
+
+    It is at most so much: what threads did meanwhile is taken off whole.
+    """
+    told = [each.told for each in pairs]
+    without = [
+        np.subtract(each.lags_s, each.owed_s) if len(each.owed_s) else np.asarray(each.lags_s)
+        for each in told
+    ]
+    return lag_p95_s(told) - _high(np.concatenate(without), 95)
+
+
 def lag_more_s(pairs: Sequence[Pair]) -> float:
     """Return by how much the p95 of all ticks that were told is above that of all others."""
     return lag_p95_s([each.told for each in pairs]) - lag_p95_s([each.untold for each in pairs])
@@ -137,6 +165,8 @@ class Figures:
     cpu_share: Estimate
     cores_more: Estimate
     lag_more_s: Estimate
+    counted_share: Estimate
+    counted_lag_s: Estimate
     slowest: Slowest
     complete: bool  # all calls went on, the record and the console got something, nobody lost any
 
@@ -145,8 +175,8 @@ class Figures:
         return {
             "tell() alone": self._alone(),
             "tell() in the calls": self.tell_in_calls.verdict(TELL_P99_S),
-            "processor": self.cpu_share.verdict(CPU_SHARE),
-            "lag": self.lag_more_s.verdict(LAG_S),
+            "processor": self._together(self.cpu_share, self.counted_share, CPU_SHARE),
+            "lag": self._together(self.lag_more_s, self.counted_lag_s, LAG_S),
             "everyone was told": MET if self.complete else MISSED,
         }
 
@@ -154,6 +184,16 @@ class Figures:
         verdict = self.tell.verdict(TELL_P99_S)
         disturbed = self.control.verdict(TELL_P99_S) != MET
         return CANNOT_TELL if verdict == MISSED and disturbed else verdict
+
+    def _together(self, compared: Estimate, counted: Estimate, target: float) -> str:
+        """Return what two measures say: the fine one decides, unless the coarse one surely says no.
+
+        Where nothing at all was counted, nobody counted.
+        """
+        verdict = compared.verdict(target)
+        if verdict == MISSED or self.counted_share.value <= 0:
+            return verdict
+        return counted.verdict(target)
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it as plain values."""
@@ -171,6 +211,8 @@ def figures_of(found: "Found") -> Figures:
         cpu_share=estimated(pairs, cpu_share),
         cores_more=estimated(pairs, cores_more),
         lag_more_s=estimated(pairs, lag_more_s),
+        counted_share=estimated(pairs, counted_share),
+        counted_lag_s=estimated(pairs, counted_lag_s),
         slowest=slowest(found.facts),
         complete=bool(found.recorded and found.shown and found.on_the_line and not found.lost),
     )

@@ -83,7 +83,8 @@ def _sum(windows: Sequence[Window]) -> str:
     young, middle, old = (sum(each.collections[at] for each in windows) for at in range(3))
     collecting = fmean(each.collecting_s / len(each.lags_s) for each in windows) * 100.0
     return (
-        f"{fmean(each.cores for each in windows):.3f} cores; lag p95 "
+        f"{fmean(each.cores for each in windows):.3f} cores, "
+        f"{fmean(each.counted_cores for each in windows):.3f} counted as telling's; lag p95 "
         f"{lag_p95_s(windows) * 1e3:.2f} ms; garbage collected {young}, {middle} and {old} times "
         f"(young to old), {collecting:.1%} of a core"
     )
@@ -98,10 +99,15 @@ def _judged(figures: Figures) -> Iterator[str]:
             f"p99 {_between(figures.tell_in_calls, 1e6, 'µs')} (target {tell_us:.0f})"
         ),
         "processor": (
-            f"{_between(figures.cpu_share, 100, '%')} of what the process takes "
-            f"(target {CPU_SHARE:.0%}), {_between(figures.cores_more, 100, '%')} of a core"
+            f"{_between(figures.counted_share, 100, '%')} of what the process takes, counted "
+            f"(target {CPU_SHARE:.0%}); with against without "
+            f"{_between(figures.cpu_share, 100, '%')}, "
+            f"{_between(figures.cores_more, 100, '%')} of a core"
         ),
-        "lag": f"p95 {_between(figures.lag_more_s, 1e3, 'ms')} more (target {lag_ms:.0f})",
+        "lag": (
+            f"p95 at most {_between(figures.counted_lag_s, 1e3, 'ms')} more, counted "
+            f"(target {lag_ms:.0f}); with against without {_between(figures.lag_more_s, 1e3, 'ms')}"
+        ),
     }
     for name, verdict in verdicts.items():
         yield f"{name}: {said.get(name, '')}: {verdict}".replace(": : ", ": ")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from benchmarks.telling_account import Account
 from benchmarks.telling_facts import collections
 from calls.entry import Entry, Tell
 from calls.events import Event
@@ -33,6 +34,8 @@ class Window:
     told: bool
     cores: float  # processor time of the whole process for each second
     lags_s: Sequence[float]  # how late the loop was at each tick
+    owed_s: Sequence[float] = ()  # how much of that may be telling's, at most
+    counted_cores: float = 0.0  # of `cores`, what was seen to be telling's
     entries: int  # a second
     collections: Sequence[int] = ()  # of garbage, by generation
     collecting_s: float = 0.0
@@ -43,11 +46,13 @@ class Switch:
 
     Attributes:
         took_s: How long each fact of the calls took to be told.
+        account: Counts what is telling's.
     """
 
     def __init__(self, emitter: Any) -> None:
         """Stand between all calls to come and what they tell."""
         self.took_s: list[float] = []
+        self.account = Account(emitter)
         self._on = True
         self._emitter = emitter
         self._tell_for = emitter.tell_for
@@ -61,7 +66,9 @@ class Switch:
                 return
             began = time.perf_counter()
             tell(event)
-            self.took_s.append(time.perf_counter() - began)
+            took_s = time.perf_counter() - began
+            self.took_s.append(took_s)
+            self.account.note_told(took_s)
 
         return tell_timed
 
@@ -84,30 +91,41 @@ async def measure_window(
     switch: Switch, counted: Counted, *, told: bool, length_s: float
 ) -> Window:
     """Measure for so long, once what was before is over."""
+    account = switch.account
     with switch.set(told=told), collections() as garbage:
         await asyncio.sleep(WARM_S)
         garbage.clear()
         before, entries, began = time.process_time(), counted.entries, time.monotonic()
-        lags = await _lags(began, length_s)
+        counted_s = account.loop_s + account.threads_s
+        lags, owed = await _lags(began, length_s, account)
         lasted_s = time.monotonic() - began
         return Window(
             told=told,
             cores=(time.process_time() - before) / lasted_s,
             lags_s=lags,
+            owed_s=owed,
+            counted_cores=(account.loop_s + account.threads_s - counted_s) / lasted_s,
             entries=round((counted.entries - entries) / lasted_s),
             collections=tuple(garbage.times),
             collecting_s=garbage.took_s,
         )
 
 
-async def _lags(began_s: float, length_s: float) -> list[float]:
-    """Return how late the loop came to each tick; a stall that covers ten is late for all ten."""
+async def _lags(
+    began_s: float, length_s: float, account: Account
+) -> tuple[list[float], list[float]]:
+    """Return how late the loop came to each tick, and how much of that may be telling's.
+
+    A stall that covers ten ticks is late for all ten.
+    """
     lags: list[float] = []
+    owed: list[float] = []
     due_s = began_s + BEAT_S
     while due_s <= began_s + length_s:
         await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-        now = time.monotonic()
+        now, owed_s = time.monotonic(), account.owed_s
         while due_s <= min(now, began_s + length_s):
             lags.append(now - due_s)
+            owed.append(min(owed_s, now - due_s))
             due_s += BEAT_S
-    return lags
+    return lags, owed

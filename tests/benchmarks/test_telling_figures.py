@@ -1,5 +1,6 @@
 """What is made of the windows in which was told, and in which was not."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,8 @@ from benchmarks.telling_figures import (
     MET,
     MISSED,
     Estimate,
+    counted_lag_s,
+    counted_share,
     cpu_share,
     estimated,
     figures_of,
@@ -87,6 +90,34 @@ def test_a_run_proves_only_what_its_noise_lets_it(costs: float, verdict: str) ->
     figures = figures_of(found(run_of(5, costs=costs)))
 
     assert figures.verdicts()["processor"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("costs", "counted", "verdict"),
+    [(0.03, 0.02, MET), (0.03, 0.05, MISSED), (0.06, 0.02, MISSED), (0.0, 0.05, MISSED)],
+    ids=str,
+)
+def test_what_was_counted_decides_unless_the_comparison_surely_says_no(
+    costs: float, counted: float, verdict: str
+) -> None:
+    windows = [replace(each, counted_cores=counted * each.told) for each in run_of(5, costs=costs)]
+
+    assert figures_of(found(windows)).verdicts()["processor"] == verdict
+
+
+def test_what_more_garbage_is_collected_is_counted_too() -> None:
+    told, untold = (window(told=each, cores=1.0) for each in (True, False))
+    told = replace(told, counted_cores=0.01, collecting_s=0.003)  # of 20 ticks: 0.2 s
+    untold = replace(untold, collecting_s=0.001)
+
+    assert counted_share(pairs_of([told, untold])) == pytest.approx(0.01 + 0.01)
+
+
+def test_of_the_lag_that_was_counted_p95_is_as_much_lower() -> None:
+    lags, owed = [0.001] * 18 + [0.010, 0.014], [0.0] * 19 + [0.004]
+    told = replace(window(told=True, cores=1.0), lags_s=lags, owed_s=owed)
+
+    assert counted_lag_s(pairs_of([told, window(told=False, cores=1.0)])) == pytest.approx(0.004)
 
 
 def test_what_lies_on_the_target_is_met_and_what_straddles_it_is_not_told() -> None:

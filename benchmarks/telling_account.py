@@ -1,0 +1,149 @@
+"""What telling takes, step by step: of the loop, of threads, and of how late the loop is.
+
+Windows with and without it tell what it costs altogether, and coarsely: what else the machine does
+to them is more. Here each step of the loop that is telling's is timed, and each job that it gives a
+thread, by the thread's own clock; so what others do to the machine hardly counts. What is not seen:
+that others find the caches colder, and the way from a thread's end back into the loop.
+"""
+
+import asyncio
+import threading
+import time
+from asyncio.events import Handle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+ROOMS: Final = tuple(
+    f"{ROOT}/{room}/" for room in ("telemetry", "storage", "bot/record", "bot/alerts")
+)
+FEED: Final = ("/uvicorn/protocols/http/", "/starlette/responses.py")
+"""Who writes to a console that is open: in the windows there is no other request over HTTP."""
+NAMES: Final = ("the record", "incidents")  # tasks that are watched over by somebody else's code
+WRITERS: Final = "log to "  # how the names of the log's threads begin
+IDLE_S: Final = 50e-6  # a shorter wait of the loop was none
+
+
+class Account:
+    """Counts what is telling's in one loop, while `counting` runs.
+
+    Attributes:
+        loop_s: Processor time of its steps in the loop.
+    """
+
+    def __init__(self, owner: object) -> None:
+        """Count `owner`'s callbacks, and the tasks that are telling's."""
+        self.loop_s = 0.0
+        self._owner = owner
+        self._known: WeakKeyDictionary[asyncio.Task[Any], bool] = WeakKeyDictionary()
+        self._jobs_s = 0.0  # of threads, in jobs that are done
+        self._jobs: dict[int, float] = {}  # in progress: a thread, and its own clock at the begin
+        self._lock = threading.Lock()
+        self._writers = [
+            each.ident
+            for each in threading.enumerate()
+            if each.name.startswith(WRITERS) and each.ident is not None
+        ]
+        self._spell_at = (0.0, 0.0)  # what was counted when the loop had last nothing to do
+
+    @property
+    def threads_s(self) -> float:
+        """Processor time of threads: those that write the log, and what others did for telling."""
+        with self._lock:
+            running = [_clock_s(thread) - began_s for thread, began_s in self._jobs.items()]
+            return self._jobs_s + sum(running) + sum(_clock_s(each) for each in self._writers)
+
+    @property
+    def owed_s(self) -> float:
+        """What was telling's since the loop had last nothing to do: so much earlier it had come.
+
+        It is at most so much: a thread need not have kept the loop from running.
+        """
+        loop_s, threads_s = self._spell_at
+        return self.loop_s - loop_s + self.threads_s - threads_s
+
+    def note_told(self, took_s: float) -> None:
+        """Count what a call's own step took to tell a fact."""
+        self.loop_s += took_s
+
+    def is_telling(self, owner: object) -> bool:
+        """Return whether a step of the loop is telling's, by whose method it calls."""
+        if not isinstance(owner, asyncio.Task):
+            return owner is self._owner
+        task: asyncio.Task[Any] = owner
+        known = self._known.get(task)
+        if known is None:
+            known = self._known[task] = _tells(task)
+        return known
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count while the block runs, in the loop that runs now."""
+        loop: Any = asyncio.get_running_loop()
+        handles: Any = Handle
+        run, select, execute = handles._run, loop._selector.select, loop.run_in_executor  # noqa: SLF001 - asyncio's own; nothing else passes every step
+        handles._run = self._stepping(run)  # noqa: SLF001
+        loop._selector.select = self._selecting(select)  # noqa: SLF001
+        loop.run_in_executor = self._executing(execute)
+        try:
+            yield
+        finally:
+            handles._run = run  # noqa: SLF001
+            del loop._selector.select, loop.run_in_executor  # noqa: SLF001
+
+    def _stepping(self, run: Callable[[Any], None]) -> Callable[[Any], None]:
+        def run_counted(handle: Any) -> None:
+            owner = getattr(handle._callback, "__self__", None)  # noqa: SLF001
+            if owner is None or not self.is_telling(owner):
+                run(handle)
+                return
+            began_s = time.thread_time()
+            run(handle)
+            self.loop_s += time.thread_time() - began_s
+
+        return run_counted
+
+    def _selecting(self, select: Callable[[Any], Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        def select_noted(timeout: float | None = None) -> Sequence[Any]:
+            began_s = time.perf_counter()
+            events = select(timeout)
+            if time.perf_counter() - began_s > IDLE_S:
+                self._spell_at = self.loop_s, self.threads_s
+            return events
+
+        return select_noted
+
+    def _executing(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+        def execute_counted(executor: Any, work: Callable[..., Any], *arguments: Any) -> Any:
+            task = asyncio.current_task()
+            if task is not None and self.is_telling(task):
+                return execute(executor, self._job, work, *arguments)
+            return execute(executor, work, *arguments)
+
+        return execute_counted
+
+    def _job(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        thread, began_s = threading.get_ident(), time.thread_time()
+        with self._lock:
+            self._jobs[thread] = began_s
+        try:
+            return work(*arguments)
+        finally:
+            with self._lock:
+                del self._jobs[thread]
+                self._jobs_s += time.thread_time() - began_s
+
+
+def _clock_s(thread: int) -> float:
+    return time.clock_gettime(time.pthread_getcpuclockid(thread))
+
+
+def _tells(task: asyncio.Task[Any]) -> bool:
+    if task.get_name() in NAMES:
+        return True
+    code = getattr(task.get_coro(), "cr_code", None)
+    file = code.co_filename if code else ""
+    return file.startswith(ROOMS) or any(each in file for each in FEED)
