@@ -40,6 +40,7 @@ class Situation(StrEnum):
     BACK = "back"  # the person has hung up, the agent is there again
     FOR_PERSON = "for_person"  # said to the person who is called, before what it is about
     ACCEPT = "accept"  # said to the person, behind it: the keys
+    ACCEPT_EITHER = "accept_either"  # keys, and yes and no
     NOT_KEPT = "not_kept"  # the message that was left is gone
     GOODBYE = "goodbye"
 

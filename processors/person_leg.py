@@ -6,18 +6,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pipecat.frames.frames import (
+    CancelFrame,
     ControlFrame,
+    EndFrame,
     Frame,
     InputAudioRawFrame,
     InputDTMFFrame,
+    StartFrame,
     TTSAudioRawFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.line import CallerLine
+from fallbacks.menu_words import Consent
 from processors.clip import SAMPLE_BYTES
 from processors.joined_sound import TakeSound
 from processors.other_sound import OtherSound, until_heard
+from processors.person_words import PersonWords
 from processors.sound_path import SoundPath
 
 SayLocally = Callable[[str], Awaitable[bytes]]
@@ -35,29 +40,61 @@ class PersonEar(SoundPath):
     """Stands right behind the person's line: nobody below listens to what the person says.
 
     Attributes:
-        take: Gets the person's sound; None: nobody hears it.
+        take: Gets the person's sound; None: nobody does, but for a yes or a no.
+        words: Hears a yes and a no; None: nobody does.
         on_key: Gets each key.
+        on_word: Gets each yes and no, while it listens for them.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.words: PersonWords | None = None
         self.take: TakeSound | None = None
         self.on_key: Callable[[str], None] = lambda _: None
+        self.on_word: Callable[[Consent], None] = lambda _: None
+
+    @property
+    def hears_words(self) -> bool:
+        """Whether a yes and a no can be heard."""
+        return self.words is not None and self.words.usable
+
+    def listen(self, *, on: bool) -> None:
+        """Have a yes and a no that are said from now on count, or not."""
+        if self.words is not None:
+            self.words.listen(on=on)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on but sound; read keys."""
         await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame):
-            await self.hear_sound(frame)
-            return
-        if isinstance(frame, InputDTMFFrame):
-            self.on_key(frame.button.value)
+        match frame:
+            case InputAudioRawFrame():
+                await self.hear_sound(frame)
+                return
+            case InputDTMFFrame():
+                self.on_key(frame.button.value)
+            case StartFrame() if self.words is not None:
+                self.words.start(self, self.on_word)
+            case EndFrame() | CancelFrame():
+                await self._stop_words()
+            case _:
+                pass
         await self.push_frame(frame, direction)
+
+    async def cleanup(self) -> None:
+        """Listen no more."""
+        await super().cleanup()
+        await self._stop_words()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Hand a piece to the listener, if there is one."""
         if self.take is not None:
             await self.take(frame.audio)
+        elif self.words is not None:
+            await self.words.hear(frame.audio, frame.sample_rate)
+
+    async def _stop_words(self) -> None:
+        if self.words is not None:
+            await self.words.stop()
 
 
 class PersonVoice(FrameProcessor):

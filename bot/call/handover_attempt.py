@@ -42,6 +42,7 @@ from calls.handing_events import (
 )
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
+from fallbacks.menu_words import Consent
 from fallbacks.utterances import Situation
 from processors.stages.alarm import Alarm
 from processors.wiring import CallWiring
@@ -190,7 +191,11 @@ class HandoverAttempt:
         if isinstance(came, str):
             self.report(PersonNotReached(outcome=came))
             return
-        news = PersonNews(gone=lambda: self.report(PersonGone()), key=self._person_pressed)
+        news = PersonNews(
+            gone=lambda: self.report(PersonGone()),
+            key=self._person_pressed,
+            word=self._person_said,
+        )
         self._person = self._means.make_person(came, news)
         self._start("Person", self._person.run())
         self.report(PersonAnswered())
@@ -201,17 +206,21 @@ class HandoverAttempt:
         elif key == DECLINE:
             self.report(PersonDeclined())
 
+    def _person_said(self, word: Consent) -> None:
+        self.report(PersonAccepted() if word is Consent.YES else PersonDeclined())
+
     async def _hand_on(self) -> None:
         outcome = await self._means.leg.transfer(self._to, ring_s=self._ring_s)
         self.report(HandedOn(outcome=outcome))
 
     async def _brief(self, *, again: bool) -> None:
-        text, said = self._means.text, self._summary
-        parts = [text(Situation.ACCEPT)]
+        text, said, person = self._means.text, self._summary, self._person
+        by_word = person is not None and person.hears_words
+        parts = [text(Situation.ACCEPT_EITHER if by_word else Situation.ACCEPT)]
         if not again:
             parts = [text(Situation.FOR_PERSON), *([said.text] if said else []), *parts]
-        if self._person:
-            await self._person.say(" ".join(parts))
+        if person:
+            await person.ask(" ".join(parts))
         if said and not again:
             self._tell(PersonBriefed(destination=self._to.name, by=said.by, took_s=said.took_s))
         self.report(Briefed())

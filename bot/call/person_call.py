@@ -1,4 +1,4 @@
-"""The call of a person for whom a caller waits: what it is about is said, and a key waited for."""
+"""The call of a person for whom a caller waits: what it is about is said, and an answer awaited."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,8 +18,10 @@ from bot.call.services import Shared, build_rungs
 from bot.config.agent import AgentSettings
 from calls.line import CallerLine
 from calls.turn import Turn
+from fallbacks.menu_words import Consent
 from processors.joined_sound import TakeSound
 from processors.person_leg import PersonEar, PersonVoice, SaidFrame
+from processors.person_words import PersonWords
 from processors.stages.tts import TtsStage
 from processors.wiring import CallWiring
 from transports.leg import Leg
@@ -33,6 +35,7 @@ class PersonNews:
 
     gone: Callable[[], None]
     key: Callable[[str], None]
+    word: Callable[[Consent], None]
 
 
 class PersonCall:
@@ -40,7 +43,7 @@ class PersonCall:
 
     person = PersonCall(leg, shared, agent, wiring=wiring, language="en", news=news)
     running = group.create_task(person.run())
-    await person.say("Hello. To take the call, press 1.")
+    await person.ask("Hello. To take the call, press 1.")
     person.join(gate_of_caller)
     await person.hang_up("caller_hung_up")
     """
@@ -76,7 +79,7 @@ class PersonCall:
 
         self._voice = PersonVoice(line, say_locally=local, clock=wiring.clock)
         tts.say_unsaid = self._voice.keep_unsaid
-        self._ear.on_key = news.key
+        self._ear.on_key, self._ear.on_word = news.key, news.word
         self._worker = PipelineWorker(
             Pipeline([leg.input(), self._ear, tts, self._voice, leg.output()]),
             params=PipelineParams(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz),
@@ -91,6 +94,15 @@ class PersonCall:
         """The rate of the person's line."""
         return self._leg.facts.sample_rate_hz
 
+    def hear_words(self, words: PersonWords) -> None:
+        """Have the person answer in words, too; before it runs."""
+        self._ear.words = words
+
+    @property
+    def hears_words(self) -> bool:
+        """Whether the person may answer `ask` in words: yes or no."""
+        return self._ear.hears_words
+
     async def run(self) -> None:
         """Return when the person's leg is over; raises nothing."""
         self._leg.on_gone(self._gone)
@@ -103,8 +115,13 @@ class PersonCall:
         finally:
             self._news.gone()
 
-    async def say(self, text: str) -> None:
-        """Say a text, and return once it was heard."""
+    async def ask(self, text: str) -> None:
+        """Say a text, and return once it was heard; a yes or a no counts from then on."""
+        self._ear.listen(on=False)
+        await self._say(text)
+        self._ear.listen(on=True)
+
+    async def _say(self, text: str) -> None:
         self._voice.said.clear()
         await self._leg.answered()
         await self._tts.queue_frame(TTSSpeakFrame(text, append_to_context=False))
@@ -115,6 +132,7 @@ class PersonCall:
         """Let the caller hear the person; return what takes the caller's sound for the person."""
         frame = InterruptionWorkerFrame()
         await self._voice.push_frame(frame, FrameDirection.UPSTREAM)
+        self._ear.listen(on=False)
         self._ear.take = resampled(caller, self.rate_hz, caller_rate_hz)
         return resampled(self._voice.play, caller_rate_hz, self.rate_hz)
 

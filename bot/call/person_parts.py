@@ -10,9 +10,12 @@ from bot.call.handover_means import Means
 from bot.call.person_call import PersonCall, PersonNews
 from bot.call.person_reach import PersonReach
 from bot.call.person_summary import Summariser
+from fallbacks.descent import Step
+from fallbacks.menu_words import heard_here
 from fallbacks.utterances import Situation, in_language
 from processors.fallback import Phrases
 from processors.joined_sound import JoinedSound
+from processors.person_words import RATES_HZ, PersonWords
 from processors.waiting_line import WaitingLine
 from transports.leg import Leg
 
@@ -70,7 +73,7 @@ def with_person(listed: list[FrameProcessor], person: PersonParts | None) -> lis
 
 
 def _make_person(call: Around, phrases: Phrases, leg: Leg, news: PersonNews) -> PersonCall:
-    return PersonCall(
+    person = PersonCall(
         leg,
         call.shared,
         call.agent,
@@ -78,6 +81,22 @@ def _make_person(call: Around, phrases: Phrases, leg: Leg, news: PersonNews) -> 
         language=phrases.language,
         news=news,
     )
+    if words := _words(call, phrases, leg):
+        person.hear_words(words)
+    return person
+
+
+def _words(call: Around, phrases: Phrases, leg: Leg) -> PersonWords | None:
+    """Return who hears a person's yes and no; None: this leg, or its language, has keys alone."""
+    shared = call.shared
+    settings, last_resort = shared.settings, shared.last_resort
+    texts = in_language(last_resort.utterances, phrases.language)
+    asks = any(each.situation is Situation.ACCEPT_EITHER for each in texts)
+    hears = Step.WORDS in settings.hold.steps and leg.facts.sample_rate_hz in RATES_HZ
+    if not (asks and hears and heard_here(phrases.language)):
+        return None
+    speech = shared.models.vad(settings.turn)
+    return PersonWords(last_resort.ear, speech, clock=call.wiring.clock)
 
 
 def _text(call: Around, phrases: Phrases, situation: Situation) -> str:
@@ -90,5 +109,8 @@ def _text(call: Around, phrases: Phrases, situation: Situation) -> str:
 FOR_PERSON = {
     Situation.FOR_PERSON: "Hello. I have a caller on the line who would like to speak with you.",
     Situation.ACCEPT: "To take the call, press 1. To decline, press 2.",
+    Situation.ACCEPT_EITHER: (
+        "To take the call, press 1, or say yes. To decline, press 2, or say no."
+    ),
 }
 """Where an owner's texts have none."""

@@ -149,6 +149,45 @@ async def test_a_person_who_declines_is_dropped(tmp_path: Path) -> None:
         assert outcomes(there) == ["declined"]
 
 
+@pytest.mark.parametrize(
+    ("word", "outcome", "why"), [("yes", "connected", ""), ("no", "declined", "declined")]
+)
+async def test_a_person_answers_in_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, outcome: str, why: str
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        heard_s = understands(there, monkeypatch, word)
+        await asked(there)
+        person = await there.picked_up()
+        await person.says("Yes? Who is there?")  # while the agent speaks
+        await there.until(lambda: there.events(PersonBriefed))
+        asks = person.hears("To take the call, press 1, or say yes.")
+        early = list(heard_s)
+        await person.says(word)
+        await there.until(lambda: outcomes(there))
+        await asyncio.sleep(1.0)
+
+        assert asks
+        assert early == []
+        assert len(heard_s) == 1
+        assert outcomes(there) == [outcome]
+        assert person.why == why
+
+
+def understands(there: House, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[float]:
+    """Have the ear of the house, which hears in real time, understand these; return how long."""
+    heard_s: list[float] = []
+    answers = list(words)
+
+    async def understand(pcm: bytes, rate_hz: int) -> str:
+        if pcm:  # without sound it is warmed
+            heard_s.append(len(pcm) / 2 / rate_hz)
+        return answers.pop(0) if pcm and answers else ""
+
+    monkeypatch.setattr(there.process.last_resort.ear, "understand", understand)
+    return heard_s
+
+
 async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_comes_back(
     tmp_path: Path,
 ) -> None:
@@ -266,7 +305,7 @@ async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
         if people and people.comes is None:
             person = await there.picked_up()
             await there.until(lambda: there.events(PersonBriefed))
-            heard = person.hears("To take the call, press 1.")
+            heard = person.hears("To take the call, press 1, or say yes.")
             await person.press("1")
             await asyncio.sleep(10.0)
             await person.put_down()

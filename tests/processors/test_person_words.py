@@ -1,0 +1,106 @@
+"""A person's yes and no, spoken by the lab's caller and heard on this machine: all of it real."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bot.call.models import VoiceModels
+from bot.config.settings import TurnSettings
+from bot.lab.callers import caller_says
+from fallbacks.menu_words import Consent
+from processors.person_words import PersonWords
+from providers.menu_ear import MenuEar
+
+RATE_HZ = 8000
+PIECE = 160
+LISTENED_S = 3.0  # of sound, in which what was said is over
+
+
+class Owner:
+    """Owns tasks, as a processor does."""
+
+    name = "owner"
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(coroutine, name=name)
+
+    async def cancel_task(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+
+
+class Leg:
+    """A person's side: what they say, and what was understood of it."""
+
+    def __init__(self, words: PersonWords) -> None:
+        self.words = words
+        self.answers: list[Consent] = []
+
+    async def says(self, text: str) -> None:
+        """Say something, with silence behind it."""
+        spoken = caller_says(text)
+        line = np.concatenate([spoken, np.zeros(round(LISTENED_S * RATE_HZ), np.int16)])
+        for at in range(0, line.size, PIECE):
+            await self.words.hear(line[at : at + PIECE].tobytes(), RATE_HZ)
+            await asyncio.sleep(0)
+
+    async def understood(self) -> list[Consent]:
+        """Return the answers, once the ear has done with what was said."""
+        await self.ear.understand(b"", RATE_HZ)  # one at a time: behind all others
+        await asyncio.sleep(0.1)
+        return self.answers
+
+    ear: MenuEar
+
+
+@pytest.fixture
+async def leg() -> AsyncIterator[Leg]:
+    ear = MenuEar()
+    speech = (await asyncio.to_thread(VoiceModels.load)).vad(TurnSettings())
+    words = PersonWords(ear, speech, clock=time.monotonic)
+    found = Leg(words)
+    found.ear = ear
+    owner: Any = Owner()
+    words.start(owner, found.answers.append)
+    yield found
+    await words.stop()
+    await ear.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "answers"),
+    [
+        ("Yes.", [Consent.YES]),
+        ("No.", [Consent.NO]),
+        ("One.", []),  # a digit is a key's
+        ("You have reached the billing office. Please leave a message after the tone.", []),
+    ],
+)
+async def test_a_yes_and_a_no_are_understood_and_nothing_else(
+    leg: Leg, said: str, answers: list[Consent]
+) -> None:
+    leg.words.listen(on=True)
+    await leg.says(said)
+
+    assert await leg.understood() == answers
+
+
+async def test_what_is_said_before_the_question_is_over_counts_for_nothing(leg: Leg) -> None:
+    await leg.says("Yes.")
+    leg.words.listen(on=True)
+    await leg.says("")
+
+    assert await leg.understood() == []
+
+
+async def test_an_answer_that_is_understood_after_the_next_question_began_is_dropped(
+    leg: Leg,
+) -> None:
+    leg.words.listen(on=True)
+    await leg.says("Yes.")
+    leg.words.listen(on=False)
+
+    assert await leg.understood() == []
