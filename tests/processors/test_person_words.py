@@ -35,9 +35,10 @@ class Owner:
 class Leg:
     """A person's side: what they say, and what was understood of it."""
 
-    def __init__(self, words: PersonWords) -> None:
+    def __init__(self, words: PersonWords, ear: MenuEar) -> None:
         self.words = words
         self.answers: list[Consent] = []
+        self._ear = ear
 
     async def says(self, text: str) -> None:
         """Say something, with silence behind it."""
@@ -49,11 +50,9 @@ class Leg:
 
     async def understood(self) -> list[Consent]:
         """Return the answers, once the ear has done with what was said."""
-        await self.ear.understand(b"", RATE_HZ)  # one at a time: behind all others
+        await self._ear.understand(b"", RATE_HZ)  # one at a time: behind all others
         await asyncio.sleep(0.1)
         return self.answers
-
-    ear: MenuEar
 
 
 @pytest.fixture
@@ -61,8 +60,7 @@ async def leg() -> AsyncIterator[Leg]:
     ear = MenuEar()
     speech = (await asyncio.to_thread(VoiceModels.load)).vad(TurnSettings())
     words = PersonWords(ear, speech, clock=time.monotonic)
-    found = Leg(words)
-    found.ear = ear
+    found = Leg(words, ear)
     owner: Any = Owner()
     words.start(owner, found.answers.append)
     yield found
