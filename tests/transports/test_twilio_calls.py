@@ -1,4 +1,4 @@
-"""Calls that we place: what Twilio is asked, and what becomes of an answer that was lost."""
+"""Calls that we place: what Twilio is asked, and what its refusals mean."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,11 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.clock import utc_now
-from bot.health.retrying import Retries
-from bot.outbound.dialing import place_call
-from calls.events import Event
 from fallbacks.failure import Kind, PermanentError, Scope, TransientError
-from fallbacks.retrying import RetrySettings
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.rest import CarrierRest
 from transports.twilio_calls import DialOrder, TwilioCalls
@@ -31,10 +27,6 @@ async def office(**callees: Callee) -> AsyncIterator[tuple[CarrierRest, TwilioCa
         it.exchange.callees = {ORDER.to: Callee(fate="busy", ring_s=30)} | callees
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=it.url)
         yield it, TwilioCalls(rest=rest, public_url="https://agent.example.com")
-
-
-def retries(told: list[Event]) -> Retries:
-    return Retries(settings=RetrySettings(), tell=told.append, chance=lambda: 0.5)
 
 
 async def test_a_call_is_asked_for_with_our_own_id_in_every_callback() -> None:
@@ -101,38 +93,21 @@ async def test_a_wrong_key_is_permanent_and_in_no_message() -> None:
     assert "s3cret" not in str(refused.value)
 
 
-async def test_more_than_one_call_a_second_is_asked_for_again_later() -> None:
-    told: list[Event] = []
+async def test_more_than_one_call_a_second_is_refused_for_its_pace_alone() -> None:
     async with office() as (it, calls):
         await calls.dial(ORDER)
         with pytest.raises(TransientError) as refused:
             await calls.dial(ORDER)
-        placed = await place_call(calls, ORDER, retries=retries(told), utc_now=utc_now)
 
         assert refused.value.failure.kind is Kind.RATE_LIMITED
-        assert placed.call_sid in it.exchange.placed
-        assert len(it.exchange.placed) == 2
+        assert len(it.exchange.placed) == 1
 
 
-async def test_a_call_whose_answer_was_lost_is_not_placed_twice() -> None:
-    told: list[Event] = []
-    async with office() as (it, calls):
-        it.swallow = 1
-
-        placed = await place_call(calls, ORDER, retries=retries(told), utc_now=utc_now)
-
-        assert list(it.exchange.placed) == [placed.call_sid]
-        assert [type(each).__name__ for each in told] == ["AttemptFailed", "RetryPlanned"]
-
-
-async def test_a_carrier_that_is_down_is_asked_four_times() -> None:
-    told: list[Event] = []
+async def test_a_carrier_that_is_down_places_nothing_and_says_so() -> None:
     async with office() as (it, calls):
         it.answer_with = 503
-        began_s = asyncio.get_running_loop().time()
         with pytest.raises(TransientError) as refused:
-            await place_call(calls, ORDER, retries=retries(told), utc_now=utc_now)
+            await calls.dial(ORDER)
 
         assert refused.value.failure.kind is Kind.OVERLOADED
-        assert asyncio.get_running_loop().time() - began_s == pytest.approx(35, abs=1)
         assert it.exchange.placed == {}
