@@ -58,7 +58,11 @@ class PersonWords:
         await self._words.stop()
 
     def listen(self, *, on: bool) -> None:
-        """Have what is said from now on count, or not."""
+        """Have what is said from now on count, or not; what is being said counts for nothing."""
+        self._listens = False
+        if self._speaking:
+            self._words.stopped()
+        self._words.began(listens=False)
         self._listens, self._speaking = on, False
 
     async def hear(self, pcm: bytes, rate_hz: int) -> None:

@@ -40,10 +40,10 @@ class Leg:
         self.answers: list[Consent] = []
         self._ear = ear
 
-    async def says(self, text: str) -> None:
+    async def says(self, text: str, *, then_s: float = LISTENED_S) -> None:
         """Say something, with silence behind it."""
         spoken = caller_says(text)
-        line = np.concatenate([spoken, np.zeros(round(LISTENED_S * RATE_HZ), np.int16)])
+        line = np.concatenate([spoken, np.zeros(round(then_s * RATE_HZ), np.int16)])
         for at in range(0, line.size, PIECE):
             await self.words.hear(line[at : at + PIECE].tobytes(), RATE_HZ)
             await asyncio.sleep(0)
@@ -102,3 +102,14 @@ async def test_an_answer_that_is_understood_after_the_next_question_began_is_dro
     leg.words.listen(on=False)
 
     assert await leg.understood() == []
+
+
+async def test_an_answer_that_the_next_question_cuts_off_does_not_spoil_the_next(leg: Leg) -> None:
+    leg.words.listen(on=True)
+    await leg.says("Yes, I think", then_s=0.0)
+    leg.words.listen(on=False)
+    await asyncio.sleep(1.0)  # of the question
+    leg.words.listen(on=True)
+    await leg.says("No.")
+
+    assert await leg.understood() == [Consent.NO]
