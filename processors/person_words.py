@@ -18,7 +18,7 @@ RATES_HZ: Final = (8000, 16000)  # of lines that the detector of speech can hear
 
 
 class PersonWords:
-    """One for each person's leg; costs next to nothing until it listens."""
+    """One for each person's leg, until the two are put together."""
 
     def __init__(self, ear: WordEar, speech: SpeechDetector, *, clock: Callable[[], float]) -> None:
         """Prepare.
@@ -58,17 +58,14 @@ class PersonWords:
         await self._words.stop()
 
     def listen(self, *, on: bool) -> None:
-        """Have what is said from now on count, or not; what is being said counts for nothing."""
-        self._listens = False
-        if self._speaking:
-            self._words.stopped()
-        self._words.began(listens=False)
-        self._listens, self._speaking = on, False
+        """Have what begins to be said from now on count, or not."""
+        self._listens = on
 
     async def hear(self, pcm: bytes, rate_hz: int) -> None:
-        """Hear a piece of the person's sound, 16-bit mono."""
-        if not self._listens:
-            return
+        """Hear a piece of the person's sound, 16-bit mono.
+
+        The detector hears all of it: it needs half a second of a line before it finds a short word.
+        """
         if rate_hz != self._rate_hz:
             self._rate_hz = rate_hz
             self._speech.set_sample_rate(rate_hz)
@@ -76,7 +73,7 @@ class PersonWords:
         state = await self._speech.analyze_audio(pcm)
         if not self._speaking and state is VADState.SPEAKING:
             self._speaking = True
-            self._words.began(listens=True)
+            self._words.began(listens=self._listens)
         elif self._speaking and state is VADState.QUIET:
             self._speaking = False
             self._words.stopped()

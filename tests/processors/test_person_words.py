@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
@@ -15,9 +16,15 @@ from fallbacks.menu_words import Consent
 from processors.person_words import PersonWords
 from providers.menu_ear import MenuEar
 
+Pcm: TypeAlias = NDArray[np.int16]
 RATE_HZ = 8000
 PIECE = 160
+QUESTION_S = 1.0
 LISTENED_S = 3.0  # of sound, in which what was said is over
+
+
+def silence(length_s: float) -> Pcm:
+    return np.zeros(round(length_s * RATE_HZ), np.int16)
 
 
 class Owner:
@@ -42,16 +49,18 @@ class Leg:
 
     async def says(self, text: str, *, then_s: float = LISTENED_S) -> None:
         """Say something, with silence behind it."""
-        spoken = caller_says(text)
-        line = np.concatenate([spoken, np.zeros(round(then_s * RATE_HZ), np.int16)])
+        await self.line_brings(np.concatenate([caller_says(text), silence(then_s)]))
+
+    async def line_brings(self, line: Pcm) -> None:
         for at in range(0, line.size, PIECE):
             await self.words.hear(line[at : at + PIECE].tobytes(), RATE_HZ)
             await asyncio.sleep(0)
 
     async def understood(self) -> list[Consent]:
         """Return the answers, once the ear has done with what was said."""
-        await self._ear.understand(b"", RATE_HZ)  # one at a time: behind all others
-        await asyncio.sleep(0.1)
+        for _ in range(3):  # one at a time, in order: it is warmed, then it hears what was said
+            await self._ear.understand(b"", RATE_HZ)
+            await asyncio.sleep(0.05)
         return self.answers
 
 
@@ -63,6 +72,7 @@ async def leg() -> AsyncIterator[Leg]:
     found = Leg(words, ear)
     owner: Any = Owner()
     words.start(owner, found.answers.append)
+    await found.line_brings(silence(QUESTION_S))
     yield found
     await words.stop()
     await ear.close()
@@ -89,7 +99,17 @@ async def test_a_yes_and_a_no_are_understood_and_nothing_else(
 async def test_what_is_said_before_the_question_is_over_counts_for_nothing(leg: Leg) -> None:
     await leg.says("Yes.")
     leg.words.listen(on=True)
-    await leg.says("")
+    await leg.line_brings(silence(LISTENED_S))
+
+    assert await leg.understood() == []
+
+
+async def test_an_answer_that_begins_before_the_end_of_the_question_does_not_count(
+    leg: Leg,
+) -> None:
+    await leg.says("Yes, I", then_s=0.0)
+    leg.words.listen(on=True)
+    await leg.line_brings(silence(LISTENED_S))
 
     assert await leg.understood() == []
 
@@ -108,7 +128,8 @@ async def test_an_answer_that_the_next_question_cuts_off_does_not_spoil_the_next
     leg.words.listen(on=True)
     await leg.says("Yes, I think", then_s=0.0)
     leg.words.listen(on=False)
-    await asyncio.sleep(1.0)  # of the question
+    await leg.line_brings(silence(QUESTION_S))
+    await leg.understood()  # in the time that the question takes
     leg.words.listen(on=True)
     await leg.says("No.")
 
