@@ -161,13 +161,11 @@ async def test_a_person_answers_in_a_word(
         person = await there.picked_up()
         await person.says("Yes? Who is there?")  # while the agent speaks
         await there.until(lambda: there.events(PersonBriefed))
-        asks = person.hears("To take the call, press 1, or say yes.")
         early = list(heard_s)
         await person.says(word)
         await there.until(lambda: outcomes(there))
         await asyncio.sleep(1.0)
 
-        assert asks
         assert early == []
         assert len(heard_s) == 1
         assert outcomes(there) == [outcome]
