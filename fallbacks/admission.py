@@ -20,7 +20,7 @@ from itertools import count
 from typing import Final
 
 FULL: Final = 0.7  # of a core: at 0.72 answers were in time, at 1.08 no more (decision 0077)
-CALL_CORES: Final = 0.11  # before it was measured: of one call alone, the dearest (capacity-report)
+CALL_CORES: Final = 0.11  # before it was measured: of one call alone, the dearest (decision 0077)
 CALL_CORES_MIN: Final = 0.05  # of ten calls, the cheapest: below it a quiet moment was measured
 CALL_CORES_MAX: Final = 0.35  # a core that carries two: dearer is trouble, not calls (chosen)
 LATE_S: Final = 0.25  # a loop that is so late for so many looks tears words
