@@ -6,9 +6,7 @@ Root mounts 64 KiB of memory; others are given files that may not grow beyond a 
 import json
 import resource
 import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from telemetry.log_file import LogFile
 from telemetry.masking import redacted
 from telemetry.record_files import RecordFiles
 from telemetry.record_folder import NAMES
+from tests.small_disk import SmallDisk, mounted
 
 FAILED = AttemptFailed(
     stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.1,
@@ -36,41 +35,10 @@ FAILED = AttemptFailed(
 )  # fmt: skip
 
 
-class SmallDisk:
-    """A folder that takes 64 KiB, until somebody makes room."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._ballast = folder / "ballast"
-
-    def fill(self) -> None:
-        with self._ballast.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"x" * 1024)
-            except OSError:
-                pass
-
-    def make_room(self) -> None:
-        self._ballast.unlink()
-
-
-@contextmanager
-def mounted(folder: Path) -> Iterator[None]:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:  # noqa: S603
-        pytest.skip("unproven: only root can mount a small disk")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S603, S607
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    with mounted(tmp_path / "disk"):
-        yield SmallDisk(tmp_path / "disk")
+    with mounted(tmp_path / "disk") as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
 """What keeps the record: in time, bounded, told once when it cannot, well again by itself."""
 
 import asyncio
+import os
 import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import asyncpg
 import pytest
 from loguru import logger
 from sqlalchemy import event
@@ -32,6 +35,7 @@ from fallbacks.failure import Kind, Scope
 from storage.record_reader import RecordReader
 from storage.record_writer import RecordWriter
 from tests.share_servers import Server, postgres
+from tests.small_disk import SmallDisk, mounted
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],
@@ -326,6 +330,60 @@ async def test_a_database_that_is_full_loses_nothing_that_fits_the_bound(tmp_pat
     assert "full" in halted.reason
     assert told.kinds == ["RecordHalted", "RecordResumed"]
     assert await numbers(url) == list(range(1, 52))
+    assert keeper.lost_entries == 0
+
+
+@contextmanager
+def small_place(server: Server) -> Iterator[tuple[Path, SmallDisk]]:
+    """Have a disk with a folder in which the server may write; yield both."""
+    owner = Path(f"/proc/{server.process.pid}").stat()
+    with tempfile.TemporaryDirectory(prefix="holdline-disk-") as place:
+        Path(place).chmod(0o755)  # the server is nobody's
+        with mounted(Path(place) / "disk", size="24m") as disk:
+            folder = disk.folder / "space"
+            folder.mkdir(mode=0o700)
+            os.chown(folder, owner.st_uid, owner.st_gid)
+            yield folder, disk
+
+
+@asynccontextmanager
+async def on_small_disk(server: Server) -> AsyncIterator[tuple[str, SmallDisk]]:
+    """Have a database of the server on a disk of its own; yield its address and the disk."""
+    with small_place(server) as (folder, disk):
+        connection = await asyncpg.connect(server.url)
+        try:
+            await connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+            await connection.execute("CREATE DATABASE small TABLESPACE small")
+            yield server.url.rpartition("/")[0] + "/small", disk
+        finally:
+            await connection.execute("DROP DATABASE IF EXISTS small WITH (FORCE)")
+            await connection.execute("DROP TABLESPACE IF EXISTS small")
+            await connection.close()
+
+
+@pytest.mark.slow
+async def test_a_server_whose_disk_is_full_loses_nothing_that_fits_the_bound(
+    postgres: Server, tmp_path: Path
+) -> None:
+    told = Told()
+    async with on_small_disk(postgres) as (address, disk):
+        url = address.replace("postgresql://", "postgresql+asyncpg://")
+        async with running(url, tmp_path, told) as keeper:
+            await hear(keeper, STARTED)
+            await until_written(keeper, url, 1)
+            disk.fill()
+            await hear(keeper, *[SAID] * 400, first=2)
+            await until(lambda: "RecordHalted" in told.kinds)
+            disk.make_room()
+            await until_written(keeper, url, 401)
+            await until(lambda: "RecordResumed" in told.kinds)
+        found = await numbers(url)
+
+    halted = told.events[0]
+    assert isinstance(halted, RecordHalted)
+    assert "No space left" in halted.reason
+    assert told.kinds == ["RecordHalted", "RecordResumed"]
+    assert found == [*range(1, 402)]
     assert keeper.lost_entries == 0
 
 
