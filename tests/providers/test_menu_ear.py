@@ -27,9 +27,11 @@ async def ear() -> AsyncIterator[MenuEar]:
     await found.close()
 
 
-def utterance(text: str, *, voice: str = "american", rate_hz: int = PHONE_HZ) -> bytes:
+def utterance(
+    text: str, *, voice: str = "american", rate_hz: int = PHONE_HZ, behind_s: float = 0.25
+) -> bytes:
     """Return a caller's words as they are cut out of the line: silence around, and its noise."""
-    spoken = caller.silence(0.4) + caller.say(text, voice=voice) + caller.silence(0.25)
+    spoken = caller.silence(0.4) + caller.say(text, voice=voice) + caller.silence(behind_s)
     samples = np.frombuffer(caller.mixed_with_noise(spoken, snr_db=30), "<i2")
     return bytes(soxr.resample(samples, 16_000, rate_hz).astype("<i2").tobytes())
 
@@ -61,6 +63,24 @@ async def test_the_words_of_the_menu_are_heard(ear: MenuEar, rate_hz: int, misse
 
     wrong = [(*each, got) for each, got in zip(said, heard, strict=True) if each[0] != got]
     assert len(wrong) <= missed, wrong
+
+
+@pytest.mark.parametrize("rate_hz", [PHONE_HZ, 24_000], ids=["telephone", "browser"])
+async def test_words_that_are_cut_off_soon_after_their_end_are_heard(
+    ear: MenuEar, rate_hz: int
+) -> None:
+    said = [(text, voice) for text in ANSWERS for voice in caller.VOICES]
+
+    async with asyncio.timeout(2 * WAIT_S):
+        heard = [
+            await ear.understand(
+                utterance(text, voice=voice, rate_hz=rate_hz, behind_s=0.15), rate_hz
+            )
+            for text, voice in said
+        ]
+
+    wrong = [(*each, got) for each, got in zip(said, heard, strict=True) if each[0] != got]
+    assert len(wrong) <= 3, wrong
 
 
 @pytest.mark.parametrize(
