@@ -22,11 +22,11 @@ DATA: Final = Path(__file__).parent / "data"
 WORDS: Final = Ear(
     rate_hz=EAR_HZ, jsgf=str(DATA / "menu_words.gram"), dict=str(DATA / "menu_words.dict")
 )
-# What is cut out of a line ends where its detector was sure of the silence, often some 0.1 s behind an
-# "s" that fades. So quiet is added behind it: judged by that tenth alone, a silence seems to be none.
-# Measured with 0.1 to 0.25 s behind a word, four synthetic voices, two rates: of 256 answers 248 are
-# understood (226 without it, and -3.0). Of 1,088 other utterances, chosen because they sound like an
-# answer, 687 are taken for one (713); so every choice is asked back.
+# What is cut out of a line ends where its detector was sure of the silence, often some 0.1 s
+# behind an "s" that fades. So quiet is added behind it: judged by that tenth alone, a silence
+# seems to be none. Measured with 0.1 to 0.25 s behind a word, four synthetic voices, two rates:
+# of 256 answers 248 are understood (226 without it, and -3.0). Of 1,088 other utterances, chosen
+# because they sound like an answer, 687 are taken for one (713); so every choice is asked back.
 QUIET_BEHIND_S: Final = 0.2
 QUIET: Final = -2.4
 ANSWER_S: Final = 4.0  # chosen: a process that has to be started first, on a busy machine

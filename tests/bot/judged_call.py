@@ -14,6 +14,7 @@ many as before the stranger came.
 """
 
 import asyncio
+import dataclasses
 import gc
 import itertools
 from collections.abc import AsyncIterator, Mapping
@@ -59,6 +60,9 @@ BLAME = (
 LONGEST_S = 300.0  # of virtual time: a stranger who is not done by then hangs
 SETTLE_S = (
     20.0  # of virtual time, for what a stranger opened; the silent caller is still there then
+)
+KEPT_SAMPLES = (
+    3_000_000  # of what the lab has sent: of the answer that is judged, and some before it
 )
 
 
@@ -178,6 +182,11 @@ class JudgedCall:
         """Return how many seats are taken, by whom it may be."""
         return self.switchboard._taken
 
+    def next_call(self) -> "JudgedCall":
+        """Return another call to the same server; what was told is forgotten."""
+        self.told.clear()
+        return dataclasses.replace(self, call=Carrier(self.url, AUTH_TOKEN), asked=[], verdicts=[])
+
 
 class _Notes:
     def __init__(self) -> None:
@@ -201,7 +210,14 @@ async def judged_call(
         changes: Of the configuration: a mapping for each section, merged over the harness's own.
         token: The server's; None: it has none.
     """
-    async with listening(folder, changes or {}, token) as beside, beside.call:
+    async with listening(folder, changes or {}, token) as beside, judged(beside):
+        yield beside
+
+
+@asynccontextmanager
+async def judged(beside: JudgedCall) -> AsyncIterator[None]:
+    """Place the call, have it go on while the block runs, and judge it behind the block."""
+    async with beside.call:
         await beside.call.listen(quiet_s=1.0, within_s=20)
         await beside.ask()  # what is made once, such as connections, is made by now
         await asyncio.sleep(2.0)  # virtual: what was dropped on the way is closed by now
@@ -210,7 +226,7 @@ async def judged_call(
         async with asyncio.timeout(LONGEST_S), asyncio.TaskGroup() as tasks:
             tasks.create_task(beside.talk(over), name="judged caller")
             try:
-                yield beside
+                yield
             finally:
                 over.set()
         after = await _settled(before, beside)
@@ -246,6 +262,7 @@ async def listening(
     notes, listener = _Notes(), bind_socket("127.0.0.1", 0)
     port = listener.getsockname()[1]
     lab = bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True))
+    lab.record.audio.limit = KEPT_SAMPLES
     async with lab:
         tree: dict[str, Any] = {
             "server": {"port": port, "public_url": f"http://127.0.0.1:{port}"},

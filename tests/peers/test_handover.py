@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,30 @@ def reaching(person: SipPhone, *, ring_s: float = 20.0) -> Mapping[str, Any]:
     return {"agent": {"destinations": {"billing": billing}, "keys": {"0": "billing"}}}
 
 
+@asynccontextmanager
+async def asking_for_person(
+    number: MediaServer,
+    caller: SipPhone,
+    folder: Path,
+    *,
+    lab: RunningLab,
+    changes: Mapping[str, Any],
+) -> AsyncIterator[Records]:
+    """Have the caller dial, hear the greeting and press 0; yield what the agent notes."""
+    async with answering(number, folder, lab=lab, changes=changes) as served:
+        records = Records(served.logs)
+        await dial(caller, number)
+        await until_silent(caller)
+        await caller.press("0")
+        yield records
+
+
+async def listen_and_hang_up(caller: SipPhone, records: Records, *, after_s: float = 7.0) -> None:
+    await asyncio.sleep(after_s)
+    await caller.hang_up()
+    await records.until("CallEnded")
+
+
 async def outcome_of(records: Records) -> str:
     return (await records.until("HandedOver"))["outcome"]
 
@@ -72,11 +97,8 @@ async def test_accepted_the_two_hear_each_other_and_the_caller_comes_back(  # no
 ) -> None:
     caller, person = await new_phone("caller"), await new_phone("person")
     first, second = caller_says(FIRST), caller_says(SECOND)
-    async with answering(number, tmp_path, lab=lab, changes=reaching(person)) as served:
-        records = Records(served.logs)
-        await dial(caller, number)
-        await until_silent(caller)
-        await caller.press("0")
+    changes = reaching(person)
+    async with asking_for_person(number, caller, tmp_path, lab=lab, changes=changes) as records:
         await person.until("CALL_ESTABLISHED", within_s=PATIENT_S)
         await records.until("PersonBriefed")
         await person.press("1")
@@ -88,9 +110,7 @@ async def test_accepted_the_two_hear_each_other_and_the_caller_comes_back(  # no
         await asyncio.sleep(2.0)
         await person.hang_up()
         await records.until("CallerReturned")
-        await asyncio.sleep(4.0)
-        await caller.hang_up()
-        await records.until("CallEnded")
+        await listen_and_hang_up(caller, records, after_s=4.0)
         await no_rooms(number)
 
     at_caller, at_person = caller.heard(), person.heard()
@@ -110,19 +130,14 @@ async def test_refused_the_person_is_hung_up_on_and_the_agent_comes_back(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     caller, person = await new_phone("caller"), await new_phone("person")
-    async with answering(number, tmp_path, lab=lab, changes=reaching(person)) as served:
-        records = Records(served.logs)
-        await dial(caller, number)
-        await until_silent(caller)
-        await caller.press("0")
+    changes = reaching(person)
+    async with asking_for_person(number, caller, tmp_path, lab=lab, changes=changes) as records:
         await person.until("CALL_ESTABLISHED", within_s=PATIENT_S)
         await asyncio.sleep(2.0)
         await person.press("2")
         outcome = await outcome_of(records)
         await person.until("CALL_CLOSED", within_s=PATIENT_S)
-        await asyncio.sleep(7.0)
-        await caller.hang_up()
-        await records.until("CallEnded")
+        await listen_and_hang_up(caller, records)
 
     assert outcome == "declined"
     assert times_heard(caller.heard(), local(NOBODY)) == 1
@@ -138,18 +153,13 @@ async def test_a_person_answers_in_a_word(
     outcome: str,
 ) -> None:
     caller, person = await new_phone("caller"), await new_phone("person")
-    async with answering(number, tmp_path, lab=lab, changes=reaching(person)) as served:
-        records = Records(served.logs)
-        await dial(caller, number)
-        await until_silent(caller)
-        await caller.press("0")
+    changes = reaching(person)
+    async with asking_for_person(number, caller, tmp_path, lab=lab, changes=changes) as records:
         await records.until("PersonBriefed")
         await asyncio.sleep(0.5)
         await person.say(caller_says(said))
         found = await outcome_of(records)
-        await asyncio.sleep(7.0)
-        await caller.hang_up()
-        await records.until("CallEnded")
+        await listen_and_hang_up(caller, records)
 
     assert found == outcome
     assert times_heard(caller.heard(), local(NOBODY)) == (0 if outcome == "connected" else 1)
@@ -167,15 +177,9 @@ async def test_not_reached_the_agent_comes_back_and_says_so(
     caller = await new_phone("caller")
     person = await new_phone("person", answer=answer)
     changes = reaching(person, ring_s=5.0)
-    async with answering(number, tmp_path, lab=lab, changes=changes) as served:
-        records = Records(served.logs)
-        await dial(caller, number)
-        await until_silent(caller)
-        await caller.press("0")
+    async with asking_for_person(number, caller, tmp_path, lab=lab, changes=changes) as records:
         found = await outcome_of(records)
-        await asyncio.sleep(7.0)
-        await caller.hang_up()
-        await records.until("CallEnded")
+        await listen_and_hang_up(caller, records)
 
     assert found == outcome
     assert times_heard(caller.heard(), local(NOBODY)) == 1

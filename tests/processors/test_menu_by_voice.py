@@ -2,14 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 
 from fallbacks.descent import DescentSettings, Step
 from processors.on_device_words import BEFORE_S, LONGEST_S, OnDeviceWords
 from tests.processors.hold_bench import RATE_HZ, Call, held, sound
+from tests.processors.owner import Owner
 
 pytestmark = pytest.mark.virtual_time
 
@@ -37,18 +36,6 @@ class Ear:
         self.heard_s.append(len(pcm) / 2 / rate_hz)
         await asyncio.sleep(self._takes_s)
         return self._understood.popleft() if self._understood else ""
-
-
-class Owner:
-    """Owns tasks, as a processor does."""
-
-    name = "owner"
-
-    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return asyncio.create_task(coroutine, name=name)
-
-    async def cancel_task(self, task: asyncio.Task[None]) -> None:
-        task.cancel()
 
 
 async def deaf(call: Call) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ from bot.lab.callers import caller_says
 from fallbacks.menu_words import Consent
 from processors.person_words import PersonWords
 from providers.menu_ear import MenuEar
+from tests.processors.owner import Owner
 
 Pcm: TypeAlias = NDArray[np.int16]
 RATE_HZ = 8000
@@ -25,18 +26,6 @@ LISTENED_S = 3.0  # of sound, in which what was said is over
 
 def silence(length_s: float) -> Pcm:
     return np.zeros(round(length_s * RATE_HZ), np.int16)
-
-
-class Owner:
-    """Owns tasks, as a processor does."""
-
-    name = "owner"
-
-    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return asyncio.create_task(coroutine, name=name)
-
-    async def cancel_task(self, task: asyncio.Task[None]) -> None:
-        task.cancel()
 
 
 class Leg:
