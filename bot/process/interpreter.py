@@ -7,11 +7,7 @@ from typing import Final
 
 SWITCH_S: Final = 0.0005  # chosen: a tenth of Python's own 5 ms
 
-# Parameters of glibc's mallopt (malloc.h), and the values that its manual gives as defaults.
-M_TRIM_THRESHOLD: Final = -1
-M_MMAP_THRESHOLD: Final = -3
-M_ARENA_MAX: Final = -8
-OWN_PAGES_BYTES: Final = 128 * 1024
+M_ARENA_MAX: Final = -8  # a parameter of glibc's mallopt (malloc.h)
 ARENAS: Final = 2  # chosen: the loop's, and one for all threads beside it
 
 
@@ -35,20 +31,14 @@ def spare_the_loaded() -> None:
     gc.freeze()
 
 
-def give_memory_back() -> bool:
-    """Have freed memory go back to the system; return whether the C library could be told.
+def share_heaps() -> bool:
+    """Have all threads but the loop's share one heap; return whether the C library was told.
 
-    glibc gives a large block pages of its own, which are gone when it is freed. But each that is
-    freed raises the size from which it does so, up to 32 MB: from then on sound and features lie
-    among what stays for the call, and each thread has such a heap of its own. Sixteen calls for
-    half an hour grew by 0.76 MB a minute, with no object more than before (benchmarks/soak.py).
-    Setting a size, even the usual one, keeps it where it is. Another C library has no such habit,
-    and no `mallopt`.
+    glibc gives each thread a heap of its own, up to eight for each core, and what one frees is used
+    by no other: a server with many threads that seldom work holds what each of them once needed.
+    Another C library has no such habit, and no `mallopt`.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         return False
-    library.mallopt(M_MMAP_THRESHOLD, OWN_PAGES_BYTES)
-    library.mallopt(M_TRIM_THRESHOLD, OWN_PAGES_BYTES)
-    library.mallopt(M_ARENA_MAX, ARENAS)
-    return True
+    return bool(library.mallopt(M_ARENA_MAX, ARENAS))

@@ -23,7 +23,7 @@ from bot.health.watch import watch_providers
 from bot.ladders.prices import load_prices
 from bot.process.call_maker import MakeCall, call_maker
 from bot.process.configuration import check_tools, configuration_of
-from bot.process.interpreter import give_memory_back, serve_the_loop_first, spare_the_loaded
+from bot.process.interpreter import serve_the_loop_first, share_heaps, spare_the_loaded
 from bot.process.listeners import OwnListeners, open_listeners, own_listeners
 from bot.process.process import Process
 from bot.process.shared import Guests, load_providers, open_shared
@@ -77,7 +77,7 @@ async def open_process(
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     """Load what takes long, and return the models; what must be refused is refused before."""
     check_tools(settings)
-    give_memory_back()
+    share_heaps()
     serve_the_loop_first()
     await asyncio.to_thread(load_providers, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)

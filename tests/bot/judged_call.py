@@ -61,9 +61,7 @@ LONGEST_S = 300.0  # of virtual time: a stranger who is not done by then hangs
 SETTLE_S = (
     20.0  # of virtual time, for what a stranger opened; the silent caller is still there then
 )
-KEPT_SAMPLES = (
-    3_000_000  # of what the lab has sent: of the answer that is judged, and some before it
-)
+KEPT_SAMPLES = 3_000_000  # of what the lab has sent: the answer that is judged, and some more
 
 
 def _descriptors() -> list[str]:
@@ -115,6 +113,9 @@ class JudgedCall:
     told: list[Entry] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     verdicts: list[ReplyVerdict] = field(default_factory=list)
+    before: Counts | None = None
+    after: Counts | None = None
+    tasks: list[str] = field(default_factory=list)  # that were there, when too many were
 
     @property
     def events(self) -> list[Event]:
@@ -182,10 +183,21 @@ class JudgedCall:
         """Return how many seats are taken, by whom it may be."""
         return self.switchboard._taken
 
+    def expect_unhurt(self) -> None:
+        """Fail if a word was lost, a provider was blamed, or something grew."""
+        hurt = [(each.missing, each.extra) for each in self.verdicts if not each.whole]
+        assert not hurt, f"{len(hurt)} of {len(self.verdicts)} answers were not whole: {hurt}"
+        assert not self.blamed, f"a provider was blamed: {self.blamed}"
+        assert not self.call.complaints, f"the carrier complains: {self.call.complaints}"
+        assert self.before
+        assert self.after
+        assert self.after.within(self.before), f"{self.before} became {self.after}: {self.tasks}"
+
     def next_call(self) -> "JudgedCall":
         """Return another call to the same server; what was told is forgotten."""
         self.told.clear()
-        return dataclasses.replace(self, call=Carrier(self.url, AUTH_TOKEN), asked=[], verdicts=[])
+        call = Carrier(self.url, AUTH_TOKEN)
+        return dataclasses.replace(self, call=call, asked=[], verdicts=[], tasks=[])
 
 
 class _Notes:
@@ -210,13 +222,14 @@ async def judged_call(
         changes: Of the configuration: a mapping for each section, merged over the harness's own.
         token: The server's; None: it has none.
     """
-    async with listening(folder, changes or {}, token) as beside, judged(beside):
+    async with listening(folder, changes or {}, token) as beside, going_on(beside):
         yield beside
+    beside.expect_unhurt()
 
 
 @asynccontextmanager
-async def judged(beside: JudgedCall) -> AsyncIterator[None]:
-    """Place the call, have it go on while the block runs, and judge it behind the block."""
+async def going_on(beside: JudgedCall) -> AsyncIterator[None]:
+    """Place the call, have it go on while the block runs, and count what is left behind it."""
     async with beside.call:
         await beside.call.listen(quiet_s=1.0, within_s=20)
         await beside.ask()  # what is made once, such as connections, is made by now
@@ -229,29 +242,17 @@ async def judged(beside: JudgedCall) -> AsyncIterator[None]:
                 yield
             finally:
                 over.set()
-        after = await _settled(before, beside)
-    _expect_unhurt(beside)
-    assert after.within(before), f"{before} became {after}: {_names()}"
+        beside.before, beside.after = before, await _settled(before, beside)
 
 
 async def _settled(before: Counts, beside: JudgedCall) -> Counts:
     until = asyncio.get_running_loop().time() + SETTLE_S
     while not (now := Counts.now(beside.seats())).within(before):
         if asyncio.get_running_loop().time() > until:
+            beside.tasks = sorted(each.get_name() for each in asyncio.all_tasks())
             return now
         await asyncio.sleep(1.0)  # virtual
     return now
-
-
-def _names() -> list[str]:
-    return sorted(each.get_name() for each in asyncio.all_tasks())
-
-
-def _expect_unhurt(beside: JudgedCall) -> None:
-    hurt = [(each.missing, each.extra) for each in beside.verdicts if not each.whole]
-    assert not hurt, f"{len(hurt)} of {len(beside.verdicts)} answers were not whole: {hurt}"
-    assert not beside.blamed, f"a provider was blamed: {beside.blamed}"
-    assert not beside.call.complaints, f"the carrier complains: {beside.call.complaints}"
 
 
 @asynccontextmanager
@@ -265,7 +266,12 @@ async def listening(
     lab.record.audio.limit = KEPT_SAMPLES
     async with lab:
         tree: dict[str, Any] = {
-            "server": {"port": port, "public_url": f"http://127.0.0.1:{port}"},
+            # Cores mean nothing on virtual time: a second of it takes as long as it takes.
+            "server": {
+                "port": port,
+                "public_url": f"http://127.0.0.1:{port}",
+                "admission": "seats",
+            },
             "agent": {"greeting": GREETING},
             "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
             "logs": {"dir": folder / "logs"},

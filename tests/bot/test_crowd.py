@@ -17,7 +17,7 @@ from loguru import logger
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.webhook import NotConnectedError
 from tests.bot.call.long_call import held_bytes
-from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged, judged_call, listening
+from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, going_on, judged_call, listening
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.usefixtures("quiet_log")]
 
@@ -81,13 +81,14 @@ async def test_fifty_thousand_messages_and_five_thousand_requests_hurt_nobody_an
     async with listening(tmp_path, {}, None) as server, aiohttp.ClientSession() as session:
         for _ in range(LONG_CALLS):
             before = held_bytes()
-            async with judged(beside := server.next_call()):
+            async with going_on(beside := server.next_call()):
                 sent += await pester(session, server, dice, messages=1200, requests=120)
             grown["strangers"].append(held_bytes() - before)
+            beside.expect_unhurt()
             turns += len(beside.verdicts)
 
             before = held_bytes()
-            async with judged(alone := server.next_call()):
+            async with going_on(alone := server.next_call()):
                 while len(alone.asked) < len(beside.asked) - 1:  # noqa: ASYNC110 - virtual
                     await asyncio.sleep(0.5)
             grown["alone"].append(held_bytes() - before)
