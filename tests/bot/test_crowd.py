@@ -96,6 +96,7 @@ async def test_strangers_by_the_ten_thousand_hurt_nobody_and_leave_nothing(
                 while len(alone.asked) < len(beside.asked) - 1:  # noqa: ASYNC110 - virtual
                     await asyncio.sleep(0.5)
             grown["alone"].append(held_bytes() - before)
+            alone.expect_unhurt()
 
     each = {name: statistics.median(found[WARM_CALLS:]) for name, found in grown.items()}
     left = (each["strangers"] - each["alone"]) * LONG_CALLS
