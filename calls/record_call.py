@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from calls.asked_rungs import AskedRungs
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import (
@@ -27,7 +28,7 @@ from calls.events import (
 )
 from calls.outcome import failed_provider
 from calls.record_turn import RecordedTurn
-from fallbacks.facts import AttemptFailed, AttemptWon, RungChosen
+from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, RungChosen
 
 TURNS_KEPT: Final = 8  # of a call; what is billed for an older one is in the call's sum alone
 
@@ -55,6 +56,7 @@ class RecordedCall:
             "turns": 0,
             "failovers": 0,
             "failures": 0,
+            "touched": False,
             "cost": 0.0,
             "currency": "",
             "seen_at": at,
@@ -64,6 +66,7 @@ class RecordedCall:
         self.turn = 0
         """The latest decided one."""
         self._spoke_on = False  # the caller began to speak since
+        self._asked = AskedRungs()
         self._turns: dict[int, RecordedTurn] = {}
         self._changed: set[int] = set()
 
@@ -76,6 +79,7 @@ class RecordedCall:
         """Note one fact; return the messages that it is."""
         event = entry.event
         self._count(entry)
+        self._note_attempt(event)
         self._note_leg(event)
         number = self._turn_of(event)
         turn = None if number is None else self._turn(number, entry.at)
@@ -110,6 +114,15 @@ class RecordedCall:
                 row |= {"reason": ended.reason, "length_s": ended.length_s}
             case event if failed_provider(event):
                 row["failures"] += 1
+            case _:
+                pass
+
+    def _note_attempt(self, event: Event) -> None:
+        match event:
+            case AttemptStarted() | AttemptWon():
+                self._asked.note(event)
+            case AttemptFailed() | RungChosen() if self._asked.touches(event):
+                self.row["touched"] = True
             case _:
                 pass
 

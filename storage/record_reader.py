@@ -55,6 +55,7 @@ class CallRow:
     currency: str
     seen_at: datetime
     recording: str
+    touched: bool  # a rung failed it, or let it wait until another took over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 from storage.tables import METADATA
@@ -50,6 +51,7 @@ CALLS: Final = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False),  # its process was alive then
     Column("recording", String(500), nullable=False),  # the file; empty: it was not recorded
     Column("dial_id", String(64), nullable=False, server_default=""),  # empty: nobody dialled it
+    Column("touched", Boolean, nullable=False, server_default=false()),  # a rung did it harm
     Index("calls_started", "started_at"),
     Index("calls_state", "state", "started_at"),
     Index("calls_caller", "caller"),

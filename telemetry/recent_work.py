@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from calls.asked_rungs import STAGES, AskedRungs
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallEnded
 from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, RungChosen
@@ -22,7 +23,6 @@ SLICE_S: Final = 60.0
 STEP: Final = 1.05  # from one count to the next
 LEAST_S: Final = 0.001  # what is quicker counts as this
 MOST_TURNS: Final = 600  # chosen: what a chart shows without a slow browser
-STAGES: Final = frozenset({"stt", "llm", "tts"})
 
 
 @dataclass(slots=True)
@@ -34,20 +34,6 @@ class RungMinute:
     failures: int = 0
     left: int = 0  # failovers away from it
     touched: set[str] = field(default_factory=set[str])  # calls that met a failure of it
-
-
-@dataclass(slots=True)
-class StageWork:
-    """Whom one call has asked for the piece of work that a stage does now."""
-
-    asked: set[str] = field(default_factory=set[str])
-    served: bool = False
-
-    def start(self, provider: str) -> None:
-        """Note that one was asked: for the next piece if this one was served."""
-        if self.served:
-            self.asked, self.served = set(), False
-        self.asked.add(provider)
 
 
 @dataclass(slots=True)
@@ -77,24 +63,20 @@ class RungWindow:
 
 
 class RecentWork:
-    """Hears every entry of a process; what belongs to no call is a probe, and is not counted.
-
-    A call is touched by a rung that failed it or let it wait until another took over. One that was
-    not asked, because it was in doubt or out of rotation, did the caller no harm.
-    """
+    """Hears every entry of a process; what belongs to no call is a probe, and is not counted."""
 
     def __init__(self) -> None:
         self._rungs: dict[tuple[str, str], RungWindow] = {}
         self._turns: deque[tuple[float, float, str]] = deque(maxlen=MOST_TURNS)
-        self._work: dict[str, dict[str, StageWork]] = {}  # by call and stage
+        self._asked: dict[str, AskedRungs] = {}  # by call
 
     async def hear(self, entry: Entry) -> None:
         """Count one entry."""
         match entry.event:
             case AttemptStarted() as started if entry.call_id:
-                self._stage(entry.call_id, started.stage).start(started.provider)
+                self._of(entry.call_id).note(started)
             case AttemptWon() as won if entry.call_id and won.stage in STAGES:
-                self._stage(entry.call_id, won.stage).served = True
+                self._of(entry.call_id).note(won)
                 self._minute(won.stage, won.provider, entry).began[step_of(won.after_s)] += 1
             case AttemptFailed() as failed if failed.stage in STAGES:
                 self._fail(failed, entry)
@@ -103,7 +85,7 @@ class RecentWork:
             case AnswerHeard() as heard:
                 self._turns.append((seconds_of(entry.at), heard.v2v_s, entry.call_id))
             case CallEnded():
-                self._work.pop(entry.call_id, None)
+                self._asked.pop(entry.call_id, None)
             case _:
                 pass
 
@@ -128,15 +110,15 @@ class RecentWork:
         window = self._rungs.setdefault((stage, provider), RungWindow())
         return window.minute(seconds_of(entry.at))
 
-    def _stage(self, call_id: str, stage: str) -> StageWork:
-        if call_id not in self._work and len(self._work) >= MOST_CALLS:
-            del self._work[next(iter(self._work))]  # its end was lost
-        return self._work.setdefault(call_id, {}).setdefault(stage, StageWork())
+    def _of(self, call_id: str) -> AskedRungs:
+        if call_id not in self._asked and len(self._asked) >= MOST_CALLS:
+            del self._asked[next(iter(self._asked))]  # its end was lost
+        return self._asked.setdefault(call_id, AskedRungs())
 
     def _move(self, moved: RungChosen, entry: Entry) -> None:
         minute = self._minute(moved.stage, moved.before, entry)
         minute.left += 1
-        if moved.before in self._stage(entry.call_id, moved.stage).asked:
+        if self._of(entry.call_id).touches(moved):
             minute.touched.add(entry.call_id)
 
     def _fail(self, failed: AttemptFailed, entry: Entry) -> None:

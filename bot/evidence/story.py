@@ -156,7 +156,7 @@ def _failure(row: FailureRow) -> dict[str, Any]:
 
 
 def _call(row: CallRow, *, slow: bool) -> dict[str, Any]:
-    hurt = row.failures or row.failovers or row.state == "interrupted" or row.reason in BROKEN
+    hurt = row.touched or row.state == "interrupted" or row.reason in BROKEN
     return {
         "id": row.id,
         "started_at": _moment(row.started_at),

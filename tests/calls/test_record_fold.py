@@ -30,7 +30,7 @@ from calls.events import (
 from calls.record_call import TURNS_KEPT
 from calls.record_fold import ENDED_CALLS, RecordBatch, RecordFold
 from calls.record_turn import spans as spans_of
-from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
+from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
 
 STARTED = CallStarted(
@@ -50,6 +50,12 @@ FAILED = AttemptFailed(
     heard_words=2,
     reason="reset",
 )
+ASKED, ASKED_ANOTHER = (
+    AttemptStarted(stage="tts", provider=each, attempt=1, extra=False, left_s=1.0)
+    for each in ("cartesia", "elevenlabs")
+)
+SERVED = AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1)
+MOVED = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
 
 
 def fold() -> RecordFold:
@@ -226,9 +232,24 @@ def test_a_failure_stands_with_its_turn() -> None:
 
 
 def test_a_failover_is_counted() -> None:
-    chosen = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failed")
+    assert only(told(fold(), STARTED, MOVED).calls)["failovers"] == 1
 
-    assert only(told(fold(), STARTED, chosen).calls)["failovers"] == 1
+
+@pytest.mark.parametrize(
+    ("touched", "facts"),
+    [
+        ("yes", [FAILED]),
+        ("yes", [ASKED, MOVED]),  # it waited until another took over
+        ("no", [MOVED]),  # the rung was in doubt, and was not asked
+        ("no", [ASKED, SERVED, ASKED_ANOTHER, MOVED]),  # it was asked for another sentence
+        ("no", [ASKED, SERVED]),
+    ],
+    ids=["failed", "waited", "passed by", "served before", "served"],
+)
+def test_who_met_a_failure_or_waited_is_touched(touched: str, facts: list[Any]) -> None:
+    row = only(told(fold(), STARTED, *facts).calls)
+
+    assert row["touched"] is (touched == "yes")
 
 
 def test_a_message_is_kept_with_the_callers_number() -> None:

@@ -64,6 +64,21 @@ async def make_unmarked(url: str) -> None:
     )
 
 
+TEXTS = (
+    *("holder", "transport", "direction", "agent", "caller", "called", "provider_call_id"),
+    *("state", "reason", "outcome", "currency", "recording"),
+)
+
+
+def old_call(name: str, failovers: int) -> str:
+    numbers = "started_at, seen_at, turns, failovers, failures"
+    texts, at = ", ".join("''" for _ in TEXTS), "'2026-03-01 12:30:00'"
+    return (
+        f"INSERT INTO calls (id, {', '.join(TEXTS)}, {numbers})"  # noqa: S608 - ours
+        f" VALUES ('{name}', {texts}, {at}, {at}, 1, {failovers}, 0)"
+    )
+
+
 class SchemaContract:
     """What holds in any database; a kind of database is a class with the fixture `url`."""
 
@@ -119,6 +134,23 @@ class SchemaContract:
 
         assert await upgrade(url) == (known_versions()[-1], known_versions()[-1])
         assert await shape_of(url) == shape_before
+
+    async def test_a_call_from_before_it_was_known_whom_a_rung_touched_is_told_as_then(
+        self, url: str
+    ) -> None:
+        await use(url)
+        await in_database(
+            url,
+            "ALTER TABLE calls DROP COLUMN touched",
+            "UPDATE alembic_version SET version_num = '0007_call_costs'",
+            *(old_call(name, failovers) for name, failovers in (("moved", 1), ("quiet", 0))),
+        )
+        await upgrade(url)
+
+        engine = create_async_engine(url, poolclass=NullPool)
+        async with engine.connect() as connection:
+            found = await connection.execute(text("SELECT id FROM calls WHERE touched"))
+            assert list(found.scalars()) == ["moved"]
 
     async def test_a_database_of_a_newer_version_is_named(self, url: str) -> None:
         await use(url)

@@ -110,6 +110,7 @@ def call_values(name: str, minutes: float, **changes: Any) -> Any:
         "currency": "USD",
         "seen_at": at(minutes + 5),
         "recording": "",
+        "touched": False,
     } | changes
 
 
@@ -146,8 +147,8 @@ async def fill(url: str) -> None:
     """Put an outage of three minutes into a database, with a call before, in and behind it."""
     rows: Sequence[tuple[Table, Any]] = [
         (CALLS, call_values("c0", -20)),
-        (CALLS, call_values("c1", 9, failures=2, failovers=1)),
-        (CALLS, call_values("c2", 15)),
+        (CALLS, call_values("c1", 9, failures=2, failovers=1, touched=True)),
+        (CALLS, call_values("c2", 15, failovers=1)),  # moved from a rung that it had not asked
         (TURNS, turn_values(6, 0.9, number=1)),
         (TURNS, turn_values(10.5, 2.5, number=2)),
         (TURNS, turn_values(11, None, number=3)),

@@ -33,7 +33,7 @@ class ReportContract:
             "turns": 4,
             "turns_over_budget": 2,
             "failures": 2,
-            "failovers": 1,
+            "failovers": 2,
             "breaker_moves": 3,
             "breakers_opened": 1,
             "alerts": 1,
