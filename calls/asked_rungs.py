@@ -32,16 +32,20 @@ class AskedRungs:
     def __init__(self) -> None:
         self._work: dict[str, StageWork] = {}
 
-    def note(self, fact: AttemptStarted | AttemptWon) -> None:
-        """Note that a rung was asked, or has served."""
-        work = self._work.setdefault(fact.stage, StageWork())
-        if isinstance(fact, AttemptStarted):
-            work.start(fact.provider)
-        elif fact.stage in STAGES:
-            work.served = True
+    def heed(self, fact: object) -> bool:
+        """Note a fact; return whether it touched the caller."""
+        match fact:
+            case AttemptStarted():
+                self._of(fact.stage).start(fact.provider)
+            case AttemptWon() if fact.stage in STAGES:
+                self._of(fact.stage).served = True
+            case AttemptFailed():
+                return fact.stage in STAGES
+            case RungChosen():
+                return fact.before in self._of(fact.stage).asked
+            case _:
+                pass
+        return False
 
-    def touches(self, fact: AttemptFailed | RungChosen) -> bool:
-        """Return whether this fact touched the caller."""
-        if isinstance(fact, AttemptFailed):
-            return fact.stage in STAGES
-        return fact.stage in self._work and fact.before in self._work[fact.stage].asked
+    def _of(self, stage: str) -> StageWork:
+        return self._work.setdefault(stage, StageWork())

@@ -28,7 +28,7 @@ from calls.events import (
 )
 from calls.outcome import failed_provider
 from calls.record_turn import RecordedTurn
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, RungChosen
+from fallbacks.facts import AttemptFailed, AttemptWon, RungChosen
 
 TURNS_KEPT: Final = 8  # of a call; what is billed for an older one is in the call's sum alone
 
@@ -79,7 +79,7 @@ class RecordedCall:
         """Note one fact; return the messages that it is."""
         event = entry.event
         self._count(entry)
-        self._note_attempt(event)
+        self.row["touched"] |= self._asked.heed(event)
         self._note_leg(event)
         number = self._turn_of(event)
         turn = None if number is None else self._turn(number, entry.at)
@@ -114,15 +114,6 @@ class RecordedCall:
                 row |= {"reason": ended.reason, "length_s": ended.length_s}
             case event if failed_provider(event):
                 row["failures"] += 1
-            case _:
-                pass
-
-    def _note_attempt(self, event: Event) -> None:
-        match event:
-            case AttemptStarted() | AttemptWon():
-                self._asked.note(event)
-            case AttemptFailed() | RungChosen() if self._asked.touches(event):
-                self.row["touched"] = True
             case _:
                 pass
 

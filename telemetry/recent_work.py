@@ -74,9 +74,9 @@ class RecentWork:
         """Count one entry."""
         match entry.event:
             case AttemptStarted() as started if entry.call_id:
-                self._of(entry.call_id).note(started)
+                self._of(entry.call_id).heed(started)
             case AttemptWon() as won if entry.call_id and won.stage in STAGES:
-                self._of(entry.call_id).note(won)
+                self._of(entry.call_id).heed(won)
                 self._minute(won.stage, won.provider, entry).began[step_of(won.after_s)] += 1
             case AttemptFailed() as failed if failed.stage in STAGES:
                 self._fail(failed, entry)
@@ -118,7 +118,7 @@ class RecentWork:
     def _move(self, moved: RungChosen, entry: Entry) -> None:
         minute = self._minute(moved.stage, moved.before, entry)
         minute.left += 1
-        if self._of(entry.call_id).touches(moved):
+        if self._of(entry.call_id).heed(moved):
             minute.touched.add(entry.call_id)
 
     def _fail(self, failed: AttemptFailed, entry: Entry) -> None:
