@@ -9,7 +9,9 @@ from calls.events import CallEnded, LegEnded, MessageLeft, ProviderFailed, Usage
 from calls.record_call import RecordedCall, plus
 from fallbacks.facts import AttemptFailed, BreakerMoved
 
-ENDED_CALLS: Final = 64  # the latest, for what is told of a call after its end (chosen)
+# The latest, for what is told of a call after its end: a summary's cost comes up to a minute late,
+# and short calls may end twice a second (chosen).
+ENDED_CALLS: Final = 256
 
 RecordRow: TypeAlias = dict[str, Any]
 """A row of plain values; each moment is ISO 8601."""
