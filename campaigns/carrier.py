@@ -1,9 +1,27 @@
 """What a campaign wants of a carrier: to dial under our own id, and to say what came of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from calls.leg_events import LegOutcome
+from calls.leg_progress import OUTCOMES as BY_FINAL_STATUS
 from calls.outbound import DialOutcome
+
+OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
+    "completed": DialOutcome.COMPLETED,
+    "busy": DialOutcome.BUSY,
+    "no-answer": DialOutcome.NO_ANSWER,
+    "failed": DialOutcome.FAILED,
+    "cancelled": DialOutcome.CANCELLED,
+    "voicemail": DialOutcome.VOICEMAIL,
+}
+"""What a leg's end is for a dial."""
+
+BY_STATUS: Final[Mapping[str, DialOutcome]] = {
+    status: OUTCOMES[outcome] for status, outcome in BY_FINAL_STATUS.items()
+}
+"""The same by a call's final status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

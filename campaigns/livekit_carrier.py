@@ -5,7 +5,7 @@ is there, the dial was made, whoever asks. The agent is in the room before the c
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,9 +13,8 @@ import aiohttp
 from livekit import api
 
 from calls.dialled import ANSWERED
-from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRequest, FoundCall
+from campaigns.carrier import OUTCOMES, CarrierError, DialRequest, FoundCall
 from transports.livekit_dial import CALLEE, AlreadyDiallingError, Dialled, OutboundCall, dial
 from transports.livekit_trunks import ExchangeError, outbound_trunk_id
 
@@ -24,14 +23,6 @@ MOST: Final = 1000  # dials that are kept in mind; the oldest that are over give
 STATUS: Final = "sip.callStatus"
 ACTIVE: Final = "active"
 DIAL_PREFIX: Final = "dial-"
-OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
-    "completed": DialOutcome.COMPLETED,
-    "busy": DialOutcome.BUSY,
-    "no-answer": DialOutcome.NO_ANSWER,
-    "failed": DialOutcome.FAILED,
-    "cancelled": DialOutcome.CANCELLED,
-    "voicemail": DialOutcome.VOICEMAIL,
-}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bot.house.house import House
+from bot.http.status_callbacks import StatusCallbacks
 from calls.entry import Tell
 from transports.leg import Leg
 
@@ -44,6 +45,10 @@ class DoorFrame:
     tell: Tell
     clock: Callable[[], float]
     house: House
+
+    def status_callbacks(self, carrier: str) -> StatusCallbacks:
+        """Return what reads a carrier's callbacks."""
+        return StatusCallbacks(carrier=carrier, house=self.house, tell=self.tell, clock=self.clock)
 
     def socket_url(self, path: str, worker: str = "") -> str:
         """Return where a carrier finds a media socket, at the one worker if it is named."""

@@ -13,9 +13,10 @@ from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 from bot.call.briefs import Briefs
 from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor
+from bot.http.status_callbacks import StatusCallbacks
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.twilio_people import TwilioPeople
-from bot.http.twilio_status import StatusCallbacks
+from bot.http.twilio_status import read_status
 from bot.http.webhook import read_body, refuse
 from calls.leg_progress import OUTCOMES
 from transports.media_stream.leg import CarriedCall
@@ -59,7 +60,7 @@ def twilio_router(
         rest=rest,
         people=people,
         briefs=briefs,
-        progress=StatusCallbacks(house=frame.house, tell=frame.tell, clock=frame.clock),
+        progress=frame.status_callbacks("twilio"),
     )
     return _routes(door)
 
@@ -124,7 +125,7 @@ class _TwilioDoor:
         form = await self._form(request, STATUS_PATH)
         if isinstance(form, Response):
             return form
-        await self.progress.take(form, ref=request.query_params.get("dial", ""))
+        await self.progress.take(read_status(form, request.query_params.get("dial", "")))
         if caller := answered_for(form):
             await self.desk.returns.find(caller, handed_on="connected")
         if form.get("CallStatus", "") in OUTCOMES:
