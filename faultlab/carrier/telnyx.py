@@ -9,7 +9,7 @@ import base64
 import json
 import secrets
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import aiohttp
 from aiohttp import web
@@ -39,6 +39,14 @@ CODES: Final = {"PCMU": MULAW_CODE, "L16": plain_code(16000, high_byte_first=Tru
 COMMAND_S: Final = 5.0  # for the agent to say what to do with a call
 
 
+class HangsUp(Protocol):
+    """A call that can be ended."""
+
+    async def hang_up(self, *, by: str = ...) -> None:
+        """End it."""
+        ...
+
+
 class TelnyxAccount:
     """An account: its keys, its calls, and the REST interface that commands them.
 
@@ -50,6 +58,9 @@ class TelnyxAccount:
         commands: The call, the action and the fields of every command that was let in.
         answer_with: A status to answer instead, to be broken on purpose.
         people: By number, how a leg to somebody ends: `answered`, or a `hangup_cause`.
+        calls: Those that can be ended.
+        over: Those that have ended.
+        app: The REST interface, which has no calls placed unless an exchange is made for it.
     """
 
     def __init__(self) -> None:
@@ -60,13 +71,13 @@ class TelnyxAccount:
         self.people: dict[str, str] = {}
         self._webhook = ""
         self._ringing: set[asyncio.Task[None]] = set()
-        self.calls: dict[str, Carrier] = {}
+        self.calls: dict[str, HangsUp] = {}
         self._private = Ed25519PrivateKey.generate()
-        self._over: set[str] = set()
+        self.over: set[str] = set()
         self._news = asyncio.Condition()
-        app = web.Application()
-        app.router.add_post("/v2/calls/{call}/actions/{action}", self._command)
-        self._runner = web.AppRunner(app)
+        self.app = web.Application()
+        self.app.router.add_post("/v2/calls/{call}/actions/{action}", self._command)
+        self._runner = web.AppRunner(self.app)
 
     @property
     def public_key(self) -> str:
@@ -136,29 +147,33 @@ class TelnyxAccount:
                 found.setdefault(fields.get("command_id", number), (action, fields))
         return list(found.values())
 
-    async def _command(self, request: web.Request) -> web.Response:
+    def turned_away(self, request: web.Request) -> web.Response | None:
+        """Return the refusal of whoever has no key, or of everybody."""
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
-            return _refusal(401, "10009", "Authentication failed")
+            return telnyx_refusal(401, "10009", "Authentication failed")
         if self.answer_with is not None:
-            return _refusal(self.answer_with, "10007", "Unexpected error")
+            return telnyx_refusal(self.answer_with, "10007", "Unexpected error")
+        return None
+
+    async def _command(self, request: web.Request) -> web.Response:
+        if refused := self.turned_away(request):
+            return refused
         call, action = request.match_info["call"], request.match_info["action"]
-        if call in self._over:
-            return _refusal(422, "90018", "Call has already ended")
+        if call in self.over:
+            return telnyx_refusal(422, "90018", "Call has already ended")
         async with self._news:
             self.commands.append((call, action, await request.json()))
             self._news.notify_all()
         if action == "transfer":
-            self._ring_person(await request.json())
+            fields = await request.json()
+            task = asyncio.get_running_loop().create_task(self._tell_of_person(fields))
+            self._ringing.add(task)
+            task.add_done_callback(self._ringing.discard)
         if action in ("hangup", "reject"):
-            self._over.add(call)
+            self.over.add(call)
         if action == "hangup" and call in self.calls:
             await self.calls[call].hang_up(by="agent")
         return web.json_response({"data": {"result": "ok"}})
-
-    def _ring_person(self, fields: dict[str, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(self._tell_of_person(fields))
-        self._ringing.add(task)
-        task.add_done_callback(self._ringing.discard)
 
     async def _tell_of_person(self, fields: dict[str, Any]) -> None:
         """Ring somebody, and tell of that leg as it goes."""
@@ -202,9 +217,14 @@ class TelnyxManner:
         state = {"client_state": fields.get("client_state")}
         await self.account.tell(session, url, "call.answered", payload | state)
         _, fields = await self.account.asked(phone.call_sid, "streaming_start")
-        return self._stream(fields)
+        return self.stream(fields)
 
-    def _stream(self, fields: dict[str, Any]) -> Twiml:
+    def payload(self, phone: PhoneCall) -> dict[str, Any]:
+        """Return what is told of a call whose stream is over."""
+        return telnyx_payload(phone)
+
+    def stream(self, fields: dict[str, Any]) -> Twiml:
+        """Return where the media goes, by a `streaming_start`."""
         wanted = {
             "stream_bidirectional_mode": "rtp",
             "stream_bidirectional_codec": self._codec,
@@ -229,12 +249,12 @@ class TelnyxManner:
         number = len(self.account.asked_so_far(phone.call_sid, "streaming_start"))
         url = f"{server.base_url}/telnyx/voice"
         reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
-        await self.account.tell(session, url, "streaming.failed", telnyx_payload(phone) | reason)
+        await self.account.tell(session, url, "streaming.failed", self.payload(phone) | reason)
         # The agent answers news of a call when it has commanded what it wants.
         asked = self.account.asked_so_far(phone.call_sid, "streaming_start")
         if len(asked) <= number:
             raise NotConnectedError(status=200, said="no stream was asked for")
-        return self._stream(asked[number][1])
+        return self.stream(asked[number][1])
 
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
         """Return `connected` and `start`."""
@@ -332,5 +352,6 @@ def telnyx_payload(phone: PhoneCall) -> dict[str, Any]:
     }
 
 
-def _refusal(status: int, code: str, title: str) -> web.Response:
+def telnyx_refusal(status: int, code: str, title: str) -> web.Response:
+    """Return what is answered to what cannot be."""
     return web.json_response({"errors": [{"code": code, "title": title}]}, status=status)
