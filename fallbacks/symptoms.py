@@ -2,8 +2,8 @@
 
 Source: the providers' published error lists and our own measurements of their clients: OpenAI's
 error codes guide, Deepgram's errors and DATA/NET troubleshooting pages, Cartesia's API errors and
-concurrency pages, ElevenLabs' error messages and help articles, Twilio's REST error list. RFC 6455
-§7.4.1 for close codes. Where those are silent the line says what we chose.
+concurrency pages, ElevenLabs' error messages and help articles, Twilio's and Telnyx's REST error
+lists. RFC 6455 §7.4.1 for close codes. Where those are silent the line says what we chose.
 """
 
 from collections.abc import Mapping
@@ -80,6 +80,7 @@ HTTP: Final = (
     _line(finding(Kind.NOT_FOUND, harmless=True), on="twilio", words="20404"),  # already hung up
     _line(_LIMITED, on="twilio", words="20429 10004"),
     _line(_PAYLOAD, on="twilio", words="21211 21214 21217"),  # that number only
+    _line(_PAYLOAD, on="telnyx", words="10002 10016"),  # likewise: no number, or not in E.164
     # 429 has two meanings, and so has 401.
     _line(_QUOTA, 429, on="openai", words=_SPENT),
     _line(_QUOTA, *range(400, 500), on="elevenlabs", words="quota_exceeded"),

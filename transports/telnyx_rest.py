@@ -1,20 +1,28 @@
-"""What we ask of Telnyx's Call Control: to answer, stream, refuse, hand on and end a call."""
+"""What we ask of Telnyx: to answer, stream, refuse, hand on and end a call; and what it answers."""
 
 import asyncio
 import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import aiohttp
 from pydantic import SecretStr
 
+from fallbacks.classification import classify_error, classify_http
+from fallbacks.failure import ServiceError, error_of, failed
+
+STAGE: Final = "dial"
+PROVIDER: Final = "telnyx"
 API_URL: Final = "https://api.telnyx.com"
 ASK_S: Final = 5.0  # the caller waits; longer helps nobody
 LEAST_RING_S: Final = 5
 MOST_RING_S: Final = 600
 NO_ANSWER: Final = 0  # in place of a status: the question was not answered
+TelnyxAnswer: TypeAlias = dict[str, Any]
+"""The JSON of an answer: what was asked for stands in `data`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +48,16 @@ class TelnyxRest:
         """Have a caller hear the busy tone. Return the status."""
         return await self._command(call_id, "reject", {"cause": "USER_BUSY"})
 
-    async def start_stream(self, call_id: str, *, url: str, token: str) -> int:
-        """Have a call's sound come to `url`, and ours go back. Return the status."""
+    async def start_stream(self, call_id: str, *, url: str, token: str, once: str = "") -> int:
+        """Have a call's sound come to `url`, and ours go back. Return the status.
+
+        Args:
+            call_id: Whose.
+            url: Of our socket.
+            token: Lets the stream in there.
+            once: Names the stream, so that a call has no second one of the same name; empty: by its
+                token.
+        """
         fields = {
             "stream_url": url,
             "stream_track": "inbound_track",
@@ -50,7 +66,7 @@ class TelnyxRest:
             "stream_bidirectional_codec": self.codec,
             "stream_bidirectional_sampling_rate": self.rate_hz,
             "custom_parameters": [{"name": "token", "value": token}],
-            "command_id": f"stream-{token[:32]}",
+            "command_id": f"stream-{once or token[:32]}",
         }
         return await self._command(call_id, "streaming_start", fields)
 
@@ -82,15 +98,67 @@ class TelnyxRest:
         }
         return await self._command(call_id, "transfer", fields)
 
-    async def _command(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
-        url = f"{self.api_url.rstrip('/')}/v2/calls/{quote(call_id, safe='')}/actions/{action}"
-        headers = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
+    async def ask(
+        self,
+        method: str,
+        resource: str,
+        *,
+        fields: Mapping[str, Any] | None = None,
+        query: Sequence[tuple[str, str]] = (),
+        but: Sequence[int] = (),
+    ) -> TelnyxAnswer | None:
+        """Return the JSON of an answer, for work outside a call; None: one of the statuses `but`.
+
+        Raises:
+            ServiceError: It failed; says how, and whether asking again may help.
+        """
         try:
-            async with (
-                asyncio.timeout(ASK_S),
-                aiohttp.ClientSession(headers=headers) as session,
-                session.post(url, json=fields) as answer,
-            ):
-                return answer.status
+            async with asyncio.timeout(ASK_S):
+                status, body = await self._send(method, resource, fields, query)
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+            found = classify_error(error)
+            reason = type(error).__name__
+            raise error_of(failed(found, STAGE, provider=PROVIDER, reason=reason)) from error
+        if status in but:
+            return None
+        if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict):
+            raise _refusal(status, body)
+        return body
+
+    async def _command(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
+        try:
+            async with asyncio.timeout(ASK_S):
+                resource = f"calls/{quote(call_id, safe='')}/actions/{action}"
+                status, _ = await self._send("POST", resource, fields, (), reads=False)
         except (TimeoutError, aiohttp.ClientError):
             return NO_ANSWER
+        return status
+
+    async def _send(
+        self,
+        method: str,
+        resource: str,
+        fields: Mapping[str, Any] | None,
+        query: Sequence[tuple[str, str]],
+        *,
+        reads: bool = True,
+    ) -> tuple[int, Any]:
+        """Send a request; return the answer's status and its JSON, None when it has none."""
+        url = f"{self.api_url.rstrip('/')}/v2/{resource}"
+        headers = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.request(method, url, json=fields, params=query) as answer,
+        ):
+            is_json = reads and answer.content_type == "application/json"
+            return answer.status, await answer.json() if is_json else None
+
+
+def _refusal(status: int, body: Any) -> ServiceError:
+    """Return what a refusal means: `{"errors": [{"code": …}, …]}`, of which the first counts."""
+    errors = body.get("errors") if isinstance(body, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else None
+    code = first.get("code") if isinstance(first, dict) else None
+    reason = f"HTTP {status}" + (f", Telnyx error {code}" if code else "")
+    found = classify_http(PROVIDER, status, first)
+    return error_of(failed(found, STAGE, provider=PROVIDER, reason=reason))
