@@ -34,6 +34,7 @@ from calls.leg_events import (
     EarMeasured,
     HandedOver,
     LegAnswered,
+    LegCharged,
     LegEnded,
     LegRinging,
     LineRestored,
@@ -498,6 +499,7 @@ Event: TypeAlias = (
     | LegRinging
     | LegAnswered
     | LegEnded
+    | LegCharged
     | AnswererJudged
     | AnswererHeard
     | CallerLookedUp

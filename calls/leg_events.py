@@ -40,13 +40,22 @@ class LegEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegCharged:
+    """The carrier says what a call cost, some time behind its end."""
+
+    call_ref: str
+    cost: float  # in the account's currency
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswererJudged:
     """The carrier has listened to who picked up."""
 
     call_ref: str
-    answerer: str  # in the carrier's words: human, machine_start, machine_end_beep, fax, unknown
+    answerer: str  # human, machine_start, machine_end_beep, fax, unknown: Twilio's words for any's
     machine: bool
-    after_s: float  # how long it listened
+    after_s: float  # how long it listened; 0.0: it does not say
     ref: str = ""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fastapi import APIRouter
 
 from bot import clock
+from bot.call.briefs import Briefs
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.settings import TransportsSettings
 from bot.http import telnyx_signature
@@ -18,17 +19,25 @@ from transports.plivo_rest import PlivoRest
 from transports.telnyx_rest import TelnyxRest
 
 
-def carrier_routers(transports: TransportsSettings, frame: DoorFrame) -> Iterator[APIRouter]:
-    """Return the routes of each carrier that is enabled."""
+def carrier_routers(
+    transports: TransportsSettings, frame: DoorFrame, briefs: Briefs
+) -> Iterator[APIRouter]:
+    """Return the routes of each carrier that is enabled.
+
+    Args:
+        transports: Of the configuration.
+        frame: The house.
+        briefs: What agents are told who talk with those whom campaigns call.
+    """
     if transports.telnyx.enabled:
-        yield from _telnyx(transports.telnyx, frame)
+        yield from _telnyx(transports.telnyx, frame, briefs)
     if transports.plivo.enabled:
         yield from _plivo(transports.plivo, frame)
     if transports.exotel.enabled:
         yield _exotel(transports.exotel, frame)
 
 
-def _telnyx(settings: TelnyxSettings, frame: DoorFrame) -> Iterator[APIRouter]:
+def _telnyx(settings: TelnyxSettings, frame: DoorFrame, briefs: Briefs) -> Iterator[APIRouter]:
     if not (settings.api_key and settings.public_key):
         return
     key = telnyx_signature.public_key(settings.public_key.get_secret_value())
@@ -46,6 +55,7 @@ def _telnyx(settings: TelnyxSettings, frame: DoorFrame) -> Iterator[APIRouter]:
         rest=rest,
         utc_s=lambda: clock.utc_now().timestamp(),
         patience=LinePatience(returns_within_s=settings.returns_within_s),
+        briefs=briefs,
     )
 
 

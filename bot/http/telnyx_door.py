@@ -1,7 +1,5 @@
 """Where Telnyx comes in: the Call Control webhook and the media socket."""
 
-import base64
-import binascii
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,9 +9,11 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter, Request, Response, WebSocket
 
+from bot.call.briefs import Briefs
 from bot.http import telnyx_signature
 from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor
+from bot.http.telnyx_dials import TelnyxDials
 from bot.http.telnyx_transfers import MARK, TelnyxControl, TelnyxTransfers, handed_on
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk
 from bot.http.webhook import read_body, refuse
@@ -23,9 +23,10 @@ from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started, is_id, part, text
 from transports.media_stream.telnyx import CODECS, MAX_REF_CHARS, TELNYX
+from transports.telnyx_calls import VOICE_PATH
+from transports.telnyx_dial import ref_of, state_text
 from transports.telnyx_rest import NO_ANSWER, TelnyxRest
 
-VOICE_PATH: Final = "/telnyx/voice"
 MEDIA_PATH: Final = "/telnyx/media"
 TOKEN_HEADER: Final = "x-telnyx-streaming-auth-token"  # noqa: S105 - a header's name
 OK: Final = Response(status_code=HTTPStatus.OK)
@@ -38,6 +39,7 @@ def telnyx_router(
     rest: TelnyxRest,
     utc_s: Callable[[], float],
     patience: LinePatience | None = None,
+    briefs: Briefs | None = None,
 ) -> APIRouter:
     """Return the routes of the Telnyx door.
 
@@ -47,18 +49,38 @@ def telnyx_router(
         rest: Where calls are answered, streamed and ended.
         utc_s: Seconds since 1970: webhooks are signed with the time of day.
         patience: How long a line is waited for.
+        briefs: What agents are told who talk with those whom campaigns call.
     """
     desk = TokenDesk(frame, "telnyx", patience or LinePatience())
-    waiting = TelnyxTransfers(frame.house)
-    door = _TelnyxDoor(frame=frame, key=key, rest=rest, utc_s=utc_s, desk=desk, waiting=waiting)
-    media = MediaDoor(
+    door = _TelnyxDoor(
         frame=frame,
+        key=key,
+        rest=rest,
+        utc_s=utc_s,
+        desk=desk,
+        waiting=TelnyxTransfers(frame.house),
+        dials=_dials(frame, desk, rest, briefs),
+    )
+    return _routes(door)
+
+
+def _dials(
+    frame: DoorFrame, desk: TokenDesk, rest: TelnyxRest, briefs: Briefs | None
+) -> TelnyxDials:
+    progress = frame.status_callbacks("telnyx")
+    return TelnyxDials(progress=progress, desk=desk, rest=rest, tell=frame.tell, briefs=briefs)
+
+
+def _routes(door: "_TelnyxDoor") -> APIRouter:
+    media = MediaDoor(
+        frame=door.frame,
         dialect=TELNYX,
         admit=door.admit,
-        ours=_codec(rest),
-        control=TelnyxControl(rest=rest, waiting=waiting),
-        returns=desk.returns,
-        patience=desk.patience,
+        ours=_codec(door.rest),
+        control=TelnyxControl(rest=door.rest, waiting=door.waiting),
+        returns=door.desk.returns,
+        patience=door.desk.patience,
+        why_not=door.dials.why_not,
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
@@ -80,23 +102,21 @@ class _TelnyxDoor:
     utc_s: Callable[[], float]
     desk: TokenDesk
     waiting: TelnyxTransfers
+    dials: TelnyxDials
 
     async def voice(self, request: Request) -> Response:
         """Do what Telnyx's news of a call asks for."""
-        body = await read_body(request)
-        if body is None:
-            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-            return refuse(self.frame.tell, "telnyx", "webhook_too_big_or_too_slow", status)
-        trouble = telnyx_signature.trouble(self.key, request.headers, body, now=self.utc_s())
-        if trouble is not None:
-            return refuse(self.frame.tell, "telnyx", trouble, HTTPStatus.FORBIDDEN)
+        body = await self._signed(request)
+        if isinstance(body, Response):
+            return body
         event, payload = _read_event(body)
         call_id = payload.get("call_control_id")
         if not is_id(call_id, MAX_REF_CHARS):
-            status = HTTPStatus.BAD_REQUEST
-            return refuse(self.frame.tell, "telnyx", "webhook_without_call_id", status)
+            return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
         if (caller := _caller_of(payload)) is not None:
             return await self._of_person(caller, event, payload)
+        if ref := ref_of(payload.get("client_state")):
+            return await self._of_dial(ref, call_id, event, payload)
         answers = {
             "call.initiated": self._ringing,
             "call.answered": self._answered,
@@ -106,12 +126,31 @@ class _TelnyxDoor:
         }
         return await answers[event](call_id, payload) if event in answers else OK
 
+    async def _signed(self, request: Request) -> bytes | Response:
+        """Return what Telnyx has signed, or the refusal of whatever else came."""
+        body = await read_body(request)
+        if body is None:
+            return self._refuse("webhook_too_big_or_too_slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        trouble = telnyx_signature.trouble(self.key, request.headers, body, now=self.utc_s())
+        return body if trouble is None else self._refuse(trouble, HTTPStatus.FORBIDDEN)
+
     async def _of_person(self, caller: str, event: str, payload: dict[str, Any]) -> Response:
         """Handle news of a leg that is rung for a caller."""
         outcome = handed_on(event, text(payload, "hangup_cause"))
         if outcome is not None:
             await self.waiting.tell(caller, outcome)
         return OK
+
+    async def _of_dial(
+        self, ref: str, call_id: str, event: str, payload: dict[str, Any]
+    ) -> Response:
+        """Handle news of a call that we placed."""
+        given = await self.dials.heed(ref, call_id, event, payload)
+        if given is None:
+            return OK
+        # News of an answer that is delivered twice opens one stream: both have the dial's name.
+        once = ref if event == "call.answered" else ""
+        return await self._stream(call_id, given, once=once)
 
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
         if payload.get("direction") != "incoming":
@@ -122,7 +161,7 @@ class _TelnyxDoor:
         return await self._ask("answer", self.rest.pick_up(call_id, token=given.token))
 
     async def _answered(self, call_id: str, payload: dict[str, Any]) -> Response:
-        token = _token(payload.get("client_state"))
+        token = state_text(payload.get("client_state"))
         if not token:
             return OK  # a call that somebody else answered
         return await self._stream(call_id, StreamPass(token=token))
@@ -136,9 +175,9 @@ class _TelnyxDoor:
         await self.desk.end(call_id)
         return OK
 
-    async def _stream(self, call_id: str, given: StreamPass) -> Response:
+    async def _stream(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
         url = self.frame.socket_url(MEDIA_PATH, given.worker)
-        asked = self.rest.start_stream(call_id, url=url, token=given.token)
+        asked = self.rest.start_stream(call_id, url=url, token=given.token, once=once)
         return await self._ask("streaming_start", asked)
 
     async def _ask(self, command: str, asked: Awaitable[int]) -> Response:
@@ -150,6 +189,9 @@ class _TelnyxDoor:
         self.frame.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))
         passes = status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
         return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE) if passes else OK
+
+    def _refuse(self, reason: str, status: HTTPStatus) -> Response:
+        return refuse(self.frame.tell, "telnyx", reason, status)
 
     async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
         """Say whose stream begins so: its token was given to Telnyx for one call."""
@@ -172,12 +214,5 @@ def _read_event(body: bytes) -> tuple[str, dict[str, Any]]:
 
 def _caller_of(payload: dict[str, Any]) -> str | None:
     """Return the call for which a leg is rung; None: it is no such leg."""
-    state = _token(payload.get("client_state"))
+    state = state_text(payload.get("client_state"))
     return state.removeprefix(MARK) if state.startswith(MARK) else None
-
-
-def _token(client_state: object) -> str:
-    try:
-        return base64.b64decode(str(client_state or ""), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return ""

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from bot import clock
+from bot.call.briefs import Briefs
 from bot.call.switchboard import CallSeat, SwitchboardFullError
 from bot.http import telnyx_signature
 from bot.http.exotel_door import ExotelProof, exotel_router
@@ -18,6 +19,7 @@ from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.exotel import ExotelManner, exotel_call
 from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
 from faultlab.carrier.telnyx import CODES, TelnyxAccount, TelnyxManner, telnyx_call, telnyx_payload
+from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from faultlab.carrier.webhook import PhoneCall
 from tests.transports.twilio_house import Call, House, serving
 from transports.leg import Leg
@@ -46,11 +48,16 @@ class Doors:
     """The house, and a caller by each carrier."""
 
     house: StreamHouse
-    telnyx: TelnyxAccount
+    exchange: TelnyxExchange
     plivo: PlivoAccount
     codec: str
     content_type: str
     rate_hz: int
+
+    @property
+    def telnyx(self) -> TelnyxAccount:
+        """Telnyx's account."""
+        return self.exchange.account
 
     def caller(self, carrier: str, phone: PhoneCall | None = None) -> Carrier:
         """Return a call that rings when it is entered."""
@@ -88,11 +95,12 @@ async def doors(
     rate_hz: int = 8000,
     utc_s: Callable[[], float] = lambda: clock.utc_now().timestamp(),
     returns_within_s: float = 0.0,
+    briefs: Briefs | None = None,
 ) -> AsyncIterator[Doors]:
     """Open every carrier's door on one free port of loopback."""
     it, app = StreamHouse(), FastAPI()
-    async with serving(app) as it.port, TelnyxAccount() as telnyx, PlivoAccount() as plivo:
-        frame = it.door_frame()
+    async with serving(app) as it.port, telnyx_exchange() as exchange, PlivoAccount() as plivo:
+        frame, telnyx = it.door_frame(), exchange.account
         key = telnyx_signature.public_key(telnyx.public_key)
         assert key is not None
         rest = TelnyxRest(
@@ -102,7 +110,9 @@ async def doors(
             rate_hz=CODES[codec].rate_hz,
         )
         patience = LinePatience(returns_within_s=returns_within_s)
-        app.include_router(telnyx_router(frame, key=key, rest=rest, utc_s=utc_s, patience=patience))
+        app.include_router(
+            telnyx_router(frame, key=key, rest=rest, utc_s=utc_s, patience=patience, briefs=briefs)
+        )
         plivo_rest = PlivoRest(
             auth_id=SecretStr(plivo.auth_id),
             auth_token=SecretStr(plivo.auth_token),
@@ -117,7 +127,7 @@ async def doors(
         app.include_router(exotel_router(frame, proof=proof))
         yield Doors(
             house=it,
-            telnyx=telnyx,
+            exchange=exchange,
             plivo=plivo,
             codec=codec,
             content_type=content_type,

@@ -1,0 +1,122 @@
+"""Calls that we placed through Telnyx: what is told of them, and how they come to our media socket.
+
+The news of a dial has our own id of it in its `client_state`, which Telnyx signs with the rest.
+Telnyx tells of no ringing: `call.initiated` of a leg that goes out is taken for it. What a call
+cost it tells if the application's "call cost" is switched on, in `call.cost`.
+
+Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
+apispec.telnyx.com/call-cost-received-event-7389933d0.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bot.call.briefs import Briefs
+from bot.http.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
+from bot.http.token_desk import StreamPass, TokenDesk
+from calls.entry import Tell
+from calls.leg_events import LegCharged
+from calls.leg_progress import StatusCallback
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.messages import text
+from transports.telnyx_dial import answerer_of, end_of
+from transports.telnyx_rest import TelnyxRest
+
+STATUSES: Final[Mapping[str, str]] = {
+    "call.initiated": "ringing",
+    "call.answered": "in-progress",
+    "call.hangup": "",  # by its cause
+}
+COST: Final = "call.cost"
+STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
+
+
+def read_news(call_id: str, event: str, payload: dict[str, Any], ref: str) -> StatusCallback | None:
+    """Return what news of a dial says of how it goes; None: nothing."""
+    answerer = answerer_of(event, payload)
+    if event not in STATUSES and not answerer:
+        return None
+    status, sip_code = STATUSES.get(event, ""), None
+    if event == "call.hangup":
+        end = end_of(payload)
+        status, sip_code = end.status, end.sip_code
+    return StatusCallback(
+        call_ref=call_id,
+        ref=ref,
+        status=status,
+        sip_code=sip_code,
+        answered_by=answerer,
+        reason=text(payload, "hangup_cause")[:MOST_WORD_CHARS],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelnyxDials:
+    """Tells how they go, and lets those in who picked up.
+
+    Attributes:
+        briefs: What agents are told who talk with those whom campaigns call.
+    """
+
+    progress: StatusCallbacks
+    desk: TokenDesk
+    rest: TelnyxRest
+    tell: Tell
+    briefs: Briefs | None = None
+
+    async def heed(
+        self, ref: str, call_id: str, event: str, payload: dict[str, Any]
+    ) -> StreamPass | None:
+        """Tell what news of a dial says; return what lets a stream in that is to be opened now."""
+        if said := read_news(call_id, event, payload, ref):
+            await self.progress.take(said)
+        if event == COST:
+            self._charge(ref, call_id, payload)
+        call = _call(call_id, payload, ref)
+        if event == "call.answered":
+            return await self._connect(call)
+        if event in STREAM_OVER:
+            given = await self.desk.follow(call)
+            return given if isinstance(given, StreamPass) else None
+        if event == "call.hangup":
+            await self.desk.end(call_id)
+        return None
+
+    async def why_not(self, call: CarriedCall) -> str:
+        """Say why no conversation can begin, and hang up then; empty: it can."""
+        if self.briefs is None or await self.briefs.load(call.dial_id):
+            return ""
+        await self.rest.complete(call.call_ref)
+        return "no_brief"  # who was called hears nothing rather than somebody else's greeting
+
+    async def _connect(self, call: CarriedCall) -> StreamPass | None:
+        given = await self.desk.begin(call)
+        if given is None:
+            await self.rest.complete(call.call_ref)  # nobody is kept waiting in silence
+        return given
+
+    def _charge(self, ref: str, call_id: str, payload: dict[str, Any]) -> None:
+        cost = _amount(payload.get("total_cost"))
+        if cost is not None:
+            self.tell(LegCharged(call_ref=call_id, ref=ref, cost=cost))
+
+
+def _call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:
+    return CarriedCall(
+        call_ref=call_id,
+        caller=text(payload, "from"),
+        called=text(payload, "to"),
+        direction="outbound",
+        dial_id=ref,
+    )
+
+
+def _amount(said: object) -> float | None:
+    """Return a price, which is written as a number or as a text."""
+    try:
+        amount = float(str(said))
+    except ValueError:
+        return None
+    return amount if math.isfinite(amount) and amount >= 0 else None

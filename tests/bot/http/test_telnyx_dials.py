@@ -1,0 +1,239 @@
+"""Calls that we place through Telnyx: what is told of them, and who is let in."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from bot.call.briefs import Briefs
+from bot.config.agent import AgentSettings
+from calls.events import CallRefused, Event, InputRefused
+from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
+from faultlab.carrier.callee import Callee, Fate
+from faultlab.carrier.telnyx import telnyx_call, telnyx_payload
+from tests.transports.carrier_house import Doors, doors
+from tests.transports.twilio_house import tone, until
+from transports.telnyx_calls import TelnyxCalls, TelnyxOrder
+from transports.telnyx_dial import state_of
+from transports.telnyx_rest import TelnyxRest
+
+pytestmark = pytest.mark.virtual_time
+
+ORDER = TelnyxOrder(to="+15005550111", caller="+15005550006", ref="d-1", machine="detect")
+FACTS = (LegRinging, LegAnswered, LegEnded, AnswererJudged, LegCharged)
+
+
+@asynccontextmanager
+async def dialling(callee: Callee, **how: Any) -> AsyncIterator[tuple[Doors, TelnyxCalls]]:
+    async with doors(**how) as it:
+        it.exchange.callees[ORDER.to] = callee
+        rest = TelnyxRest(api_key=SecretStr(it.telnyx.api_key), api_url=it.telnyx.url)
+        yield (
+            it,
+            TelnyxCalls(
+                rest=rest, connection_id=it.exchange.connection_id, public_url=it.house.url
+            ),
+        )
+
+
+def facts(it: Doors) -> list[Event]:
+    return [each for each in it.house.told if isinstance(each, FACTS)]
+
+
+def commands(it: Doors) -> list[str]:
+    return [action for _, action, _ in it.telnyx.commands]
+
+
+async def told(it: Doors, event: str, **payload: Any) -> int:
+    """Have Telnyx sign news of a call, and return what it is answered."""
+    said = telnyx_payload(telnyx_call()) | {"direction": "outgoing"} | payload
+    body = json.dumps({"data": {"event_type": event, "payload": said}}).encode()
+    return await post(it, body, it.telnyx.signed(body))
+
+
+async def post(it: Doors, body: bytes, headers: dict[str, str]) -> int:
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{it.house.url}/telnyx/voice", data=body) as answer,
+    ):
+        return answer.status
+
+
+async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
+    async with dialling(Callee(ring_s=3)) as (it, calls):
+        record = await calls.dial(ORDER)
+        call = await it.house.call()
+        person = it.exchange.placed[record.call_id].carrier
+        assert person is not None
+        await call.say(tone(0.3))
+        await until(lambda: bool(person.ear.bursts))
+        await until(lambda: len(facts(it)) == 3)
+        await person.hang_up()
+        await until(lambda: len(facts(it)) == 5)
+
+        said = call.leg.facts
+        assert (said.direction, said.call_ref, said.dial_id) == ("outbound", record.call_id, "d-1")
+        assert (said.caller, said.called) == (ORDER.caller, ORDER.to)
+        ref = record.call_id
+        ringing, answered, judged, ended, charged = facts(it)
+        assert ringing == LegRinging(call_ref=ref, ref="d-1")
+        assert isinstance(answered, LegAnswered)
+        assert answered.after_s == pytest.approx(3, abs=0.5)
+        assert judged == AnswererJudged(
+            call_ref=ref, ref="d-1", answerer="human", machine=False, after_s=0.0
+        )
+        assert ended == LegEnded(
+            call_ref=ref, ref="d-1", outcome="completed", sip_code=200, reason="normal_clearing"
+        )
+        assert charged == LegCharged(call_ref=ref, ref="d-1", cost=0.007)
+
+
+@pytest.mark.parametrize(
+    ("fate", "outcome", "sip_code"),
+    [("busy", "busy", 486), ("no-answer", "no-answer", None), ("failed", "failed", 404)],
+)
+async def test_a_call_that_nobody_takes_has_an_outcome(
+    fate: Fate, outcome: str, sip_code: int | None
+) -> None:
+    async with dialling(Callee(fate=fate)) as (it, calls):
+        await calls.dial(ORDER)
+        await until(lambda: len(facts(it)) == 2)
+
+        ended = facts(it)[-1]
+        assert isinstance(ended, LegEnded)
+        assert (ended.outcome, ended.sip_code) == (outcome, sip_code)
+        assert commands(it) == []
+
+
+@pytest.mark.parametrize("means", ["detect", "premium"])
+async def test_a_machine_is_told_of_and_no_person_was_reached(means: Any) -> None:
+    order = TelnyxOrder(to=ORDER.to, caller=ORDER.caller, ref="d-1", machine=means)
+    async with dialling(Callee(answered_by="machine_start")) as (it, calls):
+        record = await calls.dial(order)
+        await until(lambda: any(isinstance(each, AnswererJudged) for each in facts(it)))
+        person = it.exchange.placed[record.call_id].carrier
+        assert person is not None
+        await person.hang_up()
+        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+
+        judged, ended = facts(it)[-2:]
+        assert isinstance(judged, AnswererJudged)
+        assert (judged.answerer, judged.machine) == ("machine_start", True)
+        assert isinstance(ended, LegEnded)
+        assert ended.outcome == "voicemail"
+
+
+async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -> None:
+    async with dialling(Callee()) as (it, calls):
+        it.exchange.repeats = 3
+        record = await calls.dial(ORDER)
+        await it.house.call()
+        await calls.cancel(record.call_id)
+        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+        await asyncio.sleep(1)
+
+        kinds = [type(each) for each in facts(it)]
+        assert kinds == [LegRinging, LegAnswered, LegEnded]
+        assert len(it.telnyx.asked_so_far(record.call_id, "streaming_start")) == 1
+        assert len(it.house.calls) == 1
+
+
+async def test_who_picks_up_while_every_seat_is_taken_is_hung_up_on() -> None:
+    async with dialling(Callee()) as (it, calls):
+        it.house.why_closed = "full"
+        await calls.dial(ORDER)
+        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+
+        assert commands(it) == ["hangup"]
+        assert CallRefused(transport="telnyx", reason="full") in it.house.told
+
+
+async def test_who_picks_up_and_for_whom_there_is_no_brief_is_hung_up_on() -> None:
+    async def look_up(_: str) -> AgentSettings | None:
+        return None
+
+    briefs = Briefs()
+    briefs.look_up = look_up
+    async with dialling(Callee(), briefs=briefs) as (it, calls):
+        await calls.dial(ORDER)
+        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+
+        assert commands(it) == ["streaming_start", "hangup"]
+        assert CallRefused(transport="telnyx", reason="no_brief") in it.house.told
+        assert it.house.calls == []
+
+
+async def test_a_stream_of_ours_that_dies_is_followed_by_another() -> None:
+    async with dialling(Callee(), returns_within_s=30) as (it, calls):
+        record = await calls.dial(ORDER)
+        call = await it.house.call()
+        person = it.exchange.placed[record.call_id].carrier
+        assert person is not None
+        await person.break_off()
+        await until(lambda: commands(it).count("streaming_start") == 2)
+        await asyncio.sleep(0.5)
+        await call.say(tone(0.3))
+        await until(lambda: bool(person.ear.bursts))
+
+        assert call.gone_for == []
+        assert len(it.house.calls) == 1
+
+
+async def test_a_call_that_rings_can_be_given_up() -> None:
+    async with dialling(Callee(ring_s=30)) as (it, calls):
+        record = await calls.dial(ORDER)
+        await until(lambda: len(facts(it)) == 1)
+        assert await calls.cancel(record.call_id) is None
+        await until(lambda: len(facts(it)) == 2)
+
+        ended = facts(it)[-1]
+        assert isinstance(ended, LegEnded)
+        assert ended.outcome == "cancelled"
+
+
+@pytest.mark.parametrize("signature", ["AAAA", "", "jnHHJVRuc+5O5HxzOjyUz1Q19Bc="])
+async def test_news_with_a_wrong_signature_is_forbidden_and_tells_nothing(signature: str) -> None:
+    async with doors() as it:
+        said = telnyx_payload(telnyx_call()) | {"client_state": state_of("d-1")}
+        body = json.dumps({"data": {"event_type": "call.hangup", "payload": said}}).encode()
+        headers = it.telnyx.signed(body) | {"telnyx-signature-ed25519": signature}
+
+        assert await post(it, body, headers) == 403
+        assert it.house.told == [InputRefused(transport="telnyx", reason="wrong_signature")]
+
+
+async def test_our_own_id_is_part_of_what_is_signed() -> None:
+    async with doors() as it:
+        said = telnyx_payload(telnyx_call()) | {"client_state": state_of("d-1")}
+        body = json.dumps({"data": {"event_type": "call.hangup", "payload": said}}).encode()
+        other = body.replace(state_of("d-1").encode(), state_of("d-2").encode())
+        assert other != body
+
+        assert await post(it, other, it.telnyx.signed(body)) == 403
+        assert facts(it) == []
+
+
+async def test_odd_words_and_endless_ones_are_bounded() -> None:
+    async with doors() as it:
+        state = state_of("r" * 5000)
+        for event in ("call.machine.detection.ended", "call.hangup", "call.cost"):
+            told_ = await told(
+                it,
+                event,
+                call_control_id="v3:x",
+                client_state=state,
+                result="machine" * 900,
+                hangup_cause="c" * 9000,
+                sip_hangup_cause="9" * 5000,
+                total_cost="1e999",
+            )
+            assert told_ == 200
+
+        [ended] = facts(it)
+        assert isinstance(ended, LegEnded)
+        assert (len(ended.reason), len(ended.ref), ended.sip_code) == (64, 64, None)
