@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
-from bot.config.values import HttpUrl, Number, SecondsOrZero, Section
+from bot.config.values import HttpUrl, Number, Seconds, SecondsOrZero, Section, Text
 
 
 class CarrierSettings(Section):
@@ -26,7 +26,10 @@ class CarrierSettings(Section):
 
 
 class TelnyxSettings(CarrierSettings):
-    """Telnyx's telephone numbers, over Call Control and Media Streaming."""
+    """Telnyx's telephone numbers, over Call Control and Media Streaming.
+
+    With `connection_id` and `number`, calls are placed, too.
+    """
 
     entry = "have your Telnyx application's webhook ask {url}/telnyx/voice"
     secrets = {"api_key": True, "public_key": True}  # noqa: RUF012 - declared above, never changed
@@ -36,6 +39,9 @@ class TelnyxSettings(CarrierSettings):
     public_key_env: str = "TELNYX_PUBLIC_KEY"
     public_key: SecretStr | None = None  # base64, of the account: it checks webhooks
     number: Number | None = None
+    connection_id: Text | None = None  # of the Call Control application that places calls
+    calls_per_s: Seconds = 1.0  # that the account may place
+    machine_detection: Literal["detect", "premium", "disabled"] = "detect"
     codec: Literal["PCMU", "PCMA", "L16"] = "PCMU"
     returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
     api_url: HttpUrl = "https://api.telnyx.com"

@@ -50,6 +50,7 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _share(layers)
     yield from _storage(layers)
     yield from _telnyx(layers)
+    yield from _telnyx_dials(layers)
     yield from _campaigns(layers)
     yield from _callbacks(layers)
     yield from _models(layers)
@@ -118,6 +119,15 @@ def _telnyx(layers: Layers) -> Iterator[Problem]:
         text = f"names {name}, which holds no Ed25519 key of 32 bytes in base64"
         cure = "copy the public key from the portal, under Keys & Credentials"
         yield _problem(layers, (*key[:-1], "public_key_env"), f"{text}; {cure}")
+
+
+def _telnyx_dials(layers: Layers) -> Iterator[Problem]:
+    """Return whether calls that are placed there would have somebody's number to show."""
+    section: Key = ("transports", "telnyx")
+    enabled = says_yes(layers.at((*section, "enabled")))
+    if enabled and layers.at((*section, "connection_id")) and not layers.at((*section, "number")):
+        text = "is missing, and connection_id is set; give one of the account's numbers, such as"
+        yield _problem(layers, (*section, "number"), f"{text} +15005550006")
 
 
 def _is_ed25519(text: str) -> bool:

@@ -1,20 +1,19 @@
 """Our own side of the calls that campaigns place, as any process of the house knows it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
 from bot.house.house import House
+from bot.outbound.carrier_book import MOST, CarrierBook
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import CallEnded
-from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
 from campaigns.call_verdict import CallJudge, CallVerdict
 
 QUESTION: Final = "campaign call"
-MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
 
 
 class CallLedger:
@@ -27,24 +26,30 @@ class CallLedger:
         self._judges: dict[str, CallJudge] = {}  # by the dial's id
         self._dial_of: dict[str, str] = {}  # by the call's id
         self._news: dict[str, asyncio.Event] = {}
-        self.refs: dict[str, str] = {}  # the carrier's id, by the dial's
+        self.book = CarrierBook()
         self._house: House | None = None
+
+    @property
+    def refs(self) -> MutableMapping[str, str]:
+        """The carrier's ids of calls, by those of their dials."""
+        return self.book.refs
 
     def join(self, house: House) -> None:
         """Answer what other processes of the house ask."""
         self._house = house
+        self.book.join(house)
         house.answer(QUESTION, self._answer)
 
     async def hear(self, entry: Entry) -> None:
         """Note one entry."""
+        if told_of := self.book.note(entry.event):
+            self._wake(told_of)
+            return
         match entry.event:
             case OutboundCallBegan(dial_id=dial_id):
                 self._make_room()
                 self._judges[dial_id] = CallJudge()
                 self._dial_of[entry.call_id] = dial_id
-            case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
-                self._note_ref(leg.ref, leg.call_ref)
-                self._wake(leg.ref)
             case event if dial_id := self._dial_of.get(entry.call_id):
                 self._judges[dial_id].add(event)
                 if isinstance(event, CallEnded):
@@ -73,7 +78,7 @@ class CallLedger:
         """Keep nothing of a dial any more."""
         self._judges.pop(dial_id, None)
         self._news.pop(dial_id, None)
-        self.refs.pop(dial_id, None)
+        self.book.forget(dial_id)
 
     def _own(self, dial_id: str) -> CallVerdict | None:
         judge = self._judges.get(dial_id)
@@ -86,11 +91,6 @@ class CallLedger:
     def _wake(self, dial_id: str) -> None:
         if news := self._news.get(dial_id):
             news.set()
-
-    def _note_ref(self, dial_id: str, call_ref: str) -> None:
-        self.refs[dial_id] = call_ref
-        while len(self.refs) > MOST:  # a callback comes to any worker, and behind a dial's end
-            del self.refs[next(iter(self.refs))]
 
     def _make_room(self) -> None:
         running = set(self._dial_of.values())

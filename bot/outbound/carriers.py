@@ -1,12 +1,15 @@
 """Which carrier places the calls of this configuration."""
 
 import asyncio
-from collections.abc import MutableMapping
 from typing import Protocol, runtime_checkable
 
 from bot.config.settings import Settings
 from campaigns.carrier import CampaignCarrier, DialRefusedError, DialRequest, FoundCall
+from campaigns.carrier_news import CarrierNews
+from campaigns.telnyx_carrier import TelnyxCarrier
 from campaigns.twilio_carrier import TwilioCarrier
+from transports.telnyx_calls import TelnyxCalls
+from transports.telnyx_rest import TelnyxRest
 from transports.twilio_calls import TwilioCalls
 from transports.twilio_rest import TwilioRest
 
@@ -21,19 +24,19 @@ class Closing(Protocol):
 
 
 def carrier_of(
-    settings: Settings, refs: MutableMapping[str, str], tasks: asyncio.TaskGroup
+    settings: Settings, news: CarrierNews, tasks: asyncio.TaskGroup
 ) -> CampaignCarrier | None:
-    """Return the carrier, Twilio before LiveKit; None: none is configured that could place calls.
+    """Return who places calls, Twilio before Telnyx before LiveKit; None: nobody could.
 
     Args:
         settings: The configuration.
-        refs: Where the carrier's ids are found by our own, as callbacks tell them.
+        news: What callbacks have told, such as the carrier's ids by our own.
         tasks: Owns what a carrier does beside the dialer.
     """
-    return _twilio(settings, refs) or _livekit(settings, tasks)
+    return _twilio(settings, news) or _telnyx(settings, news) or _livekit(settings, tasks)
 
 
-def _twilio(settings: Settings, refs: MutableMapping[str, str]) -> CampaignCarrier | None:
+def _twilio(settings: Settings, news: CarrierNews) -> CampaignCarrier | None:
     twilio = settings.transports.twilio
     if not (twilio.enabled and twilio.account_sid and twilio.auth_token and twilio.number):
         return None
@@ -47,8 +50,26 @@ def _twilio(settings: Settings, refs: MutableMapping[str, str]) -> CampaignCarri
     return TwilioCarrier(
         calls=TwilioCalls(rest=rest, public_url=public_url),
         number=twilio.number,
-        refs=refs,
+        refs=news.refs,
         calls_per_s=twilio.calls_per_s,
+    )
+
+
+def _telnyx(settings: Settings, news: CarrierNews) -> CampaignCarrier | None:
+    telnyx = settings.transports.telnyx
+    if not (telnyx.enabled and telnyx.api_key and telnyx.connection_id and telnyx.number):
+        return None
+    calls = TelnyxCalls(
+        rest=TelnyxRest(api_key=telnyx.api_key, api_url=telnyx.api_url),
+        connection_id=telnyx.connection_id,
+        public_url=settings.server.public_url.rstrip("/"),
+    )
+    return TelnyxCarrier(
+        calls=calls,
+        number=telnyx.number,
+        news=news,
+        machine=telnyx.machine_detection,
+        calls_per_s=telnyx.calls_per_s,
     )
 
 

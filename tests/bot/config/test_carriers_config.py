@@ -82,6 +82,14 @@ LINES: dict[str, tuple[str, dict[str, str], list[str]]] = {
             "under Keys & Credentials"
         ],
     ),
+    "telnyx with an application and no number": (
+        'telnyx: {enabled: true, connection_id: "1684641123236054244"}',
+        {"TELNYX_API_KEY": "KEY1", "TELNYX_PUBLIC_KEY": PUBLIC_KEY},
+        [
+            "holdline.yaml:1: transports.telnyx.number is missing, and connection_id is set; give "
+            "one of the account's numbers, such as +15005550006"
+        ],
+    ),
     "plivo without a token": (
         "plivo: {enabled: true}",
         {"PLIVO_AUTH_ID": "MA1"},
@@ -117,6 +125,9 @@ def test_what_is_missing_is_told_in_one_line_each(
     ("text", "key"),
     [
         ("telnyx: {codec: OPUS}", "transports.telnyx.codec"),
+        ("telnyx: {machine_detection: maybe}", "transports.telnyx.machine_detection"),
+        ("telnyx: {calls_per_s: 0}", "transports.telnyx.calls_per_s"),
+        ("telnyx: {connection_id: ''}", "transports.telnyx.connection_id"),
         ("plivo: {content_type: audio/wav}", "transports.plivo.content_type"),
         ("exotel: {allowed_addresses: [here]}", "transports.exotel.allowed_addresses[0]"),
         ("telnyx: {returns_within_s: -1}", "transports.telnyx.returns_within_s"),

@@ -1,0 +1,42 @@
+"""What a carrier has told of calls without being asked: for those that do not say it when they are.
+
+Twilio says of any call how it ended and what it cost, as often as it is asked. Others say that in
+their callbacks alone, which reach any process of the house.
+"""
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from calls.leg_events import LegOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardCall:
+    """What was told of the call of a dial.
+
+    Attributes:
+        call_ref: The carrier's id of it.
+        outcome: None: nothing of an end was told yet.
+    """
+
+    call_ref: str
+    answered: bool = False
+    outcome: LegOutcome | None = None
+
+
+class CarrierNews(Protocol):
+    """All of the house's."""
+
+    @property
+    def refs(self) -> MutableMapping[str, str]:
+        """The carrier's ids of calls by our own of their dials, as far as this process knows."""
+        ...
+
+    async def heard(self, dial_id: str) -> HeardCall | None:
+        """Return what was told of a dial; None: nothing."""
+        ...
+
+    async def charged(self, call_ref: str) -> float | None:
+        """Return what a call is said to have cost; None: nothing was said of it."""
+        ...

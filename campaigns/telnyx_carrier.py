@@ -1,0 +1,105 @@
+"""Campaigns over Telnyx: calls under our own id, by which they are found again.
+
+How a call ended, Telnyx says once, in signed news; its status says no more than that it is over. So
+what was heard counts first, then the list of active calls, in which our own id stands, and then the
+list of events, for news that was sent while nobody was there to hear it. How long a call was, our
+own side knows: whether Telnyx counts its ringing is written nowhere.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from calls.leg_progress import MACHINES
+from calls.outbound import DialOutcome
+from campaigns.carrier import BY_STATUS, OUTCOMES, CarrierError, DialRequest, FoundCall
+from campaigns.carrier_news import CarrierNews, HeardCall
+from campaigns.dial_pace import DialPace
+from fallbacks.failure import Scope, ServiceError
+from transports.telnyx_calls import Detection, TelnyxCalls, TelnyxOrder, TelnyxRecord
+
+THIS_NUMBER: Final = frozenset({Scope.PAYLOAD})
+"""Any other bad request, such as one with an unknown application, says nothing of the number."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TelnyxCarrier:
+    """One application and one of its numbers.
+
+    Attributes:
+        number: Ours, which the callee sees.
+        news: What the application's news has told.
+        machine: Whether Telnyx listens for answering machines.
+        calls_per_s: How many calls the account may place.
+    """
+
+    calls: TelnyxCalls
+    number: str
+    news: CarrierNews
+    machine: Detection = "detect"
+    calls_per_s: float = 1.0
+    _pace: DialPace = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin at once."""
+        self._pace = DialPace(calls_per_s=self.calls_per_s, refuses=THIS_NUMBER)
+
+    async def dial(self, request: DialRequest) -> str:
+        """Have somebody called."""
+        order = TelnyxOrder(
+            to=request.to,
+            caller=self.number,
+            ref=request.dial_id,
+            ring_s=request.patience_s,
+            machine=self.machine,
+        )
+        placed = await self._pace.place(lambda: self.calls.dial(order))
+        self.news.refs[request.dial_id] = placed.call_id
+        return placed.call_id
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return what became of a dial; a call that is over and of which nobody says why goes on.
+
+        It does so for ten minutes: then Telnyx knows it no more, and its outcome is unknown.
+        """
+        heard = await self.news.heard(dial_id)
+        if heard is not None and heard.outcome is not None:
+            return _found(TelnyxRecord(call_id=heard.call_ref, over=True), heard)
+        try:
+            record = await self._look(dial_id, to, since_s, heard)
+        except ServiceError as error:
+            raise CarrierError(error.failure.reason) from error
+        if record is None:
+            return None
+        self.news.refs[dial_id] = record.call_id
+        return _found(record, heard)
+
+    async def cost_of(self, provider_call_id: str) -> float | None:
+        """Return what a call cost, if the application's news has said so."""
+        return await self.news.charged(provider_call_id)
+
+    async def _look(
+        self, dial_id: str, to: str, since_s: float, heard: HeardCall | None
+    ) -> TelnyxRecord | None:
+        call_id = heard.call_ref if heard else self.news.refs.get(dial_id)
+        record = await self.calls.fetch(call_id) if call_id else await self.calls.active(dial_id)
+        if record is not None and not record.over:
+            return record
+        since = datetime.fromtimestamp(since_s, UTC)
+        listed = await self.calls.search(dial_id, to=to, since=since)
+        if listed is None or (call_id and not listed.over):
+            return record  # the list is behind, or has lost the end
+        return listed
+
+
+def _found(record: TelnyxRecord, heard: HeardCall | None) -> FoundCall:
+    outcome = BY_STATUS.get(record.status)
+    if outcome is DialOutcome.COMPLETED and record.answered_by.startswith(MACHINES):
+        outcome = DialOutcome.VOICEMAIL
+    if heard is not None and heard.outcome is not None:
+        outcome = OUTCOMES[heard.outcome]
+    return FoundCall(
+        provider_call_id=record.call_id,
+        outcome=outcome,
+        answered=record.answered or bool(heard and heard.answered),
+    )

@@ -1,0 +1,123 @@
+"""A campaign through Telnyx with real calls: the server knows the carrier by its configuration."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from bot.outbound.staged import (
+    BUSY,
+    CONFIRMS,
+    DISCLOSURE,
+    NO_ANSWER,
+    OUR_NUMBER,
+    VOICEMAIL,
+    StagedContact,
+    cast_of,
+)
+from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
+from calls.campaign_events import DialAsked, DialEnded, OutboundCallBegan
+from calls.events import AgentSaid
+from calls.leg_events import AnswererHeard
+from calls.outbound import Dial, DialOutcome
+from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from tests.bot.staged_run import Notes, StagedRun, near_lab
+from transports.telnyx_dial import ref_of
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.long]
+
+EACH = (CONFIRMS, BUSY, VOICEMAIL, NO_ANSWER)
+
+
+def transports(exchange: TelnyxExchange) -> dict[str, Any]:
+    telnyx = {
+        "enabled": True,
+        "api_key": SecretStr(exchange.account.api_key),
+        "public_key": SecretStr(exchange.account.public_key),
+        "api_url": exchange.account.url,
+        "connection_id": exchange.connection_id,
+        "number": OUR_NUMBER,
+        "calls_per_s": 5.0,
+    }
+    return {"twilio": {"enabled": False}, "telnyx": telnyx}
+
+
+@asynccontextmanager
+async def campaign(
+    folder: Path, contacts: list[StagedContact], exchange: TelnyxExchange, **wanted: Any
+) -> AsyncIterator[StagedRun]:
+    notes = Notes()
+    exchange.callees |= {each.number: each.behaviour.callee for each in contacts}
+    plan = StagePlan(
+        contacts=contacts,
+        folder=folder,
+        campaign={"attempts": 1} | wanted,
+        changes={"transports": transports(exchange)},
+        listeners=[notes],
+    )
+    async with near_lab() as lab, staged_server(lab, plan) as staged:
+        yield StagedRun(staged=staged, notes=notes)
+
+
+async def dials_of(staged: StagedServer) -> dict[str, Dial]:
+    async with asyncio.timeout(300):
+        _, dials = await staged.ended()
+    return {each.number: each for each in dials}
+
+
+async def charged_of(staged: StagedServer, many: int) -> set[str]:
+    """Wait until so many dials have a price; return whose."""
+    found: set[str] = set()
+    async with asyncio.timeout(120):
+        while len(found) < many:
+            found = {each.number for each in await staged.dials() if each.cost}
+            await asyncio.sleep(1.0)
+    return found
+
+
+async def test_each_behaviour_has_its_outcome_and_both_books_agree(tmp_path: Path) -> None:
+    contacts = cast_of(len(EACH), EACH)
+    async with (
+        telnyx_exchange() as exchange,
+        campaign(tmp_path, contacts, exchange, voicemail_text="Please call us back.") as run,
+    ):
+        dials = await dials_of(run.staged)
+
+        outcomes = [dials[each.number].outcome for each in contacts]
+        assert outcomes == [
+            DialOutcome.COMPLETED,
+            DialOutcome.BUSY,
+            DialOutcome.VOICEMAIL,
+            DialOutcome.NO_ANSWER,
+        ]
+        ours = {(each.id, each.number, each.provider_call_id) for each in dials.values()}
+        assert ours == {(ref_of(state), to, call_id) for call_id, to, state in exchange.book}
+        assert len(run.of(DialEnded)) == len(EACH)
+        charged = await charged_of(run.staged, 2)
+        assert charged == {contacts[at].number for at in (0, 2)}
+        begun = {each.dial_id for each in run.of(OutboundCallBegan)}
+        assert begun == {dials[contacts[at].number].id for at in (0, 2)}
+        said = [each.text for each in run.of(AgentSaid)]
+        assert any(DISCLOSURE in each for each in said)
+        assert any("Does that still suit you" in each and "Anna" in each for each in said)
+        assert any("Please call us back." in each for each in said)
+        assert "voicemail" in [each.answerer for each in run.of(AnswererHeard)]
+
+
+async def test_a_lost_answer_is_found_again_and_nobody_is_called_twice(tmp_path: Path) -> None:
+    contacts = cast_of(2, (CONFIRMS, BUSY))
+    async with telnyx_exchange() as exchange:
+        exchange.swallow = 2
+        async with campaign(tmp_path, contacts, exchange) as run:
+            dials = await dials_of(run.staged)
+
+            assert [dials[each.number].outcome for each in contacts] == [
+                DialOutcome.COMPLETED,
+                DialOutcome.BUSY,
+            ]
+            assert len(exchange.book) == 2
+            assert [each.known for each in run.of(DialAsked)] == [True, True]

@@ -1,0 +1,215 @@
+"""Telnyx as a campaign's carrier, against the lab's: its pace, lost answers, lost news."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from pydantic import SecretStr
+
+from calls.leg_events import LegOutcome
+from calls.outbound import DialOutcome
+from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.carrier_news import HeardCall
+from campaigns.telnyx_carrier import TelnyxCarrier
+from faultlab.carrier.callee import Callee
+from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from transports.telnyx_calls import TelnyxCalls
+from transports.telnyx_rest import TelnyxRest
+
+pytestmark = pytest.mark.virtual_time
+
+OURS = "+15005550006"
+A, B = "+15005550111", "+15005550112"
+
+
+@dataclass
+class News:
+    """What was heard, as a test has it."""
+
+    refs: dict[str, str] = field(default_factory=dict[str, str])
+    told: dict[str, HeardCall] = field(default_factory=dict[str, HeardCall])
+    costs: dict[str, float] = field(default_factory=dict[str, float])
+
+    async def heard(self, dial_id: str) -> HeardCall | None:
+        return self.told.get(dial_id)
+
+    async def charged(self, call_ref: str) -> float | None:
+        return self.costs.get(call_ref)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A carrier, who is deaf unless a test tells it something."""
+
+    exchange: TelnyxExchange
+    carrier: TelnyxCarrier
+    news: News
+
+
+@asynccontextmanager
+async def bench(**callees: Callee) -> AsyncIterator[Bench]:
+    async with telnyx_exchange() as exchange:
+        exchange.mute = True
+        exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")} | callees
+        account, news = exchange.account, News()
+        rest = TelnyxRest(api_key=SecretStr(account.api_key), api_url=account.url)
+        calls = TelnyxCalls(
+            rest=rest, connection_id=exchange.connection_id, public_url="https://agent.example.com"
+        )
+        carrier = TelnyxCarrier(calls=calls, number=OURS, news=news)
+        yield Bench(exchange=exchange, carrier=carrier, news=news)
+
+
+def request(dial_id: str, to: str = A) -> DialRequest:
+    return DialRequest(dial_id=dial_id, to=to, campaign="c")
+
+
+async def ended(it: TelnyxCarrier, dial_id: str, to: str = A) -> FoundCall:
+    while (  # noqa: ASYNC110 - the carrier tells nobody here
+        found := await it.find(dial_id, to, 0.0)
+    ) is None or found.outcome is None:
+        await asyncio.sleep(1.0)
+    return found
+
+
+async def test_an_account_s_pace_is_kept_to() -> None:
+    async with bench() as it:
+        it.exchange.calls_per_s = 1.0
+        await asyncio.gather(*(it.carrier.dial(request(f"d-{at}")) for at in range(4)))
+
+        assert (len(it.exchange.book), it.exchange.too_soon) == (4, 0)
+
+
+async def test_a_dial_that_was_too_quick_is_asked_for_again() -> None:
+    async with bench() as it:
+        it.exchange.calls_per_s = 0.8
+        await asyncio.gather(*(it.carrier.dial(request(f"d-{at}")) for at in range(2)))
+
+        assert (len(it.exchange.book), it.exchange.too_soon) == (2, 1)
+
+
+HEARD: dict[str, tuple[LegOutcome, DialOutcome]] = {
+    "talked": ("completed", DialOutcome.COMPLETED),
+    "busy": ("busy", DialOutcome.BUSY),
+    "no answer": ("no-answer", DialOutcome.NO_ANSWER),
+    "failed": ("failed", DialOutcome.FAILED),
+    "given up": ("cancelled", DialOutcome.CANCELLED),
+    "a machine": ("voicemail", DialOutcome.VOICEMAIL),
+}
+
+
+@pytest.mark.parametrize(("said", "outcome"), HEARD.values(), ids=HEARD.keys())
+async def test_what_was_heard_of_a_call_is_its_outcome(
+    said: LegOutcome, outcome: DialOutcome
+) -> None:
+    async with bench() as it:
+        call_id = await it.carrier.dial(request("d-1"))
+        it.news.told["d-1"] = HeardCall(call_ref=call_id, answered=True, outcome=said)
+        it.exchange.account.answer_with = 503  # nobody is asked
+
+        found = await it.carrier.find("d-1", A, 0.0)
+
+        assert found == FoundCall(provider_call_id=call_id, outcome=outcome, answered=True)
+
+
+async def test_a_call_that_rings_goes_on_and_one_that_talks_is_answered() -> None:
+    async with bench(**{A: Callee(ring_s=20)}) as it:
+        call_id = await it.carrier.dial(request("d-1"))
+
+        assert await it.carrier.find("d-1", A, 0.0) == FoundCall(provider_call_id=call_id)
+        it.news.told["d-1"] = HeardCall(call_ref=call_id, answered=True)
+        found = await it.carrier.find("d-1", A, 0.0)
+        assert found == FoundCall(provider_call_id=call_id, answered=True)
+
+
+async def test_a_call_of_which_no_news_came_has_the_outcome_that_its_events_say() -> None:
+    async with bench() as it:
+        call_id = await it.carrier.dial(request("d-1"))
+        await it.carrier.dial(request("d-2", B))
+
+        assert (await ended(it.carrier, "d-1")).outcome is DialOutcome.BUSY
+        assert (await ended(it.carrier, "d-1")).provider_call_id == call_id
+        assert (await ended(it.carrier, "d-2", B)).outcome is DialOutcome.NO_ANSWER
+
+
+async def test_a_dial_whose_answer_was_lost_is_found_while_it_rings() -> None:
+    async with bench(**{A: Callee(ring_s=20)}) as it:
+        it.exchange.swallow, it.exchange.behind = 1, True
+        with pytest.raises(CarrierError):
+            await it.carrier.dial(request("d-1"))
+
+        found = await it.carrier.find("d-1", A, 0.0)
+
+        assert found == FoundCall(provider_call_id=it.exchange.book[0][0])
+        assert len(it.exchange.book) == 1
+
+
+async def test_a_dial_whose_answer_was_lost_is_found_when_it_is_over() -> None:
+    async with bench() as it:
+        it.exchange.swallow = 1
+        with pytest.raises(CarrierError):
+            await it.carrier.dial(request("d-1"))
+        await asyncio.sleep(5)
+
+        found = await it.carrier.find("d-1", A, 0.0)
+
+        assert found is not None
+        assert found.provider_call_id == it.exchange.book[0][0]
+        assert found.outcome is DialOutcome.BUSY
+
+
+async def test_a_call_of_another_dial_is_not_taken_for_ours() -> None:
+    async with bench() as it:
+        await it.carrier.dial(request("d-1"))
+
+        assert await it.carrier.find("d-2", A, 0.0) is None
+
+
+async def test_a_call_whose_end_nobody_knows_goes_on_until_telnyx_forgets_it() -> None:
+    async with bench() as it:
+        call_id = await it.carrier.dial(request("d-1"))
+        await asyncio.sleep(5)
+        placed = it.exchange.placed[call_id]
+        del placed.events[1:]  # the list knows of the beginning alone
+        assert placed.ended is not None
+
+        found = await it.carrier.find("d-1", A, 0.0)
+        assert found is not None
+        assert found.outcome is None
+        placed.ended = placed.ended.replace(year=placed.ended.year - 1)
+        assert await it.carrier.find("d-1", A, 0.0) is None
+
+
+async def test_a_number_that_is_none_is_refused_and_the_account_is_well() -> None:
+    async with bench() as it:
+        with pytest.raises(DialRefusedError):
+            await it.carrier.dial(request("d-1", to="+1"))
+
+
+async def test_an_account_in_trouble_says_nothing_of_the_number() -> None:
+    async with bench() as it:
+        it.exchange.account.answer_with = 503
+        with pytest.raises(CarrierError) as error:
+            await it.carrier.dial(request("d-1"))
+        assert not isinstance(error.value, DialRefusedError)
+        with pytest.raises(CarrierError):
+            await it.carrier.find("d-1", A, 0.0)
+
+
+async def test_an_unknown_application_says_nothing_of_the_number() -> None:
+    async with bench() as it:
+        it.exchange.connection_id = "2"
+        with pytest.raises(CarrierError) as error:
+            await it.carrier.dial(request("d-1"))
+
+        assert not isinstance(error.value, DialRefusedError)
+
+
+async def test_what_a_call_cost_is_what_was_told_of_it() -> None:
+    async with bench() as it:
+        it.news.costs["v3:x"] = 0.007
+
+        assert await it.carrier.cost_of("v3:x") == pytest.approx(0.007)
+        assert await it.carrier.cost_of("v3:y") is None
