@@ -16,14 +16,16 @@ from bot.outbound.staged import (
     NO_ANSWER,
     OUR_NUMBER,
     VOICEMAIL,
+    Behaviour,
     StagedContact,
     cast_of,
 )
 from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
 from calls.campaign_events import DialAsked, DialEnded, OutboundCallBegan
 from calls.events import AgentSaid
-from calls.leg_events import AnswererHeard
+from calls.leg_events import AnswererHeard, LegEnded
 from calls.outbound import Dial, DialOutcome
+from faultlab.carrier.callee import Callee
 from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from tests.bot.staged_run import Notes, StagedRun, near_lab
 from transports.telnyx_dial import ref_of
@@ -121,3 +123,35 @@ async def test_a_lost_answer_is_found_again_and_nobody_is_called_twice(tmp_path:
             ]
             assert len(exchange.book) == 2
             assert [each.known for each in run.of(DialAsked)] == [True, True]
+
+
+async def test_telnyxs_word_on_who_picked_up_is_taken_where_nothing_is_heard(
+    tmp_path: Path,
+) -> None:
+    silent = Behaviour(
+        label="a machine that Telnyx knows, and that says nothing",
+        callee=Callee(ring_s=0.5, answered_by="machine_start"),
+        ends=frozenset({DialOutcome.VOICEMAIL}),
+    )
+    contacts = cast_of(1, (silent,))
+    async with (
+        telnyx_exchange() as exchange,
+        campaign(tmp_path, contacts, exchange) as run,
+    ):
+        dials = await dials_of(run.staged)
+
+        assert [each.outcome for each in dials.values()] == [DialOutcome.VOICEMAIL]
+        assert [each.why for each in run.of(AnswererHeard)] == ["carrier"]
+        asked = [action for _, action, _ in exchange.account.commands]
+        assert asked == ["streaming_start", "hangup"]
+
+
+async def test_a_call_whose_end_was_told_to_nobody_has_its_outcome(tmp_path: Path) -> None:
+    contacts = cast_of(1, (BUSY,))
+    async with telnyx_exchange() as exchange:
+        exchange.mute = True
+        async with campaign(tmp_path, contacts, exchange) as run:
+            dials = await dials_of(run.staged)
+
+            assert [each.outcome for each in dials.values()] == [DialOutcome.BUSY]
+            assert run.of(LegEnded) == []

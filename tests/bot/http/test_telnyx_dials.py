@@ -8,16 +8,20 @@ from typing import Any
 
 import aiohttp
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
+from bot.config.settings import TransportsSettings
+from bot.http.carrier_doors import carrier_routers
 from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from faultlab.carrier.callee import Callee, Fate
 from faultlab.carrier.telnyx import telnyx_call, telnyx_payload
-from tests.transports.carrier_house import Doors, doors
-from tests.transports.twilio_house import tone, until
+from faultlab.carrier.telnyx_exchange import telnyx_exchange
+from tests.transports.carrier_house import Doors, StreamHouse, doors
+from tests.transports.twilio_house import serving, tone, until
 from transports.telnyx_calls import TelnyxCalls, TelnyxOrder
 from transports.telnyx_dial import state_of
 from transports.telnyx_rest import TelnyxRest
@@ -39,6 +43,17 @@ async def dialling(callee: Callee, **how: Any) -> AsyncIterator[tuple[Doors, Tel
                 rest=rest, connection_id=it.exchange.connection_id, public_url=it.house.url
             ),
         )
+
+
+def no_briefs() -> Briefs:
+    """Return briefs among which there is none."""
+
+    async def look_up(_: str) -> AgentSettings | None:
+        return None
+
+    briefs = Briefs()
+    briefs.look_up = look_up
+    return briefs
 
 
 def facts(it: Doors) -> list[Event]:
@@ -154,18 +169,29 @@ async def test_who_picks_up_while_every_seat_is_taken_is_hung_up_on() -> None:
 
 
 async def test_who_picks_up_and_for_whom_there_is_no_brief_is_hung_up_on() -> None:
-    async def look_up(_: str) -> AgentSettings | None:
-        return None
-
-    briefs = Briefs()
-    briefs.look_up = look_up
-    async with dialling(Callee(), briefs=briefs) as (it, calls):
+    async with dialling(Callee(), briefs=no_briefs()) as (it, calls):
         await calls.dial(ORDER)
         await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
 
         assert commands(it) == ["streaming_start", "hangup"]
         assert CallRefused(transport="telnyx", reason="no_brief") in it.house.told
         assert it.house.calls == []
+
+
+async def test_the_door_that_a_configuration_opens_asks_for_briefs() -> None:
+    it, app, briefs = StreamHouse(), FastAPI(), no_briefs()
+    async with serving(app) as it.port, telnyx_exchange() as exchange:
+        account = exchange.account
+        telnyx = {"enabled": True, "api_key": account.api_key, "public_key": account.public_key}
+        told = {"telnyx": telnyx | {"api_url": account.url}}
+        transports = TransportsSettings.model_validate(told)
+        for each in carrier_routers(transports, it.door_frame(), briefs):
+            app.include_router(each)
+        rest = TelnyxRest(api_key=SecretStr(account.api_key), api_url=account.url)
+        calls = TelnyxCalls(rest=rest, connection_id=exchange.connection_id, public_url=it.url)
+        await calls.dial(ORDER)
+
+        await until(lambda: "no_brief" in it.reasons())
 
 
 async def test_a_stream_of_ours_that_dies_is_followed_by_another() -> None:
@@ -182,6 +208,18 @@ async def test_a_stream_of_ours_that_dies_is_followed_by_another() -> None:
 
         assert call.gone_for == []
         assert len(it.house.calls) == 1
+
+
+async def test_a_call_that_telnyx_says_has_ended_ends_here_although_its_line_is_lost() -> None:
+    async with dialling(Callee(), returns_within_s=30) as (it, calls):
+        record = await calls.dial(ORDER)
+        call = await it.house.call()
+        person = it.exchange.placed[record.call_id].carrier
+        assert person is not None
+        person.vanish()
+
+        await asyncio.wait_for(call.over.wait(), 5)
+        assert call.gone_for == ["caller_hung_up"]
 
 
 async def test_a_call_that_rings_can_be_given_up() -> None:
