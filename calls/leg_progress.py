@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from calls.leg_events import (
     AnswererJudged,
     LegAnswered,
+    LegCharged,
     LegEnded,
     LegOutcome,
     LegRinging,
@@ -27,7 +28,7 @@ OUTCOMES: Final[Mapping[str, LegOutcome]] = {
 
 MACHINES: Final = ("machine", "fax")
 
-LegFact: TypeAlias = LegRinging | LegAnswered | LegEnded | AnswererJudged
+LegFact: TypeAlias = LegRinging | LegAnswered | LegEnded | LegCharged | AnswererJudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class StatusCallback:
         answered_by: What the detection of answering machines found; empty: nothing.
         judged_after_s: How long that took.
         reason: An error's name, where one is said.
+        cost: What the call cost, where that is told; None: nothing is said of it.
     """
 
     call_ref: str
@@ -51,6 +53,7 @@ class StatusCallback:
     answered_by: str = ""
     judged_after_s: float = 0.0
     reason: str = ""
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +65,16 @@ class LegProgress:
     answered: bool = False
     ended: bool = False
     answered_by: str = ""
+    charged: bool = False
 
     def after(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
         """Return how far it has come with a callback, and what is new."""
         judged, facts = self._judge(said)
         moved, more = judged._move(said, now)  # noqa: SLF001 - of the same kind
-        return moved, (*facts, *more)
+        if said.cost is None or self.charged:
+            return moved, (*facts, *more)
+        price = LegCharged(call_ref=said.call_ref, ref=said.ref, cost=said.cost)
+        return replace(moved, charged=True), (*facts, *more, price)
 
     def _judge(self, said: StatusCallback) -> tuple["LegProgress", tuple[LegFact, ...]]:
         if not said.answered_by or self.answered_by:

@@ -16,8 +16,6 @@ from typing import Any, Final
 from bot.call.briefs import Briefs
 from bot.http.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
 from bot.http.token_desk import StreamPass, TokenDesk
-from calls.entry import Tell
-from calls.leg_events import LegCharged
 from calls.leg_progress import StatusCallback
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import text
@@ -36,7 +34,8 @@ STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
 def read_news(call_id: str, event: str, payload: dict[str, Any], ref: str) -> StatusCallback | None:
     """Return what news of a dial says of how it goes; None: nothing."""
     answerer = answerer_of(event, payload)
-    if event not in STATUSES and not answerer:
+    cost = _amount(payload.get("total_cost")) if event == COST else None
+    if event not in STATUSES and not answerer and cost is None:
         return None
     status, sip_code = STATUSES.get(event, ""), None
     if event == "call.hangup":
@@ -49,6 +48,7 @@ def read_news(call_id: str, event: str, payload: dict[str, Any], ref: str) -> St
         sip_code=sip_code,
         answered_by=answerer,
         reason=text(payload, "hangup_cause")[:MOST_WORD_CHARS],
+        cost=cost,
     )
 
 
@@ -63,7 +63,6 @@ class TelnyxDials:
     progress: StatusCallbacks
     desk: TokenDesk
     rest: TelnyxRest
-    tell: Tell
     briefs: Briefs | None = None
 
     async def heed(
@@ -72,8 +71,6 @@ class TelnyxDials:
         """Tell what news of a dial says; return what lets a stream in that is to be opened now."""
         if said := read_news(call_id, event, payload, ref):
             await self.progress.take(said)
-        if event == COST:
-            self._charge(ref, call_id, payload)
         call = _call(call_id, payload, ref)
         if event == "call.answered":
             return await self._connect(call)
@@ -96,11 +93,6 @@ class TelnyxDials:
         if given is None:
             await self.rest.complete(call.call_ref)  # nobody is kept waiting in silence
         return given
-
-    def _charge(self, ref: str, call_id: str, payload: dict[str, Any]) -> None:
-        cost = _amount(payload.get("total_cost"))
-        if cost is not None:
-            self.tell(LegCharged(call_ref=call_id, ref=ref, cost=cost))
 
 
 def _call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:

@@ -68,7 +68,7 @@ def _dials(
     frame: DoorFrame, desk: TokenDesk, rest: TelnyxRest, briefs: Briefs | None
 ) -> TelnyxDials:
     progress = frame.status_callbacks("telnyx")
-    return TelnyxDials(progress=progress, desk=desk, rest=rest, tell=frame.tell, briefs=briefs)
+    return TelnyxDials(progress=progress, desk=desk, rest=rest, briefs=briefs)
 
 
 def _routes(door: "_TelnyxDoor") -> APIRouter:

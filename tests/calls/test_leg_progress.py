@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
+from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from calls.leg_progress import OUTCOMES, LegFact, LegProgress, StatusCallback
 
 STATUSES = ("queued", "initiated", "ringing", "in-progress", *OUTCOMES)
@@ -48,6 +48,20 @@ def test_a_final_status_is_an_outcome(final: str, outcome: str) -> None:
     [ended] = facts(status(final, sip_code=486, reason="32009"))
 
     assert ended == LegEnded(call_ref="CA1", outcome=outcome, sip_code=486, reason="32009")  # type: ignore[arg-type]
+
+
+def test_what_a_call_cost_is_told_once_also_behind_its_end() -> None:
+    price = StatusCallback(call_ref="CA1", ref="d-1", cost=0.007)
+
+    assert facts(status("completed"), price, price)[1:] == [
+        LegCharged(call_ref="CA1", ref="d-1", cost=0.007)
+    ]
+
+
+def test_a_call_that_cost_nothing_is_told_of_too() -> None:
+    price = StatusCallback(call_ref="CA1", cost=0.0)
+
+    assert facts(price) == [LegCharged(call_ref="CA1", cost=0.0)]
 
 
 @pytest.mark.parametrize("answerer", ["machine_start", "machine_end_beep", "fax"])

@@ -149,11 +149,11 @@ async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -
         record = await calls.dial(ORDER)
         await it.house.call()
         await calls.cancel(record.call_id)
-        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+        await until(lambda: any(isinstance(each, LegCharged) for each in facts(it)))
         await asyncio.sleep(1)
 
         kinds = [type(each) for each in facts(it)]
-        assert kinds == [LegRinging, LegAnswered, LegEnded]
+        assert kinds == [LegRinging, LegAnswered, LegEnded, LegCharged]
         assert len(it.telnyx.asked_so_far(record.call_id, "streaming_start")) == 1
         assert len(it.house.calls) == 1
 
