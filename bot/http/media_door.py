@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from fastapi import WebSocket
 from loguru import logger
 
+from bot.call.briefs import Briefs
 from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import seated
 from bot.http.bounded_socket import BEGUN, FLOOD
@@ -169,3 +170,15 @@ class MediaDoor:
                 case _:
                     return Refusal(reason="media_before_start", close_code=POLICY)
         return Refusal(reason="no_start", close_code=POLICY)
+
+
+def unbriefed(briefs: Briefs | None) -> Callable[[CarriedCall], Awaitable[str]] | None:
+    """Return what says why nobody could talk in a call that we placed; None: we place none."""
+    if briefs is None:
+        return None
+
+    async def why_not(call: CarriedCall) -> str:
+        # Who was called hears nothing rather than somebody else's greeting.
+        return "" if await briefs.load(call.dial_id) else "no_brief"
+
+    return why_not

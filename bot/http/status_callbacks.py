@@ -1,0 +1,43 @@
+"""What a carrier tells of a call beside its media: facts, each once in the whole house."""
+
+import asyncio
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+from bot.clock import Clock
+from bot.house.house import House
+from calls.entry import Tell
+from calls.leg_progress import LegProgress, StatusCallback
+
+KEPT_S: Final = 4 * 3600.0  # the carriers' own limit of a call: so long a callback may come twice
+MOST_WORD_CHARS: Final = 64  # of a carrier's word, and of our own id of a dial
+
+
+@dataclass(slots=True, kw_only=True)
+class StatusCallbacks:
+    """Tells what one carrier's callbacks say.
+
+    How far a call has come is kept for the house, since a callback reaches any of its processes.
+    """
+
+    carrier: str
+    house: House
+    tell: Tell
+    clock: Clock
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def take(self, said: StatusCallback) -> None:
+        """Tell what is new."""
+        place = f"{self.carrier} progress {said.call_ref}"
+        async with self._one_at_a_time:
+            kept, now = await self.house.take(place), self.clock()
+            before = LegProgress(**kept) if kept else LegProgress(began_at=now)
+            after, facts = before.after(said, now)
+            await self.house.keep(place, asdict(after), for_s=KEPT_S)
+        for each in facts:
+            self.tell(each)
+
+
+def small_number(text: str) -> int | None:
+    """Return a carrier's number; None: it is none, or none that could be meant."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
