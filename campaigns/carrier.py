@@ -1,9 +1,25 @@
 """What a campaign wants of a carrier: to dial under our own id, and to say what came of it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
+from fallbacks.failure import Failure, Kind
+
+LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
+    "completed": DialOutcome.COMPLETED,
+    "busy": DialOutcome.BUSY,
+    "no-answer": DialOutcome.NO_ANSWER,
+    "failed": DialOutcome.FAILED,
+    "cancelled": DialOutcome.CANCELLED,
+    "voicemail": DialOutcome.VOICEMAIL,
+}
+"""What a dial came to, by how its leg ended."""
+
+REFUSED: Final = frozenset({Kind.BAD_REQUEST})
+"""These say that this number is not called; whatever else fails may yet work for the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +81,11 @@ class CarrierError(Exception):
 
 class DialRefusedError(CarrierError):
     """The carrier says that it does not call this number, and why: one line."""
+
+
+def carrier_error(failure: Failure) -> CarrierError:
+    """Return the error to raise for what a carrier answered to a dial."""
+    make: Callable[[str], CarrierError] = (
+        DialRefusedError if failure.kind in REFUSED else CarrierError
+    )
+    return make(failure.reason)

@@ -5,7 +5,7 @@ is there, the dial was made, whoever asks. The agent is in the room before the c
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,9 +13,8 @@ import aiohttp
 from livekit import api
 
 from calls.dialled import ANSWERED
-from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRequest, FoundCall
+from campaigns.carrier import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
 from transports.livekit_dial import CALLEE, AlreadyDiallingError, Dialled, OutboundCall, dial
 from transports.livekit_trunks import ExchangeError, outbound_trunk_id
 
@@ -24,14 +23,6 @@ MOST: Final = 1000  # dials that are kept in mind; the oldest that are over give
 STATUS: Final = "sip.callStatus"
 ACTIVE: Final = "active"
 DIAL_PREFIX: Final = "dial-"
-OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
-    "completed": DialOutcome.COMPLETED,
-    "busy": DialOutcome.BUSY,
-    "no-answer": DialOutcome.NO_ANSWER,
-    "failed": DialOutcome.FAILED,
-    "cancelled": DialOutcome.CANCELLED,
-    "voicemail": DialOutcome.VOICEMAIL,
-}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +79,8 @@ class LivekitCarrier:
                 return FoundCall(provider_call_id=room)
             dialled = ringing.result()
             if not dialled.answered:
-                return FoundCall(provider_call_id=room, outcome=OUTCOMES[dialled.verdict.outcome])
+                outcome = LEG_OUTCOMES[dialled.verdict.outcome]
+                return FoundCall(provider_call_id=room, outcome=outcome)
         try:
             return await self._seen(room, rang_here=ringing is not None)
         except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:

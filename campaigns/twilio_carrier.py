@@ -1,14 +1,15 @@
 """Campaigns over Twilio: calls under our own id, found again by it, or by number and time."""
 
 import asyncio
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
-from fallbacks.failure import Failure, Kind, ServiceError
+from campaigns.call_pace import CallPace
+from campaigns.carrier import CarrierError, DialRequest, FoundCall, carrier_error
+from fallbacks.failure import Kind, ServiceError
 from transports.twilio_calls import CallRecord, DialOrder, Machine, TwilioCalls
 
 OUTCOMES: Final[Mapping[str, DialOutcome]] = {
@@ -21,8 +22,6 @@ OUTCOMES: Final[Mapping[str, DialOutcome]] = {
 MACHINES: Final = ("machine", "fax")
 LIMITED_TRIES: Final = 5
 LIMITED_S: Final = 1.1  # an account may place one call a second unless it asked for more
-REFUSED: Final = frozenset({Kind.BAD_REQUEST})
-"""These say that this number is not called; whatever else fails may yet work for the next."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,8 +40,10 @@ class TwilioCarrier:
     machine: Machine = "Enable"
     refs: MutableMapping[str, str] = field(default_factory=dict[str, str])
     calls_per_s: float = 1.0
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _free_at: float = 0.0  # on the loop's clock: when the account may place the next call
+    _pace: CallPace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pace = CallPace(calls_per_s=self.calls_per_s)
 
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called; what is refused for its pace alone was not placed."""
@@ -54,24 +55,17 @@ class TwilioCarrier:
             machine=self.machine,
         )
         for _ in range(LIMITED_TRIES):
-            await self._keep_pace()
+            await self._pace.keep()
             try:
                 placed = await self.calls.dial(order)
             except ServiceError as error:
                 if error.failure.kind is not Kind.RATE_LIMITED:
-                    raise _carrier_error(error.failure) from error
+                    raise carrier_error(error.failure) from error
             else:
                 self.refs[request.dial_id] = placed.call_sid
                 return placed.call_sid
             await asyncio.sleep(LIMITED_S)
         raise CarrierError("too many calls for this account")
-
-    async def _keep_pace(self) -> None:
-        """Wait for our turn: evenly, without a burst."""
-        loop = asyncio.get_running_loop()
-        async with self._turn:
-            await asyncio.sleep(max(0.0, self._free_at - loop.time()))
-            self._free_at = loop.time() + 1 / self.calls_per_s
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         """Return what became of a dial; without its id the oldest call to the number since then."""
@@ -96,13 +90,6 @@ class TwilioCarrier:
             return (await self.calls.fetch(provider_call_id)).cost
         except ServiceError as error:
             raise CarrierError(error.failure.reason) from error
-
-
-def _carrier_error(failure: Failure) -> CarrierError:
-    make: Callable[[str], CarrierError] = (
-        DialRefusedError if failure.kind in REFUSED else CarrierError
-    )
-    return make(failure.reason)
 
 
 def _found(record: CallRecord) -> FoundCall:

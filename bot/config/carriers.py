@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
-from bot.config.values import HttpUrl, Number, SecondsOrZero, Section
+from bot.config.values import HttpUrl, Number, Seconds, SecondsOrZero, Section
 
 
 class CarrierSettings(Section):
@@ -57,6 +57,7 @@ class PlivoSettings(CarrierSettings):
     ] = "audio/x-mulaw;rate=8000"
     returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
     api_url: HttpUrl = "https://api.plivo.com"
+    calls_per_s: Seconds = 2.0  # that the account may place
 
 
 def _network(value: Any) -> Any:

@@ -119,7 +119,7 @@ def _doors(process: Process, tasks: asyncio.TaskGroup, house: House) -> Iterator
         house=house,
     )
     yield from twilio_routers(process, frame)
-    yield from carrier_routers(transports, frame)
+    yield from carrier_routers(transports, frame, process.briefs)
     if transports.livekit.enabled:
         # Here, and not above: its library has 28 MB, which a server without this door does without.
         from bot.http.livekit_door import livekit_router  # noqa: PLC0415

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fastapi import APIRouter
 
 from bot import clock
+from bot.call.briefs import Briefs
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.settings import TransportsSettings
 from bot.http import telnyx_signature
@@ -18,12 +19,20 @@ from transports.plivo_rest import PlivoRest
 from transports.telnyx_rest import TelnyxRest
 
 
-def carrier_routers(transports: TransportsSettings, frame: DoorFrame) -> Iterator[APIRouter]:
-    """Return the routes of each carrier that is enabled."""
+def carrier_routers(
+    transports: TransportsSettings, frame: DoorFrame, briefs: Briefs | None = None
+) -> Iterator[APIRouter]:
+    """Return the routes of each carrier that is enabled.
+
+    Args:
+        transports: Which are, and how.
+        frame: The house.
+        briefs: What agents are told who talk with those whom campaigns call.
+    """
     if transports.telnyx.enabled:
         yield from _telnyx(transports.telnyx, frame)
     if transports.plivo.enabled:
-        yield from _plivo(transports.plivo, frame)
+        yield from _plivo(transports.plivo, frame, briefs)
     if transports.exotel.enabled:
         yield _exotel(transports.exotel, frame)
 
@@ -49,7 +58,7 @@ def _telnyx(settings: TelnyxSettings, frame: DoorFrame) -> Iterator[APIRouter]:
     )
 
 
-def _plivo(settings: PlivoSettings, frame: DoorFrame) -> Iterator[APIRouter]:
+def _plivo(settings: PlivoSettings, frame: DoorFrame, briefs: Briefs | None) -> Iterator[APIRouter]:
     if not (settings.auth_id and settings.auth_token):
         return
     rest = PlivoRest(
@@ -61,6 +70,7 @@ def _plivo(settings: PlivoSettings, frame: DoorFrame) -> Iterator[APIRouter]:
         rest=rest,
         content_type=settings.content_type,
         patience=LinePatience(returns_within_s=settings.returns_within_s),
+        briefs=briefs,
     )
 
 

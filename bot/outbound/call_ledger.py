@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from bot.house.house import House
+from bot.outbound.heard_legs import HeardLegs
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import CallEnded
@@ -28,12 +29,14 @@ class CallLedger:
         self._dial_of: dict[str, str] = {}  # by the call's id
         self._news: dict[str, asyncio.Event] = {}
         self.refs: dict[str, str] = {}  # the carrier's id, by the dial's
+        self.legs = HeardLegs()
         self._house: House | None = None
 
     def join(self, house: House) -> None:
         """Answer what other processes of the house ask."""
         self._house = house
         house.answer(QUESTION, self._answer)
+        self.legs.join(house)
 
     async def hear(self, entry: Entry) -> None:
         """Note one entry."""
@@ -44,6 +47,7 @@ class CallLedger:
                 self._dial_of[entry.call_id] = dial_id
             case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
                 self._note_ref(leg.ref, leg.call_ref)
+                self.legs.note(leg)
                 self._wake(leg.ref)
             case event if dial_id := self._dial_of.get(entry.call_id):
                 self._judges[dial_id].add(event)
@@ -74,6 +78,7 @@ class CallLedger:
         self._judges.pop(dial_id, None)
         self._news.pop(dial_id, None)
         self.refs.pop(dial_id, None)
+        self.legs.forget(dial_id)
 
     def _own(self, dial_id: str) -> CallVerdict | None:
         judge = self._judges.get(dial_id)

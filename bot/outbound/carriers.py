@@ -1,12 +1,15 @@
 """Which carrier places the calls of this configuration."""
 
 import asyncio
-from collections.abc import MutableMapping
 from typing import Protocol, runtime_checkable
 
 from bot.config.settings import Settings
+from bot.outbound.call_ledger import CallLedger
 from campaigns.carrier import CampaignCarrier, DialRefusedError, DialRequest, FoundCall
+from campaigns.plivo_carrier import PlivoCarrier
 from campaigns.twilio_carrier import TwilioCarrier
+from transports.plivo_calls import PlivoCalls
+from transports.plivo_rest import PlivoRest
 from transports.twilio_calls import TwilioCalls
 from transports.twilio_rest import TwilioRest
 
@@ -21,19 +24,21 @@ class Closing(Protocol):
 
 
 def carrier_of(
-    settings: Settings, refs: MutableMapping[str, str], tasks: asyncio.TaskGroup
+    settings: Settings, ledger: CallLedger, tasks: asyncio.TaskGroup
 ) -> CampaignCarrier | None:
-    """Return the carrier, Twilio before LiveKit; None: none is configured that could place calls.
+    """Return the carrier; None: none is configured that could place calls.
+
+    The order is Twilio, Plivo, LiveKit: the first that can.
 
     Args:
         settings: The configuration.
-        refs: Where the carrier's ids are found by our own, as callbacks tell them.
+        ledger: Knows what callbacks said, and the carrier's ids by our own.
         tasks: Owns what a carrier does beside the dialer.
     """
-    return _twilio(settings, refs) or _livekit(settings, tasks)
+    return _twilio(settings, ledger) or _plivo(settings, ledger) or _livekit(settings, tasks)
 
 
-def _twilio(settings: Settings, refs: MutableMapping[str, str]) -> CampaignCarrier | None:
+def _twilio(settings: Settings, ledger: CallLedger) -> CampaignCarrier | None:
     twilio = settings.transports.twilio
     if not (twilio.enabled and twilio.account_sid and twilio.auth_token and twilio.number):
         return None
@@ -47,8 +52,22 @@ def _twilio(settings: Settings, refs: MutableMapping[str, str]) -> CampaignCarri
     return TwilioCarrier(
         calls=TwilioCalls(rest=rest, public_url=public_url),
         number=twilio.number,
-        refs=refs,
+        refs=ledger.refs,
         calls_per_s=twilio.calls_per_s,
+    )
+
+
+def _plivo(settings: Settings, ledger: CallLedger) -> CampaignCarrier | None:
+    plivo = settings.transports.plivo
+    if not (plivo.enabled and plivo.auth_id and plivo.auth_token and plivo.number):
+        return None
+    rest = PlivoRest(auth_id=plivo.auth_id, auth_token=plivo.auth_token, api_url=plivo.api_url)
+    return PlivoCarrier(
+        calls=PlivoCalls(rest=rest, public_url=settings.server.public_url.rstrip("/")),
+        number=plivo.number,
+        heard=ledger.legs.of,
+        refs=ledger.refs,
+        calls_per_s=plivo.calls_per_s,
     )
 
 

@@ -85,7 +85,7 @@ async def open_outbound(
     calls = CallsOfTheHouse(ledger=ledger, briefs=briefs, agent_of=partial(agent_of, settings))
     async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
         briefs.look_up = partial(_look_up, settings, campaigns, books.reader)
-        carrier = carrier_of(settings, ledger.refs, tasks) or NoCarrier()
+        carrier = carrier_of(settings, ledger, tasks) or NoCarrier()
         clerks = clerks_of(settings, campaigns, carrier, leads=lambda: house.leads)
         tell = clerks.heard_by(process.switchboard.tell)
         parts = _parts(HouseOfCalls(process=process, house=house), books, calls, carrier, tell)
