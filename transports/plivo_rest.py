@@ -89,10 +89,10 @@ class PlivoRest:
     async def _send(self, method: str, resource: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
         account = quote(self.auth_id.get_secret_value(), safe="")
         url = f"{self.api_url.rstrip('/')}/v1/Account/{account}/{resource}"
-        sent = {"json": fields or None} if method != "GET" else {"params": fields}
+        query, sent = (fields, None) if method == "GET" else (None, fields or None)
         async with (
             aiohttp.ClientSession(headers={"Authorization": self._proof()}) as session,
-            session.request(method, url, **sent) as answer,
+            session.request(method, url, params=query, json=sent) as answer,
         ):
             is_json = answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else None

@@ -21,14 +21,14 @@ def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
 
     Args:
         form: What Plivo signed.
-        ref: Our own id of the dial, from the callback's address.
+        ref: Our own id of the dial, from the callback's address, bounded.
     """
     status, code = form.get("CallStatus", ""), form.get("HangupCauseCode", "")
     if is_over(form):
         status = ending_of(status, code)
     return StatusCallback(
         call_ref=form["CallUUID"][:MOST_WORD_CHARS],
-        ref=ref[:MOST_WORD_CHARS],
+        ref=ref,
         status=status,
         answered_by=_answerer(form),
         reason=code[:MOST_WORD_CHARS] if status == "failed" else "",

@@ -1,4 +1,4 @@
-"""A campaign whose calls go through Plivo: real calls in this process, and the books behind them."""
+"""A campaign whose calls go through Plivo: real calls in this process, and their books."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -24,7 +24,7 @@ CASES: dict[str, tuple[list[LegFact], bool, LegOutcome | None]] = {
 
 @pytest.mark.parametrize(("facts", "answered", "outcome"), CASES.values(), ids=CASES.keys())
 def test_a_leg_is_what_was_said_of_it(
-    facts: list[LegFact], answered: bool, outcome: LegOutcome | None
+    facts: list[LegFact], *, answered: bool, outcome: LegOutcome | None
 ) -> None:
     leg = HeardLeg(call_ref="c")
     for each in facts:

@@ -15,6 +15,7 @@ from campaigns.plivo_carrier import PlivoCarrier
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.plivo import PlivoAccount
 from faultlab.carrier.plivo_desk import PlivoDesk
+from faultlab.carrier.plivo_exchange import PlivoDial
 from transports.plivo_calls import PlivoCalls
 from transports.plivo_rest import PlivoRest
 
@@ -59,10 +60,15 @@ def request(dial_id: str, to: str = A) -> DialRequest:
     return DialRequest(dial_id=dial_id, to=to, campaign="c")
 
 
+def picked_up(it: Office) -> PlivoDial:
+    """Have the one call be one that somebody answered, without a house to talk to."""
+    [dial] = it.desk.exchange.placed.values()
+    dial.answered = dial.created
+    return dial
+
+
 async def ended(it: PlivoCarrier, dial_id: str, to: str = A) -> FoundCall:
-    while (  # noqa: ASYNC110 - the carrier tells nobody here
-        found := await it.find(dial_id, to, 0.0)
-    ) is None or found.outcome is None:
+    while (found := await it.find(dial_id, to, 0.0)) is None or found.outcome is None:
         assert found is not None, "a call that was placed was taken for none"
         await asyncio.sleep(1.0)
     return found
@@ -102,12 +108,10 @@ async def test_what_a_callback_said_goes_first_and_plivo_is_not_asked() -> None:
         )
 
 
-async def test_a_machine_that_was_told_of_is_in_the_outcome_though_the_hangup_was_not_told() -> None:
+async def test_a_machine_that_was_told_of_counts_though_the_hangup_was_not_told() -> None:
     async with office() as it:
         await it.carrier.dial(request("d-1"))
-        [dial] = it.desk.exchange.placed.values()
-        dial.answered = dial.created
-        uuid = dial.phone.call_sid
+        uuid = picked_up(it).phone.call_sid
         it.heard["d-1"] = HeardLeg(call_ref=uuid, answered=True, machine=True)
         found = await ended(it.carrier, "d-1")
 
@@ -195,10 +199,8 @@ async def test_requests_that_are_too_many_are_tried_again_and_place_one_call() -
 async def test_a_price_is_known_with_the_record_and_not_before() -> None:
     async with office() as it:
         await it.carrier.dial(request("d-1"))
-        [dial] = it.desk.exchange.placed.values()
-        uuid = dial.phone.call_sid
+        uuid = picked_up(it).phone.call_sid
         before = await it.carrier.cost_of(uuid)
-        dial.answered = dial.created
         await asyncio.sleep(10)
 
         assert before is None

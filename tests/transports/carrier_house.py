@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from bot import clock
+from bot.call.briefs import Briefs
 from bot.call.switchboard import CallSeat, SwitchboardFullError
 from bot.http import telnyx_signature
 from bot.http.exotel_door import ExotelProof, exotel_router
@@ -88,6 +89,7 @@ async def doors(
     rate_hz: int = 8000,
     utc_s: Callable[[], float] = lambda: clock.utc_now().timestamp(),
     returns_within_s: float = 0.0,
+    briefs: Briefs | None = None,
 ) -> AsyncIterator[Doors]:
     """Open every carrier's door on one free port of loopback."""
     it, app = StreamHouse(), FastAPI()
@@ -110,7 +112,12 @@ async def doors(
         )
         token = SecretStr(plivo.auth_token)
         router = plivo_router(
-            frame, auth_token=token, rest=plivo_rest, content_type=content_type, patience=patience
+            frame,
+            auth_token=token,
+            rest=plivo_rest,
+            content_type=content_type,
+            patience=patience,
+            briefs=briefs,
         )
         app.include_router(router)
         proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))

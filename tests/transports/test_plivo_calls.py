@@ -115,7 +115,11 @@ async def test_a_call_is_found_by_its_number_wherever_it_is() -> None:
         found.append(await calls.search(to=ORDER.to, since=began))
         later = began.replace(year=began.year + 1)
 
-        assert [[each.uuid for each in known] for known in found] == [[request_uuid], [uuid], [uuid]]
+        assert [[each.uuid for each in known] for known in found] == [
+            [request_uuid],
+            [uuid],
+            [uuid],
+        ]
         assert [known[0].request_uuid for known in found] == [request_uuid, request_uuid, ""]
         assert await calls.search(to="+15005550999", since=began) == []
         assert await calls.search(to=ORDER.to, since=later) == []

@@ -10,7 +10,9 @@ import pytest
 from plivo.utils.signature_v3 import validate_v3_signature
 from pydantic import SecretStr
 
-from calls.events import Event, InputRefused
+from bot.call.briefs import Briefs
+from bot.config.agent import AgentSettings
+from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
 from faultlab.carrier.callee import Callee, Fate
 from faultlab.carrier.plivo import plivo_call, plivo_form
@@ -54,8 +56,8 @@ class Dialling:
 
 
 @asynccontextmanager
-async def dialling(callee: Callee) -> AsyncIterator[Dialling]:
-    async with doors(returns_within_s=30) as it:
+async def dialling(callee: Callee, briefs: Briefs | None = None) -> AsyncIterator[Dialling]:
+    async with doors(returns_within_s=30, briefs=briefs) as it:
         server = AgentServer(base_url=it.house.url, public_url=it.house.url, auth_token="")
         async with PlivoDesk(it.plivo, server) as desk:
             desk.exchange.callees[ORDER.to] = callee
@@ -111,6 +113,23 @@ async def test_another_stream_of_a_call_that_never_began_still_has_its_dial() ->
         call = await it.doors.house.call()
 
         assert call.leg.facts.dial_id == "d-1"
+
+
+async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
+    briefs = Briefs()
+
+    async def look_up(_: str) -> AgentSettings | None:
+        return None
+
+    briefs.look_up = look_up
+    async with dialling(Callee(ring_s=1), briefs) as it:
+        await it.calls.dial(ORDER)
+        await it.ended()
+
+        refused = [each for each in it.doors.house.told if isinstance(each, CallRefused)]
+        assert refused
+        assert {each.reason for each in refused} == {"no_brief"}
+        assert it.doors.house.calls == []
 
 
 @pytest.mark.parametrize(
