@@ -58,11 +58,15 @@ def plivo_router(
             carrier="plivo", house=frame.house, tell=frame.tell, clock=frame.clock
         ),
     )
+    return _routes(door, rest, briefs)
+
+
+def _routes(door: "_PlivoDoor", rest: PlivoRest, briefs: Briefs | None) -> APIRouter:
     media = MediaDoor(
-        frame=frame,
+        frame=door.frame,
         dialect=PLIVO,
         admit=door.admit,
-        ours=CONTENT_TYPES[content_type],
+        ours=CONTENT_TYPES[door.content_type],
         control=rest,
         returns=door.desk.returns,
         patience=door.desk.patience,

@@ -119,7 +119,6 @@ def test_what_is_missing_is_told_in_one_line_each(
         ("telnyx: {codec: OPUS}", "transports.telnyx.codec"),
         ("plivo: {content_type: audio/wav}", "transports.plivo.content_type"),
         ("plivo: {calls_per_s: 0}", "transports.plivo.calls_per_s"),
-        ("plivo: {number: 12}", "transports.plivo.number"),
         ("exotel: {allowed_addresses: [here]}", "transports.exotel.allowed_addresses[0]"),
         ("telnyx: {returns_within_s: -1}", "transports.telnyx.returns_within_s"),
         ("telnix: {enabled: true}", "transports.telnix"),
