@@ -137,7 +137,7 @@ class PlivoManner:
         *,
         content_type: str = "audio/x-mulaw;rate=8000",
         answer_url: str = "",
-        told: Mapping[str, str] | None = None,
+        told: dict[str, str] | None = None,
     ) -> None:
         """Call through an account.
 

@@ -146,9 +146,5 @@ def _id_in(dial: PlivoDial, place: str) -> str:
     return dial.request_uuid if place == "queued" else dial.phone.call_sid
 
 
-def _id_in(dial: PlivoDial, place: str) -> str:
-    return dial.request_uuid if place == "queued" else dial.phone.call_sid
-
-
 def _not_found() -> web.Response:
     return web.json_response({"api_id": "1", "error": "not found"}, status=404)

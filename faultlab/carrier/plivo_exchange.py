@@ -187,9 +187,7 @@ class PlivoExchange:
         dial.statuses.append(status)
         await self._post(dial, address, event, more)
 
-    async def _post(
-        self, dial: PlivoDial, address: str, event: str, more: Mapping[str, str]
-    ) -> None:
+    async def _post(self, dial: PlivoDial, address: str, event: str, more: dict[str, str]) -> None:
         url = dial.order.get(address)
         if url is None or self.server is None or event in self.silent:
             return
