@@ -149,6 +149,30 @@ async def test_a_call_of_another_dial_is_not_taken_for_ours() -> None:
         assert await it.carrier.find("d-2", A, 0.0) is None
 
 
+async def test_a_call_is_known_by_its_order_among_others_to_the_number() -> None:
+    async with office() as it:
+        await it.another().dial(request("somebody-else-s"))
+        await asyncio.sleep(10)
+        await it.carrier.dial(request("d-1"))
+        await asyncio.sleep(0.5)
+        found = await it.carrier.find("d-1", A, 0.0)
+
+        assert found is not None
+        assert found.provider_call_id == it.desk.book[1][0]
+
+
+async def test_another_order_s_call_is_not_taken_for_one_that_has_no_record_yet() -> None:
+    async with office() as it:
+        it.desk.exchange.recorded_after_s = 1e6
+        order = await it.carrier.dial(request("d-1"))
+        await asyncio.sleep(4)
+        await it.another().dial(request("somebody-else-s"))
+        await asyncio.sleep(0.5)
+        found = await it.carrier.find("d-1", A, 0.0)
+
+        assert found == FoundCall(provider_call_id=order)
+
+
 async def test_a_call_between_two_places_is_waited_for() -> None:
     async with office() as it:
         it.desk.exchange.recorded_after_s = 40.0
