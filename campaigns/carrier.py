@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from calls.leg_events import LegOutcome
-from calls.leg_progress import OUTCOMES as BY_FINAL_STATUS
 from calls.outbound import DialOutcome
 
-OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
+LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
     "completed": DialOutcome.COMPLETED,
     "busy": DialOutcome.BUSY,
     "no-answer": DialOutcome.NO_ANSWER,
@@ -16,12 +15,7 @@ OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
     "cancelled": DialOutcome.CANCELLED,
     "voicemail": DialOutcome.VOICEMAIL,
 }
-"""What a leg's end is for a dial."""
-
-BY_STATUS: Final[Mapping[str, DialOutcome]] = {
-    status: OUTCOMES[outcome] for status, outcome in BY_FINAL_STATUS.items()
-}
-"""The same by a call's final status."""
+"""What a dial came to, by how its leg ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +77,15 @@ class CarrierError(Exception):
 
 class DialRefusedError(CarrierError):
     """The carrier says that it does not call this number, and why: one line."""
+
+
+def outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None:
+    """Return what a dial came to.
+
+    Args:
+        ended: How its leg did; None: it goes on.
+        machine: Whether the carrier took who picked up for a machine.
+    """
+    if ended == "completed" and machine:
+        return DialOutcome.VOICEMAIL
+    return LEG_OUTCOMES[ended] if ended else None

@@ -1,28 +1,13 @@
 """What a carrier has told of calls without being asked: for those that do not say it when they are.
 
 Twilio says of any call how it ended and what it cost, as often as it is asked. Others say that in
-their callbacks alone, which reach any process of the house.
+their callbacks alone, or sooner there, and a callback reaches any process of the house.
 """
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
 from typing import Protocol
 
-from calls.leg_events import LegOutcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeardCall:
-    """What was told of the call of a dial.
-
-    Attributes:
-        call_ref: The carrier's id of it.
-        outcome: None: nothing of an end was told yet.
-    """
-
-    call_ref: str
-    answered: bool = False
-    outcome: LegOutcome | None = None
+from campaigns.heard_leg import HeardLeg
 
 
 class CarrierNews(Protocol):
@@ -33,7 +18,7 @@ class CarrierNews(Protocol):
         """The carrier's ids of calls by our own of their dials, as far as this process knows."""
         ...
 
-    async def heard(self, dial_id: str) -> HeardCall | None:
+    async def heard(self, dial_id: str) -> HeardLeg | None:
         """Return what was told of a dial; None: nothing."""
         ...
 

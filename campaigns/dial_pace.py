@@ -21,10 +21,12 @@ class DialPace:
         calls_per_s: How many calls it may place.
         refuses: The scopes of a bad request which say that this number is not called; whatever else
             fails may yet work for the next.
+        again_s: How long to wait before what was too quick is asked for again.
     """
 
     calls_per_s: float
     refuses: frozenset[Scope] = frozenset(Scope)
+    again_s: float = LIMITED_S
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _free_at: float = 0.0  # on the loop's clock: when the account may place the next call
 
@@ -41,7 +43,7 @@ class DialPace:
             except ServiceError as error:
                 if error.failure.kind is not Kind.RATE_LIMITED:
                     raise self._carrier_error(error.failure) from error
-            await asyncio.sleep(LIMITED_S)
+            await asyncio.sleep(self.again_s)
         raise CarrierError("too many calls for this account")
 
     async def _wait(self) -> None:

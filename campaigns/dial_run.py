@@ -182,6 +182,9 @@ class DialRun:
                 continue
             self.carrier.answered()
             missed = missed + 1 if again is None else 0
+            if again is not None and again.provider_call_id != found.provider_call_id:
+                # Some answer an order with an id of the order, and tell the call's own later.
+                await self.parts.store.placed(self.dial, again.provider_call_id)
             found = again or found
             if answered:
                 self.in_call = True  # a look later: the house has counted its seat by now

@@ -14,7 +14,7 @@ from livekit import api
 
 from calls.dialled import ANSWERED
 from calls.outbound import DialOutcome
-from campaigns.carrier import OUTCOMES, CarrierError, DialRequest, FoundCall
+from campaigns.carrier import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
 from transports.livekit_dial import CALLEE, AlreadyDiallingError, Dialled, OutboundCall, dial
 from transports.livekit_trunks import ExchangeError, outbound_trunk_id
 
@@ -79,7 +79,8 @@ class LivekitCarrier:
                 return FoundCall(provider_call_id=room)
             dialled = ringing.result()
             if not dialled.answered:
-                return FoundCall(provider_call_id=room, outcome=OUTCOMES[dialled.verdict.outcome])
+                outcome = LEG_OUTCOMES[dialled.verdict.outcome]
+                return FoundCall(provider_call_id=room, outcome=outcome)
         try:
             return await self._seen(room, rang_here=ringing is not None)
         except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from calls.leg_progress import MACHINES
-from calls.outbound import DialOutcome
-from campaigns.carrier import BY_STATUS, OUTCOMES, CarrierError, DialRequest, FoundCall
-from campaigns.carrier_news import CarrierNews, HeardCall
+from calls.leg_progress import MACHINES, OUTCOMES
+from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of
+from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
+from campaigns.heard_leg import HeardLeg
 from fallbacks.failure import Scope, ServiceError
 from transports.telnyx_calls import Detection, TelnyxCalls, TelnyxOrder, TelnyxRecord
 
@@ -64,7 +64,7 @@ class TelnyxCarrier:
         """
         heard = await self.news.heard(dial_id)
         if heard is not None and heard.outcome is not None:
-            return _found(TelnyxRecord(call_id=heard.call_ref, over=True), heard)
+            return heard.found
         try:
             record = await self._look(dial_id, to, since_s, heard)
         except ServiceError as error:
@@ -79,7 +79,7 @@ class TelnyxCarrier:
         return await self.news.charged(provider_call_id)
 
     async def _look(
-        self, dial_id: str, to: str, since_s: float, heard: HeardCall | None
+        self, dial_id: str, to: str, since_s: float, heard: HeardLeg | None
     ) -> TelnyxRecord | None:
         call_id = heard.call_ref if heard else self.news.refs.get(dial_id)
         record = await self.calls.fetch(call_id) if call_id else await self.calls.active(dial_id)
@@ -92,14 +92,10 @@ class TelnyxCarrier:
         return listed
 
 
-def _found(record: TelnyxRecord, heard: HeardCall | None) -> FoundCall:
-    outcome = BY_STATUS.get(record.status)
-    if outcome is DialOutcome.COMPLETED and record.answered_by.startswith(MACHINES):
-        outcome = DialOutcome.VOICEMAIL
-    if heard is not None and heard.outcome is not None:
-        outcome = OUTCOMES[heard.outcome]
+def _found(record: TelnyxRecord, heard: HeardLeg | None) -> FoundCall:
+    machine = record.answered_by.startswith(MACHINES) or bool(heard and heard.machine)
     return FoundCall(
         provider_call_id=record.call_id,
-        outcome=outcome,
+        outcome=outcome_of(OUTCOMES.get(record.status), machine=machine),
         answered=record.answered or bool(heard and heard.answered),
     )

@@ -4,9 +4,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from calls.leg_progress import MACHINES
-from calls.outbound import DialOutcome
-from campaigns.carrier import BY_STATUS, CarrierError, DialRequest, FoundCall
+from calls.leg_progress import MACHINES, OUTCOMES
+from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of
 from campaigns.dial_pace import DialPace
 from fallbacks.failure import ServiceError
 from transports.twilio_calls import CallRecord, DialOrder, Machine, TwilioCalls
@@ -73,12 +72,10 @@ class TwilioCarrier:
 
 
 def _found(record: CallRecord) -> FoundCall:
-    outcome = BY_STATUS.get(record.status)
-    if outcome is DialOutcome.COMPLETED and record.answered_by.startswith(MACHINES):
-        outcome = DialOutcome.VOICEMAIL
+    machine = record.answered_by.startswith(MACHINES)
     return FoundCall(
         provider_call_id=record.call_sid,
-        outcome=outcome,
+        outcome=outcome_of(OUTCOMES.get(record.status), machine=machine),
         answered=record.status in ("in-progress", "completed"),
         length_s=record.length_s or None,
         cost=record.cost,

@@ -1,7 +1,8 @@
-"""What we ask of Plivo's REST interface: to end a call, and to press keys."""
+"""Plivo's REST interface, as much of it as we ask: what a request is, and what it came to."""
 
 import asyncio
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,15 +12,19 @@ import aiohttp
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
+from fallbacks.classification import classify_error, classify_http
+from fallbacks.failure import error_of, failed
 
 API_URL: Final = "https://api.plivo.com"
 ASK_S: Final = 5.0  # the caller waits; longer helps nobody
 NO_ANSWER: Final = 0  # in place of a status: the question was not answered
+STAGE: Final = "dial"
+PROVIDER: Final = "plivo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlivoRest:
-    """Whose calls may be ended, and where to ask for it.
+    """Whose calls may be placed and ended, and where to ask for it.
 
     Source: plivo.com/docs/voice/api/call.
     """
@@ -35,41 +40,68 @@ class PlivoRest:
 
     async def complete(self, call_ref: str) -> str | None:
         """End a call; one that has ended already (404) is fine."""
-        status = await self._ask("DELETE", call_ref)
+        status = await self._command("DELETE", call_of(call_ref))
         if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
             return None
         return f"hang-up answered {status}" if status else "hang-up not answered"
 
     async def press(self, call_ref: str, keys: str) -> bool:
         """Send keys to the far end."""
-        status = await self._ask("POST", call_ref, {"digits": keys}, more="DTMF/")
+        status = await self._command("POST", f"{call_of(call_ref)}DTMF/", {"digits": keys})
         return status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
 
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
         """Return that this is not offered."""
         return "not_offered"
 
-    async def _ask(
-        self,
-        method: str,
-        call_ref: str,
-        fields: dict[str, Any] | None = None,
-        *,
-        more: str = "",
-    ) -> int:
-        account = quote(self.auth_id.get_secret_value(), safe="")
-        call = quote(call_ref, safe="")
-        url = f"{self.api_url.rstrip('/')}/v1/Account/{account}/Call/{call}/{more}"
+    async def ask(
+        self, method: str, resource: str, fields: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any] | None:
+        """Return the JSON of an answer, for work outside a call; None: there is no such thing.
+
+        Raises:
+            ServiceError: It failed; says how, and whether asking again may help.
+        """
         try:
-            async with (
-                asyncio.timeout(ASK_S),
-                aiohttp.ClientSession(headers={"Authorization": self._proof()}) as session,
-                session.request(method, url, json=fields) as answer,
-            ):
-                return answer.status
-        except (TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(ASK_S):
+                status, body = await self._send(method, resource, fields or {})
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+            reason = type(error).__name__
+            found = classify_error(error)
+            raise error_of(failed(found, STAGE, provider=PROVIDER, reason=reason)) from error
+        if status == HTTPStatus.NOT_FOUND:
+            return None
+        if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict | None):
+            found = classify_http(PROVIDER, status, body)
+            raise error_of(failed(found, STAGE, provider=PROVIDER, reason=f"HTTP {status}"))
+        return body or {}
+
+    async def _command(
+        self, method: str, resource: str, fields: Mapping[str, Any] | None = None
+    ) -> int:
+        """Return the status of the answer; raises nothing: a caller is on the line."""
+        try:
+            async with asyncio.timeout(ASK_S):
+                return (await self._send(method, resource, fields or {}))[0]
+        except (TimeoutError, aiohttp.ClientError, ValueError):
             return NO_ANSWER
+
+    async def _send(self, method: str, resource: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
+        account = quote(self.auth_id.get_secret_value(), safe="")
+        url = f"{self.api_url.rstrip('/')}/v1/Account/{account}/{resource}"
+        query, sent = (fields, None) if method == "GET" else (None, fields or None)
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": self._proof()}) as session,
+            session.request(method, url, params=query, json=sent) as answer,
+        ):
+            is_json = answer.content_type == "application/json"
+            return answer.status, await answer.json() if is_json else None
 
     def _proof(self) -> str:
         pair = f"{self.auth_id.get_secret_value()}:{self.auth_token.get_secret_value()}"
         return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def call_of(uuid: str) -> str:
+    """Return the resource of a call."""
+    return f"Call/{quote(uuid, safe='')}/"

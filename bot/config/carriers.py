@@ -58,6 +58,7 @@ class PlivoSettings(CarrierSettings):
     auth_token_env: str = "PLIVO_AUTH_TOKEN"  # noqa: S105 - a variable's name
     auth_token: SecretStr | None = None
     number: Number | None = None
+    calls_per_s: Seconds = 2.0  # that the account may place
     content_type: Literal[
         "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"
     ] = "audio/x-mulaw;rate=8000"

@@ -25,14 +25,14 @@ def carrier_routers(
     """Return the routes of each carrier that is enabled.
 
     Args:
-        transports: Of the configuration.
+        transports: Which are, and how.
         frame: The house.
         briefs: What agents are told who talk with those whom campaigns call.
     """
     if transports.telnyx.enabled:
         yield from _telnyx(transports.telnyx, frame, briefs)
     if transports.plivo.enabled:
-        yield from _plivo(transports.plivo, frame)
+        yield from _plivo(transports.plivo, frame, briefs)
     if transports.exotel.enabled:
         yield _exotel(transports.exotel, frame)
 
@@ -59,7 +59,7 @@ def _telnyx(settings: TelnyxSettings, frame: DoorFrame, briefs: Briefs) -> Itera
     )
 
 
-def _plivo(settings: PlivoSettings, frame: DoorFrame) -> Iterator[APIRouter]:
+def _plivo(settings: PlivoSettings, frame: DoorFrame, briefs: Briefs) -> Iterator[APIRouter]:
     if not (settings.auth_id and settings.auth_token):
         return
     rest = PlivoRest(
@@ -71,6 +71,7 @@ def _plivo(settings: PlivoSettings, frame: DoorFrame) -> Iterator[APIRouter]:
         rest=rest,
         content_type=settings.content_type,
         patience=LinePatience(returns_within_s=settings.returns_within_s),
+        briefs=briefs,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from fastapi import WebSocket
 from loguru import logger
 
+from bot.call.briefs import Briefs
 from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import seated
 from bot.http.bounded_socket import BEGUN, FLOOD
@@ -169,3 +170,26 @@ class MediaDoor:
                 case _:
                     return Refusal(reason="media_before_start", close_code=POLICY)
         return Refusal(reason="no_start", close_code=POLICY)
+
+
+def unbriefed(
+    briefs: Briefs | None, hang_up: Callable[[str], Awaitable[object]] | None = None
+) -> Callable[[CarriedCall], Awaitable[str]] | None:
+    """Return what says why nobody could talk in a call that we placed; None: we place none.
+
+    Args:
+        briefs: What agents are told who talk with those whom campaigns call.
+        hang_up: Ends such a call, by the carrier's id; None: the carrier asks what to do with a
+            call whose stream is over, and so there may be a brief a moment later.
+    """
+    if briefs is None:
+        return None
+
+    async def why_not(call: CarriedCall) -> str:
+        if await briefs.load(call.dial_id):
+            return ""
+        if hang_up is not None:
+            await hang_up(call.call_ref)
+        return "no_brief"  # who was called hears nothing rather than somebody else's greeting
+
+    return why_not

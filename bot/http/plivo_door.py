@@ -1,4 +1,4 @@
-"""Where Plivo comes in: the answer webhook, what follows a stream, and the media socket."""
+"""Where Plivo comes in: the answer webhook, what follows a stream, callbacks, the media socket."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +9,21 @@ from xml.sax.saxutils import escape, quoteattr
 from fastapi import APIRouter, Request, Response, WebSocket
 from pydantic import SecretStr
 
+from bot.call.briefs import Briefs
 from bot.http import plivo_signature
 from bot.http.door_frame import DoorFrame
-from bot.http.media_door import MediaDoor
+from bot.http.media_door import MediaDoor, unbriefed
+from bot.http.plivo_status import is_over, plivo_callback
+from bot.http.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.webhook import read_body, read_form, refuse
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started, is_id
 from transports.media_stream.plivo import CONTENT_TYPES, PLIVO
+from transports.plivo_calls import STATUS_PATH, VOICE_PATH
 from transports.plivo_rest import PlivoRest
 
-VOICE_PATH: Final = "/plivo/voice"
 AFTER_PATH: Final = "/plivo/after"
 MEDIA_PATH: Final = "/plivo/media"
 BUSY: Final = '<Hangup reason="busy"/>'
@@ -34,6 +37,7 @@ def plivo_router(
     rest: PlivoRest,
     content_type: str,
     patience: LinePatience | None = None,
+    briefs: Briefs | None = None,
 ) -> APIRouter:
     """Return the routes of the Plivo door.
 
@@ -43,21 +47,33 @@ def plivo_router(
         rest: Where calls are ended.
         content_type: In which sound is to come and go, as Plivo names it.
         patience: How long a line is waited for.
+        briefs: What agents are told who talk with those whom campaigns call.
     """
-    desk = TokenDesk(frame, "plivo", patience or LinePatience())
-    door = _PlivoDoor(frame=frame, auth_token=auth_token, content_type=content_type, desk=desk)
-    media = MediaDoor(
+    door = _PlivoDoor(
         frame=frame,
+        auth_token=auth_token,
+        content_type=content_type,
+        desk=TokenDesk(frame, "plivo", patience or LinePatience()),
+        progress=frame.status_callbacks("plivo"),
+    )
+    return _routes(door, rest, briefs)
+
+
+def _routes(door: "_PlivoDoor", rest: PlivoRest, briefs: Briefs | None) -> APIRouter:
+    media = MediaDoor(
+        frame=door.frame,
         dialect=PLIVO,
         admit=door.admit,
-        ours=CONTENT_TYPES[content_type],
+        ours=CONTENT_TYPES[door.content_type],
         control=rest,
-        returns=desk.returns,
-        patience=desk.patience,
+        returns=door.desk.returns,
+        patience=door.desk.patience,
+        why_not=unbriefed(briefs),
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
     router.add_api_route(AFTER_PATH, door.after, methods=["POST"])
+    router.add_api_route(STATUS_PATH, door.status, methods=["POST"])
     router.add_api_websocket_route(MEDIA_PATH, media.media)
     router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
     return router
@@ -69,13 +85,17 @@ class _PlivoDoor:
     auth_token: SecretStr
     content_type: str
     desk: TokenDesk
+    progress: StatusCallbacks
 
     async def voice(self, request: Request) -> Response:
         """Answer Plivo's question what to do with a call."""
         form = await self._form(request, VOICE_PATH)
         if isinstance(form, Response):
             return form
-        given = await self.desk.begin(_call(form))
+        dial_id = _dial_id(request)
+        if dial_id:  # that it asks what to do is how Plivo says that somebody picked up
+            await self.progress.take(plivo_callback(form, ref=dial_id))
+        given = await self.desk.begin(_call(form, dial_id=dial_id))
         return _xml(self._verbs(given) if given else BUSY)
 
     async def after(self, request: Request) -> Response:
@@ -87,6 +107,16 @@ class _PlivoDoor:
         if isinstance(given, StreamPass):
             return _xml(self._verbs(given))
         return _xml(BUSY if given is TurnedAway.NO_SEAT else OVER)
+
+    async def status(self, request: Request) -> Response:
+        """Note what Plivo reports of a call: that it rings, that a machine picked up, its end."""
+        form = await self._form(request, STATUS_PATH)
+        if isinstance(form, Response):
+            return form
+        await self.progress.take(plivo_callback(form, ref=_dial_id(request)))
+        if is_over(form):
+            await self.desk.end(form["CallUUID"])
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _form(self, request: Request, path: str) -> Mapping[str, str] | Response:
         body = await read_body(request)
@@ -129,9 +159,18 @@ class _PlivoDoor:
         return await self.desk.admit(started, started.parameters.get("token", ""))
 
 
-def _call(form: Mapping[str, str]) -> CarriedCall:
-    caller, called = form.get("From", ""), form.get("To", "")
-    return CarriedCall(call_ref=form["CallUUID"], caller=caller, called=called)
+def _dial_id(request: Request) -> str:
+    return request.query_params.get("dial", "")[:MOST_WORD_CHARS]
+
+
+def _call(form: Mapping[str, str], *, dial_id: str = "") -> CarriedCall:
+    return CarriedCall(
+        call_ref=form["CallUUID"],
+        caller=form.get("From", ""),
+        called=form.get("To", ""),
+        direction="outbound" if form.get("Direction") == "outbound" else "inbound",
+        dial_id=dial_id,
+    )
 
 
 def _xml(verbs: str) -> Response:

@@ -10,7 +10,7 @@ from calls.entry import Tell
 from calls.leg_progress import LegProgress, StatusCallback
 
 KEPT_S: Final = 4 * 3600.0  # the carriers' own limit of a call: so long one may come twice
-MOST_WORD_CHARS: Final = 64
+MOST_WORD_CHARS: Final = 64  # of a carrier's word, and of our own id of a dial
 
 
 @dataclass(slots=True, kw_only=True)

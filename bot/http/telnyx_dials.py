@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bot.call.briefs import Briefs
 from bot.http.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
 from bot.http.token_desk import StreamPass, TokenDesk
 from calls.leg_progress import StatusCallback
@@ -54,16 +53,11 @@ def read_news(call_id: str, event: str, payload: dict[str, Any], ref: str) -> St
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxDials:
-    """Tells how they go, and lets those in who picked up.
-
-    Attributes:
-        briefs: What agents are told who talk with those whom campaigns call.
-    """
+    """Tells how they go, and lets those in who picked up."""
 
     progress: StatusCallbacks
     desk: TokenDesk
     rest: TelnyxRest
-    briefs: Briefs | None = None
 
     async def heed(
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
@@ -80,13 +74,6 @@ class TelnyxDials:
         if event == "call.hangup":
             await self.desk.end(call_id)
         return None
-
-    async def why_not(self, call: CarriedCall) -> str:
-        """Say why no conversation can begin, and hang up then; empty: it can."""
-        if self.briefs is None or await self.briefs.load(call.dial_id):
-            return ""
-        await self.rest.complete(call.call_ref)
-        return "no_brief"  # who was called hears nothing rather than somebody else's greeting
 
     async def _connect(self, call: CarriedCall) -> StreamPass | None:
         given = await self.desk.begin(call)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from bot.call.briefs import Briefs
 from bot.http import telnyx_signature
 from bot.http.door_frame import DoorFrame
-from bot.http.media_door import MediaDoor
+from bot.http.media_door import MediaDoor, unbriefed
 from bot.http.telnyx_dials import TelnyxDials
 from bot.http.telnyx_transfers import MARK, TelnyxControl, TelnyxTransfers, handed_on
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk
@@ -59,19 +59,12 @@ def telnyx_router(
         utc_s=utc_s,
         desk=desk,
         waiting=TelnyxTransfers(frame.house),
-        dials=_dials(frame, desk, rest, briefs),
+        dials=TelnyxDials(progress=frame.status_callbacks("telnyx"), desk=desk, rest=rest),
     )
-    return _routes(door)
+    return _routes(door, briefs)
 
 
-def _dials(
-    frame: DoorFrame, desk: TokenDesk, rest: TelnyxRest, briefs: Briefs | None
-) -> TelnyxDials:
-    progress = frame.status_callbacks("telnyx")
-    return TelnyxDials(progress=progress, desk=desk, rest=rest, briefs=briefs)
-
-
-def _routes(door: "_TelnyxDoor") -> APIRouter:
+def _routes(door: "_TelnyxDoor", briefs: Briefs | None) -> APIRouter:
     media = MediaDoor(
         frame=door.frame,
         dialect=TELNYX,
@@ -80,7 +73,7 @@ def _routes(door: "_TelnyxDoor") -> APIRouter:
         control=TelnyxControl(rest=door.rest, waiting=door.waiting),
         returns=door.desk.returns,
         patience=door.desk.patience,
-        why_not=door.dials.why_not,
+        why_not=unbriefed(briefs, hang_up=door.rest.complete),
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])

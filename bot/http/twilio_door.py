@@ -12,11 +12,11 @@ from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from bot.call.briefs import Briefs
 from bot.http.door_frame import DoorFrame
-from bot.http.media_door import MediaDoor
+from bot.http.media_door import MediaDoor, unbriefed
 from bot.http.status_callbacks import StatusCallbacks
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.twilio_people import TwilioPeople
-from bot.http.twilio_status import read_status
+from bot.http.twilio_status import twilio_callback
 from bot.http.webhook import read_body, refuse
 from calls.leg_progress import OUTCOMES
 from transports.media_stream.leg import CarriedCall
@@ -73,7 +73,7 @@ def _routes(door: "_TwilioDoor") -> APIRouter:
         returns=door.desk.returns,
         is_known=door.is_known,
         new_leg=door.new_leg,
-        why_not=door.why_not,
+        why_not=unbriefed(door.briefs),
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
@@ -125,7 +125,7 @@ class _TwilioDoor:
         form = await self._form(request, STATUS_PATH)
         if isinstance(form, Response):
             return form
-        await self.progress.take(read_status(form, request.query_params.get("dial", "")))
+        await self.progress.take(twilio_callback(form, ref=request.query_params.get("dial", "")))
         if caller := answered_for(form):
             await self.desk.returns.find(caller, handed_on="connected")
         if form.get("CallStatus", "") in OUTCOMES:
@@ -140,12 +140,6 @@ class _TwilioDoor:
         call = TwilioCall(call_sid=started.call_sid, stream_sid=started.stream_sid)
         taker = partial(self.people.take, token, call)
         return AdmittedStream(call=CarriedCall(call_ref=call.call_sid), seat=0, taker=taker)
-
-    async def why_not(self, call: CarriedCall) -> str:
-        """Say why no conversation can begin; empty: it can."""
-        if self.briefs is None or await self.briefs.load(call.dial_id):
-            return ""
-        return "no_brief"  # who was called hears nothing rather than somebody else's greeting
 
     def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> TwilioLeg:
         """Return the leg of a call that begins."""

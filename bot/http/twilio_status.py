@@ -9,7 +9,7 @@ from calls.leg_progress import StatusCallback
 _MILLISECOND: Final = 0.001
 
 
-def read_status(form: Mapping[str, str], ref: str) -> StatusCallback:
+def twilio_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
     """Return what a callback says.
 
     Args:

@@ -1,7 +1,7 @@
 """Our own side of the calls that campaigns place, as any process of the house knows it."""
 
 import asyncio
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
@@ -28,11 +28,6 @@ class CallLedger:
         self._news: dict[str, asyncio.Event] = {}
         self.book = CarrierBook()
         self._house: House | None = None
-
-    @property
-    def refs(self) -> MutableMapping[str, str]:
-        """The carrier's ids of calls, by those of their dials."""
-        return self.book.refs
 
     def join(self, house: House) -> None:
         """Answer what other processes of the house ask."""

@@ -1,14 +1,13 @@
 """What carriers have told of the calls that we placed, to any process of the house."""
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import asdict, replace
-from functools import reduce
+from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
 from bot.house.house import House
 from calls.events import Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
-from campaigns.carrier_news import HeardCall
+from campaigns.heard_leg import HeardLeg, joined
 
 QUESTION: Final = "what a carrier told"
 MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
@@ -20,7 +19,7 @@ class CarrierBook:
 
     def __init__(self) -> None:
         self.refs: dict[str, str] = {}
-        self._heard: dict[str, HeardCall] = {}
+        self._heard: dict[str, HeardLeg] = {}
         self._charged: dict[str, float] = {}
         self._house: House | None = None
 
@@ -32,22 +31,21 @@ class CarrierBook:
     def note(self, event: Event) -> str:
         """Keep one fact, if it is a carrier's; return the dial's id, or nothing."""
         match event:
-            case LegRinging() | LegAnswered() | LegEnded() | AnswererJudged() if event.ref:
-                known = self._heard.get(event.ref, HeardCall(call_ref=event.call_ref))
-                _bounded(self._heard, event.ref, _after(known, event))
-                _bounded(self.refs, event.ref, event.call_ref)
-                return event.ref
+            case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
+                known = self._heard.get(leg.ref) or HeardLeg(call_ref=leg.call_ref)
+                _bounded(self._heard, leg.ref, known.after(leg))
+                _bounded(self.refs, leg.ref, leg.call_ref)
+                return leg.ref
             case LegCharged(call_ref=call_ref, cost=cost):
                 _bounded(self._charged, call_ref, cost)
             case _:
                 pass
         return ""
 
-    async def heard(self, dial_id: str) -> HeardCall | None:
+    async def heard(self, dial_id: str) -> HeardLeg | None:
         """Return what was told of a dial; None: nothing."""
         said = await self._ask(dial_id=dial_id, call_ref="")
-        found = [HeardCall(**each["heard"]) for each in said if each["heard"]]
-        return reduce(_both, found) if found else None
+        return joined(HeardLeg(**each["heard"]) for each in said if each["heard"])
 
     async def charged(self, call_ref: str) -> float | None:
         """Return what a call is said to have cost; None: nothing was said of it."""
@@ -70,24 +68,6 @@ class CarrierBook:
             "heard": asdict(heard) if heard else None,
             "cost": self._charged.get(asked["call_ref"]),
         }
-
-
-def _after(known: HeardCall, event: Event) -> HeardCall:
-    match event:
-        case LegAnswered():
-            return replace(known, answered=True)
-        case LegEnded(outcome=outcome):
-            return replace(known, outcome=outcome)
-        case _:
-            return known
-
-
-def _both(one: HeardCall, other: HeardCall) -> HeardCall:
-    return replace(
-        one,
-        answered=one.answered or other.answered,
-        outcome=one.outcome or other.outcome,
-    )
 
 
 def _bounded(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:

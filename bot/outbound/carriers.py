@@ -6,8 +6,11 @@ from typing import Protocol, runtime_checkable
 from bot.config.settings import Settings
 from campaigns.carrier import CampaignCarrier, DialRefusedError, DialRequest, FoundCall
 from campaigns.carrier_news import CarrierNews
+from campaigns.plivo_carrier import PlivoCarrier
 from campaigns.telnyx_carrier import TelnyxCarrier
 from campaigns.twilio_carrier import TwilioCarrier
+from transports.plivo_calls import PlivoCalls
+from transports.plivo_rest import PlivoRest
 from transports.telnyx_calls import TelnyxCalls
 from transports.telnyx_rest import TelnyxRest
 from transports.twilio_calls import TwilioCalls
@@ -26,14 +29,19 @@ class Closing(Protocol):
 def carrier_of(
     settings: Settings, news: CarrierNews, tasks: asyncio.TaskGroup
 ) -> CampaignCarrier | None:
-    """Return who places calls, Twilio before Telnyx before LiveKit; None: nobody could.
+    """Return who places calls: the first of Twilio, Telnyx, Plivo, LiveKit that can; None: nobody.
 
     Args:
         settings: The configuration.
         news: What callbacks have told, such as the carrier's ids by our own.
         tasks: Owns what a carrier does beside the dialer.
     """
-    return _twilio(settings, news) or _telnyx(settings, news) or _livekit(settings, tasks)
+    return (
+        _twilio(settings, news)
+        or _telnyx(settings, news)
+        or _plivo(settings, news)
+        or _livekit(settings, tasks)
+    )
 
 
 def _twilio(settings: Settings, news: CarrierNews) -> CampaignCarrier | None:
@@ -70,6 +78,19 @@ def _telnyx(settings: Settings, news: CarrierNews) -> CampaignCarrier | None:
         news=news,
         machine=telnyx.machine_detection,
         calls_per_s=telnyx.calls_per_s,
+    )
+
+
+def _plivo(settings: Settings, news: CarrierNews) -> CampaignCarrier | None:
+    plivo = settings.transports.plivo
+    if not (plivo.enabled and plivo.auth_id and plivo.auth_token and plivo.number):
+        return None
+    rest = PlivoRest(auth_id=plivo.auth_id, auth_token=plivo.auth_token, api_url=plivo.api_url)
+    return PlivoCarrier(
+        calls=PlivoCalls(rest=rest, public_url=settings.server.public_url.rstrip("/")),
+        number=plivo.number,
+        news=news,
+        calls_per_s=plivo.calls_per_s,
     )
 
 

@@ -1,7 +1,8 @@
 """Plivo between a telephone and an agent: signed forms, XML, audio streams.
 
 Source: plivo.com/docs/voice/xml/audiostream, /voice/audio-streaming/audio-streaming,
-/voice/concepts/signature-validation, /voice/api/call.
+/voice/concepts/signature-validation, /voice/api/call. Calls that it places are in
+`plivo_exchange.py`.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 from xml.etree import ElementTree
 
@@ -30,6 +31,14 @@ CODES: Final = {
 MOST_HEADER_BYTES: Final = 512
 
 
+class PlivoOrders(Protocol):
+    """Who places an account's calls, and knows what became of them."""
+
+    async def ask(self, request: web.Request) -> web.StreamResponse:
+        """Answer what is asked of calls and requests, but for what ends a live call."""
+        ...
+
+
 class PlivoAccount:
     """An account and the REST interface that ends its calls: `async with PlivoAccount()`.
 
@@ -39,6 +48,7 @@ class PlivoAccount:
         auth_token: Signs its forms, and lets commands in.
         requests: The method, the call and the fields of every request that was let in.
         answer_with: A status to answer instead, to be broken on purpose.
+        orders: Who places its calls, if anybody does.
     """
 
     def __init__(self) -> None:
@@ -48,7 +58,10 @@ class PlivoAccount:
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self.answer_with: int | None = None
         self.calls: dict[str, Carrier] = {}
+        self.orders: PlivoOrders | None = None
         app = web.Application()
+        app.router.add_route("*", "/v1/Account/{account}/Call/", self._call)
+        app.router.add_route("*", "/v1/Account/{account}/Request/{request}/", self._call)
         app.router.add_route("*", "/v1/Account/{account}/Call/{call}/", self._call)
         app.router.add_route("*", "/v1/Account/{account}/Call/{call}/DTMF/", self._call)
         self._runner = web.AppRunner(app)
@@ -76,16 +89,20 @@ class PlivoAccount:
             "X-Plivo-Signature-V3-Nonce": nonce,
         }
 
-    async def _call(self, request: web.Request) -> web.Response:
+    async def _call(self, request: web.Request) -> web.StreamResponse:
         proof = aiohttp.encode_basic_auth(self.auth_id, self.auth_token)
         if not hmac.compare_digest(request.headers.get("Authorization", ""), proof):
             return web.json_response({"error": "unauthorized"}, status=401)
         if self.answer_with is not None:
             return web.json_response({"error": "broken"}, status=self.answer_with)
-        uuid = request.match_info["call"]
+        call = self.calls.get(request.match_info.get("call", ""))
+        if self.orders is not None and (call is None or request.method == "GET"):
+            return await self.orders.ask(request)
+        return await self._command(request, call)
+
+    async def _command(self, request: web.Request, call: Carrier | None) -> web.Response:
         fields = await request.json() if request.can_read_body else {}
-        self.requests.append((request.method, uuid, fields))
-        call = self.calls.get(uuid)
+        self.requests.append((request.method, request.match_info.get("call", ""), fields))
         if call is None or call.ended.is_set():
             return web.json_response({"error": "not found"}, status=404)
         if request.method == "DELETE":
@@ -115,10 +132,24 @@ class PlivoManner:
     says_stop = False
 
     def __init__(
-        self, account: PlivoAccount, *, content_type: str = "audio/x-mulaw;rate=8000"
+        self,
+        account: PlivoAccount,
+        *,
+        content_type: str = "audio/x-mulaw;rate=8000",
+        answer_url: str = "",
+        told: dict[str, str] | None = None,
     ) -> None:
-        """Call through an account, in the codec that the agent is expected to ask for."""
+        """Call through an account.
+
+        Args:
+            account: Whose call it is.
+            content_type: In the codec that the agent is expected to ask for.
+            answer_url: Of a call that was ordered; the application's when not given.
+            told: What every form says beside what all calls' say.
+        """
         self.account = account
+        self._answer_url = answer_url
+        self._told = told or {}
         self.code = CODES[content_type]
         self._content_type = content_type
         self._extra_headers = ""
@@ -127,8 +158,9 @@ class PlivoManner:
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
         """Post the form to the answer URL."""
-        url = f"{server.public_url}/plivo/voice"
-        said = await self._follow(session, url, _form(phone, "ringing"), server)
+        url = self._answer_url or f"{server.public_url}/plivo/voice"
+        status = "in-progress" if self._answer_url else "ringing"
+        said = await self._follow(session, url, plivo_form(phone, status) | self._told, server)
         if said.stream_url is None:
             raise NotConnectedError(status=200, said=said.said)
         return said
@@ -137,7 +169,7 @@ class PlivoManner:
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
         """Post the form to where the `<Redirect>` behind the stream leads."""
-        form = _form(phone, "in-progress")
+        form = plivo_form(phone, "in-progress") | self._told
         return await self._follow(session, last.action or "", form, server)
 
     async def _follow(
@@ -245,21 +277,32 @@ class PlivoManner:
 _UNKNOWN: Final = Complaint("unknown event")
 
 
-def plivo_call(caller: str = "+15005550006", called: str = "+15005550100") -> PhoneCall:
+def plivo_call(
+    caller: str = "+15005550006", called: str = "+15005550100", direction: str = "inbound"
+) -> PhoneCall:
     """Return a call with names as Plivo makes them."""
-    uuid = secrets.token_hex(16)
-    parts = (uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:])
     return PhoneCall(
-        caller=caller, called=called, call_sid="-".join(parts), stream_sid=secrets.token_hex(16)
+        caller=caller,
+        called=called,
+        call_sid=plivo_uuid(),
+        stream_sid=secrets.token_hex(16),
+        direction=direction,
     )
 
 
-def _form(phone: PhoneCall, status: str) -> dict[str, str]:
+def plivo_uuid() -> str:
+    """Return a name as Plivo makes them."""
+    uuid = secrets.token_hex(16)
+    return "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:]))
+
+
+def plivo_form(phone: PhoneCall, status: str) -> dict[str, str]:
+    """Return what Plivo posts of a call."""
     return {
         "ALegUUID": phone.call_sid,
         "CallUUID": phone.call_sid,
         "CallStatus": status,
-        "Direction": "inbound",
+        "Direction": phone.direction,
         "Event": "StartApp",
         "From": phone.caller.removeprefix("+"),
         "To": phone.called.removeprefix("+"),

@@ -39,6 +39,7 @@ class ScriptedCarrier:
     deaf: int = 0  # so many more requests are not answered, and nothing comes of them
     refused: set[str] = field(default_factory=set)
     answers_after_s: float = 0.0
+    answers_with: str = "call"  # or "order": its id, while the call has none
     asked: int = 0  # requests, of both kinds
 
     async def dial(self, request: DialRequest) -> str:
@@ -53,7 +54,7 @@ class ScriptedCarrier:
         if self.lost_answers:
             self.lost_answers -= 1
             raise CarrierError("the answer was lost")
-        return f"call-{request.dial_id}"
+        return f"{self.answers_with}-{request.dial_id}"
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         self.asked += 1

@@ -68,6 +68,17 @@ async def test_each_contact_is_dialled_and_has_one_outcome(tmp_path: Path) -> No
         assert sorted(each.dial_id for each in it.of(DialEnded)) == sorted(it.carrier.record)
 
 
+async def test_a_call_s_own_id_takes_the_place_of_its_order_s(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A, attempts=1) as it, running(it):
+        it.carrier.answers_with = "order"
+        await it.done()
+        [dial] = await it.ledger()
+
+        assert [each.call_ref for each in it.of(DialPlaced)] == [f"order-{dial.id}"]
+        assert dial.provider_call_id == f"call-{dial.id}"
+        assert dial.answered_s is not None
+
+
 async def test_who_was_busy_is_dialled_again_later(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it, running(it):
         it.carrier.fates = {A: DialOutcome.BUSY}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from pydantic import SecretStr
@@ -11,10 +11,11 @@ from pydantic import SecretStr
 from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
-from campaigns.carrier_news import HeardCall
+from campaigns.heard_leg import HeardLeg
 from campaigns.telnyx_carrier import TelnyxCarrier
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from tests.campaigns.told_news import ToldNews
 from transports.telnyx_calls import TelnyxCalls
 from transports.telnyx_rest import TelnyxRest
 
@@ -24,28 +25,13 @@ OURS = "+15005550006"
 A, B = "+15005550111", "+15005550112"
 
 
-@dataclass
-class News:
-    """What was heard, as a test has it."""
-
-    refs: dict[str, str] = field(default_factory=dict[str, str])
-    told: dict[str, HeardCall] = field(default_factory=dict[str, HeardCall])
-    costs: dict[str, float] = field(default_factory=dict[str, float])
-
-    async def heard(self, dial_id: str) -> HeardCall | None:
-        return self.told.get(dial_id)
-
-    async def charged(self, call_ref: str) -> float | None:
-        return self.costs.get(call_ref)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """A carrier, who is deaf unless a test tells it something."""
 
     exchange: TelnyxExchange
     carrier: TelnyxCarrier
-    news: News
+    news: ToldNews
 
 
 @asynccontextmanager
@@ -53,7 +39,7 @@ async def bench(**callees: Callee) -> AsyncIterator[Bench]:
     async with telnyx_exchange() as exchange:
         exchange.mute = True
         exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")} | callees
-        account, news = exchange.account, News()
+        account, news = exchange.account, ToldNews()
         rest = TelnyxRest(api_key=SecretStr(account.api_key), api_url=account.url)
         calls = TelnyxCalls(
             rest=rest, connection_id=exchange.connection_id, public_url="https://agent.example.com"
@@ -106,7 +92,7 @@ async def test_what_was_heard_of_a_call_is_its_outcome(
 ) -> None:
     async with bench() as it:
         call_id = await it.carrier.dial(request("d-1"))
-        it.news.told["d-1"] = HeardCall(call_ref=call_id, answered=True, outcome=said)
+        it.news.told["d-1"] = HeardLeg(call_ref=call_id, answered=True, ended=said)
         it.exchange.account.answer_with = 503  # nobody is asked
 
         found = await it.carrier.find("d-1", A, 0.0)
@@ -119,7 +105,7 @@ async def test_a_call_that_rings_goes_on_and_one_that_talks_is_answered() -> Non
         call_id = await it.carrier.dial(request("d-1"))
 
         assert await it.carrier.find("d-1", A, 0.0) == FoundCall(provider_call_id=call_id)
-        it.news.told["d-1"] = HeardCall(call_ref=call_id, answered=True)
+        it.news.told["d-1"] = HeardLeg(call_ref=call_id, answered=True)
         found = await it.carrier.find("d-1", A, 0.0)
         assert found == FoundCall(provider_call_id=call_id, answered=True)
 

@@ -120,7 +120,12 @@ async def doors(
         )
         token = SecretStr(plivo.auth_token)
         router = plivo_router(
-            frame, auth_token=token, rest=plivo_rest, content_type=content_type, patience=patience
+            frame,
+            auth_token=token,
+            rest=plivo_rest,
+            content_type=content_type,
+            patience=patience,
+            briefs=briefs,
         )
         app.include_router(router)
         proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))

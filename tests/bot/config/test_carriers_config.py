@@ -129,6 +129,7 @@ def test_what_is_missing_is_told_in_one_line_each(
         ("telnyx: {calls_per_s: 0}", "transports.telnyx.calls_per_s"),
         ("telnyx: {connection_id: ''}", "transports.telnyx.connection_id"),
         ("plivo: {content_type: audio/wav}", "transports.plivo.content_type"),
+        ("plivo: {calls_per_s: 0}", "transports.plivo.calls_per_s"),
         ("exotel: {allowed_addresses: [here]}", "transports.exotel.allowed_addresses[0]"),
         ("telnyx: {returns_within_s: -1}", "transports.telnyx.returns_within_s"),
         ("telnix: {enabled: true}", "transports.telnix"),

@@ -8,7 +8,7 @@ from bot.outbound.carrier_book import MOST, CarrierBook
 from calls.entry import Entry
 from calls.events import Event
 from calls.leg_events import LegAnswered, LegCharged, LegEnded, LegRinging
-from campaigns.carrier_news import HeardCall
+from campaigns.heard_leg import HeardLeg
 from tests.bot.house.lines import Lines, lines
 from tests.bot.house.test_shared_limits import settings_with
 
@@ -40,21 +40,21 @@ def joined(house: Joined, *told: Event) -> CarrierBook:
     ("told", "heard"),
     [
         ((), None),
-        ((RINGING,), HeardCall(call_ref="v3:x")),
-        ((RINGING, ANSWERED), HeardCall(call_ref="v3:x", answered=True)),
+        ((RINGING,), HeardLeg(call_ref="v3:x")),
+        ((RINGING, ANSWERED), HeardLeg(call_ref="v3:x", answered=True)),
         (
             (RINGING, ANSWERED, ENDED),
-            HeardCall(call_ref="v3:x", answered=True, outcome="completed"),
+            HeardLeg(call_ref="v3:x", answered=True, ended="completed"),
         ),
         (
             (ENDED, ANSWERED),
-            HeardCall(call_ref="v3:x", answered=True, outcome="completed"),
+            HeardLeg(call_ref="v3:x", answered=True, ended="completed"),
         ),
         ((LegEnded(call_ref="v3:y", outcome="busy"),), None),
     ],
     ids=["nothing", "ringing", "answered", "ended", "out of order", "no dial of ours"],
 )
-async def test_what_is_known_of_a_dial(told: tuple[Event, ...], heard: HeardCall | None) -> None:
+async def test_what_is_known_of_a_dial(told: tuple[Event, ...], heard: HeardLeg | None) -> None:
     assert await book_of(*told).heard("d-1") == heard
 
 
@@ -68,7 +68,7 @@ async def test_news_that_came_to_three_workers_is_one_story() -> None:
 
         heard = await books[0].heard("d-1")
 
-    assert heard == HeardCall(call_ref="v3:x", answered=True, outcome="completed")
+    assert heard == HeardLeg(call_ref="v3:x", answered=True, ended="completed")
 
 
 async def test_what_a_call_cost_is_known_wherever_it_was_told() -> None:
@@ -90,7 +90,7 @@ async def test_a_ledger_keeps_the_cost_of_a_dial_that_it_has_forgotten() -> None
     ledger.forget("d-1")
 
     assert await ledger.book.heard("d-1") is None
-    assert ledger.refs == {}
+    assert ledger.book.refs == {}
     assert await ledger.book.charged("v3:x") == pytest.approx(0.007)
 
 
@@ -112,3 +112,23 @@ async def test_what_is_kept_has_a_bound() -> None:
     assert await book.heard(f"d-{MOST + 49}") is not None
     assert await book.charged("v3:0") is None
     assert len(book.refs) == MOST
+
+
+async def test_the_worker_that_dials_knows_what_another_was_told() -> None:
+    async with lines(settings_with()) as it:
+        here, there = CarrierBook(), CarrierBook()
+        here.join(it.joined[0])
+        there.join(it.joined[1])
+        await opened(it)
+        here.note(LegAnswered(call_ref="c", ref="d", after_s=1.0))
+        there.note(LegEnded(call_ref="c", ref="d", outcome="completed"))
+
+        assert await here.heard("d") == HeardLeg(call_ref="c", answered=True, ended="completed")
+        assert await here.heard("another") is None
+
+
+async def test_a_dial_that_is_over_is_forgotten() -> None:
+    book = book_of(LegEnded(call_ref="c", ref="d", outcome="busy"))
+    book.forget("d")
+
+    assert await book.heard("d") is None

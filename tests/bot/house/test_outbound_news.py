@@ -101,8 +101,8 @@ async def test_what_is_kept_of_dials_of_others_has_a_bound() -> None:
         leg = LegAnswered(call_ref=f"CA{index}", after_s=1.0, ref=f"dial-{index}")
         await ledger.hear(entry_of(leg))
 
-    assert len(ledger.refs) == MOST
-    assert ledger.refs[f"dial-{MOST + 49}"] == f"CA{MOST + 49}"
+    assert len(ledger.book.refs) == MOST
+    assert ledger.book.refs[f"dial-{MOST + 49}"] == f"CA{MOST + 49}"
 
 
 def house_of_calls(house: Any, seats: int) -> HouseOfCalls:

@@ -1,0 +1,255 @@
+"""What Plivo tells of a call that we placed, and how its media finds the dial."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from plivo.utils.signature_v3 import validate_v3_signature
+from pydantic import SecretStr
+
+from bot.call.briefs import Briefs
+from bot.config.agent import AgentSettings
+from calls.events import CallRefused, Event, InputRefused
+from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
+from faultlab.carrier.callee import Callee, Fate
+from faultlab.carrier.plivo import plivo_call, plivo_form
+from faultlab.carrier.plivo_desk import PlivoDesk
+from faultlab.carrier.plivo_exchange import PlivoDial
+from faultlab.carrier.webhook import AgentServer
+from tests.transports.carrier_house import Doors, doors
+from tests.transports.twilio_house import tone, until
+from transports.plivo_calls import PlivoCalls, PlivoOrder
+from transports.plivo_rest import PlivoRest
+
+pytestmark = pytest.mark.virtual_time
+
+ORDER = PlivoOrder(to="+15005550111", caller="+15005550006", ref="d-1")
+
+
+@dataclass(frozen=True)
+class Dialling:
+    """A house that has called somebody through Plivo."""
+
+    doors: Doors
+    desk: PlivoDesk
+    calls: PlivoCalls
+
+    @property
+    def dial(self) -> PlivoDial:
+        """Return the one call."""
+        [dial] = self.desk.exchange.placed.values()
+        return dial
+
+    def facts(self) -> list[Event]:
+        """Return what was told of the leg."""
+        kinds = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
+        return [each for each in self.doors.house.told if isinstance(each, kinds)]
+
+    async def ended(self) -> LegEnded:
+        """Return how the leg ended, as soon as it has."""
+        await until(lambda: any(isinstance(each, LegEnded) for each in self.facts()))
+        [ended] = [each for each in self.facts() if isinstance(each, LegEnded)]
+        return ended
+
+
+@asynccontextmanager
+async def dialling(callee: Callee, briefs: Briefs | None = None) -> AsyncIterator[Dialling]:
+    async with doors(returns_within_s=30, briefs=briefs) as it:
+        server = AgentServer(base_url=it.house.url, public_url=it.house.url, auth_token="")
+        async with PlivoDesk(it.plivo, server) as desk:
+            desk.exchange.callees[ORDER.to] = callee
+            rest = PlivoRest(
+                auth_id=SecretStr(it.plivo.auth_id),
+                auth_token=SecretStr(it.plivo.auth_token),
+                api_url=it.plivo.url,
+            )
+            yield Dialling(it, desk, PlivoCalls(rest=rest, public_url=it.house.url))
+
+
+async def told(it: Doors, form: dict[str, str], *, query: str = "", proof: str = "") -> int:
+    url = f"{it.house.url}/plivo/status{query}"
+    headers = it.plivo.signed(url, form)
+    if proof:
+        headers["X-Plivo-Signature-V3"] = proof
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(url, data=form) as answer,
+    ):
+        assert await answer.text() == ("Forbidden" if answer.status == 403 else "")
+        return answer.status
+
+
+async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
+    async with dialling(Callee(ring_s=3)) as it:
+        await it.calls.dial(ORDER)
+        call = await it.doors.house.call()
+        await call.say(tone(0.3))
+        person = it.dial.carrier
+        assert person is not None
+        await until(lambda: bool(person.ear.bursts))
+        await person.hang_up()
+        await it.ended()
+
+        uuid, ref = it.dial.phone.call_sid, "d-1"
+        facts = call.leg.facts
+        assert (facts.direction, facts.call_ref, facts.dial_id) == ("outbound", uuid, ref)
+        ringing, answered, ended = it.facts()
+        assert ringing == LegRinging(call_ref=uuid, ref=ref)
+        assert isinstance(answered, LegAnswered)
+        assert (answered.call_ref, answered.ref) == (uuid, ref)
+        assert answered.after_s == pytest.approx(3, abs=0.5)
+        assert ended == LegEnded(call_ref=uuid, ref=ref, outcome="completed")
+
+
+async def test_another_stream_of_a_call_that_never_began_still_has_its_dial() -> None:
+    async with dialling(Callee(ring_s=1)) as it:
+        it.doors.house.full = True
+        await it.calls.dial(ORDER)
+        await until(lambda: it.dial.carrier is not None)
+        it.doors.house.full = False
+        call = await it.doors.house.call()
+
+        assert call.leg.facts.dial_id == "d-1"
+
+
+async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
+    briefs = Briefs()
+
+    async def look_up(_: str) -> AgentSettings | None:
+        return None
+
+    briefs.look_up = look_up
+    async with dialling(Callee(ring_s=1), briefs) as it:
+        await it.calls.dial(ORDER)
+        await it.ended()
+
+        refused = [each for each in it.doors.house.told if isinstance(each, CallRefused)]
+        assert refused
+        assert {each.reason for each in refused} == {"no_brief"}
+        assert it.doors.house.calls == []
+
+
+@pytest.mark.parametrize(
+    ("fate", "outcome", "reason"),
+    [("busy", "busy", ""), ("no-answer", "no-answer", ""), ("failed", "failed", "2000")],
+)
+async def test_a_call_that_nobody_takes_has_an_outcome(
+    fate: Fate, outcome: LegOutcome, reason: str
+) -> None:
+    async with dialling(Callee(fate=fate)) as it:
+        await it.calls.dial(ORDER)
+        ended = await it.ended()
+
+        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+        assert (ended.outcome, ended.reason) == (outcome, reason)
+
+
+async def test_a_machine_is_told_of_and_no_person_was_reached() -> None:
+    async with dialling(Callee(answered_by="machine_start")) as it:
+        await it.calls.dial(ORDER)
+        await until(lambda: any(isinstance(each, AnswererJudged) for each in it.facts()))
+        person = it.dial.carrier
+        assert person is not None
+        await person.hang_up()
+        ended = await it.ended()
+
+        [judged] = [each for each in it.facts() if isinstance(each, AnswererJudged)]
+        assert (judged.answerer, judged.machine, judged.ref) == ("machine", True, "d-1")
+        assert ended.outcome == "voicemail"
+
+
+async def test_a_machine_is_known_from_the_hangup_alone() -> None:
+    async with dialling(Callee(answered_by="machine_start")) as it:
+        it.desk.exchange.silent = {"MachineDetection"}
+        await it.calls.dial(ORDER)
+        await until(lambda: it.dial.machine)
+        person = it.dial.carrier
+        assert person is not None
+        await person.hang_up()
+
+        assert (await it.ended()).outcome == "voicemail"
+
+
+async def test_callbacks_that_come_three_times_are_told_once() -> None:
+    async with dialling(Callee(fate="busy")) as it:
+        it.desk.exchange.repeats = 3
+        await it.calls.dial(ORDER)
+        await it.ended()
+        await asyncio.sleep(1)
+
+        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+
+
+async def test_a_call_that_ended_at_the_carrier_ends_here_although_its_line_is_lost() -> None:
+    async with doors(returns_within_s=30) as it, it.caller("plivo") as caller:
+        call = await it.house.call()
+        caller.vanish()
+        form = plivo_form(caller.phone, "completed") | {"Event": "Hangup"}
+
+        assert await told(it, form) == 204
+        await asyncio.wait_for(call.over.wait(), 5)
+        assert call.gone_for == ["caller_hung_up"]
+
+
+MACHINES: dict[str, tuple[dict[str, str], list[str]]] = {
+    "a machine": ({"Event": "MachineDetection", "Machine": "true"}, ["machine"]),
+    "a person": ({"Event": "MachineDetection", "Machine": "false"}, ["human"]),
+    "in lower case": ({"Event": "Hangup", "machine": "True"}, ["machine"]),
+    "nobody was judged": ({"Event": "Hangup", "Machine": "false"}, []),
+    "no word of it": ({"Event": "Ring"}, []),
+}
+
+
+@pytest.mark.parametrize(("more", "answerers"), MACHINES.values(), ids=MACHINES.keys())
+async def test_who_picked_up_is_what_the_detection_says(
+    more: dict[str, str], answerers: list[str]
+) -> None:
+    async with doors() as it:
+        assert await told(it, plivo_form(plivo_call(), "in-progress") | more) == 204
+
+        judged = [each for each in it.house.told if isinstance(each, AnswererJudged)]
+        assert [each.answerer for each in judged] == answerers
+
+
+async def test_endless_words_are_bounded() -> None:
+    form = plivo_form(plivo_call(), "failed") | {"Event": "Hangup", "HangupCauseCode": "1" * 9000}
+    async with doors() as it:
+        assert await told(it, form, query=f"?dial={'r' * 5000}") == 204
+
+        [ended] = [each for each in it.house.told if isinstance(each, LegEnded)]
+        assert max(len(ended.reason), len(ended.ref)) == 64
+
+
+async def test_a_wrong_signature_is_forbidden_and_ends_nobody_s_call() -> None:
+    async with doors(returns_within_s=30) as it, it.caller("plivo") as caller:
+        call = await it.house.call()
+        form = plivo_form(caller.phone, "completed") | {"Event": "Hangup"}
+
+        assert await told(it, form, proof="d3Jvbmc=") == 403
+        await asyncio.sleep(1)
+        assert it.house.told == [InputRefused(transport="plivo", reason="wrong_signature")]
+        assert call.gone_for == []
+
+
+async def test_our_own_id_is_part_of_what_is_signed() -> None:
+    form = plivo_form(plivo_call(), "ringing")
+    async with doors() as it:
+        url = f"{it.house.url}/plivo/status"
+        headers = it.plivo.signed(f"{url}?dial=1", form)
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(f"{url}?dial=2", data=form) as answer,
+        ):
+            assert answer.status == 403
+
+
+async def test_plivos_own_package_signs_an_address_with_our_id_as_the_lab_does() -> None:
+    form, url = plivo_form(plivo_call(), "ringing"), "https://agent.example.com/plivo/status?dial=1"
+    async with doors() as it:
+        headers = it.plivo.signed(url, form)
+        nonce, proof = headers["X-Plivo-Signature-V3-Nonce"], headers["X-Plivo-Signature-V3"]
+
+        assert validate_v3_signature("POST", url, nonce, it.plivo.auth_token, proof, form)

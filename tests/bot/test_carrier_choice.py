@@ -1,0 +1,79 @@
+"""Which carrier places the calls of a configuration."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from bot.config.settings import Settings
+from bot.outbound.carrier_book import CarrierBook
+from bot.outbound.carriers import carrier_of
+from campaigns.telnyx_carrier import TelnyxCarrier
+
+TOKEN = SecretStr("t")
+STAGES = {
+    "stt": [{"name": "ears", "kind": "local"}],
+    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
+    "tts": [{"name": "voice", "kind": "local"}],
+}
+TWILIO = {"enabled": True, "account_sid": SecretStr("AC1"), "auth_token": TOKEN,
+          "number": "+15005550006"}  # fmt: skip
+TELNYX = {"enabled": True, "api_key": SecretStr("k"), "public_key": SecretStr("p"),
+          "connection_id": "1684641123236054244", "number": "+15005550006"}  # fmt: skip
+PLIVO = {"enabled": True, "auth_id": SecretStr("MA1"), "auth_token": TOKEN,
+         "number": "+15005550007"}  # fmt: skip
+LIVEKIT = {"enabled": True, "api_key": SecretStr("k"), "api_secret": TOKEN,
+           "sip": {"server": "sip.example.com"}}  # fmt: skip
+CHOICES: dict[str, tuple[dict[str, Any], str]] = {
+    "none": ({}, ""),
+    "twilio": ({"twilio": TWILIO}, "TwilioCarrier"),
+    "telnyx": ({"telnyx": TELNYX}, "TelnyxCarrier"),
+    "plivo": ({"plivo": PLIVO}, "PlivoCarrier"),
+    "livekit": ({"livekit": LIVEKIT}, "LivekitCarrier"),
+    "twilio before telnyx": ({"twilio": TWILIO, "telnyx": TELNYX}, "TwilioCarrier"),
+    "twilio before plivo": ({"twilio": TWILIO, "plivo": PLIVO}, "TwilioCarrier"),
+    "twilio before livekit": ({"twilio": TWILIO, "livekit": LIVEKIT}, "TwilioCarrier"),
+    "telnyx before plivo": ({"telnyx": TELNYX, "plivo": PLIVO}, "TelnyxCarrier"),
+    "telnyx before livekit": ({"telnyx": TELNYX, "livekit": LIVEKIT}, "TelnyxCarrier"),
+    "plivo before livekit": ({"plivo": PLIVO, "livekit": LIVEKIT}, "PlivoCarrier"),
+    "a twilio without a number": (
+        {"twilio": TWILIO | {"number": None}, "plivo": PLIVO}, "PlivoCarrier",
+    ),
+    "a telnyx without its application": ({"telnyx": TELNYX | {"connection_id": None}}, ""),
+    "a telnyx without a number": ({"telnyx": TELNYX | {"number": None}}, ""),
+    "a telnyx that is closed": ({"telnyx": TELNYX | {"enabled": False}}, ""),
+    "a plivo without a number": ({"plivo": PLIVO | {"number": None}}, ""),
+    "a plivo that is closed": ({"plivo": PLIVO | {"enabled": False}}, ""),
+}  # fmt: skip
+
+
+def settings_with(transports: dict[str, Any]) -> Settings:
+    return Settings.model_validate({"stages": STAGES, "transports": transports})
+
+
+@pytest.mark.parametrize(("transports", "name"), CHOICES.values(), ids=CHOICES.keys())
+async def test_the_first_that_can_call_does(transports: dict[str, Any], name: str) -> None:
+    settings = settings_with(transports)
+    async with asyncio.TaskGroup() as tasks:
+        carrier = carrier_of(settings, CarrierBook(), tasks)
+
+    assert (type(carrier).__name__ if carrier else "") == name
+
+
+async def test_telnyx_is_told_to_listen_and_how_fast_it_may_be_asked() -> None:
+    more = {"machine_detection": "premium", "calls_per_s": 4.0}
+    settings = settings_with({"telnyx": TELNYX | more})
+    async with asyncio.TaskGroup() as tasks:
+        carrier = carrier_of(settings, CarrierBook(), tasks)
+
+    assert isinstance(carrier, TelnyxCarrier)
+    assert (carrier.machine, carrier.calls_per_s) == ("premium", 4.0)
+
+
+async def test_plivo_keeps_to_the_pace_that_its_section_names() -> None:
+    settings = settings_with({"plivo": PLIVO | {"calls_per_s": 7}})
+    async with asyncio.TaskGroup() as tasks:
+        carrier = carrier_of(settings, CarrierBook(), tasks)
+
+    assert getattr(carrier, "calls_per_s", None) == 7

@@ -1,0 +1,44 @@
+"""What callbacks have said of a dial, in one process and in several."""
+
+import pytest
+
+from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
+from calls.leg_progress import LegFact
+from campaigns.heard_leg import HeardLeg, joined
+
+RINGING = LegRinging(call_ref="c", ref="d")
+ANSWERED = LegAnswered(call_ref="c", ref="d", after_s=1.0)
+MACHINE = AnswererJudged(call_ref="c", ref="d", answerer="machine", machine=True, after_s=2.0)
+HUMAN = AnswererJudged(call_ref="c", ref="d", answerer="human", machine=False, after_s=2.0)
+BUSY = LegEnded(call_ref="c", ref="d", outcome="busy")
+COMPLETED = LegEnded(call_ref="c", ref="d", outcome="completed")
+CASES: dict[str, tuple[list[LegFact], bool, LegOutcome | None]] = {
+    "it rings": ([RINGING], False, None),
+    "somebody picked up": ([RINGING, ANSWERED], True, None),
+    "busy": ([RINGING, BUSY], False, "busy"),
+    "a person": ([ANSWERED, HUMAN, COMPLETED], True, "completed"),
+    "a machine": ([ANSWERED, MACHINE, COMPLETED], True, "voicemail"),
+    "a machine, told of behind the end": ([ANSWERED, COMPLETED, MACHINE], True, "voicemail"),
+}
+
+
+@pytest.mark.parametrize(("facts", "answered", "outcome"), CASES.values(), ids=CASES.keys())
+def test_a_leg_is_what_was_said_of_it(
+    facts: list[LegFact], *, answered: bool, outcome: LegOutcome | None
+) -> None:
+    leg = HeardLeg(call_ref="c")
+    for each in facts:
+        leg = leg.after(each)
+
+    assert (leg.answered, leg.outcome) == (answered, outcome)
+
+
+def test_what_two_processes_were_told_is_put_together() -> None:
+    one = HeardLeg(call_ref="c", answered=True, machine=True)
+    other = HeardLeg(call_ref="c", ended="completed")
+
+    whole = joined([one, other])
+
+    assert whole is not None
+    assert (whole.answered, whole.outcome) == (True, "voicemail")
+    assert joined([]) is None
