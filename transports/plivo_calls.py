@@ -11,7 +11,6 @@ and that a request is cancelled under `Request/`). Not tried on a live account: 
 is live, how soon there is a record, and whether its price is final as soon as there is one.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +19,9 @@ from urllib.parse import quote, urlencode
 
 from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
-from fallbacks.failure import Kind, ServiceError, error_of, failed
-from transports.plivo_rest import PROVIDER, STAGE, PlivoRest, call_of
+from fallbacks.failure import Kind
+from transports.carrier_answers import dial_error, number_of
+from transports.plivo_rest import PROVIDER, PlivoRest, call_of
 from transports.plivo_words import ending_of
 
 VOICE_PATH: Final = "/plivo/voice"
@@ -92,7 +92,9 @@ class PlivoCalls:
         """Ask for a call; return the id of the request."""
         answer = await self.rest.ask("POST", CALLS, self._fields(order)) or {}
         if not (request_uuid := str(answer.get("request_uuid") or "")):
-            raise _unclear("an order was answered without the request's id")
+            raise dial_error(
+                PROVIDER, Kind.PROTOCOL, "an order was answered without the request's id"
+            )
         return request_uuid
 
     async def fetch(self, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
@@ -136,7 +138,7 @@ class PlivoCalls:
         ids = (await self.rest.ask("GET", CALLS, query) or {}).get("calls", ())
         if len(ids) >= PAGE:
             # Some may be missing, and whoever is not found is called again.
-            raise _unclear("more calls are under way than Plivo lists")
+            raise dial_error(PROVIDER, Kind.PROTOCOL, "more calls are under way than Plivo lists")
         found = [await self.rest.ask("GET", call_of(str(each)), place) for each in ids]
         return [_going_on(each) for each in found if each]
 
@@ -193,17 +195,9 @@ def _record(body: Mapping[str, Any]) -> PlivoRecord:
         answered=answered,
         outcome=OUTCOMES[word] if over else None,  # a record may be begun before it is whole
         created=_moment(body.get("initiation_time")),
-        length_s=_number(body.get("call_duration")) if answered else None,
-        cost=_number(body.get("total_amount")) if over else None,
+        length_s=number_of(body.get("call_duration")) if answered else None,
+        cost=number_of(body.get("total_amount")) if over else None,
     )
-
-
-def _number(text: object) -> float | None:
-    try:
-        number = float(str(text))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _moment(text: object) -> datetime | None:
@@ -216,7 +210,3 @@ def _moment(text: object) -> datetime | None:
 
 def _age(record: PlivoRecord) -> datetime:
     return record.created or datetime.min.replace(tzinfo=UTC)
-
-
-def _unclear(reason: str) -> ServiceError:
-    return error_of(failed(Kind.PROTOCOL, STAGE, provider=PROVIDER, reason=reason))

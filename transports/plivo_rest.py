@@ -12,13 +12,11 @@ import aiohttp
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
-from fallbacks.classification import classify_error, classify_http
-from fallbacks.failure import error_of, failed
+from fallbacks.classification import classify_http
+from transports.carrier_answers import ASK_S, answered, dial_error
 
 API_URL: Final = "https://api.plivo.com"
-ASK_S: Final = 5.0  # the caller waits; longer helps nobody
 NO_ANSWER: Final = 0  # in place of a status: the question was not answered
-STAGE: Final = "dial"
 PROVIDER: Final = "plivo"
 
 
@@ -62,18 +60,11 @@ class PlivoRest:
         Raises:
             ServiceError: It failed; says how, and whether asking again may help.
         """
-        try:
-            async with asyncio.timeout(ASK_S):
-                status, body = await self._send(method, resource, fields or {})
-        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-            reason = type(error).__name__
-            found = classify_error(error)
-            raise error_of(failed(found, STAGE, provider=PROVIDER, reason=reason)) from error
+        status, body = await answered(PROVIDER, self._send(method, resource, fields or {}))
         if status == HTTPStatus.NOT_FOUND:
             return None
         if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict | None):
-            found = classify_http(PROVIDER, status, body)
-            raise error_of(failed(found, STAGE, provider=PROVIDER, reason=f"HTTP {status}"))
+            raise dial_error(PROVIDER, classify_http(PROVIDER, status, body), f"HTTP {status}")
         return body or {}
 
     async def _command(

@@ -15,7 +15,8 @@ from http import HTTPStatus
 from typing import Any, Final, Literal, TypeAlias, cast
 from urllib.parse import quote
 
-from fallbacks.failure import Kind, error_of, failed
+from fallbacks.failure import Kind
+from transports.carrier_answers import dial_error
 from transports.media_stream.messages import is_id, part, text
 from transports.media_stream.telnyx import MAX_REF_CHARS
 from transports.telnyx_dial import answerer_of, end_of, ref_of, state_of
@@ -23,7 +24,6 @@ from transports.telnyx_rest import (
     LEAST_RING_S,
     MOST_RING_S,
     PROVIDER,
-    STAGE,
     TelnyxAnswer,
     TelnyxRest,
 )
@@ -105,8 +105,7 @@ class TelnyxCalls:
         }
         placed = _record(_data(await self.rest.ask("POST", "calls", fields=fields)))
         if not placed.call_id:
-            garbled = failed(Kind.PROTOCOL, STAGE, provider=PROVIDER, reason="no call_control_id")
-            raise error_of(garbled)
+            raise dial_error(PROVIDER, Kind.PROTOCOL, "no call_control_id")
         return placed
 
     async def fetch(self, call_id: str) -> TelnyxRecord | None:

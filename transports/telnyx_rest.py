@@ -11,13 +11,12 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import SecretStr
 
-from fallbacks.classification import classify_error, classify_http
-from fallbacks.failure import ServiceError, error_of, failed
+from fallbacks.classification import classify_http
+from fallbacks.failure import ServiceError
+from transports.carrier_answers import ASK_S, answered, dial_error
 
-STAGE: Final = "dial"
 PROVIDER: Final = "telnyx"
 API_URL: Final = "https://api.telnyx.com"
-ASK_S: Final = 5.0  # the caller waits; longer helps nobody
 LEAST_RING_S: Final = 5
 MOST_RING_S: Final = 600
 NO_ANSWER: Final = 0  # in place of a status: the question was not answered
@@ -112,13 +111,7 @@ class TelnyxRest:
         Raises:
             ServiceError: It failed; says how, and whether asking again may help.
         """
-        try:
-            async with asyncio.timeout(ASK_S):
-                status, body = await self._send(method, resource, fields, query)
-        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-            found = classify_error(error)
-            reason = type(error).__name__
-            raise error_of(failed(found, STAGE, provider=PROVIDER, reason=reason)) from error
+        status, body = await answered(PROVIDER, self._send(method, resource, fields, query))
         if status in but:
             return None
         if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict):
@@ -160,5 +153,4 @@ def _refusal(status: int, body: Any) -> ServiceError:
     first = errors[0] if isinstance(errors, list) and errors else None
     code = first.get("code") if isinstance(first, dict) else None
     reason = f"HTTP {status}" + (f", Telnyx error {code}" if code else "")
-    found = classify_http(PROVIDER, status, first)
-    return error_of(failed(found, STAGE, provider=PROVIDER, reason=reason))
+    return dial_error(PROVIDER, classify_http(PROVIDER, status, first), reason)

@@ -3,7 +3,6 @@
 Source: twilio.com/docs/voice/api/call-resource, /voice/answering-machine-detection.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
+from transports.carrier_answers import number_of
 from transports.twilio_dial import STATUS_PATH
 from transports.twilio_rest import TwilioRest
 
@@ -126,23 +126,15 @@ def _record(body: Mapping[str, Any]) -> CallRecord:
         caller=str(body.get("from", "")),
         created=_moment(body.get("date_created")),
         answered_by=str(body.get("answered_by") or ""),
-        length_s=_number(body.get("duration")),
+        length_s=number_of(body.get("duration")),
         cost=_cost(body.get("price")),
     )
 
 
 def _cost(price: object) -> float | None:
     """Return what is charged: its prices are texts, and negative."""
-    amount = _number(price)
+    amount = number_of(price)
     return None if amount is None else abs(amount)
-
-
-def _number(text: object) -> float | None:
-    try:
-        number = float(str(text))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _moment(text: object) -> datetime | None:

@@ -12,12 +12,11 @@ import aiohttp
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
-from fallbacks.classification import classify_error, classify_http
-from fallbacks.failure import ServiceError, error_of, failed
+from fallbacks.classification import classify_http
+from fallbacks.failure import ServiceError
+from transports.carrier_answers import ASK_S, answered, dial_error
 
 API_URL: Final = "https://api.twilio.com"
-ASK_S: Final = 5.0  # the caller waits for the line to go dead; longer helps nobody
-STAGE: Final = "dial"
 PROVIDER: Final = "twilio"
 Fields: TypeAlias = Sequence[tuple[str, str]]
 """A form's, in order; a name may come twice."""
@@ -95,13 +94,7 @@ class TwilioRest:
         Raises:
             ServiceError: It failed; says how, and whether asking again may help.
         """
-        try:
-            async with asyncio.timeout(ASK_S):
-                status, body = await self.send(method, resource, fields)
-        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-            found = classify_error(error)
-            reason = type(error).__name__
-            raise error_of(failed(found, STAGE, provider=PROVIDER, reason=reason)) from error
+        status, body = await answered(PROVIDER, self.send(method, resource, fields))
         if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict):
             raise _refusal(status, body)
         return body
@@ -127,5 +120,4 @@ class TwilioRest:
 def _refusal(status: int, body: Any) -> ServiceError:
     code = body.get("code") if isinstance(body, dict) else None
     reason = f"HTTP {status}" + (f", Twilio error {code}" if code else "")
-    found = classify_http(PROVIDER, status, body)
-    return error_of(failed(found, STAGE, provider=PROVIDER, reason=reason))
+    return dial_error(PROVIDER, classify_http(PROVIDER, status, body), reason)

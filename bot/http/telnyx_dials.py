@@ -8,7 +8,6 @@ Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
 apispec.telnyx.com/call-cost-received-event-7389933d0.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +15,7 @@ from typing import Any, Final
 from bot.http.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
 from bot.http.token_desk import StreamPass, TokenDesk
 from calls.leg_progress import StatusCallback
+from transports.carrier_answers import number_of
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import text
 from transports.telnyx_dial import answerer_of, end_of
@@ -33,7 +33,7 @@ STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
 def read_news(call_id: str, event: str, payload: dict[str, Any], ref: str) -> StatusCallback | None:
     """Return what news of a dial says of how it goes; None: nothing."""
     answerer = answerer_of(event, payload)
-    cost = _amount(payload.get("total_cost")) if event == COST else None
+    cost = _price(payload) if event == COST else None
     if event not in STATUSES and not answerer and cost is None:
         return None
     status, sip_code = STATUSES.get(event, ""), None
@@ -92,10 +92,6 @@ def _call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:
     )
 
 
-def _amount(said: object) -> float | None:
-    """Return a price, which is written as a number or as a text."""
-    try:
-        amount = float(str(said))
-    except ValueError:
-        return None
-    return amount if math.isfinite(amount) and amount >= 0 else None
+def _price(payload: dict[str, Any]) -> float | None:
+    price = number_of(payload.get("total_cost"))
+    return price if price is not None and price >= 0 else None
