@@ -2,7 +2,8 @@
 
 import asyncio
 import functools
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +18,15 @@ BEEP_S: Final = 0.5
 BEEP_HZ: Final = 1000  # 3GPP and most boxes: a single tone of about 1 kHz
 QUIET_S: Final = 0.9
 QUIET_LEVEL: Final = 300  # of 32768
+
+
+async def converse(call: Carrier, callee: Callee, judge: Coroutine[Any, Any, None]) -> None:
+    """Have this callee behave in a call that has begun, and be judged, until the call is over."""
+    async with asyncio.TaskGroup() as tasks:
+        beside = [tasks.create_task(judge), tasks.create_task(behave(call, callee))]
+        await call.ended.wait()
+        for each in beside:
+            each.cancel()
 
 
 async def behave(call: Carrier, callee: Callee) -> None:

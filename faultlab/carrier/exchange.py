@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from faultlab.carrier.behaviour import behave
+from faultlab.carrier.behaviour import converse
 from faultlab.carrier.callee import Callee, DialVerb
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.manner import TwilioManner
@@ -141,15 +141,9 @@ class Exchange:
             manner=AskedUrl(placed.order["Url"]) if said is None else GivenTwiml(read_twiml(said)),
         )
         try:
-            async with carrier, asyncio.TaskGroup() as tasks:
+            async with carrier:
                 placed.carrier = carrier
-                beside = [
-                    tasks.create_task(self._judge(session, placed, callee)),
-                    tasks.create_task(behave(carrier, callee)),
-                ]
-                await carrier.ended.wait()
-                for each in beside:
-                    each.cancel()
+                await converse(carrier, callee, self._judge(session, placed, callee))
         except NotConnectedError:
             pass  # it was answered, and told to hang up
         placed.talked_s = max(1, round(asyncio.get_running_loop().time() - began_s))

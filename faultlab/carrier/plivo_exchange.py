@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
-from faultlab.carrier.behaviour import behave
+from faultlab.carrier.behaviour import converse
 from faultlab.carrier.callee import Callee, Fate
 from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.exchange import VERDICT_S
 from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_form
 from faultlab.carrier.webhook import (
     ANSWER_S,
@@ -27,7 +28,6 @@ from faultlab.carrier.webhook import (
 from faultlab.clock import utc_now
 
 INDIA: Final = timezone(timedelta(hours=5, minutes=30))  # records are in the console's own zone
-VERDICT_S: Final = 2.0  # until the detection of machines has decided
 PRICE: Final = 0.0100  # chosen: of a minute that has begun, in the account's currency
 
 
@@ -140,16 +140,10 @@ class PlivoExchange:
             manner=manner,
         )
         try:
-            async with carrier, asyncio.TaskGroup() as tasks:
+            async with carrier:
                 dial.carrier = carrier
                 self._account.know(carrier)
-                beside = [
-                    tasks.create_task(self._judge(dial, callee)),
-                    tasks.create_task(behave(carrier, callee)),
-                ]
-                await carrier.ended.wait()
-                for each in beside:
-                    each.cancel()
+                await converse(carrier, callee, self._judge(dial, callee))
         except NotConnectedError:
             pass  # it was answered, and told to hang up
 

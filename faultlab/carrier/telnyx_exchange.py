@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-from faultlab.carrier.behaviour import behave
+from faultlab.carrier.behaviour import converse
 from faultlab.carrier.callee import Callee, Fate
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.exchange import VERDICT_S
@@ -258,15 +258,9 @@ class TelnyxExchange:
         url = f"{where.scheme}://{where.netloc}"
         carrier = Carrier(url, "", phone=placed.phone, manner=manner)
         try:
-            async with carrier, asyncio.TaskGroup() as tasks:
+            async with carrier:
                 placed.carrier = carrier
-                beside = [
-                    tasks.create_task(self._judge(session, placed, callee)),
-                    tasks.create_task(behave(carrier, callee)),
-                ]
-                await carrier.ended.wait()
-                for each in beside:
-                    each.cancel()
+                await converse(carrier, callee, self._judge(session, placed, callee))
         except (NotConnectedError, TimeoutError):
             return  # it was answered, and nobody wanted to talk
 
