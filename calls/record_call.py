@@ -69,11 +69,7 @@ class RecordedCall:
         self._asked = AskedRungs()
         self._turns: dict[int, RecordedTurn] = {}
         self._changed: set[int] = set()
-
-    @property
-    def ended(self) -> bool:
-        """Whether it is over."""
-        return self.row["state"] != "live"
+        self._closed = False  # no turn is known any longer
 
     def add(self, entry: Entry) -> list[dict[str, Any]]:
         """Note one fact; return the messages that it is."""
@@ -93,6 +89,11 @@ class RecordedCall:
         """Return the turns that have changed since the last time, as rows."""
         changed, self._changed = self._changed, set()
         return [self._turns[each].row() for each in sorted(changed) if each in self._turns]
+
+    def forget_turns(self) -> None:
+        """Keep the row alone: what is told of the call from now on belongs to no turn."""
+        self._closed = True
+        self._turns.clear()
 
     def turn_at(self, stage: str) -> int:
         """Return the turn that a stage works on now: a recogniser may be a turn ahead."""
@@ -161,7 +162,7 @@ class RecordedCall:
     def _turn(self, number: int, at: str) -> RecordedTurn | None:
         """Return a turn, which may begin now; None: it is too old to be known."""
         found = self._turns.get(number)
-        if found or (self._turns and number < min(self._turns)):
+        if found or self._closed or (self._turns and number < min(self._turns)):
             return found
         found = RecordedTurn(call_id=self.row["id"], turn=number, began_at=at)
         self._turns[number] = found

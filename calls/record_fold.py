@@ -1,5 +1,6 @@
 """Folds entries into rows of the record: what each adds, and how the calls stand after it."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeAlias
@@ -12,6 +13,8 @@ from fallbacks.facts import AttemptFailed, BreakerMoved
 # The latest, for what is told of a call after its end: a summary's cost comes up to a minute late,
 # and short calls may end twice a second (chosen).
 ENDED_CALLS: Final = 256
+# Of these, the latest: their turns are most of what a call takes, and are billed within seconds.
+WITH_TURNS: Final = 32
 
 RecordRow: TypeAlias = dict[str, Any]
 """A row of plain values; each moment is ISO 8601."""
@@ -50,6 +53,7 @@ class RecordFold:
         self._messages = messages
         self._calls: dict[str, RecordedCall] = {}
         self._ended: dict[str, RecordedCall] = {}
+        self._with_turns: deque[RecordedCall] = deque()  # the latest of the ended
         self._changed: dict[str, RecordedCall] = {}
         self._batch = RecordBatch()
 
@@ -86,6 +90,8 @@ class RecordFold:
         for each in changed.values():
             batch.calls.append(dict(each.row))
             batch.turns.extend(each.take_turns())
+        while len(self._with_turns) > WITH_TURNS:
+            self._with_turns.popleft().forget_turns()
         return batch
 
     def _add_failure(self, entry: Entry, call: RecordedCall | None) -> None:
@@ -109,6 +115,7 @@ class RecordFold:
         call = self._calls.pop(call_id, None)
         if call:
             self._ended[call_id] = call
+            self._with_turns.append(call)
         while len(self._ended) > ENDED_CALLS:
             del self._ended[next(iter(self._ended))]
 

@@ -33,9 +33,13 @@ class _NoHttp:
 def make_clients_cheap() -> None:
     """Have Pipecat's service make such clients; it takes none from outside, nor a TLS context."""
     pipecats.AsyncDeepgramClient = StreamingClient  # pyright: ignore[reportPrivateImportUsage]
-    deepgram.listen.v1.client.websockets_client_connect = _connect_with_shared_tls
+    deepgram.listen.v1.client.websockets_client_connect = _connect_lightly
 
 
-def _connect_with_shared_tls(url: str, **kwargs: Any) -> Any:
-    """Connect as the SDK does, with certificates that were read already."""
-    return _connect(url, ssl=tls_for(url), **kwargs)
+def _connect_lightly(url: str, **kwargs: Any) -> Any:
+    """Connect as the SDK does, with certificates that were read already, and compress nothing.
+
+    The library's means to compress take 160 kB for each recogniser of a call, and sound goes
+    uncompressed in any case (`providers/sound_socket.py`).
+    """
+    return _connect(url, ssl=tls_for(url), compression=None, **kwargs)

@@ -99,7 +99,12 @@ class TappedVoice(WebsocketTTSService):
             self.tap.context = None  # Pipecat names one for what follows, and nothing was asked yet
 
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> ClientConnection:
-        """Connect as Pipecat does, sooner tired, and listen at the new socket."""
+        """Connect as Pipecat does, sooner tired, and listen at the new socket.
+
+        Nothing is compressed: it is sound, in base64, and what would compress and read it takes
+        160 kB for each socket of a call.
+        """
+        kwargs.setdefault("compression", None)
         if secure := tls_for(uri):
             kwargs.setdefault("ssl", secure)
         if self._ear is None:

@@ -49,7 +49,12 @@ class RunningCall(Protocol):
 
 
 class Switchboard:
-    """Answers legs, each in its own call, up to a number of seats."""
+    """Answers legs, each in its own call, up to a number of seats.
+
+    Attributes:
+        calls: Those in progress, by their ids.
+        ended: How many there were before.
+    """
 
     def __init__(self, *, seats: int, make_call: Callable[[Leg], RunningCall], tell: Tell) -> None:
         self._seats = seats
@@ -63,6 +68,7 @@ class Switchboard:
         self._empty.set()
         self.tell = tell
         self.calls: dict[str, RunningCall] = {}
+        self.ended = 0
 
     @property
     def open(self) -> bool:
@@ -121,6 +127,7 @@ class Switchboard:
                 del self.calls[call.call_id]
         finally:
             self._taken -= 1
+            self.ended += 1
             if not self._taken:
                 self._empty.set()
 

@@ -23,11 +23,17 @@ from bot.health.watch import watch_providers
 from bot.ladders.prices import load_prices
 from bot.process.call_maker import MakeCall, call_maker
 from bot.process.configuration import check_tools, configuration_of
-from bot.process.interpreter import serve_the_loop_first, share_heaps, spare_the_loaded
+from bot.process.interpreter import (
+    read_in_small_pieces,
+    serve_the_loop_first,
+    share_heaps,
+    spare_the_loaded,
+)
 from bot.process.listeners import OwnListeners, open_listeners, own_listeners
 from bot.process.process import Process
 from bot.process.shared import Guests, load_providers, open_shared
 from bot.record.record_keeper import RecordKeeper
+from bot.upkeep.freeing import free_ended_calls
 from bot.upkeep.lag import LagTeller, measure_lag
 from calls.cost import PriceTable
 from fallbacks.lag import Lag
@@ -78,6 +84,7 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     """Load what takes long, and return the models; what must be refused is refused before."""
     check_tools(settings)
     share_heaps()
+    read_in_small_pieces()
     serve_the_loop_first()
     await asyncio.to_thread(load_providers, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)
@@ -103,9 +110,12 @@ async def _taking_calls(
     switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
     await asyncio.to_thread(spare_the_loaded)
     roster = shared.policies["llm"].roster
-    async with watch_providers(
-        settings, roster, shared=shared.clients, tell=tell, lag=measuring.lag
-    ) as providers:
+    async with (
+        free_ended_calls(lambda: switchboard.ended),
+        watch_providers(
+            settings, roster, shared=shared.clients, tell=tell, lag=measuring.lag
+        ) as providers,
+    ):
         yield Process(
             settings=settings,
             switchboard=switchboard,

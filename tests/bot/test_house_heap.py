@@ -2,13 +2,20 @@
 
 import asyncio
 import gc
+import weakref
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+
+import pytest
 
 from bot.call.models import VoiceModels
 from bot.config.settings import Settings
 from bot.http.application import Extras, application
 from bot.process.interpreter import spare_the_loaded
 from bot.process.opening import open_process
+from bot.process.process import Process
+from bot.upkeep import freeing
+from tests.bot.call.test_switchboard import LINE, Talk
 from tests.bot.record.test_record_keeper import STAGES
 from tests.conftest import forget_servers
 
@@ -32,7 +39,31 @@ async def test_nothing_of_a_server_that_was_is_kept_for_the_next_test(tmp_path: 
     assert [each for each in gc.get_objects() if isinstance(each, VoiceModels)] == []
 
 
+async def test_what_a_call_held_is_given_back_soon_behind_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freeing, "EVERY_S", 0.05)
+    async with opened(tmp_path) as process:
+        talk = Talk()
+        vars(talk)["itself"] = talk  # as the parts of a call know each other
+        talk.over.set()
+        gc.disable()
+        try:
+            await process.switchboard.answer(LINE, talk)
+            held = weakref.ref(talk)
+            del talk
+            async with asyncio.timeout(20):
+                while held() is not None:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
+
+
 async def run_server_once(folder: Path) -> None:
-    settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": folder}})
-    async with open_process(settings, words=False) as process, asyncio.TaskGroup() as tasks:
+    async with opened(folder) as process, asyncio.TaskGroup() as tasks:
         assert application(process, tasks, Extras()).routes
+
+
+def opened(folder: Path) -> AbstractAsyncContextManager[Process]:
+    settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": folder}})
+    return open_process(settings, words=False)

@@ -1,10 +1,14 @@
-"""What a process asks of the C library."""
+"""What a process asks of Python and of the C library."""
 
+import asyncio
 import platform
+import socket
 import subprocess
 import sys
 
 import pytest
+
+from bot.process.interpreter import READ_BYTES, read_in_small_pieces
 
 # Each thread takes something and keeps it; `malloc_info` tells one heap in each <heap> (malloc.h).
 PROGRAM = """
@@ -44,3 +48,27 @@ def heaps(*, told: bool) -> int:
 def test_threads_share_one_heap_beside_the_loops() -> None:
     assert heaps(told=True) == 2
     assert heaps(told=False) > 2  # glibc's habit, without which nothing need be said
+
+
+class Pieces(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.sizes = list[int]()
+
+    def data_received(self, data: bytes) -> None:
+        self.sizes.append(len(data))
+
+
+async def test_a_socket_is_read_in_small_pieces() -> None:
+    read_in_small_pieces()
+    near, far = socket.socketpair()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * READ_BYTES)
+    far.sendall(bytes(3 * READ_BYTES))  # all is there before the first read
+
+    transport, pieces = await asyncio.get_running_loop().create_connection(Pieces, sock=near)
+    async with asyncio.timeout(10):
+        while sum(pieces.sizes) < 3 * READ_BYTES:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+    transport.close()
+    far.close()
+
+    assert max(pieces.sizes) == READ_BYTES

@@ -28,7 +28,7 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.record_call import TURNS_KEPT
-from calls.record_fold import ENDED_CALLS, RecordBatch, RecordFold
+from calls.record_fold import ENDED_CALLS, WITH_TURNS, RecordBatch, RecordFold
 from calls.record_turn import spans as spans_of
 from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
@@ -302,6 +302,30 @@ def test_a_call_that_is_known_no_more_is_not_begun_anew_by_what_it_costs() -> No
     assert (late.calls, folded.live) == ([], frozenset())
 
 
+def test_a_turn_that_is_billed_after_many_other_calls_is_in_its_calls_cost_alone() -> None:
+    folded = fold()
+    told(folded, STARTED, used("a", turn=1, cost=0.5), ENDED)
+    soon = told(folded, used("a", turn=1, cost=0.25))
+    for number in range(WITH_TURNS):
+        told(folded, STARTED, used("a", turn=1, cost=0.5), ENDED, call_id=str(number))
+
+    late = told(folded, used("a", turn=1, cost=0.25))
+
+    assert only(soon.turns)["cost"] == 0.75
+    assert late.turns == []  # what stands of it is not written over by a part of it
+    assert only(late.calls)["cost"] == 1.0
+
+
+def test_a_turn_is_written_before_it_is_forgotten() -> None:
+    folded = fold()
+    for number in range(2 * WITH_TURNS):
+        for at, event in enumerate((STARTED, used("a", turn=1, cost=0.5), ENDED), start=1):
+            when = f"2026-03-01T12:00:0{at}.000+00:00"
+            folded.add(Entry(call_id=str(number), number=at, at=when, event=event))
+
+    assert len(folded.take().turns) == 2 * WITH_TURNS
+
+
 def test_nothing_grows_with_the_calls_and_turns_that_were() -> None:
     folded = fold()
     for number in range(3 * ENDED_CALLS):
@@ -312,5 +336,6 @@ def test_nothing_grows_with_the_calls_and_turns_that_were() -> None:
 
     assert folded.live == {"c1"}
     assert len(folded._ended) == ENDED_CALLS
+    assert len(folded._with_turns) == WITH_TURNS
     assert late.turns == []  # too long ago
     assert only(late.calls)["cost"] == 0.5

@@ -1,4 +1,4 @@
-"""Reading the certificates takes tens of ms: once for the process, not in a call."""
+"""What a socket to a provider does without: certificates read in a call, means to compress."""
 
 import asyncio
 import datetime
@@ -82,12 +82,20 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @asynccontextmanager
-async def provider(both: Path) -> AsyncIterator[str]:
-    """Open a socket with TLS that takes whatever is said, and yield its address."""
+async def provider(both: Path, offers: list[str | None] | None = None) -> AsyncIterator[str]:
+    """Open a socket with TLS that takes whatever is said, and yield its address.
+
+    Args:
+        both: Key and certificate.
+        offers: Notes the extensions that were offered, of each connection.
+    """
     secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     secure.load_cert_chain(both)
 
     async def listen(socket: ServerConnection) -> None:
+        assert socket.request
+        if offers is not None:
+            offers.append(socket.request.headers.get("Sec-WebSocket-Extensions"))
         async for _ in socket:
             pass
 
@@ -138,6 +146,16 @@ async def test_they_are_read_before_the_first_call(trusted: Path, read: list[str
         await connect_cartesia(url)
 
     assert len(read) == before
+
+
+@pytest.mark.parametrize("connect", [connect_cartesia, connect_elevenlabs, connect_deepgram])
+async def test_no_socket_for_sound_offers_to_compress(trusted: Path, connect: Connect) -> None:
+    offers = list[str | None]()
+
+    async with asyncio.timeout(20), provider(trusted, offers) as url:
+        await connect(url)
+
+    assert offers == [None]
 
 
 def test_an_address_without_tls_gets_none() -> None:

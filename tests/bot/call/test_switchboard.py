@@ -80,6 +80,7 @@ async def test_a_seat_is_free_again_after_a_call_that_failed() -> None:
 
     assert switchboard.open
     assert switchboard.calls == {}
+    assert switchboard.ended == 1
 
 
 async def test_closing_waits_for_calls_in_progress_and_takes_no_more() -> None:

@@ -1,10 +1,16 @@
-"""Starting, on a machine that is slow just then."""
+"""Starting: what calls will use, used once; also on a machine that is slow just then."""
+
+from threading import Barrier, BrokenBarrierError
+from typing import Any, Final
 
 import pytest
 
 from bot.call.models import VoiceModels
-from bot.call.warming import warm_up
-from processors.turn_judges import PendingJudgement
+from bot.call.warming import AT_ONCE, warm_up
+from processors.turn_detector import TurnDetector
+from processors.turn_judges import Judgement, PendingJudgement
+
+MEET_S: Final = 10.0  # for threads to get to work
 
 
 async def test_a_look_that_is_not_ready_in_time_stops_no_start(
@@ -16,3 +22,25 @@ async def test_a_look_that_is_not_ready_in_time_stops_no_start(
     monkeypatch.setattr(PendingJudgement, "wait", nothing)
 
     await warm_up(VoiceModels.load())
+
+
+async def test_as_many_looks_as_calls_may_need_at_once_are_made_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    together, met = Barrier(AT_ONCE), list[bool]()
+
+    def look(self: TurnDetector, *sound: Any) -> Judgement:
+        del self, sound
+        try:
+            together.wait(MEET_S)
+        except BrokenBarrierError:
+            met.append(False)
+        else:
+            met.append(True)
+        return Judgement(probability=1.0, took_s=0.0)
+
+    monkeypatch.setattr(TurnDetector, "_look", look)
+    await warm_up(VoiceModels.load())
+
+    assert met
+    assert all(met)
