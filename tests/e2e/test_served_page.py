@@ -56,6 +56,12 @@ async def called(page: Page, server: Severable) -> None:
     await page.evaluate(KEEP_THE_STATES)
 
 
+def happened(server: Severable) -> str:
+    """Return the record of the latest call, for whoever wants to know what went wrong in it."""
+    calls = server.config.parent.rglob("calls/*.jsonl")
+    return max(calls, key=lambda each: each.stat().st_mtime).read_text(encoding="utf-8")
+
+
 async def came_back(page: Page) -> None:
     await page.wait_for_function(CAME_BACK, timeout=BACK_S * 1000)
 
@@ -75,7 +81,8 @@ async def test_a_conversation_with_barge_in_keys_and_a_muted_microphone(
         await expect(page.get_by_text("You spoke over the agent.")).to_be_visible(
             timeout=ANSWER_S * 1000
         )
-        assert re.search(r"euros|cost|price", await answered(page, 3))
+        said = await answered(page, 3)
+        assert re.search(r"euros|cost|price", said), happened(server)
 
         await page.keyboard.press("5")
         await expect(page.get_by_text("Key * pressed")).to_be_visible()
