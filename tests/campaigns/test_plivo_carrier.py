@@ -9,20 +9,19 @@ import pytest
 from pydantic import SecretStr
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.carrier import CarrierError, DialRefusedError, FoundCall
 from campaigns.heard_leg import HeardLeg
 from campaigns.plivo_carrier import PlivoCarrier
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.plivo import PlivoAccount
 from faultlab.carrier.plivo_desk import PlivoDesk
 from faultlab.carrier.plivo_exchange import PlivoDial
+from tests.campaigns.placing import OURS, A, B, request
 from tests.campaigns.told_news import ToldNews
 from transports.plivo_calls import PlivoCalls
 from transports.plivo_rest import PlivoRest
 
 pytestmark = pytest.mark.virtual_time
-
-OURS, A, B = "+15005550006", "+15005550111", "+15005550112"
 
 
 @dataclass
@@ -52,10 +51,6 @@ async def office() -> AsyncIterator[Office]:
     async with PlivoAccount() as account, PlivoDesk(account) as desk:
         desk.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")}
         yield Office(account, desk)
-
-
-def request(dial_id: str, to: str = A) -> DialRequest:
-    return DialRequest(dial_id=dial_id, to=to, campaign="c")
 
 
 def picked_up(it: Office) -> PlivoDial:

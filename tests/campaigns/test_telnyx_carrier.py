@@ -10,19 +10,17 @@ from pydantic import SecretStr
 
 from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.carrier import CarrierError, DialRefusedError, FoundCall
 from campaigns.heard_leg import HeardLeg
 from campaigns.telnyx_carrier import TelnyxCarrier
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from tests.campaigns.placing import OURS, A, B, ended, request
 from tests.campaigns.told_news import ToldNews
 from transports.telnyx_calls import TelnyxCalls
 from transports.telnyx_rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
-
-OURS = "+15005550006"
-A, B = "+15005550111", "+15005550112"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +44,6 @@ async def bench(**callees: Callee) -> AsyncIterator[Bench]:
         )
         carrier = TelnyxCarrier(calls=calls, number=OURS, news=news)
         yield Bench(exchange=exchange, carrier=carrier, news=news)
-
-
-def request(dial_id: str, to: str = A) -> DialRequest:
-    return DialRequest(dial_id=dial_id, to=to, campaign="c")
-
-
-async def ended(it: TelnyxCarrier, dial_id: str, to: str = A) -> FoundCall:
-    while (  # noqa: ASYNC110 - the carrier tells nobody here
-        found := await it.find(dial_id, to, 0.0)
-    ) is None or found.outcome is None:
-        await asyncio.sleep(1.0)
-    return found
 
 
 async def test_an_account_s_pace_is_kept_to() -> None:

@@ -8,17 +8,17 @@ import pytest
 from pydantic import SecretStr
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.carrier import CarrierError, DialRefusedError
 from campaigns.twilio_carrier import TwilioCarrier
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.rest import CarrierRest
+from tests.campaigns.placing import OURS, A, B, ended, request
 from transports.twilio_calls import TwilioCalls
 from transports.twilio_rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 
-ACCOUNT, TOKEN, OURS = "AC" + "0" * 32, "a-token", "+15005550006"
-A, B = "+15005550111", "+15005550112"
+ACCOUNT, TOKEN = "AC" + "0" * 32, "a-token"
 
 
 @asynccontextmanager
@@ -28,18 +28,6 @@ async def carrier() -> AsyncIterator[tuple[CarrierRest, TwilioCarrier]]:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
         calls = TwilioCalls(rest=rest, public_url="https://agent.example.com")
         yield office, TwilioCarrier(calls=calls, number=OURS)
-
-
-def request(dial_id: str, to: str = A) -> DialRequest:
-    return DialRequest(dial_id=dial_id, to=to, campaign="c")
-
-
-async def ended(it: TwilioCarrier, dial_id: str, to: str = A) -> FoundCall:
-    while (  # noqa: ASYNC110 - the carrier tells nobody here
-        found := await it.find(dial_id, to, 0.0)
-    ) is None or found.outcome is None:
-        await asyncio.sleep(1.0)
-    return found
 
 
 async def test_an_account_s_pace_is_kept_to() -> None:
