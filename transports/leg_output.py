@@ -1,13 +1,19 @@
 """What the outputs of all legs share: nothing of what waits is lost, and who listens is told."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 import numpy as np
-from pipecat.frames.frames import OutputAudioRawFrame, OutputTransportReadyFrame, StartFrame
+from pipecat.frames.frames import (
+    Frame,
+    OutputAudioRawFrame,
+    OutputTransportReadyFrame,
+    StartFrame,
+)
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.utils.frame_queue import FrameQueue
 
 from calls.entry import Tell
 from calls.line import CallerLine
@@ -84,6 +90,37 @@ class LegOutput(BaseOutputTransport):
         return await super().write_audio_frame(frame)
 
 
+class OutgoingFrames(FrameQueue):
+    """Forgets, on an interruption, the frame that was taken a moment before, too.
+
+    Between `get` and whoever awaits it lie two rounds of the loop. Pipecat's sender empties the
+    queue in between and tells that the agent fell silent; then it would tell that the agent speaks,
+    of a piece that nobody hears, and the answer that follows would begin unnoticed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taken: Frame | None = None
+        self._overtaken: Frame | None = None
+
+    def reset(self) -> None:
+        """Forget what may be interrupted."""
+        taken = self._taken
+        super().reset()  # it takes each of them
+        self._taken = taken
+        if taken is not None and taken.interruptible:
+            self._overtaken = taken
+
+    def wanted(self, frame: Frame) -> bool:
+        """Say, of a frame that was taken just now, whether no interruption has overtaken it."""
+        self._taken = None
+        return frame is not self._overtaken
+
+    def _get(self) -> Frame:
+        self._taken = frame = super()._get()
+        return frame
+
+
 class WholeSender(BaseOutputTransport.MediaSender):
     """Keeps what waits to fill a piece when the speech before it ends.
 
@@ -94,6 +131,19 @@ class WholeSender(BaseOutputTransport.MediaSender):
 
     def _clear_audio_buffer(self) -> None:
         """Throw nothing away."""
+
+    def _create_audio_task(self) -> None:
+        if not self._audio_task:
+            super()._create_audio_task()
+            self._audio_queue = OutgoingFrames()  # the task has not looked for it yet
+
+    def _next_frame(self) -> AsyncGenerator[Frame, None]:
+        return self._wanted(super()._next_frame())
+
+    async def _wanted(self, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
+        async for frame in frames:
+            if not isinstance(self._audio_queue, OutgoingFrames) or self._audio_queue.wanted(frame):
+                yield frame
 
 
 def audible(pcm: bytes) -> bool:

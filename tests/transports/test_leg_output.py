@@ -1,4 +1,4 @@
-"""An answer that is queued behind a filler."""
+"""What is played behind a filler, and what of it when the caller interrupts."""
 
 import asyncio
 import time
@@ -6,7 +6,10 @@ import time
 import numpy as np
 import pytest
 from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
     Frame,
+    InterruptionFrame,
     OutputAudioRawFrame,
     StartFrame,
     TTSAudioRawFrame,
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.virtual_time
 RATE_HZ = 8000
 FILLER = np.full(3843, 1, dtype="<i2")  # not a whole number of the output's pieces
 ANSWER = np.arange(2, 2 + RATE_HZ, dtype="<i2")  # each sample tells its place
+TELL_OF_SPEECH = BotStartedSpeakingFrame | BotStoppedSpeakingFrame
 
 
 class Heard(LegOutput):
@@ -36,9 +40,31 @@ class Heard(LegOutput):
         await self.set_transport_ready(frame)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        self.samples += np.frombuffer(frame.audio, "<i2").tolist()
+        self.samples += _samples(frame)
         await asyncio.sleep(len(frame.audio) / 2 / RATE_HZ)
         return True
+
+
+class CutShort(Heard):
+    """Is interrupted so many rounds of the loop behind its third piece."""
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__()
+        self._rounds = rounds
+        self._pieces = 0
+        self._cut: asyncio.Task[None] | None = None
+
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
+        played = await super().play_piece(frame)
+        self._pieces += 1
+        if self._pieces == 3:
+            self._cut = asyncio.create_task(self._interrupt())
+        return played
+
+    async def _interrupt(self) -> None:
+        for _ in range(self._rounds):
+            await asyncio.sleep(0)
+        await self._media_senders[None].handle_interruptions(InterruptionFrame())
 
 
 async def test_an_answer_behind_a_filler_is_played_to_the_last_sample() -> None:
@@ -56,5 +82,25 @@ async def test_an_answer_behind_a_filler_is_played_to_the_last_sample() -> None:
     assert time.monotonic() - began >= (FILLER.size + ANSWER.size) / RATE_HZ
 
 
+@pytest.mark.parametrize("rounds", range(12))
+async def test_an_answer_that_is_cut_short_does_not_begin_again(rounds: int) -> None:
+    cut = CutShort(rounds)
+    frames = [_sound(ANSWER), SleepFrame(2.0), _sound(FILLER), TTSStoppedFrame(), SleepFrame(1.0)]
+
+    async with asyncio.timeout(20):
+        down, _ = await run_test(cut, frames_to_send=frames)
+
+    told = [each for each in down if isinstance(each, TELL_OF_SPEECH)]
+    begins, ends = BotStartedSpeakingFrame, BotStoppedSpeakingFrame
+    assert [type(each) for each in told] == [begins, ends, begins, ends]
+    behind = down[down.index(told[2]) :]
+    assert next(_samples(each) for each in behind if isinstance(each, TTSAudioRawFrame))[0] == 1
+    assert cut.samples.count(1) == FILLER.size
+
+
 def _sound(samples: np.ndarray) -> TTSAudioRawFrame:
     return TTSAudioRawFrame(samples.astype("<i2").tobytes(), RATE_HZ, 1)
+
+
+def _samples(frame: OutputAudioRawFrame) -> list[int]:
+    return np.frombuffer(frame.audio, "<i2").tolist()
