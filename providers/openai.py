@@ -22,6 +22,7 @@ from providers.provider import RungSpec
 
 MODEL: Final = "gpt-4.1-mini"
 CONNECT_S: Final = 1.0  # a handshake that takes longer eats a budget of 1.5 s whole
+IDLE_S: Final = 120.0  # chosen: longer than a pause in a talk, shorter than routers remember it
 _LOADED: Final = AsyncChat  # the SDK would import it in the first answer: 30 ms for every call
 
 
@@ -127,7 +128,9 @@ def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
 def share(rung: RungSpec) -> AsyncOpenAI:
     """Return a client that asks once and gives up in time, and keeps its connections warm.
 
-    Making one takes 30 to 100 ms of reading certificates, in which no call is served.
+    Making one takes 30 to 100 ms of reading certificates, in which no call is served. A connection
+    that was idle for `IDLE_S` is closed: else each server would keep as many as it ever needed
+    at once, and routers drop what is idle for long without telling.
     """
     return AsyncOpenAI(
         api_key=rung.api_key,
@@ -135,7 +138,7 @@ def share(rung: RungSpec) -> AsyncOpenAI:
         max_retries=0,
         timeout=openai.Timeout(rung.timeout_s, connect=CONNECT_S),
         http_client=openai.DefaultAsyncHttpxClient(
-            limits=connection_limits(max_keepalive_connections=100, keepalive_expiry=None)
+            limits=connection_limits(max_keepalive_connections=100, keepalive_expiry=IDLE_S)
         ),
     )
 

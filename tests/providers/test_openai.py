@@ -1,15 +1,18 @@
 """OpenAI, against its simulator; what it asks, against a server without opinions."""
 
+import asyncio
 import inspect
 from typing import Any, ClassVar
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from pipecat.frames.frames import LLMContextFrame
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 
 from providers.catalog import provider
-from providers.openai import build
+from providers.openai import IDLE_S, build, share
 from providers.provider import RungSpec
 from tests.providers.bench import running
 from tests.providers.llm_conformance import ASKED, LlmConformance
@@ -72,6 +75,42 @@ def test_its_client_asks_once_and_waits_as_long_as_the_rung_says() -> None:
     assert service._client.max_retries == 0
     assert service._client.timeout.read == 7.0
     assert service._client.timeout.connect == 1.0
+
+
+async def test_a_connection_that_nobody_needs_any_more_is_closed() -> None:
+    both = asyncio.Barrier(2)
+    lines: list[asyncio.Transport] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.transport:
+            lines.append(request.transport)
+        if len(lines) <= both.parties:
+            await both.wait()
+        return web.json_response({"data": [], "object": "list"})
+
+    app = web.Application()
+    app.router.add_get("/models", answer)
+    async with TestServer(app) as server:
+        rung = RungSpec(
+            name="it",
+            stage="llm",
+            kind="openai",
+            url=str(server.make_url("/")),
+            sample_rate_hz=8000,
+            api_key="K",
+        )
+        async with share(rung) as client, asyncio.timeout(3 * IDLE_S):
+            await asyncio.gather(client.models.list(), client.models.list())
+            await client.models.list()
+            assert len({*lines}) == both.parties
+            assert not any(each.is_closing() for each in lines)
+
+            await asyncio.sleep(IDLE_S + 1.0)
+            await client.models.list()
+
+            while not all(each.is_closing() for each in lines[:3]):  # noqa: ASYNC110 - it comes
+                await asyncio.sleep(0.1)
+            assert not lines[-1].is_closing()
 
 
 def test_pipecat_still_makes_its_client_in_the_method_that_we_override() -> None:
