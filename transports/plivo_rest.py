@@ -22,7 +22,14 @@ PROVIDER: Final = "plivo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlivoRest:
-    """Whose calls may be placed and ended, and where to ask for it.
+    """Whose calls may be placed, handed on and ended, and where to ask for it.
+
+    Attributes:
+        auth_id: Whose they are.
+        auth_token: Lets us in.
+        api_url: Where.
+        public_url: Our own address, at which Plivo asks whom to ring and tells what came of it;
+            empty: a call cannot be handed on.
 
     Source: plivo.com/docs/voice/api/call.
     """
@@ -30,11 +37,12 @@ class PlivoRest:
     auth_id: SecretStr
     auth_token: SecretStr
     api_url: str = API_URL
+    public_url: str = ""
 
     @property
     def transfers(self) -> bool:
         """Whether a call can be handed on."""
-        return False
+        return bool(self.public_url)
 
     async def complete(self, call_ref: str) -> str | None:
         """End a call; one that has ended already (404) is fine."""
@@ -49,8 +57,21 @@ class PlivoRest:
         return status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
 
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Return that this is not offered."""
+        """Return that this is not offered: a leg of Plivo's waits for what comes of it itself."""
         return "not_offered"
+
+    async def redirect(self, call_ref: str, url: str) -> str | None:
+        """Have a live call ask at `url` what to do; return what went wrong, or None.
+
+        Raises nothing. It asks once its stream is over, which we have to end.
+
+        Source: plivo.com/docs/voice/api/call/transfer-a-call.
+        """
+        fields = {"legs": "aleg", "aleg_url": url, "aleg_method": "POST"}
+        status = await self._command("POST", call_of(call_ref), fields)
+        if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            return None
+        return f"redirect answered {status}" if status else "redirect not answered"
 
     async def ask(
         self, method: str, resource: str, fields: Mapping[str, Any] | None = None

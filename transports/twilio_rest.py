@@ -15,6 +15,7 @@ from calls.handover import Destination, Handover
 from fallbacks.classification import classify_http
 from fallbacks.failure import ServiceError
 from transports.carrier_answers import ASK_S, answered, dial_error
+from transports.twilio_dial import dial_twiml
 
 API_URL: Final = "https://api.twilio.com"
 PROVIDER: Final = "twilio"
@@ -61,6 +62,12 @@ class TwilioRest:
         Source: twilio.com/docs/voice/api/call-resource, "Update a Call resource".
         """
         return await self._change(call_ref, (("Status", "completed"),), what="hang-up")
+
+    async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> str | None:
+        """Have a live call connected with somebody; return what went wrong, or None."""
+        return await self.redirect(
+            call_ref, dial_twiml(to, ring_s=ring_s, public_url=self.public_url)
+        )
 
     async def redirect(self, call_sid: str, twiml: str) -> str | None:
         """Have a live call do something else; return what went wrong, or None.

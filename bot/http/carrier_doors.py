@@ -63,7 +63,10 @@ def _plivo(settings: PlivoSettings, frame: DoorFrame, briefs: Briefs) -> Iterato
     if not (settings.auth_id and settings.auth_token):
         return
     rest = PlivoRest(
-        auth_id=settings.auth_id, auth_token=settings.auth_token, api_url=settings.api_url
+        auth_id=settings.auth_id,
+        auth_token=settings.auth_token,
+        api_url=settings.api_url,
+        public_url=frame.public_url,
     )
     yield plivo_router(
         frame,

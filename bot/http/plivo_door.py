@@ -13,18 +13,28 @@ from bot.call.briefs import Briefs
 from bot.http import plivo_signature
 from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor, unbriefed
+from bot.http.plivo_ring_orders import PlivoRingOrders
 from bot.http.plivo_status import is_over, plivo_callback
 from bot.http.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.webhook import read_body, read_form, refuse
+from calls.handover import Handover
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started, is_id
 from transports.media_stream.plivo import CONTENT_TYPES, PLIVO
+from transports.media_stream.redirected_leg import RedirectedLeg
+from transports.media_stream.stream import Stream
 from transports.plivo_calls import STATUS_PATH, VOICE_PATH
+from transports.plivo_dial import (
+    AFTER_PATH,
+    TRANSFER_PATH,
+    answered_for,
+    dial_outcome,
+    is_dial_news,
+)
 from transports.plivo_rest import PlivoRest
 
-AFTER_PATH: Final = "/plivo/after"
 MEDIA_PATH: Final = "/plivo/media"
 BUSY: Final = '<Hangup reason="busy"/>'
 OVER: Final = "<Hangup/>"
@@ -44,7 +54,7 @@ def plivo_router(
     Args:
         frame: What the house offers.
         auth_token: Of the account, which signs webhooks.
-        rest: Where calls are ended.
+        rest: Where calls are handed on and ended.
         content_type: In which sound is to come and go, as Plivo names it.
         patience: How long a line is waited for.
         briefs: What agents are told who talk with those whom campaigns call.
@@ -53,26 +63,27 @@ def plivo_router(
         frame=frame,
         auth_token=auth_token,
         content_type=content_type,
+        rest=rest,
+        orders=PlivoRingOrders(rest=rest, room=frame.house),
         desk=TokenDesk(frame, "plivo", patience or LinePatience()),
         progress=frame.status_callbacks("plivo"),
     )
-    return _routes(door, rest, briefs)
+    return _routes(door, briefs)
 
 
-def _routes(door: "_PlivoDoor", rest: PlivoRest, briefs: Briefs | None) -> APIRouter:
+def _routes(door: "_PlivoDoor", briefs: Briefs | None) -> APIRouter:
     media = MediaDoor(
         frame=door.frame,
         dialect=PLIVO,
         admit=door.admit,
-        ours=CONTENT_TYPES[door.content_type],
-        control=rest,
         returns=door.desk.returns,
-        patience=door.desk.patience,
+        new_leg=door.new_leg,
         why_not=unbriefed(briefs),
     )
     router = APIRouter()
     router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
     router.add_api_route(AFTER_PATH, door.after, methods=["POST"])
+    router.add_api_route(TRANSFER_PATH, door.transfer, methods=["POST"])
     router.add_api_route(STATUS_PATH, door.status, methods=["POST"])
     router.add_api_websocket_route(MEDIA_PATH, media.media)
     router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
@@ -84,6 +95,8 @@ class _PlivoDoor:
     frame: DoorFrame
     auth_token: SecretStr
     content_type: str
+    rest: PlivoRest
+    orders: PlivoRingOrders
     desk: TokenDesk
     progress: StatusCallbacks
 
@@ -103,16 +116,30 @@ class _PlivoDoor:
         form = await self._form(request, AFTER_PATH)
         if isinstance(form, Response):
             return form
-        given = await self.desk.follow(_call(form))
-        if isinstance(given, StreamPass):
-            return _xml(self._verbs(given))
-        return _xml(BUSY if given is TurnedAway.NO_SEAT else OVER)
+        outcome = dial_outcome(form)
+        # A stream that we end for an order may have Plivo go on here, behind it, instead.
+        if outcome is None and (verb := await self.orders.take(form["CallUUID"])):
+            return _xml(verb)
+        return _xml(await self._next(form, outcome))
+
+    async def transfer(self, request: Request) -> Response:
+        """Answer Plivo's question whom to connect a caller with, as a leg of ours has asked."""
+        form = await self._form(request, TRANSFER_PATH)
+        if isinstance(form, Response):
+            return form
+        order_id = request.query_params.get("order", "")
+        verb = await self.orders.take(form["CallUUID"], order_id)
+        return _xml(verb or await self._next(form, "failed"))
 
     async def status(self, request: Request) -> Response:
         """Note what Plivo reports of a call: that it rings, that a machine picked up, its end."""
         form = await self._form(request, STATUS_PATH)
         if isinstance(form, Response):
             return form
+        if is_dial_news(form):  # of another leg, under the name of the caller's call
+            if caller := answered_for(form):
+                await self.desk.returns.find(caller, handed_on="connected")
+            return Response(status_code=HTTPStatus.NO_CONTENT)
         await self.progress.take(plivo_callback(form, ref=_dial_id(request)))
         if is_over(form):
             await self.desk.end(form["CallUUID"])
@@ -144,6 +171,13 @@ class _PlivoDoor:
     def _refuse(self, reason: str, status: HTTPStatus) -> Response:
         return refuse(self.frame.tell, "plivo", reason, status)
 
+    async def _next(self, form: Mapping[str, str], outcome: Handover | None) -> str:
+        """Return what a call is to do whose stream is over, or with whom nobody talks any more."""
+        given = await self.desk.follow(_call(form), handed_on=outcome)
+        if isinstance(given, StreamPass):
+            return self._verbs(given)
+        return BUSY if given is TurnedAway.NO_SEAT else OVER
+
     def _verbs(self, given: StreamPass) -> str:
         """Return a stream that the call outlives, and whom to ask what follows it."""
         said = (
@@ -157,6 +191,20 @@ class _PlivoDoor:
     async def admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
         """Say whose stream begins so: its token was given to Plivo for one call."""
         return await self.desk.admit(started, started.parameters.get("token", ""))
+
+    def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> RedirectedLeg:
+        """Return the leg of a call that begins."""
+        ours = CONTENT_TYPES[self.content_type]
+        return RedirectedLeg(
+            websocket,
+            call,
+            Stream(dialect=PLIVO, stream_id=started.stream_sid, ours=ours, theirs=started.codec),
+            tell=self.frame.tell,
+            clock=self.frame.clock,
+            control=self.rest,
+            patience=self.desk.patience,
+            ring=self.orders.ring,
+        )
 
 
 def _dial_id(request: Request) -> str:

@@ -2,7 +2,7 @@
 
 Source: plivo.com/docs/voice/xml/audiostream, /voice/audio-streaming/audio-streaming,
 /voice/concepts/signature-validation, /voice/api/call. Calls that it places are in
-`plivo_exchange.py`.
+`plivo_exchange.py`, people with whom it connects a caller in `plivo_hand_on.py`.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 from xml.etree import ElementTree
@@ -20,6 +21,7 @@ from aiohttp import web
 
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
+from faultlab.carrier.plivo_hand_on import PlivoSwitch, read_plivo_dial
 from faultlab.carrier.sound_code import MULAW_CODE, plain_code
 from faultlab.carrier.webhook import ANSWER_S, AgentServer, NotConnectedError, PhoneCall, Twiml
 
@@ -29,6 +31,7 @@ CODES: Final = {
     "audio/x-l16;rate=16000": plain_code(16000),
 }
 MOST_HEADER_BYTES: Final = 512
+IN_ORDER: Final = 1000  # RFC 6455, 7.4.1
 
 
 class PlivoOrders(Protocol):
@@ -40,7 +43,7 @@ class PlivoOrders(Protocol):
 
 
 class PlivoAccount:
-    """An account and the REST interface that ends its calls: `async with PlivoAccount()`.
+    """An account and the REST interface of its live calls: `async with PlivoAccount()`.
 
     Attributes:
         url: Where it listens; what `transports.plivo.api_url` is set to.
@@ -49,6 +52,10 @@ class PlivoAccount:
         requests: The method, the call and the fields of every request that was let in.
         answer_with: A status to answer instead, to be broken on purpose.
         orders: Who places its calls, if anybody does.
+        switch: Connects its live calls with people.
+        ends_streams: Whether an order to a live call ends its stream; else it waits until the agent
+            closes that.
+        loses_orders: An order to a live call is acknowledged, and nothing comes of it.
     """
 
     def __init__(self) -> None:
@@ -59,6 +66,9 @@ class PlivoAccount:
         self.answer_with: int | None = None
         self.calls: dict[str, Carrier] = {}
         self.orders: PlivoOrders | None = None
+        self.switch = PlivoSwitch(self.signed)
+        self.ends_streams = False
+        self.loses_orders = False
         app = web.Application()
         app.router.add_route("*", "/v1/Account/{account}/Call/", self._call)
         app.router.add_route("*", "/v1/Account/{account}/Request/{request}/", self._call)
@@ -108,7 +118,18 @@ class PlivoAccount:
         if request.method == "DELETE":
             await call.hang_up(by="agent")
             return web.Response(status=204)
+        if "legs" in fields:
+            return await self._transfer(call, fields)
         return web.json_response({"message": "digits sent"}, status=202)
+
+    async def _transfer(self, call: Carrier, fields: Mapping[str, Any]) -> web.Response:
+        if fields["legs"] != "aleg" or fields.get("aleg_method") != "POST":
+            return web.json_response({"error": "invalid parameters"}, status=400)
+        if not self.loses_orders:
+            call.twiml = replace(call.twiml, action=fields["aleg_url"])
+        if self.ends_streams:
+            await call.break_off(IN_ORDER)
+        return web.json_response({"message": "call transferred", "api_id": "1"}, status=202)
 
 
 def plivo_signature(token: str, url: str, form: Mapping[str, str], nonce: str) -> str:
@@ -160,7 +181,8 @@ class PlivoManner:
         """Post the form to the answer URL."""
         url = self._answer_url or f"{server.public_url}/plivo/voice"
         status = "in-progress" if self._answer_url else "ringing"
-        said = await self._follow(session, url, plivo_form(phone, status) | self._told, server)
+        form = plivo_form(phone, status) | self._told
+        said = self._read(await self._ask(session, url, form, server))
         if said.stream_url is None:
             raise NotConnectedError(status=200, said=said.said)
         return said
@@ -168,17 +190,24 @@ class PlivoManner:
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Post the form to where the `<Redirect>` behind the stream leads."""
-        form = plivo_form(phone, "in-progress") | self._told
-        return await self._follow(session, last.action or "", form, server)
+        """Post the form to where the `<Redirect>` behind the stream, or an order, leads.
 
-    async def _follow(
+        A `<Dial>` in the answer is done first, and its action asked what follows.
+        """
+        form = plivo_form(phone, "in-progress") | self._told
+        text = await self._ask(session, last.action or "", form, server)
+        while (verb := read_plivo_dial(text)) is not None:
+            told = await self.account.switch.connect(session, form, verb, server)
+            text = await self._ask(session, verb.action or "", form | told, server)
+        return self._read(text)
+
+    async def _ask(
         self,
         session: aiohttp.ClientSession,
         url: str,
         form: dict[str, str],
         server: AgentServer,
-    ) -> Twiml:
+    ) -> str:
         headers = self.account.signed(url, form)
         async with (
             asyncio.timeout(ANSWER_S),
@@ -187,7 +216,7 @@ class PlivoManner:
             text = await answer.text()
             if not answer.ok:
                 raise NotConnectedError(status=answer.status, said=text)
-        return self._read(text)
+        return text
 
     def _read(self, text: str) -> Twiml:
         root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test

@@ -198,7 +198,8 @@ PATHS = (
     "/", "/client/", "/sign-in", "/healthz", "/readyz", "/metrics", "/api/calls", "/api/providers",
     "/api/alerts", "/api/offer", "/api/providers/nobody/reset", "/api/alerts/nobody/acknowledge",
     "/twilio/voice", "/twilio/after", "/twilio/status", "/telnyx/voice", "/plivo/voice",
-    "/livekit/webhook", "/nowhere", "/api/calls/nobody", "/api/providers/nobody/rest",
+    "/plivo/transfer", "/livekit/webhook", "/nowhere", "/api/calls/nobody",
+    "/api/providers/nobody/rest",
     "/api/providers/nobody/return", "/api/alerts/nobody/resolve", "/api/campaigns",
     "/api/campaigns/nobody/start", "/api/campaigns/nobody/report.csv",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from bot import clock
 from bot.call.briefs import Briefs
 from bot.call.switchboard import CallSeat, SwitchboardFullError
 from bot.http import telnyx_signature
+from bot.http.door_frame import DoorFrame
 from bot.http.exotel_door import ExotelProof, exotel_router
 from bot.http.plivo_door import plivo_router
 from bot.http.telnyx_door import telnyx_router
@@ -49,6 +50,7 @@ class Doors:
 
     house: StreamHouse
     exchange: TelnyxExchange
+    frame: DoorFrame
     plivo: PlivoAccount
     codec: str
     content_type: str
@@ -96,8 +98,19 @@ async def doors(
     utc_s: Callable[[], float] = lambda: clock.utc_now().timestamp(),
     returns_within_s: float = 0.0,
     briefs: Briefs | None = None,
+    hands_on: bool = True,
 ) -> AsyncIterator[Doors]:
-    """Open every carrier's door on one free port of loopback."""
+    """Open every carrier's door on one free port of loopback.
+
+    Args:
+        codec: Of Telnyx.
+        content_type: Of Plivo.
+        rate_hz: Of Exotel.
+        utc_s: Seconds since 1970, by which signatures are judged.
+        returns_within_s: How long a lost line is waited for.
+        briefs: Whom campaigns call.
+        hands_on: Whether Plivo knows where to ask whom a caller is handed on to.
+    """
     it, app = StreamHouse(), FastAPI()
     async with serving(app) as it.port, telnyx_exchange() as exchange, PlivoAccount() as plivo:
         frame, telnyx = it.door_frame(), exchange.account
@@ -117,6 +130,7 @@ async def doors(
             auth_id=SecretStr(plivo.auth_id),
             auth_token=SecretStr(plivo.auth_token),
             api_url=plivo.url,
+            public_url=frame.public_url if hands_on else "",
         )
         token = SecretStr(plivo.auth_token)
         router = plivo_router(
@@ -133,6 +147,7 @@ async def doors(
         yield Doors(
             house=it,
             exchange=exchange,
+            frame=frame,
             plivo=plivo,
             codec=codec,
             content_type=content_type,

@@ -20,6 +20,8 @@ class Dialect:
         least_bytes: It plays nothing shorter well; shorter ones are gathered.
         step_bytes: Each payload is a multiple of this.
         ends_by_close: It says no `stop`: a socket closed in order is a caller who hung up.
+        outlives_redirect: A stream goes on although its call was told to do something else, which
+            is done when we close it.
     """
 
     carrier: str
@@ -30,3 +32,4 @@ class Dialect:
     least_bytes: int = 0
     step_bytes: int = 1
     ends_by_close: bool = False
+    outlives_redirect: bool = False

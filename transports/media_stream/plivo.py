@@ -2,7 +2,9 @@
 
 Source: plivo.com/docs/voice/audio-streaming/audio-streaming. There is no `connected` and no `stop`:
 the socket's end is the stream's. A mark is a `checkpoint`, its echo `playedStream`; a clear is
-answered by `clearedAudio`, which says nothing of what was played.
+answered by `clearedAudio`, which says nothing of what was played. What follows a stream waits for
+its end (`keepCallAlive`), and so does what a live call is told to do: github.com/plivo/plivo-cli,
+audio-streaming-skill/SKILL.md, "Hand off to a human".
 """
 
 import base64
@@ -100,5 +102,11 @@ _READERS: Final[Mapping[str, Reader]] = {
 }
 
 PLIVO: Final = Dialect(
-    carrier="plivo", read=read, media=_media, mark=_mark, clear=_clear, ends_by_close=True
+    carrier="plivo",
+    read=read,
+    media=_media,
+    mark=_mark,
+    clear=_clear,
+    ends_by_close=True,
+    outlives_redirect=True,
 )

@@ -1,0 +1,343 @@
+"""A caller is handed on through Plivo: to a person who answers, or back into the conversation."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from plivo import plivoxml
+from plivo.utils.signature_v3 import validate_v3_signature
+from pydantic import SecretStr
+
+from bot.http.plivo_ring_orders import PlivoRingOrders
+from calls.events import InputRefused, ProviderFailed
+from calls.handover import Destination, Handover
+from faultlab.carrier.callee import Callee, Fate
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.plivo import PlivoAccount, plivo_call, plivo_form
+from faultlab.carrier.webhook import PhoneCall
+from tests.bot.http.test_carrier_doors import canonical
+from tests.transports.carrier_house import Doors, doors
+from tests.transports.twilio_house import Call, tone, until
+from transports.plivo_dial import answered_for, dial_outcome, dial_verb, transfer_url
+from transports.plivo_rest import PlivoRest
+
+pytestmark = pytest.mark.virtual_time
+
+DESK = Destination(name="billing", number="+15005550199")
+SIP_DESK = Destination(name="billing", number="sip:billing@example.com")
+HERE = "https://agent.example.com"
+ENDING = pytest.mark.parametrize(
+    "ends_streams", [False, True], ids=["we end the stream", "Plivo ends the stream"]
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A caller in a call with an agent who may hand them on."""
+
+    it: Doors
+    caller: Carrier
+    call: Call
+
+    @property
+    def dialled(self) -> list[str]:
+        """Return whom the caller was connected with."""
+        return [each.number for each in self.it.plivo.switch.dialled]
+
+    @property
+    def ordered(self) -> str:
+        """Return the address that Plivo was told to ask."""
+        [(_, _, fields)] = self.it.plivo.requests
+        return fields["aleg_url"]
+
+    async def asked(
+        self, url: str, *, phone: PhoneCall | None = None, signed: str = "", **more: str
+    ) -> tuple[int, str]:
+        """Ask an address of ours as Plivo does; return the answer."""
+        form = plivo_form(phone or self.caller.phone, "in-progress") | more
+        headers = self.it.plivo.signed(signed or url, form)
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(url, data=form) as answer,
+        ):
+            return answer.status, await answer.text()
+
+    async def goes_on(self) -> None:
+        """See that the caller hears the agent, in the call that there was."""
+        await self.call.say(tone(0.3))
+        heard = await self.caller.listen(quiet_s=0.2)
+        assert heard.size
+        assert (self.call.gone_for, len(self.it.house.calls)) == ([], 1)
+
+
+@asynccontextmanager
+async def line(
+    callee: Callee,
+    *,
+    to: Destination = DESK,
+    returns_within_s: float = 30,
+    ends_streams: bool = False,
+) -> AsyncIterator[Line]:
+    async with doors(returns_within_s=returns_within_s) as it, it.caller("plivo") as caller:
+        it.plivo.switch.people[to.number] = callee
+        it.plivo.ends_streams = ends_streams
+        yield Line(it, caller, await it.house.call())
+
+
+async def leave(on: Line) -> None:
+    await on.call.leg.hang_up("transfer")
+    await on.call.worker.cancel()
+
+
+@ENDING
+async def test_a_person_who_answers_has_the_caller(ends_streams: bool) -> None:  # noqa: FBT001
+    async with line(Callee(talk_s=20), ends_streams=ends_streams) as on:
+        assert on.call.leg.facts.transfers
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
+
+        await leave(on)
+        await asyncio.sleep(5)
+        assert not on.caller.ended.is_set()  # they talk
+        await asyncio.wait_for(on.caller.ended.wait(), 30)
+        [(method, call, fields)] = on.it.plivo.requests  # one order, no hang-up
+        assert (method, call, fields["legs"]) == ("POST", on.caller.phone.call_sid, "aleg")
+        assert on.dialled == [DESK.number]
+        assert on.it.house.told == []
+
+
+async def test_no_number_leaves_the_house_before_plivo_asks() -> None:
+    async with line(Callee(fate="busy")) as on:
+        await on.call.leg.transfer(DESK, ring_s=20)
+
+        assert DESK.number.removeprefix("+") not in str(on.it.plivo.requests)
+
+
+@pytest.mark.parametrize(
+    ("fate", "sip_code", "outcome"),
+    [
+        ("busy", None, "busy"),
+        ("no-answer", None, "no_answer"),
+        ("failed", None, "failed"),
+        ("failed", 603, "declined"),
+    ],
+)
+@pytest.mark.parametrize("returns_within_s", [0, 30])
+async def test_a_caller_whom_nobody_takes_is_back_in_the_conversation(
+    fate: Fate, sip_code: int | None, outcome: Handover, returns_within_s: float
+) -> None:
+    async with line(Callee(fate=fate, sip_code=sip_code), returns_within_s=returns_within_s) as on:
+        assert await on.call.leg.transfer(DESK, ring_s=20) == outcome
+        await on.goes_on()
+
+
+@ENDING
+async def test_a_caller_can_be_handed_on_again(ends_streams: bool) -> None:  # noqa: FBT001
+    async with line(Callee(fate="busy"), ends_streams=ends_streams) as on:
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "busy"
+        on.it.plivo.switch.people[DESK.number] = Callee()
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
+        await leave(on)
+
+
+async def test_a_person_who_does_not_answer_in_time_is_rung_no_longer() -> None:
+    async with line(Callee(ring_s=60)) as on:
+        began_s = on.caller.now_s
+
+        assert await on.call.leg.transfer(DESK, ring_s=10) == "no_answer"
+        assert on.caller.now_s - began_s == pytest.approx(10, abs=1)
+
+
+@pytest.mark.parametrize(("fate", "outcome"), [("answered", "connected"), ("busy", "busy")])
+async def test_a_sip_address_is_rung(fate: Fate, outcome: Handover) -> None:
+    async with line(Callee(fate=fate), to=SIP_DESK) as on:
+        assert await on.call.leg.transfer(SIP_DESK, ring_s=20) == outcome
+        assert on.dialled == [SIP_DESK.number]
+        await leave(on)
+
+
+async def test_a_transfer_that_plivo_refuses_leaves_the_call_as_it_is() -> None:
+    async with line(Callee()) as on:
+        on.it.plivo.answer_with = 500
+
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "failed"
+        on.it.plivo.answer_with = None
+        await on.goes_on()
+
+        assert on.caller.lost_at == []
+        error = "redirect answered 500"
+        told = [ProviderFailed(stage="transport", provider="plivo", error=error)]
+        assert on.it.house.told == told
+        _, text = await on.asked(f"{on.it.house.url}/plivo/after")
+        assert "<Dial" not in text  # the order was taken back
+
+
+async def test_an_order_that_plivo_forgets_is_carried_out_behind_the_stream() -> None:
+    async with line(Callee()) as on:
+        on.it.plivo.loses_orders = True
+
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
+        assert on.dialled == [DESK.number]
+        await leave(on)
+
+
+async def test_a_lost_callback_leaves_it_to_the_end_of_the_talk() -> None:
+    async with line(Callee(talk_s=5)) as on:
+        on.it.plivo.switch.silent = True
+
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
+        await asyncio.wait_for(on.caller.ended.wait(), 5)
+        await leave(on)
+        assert [each[0] for each in on.it.plivo.requests] == ["POST"]
+
+
+async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:
+    async with line(Callee(ring_s=10)) as on, asyncio.TaskGroup() as tasks:
+        transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
+        await asyncio.sleep(2)
+        await on.asked(f"{on.it.house.url}/plivo/status", Event="Hangup")
+
+        assert await transfer == "failed"
+        assert on.call.gone_for == ["caller_hung_up"]
+
+
+async def test_only_the_call_that_is_handed_on_is_told_whom_to_ring_and_once() -> None:
+    async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
+        on.caller.action_s = 5.0  # until Plivo asks by itself
+        began_s = on.caller.now_s
+        transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
+        await until(lambda: bool(on.it.plivo.requests))
+
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "not_offered"
+        _, stranger = await on.asked(on.ordered, phone=plivo_call())
+        _, first = await on.asked(on.ordered)
+        assert "<Dial" not in stranger
+        assert DESK.number in first
+        # Now Plivo asks: there is no order any more, and so the caller is back.
+        assert await transfer == "failed"
+        assert on.caller.now_s - began_s == pytest.approx(5, abs=1)
+        assert on.dialled == []
+        await on.goes_on()
+
+
+async def test_an_address_that_no_leg_asked_for_rings_nobody() -> None:
+    async with line(Callee()) as on:
+        url = f"{on.it.house.url}/plivo/transfer?order={'0' * 32}&number=%2B19995550000"
+        status, text = await on.asked(url)
+
+        assert status == 200
+        assert "<Dial" not in text
+        assert "9995550000" not in text
+
+
+async def test_another_order_than_the_last_rings_nobody() -> None:
+    async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
+        on.caller.action_s = 5.0
+        transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
+        await until(lambda: bool(on.it.plivo.requests))
+        _, text = await on.asked(on.ordered[:-1] + "x")
+
+        assert "<Dial" not in text
+        assert await transfer == "failed"
+
+
+async def test_an_order_is_found_by_whatever_process_is_asked() -> None:
+    async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
+        on.caller.action_s = 5.0
+        transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
+        await until(lambda: bool(on.it.plivo.requests))
+        rest = PlivoRest(auth_id=SecretStr(""), auth_token=SecretStr(""), public_url=HERE)
+        elsewhere = PlivoRingOrders(rest=rest, room=on.it.frame.house)
+        verb = await elsewhere.take(on.caller.phone.call_sid, on.ordered.partition("order=")[2])
+
+        assert verb is not None
+        assert DESK.number in verb
+        await transfer
+
+
+@pytest.mark.parametrize("signed", ["?order=2", ""], ids=["another", "none"])
+async def test_the_order_in_an_address_is_part_of_what_is_signed(signed: str) -> None:
+    async with line(Callee()) as on:
+        url = f"{on.it.house.url}/plivo/transfer"
+        status, _ = await on.asked(f"{url}?order=1", signed=f"{url}{signed}")
+
+        assert status == 403
+        assert on.it.house.told == [InputRefused(transport="plivo", reason="wrong_signature")]
+
+
+async def test_without_an_address_of_ours_it_is_not_offered() -> None:
+    async with doors(hands_on=False) as it, it.caller("plivo"):
+        leg = (await it.house.call()).leg
+
+        assert not leg.facts.transfers
+        assert await leg.transfer(DESK, ring_s=20) == "not_offered"
+
+
+def test_plivos_own_package_signs_the_address_of_an_order_as_the_lab_does() -> None:
+    account, form = PlivoAccount(), plivo_form(plivo_call(), "in-progress")
+    url = transfer_url("ab12", public_url=HERE)
+    headers = account.signed(url, form)
+    nonce, proof = headers["X-Plivo-Signature-V3-Nonce"], headers["X-Plivo-Signature-V3"]
+
+    assert validate_v3_signature("POST", url, nonce, account.auth_token, proof, form)
+
+
+@pytest.mark.parametrize("to", [DESK, SIP_DESK], ids=["a number", "a SIP URI"])
+def test_what_the_call_is_told_is_what_plivos_package_would_write(to: Destination) -> None:
+    verb = dial_verb(to, ring_s=20.4, public_url=HERE)
+
+    dial = plivoxml.DialElement(
+        action=f"{HERE}/plivo/after",
+        method="POST",
+        timeout=20,
+        dial_music="real",
+        callback_url=f"{HERE}/plivo/status",
+        callback_method="POST",
+    )
+    noun = plivoxml.UserElement if to is SIP_DESK else plivoxml.NumberElement
+    expected = plivoxml.ResponseElement().add(dial.add(noun(to.number)))
+    assert canonical(f"<Response>{verb}</Response>") == canonical(expected.to_string())
+
+
+def test_what_would_break_the_answer_is_written_otherwise() -> None:
+    to = Destination(name="billing", number='sip:a&b"<c>@example.com')
+    verb = dial_verb(to, ring_s=0.2, public_url='https://a.example.com/"&<')
+
+    assert 'timeout="1"' in verb
+    assert 'sip:a&amp;b"&lt;c&gt;@example.com' in verb
+    assert canonical(f"<Response>{verb}</Response>")
+
+
+ENDS: dict[str, tuple[dict[str, str], Handover | None]] = {
+    "they talked": ({"DialStatus": "completed", "DialBLegUUID": "b1"}, "connected"),
+    "they talked, the other leg unnamed": ({"DialStatus": "completed"}, "connected"),
+    "completed, and nobody answered": (
+        {"DialStatus": "completed", "DialBLegUUID": ""},
+        "no_answer",
+    ),
+    "busy": ({"DialStatus": "busy"}, "busy"),
+    "not picked up": ({"DialStatus": "no-answer"}, "no_answer"),
+    "not picked up in time": ({"DialStatus": "timeout"}, "no_answer"),
+    "cancelled": ({"DialStatus": "cancel"}, "no_answer"),
+    "failed": ({"DialStatus": "failed", "DialHangupCause": "UNALLOCATED_NUMBER"}, "failed"),
+    "declined": ({"DialStatus": "busy", "DialHangupCause": "CALL_REJECTED"}, "declined"),
+    "a status of tomorrow": ({"DialStatus": "weather"}, "failed"),
+    "no word of it": ({"CallStatus": "in-progress"}, None),
+}
+
+
+@pytest.mark.parametrize(("form", "outcome"), ENDS.values(), ids=ENDS.keys())
+def test_what_the_end_of_a_dial_means(form: dict[str, str], outcome: Handover | None) -> None:
+    assert dial_outcome(form) == outcome
+
+
+@pytest.mark.parametrize(
+    ("action", "caller"), [("answer", "a1"), ("connected", "a1"), ("hangup", ""), ("digits", "")]
+)
+def test_whose_caller_is_talked_to(action: str, caller: str) -> None:
+    form = {"CallUUID": "other", "DialALegUUID": "a1", "DialAction": action}
+
+    assert answered_for(form) == caller
+    assert answered_for({"CallUUID": "a1", "DialAction": action}) == caller
