@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from calls.events import CallEnded, CallFailed, Event
+from calls.leg_events import AnswererHeard
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
 
 OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
@@ -42,6 +43,7 @@ class CallJudge:
 
     _out: set[str] = field(default_factory=set[str])  # stages of which no rung is left
     _failed: str = ""
+    _machine: bool = False
     _ended: CallEnded | None = None
 
     def add(self, event: Event) -> None:
@@ -53,6 +55,8 @@ class CallJudge:
                 self._out.discard(event.stage)
             case CallFailed():
                 self._failed = "call_failed"
+            case AnswererHeard(answerer=answerer):
+                self._machine = answerer in MACHINE  # as it was heard last
             case CallEnded() if self._ended is None:
                 self._ended = event
             case _:
@@ -67,7 +71,7 @@ class CallJudge:
             over=True,
             failed=self._why(),
             length_s=self._ended.length_s,
-            machine=self._ended.reason in MACHINE,
+            machine=self._machine or self._ended.reason in MACHINE,
         )
 
     def _why(self) -> str:

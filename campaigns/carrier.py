@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
@@ -68,6 +68,15 @@ class CampaignCarrier(Protocol):
             to: The number, for carriers that find calls by number and time alone.
             since_s: Not older than this, in seconds since 1970.
         """
+        ...
+
+
+@runtime_checkable
+class RecallingCarrier(Protocol):
+    """A carrier that finds no call by our own id, and so wants its own, of whichever process."""
+
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        """Know the call of a dial that another process has made."""
         ...
 
 

@@ -16,7 +16,13 @@ from loguru import logger
 from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
 from calls.outbound import Claim, Dial, DialOutcome, DialResult
 from campaigns.call_result import judge_call
-from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.carrier import (
+    CarrierError,
+    DialRefusedError,
+    DialRequest,
+    FoundCall,
+    RecallingCarrier,
+)
 from campaigns.dialer_parts import DialerParts
 from campaigns.fate import judge_fate, was_never_asked
 from campaigns.model import Campaign
@@ -73,6 +79,9 @@ class DialRun:
 
     async def take_over(self) -> DialResult | None:
         """Find out what became of a dial whose process is silent, and see it to its end."""
+        call_ref, carrier = self.dial.provider_call_id, self.parts.carrier
+        if call_ref and isinstance(carrier, RecallingCarrier):
+            carrier.recall(self.dial.id, call_ref)
         async with self._leased():
             return await self._find_out("holder_silent")
 

@@ -81,6 +81,7 @@ HTTP: Final = (
     _line(_LIMITED, on="twilio", words="20429 10004"),
     _line(_PAYLOAD, on="twilio", words="21211 21214 21217"),  # that number only
     _line(_PAYLOAD, on="telnyx", words="10002 10016"),  # likewise: no number, or not in E.164
+    _line(_PAYLOAD, 403, on="exotel", says="ndnc"),  # India's list of those who want no calls
     # 429 has two meanings, and so has 401.
     _line(_QUOTA, 429, on="openai", words=_SPENT),
     _line(_QUOTA, *range(400, 500), on="elevenlabs", words="quota_exceeded"),

@@ -16,11 +16,13 @@ class CarrierSettings(Section):
         entry: What to set at the carrier; `{url}` is `server.public_url`.
         secrets: The fields that variables fill, and whether the door needs each.
         or_instead: The key that can be given in place of them.
+        dials_with: The key with which calls are placed, for which all its secrets are needed.
     """
 
     entry: ClassVar[str]
     secrets: ClassVar[Mapping[str, bool]]
     or_instead: ClassVar[str] = ""
+    dials_with: ClassVar[str] = ""
 
     enabled: bool = False
 
@@ -78,11 +80,15 @@ Network = Annotated[str, BeforeValidator(_network)]
 
 
 class ExotelSettings(CarrierSettings):
-    """Exotel's telephone numbers, over the Voicebot applet."""
+    """Exotel's telephone numbers, over the Voicebot applet.
+
+    With `number`, calls are placed, too; then key and token are the account's own.
+    """
 
     entry = "have your Exotel Voicebot applet connect to {url}/exotel/media, as wss"
     secrets = {"api_key": True, "api_token": True, "account_sid": False}  # noqa: RUF012 - as above
     or_instead = "allowed_addresses"
+    dials_with = "number"
 
     api_key_env: str = "EXOTEL_API_KEY"
     api_key: SecretStr | None = None
@@ -92,6 +98,7 @@ class ExotelSettings(CarrierSettings):
     account_sid: SecretStr | None = None
     allowed_addresses: tuple[Network, ...] = ()  # instead of the key and token in the URL
     number: Number | None = None
+    calls_per_s: Seconds = 2.0  # that the account may place
     api_url: HttpUrl = "https://api.exotel.com"
 
 

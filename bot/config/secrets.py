@@ -114,10 +114,13 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     ):
         enabled = says_yes(layers.at(("transports", door, "enabled")))
         instead = CARRIERS[door].or_instead if door in CARRIERS else ""
-        enabled = enabled and not (instead and layers.at(("transports", door, instead)))
+        spared = bool(instead and layers.at(("transports", door, instead)))
+        dials_with = CARRIERS[door].dials_with if door in CARRIERS else ""
+        dials = bool(dials_with and layers.at(("transports", door, dials_with)))
         for field, needed in fields.items():
             default = section.model_fields[f"{field}_env"].default
-            yield ("transports", door), field, default, enabled and needed
+            needed_now = dials or (needed and not spared)
+            yield ("transports", door), field, default, enabled and needed_now
     default = SheetsSettings.model_fields["credentials_file_env"].default
     yield ("sheets",), "credentials_file", default, says_yes(layers.at(("sheets", "enabled")))
     default = SipSettings.model_fields["inbound_password_env"].default

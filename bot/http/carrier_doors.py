@@ -34,7 +34,7 @@ def carrier_routers(
     if transports.plivo.enabled:
         yield from _plivo(transports.plivo, frame, briefs)
     if transports.exotel.enabled:
-        yield _exotel(transports.exotel, frame)
+        yield _exotel(transports.exotel, frame, briefs)
 
 
 def _telnyx(settings: TelnyxSettings, frame: DoorFrame, briefs: Briefs) -> Iterator[APIRouter]:
@@ -78,8 +78,8 @@ def _plivo(settings: PlivoSettings, frame: DoorFrame, briefs: Briefs) -> Iterato
     )
 
 
-def _exotel(settings: ExotelSettings, frame: DoorFrame) -> APIRouter:
+def _exotel(settings: ExotelSettings, frame: DoorFrame, briefs: Briefs) -> APIRouter:
     proof = ExotelProof(
         key=settings.api_key, token=settings.api_token, addresses=settings.allowed_addresses
     )
-    return exotel_router(frame, proof=proof)
+    return exotel_router(frame, proof=proof, briefs=briefs)

@@ -26,9 +26,14 @@ class StatusCallbacks:
     clock: Clock
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def take(self, said: StatusCallback) -> None:
-        """Tell what is new, of what the carrier signed."""
-        place = f"{self.carrier} progress {said.call_ref}"
+    async def take(self, said: StatusCallback, *, place_of: str = "") -> None:
+        """Tell what is new, of what has been proven to be the carrier's.
+
+        Args:
+            said: What it says.
+            place_of: Of what the progress is kept; the carrier's id of the call when not given.
+        """
+        place = f"{self.carrier} progress {place_of or said.call_ref}"
         async with self._one_at_a_time:
             kept, now = await self.house.take(place), self.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)

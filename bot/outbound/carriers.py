@@ -6,9 +6,12 @@ from typing import Protocol, runtime_checkable
 from bot.config.settings import Settings
 from campaigns.carrier import CampaignCarrier, DialRefusedError, DialRequest, FoundCall
 from campaigns.carrier_news import CarrierNews
+from campaigns.exotel_carrier import ExotelCarrier
 from campaigns.plivo_carrier import PlivoCarrier
 from campaigns.telnyx_carrier import TelnyxCarrier
 from campaigns.twilio_carrier import TwilioCarrier
+from transports.exotel_calls import ExotelCalls
+from transports.exotel_rest import ExotelRest
 from transports.plivo_calls import PlivoCalls
 from transports.plivo_rest import PlivoRest
 from transports.telnyx_calls import TelnyxCalls
@@ -29,7 +32,7 @@ class Closing(Protocol):
 def carrier_of(
     settings: Settings, news: CarrierNews, tasks: asyncio.TaskGroup
 ) -> CampaignCarrier | None:
-    """Return who places calls: the first of Twilio, Telnyx, Plivo, LiveKit that can; None: nobody.
+    """Return who places calls: the first that can, in the order below; None: nobody.
 
     Args:
         settings: The configuration.
@@ -40,6 +43,7 @@ def carrier_of(
         _twilio(settings, news)
         or _telnyx(settings, news)
         or _plivo(settings, news)
+        or _exotel(settings, news)
         or _livekit(settings, tasks)
     )
 
@@ -91,6 +95,22 @@ def _plivo(settings: Settings, news: CarrierNews) -> CampaignCarrier | None:
         number=plivo.number,
         news=news,
         calls_per_s=plivo.calls_per_s,
+    )
+
+
+def _exotel(settings: Settings, news: CarrierNews) -> CampaignCarrier | None:
+    exotel = settings.transports.exotel
+    key, token = exotel.api_key, exotel.api_token
+    if not (exotel.enabled and exotel.account_sid and key and token and exotel.number):
+        return None
+    rest = ExotelRest(
+        account_sid=exotel.account_sid, api_key=key, api_token=token, api_url=exotel.api_url
+    )
+    return ExotelCarrier(
+        calls=ExotelCalls(rest=rest, public_url=settings.server.public_url.rstrip("/")),
+        number=exotel.number,
+        news=news,
+        calls_per_s=exotel.calls_per_s,
     )
 
 

@@ -23,6 +23,8 @@ TELNYX = {"enabled": True, "api_key": SecretStr("k"), "public_key": SecretStr("p
           "connection_id": "1684641123236054244", "number": "+15005550006"}  # fmt: skip
 PLIVO = {"enabled": True, "auth_id": SecretStr("MA1"), "auth_token": TOKEN,
          "number": "+15005550007"}  # fmt: skip
+EXOTEL = {"enabled": True, "account_sid": SecretStr("ex1"), "api_key": SecretStr("k"),
+          "api_token": TOKEN, "number": "+15005550008"}  # fmt: skip
 LIVEKIT = {"enabled": True, "api_key": SecretStr("k"), "api_secret": TOKEN,
            "sip": {"server": "sip.example.com"}}  # fmt: skip
 CHOICES: dict[str, tuple[dict[str, Any], str]] = {
@@ -30,13 +32,16 @@ CHOICES: dict[str, tuple[dict[str, Any], str]] = {
     "twilio": ({"twilio": TWILIO}, "TwilioCarrier"),
     "telnyx": ({"telnyx": TELNYX}, "TelnyxCarrier"),
     "plivo": ({"plivo": PLIVO}, "PlivoCarrier"),
+    "exotel": ({"exotel": EXOTEL}, "ExotelCarrier"),
     "livekit": ({"livekit": LIVEKIT}, "LivekitCarrier"),
     "twilio before telnyx": ({"twilio": TWILIO, "telnyx": TELNYX}, "TwilioCarrier"),
     "twilio before plivo": ({"twilio": TWILIO, "plivo": PLIVO}, "TwilioCarrier"),
     "twilio before livekit": ({"twilio": TWILIO, "livekit": LIVEKIT}, "TwilioCarrier"),
     "telnyx before plivo": ({"telnyx": TELNYX, "plivo": PLIVO}, "TelnyxCarrier"),
     "telnyx before livekit": ({"telnyx": TELNYX, "livekit": LIVEKIT}, "TelnyxCarrier"),
+    "plivo before exotel": ({"plivo": PLIVO, "exotel": EXOTEL}, "PlivoCarrier"),
     "plivo before livekit": ({"plivo": PLIVO, "livekit": LIVEKIT}, "PlivoCarrier"),
+    "exotel before livekit": ({"exotel": EXOTEL, "livekit": LIVEKIT}, "ExotelCarrier"),
     "a twilio without a number": (
         {"twilio": TWILIO | {"number": None}, "plivo": PLIVO}, "PlivoCarrier",
     ),
@@ -45,6 +50,10 @@ CHOICES: dict[str, tuple[dict[str, Any], str]] = {
     "a telnyx that is closed": ({"telnyx": TELNYX | {"enabled": False}}, ""),
     "a plivo without a number": ({"plivo": PLIVO | {"number": None}}, ""),
     "a plivo that is closed": ({"plivo": PLIVO | {"enabled": False}}, ""),
+    "an exotel without a number": ({"exotel": EXOTEL | {"number": None}}, ""),
+    "an exotel without its account": ({"exotel": EXOTEL | {"account_sid": None}}, ""),
+    "an exotel without its token": ({"exotel": EXOTEL | {"api_token": None}}, ""),
+    "an exotel that is closed": ({"exotel": EXOTEL | {"enabled": False}}, ""),
 }  # fmt: skip
 
 
@@ -71,8 +80,11 @@ async def test_telnyx_is_told_to_listen_and_how_fast_it_may_be_asked() -> None:
     assert (carrier.machine, carrier.calls_per_s) == ("premium", 4.0)
 
 
-async def test_plivo_keeps_to_the_pace_that_its_section_names() -> None:
-    settings = settings_with({"plivo": PLIVO | {"calls_per_s": 7}})
+@pytest.mark.parametrize(("name", "section"), [("plivo", PLIVO), ("exotel", EXOTEL)])
+async def test_a_carrier_keeps_to_the_pace_that_its_section_names(
+    name: str, section: dict[str, Any]
+) -> None:
+    settings = settings_with({name: section | {"calls_per_s": 7}})
     async with asyncio.TaskGroup() as tasks:
         carrier = carrier_of(settings, CarrierBook(), tasks)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from calls.events import CallEnded, CallFailed, Event
+from calls.leg_events import AnswererHeard
 from campaigns.call_verdict import CallJudge
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
 
@@ -42,6 +43,32 @@ def test_a_call_failed_for_our_reasons_or_it_did_not(facts: Sequence[Event], fai
     assert judge.verdict.over
     assert judge.verdict.failed == failed
     assert judge.verdict.length_s == 12.0
+
+
+def heard(answerer: str) -> AnswererHeard:
+    return AnswererHeard(answerer=answerer, why="words", after_s=2.0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "machine"),
+    [
+        ([ended("caller_hung_up")], False),
+        ([ended("voicemail")], True),
+        ([ended("menu")], True),
+        ([heard("voicemail"), ended("caller_hung_up")], True),  # a mailbox may hang up first
+        ([heard("menu"), ended("caller_hung_up")], True),
+        ([heard("undecided"), heard("voicemail"), ended("caller_hung_up")], True),
+        ([heard("voicemail"), heard("human"), ended("caller_hung_up")], False),
+        ([heard("undecided"), ended("caller_hung_up")], False),
+    ],
+    ids=lambda each: "",
+)
+def test_a_machine_is_one_that_was_heard_last(facts: Sequence[Event], *, machine: bool) -> None:
+    judge = CallJudge()
+    for each in facts:
+        judge.add(each)
+
+    assert judge.verdict.machine is machine
 
 
 def test_a_call_in_progress_has_no_verdict_yet() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
 from storage.campaign_store import CampaignStore
 from storage.contact_book import NewContact
-from tests.campaigns.dialing import Dialing, dialing, now_s
+from tests.campaigns.dialing import Dialing, ScriptedCarrier, dialing, now_s
 
 pytestmark = pytest.mark.virtual_time
 
@@ -46,13 +46,15 @@ async def until(holds: Callable[[], bool], *, within_s: float = 1000.0) -> None:
             await asyncio.sleep(0.5)
 
 
-async def left_by_another(it: Dialing, *, asked: bool) -> Claim:
+async def left_by_another(it: Dialing, *, asked: bool, call_ref: str = "") -> Claim:
     """Have a process claim a contact and die, before or after it was to ask the carrier."""
     other = CampaignStore(it.url, holder="another")
     claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0)
     assert isinstance(claim, Claim)
     if asked:
         assert not await other.confirm(claim.dial, now=now_s(), lease_s=1.0)
+    if call_ref:
+        assert await other.placed(claim.dial, call_ref)
     await other.close()
     await asyncio.sleep(2.0)
     return claim
@@ -147,6 +149,27 @@ async def test_a_dead_process_s_dial_is_asked_about_before_anybody_is_dialled(
 
         assert it.dialled() == [A, B]
         assert [(each.known, each.why) for each in it.of(DialAsked)] == [(True, "holder_silent")]
+
+
+@dataclass
+class RecallingScript(ScriptedCarrier):
+    """Knows no call by our own id."""
+
+    recalled: dict[str, str] = field(default_factory=dict)
+
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        self.recalled[dial_id] = provider_call_id
+
+
+async def test_a_dead_process_s_dial_is_looked_up_by_the_id_that_it_kept(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.carrier = carrier = RecallingScript()
+        left = await left_by_another(it, asked=True, call_ref="the-call")
+        carrier.calls[left.dial.id] = (now_s(), A)
+        async with running(it):
+            await it.done()
+
+        assert carrier.recalled == {left.dial.id: "the-call"}
 
 
 async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_dial(

@@ -143,7 +143,7 @@ async def doors(
         )
         app.include_router(router)
         proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))
-        app.include_router(exotel_router(frame, proof=proof))
+        app.include_router(exotel_router(frame, proof=proof, briefs=briefs))
         yield Doors(
             house=it,
             exchange=exchange,

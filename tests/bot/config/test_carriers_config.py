@@ -103,6 +103,16 @@ LINES: dict[str, tuple[str, dict[str, str], list[str]]] = {
             f"holdline.yaml:1: transports.exotel.api_token_env names EXOTEL_API_TOKEN, {NOT_SET}",
         ],
     ),
+    "exotel with a number and no account": (
+        "exotel: {enabled: true, number: '+15005550008'}",
+        {"EXOTEL_API_KEY": "e1", "EXOTEL_API_TOKEN": "e2"},
+        [f"holdline.yaml:1: transports.exotel.account_sid_env names EXOTEL_ACCOUNT_SID, {NOT_SET}"],
+    ),
+    "exotel with a number, known by its addresses": (
+        "exotel: {enabled: true, number: '+15005550008', allowed_addresses: [10.0.0.0/8]}",
+        {"EXOTEL_ACCOUNT_SID": "e0", "EXOTEL_API_KEY": "e1"},
+        [f"holdline.yaml:1: transports.exotel.api_token_env names EXOTEL_API_TOKEN, {NOT_SET}"],
+    ),
     "a secret in the file": (
         "plivo: {auth_token: hunter2}",
         {},
@@ -131,6 +141,7 @@ def test_what_is_missing_is_told_in_one_line_each(
         ("plivo: {content_type: audio/wav}", "transports.plivo.content_type"),
         ("plivo: {calls_per_s: 0}", "transports.plivo.calls_per_s"),
         ("exotel: {allowed_addresses: [here]}", "transports.exotel.allowed_addresses[0]"),
+        ("exotel: {calls_per_s: 0}", "transports.exotel.calls_per_s"),
         ("telnyx: {returns_within_s: -1}", "transports.telnyx.returns_within_s"),
         ("telnix: {enabled: true}", "transports.telnix"),
     ],

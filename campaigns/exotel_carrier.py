@@ -1,0 +1,128 @@
+"""Campaigns over Exotel: its callbacks say what became of a dial, and nobody is called twice.
+
+Exotel can be asked for a call by its own id alone. So a dial whose order got no answer is known by
+its callbacks and its stream, which hold our id, or not at all; and since nothing proves that such a
+call was not placed, it is never begun anew. Only what Exotel refused, or never got, was not placed.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import aiohttp
+
+from calls.outbound import DialOutcome
+from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of
+from campaigns.carrier_news import CarrierNews
+from campaigns.dial_pace import DialPace
+from campaigns.heard_leg import HeardLeg
+from fallbacks.failure import Kind, ServiceError
+from transports.exotel_calls import ExotelCalls, ExotelOrder
+
+LIMITED_S: Final = 15.0  # chosen: Exotel counts 200 requests a minute, and refuses what is more
+UNHEARD_S: Final = 120.0  # chosen: a telephone rings for a minute, and callbacks are sent again
+LONGEST_S: Final = 3600.0 + UNHEARD_S  # Exotel's own limit of a stream, 60 minutes
+MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
+NOT_PLACED: Final = frozenset(
+    {Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND, Kind.RATE_LIMITED}
+)
+"""What Exotel says in place of placing a call; after anything else it may have placed one."""
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(slots=True, kw_only=True)
+class ExotelCarrier:
+    """One account and one of its numbers.
+
+    Attributes:
+        number: Ours, which the callee sees.
+        news: What callbacks have told.
+        calls_per_s: How many calls the account may place.
+    """
+
+    calls: ExotelCalls
+    number: str
+    news: CarrierNews
+    calls_per_s: float = 2.0
+    _pace: DialPace = field(init=False)
+    _refused: dict[str, bool] = field(default_factory=dict[str, bool])
+    # On the loop's clock: since when Exotel has had nothing to say of a dial.
+    _silent_since: dict[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        """Begin at once."""
+        self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
+
+    async def dial(self, request: DialRequest) -> str:
+        """Have somebody called; how long it rings is Exotel's affair."""
+        order = ExotelOrder(to=request.to, caller=self.number, ref=request.dial_id)
+        call_sid = await self._pace.place(lambda: self._order(order))
+        self.news.refs[request.dial_id] = call_sid
+        return call_sid
+
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        """Know the call of a dial that another process has made."""
+        self.news.refs.setdefault(dial_id, provider_call_id)
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return what became of a dial; None: Exotel has said that it placed no call."""
+        heard = await self.news.heard(dial_id)
+        if heard is not None and heard.outcome is not None:
+            self._silent_since.pop(dial_id, None)
+            return heard.found
+        call_sid = heard.call_ref if heard else self.news.refs.get(dial_id, "")
+        if not call_sid:
+            return None if dial_id in self._refused else self._unheard(dial_id, "", None)
+        try:
+            record = await self.calls.fetch(call_sid)
+        except ServiceError as error:
+            raise CarrierError(error.failure.reason) from error
+        if record is None:
+            return self._unheard(dial_id, call_sid, heard)
+        self._silent_since.pop(dial_id, None)
+        self.news.refs[dial_id] = call_sid
+        return FoundCall(
+            provider_call_id=call_sid,
+            outcome=outcome_of(record.outcome, machine=False),
+            answered=record.outcome == "completed" or (heard is not None and heard.answered),
+            cost=record.cost,
+        )
+
+    async def cost_of(self, provider_call_id: str) -> float | None:
+        """Return what a call cost, as soon as Exotel knows."""
+        try:
+            record = await self.calls.fetch(provider_call_id)
+        except ServiceError as error:
+            raise CarrierError(error.failure.reason) from error
+        return record.cost if record else None
+
+    async def _order(self, order: ExotelOrder) -> str:
+        """Ask for a call, and remember if Exotel refused or never got the order."""
+        self._refused.pop(order.ref, None)
+        try:
+            return await self.calls.dial(order)
+        except ServiceError as error:
+            unsent = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+            if unsent or error.failure.kind in NOT_PLACED:
+                _keep(self._refused, order.ref, value=True)
+            raise
+
+    def _unheard(self, dial_id: str, call_sid: str, heard: HeardLeg | None) -> FoundCall:
+        """Return a call of which Exotel says nothing: it is waited for, and never begun anew."""
+        now = asyncio.get_running_loop().time()
+        if dial_id not in self._silent_since:
+            _keep(self._silent_since, dial_id, value=now)
+        answered = heard is not None and heard.answered
+        until_s = self._silent_since[dial_id] + (LONGEST_S if answered else UNHEARD_S)
+        return FoundCall(
+            provider_call_id=call_sid,
+            outcome=DialOutcome.UNKNOWN if now >= until_s else None,
+            answered=answered,
+        )
+
+
+def _keep(kept: dict[str, Kept], dial_id: str, *, value: Kept) -> None:
+    kept[dial_id] = value
+    while len(kept) > MOST:
+        del kept[next(iter(kept))]

@@ -1,0 +1,393 @@
+"""What Exotel tells of a call that we placed, how its media finds the dial, and who is let in."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from bot.call.briefs import Briefs
+from bot.config.agent import AgentSettings
+from bot.http.exotel_door import ExotelProof
+from bot.http.exotel_status import exotel_callback, read_callback
+from bot.http.webhook import MAX_WEBHOOK_BYTES
+from calls.events import CallRefused, Event, InputRefused
+from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
+from calls.leg_progress import StatusCallback
+from faultlab.carrier.callee import Callee, Fate
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.exotel import exotel_call
+from faultlab.carrier.exotel_account import ExotelAccount
+from faultlab.carrier.exotel_exchange import ExotelDial, GivenStream
+from faultlab.carrier.webhook import AgentServer
+from tests.transports.carrier_house import KEY, TOKEN, Doors, doors
+from tests.transports.twilio_house import tone, until
+from transports.exotel_calls import ExotelCalls, ExotelOrder, Purpose, dial_proof
+from transports.exotel_rest import ExotelRest
+
+pytestmark = pytest.mark.virtual_time
+
+ORDER = ExotelOrder(to="+15005550111", caller="+15005550006", ref="d-1")
+LEG = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
+
+
+def proof_of(ref: str, purpose: Purpose = "status") -> str:
+    return dial_proof(SecretStr(TOKEN), ref, purpose)
+
+
+@dataclass(frozen=True)
+class Dialling:
+    """A house that has called somebody through Exotel."""
+
+    doors: Doors
+    account: ExotelAccount
+    calls: ExotelCalls
+
+    @property
+    def dial(self) -> ExotelDial:
+        """Return the one call."""
+        [dial] = self.account.exchange.placed.values()
+        return dial
+
+    def facts(self) -> list[Event]:
+        """Return what was told of the leg."""
+        return [each for each in self.doors.house.told if isinstance(each, LEG)]
+
+    async def person(self) -> Carrier:
+        """Return whoever has picked up."""
+        await until(lambda: self.dial.carrier is not None)
+        assert self.dial.carrier is not None
+        return self.dial.carrier
+
+    async def ended(self) -> LegEnded:
+        """Return how the leg ended, as soon as it has."""
+        await until(lambda: any(isinstance(each, LegEnded) for each in self.facts()))
+        [ended] = [each for each in self.facts() if isinstance(each, LegEnded)]
+        return ended
+
+
+@asynccontextmanager
+async def dialling(callee: Callee, briefs: Briefs | None = None) -> AsyncIterator[Dialling]:
+    async with doors(briefs=briefs) as it:
+        server = AgentServer(base_url=it.house.url, public_url=it.house.url, auth_token="")
+        async with ExotelAccount(server) as account:
+            account.api_key, account.api_token = KEY, TOKEN
+            account.exchange.callees[ORDER.to] = callee
+            rest = ExotelRest(
+                account_sid=SecretStr(account.account_sid),
+                api_key=SecretStr(KEY),
+                api_token=SecretStr(TOKEN),
+                api_url=account.url,
+            )
+            yield Dialling(it, account, ExotelCalls(rest=rest, public_url=it.house.url))
+
+
+def nobody() -> Briefs:
+    """Return briefs that know no dial."""
+    briefs = Briefs()
+
+    async def look_up(_: str) -> AgentSettings | None:
+        return None
+
+    briefs.look_up = look_up
+    return briefs
+
+
+async def told(
+    it: Doors,
+    *events: Mapping[str, str],
+    ref: str = "d-1",
+    proof: str = "",
+    body: bytes | None = None,
+) -> list[int]:
+    """Post callbacks of a dial, as JSON, and return how each was answered."""
+    url = f"{it.house.url}/exotel/status/{ref}/{proof or proof_of(ref)}"
+    statuses: list[int] = []
+    for each in events or ({},):
+        data = json.dumps(each).encode() if body is None else body
+        headers = {"Content-Type": "application/json"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(url, data=data) as answer,
+        ):
+            statuses.append(answer.status)
+    return statuses
+
+
+def event(kind: str, status: str = "in-progress", call_sid: str = "c1") -> dict[str, str]:
+    return {"CallSid": call_sid, "EventType": kind, "Status": status}
+
+
+async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
+    async with dialling(Callee(ring_s=3)) as it:
+        call_sid = await it.calls.dial(ORDER)
+        call = await it.doors.house.call()
+        await call.say(tone(0.3))
+        person = await it.person()
+        await until(lambda: bool(person.ear.bursts))
+        await person.hang_up()
+        await it.ended()
+
+        facts = call.leg.facts
+        assert (facts.direction, facts.call_ref, facts.dial_id) == ("outbound", call_sid, "d-1")
+        assert (facts.caller, facts.called) == (ORDER.caller, ORDER.to)
+        ringing, answered, ended = it.facts()
+        assert ringing == LegRinging(call_ref=call_sid, ref="d-1")
+        assert isinstance(answered, LegAnswered)
+        assert (answered.call_ref, answered.ref) == (call_sid, "d-1")
+        assert answered.after_s == pytest.approx(3, abs=0.5)
+        assert ended == LegEnded(call_ref=call_sid, ref="d-1", outcome="completed")
+        assert person.complaints == []
+
+
+async def test_a_call_that_we_hang_up_ends_with_its_stream() -> None:
+    async with dialling(Callee(ring_s=1)) as it:
+        await it.calls.dial(ORDER)
+        call = await it.doors.house.call()
+        await call.leg.hang_up()
+        ended = await it.ended()
+        await call.worker.cancel()
+
+        assert ended.outcome == "completed"
+        assert call.gone_for == []
+
+
+@pytest.mark.parametrize("fate", ["busy", "no-answer", "failed"])
+async def test_a_call_that_nobody_takes_has_an_outcome(fate: Fate) -> None:
+    async with dialling(Callee(fate=fate)) as it:
+        await it.calls.dial(ORDER)
+        ended = await it.ended()
+
+        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+        assert (ended.outcome, ended.reason) == (fate, "")
+
+
+@pytest.mark.parametrize("form", ["parts", "form", "json"])
+async def test_callbacks_are_read_in_every_form_in_which_they_come(form: str) -> None:
+    async with dialling(Callee(fate="busy")) as it:
+        it.account.exchange.writes = form  # type: ignore[assignment]
+        await it.calls.dial(ORDER)
+
+        assert (await it.ended()).outcome == "busy"
+        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+
+
+async def test_callbacks_that_come_three_times_are_told_once() -> None:
+    async with dialling(Callee(fate="busy")) as it:
+        it.account.exchange.repeats = 3
+        await it.calls.dial(ORDER)
+        await it.ended()
+        await asyncio.sleep(1)
+
+        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+
+
+async def test_an_answer_is_known_by_its_stream_though_no_callback_told_of_it() -> None:
+    async with dialling(Callee(ring_s=1)) as it:
+        it.account.exchange.silent = {"ringing", "answered"}
+        call_sid = await it.calls.dial(ORDER)
+        await it.doors.house.call()
+
+        assert it.facts() == [LegAnswered(call_ref=call_sid, ref="d-1", after_s=0.0)]
+
+
+async def test_an_end_that_overtakes_the_answer_is_the_end() -> None:
+    async with doors() as it:
+        said = (event("terminal", "completed"), event("answered"), event("ringing"))
+        assert await told(it, *said) == [200, 200, 200]
+
+        assert it.house.told == [LegEnded(call_ref="c1", ref="d-1", outcome="completed")]
+
+
+async def test_another_stream_of_a_call_that_found_no_seat_is_let_in() -> None:
+    async with doors() as it:
+        url = f"ws{it.house.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
+        it.house.why_closed = "draining"
+        async with Carrier(it.house.url, "", phone=exotel_call(), manner=GivenStream(url)) as lost:
+            await asyncio.wait_for(lost.ended.wait(), 5)
+        it.house.why_closed = ""
+        async with Carrier(it.house.url, "", phone=lost.phone, manner=GivenStream(url)):
+            call = await it.house.call()
+
+            assert call.leg.facts.dial_id == "d-1"
+        assert CallRefused(transport="exotel", reason="draining") in it.house.told
+
+
+async def test_an_address_is_good_for_one_stream() -> None:
+    async with doors() as it:
+        url = f"ws{it.house.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
+        async with Carrier(it.house.url, "", phone=exotel_call(), manner=GivenStream(url)):
+            call = await it.house.call()
+            second = Carrier(it.house.url, "", phone=exotel_call(), manner=GivenStream(url))
+            async with second:
+                await asyncio.wait_for(second.ended.wait(), 5)
+
+            assert second.close_code == 1008
+            assert InputRefused(transport="exotel", reason="stream_used") in it.house.told
+            assert it.house.calls == [call]
+            assert call.gone_for == []
+
+
+async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
+    async with dialling(Callee(ring_s=1), nobody()) as it:
+        await it.calls.dial(ORDER)
+        ended = await it.ended()
+
+        assert CallRefused(transport="exotel", reason="no_brief") in it.doors.house.told
+        assert it.doors.house.calls == []
+        assert ended.outcome == "completed"
+
+
+async def test_who_calls_us_needs_no_brief() -> None:
+    async with doors(briefs=nobody()) as it, it.caller("exotel"):
+        call = await it.house.call()
+
+        assert (call.leg.facts.direction, call.leg.facts.dial_id) == ("inbound", "")
+
+
+FORGED = {
+    "nothing": "-",
+    "another dial's": proof_of("d-2"),
+    "the stream's": proof_of("d-1", "media"),
+    "one digit off": proof_of("d-1")[:-1] + ("0" if proof_of("d-1")[-1] != "0" else "1"),
+    "something endless": "0" * 5000,
+}
+
+
+@pytest.mark.parametrize("proof", FORGED.values(), ids=FORGED.keys())
+async def test_a_callback_without_its_dial_s_proof_is_forbidden_and_says_nothing(
+    proof: str,
+) -> None:
+    async with doors() as it:
+        assert await told(it, event("terminal", "busy"), proof=proof) == [403]
+
+        assert it.house.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
+
+
+STRANGE = {
+    "nothing": "-",
+    "another dial's": proof_of("d-2", "media"),
+    "the callback's": proof_of("d-1"),
+}
+
+
+@pytest.mark.parametrize("proof", STRANGE.values(), ids=STRANGE.keys())
+async def test_a_stream_without_its_dial_s_proof_is_not_let_in(proof: str) -> None:
+    async with doors() as it:
+        # The applet's own pair does not prove a dial.
+        pair = {"Authorization": aiohttp.encode_basic_auth(KEY, TOKEN)}
+        async with aiohttp.ClientSession(headers=pair) as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                async with session.ws_connect(f"{it.house.url}/exotel/media/d-1/{proof}"):
+                    pass
+
+        assert refused.value.status == 403
+        assert it.house.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
+
+
+@pytest.mark.parametrize(
+    ("address", "holds"), [("203.0.113.5", True), ("203.0.113.99", False), ("", False)]
+)
+def test_a_stream_of_ours_comes_from_a_known_address_where_there_are_any(
+    address: str, *, holds: bool
+) -> None:
+    proof = ExotelProof(token=SecretStr(TOKEN), addresses=("203.0.113.0/28",))
+
+    assert proof.holds_for("d-1", proof_of("d-1", "media"), address) is holds
+
+
+def test_where_no_calls_are_placed_nothing_proves_a_dial() -> None:
+    assert not ExotelProof().holds_for("d-1", proof_of("d-1", "media"), "127.0.0.1")
+
+
+async def test_who_knows_one_dial_s_address_ends_no_other_call() -> None:
+    async with doors() as it:
+        await told(it, event("terminal", "busy", call_sid="c-of-d-2"))
+        await told(it, event("terminal", "completed", call_sid="c-of-d-2"), ref="d-2")
+
+        ends = [each for each in it.house.told if isinstance(each, LegEnded)]
+        said = [(each.ref, each.outcome) for each in ends]
+        assert said == [("d-1", "busy"), ("d-2", "completed")]
+
+
+BODIES: dict[str, tuple[bytes, int, str]] = {
+    "no JSON": (b"{", 400, "webhook_is_no_form"),
+    "a list": (b"[]", 400, "webhook_is_no_form"),
+    "nothing in it": (b"{}", 400, "webhook_is_no_form"),
+    "too deep": (b"[" * 20_000, 400, "webhook_is_no_form"),
+    "no call": (b'{"Status": "busy"}', 400, "webhook_without_call_id"),
+    "a call without a name": (b'{"CallSid": ""}', 400, "webhook_without_call_id"),
+    "an endless name": (json.dumps({"CallSid": "c" * 65}).encode(), 400, "webhook_without_call_id"),
+    "too long": (b" " * (MAX_WEBHOOK_BYTES + 1), 413, "webhook_too_big_or_too_slow"),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "reason"), BODIES.values(), ids=BODIES.keys())
+async def test_a_callback_that_cannot_be_read_is_refused(
+    body: bytes, status: int, reason: str
+) -> None:
+    async with doors() as it:
+        assert await told(it, body=body) == [status]
+
+        assert it.house.told == [InputRefused(transport="exotel", reason=reason)]
+
+
+SAID: dict[str, tuple[dict[str, str], str, str]] = {
+    "it rings": ({"eventtype": "ringing", "status": "queued"}, "ringing", ""),
+    "somebody answered": ({"eventtype": "answered", "status": "completed"}, "in-progress", ""),
+    "over": ({"eventtype": "terminal", "status": "no-answer"}, "no-answer", ""),
+    "over, in capitals": ({"eventtype": "TERMINAL", "status": "Busy"}, "busy", ""),
+    "over, without the event": ({"status": "completed"}, "completed", ""),
+    "called off": ({"eventtype": "terminal", "status": "canceled"}, "canceled", ""),
+    "failed": ({"eventtype": "terminal", "status": "failed"}, "failed", ""),
+    "over, in a word of its own": ({"eventtype": "terminal", "status": "gone"}, "failed", "gone"),
+    "over, without a word": ({"eventtype": "terminal"}, "failed", ""),
+    "endless": ({"eventtype": "terminal", "status": "x" * 9000}, "failed", "x" * 64),
+    "going on": ({"status": "in-progress"}, "", ""),
+    "nothing": ({}, "", ""),
+}
+
+
+@pytest.mark.parametrize(("more", "status", "reason"), SAID.values(), ids=SAID.keys())
+def test_what_a_callback_says_is_the_fields(more: dict[str, str], status: str, reason: str) -> None:
+    assert exotel_callback({"callsid": "c1"} | more, ref="d-1") == StatusCallback(
+        call_ref="c1", ref="d-1", status=status, reason=reason
+    )
+
+
+PARTS = (
+    b'--x\r\nContent-Disposition: form-data; name="CallSid"\r\n\r\nc1\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="Status"\r\n\r\nbusy\r\n--x--\r\n'
+)
+FORMS: dict[str, tuple[bytes, str, dict[str, str] | None]] = {
+    "parts": (PARTS, 'multipart/form-data; boundary="x"', {"callsid": "c1", "status": "busy"}),
+    "parts without a boundary": (PARTS, "multipart/form-data", None),
+    "parts that are none": (b"", "multipart/form-data; boundary=x", None),
+    "a form": (b"CallSid=c1&Status=busy", "application/x-www-form-urlencoded",
+               {"callsid": "c1", "status": "busy"}),
+    "a form of no kind": (b"CallSid=c1", "", {"callsid": "c1"}),
+    "a name twice": (b"CallSid=c1&CallSid=c2", "", None),
+    "no text": (b"\xff\xfe", "", None),
+    "JSON": (b'{"CallSid": "c1", "Legs": [1]}', "application/json; charset=utf-8",
+             {"callsid": "c1"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "kind", "fields"), FORMS.values(), ids=FORMS.keys())
+def test_a_callback_s_fields_are_read_whatever_its_form(
+    body: bytes, kind: str, fields: dict[str, str] | None
+) -> None:
+    assert read_callback(body, kind) == fields
+
+
+def test_an_outcome_is_one_of_the_fields() -> None:
+    words: tuple[LegOutcome, ...] = ("completed", "busy", "no-answer", "failed")
+
+    for each in words:
+        said = exotel_callback({"callsid": "c1", "status": each}, ref="d-1")
+        assert said is not None
+        assert said.status == each

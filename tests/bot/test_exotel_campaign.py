@@ -1,0 +1,135 @@
+"""A campaign whose calls go through Exotel: real calls in this process, and their books."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from bot.outbound.staged import (
+    BUSY,
+    CONFIRMS,
+    DISCLOSURE,
+    NO_ANSWER,
+    OUR_NUMBER,
+    VOICEMAIL,
+    Behaviour,
+    StagedContact,
+    cast_of,
+)
+from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
+from calls.campaign_events import DialAsked
+from calls.events import AgentSaid, Event
+from calls.leg_events import AnswererHeard, LegEnded
+from calls.outbound import Dial
+from faultlab.carrier.exotel_account import ExotelAccount
+from faultlab.carrier.webhook import AgentServer
+from tests.bot.serving import free_port
+from tests.bot.staged_run import Notes, near_lab
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.long]
+
+WITHIN_S = 400.0
+MESSAGE = "This is Oak Street Dental about your appointment. Please call us back."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A campaign in progress, and the carrier's book of it."""
+
+    staged: StagedServer
+    account: ExotelAccount
+    notes: Notes
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [each.event for each in self.notes.entries if isinstance(each.event, kind)]
+
+    async def dials(self) -> dict[str, Dial]:
+        """Return the ledger by number, when nobody is dialled any more and all prices are known."""
+        async with asyncio.timeout(WITHIN_S):
+            await self.staged.ended()
+            while True:
+                dials = {each.number: each for each in await self.staged.dials()}
+                talked = [each for each in dials.values() if each.answered_s is not None]
+                if all(each.cost is not None for each in talked):
+                    return dials
+                await asyncio.sleep(1)
+
+
+@asynccontextmanager
+async def run(
+    folder: Path, contacts: list[StagedContact], *, swallow: int = 0, silent: bool = False
+) -> AsyncIterator[Run]:
+    port, notes = free_port(), Notes()
+    url = f"http://127.0.0.1:{port}"
+    server = AgentServer(base_url=url, public_url=url, auth_token="")
+    async with near_lab() as lab, ExotelAccount(server) as account:
+        account.swallow = swallow
+        account.exchange.silent = {"ringing", "answered", "terminal"} if silent else set()
+        account.exchange.callees |= {each.number: each.behaviour.callee for each in contacts}
+        exotel = {
+            "enabled": True,
+            "account_sid": SecretStr(account.account_sid),
+            "api_key": SecretStr(account.api_key),
+            "api_token": SecretStr(account.api_token),
+            "number": OUR_NUMBER,
+            "api_url": account.url,
+        }
+        plan = StagePlan(
+            contacts=contacts,
+            folder=folder,
+            port=port,
+            campaign={"attempts": 1, "voicemail_text": MESSAGE},
+            changes={"transports": {"twilio": {"enabled": False}, "exotel": exotel}},
+            listeners=[notes],
+        )
+        async with staged_server(lab, plan) as staged:
+            yield Run(staged=staged, account=account, notes=notes)
+
+
+async def test_each_behaviour_has_its_outcome_and_the_books_agree(tmp_path: Path) -> None:
+    each_one: tuple[Behaviour, ...] = (CONFIRMS, BUSY, VOICEMAIL, NO_ANSWER)
+    contacts = cast_of(len(each_one), each_one)
+    async with run(tmp_path, contacts) as it:
+        dials = await it.dials()
+
+        outcomes = [str(dials[each.number].outcome) for each in contacts]
+        assert outcomes == ["completed", "busy", "voicemail", "no_answer"]
+        placed = it.account.exchange.placed
+        assert {each.provider_call_id for each in dials.values()} == set(placed)
+        assert [number for _, number, _ in it.account.book] == [each.number for each in contacts]
+        talked = [dials[contacts[at].number] for at in (0, 2)]
+        assert [each.cost for each in talked] == [pytest.approx(1.5)] * 2
+        assert len(it.of(LegEnded)) == len(contacts)
+        said = [each.text for each in it.of(AgentSaid) if isinstance(each, AgentSaid)]
+        assert sum(DISCLOSURE in each for each in said) == 1
+        assert any("Anna" in each for each in said), "the agent did not know whom it had called"
+        assert any(MESSAGE[:30] in each for each in said), "nothing was left behind the beep"
+        heard = [each.answerer for each in it.of(AnswererHeard) if isinstance(each, AnswererHeard)]
+        assert "voicemail" in heard
+        assert not any(each.carrier.complaints for each in placed.values() if each.carrier)
+
+
+async def test_a_call_whose_order_was_never_answered_is_one_call(tmp_path: Path) -> None:
+    contacts = cast_of(1, (CONFIRMS,))
+    async with run(tmp_path, contacts, swallow=1) as it:
+        dials = await it.dials()
+
+        [(call_sid, number, _)] = it.account.book
+        assert str(dials[number].outcome) == "completed"
+        assert dials[number].provider_call_id == call_sid
+        [asked] = it.of(DialAsked)
+        assert isinstance(asked, DialAsked)
+        assert (asked.why, asked.known) == ("answer_lost", True)
+
+
+async def test_who_may_have_been_called_is_not_called_again(tmp_path: Path) -> None:
+    contacts = cast_of(1, (BUSY,))
+    async with run(tmp_path, contacts, swallow=1, silent=True) as it:
+        dials = await it.dials()
+
+        [(_, number, _)] = it.account.book
+        assert str(dials[number].outcome) == "unknown"

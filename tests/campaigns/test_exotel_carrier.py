@@ -1,0 +1,246 @@
+"""Exotel as a campaign's carrier, against the lab's: its pace, lost answers, lost callbacks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from pydantic import SecretStr
+
+from calls.outbound import DialOutcome
+from campaigns.carrier import CarrierError, DialRefusedError, FoundCall, RecallingCarrier
+from campaigns.exotel_carrier import LONGEST_S, UNHEARD_S, ExotelCarrier
+from campaigns.heard_leg import HeardLeg
+from faultlab.carrier.callee import Callee
+from faultlab.carrier.exotel_account import ExotelAccount
+from tests.campaigns.placing import OURS, A, B, ended, request
+from tests.campaigns.told_news import ToldNews
+from transports.exotel_calls import ExotelCalls
+from transports.exotel_rest import ExotelRest
+
+pytestmark = pytest.mark.virtual_time
+
+
+@dataclass
+class Office:
+    """An account, and ours of it; `heard` is what callbacks have said."""
+
+    account: ExotelAccount
+    heard: dict[str, HeardLeg] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.carrier = self.another()
+
+    def another(self, url: str = "") -> ExotelCarrier:
+        """Return the carrier of another process, which knows no dial."""
+        rest = ExotelRest(
+            account_sid=SecretStr(self.account.account_sid),
+            api_key=SecretStr(self.account.api_key),
+            api_token=SecretStr(self.account.api_token),
+            api_url=url or self.account.url,
+        )
+        calls = ExotelCalls(rest=rest, public_url="https://agent.example.com")
+        return ExotelCarrier(calls=calls, number=OURS, news=ToldNews(told=self.heard))
+
+
+@asynccontextmanager
+async def office() -> AsyncIterator[Office]:
+    async with ExotelAccount() as account:
+        account.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")}
+        yield Office(account)
+
+
+async def lost(it: Office, dial_id: str) -> None:
+    """Have a call placed without a word of it."""
+    it.account.swallow = 1
+    with pytest.raises(CarrierError) as error:
+        await it.carrier.dial(request(dial_id))
+    assert not isinstance(error.value, DialRefusedError)
+
+
+async def test_an_account_s_pace_is_kept_to() -> None:
+    async with office() as it:
+        began_s = asyncio.get_running_loop().time()
+        await asyncio.gather(*(it.carrier.dial(request(f"d-{at}")) for at in range(4)))
+        took_s = asyncio.get_running_loop().time() - began_s
+
+        assert len(it.account.book) == 4
+        assert took_s == pytest.approx(1.5, abs=0.2)
+
+
+async def test_without_a_callback_a_dial_is_followed_by_its_own_id() -> None:
+    async with office() as it:
+        await it.carrier.dial(request("d-1"))
+        await it.carrier.dial(request("d-2", B))
+        busy, unanswered = await ended(it.carrier, "d-1"), await ended(it.carrier, "d-2", B)
+
+        assert (busy.outcome, busy.provider_call_id) == (DialOutcome.BUSY, it.account.book[0][0])
+        assert unanswered.outcome is DialOutcome.NO_ANSWER
+        assert unanswered.provider_call_id == it.account.book[1][0]
+
+
+async def test_what_a_callback_said_goes_first_and_exotel_is_not_asked() -> None:
+    async with office() as it:
+        await it.carrier.dial(request("d-1"))
+        it.heard["d-1"] = HeardLeg(call_ref="the-call", answered=True, ended="completed")
+        it.account.answer_with = 503
+
+        assert await it.carrier.find("d-1", A, 0.0) == FoundCall(
+            provider_call_id="the-call", outcome=DialOutcome.COMPLETED, answered=True
+        )
+
+
+async def test_that_somebody_picked_up_is_believed_of_callbacks_alone() -> None:
+    async with office() as it:
+        call_sid = await it.carrier.dial(request("d-1"))
+        before = await it.carrier.find("d-1", A, 0.0)  # `in-progress`, as from the order on
+        it.heard["d-1"] = HeardLeg(call_ref=call_sid, answered=True)
+        after = await it.carrier.find("d-1", A, 0.0)
+
+        assert before == FoundCall(provider_call_id=call_sid)
+        assert after == FoundCall(provider_call_id=call_sid, answered=True)
+
+
+async def test_a_dial_whose_answer_was_lost_is_found_by_its_callback() -> None:
+    async with office() as it:
+        await lost(it, "d-1")
+        call_sid = it.account.book[0][0]
+        it.heard["d-1"] = HeardLeg(call_ref=call_sid)
+
+        assert (await ended(it.another(), "d-1")).outcome is DialOutcome.BUSY
+
+
+async def test_a_dial_of_which_nobody_says_anything_is_unknown_and_never_begun_anew() -> None:
+    async with office() as it:
+        await lost(it, "d-1")
+        at_once = await it.carrier.find("d-1", A, 0.0)
+        await asyncio.sleep(UNHEARD_S - 1)
+        waited_for = await it.carrier.find("d-1", A, 0.0)
+        await asyncio.sleep(1)
+        given_up = await it.carrier.find("d-1", A, 0.0)
+
+        assert at_once == waited_for == FoundCall(provider_call_id="")
+        assert given_up == FoundCall(provider_call_id="", outcome=DialOutcome.UNKNOWN)
+
+
+async def test_a_dial_of_a_process_that_is_gone_is_no_proof_that_nobody_was_called() -> None:
+    async with office() as it:
+        assert await it.another().find("d-1", A, 0.0) == FoundCall(provider_call_id="")
+
+
+async def test_a_dial_of_a_process_that_is_gone_is_followed_by_the_id_that_it_kept() -> None:
+    async with office() as it:
+        call_sid = await it.carrier.dial(request("d-1"))
+        another = it.another()
+        assert isinstance(another, RecallingCarrier)
+        another.recall("d-1", call_sid)
+
+        assert (await ended(another, "d-1")).outcome is DialOutcome.BUSY
+
+
+async def test_a_call_that_exotel_knows_no_more_is_waited_for_and_then_unknown() -> None:
+    async with office() as it:
+        call_sid = await it.carrier.dial(request("d-1"))
+        it.account.forgets = True
+        before = await it.carrier.find("d-1", A, 0.0)
+        await asyncio.sleep(UNHEARD_S)
+
+        assert before == FoundCall(provider_call_id=call_sid)
+        assert await it.carrier.find("d-1", A, 0.0) == FoundCall(
+            provider_call_id=call_sid, outcome=DialOutcome.UNKNOWN
+        )
+
+
+async def test_a_talk_that_exotel_knows_no_more_goes_on_for_as_long_as_a_stream_may() -> None:
+    async with office() as it:
+        it.account.forgets = True
+        it.heard["d-1"] = HeardLeg(call_ref="the-call", answered=True)
+        await it.carrier.find("d-1", A, 0.0)
+        await asyncio.sleep(LONGEST_S - 1)
+        talking = await it.carrier.find("d-1", A, 0.0)
+        await asyncio.sleep(1)
+
+        assert talking == FoundCall(provider_call_id="the-call", answered=True)
+        assert await it.carrier.find("d-1", A, 0.0) == FoundCall(
+            provider_call_id="the-call", outcome=DialOutcome.UNKNOWN, answered=True
+        )
+
+
+@pytest.mark.parametrize("status", [401, 402, 404])
+async def test_an_order_that_exotel_refused_was_not_placed(status: int) -> None:
+    async with office() as it:
+        it.account.answer_with = status
+        with pytest.raises(CarrierError) as error:
+            await it.carrier.dial(request("d-1"))
+
+        assert not isinstance(error.value, DialRefusedError)
+        assert await it.carrier.find("d-1", A, 0.0) is None
+
+
+async def test_an_order_that_never_reached_exotel_was_not_placed() -> None:
+    async with office() as it:
+        nowhere = it.another(url="http://127.0.0.1:9")
+        with pytest.raises(CarrierError):
+            await nowhere.dial(request("d-1"))
+
+        assert await nowhere.find("d-1", A, 0.0) is None
+
+
+async def test_an_account_in_trouble_proves_nothing() -> None:
+    async with office() as it:
+        it.account.answer_with = 503
+        with pytest.raises(CarrierError) as error:
+            await it.carrier.dial(request("d-1"))
+
+        assert not isinstance(error.value, DialRefusedError)
+        assert await it.carrier.find("d-1", A, 0.0) == FoundCall(provider_call_id="")
+
+
+async def test_a_refusal_says_nothing_of_the_same_dial_that_was_asked_for_again() -> None:
+    async with office() as it:
+        it.account.answer_with = 401
+        with pytest.raises(CarrierError):
+            await it.carrier.dial(request("d-1"))
+        it.account.answer_with = None
+        await lost(it, "d-1")
+
+        assert await it.carrier.find("d-1", A, 0.0) == FoundCall(provider_call_id="")
+
+
+@pytest.mark.parametrize("to", ["+1", B], ids=["no number", "wants no calls"])
+async def test_a_number_that_is_not_called_is_refused_and_the_account_is_well(to: str) -> None:
+    async with office() as it:
+        it.account.barred = {B}
+        with pytest.raises(DialRefusedError):
+            await it.carrier.dial(request("d-1", to=to))
+
+
+async def test_requests_that_are_too_many_are_tried_again_and_place_one_call() -> None:
+    async with office() as it:
+        it.account.answer_with = 429
+        dialling = asyncio.create_task(it.carrier.dial(request("d-1")))
+        await asyncio.sleep(20)
+        it.account.answer_with = None
+        await dialling
+
+        assert len(it.account.book) == 1
+
+
+async def test_a_price_is_known_some_time_behind_the_end_and_not_before() -> None:
+    async with office() as it:
+        call_sid = await it.carrier.dial(request("d-1"))
+        [dial] = it.account.exchange.placed.values()
+        dial.answered = True
+        before = await it.carrier.cost_of(call_sid)
+        await asyncio.sleep(10)
+
+        assert before is None
+        assert await it.carrier.cost_of(call_sid) == pytest.approx(1.5)
+
+
+async def test_an_account_that_does_not_answer_says_no_price() -> None:
+    async with office() as it:
+        it.account.answer_with = 500
+        with pytest.raises(CarrierError):
+            await it.carrier.cost_of("c1")
