@@ -174,9 +174,7 @@ class Answering:
                 text = self._answer.write(event.attempt, event.text) if event.text else ""
                 return (*actions, *_write(event.attempt, text))
             case ModelFinished():
-                rest = self._answer.finish(event.attempt)
-                steps = self.work.handle(Finished(attempt=event.attempt), now)
-                return self._carry_out(steps, now, rest=rest)
+                return self._finish(event.attempt, now)
             case ModelFailed():
                 return self._carry_out(self._fail(event, now), now)
             case Admitted() | Refused():
@@ -199,6 +197,15 @@ class Answering:
         """Call everything off: the caller spoke, or hung up."""
         self._recheck_at = None
         return self._carry_out(self.work.cancel("caller", now), now)
+
+    def _finish(self, attempt: int, now: float) -> tuple[AnswerAction, ...]:
+        """End the answer; one who goes on from its last sentence may have nothing to add."""
+        begun: tuple[AnswerAction, ...] = ()
+        if self._answer.may_be_whole(attempt):
+            begun = self._carry_out(self.work.handle(Progressed(attempt=attempt), now), now)
+        rest = self._answer.finish(attempt)
+        steps = self.work.handle(Finished(attempt=attempt), now)
+        return (*begun, *self._carry_out(steps, now, rest=rest))
 
     def _fail(self, event: ModelFailed, now: float) -> tuple[Step, ...]:
         self._passing |= not event.failure.permanent

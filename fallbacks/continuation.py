@@ -18,6 +18,7 @@ LOOKED_AT: Final = 400  # words of what was said; no telephone answer is longer
 _SIGN: Final = r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
 _WHOLE: Final = re.compile(rf"\s*(?:\S*?{_SIGN}|\S+\s+)")
 _CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{_SIGN})$")  # nothing more belongs to this word
+_SENTENCE: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)]*$")
 
 
 class Answer:
@@ -42,6 +43,13 @@ class Answer:
     def whole(self) -> str:
         """What another attempt would go on from: the whole words that were handed on."""
         return self._said[: len(self._said) - self._half()].strip()
+
+    def may_be_whole(self, attempt: int) -> bool:
+        """Say whether an attempt that ends without a word may be right: nothing is missing.
+
+        The one before it may have died between its last word and its end.
+        """
+        return attempt != self._attempt and bool(_SENTENCE.search(self.said))
 
     def begin(self, attempt: int) -> str:
         """Let another attempt write on; what is held of the one before is forgotten.

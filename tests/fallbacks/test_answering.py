@@ -2,6 +2,8 @@
 
 import itertools
 
+import pytest
+
 from fallbacks.answering import (
     RECHECK_S,
     RECOVERS_S,
@@ -76,6 +78,34 @@ def test_the_next_model_is_asked_for_the_rest_and_half_a_word_is_taken_back() ->
     )
     assert wrote[0] == UseModel(provider="b", taken_back=2)
     assert [each.text.strip() for each in wrote if isinstance(each, WriteText)] == ["nine."]
+
+
+def test_a_model_that_goes_on_from_the_last_sentence_may_have_nothing_to_add() -> None:
+    answering, roster = ladder("a", "b")
+    answering.start(NOW)
+    answering.handle(ModelWrote(attempt=1, text='We open at "nine." '), NOW + 0.3)
+    answering.handle(failure(1, "a"), NOW + 0.4)
+
+    ended = doing(answering.handle(ModelFinished(attempt=2), NOW + 0.7))
+
+    assert ended == [UseModel(provider="b", taken_back=0), FinishAnswer(2)]
+    assert answering.over
+    (standing,) = (e for e in roster.standings("llm", NOW + 0.7) if e.provider == "b")
+    assert standing.usable
+    assert not standing.suspect
+
+
+@pytest.mark.parametrize("said", ["", "We open at ", "We open at nine, "])
+def test_a_model_without_a_word_where_words_are_missing_has_failed(said: str) -> None:
+    answering, _ = ladder("a", "b", "c")
+    answering.start(NOW)
+    if said:
+        answering.handle(ModelWrote(attempt=1, text=said), NOW + 0.3)
+    answering.handle(failure(1, "a"), NOW + 0.4)
+
+    ended = doing(answering.handle(ModelFinished(attempt=2), NOW + 0.7))
+
+    assert [each.provider for each in ended if isinstance(each, AskModel)] == ["c"]
 
 
 def test_a_question_that_nobody_could_answer_is_asked_again_once_a_rung_is_trusted() -> None:

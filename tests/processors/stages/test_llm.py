@@ -132,7 +132,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "an error in the stream": {"fault": "error_event"},
     **{
         f"{how} after {words} words": {"fault": "cut", "after_words": words, "how": how}
-        for words in (1, 4, 11)
+        for words in (1, 4, 11, len(ANSWER.split()))
         for how in ("reset", "close", "error")
     },
     **{
