@@ -24,6 +24,7 @@ from drill.places import RATE_HZ
 
 Pcm = NDArray[np.int16]
 
+HEALTH: Final = ("GET", "/models")  # a rung that is well is asked it once a minute, call or no call
 POLITE: Final = 10  # calls go on while a turn is judged, and a late ear would hear gaps
 
 
@@ -129,9 +130,18 @@ async def _ask_lab(
         )
         for name in control.names
         for each in await control.requests(name)
-        if from_s <= each["at_s"] <= until_s
+        if from_s <= each["at_s"] <= until_s and is_of_call(each)
     ]
     return tuple(sorted(found, key=lambda each: each.at_s))
+
+
+def is_of_call(request: Mapping[str, Any]) -> bool:
+    """Return whether a request of the lab's record may be a call's: it asks for no list of models.
+
+    A standby that was asked whether it is well had no part in a turn.
+    """
+    method, path = HEALTH
+    return request["method"] != method or not request["path"].partition("?")[0].endswith(path)
 
 
 def _sent(word: Mapping[str, Any], sound: Pcm) -> Sent:

@@ -1,9 +1,10 @@
-"""Who wrote what a caller said, by the marks in the lab's record."""
+"""Who had a part in a turn, by the lab's record."""
 
 from typing import Any
 
 import pytest
 
+from drill.evidence import is_of_call
 from drill.wrote import wrote_within
 
 
@@ -27,3 +28,18 @@ def test_a_recogniser_wrote_a_turn_if_it_has_more_words_behind_it(
     streams: list[dict[str, Any]], *, wrote: bool
 ) -> None:
     assert wrote_within(streams, 10.0, 20.0) is wrote
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "of_call"),
+    [
+        ("POST", "/v1/chat/completions", True),
+        ("GET", "/v1/listen?model=nova-3", True),
+        ("GET", "/v1/models", False),
+        ("GET", "/v1/models?x=1", False),
+    ],
+)
+def test_a_question_of_health_is_no_part_of_a_turn(
+    method: str, path: str, *, of_call: bool
+) -> None:
+    assert is_of_call({"method": method, "path": path}) is of_call
