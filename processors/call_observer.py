@@ -65,6 +65,7 @@ class CallObserver(BaseObserver):
         self._clock = wiring.clock
         self._timeline = timeline
         self._turn = wiring.turn
+        self._faintness = wiring.faintness
         self._provider_of = provider_of
         self._clock_offset_s: float | None = None
         self._turn_open = False  # the caller has said something that we have not answered
@@ -117,7 +118,8 @@ class CallObserver(BaseObserver):
         smallest difference seen so far is the one with the least waiting in it.
         """
         pushed_s = data.timestamp / 1e9
-        offset_s = self._clock() - pushed_s
+        now = self._clock()
+        offset_s = now - pushed_s
         if self._clock_offset_s is None or offset_s < self._clock_offset_s:
             self._clock_offset_s = offset_s
         return Seen(
@@ -126,6 +128,8 @@ class CallObserver(BaseObserver):
             turn=self._timeline.number,
             turn_open=self._turn_open or self._caller_speaks,
             provider_of=self._provider_of,
+            faintness=self._faintness,
+            read_at_s=now,
         )
 
     def _say(self, *events: Event) -> None:

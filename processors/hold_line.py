@@ -74,6 +74,7 @@ class HoldLine(FrameProcessor):
         self._fallback = fallback
         self._line = wiring.line
         self._turn = wiring.turn
+        self._faintness = wiring.faintness
         self._tell = wiring.tell
         self._now = wiring.clock
         self._keeper = LineKeeper(fallback.holding, fallback.descent)
@@ -172,7 +173,9 @@ class HoldLine(FrameProcessor):
             case VADUserStoppedSpeakingFrame():
                 self._words.stopped()
                 worded = self._turn.worded
-                self._handle(CallerFellSilent(stopped_at=now - frame.stop_secs, worded=worded))
+                stop_s = frame.stop_secs
+                stopped_at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
+                self._handle(CallerFellSilent(stopped_at=stopped_at, worded=worded))
                 self._handle(MenuWordOwed(until=self._words.owed_until))
             case UserStoppedSpeakingFrame():
                 self._handle(AnswerDue())

@@ -32,6 +32,7 @@ from calls.events import (
     TranscriptFinal,
     UsageMeasured,
 )
+from processors.faintness import Faintness
 from processors.stages.model_answer import NoModelLeftError
 
 
@@ -44,6 +45,8 @@ class Seen:
     turn: int  # the latest that was decided
     turn_open: bool  # the caller has said something that we have not answered, or is speaking
     provider_of: Callable[[str], str]  # the rung at work for a processor's name
+    faintness: Faintness  # of the caller's sound
+    read_at_s: float  # monotonic, at or after `at_s`
 
 
 Reading: TypeAlias = Callable[[Any, Seen], Iterable[Event]]
@@ -105,7 +108,8 @@ def _caller_started(_frame: VADUserStartedSpeakingFrame, seen: Seen) -> Iterable
 
 
 def _caller_stopped(frame: VADUserStoppedSpeakingFrame, seen: Seen) -> Iterable[Event]:
-    yield CallerStopped(at_s=seen.at_s - frame.stop_secs, noticed_at_s=seen.at_s)
+    at_s = seen.faintness.stopped_at(seen.at_s, stop_s=frame.stop_secs, now=seen.read_at_s)
+    yield CallerStopped(at_s=at_s, noticed_at_s=seen.at_s)
 
 
 def _transcribed(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:

@@ -75,11 +75,12 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         tell_pause: Called with the news of a pause, before the VAD is sure of it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it hears, and what it judges with
         self,
         session: Any,
         *,
         vad: VADAnalyzer,
+        faintness: Faintness,
         settings: DetectorSettings,
         judges: TurnJudges,
         clock: Callable[[], float],
@@ -90,6 +91,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         Args:
             session: The loaded model.
             vad: Hears each piece of sound before it comes here.
+            faintness: Hears it with the VAD.
             settings: How long it may take.
             judges: Look for all calls.
             clock: Monotonic, in seconds.
@@ -100,6 +102,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self._log_data = False
         self._session = session
         self._vad = vad
+        self._faintness = faintness
         self._settings = settings
         self._judges = judges
         self._clock = clock
@@ -107,7 +110,6 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self._begun: PendingJudgement | None = None
         self._paused = False  # and above they know
         self.tell_pause: TellPause = _tell_nobody
-        self._faintness = Faintness()
         self._dropped: list[
             PendingJudgement
         ] = []  # looks whose answers nobody needed, since the last stop
@@ -115,8 +117,6 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
     def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
         """Keep sound, and drop what is too old to be looked at."""
         state = super().append_audio(buffer, is_speech)
-        if is_speech:
-            self._faintness.hear(np.frombuffer(buffer, np.int16), self.sample_rate)
         if self._audio_buffer and self._audio_buffer[-1][0] - self._audio_buffer[0][0] > KEPT_S:
             del self._audio_buffer[: len(self._audio_buffer) // 2]
         return state

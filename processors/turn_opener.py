@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 
 from calls.turn import Turn
+from processors.faintness import Faintness
 from processors.pauses import PauseSoundsFinal
 from processors.sound_path import SoundPath
 
@@ -26,9 +27,17 @@ class TurnOpener(SoundPath):
     several steps later in the other direction, when the deadline stands already.
     """
 
-    def __init__(self, turn: Turn, *, clock: Callable[[], float]) -> None:
+    def __init__(self, turn: Turn, *, faintness: Faintness, clock: Callable[[], float]) -> None:
+        """Prepare.
+
+        Args:
+            turn: Is opened.
+            faintness: Hears what the VAD hears.
+            clock: Monotonic, in seconds.
+        """
         super().__init__()
         self._turn = turn
+        self._faintness = faintness
         self._now = clock
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -38,7 +47,9 @@ class TurnOpener(SoundPath):
             case PauseSoundsFinal():
                 self._turn.may_have_stopped(self._now())
             case VADUserStoppedSpeakingFrame():
-                self._turn.caller_stopped(self._now() - frame.stop_secs)
+                now = self._now()
+                stop_s = frame.stop_secs
+                self._turn.caller_stopped(self._faintness.stopped_at(now, stop_s=stop_s, now=now))
             case InterimTranscriptionFrame() | TranscriptionFrame():
                 self._turn.worded = self._turn.worded or bool(frame.text.strip())
             case UserStoppedSpeakingFrame():

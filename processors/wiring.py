@@ -7,6 +7,7 @@ from calls.entry import Tell
 from calls.events import Event
 from calls.line import CallerLine
 from calls.turn import Turn
+from processors.faintness import Faintness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class CallWiring:
             and the held line ask it.
         line: What is on the caller's line. The voices' stage and the held line add to it, the leg
             corrects it where its far end says what it has played; those three ask it.
+        faintness: Of the caller's sound. The call's VAD has it hear; `TurnDetector` asks it, and
+            whoever wants to know when the caller stopped.
         outside: Takes the facts: the emitter of the process.
         listeners: Parts of the call that hear the facts as well. The held line joins when it is
             made; it learns so of who is asked and who has failed, and of pauses that were judged.
@@ -32,6 +35,7 @@ class CallWiring:
     turn: Turn
     line: CallerLine
     outside: Tell
+    faintness: Faintness = field(default_factory=Faintness)
     listeners: list[Tell] = field(default_factory=list[Tell])
 
     def tell(self, event: Event) -> None:

@@ -154,7 +154,9 @@ def _list(
         SoundWindows(  # no piece goes on alone that the VAD can do nothing with
             quiet=lambda: core.vad.quiet, hear=hear
         ),
-        TurnOpener(wiring.turn, clock=wiring.clock),  # the budget runs from the last sample
+        TurnOpener(  # the budget runs from the last sample
+            wiring.turn, faintness=wiring.faintness, clock=wiring.clock
+        ),
         core.pair.user(),  # VAD, turn detection, the caller's side of the context
         SoundEnd(),  # ends here: nobody below listens to all of it
         window(),  # no request is longer than the context window

@@ -21,7 +21,7 @@ from pipecat.utils.context.llm_context_summarization import (
     LLMContextSummaryConfig,
 )
 
-from bot.call.models import VoiceModels
+from bot.call.models import SharedSilero, VoiceModels
 from bot.clock import monotonic
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
@@ -68,7 +68,7 @@ def build_context(  # noqa: PLR0913 - what the call has of its own, each by its 
     tell: Tell,
     words_owed: Callable[[], bool] = lambda: False,
     judges: TurnJudges | None = None,
-    vad: VADAnalyzer | None = None,
+    vad: SharedSilero | None = None,
 ) -> tuple[LLMContext, LLMContextAggregatorPair]:
     """Return a call's memory and the two processors that fill it.
 

@@ -64,7 +64,7 @@ def core_of(call: Around) -> CallCore:
     built = build_all(shared, agent, sample_rate_hz=call.leg.facts.sample_rate_hz)
     services = stages_of(shared, agent, built, wiring)
     desk = desk_for(shared.last_resort, call.leg.facts, call_id=call.call_id, end=call.end)
-    vad = shared.models.vad(shared.settings.turn)
+    vad = shared.models.vad(shared.settings.turn, wiring.faintness)
     context, pair = _memory(call, services, vad)
     fallback = _fallback(call, services, context, desk)
     hold_line = HoldLine(fallback, wiring)

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 
 from bot.config.settings import TurnSettings
 from calls.entry import Tell
+from processors.faintness import Faintness
 from processors.turn_detector import DetectorSettings, TurnDetector
 from processors.turn_judges import TurnJudges
 
@@ -31,13 +33,18 @@ class _SharedSileroModel(SileroOnnxModel):
 
 
 class SharedSilero(SileroVADAnalyzer):
-    """A call's own detector of speech, on everybody's model."""
+    """A call's own detector of speech, on everybody's model.
 
-    def __init__(self, session: Any, *, params: VADParams) -> None:
+    Attributes:
+        faintness: Has heard all that was analysed.
+    """
+
+    def __init__(self, session: Any, *, params: VADParams, faintness: Faintness) -> None:
         VADAnalyzer.__init__(self, params=params)  # past the parent: it would load
         self._model = _SharedSileroModel(session)
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
+        self.faintness = faintness
 
     @property
     def quiet(self) -> bool:
@@ -50,6 +57,7 @@ class SharedSilero(SileroVADAnalyzer):
         Pipecat has a thread of each call do it, fifty times a second: handing it over and being
         woken again took more of the processor than the 0.15 ms for each 32 ms of sound.
         """
+        self.faintness.hear(np.frombuffer(buffer, np.int16), self.sample_rate)
         return self._run_analyzer(buffer)
 
 
@@ -66,19 +74,24 @@ class VoiceModels:
         silero, smart_turn = SileroVADAnalyzer(), LocalSmartTurnAnalyzerV3()
         return cls(silero._model.session, smart_turn._session)  # noqa: SLF001 - no public way
 
-    def vad(self, turn: TurnSettings) -> SharedSilero:
-        """Return a detector of speech for one call."""
+    def vad(self, turn: TurnSettings, faintness: Faintness | None = None) -> SharedSilero:
+        """Return a detector of speech for one call.
+
+        Args:
+            turn: How it is decided that the caller has stopped.
+            faintness: Hears with it; None: one that nobody else asks.
+        """
         params = VADParams(
             confidence=turn.vad_confidence,
             stop_secs=turn.vad_stop_s,
             min_volume=turn.vad_min_volume,
         )
-        return SharedSilero(self._silero, params=params)
+        return SharedSilero(self._silero, params=params, faintness=faintness or Faintness())
 
     def turn_detector(
         self,
         turn: TurnSettings,
-        vad: VADAnalyzer,
+        vad: SharedSilero,
         *,
         judges: TurnJudges,
         clock: Callable[[], float],
@@ -100,5 +113,11 @@ class VoiceModels:
             early=turn.decide_early,
         )
         return TurnDetector(
-            self._smart_turn, vad=vad, settings=settings, judges=judges, clock=clock, tell=tell
+            self._smart_turn,
+            vad=vad,
+            faintness=vad.faintness,
+            settings=settings,
+            judges=judges,
+            clock=clock,
+            tell=tell,
         )

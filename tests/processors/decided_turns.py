@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 from pipecat.frames.frames import (
     EndFrame,
     Frame,
@@ -19,6 +19,7 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
+from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -32,6 +33,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 from fallbacks.facts import PauseJudged
+from processors.faintness import Faintness
 from processors.pauses import PauseFrame
 from processors.turn_detector import DetectorSettings, TurnDetector
 from processors.turn_judges import Examine, Judgement, TurnJudges
@@ -46,6 +48,14 @@ SILENCE = bytes(len(SPEECH))
 
 class LoudnessVad(VADAnalyzer):
     """Takes whatever is not silent for speech."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.faintness = Faintness()
+
+    async def analyze_audio(self, buffer: bytes) -> VADState:
+        self.faintness.hear(np.frombuffer(buffer, np.int16), self.sample_rate)
+        return await super().analyze_audio(buffer)
 
     def num_frames_required(self) -> int:
         return 256
@@ -121,6 +131,8 @@ class Caller:
     watch: Watch = field(default_factory=Watch)
     told: list[Any] = field(default_factory=list)
     pauses: list[tuple[str, float]] = field(default_factory=list)  # what was told above, and when
+    above: Sequence[FrameProcessor] = ()
+    observers: Sequence[BaseObserver] = ()
 
     async def speaks(self, *lengths_s: float) -> "Caller":
         """Speak and be silent in turns, for so long each, and then for two seconds."""
@@ -130,6 +142,7 @@ class Caller:
         detector = TurnDetector(
             self.session,
             vad=vad,
+            faintness=vad.faintness,
             settings=DetectorSettings(early=self.early),
             judges=self.judges,
             clock=time.monotonic,
@@ -137,7 +150,6 @@ class Caller:
         )
         stop = TurnStop(turn_analyzer=detector, after_sound=detector.note_silence)
         detector.tell_pause = stop.tell_above
-        above = Above(self.pauses)
         params = LLMUserAggregatorParams(
             vad_analyzer=vad,
             user_turn_strategies=UserTurnStrategies(
@@ -147,8 +159,9 @@ class Caller:
         )
         pair = LLMContextAggregatorPair(self.context, user_params=params)
         worker = PipelineWorker(
-            Pipeline([above, pair.user(), self.watch]),
+            Pipeline([Above(self.pauses), *self.above, pair.user(), self.watch]),
             params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
+            observers=[*self.observers],
             enable_rtvi=False,
             cancel_on_idle_timeout=False,
         )

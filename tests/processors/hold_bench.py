@@ -276,7 +276,7 @@ async def held(
     line, caller_line = Line(), CallerLine()
     wiring = CallWiring(clock=time.monotonic, turn=turn, line=caller_line, outside=told.append)
     hold = HoldLine(fallback, wiring)
-    opener = TurnOpener(turn, clock=time.monotonic)
+    opener = TurnOpener(turn, faintness=wiring.faintness, clock=time.monotonic)
     worker = PipelineWorker(
         Pipeline([opener, SoundEnd(hold.hear), Voices(caller_line), hold, line]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),

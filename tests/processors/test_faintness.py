@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from processors.faintness import Faintness
+from processors.faintness import VAD_LATE_S, Faintness
 
 RATE_HZ = 8000
 PIECE = RATE_HZ // 50
@@ -57,3 +57,33 @@ def test_the_loudest_sample_there_is_breaks_nothing() -> None:
 
 def test_nothing_at_all_changes_nothing() -> None:
     assert heard(np.zeros(0, np.int16)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("faint_s", "later_s", "stopped_at"),
+    [
+        (0.0, 0.0, 99.8),
+        (0.15, 0.0, 99.8),
+        (0.24, 0.0, 99.76),
+        (0.26, 0.02, 99.76),
+        (2.0, 0.0, 99.8 - VAD_LATE_S),
+        (0.0, 0.02, 99.8),
+    ],
+    ids=[
+        "noise",
+        "less than the VAD's silence",
+        "more",
+        "the same, asked later",
+        "as much as is believed",
+        "they speak on",
+    ],
+)
+def test_a_caller_stopped_when_the_sound_was_faint_if_the_vads_silence_began_late(
+    faint_s: float, later_s: float, stopped_at: float
+) -> None:
+    faintness = Faintness()
+    faintness.lasts_s = faint_s
+
+    told = faintness.stopped_at(100.0, stop_s=0.2, now=100.0 + later_s)
+
+    assert told == pytest.approx(stopped_at)

@@ -11,6 +11,7 @@ from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnal
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
+from processors.faintness import Faintness
 from processors.turn_detector import DetectorSettings, TurnDetector, silence_of
 from processors.turn_judges import TurnJudges
 from tests.processors.decided_turns import (
@@ -208,6 +209,7 @@ async def test_of_a_long_speech_only_the_last_seconds_are_kept() -> None:
     detector = TurnDetector(
         Session(SURE),
         vad=LoudnessVad(),
+        faintness=Faintness(),
         settings=DetectorSettings(),
         judges=judges_of(0.07),
         clock=time.monotonic,

@@ -12,9 +12,17 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import run_test
 
 from bot.clock import monotonic
+from calls.events import CallerStopped, Event
+from calls.line import CallerLine
+from calls.timeline import Timeline
 from calls.turn import Turn
+from processors.call_observer import CallObserver
+from processors.faintness import VAD_LATE_S, Faintness
 from processors.pauses import PauseSoundsFinal
+from processors.turn_judges import TurnJudges
 from processors.turn_opener import TurnOpener
+from processors.wiring import CallWiring
+from tests.processors.decided_turns import Caller, Session, slowly
 
 pytestmark = pytest.mark.virtual_time
 BUDGET_S = 1.5
@@ -40,7 +48,7 @@ async def test_a_stage_above_finds_the_budget_running_since_the_last_voiced_samp
     stage = StageAbove(turn)
 
     await run_test(
-        Pipeline([stage, TurnOpener(turn, clock=monotonic)]),
+        Pipeline([stage, TurnOpener(turn, faintness=Faintness(), clock=monotonic)]),
         frames_to_send=[VADUserStoppedSpeakingFrame(stop_secs=0.2)],
         frames_to_send_direction=FrameDirection.UPSTREAM,
         expected_up_frames=[VADUserStoppedSpeakingFrame],
@@ -49,13 +57,56 @@ async def test_a_stage_above_finds_the_budget_running_since_the_last_voiced_samp
     assert stage.left_s == pytest.approx(BUDGET_S - 0.2, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("faint_s", "silent_s"),
+    [(0.0, 0.2), (0.15, 0.2), (0.24, 0.24), (0.3, 0.3), (2.0, 0.2 + VAD_LATE_S)],
+    ids=["noise", "less than the VAD's", "more", "as much as is believed", "a doubtful lot"],
+)
+async def test_the_budget_runs_since_the_sound_was_faint_if_the_vad_is_late(
+    faint_s: float, silent_s: float
+) -> None:
+    turn, faintness = Turn(budget_s=BUDGET_S), Faintness()
+    faintness.lasts_s = faint_s
+    stage = StageAbove(turn)
+
+    await run_test(
+        Pipeline([stage, TurnOpener(turn, faintness=faintness, clock=monotonic)]),
+        frames_to_send=[VADUserStoppedSpeakingFrame(stop_secs=0.2)],
+        frames_to_send_direction=FrameDirection.UPSTREAM,
+        expected_up_frames=[VADUserStoppedSpeakingFrame],
+    )
+
+    assert stage.left_s == pytest.approx(BUDGET_S - silent_s, abs=0.01)
+
+
+async def test_each_stop_is_told_of_as_the_deadline_knows_it() -> None:
+    turn, faintness = Turn(budget_s=BUDGET_S), Faintness()
+    faintness.lasts_s = 0.27
+    told: list[Event] = []
+    wiring = CallWiring(
+        clock=monotonic, turn=turn, line=CallerLine(), outside=told.append, faintness=faintness
+    )
+    timeline = Timeline(budget_s=BUDGET_S)
+
+    await Caller(
+        Session(0.1),
+        TurnJudges(clock=monotonic, run=slowly(0.07)),
+        above=[TurnOpener(turn, faintness=faintness, clock=monotonic)],
+        observers=[CallObserver(wiring, timeline=timeline, provider_of=str)],
+    ).speaks(1.0, 0.5, 1.0)
+
+    stops = [each for each in told if isinstance(each, CallerStopped)]
+    assert [each.noticed_at_s - each.at_s for each in stops] == pytest.approx([0.27] * 2, abs=0.01)
+    assert stops[-1].at_s == pytest.approx(turn.stopped_at, abs=0.01)
+
+
 async def test_what_is_asked_in_a_pause_that_sounds_final_has_the_whole_budget() -> None:
     turn = Turn(budget_s=BUDGET_S)
     turn.caller_stopped(monotonic() - 60.0)  # the turn before
     stage = StageAbove(turn)
 
     await run_test(
-        Pipeline([stage, TurnOpener(turn, clock=monotonic)]),
+        Pipeline([stage, TurnOpener(turn, faintness=Faintness(), clock=monotonic)]),
         frames_to_send=[PauseSoundsFinal()],
         frames_to_send_direction=FrameDirection.UPSTREAM,
         expected_up_frames=[PauseSoundsFinal],
@@ -66,7 +117,7 @@ async def test_what_is_asked_in_a_pause_that_sounds_final_has_the_whole_budget()
 
 async def test_a_word_that_was_written_down_is_noted_until_the_turn_ends() -> None:
     turn = Turn(budget_s=BUDGET_S)
-    opener = TurnOpener(turn, clock=monotonic)
+    opener = TurnOpener(turn, faintness=Faintness(), clock=monotonic)
 
     await run_test(opener, frames_to_send=[InterimTranscriptionFrame("I would", "", "")])
     spoken = turn.worded
@@ -84,7 +135,7 @@ async def test_what_a_recogniser_says_of_a_cough_is_no_word(text: str) -> None:
     turn = Turn(budget_s=BUDGET_S)
 
     await run_test(
-        TurnOpener(turn, clock=monotonic),
+        TurnOpener(turn, faintness=Faintness(), clock=monotonic),
         frames_to_send=[InterimTranscriptionFrame(text, "", "")],
     )
 

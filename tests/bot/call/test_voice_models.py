@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
-from pipecat.audio.vad.vad_analyzer import VADAnalyzer
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
+from bot.lab.callers import RATE_HZ, caller_says, hiss
 from processors.turn_detector import TurnDetector
 from processors.turn_judges import WIDTH, Judgement, TurnJudges
 
@@ -62,6 +63,27 @@ def test_a_shared_detector_hears_what_pipecats_own_hears(models: VoiceModels) ->
 
     assert ours == pytest.approx(theirs)
     assert len(set(theirs)) > 1
+
+
+@pytest.mark.parametrize(
+    "words", ["I would like an appointment on Thursday.", "What are your opening hours?"]
+)
+async def test_it_knows_how_long_the_sound_has_been_faint_when_it_is_sure_of_the_silence(
+    models: VoiceModels, words: str
+) -> None:
+    vad, window, lead = models.vad(TurnSettings()), 256, np.zeros(4096, np.int16)
+    vad.set_sample_rate(RATE_HZ)
+    said = caller_says(words)
+    line = np.concatenate([lead, said, hiss(np.zeros(RATE_HZ, np.int16))])
+    spoke = False
+    for end in range(window, line.size, window):
+        state = await vad.analyze_audio(line[end - window : end].tobytes())
+        spoke = spoke or state is VADState.SPEAKING
+        if spoke and state is VADState.QUIET:
+            break
+    silent_s = (end - lead.size - said.size) / RATE_HZ
+
+    assert vad.faintness.lasts_s == pytest.approx(silent_s, abs=0.04)
 
 
 def test_one_calls_audio_does_not_change_what_another_hears(models: VoiceModels) -> None:

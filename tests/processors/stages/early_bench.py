@@ -169,7 +169,7 @@ class EarlyBench:
         pipeline = Pipeline(
             [
                 CallerWords(tell=wiring.tell, listener=stage.answer_early(self.context)),
-                TurnOpener(turn, clock=time.monotonic),
+                TurnOpener(turn, faintness=wiring.faintness, clock=time.monotonic),
                 pair.user(),
                 ContextWindow(limit_tokens=WINDOW, tell=wiring.tell),
                 stage,
