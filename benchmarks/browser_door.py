@@ -38,7 +38,10 @@ async def _measure(options: argparse.Namespace, folder: Path) -> int:
     way = await measure_page()
     print(f"of the way, the page's receiver held back {way.buffer_s:.3f} s at the mean")
     return await measure_door(
-        way.round_s, options, lambda name: open_browser_rig(rows[name], folder / name)
+        way.round_s,
+        options,
+        lambda name: open_browser_rig(rows[name], folder / name),
+        held_s=way.buffer_s,
     )
 
 

@@ -37,10 +37,15 @@ LATE: Final = ("first_speech_s", "quiet_s")  # measures that hold the line's del
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredTurn:
-    """One answer: as we measured it, and as the phone heard it."""
+    """One answer: as we measured it, and as the phone heard it.
+
+    Attributes:
+        held_s: What the far end says that it held back of this answer.
+    """
 
     v2v_s: float
     ear_s: float
+    held_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,11 @@ async def _measure(media_server: "MediaServer", options: argparse.Namespace, fol
 
 
 async def measure_door(
-    loop: Sequence[float], options: argparse.Namespace, open_rig: "OpenRig"
+    loop: Sequence[float],
+    options: argparse.Namespace,
+    open_rig: "OpenRig",
+    *,
+    held_s: float = 0.0,
 ) -> int:
     """Ask, play the rows, print, and return the exit code.
 
@@ -106,13 +115,15 @@ async def measure_door(
         loop: How long each of some tones needed there and back.
         options: `only` and `turns` of the command line.
         open_rig: Makes a rig for the row of this name.
+        held_s: What the far end held back of those tones. It holds back another time of an answer,
+            and tells it: so answers are compared without either.
     """
     line_s = statistics.median(loop)
     print(f"the line, there and back: {_spread(loop)}")
     good, healthy_s = True, None
     if "turns" in options.only:
         turns = await _turns(open_rig, options.turns)
-        good &= _judge_turns(turns, line_s)
+        good &= _judge_turns(turns, line_s - held_s)
         healthy_s = statistics.median(each.ear_s for each in turns)
     for name in ROWS if "rows" in options.only else ():
         good &= await _play(name, open_rig, Given(line_s, healthy_s))
@@ -136,8 +147,12 @@ async def _turns(open_rig: "OpenRig", count: int) -> list[AnsweredTurn]:
                 if verdict.first_speech_s is None or not verdict.whole:
                     print(f"answer {number + 1} was not whole: {verdict.missing}, {verdict.extra}")
                 ears.append(verdict.first_speech_s or 0.0)
-        own = [each["v2v_s"] for each in _told(rig.calls, "AnswerHeard")]
-    return [AnsweredTurn(v2v_s=v2v, ear_s=ear) for v2v, ear in zip(own, ears, strict=True)]
+        heard = list(_told(rig.calls, "AnswerHeard"))
+        held = {each["turn"]: each["buffer_s"] for each in _told(rig.calls, "EarMeasured")}
+    return [
+        AnsweredTurn(v2v_s=own["v2v_s"], ear_s=ear_s, held_s=held.get(own["turn"], 0.0))
+        for own, ear_s in zip(heard, ears, strict=True)
+    ]
 
 
 def _told(calls: Path, kind: str) -> Iterator[dict[str, Any]]:
@@ -149,14 +164,13 @@ def _told(calls: Path, kind: str) -> Iterator[dict[str, Any]]:
 
 def _judge_turns(turns: Sequence[AnsweredTurn], line_s: float) -> bool:
     print("caller stops, until the agent is heard:")
-    print("  turn   at the caller's ear   v2v_s   the ear adds   beyond the line")
-    for number, each in enumerate(turns, start=1):
-        adds_s = each.ear_s - each.v2v_s
+    print("  turn   at the caller's ear   v2v_s   held back   the ear adds   beyond the line")
+    adds = [each.ear_s - each.v2v_s - each.held_s for each in turns]
+    for number, (each, adds_s) in enumerate(zip(turns, adds, strict=True), start=1):
         print(
-            f"  {number:4}   {each.ear_s:17.3f} s   {each.v2v_s:.3f}   {adds_s:10.3f} s"
-            f"   {adds_s - line_s:+13.3f} s"
+            f"  {number:4}   {each.ear_s:17.3f} s   {each.v2v_s:.3f}   {each.held_s:7.3f} s"
+            f"   {adds_s:10.3f} s   {adds_s - line_s:+13.3f} s"
         )
-    adds = [each.ear_s - each.v2v_s for each in turns]
     beyond_s = statistics.median(adds) - line_s
     good = abs(beyond_s) <= AGREE_S
     print(f"  the ear adds {_spread(adds)}, the line itself {line_s:.3f} s:", end=" ")

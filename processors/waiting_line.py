@@ -69,6 +69,7 @@ class WaitingLine(FrameProcessor):
         self._rhythm = HoldRhythm()
         self._alarm = Alarm(wiring.clock)
         self._words_out = asyncio.Event()
+        self._words_out.set()  # nothing is being written unless we are told so
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Learn the rate of the line."""

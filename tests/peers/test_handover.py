@@ -1,8 +1,7 @@
 """A caller on a real SIP phone gets to a person on another one: accepted, refused, unanswered."""
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ from typing import Any
 import pytest
 
 from bot.lab.callers import caller_says
-from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process
-from drill.evidence import sent_between
-from drill.hearing import Sent, bare, bare_words, heard_words
-from drill.judge import compare_words
-from tests.bot.call.handover_bench import local
-from tests.peers.agent import answering
+from drill.hearing import Sent
+from tests.bot.call.handover_bench import BACK, CONNECTING, NOBODY, OFFER, TOGETHER, local
+from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
+from tests.peers.agent import GREETING, answering
 from tests.peers.conftest import NewPhone
 from tests.peers.hearsay import times_heard
 from tests.peers.media_server import MediaServer
@@ -26,9 +23,6 @@ from tests.peers.test_sip_calls import PATIENT_S, Records, dial, no_rooms, until
 
 FIRST = "Hello, this is billing. What can I do for you?"
 SECOND = "There are two items on my invoice that I never ordered."
-HELLO = "Hello. I have a caller on the line who would like to speak with you."
-ASKED = "To take the call, press 1, or say yes. To decline, press 2, or say no."
-NOBODY = "I am sorry, nobody could be reached just now."
 
 
 @pytest.fixture
@@ -78,18 +72,8 @@ async def outcome_of(records: Records) -> str:
     return (await records.until("HandedOver"))["outcome"]
 
 
-async def briefing(lab: RunningLab) -> list[Sent]:
-    """Return what a voice was given to say to the person, from the first word to the last."""
-    async with LabControl(lab) as control:
-        sent = await sent_between(control, 0.0, math.inf)
-    words = [bare(each.text) for each in sent]
-    first, last = (place_of(bare_words(each), words) for each in (HELLO, ASKED))
-    return sent[first : last + len(bare_words(ASKED))]
-
-
-def place_of(part: Sequence[str], whole: Sequence[str]) -> int:
-    places = range(len(whole) - len(part) + 1)
-    return next(at for at in places if list(whole[at : at + len(part)]) == list(part))
+async def greeting(lab: RunningLab) -> list[Sent]:
+    return await words_sent(lab, GREETING, GREETING)
 
 
 async def test_accepted_the_two_hear_each_other_and_the_caller_comes_back(  # noqa: PLR0915 - a call
@@ -114,15 +98,16 @@ async def test_accepted_the_two_hear_each_other_and_the_caller_comes_back(  # no
         await no_rooms(number)
 
     at_caller, at_person = caller.heard(), person.heard()
-    told = await briefing(lab)
-    text = " ".join(each.text for each in told)
+    briefing = await words_sent(lab, HELLO, ASKED)
     assert outcome == "connected"
-    assert compare_words(heard_words(at_person, told, line=SIP_PATH), text) == ((), ())
-    assert len(told) > len(f"{HELLO} {ASKED}".split())  # and what it is about, between them
+    assert amiss(at_person, briefing, line=SIP_PATH) == ((), ())
+    assert len(briefing) > len(f"{HELLO} {ASKED}".split())  # and what it is about, between them
+    assert amiss(at_caller, await greeting(lab), line=SIP_PATH) == ((), ())
     assert [times_heard(at_caller, each) for each in (first, second)] == [1, 0]
     assert [times_heard(at_person, each) for each in (first, second)] == [0, 1]
-    assert times_heard(at_caller, local("I am connecting you now.")) >= 1  # "connected" is like it
-    assert times_heard(at_caller, local("I am back with you.")) == 1
+    assert times_heard(at_caller, local(CONNECTING)) >= 1  # "connected" is like it
+    assert times_heard(at_caller, local(TOGETHER)) >= 1
+    assert times_heard(at_caller, local(BACK)) == 1
     assert records.entries("TranscriptFinal") == []  # no recogniser heard what the two said
 
 
@@ -139,8 +124,13 @@ async def test_refused_the_person_is_hung_up_on_and_the_agent_comes_back(
         await person.until("CALL_CLOSED", within_s=PATIENT_S)
         await listen_and_hang_up(caller, records)
 
+    at_caller = caller.heard()
+    briefing = await words_sent(lab, HELLO)
     assert outcome == "declined"
-    assert times_heard(caller.heard(), local(NOBODY)) == 1
+    assert begins_with(briefing, person.heard(), line=SIP_PATH) > 0  # up to the key
+    assert amiss(at_caller, await greeting(lab), line=SIP_PATH) == ((), ())
+    assert [times_heard(at_caller, local(each)) for each in (CONNECTING, NOBODY, OFFER)] == [1] * 3
+    assert records.entries("TranscriptFinal") == []
 
 
 @pytest.mark.parametrize(("said", "outcome"), [("Yes.", "connected"), ("No.", "declined")])
@@ -181,6 +171,8 @@ async def test_not_reached_the_agent_comes_back_and_says_so(
         found = await outcome_of(records)
         await listen_and_hang_up(caller, records)
 
+    at_caller = caller.heard()
     assert found == outcome
-    assert times_heard(caller.heard(), local(NOBODY)) == 1
+    assert amiss(at_caller, await greeting(lab), line=SIP_PATH) == ((), ())
+    assert [times_heard(at_caller, local(each)) for each in (CONNECTING, NOBODY, OFFER)] == [1] * 3
     assert not person.told("CALL_ESTABLISHED")

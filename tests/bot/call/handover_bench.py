@@ -108,6 +108,11 @@ class Telephone(LoopbackLeg):
         loud = np.flatnonzero(np.abs(heard.astype(np.int32)) > 100)
         return float(np.diff(loud, prepend=0).max()) / RATE_HZ
 
+    def first_sound_s(self, since_s: float) -> float:
+        """Return how long after a moment something was heard."""
+        heard = self.line.heard()[round(since_s * RATE_HZ) :]
+        return int(np.flatnonzero(np.abs(heard.astype(np.int32)) > 100)[0]) / RATE_HZ
+
     @property
     def now_s(self) -> float:
         return clock.monotonic() - (self.line.started_at_s or 0.0)

@@ -255,9 +255,12 @@ KEYS: dict[str, Any] = {**WARM, "keys": {"0": "person", "9": "callback"}}
 async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: Path) -> None:
     async with house(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
         await there.greeted()
+        pressed_s = there.caller.now_s
         await there.caller.press("0")
         await there.said(OFFER)
 
+        assert there.caller.first_sound_s(pressed_s) < 1.0  # no answer is on its way to wait for
+        assert there.caller.times(CONNECTING) == 1
         assert [each.name for each in there.people.called] == ["billing"]
         assert outcomes(there) == ["busy"]
 

@@ -5,35 +5,54 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from faultlab.carrier.callee import Callee
 from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.rest import CarrierRest
+from faultlab.carrier.webhook import AgentServer, PhoneCall
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.house import House
 
 AUTH_TOKEN = "a-twilio-auth-token"
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
-CANNOT: Final = {
-    "transfer": "without the account's REST interface the call cannot be handed on",
-}
+ACCOUNT: Final = "AC" + "0" * 32
 
 
 class Twilio:
     name = "twilio"
     peer = "the lab's carrier"
-    cannot = CANNOT
+    cannot: Final[dict[str, str]] = {}
     void: Final[dict[str, str]] = {}
     unproven: Final[dict[str, str]] = {}
     elsewhere = ELSEWHERE
 
+    def __init__(self) -> None:
+        self._rest: CarrierRest | None = None
+
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
         del folder
-        door = {"enabled": True, "auth_token": AUTH_TOKEN, "returns_within_s": RETURNS_S}
-        yield {"transports": {"twilio": door}}
+        async with CarrierRest(ACCOUNT, AUTH_TOKEN) as rest:
+            self._rest = rest
+            rest.exchange.callees[ELSEWHERE.number] = Callee()
+            door = {
+                "enabled": True,
+                "returns_within_s": RETURNS_S,
+                "api_url": rest.url,
+                "account_sid": ACCOUNT,
+                "auth_token": AUTH_TOKEN,
+            }
+            yield {"transports": {"twilio": door}}
 
     @asynccontextmanager
     async def call(self, house: House) -> AsyncIterator[CarrierCaller]:
-        async with Carrier(house.url, AUTH_TOKEN) as carrier:
+        assert self._rest
+        self._rest.exchange.server = AgentServer(
+            base_url=house.url, public_url=house.url, auth_token=AUTH_TOKEN
+        )
+        carrier = Carrier(house.url, AUTH_TOKEN, phone=PhoneCall(account_sid=ACCOUNT))
+        self._rest.know(carrier)
+        async with carrier:
             await house.notes.until("CallStarted")
             yield CarrierCaller(carrier)
 

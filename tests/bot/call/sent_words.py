@@ -1,0 +1,48 @@
+"""What the lab's voices sent in a call, and whether an ear heard each word of it once."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.lab.control import LabControl
+from bot.lab.process import RunningLab
+from drill.evidence import sent_between
+from drill.hearing import Sent, bare, bare_words, heard_words
+from drill.judge import compare_words
+from drill.matching import TELEPHONE, EarPath
+
+HELLO = "Hello. I have a caller on the line who would like to speak with you."
+ASKED = "To take the call, press 1, or say yes. To decline, press 2, or say no."
+
+Pcm = NDArray[np.int16]
+
+
+async def words_sent(lab: RunningLab, first: str, last: str = "") -> list[Sent]:
+    """Return the words that the voices sent, from these to those, or to the last of all."""
+    async with LabControl(lab) as control:
+        sent = await sent_between(control, 0.0, math.inf)
+    words = [bare(each.text) for each in sent]
+    ends = _place_of(last, words) + len(bare_words(last)) if last else len(sent)
+    return sent[_place_of(first, words) : ends]
+
+
+def amiss(
+    heard: Pcm, sent: Sequence[Sent], *, line: EarPath = TELEPHONE
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which of these words were not heard, and what was heard in their place."""
+    text = " ".join(each.text for each in sent)
+    return compare_words(heard_words(heard, sent, line=line), text)
+
+
+def begins_with(whole: Sequence[Sent], heard: Pcm, *, line: EarPath = TELEPHONE) -> int:
+    """Return how many words were heard of something that was cut short; 0: others, or none."""
+    words = [bare(each.text) for each in heard_words(heard, whole, line=line)]
+    return len(words) if words == [bare(each.text) for each in whole][: len(words)] else 0
+
+
+def _place_of(text: str, words: Sequence[str]) -> int:
+    part = bare_words(text)
+    places = range(len(words) - len(part) + 1)
+    return next(at for at in places if list(words[at : at + len(part)]) == part)
