@@ -86,6 +86,30 @@ async def test_it_knows_how_long_the_sound_has_been_faint_when_it_is_sure_of_the
     assert vad.faintness.lasts_s == pytest.approx(silent_s, abs=0.04)
 
 
+@pytest.mark.parametrize(
+    ("sure", "begun"),
+    [
+        ([0.9] * 6, True),
+        ([0.9] * 5, False),
+        ([0.9, 0.9, 0.42, 0.9, 0.9, 0.9], True),  # "What are", at some places of the windows
+        ([0.9, 0.9, 0.42, 0.9, 0.42, 0.9], False),
+        ([0.9, 0.9, 0.2, 0.9, 0.9, 0.9], False),
+        ([0.42, 0.9, 0.9, 0.9, 0.9, 0.9], False),  # it begins with a sure one
+        ([0.9, 0.42, 0.2, 0.9, 0.9, 0.42, 0.9, 0.9, 0.9], True),  # each beginning may have one
+    ],
+)
+async def test_one_doubtful_window_does_not_begin_the_count_of_speech_anew(
+    models: VoiceModels, sure: list[float], *, begun: bool
+) -> None:
+    vad, scored = models.vad(TurnSettings(vad_min_volume=0.0)), iter(sure)
+    vad.set_sample_rate(RATE_HZ)
+    vad._model = lambda *_: np.array([[next(scored)]])  # type: ignore[assignment]  # scripted
+
+    states = [await vad.analyze_audio(each) for each in chunks(len(sure))]
+
+    assert (VADState.SPEAKING in states) is begun
+
+
 def test_one_calls_audio_does_not_change_what_another_hears(models: VoiceModels) -> None:
     alone, first, second = (models.vad(TurnSettings()) for _ in range(3))
     for each in (alone, first, second):
