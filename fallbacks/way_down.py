@@ -162,7 +162,7 @@ class WayDown:
             case Then.WAIT if event.dry_at is None:  # there was nothing to say for this step
                 return self._actions(self._descent.down(self._stage, now), now)
             case Then.WAIT:
-                self._descent.spoken(event.dry_at or now)
+                self._descent.quiet_since = event.dry_at or now
             case _:
                 pass
         return ()
@@ -171,7 +171,8 @@ class WayDown:
         if not event.done and event.choice in INSTEAD:
             keys = self._descent.has_keys
             return carry_out(INSTEAD[event.choice], stage=self._stage, keys=keys)
-        after = self._actions(self._descent.carried(event.choice, done=event.done), now)
+        steps = self._descent.carried(event.choice if event.done else None)
+        after = self._actions(steps, now)
         if event.lost:
             return (_speak(Then.NOTHING, Situation.NOT_KEPT, must=True), *after)
         if event.choice not in DONE:
@@ -184,15 +185,15 @@ class WayDown:
                 speaking = isinstance(event, CallerBegan)
                 if speaking:
                     self._stepped = False
-                    self._descent.caller_started()
+                    self._descent.quiet_since = None
                 else:  # perhaps it was a cough, and no turn comes of it
-                    self._descent.spoken(now)
+                    self._descent.quiet_since = now
                 if self.message:
                     self.message.voice(now, speaking=speaking)
             case AnswerSounded():
-                self._descent.spoken(event.dry_at)
+                self._descent.quiet_since = event.dry_at
             case EarChecked():
-                self._descent.hears(words=event.usable)
+                self._descent.hears_words = event.usable
             case MessageBegan():
                 self.message = event.message
             case _:
