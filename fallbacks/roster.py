@@ -109,13 +109,13 @@ class Roster:
         """Offer the rungs of this name to no caller any more, from the next piece of work on."""
         for each in self:
             if each.provider == provider:
-                each.withdraw(now)
+                each.rotation.take_out(now)
 
     def put_back(self, provider: str, now: float) -> None:
         """Offer them again."""
         for each in self:
             if each.provider == provider:
-                each.put_back(now)
+                each.rotation.put_back(now)
 
     @property
     def wake_at(self) -> float | None:
