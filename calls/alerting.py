@@ -37,6 +37,52 @@ def never_quiet(_: float) -> bool:
     return False
 
 
+class Bell:
+    """When an alert rings, so that it is noticed, and when its message only counts further."""
+
+    def __init__(self, rules: AlertRules, quiet: Callable[[float], bool]) -> None:
+        self._rules = rules
+        self._quiet = quiet
+
+    def rings(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
+        """Say whether it rings now.
+
+        Args:
+            alert: As it is by now, and as it was told.
+            now: Since 1970.
+            among: All alerts, this one too: so many may ring in an hour.
+        """
+        lesser = WEIGHT[alert.severity] < WEIGHT[self._rules.wakes]
+        if alert.severity is Severity.LOW or (lesser and self._quiet(now)):
+            return False
+        if alert.ended_s is not None:
+            return bool(alert.revision) and not alert.told_ended
+        if alert.revision and not alert.told_ended:
+            heavier = WEIGHT[alert.severity] > WEIGHT[alert.told_severity]
+            return heavier and self._has_room(alert, now, among=among)
+        at_once = alert.severity is Severity.CRITICAL or alert.stage in NOT_HELD
+        lasts = at_once or now >= alert.open_s + self._rules.hold_s
+        return lasts and self._has_room(alert, now, among=among)
+
+    def counts_further(self, alert: Alert, now: float) -> bool:
+        """Say whether the message that was sent is changed, without ringing."""
+        if not alert.revision or alert.told_ended is not (alert.ended_s is not None):
+            return False
+        return alert.words != alert.told_words and now >= alert.told_at_s + self._rules.update_s
+
+    def _has_room(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
+        if alert.severity is Severity.CRITICAL:
+            return True
+        rang = [
+            each
+            for other in among
+            if other.told_severity is not Severity.CRITICAL
+            for each in other.loud_s
+            if each > now - HOUR_S
+        ]
+        return len(rang) < self._rules.per_hour
+
+
 class Alerting:
     """Every alert that is open or was lately; moments are seconds since 1970."""
 
@@ -49,7 +95,7 @@ class Alerting:
     ) -> None:
         """Start from the alerts that are known; `quiet` says whether a moment is in quiet hours."""
         self._rules = rules
-        self._quiet = quiet
+        self._bell = Bell(rules, quiet)
         self.alerts = {each.key: each for each in alerts}
 
     def handle(
@@ -75,28 +121,30 @@ class Alerting:
         if alert:
             seen = max(turns, alert.turns.get(by, 0))
             counted = {**alert.turns, by: seen} if seen else alert.turns
-            self._keep(replace(alert, heard_s=max(now, alert.heard_s), turns=counted))
+            heard_s = max(now, alert.heard_s)
+            self.alerts[alert.key] = replace(alert, heard_s=heard_s, turns=counted)
         return self.tick(now)
 
     def acknowledge(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
         """Note that an operator has seen it: it escalates no more."""
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
-            self._keep(replace(alert, seen_by=by))
+            self.alerts[key] = replace(alert, seen_by=by)
         return self.tick(now)
 
     def resolve(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
         """End it because an operator says so."""
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
-            self._keep(_ended(replace(alert, seen_by=by), now, how=f"resolved by {by}"))
+            seen = replace(alert, seen_by=by)
+            self.alerts[key] = _ended(seen, now, how=f"resolved by {by}")
         return self.tick(now)
 
     def tick(self, now: float) -> tuple[TellAlert, ...]:
         """Return what is to be told because time has passed."""
         for each in tuple(self.alerts.values()):
             if each.ended_s is None:
-                self._keep(self._aged(each, now))
+                self.alerts[each.key] = self._aged(each, now)
         self._join_stages()
         heaviest = sorted(self.alerts.values(), key=lambda each: -WEIGHT[each.severity])
         told = (self._tell(each, now) for each in heaviest)
@@ -160,11 +208,11 @@ class Alerting:
         for each in down:
             others = tuple(sorted({other.stage for other in down} - {each.stage}))
             severity = Severity.CRITICAL if others else each.severity
-            self._keep(replace(each, beside=others, severity=severity))
+            self.alerts[each.key] = replace(each, beside=others, severity=severity)
 
     def _tell(self, alert: Alert, now: float) -> TellAlert | None:
-        loud = self._is_loud(alert, now)
-        if not loud and not self._counts_further(alert, now):
+        loud = self._bell.rings(alert, now, among=self.alerts.values())
+        if not loud and not self._bell.counts_further(alert, now):
             return None
         rang = tuple(each for each in alert.loud_s if each > now - HOUR_S)
         told = replace(
@@ -176,44 +224,8 @@ class Alerting:
             told_words=alert.words,
             loud_s=(*rang, now) if loud else rang,
         )
-        self._keep(told)
+        self.alerts[alert.key] = told
         return TellAlert(alert=told, loud=loud)
-
-    def _is_loud(self, alert: Alert, now: float) -> bool:
-        ended = alert.ended_s is not None
-        if alert.severity is Severity.LOW or self._rests(alert, now):
-            return False
-        if ended:
-            return bool(alert.revision) and not alert.told_ended
-        if alert.revision and not alert.told_ended:
-            heavier = WEIGHT[alert.severity] > WEIGHT[alert.told_severity]
-            return heavier and self._has_room(alert, now)
-        at_once = alert.severity is Severity.CRITICAL or alert.stage in NOT_HELD
-        lasts = at_once or now >= alert.open_s + self._rules.hold_s
-        return lasts and self._has_room(alert, now)
-
-    def _counts_further(self, alert: Alert, now: float) -> bool:
-        if not alert.revision or alert.told_ended is not (alert.ended_s is not None):
-            return False
-        return alert.words != alert.told_words and now >= alert.told_at_s + self._rules.update_s
-
-    def _rests(self, alert: Alert, now: float) -> bool:
-        return WEIGHT[alert.severity] < WEIGHT[self._rules.wakes] and self._quiet(now)
-
-    def _has_room(self, alert: Alert, now: float) -> bool:
-        if alert.severity is Severity.CRITICAL:
-            return True
-        rang = [
-            each
-            for other in self.alerts.values()
-            if other.told_severity is not Severity.CRITICAL
-            for each in other.loud_s
-            if each > now - HOUR_S
-        ]
-        return len(rang) < self._rules.per_hour
-
-    def _keep(self, alert: Alert) -> None:
-        self.alerts[alert.key] = alert
 
 
 def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:

@@ -80,78 +80,60 @@ class Handing:
 
     Attributes:
         outcome: What came of it; None: not known yet.
+        at: How far it is.
+        wake_at: When `tick` has something to do: until then something is waited for.
     """
 
     def __init__(self, how: How, *, ring_s: float) -> None:
         self.outcome: Handover | None = None
+        self.at = At.NEW
+        self.wake_at: float | None = None
         self._how = how
         self._ring_s = ring_s
-        self._at = At.NEW
-        self._by: float | None = None  # what is waited for, until then
         self._announced = self._summed = self._there = self._called = False
         self._asked = 0
         self._joined_at = 0.0
 
-    @property
-    def at(self) -> At:
-        """How far it is."""
-        return self._at
-
-    @property
-    def caller_waits(self) -> bool:
-        """Whether the caller is to hear tones: the announcement was heard, and nobody is there."""
-        return self._announced and self._at not in (At.TOGETHER, At.OVER)
-
-    @property
-    def together(self) -> bool:
-        """Whether the two talk, and the agent is silent."""
-        return self._at is At.TOGETHER
-
-    @property
-    def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
-        return self._by
-
     def start(self, now: float) -> Actions:
         """Begin; the person is called while the caller hears the announcement."""
-        self._at, self._by = At.ANNOUNCING, now + ANNOUNCED_S
         if self._how is How.HAND_ON:
-            return (Announce(),)
+            return self._move(At.ANNOUNCING, now + ANNOUNCED_S, Announce())
         self._called = True
-        self._at, self._by = At.RINGING, now + self._ring_s + ANSWER_S
-        briefs = self._how is How.BRIEF
-        return (Announce(), *((Summarise(),) if briefs else ()), CallPerson())
+        summarise = (Summarise(),) if self._how is How.BRIEF else ()
+        until = now + self._ring_s + ANSWER_S
+        return self._move(At.RINGING, until, Announce(), *summarise, CallPerson())
 
     def handle(self, event: HandingEvent, now: float) -> Actions:
         """Return what is to be done about an event."""
         match event:
             case CallerGone():
-                actions = self._caller_gone()
+                drops = self._called and self.at is not At.OVER
+                dropped = (DropPerson(reason="caller_hung_up"),) if drops else ()
+                actions = self._move(At.OVER, None, *dropped)
             case Announced():
                 actions = self._announced_now(now)
             case SummaryReady():
                 actions = self._summary_ready(now)
-            case HandedOn():
-                actions = self._handed_on(event.outcome)
-            case TwoJoined() | JoinFailed():
-                actions = self._join_done(event, now)
+            case HandedOn() | TwoJoined() | JoinFailed():
+                actions = self._of_line(event, now)
+            case PersonAnswered():
+                actions = self._answered(now)
             case _:
                 actions = self._of_person(event, now)
         return actions
 
     def tick(self, now: float) -> Actions:
         """Return what is due by the passing of time."""
-        if self._by is None or now < self._by:
+        if self.wake_at is None or now < self.wake_at:
             return ()
-        self._by = None
-        match self._at:
+        self.wake_at = None
+        match self.at:
             case At.ANNOUNCING:
                 actions = self._announced_now(now)
             case At.BRIEFING if not self._summed:
                 actions = self._summary_ready(now)
             case At.ASKING if self._asked < ASKED:
-                self._at, self._by = At.BRIEFING, now + SAID_S
-                actions = (Brief(again=True),)
+                actions = self._move(At.BRIEFING, now + SAID_S, Brief(again=True))
             case At.JOINING | At.LEAVING:
                 actions = self._fail("failed", "not_in_time")
             case _:
@@ -160,99 +142,69 @@ class Handing:
         return actions
 
     def _announced_now(self, now: float) -> Actions:
-        if self._announced or self._at in (At.TOGETHER, At.OVER):
+        if self._announced or self.at in (At.TOGETHER, At.OVER):
             return ()
         self._announced = True
         if self._how is not How.HAND_ON:
             return (HoldCaller(),)
-        self._at, self._by = At.LEAVING, now + self._ring_s + ANSWER_S
-        return (HoldCaller(), HandOn())
+        return self._move(At.LEAVING, now + self._ring_s + ANSWER_S, HoldCaller(), HandOn())
+
+    def _summary_ready(self, now: float) -> Actions:
+        first, self._summed = not self._summed, True
+        awaited = first and self.at is At.BRIEFING
+        return self._move(At.BRIEFING, now + SAID_S, Brief()) if awaited else ()
+
+    def _answered(self, now: float) -> Actions:
+        if self.at is not At.RINGING:
+            return (DropPerson(reason="too_late"),) if self.at is At.OVER else ()
+        self._there = True
+        if self._how is How.CALL:
+            return self._move(At.JOINING, now + JOIN_S, Join())
+        if self._summed:
+            return self._move(At.BRIEFING, now + SAID_S, Brief())
+        return self._move(At.BRIEFING, now + SUMMARY_S)
 
     def _of_person(self, event: HandingEvent, now: float) -> Actions:
         actions: Actions = ()
-        match event:
-            case PersonAnswered():
-                actions = self._answered(now)
-            case PersonNotReached() if self._at is At.RINGING:
-                actions = self._fail(event.outcome, "not_reached")
-            case PersonGone():
-                actions = self._person_gone(now)
-            case _ if self._at in (At.BRIEFING, At.ASKING):
-                actions = self._of_briefed(event, now)
+        match self.at, event:
+            case At.RINGING, PersonNotReached(outcome=outcome):
+                actions = self._fail(outcome, "not_reached")
+            case At.BRIEFING, Briefed():
+                self._asked += 1
+                actions = self._move(At.ASKING, now + ACCEPT_S)
+            case At.BRIEFING | At.ASKING, PersonAccepted():
+                actions = self._move(At.JOINING, now + JOIN_S, Join())
+            case At.BRIEFING | At.ASKING, PersonDeclined():
+                actions = self._fail("declined", "declined")
+            case At.TOGETHER, PersonGone():
+                actions = self._move(At.OVER, None, TakeBack(talked_s=now - self._joined_at))
+            case _, PersonGone() if self.at not in (At.NEW, At.OVER):
+                actions = self._fail("declined" if self._there else "no_answer", "person_hung_up")
             case _:
                 pass
         return actions
 
-    def _of_briefed(self, event: HandingEvent, now: float) -> Actions:
-        match event:
-            case Briefed() if self._at is At.BRIEFING:
-                self._at, self._by = At.ASKING, now + ACCEPT_S
-                self._asked += 1
-            case PersonAccepted():
-                return self._join(now)
-            case PersonDeclined():
-                return self._fail("declined", "declined")
+    def _of_line(self, event: HandedOn | TwoJoined | JoinFailed, now: float) -> Actions:
+        match self.at, event:
+            case At.LEAVING, HandedOn(outcome="connected"):
+                self.outcome = "connected"
+                return self._move(At.OVER, None, LetGo())
+            case At.LEAVING, HandedOn(outcome=outcome):
+                return self._fail(outcome, "not_reached")
+            case At.JOINING, TwoJoined():
+                self.outcome, self._joined_at = "connected", now
+                return self._move(At.TOGETHER, None)
+            case At.JOINING, JoinFailed():
+                return self._fail("failed", "join_failed")
             case _:
-                pass
-        return ()
-
-    def _answered(self, now: float) -> Actions:
-        if self._at is not At.RINGING:
-            return (DropPerson(reason="too_late"),) if self._at is At.OVER else ()
-        self._there = True
-        if self._how is How.CALL:
-            return self._join(now)
-        self._at, self._by = At.BRIEFING, now + SUMMARY_S
-        return self._brief(now) if self._summed else ()
-
-    def _summary_ready(self, now: float) -> Actions:
-        first, self._summed = not self._summed, True
-        return self._brief(now) if first and self._at is At.BRIEFING else ()
-
-    def _brief(self, now: float) -> Actions:
-        self._by = now + SAID_S
-        return (Brief(),)
-
-    def _join(self, now: float) -> Actions:
-        self._at, self._by = At.JOINING, now + JOIN_S
-        return (Join(),)
-
-    def _join_done(self, event: TwoJoined | JoinFailed, now: float) -> Actions:
-        if self._at is not At.JOINING:
-            return ()
-        if isinstance(event, JoinFailed):
-            return self._fail("failed", "join_failed")
-        self._at, self._by = At.TOGETHER, None
-        self.outcome, self._joined_at = "connected", now
-        return ()
-
-    def _person_gone(self, now: float) -> Actions:
-        if self._at is At.TOGETHER:
-            self._end()
-            return (TakeBack(talked_s=now - self._joined_at),)
-        if self._at in (At.NEW, At.OVER):
-            return ()
-        return self._fail("declined" if self._there else "no_answer", "person_hung_up")
-
-    def _handed_on(self, outcome: Handover) -> Actions:
-        if self._at is not At.LEAVING:
-            return ()
-        if outcome != "connected":
-            return self._fail(outcome, "not_reached")
-        self.outcome = outcome
-        self._end()
-        return (LetGo(),)
-
-    def _caller_gone(self) -> Actions:
-        called = self._called and self._at is not At.OVER
-        self._end()
-        return (DropPerson(reason="caller_hung_up"),) if called else ()
+                return ()
 
     def _fail(self, outcome: Handover, why: str) -> Actions:
         self.outcome = outcome
-        self._end()
         dropped = (DropPerson(reason=why),) if self._called else ()
-        return (*dropped, ComeBack(outcome=outcome))
+        return self._move(At.OVER, None, *dropped, ComeBack(outcome=outcome))
 
-    def _end(self) -> None:
-        self._at, self._by = At.OVER, None
+    def _move(self, at: At, until: float | None, *actions: HandingAction) -> Actions:
+        """Go on to what is waited for next, until then, and return what is done for it."""
+        self.at, self.wake_at = at, until
+        return actions

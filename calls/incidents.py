@@ -11,8 +11,8 @@ its rungs are left alone. What stands on no ladder, such as a carrier, tells no 
 again after a while, if it still fails, and never said to be well.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
@@ -20,6 +20,17 @@ from calls.house_events import WorkerLost, WorkerStarted
 from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
 from calls.known_rungs import KnownRungs
 from calls.record_events import WritesRefused, WritesResumed
+from calls.troubles import (
+    CAMPAIGN,
+    DISK,
+    RECORD,
+    STORAGE,
+    WORKER,
+    trouble_of,
+    trouble_of_campaign,
+    trouble_of_disk,
+    trouble_of_worker,
+)
 from fallbacks.breaker import State
 from fallbacks.facts import (
     AttemptFailed,
@@ -34,22 +45,15 @@ from fallbacks.facts import (
     Suspected,
     SuspicionCleared,
 )
-from fallbacks.failure import Kind, Scope, Severity
+from fallbacks.failure import Scope, Severity
 
 CALM_S: Final = 30.0  # a rung in doubt is probed every few seconds and would fail sooner (chosen)
-CAMPAIGN: Final = "campaign"  # stands where a stage does; its name where a rung does
-DISK: Final = "disk"
-"""Stands for the stage where nothing can be written down."""
 WAITS: Final = "calls go on; what is not written waits for room"
 AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
-STORAGE: Final = "storage"
-"""Stands for the stage where the database fails."""
-RECORD: Final = "record"
-WORKER: Final = "worker"
-"""Stands for the stage where a process that answers calls is lost; its name where a rung does."""
 
 Place: TypeAlias = tuple[str, str]
 """Stage and rung; no rung: the whole stage."""
+Facts: TypeAlias = tuple[IncidentFact, ...]
 
 
 class Incidents:
@@ -62,167 +66,51 @@ class Incidents:
             ladders: The rungs' names by stage, the preferred one first.
             steps: What callers get when no rung is left, one step after the other.
         """
-        self._rungs = KnownRungs(ladders, steps=steps)
-        self._open: dict[Place, Incident] = {}
+        self._open = OpenIncidents(KnownRungs(ladders, steps=steps))
 
-    def handle(self, event: Event, now: float) -> tuple[IncidentFact, ...]:
+    def handle(self, event: Event, now: float) -> Facts:
         """Return what an operator must know of a fact; `now` in seconds."""
-        if isinstance(event, CampaignHeld | CampaignPaused | CampaignResumed):
-            return (*self.tick(now), *self._campaign(event, now))
-        if isinstance(event, RungFollowed):
-            return (*self.tick(now), *self._rung_followed(event, now))
-        if isinstance(event, WorkerLost | WorkerStarted):
-            return (*self.tick(now), *_of_worker(event))
-        return (*self.tick(now), *self._read(event, now))
+        calm, read = self.tick(now), READS.get(type(event))
+        return (*calm, *read(self._open, event, now)) if read else calm
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
         """Return what is over by the passing of time."""
-        calm = [
-            place
-            for place, each in self._open.items()
-            if each.well_since is not None and now >= each.well_since + CALM_S
-        ]
-        return tuple(fact for place in calm for fact in self._end(place, now))
+        return self._open.calm(now)
 
-    def _read(self, event: Event, now: float) -> tuple[IncidentFact, ...]:
-        match event:
-            case AttemptFailed() if event.scope is not Scope.PAYLOAD:
-                return self._attempt_failed(event, now)
-            case RungChosen():
-                return self._rung_chosen(event, now)
-            case BreakerMoved():
-                return self._breaker_moved(event, now)
-            case ProviderFailed() | RetriesExhausted() | StageExhausted() | RecordHalted():
-                return self._meet(trouble_of(event), now)
-            case _:
-                self._note(event, now)
-                return self._disk_answered(event, now)
 
-    def _disk_answered(self, event: Event, now: float) -> tuple[IncidentFact, ...]:
-        match event:
-            case WritesRefused():
-                return self._meet(_trouble_of_disk(event), now, then=WAITS)
-            case WritesResumed():
-                return self._end((DISK, event.where), now)
-            case _:
-                return ()
+class OpenIncidents:
+    """Those that are under way, by the place where each is met.
 
-    def _note(self, event: Event, now: float) -> None:
-        """Remember what neither begins nor ends an incident by itself."""
-        match event:
-            case ProviderProbed(ok=False):
-                self._rungs.get(event.stage, event.provider).reason = event.error
-            case Suspected():
-                rung = self._rungs.get(event.stage, event.provider)
-                rung.suspect, rung.kind = True, event.kind
-            case SuspicionCleared():
-                self._rungs.get(event.stage, event.provider).suspect = False
-                self._recover(event.stage, event.provider, now)
-            case AttemptWon():
-                self._recover(event.stage, event.provider, now)
-                self._recover(event.stage, "", now)
-            case StageRecovered():
-                self._recover(event.stage, "", now)
-            case RecordResumed():
-                self._recover(STORAGE, RECORD, now)
-            case _:
-                pass
+    Attributes:
+        rungs: What the facts so far say of each rung.
+    """
 
-    def _attempt_failed(self, event: AttemptFailed, now: float) -> tuple[IncidentFact, ...]:
-        rung = self._rungs.get(event.stage, event.provider)
-        rung.kind, rung.reason = event.kind, event.reason
-        if event.severity is Severity.LOW and (event.stage, event.provider) not in self._open:
-            return ()  # a glitch, unless another rung has to answer instead
-        return self._meet(trouble_of(event), now)
+    def __init__(self, rungs: KnownRungs) -> None:
+        self.rungs = rungs
+        self._open: dict[Place, Incident] = {}
 
-    def _rung_chosen(self, event: RungChosen, now: float) -> tuple[IncidentFact, ...]:
-        rung = self._rungs.get(event.stage, event.before)
-        if not rung.kind or (event.stage, event.before) in self._open:
-            return ()  # it was only slower than another, or this is known
-        trouble = Trouble(
-            stage=event.stage,
-            rung=event.before,
-            kind=rung.kind,
-            severity=Severity.LOW,
-            reason=rung.reason,
-        )
-        return self._meet(trouble, now, then=f"{event.after} answers instead")
+    def has(self, stage: str, rung: str) -> bool:
+        """Say whether one is under way there."""
+        return (stage, rung) in self._open
 
-    def _breaker_moved(self, event: BreakerMoved, now: float) -> tuple[IncidentFact, ...]:
-        rung = self._rungs.get(event.stage, event.provider)
-        rung.breaker = event.after
-        if event.after == State.OPEN:
-            trouble = Trouble(
-                stage=event.stage,
-                rung=event.provider,
-                kind=rung.kind or "unknown",
-                severity=event.severity,
-                reason=rung.reason,
-                left_alone=True,
-                failures=0,
-            )
-            return (*self._meet(trouble, now), *self._check_stage(event.stage, now))
-        return self._closed(event, now) if event.after == State.CLOSED else ()
+    def meet(self, trouble: Trouble, now: float, *, then: str | None = None) -> Facts:
+        """Return what is to be told of a trouble.
 
-    def _closed(self, event: BreakerMoved | RungFollowed, now: float) -> tuple[IncidentFact, ...]:
-        self._rungs.get(event.stage, event.provider).clear()
-        of_the_rung = self._end((event.stage, event.provider), now)
-        return (*of_the_rung, *self._end((event.stage, ""), now))
-
-    def _rung_followed(self, event: RungFollowed, now: float) -> tuple[IncidentFact, ...]:
-        """Return what is over because another process has found the rung well."""
-        rung = self._rungs.get(event.stage, event.provider)
-        was_open, rung.suspect = rung.breaker != State.CLOSED, event.suspect
-        rung.breaker = State(event.breaker)
-        if was_open and rung.breaker == State.CLOSED:
-            return self._closed(event, now)
-        if rung.breaker == State.CLOSED:
-            self._recover(event.stage, event.provider, now)
-        return ()
-
-    def _check_stage(self, stage: str, now: float) -> tuple[IncidentFact, ...]:
-        """Return what it means for the stage that a breaker has opened."""
-        if not self._rungs.left_alone(stage):
-            return ()
-        trouble = Trouble(
-            stage=stage,
-            rung="",
-            kind="no_usable_rung",
-            severity=Severity.CRITICAL,
-            reason=self._rungs.kinds(stage),
-            failures=0,
-        )
-        return self._meet(trouble, now)
-
-    def _meet(
-        self, trouble: Trouble, now: float, *, then: str | None = None
-    ) -> tuple[IncidentFact, ...]:
+        Args:
+            trouble: What is wrong.
+            now: In seconds.
+            then: What is done instead; None: what the rungs say.
+        """
         place = (trouble.stage, trouble.rung)
         known = self._open.get(place)
-        if known is None or (not self._rungs.has(*place) and now >= known.began + AGAIN_S):
+        if known is None or (not self.rungs.has(*place) and now >= known.began + AGAIN_S):
             self._open[place] = Incident(trouble, now=now)
-            return (self._open[place].begin(then or self._rungs.instead(trouble)),)
-        return (known.grow(self._rungs.instead(trouble)),) if known.add(trouble) else ()
+            return (self._open[place].begin(then or self.rungs.instead(trouble)),)
+        return (known.grow(self.rungs.instead(trouble)),) if known.add(trouble) else ()
 
-    def _campaign(
-        self, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
-    ) -> tuple[IncidentFact, ...]:
-        """Return what a campaign's standstill means: it is one incident until it goes on."""
-        if isinstance(event, CampaignResumed):
-            return self._end((CAMPAIGN, event.campaign), now)
-        trouble = Trouble(
-            stage=CAMPAIGN,
-            rung=event.campaign,
-            kind=event.reason,
-            severity=event.severity,
-            failures=0,
-        )
-        goes_on = isinstance(event, CampaignHeld)
-        then = "nobody is dialled until it is over" if goes_on else "it waits to be resumed"
-        return self._meet(trouble, now, then=then)
-
-    def _recover(self, stage: str, name: str, now: float) -> None:
-        rung = self._rungs.get(stage, name)
+    def recover(self, stage: str, name: str, now: float) -> None:
+        """Note that nothing speaks against a rung any more, or against a stage; it may last."""
+        rung = self.rungs.get(stage, name)
         if rung.suspect or rung.breaker != State.CLOSED:
             return
         rung.clear()
@@ -230,28 +118,131 @@ class Incidents:
         if incident and incident.well_since is None:
             incident.well_since = now
 
-    def _end(self, place: Place, now: float) -> tuple[IncidentEnded, ...]:
+    def calm(self, now: float) -> tuple[IncidentEnded, ...]:
+        """End those whose place has been well for a while."""
+        calm = [
+            place
+            for place, each in self._open.items()
+            if each.well_since is not None and now >= each.well_since + CALM_S
+        ]
+        return tuple(fact for place in calm for fact in self.end(place, now))
+
+    def close(self, stage: str, name: str, now: float) -> Facts:
+        """End a rung's and its stage's: its breaker has closed, so it has been proven."""
+        self.rungs.get(stage, name).clear()
+        return (*self.end((stage, name), now), *self.end((stage, ""), now))
+
+    def end(self, place: Place, now: float) -> tuple[IncidentEnded, ...]:
+        """End one, if one is under way there."""
         incident = self._open.pop(place, None)
         if incident is None:
             return ()
         return (incident.end(now if incident.well_since is None else incident.well_since),)
 
 
-def _of_worker(event: WorkerLost | WorkerStarted) -> tuple[IncidentFact, ...]:
+def _attempt_failed(incidents: OpenIncidents, event: AttemptFailed, now: float) -> Facts:
+    if event.scope is Scope.PAYLOAD:
+        return ()
+    rung = incidents.rungs.get(event.stage, event.provider)
+    rung.kind, rung.reason = event.kind, event.reason
+    if event.severity is Severity.LOW and not incidents.has(event.stage, event.provider):
+        return ()  # a glitch, unless another rung has to answer instead
+    return incidents.meet(trouble_of(event), now)
+
+
+def _rung_chosen(incidents: OpenIncidents, event: RungChosen, now: float) -> Facts:
+    rung = incidents.rungs.get(event.stage, event.before)
+    if not rung.kind or incidents.has(event.stage, event.before):
+        return ()  # it was only slower than another, or this is known
+    trouble = Trouble(
+        stage=event.stage,
+        rung=event.before,
+        kind=rung.kind,
+        severity=Severity.LOW,
+        reason=rung.reason,
+    )
+    return incidents.meet(trouble, now, then=f"{event.after} answers instead")
+
+
+def _breaker_moved(incidents: OpenIncidents, event: BreakerMoved, now: float) -> Facts:
+    rung = incidents.rungs.get(event.stage, event.provider)
+    rung.breaker = event.after
+    if event.after == State.CLOSED:
+        return incidents.close(event.stage, event.provider, now)
+    if event.after != State.OPEN:
+        return ()
+    trouble = Trouble(
+        stage=event.stage,
+        rung=event.provider,
+        kind=rung.kind or "unknown",
+        severity=event.severity,
+        reason=rung.reason,
+        left_alone=True,
+        failures=0,
+    )
+    return (*incidents.meet(trouble, now), *_check_stage(incidents, event.stage, now))
+
+
+def _check_stage(incidents: OpenIncidents, stage: str, now: float) -> Facts:
+    """Return what it means for the stage that a breaker has opened."""
+    if not incidents.rungs.left_alone(stage):
+        return ()
+    trouble = Trouble(
+        stage=stage,
+        rung="",
+        kind="no_usable_rung",
+        severity=Severity.CRITICAL,
+        reason=incidents.rungs.kinds(stage),
+        failures=0,
+    )
+    return incidents.meet(trouble, now)
+
+
+def _rung_followed(incidents: OpenIncidents, event: RungFollowed, now: float) -> Facts:
+    """Return what is over because another process has found the rung well."""
+    rung = incidents.rungs.get(event.stage, event.provider)
+    was_open, rung.suspect = rung.breaker != State.CLOSED, event.suspect
+    rung.breaker = State(event.breaker)
+    if was_open and rung.breaker == State.CLOSED:
+        return incidents.close(event.stage, event.provider, now)
+    if rung.breaker == State.CLOSED:
+        incidents.recover(event.stage, event.provider, now)
+    return ()
+
+
+def _met(
+    incidents: OpenIncidents,
+    event: ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
+    now: float,
+) -> Facts:
+    return incidents.meet(trouble_of(event), now)
+
+
+def _disk(incidents: OpenIncidents, event: WritesRefused | WritesResumed, now: float) -> Facts:
+    if isinstance(event, WritesResumed):
+        return incidents.end((DISK, event.where), now)
+    return incidents.meet(trouble_of_disk(event), now, then=WAITS)
+
+
+def _campaign(
+    incidents: OpenIncidents, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
+) -> Facts:
+    """Return what a campaign's standstill means: it is one incident until it goes on."""
+    if isinstance(event, CampaignResumed):
+        return incidents.end((CAMPAIGN, event.campaign), now)
+    goes_on = isinstance(event, CampaignHeld)
+    then = "nobody is dialled until it is over" if goes_on else "it waits to be resumed"
+    return incidents.meet(trouble_of_campaign(event), now, then=then)
+
+
+def _worker(_: OpenIncidents, event: WorkerLost | WorkerStarted, _now: float) -> Facts:
     """Return what a lost worker means, and its replacement.
 
     Nothing is remembered: the process that tells the one may be lost before the other.
     """
     if isinstance(event, WorkerLost):
-        calls = f"{event.calls} call{'' if event.calls == 1 else 's'}"
-        lost = Trouble(
-            stage=WORKER,
-            rung=event.worker,
-            kind="lost",
-            severity=event.severity,
-            reason=f"it ended with {event.code}, and with it {calls}",
-        )
-        return (Incident(lost, now=0.0).begin("another one takes its place"),)
+        lost = Incident(trouble_of_worker(event), now=0.0)
+        return (lost.begin("another one takes its place"),)
     if not event.replaces:
         return ()
     return (
@@ -265,50 +256,39 @@ def _of_worker(event: WorkerLost | WorkerStarted) -> tuple[IncidentFact, ...]:
     )
 
 
-def _trouble_of_disk(event: WritesRefused) -> Trouble:
-    return Trouble(
-        stage=DISK,
-        rung=event.where,
-        kind="nothing_can_be_written",
-        severity=Severity.HIGH,
-        reason=event.reason,
-    )
-
-
-def trouble_of(
-    event: AttemptFailed | ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
-) -> Trouble:
-    """Return what a fact says is wrong."""
+def _note(incidents: OpenIncidents, event: Event, now: float) -> Facts:
+    """Remember what neither begins nor ends an incident by itself."""
     match event:
-        case AttemptFailed():
-            return Trouble(
-                stage=event.stage,
-                rung=event.provider,
-                kind=event.kind,
-                severity=event.severity,
-                reason=event.reason,
-                # As fallbacks/health.py has it: one bad request retires nobody.
-                left_alone=event.permanent and event.kind is not Kind.BAD_REQUEST,
-            )
-        case ProviderFailed():
-            return Trouble(
-                stage=event.stage,
-                rung=event.provider,
-                kind="error",
-                severity=Severity.MEDIUM,
-                reason=event.error,
-            )
-        case RetriesExhausted():
-            return Trouble(
-                stage=event.stage, rung=event.provider, kind=event.kind, severity=event.severity
-            )
-        case StageExhausted():
-            return Trouble(stage=event.stage, rung="", kind="exhausted", severity=event.severity)
-        case RecordHalted():
-            return Trouble(
-                stage=STORAGE,
-                rung=RECORD,
-                kind="record_halted",
-                severity=event.severity,
-                reason=event.reason,
-            )
+        case ProviderProbed(ok=False):
+            incidents.rungs.get(event.stage, event.provider).reason = event.error
+        case Suspected():
+            rung = incidents.rungs.get(event.stage, event.provider)
+            rung.suspect, rung.kind = True, event.kind
+        case SuspicionCleared():
+            incidents.rungs.get(event.stage, event.provider).suspect = False
+            incidents.recover(event.stage, event.provider, now)
+        case AttemptWon():
+            incidents.recover(event.stage, event.provider, now)
+            incidents.recover(event.stage, "", now)
+        case StageRecovered():
+            incidents.recover(event.stage, "", now)
+        case RecordResumed():
+            incidents.recover(STORAGE, RECORD, now)
+        case _:
+            pass
+    return ()
+
+
+READS: Final[Mapping[type[Event], Callable[[OpenIncidents, Any, float], Facts]]] = {
+    AttemptFailed: _attempt_failed,
+    RungChosen: _rung_chosen,
+    BreakerMoved: _breaker_moved,
+    RungFollowed: _rung_followed,
+    **dict.fromkeys((ProviderFailed, RetriesExhausted, StageExhausted, RecordHalted), _met),
+    **dict.fromkeys((WritesRefused, WritesResumed), _disk),
+    **dict.fromkeys((CampaignHeld, CampaignPaused, CampaignResumed), _campaign),
+    **dict.fromkeys((WorkerLost, WorkerStarted), _worker),
+    **dict.fromkeys((ProviderProbed, Suspected, SuspicionCleared), _note),
+    **dict.fromkeys((AttemptWon, StageRecovered, RecordResumed), _note),
+}
+"""What reads which facts; all others say nothing of an incident."""

@@ -5,7 +5,7 @@ Every attempt has a permit, every end of one hands it back to the roster, and bo
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from fallbacks.attempts import (
     Abandon,
@@ -13,6 +13,7 @@ from fallbacks.attempts import (
     Admitted,
     AttemptEvent,
     Cancel,
+    CancelReason,
     Done,
     Exhausted,
     Failed,
@@ -100,19 +101,21 @@ class Books:
         if entry is None:
             return None
         match event:
+            case Failed() if self._lapsed(entry, event, now, patience_s=patience_s):
+                told, facts = Lapsed(attempt=event.attempt), self._drop(entry, "lag")
             case Failed():
-                lapsed = self._lapsed(entry, event, now, patience_s=patience_s)
-                told = Lapsed(attempt=event.attempt) if lapsed else event
-                enter = self._enter_lapse if lapsed else self._enter_failure
-                return told, enter(entry, event, now)
+                told, facts = event, self._enter_failure(entry, event, now)
             case Admitted():
-                return Owed(attempt=event.attempt), self._enter_admission(entry, event, now)
+                told = Owed(attempt=event.attempt)
+                facts = self._enter_admission(entry, event, now)
             case Refused():
                 full = failed(Kind.RATE_LIMITED, self._stage, provider=entry.provider)
                 told = Failed(attempt=event.attempt, failure=full)
-                return told, self._enter_refusal(entry, now)
+                reached = _limit_reached(self._stage, entry, asked=False, now=now)
+                facts = (reached, *self._drop(entry, "limit"))
             case _:
-                return event, ()
+                told, facts = event, ()
+        return told, facts
 
     def enter_action(self, action: Action, now: float) -> tuple[Fact, ...] | None:
         """Enter what the failover decided; None: the rung may not be asked after all."""
@@ -160,15 +163,8 @@ class Books:
         self._entries[event.attempt] = replace(
             entry, started=now, stalled_s=self._lag.stalled_s(now)
         )
-        return (self._limit_reached(entry, asked=True, now=now),) if event.waited else ()
-
-    def _enter_refusal(self, entry: _Entry, now: float) -> tuple[Fact, ...]:
-        del self._entries[entry.number]
-        self._health(entry.provider).breaker.take_back(entry.permit)
-        dropped = AttemptDropped(
-            stage=self._stage, provider=entry.provider, attempt=entry.number, because="limit"
-        )
-        return (self._limit_reached(entry, asked=False, now=now), dropped)
+        reached = _limit_reached(self._stage, entry, asked=True, now=now)
+        return (reached,) if event.waited else ()
 
     def _enter_failure(self, entry: _Entry, event: Failed, now: float) -> tuple[Fact, ...]:
         del self._entries[entry.number]
@@ -195,16 +191,7 @@ class Books:
                 place = (self._stage, entry.provider)
                 return self._roster.succeeded(place, entry.permit, now=now)
             case Cancel():
-                del self._entries[entry.number]
-                self._health(entry.provider).breaker.take_back(entry.permit)
-                return (
-                    AttemptDropped(
-                        stage=self._stage,
-                        provider=entry.provider,
-                        attempt=entry.number,
-                        because=action.because,
-                    ),
-                )
+                return self._drop(entry, action.because)
 
     def _enter_win(self, win: Win, now: float) -> tuple[Fact, ...]:
         entry, before = self._entries[win.attempt], self._expected
@@ -233,22 +220,26 @@ class Books:
         stalled = self._lag.stalled_s(now) > entry.stalled_s
         return stalled and self._took_s(entry, now) < patience_s
 
-    def _enter_lapse(self, entry: _Entry, _event: Failed, _now: float) -> tuple[Fact, ...]:
+    def _drop(
+        self, entry: _Entry, because: CancelReason | Literal["limit", "lag"]
+    ) -> tuple[Fact, ...]:
+        """Strike an attempt out: its rung did nothing wrong."""
         del self._entries[entry.number]
         self._health(entry.provider).breaker.take_back(entry.permit)
         dropped = AttemptDropped(
-            stage=self._stage, provider=entry.provider, attempt=entry.number, because="lag"
+            stage=self._stage, provider=entry.provider, attempt=entry.number, because=because
         )
         return (dropped,)
 
-    def _limit_reached(self, entry: _Entry, *, asked: bool, now: float) -> LimitReached:
-        return LimitReached(
-            stage=self._stage,
-            provider=entry.provider,
-            attempt=entry.number,
-            waited_s=now - entry.started,
-            asked=asked,
-        )
-
     def _health(self, provider: str) -> Health:
         return self._roster.health(self._stage, provider)
+
+
+def _limit_reached(stage: str, entry: _Entry, *, asked: bool, now: float) -> LimitReached:
+    return LimitReached(
+        stage=stage,
+        provider=entry.provider,
+        attempt=entry.number,
+        waited_s=now - entry.started,
+        asked=asked,
+    )

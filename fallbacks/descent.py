@@ -113,9 +113,96 @@ class DescentSettings:
     silence_s: float = SILENCE_S
     keys: Mapping[str, Choice] | None = None  # None: 1 callback, 2 message, 0 person
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether the menu's choices can be made by keys."""
+        return Step.KEYPAD in self.steps
+
+
+class OutageSteps:
+    """The steps of one outage: how often each was taken, and which is due.
+
+    Attributes:
+        stage: What is down.
+        since: Since when; monotonic, in seconds.
+    """
+
+    def __init__(self, stage: str, settings: DescentSettings, *, local: bool, now: float) -> None:
+        """Stand at the top; `local` says whether the stage has a local rung."""
+        self.stage = stage
+        self.since = now
+        self._settings = settings
+        self._local = local
+        self._at = 0  # in the steps
+        self._taken: Counter[Step] = Counter()
+
+    @property
+    def step(self) -> Step | None:
+        """The step that was taken last; None: the last of all is behind us."""
+        steps = self._settings.steps
+        return steps[self._at] if self._at < len(steps) else None
+
+    def go(self, *, words: bool) -> Descending | None:
+        """Take the step that is due: the same once more, or the next that is possible.
+
+        Args:
+            words: The menu's words can be heard here.
+
+        Returns:
+            None: a goodbye is due.
+        """
+        while (step := self.step) is not None:
+            if self._taken[step] < self._times(step, words=words):
+                self._taken[step] += 1
+                return self._take(step)
+            self._at += 1
+        return None
+
+    def choose(self) -> bool:
+        """Go on to what the caller chose; False: there is no such step below the menu."""
+        self._at += 1
+        steps = list(self._settings.steps)
+        if Step.CHOSEN not in steps[self._at :]:
+            return False
+        self._at = steps.index(Step.CHOSEN)
+        return True
+
+    def _times(self, step: Step, *, words: bool) -> int:
+        menus = self._settings.menus
+        times = {
+            Step.CLIP: self._settings.clips,
+            Step.LOCAL: int(self._local),
+            Step.WORDS: menus - self._taken[Step.KEYPAD] if words else 0,
+            Step.KEYPAD: menus - self._taken[Step.WORDS],
+            Step.CHOSEN: 0,  # only by the caller
+            Step.GOODBYE: 1,
+        }
+        return times[step]
+
+    def _take(self, step: Step) -> Descending | None:
+        match step:
+            case Step.CLIP:
+                return PlayClip(stage=self.stage, number=self._taken[step] - 1)
+            case Step.LOCAL:
+                return UseLocal(stage=self.stage)
+            case Step.WORDS:
+                return ReadMenu(words=True, keys=self._settings.has_keys)
+            case Step.KEYPAD:
+                return ReadMenu()
+            case _:
+                return None
+
 
 class Descent:
-    """The way down, and up again, of one call."""
+    """The way down, and up again, of one call.
+
+    Attributes:
+        has_keys: Whether the menu's choices can be made by keys.
+        hears_words: Whether they can be said: in this language, to this machine.
+        quiet_since: From when on silence counts: what is on the line ends then, or the caller has
+            stopped; None: the caller speaks.
+        over: Whether the goodbye was said.
+    """
 
     def __init__(
         self, settings: DescentSettings | None = None, *, local: frozenset[str] = frozenset()
@@ -129,68 +216,53 @@ class Descent:
         self._settings = settings or DescentSettings()
         self._keys = KEYS if self._settings.keys is None else self._settings.keys
         self._local = local
-        self._stage: str | None = None  # what is down
-        self._since = 0.0
-        self._at = 0  # in the steps
-        self._taken: Counter[Step] = Counter()
-        self._quiet_since: float | None = None
-        self._hears = False  # this machine can hear the menu's words itself
-        self._asked: Choice | None = None  # whether the caller said this
-        self._questions = 0
-        self._carried: Choice | None = None
+        self.has_keys = self._settings.has_keys
+        self.hears_words = False
+        self.quiet_since: float | None = None
         self.over = False
+        self._outage: OutageSteps | None = None
+        self._asked: Choice | None = None  # whether the caller said this
+        self._questions = 0  # in this outage
 
     @property
     def step(self) -> Step | None:
         """How far down the call is; None: no stage is down."""
-        if self._stage is None or self._at >= len(self._settings.steps):
-            return None
-        return self._settings.steps[self._at]
-
-    @property
-    def has_keys(self) -> bool:
-        """Whether the menu's choices can be made by keys."""
-        return Step.KEYPAD in self._settings.steps
+        return self._outage.step if self._outage else None
 
     @property
     def takes_keys(self) -> bool:
-        """Whether a key may be a choice: the menu was read."""
-        return not self.over and self.has_keys and self._read
+        """Whether a key may be a choice: the menu was read, and nothing else since."""
+        return not self.over and self.has_keys and self.step in MENU
 
     @property
     def listens(self) -> bool:
         """Whether what the caller says may be a choice: the menu of words was read."""
-        return not self.over and self.step is Step.WORDS and self._taken[Step.WORDS] > 0
+        return not self.over and self.step is Step.WORDS
 
     @property
     def wake_at(self) -> float | None:
         """The moment at which the silence has lasted too long, or None."""
-        if self._stage is None or self.over or self._quiet_since is None:
+        if self._outage is None or self.over or self.quiet_since is None:
             return None
         if self.step is Step.CHOSEN:  # a message has a silence of its own that ends it
             return None
-        return self._quiet_since + self._settings.silence_s
+        return self.quiet_since + self._settings.silence_s
 
     def down(self, stage: str, now: float) -> tuple[Descending, ...]:
         """A turn found nobody in this stage; return what to do in its place."""
         if self.over or self.step is Step.CHOSEN:
             return ()
-        if self._stage is None:
-            self._stage, self._since, self._at = stage, now, 0
-            self._taken.clear()
+        if self._outage is None:
+            local = stage in self._local
+            self._outage = OutageSteps(stage, self._settings, local=local, now=now)
             self._questions = 0
         return self._go(now)
-
-    def hears(self, *, words: bool) -> None:
-        """Say whether the menu's words can be heard here: in this language, by this machine."""
-        self._hears = words
 
     def key(self, digit: str, now: float) -> tuple[Descending, ...]:
         """The caller pressed a key; it counts once the menu was offered."""
         if not self.takes_keys:
             return ()
-        choice = self._keys.get(digit)
-        return self._go(now) if choice is None else self._choose(choice)  # the menu again
+        return self._go(now, chosen=self._keys.get(digit))  # no choice: the menu again
 
     def heard(self, meaning: Meaning, now: float) -> tuple[Descending, ...]:
         """The caller said one of the menu's words: a choice, a digit, yes or no."""
@@ -200,41 +272,27 @@ class Descent:
         if isinstance(meaning, Consent):
             if asked is None:
                 return ()  # to what? what follows a turn without an answer follows
-            return self._choose(asked) if meaning is Consent.YES else self._go(now)
+            return self._go(now, chosen=asked if meaning is Consent.YES else None)
         choice = meaning if isinstance(meaning, Choice) else self._keys.get(meaning)
         if choice is None or self._questions >= QUESTIONS:
             return self._go(now)
-        self._asked, self._quiet_since = choice, now
+        self._asked, self.quiet_since = choice, now
         self._questions += 1
         return (AskBack(choice=choice),)
 
-    def _choose(self, choice: Choice) -> tuple[Descending, ...]:
-        self._at += 1
-        self._quiet_since = None  # while it is carried out, the caller may be the one who speaks
-        if Step.CHOSEN not in self._settings.steps[self._at :]:
-            return self._goodbye()
-        self._at = list(self._settings.steps).index(Step.CHOSEN)
-        return (Carry(choice=choice),)
-
-    def carried(self, choice: Choice, *, done: bool) -> tuple[Descending, ...]:
-        """What the caller chose was carried out, or could not be."""
-        self._carried = choice if done else None
-        return self._goodbye()
-
-    def spoken(self, dry_at: float) -> None:
-        """Something is on the line until `dry_at`; silence counts from then."""
-        self._quiet_since = dry_at
-
-    def caller_started(self) -> None:
-        """The caller speaks: there is no silence."""
-        self._quiet_since = None
+    def carried(self, choice: Choice | None) -> tuple[Descending, ...]:
+        """What the caller chose was carried out; None: nothing could be. Say goodbye, once."""
+        if self.over:
+            return ()
+        self.over = True
+        return (SayGoodbye(carried=choice),)
 
     def recovered(self, now: float) -> tuple[Descending, ...]:
         """The stage answers again."""
-        if self._stage is None or self.over or self.step is Step.CHOSEN:
+        if self._outage is None or self.over or self.step is Step.CHOSEN:
             return ()
-        stage, self._stage, self._quiet_since, self._asked = self._stage, None, None, None
-        return (GoOn(stage=stage, down_s=now - self._since),)
+        outage, self._outage, self.quiet_since, self._asked = self._outage, None, None, None
+        return (GoOn(stage=outage.stage, down_s=now - outage.since),)
 
     def tick(self, now: float) -> tuple[Descending, ...]:
         """Break a silence that has lasted too long."""
@@ -242,49 +300,13 @@ class Descent:
             return ()
         return self._go(now)
 
-    @property
-    def _read(self) -> bool:
-        """Whether the menu was read, and nothing else since."""
-        return self.step in MENU and any(self._taken[each] for each in MENU)
-
-    def _go(self, now: float) -> tuple[Descending, ...]:
-        """Choose the step that is due: the same once more, or the next that is possible."""
-        self._quiet_since, self._asked = now, None
-        while (step := self.step) is not None:
-            if self._taken[step] < self._times(step):
-                self._taken[step] += 1
-                return self._take(step)
-            self._at += 1
-        return self._goodbye()
-
-    def _times(self, step: Step) -> int:
-        times = {
-            Step.CLIP: self._settings.clips,
-            Step.LOCAL: int(self._stage in self._local),
-            Step.WORDS: self._settings.menus - self._taken[Step.KEYPAD] if self._hears else 0,
-            Step.KEYPAD: self._settings.menus - self._taken[Step.WORDS],
-            Step.CHOSEN: 0,  # only by the caller
-            Step.GOODBYE: 1,
-        }
-        return times[step]
-
-    def _take(self, step: Step) -> tuple[Descending, ...]:
-        stage = self._stage or ""
-        match step:
-            case Step.CLIP:
-                return (PlayClip(stage=stage, number=self._taken[step] - 1),)
-            case Step.LOCAL:
-                return (UseLocal(stage=stage),)
-            case Step.WORDS:
-                return (ReadMenu(words=True, keys=self.has_keys),)
-            case Step.KEYPAD:
-                return (ReadMenu(),)
-            case _:
-                return self._goodbye()
-
-    def _goodbye(self) -> tuple[Descending, ...]:
-        if self.over:
+    def _go(self, now: float, *, chosen: Choice | None = None) -> tuple[Descending, ...]:
+        """Take the step that the caller chose, or the one that is due."""
+        if self._outage is None:
             return ()
-        self.over = True
-        self._quiet_since = None
-        return (SayGoodbye(carried=self._carried),)
+        self.quiet_since, self._asked = now, None
+        if chosen is None:
+            action = self._outage.go(words=self.hears_words)
+        else:
+            action = Carry(choice=chosen) if self._outage.choose() else None
+        return self.carried(None) if action is None else (action,)

@@ -117,7 +117,11 @@ class Failover:
             case Idled():
                 run.owes = run.late = run.replaceable = False
             case Lapsed():
-                actions = self._again_at_once(run, now)
+                # Our own stall has cost it the time to answer: it is asked again.
+                del self._running[run.attempt]
+                self.winner = None if self.winner == run.attempt else self.winner
+                self.choice.take_back(run.provider)
+                actions = () if self._running else self._next(now)
             case Owed():
                 run.owed(self.lag.provider_s(now))
         return actions
@@ -149,24 +153,15 @@ class Failover:
             return (run.abandoned(now_s=now_s), *self._without(run, None, now))
         if now < lag.moment_of(run.late_at(self._pace)):  # nobody is late: it is time for a hedge
             run.hedge_at = None
-            return self._race(now, hedge=True)
+            second = self.choice.find_second(until, runs, now, allowance=self._hedges, hedge=True)
+            return self._start(second, now)
         run.late, run.hedge_at = True, None
         suspect = Suspect(attempt=run.attempt, provider=run.provider, kind=run.kind)
-        raced = self._race(now)
+        raced = self._start(self.choice.find_second(until, runs, now), now)
         if len(self._running) == 1:
             fresh = self.choice.find_fresh(self.until, self._running.values(), now)
             run.replaceable = fresh is not None
         return (suspect, *raced)
-
-    def _race(self, now: float, *, hedge: bool = False) -> tuple[Action, ...]:
-        """Ask another rung as well, if there is room for that."""
-        if len(self._running) > 1:
-            return ()
-        allowance = self._hedges if hedge else None
-        second = self.choice.find_second(
-            self.until, self._running.values(), now, allowance=allowance, hedge=hedge
-        )
-        return () if second is None else self._start(second, now)
 
     def _progressed(self, run: Run, now: float) -> tuple[Action, ...]:
         others = [each for each in self._running.values() if each is not run]
@@ -205,13 +200,6 @@ class Failover:
             return ()  # a rung that is not late is already asked
         return self._next(now)
 
-    def _again_at_once(self, run: Run, now: float) -> tuple[Action, ...]:
-        """Ask again whom our own stall has cost the time to answer."""
-        del self._running[run.attempt]
-        self.winner = None if self.winner == run.attempt else self.winner
-        self.choice.take_back(run.provider)
-        return () if self._running else self._next(now)
-
     def _next(self, now: float) -> tuple[Action, ...]:
         """Ask the next rung, or give the work up if nobody is left."""
         found = self.choice.find_next(self.until, self._running.values(), now)
@@ -225,7 +213,10 @@ class Failover:
         self.over = True
         return (Exhausted(attempts=self.choice.attempts),)
 
-    def _start(self, candidate: NextRung, now: float) -> tuple[Action, ...]:
+    def _start(self, candidate: NextRung | None, now: float) -> tuple[Action, ...]:
+        """Ask a rung as well as those that are asked; None: nobody is to be."""
+        if candidate is None:
+            return ()
         provider, attempt = candidate.provider, next(self._numbers)
         standing = self.choice.note_start(candidate)
         now_s = self.lag.provider_s(now)

@@ -18,6 +18,35 @@ OPENING_S: Final = 1.5  # a handshake across an ocean takes a third of it (chose
 STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of what came before
 
 
+class Opening:
+    """Whether a recogniser's first connection takes too long; it counts the provider's time.
+
+    Attributes:
+        under_way: It was begun, and is neither made nor has it failed.
+    """
+
+    def __init__(self, lag: Lag) -> None:
+        self.under_way = False
+        self._lag = lag
+        self._begun_s = 0.0  # on the provider's clock
+        self._overdue = False  # that it takes too long is known
+
+    def begin(self, now: float) -> None:
+        """Note that it is begun."""
+        self.under_way, self._begun_s = True, self._lag.provider_s(now)
+
+    def end(self) -> None:
+        """Note that it is made, or failed."""
+        self.under_way = False
+
+    def note_overdue(self, now: float) -> bool:
+        """Say, once, that it is not made although there was time enough."""
+        if self._overdue or not self.under_way:
+            return False
+        self._overdue = self._lag.provider_s(now) - self._begun_s >= OPENING_S
+        return self._overdue
+
+
 class Feed:
     """One recogniser's. Moments are seconds of the provider's clock (`fallbacks/lag.py`).
 
@@ -30,7 +59,7 @@ class Feed:
         from_s: The caller's second at which the feed began.
         replayed: Whether it was given the utterance from its start, after others had heard it.
         held_s: The caller's second from which on it gets nothing, for it is behind; None: it does.
-        opening_at: When its first connection was begun; None: it was not, or is made, or failed.
+        opening: Its first connection, while that is made.
     """
 
     def __init__(self, provider: str, *, reconnected_by_us: bool, lag: Lag | None = None) -> None:
@@ -49,10 +78,9 @@ class Feed:
         self.from_s = 0.0
         self.replayed = False
         self.held_s: float | None = None
-        self.opening_at: float | None = None
         self._reconnected_by_us = reconnected_by_us
         self._lag = lag or Lag()
-        self._overdue = False  # that its first connection takes too long is known
+        self.opening = Opening(self._lag)
         self._lived_at = -math.inf
         self._steady = 0  # results without words in a row that came in time
         self._sent_s = 0.0  # on this connection
@@ -66,17 +94,6 @@ class Feed:
         """
         steady = self.open and self._steady >= STEADY
         return self._lag.moment_of(self._lived_at + BEAT_S) if steady else None
-
-    def note_opening(self, now: float) -> None:
-        """Note that its first connection is begun."""
-        self.opening_at = self._lag.provider_s(now)
-
-    def note_overdue(self, now: float) -> bool:
-        """Say, once, that it is not connected although there was time enough."""
-        if self._overdue or self.opening_at is None:
-            return False
-        self._overdue = self._lag.provider_s(now) - self.opening_at >= OPENING_S
-        return self._overdue
 
     def note_result(self, now: float, *, words: bool) -> None:
         """Note that it wrote something, be it that nobody speaks."""

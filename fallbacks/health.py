@@ -89,6 +89,32 @@ class Suspicion:
         return self.clear(at) if may_clear else ()
 
 
+class Rotation:
+    """Whether callers are offered a rung, on an operator's word; probes go on asking it.
+
+    Attributes:
+        out: Whether an operator took it out.
+        at: When an operator last said anything of that; monotonic, in seconds.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.out = False
+        self.at = now
+
+    def take_out(self, now: float) -> None:
+        """Offer it to no caller any more."""
+        self.at, self.out = now, True
+
+    def put_back(self, now: float) -> None:
+        """Offer it again."""
+        self.at, self.out = now, False
+
+    def follow(self, *, out: bool, since: float) -> None:
+        """Adopt an operator's word that another process was given, unless ours is newer."""
+        if since > self.at:
+            self.at, self.out = since, out
+
+
 class Health:
     """The health of one rung, shared by all calls of the process."""
 
@@ -108,8 +134,7 @@ class Health:
         self.suspicion = Suspicion(stage, provider)
         self.rests_until = now
         self.retired = False  # opened by what only a person can mend
-        self.withdrawn = False  # an operator took it out of rotation
-        self.rotation_at = now  # when an operator last said anything of that
+        self.rotation = Rotation(now)
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
         self._refused: set[str] = set()  # different requests called bad since the last success
@@ -127,7 +152,7 @@ class Health:
         admits = self.breaker.state is State.CLOSED or (trial and not self.breaker.on_trial(now))
         return Standing(
             provider=self.provider,
-            usable=admits and now >= self.rests_until and not self.withdrawn,
+            usable=admits and now >= self.rests_until and not self.rotation.out,
             suspect=not trial and self.suspicion.stands(now, self.breaker.settings),
             p50_s=self.latency.p50_s,
             p95_s=self.latency.p95_s,
@@ -135,7 +160,7 @@ class Health:
 
     def permit(self, now: float, *, probe: bool = False) -> Permit | None:
         """Return leave to ask the rung, or None: it is not to be asked now."""
-        if (now < self.rests_until or self.withdrawn) and not probe:
+        if (now < self.rests_until or self.rotation.out) and not probe:
             return None
         return self.breaker.permit(now, probe=probe)
 
@@ -217,19 +242,6 @@ class Health:
         self._refused.clear()
         told = ProviderReset(stage=self.stage, provider=self.provider)
         return (told, *self.breaker.reset(now))
-
-    def withdraw(self, now: float) -> None:
-        """Take the rung out of rotation on an operator's word; probes go on asking it."""
-        self.rotation_at, self.withdrawn = now, True
-
-    def put_back(self, now: float) -> None:
-        """Put it back into rotation."""
-        self.rotation_at, self.withdrawn = now, False
-
-    def follow_rotation(self, *, out: bool, since: float) -> None:
-        """Adopt an operator's word that another process was given, unless ours is newer."""
-        if since > self.rotation_at:
-            self.rotation_at, self.withdrawn = since, out
 
     def follow_breaker(
         self, state: State, *, since: float, now: float, rest_s: float, retired: bool

@@ -197,7 +197,8 @@ class CallerHearing:
     def _fail(self, feed: Feed, failure: Failure, now: float) -> tuple[HearingAction, ...]:
         """Have a rung's connection made again, and another asked for what it was asked for."""
         utterance, attempt = _in_progress(self.utterance), feed.attempt
-        feed.attempt, feed.waits, feed.opening_at = None, False, None
+        feed.attempt, feed.waits = None, False
+        feed.opening.end()
         feed.lose()
         actions: list[HearingAction] = [Reconnect(feed.provider)]
         if utterance and attempt is not None:
@@ -216,9 +217,10 @@ class CallerHearing:
             return self._carry_out(utterance.handle(event, now), now) if utterance else ()
         feed = self.feeds[event.provider]
         if isinstance(event, RecogniserOpened):
-            feed.note_opening(now)
+            feed.opening.begin(now)
             return ()
-        feed.connected, feed.opening_at = True, None
+        feed.connected = True
+        feed.opening.end()
         actions: tuple[HearingAction, ...] = ()
         if feed.waits and utterance:
             actions = utterance.feed(feed, self.sound, now)
@@ -254,14 +256,14 @@ class CallerHearing:
         """Between utterances, let the rung hear that will be asked next."""
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
-            if feed.attempt is None and feed.note_overdue(now):
+            if feed.attempt is None and feed.opening.note_overdue(now):
                 actions += _book(_failure(Symptom.NO_ANSWER, feed), self._policy, now)
         if _in_progress(self.utterance):
             return tuple(actions)
         standings = self._policy.roster.standings(self._policy.stage, now)
         until = self.utterance.until(now) if self.utterance else self._turn.unhurried_until(now)
         ranked = [self.feeds[each] for each in rank(standings, until, now=now)]
-        known = (each for each in ranked if each.connected or each.opening_at is not None)
+        known = (each for each in ranked if each.connected or each.opening.under_way)
         best = next(known, None)
         if best is None or not best.connected or best.open:
             return tuple(actions)

@@ -47,14 +47,35 @@ class HoldSettings:
     turns_apart: int = TURNS_APART  # from one filler to the next
 
 
+class FillerTurns:
+    """Which turns may have a filler: one of so many in a row, and that one once."""
+
+    def __init__(self, apart: int) -> None:
+        self._apart = apart  # from one to the next
+        self._turn = 0
+        self._last: int | None = None  # the turn that had one
+
+    @property
+    def allowed(self) -> bool:
+        """Whether this turn may have one."""
+        return self._last is None or self._turn - self._last >= self._apart
+
+    def begin(self) -> None:
+        """Note that the next turn has begun."""
+        self._turn += 1
+
+    def spend(self) -> None:
+        """Note that this turn has had one."""
+        self._last = self._turn
+
+
 class Holding:
     """Holds the line of one call."""
 
     def __init__(self, settings: HoldSettings | None = None) -> None:
         self.settings = settings or HoldSettings()
-        self._turn = 0
+        self._fillers = FillerTurns(self.settings.turns_apart)
         self._met = True  # something was heard in this turn: the next stop is another turn's
-        self._last_filler: int | None = None  # the turn that had one
         self._stopped_at: float | None = None  # an answer is owed since
         self._expected_at: tuple[float, ...] = ()  # when its first word should be, latest first
         self._dry_at: float | None = None  # something was said in this turn, until then
@@ -71,7 +92,7 @@ class Holding:
             return self._dry_at + self.settings.silence_s
         decided_at = -inf if self._decided_at is None else self._decided_at
         hopeless = self._tool_first and self._decided_at is not None
-        if not self._filler_allowed:
+        if not self._fillers.allowed:
             clip_at = self._stopped_at + self.settings.clip_s
             return max(clip_at, decided_at if hopeless else decided_at + self.settings.first_s)
         first_at = self._stopped_at + self.settings.first_s
@@ -89,7 +110,8 @@ class Holding:
 
     def caller_stopped(self, at: float) -> None:
         """An answer is owed, since the caller's last voiced sample."""
-        self._turn += self._met
+        if self._met:
+            self._fillers.begin()
         self._met = False
         self._stopped_at, self._expected_at, self._dry_at = at, (), None
         self._paused_at = self._decided_at = None
@@ -145,12 +167,7 @@ class Holding:
         first = self._dry_at is None
         self._met = True
         self._dry_at = now  # until it is told what was queued
-        if first and self._filler_allowed:
-            self._last_filler = self._turn
+        if first and self._fillers.allowed:
+            self._fillers.spend()
             return (Say.FILLER,)
         return (Say.CLIP,)
-
-    @property
-    def _filler_allowed(self) -> bool:
-        last = self._last_filler
-        return last is None or self._turn - last >= self.settings.turns_apart

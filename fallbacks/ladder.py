@@ -213,6 +213,8 @@ class RungChoice:
     ) -> NextRung | None:
         """Return who is to be asked as well: another rung, or the same if it is the only one left.
 
+        Nobody, if two are being asked already.
+
         Args:
             until: The deadline.
             runs: Who is being asked.
@@ -220,6 +222,8 @@ class RungChoice:
             allowance: Pays for it; None: the stage's.
             hedge: Nobody is late yet.
         """
+        if len(runs) > 1:
+            return None
         again = (each for each, wait_s in self._again_after(until, now) if wait_s == 0)
         second = self.find_fresh(until, runs, now) or next(again, None)
         if second is None or not (allowance or self._allowance).take():

@@ -8,11 +8,15 @@ after an ordinary failure, and the next probe decides.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from fallbacks.breaker import BreakerSettings, Permit
 from fallbacks.failure import Failure, Scope
 from fallbacks.health import Health, HealthFact, Standing
 from fallbacks.latency import PRIOR_S
+
+RungName: TypeAlias = tuple[str, str]
+"""Stage and provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +77,12 @@ class Roster:
         facts = self._rungs[key].failed(permit, failure, now=now, request=request, chance=chance)
         if failure.scope is not Scope.CREDENTIAL:
             return facts
-        same_key = self._with_key_of(key)
-        same_account = [] if known else self._with_account_of(key)
+        same_key = with_key_of(key, self._places)
+        same_account = [] if known else with_account_of(key, self._places)
         return (
             *facts,
-            *[fact for each in same_key for fact in each.retire(failure.kind, now)],
-            *[fact for each in same_account for fact in each.trip(failure.kind, now)],
+            *[fact for each in same_key for fact in self._rungs[each].retire(failure.kind, now)],
+            *[fact for each in same_account for fact in self._rungs[each].trip(failure.kind, now)],
         )
 
     def succeeded(
@@ -90,8 +94,8 @@ class Roster:
         facts = health.succeeded(permit, now, ttfb_s=ttfb_s)
         if not was_retired or health.retired:
             return facts
-        sharing = (*self._with_key_of(place), *self._with_account_of(place))
-        mended = [each for each in sharing if each.retired]
+        sharing = (*with_key_of(place, self._places), *with_account_of(place, self._places))
+        mended = [self._rungs[each] for each in sharing if self._rungs[each].retired]
         return (*facts, *[fact for each in mended for fact in each.reset(now)])
 
     def reset(self, provider: str, now: float) -> tuple[HealthFact, ...]:
@@ -109,13 +113,13 @@ class Roster:
         """Offer the rungs of this name to no caller any more, from the next piece of work on."""
         for each in self:
             if each.provider == provider:
-                each.withdraw(now)
+                each.rotation.take_out(now)
 
     def put_back(self, provider: str, now: float) -> None:
         """Offer them again."""
         for each in self:
             if each.provider == provider:
-                each.put_back(now)
+                each.rotation.put_back(now)
 
     @property
     def wake_at(self) -> float | None:
@@ -130,22 +134,25 @@ class Roster:
         """Every rung's health, stage by stage."""
         return iter(self._rungs.values())
 
-    def _with_key_of(self, key: tuple[str, str]) -> list[Health]:
-        shared = self._places[key].credential
-        return [
-            health
-            for other, health in self._rungs.items()
-            if other != key and shared and self._places[other].credential == shared
-        ]
 
-    def _with_account_of(self, key: tuple[str, str]) -> list[Health]:
-        """Return the rungs with another key of the same account."""
-        own = self._places[key]
-        return [
-            health
-            for other, health in self._rungs.items()
-            if own.account
-            and self._places[other].account == own.account
-            and (not own.credential or self._places[other].credential != own.credential)
-            and other != key
-        ]
+def with_key_of(rung: RungName, places: Mapping[RungName, Place]) -> list[RungName]:
+    """Return the other rungs that have this one's key."""
+    shared = places[rung].credential
+    return [
+        other
+        for other, place in places.items()
+        if other != rung and shared and place.credential == shared
+    ]
+
+
+def with_account_of(rung: RungName, places: Mapping[RungName, Place]) -> list[RungName]:
+    """Return the rungs with another key of the same account."""
+    own = places[rung]
+    return [
+        other
+        for other, place in places.items()
+        if own.account
+        and place.account == own.account
+        and (not own.credential or place.credential != own.credential)
+        and other != rung
+    ]

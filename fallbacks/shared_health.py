@@ -124,7 +124,7 @@ class SharedRung:
                 ours, until = self.health.rests_until, now + left_s
                 self.health.rests_until = max(ours, until) if left_s > 0 else min(ours, until)
             case Aspect.ROTATION:
-                self.health.follow_rotation(out=bool(word.value), since=min(now, since))
+                self.health.rotation.follow(out=bool(word.value), since=min(now, since))
             case _:
                 pass
         after = self._look()
@@ -157,12 +157,12 @@ class SharedRung:
             breaker=(breaker.state, breaker.since),
             suspect_since=self.health.suspect_since,
             rests_until=self.health.rests_until,
-            withdrawn=self.health.withdrawn,
+            withdrawn=self.health.rotation.out,
         )
 
     def _rotation(self, offset_s: float) -> BoardWord:
-        at_s = self._moment(Aspect.ROTATION, self.health.rotation_at, offset_s)
-        out = self.health.withdrawn
+        out = self.health.rotation.out
+        at_s = self._moment(Aspect.ROTATION, self.health.rotation.at, offset_s)
         return BoardWord(
             place=self.place,
             aspect=Aspect.ROTATION,

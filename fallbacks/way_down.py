@@ -105,18 +105,21 @@ class WayDown:
         """Return what is to be done about an event."""
         actions: Actions = ()
         match event:
-            case StageExhausted():
-                actions = self._exhausted(event.stage, now)
-            case AttemptWon():
-                self._down.discard(event.stage)
-                steps = self._descent.recovered(now) if event.stage == self._stage else ()
-                actions = self._actions(steps, now)
+            case StageExhausted() | AttemptWon():
+                actions = self._of_stage(event, now)
             case MenuKeyPressed() | MenuWordSaid():
                 actions = self._chosen(event, now)
-            case Spoken():
-                actions = self._spoken(event, now)
+            case Spoken() if event.action.then is Then.HANG_UP:
+                self._hang_up_at = event.dry_at or now
+            case Spoken() if event.action.then is Then.WAIT and event.dry_at is None:
+                # There was nothing to say for this step.
+                actions = self._actions(self._descent.down(self._stage, now), now)
+            case ChoiceDone() if not event.done and event.choice in INSTEAD:
+                keys = self._descent.has_keys
+                actions = carry_out(INSTEAD[event.choice], stage=self._stage, keys=keys)
             case ChoiceDone():
-                actions = self._choice_done(event, now)
+                steps = self._descent.carried(event.choice if event.done else None)
+                actions = (*_words_behind(event), *self._actions(steps, now))
             case _:
                 self._note(event, now)
         return actions
@@ -135,14 +138,18 @@ class WayDown:
         message, self.message = self.message, None
         return (KeepMessage(message=message),) if message else ()
 
-    def _exhausted(self, stage: str, now: float) -> Actions:
-        self._down.add(stage)
+    def _of_stage(self, event: StageExhausted | AttemptWon, now: float) -> Actions:
+        if isinstance(event, AttemptWon):
+            self._down.discard(event.stage)
+            steps = self._descent.recovered(now) if event.stage == self._stage else ()
+            return self._actions(steps, now)
+        self._down.add(event.stage)
         if self._stepped:
             return ()
         self._stepped = True
         if self._descent.step is None and not self._descent.over:
-            self._stage = stage
-        return self._actions(self._descent.down(stage, now), now)
+            self._stage = event.stage
+        return self._actions(self._descent.down(event.stage, now), now)
 
     def _chosen(self, event: MenuKeyPressed | MenuWordSaid, now: float) -> Actions:
         if isinstance(event, MenuWordSaid):
@@ -155,44 +162,21 @@ class WayDown:
             steps = self._descent.key(event.digit, now)
         return (CutLine(), *self._actions(steps, now)) if steps else ()
 
-    def _spoken(self, event: Spoken, now: float) -> Actions:
-        match event.action.then:
-            case Then.HANG_UP:
-                self._hang_up_at = event.dry_at or now
-            case Then.WAIT if event.dry_at is None:  # there was nothing to say for this step
-                return self._actions(self._descent.down(self._stage, now), now)
-            case Then.WAIT:
-                self._descent.spoken(event.dry_at or now)
-            case _:
-                pass
-        return ()
-
-    def _choice_done(self, event: ChoiceDone, now: float) -> Actions:
-        if not event.done and event.choice in INSTEAD:
-            keys = self._descent.has_keys
-            return carry_out(INSTEAD[event.choice], stage=self._stage, keys=keys)
-        after = self._actions(self._descent.carried(event.choice, done=event.done), now)
-        if event.lost:
-            return (_speak(Then.NOTHING, Situation.NOT_KEPT, must=True), *after)
-        if event.choice not in DONE:
-            return after
-        return (_speak(Then.NOTHING, DONE[event.choice], must=True), *after)
-
     def _note(self, event: LineEvent, now: float) -> None:
         match event:
             case CallerBegan() | CallerFellSilent():
                 speaking = isinstance(event, CallerBegan)
-                if speaking:
-                    self._stepped = False
-                    self._descent.caller_started()
-                else:  # perhaps it was a cough, and no turn comes of it
-                    self._descent.spoken(now)
+                self._stepped = self._stepped and not speaking
+                # A silence counts at once: perhaps it was a cough, and no turn comes of it.
+                self._descent.quiet_since = None if speaking else now
                 if self.message:
                     self.message.voice(now, speaking=speaking)
+            case Spoken() if event.action.then is Then.WAIT:
+                self._descent.quiet_since = event.dry_at or now
             case AnswerSounded():
-                self._descent.spoken(event.dry_at)
+                self._descent.quiet_since = event.dry_at
             case EarChecked():
-                self._descent.hears(words=event.usable)
+                self._descent.hears_words = event.usable
             case MessageBegan():
                 self.message = event.message
             case _:
@@ -263,3 +247,12 @@ def _speak(then: Then, *situations: Situation, must: bool = False) -> SpeakFor:
 
 def _taken(stage: str, step: Step) -> StepTaken:
     return StepTaken(stage=stage, step=step.value)
+
+
+def _words_behind(done: ChoiceDone) -> Actions:
+    """Return what the caller is told of what was chosen, before the goodbye."""
+    if done.lost:
+        return (_speak(Then.NOTHING, Situation.NOT_KEPT, must=True),)
+    if done.choice not in DONE:
+        return ()
+    return (_speak(Then.NOTHING, DONE[done.choice], must=True),)

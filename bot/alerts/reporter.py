@@ -15,8 +15,9 @@ from calls.alert import STAGES, AlertFact, IncidentLasted
 from calls.entry import Entry
 from calls.events import CallEnded, CallerStopped, CallFailed, Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
-from calls.incidents import RECORD, STORAGE, Place
+from calls.incidents import Place
 from calls.not_served import not_served
+from calls.troubles import RECORD, STORAGE
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
 from storage.alert_outbox import AlertOutbox
 from storage.alert_rows import ReportedFact

@@ -77,7 +77,7 @@ def _describe(health: Health, now: float) -> dict[str, Any]:
         "usable": standing.usable,
         "suspect": health.suspect_since is not None,
         "retired": health.retired,
-        "withdrawn": health.withdrawn,
+        "withdrawn": health.rotation.out,
         "rests_s": _left_s(health.rests_until, now),
         "half_opens_in_s": None if wake_at is None else _left_s(wake_at, now),
         "failures": health.breaker.failures,

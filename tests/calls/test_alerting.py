@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.alert import Alert, AlertFact, AlertRules, IncidentLasted, TellAlert
-from calls.alerting import Alerting
+from calls.alerting import Alerting, Bell, begun
 from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
 
@@ -282,6 +283,28 @@ def test_a_decision_goes_on_from_what_was_known() -> None:
 
     assert after.handle(BEGAN, 106.0) == ()
     assert len(after.handle(ENDED, 160.0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "now", "rings"),
+    [
+        ({}, 104.9, False),
+        ({}, 105.0, True),
+        ({"severity": Severity.LOW}, 200.0, False),
+        ({"severity": Severity.MEDIUM}, 200.0, False),
+        ({"severity": Severity.CRITICAL}, 100.0, True),
+        ({"stage": "worker"}, 100.0, True),
+        ({"revision": 1, "told_severity": Severity.HIGH}, 200.0, False),
+        ({"revision": 1, "told_severity": Severity.MEDIUM}, 200.0, True),
+        ({"revision": 1, "ended_s": 150.0}, 150.0, True),
+        ({"revision": 2, "ended_s": 150.0, "told_ended": True}, 150.0, False),
+        ({"ended_s": 150.0}, 150.0, False),
+    ],
+)
+def test_when_an_alert_rings_at_night(changed: dict[str, Any], now: float, *, rings: bool) -> None:
+    alert = replace(begun(BEGAN, 100.0), **changed)
+
+    assert Bell(RULES, lambda _: True).rings(alert, now, among=[alert]) is rings
 
 
 RUNGS = st.sampled_from(["cartesia", "elevenlabs", ""])

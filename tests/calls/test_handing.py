@@ -64,7 +64,7 @@ def test_a_person_who_accepts_is_connected_with_the_caller() -> None:
     )
 
     assert done == [Announce(), Summarise(), CallPerson(), HoldCaller(), Brief(), Join()]
-    assert (handing.outcome, handing.together) == ("connected", True)
+    assert (handing.outcome, handing.at) == ("connected", At.TOGETHER)
 
 
 def test_a_person_may_accept_before_all_was_said() -> None:
@@ -212,7 +212,8 @@ class Attempt(RuleBasedStateMachine):
         """The caller is connected or the agent comes back, never both, and once."""
         if self.handing is None:
             return
-        ends = self.count(ComeBack, LetGo) + int(self.handing.together) + self.count(TakeBack)
+        together = int(self.handing.at is At.TOGETHER)
+        ends = self.count(ComeBack, LetGo) + together + self.count(TakeBack)
         assert ends <= 1
         if self.handing.at is At.OVER and self.caller_there:
             assert ends == 1
@@ -230,12 +231,12 @@ class Attempt(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_in_silence(self) -> None:
         """Whoever waits has heard the announcement and hears tones, and a moment ends it."""
-        if self.handing is None or self.handing.at is At.OVER or self.handing.together:
+        if self.handing is None or self.handing.at in (At.TOGETHER, At.OVER):
             return
         assert self.handing.wake_at is not None
         rounded_s = 1e-6  # of sums and differences of moments
         assert self.handing.wake_at - self.now <= LONGEST_S + rounded_s
-        assert self.handing.caller_waits == bool(self.count(HoldCaller))
+        assert self.count(HoldCaller) <= 1
         assert self.count(Announce) == 1
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from calls.events import Event, ProviderFailed
 from calls.house_events import WorkerCause, WorkerLost, WorkerStarted
-from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew, Trouble
-from calls.incidents import AGAIN_S, CALM_S, Incidents, trouble_of
+from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
+from calls.incidents import AGAIN_S, CALM_S, Incidents
 from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,
@@ -289,38 +289,6 @@ def test_a_breaker_that_opens_for_what_nobody_told_is_of_an_unknown_kind() -> No
     (began,) = told_by(moved("open"))
 
     assert began.kind == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("event", "trouble"),
-    [
-        (
-            ProviderFailed(stage="transport", provider="twilio", error="answered 401"),
-            Trouble(
-                stage="transport",
-                rung="twilio",
-                kind="error",
-                severity=Severity.MEDIUM,
-                reason="answered 401",
-            ),
-        ),
-        (
-            RetriesExhausted(
-                stage="tools", provider="crm", kind=Kind.TIMEOUT, tries=4, severity=Severity.HIGH
-            ),
-            Trouble(stage="tools", rung="crm", kind="timeout", severity=Severity.HIGH),
-        ),
-        (
-            EXHAUSTED,
-            Trouble(stage="llm", rung="", kind="exhausted", severity=Severity.CRITICAL),
-        ),
-    ],
-    ids=["off the ladders", "tried again in vain", "a whole stage"],
-)
-def test_a_fact_says_who_failed_how_and_how_badly(
-    event: ProviderFailed | RetriesExhausted | StageExhausted, trouble: Trouble
-) -> None:
-    assert trouble_of(event) == trouble
 
 
 def test_a_rate_limit_is_over_when_the_rung_answers_again() -> None:

@@ -13,6 +13,7 @@ from fallbacks.descent import (
     Descent,
     DescentSettings,
     GoOn,
+    OutageSteps,
     PlayClip,
     ReadMenu,
     SayGoodbye,
@@ -52,7 +53,7 @@ def test_a_stage_without_a_local_rung_passes_that_step() -> None:
 def test_silence_goes_down_as_well() -> None:
     call = Descent()
     call.down("llm", 0.0)
-    call.spoken(2.0)
+    call.quiet_since = 2.0
 
     assert call.tick(5.4) == ()
     assert call.tick(5.5) == (PlayClip(stage="llm", number=1),)
@@ -61,8 +62,8 @@ def test_silence_goes_down_as_well() -> None:
 def test_there_is_no_silence_while_the_caller_speaks() -> None:
     call = Descent()
     call.down("llm", 0.0)
-    call.spoken(2.0)
-    call.caller_started()
+    call.quiet_since = 2.0
+    call.quiet_since = None
 
     assert call.wake_at is None
 
@@ -72,25 +73,25 @@ def test_what_the_caller_chose_is_done_and_ends_with_a_goodbye() -> None:
 
     assert call.key("1", 21.0) == (Carry(choice=Choice.CALLBACK),)
     assert call.wake_at is None
-    assert call.carried(Choice.CALLBACK, done=True) == (SayGoodbye(carried=Choice.CALLBACK),)
+    assert call.carried(Choice.CALLBACK) == (SayGoodbye(carried=Choice.CALLBACK),)
     assert call.over
 
 
 def test_the_silence_behind_a_message_is_no_reason_to_say_goodbye_before_it_is_kept() -> None:
     call = at_the_menu()
     call.key("2", 21.0)
-    call.caller_started()
-    call.spoken(30.0)  # the caller stops
+    call.quiet_since = None
+    call.quiet_since = 30.0  # the caller stops
 
     assert call.tick(40.0) == ()
-    assert call.carried(Choice.MESSAGE, done=True) == (SayGoodbye(carried=Choice.MESSAGE),)
+    assert call.carried(Choice.MESSAGE) == (SayGoodbye(carried=Choice.MESSAGE),)
 
 
 def test_what_could_not_be_done_still_ends_with_a_goodbye() -> None:
     call = at_the_menu()
     call.key("0", 21.0)
 
-    assert call.carried(Choice.PERSON, done=False) == (SayGoodbye(carried=None),)
+    assert call.carried(None) == (SayGoodbye(carried=None),)
 
 
 def test_a_key_that_means_nothing_gets_the_menu_again_and_then_a_goodbye() -> None:
@@ -142,7 +143,7 @@ def test_the_keys_are_the_owners_to_choose() -> None:
 
 def test_a_menu_of_words_behind_the_one_of_keys_is_read_as_often_as_is_left() -> None:
     call = Descent(DescentSettings(steps=(Step.KEYPAD, Step.WORDS, Step.GOODBYE), menus=2))
-    call.hears(words=True)
+    call.hears_words = True
 
     assert [call.down("llm", float(now)) for now in range(3)] == [
         (ReadMenu(),),
@@ -153,10 +154,10 @@ def test_a_menu_of_words_behind_the_one_of_keys_is_read_as_often_as_is_left() ->
 
 def test_no_silence_is_too_long_while_nothing_is_down_nor_behind_the_goodbye() -> None:
     call = Descent(DescentSettings(steps=(Step.GOODBYE,)))
-    call.spoken(5.0)
+    call.quiet_since = 5.0
     before = call.wake_at
     call.down("llm", 10.0)
-    call.spoken(12.0)
+    call.quiet_since = 12.0
 
     assert (before, call.wake_at) == (None, None)
 
@@ -173,7 +174,7 @@ SAID_OR_PRESSED = ReadMenu(words=True, keys=True)
 
 def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 2) -> Descent:
     call = Descent(DescentSettings(steps=steps, clips=0, menus=menus))
-    call.hears(words=True)
+    call.hears_words = True
     call.down("stt", 0.0)
     assert call.listens
     return call
@@ -181,7 +182,7 @@ def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 
 
 def test_where_words_can_be_heard_the_menu_is_of_words_and_keys_and_is_read_as_often() -> None:
     call = Descent(DescentSettings(clips=0))
-    call.hears(words=True)
+    call.hears_words = True
 
     assert [call.down("stt", float(now)) for now in range(3)] == [
         (SAID_OR_PRESSED,),
@@ -192,7 +193,7 @@ def test_where_words_can_be_heard_the_menu_is_of_words_and_keys_and_is_read_as_o
 
 def test_a_line_without_keys_is_offered_words_alone() -> None:
     call = Descent(DescentSettings(steps=(Step.WORDS, Step.CHOSEN, Step.GOODBYE)))
-    call.hears(words=True)
+    call.hears_words = True
 
     assert call.down("stt", 0.0) == (ReadMenu(words=True, keys=False),)
     assert call.key("1", 1.0) == ()
@@ -200,7 +201,7 @@ def test_a_line_without_keys_is_offered_words_alone() -> None:
 
 def test_a_machine_that_ceases_to_hear_reads_the_keys_alone_from_then_on() -> None:
     call = at_the_menu_of_words()
-    call.hears(words=False)
+    call.hears_words = False
 
     assert call.down("stt", 5.0) == (ReadMenu(),)
     assert not call.listens
@@ -279,7 +280,7 @@ def test_questions_come_to_an_end() -> None:
 def test_a_question_that_is_not_answered_is_followed_by_the_menu_when_the_silence_is_long() -> None:
     call = at_the_menu_of_words()
     call.heard(Choice.CALLBACK, 5.0)
-    call.spoken(8.0)
+    call.quiet_since = 8.0
 
     assert call.tick(11.5) == (SAID_OR_PRESSED,)
 
@@ -301,7 +302,7 @@ def test_whatever_reads_the_menu_again_starts_the_silence_anew() -> None:
 
 def test_words_before_the_menu_and_behind_a_choice_mean_nothing() -> None:
     call = Descent()
-    call.hears(words=True)
+    call.hears_words = True
     call.down("stt", 0.0)
     before = call.heard(Choice.CALLBACK, 1.0)
     chosen = at_the_menu_of_words()
@@ -331,6 +332,25 @@ def test_the_phrases_are_heard_in_english_alone(language: str, *, heard: bool) -
     assert heard_here(language) is heard
 
 
+def test_the_menu_is_read_so_often_in_whatever_form() -> None:
+    outage = OutageSteps("llm", DescentSettings(clips=0), local=False, now=0.0)
+
+    assert outage.go(words=True) == ReadMenu(words=True, keys=True)
+    assert outage.go(words=False) == ReadMenu()
+    assert outage.go(words=True) is None
+    assert outage.step is Step.GOODBYE
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_a_choice_leads_down_and_never_up(*, below: bool) -> None:
+    steps = (Step.KEYPAD, Step.CHOSEN) if below else (Step.CHOSEN, Step.KEYPAD)
+    outage = OutageSteps("llm", DescentSettings(steps=steps), local=False, now=0.0)
+    outage.go(words=False)
+
+    assert outage.choose() is below
+    assert outage.step is (Step.CHOSEN if below else None)
+
+
 class Machine(RuleBasedStateMachine):
     """A call never ends in silence, never loops, and says goodbye once."""
 
@@ -356,14 +376,14 @@ class Machine(RuleBasedStateMachine):
                 case AskBack():
                     self.said += 1
                     self.asked = action.choice
-                    self.call.spoken(self.now + 1.0)
+                    self.call.quiet_since = self.now + 1.0
                 case SayGoodbye():
                     self.goodbyes += 1
                 case GoOn():
                     self.said = 0
                 case _:
                     self.said += 1
-                    self.call.spoken(self.now + 1.0)
+                    self.call.quiet_since = self.now + 1.0
         assert self.call.over == bool(self.goodbyes)
         assert self.said <= 5 + QUESTIONS
 
@@ -377,7 +397,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(words=st.booleans())
     def hear(self, words: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
-        self.call.hears(words=words)
+        self.call.hears_words = words
 
     @rule(meaning=st.sampled_from([*Choice, *Consent, "1", "7"]))
     def say(self, meaning: Meaning) -> None:
@@ -393,7 +413,7 @@ class Machine(RuleBasedStateMachine):
     def carry(self, done: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
         choice, self.carrying = self.carrying, None
         assert choice is not None
-        self._do(self.call.carried(choice, done=done))
+        self._do(self.call.carried(choice if done else None))
         assert self.goodbyes == 1
 
     @rule(after_s=st.sampled_from([0.1, 3.6, 20.0]))
@@ -403,7 +423,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def speak(self) -> None:
-        self.call.caller_started()
+        self.call.quiet_since = None
 
     @rule()
     def recover(self) -> None:
@@ -414,7 +434,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "call") or self.call.over:
             return
         if self.carrying is not None:
-            self._do(self.call.carried(self.carrying, done=False))
+            self._do(self.call.carried(None))
         self._do(self.call.down("llm", self.now))
         while not self.call.over:
             assert self.call.wake_at is not None

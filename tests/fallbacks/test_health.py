@@ -5,7 +5,7 @@ import pytest
 from fallbacks.breaker import BreakerSettings, Permit, State
 from fallbacks.facts import BreakerMoved, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Finding, Kind, Scope, Severity, failed, finding
-from fallbacks.health import Health
+from fallbacks.health import Health, Rotation
 from fallbacks.latency import RungLatency
 from fallbacks.roster import Place, Roster
 
@@ -237,6 +237,15 @@ def test_the_nearest_rank_leaves_one_in_twenty_above() -> None:
         speed.took(n / 100)
 
     assert (speed.p50_s, speed.p95_s) == (0.5, 0.95)
+
+
+@pytest.mark.parametrize(("since", "out"), [(1.0, True), (2.0, True), (2.1, False)])
+def test_of_two_words_of_operators_the_newer_counts(since: float, *, out: bool) -> None:
+    rotation = Rotation(0.0)
+    rotation.take_out(2.0)
+    rotation.follow(out=False, since=since)
+
+    assert rotation.out is out
 
 
 def roster() -> Roster:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fallbacks.holding import Holding, Say
+from fallbacks.holding import FillerTurns, Holding, Say
 
 
 def turn(line: Holding, at: float = 100.0) -> Holding:
@@ -217,6 +217,18 @@ def test_a_caller_who_stops_twice_before_he_is_answered_has_one_turn() -> None:
         turn(line, at)
 
     assert line.tick(115.0) == (Say.CLIP,)
+
+
+def test_a_filler_is_for_one_turn_in_three_and_once() -> None:
+    turns, spent = FillerTurns(3), list[bool]()
+    for _ in range(7):
+        turns.begin()
+        spent.append(turns.allowed)
+        if turns.allowed:
+            turns.spend()
+        assert not (spent[-1] and turns.allowed)
+
+    assert spent == [True, False, False, True, False, False, True]
 
 
 @settings(max_examples=200, deadline=None)

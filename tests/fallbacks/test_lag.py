@@ -227,8 +227,8 @@ def test_a_recogniser_is_neither_mute_nor_overdue_while_we_stall() -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW)
     feed = Feed("deepgram", reconnected_by_us=True, lag=lag)
-    feed.note_opening(NOW)
+    feed.opening.begin(NOW)
 
-    assert not feed.note_overdue(NOW + OPENING_S + 1.0)
+    assert not feed.opening.note_overdue(NOW + OPENING_S + 1.0)
     beaten(lag, since=NOW + OPENING_S + 1.0, until=NOW + 2 * OPENING_S + 2.0)
-    assert feed.note_overdue(NOW + 2 * OPENING_S + 2.0)
+    assert feed.opening.note_overdue(NOW + 2 * OPENING_S + 2.0)

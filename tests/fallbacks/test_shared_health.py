@@ -271,23 +271,23 @@ def test_what_is_told_again_is_told_once(here: Process) -> None:
 def test_what_an_operator_took_out_is_out_for_all_until_it_is_put_back(
     here: Process, there: Process
 ) -> None:
-    here.health.withdraw(here.now(1.0))
+    here.health.rotation.take_out(here.now(1.0))
     words = here.news(1.5)
     assert there.heeds(words, 1.6) == [True]
     assert not there.usable(1.7)
     assert there.news(2.0) == ()
     assert words[0].until_s > UTC_S + 365 * 86_400  # a board that is tidied keeps it
 
-    there.health.put_back(there.now(3.0))
+    there.health.rotation.put_back(there.now(3.0))
 
     assert here.heeds(there.news(3.5), 3.6) == [True]
     assert here.usable(3.7)
 
 
 def test_an_operators_older_word_does_not_undo_the_newer_one(here: Process, there: Process) -> None:
-    here.health.withdraw(here.now(1.0))
+    here.health.rotation.take_out(here.now(1.0))
     words = here.news(1.5)
-    there.health.put_back(there.now(1.2))
+    there.health.rotation.put_back(there.now(1.2))
 
     there.heeds(words, 1.6)
 
@@ -295,7 +295,7 @@ def test_an_operators_older_word_does_not_undo_the_newer_one(here: Process, ther
 
 
 def test_a_board_that_forgot_is_told_again_what_is_out(here: Process, there: Process) -> None:
-    here.health.withdraw(here.now(1.0))
+    here.health.rotation.take_out(here.now(1.0))
     here.news(1.5)
     here.shared.tell_again()
 

@@ -16,8 +16,9 @@ from loguru import logger
 from calls.entry import Entry
 from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded
-from calls.incidents import DISK, Incidents
+from calls.incidents import Incidents
 from calls.record_events import WritesRefused, WritesResumed
+from calls.troubles import DISK
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope, Severity
 from telemetry import logs

@@ -175,7 +175,7 @@ async def test_no_page_of_another_site_acts_on_a_rung(tmp_path: Path, action: st
         for headers in ({"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
             refused = await client.post(f"/api/providers/mind/{action}", headers=headers)
             assert refused.status_code == 403
-        assert not process.providers.roster.health("llm", "mind").withdrawn
+        assert not process.providers.roster.health("llm", "mind").rotation.out
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ async def test_a_word_that_is_none_is_refused_in_one_line(tmp_path: Path, body: 
 
         assert refused.status_code == 422
         assert "\n" not in refused.json()["detail"]
-        assert not process.providers.roster.health("llm", "mind").withdrawn
+        assert not process.providers.roster.health("llm", "mind").rotation.out
 
 
 async def test_a_reset_of_nobody_says_who_there_is(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ async def test_an_operators_word_holds_in_both_and_is_told_once() -> None:
         assert out["withdrawn"] is True
         assert usable == [[False, True], [False, True]]
         assert "tts would have no provider" in last["detail"]
-        assert not here.view.roster.health("tts", "voice").withdrawn
+        assert not here.view.roster.health("tts", "voice").rotation.out
         acted = [
             (each.action, each.target, each.why)
             for one in (here, there)
