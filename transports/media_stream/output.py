@@ -114,12 +114,12 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
     async def _was_heard(self) -> bool:
         """Wait until all was heard, or surely will not be; False: the line was lost meanwhile."""
         await self._until_up()
-        websocket, now = self._line.websocket, self._line.clock()
+        socket, now = self._line.socket, self._line.clock()
         try:
             async with asyncio.timeout(max(self._next_send_time - now, 0.0) + PLAYED_OUT_S):
                 await self._line.quiet.wait()
         except TimeoutError:
-            if not self._line.up.is_set() or self._line.websocket is not websocket:
+            if not self._line.up.is_set() or self._line.socket is not socket:
                 return False
             self._line.refused("mark_not_echoed")
         return True
@@ -237,7 +237,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             async with asyncio.timeout(WRITE_S):
                 written = await super()._write_frame(frame)
         except TimeoutError:
-            self._line.give_up()
+            self._line.socket.give_up()
             return False
         if isinstance(frame, InterruptionFrame):  # the serializer made a `clear` of it
             self._line.cleared()
