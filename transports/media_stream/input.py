@@ -92,7 +92,9 @@ class StreamInput(FastAPIWebsocketInputTransport):
         while True:
             socket = self._line.socket
             try:
-                reason = await self._read_until_over(socket)
+                reason = await self._read(socket)
+            except TimeoutError:
+                reason = STALLED
             finally:
                 socket.over.set()
             if not await self._line.comes_back(socket, reason):
@@ -104,12 +106,6 @@ class StreamInput(FastAPIWebsocketInputTransport):
         self._client._closing = True  # noqa: SLF001 - Pipecat has no word for it
         await self._line.gone(reason)
         await self._client.trigger_client_disconnected()
-
-    async def _read_until_over(self, socket: StreamSocket) -> str:
-        try:
-            return await self._read(socket)
-        except TimeoutError:
-            return STALLED
 
     async def _read(self, socket: StreamSocket) -> str:
         while True:
