@@ -25,7 +25,8 @@ from calls.answering import (
     SayWho,
     StopTalking,
 )
-from processors.answerer_watch import AnswererMeans, AnswererWatch, SpeechDetector
+from processors.answerer_ear import SpeechDetector
+from processors.answerer_watch import AnswererMeans, AnswererWatch
 from providers.sphinx import Recogniser
 from providers.sphinx_ear import Ear
 
@@ -140,7 +141,7 @@ async def try_greeting(
         clock=lambda: now,
     )
     watch = _Noting(speech, means)
-    watch.prepare(RATE_HZ)
+    watch.ear.prepare(RATE_HZ)
     ringing = True
     for at in range(0, len(rendered.pcm) - PIECE_BYTES, PIECE_BYTES):
         now = (at + PIECE_BYTES) / 2 / RATE_HZ
@@ -151,7 +152,7 @@ async def try_greeting(
             await watch.act(now)
         piece = rendered.pcm[at : at + PIECE_BYTES]
         await watch.hear_sound(InputAudioRawFrame(piece, RATE_HZ, 1))
-        for text, final in recognise(now, piece, speaks=watch.hears_speech):
+        for text, final in recognise(now, piece, speaks=watch.ear.speaking):
             await watch.read(_frame(text, final=final))
     return Trial(rendered=rendered, done=tuple(watch.done))
 

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     CancelFrame,
@@ -42,7 +41,7 @@ from calls.answering import (
 )
 from calls.entry import Tell
 from calls.leg_events import AnswererHeard
-from processors.beep import BeepDetector
+from processors.answerer_ear import AnswererEar, SpeechDetector
 from processors.sound_path import SoundPath
 from processors.stages.alarm import Alarm
 
@@ -52,23 +51,6 @@ class Excuse(Protocol):
 
     def __call__(self, *, away: bool) -> None:
         """Note whether nobody is there to be asked."""
-        ...
-
-
-class SpeechDetector(Protocol):
-    """Tells speech from what is none, such as a call's own Silero."""
-
-    @property
-    def params(self) -> VADParams:
-        """How late it is sure."""
-        ...
-
-    def set_sample_rate(self, sample_rate: int) -> None:
-        """Prepare for a line's rate."""
-        ...
-
-    async def analyze_audio(self, buffer: bytes) -> VADState:
-        """Return the state after some sound."""
         ...
 
 
@@ -93,8 +75,39 @@ class AnswererMeans:
     clock: Callable[[], float]
 
 
+class FirstWords:
+    """What was said before the talk began: it comes into the conversation when it does.
+
+    Attributes:
+        still_come: What is written down is of them: nobody has spoken in the talk yet.
+    """
+
+    def __init__(self) -> None:
+        self.still_come = True
+        self._said: list[str] = []
+
+    def keep(self, text: str) -> None:
+        """Keep what was written down of an utterance."""
+        if text.strip():
+            self._said.append(text.strip())
+
+    def forget(self) -> None:
+        """Forget what an assistant said: a person may follow."""
+        self._said.clear()
+
+    def hand_over(self, remember: Callable[[str], None]) -> None:
+        """Have all of it remembered, if anything was said."""
+        if self._said:
+            remember(" ".join(self._said))
+
+
 class AnswererWatch(SoundPath):
-    """One for each call that we placed; `person` returns when there is somebody to talk to."""
+    """One for each call that we placed; `person` returns when there is somebody to talk to.
+
+    Attributes:
+        judge: What decides.
+        ear: What hears speech and beeps.
+    """
 
     def __init__(
         self,
@@ -113,41 +126,23 @@ class AnswererWatch(SoundPath):
             rules: How long what takes; None: as usual.
         """
         super().__init__()
+        self.judge = AnswererJudge(rules or AnsweringRules(), leaves_message=bool(plan.message))
+        self.ear = AnswererEar(speech)
         self._plan = plan
         self._means = means
-        self._speech = speech
-        self._judge = AnswererJudge(rules or AnsweringRules(), leaves_message=bool(plan.message))
         self._alarm = Alarm(means.clock)
-        self._beeps: BeepDetector | None = None
-        self._speaking = False
         self._opened = asyncio.Event()
-        self._stale = True  # what is still written down was said before the talk began
-        self._said: list[str] = []
+        self._first_words = FirstWords()
         self._leaving = False  # a message
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Learn the rate of the line."""
         await super().setup(setup)
-        self.prepare(setup.audio_in_sample_rate)
-
-    def prepare(self, rate_hz: int) -> None:
-        """Be ready for sound of this rate."""
-        self._speech.set_sample_rate(rate_hz)
-        self._beeps = BeepDetector(rate_hz)
-
-    @property
-    def hears_speech(self) -> bool:
-        """Whether somebody is speaking."""
-        return self._speaking
-
-    @property
-    def judge(self) -> AnswererJudge:
-        """What decides."""
-        return self._judge
+        self.ear.prepare(setup.audio_in_sample_rate)
 
     async def act(self, now: float) -> None:
         """Do what is due by now."""
-        await self._do(self._judge.tick(now))
+        await self._do(self.judge.tick(now))
 
     async def person(self) -> None:
         """Begin to listen, for the far end has picked up; return when somebody is to be greeted."""
@@ -158,21 +153,26 @@ class AnswererWatch(SoundPath):
         """Begin to listen."""
         self._means.excuse(away=True)
         now = self._means.clock()
-        self._judge.answered(now)
-        if self._speaking:  # since before the answer: what follows is somebody's all the same
-            self._judge.voiced(now)
+        self.judge.answered(now)
+        if self.ear.speaking:  # since before the answer: what follows is somebody's all the same
+            self.judge.voiced(now)
         self._alarm.ring()
 
     async def carrier_says(self, answerer: str) -> None:
         """Note the carrier's verdict on who it is."""
-        await self._do(self._judge.carrier_says(answerer, self._means.clock()))
+        await self._do(self.judge.carrier_says(answerer, self._means.clock()))
         self._alarm.ring()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Listen, and hand the sound on when there is a talk."""
-        withheld = self._judge.listens
-        if not self._judge.over:
-            await self._listen(frame.audio)
+        withheld = self.judge.listens
+        if not self.judge.over:
+            now = self._means.clock()
+            if await self.ear.hear(frame.audio):
+                await self._note_voice(now)
+            if self.ear.hear_beep(frame.audio):
+                await self._do(self.judge.beep(now))
+            self._alarm.ring()
         if not withheld:
             await self.hand_on(frame)
 
@@ -188,14 +188,14 @@ class AnswererWatch(SoundPath):
                     await self.push_frame(frame, direction)
                 return
             case StartFrame():
-                self._alarm.start(self, lambda: self._judge.wake_at, self.act)
+                self._alarm.start(self, lambda: self.judge.wake_at, self.act)
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
             case BotStoppedSpeakingFrame() if self._leaving:
                 self._leaving = False
                 await self._means.part("voicemail")
-            case VADUserStartedSpeakingFrame() if not self._judge.listens:
-                self._stale = False
+            case VADUserStartedSpeakingFrame() if not self.judge.listens:
+                self._first_words.still_come = False
             case _:
                 pass
         await self.push_frame(frame, direction)
@@ -205,74 +205,63 @@ class AnswererWatch(SoundPath):
         await super().cleanup()
         await self._alarm.stop()
 
-    async def _listen(self, pcm: bytes) -> None:
-        now = self._means.clock()
-        state = await self._speech.analyze_audio(pcm)
-        if not self._speaking and state is VADState.SPEAKING:
-            self._speaking = True
-            self._judge.voiced(now - self._speech.params.start_secs)
-            await self._tell_above(VADUserStartedSpeakingFrame())
-        elif self._speaking and state is VADState.QUIET:
-            self._speaking = False
-            self._judge.silent(now - self._speech.params.stop_secs)
-            await self._tell_above(VADUserStoppedSpeakingFrame())
-        if self._beeps is not None and self._beeps.hear(pcm):
-            await self._do(self._judge.beep(now))
-        self._alarm.ring()
+    async def _note_voice(self, now: float) -> None:
+        """Note that somebody began to speak or ceased; tell the recognisers while it listens.
 
-    async def _tell_above(self, frame: Frame) -> None:
-        """Tell the recognisers what the call's own detector does not hear now."""
-        if self._judge.listens:
-            await self.push_frame(frame, FrameDirection.UPSTREAM)
+        The call's own detector, which tells them otherwise, does not hear it then.
+        """
+        if self.ear.speaking:
+            self.judge.voiced(now - self.ear.late_s)
+            news = VADUserStartedSpeakingFrame()
+        else:
+            self.judge.silent(now - self.ear.late_s)
+            news = VADUserStoppedSpeakingFrame()
+        if self.judge.listens:
+            await self.push_frame(news, FrameDirection.UPSTREAM)
 
     async def read(self, frame: TranscriptionFrame | InterimTranscriptionFrame) -> bool:
         """Read what was written down; return whether it is said in the talk."""
-        withheld = self._judge.listens or self._stale
+        withheld = self.judge.listens or self._first_words.still_come
         final = isinstance(frame, TranscriptionFrame)
-        if withheld and final and frame.text.strip():
-            self._said.append(frame.text.strip())
-        if not self._judge.over:
-            await self._do(self._judge.words(frame.text, self._means.clock(), final=final))
+        if withheld and final:
+            self._first_words.keep(frame.text)
+        if not self.judge.over:
+            await self._do(self.judge.words(frame.text, self._means.clock(), final=final))
             self._alarm.ring()  # never from `act`: the alarm's own work would wake it for ever
         return not withheld
 
     async def _do(self, actions: Sequence[AnsweringAction]) -> None:
+        means = self._means
         for action in actions:
             match action:
                 case Decide():
-                    self._tell(action)
+                    means.tell(_fact_of(action))
                 case Open():
-                    self._open()
+                    means.excuse(away=False)
+                    self._first_words.hand_over(means.remember)
+                    self._opened.set()
                 case SayWho():
-                    self._said.clear()
-                    await self._means.say(TTSSpeakFrame(self._plan.who))
+                    self._first_words.forget()
+                    await means.say(TTSSpeakFrame(self._plan.who))
                 case StopTalking():
                     await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
-                    self._means.excuse(away=True)
+                    means.excuse(away=True)
                 case LeaveMessage():
-                    await self._leave_message()
+                    means.excuse(away=False)  # should no voice come, the silence ends the call
+                    self._leaving = True
+                    await means.say(_uncut(self._plan.message))
                 case PartFromMachine():
-                    await self._means.part(action.answerer.value)
+                    await means.part(action.answerer.value)
 
-    def _tell(self, said: Decide) -> None:
-        self._means.tell(
-            AnswererHeard(
-                answerer=said.answerer.value,
-                why=said.why,
-                after_s=said.after_s,
-                revised=said.revised,
-            )
-        )
 
-    def _open(self) -> None:
-        self._means.excuse(away=False)
-        if self._said:
-            self._means.remember(" ".join(self._said))
-        self._opened.set()
+def _fact_of(said: Decide) -> AnswererHeard:
+    return AnswererHeard(
+        answerer=said.answerer.value, why=said.why, after_s=said.after_s, revised=said.revised
+    )
 
-    async def _leave_message(self) -> None:
-        speech = TTSSpeakFrame(self._plan.message)
-        speech.interruptible = False
-        self._means.excuse(away=False)  # should no voice come, the silence ends the call
-        self._leaving = True
-        await self._means.say(speech)
+
+def _uncut(text: str) -> TTSSpeakFrame:
+    """Return a text to be said to its end, whoever speaks meanwhile."""
+    speech = TTSSpeakFrame(text)
+    speech.interruptible = False
+    return speech

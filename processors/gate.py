@@ -84,10 +84,11 @@ class RungGate:
         entered = False
         try:
             self._call_in()
-            self._say_if_short()
+            if self._short or self._turnstile.waiting:
+                self.on_short()
             async with asyncio.timeout(until.left_s(now)):
                 await called.wait()
-                await self._pass()
+                await _wait_turn(self._turnstile.opens_at - self._clock(), self.pace)
             entered = True
         except TimeoutError:
             return None
@@ -104,7 +105,8 @@ class RungGate:
         """Take a place at once, or None: there is none."""
         ticket = self._turnstile.seat(self._clock())
         self._short = ticket is None
-        self._say_if_short()
+        if self._short:
+            self.on_short()
         return ticket
 
     def leave(self, ticket: int) -> None:
@@ -122,21 +124,18 @@ class RungGate:
         """Allow one fewer for a while: the provider found us too many at once."""
         self._turnstile.refused(self._clock())
 
-    async def _pass(self) -> None:
-        wait_s = self._turnstile.opens_at - self._clock()
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-        if self.pace is not None:
-            await self.pace.acquire()
-
     def _call_in(self) -> None:
         ticket = self._turnstile.call_in(self._clock())
         if ticket is not None:
             self._called[ticket].set()
 
-    def _say_if_short(self) -> None:
-        if self._short or self._turnstile.waiting:
-            self.on_short()
+
+async def _wait_turn(wait_s: float, pace: RequestPace | None) -> None:
+    """Wait until the provider takes requests again, and then as the pace has it."""
+    if wait_s > 0:
+        await asyncio.sleep(wait_s)
+    if pace is not None:
+        await pace.acquire()
 
 
 def _nothing() -> None:

@@ -1,8 +1,8 @@
 """Speaks to a caller whose answer is late, and goes down step by step while nobody can answer.
 
 It stands right above the line, so that nothing that hangs can be in its way, and delays nothing.
-When to speak, and for which situation, is decided by `LineKeeper`; here frames and facts become its
-events, and its actions sound.
+When to speak, and for which situation, is decided by `LineKeeper`; in `HoldLine` frames and facts
+become its events, in `LineDoer` its actions sound.
 """
 
 from collections import deque
@@ -66,38 +66,122 @@ from processors.stages.alarm import Alarm
 from processors.wiring import CallWiring
 
 
+class LineDoer:
+    """Has each event decided at once, and does what follows from it when the alarm has rung.
+
+    Attributes:
+        keeper: Decides.
+        voice: Says what the call says itself.
+        words: Hears the menu's words.
+        clerk: Asks the desk, and hands it a message as it comes.
+    """
+
+    def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
+        self.keeper = LineKeeper(fallback.holding, fallback.descent)
+        self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
+        self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
+        self.clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
+        self._owner = owner
+        self._phrases = fallback.phrases
+        self._line = wiring.line
+        self._tell = wiring.tell
+        self._now = wiring.clock
+        self._actions: deque[LineAction] = deque()
+        self._alarm = Alarm(wiring.clock)
+
+    def start(self) -> None:
+        """Begin to follow events and the clock."""
+        self._alarm.start(
+            self._owner, lambda: earliest(self.keeper.wake_at, self.voice.wake_at), self._act
+        )
+
+    async def stop(self) -> None:
+        """Do nothing more, and hear nothing more."""
+        await self._alarm.stop()
+        await self.words.stop()
+
+    def handle(self, event: LineEvent) -> None:
+        """Decide what follows from an event; it is done as soon as the alarm has rung."""
+        self._actions.extend(self.keeper.handle(event, self._now()))
+        self._alarm.ring()
+
+    def speak_soon(self, rest: str) -> None:
+        """Have the local voice say soon what no voice could say."""
+        self.voice.keep_rest(rest)
+        self._alarm.ring()
+
+    async def do(self, action: LineAction) -> None:
+        """Do one thing that was decided; what came of it is an event."""
+        match action:
+            case SpeakFor():
+                dry_at = await self.voice.speak(action, over_caller=self.keeper.caller_speaks)
+                self.handle(Spoken(action=action, dry_at=dry_at))
+            case AskDesk() | KeepMessage() | HangUp():
+                if done := await self.clerk.ask(action):
+                    self.handle(done)
+            case RecordMessage():
+                message = CallerMessage(
+                    begins_at=await self.voice.sound_tone(), rate_hz=self.voice.rate_hz
+                )
+                self.handle(MessageBegan(message=message))
+            case CutLine():
+                self.voice.stop()
+                self._line.flush(self._now())
+                # below us only: the menu was heard
+                await self._owner.push_frame(InterruptionFrame())
+            case HearWords():
+                if self._ear_usable:
+                    self.words.start(self._owner, self._note_word)
+            case fact:
+                self._tell(fact)
+
+    async def _act(self, now: float) -> None:
+        self.voice.note_heard(now)
+        if not self.keeper.way_down.has_the_line:
+            await self.voice.speak_rest(self.handle)
+        self._actions.extend(self.keeper.handle(EarChecked(usable=self._ear_usable), now))
+        self._actions.extend(self.keeper.tick(now))
+        while self._actions:
+            await self.do(self._actions.popleft())
+
+    @property
+    def _ear_usable(self) -> bool:
+        """Whether the menu's words can be heard, in the language that is spoken now."""
+        return self.words.usable and heard_here(self._phrases.language)
+
+    def _note_word(self, meaning: Meaning | None) -> None:
+        """Note which of the menu's words was said; None: none of them."""
+        self.handle(MenuWordOwed(until=self.words.owed_until))
+        if meaning is not None:
+            self.handle(MenuWordSaid(meaning=meaning))
+
+
 class HoldLine(FrameProcessor):
     """Delays nothing; speaks when the decisions say so."""
 
     def __init__(self, fallback: Fallback, wiring: CallWiring) -> None:
         super().__init__(name="local")  # what it says in place of a voice is the local voice's
-        self._fallback = fallback
+        self._phrases = fallback.phrases
         self._line = wiring.line
         self._turn = wiring.turn
         self._faintness = wiring.faintness
-        self._tell = wiring.tell
         self._now = wiring.clock
-        self._keeper = LineKeeper(fallback.holding, fallback.descent)
-        self._actions: deque[LineAction] = deque()
-        self._voice = OwnVoice(fallback, wiring, push=self.push_frame)
-        self._clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
-        self._words = OnDeviceWords(fallback.ear, clock=wiring.clock)
-        self._alarm = Alarm(wiring.clock)
+        self._doer = LineDoer(self, fallback, wiring)
         wiring.listeners.append(self.notice)
 
     @property
     def holding(self) -> bool:
         """Whether something was said in place of the answer that the caller still waits for."""
-        return self._keeper.holding
+        return self._doer.keeper.holding
 
     @property
     def takes_keys(self) -> bool:
         """Whether a key of the caller's is for the menu, or ends a message."""
-        return self._keeper.way_down.takes_keys
+        return self._doer.keeper.way_down.takes_keys
 
     def note_answered(self) -> None:
         """Note that the caller is spoken to otherwise: no answer is owed any more."""
-        self._handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
+        self._doer.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
 
     def notice(self, event: Event) -> None:
         """Note a fact of the call at the moment when it is told; waits for nothing."""
@@ -105,127 +189,80 @@ class HoldLine(FrameProcessor):
             case (
                 StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()
             ):
-                self._handle(event)
+                self._doer.handle(event)
             case EarlyAnswerTaken():
-                self._handle(event)
+                self._doer.handle(event)
             case TranscriptFinal():
-                self._fallback.phrases.take_in(event)
-                self._handle(WordsCame())
+                self._phrases.take_in(event)
+                self._doer.handle(WordsCame())
             case _:
                 pass
 
     def hear(self, frame: InputAudioRawFrame) -> None:
         """Record the caller's sound: of a message that is being left, or of the menu's words."""
-        if message := self._keeper.way_down.message:
-            self._clerk.record(message, message.sound(frame.audio, self._now()))
+        doer = self._doer
+        if message := doer.keeper.way_down.message:
+            doer.clerk.record(message, message.sound(frame.audio, self._now()))
         else:
-            self._words.sound(frame.audio, frame.sample_rate)
-
-    def note_word(self, meaning: Meaning | None) -> None:
-        """Note which of the menu's words was said; None: none of them."""
-        self._handle(MenuWordOwed(until=self._words.owed_until))
-        if meaning is not None:
-            self._handle(MenuWordSaid(meaning=meaning))
+            doer.words.sound(frame.audio, frame.sample_rate)
 
     async def speak_locally(self, rest: str) -> None:
         """Have the local voice say soon what no voice could say."""
-        self._voice.keep_rest(rest)
-        self._alarm.ring()
+        self._doer.speak_soon(rest)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Learn the rate of the line."""
         await super().setup(setup)
-        self._voice.rate_hz = setup.audio_out_sample_rate
+        self._doer.voice.rate_hz = setup.audio_out_sample_rate
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on, but an answer that comes after the goodbye; read what it means."""
         await super().process_frame(frame, direction)
-        has_the_line = self._keeper.way_down.has_the_line
+        has_the_line = self._doer.keeper.way_down.has_the_line
         if has_the_line and isinstance(frame, TTSAudioRawFrame | TTSTextFrame):
             return
         if isinstance(frame, EndFrame) and not has_the_line:
-            await self._voice.speak_rest(self._handle)  # a goodbye, perhaps
+            await self._doer.voice.speak_rest(self._doer.handle)  # a goodbye, perhaps
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
-                self._alarm.start(
-                    self, lambda: earliest(self._keeper.wake_at, self._voice.wake_at), self._act
-                )
+                self._doer.start()
             case EndFrame() | CancelFrame():
-                await self._alarm.stop()
-                await self._words.stop()
+                await self._doer.stop()
             case _:
                 self._read(frame, self._now())
 
     async def cleanup(self) -> None:
         """Stop watching; keep a message that was being left."""
         await super().cleanup()
-        await self._alarm.stop()
-        await self._words.stop()
-        for action in self._keeper.way_down.give_up_message():
-            await self._do(action)
+        await self._doer.stop()
+        for action in self._doer.keeper.way_down.give_up_message():
+            await self._doer.do(action)
 
     def _read(self, frame: Frame, now: float) -> None:
+        doer = self._doer
         match frame:
             case VADUserStartedSpeakingFrame():
-                self._words.began(listens=self._keeper.listens)
-                self._handle(CallerBegan())
+                doer.words.began(listens=doer.keeper.listens)
+                doer.handle(CallerBegan())
             case VADUserStoppedSpeakingFrame():
-                self._words.stopped()
+                doer.words.stopped()
                 worded = self._turn.worded
                 stop_s = frame.stop_secs
                 stopped_at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
-                self._handle(CallerFellSilent(stopped_at=stopped_at, worded=worded))
-                self._handle(MenuWordOwed(until=self._words.owed_until))
+                doer.handle(CallerFellSilent(stopped_at=stopped_at, worded=worded))
+                doer.handle(MenuWordOwed(until=doer.words.owed_until))
             case UserStoppedSpeakingFrame():
-                self._handle(AnswerDue())
+                doer.handle(AnswerDue())
             case InterruptionFrame():
-                self._voice.stop()
+                doer.voice.stop()
             case TTSAudioRawFrame():
                 dry_at = self._line.dry_at
-                self._handle(AnswerSounded(dry_at=dry_at, audible=audible(frame.audio)))
+                doer.handle(AnswerSounded(dry_at=dry_at, audible=audible(frame.audio)))
             case InputDTMFFrame():
-                self._handle(MenuKeyPressed(digit=frame.button.value))
+                doer.handle(MenuKeyPressed(digit=frame.button.value))
             case _:
                 pass
-
-    def _handle(self, event: LineEvent) -> None:
-        """Decide what follows from an event; it is done as soon as the alarm has rung."""
-        self._actions.extend(self._keeper.handle(event, self._now()))
-        self._alarm.ring()
-
-    async def _act(self, now: float) -> None:
-        self._voice.note_heard(now)
-        if not self._keeper.way_down.has_the_line:
-            await self._voice.speak_rest(self._handle)
-        usable = self._words.usable and heard_here(self._fallback.phrases.language)
-        self._actions.extend(self._keeper.handle(EarChecked(usable=usable), now))
-        self._actions.extend(self._keeper.tick(now))
-        while self._actions:
-            await self._do(self._actions.popleft())
-
-    async def _do(self, action: LineAction) -> None:
-        match action:
-            case SpeakFor():
-                dry_at = await self._voice.speak(action, over_caller=self._keeper.caller_speaks)
-                self._handle(Spoken(action=action, dry_at=dry_at))
-            case AskDesk() | KeepMessage() | HangUp():
-                if done := await self._clerk.ask(action):
-                    self._handle(done)
-            case RecordMessage():
-                message = CallerMessage(
-                    begins_at=await self._voice.sound_tone(), rate_hz=self._voice.rate_hz
-                )
-                self._handle(MessageBegan(message=message))
-            case CutLine():
-                self._voice.stop()
-                self._line.flush(self._now())
-                await self.push_frame(InterruptionFrame())  # below us only: the menu was heard
-            case HearWords():
-                if self._words.usable and heard_here(self._fallback.phrases.language):
-                    self._words.start(self, self.note_word)
-            case fact:
-                self._tell(fact)
 
 
 def earliest(*moments: float | None) -> float | None:

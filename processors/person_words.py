@@ -11,7 +11,7 @@ from pipecat.audio.vad.vad_analyzer import VADState
 from pipecat.processors.frame_processor import FrameProcessor
 
 from fallbacks.menu_words import Consent, Meaning
-from processors.answerer_watch import SpeechDetector
+from processors.answerer_ear import SpeechDetector
 from processors.on_device_words import OnDeviceWords, WordEar
 
 RATES_HZ: Final = (8000, 16000)  # of lines that the detector of speech can hear. Source: Silero

@@ -5,7 +5,7 @@ says what became of it in the agent's voice, and, while the two talk, lets nobod
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -25,7 +25,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.events import AgentSaid
-from calls.hold_rhythm import TONE_EVERY_S, HoldRhythm, SoundTone
+from calls.hold_rhythm import TONE_EVERY_S, HoldRhythm, SayWord
 from fallbacks.utterances import Situation
 from processors.clip import Speaker
 from processors.fallback import Fallback
@@ -47,6 +47,64 @@ NEVER_SILENT: Final[Mapping[Situation, str]] = {
 """Where an owner's texts have none, or all were said."""
 
 
+class WaitingVoice:
+    """Says in the agent's voice what became of it, and has that remembered."""
+
+    def __init__(
+        self, fallback: Fallback, wiring: CallWiring, *, push: Callable[[Frame], Awaitable[None]]
+    ) -> None:
+        self.speaker = Speaker(wiring.line, push=push, clock=wiring.clock)
+        self._fallback = fallback
+        self._tell = wiring.tell
+        self._turn = wiring.turn
+
+    async def say(self, situation: Situation, *, must: bool) -> bool:
+        """Say a text; False: there is none.
+
+        Args:
+            situation: What it is for.
+            must: The caller may not cut it short.
+        """
+        chosen = self._fallback.phrases.choose((situation,), topical=False)
+        text = chosen.text if chosen else NEVER_SILENT.get(situation)
+        if text is None:
+            return False
+        sound = self._fallback.voice.say(text, self._fallback.phrases.language)
+        if await self.speaker.speak(sound, must=must) is not None:
+            self._fallback.remember(text)
+            self._tell(AgentSaid(turn=self._turn.number, text=text))
+        return True
+
+
+class HoldTones:
+    """Plays tones whenever nothing else is heard, and says a word now and then.
+
+    Attributes:
+        rhythm: Decides when, and when not at all.
+    """
+
+    def __init__(self, voice: WaitingVoice, other: OtherSound, wiring: CallWiring) -> None:
+        self.rhythm = HoldRhythm()
+        self._voice = voice
+        self._other = other
+        self._line = wiring.line
+        self._now = wiring.clock
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `act` has something to do."""
+        return self.rhythm.wake_at(max(self._line.dry_at, self._now() - 1.0))
+
+    async def act(self, now: float) -> None:
+        """Do what is due: a word where there is one left, or else a tone."""
+        due = self.rhythm.tick(now, self._line.dry_at)
+        if due is None:
+            return
+        said = isinstance(due, SayWord) and await self._voice.say(Situation.ON_HOLD, must=False)
+        if not said:
+            await self._other.put(hold_tone(self._other.rate_hz))
+
+
 class WaitingLine(FrameProcessor):
     """Delays nothing.
 
@@ -59,14 +117,11 @@ class WaitingLine(FrameProcessor):
         super().__init__()
         self.on_key: Callable[[str], None] = lambda _: None
         self.together = False
-        self._fallback = fallback
         self._line = wiring.line
         self._now = wiring.clock
-        self._tell = wiring.tell
-        self._turn = wiring.turn
-        self._speaker = Speaker(wiring.line, push=self.push_frame, clock=wiring.clock)
+        self._voice = WaitingVoice(fallback, wiring, push=self.push_frame)
         self._other = OtherSound(wiring.line, push=self.push_frame, clock=wiring.clock)
-        self._rhythm = HoldRhythm()
+        self._tones = HoldTones(self._voice, self._other, wiring)
         self._alarm = Alarm(wiring.clock)
         self._words_out = asyncio.Event()
         self._words_out.set()  # nothing is being written unless we are told so
@@ -74,7 +129,7 @@ class WaitingLine(FrameProcessor):
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Learn the rate of the line."""
         await super().setup(setup)
-        self._speaker.rate_hz = self._other.rate_hz = setup.audio_out_sample_rate
+        self._voice.speaker.rate_hz = self._other.rate_hz = setup.audio_out_sample_rate
 
     def expect_words(self) -> None:
         """Have `words_out` wait for the end of the answer that is being written."""
@@ -91,16 +146,14 @@ class WaitingLine(FrameProcessor):
     def hold(self, *, on: bool) -> None:
         """Begin or cease to play tones whenever nothing else is heard."""
         if on:
-            self._rhythm.start(self._now())
+            self._tones.rhythm.start(self._now())
         else:
-            self._rhythm.stop()
+            self._tones.rhythm.stop()
         self._alarm.ring()
 
     async def say(self, situation: Situation) -> None:
         """Say a text in the agent's voice, which the caller may not cut short, and remember it."""
-        text = self._text(situation)
-        if text:
-            await self._say(text, must=True)
+        await self._voice.say(situation, must=True)
 
     async def heard(self) -> None:
         """Return once all that is on the line was heard."""
@@ -123,11 +176,12 @@ class WaitingLine(FrameProcessor):
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
-                self._alarm.start(self, self._wake_at, self._act)
+                self._alarm.start(self, lambda: self._tones.wake_at, self._tones.act)
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
             case VADUserStartedSpeakingFrame() | VADUserStoppedSpeakingFrame():
-                self._rhythm.caller(speaks=isinstance(frame, VADUserStartedSpeakingFrame))
+                speaks = isinstance(frame, VADUserStartedSpeakingFrame)
+                self._tones.rhythm.caller(speaks=speaks)
                 self._alarm.ring()
             case LLMFullResponseEndFrame():
                 self._words_out.set()  # it travels behind the answer's words
@@ -140,30 +194,6 @@ class WaitingLine(FrameProcessor):
         """Play nothing more."""
         await super().cleanup()
         await self._alarm.stop()
-
-    def _wake_at(self) -> float | None:
-        return self._rhythm.wake_at(max(self._line.dry_at, self._now() - 1.0))
-
-    async def _act(self, now: float) -> None:
-        due = self._rhythm.tick(now, self._line.dry_at)
-        if due is None:
-            return
-        text = None if isinstance(due, SoundTone) else self._text(Situation.ON_HOLD)
-        if text is None:
-            await self._other.put(hold_tone(self._other.rate_hz))
-        else:
-            await self._say(text, must=False)
-
-    def _text(self, situation: Situation) -> str | None:
-        chosen = self._fallback.phrases.choose((situation,), topical=False)
-        return chosen.text if chosen else NEVER_SILENT.get(situation)
-
-    async def _say(self, text: str, *, must: bool) -> None:
-        sound = self._fallback.voice.say(text, self._fallback.phrases.language)
-        if await self._speaker.speak(sound, must=must) is None:
-            return
-        self._fallback.remember(text)
-        self._tell(AgentSaid(turn=self._turn.number, text=text))
 
 
 def hold_tone(rate_hz: int) -> bytes:

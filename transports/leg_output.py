@@ -129,6 +129,11 @@ class WholeSender(BaseOutputTransport.MediaSender):
     interruption nothing of the kind waits: the sender has emptied itself by then.
     """
 
+    @property
+    def must_be_heard(self) -> bool:
+        """Whether, after an interruption, sound is left that no caller may cut short."""
+        return bool(self._audio_runs) or self._audio_queue.has_frame(OutputAudioRawFrame)
+
     def _clear_audio_buffer(self) -> None:
         """Throw nothing away."""
 

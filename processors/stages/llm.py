@@ -30,6 +30,79 @@ from processors.stages.prepared_answer import Heard
 ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
 
 
+class AsideAnswers:
+    """Answers outside the call's turn, while the call goes on."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        policy: StagePolicy,
+        *,
+        bill: AnswerBill,
+        tell: Tell,
+        clock: Callable[[], float],
+        turn: Turn,
+    ) -> None:
+        self._models = models
+        self._policy = policy
+        self._bill = bill
+        self._tell = tell
+        self._now = clock
+        self._turn = turn
+
+    async def ask(
+        self, context: LLMContext, *, speaker: str, each_s: float | None, **kwargs: Any
+    ) -> str | None:
+        """Return the answer of the first rung that may be asked, or of the next that can.
+
+        Args:
+            context: What is asked.
+            speaker: Asked when no rung may be.
+            each_s: How long a rung may take before the next one is asked; None: for ever.
+            kwargs: Handed to the rung.
+
+        Raises:
+            Exception: What the last rung raised, when none answered.
+        """
+        *others, last = self._usable_roomy_first() or [speaker]
+        for name in others:
+            began_at = self._now()
+            try:
+                async with asyncio.timeout(each_s):
+                    return await self._infer_at_gate(name, context, **kwargs)
+            except Exception as error:  # noqa: BLE001 - the provider's edge: told, and the next asked
+                failure = self._models[name].failure_of(error, flowing=False)
+                self._tell(AttemptFailed.of(failure, after_s=self._now() - began_at))
+        async with asyncio.timeout(each_s):
+            return await self._infer_at_gate(last, context, **kwargs)
+
+    def _usable_roomy_first(self) -> list[str]:
+        now, gates = self._now(), self._policy.gates
+        standings = self._policy.roster.standings(self._policy.stage, now)
+        usable = [each.provider for each in standings if each.usable]
+        return sorted(usable, key=lambda name: name in gates and not gates[name].room)
+
+    async def _infer_at_gate(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
+        gates = self._policy.gates
+        if name not in gates:
+            return await self._infer(name, context, **kwargs)
+        until = self._turn.unhurried_until(self._now(), ASIDE_S)
+        ticket = await gates[name].enter(self._turn.attempts, until=until)
+        if ticket is None:
+            return None
+        try:
+            return await self._infer(name, context, **kwargs)
+        finally:
+            gates[name].leave(ticket)
+
+    async def _infer(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
+        """Ask one rung, and tell what it will bill: the answer comes without its usage."""
+        answer = await self._models[name].infer(context, **kwargs)
+        asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
+        self._bill.tell_estimated(name, asked=asked, answered=answer or "")
+        return answer
+
+
 class LlmStage(OpenAILLMService):
     """Pipecat's own service, with a ladder where it asks for a completion."""
 
@@ -63,6 +136,9 @@ class LlmStage(OpenAILLMService):
         self.speaker = next(iter(models))
         self.early: EarlyAnswers | None = None
         self._bill = AnswerBill(models, turn=turn, tell=tell)
+        self._aside = AsideAnswers(
+            models, policy, bill=self._bill, tell=tell, clock=clock, turn=turn
+        )
         self._called_off: list[CalledOff] = []
         for name, gate in policy.gates.items():
             if name in models:
@@ -112,43 +188,7 @@ class LlmStage(OpenAILLMService):
             Exception: What the last rung raised, when none answered.
         """
         del args
-        *others, last = self._usable_roomy_first()
-        for name in others:
-            began_at = self._now()
-            try:
-                async with asyncio.timeout(each_s):
-                    return await self._infer_at_gate(name, context, **kwargs)
-            except Exception as error:  # noqa: BLE001 - the provider's edge: told, and the next asked
-                failure = self._models[name].failure_of(error, flowing=False)
-                self._tell(AttemptFailed.of(failure, after_s=self._now() - began_at))
-        async with asyncio.timeout(each_s):
-            return await self._infer_at_gate(last, context, **kwargs)
-
-    def _usable_roomy_first(self) -> list[str]:
-        now, gates = self._now(), self._policy.gates
-        standings = self._policy.roster.standings(self._policy.stage, now)
-        usable = [each.provider for each in standings if each.usable] or [self.speaker]
-        return sorted(usable, key=lambda name: name in gates and not gates[name].room)
-
-    async def _infer_at_gate(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
-        gates = self._policy.gates
-        if name not in gates:
-            return await self._infer(name, context, **kwargs)
-        until = self._turn.unhurried_until(self._now(), ASIDE_S)
-        ticket = await gates[name].enter(self._turn.attempts, until=until)
-        if ticket is None:
-            return None
-        try:
-            return await self._infer(name, context, **kwargs)
-        finally:
-            gates[name].leave(ticket)
-
-    async def _infer(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
-        """Ask one rung, and tell what it will bill: the answer comes without its usage."""
-        answer = await self._models[name].infer(context, **kwargs)
-        asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
-        self._bill.tell_estimated(name, asked=asked, answered=answer or "")
-        return answer
+        return await self._aside.ask(context, speaker=self.speaker, each_s=each_s, **kwargs)
 
     async def cleanup(self) -> None:
         """Let the rungs' connections go."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from pipecat.frames.frames import (
     CancelFrame,
@@ -69,6 +69,9 @@ from processors.stages.stage import Stage
 
 WARM: Final = 2  # rungs at most that are connected from the start; others when they are needed
 
+SpeechNews: TypeAlias = SpeechBegan | SpeechPaused | SpeechStopped
+"""What the call's own detector says of the caller."""
+
 
 class SttStage(SoundPath, Stage[RecogniserNews]):
     """A ladder of recognisers in the place of one."""
@@ -112,7 +115,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         ours = {name: each.reconnector is not None for name, each in self._rungs.items()}
         begin_work = partial(Work, policy, numbers=turn.attempts, offered=is_offered)
         self._hearing = CallerHearing(ours, policy=policy, turn=turn, begin_work=begin_work)
-        self._marks: dict[bool, Frame] = {}  # the latest of the VAD, by whether the caller speaks
+        self._marks: dict[type[SpeechNews], Frame] = {}  # the latest that said so
 
     @property
     def wake_at(self) -> float | None:
@@ -154,20 +157,27 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on; let the recognisers hear what concerns them."""
         await super().process_frame(frame, direction)
-        match frame:
-            case STTMuteFrame() | STTUpdateSettingsFrame() if _is_for(self._services, frame):
-                await _send_to_all(self._rungs.values(), frame)
-                return
-            case EndFrame() | CancelFrame():
-                for rung in self._rungs.values():
-                    rung.pipe.end(frame)
-            case _:
-                pass
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
-        else:
-            await self.push_frame(frame, direction)
-            await self._read_frame(frame)
+            return
+        if _is_for(self._services, frame):
+            await _send_to_all(self._rungs.values(), frame)
+            return
+        _end(self._rungs.values(), frame)
+        await self.push_frame(frame, direction)
+        match frame:
+            case StartFrame():
+                for rung in self._rungs.values():
+                    rung.start(frame)
+                await _broadcast_timing(self, self._services[0])
+            case UserStoppedSpeakingFrame():
+                await _send_to_all(self._rungs.values(), frame)
+            case _ if news := _speech_news(frame):
+                async with self.working():
+                    self._marks[type(news)] = frame
+                    await self._do(self._hearing.handle(news, self.now()))
+            case _:
+                pass  # an interruption among them: it must not mute a recogniser
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Hand a piece on, and let the recognisers hear it."""
@@ -202,30 +212,6 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         """Do what is due."""
         await self._do(self._hearing.tick(now))
 
-    async def _read_frame(self, frame: Frame) -> None:
-        match frame:
-            case VADUserStartedSpeakingFrame():
-                async with self.working():
-                    self._marks[True] = frame
-                    began = SpeechBegan(frame.start_secs)
-                    await self._do(self._hearing.handle(began, self.now()))
-            case PauseBegan():
-                async with self.working():
-                    await self._do(self._hearing.handle(SpeechPaused(), self.now()))
-            case VADUserStoppedSpeakingFrame():
-                async with self.working():
-                    self._marks[False] = frame
-                    stopped = SpeechStopped(frame.stop_secs)
-                    await self._do(self._hearing.handle(stopped, self.now()))
-            case UserStoppedSpeakingFrame():
-                await _send_to_all(self._rungs.values(), frame)
-            case StartFrame():
-                for rung in self._rungs.values():
-                    rung.start(frame)
-                await _broadcast_timing(self, self._services[0])
-            case _:
-                pass  # an interruption among them: it must not mute a recogniser
-
     async def _do(self, actions: Iterable[HearingAction], result: Transcript | None = None) -> None:
         """Do it, in order.
 
@@ -243,7 +229,8 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                 case KeepTurnOpen():  # an interim without words does
                     await self.push_frame(InterimTranscriptionFrame("", "", time_now_iso8601()))
                 case MarkSpeech():
-                    await self._rungs[action.provider].pipe.send(self._marks[action.speaking])
+                    mark = self._marks[SpeechBegan if action.speaking else SpeechStopped]
+                    await self._rungs[action.provider].pipe.send(mark)
                 case AskRecogniser() | Reconnect() | FeedSound() | FlushWords() | AskForWords():
                     event = await self._rungs[action.provider].carry_out(action)
                     if event:
@@ -261,9 +248,30 @@ def _usable(policy: StagePolicy, name: str, now: float) -> bool:
     return policy.roster.health(policy.stage, name).standing(now).usable
 
 
-def _is_for(
-    services: Iterable[FrameProcessor], frame: STTMuteFrame | STTUpdateSettingsFrame
-) -> bool:
+def _speech_news(frame: Frame) -> SpeechNews | None:
+    """Return what a frame says of the caller's speech; None: nothing."""
+    match frame:
+        case VADUserStartedSpeakingFrame():
+            return SpeechBegan(frame.start_secs)
+        case PauseBegan():
+            return SpeechPaused()
+        case VADUserStoppedSpeakingFrame():
+            return SpeechStopped(frame.stop_secs)
+        case _:
+            return None
+
+
+def _end(rungs: Iterable[RecogniserRung], frame: Frame) -> None:
+    """Have the rungs close their connections if this is the end of the call."""
+    if isinstance(frame, EndFrame | CancelFrame):
+        for rung in rungs:
+            rung.pipe.end(frame)
+
+
+def _is_for(services: Iterable[FrameProcessor], frame: Frame) -> bool:
+    """Say whether a frame has settings for recognisers of ours."""
+    if not isinstance(frame, STTMuteFrame | STTUpdateSettingsFrame):
+        return False
     meant = getattr(frame, "service", None)
     return meant is None or meant in services
 

@@ -110,10 +110,12 @@ class VoiceRung(Rung):
         match action:
             case AskVoice():
                 return await self.speak(action.attempt, action.rest, closed=action.closed)
-            case AddSentence():
-                await self._send(_text_frame(action.sentence))
-            case EndText():
-                await self._send(LLMFullResponseEndFrame())
+            case AddSentence() | EndText():
+                frame = _frame_of(action)
+                if self._waiting:
+                    self._waiting.append(frame)
+                else:
+                    await self.pipe.send(frame)
             case MuteVoice():
                 asked = self.attempt is not None and not self._waiting
                 self.forget_attempt()
@@ -156,7 +158,8 @@ class VoiceRung(Rung):
         waited, self._due_s = self._due_s is not None, None
         cold, self.connection.cold = self.connection.cold, False
         self.connection.settling = False
-        await self._send(*frames)
+        for frame in frames:
+            await self.pipe.send(frame)
         if cold and waited and self.attempt is not None:
             await self._stage.report(Admitted(attempt=self.attempt))
         return True
@@ -199,13 +202,6 @@ class VoiceRung(Rung):
         if not self.connection.up and not self.connection.in_the_making:
             await self._voice.revive()
         return self.connection.up
-
-    async def _send(self, *frames: Frame) -> None:
-        if self._waiting:
-            self._waiting.extend(frames)
-            return
-        for frame in frames:
-            await self.pipe.send(frame)
 
 
 class VoiceRungEar:
@@ -298,6 +294,12 @@ class VoiceRungEar:
         permanent = failure is not None and failure.permanent
         self._rung.reconnector.backoff.down(self._stage.now(), permanent=permanent)
         self._rung.reconnector.begin(self._stage)
+
+
+def _frame_of(action: AddSentence | EndText) -> Frame:
+    if isinstance(action, EndText):
+        return LLMFullResponseEndFrame()
+    return _text_frame(action.sentence)
 
 
 def _text_frame(text: str) -> AggregatedTextFrame:

@@ -195,7 +195,7 @@ class Call:
             decided: Whether the turn ends with it.
             worded: Whether the recogniser has written down a word of it by then.
         """
-        if not self.hold._keeper.caller_speaks:
+        if not self.hold._doer.keeper.caller_speaks:
             await self.starts()
         if worded:
             await self.put(
@@ -205,12 +205,12 @@ class Call:
         await self.put(VADUserStoppedSpeakingFrame(stop_secs=0.0))
         if decided:
             await self.put(UserStoppedSpeakingFrame())
-        await self.until(lambda: not self.hold._keeper.caller_speaks)
+        await self.until(lambda: not self.hold._doer.keeper.caller_speaks)
         return at
 
     async def starts(self) -> None:
         await self.put(VADUserStartedSpeakingFrame(), InterruptionFrame())
-        await self.until(lambda: self.hold._keeper.caller_speaks)
+        await self.until(lambda: self.hold._doer.keeper.caller_speaks)
 
     async def answers(self, length_s: float = 0.1) -> None:
         await self.put(TTSAudioRawFrame(sound(ANSWER, length_s), RATE_HZ, 1), TTSStoppedFrame())

@@ -237,7 +237,7 @@ async def outage(call: Call, *, turns: int) -> None:
 
 async def test_a_caller_whom_nobody_can_answer_is_told_so_at_once_on_his_topic() -> None:
     async with held() as call:
-        call.hold._fallback.phrases.heard = "I want to book a table"
+        call.hold._phrases.heard = "I want to book a table"
         stopped_at = await call.stops()
         call.exhausted()
         await call.until(call.clips)
@@ -332,7 +332,7 @@ async def test_key_two_records_until_a_key_is_pressed() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.way_down.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.presses("5")
@@ -348,7 +348,7 @@ async def test_a_caller_is_told_when_the_disk_did_not_take_the_message() -> None
         call.desk.disk = False
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.way_down.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.presses("5")
@@ -362,7 +362,7 @@ async def test_a_message_is_kept_when_the_caller_simply_hangs_up() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.way_down.message)
         await asyncio.sleep(0.5)
         await call.says(0.2)
 
@@ -373,7 +373,7 @@ async def test_an_answer_that_comes_while_a_message_is_left_is_not_heard() -> No
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.way_down.message)
         await call.answers()
         await asyncio.sleep(0.1)
 
@@ -394,7 +394,7 @@ async def test_a_caller_without_a_number_may_leave_a_message_instead() -> None:
     async with held(number=False) as call:
         await outage(call, turns=3)
         await call.presses("1")
-        await call.until(lambda: call.hold._keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.way_down.message)
 
     assert call.voice.said[-1] == "Speak after the tone."
 

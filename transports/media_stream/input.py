@@ -8,7 +8,6 @@ any amount of anything.
 import asyncio
 from typing import Final
 
-from fastapi import WebSocket
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import EndFrame, InputAudioRawFrame, InputDTMFFrame, StartFrame
@@ -20,7 +19,7 @@ from pipecat.transports.websocket.fastapi import (
 
 from transports.flood_limit import FloodLimit
 from transports.media_stream.in_order import InOrder
-from transports.media_stream.line import HUNG_UP, LOST, STALLED, StreamLine, close
+from transports.media_stream.line import HUNG_UP, LOST, STALLED, StreamLine, StreamSocket, close
 from transports.media_stream.messages import (
     TOO_BIG,
     Connected,
@@ -86,18 +85,19 @@ class StreamInput(FastAPIWebsocketInputTransport):
             silent = self._line.up.is_set() and self._media_at == heard_at
             silent_steps = silent_steps + 1 if silent else 0
             if silent_steps == STEPS:
-                self._line.give_up()
+                self._line.socket.give_up()
                 silent_steps = 0
 
     async def _receive_messages(self) -> None:
         while True:
-            websocket = self._line.websocket
-            over = self._line.stream_over
+            socket = self._line.socket
             try:
-                reason = await self._read_until_over(websocket)
+                reason = await self._read(socket)
+            except TimeoutError:
+                reason = STALLED
             finally:
-                over.set()
-            if not await self._line.comes_back(websocket, reason):
+                socket.over.set()
+            if not await self._line.comes_back(socket, reason):
                 break
             self._media_at = self._line.clock()
         if self._client.is_closing:
@@ -107,15 +107,9 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await self._line.gone(reason)
         await self._client.trigger_client_disconnected()
 
-    async def _read_until_over(self, websocket: WebSocket) -> str:
-        try:
-            return await self._read(websocket)
-        except TimeoutError:
-            return STALLED
-
-    async def _read(self, websocket: WebSocket) -> str:
+    async def _read(self, socket: StreamSocket) -> str:
         while True:
-            message = await self._line.receive(websocket)
+            message = await socket.receive()
             if message["type"] == "websocket.disconnect":
                 return self._why_closed(message.get("code"))
             data = message.get("text")
@@ -127,7 +121,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
             if isinstance(said, Refusal):
                 self._line.refused(said.reason)
                 if said.close_code is not None:
-                    await close(websocket, said.close_code)
+                    await close(socket.websocket, said.close_code)
                     return REFUSED
             else:
                 await self._take(said)

@@ -134,14 +134,14 @@ class StreamLeg(PlainLeg):
         What was not heard is said first, from the first word of it. A stream that still seems to
         be there is given up for this one.
         """
-        line, lost = self._line, self._line.websocket
-        line.give_up()
+        line, lost = self._line, self._line.socket
+        lost.give_up()
         await self._transport.stream_output.go_on(
             lambda: self._transport.renew(websocket, stream_id)
         )
-        await close(lost, NORMAL)
+        await close(lost.websocket, NORMAL)
         if not line.over:
-            await line.stream_over.wait()
+            await line.socket.over.wait()
 
     async def carrier_ended(self) -> None:
         """Note that the call is over, by the carrier's word."""
@@ -175,12 +175,12 @@ class StreamLeg(PlainLeg):
         if self._hung_up:
             return
         self._hung_up = True
-        over = self._line.caller_hung_up or self._handed_on
+        over = self._line.gone_for == HUNG_UP or self._handed_on
         self._line.leave()
-        self._line.stream_over.set()
+        self._line.socket.over.set()
         if self._control is not None and not over:
             error = await self._control.complete(self.facts.call_ref)
             if error is not None:
                 told = ProviderFailed(stage="transport", provider=self.facts.transport, error=error)
                 self._line.tell(told)
-        await close(self._line.websocket, NORMAL)
+        await close(self._line.socket.websocket, NORMAL)

@@ -36,13 +36,45 @@ class LinePatience:
     returns_within_s: float = 0.0
 
 
+class StreamSocket:
+    """One stream of a call, read until it is over or was given up.
+
+    Attributes:
+        websocket: Accepted; nothing else reads it.
+        over: Set when nobody reads it any more.
+    """
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.websocket = websocket
+        self.over = asyncio.Event()
+        self._receiving: asyncio.Timeout | None = None
+        self._given_up = False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Return what comes next; raises `TimeoutError` when it was given up."""
+        if self._given_up:
+            raise TimeoutError
+        try:
+            async with asyncio.timeout(None) as self._receiving:
+                return await self.websocket.receive()
+        finally:
+            self._receiving = None
+
+    def give_up(self) -> None:
+        """Read it no more: nothing comes of it."""
+        self._given_up = True
+        if self._receiving is not None:
+            self._receiving.reschedule(asyncio.get_running_loop().time())
+
+
 class StreamLine:
-    """A call's socket, its marks, and whether the far end is still there.
+    """A call's stream, its marks, and whether the far end is still there.
 
     A stream that is lost without a word of the call's end may be followed by another: until then,
     and no longer than `returns_within_s`, nothing is sent and nothing comes.
 
     Attributes:
+        socket: The present stream, or the one that was lost.
         stream: Its carrier's dialect, its name, its codecs.
         up: Set while there is a stream, or will be none any more.
         away_s: How long the caller may be with somebody else, to whom we handed them on.
@@ -51,6 +83,7 @@ class StreamLine:
         tell: Is told of what was refused.
         on_played: Gets the seconds that the far end has played more, and is asked now and then.
         tell_gone: Passes on, once, why the far end has gone; does not wait for what follows.
+        gone_for: Why nothing that is sent reaches the caller any more; None: it does.
     """
 
     def __init__(
@@ -62,7 +95,7 @@ class StreamLine:
         clock: Callable[[], float],
         patience: LinePatience,
     ) -> None:
-        self.websocket = websocket
+        self.socket = StreamSocket(websocket)
         self.stream = stream
         self.tell = tell
         self.clock = clock
@@ -77,11 +110,8 @@ class StreamLine:
         self.up = asyncio.Event()
         self.up.set()
         self.away_s = 0.0
-        self.stream_over = asyncio.Event()  # of the present one: nobody reads it any more
-        self._receiving: asyncio.Timeout | None = None
-        self._given_up: WebSocket | None = None
+        self.gone_for: str | None = None
         self._lost_at = 0.0
-        self._gone_for: str | None = None
         self._told: set[str] = set()
 
     async def echoed(self, name: str) -> None:
@@ -97,25 +127,9 @@ class StreamLine:
         self.sent.clear()
         self.quiet.set()
 
-    async def receive(self, websocket: WebSocket) -> MutableMapping[str, Any]:
-        """Return what comes next over a stream; raises `TimeoutError` when it was given up."""
-        if websocket is self._given_up:
-            raise TimeoutError
-        try:
-            async with asyncio.timeout(None) as self._receiving:
-                return await websocket.receive()
-        finally:
-            self._receiving = None
-
-    def give_up(self) -> None:
-        """Read the present stream no more: nothing comes of it."""
-        self._given_up = self.websocket
-        if self._receiving is not None:
-            self._receiving.reschedule(asyncio.get_running_loop().time())
-
-    async def comes_back(self, lost: WebSocket, reason: str) -> bool:
+    async def comes_back(self, lost: StreamSocket, reason: str) -> bool:
         """Wait for another stream in place of a lost one; False: none will come."""
-        if self.websocket is not lost:
+        if self.socket is not lost:
             return True
         lasts_s = self.returns_within_s if reason in {LOST, STALLED} else 0.0
         lasts_s = max(lasts_s, self.away_s)
@@ -123,7 +137,8 @@ class StreamLine:
             return False
         self.up.clear()
         self._lost_at = self.clock()
-        await close(lost, NORMAL)  # a far end that only fell silent learns that this one is over
+        # A far end that only fell silent learns that this one is over.
+        await close(lost.websocket, NORMAL)
         try:
             async with asyncio.timeout(lasts_s):
                 await self.up.wait()
@@ -135,10 +150,9 @@ class StreamLine:
         """Go over to another stream; nothing is sent there before `restore`."""
         if self.up.is_set():
             self._lost_at = self.clock()
-        self.stream_over.set()
-        self.websocket = websocket
+        self.socket.over.set()
+        self.socket = StreamSocket(websocket)
         self.stream.renew(stream_id)
-        self.stream_over = asyncio.Event()
 
     def restore(self) -> float:
         """Let sound pass again; return for how long it did not."""
@@ -152,9 +166,9 @@ class StreamLine:
 
     async def gone(self, reason: str) -> None:
         """Tell the call, once, that the far end has gone."""
-        if self._gone_for is not None:
+        if self.gone_for is not None:
             return
-        self._gone_for = reason
+        self.gone_for = reason
         self.quiet.set()
         self.up.set()
         if self.tell_gone is not None:
@@ -168,16 +182,11 @@ class StreamLine:
     @property
     def over(self) -> bool:
         """Whether nothing that is sent reaches the caller any more."""
-        return self._gone_for is not None
-
-    @property
-    def caller_hung_up(self) -> bool:
-        """Whether the carrier said that the call is over."""
-        return self._gone_for == HUNG_UP
+        return self.gone_for is not None
 
     def leave(self) -> None:
         """Say nothing of a far end that goes because we hang up."""
-        self._gone_for = self._gone_for or "we_hung_up"
+        self.gone_for = self.gone_for or "we_hung_up"
         self.quiet.set()
         self.up.set()
 

@@ -1,7 +1,7 @@
 """Our side of a media stream."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -13,8 +13,6 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     OutputAudioRawFrame,
     OutputTransportMessageUrgentFrame,
-    StartFrame,
-    SystemFrame,
     TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
@@ -24,13 +22,76 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
-from transports.leg_output import LegOutput
+from transports.leg_output import LegOutput, WholeSender
+from transports.media_stream.heard_order import PLAYED_OUT_S, HeardOrder
 from transports.media_stream.line import StreamLine
-from transports.unheard import Unheard
 
 LOOK_S: Final = 0.2  # how often a lost line is noted as standing still
 WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either
-PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
+
+
+class MarkedSound:
+    """Sends sound, and the marks behind it; what is gathered goes before them."""
+
+    def __init__(
+        self,
+        line: StreamLine,
+        *,
+        play: Callable[[OutputAudioRawFrame], Awaitable[bool]],
+        write: Callable[[Frame], Awaitable[bool]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            line: Knows what was sent, and which mark is due.
+            play: Sends a piece in its time; returns whether it was taken.
+            write: Sends at once.
+        """
+        self._line = line
+        self._rate_hz = line.stream.rate_hz
+        self._play = play
+        self._write = write
+
+    async def play(self, frame: OutputAudioRawFrame) -> bool:
+        """Send a piece of audio and, when it is due, a mark; return whether it was taken."""
+        self._line.sent.add(frame.audio)  # first: the line may be lost while it is written
+        taken = await self._play(frame) or self._line.may_come_back
+        if taken:
+            mark = self._line.marks.sent(len(frame.audio) / 2 / self._rate_hz)
+            await self._send_marks(self._noted(mark))
+        return taken
+
+    async def close(self, *, rest: bool) -> None:
+        """Send a mark for what was sent since the last one, if anything was.
+
+        Args:
+            rest: Send what was gathered before, though it is shorter than the carrier likes.
+        """
+        if rest and (gathered := await self._line.stream.rest()) is not None:
+            await self._write(OutputTransportMessageUrgentFrame(message=gathered))
+        await self._send_marks(self._noted(self._line.marks.close()))
+
+    async def repeat(self) -> None:
+        """Send what is owed to another stream, with the marks of which no echo came."""
+        for each in self._line.sent:
+            await self._write(OutputAudioRawFrame(bytes(each.sound), self._rate_hz, 1))
+            if each.mark is not None and not each.played:
+                await self._send_marks(each.mark)
+
+    def _noted(self, mark: str | None) -> str | None:
+        if mark is not None:
+            self._line.quiet.clear()
+            self._line.sent.mark(mark)
+        return mark
+
+    async def _send_marks(self, name: str | None) -> None:
+        """Send what marks are due, unless something is gathered before them."""
+        stream = self._line.stream
+        if name is not None:
+            stream.owed_marks.append(name)
+        while stream.owed_marks and stream.gathered.empty:
+            mark = stream.dialect.mark(stream.stream_id, stream.owed_marks.popleft())
+            await self._write(OutputTransportMessageUrgentFrame(message=mark))
 
 
 class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
@@ -39,9 +100,11 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
     def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
         self._line = line
-        self._unheard = Unheard()
-        self._in_order = asyncio.Lock()  # held while what came through the line's queue is pushed
-        line.on_played = self._note_played
+        self._marked = MarkedSound(line, play=super().play_piece, write=self._write_frame)
+        self._order = HeardOrder(
+            line, push=super().push_frame, dry_at=self._dry_at, played=self._played
+        )
+        line.on_played = self._order.note_played
         self._sending = asyncio.Lock()  # a piece with its mark, or what another stream owes
         self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
 
@@ -53,56 +116,20 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             await super().push_frame(frame, direction)
             return
         if isinstance(frame, BotStoppedSpeakingFrame | TTSTextFrame):
-            if isinstance(frame, BotStoppedSpeakingFrame):
-                await self._send_rest()
-            await self._mark(self._line.marks.close())  # behind the last audio of it
+            stopped = isinstance(frame, BotStoppedSpeakingFrame)
+            await self._marked.close(rest=stopped)  # behind the last audio of it
             self._line.sent.end_word()
-        async with self._in_order:
-            if isinstance(frame, InterruptionFrame):
-                await self._push_heard()
-                self._unheard.drop()
-            mark = self._mark_before(frame)
-            if mark is not None:
-                dry_at = max(self._next_send_time, self._line.clock())
-                self._unheard.keep(frame, mark, dry_at + PLAYED_OUT_S)
-            else:
-                await super().push_frame(frame, direction)
-
-    def _mark_before(self, frame: Frame) -> str | None:
-        """Return the mark that a frame waits for; None: it goes on at once."""
-        if isinstance(frame, SystemFrame | OutputAudioRawFrame | EndFrame | StartFrame):
-            return None
-        if isinstance(frame, TTSTextFrame) and not self._unheard.given_up:
-            return self._line.marks.last_pending or self._unheard.last_mark
-        return self._unheard.last_mark
-
-    async def _note_played(self, more_s: float) -> None:
-        if more_s > 0:
-            self._unheard.given_up = False
-            if self.line_end is not None:
-                self.line_end.line.played(more_s, self._line.clock())
-        if self._unheard.last_mark is not None:
-            async with self._in_order:
-                await self._push_heard()
-
-    async def _push_heard(self) -> None:
-        """Push on what was heard, or is waited for no longer."""
-        now = self._line.clock() if self._line.up.is_set() else 0.0  # without a line none echoes
-        for frame in self._unheard.heard(self._line.marks.pending, now):
-            await super().push_frame(frame)
-        if self._unheard.given_up:
-            self._line.refused("mark_not_echoed")
+        await self._order.push(frame)
 
     async def stop(self, frame: EndFrame) -> None:
         """Play what is queued, wait until it was heard, then close the socket."""
         await BaseOutputTransport.stop(self, frame)
-        await self._send_rest()
-        await self._mark(self._line.marks.close())
-        while not await self._was_heard():
-            pass
-        async with self._in_order:
-            for waiting in self._unheard.rest(words=not self._line.over):
-                await super().push_frame(waiting)
+        await self._marked.close(rest=True)
+        heard = False
+        while not heard:
+            await _until_up(self._line, self._played)
+            heard = await _was_heard(self._line, self._next_send_time)
+        await self._order.push_rest()
         self._line.leave()  # asked what follows the stream, we answer that we have hung up
         await self._client.disconnect()
 
@@ -110,28 +137,6 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         """Stop at once."""
         self._line.leave()
         await super().cancel(frame)
-
-    async def _was_heard(self) -> bool:
-        """Wait until all was heard, or surely will not be; False: the line was lost meanwhile."""
-        await self._until_up()
-        websocket, now = self._line.websocket, self._line.clock()
-        try:
-            async with asyncio.timeout(max(self._next_send_time - now, 0.0) + PLAYED_OUT_S):
-                await self._line.quiet.wait()
-        except TimeoutError:
-            if not self._line.up.is_set() or self._line.websocket is not websocket:
-                return False
-            self._line.refused("mark_not_echoed")
-        return True
-
-    async def _until_up(self) -> None:
-        """Wait until there is a line, or will be none; meanwhile nothing is played."""
-        while not self._line.up.is_set():
-            if self.line_end is not None:
-                self.line_end.line.played(0.0, self._line.clock())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
-                    await self._line.up.wait()
 
     async def go_on(self, renew: Callable[[], None]) -> None:
         """Go over to another stream, and begin there with the first word that was not heard.
@@ -142,28 +147,24 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         async with self._sending:
             renew()
             sent, now = self._line.sent, self._line.clock()
-            if self._unheard.given_up:  # it never says what it has played
+            if self._order.unheard.given_up:  # it never says what it has played
                 sent.clear()
             self._next_send_time = now + sent.length_s
-            self._unheard.postpone(self._next_send_time + PLAYED_OUT_S)
+            self._order.unheard.postpone(self._next_send_time + PLAYED_OUT_S)
             if self.line_end is not None:
                 self.line_end.line.play_again(sent.again_s, now)
-            for each in sent:
-                await self._write_frame(OutputAudioRawFrame(bytes(each.sound), self.sample_rate, 1))
-                if each.mark is not None and not each.played:
-                    await self._send_marks(each.mark)
-            self._restored(self._line.restore())
-
-    def _restored(self, after_s: float) -> None:
-        if self.line_end is not None and self.line_end.restored is not None:
-            self.line_end.restored(after_s)
+            await self._marked.repeat()
+            after_s = self._line.restore()
+            if self.line_end is not None and self.line_end.restored is not None:
+                self.line_end.restored(after_s)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         """Play a piece as soon as there is a line for it; to a caller who is away, none."""
-        if self._line.away_s and not self._line.up.is_set():
-            await self.sleep(len(frame.audio) / 2 / self.sample_rate)
-            return True
-        await self._until_up()
+        if not self._line.up.is_set():
+            if self._line.away_s:
+                await self.sleep(len(frame.audio) / 2 / self.sample_rate)
+                return True
+            await _until_up(self._line, self._played)
         return await super().write_audio_frame(frame)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
@@ -175,18 +176,11 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         async with self._sending:
             if frame.id < self._cut_at and frame.interruptible:
                 return False
-            return await self._play(frame)
-
-    async def _play(self, frame: OutputAudioRawFrame) -> bool:
-        self._line.sent.add(frame.audio)  # first: the line may be lost while it is written
-        taken = await super().play_piece(frame) or self._line.may_come_back
-        if taken:
-            await self._mark(self._line.marks.sent(len(frame.audio) / 2 / self.sample_rate))
-        return taken
+            return await self._marked.play(frame)
 
     async def press(self, tones: bytes) -> bool:
         """Send the sound of keys in one piece, between two pieces of what is being said."""
-        await self._until_up()
+        await _until_up(self._line, self._played)
         async with self._sending:
             if self.line_end is not None:
                 length_s = len(tones) / 2 / self.sample_rate
@@ -194,50 +188,33 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             step = self.audio_chunk_size
             pieces = [tones[at : at + step] for at in range(0, len(tones), step)]
             sent = [
-                await self._play(OutputAudioRawFrame(each, self.sample_rate, 1)) for each in pieces
+                await self._marked.play(OutputAudioRawFrame(each, self.sample_rate, 1))
+                for each in pieces
             ]
-            await self._send_rest()
-            await self._mark(self._line.marks.close())
+            await self._marked.close(rest=True)
             self._line.sent.end_word()
         return all(sent)
 
-    async def _mark(self, name: str | None) -> None:
-        if name is not None:
-            self._line.quiet.clear()
-            self._line.sent.mark(name)
-        await self._send_marks(name)
+    def _played(self, more_s: float) -> None:
+        """Correct what is known of the caller's line: the far end has played so much more."""
+        if self.line_end is not None:
+            self.line_end.line.played(more_s, self._line.clock())
 
-    async def _send_marks(self, name: str | None = None) -> None:
-        """Send what marks are due; what is gathered goes before them."""
-        stream = self._line.stream
-        if name is not None:
-            stream.owed_marks.append(name)
-        while stream.owed_marks and stream.gathered.empty:
-            mark = stream.dialect.mark(stream.stream_id, stream.owed_marks.popleft())
-            await self._write_frame(OutputTransportMessageUrgentFrame(message=mark))
-
-    async def _send_rest(self) -> None:
-        """Send what was gathered, though it is shorter than the carrier likes."""
-        if (rest := await self._line.stream.rest()) is not None:
-            await self._write_frame(OutputTransportMessageUrgentFrame(message=rest))
-
-    def _must_be_heard(self) -> bool:
-        """Return whether, after an interruption, audio is left that no caller may cut short."""
-        sender = self._media_senders.get(None)
-        if sender is None:
-            return False
-        return bool(sender._audio_runs) or sender._audio_queue.has_frame(OutputAudioRawFrame)  # noqa: SLF001 - Pipecat shows this nowhere
+    def _dry_at(self) -> float:
+        """Return when the far end will have played what it was sent."""
+        return max(self._next_send_time, self._line.clock())
 
     async def _write_frame(self, frame: Frame) -> bool:
-        if isinstance(frame, InterruptionFrame) and self._must_be_heard():
-            return True  # a `clear` would tear a word out of it
         if isinstance(frame, InterruptionFrame):
+            sender = self._media_senders.get(None)
+            if isinstance(sender, WholeSender) and sender.must_be_heard:
+                return True  # a `clear` would tear a word out of it
             self._cut_at = frame.id
         try:
             async with asyncio.timeout(WRITE_S):
                 written = await super()._write_frame(frame)
         except TimeoutError:
-            self._line.give_up()
+            self._line.socket.give_up()
             return False
         if isinstance(frame, InterruptionFrame):  # the serializer made a `clear` of it
             self._line.cleared()
@@ -251,3 +228,25 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         chunk_s = self.audio_chunk_size / 2 / self.sample_rate
         self._next_send_time = max(self._next_send_time, now) + chunk_s
         await self.sleep(max(0.0, self._next_send_time - self._line.stream.lead_s - now))
+
+
+async def _until_up(line: StreamLine, played: Callable[[float], None]) -> None:
+    """Wait until there is a line, or will be none; meanwhile nothing is played."""
+    while not line.up.is_set():
+        played(0.0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await line.up.wait()
+
+
+async def _was_heard(line: StreamLine, dry_at: float) -> bool:
+    """Wait until all was heard, or surely will not be; False: the line was lost meanwhile."""
+    socket = line.socket
+    try:
+        async with asyncio.timeout(max(dry_at - line.clock(), 0.0) + PLAYED_OUT_S):
+            await line.quiet.wait()
+    except TimeoutError:
+        if not line.up.is_set() or line.socket is not socket:
+            return False
+        line.refused("mark_not_echoed")
+    return True

@@ -89,14 +89,14 @@ class RedirectedLeg(StreamLeg):
     async def _hand_on(
         self, ring: RingOrder, to: Destination, ring_s: float, came: asyncio.Future[Handover]
     ) -> Handover:
-        before = self._line.websocket
+        before = self._line.socket
         error = await ring(self.facts.call_ref, to, ring_s=ring_s)
         if error is not None:
             provider = self.facts.transport
             self._line.tell(ProviderFailed(stage="transport", provider=provider, error=error))
             return "failed"
-        if self._line.stream.dialect.outlives_redirect and self._line.websocket is before:
-            self._line.give_up()
+        if self._line.stream.dialect.outlives_redirect and self._line.socket is before:
+            self._line.socket.give_up()
         outcome = await came
         if outcome != "connected":
             await self._line.up.wait()
