@@ -18,13 +18,14 @@ from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
 from campaigns.call_result import REACHED
 from campaigns.campaign_breaker import CampaignBreaker
 from campaigns.claiming import rules_of
-from campaigns.dial_run import CarrierStanding, DialRun
+from campaigns.dial_run import DialRun
 from campaigns.dialer_parts import DialerParts
 from campaigns.fairness import CampaignTurn, in_turn
 from campaigns.guard import Circumstances, GuardVerdict, judge_dial_now
 from campaigns.holds import Hold, Holds
 from campaigns.model import Campaign
 from campaigns.progress import OPEN_STATES
+from campaigns.watched_carrier import WatchedCarrier
 from storage.campaign_office import CampaignStanding
 from storage.database import StorageError
 
@@ -38,7 +39,7 @@ class Dialer:
         """Dial for these campaigns, by name."""
         self._campaigns = campaigns
         self._parts = parts
-        self._carrier = CarrierStanding()
+        self._carrier = WatchedCarrier(parts.carrier)
         self._holds = Holds()
         self._breakers = CampaignBreakers(campaigns, parts)
         self._dials: DialsInProgress  # while it runs
