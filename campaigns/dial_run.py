@@ -16,35 +16,46 @@ from loguru import logger
 from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
 from calls.outbound import Claim, Dial, DialOutcome, DialResult
 from campaigns.call_result import judge_call
-from campaigns.carrier import (
-    CarrierError,
-    DialRefusedError,
-    DialRequest,
-    FoundCall,
-    RecallingCarrier,
-)
+from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
 from campaigns.dialer_parts import DialerParts
 from campaigns.fate import judge_fate, was_never_asked
 from campaigns.model import Campaign
 from campaigns.retrying import next_step
+from campaigns.watched_carrier import WatchedCarrier
 from storage.database import StorageError
 
 LOST_LOOKS: Final = 3  # a call that the carrier knew and knows no more: its outcome is unknown
 
 
 @dataclass(slots=True)
-class CarrierStanding:
-    """Whether the carrier answers."""
+class DialLease:
+    """Keeps a dial ours; lost: somebody else has taken it over."""
 
-    down: str = ""  # why not, as a code
+    lost: bool = False
 
-    def answered(self) -> None:
-        """Note that it did."""
-        self.down = ""
+    @asynccontextmanager
+    async def kept(self, dial: Dial, parts: DialerParts) -> AsyncIterator[None]:
+        """Renew it while the block runs."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                renewing = tasks.create_task(self._renew(dial, parts), name=f"lease of {dial.id}")
+                try:
+                    yield
+                finally:
+                    renewing.cancel()
+        except BaseExceptionGroup as several:  # a group of one: what the block raised
+            raise several.exceptions[0] from None
 
-    def silent(self) -> None:
-        """Note that it did not."""
-        self.down = "carrier_unreachable"
+    async def _renew(self, dial: Dial, parts: DialerParts) -> None:
+        lease_s = parts.settings.lease_s
+        while not self.lost:
+            await asyncio.sleep(lease_s / 3)
+            try:
+                ours = await parts.store.renew(dial, now=parts.now_s(), lease_s=lease_s)
+            except StorageError as broken:
+                logger.warning("the lease of dial {} was not renewed: {}", dial.id, broken)
+                continue
+            self.lost = not ours
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -54,10 +65,10 @@ class DialRun:
     campaign: Campaign
     claim: Claim
     parts: DialerParts
-    carrier: CarrierStanding
+    carrier: WatchedCarrier
     degraded: str = ""
     in_call: bool = False  # somebody has picked up
-    _lost: bool = field(default=False)
+    _lease: DialLease = field(default_factory=DialLease)
 
     @property
     def dial(self) -> Dial:
@@ -68,35 +79,30 @@ class DialRun:
         """Dial and follow; return the outcome that was kept, None: the dial has none from here."""
         store, parts = self.parts.store, self.parts
         if down := await self._rehearse():
-            await self._go_without(down)
+            if self.campaign.on_outage == "skip":
+                await self.skip(down)
+            else:
+                await store.release(self.dial)  # the guard holds from here on
             return None  # nobody was called, so it says nothing of our calls
         why = await store.confirm(self.dial, now=parts.now_s(), lease_s=parts.settings.lease_s)
         if why:
             return None  # the store has settled or released it
-        async with self._leased():
+        async with self._lease.kept(self.dial, parts):
             await parts.calls.prepare(self.campaign, self.claim)
             return await self._place()
 
     async def take_over(self) -> DialResult | None:
         """Find out what became of a dial whose process is silent, and see it to its end."""
-        call_ref, carrier = self.dial.provider_call_id, self.parts.carrier
-        if call_ref and isinstance(carrier, RecallingCarrier):
-            carrier.recall(self.dial.id, call_ref)
-        async with self._leased():
+        self.carrier.recall(self.dial)
+        async with self._lease.kept(self.dial, self.parts):
             return await self._find_out("holder_silent")
 
     async def _rehearse(self) -> str:
         """Return what is down that only a rehearsal shows; empty: nobody need wait for anything."""
         if self.parts.rehearse is None or self.campaign.on_outage == "degraded":
             return ""
-        async with self._leased():
+        async with self._lease.kept(self.dial, self.parts):
             return await self.parts.rehearse()
-
-    async def _go_without(self, down: str) -> None:
-        if self.campaign.on_outage == "skip":
-            await self.skip(down)
-        else:
-            await self.parts.store.release(self.dial)  # the guard holds from here on
 
     async def skip(self, reason: str) -> DialResult | None:
         """Put the contact back, undialled."""
@@ -114,18 +120,15 @@ class DialRun:
         )
         asked_s = self.parts.now_s()
         try:
-            call_ref = await self.parts.carrier.dial(request)
+            call_ref = await self.carrier.dial(request)
         except DialRefusedError as refused:
             logger.info("dial {} was refused: {}", self.dial.id, refused)
-            self.carrier.answered()
             refusal = DialResult(outcome=DialOutcome.FAILED, reason="carrier_refused")
             return await self._settle(refusal)
         except CarrierError as error:
             logger.warning("dial {}: no answer of the carrier: {}", self.dial.id, error)
-            self.carrier.silent()
             self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=asked_s))
             return await self._find_out("answer_lost")
-        self.carrier.answered()
         await self._note_placed(call_ref)
         return await self._to_the_end(FoundCall(provider_call_id=call_ref))
 
@@ -137,11 +140,9 @@ class DialRun:
         for wait_s in chain((0.0,), waits, repeat(waits[-1])):
             await asyncio.sleep(wait_s)
             try:
-                found = await self._find()
+                found = await self.carrier.find(self.dial)
             except CarrierError:
-                self.carrier.silent()
                 continue
-            self.carrier.answered()
             if found is not None:
                 self._tell_asked(why, known=True)
                 await self._note_placed(found.provider_call_id)
@@ -164,11 +165,6 @@ class DialRun:
             DialAsked(campaign=self.campaign.name, dial_id=self.dial.id, known=known, why=why)
         )
 
-    async def _find(self) -> FoundCall | None:
-        return await self.parts.carrier.find(
-            self.dial.id, self.dial.number, self.dial.intended_s - 1.0
-        )
-
     async def _note_placed(self, call_ref: str) -> None:
         await self.parts.store.placed(self.dial, call_ref)
         self.parts.tell(
@@ -182,14 +178,12 @@ class DialRun:
 
     async def _to_the_end(self, found: FoundCall) -> DialResult | None:
         missed, answered = 0, False
-        while found.outcome is None and missed < LOST_LOOKS and not self._lost:
+        while found.outcome is None and missed < LOST_LOOKS and not self._lease.lost:
             await self.parts.calls.wait(self.dial.id, self.parts.settings.look_s)
             try:
-                again = await self._find()
+                again = await self.carrier.find(self.dial)
             except CarrierError:
-                self.carrier.silent()
                 continue
-            self.carrier.answered()
             missed = missed + 1 if again is None else 0
             if again is not None and again.provider_call_id != found.provider_call_id:
                 # Some answer an order with an id of the order, and tell the call's own later.
@@ -220,27 +214,3 @@ class DialRun:
             )
         )
         return result
-
-    @asynccontextmanager
-    async def _leased(self) -> AsyncIterator[None]:
-        """Keep the lease while the block runs."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                renewing = tasks.create_task(self._renew(), name=f"lease of {self.dial.id}")
-                try:
-                    yield
-                finally:
-                    renewing.cancel()
-        except BaseExceptionGroup as several:  # a group of one: what the block raised
-            raise several.exceptions[0] from None
-
-    async def _renew(self) -> None:
-        parts, lease_s = self.parts, self.parts.settings.lease_s
-        while not self._lost:
-            await asyncio.sleep(lease_s / 3)
-            try:
-                ours = await parts.store.renew(self.dial, now=parts.now_s(), lease_s=lease_s)
-            except StorageError as broken:
-                logger.warning("the lease of dial {} was not renewed: {}", self.dial.id, broken)
-                continue
-            self._lost = not ours

@@ -6,24 +6,26 @@ the others. A campaign that is held is looked at again and again, and goes on by
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from loguru import logger
 
 from calls.campaign_events import CampaignFact, CampaignPaused
+from calls.entry import Tell
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
 from campaigns.call_result import REACHED
 from campaigns.campaign_breaker import CampaignBreaker
 from campaigns.claiming import rules_of
-from campaigns.dial_run import CarrierStanding, DialRun
+from campaigns.dial_run import DialRun
 from campaigns.dialer_parts import DialerParts
 from campaigns.fairness import CampaignTurn, in_turn
 from campaigns.guard import Circumstances, GuardVerdict, judge_dial_now
 from campaigns.holds import Hold, Holds
 from campaigns.model import Campaign
 from campaigns.progress import OPEN_STATES
+from campaigns.watched_carrier import WatchedCarrier
 from storage.campaign_office import CampaignStanding
 from storage.database import StorageError
 
@@ -37,17 +39,12 @@ class Dialer:
         """Dial for these campaigns, by name."""
         self._campaigns = campaigns
         self._parts = parts
-        self._carrier = CarrierStanding()
+        self._carrier = WatchedCarrier(parts.carrier)
         self._holds = Holds()
-        self._breakers = {
-            name: CampaignBreaker(limit=parts.settings.failures) for name in campaigns
-        }
-        self._tripped_s: dict[str, float] = {}
-        self._runs: set[DialRun] = set()
-        self._tasks: asyncio.TaskGroup
+        self._breakers = CampaignBreakers(campaigns, parts)
+        self._dials: DialsInProgress  # while it runs
         self._recovered_s = float("-inf")
         self._again_s: float | None = None  # when a claim is worth asking for again
-        self._freed = asyncio.Event()  # set when a dial has ended
 
     def why(self, campaign: str) -> Hold | None:
         """Return why a campaign dials nobody now; None: it does."""
@@ -55,11 +52,12 @@ class Dialer:
 
     async def run(self) -> None:
         """Dial until cancelled; what is in progress then is found by whoever comes after us."""
-        async with asyncio.TaskGroup() as self._tasks:
+        async with asyncio.TaskGroup() as tasks:
+            self._dials = DialsInProgress(tasks, learn=self._breakers.learn)
             while True:
                 turned, self._again_s = False, None
                 if self._parts.house.leads:
-                    turned = await self._surely(self._round())
+                    turned = await _surely(self._round())
                 await self._pause(turned=turned)
 
     async def _pause(self, *, turned: bool) -> None:
@@ -67,22 +65,7 @@ class Dialer:
         wait_s = 0.0 if turned else self._parts.settings.look_s
         if self._again_s is not None:
             wait_s = min(wait_s, max(0.0, self._again_s - self._parts.now_s()))
-        self._freed.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._freed.wait()
-
-    async def settle_down(self) -> None:
-        """Return when no dial is in progress."""
-        while self._runs:  # noqa: ASYNC110 - each ends in its own time
-            await asyncio.sleep(min(0.1, self._parts.settings.look_s))
-
-    async def _surely(self, round_of_turns: Awaitable[bool]) -> bool:
-        try:
-            return await round_of_turns
-        except StorageError as broken:
-            logger.warning("nobody is dialled: {}", broken)
-            return False
+        await self._dials.wait(wait_s)
 
     async def _round(self) -> bool:
         """Give each running campaign a turn; return whether any contact was taken."""
@@ -93,19 +76,11 @@ class Dialer:
         running = {each.name: each for each in ours if each.state == "running"}
         for each in ours:
             if each.state != "running":
-                self._tell_all(self._holds.go(each.name, now))
-            elif each.changed_s > self._tripped_s.get(each.name, now):
-                self._breakers[each.name].reset()  # somebody has said that it goes on
-        turns = in_turn(self._turn_of(each) for each in running.values())
+                _tell_all(self._parts.tell, self._holds.go(each.name, now))
+            else:
+                self._breakers.look(each, now)
+        turns = in_turn(_turn_of(each, self._campaigns[each.name]) for each in running.values())
         return any([await self._turn(running[name]) for name in turns])
-
-    def _turn_of(self, standing: CampaignStanding) -> CampaignTurn:
-        return CampaignTurn(
-            name=standing.name,
-            calls_now=standing.calls_now,
-            concurrent=self._campaigns[standing.name].concurrent,
-            claimed_s=standing.claimed_s,
-        )
 
     async def _recover(self) -> None:
         """Adopt the dials of a process that is silent, looking twice in each lease."""
@@ -118,7 +93,7 @@ class Dialer:
             if campaign is None:
                 continue  # of another house, or not configured any more
             run = self._run(campaign, claim)
-            self._begin(run, run.take_over)
+            self._dials.begin(run, run.take_over)
 
     async def _turn(self, standing: CampaignStanding) -> bool:
         campaign, parts = self._campaigns[standing.name], self._parts
@@ -132,45 +107,44 @@ class Dialer:
             campaign.name, rules_of(campaign, now=now), now=now, lease_s=parts.settings.lease_s
         )
         if isinstance(claim, NothingToDial):
-            self._note_again(claim.again_s)
-            await self._rest(standing, verdict, claim.reason)
+            await self._rest(standing, verdict, claim)
             return False
         await self._take(campaign, claim, verdict)
         return True
-
-    def _note_again(self, again_s: float | None) -> None:
-        if again_s is not None:
-            self._again_s = min(again_s, self._again_s or again_s)
 
     async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
         run = self._run(campaign, claim, degraded=verdict.reason)
         if verdict.step == "skip":
             await run.skip(verdict.reason)
             return
-        self._tell_all(self._holds.go(campaign.name, self._parts.now_s()))
-        self._begin(run, run.make)
+        _tell_all(self._parts.tell, self._holds.go(campaign.name, self._parts.now_s()))
+        self._dials.begin(run, run.make)
 
-    async def _rest(self, standing: CampaignStanding, verdict: GuardVerdict, reason: str) -> None:
+    async def _rest(
+        self, standing: CampaignStanding, verdict: GuardVerdict, nothing: NothingToDial
+    ) -> None:
         """Note that there is nobody to dial now; a campaign without open contacts is done."""
+        if nothing.again_s is not None:
+            self._again_s = min(nothing.again_s, self._again_s or nothing.again_s)
         if not any(standing.contacts.get(each) for each in OPEN_STATES):
-            self._tell_all(self._holds.go(standing.name, self._parts.now_s()))
+            _tell_all(self._parts.tell, self._holds.go(standing.name, self._parts.now_s()))
             await self._parts.office.move(standing.name, "done", now=self._parts.now_s())
         elif verdict.step == "dial":
-            self._hold(self._campaigns[standing.name], reason, outage=False)
+            self._hold(self._campaigns[standing.name], nothing.reason, outage=False)
 
     def _circumstances(self, campaign: Campaign) -> Circumstances:
         house = self._parts.house
-        coming = sum(not each.in_call for each in self._runs)
         return Circumstances(
-            tripped=self._breakers[campaign.name].tripped,
+            tripped=self._breakers.tripped(campaign.name),
             carrier_down=self._carrier.down,
-            seats=house.seats() - coming,
+            seats=house.seats() - self._dials.coming,
             usable=house.usable(),
         )
 
     def _hold(self, campaign: Campaign, reason: str, *, outage: bool) -> None:
         now = self._parts.now_s()
-        self._tell_all(self._holds.hold(campaign.name, reason, outage=outage, now=now))
+        facts = self._holds.hold(campaign.name, reason, outage=outage, now=now)
+        _tell_all(self._parts.tell, facts)
 
     def _run(self, campaign: Campaign, claim: Claim, *, degraded: str = "") -> DialRun:
         return DialRun(
@@ -181,9 +155,65 @@ class Dialer:
             degraded=degraded,
         )
 
-    def _begin(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
+
+class CampaignBreakers:
+    """Each campaign's own breaker: one that trips pauses its campaign, in all processes."""
+
+    def __init__(self, campaigns: Iterable[str], parts: DialerParts) -> None:
+        """Have one for each of these campaigns."""
+        self._parts = parts
+        self._breakers = {
+            name: CampaignBreaker(limit=parts.settings.failures) for name in campaigns
+        }
+        self._tripped_s: dict[str, float] = {}
+
+    def tripped(self, campaign: str) -> bool:
+        """Return whether a campaign is to pause."""
+        return self._breakers[campaign].tripped
+
+    def look(self, running: CampaignStanding, now: float) -> None:
+        """Begin anew if somebody has said, since it tripped, that the campaign goes on."""
+        if running.changed_s > self._tripped_s.get(running.name, now):
+            self._breakers[running.name].reset()
+
+    async def learn(self, campaign: str, result: DialResult) -> None:
+        """Count what became of a dial."""
+        breaker, ours = self._breakers[campaign], result.outcome is DialOutcome.AGENT_FAILED
+        if breaker.note(ours=ours, reached=result.outcome in REACHED):
+            now, in_a_row = self._parts.now_s(), breaker.in_a_row
+            self._tripped_s[campaign] = now
+            await self._parts.office.move(campaign, "paused", reason=IN_A_ROW, now=now)
+            self._parts.tell(CampaignPaused(campaign=campaign, reason=IN_A_ROW, in_a_row=in_a_row))
+
+
+class DialsInProgress:
+    """The dials in progress, each in a task of the group, until its end."""
+
+    def __init__(
+        self, tasks: asyncio.TaskGroup, *, learn: Callable[[str, DialResult], Awaitable[None]]
+    ) -> None:
+        """Have them in `tasks`, and `learn` told what became of each: its campaign, and how."""
+        self._tasks = tasks
+        self._learn = learn
+        self._runs: set[DialRun] = set()
+        self._freed = asyncio.Event()  # set when a dial has ended
+
+    @property
+    def coming(self) -> int:
+        """How many may need a seat that the house does not count yet."""
+        return sum(not each.in_call for each in self._runs)
+
+    def begin(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
+        """Have a dial go its own way."""
         self._runs.add(run)
         self._tasks.create_task(self._see_through(run, make), name=f"dial {run.dial.id}")
+
+    async def wait(self, within_s: float) -> None:
+        """Return when one of them ends, or after this time."""
+        self._freed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._freed.wait()
 
     async def _see_through(
         self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]
@@ -191,7 +221,7 @@ class Dialer:
         try:
             result = await make()
             if result is not None:
-                await self._learn(run.campaign, result)
+                await self._learn(run.campaign.name, result)
         except StorageError as broken:
             logger.warning("dial {} is left to its lease: {}", run.dial.id, broken)
         except Exception as broken:  # noqa: BLE001 - one dial's mistake ends that dial alone
@@ -200,16 +230,24 @@ class Dialer:
             self._runs.discard(run)
             self._freed.set()
 
-    async def _learn(self, campaign: Campaign, result: DialResult) -> None:
-        breaker, ours = self._breakers[campaign.name], result.outcome is DialOutcome.AGENT_FAILED
-        if breaker.note(ours=ours, reached=result.outcome in REACHED):
-            now, in_a_row = self._parts.now_s(), breaker.in_a_row
-            self._tripped_s[campaign.name] = now
-            await self._parts.office.move(campaign.name, "paused", reason=IN_A_ROW, now=now)
-            self._parts.tell(
-                CampaignPaused(campaign=campaign.name, reason=IN_A_ROW, in_a_row=in_a_row)
-            )
 
-    def _tell_all(self, facts: Sequence[CampaignFact]) -> None:
-        for each in facts:
-            self._parts.tell(each)
+async def _surely(round_of_turns: Awaitable[bool]) -> bool:
+    try:
+        return await round_of_turns
+    except StorageError as broken:
+        logger.warning("nobody is dialled: {}", broken)
+        return False
+
+
+def _turn_of(standing: CampaignStanding, campaign: Campaign) -> CampaignTurn:
+    return CampaignTurn(
+        name=standing.name,
+        calls_now=standing.calls_now,
+        concurrent=campaign.concurrent,
+        claimed_s=standing.claimed_s,
+    )
+
+
+def _tell_all(tell: Tell, facts: Sequence[CampaignFact]) -> None:
+    for each in facts:
+        tell(each)

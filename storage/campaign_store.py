@@ -13,6 +13,7 @@ Several machines must agree on `now` to within a fraction of a lease.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Update, case, delete, exists, select, update
@@ -47,7 +48,7 @@ class CampaignStore:
     def __init__(self, url: str, *, holder: str) -> None:
         """Claim in the database at `url`, as `holder`: a name that no other process ever has."""
         self._work = Transactions(url)
-        self._holder = holder
+        self._dials = HeldDials(holder)
 
     async def claim(
         self, campaign: str, rules: ClaimRules, *, now: float, lease_s: float
@@ -57,7 +58,7 @@ class CampaignStore:
             # A look costs no write: nobody's disk works while everybody rests.
             if not await has_due(connection, campaign, now):
                 return await why_none(connection, campaign, now)
-        by = Claimant(holder=self._holder, now=now, lease_s=lease_s)
+        by = Claimant(holder=self._dials.holder, now=now, lease_s=lease_s)
         async with self._work.write() as connection:
             return await claim_next(connection, campaign, rules, by)
 
@@ -71,7 +72,7 @@ class CampaignStore:
         Returns:
             Nothing, `lease_lost`, `do_not_call` or `not_running`.
         """
-        renewed = self._own(dial).where(DIALS.c.state == "intended")
+        renewed = self._dials.own(dial).where(DIALS.c.state == "intended")
         async with self._work.write() as connection:
             lease = {"lease_until_s": now + lease_s, "confirmed_s": now}
             kept = await connection.execute(renewed.values(**lease))
@@ -79,11 +80,12 @@ class CampaignStore:
                 return "lease_lost"
             if await _barred(connection, dial.number):
                 refused = DialResult(outcome=DialOutcome.REFUSED, reason="do_not_call")
-                await self._settle(connection, dial, refused, NextStep(state="excluded"), now)
+                then = NextStep(state="excluded")
+                await self._dials.settle(connection, dial, result=refused, then=then, now=now)
                 return "do_not_call"
             running = select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == dial.campaign)
             if (await connection.execute(running)).scalar_one_or_none() != "running":
-                await self._release(connection, dial, 0.0)
+                await self._dials.release(connection, dial, due_s=0.0)
                 return "not_running"
         return ""
 
@@ -104,12 +106,12 @@ class CampaignStore:
     async def settle(self, dial: Dial, result: DialResult, *, then: NextStep, now: float) -> bool:
         """Give a dial its outcome, and its contact the next state; False: it is not ours to."""
         async with self._work.write() as connection:
-            return await self._settle(connection, dial, result, then, now)
+            return await self._dials.settle(connection, dial, result=result, then=then, now=now)
 
     async def release(self, dial: Dial, *, due_s: float = 0.0) -> bool:
         """Give back a dial that the carrier never had: the same attempt is made anew."""
         async with self._work.write() as connection:
-            return await self._release(connection, dial, due_s)
+            return await self._dials.release(connection, dial, due_s=due_s)
 
     async def expired(self, *, now: float, lease_s: float) -> Sequence[Claim]:
         """Adopt the dials whose holder is silent; nobody else gets them meanwhile.
@@ -122,7 +124,7 @@ class CampaignStore:
                 await connection.execute(select(DIALS.c.id).where(silent).limit(1))
             ).first() is None:
                 return ()
-        ours = {"holder": self._holder, "lease_until_s": now + lease_s}
+        ours = {"holder": self._dials.holder, "lease_until_s": now + lease_s}
         async with self._work.write() as connection:
             taken = update(DIALS).where(silent).values(**ours).returning(DIALS)
             dials = (await connection.execute(taken)).all()
@@ -132,23 +134,35 @@ class CampaignStore:
         """Let the connections go."""
         await self._work.close()
 
-    def _own(self, dial: Dial) -> Update:
-        """Return the change of a dial, if it is ours and has no outcome."""
-        ours = (DIALS.c.holder == self._holder) & (DIALS.c.state != "settled")
-        return update(DIALS).where(DIALS.c.id == dial.id, ours)
-
     async def _change(self, dial: Dial, **values: Any) -> bool:
         async with self._work.write() as connection:
-            return (await connection.execute(self._own(dial).values(**values))).rowcount > 0
+            return (await connection.execute(self._dials.own(dial).values(**values))).rowcount > 0
 
-    async def _settle(
+
+@dataclass(frozen=True, slots=True)
+class HeldDials:
+    """What one holder may change, in a transaction: dials of its own that have no outcome.
+
+    `settle` and `release` return False, and change nothing, of a dial that is not.
+    """
+
+    holder: str
+
+    def own(self, dial: Dial) -> Update:
+        """Return the change of a dial, if it is ours and has no outcome."""
+        ours = (DIALS.c.holder == self.holder) & (DIALS.c.state != "settled")
+        return update(DIALS).where(DIALS.c.id == dial.id, ours)
+
+    async def settle(
         self,
         connection: AsyncConnection,
         dial: Dial,
+        *,
         result: DialResult,
         then: NextStep,
         now: float,
     ) -> bool:
+        """Give a dial its outcome, and its contact the next state."""
         values = {
             "state": "settled",
             "outcome": result.outcome.value,
@@ -158,7 +172,7 @@ class CampaignStore:
             "length_s": result.length_s,
             "cost": result.cost,
         }
-        if not (await connection.execute(self._own(dial).values(**values))).rowcount:
+        if not (await connection.execute(self.own(dial).values(**values))).rowcount:
             return False
         # Whoever asked during this very call not to be called again is not.
         state = "excluded" if await _barred(connection, dial.number) else then.state
@@ -177,8 +191,9 @@ class CampaignStore:
             await connection.execute(_campaign_of(dial).values(**spent))
         return True
 
-    async def _release(self, connection: AsyncConnection, dial: Dial, due_s: float) -> bool:
-        ours = (DIALS.c.holder == self._holder) & (DIALS.c.state == "intended")
+    async def release(self, connection: AsyncConnection, dial: Dial, *, due_s: float) -> bool:
+        """Forget a dial that was not asked for, as if its contact had not been claimed."""
+        ours = (DIALS.c.holder == self.holder) & (DIALS.c.state == "intended")
         gone = await connection.execute(delete(DIALS).where(DIALS.c.id == dial.id, ours))
         if not gone.rowcount:
             return False

@@ -23,7 +23,6 @@ from storage.record_tables import (
     MESSAGES,
     RECORD_WRITERS,
     TURNS,
-    VOICEMAILS,
 )
 from storage.result_tables import CALL_RESULTS
 
@@ -141,20 +140,6 @@ class BreakerMoveRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VoicemailRow:
-    """A message that a caller left."""
-
-    id: int
-    call_id: str
-    number: str
-    path: str
-    length_s: float
-    at: datetime
-    transcript: str
-    done_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CallResultRow:
     """What a call came to."""
 
@@ -253,14 +238,6 @@ class RecordReader:
         """Return the turns that began between two moments, the oldest first."""
         async with self._look() as connection:
             return await _rows(connection, _between(TURNS, "began_at", since, until), TurnRow)
-
-    async def voicemails(self, *, done: bool = False, limit: int = 200) -> Sequence[VoicemailRow]:
-        """Return the messages that wait, or also those that were dealt with, the newest first."""
-        wanted = select(VOICEMAILS).order_by(VOICEMAILS.c.at.desc()).limit(limit)
-        if not done:
-            wanted = wanted.where(VOICEMAILS.c.done_at.is_(None))
-        async with self._look() as connection:
-            return await _rows(connection, wanted, VoicemailRow)
 
     async def cost_since(self, at: datetime) -> float:
         """Return what calls that began since then cost, as far as prices are known."""

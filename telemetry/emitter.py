@@ -1,7 +1,7 @@
 """Gives each fact its call, number and time, and hands it to everyone who listens."""
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import count
@@ -12,7 +12,7 @@ from calls.entry import Entry, Tell
 from calls.events import Event
 from calls.incidents import Incidents
 from telemetry.masking import masked_event
-from telemetry.subscription import Listener, Subscription
+from telemetry.subscription import Listener, ListenerCounts, Subscription, count_of
 
 Clock: TypeAlias = Callable[[], float]
 Told: TypeAlias = tuple[str, Iterator[int], Event, float]
@@ -98,13 +98,11 @@ class Emitter:
             event = masked_event(event)
             moment = utc_now - timedelta(seconds=now - told)
             at = moment.isoformat(timespec="milliseconds")
-            for fact in (event, *self._incidents_of(event, told)):
+            more = self._incidents.handle(event, told) if self._incidents else ()
+            for fact in (event, *more):
                 entry = Entry(call_id=call_id, number=next(numbers), at=at, event=fact)
                 for each in self._subscriptions:
                     each.put(entry)
-
-    def _incidents_of(self, event: Event, now: float) -> Sequence[Event]:
-        return self._incidents.handle(event, now) if self._incidents else ()
 
     @property
     def waiting(self) -> int:
@@ -112,38 +110,13 @@ class Emitter:
         return max((each.waiting for each in self._subscriptions), default=0)
 
     @property
-    def queues(self) -> Counter[str]:
-        """How many entries each listener has not heard yet."""
-        return self._count(lambda each: each.waiting)
-
-    @property
     def lost_entries(self) -> int:
         """How many entries were lost, by all listeners together."""
         return sum(each.lost for each in self._subscriptions)
 
-    @property
-    def failed_listeners(self) -> Counter[str]:
-        """How often each listener raised."""
-        return self._count(lambda each: each.failed)
-
-    @property
-    def losses(self) -> Counter[str]:
-        """How many entries each listener lost."""
-        return self._count(lambda each: each.lost)
-
-    def _count(self, what: Callable[[Subscription], int]) -> Counter[str]:
-        found: Counter[str] = Counter()
-        for each in self._subscriptions:
-            found[each.name] += what(each)
-        return found
-
-    async def _tick(self, incidents: Incidents) -> None:
-        """Tell of incidents that are over because nothing more has happened."""
-        tell = self.tell_for("")
-        while True:
-            await asyncio.sleep(TICK_S)
-            for fact in incidents.tick(self._clock()):
-                tell(fact)
+    def counts(self) -> ListenerCounts:
+        """Return how each listener fares."""
+        return count_of(self._subscriptions)
 
     async def flush(self, within_s: float = FLUSH_S) -> None:
         """Wait until every entry told so far was heard, or as long as that may take."""
@@ -166,7 +139,8 @@ class Emitter:
             task = self._group.create_task(each.run(), name=f"telling {each.name}")
             self._tasks.append(task)
         if self._incidents is not None:
-            ticking = self._group.create_task(self._tick(self._incidents), name="incidents")
+            over = _tell_what_is_over(self._incidents, self.tell_for(""), self._clock)
+            ticking = self._group.create_task(over, name="incidents")
             self._tasks.append(ticking)
         return self
 
@@ -183,3 +157,11 @@ class Emitter:
         await self._group.__aexit__(kind, error, trace)
         for each in self._subscriptions:
             each.give_up()
+
+
+async def _tell_what_is_over(incidents: Incidents, tell: Tell, clock: Clock) -> None:
+    """Tell of incidents that are over because nothing more has happened."""
+    while True:
+        await asyncio.sleep(TICK_S)
+        for fact in incidents.tick(clock()):
+            tell(fact)

@@ -1,8 +1,9 @@
 """One listener with a queue of its own: who is slow loses its own oldest entries, nobody else's."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
@@ -155,3 +156,28 @@ class Subscription:
             if self.failed & (self.failed - 1) == 0:  # the 1st, 2nd, 4th, 8th: not all of them
                 said = f"{type(broken).__name__}: {broken}"
                 logger.error("{} failed, {} times so far: {}", self.name, self.failed, said)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerCounts:
+    """How those who listen fare, by the name of their class; several may share one.
+
+    Attributes:
+        waiting: Entries that they have not heard yet.
+        lost: Entries that they will never hear.
+        failed: How often they raised.
+    """
+
+    waiting: Counter[str]
+    lost: Counter[str]
+    failed: Counter[str]
+
+
+def count_of(subscriptions: Iterable[Subscription]) -> ListenerCounts:
+    """Return how the listeners of these subscriptions fare."""
+    waiting, lost, failed = Counter[str](), Counter[str](), Counter[str]()
+    for each in subscriptions:
+        waiting[each.name] += each.waiting
+        lost[each.name] += each.lost
+        failed[each.name] += each.failed
+    return ListenerCounts(waiting=waiting, lost=lost, failed=failed)

@@ -28,7 +28,7 @@ class CarrierWords:
     def join(self, house: House) -> None:
         """Pass on what carriers say at other processes of the house, too."""
         self._house = house
-        house.answer(QUESTION, self._answer)
+        house.peers.answer(QUESTION, self._answer)
 
     async def watch(self, call_ref: str, take: TakeWord) -> None:
         """Have a call told what its carrier has found out or finds out, until `forget`."""
@@ -49,7 +49,7 @@ class CarrierWords:
             return
         if await self._hand_on(event.call_ref, event.answerer) or self._house is None:
             return
-        await self._house.ask_all(QUESTION, call_ref=event.call_ref, answerer=event.answerer)
+        await self._house.peers.ask_all(QUESTION, call_ref=event.call_ref, answerer=event.answerer)
 
     async def _answer(self, said: Mapping[str, Any]) -> bool:
         return await self._hand_on(said["call_ref"], said["answerer"])

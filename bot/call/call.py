@@ -1,9 +1,9 @@
 """One call: from the answered leg to the last fact, whatever happens in between."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 from loguru import logger
 from pipecat.frames.frames import (
@@ -18,7 +18,7 @@ from pipecat.workers.runner import WorkerRunner
 from bot.call.apology import SORRY, apologise
 from bot.call.assembly import Assembled, assemble
 from bot.call.conversation import opening_frames
-from bot.call.ending import end_with_rising_force, is_cancelled, tear_down
+from bot.call.ending import end_with_rising_force, take_step, tear_down
 from bot.call.known_caller import KnownCaller
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
@@ -26,9 +26,7 @@ from calls.answering import AnsweringPlan
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
-from transports.leg import Leg
-
-STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
+from transports.leg import Leg, LegFacts
 
 
 class Call:
@@ -66,7 +64,6 @@ class Call:
         self._reason: str | None = None
         self._assembled: Assembled | None = None
         self._known: KnownCaller | None = None  # None: there is no register to ask
-        self._ending: asyncio.Task[None] | None = None
         self._torn = asyncio.Event()  # set where the pipeline cannot be told to end
 
     @property
@@ -84,53 +81,38 @@ class Call:
         """Answer, talk, and return when nothing of the call runs any more; raises nothing."""
         started_at_s = self._shared.clock()
         try:
-            self._tell_start()
+            for fact in _first_facts(self._leg.facts, self._agent.name):
+                self.tell(fact)
             if self._shared.crm and not self._remembered:
                 number = self._leg.facts.other_party
                 self._known = KnownCaller(self._shared.crm, number, tell=self.tell)
             await self._talk()
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
-            self._tell_failure("call", broken)
+            self._reason = "failed"
+            self.tell(_failure("call", broken))
             logger.opt(exception=broken).error("call {} failed", self.call_id)
             if self._assembled is None:  # nothing runs yet that could speak
-                await self._surely("the apology", apologise(self._leg))
+                await take_step("the apology", apologise(self._leg), call_id=self.call_id)
         finally:
             await self._part(started_at_s)
 
     async def _part(self, started_at_s: float) -> None:
         """End the call, step by step; a step that fails stops none of the others."""
+        call_id, parts = self.call_id, self._assembled
         if self._known:
             self._known.close()
-        if self._assembled:
-            await self._surely("closing the tools", self._assembled.tools.close())
-            if self._assembled.opt_out:
-                await self._surely("listing a number", self._assembled.opt_out.close())
-            if self._assembled.person:
-                await self._surely("dropping a person", self._assembled.person.close())
-            await self._surely("observing the end", self._observe_end(self._assembled))
-            if self._assembled.recording:
-                await self._surely("closing the recording", self._assembled.recording.close())
+        if parts:
+            await take_step("closing the tools", parts.tools.close(), call_id=call_id)
+            if parts.opt_out:
+                await take_step("listing a number", parts.opt_out.close(), call_id=call_id)
+            if parts.person:
+                await take_step("dropping a person", parts.person.close(), call_id=call_id)
+            await take_step("observing the end", _end_observing(parts), call_id=call_id)
+            if parts.recording:
+                await take_step("closing the recording", parts.recording.close(), call_id=call_id)
         length_s = self._shared.clock() - started_at_s
         self.tell(CallEnded(reason=self.reason, length_s=length_s))
-        await self._surely("hanging up", self._leg.hang_up(self.reason))
-
-    async def _observe_end(self, assembled: Assembled) -> None:
-        assembled.observer.ended()
-
-    async def _surely(self, what: str, step: Awaitable[object]) -> bool:
-        """Run a step, bounded in time; return whether it succeeded: a failure is only logged."""
-        try:
-            async with asyncio.timeout(STEP_S):
-                await step
-        except asyncio.CancelledError:
-            if is_cancelled():
-                raise
-            logger.error("call {}: {} was cancelled within", self.call_id, what)
-            return False
-        except Exception as broken:  # noqa: BLE001 - the steps behind it are taken all the same
-            logger.opt(exception=broken).error("call {}: {} failed", self.call_id, what)
-            return False
-        return True
+        await take_step("hanging up", self._leg.hang_up(self.reason), call_id=call_id)
 
     async def end(self, reason: str) -> None:
         """Have the agent say goodbye, behind what it is saying, and hang up.
@@ -146,8 +128,9 @@ class Call:
         if self._assembled is None:
             return
         worker = self._assembled.worker
-        await self._surely("cancelling from within", worker.pipeline.queue_frame(CancelFrame()))
-        if not await self._surely("cancelling", worker.cancel(reason=reason)):
+        within, call_id = worker.pipeline.queue_frame(CancelFrame()), self.call_id
+        await take_step("cancelling from within", within, call_id=call_id)
+        if not await take_step("cancelling", worker.cancel(reason=reason), call_id=call_id):
             self._torn.set()
 
     async def _talk(self) -> None:
@@ -179,8 +162,6 @@ class Call:
             finally:
                 greeting.cancel()
                 tearing.cancel()
-                if self._ending:
-                    self._ending.cancel()
 
     async def _greet(self, assembled: Assembled) -> None:
         try:
@@ -189,7 +170,8 @@ class Call:
             await self.cancel("never_connected")
             return
         except Exception as broken:  # noqa: BLE001 - raised here it would tear the pipeline down
-            self._tell_failure("leg", broken)
+            self._reason = "failed"
+            self.tell(_failure("leg", broken))
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
             return
@@ -214,7 +196,7 @@ class Call:
             return
         self._reason = self._reason or reason
         ending = end_with_rising_force(assembled.worker, self._shared.clock)
-        if not await self._surely("ending", ending):
+        if not await take_step("ending", ending, call_id=self.call_id):
             self._torn.set()
 
     async def _on_error(self, _worker: Any, frame: ErrorFrame) -> None:
@@ -227,31 +209,13 @@ class Call:
             return
         if self._reason is not None or frame.exception is None:
             return
-        self._tell_failure(frame.processor.name if frame.processor else "pipeline", frame.exception)
+        where = frame.processor.name if frame.processor else "pipeline"
+        self._reason = "failed"
+        self.tell(_failure(where, frame.exception))
         sorry = TTSSpeakFrame(SORRY, append_to_context=False)
         sorry.interruptible = False
         await services.tts.queue_frame(sorry)
         await services.tts.queue_frame(EndFrame())
-
-    def _tell_start(self) -> None:
-        facts = self._leg.facts
-        self.tell(
-            CallStarted(
-                transport=facts.transport,
-                agent=self._agent.name,
-                caller=facts.caller,
-                called=facts.called,
-                call_ref=facts.call_ref,
-                direction=facts.direction,
-            )
-        )
-
-        if facts.dial_id:
-            self.tell(OutboundCallBegan(dial_id=facts.dial_id))
-
-    def _tell_failure(self, where: str, broken: BaseException) -> None:
-        self._reason = "failed"
-        self.tell(CallFailed(where=where, error=f"{type(broken).__name__}: {broken}"))
 
     def tell(self, event: Event) -> None:
         """Tell a fact of this call, and show it to who looks on."""
@@ -260,3 +224,24 @@ class Call:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a screen that fails takes nobody's words
             logger.debug("call {}: nothing can be shown: {!r}", self.call_id, broken)
+
+
+def _first_facts(leg: LegFacts, agent: str) -> Iterator[Event]:
+    yield CallStarted(
+        transport=leg.transport,
+        agent=agent,
+        caller=leg.caller,
+        called=leg.called,
+        call_ref=leg.call_ref,
+        direction=leg.direction,
+    )
+    if leg.dial_id:
+        yield OutboundCallBegan(dial_id=leg.dial_id)
+
+
+def _failure(where: str, broken: BaseException) -> CallFailed:
+    return CallFailed(where=where, error=f"{type(broken).__name__}: {broken}")
+
+
+async def _end_observing(parts: Assembled) -> None:
+    parts.observer.ended()

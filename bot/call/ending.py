@@ -1,18 +1,37 @@
-"""Ends a pipeline that may hang: each means is stronger than the one before."""
+"""Ends a call of which anything may hang: steps that are bounded, and means of rising force."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
+from loguru import logger
 from pipecat.frames.frames import CancelFrame, EndFrame, InterruptionWorkerFrame
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection
 
 from bot.clock import Clock
 
+STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
 END_S: Final = 3.0  # Pipecat's EndFrame waits behind whatever hangs
 INTERRUPT_S: Final = 1.0  # an interruption empties the queues, but not a processor that hangs
 LOOK_S: Final = 0.05  # between two looks whether it has finished
 AGAIN_S: Final = 5.0  # a pipeline that can be cancelled at all has cleaned up by then
+
+
+async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool:
+    """Run a step, bounded in time; return whether it succeeded: a failure is only logged."""
+    try:
+        async with asyncio.timeout(STEP_S):
+            await step
+    except asyncio.CancelledError:
+        if is_cancelled():
+            raise
+        logger.error("call {}: {} was cancelled within", call_id, what)
+        return False
+    except Exception as broken:  # noqa: BLE001 - the steps behind it are taken all the same
+        logger.opt(exception=broken).error("call {}: {} failed", call_id, what)
+        return False
+    return True
 
 
 async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:

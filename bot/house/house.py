@@ -30,12 +30,54 @@ class NoSeat:
     reason: str
 
 
+class Shelf(Protocol):
+    """Where a process leaves what any process of the house may take."""
+
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+        """Leave something: it can be taken once, within this time."""
+        ...
+
+    async def take(self, token: str) -> Any:
+        """Return what was left; None: nothing, or it was taken, or it is too old."""
+        ...
+
+
+class Peers(Protocol):
+    """The processes of the house, as one of them asks them."""
+
+    async def claim(self, what: str) -> bool:
+        """Return whether this process is the first to claim this, of all that live."""
+        ...
+
+    def answer(self, what: str, answer: Answer) -> None:
+        """Answer what other processes of the house ask of this one."""
+        ...
+
+    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
+        """Return what the process of this name answers; raises `LookupError`: it does not."""
+        ...
+
+    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
+        """Return what every process answers, this one first."""
+        ...
+
+
 class House(Protocol):
     """All processes behind one port, as one of them sees it."""
 
     @property
     def views(self) -> StreamedViews | None:
         """What happens in the other processes; None: there are none."""
+        ...
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where tickets and conversations are left."""
+        ...
+
+    @property
+    def peers(self) -> Peers:
+        """What the processes know, each for itself."""
         ...
 
     @property
@@ -75,30 +117,6 @@ class House(Protocol):
         """Give the seat back."""
         ...
 
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Leave something that any process may take: once, within this time."""
-        ...
-
-    async def take(self, token: str) -> Any:
-        """Return what was left; None: nothing, or it was taken, or it is too old."""
-        ...
-
-    async def claim(self, what: str) -> bool:
-        """Return whether this process is the first to claim this, of all that live."""
-        ...
-
-    def answer(self, what: str, answer: Answer) -> None:
-        """Answer what other processes of the house ask of this one."""
-        ...
-
-    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Return what the process of this name answers; raises `LookupError`: it does not."""
-        ...
-
-    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Return what every process answers, this one first."""
-        ...
-
 
 @contextmanager
 def seated(house: House, seat: int) -> Iterator[None]:
@@ -108,6 +126,45 @@ def seated(house: House, seat: int) -> Iterator[None]:
         yield
     finally:
         house.end(seat)
+
+
+class OwnShelf:
+    """The shelf of the only process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._room = Cloakroom(clock=clock)
+
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+        """Keep it here."""
+        self._room.keep(token, value, for_s=for_s)
+
+    async def take(self, token: str) -> Any:
+        """Take what was kept here."""
+        return self._room.take(token)
+
+
+class NoPeers:
+    """The only process asks itself."""
+
+    def __init__(self) -> None:
+        self._claims = Claims()
+        self._answers: dict[str, Answer] = {}
+
+    async def claim(self, what: str) -> bool:
+        """Claim it here."""
+        return self._claims.claim(what, holder="")
+
+    def answer(self, what: str, answer: Answer) -> None:
+        """Answer it when this process itself asks."""
+        self._answers[what] = answer
+
+    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
+        """Find nobody: there is no other process."""
+        raise LookupError(f"{name} is no process of this house")
+
+    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
+        """Ask this process alone."""
+        return [await self._answers[what](fields)]
 
 
 class Alone:
@@ -127,9 +184,8 @@ class Alone:
         """Let calls in as `why_closed` and the load allow; without `seats` no load counts."""
         self._why = why_closed
         self._clock = clock
-        self._room = Cloakroom(clock=clock)
-        self._claims = Claims()
-        self._answers: dict[str, Answer] = {}
+        self.shelf = OwnShelf(clock)
+        self.peers = NoPeers()
         self.seats = seats or HouseSeats(seats=NO_LIMIT, cores=1, measured=False)
         self.seats.open(OWN, clock())
 
@@ -164,27 +220,3 @@ class Alone:
     def end(self, seat: int) -> None:
         """Count it no more."""
         self.seats.end(seat)
-
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Keep it here."""
-        self._room.keep(token, value, for_s=for_s)
-
-    async def take(self, token: str) -> Any:
-        """Take what was kept here."""
-        return self._room.take(token)
-
-    async def claim(self, what: str) -> bool:
-        """Claim it here."""
-        return self._claims.claim(what, holder=self.name)
-
-    def answer(self, what: str, answer: Answer) -> None:
-        """Answer it when this process itself asks."""
-        self._answers[what] = answer
-
-    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Find nobody: there is no other process."""
-        raise LookupError(f"{name} is no process of this house")
-
-    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Ask this process alone."""
-        return [await self._answers[what](fields)]

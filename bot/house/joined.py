@@ -12,6 +12,72 @@ from bot.house.views import StreamedViews
 from bot.house.wire import Wire, WireError
 
 
+class WireShelf:
+    """The shelf of the house stands at the supervisor."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+        """Leave it with the supervisor."""
+        try:
+            await self._wire.ask("keep", token=token, value=value, for_s=for_s)
+        except WireError as gone:
+            logger.warning("not kept for another worker: {}", gone)
+
+    async def take(self, token: str) -> Any:
+        """Fetch it from the supervisor."""
+        try:
+            return await self._wire.ask("take", token=token)
+        except WireError as gone:
+            logger.warning("not found at another worker: {}", gone)
+            return None
+
+
+class WirePeers:
+    """The other workers, by way of the supervisor.
+
+    Attributes:
+        others: Their names, as the supervisor last said.
+    """
+
+    def __init__(self, wire: Wire, name: str) -> None:
+        """Ask as the worker of this name."""
+        self.others: Sequence[str] = ()
+        self._wire = wire
+        self._name = name
+        self._answers: dict[str, Answer] = {}
+
+    async def claim(self, what: str) -> bool:
+        """Claim it at the supervisor; without an answer it is not ours."""
+        try:
+            return bool(await self._wire.ask("claim", what=what))
+        except WireError as gone:
+            logger.warning("not claimed: {}", gone)
+            return False
+
+    def answer(self, what: str, answer: Answer) -> None:
+        """Answer it for any worker."""
+        self._answers[what] = answer
+        self._wire.answer(what, answer)
+
+    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
+        """Ask by way of the supervisor."""
+        if name == self._name:
+            return await self._answers[what](fields)
+        try:
+            return await self._wire.ask("peer", peer=name, question=what, fields=fields)
+        except WireError as gone:
+            raise LookupError(str(gone)) from gone
+
+    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
+        """Ask everyone at once; who does not answer is left out."""
+        own = await self._answers[what](fields)
+        asked = [self.ask(each, what, **fields) for each in self.others]
+        said = await asyncio.gather(*asked, return_exceptions=True)
+        return [own, *(each for each in said if not isinstance(each, BaseException))]
+
+
 class Joined:
     """One of several processes behind one port."""
 
@@ -27,8 +93,9 @@ class Joined:
         self.workers = workers
         self.views = StreamedViews(wire)
         self.name = f"w{number}"
+        self.shelf = WireShelf(wire)
+        self.peers = WirePeers(wire, self.name)
         self._state: Mapping[str, Any] = {}
-        self._answers: dict[str, Answer] = {}
         wire.on("house", self._learn)
 
     @property
@@ -77,53 +144,9 @@ class Joined:
         """Tell the supervisor."""
         self.wire.tell("end", seat=seat)
 
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Leave it with the supervisor."""
-        try:
-            await self.wire.ask("keep", token=token, value=value, for_s=for_s)
-        except WireError as gone:
-            logger.warning("not kept for another worker: {}", gone)
-
-    async def take(self, token: str) -> Any:
-        """Fetch it from the supervisor."""
-        try:
-            return await self.wire.ask("take", token=token)
-        except WireError as gone:
-            logger.warning("not found at another worker: {}", gone)
-            return None
-
-    async def claim(self, what: str) -> bool:
-        """Claim it at the supervisor; without an answer it is not ours."""
-        try:
-            return bool(await self.wire.ask("claim", what=what))
-        except WireError as gone:
-            logger.warning("not claimed: {}", gone)
-            return False
-
-    def answer(self, what: str, answer: Answer) -> None:
-        """Answer it for any worker."""
-        self._answers[what] = answer
-        self.wire.answer(what, answer)
-
-    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Ask by way of the supervisor."""
-        if name == self.name:
-            return await self._answers[what](fields)
-        try:
-            return await self.wire.ask("peer", peer=name, question=what, fields=fields)
-        except WireError as gone:
-            raise LookupError(str(gone)) from gone
-
-    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Ask everyone at once; who does not answer is left out."""
-        own = await self._answers[what](fields)
-        peers = [each for each in self._state.get("workers", ()) if each != self.name]
-        asked = [self.ask(each, what, **fields) for each in peers]
-        said = await asyncio.gather(*asked, return_exceptions=True)
-        return [own, *(each for each in said if not isinstance(each, BaseException))]
-
     def _learn(self, state: Mapping[str, Any]) -> None:
         self._state = state
+        self.peers.others = [each for each in state.get("workers", ()) if each != self.name]
 
 
 def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> asyncio.Event:

@@ -103,5 +103,5 @@ class BrowserCalls:
         """Return the conversation that a token stands for; a call that still has it ends now."""
         if not token:
             return ()
-        await self.house.ask_all("take_up", token=token)
+        await self.house.peers.ask_all("take_up", token=token)
         return await self._parked.take(token)

@@ -6,6 +6,7 @@ their own door.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import h11
@@ -44,6 +45,25 @@ class Crowd:
         self._here.pop(one, None)
 
 
+class Patience:
+    """How long a connection is waited for; of two waits the newer one holds."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wait(self, for_s: float, then: Callable[[], None]) -> None:
+        """Begin to wait; when it has been so long, `then` is called."""
+        self.rest()
+        self._timer = self._loop.call_later(for_s, then)
+
+    def rest(self) -> None:
+        """Wait no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class BoundedConnection(H11Protocol):
     """Uvicorn's connection, which by itself waits for ever for a request to be whole."""
 
@@ -51,7 +71,7 @@ class BoundedConnection(H11Protocol):
         """Make Uvicorn's connection one of `crowd`, which bounds them all."""
         super().__init__(*arguments, **more)
         self._crowd = crowd
-        self._patience: asyncio.TimerHandle | None = None
+        self._patience = Patience(self.loop)
         self._asking = True  # a request has begun, or the first one is waited for
 
     @property
@@ -67,7 +87,7 @@ class BoundedConnection(H11Protocol):
         if not self._crowd.enter(self):
             self.cut()
             return
-        self._wait(WHOLE_S)
+        self._patience.wait(WHOLE_S, self.cut)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room."""
@@ -78,10 +98,10 @@ class BoundedConnection(H11Protocol):
         """Parse some of a request; wait for the rest of it no longer than for the whole."""
         if not self._asking:
             self._asking = True
-            self._wait(WHOLE_S)
+            self._patience.wait(WHOLE_S, self.cut)
         super().data_received(data)
         if self.is_served:
-            self._rest()
+            self._patience.rest()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Let a media socket go: it has a door of its own."""
@@ -91,35 +111,26 @@ class BoundedConnection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request as Uvicorn does, or for the peer to read this answer."""
         self._asking = False
-        self._wait(UNREAD_S)
+        self._patience.wait(UNREAD_S, self.cut)
         super().on_response_complete()
         if self.is_served:  # the next request was there already
-            self._rest()
+            self._patience.rest()
 
     def pause_writing(self) -> None:
         """Begin to wait for a peer that does not read."""
         super().pause_writing()
-        self._wait(UNREAD_S)
+        self._patience.wait(UNREAD_S, self.cut)
 
     def resume_writing(self) -> None:
         """Wait no more: it reads."""
         super().resume_writing()
         if self.is_served:
-            self._rest()
+            self._patience.rest()
 
     def cut(self) -> None:
         """End the connection at once, with whatever was not read."""
         self.transport.abort()
 
-    def _wait(self, for_s: float) -> None:
-        self._rest()
-        self._patience = self.loop.call_later(for_s, self.cut)
-
-    def _rest(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
     def _forget(self) -> None:
-        self._rest()
+        self._patience.rest()
         self._crowd.leave(self)

@@ -134,7 +134,7 @@ class _ExotelDoor:
             self._frame.tell(CallRefused(transport="exotel", reason=admitted.reason))
             return Refusal(reason="no_seat", close_code=TRY_LATER)
         # Behind the seat: who found none may come once more, and whoever has had one may not.
-        if dial_id and not await self._frame.house.claim(f"exotel stream of {dial_id}"):
+        if dial_id and not await self._frame.house.peers.claim(f"exotel stream of {dial_id}"):
             return Refusal(reason="stream_used", close_code=POLICY)
         return AdmittedStream(call=_call(started, dial_id), seat=admitted.seat)
 

@@ -23,22 +23,22 @@ class HouseCalls:
         self._last: Sequence[Mapping[str, Any]] = ()
         self._looked_at = -LOOK_S
         self._looking = asyncio.Lock()
-        house.answer("calls", self._own_calls)
-        house.answer("turns", self._own_turns)
-        house.answer("touched", self._own_touched)
+        house.peers.answer("calls", self._own_calls)
+        house.peers.answer("turns", self._own_turns)
+        house.peers.answer("touched", self._own_touched)
 
     async def live(self) -> list[Mapping[str, Any]]:
         """Return the calls in progress, the oldest one first."""
-        views = await self._house.ask_all("calls")
+        views = await self._house.peers.ask_all("calls")
         return sorted((each for view in views for each in view), key=_begin)
 
     async def turns(self) -> list[list[Any]]:
         """Return the last answers: when, how long the caller waited, whose call."""
-        return merge_turns(await self._house.ask_all("turns"))
+        return merge_turns(await self._house.peers.ask_all("turns"))
 
     async def touched(self) -> dict[str, int]:
         """Return the failovers of the last 15 minutes, and how many callers met a failure."""
-        views = await self._house.ask_all("touched")
+        views = await self._house.peers.ask_all("touched")
         return {name: sum(each[name] for each in views) for name in ("failovers", "callers")}
 
     async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:

@@ -26,8 +26,8 @@ class HouseCampaigns:
         self._last: dict[str, Any] = {"campaigns": [], "problem": ""}
         self._looked_at = -LOOK_S
         self._looking = asyncio.Lock()
-        house.answer(HOLDS, self._own_holds)
-        house.answer(VIEW, self._own_view)
+        house.peers.answer(HOLDS, self._own_holds)
+        house.peers.answer(VIEW, self._own_view)
 
     async def all(self) -> list[dict[str, Any]]:
         """Return every campaign as it is now.
@@ -35,7 +35,7 @@ class HouseCampaigns:
         Raises:
             StorageError: The database does not answer.
         """
-        held = merge_holds(await self._house.ask_all(HOLDS))
+        held = merge_holds(await self._house.peers.ask_all(HOLDS))
         return await list_campaigns(self._outbound, held)
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
@@ -53,7 +53,7 @@ class HouseCampaigns:
 
     async def _seen(self) -> Mapping[str, Any] | None:
         """Return what the process sees that leads; None: none does, for a moment."""
-        views = await self._house.ask_all(VIEW)
+        views = await self._house.peers.ask_all(VIEW)
         return next((each for each in views if each), None)
 
     async def _own_view(self, _: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -115,7 +115,7 @@ class _LivekitDoor:
     async def _take(self, room: str, sid: str) -> None:
         """Answer a room that no other process has claimed; a mistake ends this call alone."""
         try:
-            if not await self.house.claim(f"room {sid or room}"):
+            if not await self.house.peers.claim(f"room {sid or room}"):
                 return
             admitted = await self.house.admit(room)
             if not isinstance(admitted, HeldSeat):

@@ -24,11 +24,11 @@ class Parked:
 
     async def park(self, token: str, messages: Sequence[LLMContextMessage]) -> None:
         """Keep a lost call's conversation."""
-        await self._house.keep(_place(token), list(messages), for_s=PARKED_S)
+        await self._house.shelf.keep(_place(token), list(messages), for_s=PARKED_S)
 
     async def take(self, token: str) -> tuple[LLMContextMessage, ...]:
         """Return the conversation of a token, once; nothing when it is unknown or too old."""
-        return tuple(await self._house.take(_place(token)) or ())
+        return tuple(await self._house.shelf.take(_place(token)) or ())
 
 
 def _place(token: str) -> str:

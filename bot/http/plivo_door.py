@@ -64,7 +64,7 @@ def plivo_router(
         auth_token=auth_token,
         content_type=content_type,
         rest=rest,
-        orders=PlivoRingOrders(rest=rest, room=frame.house),
+        orders=PlivoRingOrders(rest=rest, shelf=frame.house.shelf),
         desk=TokenDesk(frame, "plivo", patience or LinePatience()),
         progress=frame.status_callbacks("plivo"),
     )

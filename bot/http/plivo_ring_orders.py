@@ -6,8 +6,9 @@ a leg left in the house; a question without one rings nobody.
 
 import secrets
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final
 
+from bot.house.house import Shelf
 from calls.handover import Destination
 from transports.plivo_dial import dial_verb, transfer_url
 from transports.plivo_rest import PlivoRest
@@ -15,34 +16,22 @@ from transports.plivo_rest import PlivoRest
 KEPT_S: Final = 15.0  # no longer than a leg waits for what comes of it, however short the ringing
 
 
-class OrderRoom(Protocol):
-    """Where orders are kept: one for the whole house."""
-
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Keep a value."""
-        ...
-
-    async def take(self, token: str) -> Any:
-        """Return the value of a token, once; None: there is none."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlivoRingOrders:
     """Orders of this account's calls, given and asked for in any process."""
 
     rest: PlivoRest
-    room: OrderRoom
+    shelf: Shelf
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> str | None:
         """Have Plivo ask whom to ring; return what went wrong, or None."""
         order_id, place = secrets.token_hex(16), _place(call_ref)
         said = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
-        await self.room.keep(place, said, for_s=KEPT_S)
+        await self.shelf.keep(place, said, for_s=KEPT_S)
         url = transfer_url(order_id, public_url=self.rest.public_url)
         error = await self.rest.redirect(call_ref, url)
         if error is not None:
-            await self.room.take(place)  # if Plivo asks all the same, nobody is rung
+            await self.shelf.take(place)  # if Plivo asks all the same, nobody is rung
         return error
 
     async def take(self, call_ref: str, order_id: str | None = None) -> str | None:
@@ -55,7 +44,7 @@ class PlivoRingOrders:
             order_id: From the address that was asked; None: it is the one behind the stream, which
                 has none.
         """
-        said = await self.room.take(_place(call_ref))
+        said = await self.shelf.take(_place(call_ref))
         if said is None or (order_id is not None and order_id != said["order_id"]):
             return None
         to = Destination(name=said["name"], number=said["number"])

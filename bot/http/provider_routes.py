@@ -53,14 +53,14 @@ class ProviderDesk:
         self._view = view
         self._house = house
         self._recent = recent
-        house.answer("providers", self._list_own)
+        house.peers.answer("providers", self._list_own)
         self._answer("reset", view.reset)
         self._answer("rest", view.withdraw)
         self._answer("return", view.put_back)
 
     async def list_all(self) -> list[dict[str, Any]]:
         """Return every rung as the whole house sees it."""
-        return merge_rungs(await self._house.ask_all("providers"))
+        return merge_rungs(await self._house.peers.ask_all("providers"))
 
     async def act(
         self, request: Request, action: OperatorAction, name: str, word: OperatorWord
@@ -75,7 +75,7 @@ class ProviderDesk:
                 return JSONResponse({"detail": _refusal(name, emptied)}, status_code=409)
         # Told first: a process that dies in the middle has done nothing of which nobody knows.
         tell_action(self._view.tell, request, action, target=name, word=word)
-        await self._house.ask_all(action, name=name)
+        await self._house.peers.ask_all(action, name=name)
         return [each for each in await self.list_all() if each["name"] == name]
 
     def _answer(self, action: OperatorAction, do: Callable[[str], None]) -> None:
@@ -83,7 +83,7 @@ class ProviderDesk:
             if asked["name"] in self._view.names:
                 do(asked["name"])
 
-        self._house.answer(action, answer)
+        self._house.peers.answer(action, answer)
 
     async def _list_own(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         counts = {

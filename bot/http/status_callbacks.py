@@ -35,9 +35,9 @@ class StatusCallbacks:
         """
         place = f"{self.carrier} progress {place_of or said.call_ref}"
         async with self._one_at_a_time:
-            kept, now = await self.house.take(place), self.clock()
+            kept, now = await self.house.shelf.take(place), self.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)
             after, facts = before.after(said, now)
-            await self.house.keep(place, asdict(after), for_s=KEPT_S)
+            await self.house.shelf.keep(place, asdict(after), for_s=KEPT_S)
         for each in facts:
             self.tell(each)

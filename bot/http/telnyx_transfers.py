@@ -39,7 +39,7 @@ class TelnyxTransfers:
         """Answer what the house's other processes tell."""
         self._house = house
         self._waiting: dict[str, asyncio.Future[Handover]] = {}
-        house.answer(QUESTION, self._settle)
+        house.peers.answer(QUESTION, self._settle)
 
     async def outcome(self, call_ref: str, *, within_s: float) -> Handover:
         """Wait for what comes of it; no news in time is no answer."""
@@ -59,7 +59,7 @@ class TelnyxTransfers:
 
     async def tell(self, call_ref: str, outcome: Handover) -> None:
         """Pass on what came of it to the task that waits."""
-        await self._house.ask_all(QUESTION, call_ref=call_ref, outcome=outcome)
+        await self._house.peers.ask_all(QUESTION, call_ref=call_ref, outcome=outcome)
 
     async def _settle(self, asked: Mapping[str, Any]) -> None:
         waiting = self._waiting.get(asked["call_ref"])

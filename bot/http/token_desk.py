@@ -58,7 +58,7 @@ class TokenDesk:
         self.returns = Returns(frame.house, carrier)
         self._frame = frame
         self._carrier = carrier
-        self._tokens = Tokens(frame.house)
+        self._tokens = Tokens(frame.house.shelf)
 
     async def begin(self, call: CarriedCall) -> StreamPass | None:
         """Hold a seat for a call and return what lets its stream in; None: there is no seat."""

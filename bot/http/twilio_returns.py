@@ -46,7 +46,7 @@ class Returns:
         self._house = house
         self._question = f"{carrier} call"
         self._legs: dict[str, StreamLeg] = {}
-        house.answer(self._question, self._answer)
+        house.peers.answer(self._question, self._answer)
 
     @contextmanager
     def held(self, leg: StreamLeg) -> Iterator[None]:
@@ -74,7 +74,7 @@ class Returns:
             over: The carrier says that the call has ended, which whoever has it is told.
             handed_on: What it says to have come of handing the caller on, likewise.
         """
-        said = await self._house.ask_all(
+        said = await self._house.peers.ask_all(
             self._question, call_sid=call_sid, over=over, handed_on=handed_on
         )
         found = [Whereabouts(**each) for each in said if each]
@@ -82,11 +82,11 @@ class Returns:
 
     async def keep(self, kept: Kept) -> None:
         """Note a call for which a stream is asked."""
-        await self._house.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
+        await self._house.shelf.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
 
     async def forget(self, call_sid: str) -> Kept | None:
         """Forget a call, and return what was known of it."""
-        kept = await self._house.take(self._place(call_sid))
+        kept = await self._house.shelf.take(self._place(call_sid))
         return Kept(**kept) if kept else None
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:

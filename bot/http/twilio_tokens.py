@@ -2,22 +2,12 @@
 
 import secrets
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol
+from typing import Final
+
+from bot.house.house import Shelf
 
 LIFE_S: Final = 60.0  # Twilio opens the stream within seconds of the TwiML
 KNOWN_S: Final = 2 * LIFE_S  # for so long a token that came too late is told from a wrong one
-
-
-class TicketRoom(Protocol):
-    """Where tickets are kept: one for the whole house."""
-
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Keep a value."""
-        ...
-
-    async def take(self, token: str) -> Any:
-        """Return the value of a token, once; None: there is none."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +26,14 @@ class Ticket:
 class Tokens:
     """Hands out tokens and takes each one back once."""
 
-    def __init__(self, room: TicketRoom) -> None:
-        self._room = room
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
 
     async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
         """Return a new token for `ticket`."""
         token = secrets.token_hex(32)  # Plivo passes on letters and digits alone
         kept = asdict(ticket) | {"until": now + for_s}
-        await self._room.keep(_place(token), kept, for_s=KNOWN_S)
+        await self._shelf.keep(_place(token), kept, for_s=KNOWN_S)
         return token
 
     async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
@@ -53,7 +43,7 @@ class Tokens:
         """
         if not token:
             return "token_missing"
-        kept = await self._room.take(_place(token))
+        kept = await self._shelf.take(_place(token))
         if kept is None:
             return "token_unknown_or_used"
         if now >= kept.pop("until"):

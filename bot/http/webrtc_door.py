@@ -59,9 +59,9 @@ def webrtc_router(
     """Return the routes of the browser's door; calls run in `tasks`."""
     calls = BrowserCalls(process, tasks, parked, house)
     door = _WebrtcDoor(process, tasks, calls)
-    house.answer("candidates", door.own_candidates)
-    house.answer("offer", door.own_offer)
-    house.answer("take_up", calls.end)
+    house.peers.answer("candidates", door.own_candidates)
+    house.peers.answer("offer", door.own_offer)
+    house.peers.answer("take_up", calls.end)
     router = APIRouter()
     router.add_api_route("/api/offer", door.describe, methods=["GET"])
     router.add_api_route("/api/offer", door.offer, methods=["POST"])
@@ -94,7 +94,7 @@ class _WebrtcDoor:
         if worker and worker != self._house.name:
             asked = {"offer": offer.model_dump(mode="json"), "address": address}
             try:
-                return _told(await self._house.ask(worker, "offer", **asked))
+                return _told(await self._house.peers.ask(worker, "offer", **asked))
             except LookupError:
                 pc_id = None  # that process is gone, and its call with it: this is a new one
         return await self._answer_here(offer.model_copy(update={"pc_id": pc_id}), address)
@@ -124,8 +124,9 @@ class _WebrtcDoor:
         worker, pc_id = _apart(patch.pc_id)
         if worker in ("", self._house.name):
             return await self._add(patch.model_copy(update={"pc_id": pc_id}))
+        asked = patch.model_dump(mode="json")
         try:
-            told = await self._house.ask(worker, "candidates", patch=patch.model_dump(mode="json"))
+            told = await self._house.peers.ask(worker, "candidates", patch=asked)
         except LookupError as gone:
             raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from gone
         return _told(told)

@@ -33,7 +33,7 @@ class CallLedger:
         """Answer what other processes of the house ask."""
         self._house = house
         self.book.join(house)
-        house.answer(QUESTION, self._answer)
+        house.peers.answer(QUESTION, self._answer)
 
     async def hear(self, entry: Entry) -> None:
         """Note one entry."""
@@ -57,7 +57,7 @@ class CallLedger:
         """Return how our side of a call stands, wherever it runs; None: there was none."""
         if self._house is None:
             return self._own(dial_id)
-        said = await self._house.ask_all(QUESTION, dial_id=dial_id)
+        said = await self._house.peers.ask_all(QUESTION, dial_id=dial_id)
         found = [CallVerdict(**each) for each in said if each]
         return max(found, key=lambda each: each.over) if found else None
 

@@ -26,7 +26,7 @@ class CarrierBook:
     def join(self, house: House) -> None:
         """Answer what other processes of the house ask."""
         self._house = house
-        house.answer(QUESTION, self._answer)
+        house.peers.answer(QUESTION, self._answer)
 
     def note(self, event: Event) -> str:
         """Keep one fact, if it is a carrier's; return the dial's id, or nothing."""
@@ -60,7 +60,7 @@ class CarrierBook:
     async def _ask(self, **asked: str) -> list[Mapping[str, Any]]:
         if self._house is None:
             return [await self._answer(asked)]
-        return [each for each in await self._house.ask_all(QUESTION, **asked) if each]
+        return [each for each in await self._house.peers.ask_all(QUESTION, **asked) if each]
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         heard = self._heard.get(asked["dial_id"])

@@ -57,5 +57,6 @@ async def look_now_and_then(emitter: Emitter, metrics: Metrics) -> None:
     """Look every few seconds until cancelled."""
     while True:
         metrics.look(read_process() | read_network() | read_emitter(emitter))
-        metrics.look_at_listeners(emitter.queues, emitter.losses, emitter.failed_listeners)
+        counts = emitter.counts()
+        metrics.look_at_listeners(counts.waiting, counts.lost, counts.failed)
         await asyncio.sleep(LOOK_S)

@@ -20,6 +20,7 @@ from storage.record_writer import CUT_S, RecordWriter
 from storage.voicemails import Voicemails
 from tests.bot.telling_program import CALLS
 from tests.share_servers import Server, postgres
+from tests.storage.kept_voicemails import kept_voicemails
 from tests.storage.test_alert_outbox import MAIL, decide
 
 __all__ = ["postgres"]
@@ -99,12 +100,10 @@ async def alerts(url: str) -> set[str]:
 
 
 async def voicemails(url: str, folder: Path) -> set[str]:
-    rows, reader = Voicemails(url), RecordReader(url)
+    rows = Voicemails(url)
     await list_voicemails(folder, rows)
-    kept = await reader.voicemails(limit=MOST)
     await rows.close()
-    await reader.close()
-    return {each.call_id for each in kept}
+    return {each.call_id for each in await kept_voicemails(url)}
 
 
 class TestSqlite(KilledContract):

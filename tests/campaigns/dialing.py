@@ -173,6 +173,11 @@ class Dialing:
     async def done(self) -> None:
         await self.in_state("done")
 
+    async def settled(self) -> None:
+        async with asyncio.timeout(20_000.0):
+            while any(each.outcome is None for each in await self.ledger()):  # noqa: ASYNC110
+                await asyncio.sleep(1.0)
+
     def outcomes(self) -> dict[str, str]:
         """Each contact's last outcome, by the number; the contacts were dialled in their order."""
         last = {each.dial_id: each.outcome for each in self.of(DialEnded)}

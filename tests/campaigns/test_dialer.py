@@ -255,10 +255,10 @@ async def test_several_in_a_row_that_failed_for_our_reasons_pause_the_campaign(
     tmp_path: Path,
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
-    async with dialing(tmp_path, *numbers) as it, running(it) as dialer:
+    async with dialing(tmp_path, *numbers) as it, running(it):
         it.floor.failing = dict.fromkeys(numbers, "call_failed")
         await it.in_state("paused")
-        await dialer.settle_down()
+        await it.settled()
         dialled = len(it.carrier.record)
         await asyncio.sleep(300)
         assert len(it.carrier.record) == dialled

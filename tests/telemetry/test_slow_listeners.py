@@ -105,8 +105,8 @@ async def test_a_slow_listener_loses_its_own_oldest_and_they_are_counted(
         assert quick.numbers == list(range(1, 21))
         assert slow.numbers == sorted(slow.numbers)
         assert slow.numbers[-5:] == [16, 17, 18, 19, 20]
-        assert telling.losses == {"Slow": 20 - len(slow.numbers), "Heard": 0}
-        assert telling.losses["Slow"] > 0
+        assert telling.counts().lost == {"Slow": 20 - len(slow.numbers), "Heard": 0}
+        assert telling.counts().lost["Slow"] > 0
 
 
 async def test_a_listener_that_gathers_hears_what_came_within_a_moment_as_one() -> None:
@@ -120,7 +120,7 @@ async def test_a_listener_that_gathers_hears_what_came_within_a_moment_as_one() 
 
         assert gathers.numbers == list(range(1, 21))
         assert len(gathers.at_once) <= 6
-        assert telling.losses == {"Gathers": 0}
+        assert telling.counts().lost == {"Gathers": 0}
 
 
 async def test_whoever_wants_everything_heard_waits_for_no_gathering() -> None:
@@ -141,7 +141,7 @@ async def test_one_that_raises_goes_on_and_is_counted() -> None:
             tell(KeyPressed(key="1"))
         await telling.flush()
 
-        assert telling.failed_listeners == {"Refuses": 3, "Heard": 0}
+        assert telling.counts().failed == {"Refuses": 3, "Heard": 0}
     assert quick.numbers == [1, 2, 3]
 
 
@@ -156,7 +156,7 @@ async def test_the_end_waits_for_nobody_longer_than_it_may() -> None:
 
     assert time.monotonic() - ended_at_s == pytest.approx(FLUSH_S, abs=0.01)
     assert quick.numbers == [1, 2, 3]
-    assert telling.losses["Slow"] == 3
+    assert telling.counts().lost["Slow"] == 3
 
 
 async def test_many_entries_at_once_leave_the_loop_to_others_in_between() -> None:
@@ -221,5 +221,5 @@ class Keeps(Heard):
 
 async def test_what_a_listener_keeps_itself_is_counted_with_what_it_has_not_heard() -> None:
     async with emitter([Keeps(), Heard()]) as telling:
-        assert telling.queues == {"Keeps": 7, "Heard": 0}
-        assert telling.losses == {"Keeps": 3, "Heard": 0}
+        assert telling.counts().waiting == {"Keeps": 7, "Heard": 0}
+        assert telling.counts().lost == {"Keeps": 3, "Heard": 0}

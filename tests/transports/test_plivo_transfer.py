@@ -249,7 +249,7 @@ async def test_an_order_is_found_by_whatever_process_is_asked() -> None:
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await until(lambda: bool(on.it.plivo.requests))
         rest = PlivoRest(auth_id=SecretStr(""), auth_token=SecretStr(""), public_url=HERE)
-        elsewhere = PlivoRingOrders(rest=rest, room=on.it.frame.house)
+        elsewhere = PlivoRingOrders(rest=rest, shelf=on.it.frame.house.shelf)
         verb = await elsewhere.take(on.caller.phone.call_sid, on.ordered.partition("order=")[2])
 
         assert verb is not None

@@ -54,4 +54,4 @@ async def replay_call(folder: Path, *others: Listener) -> tuple[ToldOfCall, dict
                 clock=time.monotonic,
             )
             await process.switchboard.answer(leg, process.call(leg))
-    return told, dict(process.emitter.losses)
+    return told, dict(process.emitter.counts().lost)

@@ -37,9 +37,9 @@ def test_the_oldest_gives_way_when_there_are_too_many() -> None:
 async def test_a_room_is_one_workers_until_that_is_lost() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        first = [await each.claim("room 1") for each in it.joined[:2]]
+        first = [await each.peers.claim("room 1") for each in it.joined[:2]]
         it.office.lose(it.desks[0])  # type: ignore[arg-type] - without a process
-        after = await it.joined[1].claim("room 1")
+        after = await it.joined[1].peers.claim("room 1")
 
     assert first == [True, False]
     assert after

@@ -18,10 +18,10 @@ TICKET = Ticket(call_sid="CA1", caller="a", called="b")
 async def test_a_ticket_of_one_worker_works_once_at_any_worker() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        token = await Tokens(it.joined[0]).issue(TICKET, now=0.0)
+        token = await Tokens(it.joined[0].shelf).issue(TICKET, now=0.0)
 
         redeemed = [
-            await Tokens(each).redeem(token, call_sid="CA1", now=1.0)
+            await Tokens(each.shelf).redeem(token, call_sid="CA1", now=1.0)
             for each in (it.joined[1], it.joined[0], it.joined[1])
         ]
 
@@ -53,15 +53,15 @@ async def test_a_house_that_stops_takes_nobody() -> None:
 async def test_one_worker_answers_for_another_and_for_all() -> None:
     async with lines(settings_with()) as it:
         for each in it.joined:
-            each.answer("name", name_of(each.name))
+            each.peers.answer("name", name_of(each.name))
         await it.open()
         it.office.tell_state()
         await it.settle()
 
-        assert await it.joined[0].ask("w2", "name", call="x") == "w2 x"
-        assert await it.joined[1].ask_all("name", call="y") == ["w2 y", "w1 y"]
+        assert await it.joined[0].peers.ask("w2", "name", call="x") == "w2 x"
+        assert await it.joined[1].peers.ask_all("name", call="y") == ["w2 y", "w1 y"]
         with pytest.raises(LookupError):
-            await it.joined[0].ask("w3", "name", call="z")
+            await it.joined[0].peers.ask("w3", "name", call="z")
 
 
 def name_of(name: str) -> Any:
@@ -99,7 +99,7 @@ async def test_a_question_that_fails_is_answered_so() -> None:
         await it.open()
 
         with pytest.raises(LookupError):
-            await it.joined[0].ask("w2", "nothing of the kind")
+            await it.joined[0].peers.ask("w2", "nothing of the kind")
         assert isinstance(await it.joined[0].admit(), HeldSeat)  # and the line goes on
 
 

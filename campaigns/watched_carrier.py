@@ -1,0 +1,65 @@
+"""The carrier, and whether it answers: what one dial has met, those behind it need not meet."""
+
+from typing import Final
+
+from calls.outbound import Dial
+from campaigns.carrier import (
+    CampaignCarrier,
+    CarrierError,
+    DialRefusedError,
+    DialRequest,
+    FoundCall,
+    RecallingCarrier,
+)
+
+SILENT: Final = "carrier_unreachable"
+
+
+class WatchedCarrier:
+    """One for all dials of a dialer.
+
+    Attributes:
+        down: Why it places no calls, as a code; empty: it answers.
+    """
+
+    def __init__(self, carrier: CampaignCarrier) -> None:
+        """Ask this one."""
+        self.down = ""
+        self._carrier = carrier
+
+    async def dial(self, request: DialRequest) -> str:
+        """Have somebody called; return the carrier's own id of the call.
+
+        Raises:
+            DialRefusedError: It answers that it does not call this number.
+            CarrierError: It does not answer, and somebody may be called all the same.
+        """
+        try:
+            call_ref = await self._carrier.dial(request)
+        except DialRefusedError:
+            self.down = ""
+            raise
+        except CarrierError:
+            self.down = SILENT
+            raise
+        self.down = ""
+        return call_ref
+
+    async def find(self, dial: Dial) -> FoundCall | None:
+        """Return what became of a dial; None: the carrier has no such call.
+
+        Raises:
+            CarrierError: It does not answer.
+        """
+        try:
+            found = await self._carrier.find(dial.id, dial.number, dial.intended_s - 1.0)
+        except CarrierError:
+            self.down = SILENT
+            raise
+        self.down = ""
+        return found
+
+    def recall(self, dial: Dial) -> None:
+        """Have it know the call of a dial that another process has made, if it does not."""
+        if dial.provider_call_id and isinstance(self._carrier, RecallingCarrier):
+            self._carrier.recall(dial.id, dial.provider_call_id)

@@ -1,0 +1,96 @@
+"""Whether the carrier answers, as all dials of a dialer see it."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from calls.outbound import Dial
+from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.watched_carrier import WatchedCarrier
+
+REQUEST = DialRequest(dial_id="d", to="+15005550101", campaign="c")
+DIAL = Dial(
+    id="d",
+    campaign="c",
+    contact_id=1,
+    number="+15005550101",
+    attempt=1,
+    holder="another",
+    lease_until_s=0.0,
+    intended_s=100.0,
+    provider_call_id="CA1",
+)
+
+
+@dataclass
+class OneAnswer:
+    """A carrier with one answer to all requests."""
+
+    raises: CarrierError | None = None
+    since_s: list[float] = field(default_factory=list)
+
+    async def dial(self, request: DialRequest) -> str:
+        if self.raises:
+            raise self.raises
+        return "CA1"
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        self.since_s.append(since_s)
+        if self.raises:
+            raise self.raises
+        return None
+
+
+@dataclass
+class OneAnswerRecalled(OneAnswer):
+    """One that wants to be told its own ids again."""
+
+    recalled: dict[str, str] = field(default_factory=dict)
+
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        self.recalled[dial_id] = provider_call_id
+
+
+async def test_it_is_down_from_a_request_without_an_answer_to_one_with() -> None:
+    carrier = OneAnswer(raises=CarrierError("no answer"))
+    watched = WatchedCarrier(carrier)
+
+    with pytest.raises(CarrierError):
+        await watched.dial(REQUEST)
+    after_silence = watched.down
+    carrier.raises = None
+    await watched.find(DIAL)
+
+    assert after_silence == "carrier_unreachable"
+    assert watched.down == ""
+    assert carrier.since_s == [99.0]
+
+
+async def test_a_question_without_an_answer_shows_it_too() -> None:
+    watched = WatchedCarrier(OneAnswer(raises=CarrierError("no answer")))
+
+    with pytest.raises(CarrierError):
+        await watched.find(DIAL)
+
+    assert watched.down == "carrier_unreachable"
+
+
+async def test_a_number_that_it_refuses_is_an_answer() -> None:
+    carrier = OneAnswer(raises=CarrierError("no answer"))
+    watched = WatchedCarrier(carrier)
+    with pytest.raises(CarrierError):
+        await watched.dial(REQUEST)
+
+    carrier.raises = DialRefusedError("not a number")
+    with pytest.raises(DialRefusedError):
+        await watched.dial(REQUEST)
+
+    assert watched.down == ""
+
+
+def test_one_that_finds_no_call_by_our_id_is_told_its_own() -> None:
+    carrier = OneAnswerRecalled()
+
+    WatchedCarrier(carrier).recall(DIAL)
+
+    assert carrier.recalled == {"d": "CA1"}

@@ -1,0 +1,15 @@
+"""The messages that callers left, as the database has them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from storage.record_tables import VOICEMAILS
+
+
+async def kept_voicemails(url: str) -> Sequence[Row[Any]]:
+    async with create_async_engine(url, poolclass=NullPool).connect() as connection:
+        return (await connection.execute(select(VOICEMAILS))).all()
