@@ -76,7 +76,7 @@ class AnswererMeans:
 
 
 class FirstWords:
-    """What was said before the talk began: it comes into the conversation when it does.
+    """What was said before the talk began: it comes into the conversation when it does, once.
 
     Attributes:
         still_come: What is written down is of them: nobody has spoken in the talk yet.
@@ -96,9 +96,10 @@ class FirstWords:
         self._said.clear()
 
     def hand_over(self, remember: Callable[[str], None]) -> None:
-        """Have all of it remembered, if anything was said."""
-        if self._said:
-            remember(" ".join(self._said))
+        """Have remembered what was said and was not handed over before, if anything was."""
+        said, self._said = self._said, []
+        if said:
+            remember(" ".join(said))
 
 
 class AnswererWatch(SoundPath):
@@ -228,6 +229,8 @@ class AnswererWatch(SoundPath):
         if not self.judge.over:
             await self._do(self.judge.words(frame.text, self._means.clock(), final=final))
             self._alarm.ring()  # never from `act`: the alarm's own work would wake it for ever
+        if self._opened.is_set() and not self.judge.listens:  # written down late
+            self._first_words.hand_over(self._means.remember)
         return not withheld
 
     async def _do(self, actions: Sequence[AnsweringAction]) -> None:

@@ -1,6 +1,92 @@
 """What becomes of the words that were said before there was a talk."""
 
-from processors.answerer_watch import FirstWords
+import pytest
+from pipecat.audio.vad.vad_analyzer import VADParams, VADState
+from pipecat.frames.frames import Frame, TranscriptionFrame
+
+from calls.answering import AnsweringPlan
+from processors.answerer_watch import AnswererMeans, AnswererWatch, FirstWords
+
+
+class NoEar:
+    """Hears nothing: a test says itself when somebody speaks."""
+
+    params = VADParams()
+
+    def set_sample_rate(self, sample_rate: int) -> None:
+        pass
+
+    async def analyze_audio(self, buffer: bytes) -> VADState:
+        return VADState.QUIET
+
+
+class Answered:
+    """A call whose far end has said one short thing, and is greeted."""
+
+    def __init__(self) -> None:
+        self.now = 10.0
+        self.remembered: list[str] = []
+        means = AnswererMeans(
+            say=self._say,
+            part=self._part,
+            excuse=lambda *, away: None,
+            remember=self.remembered.append,
+            tell=lambda _: None,
+            clock=lambda: self.now,
+        )
+        self.watch = AnswererWatch(AnsweringPlan(who="", message=""), means, speech=NoEar())
+
+    async def open(self, *, said: str = "") -> None:
+        """Have them say something short, and pause; without `said` it is not written down yet."""
+        self.watch.answered()
+        self.watch.judge.voiced(10.5)
+        self.watch.judge.silent(11.0)
+        if said:
+            await self.write(said)
+        self.now = 13.0
+        await self.watch.act(self.now)
+        assert not self.watch.judge.listens
+
+    async def write(self, text: str) -> bool:
+        """Have it written down; return whether it is a turn of the talk."""
+        return await self.watch.read(TranscriptionFrame(text, "", ""))
+
+    async def _say(self, _: Frame) -> None:
+        pass
+
+    async def _part(self, _: str) -> None:
+        pass
+
+
+async def test_what_was_said_before_the_talk_is_remembered_when_it_begins() -> None:
+    call = Answered()
+
+    await call.open(said="Hello?")
+
+    assert call.remembered == ["Hello?"]
+
+
+async def test_what_is_written_down_only_when_we_speak_already_is_remembered_too() -> None:
+    call = Answered()
+    await call.open()
+
+    is_a_turn = await call.write("Hello, this is Anna.")
+
+    assert not is_a_turn  # it would be answered, and has been
+    assert call.remembered == ["Hello, this is Anna."]
+
+
+@pytest.mark.parametrize("more", [[], ["Yes?"]])
+def test_a_talk_that_begins_again_is_not_told_the_same_words_twice(more: list[str]) -> None:
+    words, remembered = FirstWords(), list[str]()
+    words.keep("Hello?")
+    words.hand_over(remembered.append)
+
+    for text in more:
+        words.keep(text)
+    words.hand_over(remembered.append)
+
+    assert remembered == ["Hello?", *more]
 
 
 def test_first_words_are_remembered_together_and_in_order() -> None:
