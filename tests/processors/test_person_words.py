@@ -120,6 +120,6 @@ async def test_an_answer_that_the_next_question_cuts_off_does_not_spoil_the_next
     await leg.line_brings(silence(QUESTION_S))
     await leg.understood()  # in the time that the question takes
     leg.words.listen(on=True)
-    await leg.says("No.")
+    await leg.says("No, thank you.")
 
     assert await leg.understood() == [Consent.NO]
