@@ -18,6 +18,7 @@ from calls.entry import Tell
 from fallbacks.facts import PauseJudged
 from processors.faintness import Faintness
 from processors.pauses import PauseBegan, PauseEnded, PauseFrame, PauseSoundsFinal
+from processors.turn_features import log_mel
 from processors.turn_judges import Judgement, PendingJudgement, TurnJudges
 
 EARLY_S: Final = 0.09  # three of the VAD's windows of 32 ms: the first 0.1 s of a silence
@@ -214,8 +215,9 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         begin_s = self._clock()
         silence = np.zeros(ahead, dtype=np.int16)
         sound: Sound = np.concatenate([*pieces, silence]).astype(np.float32) / 32768.0
-        probability = float(self._predict_endpoint(sound)["probability"])
-        return Judgement(probability=probability, took_s=self._clock() - begin_s)
+        features = log_mel(self._resample_to_model_rate(sound))
+        (found,) = self._session.run(None, {"input_features": features[np.newaxis]})
+        return Judgement(probability=float(found[0].item()), took_s=self._clock() - begin_s)
 
     def _tell_of(
         self, judgement: Judgement | None, *, finished: bool, early: bool, waited_s: float

@@ -252,7 +252,8 @@ def test_pipecat_still_has_what_we_override_and_read() -> None:
     assert list(stopped.parameters) == ["self", "frame"]
     assert list(inspect.signature(rule._discard_pending_end_of_turn).parameters) == ["self"]
     assert list(inspect.signature(rule._handle_input_audio).parameters) == ["self", "frame"]
-    assert list(inspect.signature(detector._predict_endpoint).parameters)[1:] == ["audio_array"]
+    resample = inspect.signature(detector._resample_to_model_rate)
+    assert list(resample.parameters)[1:] == ["audio_array"]
     for name in ("_audio_buffer", "_speech_start_time", "_vad_start_secs"):
         assert name in inspect.getsource(BaseSmartTurn)
     for name in ("_vad_stopping_count", "_vad_frames", "_vad_state"):

@@ -126,12 +126,14 @@ def test_one_calls_audio_does_not_change_what_another_hears(models: VoiceModels)
 
 
 def test_a_shared_end_of_turn_is_judged_as_pipecats_own_judges_it(models: VoiceModels) -> None:
-    audio = NOISE.normal(0.0, 0.1, 16_000).astype(np.float32)
+    sound = NOISE.normal(0.0, 3_000.0, 8_000).astype(np.int16)
+    own, shared = LocalSmartTurnAnalyzerV3(), detector_of(models, TurnSettings())
+    for each in (own, shared):
+        each.set_sample_rate(8_000)  # a telephone's, and not the model's
 
-    own = LocalSmartTurnAnalyzerV3()._predict_endpoint(audio)
-    shared = detector_of(models, TurnSettings())
+    judged = own._predict_endpoint(sound.astype(np.float32) / 32768.0)
 
-    assert shared._predict_endpoint(audio)["probability"] == pytest.approx(own["probability"])
+    assert shared._look([sound], 0).probability == pytest.approx(judged["probability"])
 
 
 async def test_looks_of_many_calls_take_their_turn_on_as_many_threads_as_there_are_cores() -> None:
