@@ -92,3 +92,49 @@ def test_a_connection_that_was_made_or_lost_has_no_failure_to_report(*, made: bo
     assert connection.up == made
     assert not connection.in_the_making
     assert connection.report_failure(NOW + 10.0) is None
+
+
+def test_a_new_one_is_down_and_has_nothing_to_report() -> None:
+    connection = Connection("cartesia")
+
+    assert (connection.up, connection.cold, connection.settling) == (False, False, False)
+    assert not connection.in_the_making
+    assert connection.report_failure(NOW) is None
+
+
+def test_the_first_refusal_is_reported_though_nothing_was_reported_before() -> None:
+    connection = Connection("cartesia")
+    assert connection.report_failure(NOW) is None
+
+    connection.refused(refusal())
+
+    assert connection.report_failure(NOW) == refusal()
+
+
+def test_one_that_was_up_is_down_once_it_is_made_anew_or_refused() -> None:
+    connection = Connection("cartesia")
+    connection.made(waited_for=False)
+
+    connection.began(NOW)
+    assert not connection.up
+
+    connection.made(waited_for=False)
+    connection.refused(refusal())
+    assert not connection.up
+
+
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_a_cold_one_stays_cold_only_for_the_work_that_waited_for_it(*, waited_for: bool) -> None:
+    connection = Connection("cartesia")
+    connection.cold = True
+    connection.began(NOW)
+
+    connection.made(waited_for=waited_for)
+
+    assert connection.cold is waited_for
+
+
+def test_why_it_hangs_is_told_in_words() -> None:
+    assert Connection("cartesia").hangs == failed(
+        Kind.TIMEOUT, "tts", provider="cartesia", reason="no connection in time"
+    )

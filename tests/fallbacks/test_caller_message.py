@@ -1,0 +1,95 @@
+"""What of a caller's sound is their message, and when it is over."""
+
+from typing import Final
+
+import pytest
+
+from fallbacks.caller_message import QUIET_S, CallerMessage
+
+BEGIN_S: Final = 100.0
+RATE_HZ: Final = 8000
+SECOND: Final = bytes(range(200)) * (2 * RATE_HZ // 200)
+
+
+def message(*, limit_s: float = 30.0) -> CallerMessage:
+    return CallerMessage(begins_at=BEGIN_S, rate_hz=RATE_HZ, limit_s=limit_s)
+
+
+def test_a_new_one_is_empty_and_nobody_has_spoken() -> None:
+    new = message()
+
+    assert (new.pcm, new.length_s, new.spoken) == (b"", 0.0, False)
+    assert not new.over(BEGIN_S)
+    assert new.over_at == BEGIN_S + QUIET_S
+
+
+def test_sound_is_kept_from_the_begin_on_and_in_its_order() -> None:
+    new = message()
+
+    assert new.sound(SECOND, BEGIN_S - 0.02) == b""
+    assert new.sound(SECOND, BEGIN_S) == SECOND
+    assert new.sound(SECOND[::-1], BEGIN_S + 1.0) == SECOND[::-1]
+    assert new.pcm == SECOND + SECOND[::-1]
+    assert new.length_s == 2.0
+    assert new.rate_hz == RATE_HZ
+
+
+def test_no_more_is_kept_than_there_is_room_for() -> None:
+    new = message(limit_s=1.5)
+    new.voice(BEGIN_S, speaking=True)
+
+    assert new.sound(SECOND, BEGIN_S + 1.0) == SECOND
+    assert new.sound(SECOND, BEGIN_S + 1.4) == SECOND[:RATE_HZ]
+    assert new.sound(SECOND, BEGIN_S + 1.4) == b""
+    assert new.length_s == 1.5
+
+
+@pytest.mark.parametrize(
+    ("speaking", "at_s", "spoken", "over_s"),
+    [
+        pytest.param(True, 1.0, True, 30.0, id="who speaks has until the limit"),
+        pytest.param(True, 0.0, True, 30.0, id="from its first moment on"),
+        pytest.param(True, -0.1, False, 30.0, id="who spoke before it has said nothing in it"),
+        pytest.param(False, 2.0, False, 2.0 + QUIET_S, id="silence ends it"),
+        pytest.param(False, -1.0, False, QUIET_S, id="counted from its begin on"),
+        pytest.param(False, 29.0, False, 30.0, id="no silence prolongs it"),
+    ],
+)
+def test_a_voice_holds_it_open(*, speaking: bool, at_s: float, spoken: bool, over_s: float) -> None:
+    new = message()
+
+    new.voice(BEGIN_S + at_s, speaking=speaking)
+
+    assert new.spoken is spoken
+    assert new.over_at == BEGIN_S + over_s
+    assert not new.over(BEGIN_S + over_s - 0.01)
+    assert new.over(BEGIN_S + over_s)
+
+
+def test_who_falls_silent_has_spoken_all_the_same() -> None:
+    new = message()
+    new.voice(BEGIN_S + 1.0, speaking=True)
+    new.voice(BEGIN_S + 2.0, speaking=False)
+
+    assert new.spoken
+    assert new.over_at == BEGIN_S + 2.0 + QUIET_S
+
+
+@pytest.mark.parametrize(("at_s", "over"), [(-0.1, False), (0.0, True), (1.0, True)])
+def test_a_key_ends_it_but_not_before_it_began(*, at_s: float, over: bool) -> None:
+    new = message()
+
+    new.key(BEGIN_S + at_s)
+
+    assert new.over(BEGIN_S + 1.0) is over
+
+
+def test_nothing_is_kept_once_it_is_over() -> None:
+    new = message()
+    new.sound(SECOND, BEGIN_S + 1.0)
+    new.key(BEGIN_S + 1.5)
+
+    assert new.sound(SECOND, BEGIN_S + 2.0) == b""
+    assert new.pcm == SECOND
+    new.key(BEGIN_S - 1.0)
+    assert new.over(BEGIN_S + 2.0)
