@@ -1,0 +1,135 @@
+"""What is kept of a call while it goes on, and what of a long one is left out."""
+
+import pytest
+
+from calls.call_story import CallStory
+from calls.campaign_events import OutboundCallBegan
+from calls.crm_events import DoNotCallWanted
+from calls.events import AgentSaid, CallbackWanted, CallEnded, Event, TranscriptFinal
+
+CALL_ME = CallbackWanted(turn=2, when="tomorrow", reason="is driving")
+
+
+def person(text: str) -> Event:
+    return TranscriptFinal(turn=1, at_s=1.0, provider="deepgram", text=text)
+
+
+def agent(text: str) -> Event:
+    return AgentSaid(turn=1, text=text)
+
+
+def story_of(*events: Event) -> CallStory:
+    story = CallStory()
+    for each in events:
+        story.add(each)
+    return story
+
+
+def known(story: CallStory) -> tuple[str, bool, bool, CallbackWanted | None]:
+    return story.dial_id, story.spoke, story.no_more_calls, story.callback
+
+
+def line(name: str, length: int = 500) -> str:
+    """Return what somebody says, with a name in it, as a line of this length."""
+    return f"Person: {name}".ljust(length, ".")
+
+
+def told(*lines: str) -> CallStory:
+    return story_of(*(person(each.removeprefix("Person: ")) for each in lines))
+
+
+LONG = [line(f"{at}") for at in range(40)]
+
+
+def test_of_a_call_in_which_nothing_happened_nothing_is_known() -> None:
+    story = CallStory()
+
+    assert story.text == ""
+    assert known(story) == ("", False, False, None)
+
+
+def test_both_sides_have_a_line_for_each_utterance_in_the_order_of_the_call() -> None:
+    story = story_of(
+        agent("Hello, this is the surgery."),
+        person("Can I  come\non Monday?"),
+        agent("At nine?"),
+        person("Yes."),
+    )
+
+    assert story.text.splitlines() == [
+        "Agent: Hello, this is the surgery.",
+        "Person: Can I come on Monday?",
+        "Agent: At nine?",
+        "Person: Yes.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "facts"),
+    [
+        ((agent("Hello?"),), ("", False, False, None)),
+        ((person("Yes?"),), ("", True, False, None)),
+        ((person("Yes?"), agent("Hello.")), ("", True, False, None)),
+        ((agent("Hello?"), person("Yes?")), ("", True, False, None)),
+        ((person(" \x00 "),), ("", False, False, None)),
+        ((OutboundCallBegan(dial_id="d7"),), ("d7", False, False, None)),
+        ((DoNotCallWanted(turn=2, by="model"),), ("", False, True, None)),
+        ((CALL_ME,), ("", False, False, CALL_ME)),
+        ((CallEnded(reason="silence", length_s=9.0),), ("", False, False, None)),
+    ],
+    ids=["we spoke", "they spoke", "they spoke first", "they answered", "no word in it",
+         "we dialled", "never again", "call back", "nothing of interest"],
+)  # fmt: skip
+def test_the_plain_facts_of_a_call(
+    events: tuple[Event, ...], facts: tuple[str, bool, bool, CallbackWanted | None]
+) -> None:
+    assert known(story_of(*events)) == facts
+
+
+def test_the_last_wish_to_be_called_back_is_the_one_that_counts() -> None:
+    later = CallbackWanted(turn=5, when="on Friday", reason="is away")
+
+    assert story_of(CALL_ME, later).callback == later
+
+
+def test_an_utterance_without_a_word_has_no_line() -> None:
+    assert story_of(person("Hello."), person(" "), agent("\x07")).text == "Person: Hello."
+
+
+def test_one_endless_utterance_is_cut() -> None:
+    assert story_of(person("x" * 5_000)).text == "Person: " + "x" * 600
+
+
+def test_a_call_that_just_fits_is_kept_whole() -> None:
+    fits = LONG[:16]
+
+    assert told(*fits).text.splitlines() == fits
+
+
+def test_one_character_too_many_costs_the_oldest_line_behind_the_beginning() -> None:
+    last = line("last", 501)
+
+    assert told(*LONG[:15], last).text.splitlines() == [*LONG[:4], "[…]", *LONG[5:15], last]
+
+
+def test_of_a_long_call_the_beginning_and_the_end_are_kept() -> None:
+    assert told(*LONG).text.splitlines() == [*LONG[:4], "[…]", *LONG[-12:]]
+
+
+def test_a_line_that_does_not_fit_the_beginning_ends_it() -> None:
+    begins = [line("first", 600), line("second", 600), line("third", 600), line("fourth", 201)]
+    goes_on = [line("a short one", 40), *LONG[:12]]
+
+    assert told(*begins, *goes_on).text.splitlines() == [*begins[:3], "[…]", *LONG[:12]]
+
+
+def test_a_long_line_at_the_end_may_cost_several_short_ones() -> None:
+    short = [line(f"short {at}", 100) for at in range(60)]
+    long = line("long", 350)
+
+    assert told(*LONG[:4], *short, long).text.splitlines() == [
+        *LONG[:4],
+        "[…]",
+        *short[4:],
+        long,
+    ]

@@ -1,0 +1,19 @@
+"""A call that could not be served at all."""
+
+from calls.events import CallFailed
+from calls.incident import IncidentBegan
+from calls.not_served import not_served
+from fallbacks.failure import Severity
+
+
+def test_a_call_that_our_own_mistake_ended_is_a_critical_incident_of_no_rung() -> None:
+    failed = CallFailed(where="pipeline", error="KeyError: 'greeting'")
+
+    assert not_served(failed) == IncidentBegan(
+        stage="call",
+        rung="",
+        kind="not_served",
+        severity=Severity.CRITICAL,
+        reason="pipeline: KeyError: 'greeting'",
+        then="the caller heard a goodbye",
+    )
