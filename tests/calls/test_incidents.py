@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from calls.events import Event, ProviderFailed
-from calls.house_events import WorkerCause, WorkerLost, WorkerStarted
 from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
-from calls.incidents import AGAIN_S, CALM_S, Incidents
+from calls.incidents import CALM_S, Incidents
 from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,
@@ -15,7 +14,6 @@ from fallbacks.facts import (
     ProviderProbed,
     RetriesExhausted,
     RungChosen,
-    RungFollowed,
     StageExhausted,
     StageRecovered,
     Suspected,
@@ -104,17 +102,6 @@ def test_a_hundred_calls_that_meet_the_same_refusal_make_no_further_line() -> No
     assert told_by(*REFUSED * 100, at=400.0, of=incidents) == []
 
 
-def test_a_breaker_that_closes_ends_the_incident_at_once() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(*REFUSED, *REFUSED, of=incidents)
-    rested = [moved("half_open"), moved("open"), moved("half_open")]
-    assert told_by(*rested, at=1800.0, of=incidents) == []
-
-    assert told_by(cleared(), moved("closed"), at=2000.0, of=incidents) == [
-        IncidentEnded(stage="llm", rung="openai", kind="auth", lasted_s=2000.0, failures=2)
-    ]
-
-
 @pytest.mark.parametrize(
     ("events", "severity"),
     [
@@ -190,76 +177,6 @@ def test_a_request_called_bad_twice_opens_the_breaker_and_that_is_told() -> None
     assert isinstance(second, IncidentGrew)
 
 
-def test_a_doubt_that_comes_and_goes_is_one_incident() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told = [
-        each
-        for turn in range(20)
-        for each in told_by(*LATE, cleared(), at=turn * CALM_S * 0.9, of=incidents)
-    ]
-    last_s = 19 * CALM_S * 0.9
-
-    assert [type(each) for each in told] == [IncidentBegan]
-    assert incidents.tick(last_s + CALM_S) == (
-        IncidentEnded(stage="llm", rung="openai", kind="timeout", lasted_s=last_s, failures=20),
-    )
-    assert incidents.tick(last_s + CALM_S) == ()
-
-
-def test_a_rung_that_is_still_in_doubt_does_not_calm_down() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(*LATE, of=incidents)
-
-    assert incidents.tick(3600.0) == ()
-
-
-def followed(breaker: str, *, suspect: bool = False, rung: str = "openai") -> Event:
-    return RungFollowed(stage="llm", provider=rung, breaker=breaker, suspect=suspect)
-
-
-def test_a_doubt_that_another_process_has_cleared_calms_down_here_too() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    began = told_by(*LATE, of=incidents)
-
-    incidents.handle(followed("closed"), 1.0)
-
-    assert [type(each) for each in began] == [IncidentBegan]
-    assert incidents.tick(1.0 + CALM_S - 0.1) == ()
-    assert [type(each) for each in incidents.tick(1.0 + CALM_S)] == [IncidentEnded]
-
-
-def test_a_breaker_that_another_process_saw_close_ends_the_incident_here_at_once() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(attempt_failed(Kind.NETWORK), moved("open"), of=incidents)
-
-    halfway = incidents.handle(followed("half_open", suspect=True), 1.0)
-    over = incidents.handle(followed("closed"), 2.0)
-
-    assert halfway == ()
-    assert [type(each) for each in over] == [IncidentEnded]
-
-
-def test_what_another_process_suspects_begins_nothing_here() -> None:
-    assert told_by(followed("open", suspect=True), followed("closed")) == []
-
-
-def test_a_late_answer_of_a_rung_in_doubt_does_not_end_its_incident() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(*LATE, won("openai"), of=incidents)
-
-    assert incidents.tick(3600.0) == ()
-
-
-def test_a_stage_that_answers_again_is_over_when_it_stays_so() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(EXHAUSTED, of=incidents)
-    told_by(won("openai-b"), at=5.0, of=incidents)
-
-    (ended,) = incidents.tick(5.0 + CALM_S)
-
-    assert (ended.rung, ended.lasted_s) == ("", 5.0)
-
-
 def test_a_failover_from_a_rung_that_failed_says_why_and_who_answers() -> None:
     limited = attempt_failed(Kind.RATE_LIMITED, reason="429", severity=Severity.LOW)
 
@@ -289,16 +206,6 @@ def test_a_breaker_that_opens_for_what_nobody_told_is_of_an_unknown_kind() -> No
     (began,) = told_by(moved("open"))
 
     assert began.kind == "unknown"
-
-
-def test_a_rate_limit_is_over_when_the_rung_answers_again() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(attempt_failed(Kind.RATE_LIMITED), chosen(), of=incidents)
-    told_by(won("openai"), at=9.0, of=incidents)
-
-    (ended,) = incidents.tick(9.0 + CALM_S)
-
-    assert (ended.kind, ended.lasted_s) == ("rate_limited", 9.0)
 
 
 def test_what_a_probe_found_is_the_reason_of_the_breakers_move() -> None:
@@ -340,20 +247,6 @@ def test_a_stage_whose_rungs_are_all_left_alone_is_critical() -> None:
     )
 
 
-def test_a_stage_has_a_usable_rung_again_when_one_breaker_closes() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(moved("open", "deepgram", "stt"), at=1.0, of=incidents)
-
-    told = told_by(moved("half_open", "deepgram", "stt"), at=30.0, of=incidents)
-    told += told_by(moved("closed", "deepgram", "stt"), at=31.0, of=incidents)
-
-    kinds = ("unknown", "no_usable_rung")
-    assert told == [
-        IncidentEnded(stage="stt", rung=rung, kind=kind, lasted_s=30.0, failures=0)
-        for rung, kind in zip(("deepgram", ""), kinds, strict=True)
-    ]
-
-
 def test_work_that_found_no_rung_is_critical_although_no_breaker_is_open() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
 
@@ -366,51 +259,3 @@ def test_work_that_found_no_rung_is_critical_although_no_breaker_is_open() -> No
     assert isinstance(began, IncidentBegan)
     assert (began.rung, began.kind, began.severity) == ("", "exhausted", Severity.CRITICAL)
     assert ended == IncidentEnded(stage="llm", rung="", kind="exhausted", lasted_s=9.0, failures=3)
-
-
-def test_a_breaker_that_opens_does_not_end_what_is_wrong_with_its_stage() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(EXHAUSTED, of=incidents)
-
-    (rung,) = told_by(moved("open"), of=incidents)
-    (ended,) = told_by(moved("closed"), of=incidents)[1:]
-
-    assert isinstance(rung, IncidentBegan)
-    assert (ended.rung, ended.kind) == ("", "exhausted")
-
-
-def test_who_tells_no_success_is_named_again_after_a_while() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    hang_up = ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401")
-
-    told = [len(told_by(hang_up, at=each * 60.0, of=incidents)) for each in range(20)]
-
-    assert AGAIN_S == 900.0
-    assert [minute for minute, lines in enumerate(told) if lines] == [0, 15]
-
-
-LOST = WorkerLost(worker="w1", code=-9, calls=3)
-TAKEN_ITS_PLACE = WorkerStarted(worker="w3", process=7, cause="lost", replaces="w1", after_s=8.04)
-
-
-def test_a_lost_worker_is_an_incident_with_its_calls_until_another_has_its_place() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    (began,) = incidents.handle(LOST, 1.0)
-    (ended,) = incidents.handle(TAKEN_ITS_PLACE, 9.0)
-
-    assert isinstance(began, IncidentBegan)
-    assert (began.stage, began.rung, began.severity) == ("worker", "w1", Severity.HIGH)
-    assert began.reason == "it ended with -9, and with it 3 calls"
-    assert isinstance(ended, IncidentEnded)
-    assert (ended.stage, ended.rung, ended.lasted_s) == ("worker", "w1", 8.0)
-
-
-def test_another_process_than_the_one_that_told_it_ends_it() -> None:
-    assert Incidents(LADDERS, steps=STEPS).handle(TAKEN_ITS_PLACE, 9.0)
-
-
-@pytest.mark.parametrize("cause", ["start", "relief"])
-def test_a_worker_that_takes_no_lost_ones_place_ends_nothing(cause: WorkerCause) -> None:
-    started = WorkerStarted(worker="w3", process=7, cause=cause)
-
-    assert Incidents(LADDERS, steps=STEPS).handle(started, 9.0) == ()

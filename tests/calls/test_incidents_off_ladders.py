@@ -1,0 +1,176 @@
+"""Incidents of what stands on no ladder: a carrier, a disk, the database, campaigns, workers."""
+
+import pytest
+
+from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
+from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
+from calls.house_events import WorkerCause, WorkerLost, WorkerStarted
+from calls.incident import IncidentBegan, IncidentEnded
+from calls.incidents import AGAIN_S, CALM_S, Incidents
+from calls.record_events import WritesRefused, WritesResumed
+from fallbacks.failure import Severity
+
+
+@pytest.fixture
+def incidents() -> Incidents:
+    return Incidents({"llm": ["openai"]}, steps=("clip", "goodbye"))
+
+
+HANG_UP = ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401")
+NO_HANG_UP = IncidentBegan(
+    stage="transport",
+    rung="twilio",
+    kind="error",
+    severity=Severity.MEDIUM,
+    reason="hang-up answered 401",
+    then="the call goes on without it",
+)
+
+
+def test_who_tells_no_success_is_named_again_after_a_while(incidents: Incidents) -> None:
+    told = [incidents.handle(HANG_UP, each * 60.0) for each in range(30)]
+
+    assert AGAIN_S == 900.0
+    assert [each for each in told if each] == [(NO_HANG_UP,), (NO_HANG_UP,)]
+    assert [minute for minute, facts in enumerate(told) if facts] == [0, 15]
+
+
+REFUSED = WritesRefused(where="logs", reason="No space left on device")
+FULL = IncidentBegan(
+    stage="disk",
+    rung="logs",
+    kind="nothing_can_be_written",
+    severity=Severity.HIGH,
+    reason="No space left on device",
+    then="calls go on; what is not written waits for room",
+)
+
+
+def test_a_full_disk_is_an_incident_until_something_can_be_written(incidents: Incidents) -> None:
+    assert incidents.handle(REFUSED, 10.0) == (FULL,)
+    assert incidents.handle(REFUSED, 11.0) == ()
+    assert incidents.handle(WritesResumed(where="logs", lost=3), 70.0) == (
+        IncidentEnded(
+            stage="disk", rung="logs", kind="nothing_can_be_written", lasted_s=60.0, failures=2
+        ),
+    )
+    assert incidents.handle(REFUSED, 80.0) == (FULL,)
+
+
+def test_room_on_one_disk_says_nothing_of_another(incidents: Incidents) -> None:
+    incidents.handle(REFUSED, 10.0)
+
+    assert incidents.handle(WritesResumed(where="recordings", lost=0), 70.0) == ()
+
+
+HALTED = RecordHalted(reason="connection refused")
+RESUMED = RecordResumed(after_s=5.0, lost_entries=0)
+
+
+def test_a_database_that_takes_no_more_is_critical(incidents: Incidents) -> None:
+    assert incidents.handle(HALTED, 10.0) == (
+        IncidentBegan(
+            stage="storage",
+            rung="record",
+            kind="record_halted",
+            severity=Severity.CRITICAL,
+            reason="connection refused",
+            then="the call goes on without it",
+        ),
+    )
+
+
+def test_a_database_that_takes_the_record_again_is_well_when_it_stays_so(
+    incidents: Incidents,
+) -> None:
+    incidents.handle(HALTED, 10.0)
+    incidents.handle(RESUMED, 15.0)
+    incidents.handle(HALTED, 20.0)
+    incidents.handle(RESUMED, 25.0)
+
+    assert incidents.tick(25.0 + CALM_S - 0.1) == ()
+    assert incidents.tick(25.0 + CALM_S) == (
+        IncidentEnded(
+            stage="storage", rung="record", kind="record_halted", lasted_s=15.0, failures=2
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stops", "began"),
+    [
+        (
+            CampaignHeld(campaign="recall", reason="no_usable_rung", outage=True),
+            IncidentBegan(
+                stage="campaign",
+                rung="recall",
+                kind="no_usable_rung",
+                severity=Severity.MEDIUM,
+                reason="",
+                then="nobody is dialled until it is over",
+            ),
+        ),
+        (
+            CampaignPaused(campaign="recall", reason="failures", in_a_row=5),
+            IncidentBegan(
+                stage="campaign",
+                rung="recall",
+                kind="failures",
+                severity=Severity.HIGH,
+                reason="",
+                then="it waits to be resumed",
+            ),
+        ),
+    ],
+    ids=["held", "paused"],
+)
+def test_a_campaign_that_stands_still_is_one_incident_until_it_goes_on(
+    incidents: Incidents, stops: Event, began: IncidentBegan
+) -> None:
+    assert incidents.handle(stops, 10.0) == (began,)
+    assert incidents.handle(stops, 20.0) == ()
+
+    goes_on = CampaignResumed(campaign="recall", reason=began.kind, held_s=30.0)
+
+    assert incidents.handle(goes_on, 40.0) == (
+        IncidentEnded(stage="campaign", rung="recall", kind=began.kind, lasted_s=30.0, failures=0),
+    )
+
+
+def test_a_campaign_that_goes_on_says_nothing_of_another(incidents: Incidents) -> None:
+    incidents.handle(CampaignPaused(campaign="recall", reason="failures", in_a_row=5), 10.0)
+    other = CampaignResumed(campaign="dunning", reason="failures", held_s=30.0)
+
+    assert incidents.handle(other, 40.0) == ()
+
+
+LOST = WorkerLost(worker="w1", code=-9, calls=3)
+TAKEN_ITS_PLACE = WorkerStarted(worker="w3", process=7, cause="lost", replaces="w1", after_s=8.04)
+
+
+def test_a_lost_worker_is_an_incident_with_its_calls(incidents: Incidents) -> None:
+    assert incidents.handle(LOST, 1.0) == (
+        IncidentBegan(
+            stage="worker",
+            rung="w1",
+            kind="lost",
+            severity=Severity.HIGH,
+            reason="it ended with -9, and with it 3 calls",
+            then="another one takes its place",
+        ),
+    )
+
+
+def test_another_process_than_the_one_that_told_it_ends_it(incidents: Incidents) -> None:
+    assert incidents.handle(TAKEN_ITS_PLACE, 9.0) == (
+        IncidentEnded(stage="worker", rung="w1", kind="lost", lasted_s=8.0, failures=1),
+    )
+
+
+@pytest.mark.parametrize("cause", ["start", "relief"])
+def test_a_worker_that_takes_no_lost_ones_place_ends_nothing(
+    incidents: Incidents, cause: WorkerCause
+) -> None:
+    started = WorkerStarted(worker="w3", process=7, cause=cause)
+
+    assert incidents.handle(started, 9.0) == ()

@@ -1,0 +1,216 @@
+"""When an incident is over, and what its end says."""
+
+from calls.events import CallEnded, Event
+from calls.incident import IncidentBegan, IncidentEnded
+from calls.incidents import AGAIN_S, CALM_S, Incidents
+from fallbacks.facts import RungFollowed
+from fallbacks.failure import Kind, Severity
+from tests.calls.test_incidents import (
+    EXHAUSTED,
+    LADDERS,
+    LATE,
+    REFUSED,
+    STEPS,
+    attempt_failed,
+    chosen,
+    cleared,
+    moved,
+    told_by,
+    won,
+)
+
+
+def test_a_breaker_that_closes_ends_the_incident_at_once() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*REFUSED, *REFUSED, of=incidents)
+    rested = [moved("half_open"), moved("open"), moved("half_open")]
+    assert told_by(*rested, at=1800.0, of=incidents) == []
+
+    assert told_by(cleared(), moved("closed"), at=2000.0, of=incidents) == [
+        IncidentEnded(stage="llm", rung="openai", kind="auth", lasted_s=2000.0, failures=2)
+    ]
+
+
+def test_a_doubt_that_comes_and_goes_is_one_incident() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told = [
+        each
+        for turn in range(20)
+        for each in told_by(*LATE, cleared(), at=turn * CALM_S * 0.9, of=incidents)
+    ]
+    last_s = 19 * CALM_S * 0.9
+
+    assert [type(each) for each in told] == [IncidentBegan]
+    assert incidents.tick(last_s + CALM_S) == (
+        IncidentEnded(stage="llm", rung="openai", kind="timeout", lasted_s=last_s, failures=20),
+    )
+    assert incidents.tick(last_s + CALM_S) == ()
+
+
+def test_a_rung_that_is_still_in_doubt_does_not_calm_down() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*LATE, of=incidents)
+
+    assert incidents.tick(3600.0) == ()
+
+
+def followed(breaker: str, *, suspect: bool = False, rung: str = "openai") -> Event:
+    return RungFollowed(stage="llm", provider=rung, breaker=breaker, suspect=suspect)
+
+
+def test_a_doubt_that_another_process_has_cleared_calms_down_here_too() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    began = told_by(*LATE, of=incidents)
+
+    incidents.handle(followed("closed"), 1.0)
+
+    assert [type(each) for each in began] == [IncidentBegan]
+    assert incidents.tick(1.0 + CALM_S - 0.1) == ()
+    assert [type(each) for each in incidents.tick(1.0 + CALM_S)] == [IncidentEnded]
+
+
+def test_a_breaker_that_another_process_saw_close_ends_the_incident_here_at_once() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(attempt_failed(Kind.NETWORK), moved("open"), of=incidents)
+
+    halfway = incidents.handle(followed("half_open", suspect=True), 1.0)
+    over = incidents.handle(followed("closed"), 2.0)
+
+    assert halfway == ()
+    assert [type(each) for each in over] == [IncidentEnded]
+
+
+def test_what_another_process_suspects_begins_nothing_here() -> None:
+    assert told_by(followed("open", suspect=True), followed("closed")) == []
+
+
+def test_a_late_answer_of_a_rung_in_doubt_does_not_end_its_incident() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*LATE, won("openai"), of=incidents)
+
+    assert incidents.tick(3600.0) == ()
+
+
+def test_a_stage_that_answers_again_is_over_when_it_stays_so() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(EXHAUSTED, of=incidents)
+    told_by(won("openai-b"), at=5.0, of=incidents)
+
+    (ended,) = incidents.tick(5.0 + CALM_S)
+
+    assert (ended.rung, ended.lasted_s) == ("", 5.0)
+
+
+def test_a_rate_limit_is_over_when_the_rung_answers_again() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(attempt_failed(Kind.RATE_LIMITED), chosen(), of=incidents)
+    told_by(won("openai"), at=9.0, of=incidents)
+
+    (ended,) = incidents.tick(9.0 + CALM_S)
+
+    assert (ended.kind, ended.lasted_s) == ("rate_limited", 9.0)
+
+
+def test_a_stage_has_a_usable_rung_again_when_one_breaker_closes() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(moved("open", "deepgram", "stt"), at=1.0, of=incidents)
+
+    told = told_by(moved("half_open", "deepgram", "stt"), at=30.0, of=incidents)
+    told += told_by(moved("closed", "deepgram", "stt"), at=31.0, of=incidents)
+
+    kinds = ("unknown", "no_usable_rung")
+    assert told == [
+        IncidentEnded(stage="stt", rung=rung, kind=kind, lasted_s=30.0, failures=0)
+        for rung, kind in zip(("deepgram", ""), kinds, strict=True)
+    ]
+
+
+def test_a_breaker_that_opens_does_not_end_what_is_wrong_with_its_stage() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(EXHAUSTED, of=incidents)
+
+    (rung,) = told_by(moved("open"), of=incidents)
+    (ended,) = told_by(moved("closed"), of=incidents)[1:]
+
+    assert isinstance(rung, IncidentBegan)
+    assert (ended.rung, ended.kind) == ("", "exhausted")
+
+
+def test_a_rung_that_fails_for_hours_is_named_once() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*REFUSED, of=incidents)
+
+    assert told_by(*REFUSED, at=2 * AGAIN_S, of=incidents) == []
+
+
+def test_it_has_been_well_since_the_first_good_answer() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(EXHAUSTED, of=incidents)
+    told_by(won("openai-b"), at=5.0, of=incidents)
+    told_by(won("openai-b"), at=20.0, of=incidents)
+
+    assert incidents.tick(5.0 + CALM_S) == (
+        IncidentEnded(stage="llm", rung="", kind="exhausted", lasted_s=5.0, failures=1),
+    )
+
+
+def test_any_fact_that_comes_in_tells_what_is_over_by_then() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(EXHAUSTED, of=incidents)
+    told_by(won("openai"), at=5.0, of=incidents)
+    hung_up = CallEnded(reason="caller_hung_up", length_s=60.0)
+
+    assert incidents.handle(hung_up, 34.9) == ()
+    assert [type(each) for each in incidents.handle(hung_up, 35.0)] == [IncidentEnded]
+
+
+def test_what_is_over_is_told_before_what_begins_anew() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(EXHAUSTED, of=incidents)
+    told_by(won("openai"), at=5.0, of=incidents)
+
+    told = incidents.handle(EXHAUSTED, 100.0)
+
+    assert [type(each) for each in told] == [IncidentEnded, IncidentBegan]
+
+
+def test_a_rung_whose_breaker_is_half_open_is_not_well_yet() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*LATE, moved("open"), moved("half_open"), cleared(), won("openai"), of=incidents)
+
+    assert incidents.tick(3600.0) == ()
+
+
+def test_a_rung_that_another_process_still_suspects_is_not_well_yet() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*LATE, followed("closed", suspect=True), won("openai"), of=incidents)
+
+    assert incidents.tick(3600.0) == ()
+
+
+def test_a_rung_whose_breaker_another_process_opened_is_not_well_yet() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*LATE, followed("open"), won("openai"), of=incidents)
+
+    assert incidents.tick(3600.0) == ()
+
+
+def test_a_breaker_that_closes_lifts_the_doubt_as_well() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    told_by(*LATE, moved("open"), moved("half_open"), moved("closed"), of=incidents)
+    told_by(attempt_failed(Kind.NETWORK, severity=Severity.MEDIUM), at=100.0, of=incidents)
+    told_by(won("openai"), at=103.0, of=incidents)
+
+    assert incidents.tick(103.0 + CALM_S) == (
+        IncidentEnded(stage="llm", rung="openai", kind="network", lasted_s=3.0, failures=1),
+    )
+
+
+def test_a_rung_that_was_proven_and_is_then_outrun_begins_nothing() -> None:
+    again = told_by(*REFUSED, moved("half_open"), moved("closed"), chosen())
+
+    assert [type(each) for each in again] == [IncidentBegan, IncidentEnded]
+
+
+def test_a_rung_that_answered_after_a_glitch_and_is_then_outrun_begins_nothing() -> None:
+    assert told_by(attempt_failed(Kind.TIMEOUT), won("openai"), chosen()) == []
