@@ -46,10 +46,15 @@ def test_what_is_worse_than_was_said(first: Trouble, then: Trouble, worse: bool)
     assert Incident(first, now=0.0).add(then) is worse
 
 
-def test_what_was_said_to_be_worse_is_not_said_again() -> None:
+@pytest.mark.parametrize(
+    "worse",
+    [trouble(severity=Severity.HIGH), LEFT_ALONE, REFUSED],
+    ids=["heavier", "left alone", "both"],
+)
+def test_what_was_said_to_be_worse_is_not_said_again(worse: Trouble) -> None:
     incident = Incident(LATE, now=0.0)
 
-    assert [incident.add(each) for each in (REFUSED, REFUSED, LATE, REFUSED)] == [
+    assert [incident.add(each) for each in (worse, worse, LATE, worse)] == [
         True,
         False,
         False,

@@ -145,7 +145,7 @@ def test_a_campaign_that_goes_on_says_nothing_of_another(incidents: Incidents) -
 
 
 LOST = WorkerLost(worker="w1", code=-9, calls=3)
-TAKEN_ITS_PLACE = WorkerStarted(worker="w3", process=7, cause="lost", replaces="w1", after_s=8.04)
+TAKEN_ITS_PLACE = WorkerStarted(worker="w3", process=7, cause="lost", replaces="w1", after_s=8.24)
 
 
 def test_a_lost_worker_is_an_incident_with_its_calls(incidents: Incidents) -> None:
@@ -163,7 +163,7 @@ def test_a_lost_worker_is_an_incident_with_its_calls(incidents: Incidents) -> No
 
 def test_another_process_than_the_one_that_told_it_ends_it(incidents: Incidents) -> None:
     assert incidents.handle(TAKEN_ITS_PLACE, 9.0) == (
-        IncidentEnded(stage="worker", rung="w1", kind="lost", lasted_s=8.0, failures=1),
+        IncidentEnded(stage="worker", rung="w1", kind="lost", lasted_s=8.2, failures=1),
     )
 
 
