@@ -1,0 +1,132 @@
+"""What a call came to for an owner's register."""
+
+from dataclasses import replace
+
+import pytest
+
+from calls.campaign_events import OutboundCallBegan
+from calls.crm import CrmReport
+from calls.crm_report import ReportedCall
+from calls.events import (
+    CallbackWanted,
+    CallEnded,
+    CallStarted,
+    Event,
+    TranscriptFinal,
+    TurnDecided,
+    TurnEnded,
+)
+
+STARTED = CallStarted(
+    transport="twilio", agent="desk", caller="+15550101", called="+15550100", call_ref="CA1"
+)
+DIALLED = OutboundCallBegan(dial_id="dial-1")
+ENDED = CallEnded(reason="caller_hung_up", length_s=12.5)
+BACK = CallbackWanted(turn=2, when="tomorrow at nine", reason="the invoice")
+NOTHING_SAID = "The caller has not said what it is about."
+
+
+def heard(text: str) -> TranscriptFinal:
+    return TranscriptFinal(turn=1, at_s=1.0, provider="deepgram", text=text)
+
+
+def reported(*events: Event, ended_s: float = 1000.0) -> CrmReport:
+    call = ReportedCall("c1")
+    for each in events:
+        call.add(each)
+    return call.report(ended_s=ended_s)
+
+
+def test_a_call_is_told_with_who_called_what_about_and_how_it_ended() -> None:
+    report = reported(
+        STARTED,
+        heard("I have a question about my invoice."),
+        TurnDecided(turn=1, at_s=2.0),
+        TurnEnded(turn=1, at_s=4.0, interrupted=False),
+        heard("Please call me back."),
+        TurnDecided(turn=2, at_s=6.0),
+        BACK,
+        ENDED,
+        ended_s=2000.25,
+    )
+
+    assert report == CrmReport(
+        key="call-c1",
+        call_id="c1",
+        direction="inbound",
+        number="+15550101",
+        agent="desk",
+        outcome="caller_hung_up",
+        length_s=12.5,
+        turns=2,
+        ended_s=2000.25,
+        summary="The caller said: I have a question about my invoice. Please call me back.",
+        callback="tomorrow at nine",
+        reason="the invoice",
+    )
+
+
+def test_a_call_of_which_nothing_is_known_is_told_all_the_same() -> None:
+    assert reported() == CrmReport(
+        key="call-c1",
+        call_id="c1",
+        direction="inbound",
+        number="",
+        ended_s=1000.0,
+        summary=NOTHING_SAID,
+    )
+
+
+def test_two_calls_have_two_keys() -> None:
+    report = ReportedCall("c2").report(ended_s=1000.0)
+
+    assert (report.key, report.call_id) == ("call-c2", "c2")
+
+
+@pytest.mark.parametrize(
+    ("events", "direction", "number"),
+    [
+        ((STARTED,), "inbound", "+15550101"),
+        ((STARTED, DIALLED), "outbound", "+15550100"),
+        ((DIALLED, STARTED), "outbound", "+15550100"),
+        ((replace(STARTED, called=""), DIALLED), "outbound", "+15550101"),
+        ((replace(STARTED, caller=""),), "inbound", ""),
+        ((DIALLED,), "outbound", ""),
+    ],
+    ids=["called us", "was dialled", "told late", "who is not told", "hides", "never began"],
+)
+def test_the_number_is_that_of_the_other_party(
+    events: tuple[Event, ...], direction: str, number: str
+) -> None:
+    report = reported(*events)
+
+    assert (report.direction, report.number) == (direction, number)
+
+
+def test_the_last_two_utterances_are_the_summary() -> None:
+    said = [heard(each) for each in ("Good morning.", "My key is lost.", "Can you help?")]
+
+    assert reported(*said).summary == "The caller said: My key is lost. Can you help?"
+    assert reported(*said[:1]).summary == "The caller said: Good morning."
+
+
+@pytest.mark.parametrize(
+    ("wanted", "callback", "reason"),
+    [
+        ((BACK,), "tomorrow at nine", "the invoice"),
+        ((replace(BACK, when=""),), "as soon as possible", "the invoice"),
+        ((BACK, replace(BACK, when="on Friday", reason="")), "on Friday", ""),
+        ((), "", ""),
+    ],
+    ids=["a moment", "no moment", "changed their mind", "no callback"],
+)
+def test_a_callback_is_told_with_its_moment(
+    wanted: tuple[CallbackWanted, ...], callback: str, reason: str
+) -> None:
+    report = reported(STARTED, *wanted, ENDED)
+
+    assert (report.callback, report.reason) == (callback, reason)
+
+
+def test_the_length_is_told_to_the_millisecond() -> None:
+    assert reported(replace(ENDED, length_s=12.34567)).length_s == 12.346
