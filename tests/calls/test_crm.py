@@ -1,12 +1,45 @@
-"""Reading a register's JSON, and what is said of a caller."""
+"""Reading a register's JSON, what is said of a caller, and what a call came to."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from calls.crm import CrmContact, dig, fill, known_text, personal
+from calls.crm import (
+    KNOWN,
+    MOST_CHARACTERS,
+    MOST_FIELDS,
+    CrmContact,
+    CrmReport,
+    dig,
+    fill,
+    is_personal,
+    known_text,
+    personal,
+)
 
 ANSWER = {"results": [{"id": 7, "name": {"first": "Ada"}}]}
+ADA = CrmContact(id="7", name="Ada", fields={"plan": " gold\n plus ", "note": " "})
+REPORT = CrmReport(
+    key="dial-9",
+    call_id="c1",
+    direction="outbound",
+    number="+15550101",
+    agent="desk",
+    contact="7",
+    outcome="no_answer",
+    length_s=12.3456,
+    turns=3,
+    ended_s=2000.5,
+    summary="Wants an appointment.",
+    callback="tomorrow at nine",
+    reason="the invoice",
+    campaign="spring",
+    result="wants_a_visit",
+    callback_at="2026-03-02T09:00:00+00:00",
+    notes="Has a dog.",
+    made_by="model",
+)
 
 
 @pytest.mark.parametrize(
@@ -17,11 +50,20 @@ ANSWER = {"results": [{"id": 7, "name": {"first": "Ada"}}]}
         ("results.1.id", None),
         ("results.x", None),
         ("results.0.id.more", None),
+        ("results.0.id.0", None),
+        ("results.0.name.first.0", None),
+        ("nothing", None),
+        ("results..0.id.", 7),
         ("", ANSWER),
     ],
 )
 def test_a_path_finds_what_stands_there(path: str, found: Any) -> None:
     assert dig(ANSWER, path) == found
+
+
+@pytest.mark.parametrize(("path", "found"), [("0", "a"), ("1", "b"), ("2", None), ("-1", None)])
+def test_a_position_beyond_a_list_finds_nothing(path: str, found: str | None) -> None:
+    assert dig(["a", "b"], path) == found
 
 
 def test_a_template_keeps_the_type_of_a_place_that_stands_alone() -> None:
@@ -30,14 +72,147 @@ def test_a_template_keeps_the_type_of_a_place_that_stands_alone() -> None:
     assert fill(template, {"length_s": 2.5}) == {"s": 2.5, "note": "of 2.5 s", "list": ["", 1]}
 
 
+@pytest.mark.parametrize(
+    ("template", "filled"),
+    [
+        ("{call_id}", "c1"),
+        ("{turns}", 3),
+        ("{nothing}", ""),
+        ("call {call_id}{nothing}: {turns} turns", "call c1: 3 turns"),
+        ("{CALL_ID} {} {1}", "{CALL_ID} {} {1}"),
+        ({"{call_id}": {"deep": ["{turns}"]}}, {"{call_id}": {"deep": [3]}}),
+        ([], []),
+        (True, True),
+        (None, None),
+        (2.5, 2.5),
+    ],
+    ids=repr,
+)
+def test_a_template_has_values_in_its_places_and_nothing_else_of_it_changes(
+    template: Any, filled: Any
+) -> None:
+    assert fill(template, {"call_id": "c1", "turns": 3}) == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Hello {name}, welcome.", "Hello Ada, welcome."),
+        ("{name}: {plan}!", "Ada: gold plus!"),
+        ("How is {pet} ? Well , {name} .", "How is? Well, Ada."),
+        ("No  {pet} ,  no {pet} !", "No, no!"),
+        ("A new day - {name}", "A new day - Ada"),
+    ],
+)
+def test_what_is_known_of_a_caller_stands_in_its_place(text: str, said: str) -> None:
+    assert personal(text, ADA) == said
+
+
 def test_a_greeting_without_the_name_reads_as_if_there_were_no_place() -> None:
     assert personal("Hello {name}, welcome.", None) == "Hello, welcome."
 
 
-def test_what_is_known_is_bounded_and_one_line_each() -> None:
-    fields = {"note": "x\ny" * 500, "empty": " "}
-    text = known_text(CrmContact(id="7", name="Ada", fields=fields))
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("Hello {name}, welcome.", "some"),
+        ("{plan}", "some"),
+        ("Hello.", "none"),
+        ("{} and {Name}", "none"),
+    ],
+)
+def test_a_text_with_a_place_is_personal(text: str, places: str) -> None:
+    assert is_personal(text) is (places == "some")
 
-    assert text.splitlines()[1] == "- name: Ada"
-    assert len(text.splitlines()) == 3
-    assert len(text) < 400
+
+def test_what_is_known_is_told_a_line_each() -> None:
+    assert known_text(ADA) == f"{KNOWN}\n- name: Ada\n- plan: gold plus"
+
+
+@pytest.mark.parametrize("fields", [{}, {"note": " \n"}])
+def test_of_whom_nothing_is_known_nothing_is_told(fields: dict[str, str]) -> None:
+    assert known_text(CrmContact(id="7", fields=fields)) == ""
+
+
+@pytest.mark.parametrize("characters", [MOST_CHARACTERS, MOST_CHARACTERS + 1, 5000])
+def test_a_long_field_is_cut(characters: int) -> None:
+    told = known_text(CrmContact(id="7", fields={"note": "x" * characters}))
+
+    assert told == f"{KNOWN}\n- note: {'x' * MOST_CHARACTERS}"
+
+
+def test_of_many_fields_the_first_are_told() -> None:
+    fields = {f"field {number}": str(number) for number in range(1, 100)}
+    told = known_text(CrmContact(id="7", name="Ada", fields=fields)).splitlines()
+
+    assert told[:3] == [KNOWN, "- name: Ada", "- field 1: 1"]
+    assert told[-1] == f"- field {MOST_FIELDS - 1}: {MOST_FIELDS - 1}"
+    assert len(told) == 1 + MOST_FIELDS
+
+
+def test_a_template_may_name_all_that_a_call_came_to() -> None:
+    assert REPORT.values() == {
+        "key": "dial-9",
+        "call_id": "c1",
+        "direction": "outbound",
+        "direction_upper": "OUTBOUND",
+        "number": "+15550101",
+        "agent": "desk",
+        "contact": "7",
+        "outcome": "no_answer",
+        "status": "no_answer",
+        "status_upper": "NO_ANSWER",
+        "length_s": 12.3456,
+        "length_ms": 12_346,
+        "turns": 3,
+        "began_ms": 1_988_154,
+        "ended_s": 2000.5,
+        "ended_ms": 2_000_500,
+        "summary": "Wants an appointment.",
+        "callback": "tomorrow at nine",
+        "callback_at": "2026-03-02T09:00:00+00:00",
+        "reason": "the invoice",
+        "campaign": "spring",
+        "result": "wants_a_visit",
+        "notes": "Has a dog.",
+        "made_by": "model",
+        "account": "Wants an appointment.\n"
+        "Outcome: wants a visit\n"
+        "Call back: 2026-03-02T09:00:00+00:00 tomorrow at nine\n"
+        "Notes: Has a dog.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        ("caller_hung_up", "completed"),
+        ("", "completed"),
+        ("voicemail", "completed"),
+        ("busy", "busy"),
+        ("cancelled", "canceled"),
+        ("refused", "canceled"),
+        ("outage", "failed"),
+        ("unknown", "failed"),
+    ],
+)
+def test_a_call_ended_as_a_telephone_would_say(outcome: str, status: str) -> None:
+    assert replace(REPORT, outcome=outcome).status == status
+
+
+@pytest.mark.parametrize(
+    ("known", "account"),
+    [
+        ({}, ""),
+        ({"summary": "Asked for the hours."}, "Asked for the hours."),
+        ({"result": "no_interest"}, "Outcome: no interest"),
+        ({"callback": "on Friday"}, "Call back: on Friday"),
+        ({"callback_at": "2026-03-06T00:00:00+00:00"}, "Call back: 2026-03-06T00:00:00+00:00"),
+        ({"summary": "Asked.", "notes": "Has a dog."}, "Asked.\nNotes: Has a dog."),
+    ],
+    ids=["nothing", "a summary", "a result", "words", "a moment", "notes"],
+)
+def test_an_account_says_in_lines_what_is_known(known: dict[str, str], account: str) -> None:
+    bare = CrmReport(key="call-c1", call_id="c1", direction="inbound", number="")
+
+    assert replace(bare, **known).account == account
