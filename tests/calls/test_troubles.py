@@ -2,11 +2,14 @@
 
 import pytest
 
-from calls.events import ProviderFailed
+from calls.campaign_events import CampaignHeld, CampaignPaused
+from calls.events import ProviderFailed, RecordHalted
+from calls.house_events import WorkerLost
 from calls.incident import Trouble
-from calls.troubles import trouble_of
-from fallbacks.facts import RetriesExhausted, StageExhausted
-from fallbacks.failure import Kind, Severity
+from calls.record_events import WritesRefused
+from calls.troubles import trouble_of, trouble_of_campaign, trouble_of_disk, trouble_of_worker
+from fallbacks.facts import AttemptFailed, RetriesExhausted, StageExhausted
+from fallbacks.failure import Kind, Scope, Severity
 
 EXHAUSTED = StageExhausted(stage="llm", attempts=2)
 
@@ -14,6 +17,20 @@ EXHAUSTED = StageExhausted(stage="llm", attempts=2)
 @pytest.mark.parametrize(
     ("event", "trouble"),
     [
+        (
+            AttemptFailed(
+                stage="tts",
+                provider="cartesia",
+                kind=Kind.CUT,
+                scope=Scope.ENDPOINT,
+                after_s=0.4,
+                severity=Severity.LOW,
+                reason="reset",
+            ),
+            Trouble(
+                stage="tts", rung="cartesia", kind="cut", severity=Severity.LOW, reason="reset"
+            ),
+        ),
         (
             ProviderFailed(stage="transport", provider="twilio", error="answered 401"),
             Trouble(
@@ -34,10 +51,89 @@ EXHAUSTED = StageExhausted(stage="llm", attempts=2)
             EXHAUSTED,
             Trouble(stage="llm", rung="", kind="exhausted", severity=Severity.CRITICAL),
         ),
+        (
+            RecordHalted(reason="no space"),
+            Trouble(
+                stage="storage",
+                rung="record",
+                kind="record_halted",
+                severity=Severity.CRITICAL,
+                reason="no space",
+            ),
+        ),
     ],
-    ids=["off the ladders", "tried again in vain", "a whole stage"],
+    ids=["a rung", "off the ladders", "tried again in vain", "a whole stage", "the database"],
 )
 def test_a_fact_says_who_failed_how_and_how_badly(
-    event: ProviderFailed | RetriesExhausted | StageExhausted, trouble: Trouble
+    event: AttemptFailed | ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
+    trouble: Trouble,
 ) -> None:
     assert trouble_of(event) == trouble
+
+
+@pytest.mark.parametrize(
+    ("kind", "lasts", "left_alone"),
+    [
+        (Kind.AUTH, "until mended", "yes"),
+        (Kind.NOT_FOUND, "until mended", "yes"),
+        (Kind.BAD_REQUEST, "until mended", "no"),  # one such request retires nobody
+        (Kind.BAD_REQUEST, "a while", "no"),
+        (Kind.TIMEOUT, "a while", "no"),
+    ],
+)
+def test_a_rung_that_a_person_must_mend_is_left_alone(
+    kind: Kind, lasts: str, left_alone: str
+) -> None:
+    failed = AttemptFailed(
+        stage="tts",
+        provider="cartesia",
+        kind=kind,
+        scope=Scope.CONFIGURATION,
+        after_s=0.4,
+        permanent=lasts == "until mended",
+        severity=Severity.HIGH,
+    )
+
+    assert trouble_of(failed).left_alone is (left_alone == "yes")
+
+
+def test_a_disk_that_takes_nothing_is_a_grave_trouble() -> None:
+    assert trouble_of_disk(WritesRefused(where="logs", reason="no space")) == Trouble(
+        stage="disk",
+        rung="logs",
+        kind="nothing_can_be_written",
+        severity=Severity.HIGH,
+        reason="no space",
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "severity"),
+    [
+        (CampaignHeld(campaign="spring", reason="no_trunk", outage=True), Severity.MEDIUM),
+        (CampaignPaused(campaign="spring", reason="no_trunk", in_a_row=5), Severity.HIGH),
+    ],
+    ids=["held", "paused"],
+)
+def test_a_campaign_that_stands_still_is_a_trouble_and_no_failure(
+    event: CampaignHeld | CampaignPaused, severity: Severity
+) -> None:
+    assert trouble_of_campaign(event) == Trouble(
+        stage="campaign", rung="spring", kind="no_trunk", severity=severity, failures=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("calls", "reason"),
+    [
+        (0, "it ended with -9, and with it 0 calls"),
+        (1, "it ended with -9, and with it 1 call"),
+        (2, "it ended with -9, and with it 2 calls"),
+    ],
+)
+def test_a_worker_is_lost_with_its_calls(calls: int, reason: str) -> None:
+    lost = WorkerLost(worker="worker-2", code=-9, calls=calls)
+
+    assert trouble_of_worker(lost) == Trouble(
+        stage="worker", rung="worker-2", kind="lost", severity=Severity.HIGH, reason=reason
+    )
