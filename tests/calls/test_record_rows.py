@@ -1,0 +1,275 @@
+"""The rows that the record keeps of one entry each, as they are written."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from calls.entry import Entry
+from calls.events import (
+    CallEnded,
+    CallStarted,
+    Event,
+    LegEnded,
+    MessageLeft,
+    ProviderFailed,
+    UsageMeasured,
+)
+from calls.record_fold import (
+    ENDED_CALLS,
+    WITH_TURNS,
+    RecordBatch,
+    RecordFold,
+    RecordRow,
+    breaker_move,
+    failure,
+    happening,
+)
+from fallbacks.facts import AttemptFailed, BreakerMoved, StageRecovered
+from fallbacks.failure import Kind, Scope, Severity
+
+AT = "2026-03-01T12:00:01.000+00:00"
+STARTED = CallStarted(transport="twilio", agent="desk", caller="+15550101", called="+15550100")
+DIALLED = CallStarted(
+    transport="twilio", agent="desk", caller="+15550100", called="+15550199", direction="outbound"
+)
+ENDED = CallEnded(reason="caller_hung_up", length_s=12.5)
+USED = UsageMeasured(turn=1, stage="tts", provider="cartesia", model="m", cost=0.25)
+FAILED = AttemptFailed(
+    stage="tts",
+    provider="cartesia",
+    kind=Kind.NETWORK,
+    scope=Scope.ENDPOINT,
+    after_s=0.4,
+    attempt=3,
+    permanent=True,
+    severity=Severity.HIGH,
+    reason="reset",
+)
+OPENED = BreakerMoved(
+    stage="tts",
+    provider="cartesia",
+    before="closed",
+    after="open",
+    cause="failures",
+    after_s=9.5,
+    severity=Severity.MEDIUM,
+)
+
+
+def entry(event: Event, *, call_id: str = "c1", number: int = 1) -> Entry:
+    return Entry(call_id=call_id, number=number, at=AT, event=event)
+
+
+def told(*entries: Entry) -> RecordBatch:
+    folded = RecordFold(holder="one", messages="logs/messages")
+    for each in entries:
+        folded.add(each)
+    return folded.take()
+
+
+@pytest.mark.parametrize(
+    ("event", "row"),
+    [
+        (
+            OPENED,
+            {
+                "kind": "BreakerMoved",
+                "stage": "tts",
+                "provider": "cartesia",
+                "data": {
+                    "stage": "tts",
+                    "provider": "cartesia",
+                    "before": "closed",
+                    "after": "open",
+                    "cause": "failures",
+                    "after_s": 9.5,
+                    "severity": "medium",
+                },
+            },
+        ),
+        (
+            StageRecovered(stage="llm", down_s=4.0),
+            {
+                "kind": "StageRecovered",
+                "stage": "llm",
+                "provider": "",
+                "data": {"stage": "llm", "down_s": 4.0},
+            },
+        ),
+        (
+            ENDED,
+            {
+                "kind": "CallEnded",
+                "stage": "",
+                "provider": "",
+                "data": {"reason": "caller_hung_up", "length_s": 12.5},
+            },
+        ),
+    ],
+    ids=["a rung's", "a stage's", "a call's"],
+)
+def test_an_entry_stands_in_the_timeline_with_all_that_it_says(
+    event: Event, row: RecordRow
+) -> None:
+    assert happening(entry(event, number=7)) == {"call_id": "c1", "number": 7, "at": AT, **row}
+
+
+def test_a_failed_attempt_stands_with_its_turn_and_how_bad_it_is() -> None:
+    assert failure(entry(FAILED), FAILED, 2) == {
+        "call_id": "c1",
+        "turn": 2,
+        "at": AT,
+        "stage": "tts",
+        "provider": "cartesia",
+        "kind": "network",
+        "scope": "endpoint",
+        "severity": "high",
+        "attempt": 3,
+        "permanent": True,
+        "reason": "reset",
+    }
+
+
+def test_a_failure_off_the_ladders_is_a_plain_error() -> None:
+    off = ProviderFailed(stage="transport", provider="twilio", error="answered 401")
+
+    assert failure(entry(off, call_id=""), off, None) == {
+        "call_id": "",
+        "turn": None,
+        "at": AT,
+        "stage": "transport",
+        "provider": "twilio",
+        "kind": "error",
+        "scope": "",
+        "severity": "low",
+        "attempt": 0,
+        "permanent": False,
+        "reason": "answered 401",
+    }
+
+
+def test_a_breaker_moves_in_one_process() -> None:
+    assert breaker_move(entry(OPENED), OPENED, "one") == {
+        "call_id": "c1",
+        "at": AT,
+        "holder": "one",
+        "stage": "tts",
+        "provider": "cartesia",
+        "before": "closed",
+        "after": "open",
+        "cause": "failures",
+        "after_s": 9.5,
+        "severity": "medium",
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "failures", "moves"),
+    [
+        (FAILED, 1, 0),
+        (ProviderFailed(stage="llm", provider="openai", error="RuntimeError"), 1, 0),
+        (OPENED, 0, 1),
+        (ENDED, 0, 0),
+    ],
+    ids=["an attempt", "an error", "a breaker", "none of these"],
+)
+def test_failures_and_breakers_have_rows_of_their_own(
+    event: Event, failures: int, moves: int
+) -> None:
+    batch = told(entry(STARTED), entry(event))
+
+    assert (len(batch.failures), len(batch.breaker_moves)) == (failures, moves)
+
+
+@pytest.mark.parametrize(
+    ("started", "number"),
+    [(STARTED, "+15550101"), (DIALLED, "+15550199")],
+    ids=["called us", "was dialled"],
+)
+def test_a_message_is_kept_with_who_left_it_and_where(started: CallStarted, number: str) -> None:
+    batch = told(entry(started), entry(MessageLeft(length_s=4.5), number=2))
+
+    assert batch.voicemails == [
+        {
+            "call_id": "c1",
+            "number": number,
+            "path": "logs/messages/c1.wav",
+            "length_s": 4.5,
+            "at": AT,
+            "transcript": "",
+        }
+    ]
+
+
+def test_a_message_that_belongs_to_no_call_is_not_kept() -> None:
+    batch = told(entry(MessageLeft(length_s=4.5), call_id=""))
+
+    assert (batch.voicemails, batch.calls) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("ref", "outcomes"), [("CA1", {"CA1": "busy"}), ("", {})], ids=["the carrier's id", "no id"]
+)
+def test_an_outcome_is_found_by_the_carriers_id_alone(ref: str, outcomes: Any) -> None:
+    assert told(entry(LegEnded(call_ref=ref, outcome="busy"), call_id="")).outcomes == outcomes
+
+
+def test_a_call_knows_its_process_and_when_it_began() -> None:
+    (row,) = told(entry(STARTED)).calls
+
+    assert (row["id"], row["holder"], row["started_at"]) == ("c1", "one", AT)
+
+
+def test_a_call_goes_on_until_it_ends() -> None:
+    folded = RecordFold(holder="one", messages="m")
+    for name in ("c1", "c2"):
+        folded.add(entry(STARTED, call_id=name))
+    folded.add(entry(ENDED, number=2))
+
+    assert folded.live == {"c2"}
+
+
+def test_a_second_end_of_a_call_changes_nothing_of_the_others() -> None:
+    folded = RecordFold(holder="one", messages="m")
+    for each in (STARTED, ENDED, ENDED):
+        folded.add(entry(each))
+
+    (row,) = folded.take().calls
+    assert (row["state"], folded.live) == ("ended", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("later", "cost"),
+    [(ENDED_CALLS - 1, [0.25]), (ENDED_CALLS, [])],
+    ids=["known", "forgotten"],
+)
+def test_what_a_call_costs_behind_its_end_finds_the_latest_calls(
+    later: int, cost: list[float]
+) -> None:
+    folded = RecordFold(holder="one", messages="m")
+    for name in ("c1", *(f"later {number}" for number in range(later))):
+        folded.add(entry(STARTED, call_id=name))
+        folded.add(entry(ENDED, call_id=name))
+    folded.take()
+
+    folded.add(entry(replace(USED, behind_call="c1"), call_id=""))
+
+    assert [row["cost"] for row in folded.take().calls] == cost
+
+
+@pytest.mark.parametrize(
+    ("later", "turns"), [(WITH_TURNS - 1, [1]), (WITH_TURNS, [])], ids=["known", "forgotten"]
+)
+def test_what_is_billed_late_finds_the_turns_of_the_latest_calls(
+    later: int, turns: list[int]
+) -> None:
+    folded = RecordFold(holder="one", messages="m")
+    for name in ("c1", *(f"later {number}" for number in range(later))):
+        folded.add(entry(STARTED, call_id=name))
+        folded.add(entry(ENDED, call_id=name))
+    folded.take()
+
+    folded.add(entry(USED))
+
+    assert [row["turn"] for row in folded.take().turns] == turns
