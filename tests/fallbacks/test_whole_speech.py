@@ -1,0 +1,25 @@
+"""Whether a voice has said the whole text, by how long it was heard."""
+
+import pytest
+
+from fallbacks.whole_speech import LETTER_S, is_cut_short
+
+
+@pytest.mark.parametrize(
+    ("text", "audible_s", "judged"),
+    [
+        ("We are open from nine to five.", 1.6, "whole"),
+        ("We are open from nine to five.", 0.2, "cut short"),
+        ("Anna", 4 * LETTER_S, "whole"),  # just enough
+        ("Anna", 3.9 * LETTER_S, "cut short"),
+        ("A, n - n ... a!", 4 * LETTER_S, "whole"),  # what is not pronounced takes no time
+        ("Room 42", 6 * LETTER_S, "whole"),
+        ("Room 42", 5.9 * LETTER_S, "cut short"),
+        ("...", 0.0, "whole"),
+        ("No", 0.0, "cut short"),
+    ],
+)
+def test_too_little_sound_for_the_letters_of_a_text_is_speech_cut_short(
+    text: str, audible_s: float, judged: str
+) -> None:
+    assert is_cut_short(text, audible_s=audible_s) is (judged == "cut short")
