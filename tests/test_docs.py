@@ -13,6 +13,7 @@ from bot.__main__ import app
 from bot.config.environment import Environment
 from bot.config.loading import load
 from bot.config.schema import every_key
+from calls.crm import CrmReport
 from drill.markdown import render
 from drill.matrix import FULL
 from drill.results import Results
@@ -276,3 +277,11 @@ def test_the_drills_report_is_made_of_every_pass_that_its_results_have() -> None
 
     assert report == render(FULL, results), "run scripts/drill_report.py"
     assert all(f"| {each.number} | {each.began} |" in report for each in results.passes)
+
+
+def test_each_place_of_a_register_s_template_is_told_with_the_others() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    told = page.partition("The places of `write` are ")[2].partition("\n\n")[0]
+    report = CrmReport(key="call-1", call_id="1", direction="inbound", number="+15550100")
+
+    assert set(report.values()) <= set(re.findall(r"`(\w+)`", told))

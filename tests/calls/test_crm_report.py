@@ -89,11 +89,20 @@ def test_two_calls_have_two_keys() -> None:
         ((STARTED,), "inbound", "+15550101"),
         ((STARTED, DIALLED), "outbound", "+15550100"),
         ((DIALLED, STARTED), "outbound", "+15550100"),
+        ((replace(STARTED, direction="outbound"),), "outbound", "+15550100"),
         ((replace(STARTED, called=""), DIALLED), "outbound", "+15550101"),
         ((replace(STARTED, caller=""),), "inbound", ""),
         ((DIALLED,), "outbound", ""),
     ],
-    ids=["called us", "was dialled", "told late", "who is not told", "hides", "never began"],
+    ids=[
+        "called us",
+        "was dialled",
+        "told late",
+        "dialled elsewhere",
+        "who is not told",
+        "hides",
+        "never began",
+    ],
 )
 def test_the_number_is_that_of_the_other_party(
     events: tuple[Event, ...], direction: str, number: str
