@@ -9,6 +9,7 @@ from calls.turn import Turn
 from fallbacks.attempts import TellFact
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, failed
+from fallbacks.feed import BEAT_S, OPENING_S, STEADY
 from fallbacks.hearing import TURN_HELD_S, CallerHearing
 from fallbacks.ladder import Pace
 from fallbacks.listening import (
@@ -240,3 +241,35 @@ def test_a_standby_takes_over_between_utterances_and_the_other_is_fed_no_more() 
     )
     assert bench.hearing.writer.provider == "b"
     assert FlushWords("b") not in bench.done
+
+
+def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
+    """Return who failed, by what is told."""
+    facts = (each.fact for each in actions if isinstance(each, TellFact))
+    return [
+        (each.stage, each.provider, each.kind) for each in facts if isinstance(each, AttemptFailed)
+    ]
+
+
+def test_who_wrote_at_every_beat_and_writes_no_more_has_failed_and_the_next_hears_it() -> None:
+    bench = up()
+    nothing = Reading(text="", final=False, interim=True, flushed=False, end_s=None, words=())
+    for _ in range(STEADY + 1):
+        bench.put(ResultCame(provider="a", reading=nothing))
+        bench.pass_s(0.5 * BEAT_S)
+    bench.put(SpeechBegan(0.2))
+    bench.put(ResultCame(provider="a", reading=nothing))
+
+    wanted = bench.pass_s(BEAT_S + 0.1)
+
+    assert failures(wanted) == [("stt", "a", Kind.SILENT)]
+    assert fed(wanted, "b") > BEAT_S
+
+
+def test_a_connection_that_hangs_is_told_once_before_anybody_speaks() -> None:
+    bench = Bench()
+    bench.put(RecogniserConnected("b"))
+
+    wanted = bench.pass_s(4 * OPENING_S)
+
+    assert failures(wanted) == [("stt", "a", Kind.TIMEOUT)]

@@ -252,6 +252,30 @@ def test_a_message_that_could_not_be_kept_ends_with_the_goodbye_alone() -> None:
     )
 
 
+def test_a_caller_whose_message_is_lost_is_told_so_before_the_goodbye() -> None:
+    way, _ = carrying(Choice.MESSAGE, "2")
+
+    assert way.handle(ChoiceDone(choice=Choice.MESSAGE, done=True, lost=True), 2.0) == (
+        speak(Situation.NOT_KEPT, then=Then.NOTHING, must=True),
+        StepTaken(stage="llm", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_a_stage_that_it_is_not_about_ends_nothing_by_answering() -> None:
+    way = WayDown(Descent(CLIPS))
+    way.handle(exhausted("llm"), 1.0)
+
+    assert way.handle(AttemptWon(stage="tts", provider="b", attempt=3, after_s=0.1), 4.0) == ()
+    assert way.in_charge
+
+
+def test_keys_are_taken_at_the_menu_and_in_a_message_and_nowhere_else() -> None:
+    assert not WayDown(Descent(MENU)).takes_keys
+    assert at_the_menu().takes_keys
+    assert leaving_a_message().takes_keys
+
+
 def test_the_call_ends_behind_the_last_word() -> None:
     way, _ = carrying(Choice.PERSON, "0")
     *_, goodbye = way.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0)
