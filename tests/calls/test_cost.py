@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from calls.cost import Bill, CostMeter, PriceTable, Rate, cost
-from calls.events import CallEnded, Event, TurnCosted, TurnDecided, UsageMeasured
+from calls.cost import Bill, CostMeter, Costs, PriceTable, Rate, cost
+from calls.events import BargedIn, CallEnded, Event, TurnCosted, TurnDecided, UsageMeasured
 
 
 def rate(**prices: float) -> Rate:
@@ -19,6 +19,7 @@ TABLE = PriceTable(
             prompt_per_million=0.4, cached_per_million=0.1, completion_per_million=1.6
         ),
         ("llm", "no-cache-price"): rate(prompt_per_million=1.0, completion_per_million=1.0),
+        ("llm", "mini-2026-01-01"): rate(completion_per_million=3.2),
         ("tts", "voice"): rate(characters_per_million=50.0),
         ("stt", "ear"): rate(audio_per_minute=0.006),
     },
@@ -39,14 +40,18 @@ def used(stage: str, model: str, **amounts: float) -> UsageMeasured:
             4.4e-4,
         ),
         (used("llm", "mini-2025-04-14", completion_tokens=1_000_000), 1.6),
+        (used("llm", "mini-2026-01-01", completion_tokens=1_000_000), 3.2),
         (used("tts", "voice", characters=1_000), 0.05),
         (used("stt", "ear", audio_s=90.0), 0.009),
         (used("llm", "mini"), 0.0),
     ],
-    ids=["prompt", "cached", "mixed", "snapshot", "characters", "seconds", "nothing"],
+    ids=[
+        *("prompt", "cached", "mixed", "snapshot", "a snapshot with its own price"),
+        *("characters", "seconds", "nothing"),
+    ],
 )
 def test_use_has_its_price(usage: UsageMeasured, expected: float) -> None:
-    assert cost(usage, TABLE) == pytest.approx(expected)
+    assert cost(usage, TABLE) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +113,17 @@ def test_a_turns_cost_is_told_before_the_next_turn_and_the_last_before_the_end()
         ([spoken(0, 1_000), spoken(0, 1_000), decided(1)], [(0, 0.1)]),
         ([spoken(1, 1_000), decided(1), spoken(1, 1_000), decided(2)], [(1, 0.1)]),
         ([spoken(1, 1_000), decided(2), spoken(1, 1_000), ENDED], [(1, 0.05), (1, 0.1)]),
+        (
+            [decided(1), spoken(1, 1_000), decided(2), spoken(1, 1_000), ENDED],
+            [(1, 0.05), (1, 0.1)],
+        ),
+        ([decided(1), spoken(2, 2_000), spoken(1, 1_000), ENDED], [(1, 0.05), (2, 0.1)]),
         ([spoken(1, 1_000), spoken(1, 9, "unheard-of"), ENDED], [(1, None)]),
     ],
-    ids=["nothing used", "the greeting", "words before the turn", "late", "a price not known"],
+    ids=[
+        *("nothing used", "the greeting", "words before the turn", "late"),
+        *("late, and nothing before it", "the next turn's words first", "a price not known"),
+    ],
 )
 def test_each_turn_that_used_something_has_its_cost(
     events: list[Event], expected: list[tuple[int, float | None]]
@@ -118,14 +131,46 @@ def test_each_turn_that_used_something_has_its_cost(
     assert costs_told(*events) == [(turn, pytest.approx(cost)) for turn, cost in expected]
 
 
-def test_a_turns_cost_names_its_currency_and_what_has_no_price() -> None:
+@pytest.mark.parametrize(
+    ("uses", "expected"),
+    [
+        ([spoken(1, 1_000)], TurnCosted(turn=1, cost=0.05, currency="USD")),
+        (
+            [spoken(1, 9, "unheard-of"), spoken(1, 1_000), spoken(1, 9, "unheard-of")],
+            TurnCosted(turn=1, cost=None, currency="USD", unpriced=("tts unheard-of",)),
+        ),
+        (
+            [replace(spoken(1, 500), estimated=True), spoken(1, 500)],
+            TurnCosted(turn=1, cost=0.05, currency="USD", estimated=True),
+        ),
+        (
+            [spoken(1, 500), replace(spoken(1, 500), estimated=True)],
+            TurnCosted(turn=1, cost=0.05, currency="USD", estimated=True),
+        ),
+    ],
+    ids=["priced", "without a price", "an estimate first", "an estimate behind"],
+)
+def test_a_turns_cost_names_its_currency_what_has_no_price_and_whether_it_was_counted_here(
+    uses: list[Event], expected: TurnCosted
+) -> None:
     meter = CostMeter(TABLE)
-    meter.handle(spoken(1, 9, "unheard-of"))
+    for use in uses:
+        meter.handle(use)
 
-    costed, _ = meter.handle(ENDED)
+    assert meter.handle(ENDED) == (expected, ENDED)
 
-    assert isinstance(costed, TurnCosted)
-    assert (costed.currency, costed.unpriced) == ("USD", ("tts unheard-of",))
+
+def test_what_costs_nothing_is_told_as_it_was() -> None:
+    meter = CostMeter(TABLE)
+    meter.handle(spoken(0, 1_000))
+
+    assert meter.handle(BargedIn(turn=1, at_s=2.0)) == (BargedIn(turn=1, at_s=2.0),)
+
+
+def test_a_bill_of_nothing_has_no_parts() -> None:
+    bill = Bill()
+
+    assert (bill.total, bill.costs) == (0.0, Costs())
 
 
 def test_a_bill_is_split_by_turn_by_stage_and_by_provider() -> None:
@@ -181,3 +226,26 @@ def test_a_bill_with_an_estimate_in_it_says_so() -> None:
     bill.add(replace(spoken(1, 1), cost=0.5, estimated=True))
 
     assert bill.costs.estimated
+
+
+def test_what_is_asked_behind_a_call_is_of_no_turn_but_of_its_stage_and_its_provider() -> None:
+    bill = Bill()
+    bill.add(replace(spoken(1, 1), cost=0.5))
+    bill.add(replace(used("llm", "mini"), cost=0.25, behind_call="c1"))
+    bill.add(replace(used("llm", "mini"), cost=0.125, behind_call="c1"))
+
+    assert bill.total == 0.875
+    assert bill.costs == Costs(
+        turns={0: 0.0, 1: 0.5},
+        stages={"tts": 0.5, "llm": 0.375},
+        providers={"p": 0.875},
+        behind=0.375,
+    )
+
+
+def test_a_price_not_known_behind_a_call_leaves_the_turns_as_they_are() -> None:
+    bill = Bill()
+    bill.add(replace(spoken(0, 1), cost=0.5))
+    bill.add(replace(used("llm", "unheard-of"), behind_call="c1"))
+
+    assert (bill.total, bill.costs.behind, bill.costs.turns) == (None, None, {0: 0.5})
