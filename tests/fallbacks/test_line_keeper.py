@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.descent import Descent
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, PauseJudged, StageExhausted
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    EarlyAnswerTaken,
+    PauseJudged,
+)
 from fallbacks.failure import Kind, Scope
 from fallbacks.holding import Holding
 from fallbacks.line_events import (
@@ -15,8 +21,8 @@ from fallbacks.line_events import (
     AnswerSounded,
     CallerBegan,
     CallerFellSilent,
-    HearWords,
     LineEvent,
+    RestTaken,
     SpeakFor,
     Spoken,
     Then,
@@ -32,10 +38,26 @@ BEGAN, DUE, CAME = CallerBegan(), AnswerDue(), WordsCame()
 SILENT = CallerFellSilent(stopped_at=STOP)
 SILENT_WORDED = CallerFellSilent(stopped_at=STOP, worded=True)
 SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
-STT_FAILED = AttemptFailed(
-    stage="stt", provider="a", kind=Kind.NETWORK, scope=Scope.ENDPOINT, after_s=0.4
-)
-MODEL_ASKED = AttemptStarted(stage="llm", provider="a", attempt=1, extra=False, left_s=1.0)
+QUIET = AnswerSounded(dry_at=102.0, audible=False)
+
+
+def failed(stage: str) -> AttemptFailed:
+    return AttemptFailed(
+        stage=stage, provider="a", kind=Kind.NETWORK, scope=Scope.ENDPOINT, after_s=0.4
+    )
+
+
+def asked(stage: str, *, extra: bool = False) -> AttemptStarted:
+    return AttemptStarted(stage=stage, provider="a", attempt=1, extra=extra, left_s=1.0)
+
+
+def early(*, calls_tool: bool = False) -> EarlyAnswerTaken:
+    return EarlyAnswerTaken(
+        turn=1, asked_s=0.2, gained_s=0.2, extra_share=0.1, calls_tool=calls_tool
+    )
+
+
+STT_FAILED, MODEL_ASKED, VOICE_ASKED = failed("stt"), asked("llm"), asked("tts")
 MODEL_WON = AttemptWon(stage="llm", provider="a", attempt=1, after_s=0.3)
 
 
@@ -92,6 +114,24 @@ def due_after_s(*events: tuple[LineEvent, float]) -> float | None:
         ([(SILENT_WORDED, 0.2), (MODEL_ASKED, 0.6)], 1.29),
         ([(SILENT_WORDED, 0.2), (MODEL_ASKED, 0.6), (MODEL_WON, 1.0)], 1.32),
         ([(SILENT_WORDED, 0.2), (MODEL_ASKED, 1.0)], FIRST_S),
+        ([(SILENT_WORDED, 0.2), (MODEL_ASKED, 0.2)], FIRST_S),
+        ([(SILENT_WORDED, 0.2), (failed("llm"), 0.6)], FIRST_S),
+        ([(SILENT_WORDED, 0.2), (VOICE_ASKED, 0.7)], 1.28),
+        ([(SILENT_WORDED, 0.2), (VOICE_ASKED, 0.5), (asked("tts", extra=True), 0.9)], 1.13),
+        ([(SILENT, 0.2), (failed("llm"), 0.6)], None),
+        ([(SILENT, 0.2), (asked("llm", extra=True), 0.6)], None),
+        ([(SILENT, 0.2), (asked("stt"), 0.6)], None),
+        ([(SILENT, 0.2), (asked("stt", extra=True), 0.6)], FIRST_S),
+        ([(SILENT, 0.2), (MODEL_ASKED, 0.95), (STT_FAILED, 1.3)], 1.6),
+        ([(SILENT, 0.2), (MODEL_ASKED, 0.95), (CAME, 1.3)], 1.6),
+        ([(SILENT, 0.2), (MODEL_ASKED, 0.95), (DUE, 1.3)], 1.6),
+        ([(STT_FAILED, 0.0), (SILENT, 0.2), (THINKS, 0.3)], FIRST_S),
+        ([(SILENT_WORDED, 0.2), (QUIET, 0.9)], 1.2),
+        ([(SILENT_WORDED, 0.2), (early(), 0.9)], 1.13),
+        ([(SILENT_WORDED, 0.2), (THINKS, 0.2), (early(calls_tool=True), 1.3), (DUE, 1.3)], 1.05),
+        ([(SILENT_WORDED, 0.2), (THINKS, 0.2), (early(), 1.3), (DUE, 1.3)], 1.53),
+        ([(SILENT_WORDED, 0.2), (RestTaken(spoken=True), 0.6)], None),
+        ([(SILENT_WORDED, 0.2), (RestTaken(spoken=False), 0.6)], FIRST_S),
     ],
     ids=[
         "the decision hangs",
@@ -117,6 +157,24 @@ def due_after_s(*events: tuple[LineEvent, float]) -> float | None:
         "the model was asked, and will be in time",
         "the model has answered, and its voice will be in time",
         "the model was asked too late to be waited for",
+        "the model was asked early, and was late itself",
+        "a model that failed is not waited for",
+        "a voice was asked, and behind it there is time for another",
+        "the second voice has no other behind it",
+        "a model's failure says nothing of a cough",
+        "nor does a second model",
+        "nor does a recogniser's beginning",
+        "a second recogniser was needed",
+        "the recogniser dies late, and the answer is waited for a moment from then",
+        "the words come late, and the answer is waited for a moment from then",
+        "the turn is decided late, and the answer is waited for a moment from then",
+        "he seems to think, but nobody hears words any more",
+        "the voice draws breath",
+        "an answer that was prepared",
+        "one that begins with a tool, after a pause",
+        "one that does not, after a pause",
+        "the local voice has said the rest",
+        "the local voice has the rest to say yet",
     ],
 )
 def test_the_line_is_held_when_something_is_owed(
@@ -139,15 +197,16 @@ def test_what_holds_the_line_is_a_filler_and_then_clips_until_the_answer() -> No
     assert keeper.wake_at is None
 
 
-def test_a_stage_with_nobody_left_is_spoken_of_in_place_of_a_filler() -> None:
+def test_the_line_is_silent_for_so_long_behind_what_was_said() -> None:
     keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2)])
-    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
+    (filler,) = keeper.tick(STOP + 1.05)
+    assert isinstance(filler, SpeakFor)
 
-    actions = keeper.tick(STOP + 0.5)
+    keeper.handle(Spoken(action=filler, dry_at=None), STOP + 1.06)
+    unsaid = keeper.wake_at
+    keeper.handle(Spoken(action=filler, dry_at=STOP + 1.5), STOP + 1.07)
 
-    assert actions[0] == HearWords()
-    assert [each for each in actions if isinstance(each, SpeakFor)]
-    assert not keeper.holding
+    assert (unsaid, keeper.wake_at) == (STOP + 4.55, STOP + 5.0)
 
 
 EVENTS = st.sampled_from([BEGAN, SILENT, SILENT_WORDED, DUE, CAME, ENDED, THINKS, SOUNDED])
