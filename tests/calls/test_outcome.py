@@ -1,3 +1,5 @@
+"""What a call came to."""
+
 import json
 from dataclasses import asdict
 
@@ -10,12 +12,13 @@ from calls.events import (
     BudgetMissed,
     CallEnded,
     Event,
+    PhaseRefused,
     ProviderFailed,
     TurnParts,
     UsageMeasured,
 )
-from calls.outcome import outcome, spread
-from fallbacks.facts import AttemptFailed
+from calls.outcome import Outcome, outcome, spread
+from fallbacks.facts import AttemptFailed, EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
 from fallbacks.failure import Kind, Scope
 
 
@@ -94,9 +97,48 @@ def test_every_failure_of_a_provider_is_counted_and_none_of_our_own(
 
 
 def test_a_call_without_turns_claims_nothing() -> None:
-    found = outcome([])
+    assert outcome([]) == Outcome(turns=0, within_budget=None, v2v=None, cost=0.0)
 
-    assert (found.turns, found.within_budget, found.v2v) == (0, None, None)
+
+def test_what_happens_more_than_once_is_counted_each_time() -> None:
+    taken = EarlyAnswerTaken(turn=1, asked_s=0.2, gained_s=0.2, extra_share=0.1)
+    dropped = EarlyAnswerDropped(turn=1, because="words", after_s=0.1, requests=1, extra_share=0.1)
+    refused = PhaseRefused(phase="listening", target="speaking", cause="caller_speaks")
+    failed = attempt_failed("tts", "cartesia", Kind.CUT, Scope.ENDPOINT)
+    heard = UsageMeasured(turn=1, stage="stt", provider="p", model="ear", audio_s=1.5, cost=0.25)
+    events: list[Event] = [
+        *[taken] * 2,
+        *[dropped] * 3,
+        *[StageExhausted(stage="llm", attempts=2)] * 4,
+        *[refused] * 5,
+        *[failed] * 6,
+        *[heard] * 2,
+    ]
+
+    found = outcome(events)
+
+    assert found == Outcome(
+        turns=0,
+        within_budget=None,
+        v2v=None,
+        early_answers=2,
+        early_dropped=3,
+        exhausted=4,
+        surprises=5,
+        provider_failures=6,
+        failures={"cartesia": 6},
+        heard_by_stt_s=3.0,
+        cost=0.5,
+        costs=found.costs,
+    )
+
+
+def test_a_call_ends_once() -> None:
+    first = CallEnded(reason="caller_hung_up", length_s=31.5)
+
+    found = outcome([first, CallEnded(reason="error", length_s=99.0)])
+
+    assert (found.reason, found.length_s) == ("caller_hung_up", 31.5)
 
 
 def test_an_entry_is_plain_json() -> None:
