@@ -112,10 +112,89 @@ def test_what_was_left_when_the_line_stood_still_is_left_afterwards() -> None:
     assert line.heard_s(101.0) == 0.5
 
 
-def test_a_line_that_had_nothing_to_play_lost_no_time() -> None:
-    line = CallerLine()
+@pytest.mark.parametrize(
+    ("stood_until", "dry_at"),
+    [(101.0, 101.5), (101.4, 101.5), (101.5, 101.0), (102.0, 101.0)],
+    ids=["it played until now", "it ran dry meanwhile", "it was dry by then", "it was dry before"],
+)
+def test_a_line_that_stood_still_is_late_if_it_had_something_to_play(
+    stood_until: float, dry_at: float
+) -> None:
+    line = line_with(1.0, 100.0)
+
+    line.stand_still(0.5, stood_until)
+
+    assert line.dry_at == dry_at
+
+
+def test_what_must_be_heard_is_where_it_was_when_the_line_goes_on() -> None:
+    line = line_with(1.0, 100.0)
+    line.add(2.0, 100.0, must=True)  # from 101 to 103, and half a second later now
     line.add(1.0, 100.0)
 
-    line.stand_still(0.5, 102.0)
+    line.stand_still(0.5, 100.75)
+    line.flush(101.0)
 
-    assert line.dry_at == 101.0
+    assert line.queued_s(101.0) == 2.0
+
+
+def test_a_position_is_heard_when_the_line_has_played_what_is_before_it() -> None:
+    line = line_with(2.0)
+
+    assert [line.heard_at(each) for each in (0.0, 0.5, 2.0)] == [10.0, 10.5, 12.0]
+
+
+def test_a_far_end_that_begins_again_plays_what_it_had_and_so_much_more() -> None:
+    line = line_with(2.0)
+    line.played(0.5, 10.5)
+
+    line.play_again(0.25, 11.0)
+    once = line.dry_at
+    line.play_again(0.25, 11.0)
+
+    assert (once, line.dry_at) == (12.75, 13.0)
+
+
+def test_what_must_be_heard_is_as_late_as_the_line() -> None:
+    line = line_with(1.0, 100.0)
+    line.add(2.0, 100.0, must=True)
+    line.played(0.25, 100.75)  # half a second behind
+
+    line.flush(101.0)
+
+    assert line.queued_s(101.0) == 2.0
+
+
+def test_a_second_barge_in_leaves_what_must_be_heard_as_well_and_nothing_behind_it() -> None:
+    line = line_with(1.0, 100.0)
+    line.add(2.0, 100.0, must=True)
+    line.flush(100.5)
+    line.add(3.0, 100.5)
+    heard_s = line.heard_s(100.5)
+
+    line.flush(101.0)
+
+    assert (heard_s, line.heard_s(101.0)) == (0.5, 1.0)
+    assert line.dry_at == 102.5
+
+
+def test_what_had_to_be_heard_and_was_is_not_kept_any_more() -> None:
+    line = line_with(0.5, 100.0, must=True)
+    line.add(2.0, 100.0)
+
+    line.flush(101.0)
+
+    assert (line.dry_at, line.heard_s(101.0)) == (101.0, 1.0)
+
+
+def test_sound_that_was_never_said_to_be_played_is_forgotten_a_second_after_its_end() -> None:
+    line = line_with(1.0, 100.0)
+
+    line.add(1.0, 102.0)
+    line.played(0.25, 102.25)
+
+    assert line.dry_at == 103.0
+
+
+def test_a_line_on_which_nothing_was_is_dry() -> None:
+    assert CallerLine().queued_s(0.0) == 0.0
