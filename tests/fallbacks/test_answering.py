@@ -1,6 +1,8 @@
 """One answer, whoever writes it, with numbers for time."""
 
 import itertools
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import pytest
 
@@ -19,22 +21,34 @@ from fallbacks.answering import (
     UseModel,
     WriteText,
 )
-from fallbacks.attempts import TellFact
+from fallbacks.attempts import Admitted, Refused, TellFact
 from fallbacks.deadline import Deadline
+from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptStarted
 from fallbacks.failure import Kind, failed
+from fallbacks.limits import Gate
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy, Work
 
 NOW = 100.0
+SOME_GATE = cast("Gate", object())  # that there is one is all that is asked here
 
 
-def ladder(*names: str, recovers_s: float = RECOVERS_S) -> tuple[Answering, Roster]:
+def four_seconds(now: float) -> Deadline:
+    return Deadline(at=now + 4.0)
+
+
+def ladder(
+    *names: str,
+    recovers_s: float = RECOVERS_S,
+    until: Callable[[float], Deadline] = four_seconds,
+    gates: Mapping[str, Gate] | None = None,
+) -> tuple[Answering, Roster]:
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
     roster, numbers = Roster(places, now=NOW), itertools.count(1)
-    policy = StagePolicy(stage="llm", roster=roster)
+    policy = StagePolicy(stage="llm", roster=roster, gates=gates or {})
     answering = Answering(
         lambda: Work(policy, numbers=numbers),
-        until=lambda now: Deadline(at=now + 4.0),
+        until=until,
         recovers_s=recovers_s,
     )
     return answering, roster
@@ -57,8 +71,10 @@ def test_a_healthy_answer_is_written_as_it_comes_and_then_finished() -> None:
 
     (ask,) = doing(answering.start(NOW))
     wrote = doing(answering.handle(ModelWrote(attempt=1, text="We open "), NOW + 0.3))
+    tool = doing(answering.handle(ModelWrote(attempt=1, text=""), NOW + 0.35))
     ended = doing(answering.handle(ModelFinished(attempt=1), NOW + 0.4))
 
+    assert tool == []
     assert ask == AskModel(provider="a", attempt=1, said="", mended=False, wait_until=None)
     assert wrote == [UseModel(provider="a", taken_back=0), WriteText(attempt=1, text="We open ")]
     assert ended == [FinishAnswer(1)]
@@ -126,6 +142,7 @@ def test_a_question_that_nobody_could_answer_is_asked_again_once_a_rung_is_trust
         roster.succeeded(place, permit, now=now)
         permit = roster.health(*place).permit(now, probe=True)
     assert any(isinstance(each, AskModel) for each in answering.tick(now))
+    assert answering.wake_at == now + 0.6
 
 
 def test_a_question_is_not_kept_for_ever() -> None:
@@ -138,9 +155,160 @@ def test_a_question_is_not_kept_for_ever() -> None:
     assert isinstance(actions[-1], GiveUp)
 
 
+def test_a_question_is_kept_when_models_end_without_a_word() -> None:
+    answering, _ = ladder("a")
+    answering.start(NOW)
+    while not answering.work.over:
+        actions = answering.handle(ModelFinished(attempt=answering.work.attempts), NOW + 0.1)
+        assert GiveUp(answering.work.attempts) not in actions
+
+    assert answering.wake_at == NOW + 0.1 + RECHECK_S
+
+
+def test_a_question_is_kept_for_ten_seconds_while_nobody_is_trusted() -> None:
+    answering, _ = ladder("a", until=lambda _: Deadline(at=NOW + 1.0))
+    answering.start(NOW)
+    told: list[tuple[float, list[AnswerAction]]] = []
+    while answering.wake_at is not None and not answering.over and len(told) < 1000:
+        at = answering.wake_at
+        assert answering.tick(at - 0.01) == ()
+        told.append((at, doing(answering.tick(at))))
+
+    (left_at, left), (given_up_at, given_up) = [each for each in told if each[1]][-2:]
+    assert left == [CallOff(2), UseModel(provider="", taken_back=0)]
+    assert given_up == [GiveUp(2)]
+    assert given_up_at == pytest.approx(left_at + 10.0, abs=RECHECK_S)
+    assert told[-1][0] - told[-2][0] == pytest.approx(RECHECK_S)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "given_up"),
+    [
+        (Kind.AUTH, Kind.AUTH, [GiveUp(2)]),
+        (Kind.AUTH, Kind.RATE_LIMITED, []),
+        (Kind.RATE_LIMITED, Kind.AUTH, []),
+    ],
+)
+def test_a_question_is_kept_only_if_a_failure_may_pass(
+    first: Kind, then: Kind, given_up: list[AnswerAction]
+) -> None:
+    answering, _ = ladder("a", "b")
+    answering.start(NOW)
+    answering.handle(failure(1, "a", first, permanent=first is Kind.AUTH), NOW + 0.1)
+
+    gone = answering.handle(failure(2, "b", then, permanent=then is Kind.AUTH), NOW + 0.2)
+
+    assert doing(gone) == [UseModel(provider="", taken_back=0), *given_up]
+    assert answering.over is bool(given_up)
+
+
+def test_a_key_that_is_refused_ends_the_question_and_the_next_is_kept_unasked() -> None:
+    answering, roster = ladder("a")
+    answering.start(NOW)
+    gone = doing(answering.handle(failure(1, "a", Kind.AUTH, permanent=True), NOW + 0.1))
+    policy = StagePolicy(stage="llm", roster=roster)
+    later = Answering(lambda: Work(policy, numbers=itertools.count(2)), until=four_seconds)
+
+    kept = doing(later.start(NOW + 1.0))
+
+    assert gone == [UseModel(provider="", taken_back=0), GiveUp(1)]
+    assert kept == [UseModel(provider="", taken_back=0)]
+    assert later.wake_at == NOW + 1.0 + RECHECK_S
+
+
+def test_a_model_that_is_late_is_raced_and_the_first_to_write_is_heard() -> None:
+    answering, _ = ladder("a", "b")
+    answering.start(NOW)
+    assert answering.wake_at == NOW + 0.6
+
+    raced = answering.tick(NOW + 0.6)
+    wrote = doing(answering.handle(ModelWrote(attempt=2, text="We "), NOW + 0.9))
+
+    started = AttemptStarted(stage="llm", provider="b", attempt=2, extra=True, left_s=4.0)
+    assert TellFact(started) in raced
+    assert doing(raced) == [
+        AskModel(provider="b", attempt=2, said="", mended=False, wait_until=None)
+    ]
+    assert wrote == [
+        UseModel(provider="b", taken_back=0),
+        CallOff(1),
+        WriteText(attempt=2, text="We "),
+    ]
+
+
+def test_a_model_that_waits_for_a_place_is_not_late_and_without_one_the_next_is_asked() -> None:
+    answering, _ = ladder("a", "b", gates=dict.fromkeys("ab", SOME_GATE))
+
+    (waits,) = doing(answering.start(NOW))
+    waiting = answering.wake_at
+    (ask,) = doing(answering.handle(Refused(attempt=1), NOW + 0.1))
+    answering.handle(Admitted(attempt=2), NOW + 0.3)
+
+    assert waits == AskModel(
+        provider="a", attempt=1, said="", mended=False, wait_until=Deadline(at=NOW + 3.4)
+    )
+    assert waiting is None
+    assert ask == AskModel(
+        provider="b", attempt=2, said="", mended=False, wait_until=Deadline(at=NOW + 4.1)
+    )
+    assert answering.wake_at == pytest.approx(NOW + 0.9)
+
+
+def test_words_that_were_held_are_written_at_the_end() -> None:
+    answering, _ = ladder("a", "b")
+    answering.start(NOW)
+    answering.handle(ModelWrote(attempt=1, text="We open at nine. "), NOW + 0.1)
+    answering.handle(failure(1, "a"), NOW + 0.2)
+
+    held = doing(answering.handle(ModelWrote(attempt=2, text="We deliver."), NOW + 0.3))
+    ended = doing(answering.handle(ModelFinished(attempt=2), NOW + 0.4))
+
+    assert held == [UseModel(provider="b", taken_back=0)]
+    assert ended == [WriteText(attempt=2, text="We deliver."), FinishAnswer(2)]
+
+
+def test_a_failure_tells_how_many_words_the_caller_has_heard() -> None:
+    answering, _ = ladder("a", "b")
+    answering.start(NOW)
+    answering.handle(ModelWrote(attempt=1, text="We open at "), NOW + 0.1)
+
+    told = answering.handle(failure(1, "a"), NOW + 0.2)
+
+    facts = [each.fact for each in told if isinstance(each, TellFact)]
+    assert [each.heard_words for each in facts if isinstance(each, AttemptFailed)] == [3]
+
+
+def test_a_request_that_is_bad_twice_says_nothing_of_a_model_unless_it_is_another() -> None:
+    def asked_with(*requests: str) -> bool:
+        _, roster = ladder("a")
+        policy, numbers = StagePolicy(stage="llm", roster=roster), itertools.count(1)
+        for number, request in enumerate(requests, start=1):
+            answering = Answering(lambda: Work(policy, numbers=numbers), until=four_seconds)
+            answering.start(NOW + number)
+            bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
+            answering.handle(
+                ModelFailed(attempt=number, failure=bad, request=request), NOW + number
+            )
+        (standing,) = roster.standings("llm", NOW + 5.0)
+        return standing.usable
+
+    assert [asked_with("x", "x"), asked_with("x", "y")] == [True, False]
+
+
 def test_a_caller_who_speaks_ends_every_request() -> None:
     answering, _ = ladder("a", "b")
     answering.start(NOW)
 
-    assert doing(answering.cancel(NOW + 0.1)) == [CallOff(1)]
+    dropped = AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")
+    assert answering.cancel(NOW + 0.1) == (TellFact(dropped), CallOff(1))
     assert answering.over
+
+
+def test_a_caller_who_speaks_ends_a_question_that_is_kept() -> None:
+    answering, _ = ladder("a")
+    answering.start(NOW)
+    answering.handle(failure(1, "a", Kind.RATE_LIMITED), NOW + 0.1)
+    assert answering.wake_at is not None
+
+    assert answering.cancel(NOW + 0.2) == ()
+    assert (answering.over, answering.wake_at) == (True, None)
