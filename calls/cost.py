@@ -16,6 +16,8 @@ from calls.events import CallEnded, Event, TurnCosted, TurnDecided, UsageMeasure
 _VERSION: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 """The snapshot in a model's name: asked for `gpt-4.1-mini`, OpenAI names `…-2025-04-14`."""
 
+KEPT: Final = 8  # turns whose cost may still change, of a call; chosen: a bill comes in seconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
@@ -152,7 +154,7 @@ class CostMeter:
 
     A turn's cost is told when the next turn is decided, or the call ends: the words that the caller
     says in between belong to the next one. What is billed for a turn later than that is added, and
-    its cost told again.
+    its cost told again, of the latest turns.
     """
 
     def __init__(self, table: PriceTable) -> None:
@@ -168,7 +170,7 @@ class CostMeter:
             case TurnDecided():
                 return (*self._turned(event.turn), event)
             case CallEnded():
-                return (*self._turned(max(self._turns, default=0) + 1), event)
+                return (*self._turned(max((self._current, *self._turns)) + 1), event)
             case _:
                 return (event,)
 
@@ -181,9 +183,9 @@ class CostMeter:
         return (usage, after) if usage.turn < self._current else (usage,)
 
     def _turned(self, turn: int) -> tuple[TurnCosted, ...]:
-        """Return what the turns before this one cost, and forget those that were told before."""
+        """Return what the turns since the last time cost, and forget those before the latest."""
         told = [each for each in self._turns.values() if self._current <= each.turn < turn]
-        self._turns = {n: each for n, each in self._turns.items() if n >= self._current}
+        self._turns = {n: each for n, each in self._turns.items() if n >= turn - KEPT}
         self._current = turn
         return tuple(sorted(told, key=lambda each: each.turn))
 

@@ -160,6 +160,27 @@ def test_a_turns_cost_names_its_currency_what_has_no_price_and_whether_it_was_co
     assert meter.handle(ENDED) == (expected, ENDED)
 
 
+@pytest.mark.parametrize("later", [1, 2, 5])
+def test_what_is_billed_some_turns_later_is_added_to_what_the_turn_had_cost(later: int) -> None:
+    meter = CostMeter(TABLE)
+    for event in (decided(1), spoken(1, 1_000), *(decided(2 + n) for n in range(later))):
+        meter.handle(event)
+
+    *_, told = meter.handle(spoken(1, 1_000))
+
+    assert told == TurnCosted(turn=1, cost=pytest.approx(0.1), currency="USD")
+
+
+def test_a_last_turn_that_had_used_nothing_is_told_when_its_bill_comes_behind_the_end() -> None:
+    meter = CostMeter(TABLE)
+    for event in (decided(1), spoken(1, 1_000), decided(2), ENDED):
+        meter.handle(event)
+
+    *_, told = meter.handle(spoken(2, 1_000))
+
+    assert told == TurnCosted(turn=2, cost=0.05, currency="USD")
+
+
 def test_what_costs_nothing_is_told_as_it_was() -> None:
     meter = CostMeter(TABLE)
     meter.handle(spoken(0, 1_000))
