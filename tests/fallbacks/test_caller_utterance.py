@@ -1,0 +1,299 @@
+"""One utterance of the caller: how long its words are waited for, and when they are all written."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from fallbacks.attempts import Done, Exhausted, Failed, Start, Step, TellFact, Win
+from fallbacks.caller_utterance import CallerUtterance
+from fallbacks.deadline import Deadline
+from fallbacks.failure import Kind, failed
+from fallbacks.ladder import Pace
+from fallbacks.lag import GRACE_S, PERIOD_S
+from fallbacks.listening import Reading
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy, Work
+
+NOW: Final = 100.0
+UNHURRIED_S: Final = 9.0
+PATIENCE_S: Final = 0.6  # what a recogniser of which nothing is known takes
+GAP_S: Final = 0.5
+
+
+@dataclass
+class Waits:
+    """A turn that waits until a moment, and never longer than 4 s more."""
+
+    at: float = 103.0
+
+    def patient_until(self, now: float) -> Deadline:
+        return Deadline(at=min(now + 4.0, self.at))
+
+    def unhurried_until(self, now: float) -> Deadline:
+        return Deadline(at=now + UNHURRIED_S)
+
+
+def stage(*names: str) -> StagePolicy:
+    places = [Place(stage="stt", provider=name, credential=name) for name in names]
+    return StagePolicy(stage="stt", roster=Roster(places, now=NOW), pace=Pace(gap_s=GAP_S))
+
+
+def heard_by(policy: StagePolicy, *, turn: Waits | None = None) -> CallerUtterance:
+    numbers = itertools.count(1)
+    return CallerUtterance(
+        lambda: Work(policy, numbers=numbers),
+        began_s=1.0,
+        not_before_s=0.0,
+        turn=turn or Waits(),
+    )
+
+
+def begun(*names: str) -> CallerUtterance:
+    utterance = heard_by(stage(*names))
+    utterance.start(NOW)
+    return utterance
+
+
+def wrote(
+    text: str = "", *, final: bool = True, end_s: float | None = None, flushed: bool = False
+) -> Reading:
+    return Reading(
+        text=text, final=final, interim=not final, flushed=flushed, end_s=end_s, words=()
+    )
+
+
+def doing(steps: Sequence[Step]) -> list[Step]:
+    return [each for each in steps if not isinstance(each, TellFact)]
+
+
+def lost(attempt: int, kind: Kind = Kind.AUTH) -> Failed:
+    return Failed(attempt=attempt, failure=failed(kind, "stt", provider="a"))
+
+
+def asked(attempt: int, provider: str, *, at: float, extra: bool = False) -> Start:
+    """Return the start of an attempt while the caller speaks."""
+    until = Deadline(at=at + UNHURRIED_S)
+    return Start(attempt=attempt, provider=provider, until=until, extra=extra)
+
+
+def test_while_the_caller_speaks_nobody_waits() -> None:
+    utterance = heard_by(stage("a"))
+
+    assert doing(utterance.start(NOW)) == [asked(1, "a", at=NOW)]
+    assert utterance.until(150.0) == Deadline(at=150.0 + UNHURRIED_S)
+
+
+def test_after_the_stop_words_are_waited_for_as_long_as_a_stop_allows_or_as_the_turn_does() -> None:
+    policy = stage("a")
+    turns = [heard_by(policy, turn=Waits(at)) for at in (103.0, 140.0)]
+    for each in turns:
+        each.stop(3.0, 0.2, 102.0)
+
+    assert [each.until(138.0) for each in turns] == [Deadline(at=111.0), Deadline(at=140.0)]
+
+
+def test_a_stall_of_our_own_is_no_time_that_words_took() -> None:
+    utterance = begun("a")
+    lag = utterance.work.policy.lag
+    lag.beat(102.0)
+    utterance.stop(3.0, 0.2, 102.0)
+
+    assert utterance.owed(111.5)  # nothing ran since
+    assert utterance.until(111.5).at == pytest.approx(111.0 + 9.5 - PERIOD_S + GRACE_S)
+
+
+def speaks(utterance: CallerUtterance) -> None:
+    utterance.speaking = True
+
+
+def stops(utterance: CallerUtterance) -> None:
+    utterance.stop(3.0, 0.2, 102.0)
+
+
+def is_written(utterance: CallerUtterance) -> None:
+    utterance.stop(3.0, 0.2, 102.0)
+    utterance.read_result(1, wrote("yes", end_s=3.0), 102.0)
+
+
+def is_lost(utterance: CallerUtterance) -> None:
+    utterance.handle(lost(1), 101.0)
+
+
+def is_lost_and_stops(utterance: CallerUtterance) -> None:
+    is_lost(utterance)
+    stops(utterance)
+
+
+@pytest.mark.parametrize(
+    ("happens", "now", "owed", "unwritten"),
+    [
+        (speaks, 102.0, False, False),
+        (stops, 110.9, True, False),
+        (stops, 111.0, False, False),
+        (is_written, 102.0, False, False),
+        (is_lost, 150.0, False, True),
+        (is_lost_and_stops, 110.9, False, True),
+        (is_lost_and_stops, 111.0, False, False),
+    ],
+    ids=[
+        "the caller speaks",
+        "words may still come",
+        "too late for words",
+        "all is written",
+        "nobody is left, and the caller speaks on",
+        "nobody is left, but somebody may be in time",
+        "nobody is left, and it is too late",
+    ],
+)
+def test_words_are_owed_by_who_is_asked_and_unwritten_where_nobody_is(
+    happens: Callable[[CallerUtterance], None], now: float, *, owed: bool, unwritten: bool
+) -> None:
+    utterance = begun("a")
+
+    happens(utterance)
+
+    assert (utterance.owed(now), utterance.unwritten(now)) == (owed, unwritten)
+
+
+def test_who_is_there_again_is_asked_for_what_nobody_could_write() -> None:
+    policy = stage("a")
+    policy.roster.withdraw("a", NOW)
+    utterance = heard_by(policy)
+    assert doing(utterance.start(NOW)) == [Exhausted(attempts=0)]
+
+    policy.roster.put_back("a", 101.0)
+
+    assert doing(utterance.start_again(101.0)) == [asked(1, "a", at=101.0)]
+    assert not utterance.unwritten(101.0)
+
+
+@pytest.mark.parametrize(
+    ("end_s", "sure_s", "done"),
+    [(2.75, 0.25, True), (2.74, 0.25, False), (2.9, 0.05, True), (2.89, 0.05, False)],
+    ids=["to the last word", "a word is missing", "a quick VAD is given some slack", "not more"],
+)
+def test_what_was_written_before_the_stop_is_all_if_it_reaches_as_far_as_the_caller_spoke(
+    end_s: float, sure_s: float, *, done: bool
+) -> None:
+    utterance = begun("a")
+    won = utterance.read_result(1, wrote("yes", end_s=end_s), 101.0)
+    utterance.read_result(1, wrote("and", end_s=2.0), 101.0)  # reaches no less far for that
+
+    stopped = utterance.stop(3.0, sure_s, 101.2)
+
+    assert doing(won) == [Win(attempt=1, provider="a")]
+    assert doing(stopped) == ([Done(attempt=1, provider="a")] if done else [])
+
+
+@pytest.mark.parametrize(("at_s", "done"), [(0.1, True), (1.0, False)], ids=["nothing", "a word"])
+def test_who_wrote_nothing_for_good_has_written_what_was_said_before_the_first_sound(
+    at_s: float, *, done: bool
+) -> None:
+    utterance = begun("a")
+    utterance.read_result(1, wrote("ye", final=False), 101.0)
+
+    assert doing(utterance.stop(at_s, 0.2, 101.2)) == (
+        [Done(attempt=1, provider="a")] if done else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("reading", "done"),
+    [
+        (wrote("yes", end_s=0.8), True),
+        (wrote("yes", end_s=0.79), False),
+        (wrote("yes", end_s=0.8, final=False), False),
+        (wrote("yes"), False),
+        (wrote("yes", flushed=True), True),
+        (wrote("yes", flushed=True, end_s=0.5), False),
+    ],
+    ids=[
+        "as far as the caller spoke",
+        "not so far",
+        "so far, but it may change",
+        "nobody knows how far",
+        "the answer to our word",
+        "the answer to an older word",
+    ],
+)
+def test_an_utterance_is_written_when_a_final_result_reaches_its_end(
+    reading: Reading, *, done: bool
+) -> None:
+    utterance = begun("a")
+    utterance.stop(1.0, 0.2, 102.0)
+
+    steps = doing(utterance.read_result(1, reading, 102.1))
+
+    written = [Done(attempt=1, provider="a")] if done else []
+    assert steps == [Win(attempt=1, provider="a"), *written]
+
+
+def test_nothing_is_all_while_the_caller_speaks_on() -> None:
+    utterance = begun("a")
+
+    steps = utterance.read_result(1, wrote("yes", end_s=9.0, flushed=True), 101.0)
+
+    assert doing(steps) == [Win(attempt=1, provider="a")]
+
+
+def test_a_result_without_words_is_a_sign_of_life_and_no_more() -> None:
+    utterance = begun("a", "b")
+    assert utterance.work.wake_at == NOW + PATIENCE_S
+
+    assert utterance.read_result(1, wrote(), 100.25) == ()
+
+    assert utterance.work.wake_at == 100.25 + PATIENCE_S
+    assert utterance.work.winner is None
+
+
+@pytest.mark.parametrize(
+    ("stopped_at", "silent_from"),
+    [(100.5, 100.5), (100.75, 100.25)],
+    ids=["it wrote just now", "it was silent for as long as it may be"],
+)
+def test_who_gave_a_sign_of_life_just_before_the_stop_is_not_late(
+    stopped_at: float, silent_from: float
+) -> None:
+    utterance = begun("a", "b")
+    utterance.read_result(1, wrote(), 100.25)
+
+    assert utterance.stop(3.0, 0.2, stopped_at) == ()
+
+    assert utterance.work.wake_at == silent_from + PATIENCE_S
+
+
+def reads(utterance: CallerUtterance) -> Sequence[Step]:
+    utterance.read_result(1, wrote("yes"), 100.5)
+    return utterance.work.handle(lost(1, Kind.CUT), 100.5)
+
+
+def meets(utterance: CallerUtterance) -> Sequence[Step]:
+    return utterance.handle(lost(1), 100.5)
+
+
+def waits(utterance: CallerUtterance) -> Sequence[Step]:
+    return utterance.tick(100.5 + PATIENCE_S)
+
+
+def hears_the_stop(utterance: CallerUtterance) -> Sequence[Step]:
+    utterance.stop(3.0, 0.2, 100.5)
+    return utterance.work.handle(lost(1), 100.6)
+
+
+@pytest.mark.parametrize(
+    ("does", "start"),
+    [
+        (reads, asked(2, "b", at=100.5)),
+        (meets, asked(2, "b", at=100.5)),
+        (waits, asked(2, "b", at=100.5 + PATIENCE_S, extra=True)),
+        (hears_the_stop, asked(2, "b", at=100.5)),
+    ],
+    ids=["a result came", "the first one failed", "the first one is late", "the caller stopped"],
+)
+def test_who_is_asked_next_has_the_time_that_is_left_then(
+    does: Callable[[CallerUtterance], Sequence[Step]], start: Start
+) -> None:
+    assert [each for each in does(begun("a", "b")) if isinstance(each, Start)] == [start]
