@@ -1,0 +1,195 @@
+"""One turn in the record: who served it, what it cost, and which voice said how much of it."""
+
+from typing import Any
+
+import pytest
+
+from calls.events import (
+    AnswerHeard,
+    BudgetMissed,
+    Event,
+    FirstSpeech,
+    FirstToken,
+    TranscriptFinal,
+    TurnEnded,
+    TurnParts,
+    UsageMeasured,
+)
+from calls.record_turn import RecordedTurn
+from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.failure import Kind, Scope
+
+PARTS = TurnParts(
+    vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.1, transport_s=0.0
+)
+HEARD = AnswerHeard(turn=2, at_s=3.0, v2v_s=0.7, parts=PARTS)
+MISSED = BudgetMissed(turn=2, v2v_s=0.7, budget_s=0.5, most="llm")
+EMPTY: dict[str, Any] = {
+    "call_id": "c1",
+    "turn": 2,
+    "began_at": "12:00",
+    "v2v_s": None,
+    "parts": {},
+    "stt": "",
+    "llm": "",
+    "tts": "",
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+    "characters": 0,
+    "cost": 0.0,
+    "interrupted": False,
+    "within_budget": False,
+}
+TIMES = {
+    "vad_s": 0.2,
+    "transcript_s": 0.1,
+    "decision_s": 0.0,
+    "llm_s": 0.3,
+    "tts_s": 0.1,
+    "transport_s": 0.0,
+}
+
+
+def turn(*events: Event) -> RecordedTurn:
+    recorded = RecordedTurn(call_id="c1", turn=2, began_at="12:00")
+    for each in events:
+        recorded.add(each)
+    return recorded
+
+
+def used(stage: str, provider: str, **amounts: Any) -> UsageMeasured:
+    return UsageMeasured(turn=2, stage=stage, provider=provider, model="m", **amounts)
+
+
+def spoke(provider: str, words: int) -> UsageMeasured:
+    """Return what a voice bills for so many words."""
+    return used("tts", provider, characters=6 * words)
+
+
+def failed_behind(provider: str, words: int, *, stage: str = "tts") -> AttemptFailed:
+    return AttemptFailed(
+        stage=stage,
+        provider=provider,
+        kind=Kind.CUT,
+        scope=Scope.ENDPOINT,
+        after_s=0.4,
+        heard_words=words,
+    )
+
+
+def span(provider: str, words: int) -> dict[str, Any]:
+    return {"provider": provider, "words": words}
+
+
+@pytest.mark.parametrize(
+    ("events", "row"),
+    [
+        ((), {}),
+        ((HEARD,), {"v2v_s": 0.7, "parts": TIMES, "within_budget": True}),
+        ((HEARD, MISSED), {"v2v_s": 0.7, "parts": TIMES, "within_budget": False}),
+        ((TurnEnded(turn=2, at_s=5.0, interrupted=True),), {"interrupted": True}),
+        ((TurnEnded(turn=2, at_s=5.0, interrupted=False),), {}),
+        (
+            (TranscriptFinal(turn=2, at_s=2.0, provider="deepgram", text="yes"),),
+            {"stt": "deepgram"},
+        ),
+        ((FirstToken(turn=2, at_s=2.5, provider="openai"),), {"llm": "openai"}),
+        ((FirstSpeech(turn=2, at_s=2.8, provider="cartesia"),), {"tts": "cartesia"}),
+        (
+            (
+                FirstSpeech(turn=2, at_s=2.8, provider="cartesia"),
+                AttemptWon(stage="tts", provider="elevenlabs", attempt=2, after_s=0.2),
+                AttemptWon(stage="llm", provider="anthropic", attempt=3, after_s=0.2),
+            ),
+            {"tts": "elevenlabs", "llm": "anthropic"},
+        ),
+        (
+            (
+                used("llm", "openai", prompt_tokens=100, completion_tokens=7, cost=0.25),
+                used("llm", "openai", prompt_tokens=20, completion_tokens=5, cost=0.5),
+                used("tts", "cartesia", characters=40, cost=0.125),
+                used("tts", "cartesia", characters=2, cost=0.0),
+            ),
+            {
+                "prompt_tokens": 120,
+                "completion_tokens": 12,
+                "characters": 42,
+                "cost": 0.875,
+            },
+        ),
+        ((used("llm", "openai", cost=0.25), used("tts", "cartesia")), {"cost": None}),
+        ((used("tts", "cartesia"), used("llm", "openai", cost=0.25)), {"cost": None}),
+    ],
+    ids=[
+        "nothing",
+        "an answer",
+        "an answer over the budget",
+        "the caller spoke over it",
+        "heard to its end",
+        "who wrote it down",
+        "who thought of it",
+        "who said it",
+        "who said it in the end",
+        "what it takes",
+        "a price that is not known",
+        "no price after it makes it known",
+    ],
+)
+def test_a_turn_is_one_row(events: tuple[Event, ...], row: dict[str, Any]) -> None:
+    assert turn(*events).row() == EMPTY | row
+
+
+@pytest.mark.parametrize(
+    ("events", "words", "spans"),
+    [
+        ((), 3, [span("", 3)]),
+        ((FirstSpeech(turn=2, at_s=2.8, provider="clips"),), 3, [span("clips", 3)]),
+        ((spoke("a", 2),), 5, [span("a", 5)]),
+        ((spoke("a", 2), spoke("b", 1)), 6, [span("a", 2), span("b", 4)]),
+        ((spoke("a", 2), spoke("b", 1)), 1, [span("a", 1)]),
+        ((spoke("a", 2), spoke("a", 3), spoke("b", 1)), 6, [span("a", 5), span("b", 1)]),
+        (
+            (spoke("a", 2), spoke("b", 1), spoke("a", 1)),
+            6,
+            [span("a", 2), span("b", 1), span("a", 3)],
+        ),
+        ((spoke("a", 9), failed_behind("a", 4), spoke("b", 5)), 7, [span("a", 4), span("b", 3)]),
+        (
+            (spoke("a", 9), spoke("b", 1), failed_behind("a", 4), spoke("c", 5)),
+            7,
+            [span("a", 4), span("b", 1), span("c", 2)],
+        ),
+        ((failed_behind("a", 4), spoke("b", 5)), 7, [span("a", 4), span("b", 3)]),
+        ((spoke("a", 2), failed_behind("a", 0), spoke("b", 5)), 7, [span("a", 2), span("b", 5)]),
+        ((spoke("a", 2), failed_behind("llm", 9, stage="llm")), 7, [span("a", 7)]),
+        ((spoke("a", 2), used("llm", "llm", characters=60)), 7, [span("a", 7)]),
+        ((spoke("a", 2), used("tts", "b")), 7, [span("a", 7)]),
+    ],
+    ids=[
+        "nobody knows who spoke",
+        "a voice that bills nothing",
+        "one voice said all of it",
+        "the last one said the rest",
+        "the caller heard only the first",
+        "twice in a row is one span",
+        "a voice that came back",
+        "as many as were heard of one that failed",
+        "of one that failed when another spoke",
+        "one that failed before it billed anything",
+        "one that failed unheard",
+        "a model is no voice",
+        "a model's letters are no speech",
+        "who was given nothing said nothing",
+    ],
+)
+def test_the_words_that_were_heard_are_shared_out_among_the_voices(
+    events: tuple[Event, ...], words: int, spans: list[dict[str, Any]]
+) -> None:
+    assert turn(*events).take_spans(words) == spans
+
+
+def test_words_are_shared_out_once() -> None:
+    recorded = turn(spoke("a", 2), spoke("b", 1), FirstSpeech(turn=2, at_s=2.8, provider="b"))
+
+    assert recorded.take_spans(3) == [span("a", 2), span("b", 1)]
+    assert recorded.take_spans(3) == [span("b", 3)]
