@@ -1,0 +1,239 @@
+"""One piece of work: what it takes from its stage, and from the call that it is for."""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from fallbacks.attempts import Cancel, Exhausted, Failed, Progressed, Start, Step, TellFact
+from fallbacks.deadline import Deadline
+from fallbacks.facts import (
+    AttemptDropped,
+    Fact,
+    HedgeStarted,
+    RungChosen,
+    RungRested,
+    StageExhausted,
+)
+from fallbacks.failure import Kind, failed
+from fallbacks.ladder import Allowance, Pace
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy, Work
+
+NOW = 100.0
+UNTIL = Deadline(at=101.5)
+
+
+def stage(*names: str) -> StagePolicy:
+    """Return a ladder of rungs that take 0.6 s, as far as anybody knows."""
+    places = [Place(stage="llm", provider=name, credential=name) for name in names]
+    return StagePolicy(stage="llm", roster=Roster(places, now=NOW))
+
+
+def work_on(
+    policy: StagePolicy,
+    *,
+    stay_with: str | None = None,
+    prompt: Callable[[float], Deadline] | None = None,
+    offered: Callable[[str], bool] | None = None,
+) -> Work:
+    return Work(
+        policy, numbers=itertools.count(1), stay_with=stay_with, prompt=prompt, offered=offered
+    )
+
+
+def facts(steps: Sequence[Step]) -> list[Fact]:
+    return [each.fact for each in steps if isinstance(each, TellFact)]
+
+
+def asked(steps: Sequence[Step]) -> list[str]:
+    return [each.provider for each in steps if isinstance(each, Start)]
+
+
+def lost(attempt: int, provider: str, kind: Kind = Kind.CUT) -> Failed:
+    return Failed(attempt=attempt, failure=failed(kind, "llm", provider=provider))
+
+
+@pytest.mark.parametrize(
+    ("suspects", "withdrawn", "trusted"),
+    [("", "", True), ("a", "", True), ("", "a", True), ("a", "b", False), ("ab", "", False)],
+    ids=[
+        "all are well",
+        "one is suspect",
+        "one is out",
+        "a suspect and one that is out",
+        "suspects",
+    ],
+)
+def test_a_stage_is_trusted_if_a_rung_may_be_asked_that_nobody_doubts(
+    suspects: str, withdrawn: str, *, trusted: bool
+) -> None:
+    policy = stage("a", "b")
+    for name in suspects:
+        policy.roster.health("llm", name).suspicion.begin(Kind.TIMEOUT, NOW)
+    for name in withdrawn:
+        policy.roster.withdraw(name, NOW)
+
+    assert policy.trusted(NOW + 0.1) is trusted
+    assert not stage().trusted(NOW)
+
+
+def test_what_is_called_off_is_told_with_the_reason_and_is_over() -> None:
+    work = work_on(stage("a"))
+    work.start(UNTIL, NOW)
+
+    assert work.cancel("caller", NOW + 0.1) == (
+        TellFact(AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")),
+        Cancel(attempt=1, provider="a", because="caller"),
+    )
+    assert (work.over, work.wake_at, work.winner) == (True, None, None)
+
+
+@pytest.mark.parametrize(
+    ("names", "prompt", "until"),
+    [
+        ("a", None, 104.0),
+        ("ab", None, 103.1),
+        ("ab", lambda now: Deadline(at=now + 1.5), 100.7),
+        ("ab", lambda now: Deadline(at=now + 9.0), 104.0),
+    ],
+    ids=[
+        "there is nobody else",
+        "the next one could still make it, and what comes behind it",
+        "the caller should hear something sooner",
+        "even a late answer is given up before",
+    ],
+)
+def test_a_place_is_waited_for_as_long_as_the_next_rung_leaves_time(
+    names: str, prompt: Callable[[float], Deadline] | None, until: float
+) -> None:
+    policy = stage(*names)
+    policy.then_s = 0.3
+    work = work_on(policy, prompt=prompt)
+    work.start(UNTIL, NOW)
+
+    assert work.may_wait_until(Deadline(at=104.0), NOW + 0.1).at == pytest.approx(until)
+
+
+def test_a_rung_that_is_resting_is_waited_for_by_nobody() -> None:
+    policy = stage("a", "b")
+    work = work_on(policy)
+    work.start(UNTIL, NOW)
+    policy.roster.health("llm", "b").rests_until = NOW + 0.5
+
+    assert work.may_wait_until(UNTIL, NOW + 0.4) == UNTIL
+    assert work.may_wait_until(UNTIL, NOW + 0.5).at == pytest.approx(UNTIL.at - 0.6)
+
+
+def test_a_permit_that_another_call_took_is_asked_for_again_at_no_cost() -> None:
+    policy = stage("a", "b")
+    policy.allowance = Allowance(share=0.0, floor=0)
+    for each in policy.roster:
+        each.permit = lambda *_, **__: None  # type: ignore[method-assign]
+    work = work_on(policy)
+
+    steps = work.start(UNTIL, NOW)
+
+    assert steps == (
+        TellFact(StageExhausted(stage="llm", attempts=6)),  # each of the two, and twice again
+        Exhausted(attempts=6),
+    )
+    assert (work.attempts, work.over) == (6, True)
+
+
+def test_the_rung_that_the_caller_knows_is_asked_first_and_another_one_is_a_change() -> None:
+    work = work_on(stage("a", "b"), stay_with="b")
+
+    assert asked(work.start(UNTIL, NOW)) == ["b"]
+    assert asked(work.handle(lost(1, "b"), NOW + 0.1)) == ["a"]
+
+    chosen = RungChosen(stage="llm", before="b", after="a", cause="failover")
+    assert chosen in facts(work.handle(Progressed(attempt=2), NOW + 0.3))
+
+
+def test_a_rung_that_this_call_cannot_ask_is_passed_over_and_so_is_one_that_nobody_may() -> None:
+    policy = stage("a", "b", "c")
+    policy.roster.withdraw("b", NOW)
+    work = work_on(policy, offered=lambda name: name != "a")
+
+    assert asked(work.start(UNTIL, NOW)) == ["c"]
+    assert work.may_wait_until(UNTIL, NOW) == UNTIL  # nobody else is left
+
+
+def test_a_rest_that_nobody_named_is_spread_by_chance() -> None:
+    rests: list[float] = []
+    for chance in (0.0, 1.0):
+        policy = stage("a")
+        policy.chance = lambda chance=chance: chance
+        work = work_on(policy)
+        work.start(UNTIL, NOW)
+        steps = work.handle(lost(1, "a", Kind.RATE_LIMITED), NOW + 0.1)
+        rests += [each.rest_s for each in facts(steps) if isinstance(each, RungRested)]
+
+    assert 0.0 < rests[0] < rests[1]
+
+
+def test_a_late_rung_is_raced_only_if_the_stage_has_room_for_it() -> None:
+    raced: list[list[str]] = []
+    for floor in (0, 1):
+        policy = stage("a", "b")
+        policy.allowance, policy.pace = Allowance(floor=floor), Pace(late_max_s=0.7)
+        work = work_on(policy)
+        work.start(UNTIL, NOW)
+        raced.append(asked(work.tick(NOW + 0.6)))
+
+    assert raced == [[], ["b"]]
+
+
+def test_a_hedge_is_asked_before_the_first_rung_is_late() -> None:
+    policy = stage("a", "b")
+    policy.hedges, policy.pace = Allowance(), Pace(late_min_s=0.7)
+    work = work_on(policy)
+    work.start(UNTIL, NOW)
+    assert work.wake_at == NOW + 0.6
+
+    (told,) = [each for each in facts(work.tick(NOW + 0.6)) if isinstance(each, HedgeStarted)]
+
+    assert (told.provider, told.behind, told.attempt) == ("b", "a", 2)
+    assert told.after_s == pytest.approx(0.6)
+
+
+def test_whoever_is_asked_next_has_the_deadline_that_was_moved() -> None:
+    work, later = work_on(stage("a", "b")), Deadline(at=109.0)
+    work.start(UNTIL, NOW)
+
+    work.move(later)
+
+    assert [each for each in work.handle(lost(1, "a"), NOW + 0.1) if isinstance(each, Start)] == [
+        Start(attempt=2, provider="b", until=later)
+    ]
+
+
+def test_a_time_out_that_our_own_stall_used_up_is_no_rungs_fault() -> None:
+    policy = stage("a", "b")
+    policy.lag.beat(NOW)
+    work = work_on(policy)
+    work.start(UNTIL, NOW)
+
+    steps = work.handle(lost(1, "a", Kind.TIMEOUT), NOW + 1.0)
+
+    assert facts(steps)[0] == AttemptDropped(stage="llm", provider="a", attempt=1, because="lag")
+    assert asked(steps) == ["a"]
+
+
+def test_our_own_stall_makes_no_rung_late() -> None:
+    policy = stage("a", "b")
+    policy.lag.beat(NOW)
+    work = work_on(policy)
+    work.start(UNTIL, NOW)
+
+    assert work.tick(NOW + 1.0) == ()
+
+
+def test_calls_that_wait_for_each_other_are_told_apart_by_their_numbers() -> None:
+    numbers = itertools.count(1)
+    policy = stage("a")
+    one, same = (Work(policy, numbers=numbers) for _ in range(2))
+
+    assert one.call == same.call
+    assert one.call != work_on(policy).call
