@@ -5,7 +5,15 @@ import pytest
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Standing
-from fallbacks.ladder import Allowance, Pace, late_after_s, may_ask_again, rank
+from fallbacks.ladder import (
+    Allowance,
+    NextRung,
+    Pace,
+    RungChoice,
+    late_after_s,
+    may_ask_again,
+    rank,
+)
 
 
 def standing(
@@ -101,3 +109,66 @@ def test_the_first_outage_may_race_before_there_is_a_history() -> None:
     allowance = Allowance(share=0.1, floor=3)
 
     assert [allowance.take() for _ in range(5)] == [True, True, True, False, False]
+
+
+def taken(allowance: Allowance) -> int:
+    """Return how many extra attempts may be made one after the other."""
+    return sum(allowance.take() for _ in range(50))
+
+
+@pytest.mark.parametrize(
+    ("floor", "processes", "each"),
+    [(6, 1, 6), (6, 3, 2), (7, 2, 3), (3, 8, 1), (0, 2, 0)],
+    ids=["alone", "a part", "no half ones", "one for each at least", "none is none"],
+)
+def test_processes_share_what_is_always_allowed(floor: int, processes: int, each: int) -> None:
+    allowance = Allowance(floor=floor)
+
+    allowance.share(processes)
+
+    assert taken(allowance) == each
+
+
+def test_a_share_of_the_attempts_is_each_processes_own() -> None:
+    allowance = Allowance(share=0.1, floor=3, recent=1_000)
+    for _ in range(100):
+        allowance.note()
+
+    allowance.share(4)
+
+    assert taken(allowance) == 11  # a tenth of 100, and of those that it makes itself
+    assert allowance.spent == 11
+
+
+def rungs(now: float) -> list[Standing]:
+    return [standing("a"), standing("resting", usable=now >= 200.0), standing("b", suspect=True)]
+
+
+def choice() -> RungChoice:
+    return RungChoice(rungs, allowance=Allowance(), stay_with=None)
+
+
+def test_standbys_are_all_that_may_be_asked_and_have_not_been() -> None:
+    asked = choice()
+    asked.note_start(NextRung(provider="a"))
+
+    assert [each.provider for each in asked.standbys(100.0)] == ["b"]
+    assert [each.provider for each in asked.standbys(200.0)] == ["resting", "b"]
+
+
+def test_who_was_asked_for_nothing_is_a_standby_again() -> None:
+    asked = choice()
+    asked.note_start(NextRung(provider="a"))
+    asked.take_back("a")
+
+    assert [each.provider for each in asked.standbys(100.0)] == ["a", "b"]
+    assert asked.attempts == 0
+
+
+def test_who_is_asked_is_known_as_it_stood_when_it_was_chosen() -> None:
+    asked = choice()
+    before = asked.note_start(NextRung(provider="a"))
+    asked.find_next(SOON, (), 100.0)
+
+    assert before is None  # nobody has looked yet
+    assert asked.note_start(NextRung(provider="b")) == standing("b", suspect=True)
