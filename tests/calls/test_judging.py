@@ -70,6 +70,43 @@ def test_what_could_not_be_there_in_time_is_given_up(took_s: float | None, late_
     assert queue.take() is None
 
 
+def test_what_is_due_now_is_too_late() -> None:
+    queue = LookQueue(width=1)
+    queue.add(look := Look("a", due_at=100.25))
+
+    assert queue.expire(100.25) == [look]
+
+
+@pytest.mark.parametrize(
+    ("took_s", "expected_s"),
+    [((0.1, 0.15), 0.11), ((0.1, 0.05), 0.09), ((0.1, 6.0), MOST_S)],
+    ids=["slower than usual", "quicker than usual", "one that hung"],
+)
+def test_how_long_the_latest_took_changes_what_is_expected_a_little(
+    took_s: tuple[float, ...], expected_s: float
+) -> None:
+    queue = LookQueue(width=1)
+    for each in took_s:
+        queue.add(Look("before", due_at=99.0))
+        queue.take()
+        queue.ended(took_s=each)
+    queue.add(look := Look("a", due_at=100.25))
+
+    assert queue.expire(100.25 - expected_s - 0.001) == []
+    assert queue.expire(100.25 - expected_s + 0.001) == [look]
+
+
+def test_the_end_of_one_makes_room_for_one() -> None:
+    queue = LookQueue(width=1)
+    looks = [Look(call, due_at=100.0) for call in "abc"]
+    for each in looks:
+        queue.add(each)
+
+    assert queue.take() is looks[0]
+    queue.ended(took_s=0.07)
+    assert [queue.take(), queue.take()] == [looks[1], None]
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 1.0)), max_size=30))
 def test_each_call_is_looked_at_once_and_the_newest_counts(asked: list[tuple[int, float]]) -> None:

@@ -46,3 +46,50 @@ def test_each_place_is_told_of_by_itself() -> None:
 
     assert [each.where for each in lagging.note("line", 0.3, step="", now=NOW)] == ["line"]
     assert lagging.note("loop", 1.0, step="a", now=NOW) == ()
+
+
+def test_what_a_caller_may_just_notice_is_told() -> None:
+    (told,) = Lagging().note("line", TOLD_S, step="a", now=NOW)
+
+    assert told == ProcessLagged(where="line", lag_s=TOLD_S, step="a", times=1)
+
+
+def test_of_two_that_were_as_long_the_first_is_named() -> None:
+    lagging = Lagging()
+    for step in ("told", "b", "c"):
+        lagging.note("loop", 1.0, step=step, now=NOW)
+
+    assert lagging.tick(NOW + QUIET_S) == (
+        ProcessLagged(where="loop", lag_s=1.0, step="b", times=2),
+    )
+
+
+def test_what_goes_on_is_told_now_and_then_and_not_each_time() -> None:
+    lagging = Lagging()
+    told = [len(lagging.note("loop", 1.0, step="a", now=NOW))]
+    for second in range(1, 41):
+        told.append(len(lagging.note("loop", 1.0, step="a", now=NOW + second)))
+        told.append(len(lagging.tick(NOW + second)))
+
+    assert sum(told) == 5
+
+
+def test_one_place_that_is_not_due_keeps_no_other_from_being_told() -> None:
+    lagging = Lagging()
+    lagging.note("loop", 1.0, step="a", now=NOW)
+    lagging.note("line", 1.0, step="b", now=NOW + 5)
+    lagging.note("loop", 1.0, step="a", now=NOW + 6)
+    lagging.note("line", 1.0, step="b", now=NOW + 6)
+
+    told = [[each.where for each in lagging.tick(NOW + later)] for later in (10, 15)]
+
+    assert told == [["loop"], ["line"]]
+
+
+def test_one_place_that_is_quiet_keeps_no_other_from_being_told() -> None:
+    lagging = Lagging()
+    lagging.note("loop", 1.0, step="a", now=NOW)
+    for _ in range(2):
+        lagging.note("line", 1.0, step="b", now=NOW)
+
+    assert [each.where for each in lagging.tick(NOW + QUIET_S)] == ["line"]

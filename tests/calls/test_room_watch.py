@@ -102,3 +102,45 @@ def test_a_closed_room_ends_it_whoever_is_there() -> None:
     watch.caller_left(1.0, for_good=True)
 
     assert watch.over == "line_ended"
+
+
+def seen(watch: RoomWatch) -> tuple[bool, bool, float | None]:
+    return watch.here, watch.up, watch.wake_at
+
+
+def test_it_is_known_at_each_moment_who_is_there_and_how_long_that_is_worth_waiting() -> None:
+    watch = RoomWatch(now=0.0)
+    told = [seen(watch)]
+    watch.caller_came(0.2)
+    told.append(seen(watch))
+    watch.caller_left(40.0, for_good=False)
+    told.append(seen(watch))
+    watch.caller_came(41.0)
+    watch.line_lost(60.0)
+    told.append(seen(watch))
+    watch.caller_came(60.5)  # told late: we are not there to see it
+    told.append(seen(watch))
+    watch.line_restored(62.0)
+    told.append(seen(watch))
+
+    assert told == [
+        (False, True, EMPTY_S),
+        (True, True, None),
+        (False, True, 40.0 + BACK_S),
+        (True, False, 60.0 + LOST_S),
+        (True, False, 60.0 + LOST_S),
+        (True, True, None),
+    ]
+    assert not watch.over
+
+
+def test_a_caller_who_left_and_may_come_back_is_waited_for() -> None:
+    watch = RoomWatch(now=0.0)
+    watch.caller_came(0.2)
+    watch.caller_left(40.0, for_good=False)
+    watch.tick(40.0 + BACK_S - 0.1)
+    assert not watch.over
+
+    watch.tick(40.0 + BACK_S)
+
+    assert watch.over == "line_lost"
