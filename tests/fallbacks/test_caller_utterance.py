@@ -79,10 +79,13 @@ def asked(attempt: int, provider: str, *, at: float, extra: bool = False) -> Sta
     return Start(attempt=attempt, provider=provider, until=until, extra=extra)
 
 
-def test_while_the_caller_speaks_nobody_waits() -> None:
+def test_while_the_caller_speaks_or_goes_on_nobody_waits() -> None:
     utterance = heard_by(stage("a"))
 
     assert doing(utterance.start(NOW)) == [asked(1, "a", at=NOW)]
+    utterance.stop(3.0, 0.2, 102.0)
+    utterance.speaking = True
+
     assert utterance.until(150.0) == Deadline(at=150.0 + UNHURRIED_S)
 
 

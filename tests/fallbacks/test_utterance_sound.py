@@ -112,6 +112,14 @@ def test_who_heard_the_first_word_is_only_told_that_the_caller_speaks(
     assert feed.replayed is anew
 
 
+def test_who_was_given_no_silence_is_given_first_what_it_has_missed() -> None:
+    spoken, sound, feed = utterance(), two_seconds(), recogniser(hears_from_s=0.2)
+    feed.held_s = 1.5
+
+    missed = FeedSound(provider="a", sound=sound.since(1.5))
+    assert spoken.feed(feed, sound, NOW) == (missed, SPEAKS)
+
+
 def test_who_hears_it_when_the_caller_has_stopped_is_told_that_too() -> None:
     spoken, feed, sound = utterance(), recogniser(), two_seconds()
     spoken.stop(2.0, 0.2, NOW)
