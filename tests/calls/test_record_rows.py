@@ -239,6 +239,16 @@ def test_a_second_end_of_a_call_changes_nothing_of_the_others() -> None:
     assert (row["state"], folded.live) == ("ended", frozenset())
 
 
+def with_ended(name: str, *, later: int) -> RecordFold:
+    """Return a fold in which a call has ended, and so many behind it; all that is written."""
+    folded = RecordFold(holder="one", messages="m")
+    for each in (name, *(f"later {number}" for number in range(later))):
+        folded.add(entry(STARTED, call_id=each))
+        folded.add(entry(ENDED, call_id=each))
+    folded.take()
+    return folded
+
+
 @pytest.mark.parametrize(
     ("later", "cost"),
     [(ENDED_CALLS - 1, [0.25]), (ENDED_CALLS, [])],
@@ -247,11 +257,7 @@ def test_a_second_end_of_a_call_changes_nothing_of_the_others() -> None:
 def test_what_a_call_costs_behind_its_end_finds_the_latest_calls(
     later: int, cost: list[float]
 ) -> None:
-    folded = RecordFold(holder="one", messages="m")
-    for name in ("c1", *(f"later {number}" for number in range(later))):
-        folded.add(entry(STARTED, call_id=name))
-        folded.add(entry(ENDED, call_id=name))
-    folded.take()
+    folded = with_ended("c1", later=later)
 
     folded.add(entry(replace(USED, behind_call="c1"), call_id=""))
 
@@ -264,11 +270,7 @@ def test_what_a_call_costs_behind_its_end_finds_the_latest_calls(
 def test_what_is_billed_late_finds_the_turns_of_the_latest_calls(
     later: int, turns: list[int]
 ) -> None:
-    folded = RecordFold(holder="one", messages="m")
-    for name in ("c1", *(f"later {number}" for number in range(later))):
-        folded.add(entry(STARTED, call_id=name))
-        folded.add(entry(ENDED, call_id=name))
-    folded.take()
+    folded = with_ended("c1", later=later)
 
     folded.add(entry(USED))
 
