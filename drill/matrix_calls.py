@@ -183,4 +183,5 @@ def _loopback() -> Row:
     row = one_turn(
         "loopback-cut", "TTS cut in mid-utterance, on the loopback leg", tts(cut), gap(0.3)
     )
-    return replace(row, leg="loopback")
+    # Another run's call that begins in the same process, or is judged, tears what is heard here.
+    return replace(row, leg="loopback", alone=True)

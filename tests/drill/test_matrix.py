@@ -127,3 +127,7 @@ def test_a_provider_of_each_stage_flaps_and_recovers(stage: str) -> None:
 
 def test_calls_come_in_by_both_legs() -> None:
     assert {row.leg for row in FULL} == {"carrier", "loopback"}
+
+
+def test_whose_agent_is_in_the_drill_s_own_process_has_it_for_itself() -> None:
+    assert all(row.alone for row in FULL if row.leg == "loopback")
