@@ -158,6 +158,7 @@ class EarlyAnswer:
         self.question: EarlyQuestion | None = None
         self._budget = budget
         self._words = ""
+        self._asked_for = ""  # of them; the question may hold more: what was said before a pause
         self._complete = True
         self._paused = False
 
@@ -198,11 +199,14 @@ class EarlyAnswer:
         """Ask, if the caller is silent and has said something that is not being asked yet."""
         if not self._paused:
             return ()
-        other = self.question is not None and plain(self.question.words) != plain(self._words)
+        other = self.question is not None and plain(self._asked_for) != plain(self._words)
         dropped = self._drop("words") if other else ()
         if self.question is not None or not (self._complete and plain(self._words)):
             return dropped
-        return (*dropped, *((PrepareAnswer(self._words),) if self._budget.reserve() else ()))
+        if not self._budget.reserve():
+            return dropped
+        self._asked_for = self._words
+        return (*dropped, PrepareAnswer(self._words))
 
     def _drop(self, because: DropReason) -> tuple[DropAnswer, ...]:
         early, self.question = self.question, None

@@ -17,6 +17,7 @@ from processors.caller_silence import CallerSilence
 from processors.fallback import Fallback
 from processors.farewell import End, Farewell
 from processors.hold_line import HoldLine
+from processors.memory import Memory
 from processors.wiring import CallWiring
 from transports.leg import Leg
 
@@ -50,7 +51,7 @@ class CallCore:
     services: Services
     desk: CallDesk
     vad: SharedSilero
-    context: LLMContext
+    context: Memory
     pair: LLMContextAggregatorPair
     fallback: Fallback
     hold_line: HoldLine
@@ -87,15 +88,17 @@ def core_of(call: Around) -> CallCore:
 
 def _memory(
     call: Around, services: Services, vad: SharedSilero
-) -> tuple[LLMContext, LLMContextAggregatorPair]:
+) -> tuple[Memory, LLMContextAggregatorPair]:
+    wiring = call.wiring
     return build_context(
         call.agent,
         call.shared.settings.turn,
         models=call.shared.models,
         judges=call.shared.judges,
-        tell=call.wiring.tell,  # the held line hears it too
+        tell=wiring.tell,  # the held line hears it too
         words_owed=services.stt.words_owed,
         vad=vad,
+        heard_s=lambda: wiring.line.heard_s(wiring.clock()),
     )
 
 

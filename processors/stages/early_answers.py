@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 from pipecat.frames.frames import (
     Frame,
@@ -13,7 +12,7 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.utils.string import TextPartForConcatenation, concatenate_aggregated_text
 
 from calls.entry import Tell
@@ -34,6 +33,7 @@ from fallbacks.early_answer import (
 )
 from fallbacks.facts import EarlyAnswerAsked, EarlyAnswerDropped, EarlyAnswerTaken
 from processors.context_window import fit_context
+from processors.memory import Memory
 from processors.pauses import PauseEnded, PauseSoundsFinal
 from processors.stages.prepared_answer import MakeAnswer, PreparedAnswer
 from processors.stages.reconnector import TaskOwner
@@ -75,7 +75,7 @@ class EarlyAnswers:
     is decided; `take` compares the two.
     """
 
-    def __init__(self, memory: LLMContext, means: EarlyMeans) -> None:
+    def __init__(self, memory: Memory, means: EarlyMeans) -> None:
         """Prepare.
 
         Args:
@@ -166,10 +166,9 @@ class EarlyAnswers:
         if not self._means.has_room():
             self._budget.settle(extra=0)
             return
-        said = cast("LLMContextMessage", {"role": "user", "content": words})
         memory = self._memory
         whole = LLMContext(
-            messages=[*memory.messages, said], tools=memory.tools, tool_choice=memory.tool_choice
+            messages=memory.with_words(words), tools=memory.tools, tool_choice=memory.tool_choice
         )
         context = fit_context(whole, self._means.window_tokens)[0]
         self._number = self._means.turn.number + 1

@@ -20,6 +20,7 @@ from fallbacks.answering import Answering
 from fallbacks.facts import AttemptFailed, Fact
 from fallbacks.ladder import rank
 from fallbacks.work import StagePolicy, Work
+from processors.memory import Memory
 from processors.sentences import TakeBackFrame
 from processors.stages.answer_bill import AnswerBill
 from processors.stages.early_answers import EarlyAnswers, EarlyMeans
@@ -148,7 +149,7 @@ class LlmStage(OpenAILLMService):
         """Return none: each rung has a client of its own."""
         del args, kwargs
 
-    def answer_early(self, memory: LLMContext) -> EarlyAnswers | None:
+    def answer_early(self, memory: Memory) -> EarlyAnswers | None:
         """Return who asks before the turn is decided, and is to hear the caller; None: nobody may.
 
         Args:

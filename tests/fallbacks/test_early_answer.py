@@ -68,6 +68,14 @@ def test_the_same_words_are_not_asked_for_twice() -> None:
     assert early.handle(stand("are you open")) == ()
 
 
+def test_they_are_not_asked_for_twice_where_the_question_holds_more_than_them() -> None:
+    early = asking()
+    early.asked(question(f"Hello. {HOURS}"))  # with what was said before a pause
+
+    assert early.handle(stand("are you open")) == ()
+    assert early.handle(stand("Are you open on Sunday?"))[:1] == (DropAnswer("words"),)
+
+
 def test_other_words_are_asked_for_in_place_of_the_first() -> None:
     actions = asking().handle(stand("Are you open on Sunday?"))
 

@@ -20,7 +20,6 @@ from pipecat.frames.frames import (
 )
 from pipecat.metrics.metrics import MetricsData
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
     LLMContextAggregatorPair,
     LLMUserAggregatorParams,
@@ -49,6 +48,7 @@ from faultlab.schedule import parse_windows
 from processors.call_observer import CallObserver
 from processors.caller_words import CallerWords
 from processors.context_window import ContextWindow
+from processors.memory import Memory
 from processors.pauses import PauseEnded, PauseSoundsFinal
 from processors.stages.llm import LlmStage
 from processors.turn_opener import TurnOpener
@@ -132,7 +132,7 @@ class EarlyBench:
     policy: StagePolicy
     rungs: Sequence[str]
     told: list[Event] = field(default_factory=list)
-    context: LLMContext = field(default_factory=lambda: LLMContext(messages=[]))
+    context: Memory = field(default_factory=lambda: Memory(heard_s=lambda: 0.0))
     called: list[str] = field(default_factory=list)  # tools that were run
     called_at: list[float] = field(default_factory=list)
     at: dict[int, float] = field(default_factory=dict)  # when a fact was told, by its place

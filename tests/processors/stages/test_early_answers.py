@@ -118,6 +118,27 @@ async def test_who_speaks_on_after_a_pause_that_sounded_final_hears_no_answer_to
     assert it.heard == [QUESTION]
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["asked early", "asked when decided"])
+async def test_who_speaks_on_after_the_decision_and_heard_nothing_has_asked_one_question(
+    *,
+    at_once: bool,
+) -> None:
+    second = [says("your opening hours?"), pause(0.05)] if at_once else []
+    late = [] if at_once else [pause(0.05), says("your opening hours?")]
+    frames = [
+        *starts(), says("What are"), pause(0.05), stops(), pause(0.02), *starts(), *second,
+        stops(), *late, pause(3.0),
+    ]  # fmt: skip
+    async with early_bench() as it:
+        await it.call(frames, Detector(takes_s=0.0))
+        asked = [each.details["asked"] for each in it.lab.record.requests("openai")]
+
+    assert len(it.told_of(TurnDecided)) == 2
+    assert it.heard == [QUESTION]
+    assert asked == ["What are", QUESTION]
+    assert it.said == [ANSWER]
+
+
 async def test_what_was_gained_is_the_time_in_which_the_model_was_thinking() -> None:
     async with early_bench() as it:
         await it.call(utterance())

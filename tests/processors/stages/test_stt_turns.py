@@ -97,6 +97,7 @@ async def test_a_turn_comes_once_and_whole(
             models=models,
             tell=told.append,
             words_owed=stage.words_owed,
+            heard_s=time.monotonic,  # between two questions they hear something
         )
         pipeline = Pipeline([stage, CallerWords(tell=told.append), pair.user()])
         async with running(pipeline, rate_hz=RATE_HZ) as bench:

@@ -1,0 +1,95 @@
+"""What the model is told of what a caller said: one message for what is said at one go."""
+
+from typing import Any
+
+import pytest
+
+from processors.memory import UNNOTICED_S, Memory
+
+FIRST, SECOND, THIRD = "Eight of spades", "four of clubs", "seven of hearts"
+
+
+class Line:
+    """What a caller has heard of us."""
+
+    def __init__(self) -> None:
+        self.heard_s = 4.0  # the greeting
+        self.memory = Memory(heard_s=lambda: self.heard_s)
+
+    def asks(self, words: str) -> None:
+        self.memory.add_message({"role": "user", "content": words})
+
+    @property
+    def messages(self) -> list[Any]:
+        return list(self.memory.messages)
+
+
+def user(words: str) -> dict[str, str]:
+    return {"role": "user", "content": words}
+
+
+def test_what_a_caller_adds_before_they_heard_anything_is_put_behind_what_they_said() -> None:
+    line = Line()
+    for words in (FIRST, SECOND, THIRD):
+        line.asks(words)
+
+    assert line.messages == [user(f"{FIRST} {SECOND} {THIRD}")]
+
+
+@pytest.mark.parametrize(
+    ("heard_s", "messages"),
+    [
+        (UNNOTICED_S, [user(f"{FIRST} {SECOND}")]),
+        (UNNOTICED_S + 0.01, [user(FIRST), user(SECOND)]),
+    ],
+    ids=["a click", "a filler"],
+)
+def test_who_heard_us_meanwhile_says_something_new(
+    heard_s: float, messages: list[dict[str, str]]
+) -> None:
+    line = Line()
+    line.asks(FIRST)
+    line.heard_s += heard_s
+    line.asks(SECOND)
+
+    assert line.messages == messages
+
+
+@pytest.mark.parametrize("role", ["assistant", "system", "tool"])
+def test_a_message_between_two_of_the_callers_keeps_them_apart(role: str) -> None:
+    line = Line()
+    line.asks(FIRST)
+    between: Any = {"role": role, "content": "Noted."}
+    line.memory.add_message(between)
+    line.asks(SECOND)
+
+    assert line.messages == [user(FIRST), between, user(SECOND)]
+
+
+def test_words_are_not_put_behind_what_the_caller_did_not_say() -> None:
+    line = Line()
+    line.asks(FIRST)
+    summary: Any = user("Summary of the call so far: cards.")
+    line.memory.set_messages([summary])
+    line.asks(SECOND)
+
+    assert line.messages == [summary, user(SECOND)]
+
+
+def test_what_would_be_asked_is_what_is_asked_later_and_changes_nothing_now() -> None:
+    line = Line()
+    line.asks(FIRST)
+    expected = line.memory.with_words(SECOND)
+
+    assert line.messages == [user(FIRST)]
+    line.asks(SECOND)
+    assert line.messages == expected
+
+
+def test_it_says_how_long_it_was_before_its_messages_were_replaced() -> None:
+    line = Line()
+    line.asks(FIRST)
+    before = line.memory.tokens
+    line.memory.set_messages([])
+
+    assert (line.memory.tokens_before, line.memory.tokens) == (before, 0)
