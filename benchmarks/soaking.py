@@ -1,6 +1,7 @@
 """The long run behind `soak.py`: callers who call again and again, and what changes meanwhile."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -62,7 +63,7 @@ class SoakFindings:
 
     Attributes:
         points: Each measure at every look, in seconds of the run.
-        errors: Of calls that ended before their time, or could not be made.
+        errors: Of calls that ended before their time or could not be made, each with how many.
     """
 
     minutes: float
@@ -141,7 +142,10 @@ async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
             "descriptors": [(at_s, float(each.descriptors)) for at_s, each in looks],
         },
         shares=add_up(cores.items()),
-        errors=sorted({each.error for each in held if each.error}),
+        errors=[
+            f"{times} of {len(held)}: {error}"
+            for error, times in Counter(each.error for each in held if each.error).most_common()
+        ],
     )
 
 
@@ -180,7 +184,7 @@ def lines(found: SoakFindings) -> Iterator[str]:
     yield "cores: " + ", ".join(f"{who} {share:.2f}" for who, share in found.shares.items())
     for name, each in found.slopes.items():
         yield f"{name}: {_told(each, minutes=found.minutes, allowed=ALLOWED[name])}"
-    yield from (f"a call ended early: {each}" for each in found.errors)
+    yield from (f"calls that ended early, {each}" for each in found.errors)
     drifting = ", ".join(found.drifting) or "nothing"
     yield f"drifting: {drifting}; turns lost: {figures.not_whole}: {_kept(good=found.good)}"
 

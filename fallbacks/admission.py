@@ -3,8 +3,10 @@
 A call is taken while a seat is free (`full` otherwise) and while there is time for it in a core
 (`busy` otherwise). Time is what was measured: the cores that each worker uses, and how late its
 loop is. A call that has just come has not shown its load yet, so it counts with what a call costs
-on average, less with every second in which its own load is seen. A call that was admitted keeps the
-seat until the call has ended, or for a while if it never begins.
+on average, less with every second in which its own load is seen. The load of one that has just
+ended is still in what was measured, so it is taken off, less with every second (docs/decisions/0134).
+A call that was admitted keeps the seat until the call has ended, or for a
+while if it never begins.
 
 What a call costs falls with their number, because the process itself is paid for once. So the
 average at this number of calls is never less than what the next one adds, and to go by it lets in
@@ -26,6 +28,7 @@ CALL_CORES_MAX: Final = 0.35  # a core that carries two: dearer is trouble, not 
 LATE_S: Final = 0.25  # a loop that is so late for so many looks tears words
 STALE_S: Final = 1.5  # a worker that has not reported for so long is later than it can say
 SETTLE_S: Final = 3.0  # after so long a call's load is in what was measured
+MEASURED_S: Final = 2.0  # over which a worker's cores are measured (`bot/house/meter.py`)
 BELIEVED_S: Final = 10.0  # of calls: so much weighs what was believed (chosen)
 MEMORY_S: Final = 60.0  # a turn of each call, and a few more: their quiet and busy moments (chosen)
 HAIR: Final = 1e-6  # seven times 0.1 may be a hair more than 0.7
@@ -50,6 +53,7 @@ class WorkerLoad:
         self._lag_s = 0.0
         self._reported_at = now
         self._handed: deque[float] = deque()  # when calls were sent that have not begun yet
+        self._ended: deque[tuple[float, float]] = deque()  # when, and how much of a call was seen
 
     def heed(self, *, cores: float, lag_s: float, now: float) -> None:
         """Note a report: the cores in use, and how late the loop is."""
@@ -65,13 +69,22 @@ class WorkerLoad:
         if self._handed:
             self._handed.popleft()
 
-    def unseen(self, now: float) -> float:
-        """Return how many calls' load has not been measured yet, in parts of a call."""
-        return sum(max(0.0, 1.0 - (now - since) / SETTLE_S) for since in self.calls.values())
+    def end(self, seat: int, now: float) -> None:
+        """Note that a call is over, if it was one of this worker's."""
+        since = self.calls.pop(seat, None)
+        if since is not None:
+            self._ended.append((now, 1.0 - _left(now - since, SETTLE_S)))
+
+    def seen(self, now: float) -> float:
+        """Return how many calls' load is in what was measured, in parts of a call."""
+        while self._ended and now - self._ended[0][0] >= MEASURED_S:
+            self._ended.popleft()
+        over = sum(seen * _left(now - at, MEASURED_S) for at, seen in self._ended)
+        return over + sum(1.0 - _left(now - since, SETTLE_S) for since in self.calls.values())
 
     def load(self, call_cores: float, now: float) -> float:
-        """Return the cores that are used or soon will be."""
-        return self.cores + self.unseen(now) * call_cores
+        """Return the cores that its calls use, or soon will."""
+        return max(0.0, self.cores + (len(self.calls) - self.seen(now)) * call_cores)
 
     def late(self, now: float) -> bool:
         """Say whether its loop is later than calls bear."""
@@ -199,11 +212,11 @@ class HouseSeats:
         if load := self.workers.get(worker):
             load.begin(seat, now)
 
-    def end(self, seat: int) -> None:
+    def end(self, seat: int, now: float) -> None:
         """Give a seat back."""
         self._coming.pop(seat, None)
         for load in self.workers.values():
-            load.calls.pop(seat, None)
+            load.end(seat, now)
 
     def why_closed(self, now: float) -> str:
         """Return why no call can be taken: `full`, `busy`, or nothing."""
@@ -241,12 +254,17 @@ class HouseSeats:
 
     def _learn(self, now: float) -> None:
         begun = sum(len(each.calls) for each in self.workers.values())
-        seen = begun - sum(each.unseen(now) for each in self.workers.values())
+        seen = sum(each.seen(now) for each in self.workers.values())
         if begun < 2 or seen < begun * 0.9:  # one call's load is mostly what a worker costs anyway
             self.cost.pause()
             return
         cores = sum(each.cores for each in self.workers.values())
         self.cost.learn(cores=cores, calls=seen, now=now)
+
+
+def _left(passed_s: float, of_s: float) -> float:
+    """Return how much is left of what goes down to nothing in `of_s`."""
+    return max(0.0, 1.0 - passed_s / of_s)
 
 
 def calls_in(cores: float, call_cores: float) -> int:

@@ -219,4 +219,4 @@ class Alone:
 
     def end(self, seat: int) -> None:
         """Count it no more."""
-        self.seats.end(seat)
+        self.seats.end(seat, self._clock())

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from fallbacks.admission import MEASURED_S
+
 BEATS: Final = 40  # that are looked at: one long stall is no load, a loop that is always late is
-CORES_S: Final = 2.0  # over which cores are measured
 REPORT_S: Final = 0.25  # between two reports
 USUAL: Final = 0.75  # of the beats were no later than what is reported
 
@@ -32,7 +33,7 @@ class Meter:
         """Note a beat, and how much later it came than it should have."""
         self._late_s.append(late_s)
         self._spent.append((now, self._processor_s()))
-        while self._spent[0][0] < now - CORES_S and len(self._spent) > 2:
+        while self._spent[0][0] < now - MEASURED_S and len(self._spent) > 2:
             self._spent.popleft()
         if self._reported_at is None:
             self._reported_at = now

@@ -37,7 +37,7 @@ class SeatDesk:
         """Seat the calls of a worker, and hear when they begin and end."""
         wire, seats = worker.wire, self._seats
         wire.on("begin", lambda said: seats.begin(said["seat"], worker.number, self._clock()))
-        wire.on("end", lambda said: seats.end(said["seat"]))
+        wire.on("end", lambda said: seats.end(said["seat"], self._clock()))
         wire.answer("admit", self._admit)
 
     async def _admit(self, said: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -40,9 +40,9 @@ def test_a_lost_turn_is_not_good() -> None:
 
 
 def test_a_call_that_broke_off_is_not_good_and_is_told() -> None:
-    told = list(lines(found(errors=("ConnectionError: gone",))))
+    told = list(lines(found(errors=("1 of 3: ConnectionError: gone",))))
 
-    assert "a call ended early: ConnectionError: gone" in told
+    assert "calls that ended early, 1 of 3: ConnectionError: gone" in told
     assert told[-1].endswith("MISSED")
 
 

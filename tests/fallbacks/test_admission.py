@@ -9,6 +9,7 @@ from fallbacks.admission import (
     CALL_CORES_MIN,
     FULL,
     LATE_S,
+    MEASURED_S,
     SETTLE_S,
     STALE_S,
     WAIT_S,
@@ -248,11 +249,44 @@ def test_many_who_hang_up_at_once_do_not_make_the_others_dear() -> None:
     before = admission.cost.cores
 
     for seat in seats[2:]:
-        admission.end(seat)
+        admission.end(seat, SETTLE_S + 120)
     for look in range(8):  # cores are measured over two seconds
         report(admission, SETTLE_S + 120 + look / 4, cores=0.3)
 
     assert admission.cost.cores == pytest.approx(before, rel=0.1)
+
+
+def test_who_calls_right_behind_one_who_hung_up_finds_their_seat() -> None:
+    cores = FULL - CALL_CORES / 2  # of each worker: there is no time for one more
+    admission = house()
+    seats = [admission.admit(0.0) or 0 for _ in range(2 * CARRIED)]
+    for number, seat in enumerate(seats):
+        admission.begin(seat, 1 + number % 2, 0.0)
+    now = SETTLE_S + 1
+    report(admission, now, cores=cores)
+    assert admission.why_closed(now) == "busy"
+
+    admission.end(seats[0], now)
+
+    assert admission.room(now) == 1
+    assert admission.best(now) == 1
+    report(admission, now + MEASURED_S, cores=cores)  # it was not that call: others take its time
+    assert admission.why_closed(now + MEASURED_S) == "busy"
+
+
+def test_a_call_that_was_over_before_its_load_was_seen_gives_nothing_back() -> None:
+    admission = house()
+    for number in range(2 * CARRIED):
+        admission.begin(admission.admit(0.0) or 0, 1 + number % 2, 0.0)
+    now = SETTLE_S + 1
+    report(admission, now, cores=FULL / 2)
+    seat = admission.admit(now) or 0
+    admission.begin(seat, 1, now)
+    report(admission, now, cores=FULL - CALL_CORES / 2)
+
+    admission.end(seat, now)
+
+    assert admission.why_closed(now) == "busy"
 
 
 def test_a_house_of_many_workers_learns_no_faster_than_a_small_one() -> None:
@@ -320,7 +354,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         if self.begun:
             seat = next(iter(self.begun))
             del self.begun[seat]
-            self.it.end(seat)
+            self.it.end(seat, self.now)
 
     @rule(cores=st.floats(0, 2), lag_s=st.floats(0, 3))
     def a_worker_reports(self, cores: float, lag_s: float) -> None:

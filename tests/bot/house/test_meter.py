@@ -5,8 +5,9 @@ from itertools import count
 
 import pytest
 
-from bot.house.meter import BEATS, CORES_S, REPORT_S, Meter
+from bot.house.meter import BEATS, REPORT_S, Meter
 from bot.upkeep.lag import measure_lag
+from fallbacks.admission import MEASURED_S
 from fallbacks.lag import PERIOD_S, Lag
 
 
@@ -41,7 +42,7 @@ def test_cores_are_what_was_used_lately() -> None:
 
     beaten(meter, beats=200, late_beats=0, late_s=0.0)
     busy = reports[-1][0]
-    for beat in range(201, 201 + round(CORES_S / PERIOD_S) + 20):
+    for beat in range(201, 201 + round(MEASURED_S / PERIOD_S) + 20):
         meter.beat(beat * PERIOD_S, 0.0)
 
     assert busy == pytest.approx(0.5)
