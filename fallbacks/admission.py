@@ -4,9 +4,8 @@ A call is taken while a seat is free (`full` otherwise) and while there is time 
 (`busy` otherwise). Time is what was measured: the cores that each worker uses, and how late its
 loop is. A call that has just come has not shown its load yet, so it counts with what a call costs
 on average, less with every second in which its own load is seen. The load of one that has just
-ended is still in what was measured, so it is taken off, less with every second (docs/decisions/0134).
-A call that was admitted keeps the seat until the call has ended, or for a
-while if it never begins.
+ended is still in what was measured, so it is taken off (docs/decisions/0134). A call that was
+admitted keeps the seat until the call has ended, or for a while if it never begins.
 
 What a call costs falls with their number, because the process itself is paid for once. So the
 average at this number of calls is never less than what the next one adds, and to go by it lets in
