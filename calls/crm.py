@@ -41,6 +41,11 @@ class CrmContact:
     name: str = ""
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def known(self) -> dict[str, str]:
+        """Return what is known of them by its key; a field `name` counts only without a name."""
+        known = {"name": self.name, **self.fields}
+        return known | {"name": self.name} if self.name else known
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrmReport:
@@ -137,10 +142,9 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
 
 def known_text(contact: CrmContact) -> str:
     """Return what a model is told of a caller; bounded, and said to be no instruction."""
-    said = {"name": contact.name, **contact.fields}
     lines = [
         f"- {key}: {' '.join(value.split())[:MOST_CHARACTERS]}"
-        for key, value in said.items()
+        for key, value in contact.known().items()
         if value.strip()
     ]
     return "\n".join((KNOWN, *lines[:MOST_FIELDS])) if lines else ""
@@ -148,7 +152,7 @@ def known_text(contact: CrmContact) -> str:
 
 def personal(text: str, contact: CrmContact | None) -> str:
     """Return a text with what is known in its places, such as `{name}`; what is not, stays out."""
-    known = {"name": contact.name, **contact.fields} if contact else {}
+    known = contact.known() if contact else {}
     filled = PLACE.sub(lambda found: str(known.get(found[1], "")), text)
     return re.sub(r"\s+([,.!?])", r"\1", " ".join(filled.split()))
 

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from calls.entry import Entry
 from calls.events import CallEnded, LegEnded, MessageLeft, ProviderFailed, UsageMeasured
+from calls.forgotten import ForgottenCalls
 from calls.record_call import RecordedCall, plus
 from fallbacks.facts import AttemptFailed, BreakerMoved
 
@@ -54,6 +55,7 @@ class RecordFold:
         self._calls: dict[str, RecordedCall] = {}
         self._ended: dict[str, RecordedCall] = {}
         self._with_turns: deque[RecordedCall] = deque()  # the latest of the ended
+        self._forgotten = ForgottenCalls()
         self._changed: dict[str, RecordedCall] = {}
         self._batch = RecordBatch()
 
@@ -64,7 +66,8 @@ class RecordFold:
 
     def add(self, entry: Entry) -> None:
         """Fold one entry in."""
-        call = self._call(entry) if entry.call_id else None
+        known = entry.call_id and entry.call_id not in self._forgotten
+        call = self._call(entry) if known else None
         self._batch.happenings.append(happening(entry))
         if call:
             self._changed[entry.call_id] = call
@@ -117,7 +120,9 @@ class RecordFold:
             self._ended[call_id] = call
             self._with_turns.append(call)
         while len(self._ended) > ENDED_CALLS:
-            del self._ended[next(iter(self._ended))]
+            oldest = next(iter(self._ended))
+            del self._ended[oldest]
+            self._forgotten.add(oldest)
 
     def _voicemail(self, entry: Entry, left: MessageLeft, call: Mapping[str, Any]) -> RecordRow:
         return {

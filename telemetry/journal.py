@@ -9,6 +9,7 @@ from typing import Final
 
 from calls.entry import Entry
 from calls.events import CallEnded, ProcessLagged, UsageMeasured
+from calls.forgotten import ForgottenCalls
 from calls.outcome import Outcome, Tally
 
 DAY_S: Final = 86_400
@@ -42,6 +43,7 @@ class Journal:
         self._folder = folder
         self._calls: dict[str, Tally] = {}
         self._ended: dict[str, Tally] = {}  # the latest, for what is still told of them
+        self._forgotten = ForgottenCalls()
 
     async def hear(self, entry: Entry) -> None:
         """Write one entry down; how late we were stands in each call that it happened in."""
@@ -70,13 +72,17 @@ class Journal:
 
     def _add(self, entry: Entry) -> None:
         call_id = entry.call_id
+        if call_id in self._forgotten:
+            return
         ended = self._ended.get(call_id)
         tally = ended or self._calls.setdefault(call_id, Tally())
         tally.add(entry.event)
         if isinstance(entry.event, CallEnded):
             self._ended[call_id] = self._calls.pop(call_id)
             while len(self._ended) > ENDED_CALLS:
-                del self._ended[next(iter(self._ended))]
+                oldest = next(iter(self._ended))
+                del self._ended[oldest]
+                self._forgotten.add(oldest)
 
     def _write(self, pages: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -108,6 +108,18 @@ def test_what_is_known_of_a_caller_stands_in_its_place(text: str, said: str) -> 
     assert personal(text, ADA) == said
 
 
+@pytest.mark.parametrize(
+    ("name", "known"), [("Ada", "Ada"), ("", "Ms Lovelace")], ids=["named", "nameless"]
+)
+def test_a_field_called_name_stands_in_only_for_a_name_that_is_missing(
+    name: str, known: str
+) -> None:
+    contact = CrmContact(id="7", name=name, fields={"name": "Ms Lovelace"})
+
+    assert personal("{name}", contact) == known
+    assert known_text(contact) == f"{KNOWN}\n- name: {known}"
+
+
 def test_a_greeting_without_the_name_reads_as_if_there_were_no_place() -> None:
     assert personal("Hello {name}, welcome.", None) == "Hello, welcome."
 

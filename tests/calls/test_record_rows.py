@@ -275,3 +275,13 @@ def test_what_is_billed_late_finds_the_turns_of_the_latest_calls(
     folded.add(entry(USED))
 
     assert [row["turn"] for row in folded.take().turns] == turns
+
+
+def test_what_is_told_of_a_forgotten_call_stands_in_the_timeline_and_begins_no_call() -> None:
+    folded = with_ended("c1", later=ENDED_CALLS)
+
+    folded.add(entry(USED))
+    late = folded.take()
+
+    assert [row["kind"] for row in late.happenings] == ["UsageMeasured"]
+    assert (late.calls, late.turns, folded.live) == ([], [], frozenset())

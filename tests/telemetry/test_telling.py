@@ -198,6 +198,19 @@ async def test_the_journal_does_not_grow_with_the_calls_that_were(tmp_path: Path
     assert len(journal._calls) + len(journal._ended) == ENDED_CALLS
 
 
+async def test_what_is_told_of_a_forgotten_call_is_a_line_more_and_no_call(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await hear_all(journal, "c", USED, ENDED)
+    before = summary(tmp_path)
+    for call_id in range(ENDED_CALLS):
+        await hear_all(journal, f"c{call_id}", ENDED)
+
+    await hear_all(journal, "c", HANG_UP_FAILED)
+
+    assert len((tmp_path / "c.jsonl").read_text(encoding="utf-8").splitlines()) == 3
+    assert (summary(tmp_path), len(journal._calls)) == (before, 0)
+
+
 def test_the_records_of_old_calls_are_forgotten_and_new_ones_kept(tmp_path: Path) -> None:
     for name in ("old.jsonl", "old.summary.json", "old.wav", "new.jsonl"):
         (tmp_path / name).write_text("{}")
