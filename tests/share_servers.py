@@ -37,15 +37,16 @@ class Server:
 
     def pause(self) -> None:
         """Let it hang: it accepts and answers nothing."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGSTOP)
+        self.process.send_signal(signal.SIGSTOP)  # first: it begins no more of its own processes
+        self._send_all(signal.SIGSTOP)
 
     def resume(self) -> None:
+        self._send_all(signal.SIGCONT)
+
+    def _send_all(self, what: signal.Signals) -> None:
         for pid in self._pids():
-            with contextlib.suppress(
-                ProcessLookupError
-            ):  # the server, now awake, lets it go meanwhile
-                os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it ended since we looked
+                os.kill(pid, what)
 
     def _pids(self) -> list[int]:
         """Return the server's process first, then those it has started."""

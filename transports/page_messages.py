@@ -7,7 +7,6 @@ from calls.entry import Tell
 from calls.events import InputRefused
 from calls.leg_events import EarMeasured
 from transports.flood_limit import FloodLimit
-from transports.leg import Clock
 from transports.webrtc_wire import ForPipecat, PageKey, Unwanted, read
 
 MESSAGES_PER_S: Final = 10.0  # the page pings once a second
@@ -26,15 +25,18 @@ class PageMessages:
 
     Attributes:
         hear: Takes keys and reports; until it is set they are dropped.
-        at: When the page last said anything that we take (monotonic, s).
     """
 
-    def __init__(self, *, tell: Tell, clock: Clock) -> None:
-        """Have heard nothing yet."""
+    def __init__(self, *, tell: Tell, heard: Callable[[], None]) -> None:
+        """Have heard nothing yet.
+
+        Args:
+            tell: Is told of what was refused.
+            heard: Called when the page says anything that we take.
+        """
         self.hear: Hear | None = None
-        self.at: float | None = None
         self._tell = tell
-        self._clock = clock
+        self._heard = heard
         self._told: set[str] = set()
         self._all = FloodLimit(per_s=MESSAGES_PER_S, cap=MESSAGES_CAP)
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
@@ -49,7 +51,7 @@ class PageMessages:
         if isinstance(said, Unwanted):
             self.refused(said.reason)
             return False
-        self.at = self._clock()
+        self._heard()
         await self._pass_on(said)
         return isinstance(said, ForPipecat)
 

@@ -81,18 +81,18 @@ class WebrtcLeg(PlainLeg):
     async def watch(self) -> None:
         """Return when nothing has come of the browser for long; tell `gone` before."""
         await self._connected.wait()
-        missing_s = quiet_s = 0.0
+        missing_s = 0.0
         while missing_s < LOST_AFTER_S:
             await asyncio.sleep(LOOK_EVERY_S)
             missing_s = 0.0 if self._connection.is_connected() else missing_s + LOOK_EVERY_S
-            before_s, quiet_s = quiet_s, self._quiet_s()
-            if quiet_s < DOUBT_S <= before_s:
-                self._tell(LineRestored(after_s=before_s))
+            if (broken_s := self._broken_s()) >= DOUBT_S:
+                self._tell(LineRestored(after_s=broken_s))
         await self._tell_gone("line_lost")
 
-    def _quiet_s(self) -> float:
+    def _broken_s(self) -> float:
+        """Return for how long nothing had come of the browser when something came again."""
         line = self._connection
-        return line.quiet_s if isinstance(line, BrowserConnection) else 0.0
+        return line.quiet.take_longest_s() if isinstance(line, BrowserConnection) else 0.0
 
     async def _hear(self, said: PageKey | EarMeasured) -> None:
         """Handle what the page said: a key goes the way of a telephone's."""
@@ -153,7 +153,7 @@ class _WebrtcInput(SmallWebRTCInputTransport):
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
         connection = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere
         if isinstance(connection, BrowserConnection):
-            connection.note_sound()
+            connection.quiet.note()
         await super().push_audio_frame(frame)
 
 

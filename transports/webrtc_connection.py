@@ -22,6 +22,7 @@ from transports.flood_limit import FloodLimit
 from transports.ice_restart import IceNames, names_in, transports_of
 from transports.leg import Clock
 from transports.page_messages import PageMessages
+from transports.quiet import Quiet
 
 MAX_CANDIDATES: Final = 64  # from one offer to the next; one with several networks has a dozen
 PATCHES_PER_S: Final = 10.0
@@ -53,31 +54,20 @@ class BrowserConnection(SmallWebRTCConnection):
         """
         # Before Pipecat's own: that sets up the listeners.
         self._settled = asyncio.Event()
-        self._clock = clock
-        self.page = PageMessages(tell=tell, clock=clock)
-        self._sound_at: float | None = None
+        self.quiet = Quiet(clock)  # neither sound nor a message of the browser's
+        self.page = PageMessages(tell=tell, heard=self.quiet.note)
         self._theirs: IceNames | None = None
         self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
         self._candidates_left = MAX_CANDIDATES
         self._negotiations_left = MAX_NEGOTIATIONS
         super().__init__(ice_servers=list(ice_servers))
 
-    @property
-    def quiet_s(self) -> float:
-        """For how long nothing has come of the browser, neither sound nor a message."""
-        heard = [each for each in (self._sound_at, self.page.at) if each is not None]
-        return self._clock() - max(heard) if heard else 0.0
-
-    def note_sound(self) -> None:
-        """Note that sound has come: the line lives."""
-        self._sound_at = self._clock()
-
     def is_connected(self) -> bool:
         """Return whether the browser can be spoken to, or may be again in a moment.
 
         Pipecat's own goes by pings alone, and drops what is said in the fourth second without one.
         """
-        alive = self.pc.connectionState == "connected" and self.quiet_s < LOST_S
+        alive = self.pc.connectionState == "connected" and self.quiet.now_s < LOST_S
         return self._connect_invoked and alive
 
     async def connects_within(self, wait_s: float) -> bool:

@@ -84,7 +84,7 @@ class WebrtcOutput(LegOutput, SmallWebRTCOutputTransport):
         line = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere
         if not isinstance(line, BrowserConnection):
             return
-        while line.quiet_s > DOUBT_S and line.is_connected():
+        while line.quiet.now_s > DOUBT_S and line.is_connected():
             await asyncio.sleep(LOOK_S)
             if (end := self.line_end) is not None:
                 end.line.stand_still(LOOK_S, end.clock())

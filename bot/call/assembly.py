@@ -38,6 +38,7 @@ from processors.captions import Captions
 from processors.clip import ClipAudioRawFrame
 from processors.context_window import ContextWindow
 from processors.farewell import End, Farewell
+from processors.input_queue import order_interruptions
 from processors.other_sound import WaitingSound
 from processors.sound_end import SoundEnd
 from processors.sound_windows import SoundWindows
@@ -182,6 +183,7 @@ def _worker(
     listed: list[FrameProcessor], observers: list[BaseObserver], leg: Leg
 ) -> PipelineWorker:
     rate_hz = leg.facts.sample_rate_hz
+    order_interruptions(listed)
     worker = PipelineWorker(
         Pipeline(listed),
         params=PipelineParams(

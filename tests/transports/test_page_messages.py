@@ -1,6 +1,5 @@
 """How often a page may say something, and who hears it."""
 
-import asyncio
 import json
 
 import pytest
@@ -21,8 +20,12 @@ class Heard:
     def __init__(self) -> None:
         self.said: list[PageKey | EarMeasured] = []
         self.told: list[Event] = []
-        self.page = PageMessages(tell=self.told.append, clock=asyncio.get_running_loop().time)
+        self.lives = 0
+        self.page = PageMessages(tell=self.told.append, heard=self.note)
         self.page.hear = self.hear
+
+    def note(self) -> None:
+        self.lives += 1
 
     async def hear(self, said: PageKey | EarMeasured) -> None:
         self.said.append(said)
@@ -55,4 +58,5 @@ async def test_a_flood_is_not_even_read_and_told_of_once() -> None:
     taken = [await heard.page.take("ping: 1") for _ in range(1000)]
 
     assert sum(taken) == MESSAGES_CAP
+    assert heard.lives == MESSAGES_CAP
     assert heard.refusals == ["data_messages_too_fast"]

@@ -4,10 +4,13 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from pipecat.processors.frame_processor import FrameProcessor
+
 from bot.call import assembly
 from bot.config.agent import AgentSettings
 from calls.line import CallerLine
 from calls.turn import Turn
+from processors.input_queue import InputQueue
 from processors.turn_opener import TurnOpener
 from processors.wiring import CallWiring
 
@@ -36,3 +39,13 @@ def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> 
 
     (at,) = [at for at, each in enumerate(listed) if isinstance(each, TurnOpener)]
     assert listed[at + 1] is callers_side
+
+
+async def test_an_interruption_leaves_nothing_behind_at_any_processor_of_a_call() -> None:
+    listed = [FrameProcessor(), FrameProcessor()]
+    leg: Any = SimpleNamespace(facts=SimpleNamespace(sample_rate_hz=8000))
+
+    assembly._worker(listed, [], leg)
+
+    queues: list[Any] = [vars(each)["_FrameProcessor__input_queue"] for each in listed]
+    assert [type(each) for each in queues] == [InputQueue, InputQueue]

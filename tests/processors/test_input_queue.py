@@ -1,0 +1,138 @@
+"""What an interruption finds waiting at a processor."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from pipecat.frames.frames import (
+    BotSpeakingFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    TextFrame,
+    TranscriptionFrame,
+    TTSTextFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.utils.text.base_text_aggregator import TextType
+
+from processors.input_queue import InputQueue, order_interruptions
+from tests.providers.bench import Bench, running
+
+pytestmark = pytest.mark.virtual_time
+
+DOWN, UP = FrameDirection.DOWNSTREAM, FrameDirection.UPSTREAM
+
+
+class Passing(FrameProcessor):
+    """Passes everything on."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+
+
+def word(text: str, *, interruptible: bool = True) -> TTSTextFrame:
+    frame = TTSTextFrame(text, TextType.WORD)
+    frame.interruptible = interruptible
+    return frame
+
+
+async def came_through(*frames: tuple[Frame, FrameDirection], ordered: bool = True) -> list[str]:
+    """Return what came out of a processor that got all of these before it had its turn."""
+    passing = Passing()
+    if ordered:
+        order_interruptions([passing])
+    async with running(passing) as bench:
+        await put(bench, TextFrame("ready"))
+        for frame, direction in frames:
+            await passing.queue_frame(frame, direction)
+        await put(bench, TextFrame("last"))
+        return names(bench.out)
+
+
+async def put(bench: Bench, frame: Frame) -> None:
+    await bench.put(frame)
+    async with asyncio.timeout(10.0):
+        while frame not in bench.out:
+            await bench._below.passed.wait()
+            bench._below.passed.clear()
+
+
+def names(out: Sequence[Frame]) -> list[str]:
+    first = next(at for at, each in enumerate(out) if getattr(each, "text", "") == "ready")
+    kinds = TextFrame | InterruptionFrame | BotSpeakingFrame
+    return [
+        getattr(each, "text", type(each).__name__)
+        for each in out[first + 1 :]
+        if isinstance(each, kinds)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ordered", "came"),
+    [(False, ["InterruptionFrame", "old", "last"]), (True, ["InterruptionFrame", "last"])],
+    ids=["pipecat", "ours"],
+)
+async def test_a_word_that_waits_when_the_caller_speaks_is_not_said_behind_it(
+    *, ordered: bool, came: list[str]
+) -> None:
+    """The first is why there is a queue of ours: if it fails, Pipecat has mended it."""
+    overtaken = (word("old"), DOWN), (InterruptionFrame(), DOWN)
+
+    assert await came_through(*overtaken, ordered=ordered) == came
+
+
+async def test_a_word_that_comes_behind_an_interruption_is_said() -> None:
+    came = await came_through((InterruptionFrame(), DOWN), (word("new"), DOWN))
+
+    assert came == ["InterruptionFrame", "new", "last"]
+
+
+async def test_what_the_caller_must_hear_is_said_all_the_same() -> None:
+    must = word("must", interruptible=False)
+    came = await came_through((must, DOWN), (InterruptionFrame(), DOWN))
+
+    assert came == ["InterruptionFrame", "must", "last"]
+
+
+async def test_what_goes_up_stays_and_so_do_system_frames() -> None:
+    heard = TranscriptionFrame("heard", "caller", "now")
+    came = await came_through((heard, UP), (BotSpeakingFrame(), DOWN), (InterruptionFrame(), DOWN))
+
+    assert sorted(came) == ["BotSpeakingFrame", "InterruptionFrame", "heard", "last"]
+
+
+async def test_an_interruption_that_goes_up_drops_nothing_here() -> None:
+    came = await came_through((word("old"), DOWN), (InterruptionFrame(), UP))
+
+    assert came == ["InterruptionFrame", "old", "last"]
+
+
+async def test_the_others_keep_their_order_and_none_is_owed() -> None:
+    queue = InputQueue()
+    first, second, end = word("1", interruptible=False), word("2", interruptible=False), EndFrame()
+    for frame in (word("old"), first, word("old"), second, word("old"), end):
+        await queue.put((frame, DOWN, None))
+    interruption = InterruptionFrame()
+    await queue.put((interruption, DOWN, None))
+
+    assert [(await queue.get())[0] for _ in range(4)] == [interruption, first, second, end]
+    for _ in range(4):
+        queue.task_done()
+    async with asyncio.timeout(1.0):
+        await queue.join()
+
+
+async def test_what_stays_keeps_its_order_when_some_have_had_their_turn() -> None:
+    """The least number that shows it: a heap without some of it need not be one."""
+    queue = InputQueue()
+    frames = [word(str(at), interruptible=at == 2) for at in range(8)]
+    for frame in frames:
+        await queue.put((frame, DOWN, None))
+    assert [(await queue.get())[0] for _ in range(2)] == frames[:2]
+
+    await queue.put((InterruptionFrame(), DOWN, None))
+    await queue.get()
+
+    assert [(await queue.get())[0] for _ in range(5)] == frames[3:]
