@@ -7,7 +7,6 @@ old answer then, and its word stood at the head of the next one in the model's c
 """
 
 import heapq
-from collections.abc import Iterable
 
 from pipecat.frames.frames import Frame, InterruptionFrame
 from pipecat.processors.frame_processor import (
@@ -42,7 +41,8 @@ def _stays(frame: Frame, direction: FrameDirection, _callback: FrameCallback | N
     return direction is FrameDirection.UPSTREAM or not frame.interruptible
 
 
-def order_interruptions(listed: Iterable[FrameProcessor]) -> None:
-    """Give processors that have not begun yet such a queue."""
+def order_interruptions(listed: list[FrameProcessor]) -> list[FrameProcessor]:
+    """Give processors that have not begun yet such a queue, and return them."""
     for each in listed:
         each._FrameProcessor__input_queue = InputQueue()  # type: ignore[attr-defined] # noqa: SLF001 - no way to hand it in
+    return listed

@@ -183,9 +183,8 @@ def _worker(
     listed: list[FrameProcessor], observers: list[BaseObserver], leg: Leg
 ) -> PipelineWorker:
     rate_hz = leg.facts.sample_rate_hz
-    order_interruptions(listed)
     worker = PipelineWorker(
-        Pipeline(listed),
+        Pipeline(order_interruptions(listed)),
         params=PipelineParams(
             audio_in_sample_rate=rate_hz,
             audio_out_sample_rate=rate_hz,

@@ -19,6 +19,7 @@ from bot.config.agent import AgentSettings
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.menu_words import Consent
+from processors.input_queue import order_interruptions
 from processors.joined_sound import TakeSound
 from processors.person_leg import PersonEar, PersonVoice, SaidFrame
 from processors.person_words import PersonWords
@@ -80,8 +81,9 @@ class PersonCall:
         self._voice = PersonVoice(line, say_locally=local, clock=wiring.clock)
         tts.say_unsaid = self._voice.keep_unsaid
         self._ear.on_key, self._ear.on_word = news.key, news.word
+        listed = [leg.input(), self._ear, tts, self._voice, leg.output()]
         self._worker = PipelineWorker(
-            Pipeline([leg.input(), self._ear, tts, self._voice, leg.output()]),
+            Pipeline(order_interruptions(listed)),
             params=PipelineParams(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz),
             enable_rtvi=False,
             enable_turn_tracking=False,

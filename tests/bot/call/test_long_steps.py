@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
 CALLERS = ("01_hours", "02_saturday_mulaw", "03_booking", "14_rate_8k")
 LONG_S = 0.02
+ROUND_S = 0.05  # of the collector, behind calls that ended: decision 0124
+ROUND = "free_ended_calls.<locals>.look"
 
 
 class UpCount:
@@ -75,7 +77,8 @@ async def test_no_step_of_four_calls_takes_the_loop_for_long(tmp_path: Path) -> 
                 meter = await _measure(process)
 
     assert meter.steps > 1000
-    assert meter.over(LONG_S) == {}
+    assert meter.over(LONG_S).keys() <= {ROUND}
+    assert meter.over(ROUND_S) == {}
 
 
 async def _measure(process: Process) -> StepMeter:
