@@ -10,7 +10,7 @@ from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import InterruptionWorkerFrame, TTSSpeakFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.processors.frame_processor import FrameDirection
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.local_voice import say_locally
@@ -81,15 +81,7 @@ class PersonCall:
         self._voice = PersonVoice(line, say_locally=local, clock=wiring.clock)
         tts.say_unsaid = self._voice.keep_unsaid
         self._ear.on_key, self._ear.on_word = news.key, news.word
-        listed = [leg.input(), self._ear, tts, self._voice, leg.output()]
-        self._worker = PipelineWorker(
-            Pipeline(order_interruptions(listed)),
-            params=PipelineParams(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz),
-            enable_rtvi=False,
-            enable_turn_tracking=False,
-            cancel_runner_on_idle_timeout=False,
-            idle_timeout_secs=None,
-        )
+        self._worker = _worker([leg.input(), self._ear, tts, self._voice, leg.output()], rate_hz)
 
     @property
     def rate_hz(self) -> int:
@@ -160,3 +152,14 @@ def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
         await take(await resampler.resample(pcm, rate_hz, wanted_hz))
 
     return taken
+
+
+def _worker(listed: list[FrameProcessor], rate_hz: int) -> PipelineWorker:
+    return PipelineWorker(
+        Pipeline(order_interruptions(listed)),
+        params=PipelineParams(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz),
+        enable_rtvi=False,
+        enable_turn_tracking=False,
+        cancel_runner_on_idle_timeout=False,
+        idle_timeout_secs=None,
+    )
