@@ -4,27 +4,23 @@ from transports.leg import Clock
 
 
 class Quiet:
-    """Measures each pause to its end: whoever looks now and then would miss a short one.
-
-    Attributes:
-        clock: Monotonic seconds.
-    """
+    """Measures each pause to its end: whoever looks now and then would miss a short one."""
 
     def __init__(self, clock: Clock) -> None:
-        """Wait for the first thing to come."""
-        self.clock = clock
+        """Wait for the first thing to come, on a clock of monotonic seconds."""
+        self._clock = clock
         self._heard_at: float | None = None
         self._longest_s = 0.0
 
     @property
     def now_s(self) -> float:
         """For how long nothing has come; 0 before the first time."""
-        return 0.0 if self._heard_at is None else self.clock() - self._heard_at
+        return 0.0 if self._heard_at is None else self._clock() - self._heard_at
 
     def note(self) -> None:
         """Note that something came."""
         self._longest_s = max(self._longest_s, self.now_s)
-        self._heard_at = self.clock()
+        self._heard_at = self._clock()
 
     def take_longest_s(self) -> float:
         """Return the longest pause that has ended since this was last asked."""
