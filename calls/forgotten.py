@@ -19,6 +19,3 @@ class ForgottenCalls:
 
     def __contains__(self, call_id: str) -> bool:
         return call_id in self._names
-
-    def __len__(self) -> int:
-        return len(self._names)

@@ -1,12 +1,14 @@
 """The order of a call's list, where it matters."""
 
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from pipecat.processors.frame_processor import FrameProcessor
 
-from bot.call import assembly
+from bot.call import assembly, person_call
 from bot.config.agent import AgentSettings
 from calls.line import CallerLine
 from calls.turn import Turn
@@ -41,11 +43,22 @@ def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> 
     assert listed[at + 1] is callers_side
 
 
-async def test_an_interruption_leaves_nothing_behind_at_any_processor_of_a_call() -> None:
-    listed = [FrameProcessor(), FrameProcessor()]
+def worker_of_a_call(listed: list[FrameProcessor]) -> None:
     leg: Any = SimpleNamespace(facts=SimpleNamespace(sample_rate_hz=8000))
-
     assembly._worker(listed, [], leg)
+
+
+def worker_of_a_persons_call(listed: list[FrameProcessor]) -> None:
+    person_call._worker(listed, 8000)
+
+
+@pytest.mark.parametrize("make", [worker_of_a_call, worker_of_a_persons_call])
+async def test_an_interruption_leaves_nothing_behind_at_any_processor(
+    make: Callable[[list[FrameProcessor]], None],
+) -> None:
+    listed = [FrameProcessor(), FrameProcessor()]
+
+    make(listed)
 
     queues: list[Any] = [vars(each)["_FrameProcessor__input_queue"] for each in listed]
     assert [type(each) for each in queues] == [InputQueue, InputQueue]
