@@ -3,11 +3,12 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from calls.entry import Entry
 from calls.events import CallEnded, LegEnded, MessageLeft, ProviderFailed, UsageMeasured
-from calls.forgotten import ForgottenCalls
+from calls.known_calls import KnownCalls
 from calls.record_call import RecordedCall, plus
 from fallbacks.facts import AttemptFailed, BreakerMoved
 
@@ -52,22 +53,19 @@ class RecordFold:
         """
         self._holder = holder
         self._messages = messages
-        self._calls: dict[str, RecordedCall] = {}
-        self._ended: dict[str, RecordedCall] = {}
+        self._calls = KnownCalls[RecordedCall](keep_ended=ENDED_CALLS)
         self._with_turns: deque[RecordedCall] = deque()  # the latest of the ended
-        self._forgotten = ForgottenCalls()
         self._changed: dict[str, RecordedCall] = {}
         self._batch = RecordBatch()
 
     @property
     def live(self) -> frozenset[str]:
         """The calls that go on."""
-        return frozenset(self._calls)
+        return frozenset(self._calls.live)
 
     def add(self, entry: Entry) -> None:
         """Fold one entry in."""
-        known = entry.call_id and entry.call_id not in self._forgotten
-        call = self._call(entry) if known else None
+        call = self._call(entry) if entry.call_id else None
         self._batch.happenings.append(happening(entry))
         if call:
             self._changed[entry.call_id] = call
@@ -76,8 +74,8 @@ class RecordFold:
         match entry.event:
             case MessageLeft() as left if call:
                 self._batch.voicemails.append(self._voicemail(entry, left, call.row))
-            case UsageMeasured(behind_call=ended) as used if ended in self._ended:
-                behind = self._changed[ended] = self._ended[ended]  # it belongs to no turn
+            case UsageMeasured(behind_call=ended) as used if ended in self._calls.ended:
+                behind = self._changed[ended] = self._calls.ended[ended]  # it belongs to no turn
                 behind.row["cost"] = plus(behind.row["cost"], used.cost)
             case LegEnded() as leg if leg.call_ref:
                 self._batch.outcomes[leg.call_ref] = leg.outcome
@@ -107,22 +105,15 @@ class RecordFold:
             case _:
                 pass
 
-    def _call(self, entry: Entry) -> RecordedCall:
-        found = self._ended.get(entry.call_id) or self._calls.get(entry.call_id)
-        if found is None:
-            found = RecordedCall(entry.call_id, holder=self._holder, at=entry.at)
-            self._calls[entry.call_id] = found
-        return found
+    def _call(self, entry: Entry) -> RecordedCall | None:
+        call_id = entry.call_id
+        begin = partial(RecordedCall, call_id, holder=self._holder, at=entry.at)
+        return self._calls.find(call_id, begin)
 
     def _close(self, call_id: str) -> None:
-        call = self._calls.pop(call_id, None)
+        call = self._calls.end(call_id)
         if call:
-            self._ended[call_id] = call
             self._with_turns.append(call)
-        while len(self._ended) > ENDED_CALLS:
-            oldest = next(iter(self._ended))
-            del self._ended[oldest]
-            self._forgotten.add(oldest)
 
     def _voicemail(self, entry: Entry, left: MessageLeft, call: Mapping[str, Any]) -> RecordRow:
         return {

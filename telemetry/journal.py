@@ -9,7 +9,7 @@ from typing import Final
 
 from calls.entry import Entry
 from calls.events import CallEnded, ProcessLagged, UsageMeasured
-from calls.forgotten import ForgottenCalls
+from calls.known_calls import KnownCalls
 from calls.outcome import Outcome, Tally
 
 DAY_S: Final = 86_400
@@ -41,9 +41,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._calls: dict[str, Tally] = {}
-        self._ended: dict[str, Tally] = {}  # the latest, for what is still told of them
-        self._forgotten = ForgottenCalls()
+        self._calls = KnownCalls[Tally](keep_ended=ENDED_CALLS)
 
     async def hear(self, entry: Entry) -> None:
         """Write one entry down; how late we were stands in each call that it happened in."""
@@ -57,8 +55,8 @@ class Journal:
             for entry in self._spread(each):
                 pages.setdefault(entry.call_id, []).append(entry)
                 self._add(entry)
-                if entry.call_id in self._ended:
-                    ended[entry.call_id] = self._ended[entry.call_id].outcome()
+                if entry.call_id in self._calls.ended:
+                    ended[entry.call_id] = self._calls.ended[entry.call_id].outcome()
         if pages:
             await asyncio.to_thread(self._write, pages, ended)
 
@@ -66,23 +64,19 @@ class Journal:
         if entry.call_id:
             yield entry
         elif isinstance(entry.event, ProcessLagged):
-            yield from (replace(entry, call_id=call_id, number=0) for call_id in self._calls)
-        elif isinstance(entry.event, UsageMeasured) and entry.event.behind_call in self._ended:
-            yield replace(entry, call_id=entry.event.behind_call, number=0)
+            yield from (replace(entry, call_id=call_id, number=0) for call_id in self._calls.live)
+        elif isinstance(entry.event, UsageMeasured):
+            behind = entry.event.behind_call
+            if behind in self._calls.ended:
+                yield replace(entry, call_id=behind, number=0)
 
     def _add(self, entry: Entry) -> None:
-        call_id = entry.call_id
-        if call_id in self._forgotten:
+        tally = self._calls.find(entry.call_id, Tally)
+        if tally is None:
             return
-        ended = self._ended.get(call_id)
-        tally = ended or self._calls.setdefault(call_id, Tally())
         tally.add(entry.event)
         if isinstance(entry.event, CallEnded):
-            self._ended[call_id] = self._calls.pop(call_id)
-            while len(self._ended) > ENDED_CALLS:
-                oldest = next(iter(self._ended))
-                del self._ended[oldest]
-                self._forgotten.add(oldest)
+            self._calls.end(entry.call_id)
 
     def _write(self, pages: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

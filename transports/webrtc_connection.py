@@ -152,9 +152,16 @@ class BrowserConnection(SmallWebRTCConnection):
         return channel is not None and channel.readyState == "open" and not channel.bufferedAmount
 
     async def _close(self) -> None:
-        for way in transports_of(self._pc):
-            ice_restart.part_quickly(way)
-        await super()._close()
+        """Close once and to the end, whoever asks, and whoever of them is cancelled meanwhile.
+
+        aiortc's own, interrupted, keeps its sockets, and each later one waits for it for ever.
+        """
+        if self._closing is None:
+            for way in transports_of(self._pc):
+                ice_restart.part_quickly(way)
+            closing = super()._close()
+            self._closing = asyncio.create_task(closing)  # noqa: TID251 - ends in seconds, kept here
+        await asyncio.shield(self._closing)
 
     async def shut(self) -> None:
         """Close what is still open, whatever state it is in; never raises."""
@@ -167,6 +174,7 @@ class BrowserConnection(SmallWebRTCConnection):
     def _setup_listeners(self) -> None:
         super()._setup_listeners()
         self._theirs = None  # a new peer connection has met nobody
+        self._closing: asyncio.Task[None] | None = None
         channels: list[RTCDataChannel] = []
 
         @self._pc.on("connectionstatechange")

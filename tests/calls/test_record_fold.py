@@ -335,7 +335,7 @@ def test_nothing_grows_with_the_calls_and_turns_that_were() -> None:
     late = told(folded, used("a", turn=0, characters=9, cost=0.5))
 
     assert folded.live == {"c1"}
-    assert len(folded._ended) == ENDED_CALLS
+    assert len(folded._calls.ended) == ENDED_CALLS
     assert len(folded._with_turns) == WITH_TURNS
     assert late.turns == []  # too long ago
     assert only(late.calls)["cost"] == 0.5

@@ -5,7 +5,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from pipecat.frames.frames import EndFrame, ErrorFrame, Frame, MetricsFrame
+from pipecat.frames.frames import (
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    InputAudioRawFrame,
+    MetricsFrame,
+)
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
@@ -62,10 +68,14 @@ class Bench:
 
     async def until(self, met: Callable[[], object], *, limit_s: float = PATIENCE_S) -> None:
         """Wait until what came out meets a condition."""
-        async with asyncio.timeout(limit_s):
-            while not met():
-                self._above.passed.clear()
-                await self._above.passed.wait()
+        try:
+            async with asyncio.timeout(limit_s):
+                while not met():
+                    self._above.passed.clear()
+                    await self._above.passed.wait()
+        except TimeoutError:
+            seen = [str(each) for each in self.out if not isinstance(each, InputAudioRawFrame)]
+            raise AssertionError(f"not within {limit_s} s; the latest: {seen[-12:]}") from None
 
     async def first(self, kind: type[F], *, since: int = 0) -> F:
         """Wait for a frame of this kind among those from the index `since` on."""

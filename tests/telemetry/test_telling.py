@@ -187,7 +187,7 @@ async def test_a_question_behind_the_end_is_in_the_summary_of_its_call_alone(
     found = summary(tmp_path)
     assert (found["cost"], found["costs"]["behind"]) == (0.75, 0.25)
     assert found["costs"]["turns"] == {"0": 0.0, "1": 0.5}
-    assert len(journal._calls) == 0
+    assert len(journal._calls.live) == 0
 
 
 async def test_the_journal_does_not_grow_with_the_calls_that_were(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_the_journal_does_not_grow_with_the_calls_that_were(tmp_path: Path
     for call_id in range(ENDED_CALLS + 3):
         await hear_all(journal, f"c{call_id}", USED, ENDED, HANG_UP_FAILED)
 
-    assert len(journal._calls) + len(journal._ended) == ENDED_CALLS
+    assert len(journal._calls.live) + len(journal._calls.ended) == ENDED_CALLS
 
 
 async def test_what_is_told_of_a_forgotten_call_is_a_line_more_and_no_call(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ async def test_what_is_told_of_a_forgotten_call_is_a_line_more_and_no_call(tmp_p
     await hear_all(journal, "c", HANG_UP_FAILED)
 
     assert len((tmp_path / "c.jsonl").read_text(encoding="utf-8").splitlines()) == 3
-    assert (summary(tmp_path), len(journal._calls)) == (before, 0)
+    assert (summary(tmp_path), len(journal._calls.live)) == (before, 0)
 
 
 def test_the_records_of_old_calls_are_forgotten_and_new_ones_kept(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""What is kept of calls, and of which ones."""
+
+from calls.known_calls import MOST_NAMES, KnownCalls
+
+KEPT = 2
+
+
+def ended(number: int) -> KnownCalls[list[str]]:
+    """Return what is known when so many calls have ended, one behind the other."""
+    calls = KnownCalls[list[str]](keep_ended=KEPT)
+    for each in range(number):
+        calls.find(str(each), list)
+        calls.end(str(each))
+    return calls
+
+
+def test_a_call_is_the_same_one_while_it_goes_on_and_for_a_while_after() -> None:
+    calls = KnownCalls[list[str]](keep_ended=KEPT)
+    begun = calls.find("one", list)
+    assert begun is not None
+
+    assert calls.find("one", list) is begun
+    assert list(calls.live) == ["one"]
+    assert calls.end("one") is begun
+    assert calls.find("one", list) is begun
+    assert (list(calls.live), list(calls.ended)) == ([], ["one"])
+
+
+def test_only_the_latest_that_ended_are_kept_and_no_older_one_begins_anew() -> None:
+    calls = ended(KEPT + 1)
+
+    assert list(calls.ended) == ["1", "2"]
+    assert calls.find("0", list) is None
+    assert not calls.live
+
+
+def test_who_did_not_go_on_cannot_end() -> None:
+    calls = ended(1)
+
+    assert calls.end("0") is None
+    assert calls.end("nobody") is None
+    assert list(calls.ended) == ["0"]
+
+
+def test_the_names_of_those_that_are_kept_no_longer_have_a_bound() -> None:
+    calls = ended(KEPT + MOST_NAMES + 1)
+
+    assert calls.find("1", list) is None
+    assert calls.find("0", list) == []

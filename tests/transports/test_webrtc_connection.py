@@ -1,0 +1,55 @@
+"""How a browser's line is closed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
+
+from tests.bot.http.peer import on_loopback
+from transports.ice_restart import transports_of
+from transports.webrtc_connection import BrowserConnection
+
+__all__ = ["on_loopback"]
+
+pytestmark = pytest.mark.usefixtures("on_loopback")
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[BrowserConnection]:
+    """Have a line to a browser."""
+    browser = RTCPeerConnection()
+    browser.addTrack(AudioStreamTrack())
+    browser.createDataChannel("chat")
+    await browser.setLocalDescription(await browser.createOffer())
+    loop = asyncio.get_running_loop()
+    line = BrowserConnection(tell=lambda _event: None, clock=loop.time)
+    try:
+        await line.initialize(sdp=browser.localDescription.sdp, type="offer")
+        answer = line.get_answer()
+        assert answer is not None
+        await browser.setRemoteDescription(
+            RTCSessionDescription(sdp=answer["sdp"], type=answer["type"])
+        )
+        assert await line.connects_within(10)
+        yield line
+    finally:
+        await browser.close()
+
+
+async def test_who_is_cancelled_while_a_line_closes_leaves_none_of_its_sockets_open() -> None:
+    async with connected() as line:
+        (way,) = transports_of(line.pc)
+        sockets = [each.transport for each in way._connection._protocols]
+        closing = asyncio.create_task(line.disconnect())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+        await line.shut()
+
+        assert sockets
+        assert all(each.is_closing() for each in sockets)
+        assert line.pc.connectionState == "closed"
