@@ -20,6 +20,7 @@ TARGET: Final = Spread(p50_s=0.040, p95_s=0.090)  # of our own time, on an other
 class Moments:
     """When each part of one answer was there, in seconds on the monotonic clock."""
 
+    began_s: float  # the VAD heard the caller begin
     stopped_s: float  # the caller's last voiced sample, by the VAD
     noticed_s: float  # the VAD was sure
     transcript_s: float  # the final transcript left the recogniser's service

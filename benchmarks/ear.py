@@ -125,6 +125,7 @@ class Ear:
 
     def _started(self, _frame: Frame) -> None:
         self._marks.clear()
+        self._mark("began_s")
         self._busy.clear()
         self._unsure = False
 

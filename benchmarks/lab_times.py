@@ -15,7 +15,6 @@ Requests: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 
 STAGES: Final = ("deepgram", "openai", "cartesia")  # the first rungs: a healthy call uses no other
 FURTHER_WORDS: Final = "waiting for llm's further words (ours)"
-SLACK_S: Final = 0.005  # a moment is noted just after the frame was made
 
 
 async def fetch(lab: RunningLab) -> Requests:
@@ -36,11 +35,14 @@ def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float)
     How long the client then waited for further words, to be sure of the sentence's end, is the
     client's own time and told apart.
 
+    What was asked for since the caller began to speak counts: Holdline asks for the words, and the
+    model, in a pause that the VAD is not sure of yet.
+
     Raises:
         UnhealthyTurnError: One of them was not asked exactly once, or did not answer.
     """
     span = (
-        moments.noticed_s - lab_started_at_s - SLACK_S,
+        moments.began_s - lab_started_at_s,
         moments.heard_s - lab_started_at_s,
     )
     text, audio = _one("voice", _voice(requests["cartesia"], span))

@@ -8,6 +8,7 @@ from benchmarks.accounting import Account, Busy, Moments, clip, compare, covered
 from calls.outcome import Spread
 
 TURN = Moments(
+    began_s=98.5,
     stopped_s=100.0,
     noticed_s=100.2,
     transcript_s=100.3,

@@ -10,6 +10,7 @@ from benchmarks.lab_times import FURTHER_WORDS, busy_times
 
 LAB_S = 50.0  # the lab started then
 TURN = Moments(
+    began_s=98.5,
     stopped_s=100.0,
     noticed_s=100.2,
     transcript_s=100.3,
@@ -79,6 +80,19 @@ def test_a_turn_that_took_another_road_is_set_aside(
 
     with pytest.raises(UnhealthyTurnError, match=reason):
         busy_times(requests, TURN, lab_started_at_s=LAB_S)
+
+
+def test_who_was_asked_before_the_vad_was_sure_was_asked_for_this_turn() -> None:
+    requests = recorded()
+    requests["deepgram"] = [asked(91.0, mark("flush", 99.98), mark("flushed", 100.07))]
+    requests["openai"][1]["at_s"] = 100.08 - LAB_S
+
+    found = busy_times(requests, TURN, lab_started_at_s=LAB_S)
+
+    assert [(each.who, each.begin_s) for each in found[:2]] == [
+        ("stt", pytest.approx(99.98)),
+        ("llm", pytest.approx(100.08)),
+    ]
 
 
 def test_a_model_whose_first_clause_was_spoken_is_busy_until_that_was_sent() -> None:
