@@ -107,14 +107,16 @@ def _verdict(finding: TargetFinding) -> str:
 
 
 def _describe(one: DrillPass, results: Results, judged: dict[str, list[RowInPass]]) -> list[str]:
-    inside = [
-        (name, each.met)
+    inside = {
+        name: each
         for name, passes in judged.items()
         for each in passes
         if each.within.number == one.number
-    ]
-    missed = ", ".join(f"`{name}`" for name, met in inside if not met)
-    met = f"{sum(met for _, met in inside)} of {len(inside)}"
+    }
+    told = [f"{sum(each.met for each in inside.values())} of {len(inside)}"]
+    for verdict in ("missed", "not run"):
+        names = [f"`{name}`" for name, each in inside.items() if each.verdict == verdict]
+        told += [f"{verdict}: {', '.join(names)}"] if names else []
     return [
         str(one.number),
         one.began,
@@ -122,7 +124,7 @@ def _describe(one: DrillPass, results: Results, judged: dict[str, list[RowInPass
         f"`{one.options}`" if one.options else "not known",
         one.machine,
         _others(one, results),
-        (f"{met}; missed: {missed}" if missed else met) + (f" ({one.note})" if one.note else ""),
+        "; ".join(told) + (f" ({one.note})" if one.note else ""),
     ]
 
 

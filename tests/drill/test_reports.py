@@ -183,6 +183,8 @@ def test_the_reports_have_every_pass_with_its_code_machine_and_options(
         assert "1 of 3" in page
     assert "|  | 2 | 1 | **missed** | **1**, 1 |" in pages[0]
     assert "|  | 3 | 0 of 1 | **not run** |" in pages[0]
+    assert f"| 0 of 1; missed: `{ROW.name}` |" in pages[0]
+    assert f"| 0 of 1; not run: `{ROW.name}` (a note) |" in pages[0]
     assert "monday" in pages[1]
 
 
