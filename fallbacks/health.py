@@ -94,12 +94,13 @@ class Rotation:
 
     Attributes:
         out: Whether an operator took it out.
-        at: When an operator last said anything of that; monotonic, in seconds.
+        at: When an operator last said anything of that; monotonic, in seconds. What was said
+            before this process began counts, too.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self) -> None:
         self.out = False
-        self.at = now
+        self.at = -math.inf
 
     def take_out(self, now: float) -> None:
         """Offer it to no caller any more."""
@@ -134,7 +135,7 @@ class Health:
         self.suspicion = Suspicion(stage, provider)
         self.rests_until = now
         self.retired = False  # opened by what only a person can mend
-        self.rotation = Rotation(now)
+        self.rotation = Rotation()
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
         self._refused: set[str] = set()  # different requests called bad since the last success

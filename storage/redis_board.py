@@ -24,13 +24,14 @@ LEASES: Final = "{holdline}:prober:"
 ANSWER_S: Final = 2.0  # a Redis that takes longer is as good as none
 CONNECTIONS: Final = 2  # one asks, one more where the last was given up
 
+# Each key has its moment, its value and the milliseconds for which it is kept.
 # A value is "AT_S JSON", so that the newer of two is found without reading the JSON.
 WRITE: Final = """
 for i, key in ipairs(KEYS) do
   local old = redis.call('GET', key)
   local old_at = old and tonumber(string.match(old, '^%S+'))
-  if not old_at or old_at <= tonumber(ARGV[2 * i]) then
-    redis.call('SET', key, ARGV[2 * i] .. ' ' .. ARGV[2 * i + 1], 'PX', ARGV[1])
+  if not old_at or old_at <= tonumber(ARGV[3 * i - 2]) then
+    redis.call('SET', key, ARGV[3 * i - 2] .. ' ' .. ARGV[3 * i - 1], 'PX', ARGV[3 * i])
   end
 end
 """
@@ -83,10 +84,12 @@ class RedisBoard:
     async def write(self, words: Iterable[BoardWord]) -> None:
         """Leave words; the newer one on an aspect of a rung stands."""
         keys: list[str] = []
-        arguments: list[Any] = [round(KEEP_S * 1000)]
+        arguments: list[Any] = []
         for word in words:
             keys.append(f"{WORDS}{word.place}:{word.aspect.value}")
-            arguments += [repr(word.at_s), json.dumps(said_of(word, holder=self._holder))]
+            said = json.dumps(said_of(word, holder=self._holder))
+            keep_s = max(KEEP_S, word.until_s - word.at_s)  # an operator's word lasts longer
+            arguments += [repr(word.at_s), said, round(keep_s * 1000)]
         if not keys:
             return
         with self._edge():

@@ -241,7 +241,7 @@ def test_the_nearest_rank_leaves_one_in_twenty_above() -> None:
 
 @pytest.mark.parametrize(("since", "out"), [(1.0, True), (2.0, True), (2.1, False)])
 def test_of_two_words_of_operators_the_newer_counts(since: float, *, out: bool) -> None:
-    rotation = Rotation(0.0)
+    rotation = Rotation()
     rotation.take_out(2.0)
     rotation.follow(out=False, since=since)
 

@@ -284,6 +284,19 @@ def test_what_an_operator_took_out_is_out_for_all_until_it_is_put_back(
     assert here.usable(3.7)
 
 
+def test_what_an_operator_took_out_is_out_for_a_process_that_starts_later(here: Process) -> None:
+    here.health.rotation.take_out(here.now(1.0))
+    words = here.news(1.5)
+    young = Process(THERE, born_s=10.0)
+
+    assert young.heeds(words, 10.1) == [True]
+
+    assert not young.usable(10.2)
+    young.health.rotation.put_back(young.now(11.0))
+    assert here.heeds(young.news(11.5), 11.6) == [True]
+    assert here.usable(11.7)
+
+
 def test_an_operators_older_word_does_not_undo_the_newer_one(here: Process, there: Process) -> None:
     here.health.rotation.take_out(here.now(1.0))
     words = here.news(1.5)

@@ -11,7 +11,7 @@ import redis.asyncio
 from sqlalchemy import create_engine, inspect, text
 
 from bot.config.share_address import board_at
-from fallbacks.shared_health import Aspect, BoardWord
+from fallbacks.shared_health import FOREVER_S, Aspect, BoardWord
 from storage.database import StorageError
 from storage.provider_board import KEEP_S, ProviderBoard, line_of, word_of
 from storage.redis_board import LEASES, WORDS
@@ -235,6 +235,23 @@ class TestRedis(ServerContract):
 
         assert keys == {f"{WORDS}{PLACE}:breaker", f"{LEASES}{PLACE}"}
         assert all(0 < each <= KEEP_S * 1000 for each in ends_ms)
+
+    async def test_what_an_operator_took_out_is_kept_until_it_is_put_back(
+        self, join: Join, url: str
+    ) -> None:
+        board = join()
+        now_s = await board.clock_s()
+        out = BoardWord(
+            place=PLACE,
+            aspect=Aspect.ROTATION,
+            at_s=now_s,
+            value="out",
+            until_s=now_s + FOREVER_S,
+        )
+        await board.write([out])
+
+        async with aclosing(redis.asyncio.Redis.from_url(url)) as client:
+            assert await client.pttl(f"{WORDS}{PLACE}:rotation") > FOREVER_S * 999
 
     async def test_a_key_that_somebody_else_wrote_is_passed_over(
         self, join: Join, url: str
