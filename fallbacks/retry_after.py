@@ -16,7 +16,9 @@ _GO: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)(ms|s))?")
 _HINT: Final = re.compile(r"try again in (?:(\d+)m)?(\d+(?:\.\d+)?)(ms|s)\b", re.IGNORECASE)
 
 
-def retry_after_s(headers: Mapping[str, str], message: str = "", *, utc_s: float) -> float | None:
+def retry_after_s(
+    headers: Mapping[str, str], message: str = "", *, utc_s: float | None = None
+) -> float | None:
     """Return the wait that the provider asks for, in seconds, or None if it names no useful one.
 
     `retry-after-ms` comes first, then `retry-after` (seconds, perhaps a fraction, or an HTTP date),
@@ -25,9 +27,13 @@ def retry_after_s(headers: Mapping[str, str], message: str = "", *, utc_s: float
     Args:
         headers: Of the answer; names in any case.
         message: The error's text.
-        utc_s: The wall clock, in seconds since 1970, for dates.
+        utc_s: The wall clock, in seconds since 1970, for dates; None: the answer's own `Date`.
+            Without one that can be read no other date means anything.
     """
     said = {name.lower(): value.strip() for name, value in headers.items()}
+    if utc_s is None:
+        sent_s = _date_s(said.get("date"))
+        utc_s = math.inf if sent_s is None else sent_s
     waits = (
         _scaled(said.get("retry-after-ms"), 0.001),
         _scaled(said.get("retry-after"), 1.0),
@@ -75,12 +81,18 @@ def _scaled(value: str | None, unit_s: float) -> float | None:
 
 
 def _until_date(value: str | None, utc_s: float) -> float | None:
+    date_s = _date_s(value)
+    return None if date_s is None else _useful(date_s - utc_s)
+
+
+def _date_s(value: str | None) -> float | None:
+    """Return the moment of an HTTP date, in seconds since 1970; None: it is none."""
     parsed = parsedate_tz(value or "")
     if parsed is None:
         return None
     try:
-        return _useful(calendar.timegm(parsed[:6]) - (parsed[9] or 0) - utc_s)
-    except ValueError:
+        return calendar.timegm(parsed[:6]) - (parsed[9] or 0)
+    except (ValueError, OverflowError):
         return None
 
 

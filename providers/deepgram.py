@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import math
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
@@ -272,7 +271,7 @@ def _refused(status: int, headers: Mapping[str, str], rung_name: str) -> Failure
         "stt",
         provider=rung_name,
         reason=f"{status} {said}".strip(),
-        retry_after_s=retry_after_s(headers, utc_s=math.inf),  # no date is in the future of that
+        retry_after_s=retry_after_s(headers),
         same_rung=may_ask_again(headers),
     )
 

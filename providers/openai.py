@@ -1,8 +1,6 @@
 """OpenAI: streaming chat completions, and whatever speaks the same protocol."""
 
-import math
 from collections.abc import AsyncIterator, Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import openai
@@ -114,13 +112,12 @@ def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
 
 def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
     headers = error.response.headers
-    date = parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else math.inf
     return failed(
         classify_http("openai", error.status_code, error.body),
         "llm",
         provider=rung_name,
         reason=f"{error.status_code} {error.type or ''} {error.code or ''}".strip(),
-        retry_after_s=retry_after_s(headers, error.message, utc_s=date),
+        retry_after_s=retry_after_s(headers, error.message),
         same_rung=may_ask_again(headers),
     )
 
@@ -138,7 +135,8 @@ def share(rung: RungSpec) -> AsyncOpenAI:
         max_retries=0,
         timeout=openai.Timeout(rung.timeout_s, connect=CONNECT_S),
         http_client=openai.DefaultAsyncHttpxClient(
-            limits=connection_limits(max_keepalive_connections=100, keepalive_expiry=IDLE_S)
+            limits=connection_limits(max_keepalive_connections=100, keepalive_expiry=IDLE_S),
+            follow_redirects=False,  # what callers say goes to the address that was configured
         ),
     )
 

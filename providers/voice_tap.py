@@ -1,14 +1,11 @@
 """What a voice's socket says, told to its stage: whose attempt it is, and how it failed."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.http11 import Response
 
 from calls.voice import VoiceEar
 from fallbacks.classification import (
@@ -132,14 +129,8 @@ class VoiceTap:
             "tts",
             provider=self._rung_name,
             reason=f"{answer.status_code} at the upgrade",
-            retry_after_s=retry_after_s(dict(answer.headers.raw_items()), utc_s=_sent_at_s(answer)),
+            retry_after_s=retry_after_s(dict(answer.headers.raw_items())),
         )
 
     def _failure(self, found: Finding, reason: str) -> Failure:
         return failed(found, "tts", provider=self._rung_name, reason=reason)
-
-
-def _sent_at_s(answer: Response) -> float:
-    """When an answer was sent, by its own clock; without one no date in it means anything."""
-    date = answer.headers.get("date")
-    return parsedate_to_datetime(date).timestamp() if date else math.inf

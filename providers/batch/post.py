@@ -117,7 +117,7 @@ async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceErr
             rung.stage,
             provider=rung.name,
             reason=f"{urlsplit(rung.url).netloc}: {reason}",
-            retry_after_s=retry_after_s(answer.headers, utc_s=float("inf")),
+            retry_after_s=retry_after_s(answer.headers),
             same_rung=may_ask_again(answer.headers),
         )
     )

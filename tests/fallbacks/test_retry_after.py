@@ -38,6 +38,26 @@ def test_the_first_useful_word_on_waiting_counts(
     assert read == (None if wait_s is None else pytest.approx(wait_s))
 
 
+@pytest.mark.parametrize(
+    ("date", "wait_s"),
+    [
+        ("Mon, 26 Oct 2026 07:33:20 GMT", 10.0),
+        ("2026-10-26T07:33:20Z", None),
+        ("Mon, 26 Oct 2026 07:33:20 GMT, Mon, 26 Oct 2026 07:33:20 GMT", 10.0),  # sent twice
+        ("Mon, 99 Oct 2026 99:99:99 GMT", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_wait_until_a_date_is_measured_by_the_answers_own(
+    date: str | None, wait_s: float | None
+) -> None:
+    headers = {"Retry-After": "Mon, 26 Oct 2026 07:33:30 GMT"}
+    headers |= {} if date is None else {"Date": date}
+
+    assert retry_after_s(headers) == wait_s
+
+
 def test_a_provider_may_forbid_asking_again() -> None:
     assert not may_ask_again({"X-Should-Retry": "false"})
     assert may_ask_again({"x-should-retry": "true"})

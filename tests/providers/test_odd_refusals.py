@@ -1,0 +1,62 @@
+"""A refusal says what it is, however odd its headers are."""
+
+import asyncio
+
+import httpx
+import openai
+import pytest
+
+from fallbacks.failure import Failure, Kind
+from providers.catalog import provider
+from providers.openai import failure_of
+from providers.provider import RungSpec
+from tests.providers.bench import running
+from tests.providers.test_one_address import listening
+from tests.providers.test_tapped_voice import Ear
+
+DATE = "Mon, 26 Oct 2026 07:33:20 GMT"
+
+
+@pytest.mark.parametrize("date", ["2026-10-26T07:33:20Z", "", f"{DATE}, {DATE}"])
+def test_a_model_that_is_refused_with_an_odd_date_is_rate_limited(date: str) -> None:
+    answer = httpx.Response(
+        429,
+        headers={"Date": date, "Retry-After": "7"},
+        request=httpx.Request("POST", "http://127.0.0.1/chat/completions"),
+    )
+    refused = openai.RateLimitError("slow down", response=answer, body=None)
+
+    failure = failure_of(refused, "it", flowing=False)
+
+    assert (failure.kind, failure.retry_after_s) == (Kind.RATE_LIMITED, 7.0)
+
+
+@pytest.mark.parametrize("kind", ["cartesia", "elevenlabs"])
+@pytest.mark.parametrize("dates", [("2026-10-26T07:33:20Z",), (DATE, DATE)], ids=["odd", "twice"])
+async def test_a_voice_that_is_refused_with_an_odd_date_says_why(
+    kind: str, dates: tuple[str, ...]
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        heads = "".join(f"Date: {date}\r\n" for date in dates)
+        writer.write(
+            f"HTTP/1.1 429 Too Many\r\n{heads}Retry-After: 7\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        writer.close()
+
+    async with listening(refuse) as port:
+        rung = RungSpec(
+            name="it",
+            stage="tts",
+            kind=kind,
+            url=f"ws://127.0.0.1:{port}",
+            api_key="sk-of-ours",
+            sample_rate_hz=8000,
+        )
+        ear, service = Ear(), provider("tts", kind).build(rung)
+        service.listen(ear)  # type: ignore[attr-defined]
+        async with running(service, rate_hz=8000) as bench:
+            await bench.worker.cancel()
+
+    failure = next(told for told in ear.told if isinstance(told, Failure))
+    assert (failure.kind, failure.retry_after_s) == (Kind.RATE_LIMITED, 7.0)
