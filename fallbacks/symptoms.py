@@ -204,4 +204,5 @@ ERROR_NAMES: Final[Mapping[str, Finding]] = {
     "InvalidMessage": _NETWORK,
     "JSONDecodeError": _PROTOCOL,
     "UnicodeDecodeError": _PROTOCOL,
+    "SecurityError": _PROTOCOL,  # a redirect, which is not followed
 }

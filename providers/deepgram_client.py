@@ -10,10 +10,19 @@ from typing import Any, Final, NoReturn
 import deepgram.listen.client  # these two the SDK would import with the first stream, in a call
 import deepgram.listen.v1.client
 from pipecat.services.deepgram import stt as pipecats
+from websockets.exceptions import SecurityError
 
 from providers.tls import tls_for
 
 _connect: Final = deepgram.listen.v1.client.websockets_client_connect
+
+
+class _ConnectHere(_connect):  # type: ignore[misc, valid-type] # whichever the SDK has found
+    """Connects as the SDK does, and follows nobody to another address (`one_address.py`)."""
+
+    def handle_redirect(self, uri: str) -> None:
+        """Refuse; the address may be anybody's and is not told."""
+        raise SecurityError("a redirect")
 
 
 class StreamingClient(deepgram.AsyncDeepgramClient):
@@ -42,4 +51,4 @@ def _connect_lightly(url: str, **kwargs: Any) -> Any:
     The library's means to compress take 160 kB for each recogniser of a call, and sound goes
     uncompressed in any case (`providers/sound_socket.py`).
     """
-    return _connect(url, ssl=tls_for(url), compression=None, **kwargs)
+    return _ConnectHere(url, ssl=tls_for(url), compression=None, **kwargs)

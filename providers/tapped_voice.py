@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from calls.voice import ATTEMPT, VoiceEar
+from providers.one_address import keep_services_here
 from providers.tls import tls_for
 from providers.voice_tap import VoiceContext, VoiceTap
 
@@ -40,6 +41,7 @@ class TappedVoice(WebsocketTTSService):
             kwargs: Pipecat's own.
         """
         # What it measures is told under this name. Texts of one context are joined as they are.
+        keep_services_here()
         super().__init__(name=rung_name, append_trailing_space=True, **kwargs)
         self.tap = VoiceTap(rung_name, kind=kind)
         self._ear: VoiceEar | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from fallbacks.classification import (
@@ -19,6 +19,7 @@ from fallbacks.classification import (
 from fallbacks.failure import Finding, failed
 from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
+from providers.one_address import ConnectHere
 from providers.provider import ProbeFailedError, RungSpec
 
 CLOSE_S: Final = 0.5  # a goodbye that takes longer is not waited for
@@ -59,7 +60,7 @@ async def ask(question: Question, rung: RungSpec, *, timeout_s: float) -> None:
     try:
         async with (
             asyncio.timeout(timeout_s),
-            connect(
+            ConnectHere(
                 question.url,
                 additional_headers=dict(question.headers),
                 open_timeout=None,
@@ -111,7 +112,7 @@ def _refused(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
     except ValueError:
         body = text
     found = classify_http(rung.kind, answer.status_code, body)
-    wait_s = retry_after_s(dict(answer.headers.raw_items()), utc_s=float("inf"))
+    wait_s = retry_after_s(dict(answer.headers.raw_items()))
     return _failed(rung, found, f"answered {answer.status_code}", wait_s=wait_s)
 
 

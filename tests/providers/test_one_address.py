@@ -1,0 +1,118 @@
+"""What goes to a provider, keys and callers' words, goes to the address that was configured."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from fallbacks.failure import Failure, Kind
+from providers import openai
+from providers.catalog import provider
+from providers.deepgram import build as build_ear
+from providers.provider import ProbeFailedError, RungSpec, Stage
+from tests.providers.bench import running
+from tests.providers.test_tapped_voice import Ear
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+KINDS: dict[str, Stage] = {
+    "deepgram": "stt",
+    "openai": "llm",
+    "cartesia": "tts",
+    "elevenlabs": "tts",
+}
+
+
+@asynccontextmanager
+async def listening(answer: Answer) -> AsyncIterator[int]:
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+class Elsewhere:
+    """Another host, and one in the provider's place that points there."""
+
+    def __init__(self, scheme: str) -> None:
+        self.scheme = scheme
+        self.asked = 0  # the one in the provider's place
+        self.reached: list[bytes] = []  # the other host
+        self.port = 0
+
+    async def point(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.asked += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 307 Temporary Redirect\r\nContent-Length: 0\r\nConnection: close\r\n"
+            + f"Location: {self.scheme}://127.0.0.1:{self.port}/\r\n\r\n".encode()
+        )
+        writer.close()
+
+    async def reach(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reached.append(await reader.readline())
+        writer.close()
+
+
+@asynccontextmanager
+async def redirected(kind: str) -> AsyncIterator[tuple[RungSpec, Elsewhere]]:
+    scheme = "http" if kind == "openai" else "ws"
+    found = Elsewhere(scheme)
+    async with listening(found.reach) as found.port, listening(found.point) as port:
+        yield (
+            RungSpec(
+                name="it",
+                stage=KINDS[kind],
+                kind=kind,
+                url=f"{scheme}://127.0.0.1:{port}",
+                api_key="sk-of-ours",
+                sample_rate_hz=8000,
+            ),
+            found,
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_probe_follows_no_redirect(kind: str) -> None:
+    async with redirected(kind) as (rung, elsewhere):
+        with pytest.raises(ProbeFailedError) as failed:
+            await provider(rung.stage, kind).probe_for_real(rung, timeout_s=5.0)
+
+    assert failed.value.failure(rung).kind is Kind.PROTOCOL
+    assert (elsewhere.asked, elsewhere.reached) == (1, [])
+
+
+@pytest.mark.parametrize("kind", ["cartesia", "elevenlabs"])
+async def test_a_voice_follows_no_redirect(kind: str) -> None:
+    async with redirected(kind) as (rung, elsewhere):
+        ear, service = Ear(), provider("tts", kind).build(rung)
+        service.listen(ear)  # type: ignore[attr-defined]
+        async with running(service, rate_hz=8000) as bench:
+            await bench.worker.cancel()
+
+    failure = next(told for told in ear.told if isinstance(told, Failure))
+    assert failure.kind is Kind.PROTOCOL
+    assert elsewhere.asked
+    assert elsewhere.reached == []
+
+
+async def test_a_recogniser_follows_no_redirect() -> None:
+    async with (
+        redirected("deepgram") as (rung, elsewhere),
+        running(build_ear(rung), rate_hz=8000) as bench,
+    ):
+        await bench.worker.cancel()
+
+    assert elsewhere.asked
+    assert elsewhere.reached == []
+
+
+async def test_a_model_follows_no_redirect() -> None:
+    async with redirected("openai") as (rung, elsewhere), openai.share(rung) as client:
+        with pytest.raises(openai.openai.APIStatusError) as refused:
+            await client.chat.completions.create(
+                model="any", messages=[{"role": "user", "content": "what a caller says"}]
+            )
+
+    assert openai.failure_of(refused.value, "it", flowing=False).kind is Kind.PROTOCOL
+    assert elsewhere.reached == []
