@@ -37,7 +37,8 @@ class Quotas:
         for leases in self._leases.values():
             leases.join(worker.name)
         worker.wire.on("places", lambda said: self._heed(worker, said))
-        worker.wire.answer("pace", self._pace)
+        # who gave up must not go on standing in line: its turn would be nobody's
+        worker.wire.answer("pace", self._pace, revocable=True)
         self.divide()
 
     def lose(self, worker: Worker) -> None:

@@ -32,7 +32,9 @@ class Wire:
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._heard: dict[str, Heard] = {}
         self._answers: dict[str, Answer] = {}
+        self._revocable_names: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
+        self._revocable: dict[int, asyncio.Task[None]] = {}  # by the other end's number
         self.open = asyncio.Event()
         self.gone = asyncio.Event()
 
@@ -40,9 +42,18 @@ class Wire:
         """Have what the other end tells under this name handed to `heard`."""
         self._heard[what] = heard
 
-    def answer(self, what: str, answer: Answer) -> None:
-        """Have what the other end asks under this name answered."""
+    def answer(self, what: str, answer: Answer, *, revocable: bool = False) -> None:
+        """Have what the other end asks under this name answered.
+
+        Args:
+            what: The name.
+            answer: Called with the question.
+            revocable: Whether it is cancelled when nobody waits for the answer any more; what was
+                begun is finished otherwise.
+        """
         self._answers[what] = answer
+        if revocable:
+            self._revocable_names.add(what)
 
     def tell(self, what: str, /, **fields: Any) -> bool:
         """Tell the other end; False: it is gone, or has not read for long."""
@@ -65,6 +76,8 @@ class Wire:
             raise WireError(f"no answer to {what} within {within_s:g} s") from late
         finally:
             del self._asked[number]
+            if not answered.done() or answered.cancelled():
+                self._send({"revoke": number})
 
     async def run(self) -> None:
         """Read what comes until the other end is gone."""
@@ -103,10 +116,16 @@ class Wire:
         match message:
             case {"tell": str(what)}:
                 self._hear(what, message)
-            case {"ask": str(what)}:
+            case {"ask": str(what), "number": int(number)}:
                 task = answering.create_task(self._answer(what, message), name=f"answer {what}")
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
+                if what in self._revocable_names:
+                    self._revocable[number] = task
+                    task.add_done_callback(lambda _: self._revocable.pop(number))
+            case {"revoke": int(number)}:
+                if task := self._revocable.get(number):
+                    task.cancel()
             case {"number": int(number)}:
                 waiting = self._asked.get(number)
                 if waiting and not waiting.done():

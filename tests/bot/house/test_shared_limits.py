@@ -91,6 +91,19 @@ async def test_requests_a_minute_are_counted_for_the_house() -> None:
         assert await enter(there, 4, within_s=0.05) is None
 
 
+async def test_who_gave_up_waiting_uses_up_no_request_of_the_minute() -> None:
+    settings = settings_with(per_minute=600)  # one in a tenth of a second, once all are used
+    async with lines(settings) as it:
+        here, there = gates_of(it, settings)
+        await it.open()
+        for number in range(600):
+            await enter(here, number)
+        tries = [await enter(gate, 1, within_s=0.001) for gate in (here, there) * 100]
+
+        assert tries.count(None) > 150
+        assert await enter(there, 2, within_s=10.0) is not None  # behind those it would be 15 s
+
+
 async def test_what_is_always_allowed_is_allowed_once_for_the_house() -> None:
     settings = settings_with(concurrent=3)
     async with lines(settings) as it:
