@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import json
+import platform
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -14,6 +16,7 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL, board_at
 from bot.health.policies import credential
+from bot.ladders.rungs import spoken
 from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
@@ -177,11 +180,25 @@ def _reason(gone: Exception) -> str:
 
 
 def places(settings: Settings) -> dict[tuple[str, str], str]:
-    """Return each rung's place on the board: the same only where server and key are the same."""
+    """Return each rung's place on the board: the same only where the same is asked with one key.
+
+    A voice that is misspelt, or options that a provider refuses, are no failure of a rung that has
+    others. What has no address runs on a machine of its own, and fails with it.
+    """
     found: dict[tuple[str, str], str] = {}
     for stage, rung in settings.stages.rungs():
-        asked = f"{rung.kind} {rung.url} {rung.model} {credential(rung)}"
-        mark = hashlib.sha256(asked.encode()).hexdigest()[:12]
+        asked = [
+            rung.kind,
+            rung.url or platform.node(),
+            credential(rung),
+            rung.model,
+            rung.voice,
+            rung.language or spoken(settings.agent.language, stage),
+            getattr(rung, "alternatives", 1),
+            rung.options,
+        ]
+        said = json.dumps(asked, sort_keys=True, default=str)
+        mark = hashlib.sha256(said.encode()).hexdigest()[:12]
         found[stage, rung.name] = f"{stage}/{rung.name[:150]}/{mark}"
     return found
 

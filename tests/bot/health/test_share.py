@@ -1,6 +1,7 @@
 """Two processes' rosters on one board, of each kind: what one finds out the other need not."""
 
 import asyncio
+import platform
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -328,6 +329,48 @@ async def test_moments_are_the_boards_whatever_the_machines_clocks_say(
         await witness.close()
         assert {each.aspect for each in words} == {Aspect.BREAKER, Aspect.SUSPICION}
         assert all(each.at_s > time.time() + 80_000 for each in words)
+
+
+def places_with(change: dict[str, Any]) -> dict[tuple[str, str], str]:
+    voice = {"name": "voice", "kind": "cartesia", "api_key": "k", "voice": "anna"}
+    mind = {"name": "mind", "kind": "openai", "api_key": "k"}
+    stages = {
+        "stt": [{"name": "ears", "kind": "local"}],
+        "llm": [mind],
+        "tts": [voice | change.get("voice", {})],
+    }
+    return places(Settings.model_validate({"stages": stages, "agent": change.get("agent", {})}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"voice": {"voice": "ana"}},
+        {"voice": {"language": "es"}},
+        {"voice": {"options": {"speed": 2}}},
+        {"voice": {"model": "sonic"}},
+        {"voice": {"api_key": "another"}},
+        {"agent": {"language": "es"}},
+    ],
+    ids=str,
+)
+def test_a_rung_is_another_where_something_else_is_asked_of_it(change: dict[str, Any]) -> None:
+    assert places_with(change)["tts", "voice"] != places_with({})["tts", "voice"]
+
+
+def test_a_rung_is_the_same_whatever_is_configured_elsewhere() -> None:
+    slower = {"voice": {"timeout_s": 3, "standby": "cold"}}
+
+    assert places_with(slower) == places_with({})
+
+
+def test_what_has_no_address_is_its_machines_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = places_with({})
+    monkeypatch.setattr(platform, "node", lambda: "elsewhere")
+    there = places_with({})
+
+    assert here["stt", "ears"] != there["stt", "ears"]
+    assert here["tts", "voice"] == there["tts", "voice"]
 
 
 def loaded_with(share: str) -> Loaded:
