@@ -2,11 +2,17 @@
 
 import hashlib
 from importlib.metadata import version
+from typing import Final
 
 from bot.config.settings import Settings
+from bot.config.stages import STAGES, RungSettings
 from bot.exits import UsageError
+from bot.ladders.rungs import rung_of
 from bot.tools.owner import owner_tools
 from calls.house_events import ConfigurationLoaded
+from providers.catalog import provider
+
+ANY_RATE_HZ: Final = 8000  # of sound that nobody will hear
 
 
 def check_tools(settings: Settings) -> None:
@@ -20,6 +26,33 @@ def check_tools(settings: Settings) -> None:
             owner_tools(agent.tools)
         except ValueError as broken:
             raise UsageError(f"agent {agent.name}: {broken}") from broken
+
+
+def check_rungs(settings: Settings) -> None:
+    """Refuse to open with a rung that cannot be made: it would end every call at its beginning.
+
+    Each service is made once, and let go.
+
+    Raises:
+        UsageError: One cannot be made as it is configured; one line.
+    """
+    for agent in (settings.agent, *settings.agents.values()):
+        for stage in STAGES:
+            for index, rung in enumerate(getattr(settings.stages, stage)):
+                try:
+                    spec = rung_of(rung, stage, agent=agent, sample_rate_hz=ANY_RATE_HZ)
+                    provider(stage, rung.kind).build(spec)
+                except (TypeError, ValueError) as wrong:
+                    said = str(wrong).partition("\n")[0]
+                    where = f"stages.{stage}[{index}] ({rung.kind}, agent {agent.name})"
+                    raise UsageError(f"{where}: {said}; correct {_in_doubt(rung)}") from wrong
+
+
+def _in_doubt(rung: RungSettings) -> str:
+    """Name what of a rung may be wrong; what its options say may be secret."""
+    named = ["options." + each for each in rung.options]
+    named += ["voice", "language"] if rung.voice else ["language"]
+    return " or ".join(named)
 
 
 def configuration_of(settings: Settings) -> ConfigurationLoaded:

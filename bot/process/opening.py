@@ -22,7 +22,7 @@ from bot.crm.opening import open_crm
 from bot.health.watch import watch_providers
 from bot.ladders.prices import load_prices
 from bot.process.call_maker import MakeCall, call_maker
-from bot.process.configuration import check_tools, configuration_of
+from bot.process.configuration import check_rungs, check_tools, configuration_of
 from bot.process.interpreter import (
     read_in_small_pieces,
     serve_the_loop_first,
@@ -87,6 +87,7 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     read_in_small_pieces()
     serve_the_loop_first()
     await asyncio.to_thread(load_providers, settings)
+    await asyncio.to_thread(check_rungs, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)
     await warm_up(models)
     return models
