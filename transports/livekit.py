@@ -134,13 +134,14 @@ class LivekitLeg(PlainLeg):
         """Close the room, which hangs up on the caller, and leave."""
         self._gone = None
         self._tell_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
-        if self._rooms is not None and self.line.watched.over != "line_ended":
-            try:
+        try:
+            if self._rooms is not None and self.line.watched.over != "line_ended":
                 await self._rooms.delete(self.line.place.room)
-            except RoomsError as failed:
-                logger.warning("{} was not closed: {}", self.line.place.room, failed)
-                self._tell(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
-        await self.line.close()
+        except RoomsError as failed:
+            logger.warning("{} was not closed: {}", self.line.place.room, failed)
+            self._tell(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
+        finally:
+            await self.line.close()  # whatever fails: who watches the line waits for this
 
     def _tell_restored(self, after_s: float) -> None:
         self._tell(LineRestored(after_s=after_s))

@@ -1,7 +1,7 @@
 """Where telephone calls come in over LiveKit: its webhook, and a look round for what it missed."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -48,8 +48,9 @@ def livekit_router(
         tell=process.switchboard.tell,
     )
     process.people.add("livekit", people)
+    process.at_end.push_async_callback(rooms.close)  # any door's call may hang up on a person here
     door = _LivekitDoor(process, tasks, house, rooms, reader, settings.room_prefix)
-    looking = tasks.create_task(door.keep_open(), name="look for rooms")
+    looking = tasks.create_task(door.look_round(), name="look for rooms")
 
     def stop_looking() -> None:
         looking.cancel()
@@ -68,20 +69,14 @@ class _LivekitDoor:
     rooms: LivekitRooms
     reader: WebhookReader
     prefix: str
-    calls: set[asyncio.Task[None]] = field(default_factory=set)
     unreachable: bool = False
 
-    async def keep_open(self) -> None:
-        """Look round until cancelled; what the calls need is let go of when they have ended."""
-        try:
-            while True:
-                await asyncio.sleep(LOOK_EVERY_S)
-                if self.house.leads:
-                    await self._look_round()
-        finally:
-            while self.calls:
-                await asyncio.wait(self.calls)
-            await self.rooms.close()
+    async def look_round(self) -> None:
+        """Look round until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self.house.leads:
+                await self._look_round()
 
     async def webhook(self, request: Request) -> Response:
         """Read an event; what it leads to goes on behind the answer."""
@@ -108,9 +103,7 @@ class _LivekitDoor:
             self._begin(each.name, each.sid)
 
     def _begin(self, room: str, sid: str) -> None:
-        task = self.tasks.create_task(self._take(room, sid), name=f"room {room}")
-        self.calls.add(task)
-        task.add_done_callback(self.calls.discard)
+        self.tasks.create_task(self._take(room, sid), name=f"room {room}")
 
     async def _take(self, room: str, sid: str) -> None:
         """Answer a room that no other process has claimed; a mistake ends this call alone."""

@@ -132,7 +132,8 @@ class LivekitPeople:
             await self.rooms.delete(line.place.room)
         except RoomsError as error:
             logger.debug("{} was not closed: {}", line.place.room, error)
-        await line.close()
+        finally:
+            await line.close()
 
     def _tell_failure(self, error: Exception) -> None:
         text = str(error) or type(error).__name__

@@ -7,7 +7,7 @@ open, and whatever is told at its end is still heard and written.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -112,6 +112,7 @@ async def _taking_calls(
     await asyncio.to_thread(spare_the_loaded)
     roster = shared.policies["llm"].roster
     async with (
+        AsyncExitStack() as at_end,
         free_ended_calls(lambda: switchboard.ended),
         watch_providers(
             settings, roster, shared=shared.clients, tell=tell, lag=measuring.lag
@@ -130,6 +131,7 @@ async def _taking_calls(
             exposition=own.exposition,
             sums=own.sums,
             people=shared.people,
+            at_end=at_end,
             measuring=measuring,
             briefs=shared.briefs,
             carrier_words=own.carrier_words,

@@ -1,6 +1,7 @@
 """What takes calls, once everything that they share is open."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from bot.call.answerers import CarrierWords
@@ -36,6 +37,7 @@ class Process:
     exposition: Exposition
     sums: ConsoleSums
     people: People  # doors that can call a person say so here
+    at_end: AsyncExitStack  # takes what a door's calls need until the last call has ended
     measuring: LagTeller
     briefs: Briefs
     carrier_words: CarrierWords

@@ -9,13 +9,16 @@ from pipecat.frames.frames import EndFrame, OutputAudioRawFrame, TextFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
+from pydantic import SecretStr
 
 from calls.events import Event
 from calls.room_watch import RoomWatch
+from tests.transports.exchange import SECRET
 from transports.livekit import LivekitLeg
 from transports.livekit_dial import CALLEE
 from transports.livekit_line import LivekitLine
 from transports.livekit_room import RoomPlace
+from transports.livekit_rooms import LivekitRooms
 from transports.livekit_words import CLIENT_INITIATED, USER_REJECTED, party_of
 
 RATE_HZ = 8_000
@@ -138,6 +141,20 @@ async def test_a_leg_that_we_end_is_told_once(
 
     (ended,) = told
     assert getattr(ended, "outcome", None) == outcome
+    assert line.closed
+
+
+async def test_a_line_is_left_whatever_becomes_of_its_room() -> None:
+    rooms = LivekitRooms(
+        url="ws://127.0.0.1:9", api_key=SecretStr("key"), api_secret=SecretStr(SECRET)
+    )
+    await rooms.close()  # asked all the same, as by a mistake of ours
+    line = StillLine()
+    leg = LivekitLeg(line, tell=list[Event]().append, rooms=rooms)  # type: ignore[arg-type]
+
+    with pytest.raises(RuntimeError, match="closed"):
+        await leg.hang_up("caller_hung_up")
+
     assert line.closed
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,12 +15,15 @@ from livekit import api
 
 from bot.config.settings import Settings
 from bot.http.application import Extras, application
+from bot.http.livekit_people import LivekitPeople
 from bot.process.opening import open_process
 from bot.process.process import Process
 from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES
+from transports.leg import LegFacts
 
 GUARD_S = 30.0
+ELSEWHERE: Any = SimpleNamespace(facts=LegFacts(transport="webrtc", sample_rate_hz=16_000))
 
 
 @dataclass
@@ -133,6 +137,25 @@ async def opened(tmp_path: Path, **tree: Any) -> AsyncIterator[Opened]:
             await process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
 
+class LastingCall:
+    """A call at another door, which goes on until it is told to end."""
+
+    call_id = "lasting"
+
+    def __init__(self) -> None:
+        self.began, self.over = asyncio.Event(), asyncio.Event()
+
+    async def run(self) -> None:
+        self.began.set()
+        await self.over.wait()
+
+    async def end(self, reason: str) -> None:
+        self.over.set()
+
+    async def cancel(self, reason: str) -> None:
+        self.over.set()
+
+
 def started(name: str, event_id: str = "EV_1") -> bytes:
     room = {"name": name, "sid": f"RM_{name}"}
     return event(event="room_started", id=event_id, createdAt=_now(), room=room)
@@ -179,6 +202,27 @@ async def test_a_caller_without_a_seat_is_refused_by_closing_the_room(tmp_path: 
     assert not door.server.joins
     refused = await door.notes.until("CallRefused")
     assert (refused.transport, refused.reason) == ("livekit", "full")
+
+
+async def test_a_room_can_be_closed_as_long_as_any_call_goes_on(tmp_path: Path) -> None:
+    call = LastingCall()
+    async with opened(tmp_path) as door, asyncio.TaskGroup() as beside:
+        switchboard = door.process.switchboard
+        beside.create_task(switchboard.answer(ELSEWHERE, call))
+        await call.began.wait()
+        beside.create_task(switchboard.close(drain_s=GUARD_S))
+        await door.post(started("call-1"))  # a caller who rings now hears busy
+        await door.notes.until("CallRefused")
+        people = door.process.people.for_caller("webrtc")
+        assert isinstance(people, LivekitPeople)
+        await people.rooms.delete("person-1")  # whom that call's caller talked with
+        await door.server.until(lambda: len(door.server.deleted) == 2)
+        call.over.set()
+
+    assert sorted(door.server.deleted) == ["call-1", "person-1"]
+    assert not [each for each in door.notes.entries if type(each).__name__ == "CallFailed"]
+    with pytest.raises(RuntimeError, match="closed"):  # let go of with the process
+        await people.rooms.delete("person-1")
 
 
 async def test_a_room_whose_webhook_was_lost_is_found(tmp_path: Path) -> None:
