@@ -24,6 +24,11 @@ class Claims:
         self._holders[what] = holder
         return True
 
+    def give_back(self, what: str, *, holder: str) -> None:
+        """Let anybody claim it again, the holder too; harmless where it is another's."""
+        if self._holders.get(what) == holder:
+            del self._holders[what]
+
     def serve(self, wire: Wire, *, holder: str) -> None:
         """Say whether it is the holder's to do when it asks, at the other end of a line."""
 
@@ -31,6 +36,7 @@ class Claims:
             return self.claim(said["what"], holder=holder)
 
         wire.answer("claim", claim)
+        wire.on("give_back", lambda said: self.give_back(said["what"], holder=holder))
 
     def lose(self, holder: str) -> None:
         """Let others claim what somebody who is gone had claimed."""

@@ -49,6 +49,10 @@ class Peers(Protocol):
         """Return whether this process is the first to claim this, of all that live."""
         ...
 
+    def give_back(self, what: str) -> None:
+        """Let any process claim this again, this one too."""
+        ...
+
     def answer(self, what: str, answer: Answer) -> None:
         """Answer what other processes of the house ask of this one."""
         ...
@@ -153,6 +157,10 @@ class NoPeers:
     async def claim(self, what: str) -> bool:
         """Claim it here."""
         return self._claims.claim(what, holder="")
+
+    def give_back(self, what: str) -> None:
+        """Let it be claimed here again."""
+        self._claims.give_back(what, holder="")
 
     def answer(self, what: str, answer: Answer) -> None:
         """Answer it when this process itself asks."""

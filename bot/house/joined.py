@@ -56,6 +56,10 @@ class WirePeers:
             logger.warning("not claimed: {}", gone)
             return False
 
+    def give_back(self, what: str) -> None:
+        """Give it back to the supervisor."""
+        self._wire.tell("give_back", what=what)
+
     def answer(self, what: str, answer: Answer) -> None:
         """Answer it for any worker."""
         self._answers[what] = answer

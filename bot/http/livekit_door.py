@@ -1,6 +1,7 @@
 """Where telephone calls come in over LiveKit: its webhook, and a look round for what it missed."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -21,7 +22,7 @@ from campaigns.livekit_carrier import dial_of
 from transports.livekit import LivekitLeg
 from transports.livekit_line import LivekitLine
 from transports.livekit_room import LineError, RoomPlace
-from transports.livekit_rooms import LivekitRooms, RoomsError
+from transports.livekit_rooms import LivekitRooms, OpenRoom, RoomsError
 
 WEBHOOK_PATH: Final = "/livekit/webhook"
 LOOK_EVERY_S: Final = 1.0  # a caller whose webhook was lost, or whose worker, hears ringing so long
@@ -86,7 +87,7 @@ class _LivekitDoor:
             self._tell_refusal(news)
             return Response(news.status.phrase, status_code=news.status, media_type="text/plain")
         if begins_call(news, self.prefix):
-            self._begin(news.room, news.sid)
+            self._begin(OpenRoom(sid=news.sid, name=news.room))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _look_round(self) -> None:
@@ -100,17 +101,17 @@ class _LivekitDoor:
             return
         self.unreachable = False
         for each in found:
-            self._begin(each.name, each.sid)
+            self._begin(each)
 
-    def _begin(self, room: str, sid: str) -> None:
-        self.tasks.create_task(self._take(room, sid), name=f"room {room}")
+    def _begin(self, room: OpenRoom) -> None:
+        self.tasks.create_task(self._take(room), name=f"room {room.name}")
 
-    async def _take(self, room: str, sid: str) -> None:
+    async def _take(self, room: OpenRoom) -> None:
         """Answer a room that no other process has claimed; a mistake ends this call alone."""
         try:
-            if not await self.house.peers.claim(f"room {sid or room}"):
+            if not await self.house.peers.claim(_claim_on(room)):
                 return
-            admitted = await self.house.admit(room)
+            admitted = await self.house.admit(room.name)
             if not isinstance(admitted, HeldSeat):
                 await self._refuse(room, admitted.reason)
                 return
@@ -122,13 +123,20 @@ class _LivekitDoor:
             )
             logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
 
-    async def _answer(self, room: str) -> None:
-        """Join before anything else: the caller hears ringing until our track is there."""
-        line = LivekitLine(self._place(room), clock=clock.monotonic)
+    async def _answer(self, room: OpenRoom) -> None:
+        """Join before anything else: the caller hears ringing until our track is there.
+
+        Nobody is left in a room without us: they would hear nothing until they hang up.
+        """
+        line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
         try:
-            if not await self._join(line) or not await line.caller_came():
-                return
-            await self._converse(line)
+            if not await self._join(line):
+                self.house.peers.give_back(_claim_on(room))  # whoever still rings is found again
+            elif await line.caller_came():
+                await self._converse(room, line)
+        except Exception:
+            await self._close(room)
+            raise
         finally:
             await line.close()
 
@@ -144,12 +152,13 @@ class _LivekitDoor:
         self._tell_failure(LineError(f"no room after {TRIES} tries"))
         return False
 
-    async def _converse(self, line: LivekitLine) -> None:
-        dial_id = dial_of(line.place.room, self.prefix)
+    async def _converse(self, room: OpenRoom, line: LivekitLine) -> None:
+        dial_id = dial_of(room.name, self.prefix)
         if not await self.process.briefs.load(dial_id):
             tell = self.process.switchboard.tell
             tell(CallRefused(transport="livekit", reason="no_brief"))
-            return  # whoever was called hears nothing rather than somebody else's greeting
+            await self._close(room)  # rather than say somebody else's greeting
+            return
         leg = LivekitLeg(
             line, tell=self.process.switchboard.tell, rooms=self.rooms, dial_id=dial_id
         )
@@ -163,20 +172,23 @@ class _LivekitDoor:
         finally:
             watch.cancel()
 
-    async def _refuse(self, room: str, reason: str) -> None:
+    async def _refuse(self, room: OpenRoom, reason: str) -> None:
         """Tell a telephone that we are busy: a room closed before it was answered says 486."""
         self.process.switchboard.tell(CallRefused(transport="livekit", reason=reason))
-        try:
+        with suppress(RoomsError):  # `_close` tells
             for _ in range(round(RING_S / LOOK_S)):
-                if await self.rooms.has_caller(room):
+                if await self.rooms.has_caller(room.name):
                     break
                 await asyncio.sleep(LOOK_S)
-            await self.rooms.delete(room)
+        await self._close(room)
+
+    async def _close(self, room: OpenRoom) -> None:
+        """Hang up on whoever is in a room; where that fails they are found again."""
+        try:
+            await self.rooms.delete(room.name)
         except RoomsError as silent:
             self._tell_failure(silent)
-
-    def _place(self, room: str) -> RoomPlace:
-        return RoomPlace(url=self.rooms.url, room=room, token=lambda: self.rooms.token(room))
+            self.house.peers.give_back(_claim_on(room))
 
     def _tell_refusal(self, refusal: WebhookRefusal) -> None:
         if refusal.status is not HTTPStatus.OK:  # told again, or late: nobody's fault
@@ -186,3 +198,11 @@ class _LivekitDoor:
         self.process.switchboard.tell(
             ProviderFailed(stage="transport", provider="livekit", error=str(failed))
         )
+
+
+def _claim_on(room: OpenRoom) -> str:
+    return f"room {room.sid or room.name}"
+
+
+def _place(rooms: LivekitRooms, room: str) -> RoomPlace:
+    return RoomPlace(url=rooms.url, room=room, token=lambda: rooms.token(room))

@@ -25,6 +25,17 @@ def test_others_may_claim_what_a_lost_worker_had() -> None:
     assert not claims.claim("room 2", holder="w3")
 
 
+def test_what_its_holder_gives_back_anybody_may_claim() -> None:
+    claims = Claims()
+    claims.claim("room 1", holder="w1")
+
+    claims.give_back("room 1", holder="w2")
+    assert not claims.claim("room 1", holder="w2")
+    claims.give_back("room 1", holder="w1")
+
+    assert claims.claim("room 1", holder="w2")
+
+
 def test_the_oldest_gives_way_when_there_are_too_many() -> None:
     claims = Claims(most=2)
     for number in range(3):
@@ -39,6 +50,18 @@ async def test_a_room_is_one_workers_until_that_is_lost() -> None:
         await it.open()
         first = [await each.peers.claim("room 1") for each in it.joined[:2]]
         it.office.lose(it.desks[0])  # type: ignore[arg-type] - without a process
+        after = await it.joined[1].peers.claim("room 1")
+
+    assert first == [True, False]
+    assert after
+
+
+async def test_a_room_that_one_worker_gives_back_is_anothers() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        first = [await each.peers.claim("room 1") for each in it.joined[:2]]
+        it.joined[0].peers.give_back("room 1")
+        await it.settle()
         after = await it.joined[1].peers.claim("room 1")
 
     assert first == [True, False]

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -14,13 +14,18 @@ from aiohttp import web
 from livekit import api
 
 from bot.config.settings import Settings
+from bot.http import livekit_door
 from bot.http.application import Extras, application
 from bot.http.livekit_people import LivekitPeople
+from bot.process.call_maker import MakeCall
 from bot.process.opening import open_process
 from bot.process.process import Process
+from calls.events import ProviderFailed
 from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES
-from transports.leg import LegFacts
+from tests.transports.test_livekit_leg import StillLine
+from transports.leg import Clock, LegFacts
+from transports.livekit_room import RoomPlace
 
 GUARD_S = 30.0
 ELSEWHERE: Any = SimpleNamespace(facts=LegFacts(transport="webrtc", sample_rate_hz=16_000))
@@ -34,6 +39,7 @@ class LockedServer:
     joins: int = 0
     deleted: list[str] = field(default_factory=list)
     rooms: list[str] = field(default_factory=list)
+    keeps_rooms: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -43,6 +49,8 @@ class LockedServer:
         if request.path.startswith("/rtc"):
             self.joins += 1
             return web.Response(status=401, text="no")
+        if method == "DeleteRoom" and self.keeps_rooms:
+            return web.Response(status=503, text="no")
         if method == "DeleteRoom":
             self.deleted.append(api.DeleteRoomRequest.FromString(body).room)
             return _protobuf(api.DeleteRoomResponse())
@@ -96,6 +104,20 @@ class DoorNotes:
         return found[0]
 
 
+class JoinedLine(StillLine):
+    """A line into a room with a caller in it."""
+
+    def __init__(self, place: RoomPlace, *, clock: Clock) -> None:
+        super().__init__()
+        self.place, self.clock = place, clock
+
+    async def open(self) -> None:
+        """We are in the room."""
+
+    async def caller_came(self) -> bool:
+        return True
+
+
 @dataclass(kw_only=True)
 class Opened:
     """A door that is open."""
@@ -111,8 +133,17 @@ class Opened:
         return answer.status_code
 
 
+def _asking(process: Process, tasks: asyncio.TaskGroup) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(application(process, tasks, Extras())),
+        base_url="http://127.0.0.1:8080",
+    )
+
+
 @asynccontextmanager
-async def opened(tmp_path: Path, **tree: Any) -> AsyncIterator[Opened]:
+async def opened(
+    tmp_path: Path, *, call: MakeCall | None = None, **tree: Any
+) -> AsyncIterator[Opened]:
     async with locked_server() as server:
         livekit = {"enabled": True, "url": server.url, "api_key": KEY, "api_secret": SECRET}
         settings = Settings.model_validate(
@@ -128,10 +159,7 @@ async def opened(tmp_path: Path, **tree: Any) -> AsyncIterator[Opened]:
         async with (
             open_process(settings, words=False, listeners=[notes]) as process,
             asyncio.TaskGroup() as tasks,
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(application(process, tasks, Extras())),
-                base_url="http://127.0.0.1:8080",
-            ) as client,
+            _asking(replace(process, call=call or process.call), tasks) as client,
         ):
             yield Opened(client=client, process=process, server=server, notes=notes)
             await process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
@@ -170,16 +198,58 @@ def _now() -> str:
 async def test_a_room_of_the_rules_is_joined_once_however_often_it_is_told(tmp_path: Path) -> None:
     async with opened(tmp_path) as door:
         told = [await door.post(started("call-1", f"EV_{number}")) for number in (1, 2, 2)]
-        failed = await door.notes.until("ProviderFailed")  # after the last try of one call
-        joins = door.server.joins
-        again = await door.post(started("call-1", "EV_3"))
+        await door.notes.until("ProviderFailed")  # after the last try of one call
         await door.process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
     assert told == [204, 204, 200]
-    assert again == 204
+    (failed,) = [each for each in door.notes.entries if isinstance(each, ProviderFailed)]
     assert failed.provider == "livekit"
-    assert joins
-    assert door.server.joins == joins
+    assert door.server.joins
+
+
+async def test_a_room_that_let_nobody_in_is_joined_again_while_somebody_is_there(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as door:
+        await door.post(started("call-1"))
+        await door.notes.until("ProviderFailed")
+        joins = door.server.joins
+        door.server.rooms = ["call-1"]
+        await door.server.until(lambda: door.server.joins > joins)
+
+    assert not door.server.deleted
+
+
+async def test_whoever_was_called_and_cannot_be_briefed_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_to_be_found(_: str) -> None:
+        return None
+
+    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    async with opened(tmp_path) as door:
+        door.process.briefs.look_up = not_to_be_found
+        await door.post(started("call-dial-7"))
+        refused = await door.notes.until("CallRefused")
+        await door.server.until(lambda: door.server.deleted)
+
+    assert refused.reason == "no_brief"
+    assert door.server.deleted == ["call-dial-7"]
+
+
+async def test_nobody_is_left_in_a_room_with_a_mistake_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    async with opened(tmp_path, call=mistaken) as door:
+        await door.post(started("call-1"))
+        failed = await door.notes.until("CallFailed")
+
+    assert failed.error == "ZeroDivisionError"
+    assert door.server.deleted == ["call-1"]
 
 
 async def test_a_room_that_is_not_the_rules_is_nobodys_business(tmp_path: Path) -> None:
@@ -202,6 +272,20 @@ async def test_a_caller_without_a_seat_is_refused_by_closing_the_room(tmp_path: 
     assert not door.server.joins
     refused = await door.notes.until("CallRefused")
     assert (refused.transport, refused.reason) == ("livekit", "full")
+
+
+async def test_a_room_that_could_not_be_closed_is_closed_later(tmp_path: Path) -> None:
+    async with opened(tmp_path, server={"max_calls": 1}) as door:
+        seat = door.process.switchboard.keep_seat()
+        door.server.keeps_rooms = True
+        await door.post(started("call-1"))
+        await door.notes.until("ProviderFailed")
+        door.server.keeps_rooms = False
+        door.server.rooms = ["call-1"]
+        await door.server.until(lambda: door.server.deleted)
+
+    assert seat
+    assert set(door.server.deleted) == {"call-1"}
 
 
 async def test_a_room_can_be_closed_as_long_as_any_call_goes_on(tmp_path: Path) -> None:
