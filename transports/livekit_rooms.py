@@ -20,6 +20,7 @@ ASK_S: Final = 3.0
 MORE_S: Final = 5.0  # on top of the ringing, for a transfer's answer to arrive
 TOKEN_S: Final = 24 * 3600.0  # a call of LiveKit's lasts no longer; reconnecting shows it again
 
+_STATUS: Final = api.SIPTransferStatus
 _T = TypeVar("_T")
 
 
@@ -104,7 +105,7 @@ class LivekitRooms:
         )
         try:
             async with asyncio.timeout(ring_s + MORE_S):
-                await self._api.sip.transfer_sip_participant(request)
+                answer = await self._api.sip.transfer_sip_participant(request)
         except api.SipCallError as refused:
             ran_out = refused.code == api.ServerErrorCode.CANCELED
             return handover_of(refused.sip_status_code, timed_out=ran_out)
@@ -112,12 +113,28 @@ class LivekitRooms:
             return "no_answer"
         except (api.ServerError, aiohttp.ClientError):
             return "failed"
-        return "connected"
+        return _came_of(answer)
 
 
 def uri_of(number: str) -> str:
     """Return what a REFER names: a SIP address as it stands, a number as `tel:`."""
     return number if number.startswith(("sip:", "sips:", "tel:")) else f"tel:{number}"
+
+
+def _came_of(answer: api.TransferSIPParticipantResponse) -> Handover:
+    """Return what came of a transfer that was answered without an error.
+
+    A server up to v1.13.5 answers nothing at all when it went through: no id, and a status that
+    reads as 0, ongoing. One that has an id and is ongoing is not known to have gone through, so
+    the caller is kept.
+
+    Source: livekit-api 1.2.2, `SipService.transfer_sip_participant`.
+    """
+    says_nothing = not answer.transfer_id and answer.status == _STATUS.STS_TRANSFER_ONGOING
+    if says_nothing or answer.status == _STATUS.STS_TRANSFER_SUCCESSFUL:
+        return "connected"
+    ran_out = answer.reason == api.SIPTransferReason.STR_RINGING_TIMEOUT
+    return handover_of(answer.sip_status.code or None, timed_out=ran_out)
 
 
 async def _request(asking: Awaitable[_T]) -> _T:

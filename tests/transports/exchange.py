@@ -27,6 +27,7 @@ DIALS = {
     "CreateSIPParticipant": "dial",
     "ListParticipants": "participants",
     "RemoveParticipant": "remove",
+    "TransferSIPParticipant": "transfer",
 }
 
 
@@ -38,6 +39,7 @@ class Exchange:
         refuses: What to answer to a method, as twirp's code and message.
         meta: What a refusal has beside these, such as a SIP status.
         there: Who is in every room.
+        transferred: What is answered to a transfer.
         hangs: Set, a dial is answered only when it is unset.
     """
 
@@ -49,6 +51,7 @@ class Exchange:
         self.there: list[str] = []
         self.removed: list[str] = []
         self.dialled: list[sip.CreateSIPParticipantRequest] = []
+        self.transferred = sip.TransferSIPParticipantResponse()
         self.hangs = False
         self._numbers = count(1)
         self.url = ""
@@ -99,6 +102,9 @@ class Exchange:
         while self.hangs:
             sleep(0.01)
         return sip.SIPParticipantInfo(room_name=request.room_name, sip_call_id="SCL_1")
+
+    def _transfer(self, _body: bytes) -> Any:
+        return self.transferred
 
     def _participants(self, _body: bytes) -> Any:
         there = [api.ParticipantInfo(identity=each) for each in self.there]

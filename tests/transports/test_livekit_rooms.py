@@ -1,0 +1,70 @@
+"""What a media server answers to a transfer, and what that means for the caller."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from livekit import api
+from pydantic import SecretStr
+
+from calls.handover import Destination, Handover
+from tests.transports.exchange import SECRET, Exchange, running_exchange
+from transports.livekit_rooms import LivekitRooms
+
+DESK = Destination(name="desk", number="+15550123")
+ONGOING = api.SIPTransferStatus.STS_TRANSFER_ONGOING
+FAILED = api.SIPTransferStatus.STS_TRANSFER_FAILED
+SUCCESSFUL = api.SIPTransferStatus.STS_TRANSFER_SUCCESSFUL
+RANG_OUT = api.SIPTransferReason.STR_RINGING_TIMEOUT
+Answer = api.TransferSIPParticipantResponse
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    with running_exchange() as exchange:
+        yield exchange
+
+
+@pytest_asyncio.fixture
+async def rooms(exchange: Exchange) -> AsyncIterator[LivekitRooms]:
+    rooms = LivekitRooms(url=exchange.url, api_key=SecretStr("key"), api_secret=SecretStr(SECRET))
+    yield rooms
+    await rooms.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "handover"),
+    [
+        (Answer(), "connected"),
+        (Answer(transfer_id="T_1", status=SUCCESSFUL), "connected"),
+        (Answer(transfer_id="T_1", status=FAILED, sip_status={"code": 486}), "busy"),
+        (Answer(transfer_id="T_1", status=FAILED, sip_status={"code": 603}), "declined"),
+        (Answer(transfer_id="T_1", status=FAILED, reason=RANG_OUT), "no_answer"),
+        (Answer(transfer_id="T_1", status=FAILED), "failed"),
+        (Answer(status=FAILED), "failed"),
+        (Answer(transfer_id="T_1", status=ONGOING), "failed"),
+    ],
+    ids=[
+        "says nothing, as servers up to v1.13.5",
+        "successful",
+        "busy",
+        "declined",
+        "rang out",
+        "failed",
+        "failed, without an id",
+        "not known yet",
+    ],
+)
+async def test_a_transfer_is_judged_by_its_answer_and_not_by_the_lack_of_an_error(
+    exchange: Exchange, rooms: LivekitRooms, answer: Answer, handover: Handover
+) -> None:
+    exchange.transferred = answer
+
+    assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == handover
+
+
+async def test_a_transfer_that_is_refused_says_why(exchange: Exchange, rooms: LivekitRooms) -> None:
+    exchange.refuses["TransferSIPParticipant"] = ("resource_exhausted", "sip status 486")
+    exchange.meta = {"sip_status_code": "486", "sip_status": "Busy here"}
+
+    assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == "busy"
