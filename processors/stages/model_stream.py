@@ -66,10 +66,11 @@ class ModelStream:
             return None
         self.finish = choice.finish_reason or self.finish
         text, tools = choice.delta.content or "", choice.delta.tool_calls
-        if not text and not tools:
+        self.characters += len(text)
+        begun = text if self.spoke else text.strip()  # blanks before the first word say nothing
+        if not begun and not tools:
             return None  # a role, a keep-alive, the finish: not what the caller waits for
         self.spoke = True
-        self.characters += len(text)
         self.words = chunk if text else self.words
         self.held += [chunk] if tools else []
         return text

@@ -51,7 +51,7 @@ async def _failure(client: AsyncOpenAI, rung: RungSpec, *, timeout_s: float) -> 
             symptom = Symptom.NO_TEXT
             async with stream:
                 async for chunk in stream:
-                    if chunk.choices and chunk.choices[0].delta.content:
+                    if chunk.choices and (chunk.choices[0].delta.content or "").strip():
                         return None
     except TimeoutError:
         pass

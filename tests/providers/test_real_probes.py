@@ -16,6 +16,7 @@ from faultlab.schedule import Window
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec, Stage
 from tests.faultlab.near_ears import bring_near
+from tests.providers.scripted_model import writing
 
 pytestmark = pytest.mark.virtual_time
 
@@ -97,6 +98,17 @@ async def test_garbage_is_no_answer(peer: Instance) -> None:
 
     with pytest.raises(ProbeFailedError):
         await probe(peer, timeout_s=0.7)
+
+
+async def test_a_model_that_writes_only_blanks_fails_its_probe() -> None:
+    async with writing("\n\n", " ", finish="stop") as url:
+        rung = RungSpec(
+            name="it", stage="llm", kind="openai", url=url, api_key="any", sample_rate_hz=8_000
+        )
+        with pytest.raises(ProbeFailedError) as failed:
+            await provider("llm", "openai").probe_for_real(rung, timeout_s=5.0)
+
+    assert failed.value.failure(rung).kind is Kind.SILENT
 
 
 async def test_a_wrong_key_is_told_without_the_key(peer: Instance) -> None:

@@ -34,6 +34,7 @@ from processors.sentences import TakeBackFrame
 from processors.stages.llm import LlmStage
 from providers.openai import build
 from providers.provider import RungSpec
+from tests.providers.scripted_model import writing
 
 pytestmark = pytest.mark.virtual_time
 
@@ -51,6 +52,7 @@ class Bench:
     policy: StagePolicy
     told: list[Event] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a rung
+    urls: dict[str, str] = field(default_factory=dict)  # of rungs that are not the lab's
 
     def fault(self, name: str, **fault: Any) -> None:
         self.lab.instance(name).set_faults(parse_windows([fault]))
@@ -67,7 +69,8 @@ class Bench:
         )
 
     def _rung(self, name: str) -> RungSpec:
-        return replace(rung(self.lab, name), options=self.options.get(name, {}))
+        spec = replace(rung(self.lab, name), options=self.options.get(name, {}))
+        return replace(spec, url=self.urls.get(name, spec.url))
 
     async def ask(self, context: LLMContext | None = None) -> str:
         context = context or LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
@@ -268,6 +271,40 @@ async def test_a_question_that_trusted_rungs_refused_is_not_asked_for_ever() -> 
         assert answer == ""
         assert time.monotonic() - began < 1.0
         assert len(it.told_of(StageExhausted)) == 1
+
+
+@pytest.mark.parametrize("finish", ["stop", "length", None])
+@pytest.mark.parametrize("blanks", [("\n\n",), (" ", "\n", "\t ")], ids=["one", "several"])
+async def test_a_model_that_writes_only_blanks_has_not_answered(
+    blanks: tuple[str, ...], finish: str | None
+) -> None:
+    async with writing(*blanks, finish=finish) as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    assert answer == ANSWER
+    (failure,) = it.told_of(AttemptFailed)
+    kind = Kind.TIMEOUT if finish is None else Kind.SILENT
+    assert (failure.provider, failure.kind) == ("openai", kind)
+
+
+async def test_blanks_before_the_first_word_and_between_words_do_no_harm() -> None:
+    pieces = ("\n\n", " ", "We", " ", "open", "\n", "at nine.")
+    async with writing(*pieces, finish="stop") as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    assert answer.split() == ["We", "open", "at", "nine."]
+    assert it.told_of(AttemptFailed) == []
+
+
+async def test_a_model_that_goes_on_with_blanks_first_joins_its_words_to_what_was_said() -> None:
+    async with writing(" ", "From", " Monday.", finish="stop") as url, bench() as it:
+        it.fault("openai", fault="cut", after_words=4, how="reset")
+        it.urls["openai-b"] = url
+        answer = await it.ask()
+
+    assert answer == "We open at nine. From Monday."
 
 
 @pytest.mark.parametrize("words", [1, 2])
